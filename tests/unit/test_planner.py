@@ -389,7 +389,9 @@ def bar_s(t):
 
 
 def assert_legal(text, t):
-    count, unit = re.fullmatch(r"([1-9]\d*) ([SDWMY])", text).groups()
+    match = re.fullmatch(r"([1-9]\d*) ([SDWMY])", text)
+    assert match, text
+    count, unit = match.groups()
     smallest, largest, most = CURRENT[unit]
     assert smallest <= bar_s(t) <= largest, text
     assert int(count) <= most, text
