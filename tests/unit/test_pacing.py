@@ -45,7 +45,7 @@ def violations(sent: Iterable[Request]) -> list[str]:
     found = []
     ordered = sorted(sent, key=lambda r: r.at)
     same: dict[str, int] = {}
-    alike = defaultdict(list)
+    alike: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for n, r in enumerate(ordered):
         second = [q for q in ordered[: n + 1] if q.at > r.at - S]
         if len(second) > 50:
