@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.coverage import NOTED, SETTLED, State, judge
+from nautilus.calendars import Calendar
+from nautilus.coverage import NOTED, SETTLED, Missing, Note, State, judge, missing
 from nautilus.instruments import QUOTE_KINDS
 from nautilus.spans import Spans
 from nautilus.timeframes import ALL, timeframe
@@ -177,3 +178,98 @@ def test_settled_and_doubtful_partition_the_chunk(data):
             assert (verdict.settled if doubted.covers((a, b)) else verdict.doubtful).covers((a, b))
         elif price not in QUOTE_KINDS or not t.intraday:
             assert verdict.settled.covers((a, b))
+
+
+# ---- what callers are told -------------------------------------------------------------------------------------------
+
+
+def label_missing(window, *, calendar, name="1m", covered=NONE, notes=(), live=NONE, until=None, impossible=()):
+    return missing(
+        window,
+        timeframe(name),
+        calendar,
+        covered=covered,
+        notes=notes,
+        live=live,
+        until=window[1] if until is None else until,
+        impossible=impossible,
+    )
+
+
+def test_closed_time_is_not_missing():
+    assert label_missing(WEEK, calendar=nyse()) == [
+        Missing(ny("2024-01-08 09:30", "2024-01-12 16:00"), State.NOT_ASKED),
+    ]
+    assert label_missing(ny("2024-01-05 16:00", "2024-01-08 09:30"), calendar=nyse()) == []
+    assert label_missing(WEEK, calendar=None) == [Missing(WEEK, State.NOT_ASKED)], "without a calendar all is open"
+
+
+def test_nothing_is_missing_of_what_is_settled():
+    assert label_missing(WEEK, calendar=nyse(), covered=Spans.of(*WEEK)) == []
+    assert label_missing((5, 5), calendar=nyse()) == []
+
+
+def test_each_reason_is_told_in_order_of_time():
+    day = "2024-01-08"
+    found = label_missing(
+        ny(f"{day} 00:00", f"{day} 23:00"),
+        calendar=nyse(),
+        covered=Spans.of(*ny(f"{day} 10:00", f"{day} 11:00")),
+        notes=[
+            Note(ny(f"{day} 11:00", f"{day} 12:00"), State.FAILED, "HMDS", 162),
+            Note(ny(f"{day} 14:00", f"{day} 15:00"), State.EMPTY_UNCONFIRMED, "no data"),
+        ],
+        live=Spans.of(*ny(f"{day} 12:00", f"{day} 13:00")),
+        until=ns(f"{day} 15:30", NY),
+        impossible=[(ny(f"{day} 00:00", f"{day} 09:45"), "before_head")],
+    )
+    assert found == [
+        Missing(ny(f"{day} 09:30", f"{day} 09:45"), State.UNAVAILABLE, "before_head"),
+        Missing(ny(f"{day} 09:45", f"{day} 10:00"), State.NOT_ASKED),
+        Missing(ny(f"{day} 11:00", f"{day} 12:00"), State.FAILED, "HMDS", 162),
+        Missing(ny(f"{day} 12:00", f"{day} 13:00"), State.QUEUED),
+        Missing(ny(f"{day} 13:00", f"{day} 14:00"), State.NOT_ASKED),
+        Missing(ny(f"{day} 14:00", f"{day} 15:00"), State.EMPTY_UNCONFIRMED, "no data"),
+        Missing(ny(f"{day} 15:00", f"{day} 15:30"), State.NOT_ASKED),
+        Missing(ny(f"{day} 15:30", f"{day} 16:00"), State.NOT_CLOSED_YET),
+    ]
+
+
+@pytest.mark.parametrize("name", ["1m", "1d", "1w"])
+def test_what_the_calendar_does_not_know_is_missing_not_closed(name):
+    whole = nyse()
+    known = whole.known[0], label("2024-01-15")
+    unknown = label("2024-02-05"), label("2024-02-12")
+    calendar = Calendar.of((s for s in whole.sessions if s.close_ns < known[1]), known, NY)
+    assert label_missing(unknown, calendar=calendar, name=name) == [Missing(unknown, State.NOT_ASKED)]
+
+
+@many
+@given(st.data())
+def test_every_open_stretch_is_settled_or_told_once(data):
+    calendar = MARKETS[data.draw(st.sampled_from(sorted(MARKETS)))]
+    t = data.draw(st.sampled_from([t for t in ALL if t.step_ns >= 5 * MINUTE]))
+    start = calendar.slot(t, data.draw(st.integers(ns("2023-12-10 00:00"), ns("2024-10-01 00:00"))))[0]
+    end = calendar.slot(t, start + data.draw(st.integers(0, 40 * DAY)))[1]
+
+    def some():
+        pairs = data.draw(st.lists(st.tuples(st.integers(-DAY, 40 * DAY), st.integers(1, 9 * DAY)), max_size=3))
+        return [(calendar.slot(t, start + a)[0], calendar.slot(t, start + a + b)[1]) for a, b in pairs]
+
+    covered, live = Spans(some()), Spans(some())
+    notes = [Note(span, State.FAILED, "why") for span in Spans(some())]
+    until = calendar.slot(t, data.draw(st.integers(start, end)))[0]
+    impossible = [(span, "before_head") for span in Spans(some())]
+    found = missing(
+        (start, end), t, calendar, covered=covered, notes=notes, live=live, until=until, impossible=impossible
+    )
+    told = Spans(m.span for m in found)
+    assert told.total == sum(b - a for a, b in (m.span for m in found)), "nothing is told twice"
+    assert found == sorted(found, key=lambda m: m.span)
+    assert not told & covered
+    assert not told - Spans.of(start, end)
+    assert not calendar.open_time(t, (start, end)) - covered - told
+    for m in found:
+        assert (m.state is State.NOT_CLOSED_YET) == (m.span[0] >= until)
+        if m.state is State.NOT_ASKED:
+            assert not Spans.of(*m.span) & (live | Spans(n.span for n in notes) | Spans(s for s, _ in impossible))
