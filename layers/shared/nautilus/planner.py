@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
+from nautilus.timeframes import Timeframe, timeframe
 
 _DAY_S = 86_400
 SIX_MONTHS_NS = 181 * NS_PER_DAY
@@ -40,7 +40,25 @@ CHUNK_SPANS_S: Mapping[str, int] = {
     "1w": 3_650 * _DAY_S,
     "1M": 7_300 * _DAY_S,
 }
+_MOST_SPAN_S = {"1s": 2_000, "5s": _DAY_S, "10s": _DAY_S, "15s": _DAY_S, "30s": _DAY_S}
 _MIN_SPAN_S = {"1s": 60, "5s": 300, "10s": 600, "15s": 900, "30s": 1_800}
+
+
+def chunk_spans(text: str) -> dict[str, int]:
+    """The built-in spans, with those of a setting such as `1m=86400,1h=604800` in their place. Seconds.
+
+    ValueError names what is wrong: no timeframe, no number, shorter than a bar, or longer than IB accepts.
+    """
+    found = dict(CHUNK_SPANS_S)
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = (p.strip() for p in part.partition("="))
+        if name not in found or not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{part!r} is not of the form timeframe=seconds, such as 1m=86400")
+        least, most = timeframe(name).step_ns // NS_PER_S, _MOST_SPAN_S.get(name, CHUNK_SPANS_S["1M"])
+        if not least <= int(number) <= most:
+            raise ValueError(f"{part!r}: {name} takes {least} to {most} seconds")
+        found[name] = int(number)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
