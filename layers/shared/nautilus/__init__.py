@@ -1,0 +1,1 @@
+"""The rules and the outside world of the Nautilus backend, shared by functions and bridge."""

@@ -1,0 +1,101 @@
+"""Time: integer nanoseconds since the epoch, UTC, and the two clocks of the system.
+
+*Machine time* is what the database's clock says: leases, tokens, waits, logs. *Market time* is what IB's clock says:
+pacing, closed bars, sessions. In production they differ by a small offset; against a simulator market time may start
+anywhere and run at another rate.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Anything that can say what time it is."""
+
+    def now_ns(self) -> int:
+        """Now, in nanoseconds since the epoch, UTC."""
+
+
+class MachineClock:
+    """This computer's clock."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+
+@dataclass
+class SteppedClock:
+    """A clock that stands still until it is told otherwise: for tests of rules."""
+
+    ns: int = 0
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def advance(self, seconds: float) -> None:
+        self.ns += round(seconds * NS_PER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTime:
+    """How to read market time off machine time: at `machine_ns` it was `market_ns`, and it runs at `rate`."""
+
+    machine_ns: int
+    market_ns: int
+    rate: float = 1.0
+
+    def at(self, machine_ns: int) -> int:
+        """Market time at a machine time, both in nanoseconds."""
+        return self.market_ns + round((machine_ns - self.machine_ns) * self.rate)
+
+
+SAME_TIME = MarketTime(0, 0)
+"""Market time when nothing better is known: the machine's own."""
+
+
+def ns_of(moment: datetime) -> int:
+    """Nanoseconds of an aware datetime. A naive one raises ValueError: its zone would be a guess."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone cannot be placed; add an offset, such as Z or +00:00")
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1_000
+
+
+def datetime_of(ns: int) -> datetime:
+    """The aware UTC datetime of a time in nanoseconds, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=ns // 1_000)
+
+
+def label_of(day: date) -> int:
+    """The label of a trade date: its midnight UTC, in nanoseconds."""
+    return (day - _EPOCH.date()).days * NS_PER_DAY
+
+
+def day_of(ns: int) -> date:
+    """The UTC date of a time in nanoseconds; of a label, its trade date."""
+    return _EPOCH.date() + timedelta(days=ns // NS_PER_DAY)
+
+
+def rfc3339(ns: int) -> str:
+    """RFC 3339 text of a time in nanoseconds, with as many decimals as it needs: `2024-01-05T14:30:00Z`."""
+    text = datetime_of(ns).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = ns % NS_PER_S
+    if fraction:
+        text += f".{fraction:09d}".rstrip("0")
+    return text + "Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds of an RFC 3339 text with offset; ValueError for anything else, a naive time included."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not an RFC 3339 time such as 2024-01-05T14:30:00Z") from None
+    return ns_of(moment)

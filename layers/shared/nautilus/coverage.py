@@ -1,0 +1,103 @@
+"""What is known about a range of a series: what an answer of IB settles, and what it leaves in doubt.
+
+Covered means settled: IB's answer is stored, or there is provably nothing. Everything else that is known is a note.
+"No data", "not asked yet", "IB refuses" and "failed" never look alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nautilus.calendars import Calendar
+from nautilus.instruments import QUOTE_KINDS
+from nautilus.spans import Span, Spans
+from nautilus.timeframes import Timeframe
+
+
+class State(StrEnum):
+    """How a stretch of a series stands, as callers are told."""
+
+    FILLED = "filled"
+    CLOSED = "closed"
+    EMPTY_CONFIRMED = "empty_confirmed"
+    NOT_ASKED = "not_asked"
+    QUEUED = "queued"
+    EMPTY_UNCONFIRMED = "empty_unconfirmed"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+    STALE = "stale"
+    NOT_CLOSED_YET = "not_closed_yet"
+
+
+SETTLED = frozenset({State.FILLED, State.CLOSED, State.EMPTY_CONFIRMED})
+NOTED = frozenset({State.EMPTY_UNCONFIRMED, State.UNAVAILABLE, State.FAILED, State.STALE})
+"""The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
+
+    span: Span
+    state: State
+    reason: str
+    ib_code: int | None = None
+    checked_at: int = 0
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one answer means for its chunk: `settled` and the spans of `doubtful` partition the chunk."""
+
+    settled: Spans
+    doubtful: Spans
+    filled: bool
+    confirmed_empty: Spans
+
+
+def judge(
+    span: Span,
+    timeframe: Timeframe,
+    price: str,
+    calendar: Calendar,
+    stamps: Sequence[int],
+    doubted: Spans,
+) -> Verdict:
+    """Credit an answer session by session; of each session only the part inside the chunk is judged.
+
+    span: the chunk on the series' axis. stamps: the bars of the answer, sorted, on that axis; those outside the chunk
+    credit nothing. doubted: what an earlier answer, at least 15 minutes ago, already found empty; a second empty answer
+    there is a confirmation. Closed time is credited with its surroundings, so that coverage stays a handful of ranges.
+    Quote kinds have a bar for every slot: a session whose first or last slot is missing keeps that end in doubt.
+    """
+    inside = [ts for ts in stamps if span[0] <= ts < span[1]]
+    doubtful: list[Span] = []
+    confirmed: list[Span] = []
+    at = 0
+    for start, end in calendar.units(timeframe, span):
+        while at < len(inside) and inside[at] < start:
+            at += 1
+        first = at
+        while at < len(inside) and inside[at] < end:
+            at += 1
+        if first == at:
+            gaps = [(start, end)]
+        elif price in QUOTE_KINDS and timeframe.intraday:
+            gaps = _missing_ends((start, end), timeframe, calendar, inside[first], inside[at - 1])
+        else:
+            gaps = []
+        for gap in gaps:
+            (confirmed if doubted.covers(gap) else doubtful).append(gap)
+    doubt = Spans(doubtful)
+    return Verdict(Spans.of(*span) - doubt, doubt, bool(inside), Spans(confirmed))
+
+
+def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: int, last: int) -> list[Span]:
+    gaps = []
+    if first >= calendar.slot_end(timeframe, part[0]):
+        gaps.append((part[0], first))
+    over = calendar.slot_end(timeframe, last)
+    if over < part[1]:
+        gaps.append((over, part[1]))
+    return gaps

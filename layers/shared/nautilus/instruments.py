@@ -1,0 +1,256 @@
+"""What can be traded, how it is named, and how a person's words for it become one lookup.
+
+An instrument is its IB `conId`. Its name is NautilusTrader-style `SYMBOL.VENUE`: `AAPL.NASDAQ`, `EUR/USD.IDEALPRO`,
+`ESZ6.CME`. An exchange or a currency that a caller gives is a hint to choose between candidates, never part of a key:
+front ends send venues that IB renamed years ago.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nautilus.errors import Conflict, InvalidInput
+
+ASSET_CLASSES: tuple[str, ...] = ("STK", "CASH", "FUT", "IND", "CRYPTO", "CFD", "CMDTY", "BOND", "OPT", "FOP")
+
+PRICE_KINDS: tuple[str, ...] = ("TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "AGGTRADES")
+SESSION_KINDS: tuple[str, ...] = ("rth", "all")
+QUOTE_KINDS = frozenset({"MIDPOINT", "BID", "ASK", "BID_ASK"})
+"""Kinds that have a bar for every slot of a session, and no volume."""
+
+_TRADED = ("TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK")
+_QUOTED = ("MIDPOINT", "BID", "ASK", "BID_ASK")
+# Which kinds IB offers for which product (TWS API, historical bars, "available data per product"; read 2026-11).
+_OFFERED: dict[str, tuple[str, ...]] = {
+    "STK": _TRADED,
+    "FUT": _TRADED,
+    "OPT": _TRADED,
+    "FOP": _TRADED,
+    "BOND": _TRADED,
+    "IND": ("TRADES",),
+    "CASH": _QUOTED,
+    "CFD": _QUOTED,
+    "CMDTY": _QUOTED,
+    "CRYPTO": ("AGGTRADES", *_QUOTED),
+}
+
+_CURRENCIES = frozenset(
+    ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "HKD", "SGD", "CNH", "MXN", "ZAR")
+) | frozenset(("PLN", "CZK", "HUF", "ILS", "KRW", "INR", "TRY"))
+# Venues by which an instrument id tells its asset class.
+_VENUE_CLASS = {
+    "IDEALPRO": "CASH",
+    "PAXOS": "CRYPTO",
+    "ZEROHASH": "CRYPTO",
+    "CME": "FUT",
+    "CBOT": "FUT",
+    "NYMEX": "FUT",
+    "COMEX": "FUT",
+    "GLOBEX": "FUT",
+    "ECBOT": "FUT",
+    "CFE": "FUT",
+    "EUREX": "FUT",
+    "CBOE": "IND",
+}
+# Names that IB retired in favour of another (GLOBEX became CME in 2022).
+_RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ"}
+_MONTH_CODES = "FGHJKMNQUVXZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One tradable thing, as IB's contract details describe it. `expiry` is yyyymmdd or empty."""
+
+    con_id: int
+    instrument_id: str
+    symbol: str
+    asset_class: str
+    exchange: str
+    primary_exchange: str
+    currency: str
+    local_symbol: str
+    trading_class: str
+    expiry: str
+    multiplier: str
+    min_tick: float
+    long_name: str
+    time_zone: str
+    calendar: str
+
+    @property
+    def display_symbol(self) -> str:
+        """The symbol a caller would use again: `EUR/USD` for a pair, the root for a future."""
+        return f"{self.symbol}/{self.currency}" if self.asset_class in ("CASH", "CRYPTO") else self.symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What a caller asks for, normalized: the part before the hints is the key of the lookup."""
+
+    asset_class: str
+    symbol: str
+    currency: str = ""
+    expiry: str = ""
+    local_symbol: str = ""
+    con_id: int = 0
+    exchange_hint: str = ""
+
+    @property
+    def key(self) -> str:
+        """One text per question, the same for every way to ask it."""
+        if self.con_id:
+            return f"conId={self.con_id}"
+        if self.local_symbol:
+            return f"{self.asset_class}|local={self.local_symbol}"
+        return f"{self.asset_class}|{self.symbol}|{self.currency}|{self.expiry or 'front'}"
+
+    def as_dict(self) -> dict[str, str | int]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if getattr(self, name)}
+
+    @property
+    def words(self) -> str:
+        """For a sentence: `AAPL (STK)`."""
+        name = self.local_symbol or self.symbol or str(self.con_id)
+        return f"{name} ({self.asset_class})" if self.asset_class else name
+
+
+def instrument_id(
+    *,
+    symbol: str,
+    asset_class: str,
+    currency: str,
+    exchange: str,
+    primary_exchange: str,
+    local_symbol: str,
+    trading_class: str,
+    expiry: str,
+) -> str:
+    """The NautilusTrader-style name. Futures whose local symbol has spaces get root, month code and year digit."""
+    venue = primary_exchange if primary_exchange and exchange in ("SMART", "") else exchange or primary_exchange
+    venue = _RENAMED.get(venue, venue)
+    if asset_class in ("CASH", "CRYPTO"):
+        return f"{symbol}/{currency}.{venue}"
+    if asset_class == "FUT":
+        name = local_symbol
+        if not name or " " in name:
+            name = f"{trading_class or symbol}{_MONTH_CODES[int(expiry[4:6]) - 1]}{expiry[3]}" if expiry else symbol
+        return f"{name}.{venue}"
+    if asset_class in ("OPT", "FOP"):
+        return f"{' '.join(local_symbol.split())}.{venue}"
+    return f"{symbol}.{venue}"
+
+
+def select(
+    *,
+    symbol: str | None = None,
+    instrument_id: str | None = None,
+    asset_class: str | None = None,
+    exchange: str | None = None,
+    currency: str | None = None,
+    expiry: str | None = None,
+    con_id: int | None = None,
+) -> Selector:
+    """The lookup that a caller's words mean. InvalidInput names the field that makes no sense."""
+    if con_id:
+        return Selector("", "", con_id=con_id)
+    if bool(symbol) == bool(instrument_id):
+        raise InvalidInput.field("symbol", "give either symbol or instrument_id", ["symbol", "instrument_id"])
+    asked_class = _clean_class(asset_class)
+    if expiry and not (expiry.isdigit() and len(expiry) in (6, 8)):
+        raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
+    if instrument_id:
+        return _from_id(instrument_id, asked_class)
+    assert symbol is not None  # noqa: S101  for the type checker: exactly one of the two is there
+    name = _clean_name("symbol", symbol)
+    hint = _RENAMED.get((exchange or "").upper().strip(), (exchange or "").upper().strip())
+    money = (currency or "").upper().strip()
+    base, quote = _split_pair(name, asked_class)
+    if quote:
+        return Selector(asked_class or "CASH", base, quote, exchange_hint=hint)
+    if asked_class in ("CASH", "CRYPTO"):
+        if asked_class == "CASH" and not money:
+            raise InvalidInput.field("symbol", f"{name!r} is not a currency pair", ["EUR/USD", "EURUSD"])
+        return Selector(asked_class, name, money or "USD", exchange_hint=hint)
+    if asked_class == "FUT" and any(c.isdigit() for c in name) and len(name) >= 4:
+        return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
+    return Selector(asked_class or "STK", name, money or "USD", expiry=expiry or "", exchange_hint=hint)
+
+
+def _from_id(text: str, asked_class: str) -> Selector:
+    name, dot, venue = text.strip().upper().rpartition(".")
+    if not dot or not name or not venue:
+        raise InvalidInput.field("instrument_id", f"{text!r} is not of the form SYMBOL.VENUE", ["AAPL.NASDAQ"])
+    venue = _RENAMED.get(venue, venue)
+    _clean_name("instrument_id", name)
+    kind = asked_class or _VENUE_CLASS.get(venue, "STK")
+    base, quote = _split_pair(name, kind)
+    if quote:
+        return Selector(kind, base, quote, exchange_hint=venue)
+    if kind == "FUT":
+        return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
+    return Selector(kind, name, "", exchange_hint=venue)
+
+
+def _clean_class(text: str | None) -> str:
+    if not text:
+        return ""
+    name = text.strip().upper()
+    name = {"CONTFUT": "FUT", "FOREX": "CASH", "FX": "CASH", "STOCK": "STK", "ETF": "STK"}.get(name, name)
+    if name not in ASSET_CLASSES:
+        raise InvalidInput.field("asset_class", f"{text!r} is not an asset class", ASSET_CLASSES)
+    return name
+
+
+def _clean_name(field: str, text: str) -> str:
+    name = " ".join(text.strip().upper().split())
+    if not name or len(name) > 40 or not all(c.isalnum() or c in "./-_ ^&" for c in name) or not name.isascii():
+        raise InvalidInput.field(field, f"{text!r} is not a symbol: letters, digits and . / - only, at most 40")
+    return name
+
+
+def _split_pair(name: str, asset_class: str) -> tuple[str, str]:
+    """("EUR", "USD") of EUR/USD, EUR.USD or EURUSD; ("EURUSD", "") when it is no pair."""
+    if asset_class not in ("", "CASH", "CRYPTO"):
+        return name, ""
+    for mark in ("/", "."):
+        base, found, quote = name.partition(mark)
+        if found and base and len(quote) == 3 and (mark == "/" or asset_class):
+            return base, quote
+    if len(name) == 6 and name[:3] in _CURRENCIES and name[3:] in _CURRENCIES:
+        return name[:3], name[3:]
+    return name, ""
+
+
+def price_kind(asset_class: str, asked: str | None) -> str:
+    """The price kind of a series: as asked, or the default of the asset class. InvalidInput names what exists."""
+    offered = _OFFERED.get(asset_class, _TRADED)
+    if not asked:
+        return offered[0]
+    kind = asked.strip().upper()
+    if kind not in offered:
+        raise InvalidInput.field("price", f"{asked!r} does not exist for {asset_class}", offered)
+    return kind
+
+
+def session_kind(asset_class: str, asked: str | None) -> str:
+    """`rth` or `all`: as asked, or the default of the asset class (rth for STK and IND)."""
+    if not asked:
+        return "rth" if asset_class in ("STK", "IND") else "all"
+    kind = asked.strip().lower()
+    if kind not in SESSION_KINDS:
+        raise InvalidInput.field("session", f"{asked!r} is not a session", SESSION_KINDS)
+    return kind
+
+
+def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument | None:
+    """The one instrument a selector means among IB's candidates; None when there is none, Conflict when several."""
+    found: Sequence[Instrument] = list(candidates)
+    if len(found) > 1 and selector.exchange_hint:
+        found = [i for i in found if selector.exchange_hint in (i.primary_exchange, i.exchange)] or found
+    if len(found) > 1:
+        names = [f"{i.instrument_id} ({i.currency})" for i in found]
+        raise Conflict(
+            f"{selector.words} means several instruments; name one by instrument_id: {', '.join(names)}",
+            code="ambiguous-instrument",
+            extra={"candidates": [{"instrument_id": i.instrument_id, "currency": i.currency} for i in found]},
+        )
+    return found[0] if found else None

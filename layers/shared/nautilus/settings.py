@@ -1,0 +1,161 @@
+"""Everything a process is told from outside, read once at its door. One class per process.
+
+Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
+process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole.
+"""
+
+import sys
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="NAUTILUS_", frozen=True, extra="ignore")
+
+    env: Literal["dev", "test", "staging", "prod"] = Field(
+        "dev", description="where this runs; staging and prod are deployed"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severity that is logged")
+
+    @property
+    def deployed(self) -> bool:
+        return self.env in ("staging", "prod")
+
+
+class _Database(_Settings):
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/name of the store")
+    database_pool: int = Field(10, ge=1, le=100, description="connections kept open; 1 in Lambda")
+    statement_timeout_ms: int = Field(15_000, ge=100, description="longest statement before PostgreSQL stops it")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+
+class _Queue(_Settings):
+    queue_url: str = Field("", description="SQS queue of hints; empty: none, the bridge's sweep finds the work")
+    queue_endpoint: str = Field("", description="SQS endpoint of a local stand-in; empty: AWS")
+    queue_region: str = Field("us-east-1", description="AWS region of the queue")
+
+
+class ApiSettings(_Database, _Queue):
+    """What every function reads. Each uses a part; one class, so that local and deployed run the same."""
+
+    api_host: str = Field("127.0.0.1", description="address the local API binds")
+    redis_url: SecretStr = Field(SecretStr(""), description="redis://... of the cache; empty: none")
+    token_public_keys: str = Field(description="JSON object kid -> public key (PEM), to check access tokens")
+    token_issuer: str = Field("nautilus", description="`iss` of access tokens")
+    token_audience: str = Field("nautilus-api", description="`aud` of access tokens")
+    anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="scopes of callers without credentials, comma-separated; dev on loopback only"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins of front ends, comma-separated")
+    watch_list: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA", "NVDA", "SPY", "QQQ", "EUR/USD", "GBP/USD", "AUD/USD", "USD/JPY"),
+        description="symbols of a backfill that names none, comma-separated",
+    )
+    watch_timeframes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("1d", "1h", "15m", "5m"), description="timeframes of a backfill that names none, comma-separated"
+    )
+    watch_days: int = Field(30, ge=1, description="days of a backfill that names none")
+    read_wait_s: float = Field(
+        8.0, ge=0, le=20, description="longest wait of a read for a window that is wholly missing"
+    )
+    read_plan_limit: int = Field(20, ge=0, description="requests a read may queue by itself")
+    search_wait_s: float = Field(6.0, ge=0, le=20, description="longest wait for IB to resolve or search an instrument")
+
+    @field_validator("anonymous_scopes", "cors_origins", "watch_list", "watch_timeframes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _anonymous_only_at_home(self) -> "ApiSettings":
+        if self.anonymous_scopes:
+            if self.env != "dev" or self.api_host not in _LOOPBACK:
+                raise ValueError("anonymous_scopes is allowed only with NAUTILUS_ENV=dev and a loopback api_host")
+            allowed = {"bars:read", "backfill:write", "monitoring:read"}
+            if not set(self.anonymous_scopes) <= allowed:
+                raise ValueError(f"anonymous_scopes may hold only {', '.join(sorted(allowed))}")
+        return self
+
+
+class AuthSettings(ApiSettings):
+    """What only functions/auth reads: it alone may sign."""
+
+    token_private_key: SecretStr = Field(description="Ed25519 private key (PEM) that signs access tokens")
+    token_key_id: str = Field(description="`kid` of that key")
+    token_minutes: int = Field(15, ge=1, le=60, description="life of an access token")
+
+
+class BridgeSettings(_Database, _Queue):
+    """What the bridge reads."""
+
+    bridge_id: str = Field(
+        "bridge-1", pattern=r"^[a-z0-9-]{1,40}$", description="name of this bridge, the same after a restart"
+    )
+    ib_host: str = Field("127.0.0.1", description="host of IB Gateway, TWS or the simulator")
+    ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
+    ib_client_id: int = Field(17, ge=1, le=9_999, description="first client id to try; others follow when it is in use")
+    ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
+    request_timeout_s: float = Field(
+        90.0, gt=0, description="longest wait for one historical answer before it is cancelled"
+    )
+    source_replay: str = Field("", description="name of the replayed file, when the simulator replays one")
+    control_host: str = Field("127.0.0.1", description="host of the simulator's control port")
+    control_port: int = Field(
+        0, ge=0, le=65_535, description="control port to read market time from; 0: IB's own clock. Never when deployed"
+    )
+    max_open_requests: int = Field(6, ge=1, le=50, description="historical requests open at once (IB allows 50)")
+    settle_intraday_s: int = Field(
+        15, ge=0, description="wait after an intraday bar's close before it counts as closed"
+    )
+    settle_daily_s: int = Field(900, ge=0, description="the same for daily bars of STK, IND and CASH")
+    stock_volume_unit: Literal["auto", "shares", "lots"] = Field(
+        "auto", description="unit of stock volumes that IB sends"
+    )
+    health_port: int = Field(
+        0, ge=0, le=65_535, description="port of the bridge's own health page on loopback; 0: none"
+    )
+    chunk_spans: str = Field(
+        "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
+    )
+
+    @model_validator(mode="after")
+    def _no_foreign_clock_when_deployed(self) -> "BridgeSettings":
+        if self.deployed and (self.control_port or self.source_replay):
+            raise ValueError("control_port and source_replay are for the simulator and refused when deployed")
+        return self
+
+
+class MigrateSettings(_Database):
+    """What the migration command reads."""
+
+
+S = TypeVar("S", bound=_Settings)
+
+
+def load(kind: type[S]) -> S:
+    """The settings of this process; on a missing or wrong one, a sentence for each on stderr and exit status 2."""
+    try:
+        return kind()
+    except ValidationError as wrong:
+        print(explain(wrong), file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def explain(wrong: ValidationError) -> str:
+    """One line per setting that is missing or wrong; values are not repeated, they may be secrets."""
+    lines = ["The settings are not right (docs/settings.md lists them):"]
+    for error in wrong.errors(include_input=False, include_url=False):
+        name = "NAUTILUS_" + "_".join(str(part) for part in error["loc"]).upper() if error["loc"] else "together"
+        what = "is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+        lines.append(f"  {name}: {what}")
+    return "\n".join(lines)
