@@ -42,7 +42,7 @@ FAST_OPTIONS = {
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server; `password` is that of the one role, `nautilus`, a superuser of this server."""
+    """A server; `password` is that of the one role, `nautilus`, a superuser of this server."""
 
     child: Child
     port: int
@@ -83,7 +83,8 @@ class _Identity:
 def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | None = None) -> Postgres:
     """Start the server whose data lie in `folder`/postgres; made, with a database `nautilus`, at the first start.
 
-    `durable=False`: no fsync, for tests. Raises StartError with the end of the server's log.
+    `durable=False`: no fsync, for tests. Returns when the server has begun to start: `child.wait_ready()`.
+    StartError when its data folder cannot be made, or it cannot run as this user.
 
     Clients come over TCP from the same machine, where any other user could connect too, and a superuser may run
     programs: hence a password, 192 random bits, kept beside the data with mode 0600, and never `trust`.
@@ -101,11 +102,11 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
         [*identity.prefix, str(_binary("postgres")), "-D", str(data)]
         + [word for name, value in options.items() for word in ("-c", f"{name}={value}")],
         log=folder / "postgres.log",
+        ready=lambda child: _accepts_connections(data, child.pid),
         env=_environment(),
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait until every client has gone
         identity=identity.ids,
     )
-    child.wait_until(lambda: _accepts_connections(data, child.pid))
     return Postgres(child, port, password_file.read_text().strip())
 
 

@@ -1,8 +1,9 @@
 """Child processes that start when they are ready, end in order, and never outlive whoever started them.
 
     with Group() as group:
-        child = group.start("redis", [...], log=folder / "redis.log")
-        child.wait_until(lambda: accepts(port))
+        child = group.start("redis", [...], log=folder / "redis.log", ready=lambda c: c.said("Ready to accept"))
+        ... more of them, starting at the same time ...
+        group.wait_ready()
 
 Each child gets a session of its own: Ctrl-C in the terminal reaches the owner alone, which then ends its children in
 the reverse order of their start. When the owner dies without a word (kill -9), the guard (dev/guard.py) ends them.
@@ -32,7 +33,8 @@ class StartError(Exception):
 class Child:
     """One running process, its standard output and error in `log`.
 
-    `identity` is the user and group id it runs under, None: ours.
+    `ready` tells, when asked again and again, that it has started. `stop_signal` asks it to end. `identity` is the
+    user and group id it runs under, None: ours. The log of the run before is kept beside it, as `<log>.1`.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Child:
         argv: Sequence[str],
         *,
         log: Path,
+        ready: Callable[["Child"], bool],
         env: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         identity: tuple[int, int] | None = None,
     ) -> None:
         self.name = name
         self.log = log
+        self._ready = ready
         self.stop_signal = stop_signal
         if log.exists():
             log.replace(log.with_name(log.name + ".1"))
@@ -72,10 +76,10 @@ class Child:
         """None while it runs; negative: ended by that signal."""
         return self._process.poll()
 
-    def wait_until(self, ready: Callable[[], bool], *, within_s: float = 30.0) -> None:
-        """Return as soon as `ready()`; StartError when the process ends first or time runs out."""
+    def wait_ready(self, *, within_s: float = 30.0) -> None:
+        """Return as soon as it is ready; StartError when it ends first or time runs out."""
         deadline = time.monotonic() + within_s
-        while not ready():
+        while not self._ready(self):
             code = self.exit_code()
             if code is not None:
                 raise StartError(f"{self.name} {ended(code)} while it started; the end of {self.log}:\n{self.tail()}")
@@ -112,14 +116,18 @@ class Child:
 
 
 class Group:
-    """Processes that end together, at the latest with their owner. A context manager."""
+    """Processes that end together, at the latest with their owner. A context manager.
 
-    def __init__(self) -> None:
+    `held` are file descriptors, such as a lock's, that stay open until all have ended, even when the owner dies first.
+    """
+
+    def __init__(self, held: Sequence[int] = ()) -> None:
         self._children: list[Child] = []
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
             stdin=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=held,
             cwd="/",
         )
 
@@ -129,14 +137,21 @@ class Group:
         argv: Sequence[str],
         *,
         log: Path,
+        ready: Callable[[Child], bool],
         env: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         identity: tuple[int, int] | None = None,
     ) -> Child:
-        child = Child(name, argv, log=log, env=env, stop_signal=stop_signal, identity=identity)
+        """Start a process and return at once; `wait_ready` waits for it. The arguments are those of Child."""
+        child = Child(name, argv, log=log, ready=ready, env=env, stop_signal=stop_signal, identity=identity)
         self._tell_guard(f"+{child.pid} {int(stop_signal)}")
         self._children.append(child)
         return child
+
+    def wait_ready(self) -> None:
+        """Return when all of them are ready; StartError when one is not."""
+        for child in self._children:
+            child.wait_ready()
 
     def stop_child(self, child: Child) -> int:
         """End one of them now; returns its exit code."""

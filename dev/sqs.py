@@ -21,7 +21,7 @@ CLIENT_ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Sqs:
-    """A running server; `endpoint_url` is what an SQS client is to use in place of Amazon's."""
+    """A server; `endpoint_url` is what an SQS client is to use in place of Amazon's."""
 
     child: Child
     endpoint_url: str
@@ -58,14 +58,14 @@ class Sqs:
 
 
 def start_sqs(group: Group, folder: Path, *, port: int | None = None) -> Sqs:
-    """Start the server, its log in `folder`: about a second. Raises StartError with the end of its log."""
+    """Begin to start the server, its log in `folder`; `child.wait_ready()` waits for it, about a second."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = port or free_port()
     child = group.start(
         "sqs",
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         log=folder / "sqs.log",
+        ready=lambda child: child.said("Running on"),
         env={**os.environ, **CLIENT_ENVIRONMENT},
     )
-    child.wait_until(lambda: child.said("Running on"))
     return Sqs(child, f"http://127.0.0.1:{port}")

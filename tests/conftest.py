@@ -39,7 +39,9 @@ def servers() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="session")
 def postgres(servers: SimpleNamespace) -> Postgres:
-    return start_postgres(servers.group, servers.folder, durable=False)
+    server = start_postgres(servers.group, servers.folder, durable=False)
+    server.child.wait_ready()
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +69,9 @@ def empty_dsn(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server(servers: SimpleNamespace) -> Redis:
-    return start_redis(servers.group, servers.folder)
+    server = start_redis(servers.group, servers.folder)
+    server.child.wait_ready()
+    return server
 
 
 @pytest.fixture
@@ -80,7 +84,9 @@ def redis_url(redis_server: Redis) -> str:
 
 @pytest.fixture(scope="session")
 def sqs(servers: SimpleNamespace) -> Sqs:
-    return start_sqs(servers.group, servers.folder)
+    server = start_sqs(servers.group, servers.folder)
+    server.child.wait_ready()
+    return server
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +22,7 @@ import pytest
 import redis
 
 from dev.postgres import Postgres, start_postgres
-from dev.process import Group, StartError, free_port
+from dev.process import Child, Group, StartError, free_port
 from dev.redis import Redis, start_redis
 
 REPOSITORY = Path(__file__).parents[2]
@@ -39,6 +38,11 @@ def group() -> Iterator[Group]:
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nautilus-servers-") as name:
         yield Path(name)
+
+
+def started(server: Postgres) -> Postgres:
+    server.child.wait_ready()
+    return server
 
 
 def query(dsn: str, statement: str) -> list[Any]:
@@ -60,6 +64,14 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool
             return False
         time.sleep(0.02)
     return True
+
+
+def never(child: Child) -> bool:
+    return False
+
+
+def says_ready(child: Child) -> bool:
+    return child.said("ready")
 
 
 def accepts(port: int) -> bool:
@@ -99,7 +111,7 @@ def test_each_database_is_a_copy_of_its_own(postgres: Postgres, dsn: str, empty_
 
 
 def test_durable_data_survive_a_crash_of_the_server(group: Group, folder: Path) -> None:
-    first = start_postgres(group, folder, durable=True)
+    first = started(start_postgres(group, folder, durable=True))
     assert query(first.dsn(), "SELECT name, setting FROM pg_settings WHERE name ~ '^(fsync|full_page_writes)$'") == [
         ("fsync", "on"),
         ("full_page_writes", "on"),
@@ -107,7 +119,7 @@ def test_durable_data_survive_a_crash_of_the_server(group: Group, folder: Path) 
     query(first.dsn(), "CREATE TABLE kept AS SELECT 7 AS number")
     group.kill_child(first.child)
 
-    second = start_postgres(group, folder, durable=True)
+    second = started(start_postgres(group, folder, durable=True))
     assert query(second.dsn(), "SELECT number FROM kept") == [(7,)]
     assert second.password == first.password
 
@@ -116,7 +128,7 @@ def test_a_first_start_that_was_interrupted_is_begun_again(group: Group, folder:
     (folder / "postgres.new").mkdir()
     (folder / "postgres.new" / "PG_VERSION").write_text("1")
     (folder / "postgres.password").write_text("half")
-    server = start_postgres(group, folder, durable=False)
+    server = started(start_postgres(group, folder, durable=False))
     assert query(server.dsn(), "SELECT current_database()") == [("nautilus",)]
 
 
@@ -124,7 +136,7 @@ def test_settings_for_another_server_are_not_taken(group: Group, folder: Path, m
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGSSLMODE", "require")
-    server = start_postgres(group, folder, durable=False)
+    server = started(start_postgres(group, folder, durable=False))
     assert query(server.dsn(), "SELECT 1") == [(1,)]
 
 
@@ -135,7 +147,7 @@ def test_root_becomes_nobody_where_user_namespaces_are_not_allowed(
     if not all(mode(parent) & 0o001 for parent in REPOSITORY.parents):
         pytest.skip("the user nobody may not enter this checkout")
     monkeypatch.setattr("shutil.which", lambda name: None)
-    server = start_postgres(group, folder, durable=False)
+    server = started(start_postgres(group, folder, durable=False))
     assert query(server.dsn(), "SELECT current_database()") == [("nautilus",)]
     assert (folder / "postgres").stat().st_uid != 0
 
@@ -153,7 +165,7 @@ def test_a_port_in_use_is_named_in_the_servers_own_words(group: Group, folder: P
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartError, match=rf"(?s)redis ended with code 1 .*127.0.0.1:{port}.*in use"):
-            start_redis(group, folder, port=port)
+            start_redis(group, folder, port=port).child.wait_ready()
 
 
 # ---- Redis and SQS -------------------------------------------------------------------------------------------------
@@ -191,23 +203,22 @@ def test_sqs_delivers_and_keeps_the_unreadable_apart(queue: SimpleNamespace) -> 
 
 
 def test_a_child_that_dies_at_start_shows_the_end_of_its_log(group: Group, tmp_path: Path) -> None:
-    child = group.start(
-        "sulker", [sys.executable, "-c", "print('no coffee'); raise SystemExit(3)"], log=tmp_path / "sulker.log"
-    )
+    script = "print('no coffee'); raise SystemExit(3)"
+    group.start("sulker", [sys.executable, "-c", script], log=tmp_path / "sulker.log", ready=never)
     with pytest.raises(StartError, match=r"(?s)sulker ended with code 3 while it started.*no coffee"):
-        child.wait_until(lambda: False)
+        group.wait_ready()
 
 
 def test_a_child_that_is_never_ready_is_named(group: Group, tmp_path: Path) -> None:
-    child = group.start("sleeper", ["sleep", "60"], log=tmp_path / "sleeper.log")
+    child = group.start("sleeper", ["sleep", "60"], log=tmp_path / "sleeper.log", ready=never)
     with pytest.raises(StartError, match=r"sleeper was not ready within 0.05 s"):
-        child.wait_until(lambda: False, within_s=0.05)
+        child.wait_ready(within_s=0.05)
 
 
 def test_a_child_that_will_not_end_is_ended(group: Group, tmp_path: Path) -> None:
-    log = tmp_path / "stubborn.log"
-    child = group.start("stubborn", ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done"], log=log)
-    child.wait_until(lambda: child.said("ready"))
+    script = "trap '' TERM; echo ready; while :; do sleep 60; done"
+    child = group.start("stubborn", ["sh", "-c", script], log=tmp_path / "stubborn.log", ready=says_ready)
+    child.wait_ready()
     assert child.stop(grace_s=0.1) == -signal.SIGKILL
 
 
@@ -220,14 +231,14 @@ def test_children_end_in_the_reverse_order_of_their_start(tmp_path: Path) -> Non
     )
     with Group() as group:
         for name in ("database", "bridge", "web"):
-            log = tmp_path / f"{name}.log"
-            child = group.start(name, [sys.executable, "-c", script, str(tmp_path / "order"), name + " "], log=log)
-            child.wait_until(partial(child.said, "ready"))
+            argv = [sys.executable, "-c", script, str(tmp_path / "order"), name + " "]
+            group.start(name, argv, log=tmp_path / f"{name}.log", ready=says_ready)
+        group.wait_ready()
     assert (tmp_path / "order").read_text() == "web bridge database "
 
 
 def test_a_child_that_ended_by_itself_is_reported_once(group: Group, tmp_path: Path) -> None:
-    child = group.start("brief", ["true"], log=tmp_path / "brief.log")
+    child = group.start("brief", ["true"], log=tmp_path / "brief.log", ready=never)
     assert eventually(lambda: child.exit_code() is not None)
     assert group.ended() == [child]
     assert group.ended() == []
@@ -235,8 +246,8 @@ def test_a_child_that_ended_by_itself_is_reported_once(group: Group, tmp_path: P
 
 def test_the_log_of_the_run_before_is_kept(group: Group, tmp_path: Path) -> None:
     for word in ("first", "second"):
-        child = group.start("echo", ["echo", word], log=tmp_path / "echo.log")
-        child.wait_until(partial(child.said, word))
+        child = group.start("echo", ["echo", word], log=tmp_path / "echo.log", ready=lambda child: child.said("\n"))
+        child.wait_ready()
     assert (tmp_path / "echo.log").read_text() == "second\n"
     assert (tmp_path / "echo.log.1").read_text() == "first\n"
 
@@ -260,8 +271,10 @@ OWNER = """
     with Group() as group:
         postgres = start_postgres(group, folder, durable=False)
         redis = start_redis(group, folder)
-        stubborn = group.start("stubborn", ["sh", "-c", "trap '' INT; sleep 60"], log=folder / "stubborn.log")
-        pids = [postgres.child.pid, redis.child.pid, stubborn.pid]
+        deaf = ["sh", "-c", "trap '' INT HUP; echo deaf; sleep 60"]
+        third = group.start("deaf", deaf, log=folder / "deaf.log", ready=lambda child: child.said("deaf"))
+        group.wait_ready()
+        pids = [postgres.child.pid, redis.child.pid, third.pid]
         print(json.dumps({"pids": pids, "ports": [postgres.port, redis.port]}), flush=True)
         time.sleep(60)
 """
