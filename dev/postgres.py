@@ -6,7 +6,6 @@ root; so we run its binaries ourselves. docs/decisions/0001-embedded-postgresql.
 
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dev.credentials import password_of
 from dev.process import Child, Group, StartError, free_port, packaged
 
 USER = "nautilus"
@@ -107,7 +107,7 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait until every client has gone
         identity=identity.ids,
     )
-    return Postgres(child, port, password_file.read_text().strip())
+    return Postgres(child, port, password_of(password_file))
 
 
 def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable: bool) -> None:
@@ -116,9 +116,7 @@ def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
     identity.own(new)
-    password_file.unlink(missing_ok=True)
-    with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(24) + "\n")
+    password_of(password_file)
     identity.own(password_file)
     made = identity.run(
         [
