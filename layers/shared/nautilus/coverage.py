@@ -4,7 +4,7 @@ Covered means settled: IB's answer is stored, or there is provably nothing. Ever
 "No data", "not asked yet", "IB refuses" and "failed" never look alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,3 +101,57 @@ def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: i
     if over < part[1]:
         gaps.append((over, part[1]))
     return gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A stretch of open time that is not settled, and why, as callers are told."""
+
+    span: Span
+    state: State
+    reason: str = ""
+    ib_code: int | None = None
+
+
+def missing(
+    window: Span,
+    timeframe: Timeframe,
+    calendar: Calendar | None,
+    *,
+    covered: Spans,
+    notes: Iterable[Note],
+    live: Spans,
+    until: int,
+    impossible: Iterable[tuple[Span, str]],
+) -> list[Missing]:
+    """Label what of `window` is not settled, in order of time. Closed time is not missing.
+
+    until: the end of what is closed by now; impossible: what rules alone exclude, with the reason. What nothing explains
+    was not asked yet. Without a calendar (IB was never asked) all time counts as open.
+    """
+    rest = Spans.of(*window) - covered
+    labels: list[tuple[Spans, State, str, int | None]] = [
+        (Spans.of(until, max(until, window[1])), State.NOT_CLOSED_YET, "", None),
+        *((Spans.of(*span), State.UNAVAILABLE, why, None) for span, why in impossible),
+        (live, State.QUEUED, "", None),
+        *((Spans.of(*note.span), note.state, note.reason, note.ib_code) for note in notes),
+    ]
+    found: list[Missing] = []
+    for spans, state, reason, code in labels:
+        found += [Missing(span, state, reason, code) for span in rest & spans]
+        rest = rest - spans
+    found += [Missing(span, State.NOT_ASKED) for span in rest]
+    if calendar is not None:
+        found = [m for m in (_open_part(m, timeframe, calendar) for m in found) if m is not None]
+    return sorted(found, key=lambda m: m.span)
+
+
+def _open_part(row: Missing, timeframe: Timeframe, calendar: Calendar) -> Missing | None:
+    """The row cut to the first and last open time in it; None when all of it is closed."""
+    known = Spans.of(*row.span) & Spans.of(*calendar.known) if timeframe.intraday else Spans.of(*row.span)
+    if Spans.of(*row.span) != known:
+        return row
+    units = calendar.units(timeframe, row.span)
+    if not units:
+        return None
+    return Missing((units[0][0], units[-1][1]), row.state, row.reason, row.ib_code)

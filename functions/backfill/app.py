@@ -1,0 +1,155 @@
+"""Backfill: ask for bars to be fetched, watch it, stop it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from nautilus import backfill
+from nautilus.auth import Principal
+from nautilus.clock import rfc3339
+from nautilus.db import jobs
+from nautilus.errors import InvalidInput, NotFound
+from nautilus.ledger import LIVE_JOBS
+from nautilus.log import correlation
+from nautilus.schemas.backfill import BackfillRequest, StopRequest
+from nautilus.schemas.messages import JobHint
+from nautilus.web import Services, ServicesDep, lambda_handler, needs
+
+router = APIRouter(tags=["backfill"])
+Caller = Annotated[Principal, needs("backfill:write")]
+_GIGABYTE = 1_000_000_000
+
+
+@router.post("/api/v1/ib/backfill", status_code=202, summary="Fetch bars that are missing")
+def ask(
+    wish: BackfillRequest,
+    services: ServicesDep,
+    caller: Caller,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    if not (wish.symbol or wish.symbols or wish.instrument_id):
+        raise InvalidInput.field("symbol", "is missing", ["symbol", "symbols", "instrument_id"])
+    return _ask(wish, services, caller, idempotency_key or "")
+
+
+@router.post(
+    "/api/v1/historical/backfill/start", status_code=202, summary="Fetch the watch list, or what the body names"
+)
+def start(
+    services: ServicesDep,
+    caller: Caller,
+    wish: Annotated[BackfillRequest | None, Body()] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    return _ask(wish or BackfillRequest(), services, caller, idempotency_key or "")
+
+
+def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str) -> Response:
+    settings = services.settings
+    items = backfill.items_of(
+        wish,
+        default_symbols=settings.watch_list,
+        default_frames=settings.watch_timeframes,
+        default_days=settings.watch_days,
+    )
+    asked = backfill.ask(
+        services.db,
+        caller,
+        items,
+        wish=_told(wish),
+        priority=wish.priority,
+        mode=wish.mode,
+        route="backfill",
+        key=key,
+    )
+    if asked.job_id is None:
+        return JSONResponse({"job_id": None, "status": "complete", "missing": [], "message": "nothing is missing"}, 200)
+    if not asked.deduplicated:
+        services.queue.send(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
+    place = f"/api/v1/historical/backfill/{asked.job_id}"
+    job = backfill.status(services.db, None, asked.job_id)["jobs"][0]
+    body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {place}"}
+    return JSONResponse(body, 202, {"Location": place, "Retry-After": "1"})
+
+
+def _told(wish: BackfillRequest) -> dict[str, Any]:
+    """The wish as it was put, with times as text."""
+    told = wish.model_dump(exclude_none=True, exclude_defaults=True)
+    return {name: rfc3339(value) if name in ("start", "end") else value for name, value in told.items()}
+
+
+@router.get(
+    "/api/v1/historical/backfill/status", summary="All jobs of the caller, and the numbers of the front end's card"
+)
+def status(
+    services: ServicesDep,
+    caller: Annotated[Principal, needs("bars:read")],
+    job_id: Annotated[UUID | None, Query()] = None,
+) -> dict[str, Any]:
+    told = backfill.status(services.db, None if caller.admin else caller.id, job_id)
+    live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
+    totals = told["totals"]
+    return {
+        "controller": {
+            "current_mode": "ibkr",
+            "is_running": bool(live),
+            "available_modes": ["ibkr"],
+            "current_operation": live[0]["job_id"] if live else None,
+        },
+        "service_status": {
+            "is_running": bool(live),
+            "queue_size": totals.queue_size,
+            "active_requests": totals.active_requests,
+            "completed_requests": totals.completed_requests,
+            "failed_requests": totals.failed_requests,
+            "total_bars": int(totals.total_bars),
+            "unique_instruments": totals.unique_instruments,
+            "unique_timeframes": totals.unique_timeframes,
+            "database_size_gb": totals.database_bytes / _GIGABYTE,
+        },
+        "jobs": told["jobs"],
+        "timestamp": datetime.fromtimestamp(told["now_ns"] / 1e9, UTC).isoformat(),
+    }
+
+
+@router.post("/api/v1/historical/backfill/stop", summary="Stop one job, or all of the caller's")
+async def stop(request: Request, services: ServicesDep, caller: Caller) -> dict[str, Any]:
+    from fastapi.concurrency import run_in_threadpool
+
+    # The front end sends no body and no content type here.
+    raw = await request.body()
+    try:
+        wish = StopRequest.model_validate_json(raw) if raw.strip() else StopRequest()
+        job_id = UUID(wish.job_id) if wish.job_id else None
+    except ValueError:
+        raise InvalidInput.field(
+            "job_id", "must be the id of a job, in a JSON object", ["{}", '{"job_id": "..."}']
+        ) from None
+    return await run_in_threadpool(_stop, services, caller, job_id)
+
+
+def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[str, Any]:
+    owner = None if caller.admin else caller.id
+    with services.db.transaction() as cursor:
+        if job_id is not None:
+            row = jobs.summary(cursor, job_id)
+            if row is None or (owner is not None and row.owner != owner):
+                raise NotFound(f"there is no job {job_id}", code="unknown-job")
+        stopped = jobs.stop(cursor, job_id, owner)
+    for number in stopped:
+        services.queue.send(JobHint(job_id=number, correlation_id=correlation.get()))
+    wanted = [job_id] if job_id is not None else stopped
+    told = [backfill.status(services.db, None, number)["jobs"][0] for number in wanted]
+    return {"message": f"{len(wanted)} job(s) stopped", "mode": "ibkr", "status": "stopped", "jobs": told}
+
+
+@router.get("/api/v1/historical/backfill/{job_id}", summary="One job")
+def one(job_id: UUID, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]) -> dict[str, Any]:
+    job: dict[str, Any] = backfill.status(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
+    return job
+
+
+handler = lambda_handler("backfill", router)

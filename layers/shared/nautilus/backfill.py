@@ -1,0 +1,255 @@
+"""Asking for bars to be filled: from a caller's wish to rows of the ledger, and what to tell about them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from nautilus.auth import Principal
+from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.db import instruments, jobs, series, sessions
+from nautilus.db.connection import Cursor, Database
+from nautilus.db.jobs import Item
+from nautilus.errors import InvalidInput, NotFound
+from nautilus.instruments import Selector, choose, price_kind, select, session_kind
+from nautilus.ledger import LIVE_JOBS
+from nautilus.log import correlation
+from nautilus.schemas.backfill import BackfillRequest
+from nautilus.spans import Spans
+from nautilus.timeframes import timeframe
+
+MAX_ITEMS = 500
+READ_PRIORITY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of a wish: the job that serves it, or, when nothing is missing, none."""
+
+    job_id: UUID | None
+    deduplicated: bool = False
+
+
+def items_of(
+    wish: BackfillRequest, *, default_symbols: Sequence[str], default_frames: Sequence[str], default_days: int
+) -> list[Item]:
+    """The series that a wish names: symbols × timeframes. InvalidInput names the field that makes no sense."""
+    names = _names(wish, default_symbols)
+    frames = _frames(wish, default_frames)
+    if len(names) * len(frames) > MAX_ITEMS:
+        raise InvalidInput.field("symbols", f"symbols x timeframes may be at most {MAX_ITEMS} series in one job")
+    back_s = wish.back_s
+    if wish.start is None and back_s is None:
+        back_s = default_days * 86_400
+    return [
+        Item(
+            selector=selector,
+            timeframe=frame,
+            price=price_kind(selector.asset_class, wish.price) if wish.price and selector.asset_class else wish.price,
+            session=session_kind(selector.asset_class, wish.session) if wish.session else None,
+            start=wish.start,
+            end=wish.end,
+            back=back_s * NS_PER_S if back_s is not None else None,
+        )
+        for selector in names
+        for frame in frames
+    ]
+
+
+def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Selector]:
+    given = [x for x in (wish.symbol, wish.symbols, wish.instrument_id) if x is not None]
+    if len(given) > 1:
+        raise InvalidInput.field(
+            "symbol", "give only one of symbol, symbols, instrument_id", ["symbol", "symbols", "instrument_id"]
+        )
+    if wish.instrument_id is not None:
+        return [select(instrument_id=wish.instrument_id, asset_class=wish.asset_class)]
+    names = wish.symbols or ([wish.symbol] if wish.symbol is not None else list(default_symbols))
+    selectors = [
+        select(
+            symbol=name,
+            asset_class=wish.asset_class,
+            exchange=wish.exchange,
+            currency=wish.currency,
+            expiry=wish.expiry,
+        )
+        for name in names
+    ]
+    return list(dict.fromkeys(selectors))
+
+
+def _frames(wish: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
+    if wish.timeframe is not None and wish.timeframes is not None:
+        raise InvalidInput.field("timeframe", "give only one of timeframe, timeframes", ["timeframe", "timeframes"])
+    asked = wish.timeframes or ([wish.timeframe] if wish.timeframe is not None else default_frames)
+    return list(dict.fromkeys(timeframe(name).name for name in asked))
+
+
+def fingerprint(items: Sequence[Item], mode: str) -> str:
+    """One text per wish, the same however it was spelled."""
+    rows = sorted(json.dumps([i.selector.key, i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items)
+    return hashlib.sha256("\n".join([mode, *rows]).encode()).hexdigest()
+
+
+def ask(
+    database: Database,
+    caller: Principal,
+    items: Sequence[Item],
+    *,
+    wish: dict[str, Any],
+    priority: int,
+    mode: str,
+    origin: str = "api",
+    route: str = "",
+    key: str = "",
+) -> Asked:
+    """Write the job, or find the one that already serves this wish; the hint is sent by the caller after the commit."""
+    print_ = fingerprint(items, mode)
+    with database.transaction() as cursor:
+        _refuse_the_future(items, sessions.market_now(cursor))
+        if key:
+            known = jobs.claim_key(cursor, caller.id, route, key, print_)
+            if known is not None:
+                return Asked(known, deduplicated=True)
+        else:
+            # Two equal wishes at once: the second waits here and then finds the first one's job.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{caller.id}|{print_}",))
+            twin = jobs.live_twin(cursor, caller.id, print_)
+            if twin is not None:
+                return Asked(twin, deduplicated=True)
+        if mode == "missing" and all(_nothing_missing(cursor, item) for item in items):
+            return Asked(None)
+        job_id = jobs.create(
+            cursor,
+            owner=caller.id,
+            origin=origin,
+            items=items,
+            priority=priority,
+            mode=mode,
+            request=wish,
+            fingerprint=print_,
+            correlation_id=correlation.get(),
+        )
+        if key:
+            jobs.keep_key(cursor, caller.id, route, key, print_, job_id)
+        return Asked(job_id)
+
+
+def _refuse_the_future(items: Sequence[Item], now: int) -> None:
+    for item in items:
+        if item.start is not None and item.start >= now:
+            raise InvalidInput.field(
+                "start",
+                f"{rfc3339(item.start)} lies in the future; market time is {rfc3339(now)}",
+                [f"before {rfc3339(now)}"],
+            )
+
+
+def _nothing_missing(cursor: Cursor, item: Item) -> bool:
+    """True when the range is known to be covered without asking anybody: only for a range with both ends."""
+    found = instruments.look_up(cursor, item.selector)
+    if found is None or not found.candidates or item.start is None or item.end is None:
+        return False
+    instrument = choose(item.selector, found.candidates)
+    if instrument is None:
+        return False
+    kind = price_kind(instrument.asset_class, item.price)
+    session = session_kind(instrument.asset_class, item.session)
+    frame = timeframe(item.timeframe)
+    row = series.find(cursor, instrument.con_id, frame, kind, session)
+    return row is not None and not (Spans.of(frame.floor(item.start), frame.ceil(item.end)) - row.covered)
+
+
+# ---- telling ---------------------------------------------------------------------------------------------------------
+
+
+def status(database: Database, owner: str | None, job_id: UUID | None = None) -> dict[str, Any]:
+    """Jobs with their progress, and the numbers of the front end's card. NotFound for a job that is not there."""
+    with database.transaction(snapshot=True) as cursor:
+        if job_id is None:
+            rows = jobs.summaries(cursor, owner)
+        else:
+            row = jobs.summary(cursor, job_id)
+            if row is None or (owner is not None and row.owner != owner):
+                raise NotFound(f"there is no job {job_id}", code="unknown-job")
+            rows = [row]
+        items = jobs.items(cursor, [row.id for row in rows])
+        session = sessions.latest(cursor)
+        totals = jobs.totals(cursor)
+        now = sessions.machine_now(cursor)
+    return {
+        "jobs": [_job(row, [i for i in items if i.job_id == row.id], session, now) for row in rows],
+        "totals": totals,
+        "session": session,
+        "now_ns": now,
+    }
+
+
+def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_ns: int) -> dict[str, Any]:
+    begun = row.started_at or row.created_at
+    ended_s = row.finished_at.timestamp() if row.finished_at else now_ns / NS_PER_S
+    seconds = max(0.001, ended_s - begun.timestamp())
+    rate = row.chunks_done / seconds
+    left = row.chunks_total - row.chunks_done
+    live = row.state in LIVE_JOBS
+    total = row.chunks_total
+    return {
+        "job_id": str(row.id),
+        "status": row.state,
+        "priority": row.priority,
+        "mode": row.mode,
+        "request": row.request,
+        "progress": {
+            "chunks_done": row.chunks_done,
+            "chunks_total": total,
+            "bars_written": row.bars_new + row.bars_revised,
+            "bars_new": row.bars_new,
+            "bars_revised": row.bars_revised,
+            "bars_same": row.bars_same,
+            "requests_sent": row.requests_sent,
+            "pct": 100.0 * row.chunks_done / total if total else (0.0 if live else 100.0),
+        },
+        "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
+        "eta_seconds": left / rate if live and rate and total else None,
+        "blocked_on": _blocked_on(row.state, left, session) if live else None,
+        "items": [_item(item) for item in items],
+        "errors": [item.error | {"item": _item_name(item)} for item in items if item.error],
+        "created_at": _text(row.created_at),
+        "started_at": _text(row.started_at),
+        "finished_at": _text(row.finished_at),
+        "updated_at": _text(row.updated_at),
+    }
+
+
+def _blocked_on(state: str, left: int, session: sessions.Session | None) -> str | None:
+    """What a live job waits for besides its turn: the session, a reset window, or pacing."""
+    if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
+        return "ib_session"
+    if session.state == "reset_window":
+        return "reset_window"
+    if state == "running" and left and session.activity.get("blocked_on"):
+        return str(session.activity["blocked_on"])
+    return None
+
+
+def _item(item: Any) -> dict[str, Any]:
+    return {
+        "instrument_id": item.instrument_id,
+        "asked": _item_name(item),
+        "timeframe": item.timeframe,
+        "price": item.price,
+        "session": item.session,
+        "state": item.state,
+        "plan": item.plan,
+        "error": item.error,
+    }
+
+
+def _item_name(item: Any) -> str:
+    return Selector(**({"asset_class": "", "symbol": ""} | item.selector)).words
+
+
+def _text(moment: Any) -> str | None:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment is not None else None

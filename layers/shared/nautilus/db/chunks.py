@@ -1,0 +1,216 @@
+"""The bridge's side of the ledger: which request is next, leasing it, and ending it in the transaction of its answer.
+
+Lock order everywhere: login, series, chunk, jobs by id. Each lease raises a token; who comes back with an old one finds
+no row and rolls everything back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from nautilus.db import jobs
+from nautilus.db.connection import Cursor
+from nautilus.ledger import Chunk
+from nautilus.planner import Chunk as Planned
+from nautilus.spans import Span
+
+LEASE_S = 60
+"""Life of a lease, machine time; renewed every 15 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk that could be asked for now, best first."""
+
+    chunk_id: int
+    series_id: int
+    con_id: int
+    timeframe: str
+    price: str
+    session: str
+    interactive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A chunk that is ours until the lease runs out; `token` proves it."""
+
+    chunk_id: int
+    series_id: int
+    span: Span
+    window: Span
+    token: int
+    attempts: int
+    force: bool
+
+
+class LeaseLost(Exception):
+    """Somebody else has the chunk now, or it was cancelled: what we bring is rolled back."""
+
+
+def insert(
+    cursor: Cursor, series_id: int, planned: Sequence[Planned], *, mode: str, parent: int | None = None
+) -> list[int]:
+    """Write pending chunks, newest first: a trader wants yesterday before last year."""
+    ids = []
+    for chunk in sorted(planned, key=lambda c: c.span, reverse=True):
+        cursor.execute(
+            "INSERT INTO backfill_chunks (series_id, span_start, span_end, window_start, window_end, mode, parent_id)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+            (series_id, *chunk.span, *chunk.window, mode, parent),
+        )
+        ids.append(cursor.fetchone().id)
+    return ids
+
+
+def want(cursor: Cursor, job_id: UUID, chunk_ids: Sequence[int]) -> int:
+    """Link chunks to a job; returns how many links are new."""
+    cursor.execute(
+        "INSERT INTO job_chunks (job_id, chunk_id) SELECT %s, unnest(%s::bigint[]) ON CONFLICT DO NOTHING",
+        (job_id, list(chunk_ids)),
+    )
+    return int(cursor.rowcount)
+
+
+def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidate]:
+    """The next chunk of every series that a running job waits for: highest priority, then the job served longest ago."""
+    cursor.execute(
+        "SELECT c.id, c.series_id, s.con_id, s.timeframe, s.price, s.session, j.origin = 'read' AS interactive"
+        " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id JOIN series s ON s.id = i.series_id"
+        " CROSS JOIN LATERAL (SELECT c.id, c.series_id FROM backfill_chunks c"
+        "  WHERE c.series_id = i.series_id AND c.state = 'pending' AND c.not_before <= %s AND EXISTS"
+        "  (SELECT 1 FROM job_chunks jc WHERE jc.job_id = j.id AND jc.chunk_id = c.id) ORDER BY c.id LIMIT 1) c"
+        " WHERE j.state = 'running' ORDER BY j.priority DESC, j.served_at NULLS FIRST, i.id LIMIT %s",
+        (market_ns, limit),
+    )
+    return [Candidate(*row) for row in cursor.fetchall()]
+
+
+def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
+    """Take a pending chunk that nobody else is taking; None when it is gone."""
+    cursor.execute(
+        "SELECT id FROM backfill_chunks WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED", (chunk_id,)
+    )
+    if cursor.fetchone() is None:
+        return None
+    cursor.execute(
+        "UPDATE backfill_chunks SET state = %s, lease_bridge = %s, token = token + 1, attempts = attempts + 1,"
+        " lease_until = clock_timestamp() + make_interval(secs => %s), updated_at = clock_timestamp() WHERE id = %s"
+        " RETURNING series_id, span_start, span_end, window_start, window_end, token, attempts, mode",
+        (Chunk.LEASED, bridge, LEASE_S, chunk_id),
+    )
+    row = cursor.fetchone()
+    cursor.execute(
+        "UPDATE backfill_jobs SET served_at = clock_timestamp(), requests_sent = requests_sent + 1 WHERE id IN"
+        " (SELECT j.id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
+        "  WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.id FOR UPDATE OF j)",
+        (chunk_id,),
+    )
+    return Lease(
+        chunk_id,
+        row.series_id,
+        (row.span_start, row.span_end),
+        (row.window_start, row.window_end),
+        row.token,
+        row.attempts,
+        row.mode == "force",
+    )
+
+
+def renew(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
+    """Prolong our leases; returns the chunks that are still ours."""
+    cursor.execute(
+        "UPDATE backfill_chunks c SET lease_until = clock_timestamp() + make_interval(secs => %s)"
+        " FROM unnest(%s::bigint[], %s::bigint[]) AS l(id, token)"
+        " WHERE c.id = l.id AND c.token = l.token AND c.state = 'leased' RETURNING c.id",
+        (LEASE_S, [x.chunk_id for x in leases], [x.token for x in leases]),
+    )
+    return [row.id for row in cursor.fetchall()]
+
+
+def unwanted(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
+    """Those of our chunks that no live job wants any more: their requests can be cancelled at IB."""
+    cursor.execute(
+        "SELECT c.id FROM backfill_chunks c WHERE c.id = ANY(%s) AND (c.state <> 'leased' OR NOT EXISTS"
+        " (SELECT 1 FROM job_chunks jc JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id"
+        "  AND j.state IN ('queued', 'planning', 'running')))",
+        ([x.chunk_id for x in leases],),
+    )
+    return [row.id for row in cursor.fetchall()]
+
+
+def _end(cursor: Cursor, held: Lease, state: Chunk, **columns: Any) -> None:
+    sets = "".join(f", {name} = %({name})s" for name in columns)
+    cursor.execute(
+        f"UPDATE backfill_chunks SET state = %(state)s, lease_bridge = NULL, lease_until = NULL,"
+        f" updated_at = clock_timestamp(){sets} WHERE id = %(id)s AND token = %(token)s AND state = 'leased'",
+        {"state": state, "id": held.chunk_id, "token": held.token} | columns,
+    )
+    if cursor.rowcount != 1:
+        raise LeaseLost(f"chunk {held.chunk_id} is no longer ours")
+
+
+def done(
+    cursor: Cursor,
+    held: Lease,
+    *,
+    outcome: str,
+    good: bool,
+    bars: int,
+    new: int = 0,
+    revised: int = 0,
+    same: int = 0,
+    request_id: int | None = None,
+    ib_code: int | None = None,
+) -> None:
+    """The chunk has its answer: `filled`, `empty:confirmed`, `empty:unconfirmed`, `unavailable:<reason>`, `covered`."""
+    _end(cursor, held, Chunk.DONE, outcome=outcome, bars=bars, request_id=request_id, ib_code=ib_code)
+    jobs.count_chunk(cursor, held.chunk_id, good=good, new=new, revised=revised, same=same)
+
+
+def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, request_id: int | None) -> None:
+    _end(cursor, held, Chunk.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
+    jobs.count_chunk(cursor, held.chunk_id, good=False)
+
+
+def again(cursor: Cursor, held: Lease, *, not_before: int, outcome: str, ib_code: int | None = None) -> None:
+    """Back to pending, not before a market time: IB told us to wait, or the session went away."""
+    _end(cursor, held, Chunk.PENDING, not_before=not_before, outcome=outcome, ib_code=ib_code)
+
+
+def split(cursor: Cursor, held: Lease, parts: Sequence[Planned], *, request_id: int | None) -> None:
+    """Replace a chunk that is too large by smaller ones, for every job that wants it."""
+    _end(cursor, held, Chunk.SPLIT, outcome="too_slow", request_id=request_id)
+    ids = insert(cursor, held.series_id, parts, mode="force" if held.force else "missing", parent=held.chunk_id)
+    cursor.execute("SELECT job_id FROM job_chunks WHERE chunk_id = %s ORDER BY job_id", (held.chunk_id,))
+    for row in cursor.fetchall():
+        want(cursor, row.job_id, ids)
+        cursor.execute(
+            "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id = %s", (len(ids), row.job_id)
+        )
+    # The split chunk itself counts as done, and as good: what becomes of it is counted on its parts.
+    jobs.count_chunk(cursor, held.chunk_id, good=True)
+
+
+def cancel(cursor: Cursor, held: Lease) -> None:
+    """The chunk is ours and nobody wants it any more."""
+    cursor.execute(
+        "SELECT 1 FROM backfill_chunks WHERE id = %s AND token = %s AND state = 'leased' FOR UPDATE",
+        (held.chunk_id, held.token),
+    )
+    if cursor.fetchone() is not None:
+        jobs.cancel_orphans(cursor, [held.chunk_id])
+
+
+def release(cursor: Cursor, bridge: str | None = None) -> int:
+    """Leases that ran out go back to pending; those of `bridge` at once (it has just started, or is stopping)."""
+    cursor.execute(
+        "UPDATE backfill_chunks SET state = %s, lease_bridge = NULL, lease_until = NULL, token = token + 1,"
+        " updated_at = clock_timestamp() WHERE id IN (SELECT id FROM backfill_chunks WHERE state = %s"
+        "  AND (lease_until < clock_timestamp() OR lease_bridge = %s) ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id",
+        (Chunk.PENDING, Chunk.LEASED, bridge),
+    )
+    freed = [row.id for row in cursor.fetchall()]
+    jobs.cancel_orphans(cursor, freed)
+    return len(freed)

@@ -1,0 +1,64 @@
+"""What functions ask of the bridge besides backfills: resolve an instrument, search, reconnect."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from nautilus.db.connection import Cursor, Json
+from nautilus.db.jobs import notify
+
+
+def request(
+    cursor: Cursor, type_: str, args: Mapping[str, Any], *, by: str, correlation_id: str, expires_s: float
+) -> UUID:
+    """Queue a command, or join one that already asks the same; wakes the bridge."""
+    cursor.execute(
+        "SELECT id FROM bridge_commands WHERE type = %s AND args = %s AND state IN ('queued', 'running')"
+        " AND expires_at > clock_timestamp() ORDER BY created_at DESC LIMIT 1",
+        (type_, Json(dict(args))),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(
+            "INSERT INTO bridge_commands (type, args, requested_by, correlation_id, expires_at)"
+            " VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s)) RETURNING id",
+            (type_, Json(dict(args)), by, correlation_id, expires_s),
+        )
+        row = cursor.fetchone()
+    number: UUID = row.id
+    notify(cursor, "command", number)
+    return number
+
+
+def outcome(cursor: Cursor, number: UUID) -> Any | None:
+    """The command's row (state, result, error)."""
+    cursor.execute("SELECT id, type, state, result, error FROM bridge_commands WHERE id = %s", (number,))
+    return cursor.fetchone()
+
+
+def claim(cursor: Cursor) -> Any | None:
+    """The next command to execute; those nobody waits for any more are failed."""
+    cursor.execute(
+        "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
+        ' error = \'{"code": "expired", "detail": "nobody took it in time"}\''
+        " WHERE state IN ('queued', 'running') AND expires_at < clock_timestamp()"
+    )
+    cursor.execute(
+        "UPDATE bridge_commands SET state = 'running' WHERE id = (SELECT id FROM bridge_commands WHERE state = 'queued'"
+        " ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, type, args, correlation_id"
+    )
+    return cursor.fetchone()
+
+
+def finish(
+    cursor: Cursor, number: UUID, *, result: Mapping[str, Any] | None = None, error: Mapping[str, Any] | None = None
+) -> None:
+    cursor.execute(
+        "UPDATE bridge_commands SET state = %s, result = %s, error = %s, finished_at = clock_timestamp() WHERE id = %s",
+        (
+            "failed" if error else "done",
+            Json(dict(result)) if result is not None else None,
+            Json(dict(error)) if error else None,
+            number,
+        ),
+    )

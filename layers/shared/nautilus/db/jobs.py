@@ -1,0 +1,352 @@
+"""Backfill jobs: how they are made, watched and stopped. Rows are the truth; a message only says "look"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from nautilus.db.connection import Cursor, Json
+from nautilus.errors import InvalidInput
+from nautilus.instruments import Selector
+from nautilus.ledger import LIVE_CHUNKS, LIVE_JOBS, Chunk, Job, chunks_before, ending, jobs_before
+
+CHANNEL = "nautilus"
+"""The NOTIFY channel the bridge listens on; the payload is a kind and an id, as in a queue message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One series of a job as it was asked for. Times in market ns on the series' axis.
+
+    start and end None: `back` ns back from the last closed bar. price and session None: the asset class's default.
+    """
+
+    selector: Selector
+    timeframe: str
+    price: str | None
+    session: str | None
+    start: int | None
+    end: int | None
+    back: int | None
+
+
+def notify(cursor: Cursor, kind: str, number: UUID | str) -> None:
+    """Wake the bridge when this transaction commits."""
+    cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{kind}:{number}"))
+
+
+def create(
+    cursor: Cursor,
+    *,
+    owner: str,
+    origin: str,
+    items: Sequence[Item],
+    priority: int,
+    mode: str,
+    request: Mapping[str, Any],
+    fingerprint: str,
+    correlation_id: str,
+) -> UUID:
+    """Write a queued job with its items and wake the bridge."""
+    cursor.execute(
+        "INSERT INTO backfill_jobs (owner, origin, priority, mode, request, fingerprint, correlation_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        (owner, origin, priority, mode, Json(dict(request)), fingerprint, correlation_id),
+    )
+    job_id: UUID = cursor.fetchone().id
+    for item in items:
+        cursor.execute(
+            "INSERT INTO backfill_items (job_id, selector, timeframe, price, session, wanted_start, wanted_end, wanted_back)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                job_id,
+                Json(item.selector.as_dict()),
+                item.timeframe,
+                item.price,
+                item.session,
+                item.start,
+                item.end,
+                item.back,
+            ),
+        )
+    notify(cursor, "job", job_id)
+    return job_id
+
+
+def live_twin(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
+    """A live job of the same owner that asks for the same."""
+    cursor.execute(
+        "SELECT id FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND state IN ('queued', 'planning', 'running')"
+        " ORDER BY created_at DESC LIMIT 1",
+        (owner, fingerprint),
+    )
+    row = cursor.fetchone()
+    return row.id if row else None
+
+
+def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str) -> UUID | None:
+    """The job that this idempotency key already made, within a day; InvalidInput when it was for another request.
+
+    The key is locked until the transaction ends: of two callers at once the second waits and finds the first's job.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{principal}|{route}|{key}",))
+    cursor.execute("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '1 day'")
+    cursor.execute(
+        "SELECT fingerprint, job_id FROM idempotency_keys WHERE principal = %s AND route = %s AND key = %s",
+        (principal, route, key),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise InvalidInput(
+            "Idempotency-Key: this key was used for another request; take a new one", code="idempotency-key-reused"
+        )
+    job_id: UUID = row.job_id
+    return job_id
+
+
+def keep_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str, job_id: UUID) -> None:
+    cursor.execute(
+        "INSERT INTO idempotency_keys (principal, route, key, fingerprint, job_id) VALUES (%s, %s, %s, %s, %s)",
+        (principal, route, key, fingerprint, job_id),
+    )
+
+
+# ---- watching --------------------------------------------------------------------------------------------------------
+
+_SUMMARY = (
+    "SELECT id, owner, origin, state, priority, mode, request, chunks_total, chunks_done, requests_sent,"
+    " bars_new, bars_revised, bars_same, items_failed, created_at, started_at, finished_at, updated_at"
+    " FROM backfill_jobs"
+)
+
+
+def summaries(cursor: Cursor, owner: str | None, limit: int = 50) -> list[Any]:
+    """The newest jobs, live ones first; of one owner, or of all when None."""
+    cursor.execute(
+        f"{_SUMMARY} WHERE %(owner)s IS NULL OR owner = %(owner)s"
+        " ORDER BY state = ANY(%(live)s) DESC, created_at DESC LIMIT %(limit)s",
+        {"owner": owner, "live": list(LIVE_JOBS), "limit": limit},
+    )
+    return list(cursor.fetchall())
+
+
+def summary(cursor: Cursor, job_id: UUID) -> Any | None:
+    cursor.execute(f"{_SUMMARY} WHERE id = %s", (job_id,))
+    return cursor.fetchone()
+
+
+def items(cursor: Cursor, job_ids: Sequence[UUID]) -> list[Any]:
+    """What was asked of each job, what it was planned to, and what went wrong with it."""
+    cursor.execute(
+        "SELECT i.job_id, i.selector, i.timeframe, coalesce(s.price, i.price) AS price,"
+        " coalesce(s.session, i.session) AS session, i.wanted_start, i.wanted_end, i.state, i.series_id, i.plan, i.error,"
+        " n.instrument_id"
+        " FROM backfill_items i LEFT JOIN series s ON s.id = i.series_id LEFT JOIN instruments n ON n.con_id = s.con_id"
+        " WHERE i.job_id = ANY(%s) ORDER BY i.id",
+        (list(job_ids),),
+    )
+    return list(cursor.fetchall())
+
+
+def chunks(cursor: Cursor, job_id: UUID, after: int, limit: int) -> list[Any]:
+    """The chunks a job wants, by id, after the chunk `after`."""
+    cursor.execute(
+        "SELECT c.id, n.instrument_id, s.timeframe, s.price, s.session, c.span_start, c.span_end, c.state, c.outcome,"
+        " c.ib_code, c.attempts, c.not_before, c.bars, c.request_id, c.updated_at"
+        " FROM job_chunks j JOIN backfill_chunks c ON c.id = j.chunk_id JOIN series s ON s.id = c.series_id"
+        " JOIN instruments n ON n.con_id = s.con_id"
+        " WHERE j.job_id = %s AND c.id > %s ORDER BY c.id LIMIT %s",
+        (job_id, after, limit),
+    )
+    return list(cursor.fetchall())
+
+
+def totals(cursor: Cursor) -> Any:
+    """Counts over everything, for the front end's card: cheap estimates where exact ones would scan the bars."""
+    cursor.execute(
+        "SELECT (SELECT count(*) FROM backfill_chunks WHERE state = 'pending') AS queue_size,"
+        " (SELECT count(*) FROM backfill_chunks WHERE state = 'leased') AS active_requests,"
+        " (SELECT count(*) FROM backfill_chunks WHERE state IN ('done', 'split')) AS completed_requests,"
+        " (SELECT count(*) FROM backfill_chunks WHERE state = 'failed') AS failed_requests,"
+        " (SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 'bars\\_%%') AS total_bars,"
+        " (SELECT count(DISTINCT con_id) FROM series) AS unique_instruments,"
+        " (SELECT count(DISTINCT timeframe) FROM series) AS unique_timeframes,"
+        " pg_database_size(current_database()) AS database_bytes"
+    )
+    return cursor.fetchone()
+
+
+# ---- stopping and ending ---------------------------------------------------------------------------------------------
+
+
+def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
+    """Ask one job, or all live ones (of one owner), to stop; returns those that were live. Twice is the same as once.
+
+    What no other live job wants and nobody works on is cancelled here; the bridge ends the rest.
+    """
+    cursor.execute(
+        "SELECT id FROM backfill_jobs WHERE state = ANY(%(before)s)"
+        " AND (%(job)s::uuid IS NULL OR id = %(job)s) AND (%(owner)s IS NULL OR owner = %(owner)s) ORDER BY id",
+        {"before": jobs_before(Job.STOPPING), "job": job_id, "owner": owner},
+    )
+    wanted = [row.id for row in cursor.fetchall()]
+    if not wanted:
+        return []
+    # Lock order: chunks, then jobs by id. A job must be `stopping` before its chunks can be orphans, so the chunks are
+    # locked first, then the jobs change, then what became an orphan goes.
+    cursor.execute(
+        "SELECT c.id FROM backfill_chunks c WHERE c.state = 'pending'"
+        " AND EXISTS (SELECT 1 FROM job_chunks j WHERE j.chunk_id = c.id AND j.job_id = ANY(%s)) ORDER BY c.id FOR UPDATE",
+        (wanted,),
+    )
+    pending = [row.id for row in cursor.fetchall()]
+    cursor.execute("SELECT id FROM backfill_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (wanted,))
+    cursor.execute(
+        "UPDATE backfill_jobs SET state = %s, updated_at = clock_timestamp() WHERE id = ANY(%s) AND state = ANY(%s)"
+        " RETURNING id",
+        (Job.STOPPING, wanted, jobs_before(Job.STOPPING)),
+    )
+    stopping = [row.id for row in cursor.fetchall()]
+    cancel_orphans(cursor, pending)
+    finish_stopping(cursor)
+    for job in stopping:
+        notify(cursor, "stop", job)
+    return stopping
+
+
+def cancel_orphans(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
+    """Cancel those of the chunks that no live job wants; the caller holds their locks."""
+    cursor.execute(
+        "UPDATE backfill_chunks c SET state = %s, updated_at = clock_timestamp(), lease_bridge = NULL, lease_until = NULL"
+        " WHERE c.id = ANY(%s) AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks jc"
+        " JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN ('queued', 'planning', 'running'))",
+        (Chunk.CANCELLED, list(chunk_ids), chunks_before(Chunk.CANCELLED)),
+    )
+    return int(cursor.rowcount)
+
+
+def finish_stopping(cursor: Cursor) -> None:
+    """Jobs that were asked to stop are stopped once none of their chunks is being worked on for them alone."""
+    cursor.execute(
+        "UPDATE backfill_jobs j SET state = %s, finished_at = clock_timestamp(), updated_at = clock_timestamp()"
+        " WHERE j.state = %s AND NOT EXISTS (SELECT 1 FROM job_chunks jc JOIN backfill_chunks c ON c.id = jc.chunk_id"
+        "  WHERE jc.job_id = j.id AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks oc"
+        "   JOIN backfill_jobs o ON o.id = oc.job_id WHERE oc.chunk_id = c.id"
+        "   AND o.state IN ('queued', 'planning', 'running')))",
+        (Job.STOPPED, Job.STOPPING, list(LIVE_CHUNKS)),
+    )
+
+
+def count_chunk(cursor: Cursor, chunk_id: int, *, good: bool, new: int = 0, revised: int = 0, same: int = 0) -> None:
+    """Credit an ended chunk to every job that wants it; the statement that raises the counter also ends the job."""
+    cursor.execute(
+        "SELECT j.id, j.state, j.chunks_total, j.chunks_done, j.chunks_good, j.items_failed, j.shortfall"
+        " FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id WHERE c.chunk_id = %s ORDER BY j.id FOR UPDATE OF j",
+        (chunk_id,),
+    )
+    for job in cursor.fetchall():
+        done, good_now = job.chunks_done + 1, job.chunks_good + good
+        state, over = job.state, False
+        if job.state == Job.RUNNING and done >= job.chunks_total:
+            state = ending(
+                good=good_now, total=job.chunks_total, items_failed=job.items_failed, shortfall=job.shortfall
+            )
+            over = True
+        cursor.execute(
+            "UPDATE backfill_jobs SET chunks_done = %s, chunks_good = %s, bars_new = bars_new + %s,"
+            " bars_revised = bars_revised + %s, bars_same = bars_same + %s, state = %s,"
+            " finished_at = CASE WHEN %s THEN clock_timestamp() ELSE finished_at END, updated_at = clock_timestamp()"
+            " WHERE id = %s",
+            (done, good_now, new, revised, same, state, over, job.id),
+        )
+
+
+# ---- planning --------------------------------------------------------------------------------------------------------
+
+
+def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> Any | None:
+    """Take the next queued job for planning; None when there is none."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = %s, updated_at = clock_timestamp(),"
+        " lease_until = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE id = (SELECT id FROM backfill_jobs WHERE state = %s"
+        "  ORDER BY priority DESC, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        " RETURNING id, owner, origin, priority, mode, correlation_id",
+        (Job.PLANNING, bridge, lease_s, Job.QUEUED),
+    )
+    return cursor.fetchone()
+
+
+def open_items(cursor: Cursor, job_id: UUID) -> list[Any]:
+    """The items of a job that are still to be planned."""
+    cursor.execute(
+        "SELECT id, selector, timeframe, price, session, wanted_start, wanted_end, wanted_back FROM backfill_items"
+        " WHERE job_id = %s AND state = 'queued' ORDER BY id",
+        (job_id,),
+    )
+    return list(cursor.fetchall())
+
+
+def fail_item(cursor: Cursor, item_id: int, job_id: UUID, error: Mapping[str, Any]) -> None:
+    cursor.execute("UPDATE backfill_items SET state = 'failed', error = %s WHERE id = %s", (Json(dict(error)), item_id))
+    cursor.execute("UPDATE backfill_jobs SET items_failed = items_failed + 1 WHERE id = %s", (job_id,))
+
+
+def item_planned(
+    cursor: Cursor, item_id: int, job_id: UUID, series_id: int, plan: Mapping[str, Any], *, chunks: int, shortfall: bool
+) -> None:
+    """An item has become chunks: `chunks` of them are wanted by the job from now on."""
+    cursor.execute(
+        "UPDATE backfill_items SET state = 'planned', series_id = %s, plan = %s WHERE id = %s",
+        (series_id, Json(dict(plan)), item_id),
+    )
+    cursor.execute(
+        "UPDATE backfill_jobs SET chunks_total = chunks_total + %s, shortfall = shortfall OR %s WHERE id = %s",
+        (chunks, shortfall, job_id),
+    )
+
+
+def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
+    """All items are planned: the job runs, or, when nothing is left to ask, has ended. A stopped job stays as it is.
+
+    Chunks may have been done by another job's lead while this one was being planned, so the counters are taken anew.
+    """
+    cursor.execute(
+        "SELECT chunks_total, chunks_done, chunks_good, items_failed, shortfall FROM backfill_jobs"
+        " WHERE id = %s AND state = %s AND lease_bridge = %s FOR UPDATE",
+        (job_id, Job.PLANNING, bridge),
+    )
+    job = cursor.fetchone()
+    if job is None:
+        return
+    state = Job.RUNNING
+    if job.chunks_done >= job.chunks_total:
+        state = ending(
+            good=job.chunks_good, total=job.chunks_total, items_failed=job.items_failed, shortfall=job.shortfall
+        )
+    cursor.execute(
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, started_at = clock_timestamp(),"
+        " finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp() WHERE id = %s",
+        (state, state != Job.RUNNING, job_id),
+    )
+
+
+def unplan(cursor: Cursor, job_id: UUID, bridge: str) -> None:
+    """Give a job back: planning could not go on (no session, shutting down). Planned items stay planned."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp()"
+        " WHERE id = %s AND state = %s AND lease_bridge = %s",
+        (Job.QUEUED, job_id, Job.PLANNING, bridge),
+    )
+
+
+def expire_plans(cursor: Cursor, bridge: str | None = None) -> int:
+    """Jobs whose planner went silent are queued again; those of `bridge` at once (it has just started)."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp()"
+        " WHERE state = %s AND (lease_until < clock_timestamp() OR lease_bridge = %s)",
+        (Job.QUEUED, Job.PLANNING, bridge),
+    )
+    return int(cursor.rowcount)

@@ -1,0 +1,88 @@
+"""Every request to IB: the pacing book that all bridges of one login share, and the answer to "why is this bar odd?"."""
+
+from typing import Any
+
+from nautilus.clock import NS_PER_S
+from nautilus.db.connection import Cursor
+from nautilus.pacing import MARGIN_NS, WINDOW_NS, Request
+
+
+def lock(cursor: Cursor, login: str) -> None:
+    """Hold the login's book until the transaction ends: first in the lock order."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7243392))", (login,))
+
+
+def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
+    """What was sent and still matters for the rules: small requests of ten minutes, all others of three seconds."""
+    cursor.execute(
+        "SELECT identity, contract, small, weight, interactive, historical, sent_at FROM ib_requests"
+        " WHERE login = %s AND sent_at > %s AND (small OR sent_at > %s)",
+        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns - 3 * NS_PER_S),
+    )
+    return [Request(*row) for row in cursor.fetchall()]
+
+
+def insert(
+    cursor: Cursor,
+    login: str,
+    bridge: str,
+    kind: str,
+    request: Request,
+    *,
+    sent_at: int,
+    series_id: int | None = None,
+    chunk_id: int | None = None,
+    correlation_id: str = "",
+) -> int:
+    """Book a request before it is sent: a crash then costs a slot and never causes a violation."""
+    cursor.execute(
+        "INSERT INTO ib_requests (login, bridge, kind, identity, contract, small, weight, interactive, historical,"
+        " sent_at, series_id, chunk_id, correlation_id) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s) RETURNING id",
+        (
+            login,
+            bridge,
+            kind,
+            request.identity,
+            request.contract,
+            request.small,
+            request.weight,
+            request.interactive,
+            request.historical,
+            sent_at,
+            series_id,
+            chunk_id,
+            correlation_id,
+        ),
+    )
+    return int(cursor.fetchone().id)
+
+
+def close(
+    cursor: Cursor,
+    request_id: int,
+    outcome: str,
+    *,
+    ms: int,
+    bars: int | None = None,
+    ib_code: int | None = None,
+    ib_text: str | None = None,
+) -> None:
+    """Write down how a request ended: ok, empty, error, timeout, cancelled, lost."""
+    cursor.execute(
+        "UPDATE ib_requests SET outcome = %s, ms = %s, bars = %s, ib_code = %s, ib_text = %s WHERE id = %s",
+        (outcome, ms, bars, ib_code, ib_text, request_id),
+    )
+
+
+def lose(cursor: Cursor, bridge: str) -> None:
+    """Requests of a bridge that died with them: their answers will never come."""
+    cursor.execute("UPDATE ib_requests SET outcome = 'lost' WHERE bridge = %s AND outcome = 'sent'", (bridge,))
+
+
+def of_chunk(cursor: Cursor, chunk_id: int) -> list[Any]:
+    cursor.execute(
+        "SELECT id, kind, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars FROM ib_requests WHERE chunk_id = %s"
+        " ORDER BY id",
+        (chunk_id,),
+    )
+    return list(cursor.fetchall())

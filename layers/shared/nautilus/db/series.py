@@ -1,0 +1,167 @@
+"""Series: instrument, timeframe, price kind and session; what is covered, what is in doubt, and which version it is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nautilus.bars import Bar
+from nautilus.coverage import Note, State
+from nautilus.db import bars as bar_store
+from nautilus.db.bars import Written
+from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans_of
+from nautilus.spans import Span, Spans
+from nautilus.timeframes import Timeframe, timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known."""
+
+    id: int
+    con_id: int
+    timeframe: Timeframe
+    price: str
+    session: str
+    covered: Spans
+    data_version: int
+    head_ts: int | None
+
+
+_SELECT = "SELECT id, con_id, timeframe, price, session, covered::text, data_version, head_ts FROM series"
+
+
+def _series(row: Any) -> Series:
+    return Series(
+        row.id,
+        row.con_id,
+        timeframe(row.timeframe),
+        row.price,
+        row.session,
+        spans_of(row.covered),
+        row.data_version,
+        row.head_ts,
+    )
+
+
+def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series | None:
+    cursor.execute(
+        f"{_SELECT} WHERE con_id = %s AND timeframe = %s AND price = %s AND session = %s",
+        (con_id, frame.name, price, session),
+    )
+    row = cursor.fetchone()
+    return _series(row) if row else None
+
+
+def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
+    cursor.execute(
+        "INSERT INTO series (con_id, timeframe, price, session) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (con_id, timeframe, price, session) DO NOTHING",
+        (con_id, frame.name, price, session),
+    )
+    found = find(cursor, con_id, frame, price, session)
+    assert found is not None  # noqa: S101  for the type checker: inserted or there before
+    return found
+
+
+def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
+    """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
+    cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
+    return _series(cursor.fetchone())
+
+
+def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:
+    cursor.execute(
+        "UPDATE series SET head_ts = %s, head_checked_at = clock_timestamp() WHERE id = %s", (head_ts, series_id)
+    )
+
+
+def head_is_fresh(cursor: Cursor, series_id: int, days: int) -> bool:
+    """True when IB was asked for the head within the last `days` days."""
+    cursor.execute(
+        "SELECT head_checked_at > clock_timestamp() - make_interval(days => %s) FROM series WHERE id = %s",
+        (days, series_id),
+    )
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
+    """The notes that touch `span`, in order."""
+    cursor.execute(
+        "SELECT range::text, state, reason, ib_code, checked_at, expires_at FROM coverage_notes"
+        " WHERE series_id = %s AND range && %s::int8range ORDER BY range",
+        (series_id, int8range(span)),
+    )
+    return [Note(span_of(row[0]), State(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
+
+
+def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> list[tuple[int, Span]]:
+    """Chunks under way that touch `span`: (chunk id, span). `lock`: they cannot end or be cancelled meanwhile."""
+    cursor.execute(
+        "SELECT id, span_start, span_end FROM backfill_chunks WHERE series_id = %s AND state IN ('pending', 'leased')"
+        " AND span_start < %s AND span_end > %s ORDER BY id" + (" FOR UPDATE" if lock else ""),
+        (series_id, span[1], span[0]),
+    )
+    return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
+
+
+def record(
+    cursor: Cursor,
+    series: Series,
+    *,
+    bars: Sequence[Bar] = (),
+    settled: Spans = Spans(),  # noqa: B008  immutable
+    noted: Iterable[Note] = (),
+    request_id: int | None = None,
+) -> Written:
+    """Everything one answer changes in a series, in the caller's transaction and under the series' row lock.
+
+    The only place that writes `covered` and coverage_notes, so that they never overlap. The version rises only when a
+    bar is inserted or revised, or when coverage changes.
+    """
+    written = bar_store.write(
+        cursor, series.id, series.timeframe, bars, version=series.data_version + 1, request_id=request_id
+    )
+    covered = series.covered | settled
+    for note in noted:
+        covered = covered - Spans.of(*note.span)
+    changed_notes = _replace_notes(cursor, series.id, settled, list(noted), request_id)
+    if not (written.changed or changed_notes or covered != series.covered):
+        return written
+    cursor.execute(
+        "UPDATE series SET covered = %s::int8multirange, data_version = data_version + 1 WHERE id = %s",
+        (multirange(covered), series.id),
+    )
+    if written.new:
+        cursor.execute(
+            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange)",
+            (series.id, series.data_version + 1, multirange(written.added)),
+        )
+    return written
+
+
+def _replace_notes(cursor: Cursor, series_id: int, settled: Spans, noted: list[Note], request_id: int | None) -> bool:
+    """Cut `settled` and the new notes out of the old notes, then add the new ones."""
+    fresh = settled | Spans(note.span for note in noted)
+    if not fresh:
+        return False
+    cursor.execute(
+        "DELETE FROM coverage_notes WHERE series_id = %s AND %s::int8multirange && range"
+        " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
+        (series_id, multirange(fresh)),
+    )
+    old = cursor.fetchall()
+    rows = [(note.span, note.state.value, *_rest(note), request_id) for note in noted]
+    for row in old:
+        rows += [(span, *row[1:]) for span in Spans.of(*span_of(row[0])) - fresh]
+    for span, *values in rows:
+        cursor.execute(
+            "INSERT INTO coverage_notes (series_id, range, state, reason, ib_code, checked_at, expires_at, request_id)"
+            " VALUES (%s, %s::int8range, %s, %s, %s, %s, %s, %s)",
+            (series_id, int8range(span), *values),
+        )
+    return bool(old or noted)
+
+
+def _rest(note: Note) -> tuple[str, int | None, int, int | None]:
+    return note.reason, note.ib_code, note.checked_at, note.expires_at

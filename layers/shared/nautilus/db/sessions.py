@@ -1,0 +1,166 @@
+"""The store's identity, and what the bridge last said about its session with IB."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nautilus.clock import SAME_TIME, MarketTime
+from nautilus.db.connection import Cursor, Json
+
+SILENT_AFTER_S = 15
+"""A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Which database this is, and where its bars come from (`ib:live`, `sim:7`, ...; None until a bridge has come)."""
+
+    id: str
+    source: str | None
+
+
+def store(cursor: Cursor) -> Store:
+    cursor.execute("SELECT id, source FROM store")
+    row = cursor.fetchone()
+    return Store(str(row.id), row.source)
+
+
+def claim_source(cursor: Cursor, source: str) -> str:
+    """Make this database one of `source` if it has none yet; returns the source it has."""
+    cursor.execute("UPDATE store SET source = coalesce(source, %s) RETURNING source", (source,))
+    return str(cursor.fetchone().source)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The session as a reader sees it: `down` when its bridge is silent, whatever it last said."""
+
+    bridge: str
+    login: str
+    account: str
+    state: str
+    since: datetime
+    reason: str
+    host: str
+    port: int
+    client_id: int | None
+    server_version: int | None
+    farms: Mapping[str, Any]
+    activity: Mapping[str, Any]
+    heartbeat_at: datetime
+    silent_s: float
+    clock: MarketTime
+    now_ns: int
+
+    @property
+    def market_ns(self) -> int:
+        """Market time now."""
+        return self.clock.at(self.now_ns)
+
+
+_READ = (
+    "SELECT *, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_s,"
+    " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns FROM ib_sessions"
+    " ORDER BY heartbeat_at DESC LIMIT 1"
+)
+
+
+def latest(cursor: Cursor) -> Session | None:
+    """The session of the bridge that was heard last; None when no bridge ever came."""
+    cursor.execute(_READ)
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    state, since, reason = row.state, row.since, row.reason
+    if row.silent_s > SILENT_AFTER_S:
+        state, since = "down", row.heartbeat_at
+        reason = f"bridge silent since {row.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
+    return Session(
+        row.bridge,
+        row.login,
+        row.account,
+        state,
+        since,
+        reason,
+        row.host,
+        row.port,
+        row.client_id,
+        row.server_version,
+        row.farms,
+        row.activity,
+        row.heartbeat_at,
+        row.silent_s,
+        MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate),
+        row.now_ns,
+    )
+
+
+def market_now(cursor: Cursor) -> int:
+    """Market time as the last bridge published it; the database's own time when none ever did."""
+    session = latest(cursor)
+    if session is not None:
+        return session.market_ns
+    return SAME_TIME.at(machine_now(cursor))
+
+
+def machine_now(cursor: Cursor) -> int:
+    """The database's clock, in ns."""
+    cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint")
+    return int(cursor.fetchone()[0])
+
+
+def publish(
+    cursor: Cursor,
+    bridge: str,
+    *,
+    login: str,
+    account: str,
+    state: str,
+    reason: str,
+    host: str,
+    port: int,
+    client_id: int | None,
+    server_version: int | None,
+    farms: Mapping[str, Any],
+    activity: Mapping[str, Any],
+    clock: MarketTime,
+) -> None:
+    """The bridge's heartbeat: all it knows about its session. `since` moves when the state changes."""
+    cursor.execute(
+        "INSERT INTO ib_sessions AS s (bridge, login, account, state, reason, host, port, client_id, server_version, farms,"
+        " activity, clock_machine_ns, clock_market_ns, clock_rate)"
+        " VALUES (%(bridge)s, %(login)s, %(account)s, %(state)s, %(reason)s, %(host)s, %(port)s, %(client)s, %(version)s,"
+        " %(farms)s, %(activity)s, %(machine)s, %(market)s, %(rate)s)"
+        " ON CONFLICT (bridge) DO UPDATE SET login = excluded.login, account = excluded.account, state = excluded.state,"
+        " since = CASE WHEN s.state = excluded.state THEN s.since ELSE clock_timestamp() END, reason = excluded.reason,"
+        " host = excluded.host, port = excluded.port, client_id = excluded.client_id,"
+        " server_version = excluded.server_version, farms = excluded.farms, activity = excluded.activity,"
+        " heartbeat_at = clock_timestamp(), clock_machine_ns = excluded.clock_machine_ns,"
+        " clock_market_ns = excluded.clock_market_ns, clock_rate = excluded.clock_rate",
+        {
+            "bridge": bridge,
+            "login": login,
+            "account": account,
+            "state": state,
+            "reason": reason,
+            "host": host,
+            "port": port,
+            "client": client_id,
+            "version": server_version,
+            "farms": Json(dict(farms)),
+            "activity": Json(dict(activity)),
+            "machine": clock.machine_ns,
+            "market": clock.market_ns,
+            "rate": clock.rate,
+        },
+    )
+
+
+def hold_bridge_name(connection: Any, bridge: str) -> bool:
+    """Hold the bridge's name for as long as this connection lives; False when another process holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 7243393))", (bridge,))
+        held = bool(cursor.fetchone()[0])
+    connection.commit()
+    return held

@@ -1,0 +1,102 @@
+"""SQS, both ends: functions send hints after their commit, the bridge receives them.
+
+Sending never fails a request: the row is written, and the bridge's sweep finds it without the message. boto3 costs
+400 ms at import, so it is imported at the first send.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from nautilus.schemas.messages import HINT, CommandHint, JobHint
+
+_WAIT_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: its hint, or why it cannot be read."""
+
+    receipt: str
+    body: str
+    hint: JobHint | CommandHint | None
+    error: str = ""
+
+
+class Queue:
+    """One SQS queue of hints. Without a URL nothing is sent and nothing ever comes."""
+
+    def __init__(self, url: str, *, endpoint: str = "", region: str = "us-east-1") -> None:
+        self.url = url
+        self._endpoint = endpoint
+        self._region = region
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def _sqs(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                import boto3
+                from botocore.config import Config
+
+                self._client = boto3.client(
+                    "sqs",
+                    endpoint_url=self._endpoint or None,
+                    region_name=self._region,
+                    config=Config(connect_timeout=1, read_timeout=_WAIT_S + 5, retries={"total_max_attempts": 2}),
+                )
+            return self._client
+
+    def send(self, hint: JobHint | CommandHint) -> bool:
+        """Send a hint; False when it could not be sent, which only makes things slower."""
+        if not self.url:
+            return False
+        try:
+            self._sqs().send_message(QueueUrl=self.url, MessageBody=hint.model_dump_json())
+        except Exception:
+            # Whatever it is (network, credentials, a queue that is gone): the row is the truth, the sweep will find it.
+            return False
+        return True
+
+    def receive(self, wait_s: int = _WAIT_S) -> list[Received]:
+        """Up to ten messages, waiting at most `wait_s` for the first. botocore's errors are the caller's."""
+        answer = self._sqs().receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_s)
+        return [_read(message["ReceiptHandle"], message["Body"]) for message in answer.get("Messages", [])]
+
+    def delete(self, messages: Sequence[Received]) -> None:
+        """Forget messages whose rows were seen."""
+        if messages:
+            entries = [{"Id": str(i), "ReceiptHandle": m.receipt} for i, m in enumerate(messages)]
+            self._sqs().delete_message_batch(QueueUrl=self.url, Entries=entries)
+
+    def bury(self, message: Received, dead_letter_url: str) -> None:
+        """Move a message that cannot be read to the dead-letter queue, with the reason beside it."""
+        if dead_letter_url:
+            self._sqs().send_message(
+                QueueUrl=dead_letter_url,
+                MessageBody=message.body,
+                MessageAttributes={"reason": {"DataType": "String", "StringValue": message.error[:250]}},
+            )
+        self.delete([message])
+
+    def dead_letter_url(self) -> str:
+        """The queue's dead-letter queue, by its redrive policy; empty when it has none."""
+        import json
+
+        attributes = self._sqs().get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
+        policy = attributes.get("Attributes", {}).get("RedrivePolicy")
+        if not policy:
+            return ""
+        name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
+        return str(self._sqs().get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def _read(receipt: str, body: str) -> Received:
+    try:
+        return Received(receipt, body, HINT.validate_json(body))
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False)[0]
+        return Received(receipt, body, None, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")

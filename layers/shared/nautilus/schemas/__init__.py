@@ -1,0 +1,1 @@
+"""Shapes that cross a border: queue messages and HTTP bodies."""

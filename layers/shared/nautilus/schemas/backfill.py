@@ -1,0 +1,84 @@
+"""Bodies of the backfill routes."""
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from nautilus.clock import parse_rfc3339
+
+_DURATION = re.compile(r"^\s*(\d{1,4})\s*([SDWMY])\s*$")
+_UNIT_S = {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}
+
+
+def nanoseconds(value: Any) -> Any:
+    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; a naive time raises ValueError."""
+    if isinstance(value, bool) or value is None or isinstance(value, int):
+        return value
+    text = str(value).strip()
+    return int(text) if text.lstrip("-").isdigit() and len(text) > 8 else parse_rfc3339(text)
+
+
+class BackfillRequest(BaseModel):
+    """What a caller wants filled. Give one way to name instruments, and one to name the range."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str | None = Field(None, description="one symbol, such as AAPL or EUR/USD")
+    symbols: list[str] | None = Field(None, min_length=1, max_length=200, description="several symbols")
+    instrument_id: str | None = Field(None, description="one instrument, such as AAPL.NASDAQ")
+    asset_class: str | None = None
+    exchange: str | None = None
+    currency: str | None = None
+    expiry: str | None = Field(
+        None, description="contract month of a future, yyyymm or yyyymmdd; none: the front contract"
+    )
+    timeframe: str | None = None
+    timeframes: list[str] | None = Field(None, min_length=1, max_length=21)
+    start: int | None = Field(None, description="first moment, RFC 3339 with offset or epoch nanoseconds")
+    end: int | None = Field(None, description="end, excluded; none: the last closed bar")
+    duration: str | None = Field(None, description="instead of start: `1 D`, `2 W`, `6 M`, `1 Y` back from end")
+    days_back: int | None = Field(None, ge=1, le=20_000, description="instead of start: days back from end")
+    price: str | None = None
+    session: str | None = None
+    priority: int = Field(4, ge=0, le=9, description="9 first")
+    mode: Literal["missing", "force"] = "missing"
+    dry_run: bool = False
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> Any:
+        return nanoseconds(value)
+
+    @field_validator("duration")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None and not _DURATION.match(value):
+            raise ValueError("must be a number and one of S D W M Y, such as 30 D")
+        return value
+
+    @model_validator(mode="after")
+    def _one_range(self) -> "BackfillRequest":
+        if sum(x is not None for x in (self.start, self.duration, self.days_back)) > 1:
+            raise ValueError("give only one of start, duration, days_back")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError("start must be before end")
+        return self
+
+    @property
+    def back_s(self) -> int | None:
+        """The length asked for by duration or days_back, in seconds."""
+        if self.days_back is not None:
+            return self.days_back * 86_400
+        if self.duration is None:
+            return None
+        found = _DURATION.match(self.duration)
+        return int(found[1]) * _UNIT_S[found[2]] if found else None
+
+
+class StopRequest(BaseModel):
+    """Which job to stop; without an id all own ones (an administrator: all)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    job_id: str | None = None

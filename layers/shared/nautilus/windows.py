@@ -1,0 +1,71 @@
+"""Which range of time a reader means who does not say: so many trading days back from the last closed bar."""
+
+from datetime import timedelta
+
+from nautilus.calendars import Calendar
+from nautilus.clock import NS_PER_DAY, datetime_of, day_of, label_of
+from nautilus.spans import Span
+from nautilus.timeframes import Timeframe
+
+# Trading days per timeframe. The front end asks without a window and expects what its backend always gave: a day of
+# minutes, a week of quarter hours, a month of hours, a year of days.
+DEFAULT_DAYS = {
+    "1s": 1,
+    "5s": 1,
+    "10s": 1,
+    "15s": 1,
+    "30s": 1,
+    "1m": 1,
+    "2m": 2,
+    "3m": 2,
+    "5m": 5,
+    "10m": 5,
+    "15m": 5,
+    "20m": 10,
+    "30m": 10,
+    "1h": 21,
+    "2h": 42,
+    "3h": 42,
+    "4h": 63,
+    "8h": 126,
+    "1d": 252,
+    "1w": 504,
+    "1M": 1260,
+}
+_SHORTEST_DAY_S = 3 * 3600
+"""A regular session is hardly ever shorter; used to turn a number of bars into a number of trading days."""
+
+
+def days_back(timeframe: Timeframe, limit: int | None) -> int:
+    """How many trading days hold the default window, or at least `limit` bars."""
+    if limit is None:
+        return DEFAULT_DAYS[timeframe.name]
+    if not timeframe.intraday:
+        return limit * {"1d": 1, "1w": 5, "1M": 23}[timeframe.name]
+    per_day = max(1, _SHORTEST_DAY_S * 1_000_000_000 // timeframe.step_ns)
+    return -(-limit // per_day)
+
+
+def reach(timeframe: Timeframe, limit: int | None) -> int:
+    """How far back, in ns, a calendar must be loaded to count that many trading days: weekends and holidays included."""
+    return (days_back(timeframe, limit) * 8 // 5 + 14) * NS_PER_DAY
+
+
+def back_from(end: int, timeframe: Timeframe, limit: int | None, calendar: Calendar | None) -> Span:
+    """The window of `days_back` trading days that ends at `end`. Without a calendar, weekdays are counted."""
+    days = days_back(timeframe, limit)
+    if calendar is not None and calendar.sessions:
+        if timeframe.intraday:
+            begun = [s for s in calendar.sessions if s.open_ns < end]
+            dates = sorted({s.trade_date for s in begun})[-days:]
+            if len(dates) == days:
+                return min(s.open_ns for s in begun if s.trade_date == dates[0]), end
+        else:
+            dates = [d for d in sorted({s.trade_date for s in calendar.sessions}) if label_of(d) < end][-days:]
+            if len(dates) == days:
+                return timeframe.floor(label_of(dates[0])), end
+    day = datetime_of(end).date() if timeframe.intraday else day_of(end)
+    while days > 0:
+        day -= timedelta(days=1)
+        days -= day.weekday() < 5
+    return timeframe.floor(label_of(day)), end
