@@ -52,7 +52,7 @@ class Bar(NamedTuple):
     close: float
     volume: float
     wap: float
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
 
 
 class Quote(NamedTuple):
