@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ORDER_TYPES = ("ACTIVETIM", "LMT", "MKT", "STP", "STPLMT", "TRAIL", "WHATIF")
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -37,7 +39,7 @@ class Contract:
     industry: str = ""
     category: str = ""
     subcategory: str = ""
-    order_types: tuple[str, ...] = ("ACTIVETIM", "LMT", "MKT", "STP", "STPLMT", "TRAIL", "WHATIF")
+    order_types: tuple[str, ...] = ORDER_TYPES
     valid_exchanges: tuple[str, ...] = ()
     market_rule_ids: tuple[int, ...] = ()  # parallel to valid_exchanges
     price_magnifier: int = 1
@@ -80,4 +82,29 @@ class ContractQuery:
 
     def matches(self, contract: Contract) -> bool:
         """Whether every field that is said agrees with the contract; expiry in the past is judged by the market."""
-        raise NotImplementedError
+        return (
+            self.con_id in (0, contract.con_id)
+            and self.symbol.upper() in ("", contract.symbol)
+            and self._type_fits(contract)
+            and self.last_trade_date in ("", contract.last_trade_date, contract.contract_month)
+            and self.strike in (0.0, contract.strike)
+            and _right(self.right) in ("", contract.right)
+            and self.multiplier in ("", contract.multiplier)
+            and self.exchange in ("", contract.exchange, *contract.valid_exchanges)
+            and self.primary_exchange in ("", contract.primary_exchange)
+            and self.currency in ("", contract.currency)
+            and self.local_symbol.upper() in ("", contract.local_symbol)
+            and self.trading_class in ("", contract.trading_class)
+            and (not self.sec_id or (self.sec_id_type, self.sec_id) in contract.sec_ids)
+        )
+
+    def types(self) -> tuple[str, ...]:
+        """The security types that are asked for; none: any (`FUT+CONTFUT` names two)."""
+        return tuple(self.sec_type.upper().split("+")) if self.sec_type else ()
+
+    def _type_fits(self, contract: Contract) -> bool:
+        return not self.sec_type or contract.sec_type in self.types()
+
+
+def _right(text: str) -> str:
+    return {"CALL": "C", "PUT": "P", "0": "", "?": ""}.get(text.upper(), text.upper())
