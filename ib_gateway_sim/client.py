@@ -16,6 +16,11 @@ _SLOW_READER_BYTES = 64 << 20  # a client that lets so much pile up is dropped
 _OFFICIAL_READ_BYTES = 4096
 
 
+STREAMS = frozenset(
+    {"market data", "live bars", "real-time bars", "tick by tick", "depth"}
+)  # families of subscriptions
+
+
 class Client:
     def __init__(self, gateway: "Gateway", writer: asyncio.StreamWriter) -> None:
         self.gateway = gateway
@@ -27,6 +32,7 @@ class Client:
         self.rate = MessageRate(gateway.settings.lines // 2)
         self.jobs: dict[tuple[str, int], asyncio.Task[None]] = {}  # (family of requests, request id) -> its work
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
+        self.dead_live: dict[int, str] = {}  # requests kept up to date that died with their farm -> their series
         self._writer = writer
         self._out = bytearray()
         self._flush_due = False
@@ -107,6 +113,20 @@ class Client:
         task.cancel()
         return True
 
+    def stop_streams(self) -> None:
+        """Subscriptions die without a word, as with 1101."""
+        for family, request_id in list(self.jobs):
+            if family in STREAMS:
+                self.stop(family, request_id)
+
+    def fail_streams(self, code: int, text: str) -> int:
+        """Subscriptions die with an error each; how many did."""
+        dying = [key for key in self.jobs if key[0] in STREAMS]
+        for family, request_id in dying:
+            self.stop(family, request_id)
+            self.error(request_id, code, text)
+        return len(dying)
+
     # ---- end -----------------------------------------------------------------------------------------------------
     def close(self) -> None:
         """Says goodbye after what is queued."""
@@ -125,6 +145,11 @@ class Client:
         self._writer.write(data[: max(1, len(data) // 2)])
         self.end()
         self._writer.close()
+
+    def mute(self) -> None:
+        """From now on the socket is half-open: nothing in, nothing out."""
+        self.muted = True
+        self._out.clear()
 
     def end(self) -> None:
         """Stops all work for this client."""

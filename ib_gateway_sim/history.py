@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,13 +10,15 @@ from ib_gateway_sim import limits, wire
 from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Duration, Violation
-from ib_gateway_sim.market import Bar
+from ib_gateway_sim.limits import Duration, Moment, Violation
+from ib_gateway_sim.market import Bar, Tick
 from ib_gateway_sim.reference import one_contract, text_date
-from ib_gateway_sim.weather import HISTORY_ERRORS
+from ib_gateway_sim.streams import beats, offers, send_ticks
+from ib_gateway_sim.weather import HISTORY_ERRORS, LIVE_LOST
 
-FAMILY = "history"
-HEADS = "head"
+FAMILY, LIVE = "history", "live bars"  # pending requests; those answered and kept up to date
+HEADS, TICKS, HISTOGRAM = "head", "historical ticks", "histogram"
+_LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
 _SLICE_BARS = 2000  # bars made between two looks at the other clients
 _DAY_S = limits.DAY_S
 _LONGEST_PAUSE_S = 12 * _DAY_S  # no exchange is closed longer
@@ -39,6 +42,10 @@ class BarsQuery:
     @property
     def size_s(self) -> int:
         return limits.BAR_SIZES[self.size]
+
+    @property
+    def series(self) -> str:
+        return f"{self.contract.con_id}|{self.contract.exchange}|{self.size}|{self.what}|{self.rth}"
 
     @property
     def by_date(self) -> bool:
@@ -160,7 +167,7 @@ def _whole_period(day: dt.date, size: str) -> dt.date:
 # ---- asking ----------------------------------------------------------------------------------------------------------
 def req_historical_data(client: Client, request: wire.Request) -> None:
     request_id = request.request_id
-    if client.has(FAMILY, request_id):
+    if client.has(FAMILY, request_id) or client.has(LIVE, request_id):
         client.refuse(request_id, limits.DUPLICATE_HISTORY)
         return
     query = read_query(client, request)
@@ -170,6 +177,10 @@ def req_historical_data(client: Client, request: wire.Request) -> None:
     problem = _refusal(client, request, query)
     if problem is not None:
         client.refuse(request_id, problem)
+        return
+    if query.live and query.series in client.dead_live.values():
+        # A live request that died with its farm has to be cancelled before its successor is let in.
+        client.refuse(request_id, limits.cancelled(request_id))
         return
     client.start(FAMILY, request_id, _answer(client, query))
 
@@ -188,6 +199,8 @@ def _refusal(client: Client, request: wire.Request, query: BarsQuery) -> Violati
                 id=query.request_id,
             )
         )
+    if weather.competing:
+        return limits.service_error(HISTORY_ERRORS["other_address"])
     if not contract.permitted:
         return limits.service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
     if open_requests(client) >= limits.OPEN_HISTORY_REQUESTS:
@@ -214,7 +227,8 @@ def book(client: Client, request: wire.Request, contract: Contract, what: str) -
 
 def cancel_historical_data(client: Client, request: wire.Request) -> None:
     request_id = request.request_id
-    if client.stop(FAMILY, request_id):
+    dead = client.dead_live.pop(request_id, None) is not None
+    if client.stop(FAMILY, request_id) or client.stop(LIVE, request_id) or dead:
         client.refuse(request_id, limits.cancelled(request_id))
     else:
         client.error(request_id, 366, limits.UNKNOWN_HISTORY.format(request_id))
@@ -252,6 +266,40 @@ async def _answer(client: Client, query: BarsQuery) -> None:
     if gateway.weather.take("duplicate"):
         client.send_bytes(data)
     await client.drain()
+    if query.live:
+        client.start(LIVE, query.request_id, _keep_up_to_date(client, query, start_s))
+
+
+async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> None:
+    """Message 90 for the forming bar, and for its last state when the next one begins. Dies with its farm (10182)."""
+    gateway = client.gateway
+    contract = query.contract
+    told: Bar | None = None
+    async for at_s in beats(client, _LIVE_S):
+        if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
+            client.dead_live[query.request_id] = query.series
+            client.error(query.request_id, *LIVE_LOST)
+            return
+        found = gateway.market.bars(
+            contract,
+            limits.SHORT_NAMES[query.size],
+            query.what,
+            rth=query.rth,
+            start_s=since_s if told is None else _period_start(query, told.t),
+            end_s=int(at_s) + 1,
+            now_s=at_s,
+        )
+        for bar in found[-1:] if told is None else found:
+            if bar != told:
+                date, low, high, close = bar_date(client, query, bar.t), bar.low, bar.high, bar.close
+                volume = bar_volume(client, contract, bar.volume)
+                client.send(90, query.request_id, bar.count, date, bar.open, close, high, low, bar.wap, volume)
+                told = bar
+
+
+def _period_start(query: BarsQuery, label_s: int) -> int:
+    """From where the bar of this label is found: bars of a day and more begin up to a month and a weekend earlier."""
+    return label_s - 40 * _DAY_S if query.by_date else label_s
 
 
 async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, now_s: float) -> tuple[list[bytes], int]:
@@ -396,9 +444,114 @@ def cancel_head_timestamp(client: Client, request: wire.Request) -> None:
     client.open_heads.discard(request.request_id)
 
 
+# ---- ticks and histograms --------------------------------------------------------------------------------------------
+_MOST_TICKS = 1000
+
+
+def req_historical_ticks(client: Client, request: wire.Request) -> None:
+    request_id = request.request_id
+    asked = _ticks_problem(client, request)
+    if isinstance(asked, Violation):
+        client.refuse(request_id, asked)
+    else:
+        client.start(TICKS, request_id, _ticks(client, request, *asked))
+
+
+def _ticks_problem(client: Client, request: wire.Request) -> tuple[Contract, Moment] | Violation:
+    """The contract and the one time that was given, or what is wrong."""
+    if client.has(TICKS, request.request_id):
+        return limits.DUPLICATE_HISTORY
+    contract = one_contract(client, request)
+    if isinstance(contract, Violation):
+        return contract
+    start, end = request.text("startDateTime"), request.text("endDateTime")
+    what = request.text("whatToShow").upper()
+    if bool(start) == bool(end):
+        return limits.invalid("Historical ticks need exactly one of Start Date/Time and End Date/Time.")
+    if not 1 <= request.integer("numberOfTicks") <= _MOST_TICKS:
+        return limits.invalid(f"Number of ticks must be from 1 to {_MOST_TICKS}.")
+    if what not in ("TRADES", "BID_ASK", "MIDPOINT"):
+        return limits.invalid("What to show field is missing or incorrect. Legal ones are: BID_ASK, MIDPOINT, TRADES")
+    name = "Start Date/Time" if start else "End Date/Time"
+    at = limits.moment(start or end, field_name=name, login_zone=client.gateway.settings.login_zone)
+    if isinstance(at, Violation):
+        return at
+    if at.zone_missing:
+        client.refuse(request.request_id, limits.NO_ZONE)
+    if not contract.permitted:
+        permission = f"No market data permissions for {contract.exchange} {contract.sec_type}"
+        return Violation(10187, f"Failed to request historical ticks:{permission}")
+    if not offers(contract, what):
+        return Violation(10187, f"Failed to request historical ticks:{what} is not offered for {contract.sec_type}")
+    return (contract, at) if book(client, request, contract, what) else limits.PACING
+
+
+async def _ticks(client: Client, request: wire.Request, contract: Contract, at: Moment) -> None:
+    """Ticks of one session: from the start on, or up to the end."""
+    gateway = client.gateway
+    await gateway.wait(request.kind)
+    await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
+    what, rth, now_s = request.text("whatToShow").upper(), request.flag("useRTH"), gateway.clock.now_s()
+    from_end = not request.text("startDateTime")
+    ends = (at.at_s - _LONGEST_PAUSE_S, at.at_s) if from_end else (at.at_s, at.at_s + _LONGEST_PAUSE_S)
+    sessions = [each for each in gateway.market.sessions(contract, *ends, rth=rth) if each.open_s < now_s]
+    ticks: list[Tick] = []
+    if sessions:
+        session = sessions[-1] if from_end else sessions[0]
+        start_s = session.open_s if from_end else max(session.open_s, at.at_s)
+        end_s = min(session.close_s, now_s, *([at.at_s] if from_end else []))
+        count = request.integer("numberOfTicks")
+        ticks = gateway.market.ticks(contract, what, start_s, end_s, count, rth=rth, from_end=from_end)
+    if what == "BID_ASK" and request.flag("ignoreSize"):
+        ticks = [tick for tick, last in zip(ticks, [None, *ticks], strict=False) if not _same_prices(tick, last)]
+    send_ticks(client, request.request_id, contract, what, ticks)
+
+
+def _same_prices(tick: Tick, last: Tick | None) -> bool:
+    return last is not None and (tick.bid, tick.ask) == (last.bid, last.ask)
+
+
+def req_histogram(client: Client, request: wire.Request) -> None:
+    request_id = request.request_id
+    contract = one_contract(client, request)
+    match = re.fullmatch(r"(\d{1,3}) (day|week|month)s?", request.text("period"))
+    if isinstance(contract, Violation):
+        client.refuse(request_id, contract)
+    elif match is None:
+        client.refuse(request_id, limits.invalid("Histogram period is invalid; it is <number> days, weeks or months"))
+    elif not offers(contract, "TRADES"):
+        client.refuse(request_id, limits.no_data(contract.local_symbol, contract.exchange, "TRADES"))
+    else:
+        days = int(match[1]) * {"day": 1, "week": 7, "month": 30}[match[2]]
+        client.start(HISTOGRAM, request_id, _histogram(client, request, contract, min(days, 366)))
+
+
+async def _histogram(client: Client, request: wire.Request, contract: Contract, days: int) -> None:
+    """Volume by price, from bars of half an hour."""
+    gateway = client.gateway
+    await gateway.wait(request.kind)
+    now_s = gateway.clock.now_s()
+    what = "TRADES" if "TRADES" in contract.kinds else "AGGTRADES"
+    start_s = int(now_s) - days * _DAY_S
+    rth = request.flag("useRTH")
+    bars = gateway.market.bars(contract, "30m", what, rth=rth, start_s=start_s, end_s=int(now_s), now_s=now_s)
+    sizes: dict[float, float] = {}
+    for bar in bars:
+        sizes[bar.close] = sizes.get(bar.close, 0) + bar.volume
+    pairs = [value for pair in sorted(sizes.items()) for value in pair]
+    client.send(89, request.request_id, len(sizes), *pairs)
+
+
+def cancel_histogram(client: Client, request: wire.Request) -> None:
+    client.stop(HISTOGRAM, request.request_id)
+
+
 HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
     "reqHistoricalData": req_historical_data,
     "cancelHistoricalData": cancel_historical_data,
     "reqHeadTimestamp": req_head_timestamp,
     "cancelHeadTimestamp": cancel_head_timestamp,
+    "reqHistoricalTicks": req_historical_ticks,
+    "reqHistogramData": req_histogram,
+    "cancelHistogramData": cancel_histogram,
 }

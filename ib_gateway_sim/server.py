@@ -4,26 +4,26 @@ import asyncio
 import datetime as dt
 import random
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ib_gateway_sim import account, history, reference, wire
+from ib_gateway_sim import account, history, reference, streams, wire
 from ib_gateway_sim.client import Client
-from ib_gateway_sim.clock import Clock
+from ib_gateway_sim.clock import SECOND_NS, Clock
+from ib_gateway_sim.contracts import Contract
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.limits import RATE_EXCEEDED, RATE_STRIKES, PacingBook
-from ib_gateway_sim.market import MarketSource
-from ib_gateway_sim.weather import Weather
+from ib_gateway_sim.market import MarketSource, Quote
+from ib_gateway_sim.weather import COMPETING, LOST, Weather
 
 Handler = Callable[[Client, wire.Request], None]
-HANDLERS: dict[str, Handler] = {**reference.HANDLERS, **history.HANDLERS, **account.HANDLERS}
+HANDLERS: dict[str, Handler] = {**reference.HANDLERS, **history.HANDLERS, **streams.HANDLERS, **account.HANDLERS}
 
 MAX_CLIENTS = 32  # what a real gateway allows
-_MAX_UNGREETED = 64  # connections that have not said who they are yet
-_GREETING_S = 10.0  # machine seconds to do so
+_MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
+_STRANGER_S = 30.0  # machine seconds until startApi
 _READ_BYTES = 1 << 16
 _LOG_ENTRIES = 200_000
 
@@ -41,6 +41,7 @@ class Settings:
     read_only: bool = False
     max_version: int = wire.VERSION_CEILING
     next_order_id: int = 1
+    quote_s: float = 0.25  # market seconds between two looks at the market for streams
 
 
 class Gateway:
@@ -53,18 +54,32 @@ class Gateway:
         self.settings = settings or Settings()
         self.weather = Weather()
         self.pacing = PacingBook()
+        self.bars_asked: deque[float] = deque()  # market seconds of the requests for real-time bars
+        self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (asked for, the newest)
         self.clients: dict[int, Client] = {}  # client id -> its connection
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
         self.random = random.Random(0)  # for choices of the weather only; the market has its own seed
         self.port = 0
-        self._ungreeted = 0
+        self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
+        self._address = ("127.0.0.1", 0)
+        self._strangers: dict[Client, asyncio.TimerHandle] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     # ---- life ----------------------------------------------------------------------------------------------------
     async def listen(self, host: str, port: int) -> None:
-        self._server = await asyncio.start_server(self._accept, host, port, limit=_READ_BYTES)
+        self._server = await asyncio.start_server(self._accept, host, port, limit=_READ_BYTES, backlog=128)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._address = (host, self.port)
+
+    async def accept(self, how: str) -> None:
+        """yes; refuse (port closed); close (accepted, then closed: a proxy before a dead gateway); mute (no word)."""
+        self.weather.accepting = how
+        if how == "refuse" and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif how != "refuse" and self._server is None:
+            await self.listen(*self._address)
 
     async def close(self) -> None:
         if self._server is not None:
@@ -82,6 +97,14 @@ class Gateway:
         if seconds > 0:
             await self.clock.sleep(seconds)
 
+    def quote(self, contract: Contract, at_s: float) -> Quote:
+        """The market's quote; many subscribers of one contract ask for the same instant."""
+        key = (contract.con_id, contract.exchange)
+        newest = self._quotes.get(key)
+        if newest is None or newest[0] != at_s:
+            newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
+        return newest[1]
+
     def log(self, kind: str, client: Client, fields: dict[str, Any]) -> None:
         self.received.append(
             {"kind": kind, "client_id": client.client_id, "time_ns": self.clock.now_ns(), "fields": fields}
@@ -98,16 +121,15 @@ class Gateway:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
-        if self.weather.accepting == "no" or self._ungreeted >= _MAX_UNGREETED:
-            writer.transport.abort()
-            return
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = Client(self, writer)
         try:
-            payloads = await self._greet(client, reader, writer)
-            if payloads is not None:
-                await self._serve(client, reader, *payloads)
+            if self.weather.accepting == "mute":
+                await _swallow(reader)
+            elif self.weather.accepting == "yes":
+                self._watch(client)
+                await self._converse(client, reader)
         except (wire.Refused, ConnectionError, TimeoutError, OSError):
             client.abort()
         except asyncio.CancelledError:
@@ -116,37 +138,30 @@ class Gateway:
             self._forget(client)
             writer.close()
 
-    async def _greet(
-        self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> tuple[wire.FrameReader, list[bytes]] | None:
-        """Answers the client's first bytes; what came behind them is handed on."""
-        if self.weather.accepting == "mute":
-            await _swallow(reader)
-            return None
+    def _watch(self, client: Client) -> None:
+        """A connection that does not come to startApi in time is dropped; of too many, the oldest."""
+        if len(self._strangers) >= _MAX_STRANGERS:
+            next(iter(self._strangers)).abort()
+            self._unwatch(next(iter(self._strangers)))
+        self._strangers[client] = asyncio.get_running_loop().call_later(_STRANGER_S, client.abort)
+
+    def _unwatch(self, client: Client) -> None:
+        timer = self._strangers.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _converse(self, client: Client, reader: asyncio.StreamReader) -> None:
         greeting = wire.GreetingReader()
-        self._ungreeted += 1
-        try:
-            async with asyncio.timeout(_GREETING_S):
-                while (done := greeting.feed(await _read(reader))) is None:
-                    pass
-        finally:
-            self._ungreeted -= 1
+        while (done := greeting.feed(await _read(reader))) is None:
+            pass
         offer, rest = done
         version = offer.version(self.settings.max_version)
         if version is None or len(self.clients) >= MAX_CLIENTS:
-            return None
+            return
         client.version = version
         client.send(version, self._connection_time())
         frames = wire.FrameReader()
-        return frames, frames.feed(rest)
-
-    def _connection_time(self) -> str:
-        now = dt.datetime.fromtimestamp(self.clock.now_s(), dt.UTC).astimezone(reference.zone(self.settings.login_zone))
-        return now.strftime("%Y%m%d %H:%M:%S ") + (now.tzname() or "UTC")
-
-    async def _serve(
-        self, client: Client, reader: asyncio.StreamReader, frames: wire.FrameReader, payloads: list[bytes]
-    ) -> None:
+        payloads = frames.feed(rest)
         while True:
             for payload in payloads:
                 if not await self._in_time(client):
@@ -155,6 +170,10 @@ class Gateway:
                 if client.gone:
                     return
             payloads = frames.feed(await _read(reader))
+
+    def _connection_time(self) -> str:
+        now = dt.datetime.fromtimestamp(self.clock.now_s(), dt.UTC).astimezone(reference.zone(self.settings.login_zone))
+        return now.strftime("%Y%m%d %H:%M:%S ") + (now.tzname() or "UTC")
 
     async def _in_time(self, client: Client) -> bool:
         """Holds a client to the message rate; False ends the session."""
@@ -206,12 +225,14 @@ class Gateway:
         if client.started:
             client.error(-1, 501, "Already connected.")
             return
-        if client_id in self.clients:
+        held = self.held_ids.get(client_id, 0) > self.clock.now_ns()
+        if client_id in self.clients or held:
             client.error(
                 -1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id."
             )
             client.close()
             return
+        self._unwatch(client)
         client.client_id = client_id
         client.started = True
         self.clients[client_id] = client
@@ -219,13 +240,18 @@ class Gateway:
         client.send(9, 1, self.settings.next_order_id)
         for farm in self.weather.farms.values():
             client.error(-1, *farm.notice())
+        if self.weather.competing:
+            client.error(-1, *COMPETING)
         if not self.weather.upstream:
-            client.error(-1, 1100, "Connectivity between IB and Trader Workstation has been lost.")
+            client.error(-1, *LOST)
 
     def _forget(self, client: Client) -> None:
         client.end()
+        self._unwatch(client)
         if self.clients.get(client.client_id) is client:
             del self.clients[client.client_id]
+            if self.weather.hold_ids_s:
+                self.held_ids[client.client_id] = self.clock.now_ns() + int(self.weather.hold_ids_s * SECOND_NS)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -238,9 +264,3 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 async def _swallow(reader: asyncio.StreamReader) -> None:
     while await reader.read(_READ_BYTES):
         pass
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Makes the coming close a TCP reset, as a killed process causes."""
-    raw = writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

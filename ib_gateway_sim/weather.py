@@ -20,6 +20,15 @@ _NOTICES = {  # (kind, state) -> code and words; the farm's name follows
     ("secdef", "broken"): (2157, "Sec-def data farm connection is broken:"),
 }
 
+LOST = (1100, "Connectivity between IB and Trader Workstation has been lost.")
+RESTORED_EMPTY = (
+    1101,
+    "Connectivity between IB and Trader Workstation has been restored - data lost. Please re-submit requests.",
+)
+RESTORED = (1102, "Connectivity between IB and Trader Workstation has been restored - data maintained.")
+COMPETING = (10197, "No market data during competing live session")
+LIVE_LOST = (10182, "Failed to request live updates (disconnected).")
+
 # The tails of error 162 that a client must tell apart; {symbol}, {sec_type}, {exchange} and {id} are filled in.
 HISTORY_ERRORS = {
     "pacing": "Historical data request pacing violation",
@@ -76,7 +85,8 @@ class Weather:
 
     farms: dict[str, Farm] = field(default_factory=_farms)
     upstream: bool = True  # between gateway and IB: 1100 when it goes
-    accepting: str = "yes"  # yes | no (connections refused) | mute (accepted, never answered)
+    accepting: str = "yes"  # see Gateway.accept
+    hold_ids_s: float = 0.0  # the id of a client that went stays in use for so long
     competing: bool = False  # 10197: the user is live elsewhere
     hidden_open: int = 0  # beyond so many open history requests answers crawl; 0: no such limit
     hidden_factor: float = 10.0
