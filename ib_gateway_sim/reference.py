@@ -22,18 +22,20 @@ def text_date(at_s: float, zone_name: str) -> dt.datetime:
 
 # ---- contracts -------------------------------------------------------------------------------------------------------
 def query_of(request: wire.Request) -> ContractQuery:
+    # A continuous future is described with its front contract's expiry and name; sent back they mean nothing.
+    rolling = request.text("secType") == "CONTFUT"
     return ContractQuery(
         con_id=request.integer("conId"),
         symbol=request.text("symbol"),
         sec_type=request.text("secType"),
-        last_trade_date=request.text("lastTradeDateOrContractMonth"),
+        last_trade_date="" if rolling else request.text("lastTradeDateOrContractMonth"),
         strike=request.number("strike"),
         right=request.text("right"),
         multiplier=request.text("multiplier"),
         exchange=request.text("exchange"),
         primary_exchange=request.text("primaryExchange"),
         currency=request.text("currency"),
-        local_symbol=request.text("localSymbol"),
+        local_symbol="" if rolling else request.text("localSymbol"),
         trading_class=request.text("tradingClass"),
         include_expired=request.flag("includeExpired"),
         sec_id_type=request.text("secIdType"),
