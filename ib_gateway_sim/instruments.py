@@ -487,7 +487,11 @@ _Habits = tuple[tuple[float, float], float, float, tuple[float, float], int, str
 
 
 def _root(product: _Product, rules: _Rules, habits: _Habits) -> FuturesRoot:
-    return FuturesRoot(*product, *rules, *habits)
+    symbol, name, exchange, calendar, multiplier, per_unit = product
+    months, rule, listed, front_days, roll = rules
+    return FuturesRoot(
+        symbol, name, exchange, calendar, multiplier, per_unit, months, rule, listed, front_days, roll, *habits
+    )
 
 
 FUTURES = (

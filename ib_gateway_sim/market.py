@@ -51,8 +51,8 @@ class Bar(NamedTuple):
 
     `t`: the bar's open in epoch seconds; of 1d, 1w and 1M midnight UTC of the date that IB prints (the trade date; the
     last trading day of the week or month; today while the period forms). `volume` is an int in shares or contracts (a
-    float only for CRYPTO); volume, wap and count are -1 for MIDPOINT, BID, ASK and BID_ASK, and volume and wap are 0
-    for an index.
+    float only for CRYPTO); volume, wap and count are -1 for MIDPOINT, BID, ASK and BID_ASK (wap and count also for
+    a replayed file of trades), and volume and wap are 0 for an index.
     """
 
     t: int
@@ -497,7 +497,7 @@ class Market:
             if opening is None:
                 continue
             view = self._view(one, day, what, now_s)
-            shift = _zone_shift(one.contract.calendar, opening)
+            shift = zone_shift(one.contract.calendar, opening)
             first = (start_s + shift) // size_s * size_s - shift
             beyond = -((end_s + shift) // -size_s) * size_s - shift
             parts: list[Bar] = []
@@ -839,12 +839,14 @@ def merged(bars: list[Bar], t: int, what: str) -> Bar:
         opened = round(sum(bar.open for bar in bars) / len(bars), 6)
         closed = round(sum(bar.close for bar in bars) / len(bars), 6)
         return Bar(t, opened, high, low, closed, -1, -1, -1)
-    if first.count < 0:
+    if first.volume < 0:
         return Bar(t, first.open, high, low, last.close, -1, -1, -1)
     volume = sum(bar.volume for bar in bars)
-    wap = round(sum(bar.wap * bar.volume for bar in bars) / volume, 6) if volume else 0
     if isinstance(volume, float):
         volume = round(volume, 4)
+    if first.count < 0:  # a replayed file knows volumes, but neither trades nor their average price
+        return Bar(t, first.open, high, low, last.close, volume, -1, -1)
+    wap = round(sum(bar.wap * bar.volume for bar in bars) / volume, 6) if volume else 0
     return Bar(t, first.open, high, low, last.close, volume, wap, sum(bar.count for bar in bars))
 
 
@@ -958,7 +960,7 @@ def _opens_by(calendar: str, day: date, now_s: float) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def _zone_shift(calendar: str, t_s: int) -> int:
+def zone_shift(calendar: str, t_s: int) -> int:
     """Seconds to add to UTC for the wall clock of a calendar: bars of hours begin at full hours there."""
     shift = datetime.fromtimestamp(t_s, calendars.zone(calendar)).utcoffset()
     return int(shift.total_seconds()) if shift else 0
