@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--volume", choices=("shares", "lots"), default="shares", help="unit of US stock volumes")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
+    made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
     return made
 
 
@@ -145,6 +146,10 @@ async def serve(options: argparse.Namespace) -> None:
     await gateway.listen(options.host, options.port)
     if options.control_port is not None:
         await control.listen(options.control_port)
+    if options.scenario:
+        played = await control.run(json.dumps({"cmd": "scenario", "path": options.scenario}))
+        if not played["ok"]:
+            raise ValueError(f"--scenario: {played['error']}")
     ready = {
         "event": "ready",
         "host": options.host,
@@ -162,7 +167,7 @@ def main() -> int:
     options = parser().parse_args()
     try:
         asyncio.run(serve(options))
-    except (ValueError, OSError) as problem:
+    except (Wrong, ValueError, OSError) as problem:
         print(f"ib_gateway_sim: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

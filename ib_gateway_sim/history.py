@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -118,14 +119,16 @@ def window(client: Client, query: BarsQuery, end_s: int) -> tuple[int, int]:
     """[start, end) of the request in seconds.
 
     "n D" counts trade dates back from the one that has begun last (so "1 D" in regular hours before today's open is
-    empty, as at IB); seconds, weeks, months and years are taken from the end by the calendar. Bars of a day and more
-    count trade dates throughout.
+    empty, as at IB); seconds, weeks, months and years are taken from the end by the calendar, and the bar in which
+    they begin is whole. Bars of a day and more count trade dates throughout.
     """
     if query.by_date or query.what == "SCHEDULE" or query.length.unit == "D":
         return _dates_start(client, query, end_s), end_s
     if query.length.unit in ("S", "W"):
-        return end_s - query.length.seconds, end_s
-    return int(_calendar_back(dt.datetime.fromtimestamp(end_s, dt.UTC), query.length).timestamp()), end_s
+        start_s = end_s - query.length.seconds
+    else:
+        start_s = int(_calendar_back(dt.datetime.fromtimestamp(end_s, dt.UTC), query.length).timestamp())
+    return start_s - start_s % min(query.size_s, 1800), end_s
 
 
 def _calendar_back(at: dt.datetime, length: Duration) -> dt.datetime:
@@ -182,7 +185,15 @@ def req_historical_data(client: Client, request: wire.Request) -> None:
         # A live request that died with its farm has to be cancelled before its successor is let in.
         client.refuse(request_id, limits.cancelled(request_id))
         return
-    client.start(FAMILY, request_id, _answer(client, query))
+    client.start(FAMILY, request_id, _answer(client, query, _seconds(client, query)))
+
+
+def _seconds(client: Client, query: BarsQuery) -> float:
+    """How long the answer will take."""
+    gateway = client.gateway
+    seconds = gateway.latency.of_history(query.size_s, query.length.seconds)
+    crawls = 0 < gateway.weather.hidden_open <= open_requests(client)
+    return seconds * gateway.weather.hidden_factor if crawls else seconds
 
 
 def _refusal(client: Client, request: wire.Request, query: BarsQuery) -> Violation | None:
@@ -235,16 +246,13 @@ def cancel_historical_data(client: Client, request: wire.Request) -> None:
 
 
 # ---- answering -------------------------------------------------------------------------------------------------------
-async def _answer(client: Client, query: BarsQuery) -> None:
+async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     gateway = client.gateway
     contract = query.contract
-    seconds = gateway.latency.of_history(query.size_s, query.length.seconds)
-    if gateway.weather.hidden_open and open_requests(client) > gateway.weather.hidden_open:
-        seconds *= gateway.weather.hidden_factor
     await gateway.clock.sleep(seconds)
     await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
     now_s = gateway.clock.now_s()
-    end_s = int(now_s) + 1 if query.end_s is None else min(query.end_s, int(now_s) + 1)
+    end_s = math.ceil(now_s) if query.end_s is None else min(query.end_s, math.ceil(now_s))
     if query.what == "SCHEDULE":
         _send_schedule(client, query, end_s)
         return

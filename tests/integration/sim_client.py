@@ -94,6 +94,11 @@ class RawClient:
     def ask_details(self, request_id: int, contract: tuple[str, ...] = AAPL) -> None:
         self.send(9, 8, request_id, *contract, 0, "", "", *([""] if self.version >= 176 else []))
 
+    async def settle(self) -> None:
+        """Until the simulator has read everything that was sent; what it says meanwhile is dropped."""
+        self.send(49, 1)
+        await self.message(49)
+
     async def quiet(self, seconds: float = 0.05) -> bool:
         """Whether nothing comes for a moment."""
         try:
