@@ -270,7 +270,7 @@ def look(
         covered, version, head = row.covered, row.data_version, row.head_ts
         notes = [n for n in series.notes(cursor, row.id, span) if n.expires_at is None or n.expires_at > now]
         live = Spans(chunk for _, chunk in series.live(cursor, row.id, span))
-    (_, _), cut = by_rules(span, frame, now=now, until=until, head=head)
+    (_, _), cut = by_rules(span, frame, now=now, until=until, head=head, calendar=calendar)
     gaps = missing(
         span, frame, calendar, covered=covered, notes=notes, live=live, until=until, impossible=cut.impossible
     )
