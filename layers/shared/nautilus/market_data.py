@@ -251,8 +251,8 @@ def look(
             )
     else:
         start = back_from(end, frame, window.limit, calendar)[0]
-    asked_end = window.end if window.end is not None else until
-    span = (frame.floor(start), max(frame.ceil(asked_end), frame.floor(start)))
+    first = calendar.slot(frame, start)[0] if calendar else frame.floor(start)
+    span = (first, max(first, window.end if window.end is not None else until))
     limit = window.limit or DEFAULT_LIMIT
     page, covered, version, notes, live = Page("", 0, None, None), Spans(), 0, [], Spans()
     head = None
