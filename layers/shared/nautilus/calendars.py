@@ -4,14 +4,14 @@ A calendar knows a range of time; outside of it nothing is said. Days carry thei
 session that opens on Sunday evening belongs to Monday.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of, day_of, label_of, ns_of
+from nautilus.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, datetime_of, day_of, label_of, ns_of
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
 
@@ -45,10 +45,21 @@ class Calendar:
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
+    @cached_property
+    def _by_date(self) -> dict[date, list[Session]]:
+        found: dict[date, list[Session]] = {}
+        for session in self.sessions:
+            found.setdefault(session.trade_date, []).append(session)
+        return found
+
+    @cached_property
+    def _dates(self) -> list[date]:
+        return sorted(self._by_date)
+
     def between(self, start: int, end: int) -> list[Session]:
         """The sessions that overlap [start, end)."""
         first = max(0, bisect_right(self._opens, start) - 1)
-        return [s for s in self.sessions[first:] if s.open_ns < end and s.close_ns > start] if start < end else []
+        return [s for s in self.sessions[first : bisect_left(self._opens, end)] if s.close_ns > start and start < end]
 
     def session_at(self, ns: int) -> Session | None:
         """The session that holds a moment."""
@@ -57,77 +68,114 @@ class Calendar:
 
     def trade_dates(self, start: date, end: date) -> list[date]:
         """The trade dates in [start, end), ascending."""
-        return sorted({s.trade_date for s in self.sessions if start <= s.trade_date < end})
+        return self._dates[bisect_left(self._dates, start) : bisect_left(self._dates, end)]
 
     # ---- bars ----------------------------------------------------------------------------------------------------
+
+    def slot(self, timeframe: Timeframe, ns: int) -> Span:
+        """The slot of the bar grid that holds `ns`, on the series' axis.
+
+        IB aligns intraday bars to the clock of the exchange (assumption until a gateway confirms): 4h bars begin at
+        0, 4, 8 ... o'clock there, on the days when clocks change too, when one slot is an hour shorter or longer.
+        """
+        step = timeframe.step_ns
+        if not timeframe.intraday:
+            return timeframe.floor(ns), timeframe.next(ns)
+        local = datetime_of(ns).astimezone(self.zone)
+        if step <= NS_PER_HOUR:  # clocks change by whole hours: the offset alone tells the grid
+            offset = ns_of(local.replace(tzinfo=UTC)) - ns_of(local)
+            start = ns - (ns + offset) % step
+            return start, start + step
+        marks = [self._local(local.date(), hour) for hour in range(0, 24, step // NS_PER_HOUR)]
+        marks.append(self._local(local.date() + timedelta(days=1)))
+        at = bisect_right(marks, ns)
+        return marks[at - 1], marks[at]
+
+    def _local(self, day: date, hour: int = 0) -> int:
+        return ns_of(datetime.combine(day, time(hour), tzinfo=self.zone))
+
+    def slot_end(self, timeframe: Timeframe, ts: int) -> int:
+        """When the intraday bar that opens at `ts` is over: at its slot's end or at the session's close."""
+        end = self.slot(timeframe, ts)[1]
+        session = self.session_at(ts)
+        return min(end, session.close_ns) if session else end
 
     def units(self, timeframe: Timeframe, span: Span) -> list[Span]:
         """The stretches of the series' axis in `span` that can hold bars, one per session.
 
-        Intraday: each session, cut to the span. Labelled bars: each day, week or month that has a trade date.
-        Outside the range this calendar knows, nothing.
+        Intraday: each session, cut to the span. Labelled bars: each day, week or month that has a trade date and whose
+        label lies in the span. Outside the range this calendar knows, nothing.
         """
         if timeframe.intraday:
             return [(max(s.open_ns, span[0]), min(s.close_ns, span[1])) for s in self.between(span[0], span[1])]
-        found: list[Span] = []
-        for day in self.trade_dates(day_of(timeframe.floor(span[0])), day_of(span[1] + 31 * NS_PER_DAY)):
-            start = timeframe.floor(label_of(day))
-            end = timeframe.next(start)
-            if start < span[1] and end > span[0] and (not found or found[-1][0] != start):
-                found.append((max(start, span[0]), min(end, span[1])))
-        return found
+        labels = {timeframe.floor(label_of(day)) for day in self.trade_dates(day_of(span[0]), _beyond(span[1]))}
+        return [(label, min(timeframe.next(label), span[1])) for label in sorted(labels) if span[0] <= label < span[1]]
 
     def open_time(self, timeframe: Timeframe, span: Span) -> Spans:
         """Where in `span` bars can be at all."""
         return Spans(self.units(timeframe, span))
 
-    def slot_end(self, timeframe: Timeframe, ts: int) -> int:
-        """When the intraday bar that opens at `ts` is over: at its slot's end or at the session's close."""
-        local = datetime_of(ts).astimezone(self.zone)
-        midnight = ns_of(datetime.combine(local.date(), time(), tzinfo=self.zone))
-        # IB aligns bars to the clock of the exchange: counted from its midnight (assumption until a gateway confirms).
-        boundary = midnight + ((ts - midnight) // timeframe.step_ns + 1) * timeframe.step_ns
-        session = self.session_at(ts)
-        return min(boundary, session.close_ns) if session else boundary
+    def known_axis(self, timeframe: Timeframe) -> Spans:
+        """The known range on the series' axis: for labelled bars, whole slots."""
+        start, end = self.known
+        return Spans.of(start, end) if timeframe.intraday else Spans.of(timeframe.floor(start), timeframe.ceil(end))
+
+    def real_time(self, timeframe: Timeframe, span: Span) -> Span:
+        """From the first open to the last close of the bars in a stretch of the axis; intraday, the stretch itself.
+
+        The label of a day says little about its hours: a future's day begins the evening before, a US stock's day with
+        extended hours ends at 01:00Z of the next.
+        """
+        if timeframe.intraday:
+            return span
+        dates = self.trade_dates(day_of(span[0]), day_of(span[1]))
+        if not dates:
+            return span
+        return self._by_date[dates[0]][0].open_ns, self._by_date[dates[-1]][-1].close_ns
 
     def closed_by(self, timeframe: Timeframe, ts: int, *, late_settlement: bool) -> int:
         """The market time at which the bar with this stamp is over, without the settle time.
 
         late_settlement: futures, whose daily close may be a settlement price that comes hours later; their day is over
-        when the next session opens.
+        when the next session opens. A week or month is over with its last trade date.
         """
         if timeframe.intraday:
             return self.slot_end(timeframe, ts)
-        start, end = day_of(timeframe.floor(ts)), day_of(timeframe.next(ts))
-        if timeframe.name != "1d":
-            return ns_of(datetime.combine(end, time(), tzinfo=self.zone))
-        own = [s.close_ns for s in self.sessions if s.trade_date == start]
-        if not own:
-            return ns_of(datetime.combine(end, time(), tzinfo=self.zone))
+        first, after = day_of(timeframe.floor(ts)), day_of(timeframe.next(ts))
+        begin, end = self._local(first), self._local(after)
+        known = self.known[0] <= begin and end <= self.known[1]
+        dates = self.trade_dates(first, after)
+        if not dates:
+            return begin if known else end
+        over = self._by_date[dates[-1]][-1].close_ns
         if late_settlement:
-            later = [s.open_ns for s in self.sessions if s.open_ns >= max(own)]
-            return min(later) if later else max(own) + 3 * NS_PER_DAY
-        return max(own)
+            later = bisect_left(self._opens, over)
+            over = self._opens[later] if later < len(self._opens) else over + 3 * NS_PER_DAY
+        return over if known or timeframe.name == "1d" else max(over, end)
 
     def closed_until(self, timeframe: Timeframe, now: int, *, settle_ns: int, late_settlement: bool) -> int:
         """The end, on the series' axis, of what can be asked for at market time `now`: no bar before it still forms."""
         at = now - settle_ns
         if timeframe.intraday:
-            local = datetime_of(at).astimezone(self.zone)
-            midnight = ns_of(datetime.combine(local.date(), time(), tzinfo=self.zone))
-            boundary = midnight + (at - midnight) // timeframe.step_ns * timeframe.step_ns
-            session = self.session_at(boundary)
-            if session is None or session.close_ns > at:
-                return boundary
-            return at - at % NS_PER_S  # the session is over: its last, short bar too
-        today = datetime_of(at).astimezone(self.zone).date()
-        if timeframe.name != "1d":
-            return timeframe.floor(label_of(today))
-        recent = self.trade_dates(today - timedelta(days=14), today + timedelta(days=1))
-        for day in recent:
-            if self.closed_by(timeframe, label_of(day), late_settlement=late_settlement) > at:
-                return label_of(day)
-        return label_of(today) + (NS_PER_DAY if today in recent else 0)
+            start = self.slot(timeframe, at)[0]
+            session = self.session_at(at)
+            if session:
+                return max(start, session.open_ns)
+            if self.known[0] <= at < self.known[1]:
+                return at - at % NS_PER_S  # a closed market: nothing forms
+            before = bisect_right(self._opens, at) - 1
+            return max(start, self.sessions[before].close_ns) if before >= 0 else start
+        today = label_of(datetime_of(at).astimezone(self.zone).date())
+        # Two weeks back no bar still forms: longer than any holiday, and every week and month ends within.
+        label = timeframe.floor(today - 14 * NS_PER_DAY)
+        while label <= today and self.closed_by(timeframe, label, late_settlement=late_settlement) <= at:
+            label = timeframe.next(label)
+        return label
+
+
+def _beyond(label: int) -> date:
+    """A date by which every day, week or month that begins before `label` has begun to trade."""
+    return day_of(label + 31 * NS_PER_DAY)
 
 
 def weekdays(start: int, end: int, time_zone: str) -> Calendar:

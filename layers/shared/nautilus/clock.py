@@ -5,6 +5,7 @@ pacing, closed bars, sessions. In production they differ by a small offset; agai
 anywhere and run at another rate.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,8 +13,12 @@ from typing import Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-NS_PER_DAY = 86_400 * NS_PER_S
+NS_PER_HOUR = 3_600 * NS_PER_S
+NS_PER_DAY = 24 * NS_PER_HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?", re.ASCII)
+_MAX_NS = 2**63 - 1
+"""What PostgreSQL's bigint holds: the year 2262."""
 
 
 class Clock(Protocol):
@@ -53,7 +58,9 @@ class MarketTime:
 
     def at(self, machine_ns: int) -> int:
         """Market time at a machine time, both in nanoseconds."""
-        return self.market_ns + round((machine_ns - self.machine_ns) * self.rate)
+        passed = machine_ns - self.machine_ns
+        # Only the difference of the rates goes through a float: 2**53 ns are 104 days, the epoch is farther away.
+        return self.market_ns + passed + round(passed * (self.rate - 1.0))
 
 
 SAME_TIME = MarketTime(0, 0)
@@ -93,9 +100,19 @@ def rfc3339(ns: int) -> str:
 
 
 def parse_rfc3339(text: str) -> int:
-    """Nanoseconds of an RFC 3339 text with offset; ValueError for anything else, a naive time included."""
+    """Nanoseconds of an RFC 3339 text with offset, up to nine decimals; ValueError for anything else.
+
+    A naive time is refused, and one that nanoseconds in 64 bits cannot hold (before 1677 or after 2262).
+    """
+    match = _RFC3339.fullmatch(text.strip())
     try:
-        moment = datetime.fromisoformat(text.strip())
+        if match is None:
+            raise ValueError
+        day, seconds, fraction, offset = match.groups()
+        moment = datetime.fromisoformat(f"{day}T{seconds}{(offset or '').upper().replace('Z', '+00:00')}")
     except ValueError:
         raise ValueError(f"{text!r} is not an RFC 3339 time such as 2024-01-05T14:30:00Z") from None
-    return ns_of(moment)
+    ns = ns_of(moment) + int((fraction or "").ljust(9, "0"))
+    if not -_MAX_NS <= ns <= _MAX_NS:
+        raise ValueError(f"{text!r} is out of range: times lie between 1677-09-22 and 2262-04-11")
+    return ns

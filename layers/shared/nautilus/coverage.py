@@ -5,7 +5,7 @@ Covered means settled: IB's answer is stored, or there is provably nothing. Ever
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from nautilus.calendars import Calendar
@@ -147,11 +147,8 @@ def missing(
 
 
 def _open_part(row: Missing, timeframe: Timeframe, calendar: Calendar) -> Missing | None:
-    """The row cut to the first and last open time in it; None when all of it is closed."""
-    known = Spans.of(*row.span) & Spans.of(*calendar.known) if timeframe.intraday else Spans.of(*row.span)
-    if Spans.of(*row.span) != known:
+    """The row cut to the first and last open time in it; None when all of it is closed; whole where not all is known."""
+    if not calendar.known_axis(timeframe).covers(row.span):
         return row
     units = calendar.units(timeframe, row.span)
-    if not units:
-        return None
-    return Missing((units[0][0], units[-1][1]), row.state, row.reason, row.ib_code)
+    return replace(row, span=(units[0][0], units[-1][1])) if units else None

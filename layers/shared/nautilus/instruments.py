@@ -5,6 +5,7 @@ An instrument is its IB `conId`. Its name is NautilusTrader-style `SYMBOL.VENUE`
 front ends send venues that IB renamed years ago.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,10 @@ _VENUE_CLASS = {
 # Names that IB retired in favour of another (GLOBEX became CME in 2022).
 _RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ"}
 _MONTH_CODES = "FGHJKMNQUVXZ"
+# One contract of a future (ESZ6, M2KH27, or a local symbol in words: ZN DEC 26), not a root such as N225 or ESTX50.
+_CONTRACT = re.compile(rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*")
+_COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
+"""What a pair without an asset class is taken for: these for CRYPTO, all else for CASH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +170,12 @@ def select(
     money = (currency or "").upper().strip()
     base, quote = _split_pair(name, asked_class)
     if quote:
-        return Selector(asked_class or "CASH", base, quote, exchange_hint=hint)
+        return Selector(asked_class or ("CRYPTO" if base in _COINS else "CASH"), base, quote, exchange_hint=hint)
     if asked_class in ("CASH", "CRYPTO"):
         if asked_class == "CASH" and not money:
             raise InvalidInput.field("symbol", f"{name!r} is not a currency pair", ["EUR/USD", "EURUSD"])
         return Selector(asked_class, name, money or "USD", exchange_hint=hint)
-    if asked_class == "FUT" and any(c.isdigit() for c in name) and len(name) >= 4:
+    if asked_class == "FUT" and not expiry and _CONTRACT.fullmatch(name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
     return Selector(asked_class or "STK", name, money or "USD", expiry=expiry or "", exchange_hint=hint)
 
@@ -185,7 +190,7 @@ def _from_id(text: str, asked_class: str) -> Selector:
     base, quote = _split_pair(name, kind)
     if quote:
         return Selector(kind, base, quote, exchange_hint=venue)
-    if kind == "FUT":
+    if kind == "FUT" and _CONTRACT.fullmatch(name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
     return Selector(kind, name, "", exchange_hint=venue)
 
@@ -208,15 +213,17 @@ def _clean_name(field: str, text: str) -> str:
 
 
 def _split_pair(name: str, asset_class: str) -> tuple[str, str]:
-    """("EUR", "USD") of EUR/USD, EUR.USD or EURUSD; ("EURUSD", "") when it is no pair."""
+    """("EUR", "USD") of EUR/USD, EUR.USD or EURUSD; (name, "") when it is no pair."""
     if asset_class not in ("", "CASH", "CRYPTO"):
         return name, ""
     for mark in ("/", "."):
         base, found, quote = name.partition(mark)
         if found and base and len(quote) == 3 and (mark == "/" or asset_class):
             return base, quote
-    if len(name) == 6 and name[:3] in _CURRENCIES and name[3:] in _CURRENCIES:
+    if len(name) == 6 and (asset_class == "CASH" or {name[:3], name[3:]} <= _CURRENCIES):
         return name[:3], name[3:]
+    if asset_class == "CRYPTO" and len(name) > 3 and name[-3:] in _CURRENCIES:
+        return name[:-3], name[-3:]
     return name, ""
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
+from nautilus.timeframes import Timeframe, timeframe
 
 _DAY_S = 86_400
-SIX_MONTHS_NS = 183 * NS_PER_DAY
+SIX_MONTHS_NS = 181 * NS_PER_DAY
+"""The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look like a proof."""
 
 CHUNK_SPANS_S: Mapping[str, int] = {
     # Safe request lengths per bar size: IB's table (TWS API, historical bars; 2,000 S is the limit for 1 s bars) and
@@ -39,7 +40,25 @@ CHUNK_SPANS_S: Mapping[str, int] = {
     "1w": 3_650 * _DAY_S,
     "1M": 7_300 * _DAY_S,
 }
+_MOST_SPAN_S = {"1s": 2_000, "5s": _DAY_S, "10s": _DAY_S, "15s": _DAY_S, "30s": _DAY_S}
 _MIN_SPAN_S = {"1s": 60, "5s": 300, "10s": 600, "15s": 900, "30s": 1_800}
+
+
+def chunk_spans(text: str) -> dict[str, int]:
+    """The built-in spans, with those of a setting such as `1m=86400,1h=604800` in their place. Seconds.
+
+    ValueError names what is wrong: no timeframe, no number, shorter than a bar, or longer than IB accepts.
+    """
+    found = dict(CHUNK_SPANS_S)
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = (p.strip() for p in part.partition("="))
+        if name not in found or not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{part!r} is not of the form timeframe=seconds, such as 1m=86400")
+        least, most = timeframe(name).step_ns // NS_PER_S, _MOST_SPAN_S.get(name, CHUNK_SPANS_S["1M"])
+        if not least <= int(number) <= most:
+            raise ValueError(f"{part!r}: {name} takes {least} to {most} seconds")
+        found[name] = int(number)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +77,41 @@ class Plan:
     closed: Spans = field(default_factory=Spans)
     impossible: tuple[tuple[Span, str], ...] = ()
     not_closed_yet: Spans = field(default_factory=Spans)
+    unknown: Spans = field(default_factory=Spans)
+    """Beyond what the calendar knows: neither asked nor closed until more sessions are learnt."""
     under_way: Spans = field(default_factory=Spans)
     already: Spans = field(default_factory=Spans)
 
 
-def by_rules(wanted: Span, timeframe: Timeframe, *, now: int, until: int, head: int | None) -> tuple[Span, Plan]:
+def by_rules(
+    wanted: Span, timeframe: Timeframe, *, now: int, until: int, head: int | None, calendar: Calendar | None = None
+) -> tuple[Span, Plan]:
     """Cut a wish down to what can exist: after the head, before the last closed bar, within IB's six months.
 
-    until: the end of what is closed at market time `now` (`Calendar.closed_until`). The returned plan holds what was cut.
+    until: the end of what is closed at market time `now` (`Calendar.closed_until`). calendar: whose grid the wish is
+    widened to, whole slots; without one (nothing known of the instrument yet) that of UTC. The returned plan holds what
+    was cut; it and the returned span partition the widened wish.
     """
-    start, end = timeframe.floor(wanted[0]), timeframe.ceil(wanted[1])
+
+    def slot(ns: int) -> Span:
+        return calendar.slot(timeframe, ns) if calendar else (timeframe.floor(ns), timeframe.next(ns))
+
+    if wanted[0] >= wanted[1]:
+        return (wanted[0], wanted[0]), Plan()
+    start, end = slot(wanted[0])[0], slot(wanted[1] - 1)[1]
     forming = Spans.of(max(start, until), end)
-    end = min(end, until)
+    end = max(start, min(end, until))
     impossible: list[tuple[Span, str]] = []
-    floor = start
-    if head is not None and head > floor:
-        impossible.append(((floor, min(head, end)), "before_head"))
-        floor = timeframe.floor(head)
-    # IB keeps bars of 30 seconds and less for six months (TWS API, historical data limitations).
-    oldest = timeframe.ceil(now - SIX_MONTHS_NS)
-    if timeframe.small and oldest > floor:
-        impossible.append(((floor, min(oldest, end)), "older_than_six_months"))
-        floor = oldest
-    cut = tuple((span, why) for span, why in impossible if span[0] < span[1])
-    return (min(floor, end), end), Plan(impossible=cut, not_closed_yet=forming)
+    floors = [(slot(head)[0], "before_head")] if head is not None else []
+    if timeframe.small:
+        # IB keeps bars of 30 seconds and less for six months (TWS API, historical data limitations).
+        floors.append((slot(now - SIX_MONTHS_NS - 1)[1], "older_than_six_months"))
+    for floor, why in floors:
+        floor = min(floor, end)
+        if start < floor:
+            impossible.append(((start, floor), why))
+            start = floor
+    return (start, end), Plan(impossible=tuple(impossible), not_closed_yet=forming)
 
 
 def plan(
@@ -102,9 +132,10 @@ def plan(
     covered, noted, live: settled ranges, unexpired notes, and chunks under way, on the series' axis. span_s: the longest
     request for this timeframe, in seconds.
     """
-    (start, end), cut = by_rules(wanted, timeframe, now=now, until=until, head=head)
+    (start, end), cut = by_rules(wanted, timeframe, now=now, until=until, head=head, calendar=calendar)
     possible = Spans.of(start, end)
-    missing = possible - covered - noted - live
+    lacking = possible - covered - noted - live
+    missing = lacking & calendar.known_axis(timeframe)
     closed: list[Span] = []
     chunks: list[Chunk] = []
     for gap in missing:
@@ -118,78 +149,88 @@ def plan(
         closed=Spans(closed),
         impossible=cut.impossible,
         not_closed_yet=cut.not_closed_yet,
+        unknown=lacking - missing,
         under_way=possible & live,
         already=possible & (covered | noted),
     )
 
 
 def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int) -> list[Chunk]:
-    """Cut a gap into windows of open time no longer than `length`; the spans of the chunks partition the gap."""
+    """Cut a gap into the fewest windows of open time no longer than `length`; the chunks' spans partition the gap.
+
+    A window begins and ends with a session or at a slot of the grid: a request that ended within a slot would get half
+    a bar. It may hold the end of one session and the beginning of the next. No window is shorter than a slot.
+    """
     windows: list[Span] = []
     for start, end in calendar.open_time(timeframe, gap):
         at = start
-        if windows and end - windows[-1][0] <= length:
-            windows[-1] = (windows[-1][0], end)
-            continue
-        if windows and windows[-1][0] + length > at and not timeframe.small:
-            # Fill the request up to its length: a session may begin in one request and end in the next.
-            stop = _boundary(timeframe, windows[-1][0] + length, at)
-            if stop > at:
-                windows[-1] = (windows[-1][0], stop)
-                at = stop
+        if windows:
+            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length))
+            if at > start:
+                windows[-1] = (windows[-1][0], at)
         while at < end:
-            stop = min(end, max(_boundary(timeframe, at + length, at), timeframe.next(at)))
+            stop = max(_reach(timeframe, calendar, at, end, length), min(end, calendar.slot(timeframe, at)[1]))
             windows.append((at, stop))
             at = stop
     starts = [gap[0], *(w[0] for w in windows[1:]), gap[1]]
     return [Chunk((starts[i], starts[i + 1]), window) for i, window in enumerate(windows)]
 
 
-def _boundary(timeframe: Timeframe, ns: int, least: int) -> int:
-    return max(timeframe.floor(ns), least)
+def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int) -> int:
+    """How far a request from `start` may go: to `end`, or to the last slot of the grid within its length."""
+    limit = start + length
+    return end if end <= limit else calendar.slot(timeframe, limit)[0]
 
 
 def halves(span: Span, timeframe: Timeframe, calendar: Calendar) -> list[Chunk]:
-    """The two (or fewer) smaller requests to try after a time-out; empty when the request is as small as it gets."""
-    windows = calendar.open_time(timeframe, span)
-    if not windows:
+    """The two smaller requests to try after a time-out; empty when the request is as small as it gets."""
+    units = calendar.units(timeframe, span)
+    if not units:
         return []
-    start, end = next(iter(windows))[0], list(windows)[-1][1]
-    half_s = (end - start) // 2 // NS_PER_S
-    if half_s < _MIN_SPAN_S.get(timeframe.name, max(3_600, timeframe.step_ns // NS_PER_S)):
+    start, end = units[0][0], units[-1][1]
+    half = (end - start) // 2
+    if half < _MIN_SPAN_S.get(timeframe.name, max(3_600, timeframe.step_ns // NS_PER_S)) * NS_PER_S:
         return []
-    middle = timeframe.ceil(start + half_s * NS_PER_S)
+    middle = calendar.slot(timeframe, start + half - 1)[1]
     if not start < middle < end:
         return []
     return [
-        *_cut((span[0], middle), timeframe, calendar, middle - start),
-        *_cut((middle, span[1]), timeframe, calendar, end - middle),
+        *_cut((span[0], middle), timeframe, calendar, end - start),
+        *_cut((middle, span[1]), timeframe, calendar, end - start),
     ]
 
 
-def duration(window: Span, timeframe: Timeframe) -> str:
-    """IB's durationStr for a window that ends where the request ends: never shorter than the window.
+def duration(window: Span, timeframe: Timeframe, calendar: Calendar) -> str:
+    """IB's durationStr for a window of a chunk, counted back from `end_text`: never shorter than the window.
 
-    IB counts back from the end, in trading days for `D` as users see it; calendar days are never fewer than those, so
-    the answer holds the window in either reading. Bars outside the chunk are stored and credit nothing. Which unit goes
-    with which bar size follows both of IB's tables (TWS API, "valid duration string units" and the older step sizes).
+    Seconds are seconds. `D` counts trade dates, as users see it, the one in progress being the first; the documents can
+    be read as calendar days; a week is five of the one or seven of the other. The answer holds the window in either
+    reading, so it may hold more. Which unit goes with which bar size follows IB's table "valid duration string units"
+    (TWS API); bars of a week and a month, which it leaves out, go with years as in the older table.
     """
-    seconds = -((window[0] - window[1]) // NS_PER_S)
+    first, last = calendar.real_time(timeframe, window)
+    seconds = -((min(first, window[0]) - last) // NS_PER_S)
     days = -(-seconds // _DAY_S)
-    weeks = -(-days // 7)
+    dates = len({session.trade_date for session in calendar.between(first, last)})
     step_s = timeframe.step_ns // NS_PER_S
     if step_s <= 60 and seconds <= _DAY_S:
         return f"{max(seconds, 30)} S"
-    if not timeframe.intraday or days > 364:
-        return f"{-(-days // 365)} Y"
-    if step_s > 14_400:
-        months = -(-days // 28)
-        return f"{months} M" if months <= 12 else "1 Y"
-    if step_s > 3_600 or weeks * 7 - days <= 1:
-        return f"{weeks} W"
-    return f"{days} D"
+    weeks = max(-(-days // 7), -(-dates // 5))
+    months = max(-(-days // 28), -(-dates // 20))
+    if timeframe.intraday and days <= 364:
+        if step_s > 14_400 and months <= 12:
+            return f"{months} M"
+        # Of a week seven days are asked, of n days n trade dates, about seven calendar days for five.
+        if 10 <= step_s <= 14_400 and weeks <= 52 and (step_s > 3_600 or weeks * 5 <= days):
+            return f"{weeks} W"
+        if step_s <= 3_600:
+            return f"{max(days, dates)} D"
+    return f"{-(-days // 365)} Y"
 
 
-def end_text(window: Span) -> str:
-    """IB's endDateTime, in its UTC form `yyyymmdd-hh:mm:ss` (immune to the gateway's zone settings)."""
-    return datetime_of(window[1]).strftime("%Y%m%d-%H:%M:%S")
+def end_text(window: Span, timeframe: Timeframe, calendar: Calendar) -> str:
+    """IB's endDateTime, in its UTC form `yyyymmdd-hh:mm:ss` (immune to the gateway's zone settings).
+
+    Labelled bars end with the close of their last trade date: at the label's midnight the next day may have begun.
+    """
+    return datetime_of(calendar.real_time(timeframe, window)[1]).strftime("%Y%m%d-%H:%M:%S")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nautilus import planner
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -127,6 +129,12 @@ class BridgeSettings(_Database, _Queue):
     chunk_spans: str = Field(
         "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
     )
+
+    @field_validator("chunk_spans")
+    @classmethod
+    def _are_spans(cls, value: str) -> str:
+        planner.chunk_spans(value)
+        return value
 
     @model_validator(mode="after")
     def _no_foreign_clock_when_deployed(self) -> "BridgeSettings":
