@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 
-from ib_bridge.planning import chunk_spans
 from nautilus.errors import NautilusError
 from nautilus.log import logger
 from nautilus.settings import BridgeSettings, load
@@ -25,7 +24,6 @@ async def _main(settings: BridgeSettings) -> None:
 def main() -> int:
     settings = load(BridgeSettings)
     try:
-        chunk_spans(settings.chunk_spans)
         asyncio.run(_main(settings))
     except (NautilusError, RuntimeError, ValueError) as wrong:
         print(f"the bridge stopped: {wrong}", file=sys.stderr)

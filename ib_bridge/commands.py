@@ -39,7 +39,7 @@ class Commands:
 
     async def _execute(self, type_: str, args: dict[str, Any]) -> dict[str, Any]:
         if type_ == "resolve":
-            found = await self._directory.instrument(Selector(**({"asset_class": "", "symbol": ""} | args)))
+            found = await self._directory.instrument(Selector.of(args))
             return {"con_id": found.con_id, "instrument_id": found.instrument_id}
         if type_ == "reconnect":
             self._session.drop()

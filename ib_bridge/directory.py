@@ -18,7 +18,6 @@ from nautilus.errors import NotFound, Unavailable, Upstream
 from nautilus.instruments import Instrument, Selector, choose
 from nautilus.market_data import known_instrument
 from nautilus.pacing import Request
-from nautilus.planner import end_text
 from nautilus.spans import Span
 
 T = TypeVar("T")
@@ -157,7 +156,7 @@ class Directory:
             latest = end >= self._clock.now_ns() - NS_PER_S
             try:
                 schedule = await self._schedule(
-                    instrument, session, days, "" if latest else end_text((start, end)), correlation_id
+                    instrument, session, days, "" if latest else translate.moment(end), correlation_id
                 )
             except IbError as refused:
                 if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):

@@ -1,6 +1,5 @@
 """Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,23 +13,12 @@ from nautilus.db.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
-from nautilus.planner import CHUNK_SPANS_S, Plan, plan
+from nautilus.planner import Plan, chunk_spans, plan
 from nautilus.settings import BridgeSettings
 from nautilus.spans import Spans
 from nautilus.timeframes import Timeframe, timeframe
 
 _PLAN_LEASE_S = 120
-
-
-def chunk_spans(text: str) -> Mapping[str, int]:
-    """The longest request per timeframe, in seconds: built in, with what the setting `chunk_spans` changes."""
-    spans = dict(CHUNK_SPANS_S)
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, mark, seconds = part.partition("=")
-        if not mark or not seconds.strip().isdigit() or int(seconds) <= 0:
-            raise ValueError(f"NAUTILUS_CHUNK_SPANS: {part!r} is not of the form 1m=604800")
-        spans[timeframe(name.strip()).name] = int(seconds)
-    return spans
 
 
 class Planning:
@@ -79,7 +67,7 @@ class Planning:
         await self._store.run(self._write, job.id, item.id, job.mode, instrument, row.id, calendar, span, head)
 
     async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, Series, Calendar, tuple[int, int]]:
-        selector = Selector(**({"asset_class": "", "symbol": ""} | item.selector))
+        selector = Selector.of(item.selector)
         frame = timeframe(item.timeframe)
         instrument = await self._directory.instrument(selector, job.correlation_id)
         price = price_kind(instrument.asset_class, item.price)
@@ -145,7 +133,7 @@ class Planning:
             row.id,
             _account(made, span, len(under_way)),
             chunks=wanted,
-            shortfall=bool(made.impossible) or bool(made.not_closed_yet) or noted,
+            shortfall=bool(made.impossible or made.not_closed_yet or made.unknown) or noted,
         )
 
 

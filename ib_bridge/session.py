@@ -87,6 +87,7 @@ class Session:
         self._log = log
         self._changed = changed
         self._ib: IB | None = None
+        self._established = False
         self._upstream_lost = False
         self._displaced_until = 0
         self._failure = State.STARTING
@@ -112,7 +113,7 @@ class Session:
     @property
     def up(self) -> bool:
         """True while the socket is connected and the handshake done."""
-        return self._ib is not None and self._ib.isConnected() and not self._lost.is_set()
+        return self._established and not self._lost.is_set()
 
     def health(self) -> Health:
         if not self.up:
@@ -219,6 +220,7 @@ class Session:
             return in_use
         self.accounts = sorted(ib.client.getAccounts())
         self.server_version = ib.client.serverVersion()
+        self._established = True
         await self._read_clock()
         self._log.info(
             "ib-connected",
@@ -273,6 +275,7 @@ class Session:
 
     def _close(self) -> None:
         self._lost.set()
+        self._established = False
         if self._ib is not None:
             ib, self._ib = self._ib, None
             ib.disconnect()

@@ -9,7 +9,7 @@ from ib_insync import Contract
 
 from nautilus.bars import Bar
 from nautilus.calendars import Session
-from nautilus.clock import NS_PER_S, label_of, ns_of
+from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
 from nautilus.instruments import QUOTE_KINDS, Instrument, Selector, instrument_id
 from nautilus.timeframes import Timeframe
 
@@ -174,3 +174,8 @@ def head(when: Any) -> int | None:
     if isinstance(when, date):
         return label_of(when)
     return int(when) * NS_PER_S if str(when).isdigit() else None
+
+
+def moment(ns: int) -> str:
+    """IB's endDateTime of a time in ns, in its UTC form, which no zone setting of a gateway changes."""
+    return datetime_of(ns).strftime("%Y%m%d-%H:%M:%S")

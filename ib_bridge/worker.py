@@ -238,8 +238,8 @@ class Worker:
         try:
             rows = await self._session.history(
                 translate.contract(task.instrument),
-                end=end_text(window),
-                duration=duration(window, frame),
+                end=end_text(window, frame, task.calendar),
+                duration=duration(window, frame, task.calendar),
                 size=frame.ib,
                 price=task.row.price,
                 rth=task.row.session == "rth",

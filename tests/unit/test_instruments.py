@@ -135,7 +135,7 @@ def test_one_question_has_one_key_whichever_way_it_is_asked():
 def test_a_selector_travels_as_a_dict_and_reads_as_words():
     for words in ({"symbol": "EURUSD"}, {"instrument_id": "ESZ6.CME"}, {"con_id": 5}, {"symbol": "A", "exchange": "X"}):
         selector = select(**words)
-        assert Selector(**{"asset_class": "", "symbol": "", **selector.as_dict()}) == selector
+        assert Selector.of(selector.as_dict()) == selector
     assert select(symbol="AAPL").words == "AAPL (STK)"
     assert select(instrument_id="ESZ6.CME").words == "ESZ6 (FUT)"
     assert select(con_id=5).words == "5"

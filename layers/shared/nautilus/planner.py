@@ -99,7 +99,8 @@ def by_rules(
     if wanted[0] >= wanted[1]:
         return (wanted[0], wanted[0]), Plan()
     start, end = slot(wanted[0])[0], slot(wanted[1] - 1)[1]
-    forming = Spans.of(max(start, until), end)
+    # A wish that ends where bars are closed wants nothing of the rest of its last slot.
+    forming = Spans.of(max(start, until), end if wanted[1] > until else until)
     end = max(start, min(end, until))
     impossible: list[tuple[Span, str]] = []
     floors = [(slot(head)[0], "before_head")] if head is not None else []
