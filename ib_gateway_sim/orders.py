@@ -21,6 +21,7 @@ KINDS = ("MKT", "LMT", "STP", "STP LMT", "TRAIL")
 TIMES_IN_FORCE = ("", "DAY", "GTC", "IOC", "FOK", "GTD")
 _MOST_PER_SIDE = 20  # active orders of one contract and side, IB's limit
 _LOOK_AHEAD_S = 12 * 86_400
+_LOOK_S = 1.0  # between two looks at the market
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
 _CODES = itertools.count(1)
 
@@ -92,6 +93,7 @@ class OrderBook:
             self.error(order, 105, "Order being modified does not match original order")
             return
         order.request = request
+        order.session = (0.0, 0.0)
         order.stop = None if order.kind == "TRAIL" and not order.triggered else order.stop
         if order.status == "PendingSubmit" and request.flag("transmit"):
             self._submit(order)
@@ -101,7 +103,7 @@ class OrderBook:
 
     def _submit(self, order: Order) -> None:
         """The order goes to the exchange, or waits for its opening, its parent or its trigger."""
-        opens = self._opens_s(order)
+        opens, order.expires_s = self._session(order, self._gateway.clock.now_s())
         held = opens > self._gateway.clock.now_s()
         waits = held or self._parent_open(order) or order.kind in ("STP", "STP LMT", "TRAIL")
         order.move("PreSubmitted" if waits else "Submitted")
@@ -117,12 +119,20 @@ class OrderBook:
             )
         self._consider(order)
 
-    def _opens_s(self, order: Order) -> float:
-        """When the order may trade: now, or the open of its next session."""
-        now_s = self._gateway.clock.now_s()
+    def _session(self, order: Order, at_s: float) -> tuple[float, float]:
+        """Open and close of the session in which the order can trade at or after a time."""
+        if order.session[0] <= at_s < order.session[1]:
+            return order.session
         rth = order.contract.sec_type == "STK" and not order.request.flag("outsideRth")
-        sessions = self._gateway.market.sessions(order.contract, now_s, now_s + _LOOK_AHEAD_S, rth=rth)
-        return sessions[0].open_s if sessions else now_s + _LOOK_AHEAD_S
+        sessions = self._gateway.market.sessions(order.contract, at_s, at_s + _LOOK_AHEAD_S, rth=rth)
+        if not sessions:
+            return at_s + _LOOK_AHEAD_S, at_s + _LOOK_AHEAD_S
+        order.session = (sessions[0].open_s, sessions[0].close_s)
+        return order.session
+
+    def _opens_s(self, order: Order) -> float:
+        """When the order may trade: in the past, or the open of its next session."""
+        return self._session(order, self._gateway.clock.now_s())[0]
 
     def _parent_open(self, order: Order) -> bool:
         parent = self.orders.get((order.client_id, order.parent_id)) if order.parent_id else None
@@ -134,12 +144,11 @@ class OrderBook:
             self._watcher = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
-        """Looks at the market as often as the streams do, while there is anything to fill."""
-        period_s = self._gateway.settings.quote_s
+        """Looks at the market every second while there is anything to fill."""
         while working := [order for order in self.orders.values() if order.open and order.status != "PendingSubmit"]:
             opens_s = min(self._opens_s(order) for order in working)
             now_s = self._gateway.clock.now_s()
-            await self._gateway.clock.sleep(max(period_s, opens_s - now_s))
+            await self._gateway.clock.sleep(max(_LOOK_S, opens_s - now_s))
             for order in working:
                 self._expire(order)
                 self._consider(order)
@@ -152,10 +161,7 @@ class OrderBook:
         """A day order ends with the session in which it could trade."""
         if order.request.text("tif") not in ("", "DAY") or not order.open:
             return
-        rth = order.contract.sec_type == "STK" and not order.request.flag("outsideRth")
-        start_s = order.placed_s
-        sessions = self._gateway.market.sessions(order.contract, start_s, start_s + _LOOK_AHEAD_S, rth=rth)
-        if sessions and sessions[0].close_s <= self._gateway.clock.now_s():
+        if self._gateway.clock.now_s() >= order.expires_s:
             self.cancel(order, "")
 
     def _consider(self, order: Order) -> None:

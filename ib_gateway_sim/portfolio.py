@@ -71,9 +71,8 @@ class Portfolio:
         """Books a fill (`quantity` negative for a sale); the profit it realizes, None where it only opens."""
         position = self.positions.setdefault(contract.con_id, Position(contract))
         unit = price * multiplier(contract)
-        self.cash -= fee * rate
         if contract.sec_type not in _MARKED:
-            self.cash -= quantity * unit * rate
+            self.cash -= (quantity * unit + fee) * rate
         closing = min(abs(quantity), abs(position.quantity)) if quantity * position.quantity < 0 else 0.0
         profit = None
         if closing:
@@ -81,7 +80,7 @@ class Portfolio:
             profit = closing * sign * (unit - position.average_cost) - fee
             position.realized += profit
             if contract.sec_type in _MARKED:
-                self.cash += (profit + fee) * rate
+                self.cash += profit * rate  # with the opening fee, which the cost carries
         opening = abs(quantity) - closing
         held = abs(position.quantity) - closing
         if opening:

@@ -32,6 +32,8 @@ class Order:
     triggered: bool = False  # a stop that has been touched
     stop: float | None = None  # where a trailing stop stands
     done_s: float = 0.0
+    session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
+    expires_s: float = 0.0  # close of the session of a day order
     executions: list["Execution"] = field(default_factory=list)
 
     @property
