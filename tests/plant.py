@@ -25,6 +25,7 @@ from dev.credentials import token_settings
 from dev.process import Child, Group, free_port
 from dev.stack import environment
 from nautilus.auth import hash_password
+from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database
 from nautilus.settings import AuthSettings
@@ -48,6 +49,7 @@ class Plant:
         self._group = group
         self._settings = {
             "NAUTILUS_ENV": "test",
+            "NAUTILUS_LOG_LEVEL": "WARNING",
             "NAUTILUS_DATABASE_URL": dsn,
             "NAUTILUS_QUEUE_URL": queue.url if queue else "",
             "NAUTILUS_QUEUE_ENDPOINT": queue.endpoint_url if queue else "",
@@ -83,6 +85,7 @@ class Plant:
         own = {
             **self._settings,
             "NAUTILUS_BRIDGE_ID": name,
+            "NAUTILUS_LOG_LEVEL": "INFO",
             "NAUTILUS_IB_PORT": str(self.sim.port),
             "NAUTILUS_IB_CLIENT_ID": str(17 + 20 * len(self.bridges)),
             "NAUTILUS_CONTROL_PORT": str(self.sim.ready["control_port"]),
@@ -156,6 +159,12 @@ class Plant:
 
     def market_ns(self) -> int:
         return int(self.sim.command("clock")["now_ns"])
+
+    def advance(self, seconds: float) -> None:
+        """Move the simulator's stepped clock, and wait until everybody knows."""
+        self.sim.command(f"advance {seconds}")
+        now = self.market_ns()
+        self.wait(lambda: parse_rfc3339(self.session()["market_time"]) >= now, "the new time is known")
 
     def received(self, kind: str) -> list[Any]:
         """What the simulator received of one kind."""
