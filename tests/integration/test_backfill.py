@@ -120,7 +120,7 @@ def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None
             assert {(r.volume, r.vwap, r.trades) for r in rows} == {(None, None, None)}
 
 
-def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth: bool) -> list[Any]:
+def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth: bool, size: str = "5m") -> list[Any]:
     """The simulator's bars, straight from its market, without any protocol between."""
     from ib_gateway_sim.contracts import ContractQuery
 
@@ -128,7 +128,7 @@ def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth:
     now = works.market_ns() / NS_PER_S
     (contract,) = market.find(ContractQuery(con_id=con_id), now)
     first, last = (parse_rfc3339(text) // NS_PER_S for text in (start, end))
-    return list(market.bars(contract, "5m", what, rth=rth, start_s=first, end_s=last, now_s=now))
+    return list(market.bars(contract, size, what, rth=rth, start_s=first, end_s=last, now_s=now))
 
 
 def test_what_cannot_be_is_said_with_its_reason(works: Plant) -> None:
