@@ -28,6 +28,24 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
+# ---- run ---------------------------------------------------------------------------------------------------------
+# REPLAY=bars.csv.gz SYMBOL=6EH4 STAMP=open|close PRICE=BID   bars of a file instead of the simulated market
+# IB=127.0.0.1:4002 (make up)                                  a running IB Gateway instead of the simulator
+# API_PORT=8001                                                a port of your choice for the API
+# DATA=folder                                                  where the data lie, one folder per source (.data)
+DATA ?= .data
+STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYMBOL),--symbol '$(SYMBOL)') \
+	$(if $(STAMP),--stamp '$(STAMP)') $(if $(PRICE),--price '$(PRICE)') $(if $(API_PORT),--port '$(API_PORT)')
+
+demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
+	@$(PY) -m dev.demo $(STACK_OPTIONS)
+
+up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
+	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
+
+clean: ## remove what demo and up have stored
+	@$(PYTHON) -m dev.folders --data '$(DATA)'
+
 # ---- test --------------------------------------------------------------------------------------------------------
 TESTS ?= tests
 test: $(VENV)/.ready ## every test that needs no Docker
@@ -43,4 +61,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements test check format
+.PHONY: help setup requirements demo up clean test check format

@@ -30,7 +30,8 @@ def login(body: Login, services: ServicesDep) -> dict[str, Any]:
         raise RuntimeError("sign-in needs AuthSettings: only this function may hold the signing key")
     with services.db.transaction() as cursor:
         user = users.by_login(cursor, body.username)
-    if not check_password(body.password, user.password_hash if user and user.is_active else None):
+    fits = check_password(body.password, user.password_hash if user and user.is_active else None)
+    if user is None or not fits:
         # The same words and the same work for an unknown name, a wrong password and a disabled user.
         raise Unauthorized("the name or the password is wrong", code="invalid-credentials")
     with services.db.transaction() as cursor:

@@ -248,7 +248,7 @@ def _item(item: Any) -> dict[str, Any]:
 
 
 def _item_name(item: Any) -> str:
-    return Selector(**({"asset_class": "", "symbol": ""} | item.selector)).words
+    return Selector.of(item.selector).words
 
 
 def _text(moment: Any) -> str | None:

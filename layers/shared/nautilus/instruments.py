@@ -6,8 +6,9 @@ front ends send venues that IB renamed years ago.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nautilus.errors import Conflict, InvalidInput
 
@@ -107,6 +108,11 @@ class Selector:
         if self.local_symbol:
             return f"{self.asset_class}|local={self.local_symbol}"
         return f"{self.asset_class}|{self.symbol}|{self.currency}|{self.expiry or 'front'}"
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Selector":
+        """The selector that `as_dict` made."""
+        return cls(**({"asset_class": "", "symbol": ""} | dict(row)))
 
     def as_dict(self) -> dict[str, str | int]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__ if getattr(self, name)}

@@ -251,8 +251,8 @@ def look(
             )
     else:
         start = back_from(end, frame, window.limit, calendar)[0]
-    asked_end = window.end if window.end is not None else until
-    span = (frame.floor(start), max(frame.ceil(asked_end), frame.floor(start)))
+    first = calendar.slot(frame, start)[0] if calendar else frame.floor(start)
+    span = (first, max(first, window.end if window.end is not None else until))
     limit = window.limit or DEFAULT_LIMIT
     page, covered, version, notes, live = Page("", 0, None, None), Spans(), 0, [], Spans()
     head = None
@@ -270,7 +270,7 @@ def look(
         covered, version, head = row.covered, row.data_version, row.head_ts
         notes = [n for n in series.notes(cursor, row.id, span) if n.expires_at is None or n.expires_at > now]
         live = Spans(chunk for _, chunk in series.live(cursor, row.id, span))
-    (_, _), cut = by_rules(span, frame, now=now, until=until, head=head)
+    (_, _), cut = by_rules(span, frame, now=now, until=until, head=head, calendar=calendar)
     gaps = missing(
         span, frame, calendar, covered=covered, notes=notes, live=live, until=until, impossible=cut.impossible
     )

@@ -90,7 +90,8 @@ def by_rules(
 
     until: the end of what is closed at market time `now` (`Calendar.closed_until`). calendar: whose grid the wish is
     widened to, whole slots; without one (nothing known of the instrument yet) that of UTC. The returned plan holds what
-    was cut; it and the returned span partition the widened wish.
+    was cut; it and the returned span partition the widened wish, but for the rest of a slot that a wish ending at `until`
+    does not reach into.
     """
 
     def slot(ns: int) -> Span:
@@ -99,7 +100,8 @@ def by_rules(
     if wanted[0] >= wanted[1]:
         return (wanted[0], wanted[0]), Plan()
     start, end = slot(wanted[0])[0], slot(wanted[1] - 1)[1]
-    forming = Spans.of(max(start, until), end)
+    # A wish that ends where bars are closed wants nothing of the rest of its last slot.
+    forming = Spans.of(max(start, until), end if wanted[1] > until else until)
     end = max(start, min(end, until))
     impossible: list[tuple[Span, str]] = []
     floors = [(slot(head)[0], "before_head")] if head is not None else []

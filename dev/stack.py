@@ -1,0 +1,192 @@
+"""The whole backend on this machine as plain processes, no Docker, no AWS. dev/up.py keeps it up, dev/demo.py shows it.
+
+PostgreSQL, Redis, SQS and the simulator start side by side; then the migrations run; then bridge and API start. What
+they store lies in <data>/<source> and survives; Redis and the queues begin empty each time, as nothing depends on what
+they hold. Every process listens on 127.0.0.1 alone.
+"""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev.credentials import password_of, token_settings
+from dev.folders import in_use
+from dev.postgres import start_postgres
+from dev.process import Child, Group, StartError, ended, free_port
+from dev.redis import start_redis
+from dev.sources import Gateway, Replay, Source
+from dev.sqs import CLIENT_ENVIRONMENT, REGION, start_sqs
+from nautilus.auth import USER_SCOPES, hash_password
+from nautilus.db import users
+from nautilus.db.connection import Database
+from nautilus.db.migrate import upgrade
+
+REPOSITORY = Path(__file__).parents[1]
+QUEUE = "nautilus-hints"
+USERNAME = "trader"
+RESTART_AFTER_S = 5.0
+
+
+class Stack:
+    """The processes of one source, their ports and their data in `folder`. `start` starts them."""
+
+    def __init__(self, group: Group, folder: Path, source: Source, *, port: int | None = None) -> None:
+        self.folder = folder
+        self.source = source
+        self.api_port = port or free_port()
+        self.bridge_port = free_port()
+        self.gateway = source if isinstance(source, Gateway) else Gateway("127.0.0.1", free_port())
+        self.control_port = None if isinstance(source, Gateway) else free_port()
+        self.password = password_of(folder / f"{USERNAME}.password")
+        self._group = group
+        self._token_settings = token_settings(folder)
+        self._again: dict[str, Callable[[], Child]] = {}
+        self._due: dict[str, float] = {}
+
+    @property
+    def symbol(self) -> str:
+        """An instrument that this source has."""
+        return self.source.symbol if isinstance(self.source, Replay) else "AAPL"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    def start(self, report: Callable[[str], None] = lambda line: None) -> None:
+        """Start everything; `report` gets a line for each step. StartError when something does not start."""
+        begun = time.monotonic()
+        self.postgres = start_postgres(self._group, self.folder, durable=True)
+        self.redis = start_redis(self._group, self.folder)
+        self.sqs = start_sqs(self._group, self.folder)
+        if self.control_port is not None:
+            self._start("simulator", self._start_simulator)
+        self._group.wait_ready()
+        self._make_queues()
+        report(f"PostgreSQL, Redis, SQS{', simulator' if self.control_port else ''}: {time.monotonic() - begun:.1f} s")
+        begun = time.monotonic()
+        self._prepare_database()
+        self._start("bridge", self._start_bridge)
+        self._start("api", self._start_api)
+        self._group.wait_ready()
+        report(f"schema, user, bridge, API: {time.monotonic() - begun:.1f} s")
+
+    def tend(self, report: Callable[[str], None]) -> None:
+        """Start again, a little later, what has ended by itself; to be called every now and then."""
+        for child in self._group.ended():
+            report(f"{child.name} {ended(child.exit_code() or 0)}; the end of {child.log}:\n{child.tail()}")
+            if child.name not in self._again:
+                raise StartError(f"{child.name} is gone, and the rest cannot work without it")
+            report(f"{child.name} starts again in {RESTART_AFTER_S:g} s")
+            self._due[child.name] = time.monotonic() + RESTART_AFTER_S
+        for name, due in list(self._due.items()):
+            if time.monotonic() >= due:
+                del self._due[name]
+                self._again[name]()
+
+    # ---- one process each ------------------------------------------------------------------------------------------
+
+    def _start(self, name: str, start: Callable[[], Child]) -> None:
+        self._again[name] = start
+        start()
+
+    def _start_simulator(self) -> Child:
+        options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
+        if isinstance(self.source, Replay):
+            options += ["--replay", str(self.source.file.resolve()), "--replay-symbol", self.source.symbol]
+            options += ["--stamp", self.source.stamp]
+            options += ["--replay-price", self.source.price] if self.source.price else []
+        return self._python("simulator", "ib_gateway_sim", options, {}, lambda child: child.said('"ready"'))
+
+    def _start_bridge(self) -> Child:
+        settings = {
+            **self._common_settings(),
+            "NAUTILUS_IB_HOST": self.gateway.host,
+            "NAUTILUS_IB_PORT": str(self.gateway.port),
+            "NAUTILUS_CONTROL_PORT": str(self.control_port or 0),
+            "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
+            "NAUTILUS_HEALTH_PORT": str(self.bridge_port),
+        }
+        ready = f"http://127.0.0.1:{self.bridge_port}/"
+        return self._python("bridge", "ib_bridge", [], settings, lambda child: answers(ready))
+
+    def _start_api(self) -> Child:
+        settings = {
+            **self._common_settings(),
+            **self._token_settings,
+            "NAUTILUS_API_HOST": "127.0.0.1",
+            "NAUTILUS_REDIS_URL": self.redis.url,
+        }
+        options = ["--port", str(self.api_port)]
+        return self._python("api", "dev.local_api", options, settings, lambda child: answers(f"{self.url}/health"))
+
+    def _prepare_database(self) -> None:
+        """The newest schema, and a user with the password kept in the data folder."""
+        upgrade(self.postgres.dsn())
+        database = Database(self.postgres.dsn(), name="nautilus-dev", size=1)
+        with database.transaction() as cursor:
+            users.create(cursor, USERNAME, hash_password(self.password), USER_SCOPES)
+        database.close()
+
+    def _make_queues(self) -> None:
+        self.queue_url, _ = self.sqs.make_queue_pair(QUEUE)
+
+    def _common_settings(self) -> Mapping[str, str]:
+        return {
+            **CLIENT_ENVIRONMENT,
+            "NAUTILUS_ENV": "dev",
+            "NAUTILUS_DATABASE_URL": self.postgres.dsn(),
+            "NAUTILUS_QUEUE_URL": self.queue_url,
+            "NAUTILUS_QUEUE_ENDPOINT": self.sqs.endpoint_url,
+            "NAUTILUS_QUEUE_REGION": REGION,
+        }
+
+    def _python(
+        self, name: str, module: str, options: list[str], settings: Mapping[str, str], ready: Callable[[Child], bool]
+    ) -> Child:
+        return self._group.start(
+            name,
+            [sys.executable, "-m", module, *options],
+            log=self.folder / f"{name}.log",
+            env=environment(settings),
+            ready=ready,
+        )
+
+
+@contextmanager
+def stack_of(data: Path, source: Source, *, port: int | None = None) -> Iterator[Stack]:
+    """A stack that is not yet started; whatever of it runs ends with the block.
+
+    One stack per data folder: the lock is held, also by the guard, until the last process has ended.
+    """
+    folder = (data / source.folder).resolve()
+    with in_use(folder) as lock, Group(held=[lock]) as group:
+        yield Stack(group, folder, source, port=port)
+
+
+def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface."""
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}",
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        **settings,
+    }
+
+
+def answers(url: str) -> bool:
+    """Whether there is an HTTP answer, whatever it says."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(url, timeout=2).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,35 @@
+"""`python -m ib_bridge`: start the bridge; SIGTERM or Ctrl-C stops it, giving back what it was working on."""
+
+import asyncio
+import signal
+import sys
+
+from nautilus.errors import NautilusError
+from nautilus.log import logger
+from nautilus.settings import BridgeSettings, load
+
+
+async def _main(settings: BridgeSettings) -> None:
+    loop = asyncio.get_running_loop()
+    # ib_insync looks for its loop through the policy; it must find this one, and before it is imported.
+    asyncio.set_event_loop(loop)
+    from ib_bridge.bridge import Bridge
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Bridge(settings, logger("ib_bridge", settings.log_level)).run(stop)
+
+
+def main() -> int:
+    settings = load(BridgeSettings)
+    try:
+        asyncio.run(_main(settings))
+    except (NautilusError, RuntimeError, ValueError) as wrong:
+        print(f"the bridge stopped: {wrong}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The pacing book in use: wait until the rules allow a request, write it down, and only then send it."""
+
+import asyncio
+import time
+
+from ib_bridge.clock import MarketClock
+from ib_bridge.store import Cursor, Store
+from nautilus.db import requests
+from nautilus.pacing import Limits, Request, next_allowed
+
+
+class Booking:
+    """Requests that are no chunks (heads, schedules, contract details) are booked here; chunks in the worker."""
+
+    def __init__(self, store: Store, clock: MarketClock, bridge: str, limits: Limits) -> None:
+        self._store = store
+        self._clock = clock
+        self._bridge = bridge
+        self.limits = limits
+
+    async def book(self, login: str, kind: str, request: Request, *, correlation_id: str = "") -> int:
+        """Wait for the request's turn and book it; returns its id in ib_requests."""
+        while True:
+            booked, at = await self._store.run(self._try, login, kind, request, correlation_id)
+            if booked is not None:
+                return booked
+            await asyncio.sleep(self._clock.machine_s(at - self._clock.now_ns()))
+
+    def _try(
+        self, cursor: Cursor, login: str, kind: str, request: Request, correlation_id: str
+    ) -> tuple[int | None, int]:
+        requests.lock(cursor, login)
+        now = self._clock.now_ns()
+        at = next_allowed(request, requests.book(cursor, login, now), now, self.limits)
+        if at > now:
+            return None, at
+        return requests.insert(
+            cursor, login, self._bridge, kind, request, sent_at=now, correlation_id=correlation_id
+        ), now
+
+    async def close(
+        self, number: int, outcome: str, began: float, *, ib_code: int | None = None, ib_text: str | None = None
+    ) -> None:
+        """Write down how a booked request ended; `began` is its time.monotonic()."""
+        ms = round((time.monotonic() - began) * 1000)
+        await self._store.run(requests.close, number, outcome, ms=ms, ib_code=ib_code, ib_text=ib_text)

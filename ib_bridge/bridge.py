@@ -1,0 +1,262 @@
+"""The bridge as a whole: its parts, its loops, and how it starts and stops."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ib_bridge import health
+from ib_bridge.booking import Booking
+from ib_bridge.clock import MarketClock
+from ib_bridge.commands import Commands
+from ib_bridge.directory import Directory
+from ib_bridge.hints import Consumer, Listener
+from ib_bridge.planning import Planning
+from ib_bridge.session import Session
+from ib_bridge.store import Cursor, Store
+from ib_bridge.worker import Worker
+from nautilus.db import chunks, jobs, requests, sessions
+from nautilus.db.connection import Database
+from nautilus.errors import NautilusError, Unavailable
+from nautilus.pacing import Limits
+from nautilus.queue import Queue
+from nautilus.settings import BridgeSettings
+
+_SWEEP_S = 1.0
+_HEARTBEAT_S = 5.0
+
+
+class CannotStart(RuntimeError):
+    """Something a person must put right first; the sentence says what."""
+
+
+def source_of(accounts: list[str], replay: str) -> str:
+    """Where the bars of a connection come from, told by its managed accounts.
+
+    The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
+    """
+    account = accounts[0] if accounts else ""
+    if found := re.fullmatch(r"SIM(\d+)", account):
+        return f"sim:{found[1]}"
+    if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
+        return f"replay:{replay or 'file'}:{found[1]}"
+    return "ib:paper" if account.startswith(("DU", "DF")) else "ib:live"
+
+
+class Bridge:
+    """One bridge: holds its name, its session, and works until told to stop."""
+
+    def __init__(self, settings: BridgeSettings, log: Any) -> None:
+        self._settings = settings
+        self._log = log
+        self._database = Database(
+            settings.database_url.get_secret_value(),
+            name=f"nautilus-{settings.bridge_id}",
+            size=settings.database_pool,
+            statement_timeout_ms=settings.statement_timeout_ms,
+        )
+        self._store = Store(self._database, threads=min(6, settings.database_pool))
+        self._clock = MarketClock()
+        self._session = Session(settings, self._clock, log, self._changed)
+        booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
+        self._directory = Directory(self._store, self._session, self._clock, booking)
+        self._planning = Planning(settings, self._store, self._directory, self._clock, log)
+        self._commands = Commands(self._store, self._directory, self._session, log)
+        self._worker = Worker(settings, self._store, self._session, booking, self._clock, log, lambda: self._ready)
+        self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
+        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases")}
+        self._name_lock: Any = None
+        self._source: str | None = None
+        self._cleared: list[str] | None = None
+        self._fatal: CannotStart | None = None
+        self._fatal_event = asyncio.Event()
+
+    # ---- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
+        await asyncio.to_thread(self._take_name)
+        await self._store.run(self._tidy)
+        listener = Listener(self._database, self._wake, self._log)
+        listener.start(asyncio.get_running_loop())
+        page = await health.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
+        loops = [
+            self._session.run(),
+            Consumer(self._queue, self._wake, self._log).run(),
+            self._repeat("heartbeat", self._heartbeat, _HEARTBEAT_S),
+            self._repeat("planning", self._plan, _SWEEP_S),
+            self._repeat("commands", self._command, _SWEEP_S),
+            self._repeat("leases", self._sweep, _SWEEP_S),
+            self._repeat("name", self._keep_name, _SWEEP_S),
+            self._worker.run(),
+        ]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        watch = [asyncio.create_task(stop.wait()), asyncio.create_task(self._fatal_event.wait())]
+        try:
+            done, _ = await asyncio.wait([*tasks, *watch], return_when=asyncio.FIRST_COMPLETED)
+            while not (stop.is_set() or self._fatal_event.is_set()):
+                for task in done:
+                    if task in tasks and task.exception() is not None:
+                        raise task.exception()  # type: ignore[misc]
+                pending = [t for t in (*tasks, *watch) if not t.done()]
+                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._end([*tasks, *watch], listener, page)
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _end(self, tasks: list[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if page is not None:
+            page.close()
+        await asyncio.to_thread(listener.stop)
+        try:
+            await self._store.run(self._farewell)
+        except Unavailable as gone:
+            self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
+        if self._name_lock is not None:
+            self._name_lock.close()
+        await asyncio.to_thread(self._store.close)
+
+    def _take_name(self) -> None:
+        """Hold this bridge's name; a second process with the same name must not work."""
+        self._name_lock = self._database.connect()
+        if not sessions.hold_bridge_name(self._name_lock, self._settings.bridge_id):
+            raise CannotStart(
+                f"another process already works as bridge {self._settings.bridge_id!r}; stop it, or set another"
+                " NAUTILUS_BRIDGE_ID (and another NAUTILUS_IB_CLIENT_ID) for this one"
+            )
+
+    async def _keep_name(self) -> None:
+        """The name is held by a database session; when that ends (a restart), take it again or stop."""
+        if await asyncio.to_thread(self._name_is_held):
+            return
+        try:
+            await asyncio.to_thread(self._take_name)
+        except CannotStart as taken:
+            self._stop_for(taken)
+
+    def _name_is_held(self) -> bool:
+        try:
+            with self._name_lock.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            self._name_lock.rollback()
+        except Exception:
+            return False  # whatever psycopg2 says: the session is gone, and the lock with it
+        return True
+
+    def _stop_for(self, reason: CannotStart) -> None:
+        self._fatal = reason
+        self._fatal_event.set()
+
+    def _tidy(self, cursor: Cursor) -> None:
+        """We hold the name, so what a predecessor left leased or planned is nobody's: free it at once."""
+        freed = chunks.release(cursor, self._settings.bridge_id)
+        jobs.expire_plans(cursor, self._settings.bridge_id)
+        requests.lose(cursor, self._settings.bridge_id)
+        self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
+
+    def _farewell(self, cursor: Cursor) -> None:
+        chunks.release(cursor, self._settings.bridge_id)
+        jobs.expire_plans(cursor, self._settings.bridge_id)
+        self._publish(cursor, "down", "the bridge was stopped")
+
+    # ---- loops -------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        for event in self._look.values():
+            event.set()
+        self._worker.wake()
+
+    def _changed(self) -> None:
+        """The session changed: tell at once, and look for work that is possible now."""
+        self._look["heartbeat"].set()
+        self._wake()
+
+    async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
+        event = self._look.get(name) or asyncio.Event()
+        while True:
+            event.clear()
+            try:
+                await work()
+            except Unavailable as gone:
+                self._log.warning(f"{name}-delayed", extra={"reason": gone.detail})
+                await asyncio.sleep(_SWEEP_S)
+            try:
+                await asyncio.wait_for(event.wait(), every_s)
+            except TimeoutError:
+                continue
+
+    async def _plan(self) -> None:
+        while self._ready and await self._planning.plan_next():
+            self._worker.wake()
+
+    async def _command(self) -> None:
+        while self._ready and await self._commands.execute_next():
+            pass
+
+    async def _sweep(self) -> None:
+        """What would otherwise wait for ever: leases and plans of silent bridges, jobs asked to stop."""
+        await self._store.run(self._sweep_rows)
+        await self._worker.check_leases()
+        self._worker.wake()
+
+    @staticmethod
+    def _sweep_rows(cursor: Cursor) -> None:
+        chunks.release(cursor)
+        jobs.expire_plans(cursor)
+        jobs.finish_stopping(cursor)
+
+    async def _heartbeat(self) -> None:
+        if self._session.up and not self._ready:
+            await self._claim_source()
+        told = self._session.health()
+        await self._store.run(self._publish, told.state.value, told.reason)
+
+    async def _claim_source(self) -> None:
+        """A database holds one source: generated bars never meet IB's."""
+        mine = source_of(self._session.accounts, self._settings.source_replay)
+        there = await self._store.run(sessions.claim_source, mine)
+        if there != mine:
+            self._stop_for(
+                CannotStart(
+                    f"this database holds bars of {there}, the gateway serves {mine}; use a database of its own for each"
+                )
+            )
+            raise NautilusError("wrong source")
+        self._source, self._cleared = mine, list(self._session.accounts)
+        self._wake()
+
+    @property
+    def _ready(self) -> bool:
+        """True when connected to accounts whose bars belong into this database."""
+        return self._session.up and self._cleared == self._session.accounts
+
+    def _publish(self, cursor: Cursor, state: str, reason: str) -> None:
+        sessions.publish(
+            cursor,
+            self._settings.bridge_id,
+            login=self._session.login,
+            account=self._session.login,
+            state=state,
+            reason=reason,
+            host=self._settings.ib_host,
+            port=self._settings.ib_port,
+            client_id=self._session.client_id,
+            server_version=self._session.server_version,
+            farms=self._session.farms,
+            activity={
+                "open_requests": self._worker.open_requests,
+                "blocked_on": self._worker.blocked_on,
+                "pacing_violations": self._worker.violations,
+                "unmapped_codes": self._session.unmapped,
+            },
+            clock=self._clock.reading,
+        )
+
+    def _tell(self) -> tuple[bool, dict[str, Any]]:
+        told = self._session.health()
+        return self._session.up, {"state": told.state.value, "reason": told.reason, "source": self._source}

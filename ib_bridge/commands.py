@@ -1,0 +1,47 @@
+"""Commands that functions leave for the bridge: resolve an instrument, reconnect."""
+
+from typing import Any
+
+from ib_bridge.directory import Directory
+from ib_bridge.session import Session
+from ib_bridge.store import Store
+from nautilus.db import commands
+from nautilus.errors import NautilusError
+from nautilus.instruments import Selector
+from nautilus.log import correlated
+
+
+class Commands:
+    """Executes commands one after the other."""
+
+    def __init__(self, store: Store, directory: Directory, session: Session, log: Any) -> None:
+        self._store = store
+        self._directory = directory
+        self._session = session
+        self._log = log
+
+    async def execute_next(self) -> bool:
+        """Execute the oldest command; False when there is none. Its failure is its result, never ours."""
+        row = await self._store.run(commands.claim)
+        if row is None:
+            return False
+        with correlated(row.correlation_id):
+            try:
+                result = await self._execute(row.type, row.args)
+            except NautilusError as wrong:
+                error = {"code": wrong.code, "detail": wrong.detail}
+                await self._store.run(commands.finish, row.id, error=error)
+                self._log.warning("command-failed", extra={"command": row.type, **error})
+            else:
+                await self._store.run(commands.finish, row.id, result=result)
+                self._log.info("command-done", extra={"command": row.type})
+        return True
+
+    async def _execute(self, type_: str, args: dict[str, Any]) -> dict[str, Any]:
+        if type_ == "resolve":
+            found = await self._directory.instrument(Selector.of(args))
+            return {"con_id": found.con_id, "instrument_id": found.instrument_id}
+        if type_ == "reconnect":
+            self._session.drop()
+            return {"reconnecting": True}
+        raise NautilusError(f"the bridge cannot {type_} yet", code="unknown-command")

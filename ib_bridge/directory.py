@@ -1,0 +1,211 @@
+"""Learning from IB what can be traded and when: instruments, calendars, heads. Everything learnt is kept."""
+
+import time
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from ib_bridge import translate
+from ib_bridge.booking import Booking
+from ib_bridge.clock import MarketClock
+from ib_bridge.ib_codes import Reaction, meaning
+from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.store import Cursor, Store
+from nautilus.calendars import Calendar, weekdays
+from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.db import calendars, instruments, series
+from nautilus.db.series import Series
+from nautilus.errors import NotFound, Unavailable, Upstream
+from nautilus.instruments import Instrument, Selector, choose
+from nautilus.market_data import known_instrument
+from nautilus.pacing import Request
+from nautilus.spans import Span
+
+T = TypeVar("T")
+_NEGATIVE_KEEP_S = 3600
+_FRONT_KEEP_S = 3600
+"""A future without expiry means the front contract, which changes: asked again after an hour."""
+_SCHEDULE_DAYS = 365
+_HEAD_DAYS = 30
+_HEAD_MATTERS_NS = 365 * NS_PER_DAY
+"""Only wishes that reach further back than this ask for the head first: heads count as small-bar requests."""
+
+
+class Directory:
+    """What IB knows about contracts, asked at most once."""
+
+    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking) -> None:
+        self._store = store
+        self._session = session
+        self._clock = clock
+        self._booking = booking
+
+    # ---- instruments -------------------------------------------------------------------------------------------------
+
+    async def instrument(self, selector: Selector, correlation_id: str = "") -> Instrument:
+        """The one instrument a selector means. NotFound, Conflict, or Unavailable when IB could not say."""
+        found = await self._store.run(known_instrument, selector)
+        if found is not None:
+            return found
+        if not self._session.can_resolve:
+            raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
+        candidates = await self._candidates(selector, correlation_id)
+        if not candidates:
+            raise NotFound(
+                f"{selector.words} is not known to Interactive Brokers",
+                code="unknown-instrument",
+                upstream=Upstream(200, "No security definition has been found for the request"),
+            )
+        chosen = choose(selector, candidates)
+        assert chosen is not None  # noqa: S101  for the type checker: there are candidates
+        return chosen
+
+    async def _candidates(self, selector: Selector, correlation_id: str) -> list[Instrument]:
+        asked = translate.contracts(selector)
+        try:
+            rows = await self._details(asked, selector.key, correlation_id)
+        except IbError as refused:
+            if meaning(refused.code, refused.text).reason != "unknown_contract" or not self._session.can_resolve:
+                raise Unavailable(
+                    f"IB could not look up {selector.words}",
+                    code="ib-unavailable",
+                    upstream=Upstream(refused.code, refused.text),
+                ) from None
+            await self._store.run(
+                instruments.remember,
+                selector.key,
+                [],
+                ib_code=refused.code,
+                ib_text=refused.text,
+                keep_s=_NEGATIVE_KEEP_S,
+            )
+            return []
+        found = [translate.instrument(row) for row in rows]
+        keep_s = None
+        chosen = [one for one, _ in found]
+        if selector.asset_class == "FUT" and not selector.expiry and not selector.local_symbol and not selector.con_id:
+            chosen = await self._front(chosen, correlation_id)
+            keep_s = _FRONT_KEEP_S
+
+        def keep(cursor: Cursor) -> None:
+            for one, more in found:
+                instruments.store(cursor, one, more)
+            instruments.remember(cursor, selector.key, [one.con_id for one in chosen], keep_s=keep_s)
+
+        await self._store.run(keep)
+        return chosen
+
+    async def _front(self, months: list[Instrument], correlation_id: str) -> list[Instrument]:
+        """Of all months of a future the front one, as IB's continuous future says; else the nearest expiry."""
+        months = sorted(months, key=lambda m: m.expiry)
+        if len(months) < 2:
+            return months
+        first = months[0]
+        asked = translate.continuous(first.symbol, first.exchange, first.currency)
+        try:
+            rows = await self._details(asked, f"CONTFUT|{first.symbol}|{first.exchange}", correlation_id)
+        except IbError:
+            rows = []
+        for row in rows:
+            known = [m for m in months if m.con_id == row.contract.conId or m.local_symbol == row.contract.localSymbol]
+            if known:
+                return known[:1]
+        return months[:1]
+
+    async def _details(self, asked: Any, key: str, correlation_id: str) -> list[Any]:
+        request = Request(f"details|{key}", f"details|{key}", small=False, historical=False)
+        number = await self._booking.book(self._session.login, "details", request, correlation_id=correlation_id)
+        return await self._answer(number, self._session.details(asked))
+
+    async def _answer(self, number: int, answer: Awaitable[T]) -> T:
+        """Await an answer and write down how its request ended. NoAnswer and NotConnected become Unavailable."""
+        began = time.monotonic()
+        try:
+            result = await answer
+        except IbError as refused:
+            await self._booking.close(number, "error", began, ib_code=refused.code, ib_text=refused.text)
+            raise
+        except (NoAnswer, NotConnected) as gone:
+            await self._booking.close(number, "timeout" if isinstance(gone, NoAnswer) else "lost", began)
+            raise Unavailable("IB did not answer in time", code="ib-unavailable") from None
+        await self._booking.close(number, "ok", began)
+        return result
+
+    # ---- calendars ---------------------------------------------------------------------------------------------------
+
+    async def calendar(self, instrument: Instrument, session: str, span: Span, correlation_id: str = "") -> Calendar:
+        """The trading sessions of `span`, up to now, asking IB for what is not known yet."""
+        now = self._clock.now_ns()
+        need = (span[0] - 7 * NS_PER_DAY, min(span[1], now))
+        known = await self._store.run(calendars.load, instrument.calendar, session, need)
+        if known is None or known.known[0] > need[0]:
+            # Older days first, so that what is known stays one range.
+            until = known.known[0] if known else now
+            await self._fetch(instrument, session, (min(need[0], now - 30 * NS_PER_DAY), until), correlation_id)
+        if known is not None and known.known[1] < min(span[1], now):
+            await self._fetch(instrument, session, (known.known[1] - 3 * NS_PER_DAY, now), correlation_id)
+        found = await self._store.run(calendars.load, instrument.calendar, session, (need[0], max(now, span[1])))
+        assert found is not None  # noqa: S101  for the type checker: fetched above
+        return found
+
+    async def _fetch(self, instrument: Instrument, session: str, span: Span, correlation_id: str) -> None:
+        """Ask for schedules backwards from the end of `span`, a year at a time, and keep each answer."""
+        end = span[1]
+        while end > span[0]:
+            days = min(_SCHEDULE_DAYS, -(-(end - span[0]) // NS_PER_DAY) + 1)
+            start = end - days * NS_PER_DAY
+            latest = end >= self._clock.now_ns() - NS_PER_S
+            try:
+                schedule = await self._schedule(
+                    instrument, session, days, "" if latest else translate.moment(end), correlation_id
+                )
+            except IbError as refused:
+                if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
+                    raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
+                stand_in = weekdays(start, end, instrument.time_zone)
+                await self._store.run(
+                    calendars.store,
+                    instrument.calendar,
+                    session,
+                    instrument.time_zone,
+                    (start, end),
+                    list(stand_in.sessions),
+                    stand_in=True,
+                )
+            else:
+                rows = translate.sessions(schedule)
+                upto = max([end, *(s.close_ns for s in rows)]) if latest else end
+                await self._store.run(
+                    calendars.store,
+                    instrument.calendar,
+                    session,
+                    translate.time_zone(schedule.timeZone or instrument.time_zone),
+                    (start, upto),
+                    [s for s in rows if s.close_ns > start and s.open_ns < upto],
+                )
+            end = start
+
+    async def _schedule(self, instrument: Instrument, session: str, days: int, end: str, correlation_id: str) -> Any:
+        key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"
+        request = Request(key, f"{instrument.con_id}|SCHEDULE", small=False)
+        number = await self._booking.book(self._session.login, "schedule", request, correlation_id=correlation_id)
+        asked = self._session.schedule(translate.contract(instrument), days, end, rth=session == "rth")
+        return await self._answer(number, asked)
+
+    # ---- heads -------------------------------------------------------------------------------------------------------
+
+    async def head(self, instrument: Instrument, row: Series, start: int, correlation_id: str = "") -> int | None:
+        """The oldest bar IB has of a series, on its axis, when the wish reaches back far enough to matter."""
+        if start > self._clock.now_ns() - _HEAD_MATTERS_NS or not row.timeframe.intraday:
+            return row.head_ts
+        if await self._store.run(series.head_is_fresh, row.id, _HEAD_DAYS):
+            return row.head_ts
+        key = f"{instrument.con_id}|HEAD|{row.price}|{row.session}"
+        request = Request(key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True)
+        number = await self._booking.book(self._session.login, "head", request, correlation_id=correlation_id)
+        try:
+            asked = self._session.head(translate.contract(instrument), row.price, rth=row.session == "rth")
+            head = translate.head(await self._answer(number, asked))
+        except IbError:
+            head = None
+        await self._store.run(series.set_head, row.id, head)
+        return head

@@ -1,0 +1,97 @@
+"""How the bridge hears of work: NOTIFY from PostgreSQL and messages from SQS. Both only say "look"; both may be lost."""
+
+import asyncio
+import contextlib
+import select
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from nautilus.db.connection import Database
+from nautilus.db.jobs import CHANNEL
+from nautilus.errors import NautilusError
+from nautilus.queue import Queue, Received
+
+_RETRY_S = 2.0
+
+
+class Listener:
+    """A thread that waits for NOTIFY on a connection of its own and wakes the event loop."""
+
+    def __init__(self, database: Database, wake: Callable[[], None], log: Any) -> None:
+        self._database = database
+        self._wake = wake
+        self._log = log
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = threading.Thread(target=self._run, args=(loop,), name="listen", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stop.is_set():
+            connection: Any = None
+            try:
+                connection = self._database.connect()
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute(f"LISTEN {CHANNEL}")
+                while not self._stop.is_set():
+                    if select.select([connection], [], [], 0.5)[0]:
+                        connection.poll()
+                        if connection.notifies:
+                            connection.notifies.clear()
+                            loop.call_soon_threadsafe(self._wake)
+            except NautilusError:
+                self._stop.wait(_RETRY_S)
+            except Exception as gone:
+                # psycopg2's errors when the server goes away; the sweep goes on finding work meanwhile.
+                self._log.warning("listen-lost", extra={"reason": str(gone).strip()})
+                self._stop.wait(_RETRY_S)
+            finally:
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+
+
+class Consumer:
+    """Receives hints from SQS by long polling. A message is deleted as soon as it is read: the row is the truth."""
+
+    def __init__(self, queue: Queue, wake: Callable[[], None], log: Any) -> None:
+        self._queue = queue
+        self._wake = wake
+        self._log = log
+        self._dead_letters: str | None = None
+
+    async def run(self) -> None:
+        """Poll until cancelled; without a queue, do nothing."""
+        if not self._queue.url:
+            return
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                # Short polls: a thread that waits cannot be cancelled, and shutting down must not take 20 seconds.
+                messages = await loop.run_in_executor(None, self._queue.receive, 2)
+                if messages:
+                    self._wake()
+                    await loop.run_in_executor(None, self._finish, messages)
+            except asyncio.CancelledError:
+                raise
+            except Exception as gone:
+                # botocore raises many kinds; without the queue NOTIFY and the sweep find the work.
+                self._log.warning("queue-unavailable", extra={"reason": str(gone)})
+                await asyncio.sleep(_RETRY_S)
+
+    def _finish(self, messages: list[Received]) -> None:
+        self._queue.delete([m for m in messages if m.hint is not None])
+        for poison in (m for m in messages if m.hint is None):
+            if self._dead_letters is None:
+                self._dead_letters = self._queue.dead_letter_url()
+            self._log.error("message-unreadable", extra={"reason": poison.error, "body": poison.body[:500]})
+            self._queue.bury(poison, self._dead_letters)

@@ -1,0 +1,195 @@
+"""What each code of Interactive Brokers means and what we do about it: one table.
+
+Sources: TWS API "message codes" and IBKR Campus "error handling" (read 2026-11); texts behind 162 as users report them.
+An unmapped code is an alarm, never a silent retry.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reaction(StrEnum):
+    """What the one who asked should do."""
+
+    PERMANENT = "permanent"
+    """This request will never succeed as it is."""
+    EMPTY = "empty"
+    """There is nothing in the window, says IB; a second look later confirms it."""
+    RETRY = "retry"
+    """Ask again after a while, a few times."""
+    WAIT = "wait"
+    """We were too fast, or somebody else uses the login: wait longer, then ask again."""
+    RECONNECT = "reconnect"
+    """The connection is gone or useless."""
+    RESUBSCRIBE = "resubscribe"
+    """A stream ended; ask for it again."""
+    INFO = "info"
+    """Nothing failed."""
+    ALARM = "alarm"
+    """Nobody knows this code: a person should look."""
+
+
+class Scope(StrEnum):
+    """Whom a code is about."""
+
+    REQUEST = "request"
+    ORDER = "order"
+    SYSTEM = "system"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A code's scope and reaction; `reason` is the word for it in notes and answers."""
+
+    scope: Scope
+    reaction: Reaction
+    reason: str
+
+
+def _m(scope: Scope, reaction: Reaction, reason: str) -> Meaning:
+    return Meaning(scope, reaction, reason)
+
+
+_R, _O, _S, _C = Scope.REQUEST, Scope.ORDER, Scope.SYSTEM, Scope.CLIENT
+_P, _I, _W = Reaction.PERMANENT, Reaction.INFO, Reaction.WAIT
+
+CODES: dict[int, Meaning] = {
+    100: _m(_S, _W, "message_rate"),
+    101: _m(_R, Reaction.RETRY, "no_market_data_line_free"),
+    102: _m(_R, _P, "duplicate_request_id"),
+    103: _m(_O, _P, "duplicate_order_id"),
+    104: _m(_O, _P, "order_already_filled"),
+    105: _m(_O, _P, "order_does_not_match"),
+    106: _m(_O, _P, "order_cannot_be_sent"),
+    107: _m(_O, _P, "order_incomplete"),
+    110: _m(_O, _P, "price_off_tick"),
+    135: _m(_O, _P, "order_not_found"),
+    161: _m(_O, _P, "order_not_cancellable"),
+    165: _m(_S, _I, "history_service_notice"),
+    166: _m(_R, _P, "expired_contract"),
+    200: _m(_R, _P, "unknown_contract"),
+    201: _m(_O, _P, "order_rejected"),
+    202: _m(_O, _I, "order_cancelled"),
+    203: _m(_O, _P, "not_allowed_for_account"),
+    300: _m(_R, _I, "late_cancel"),
+    302: _m(_R, _I, "unparsable_stop"),
+    309: _m(_R, Reaction.RETRY, "no_depth_line_free"),
+    310: _m(_R, _I, "late_cancel"),
+    316: _m(_R, Reaction.RESUBSCRIBE, "depth_halted"),
+    317: _m(_R, _I, "depth_reset"),
+    319: _m(_S, _P, "bad_log_level"),
+    320: _m(_R, _P, "malformed_request"),
+    321: _m(_R, _P, "invalid_request"),
+    322: _m(_R, _P, "cannot_process"),
+    326: _m(_S, Reaction.RECONNECT, "client_id_in_use"),
+    327: _m(_S, _P, "client_id_not_zero"),
+    354: _m(_R, _P, "no_market_data_subscription"),
+    355: _m(_O, _P, "order_size"),
+    357: _m(_S, _P, "client_out_of_date"),
+    365: _m(_R, _I, "late_cancel"),
+    366: _m(_R, _I, "late_cancel"),
+    385: _m(_R, _P, "duplicate_request_id"),
+    386: _m(_R, _P, "duplicate_request_id"),
+    387: _m(_O, _P, "order_type_not_supported"),
+    388: _m(_O, _P, "order_size"),
+    399: _m(_O, _I, "order_notice"),
+    404: _m(_O, _I, "shares_being_located"),
+    414: _m(_R, _P, "snapshot_with_generic_ticks"),
+    420: _m(_R, _W, "real_time_query"),
+    430: _m(_R, _P, "no_fundamentals"),
+    431: _m(_R, _P, "what_to_show"),
+    434: _m(_O, _P, "order_size"),
+    438: _m(_S, _P, "login_locked"),
+    501: _m(_C, _I, "already_connected"),
+    502: _m(_C, Reaction.RECONNECT, "cannot_connect"),
+    503: _m(_C, _P, "gateway_out_of_date"),
+    504: _m(_C, Reaction.RECONNECT, "not_connected"),
+    505: _m(_C, Reaction.RECONNECT, "protocol_damage"),
+    506: _m(_C, Reaction.RECONNECT, "protocol_damage"),
+    507: _m(_C, Reaction.RECONNECT, "protocol_damage"),
+    508: _m(_C, Reaction.RECONNECT, "protocol_damage"),
+    509: _m(_C, Reaction.RECONNECT, "protocol_damage"),
+    1100: _m(_S, _W, "ib_servers_lost"),
+    1101: _m(_S, Reaction.RESUBSCRIBE, "ib_servers_back_data_lost"),
+    1102: _m(_S, _I, "ib_servers_back"),
+    1300: _m(_S, Reaction.RECONNECT, "port_changed"),
+    10015: _m(_O, _P, "trading_not_allowed"),
+    10089: _m(_R, _P, "no_market_data_subscription"),
+    10090: _m(_R, _I, "part_not_subscribed"),
+    10091: _m(_R, _I, "part_not_subscribed"),
+    10092: _m(_R, _P, "no_depth"),
+    10147: _m(_O, _P, "order_not_found"),
+    10148: _m(_O, _P, "order_not_cancellable"),
+    10167: _m(_R, _I, "delayed_data"),
+    10168: _m(_R, _P, "no_market_data_subscription"),
+    10182: _m(_R, Reaction.RESUBSCRIBE, "stream_died"),
+    10186: _m(_R, _P, "no_market_data_subscription"),
+    10187: _m(_R, _P, "no_permission"),
+    10189: _m(_R, _P, "no_permission"),
+    10190: _m(_R, Reaction.RETRY, "no_tick_line_free"),
+    10197: _m(_R, _W, "competing_session"),
+    10225: _m(_R, Reaction.RESUBSCRIBE, "bust"),
+    10230: _m(_S, Reaction.RETRY, "unsaved_fa_changes"),
+    10285: _m(_R, _P, "client_out_of_date"),
+    10295: _m(_R, _P, "schedule_needs_days"),
+    10299: _m(_R, _P, "other_what_to_show"),
+    10314: _m(_R, _P, "bad_time"),
+    10328: _m(_O, Reaction.RETRY, "order_data_lost"),
+    10330: _m(_R, _P, "bad_expiry"),
+    10337: _m(_R, _P, "bad_option"),
+    10338: _m(_R, _P, "bad_option"),
+    10339: _m(_R, _P, "continuous_future_end"),
+    10346: _m(_R, _P, "displayed_elsewhere"),
+}
+
+# Behind 162 are many things; the text tells which. First match decides.
+_HISTORY_TEXTS: tuple[tuple[str, Meaning], ...] = (
+    (r"pacing violation", _m(_R, _W, "pacing")),
+    (r"different IP address", _m(_R, _W, "competing_session")),
+    (r"query cancelled", _m(_R, Reaction.RETRY, "cancelled_by_ib")),
+    (r"no market data permissions", _m(_R, _P, "no_permission")),
+    (r"HMDS Expired Contract Violation", _m(_R, _P, "expired_contract")),
+    (r"no data of type (EODChart|DayChart)", _m(_R, _P, "kind_not_offered")),
+    (r"No historical market data for", _m(_R, _P, "kind_not_offered")),
+    (r"returned no data", _m(_R, Reaction.EMPTY, "no_data")),
+    (r"Unknown contract", _m(_R, _P, "unknown_contract")),
+    (r"invalid step|must occur before|end date/time string|exceeds|too large|duration", _m(_R, _P, "invalid_request")),
+    (r"Query failed|TWS exited|temporarily|try again", _m(_R, Reaction.RETRY, "query_failed")),
+)
+
+# 2100 to 2199 are notices, and IB adds new ones: a range, never a list. These change what we know of the connection.
+FARM_CODES: dict[int, tuple[str, str]] = {
+    2103: ("market", "broken"),
+    2104: ("market", "ok"),
+    2105: ("history", "broken"),
+    2106: ("history", "ok"),
+    2107: ("history", "inactive"),
+    2108: ("market", "inactive"),
+    2119: ("market", "connecting"),
+    2157: ("secdef", "broken"),
+    2158: ("secdef", "ok"),
+}
+_UNKNOWN = _m(_R, Reaction.ALARM, "unmapped_code")
+
+
+def meaning(code: int, text: str = "") -> Meaning:
+    """What a code means; 162 and 420 are told apart by their text. Unmapped codes are alarms."""
+    if code == 162:
+        for pattern, found in _HISTORY_TEXTS:
+            if re.search(pattern, text, re.IGNORECASE):
+                return found
+        return _UNKNOWN
+    if code == 420 and "permission" in text.lower():
+        return _m(_R, _P, "no_permission")
+    if 2100 <= code < 2200:
+        return _m(_S, _I, "notice")
+    if 510 <= code < 600:
+        return _m(_C, Reaction.RECONNECT, "sending_failed")
+    return CODES.get(code, _UNKNOWN)
+
+
+def farm_of(text: str) -> str:
+    """The farm's name in a notice such as `HMDS data farm connection is OK:ushmds`."""
+    return text.rpartition(":")[2].strip() or "unnamed"

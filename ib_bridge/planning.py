@@ -1,0 +1,149 @@
+"""Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
+
+from typing import Any
+from uuid import UUID
+
+from ib_bridge.clock import MarketClock
+from ib_bridge.directory import Directory
+from ib_bridge.store import Cursor, Store
+from nautilus.calendars import Calendar
+from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.db import chunks, jobs, series
+from nautilus.db.series import Series
+from nautilus.errors import NautilusError, Unavailable
+from nautilus.instruments import Instrument, Selector, price_kind, session_kind
+from nautilus.log import correlated, fields
+from nautilus.planner import Plan, chunk_spans, plan
+from nautilus.settings import BridgeSettings
+from nautilus.spans import Spans
+from nautilus.timeframes import Timeframe, timeframe
+
+_PLAN_LEASE_S = 120
+
+
+class Planning:
+    """Plans jobs while the session allows; a job that cannot be planned now goes back to the queue."""
+
+    def __init__(
+        self, settings: BridgeSettings, store: Store, directory: Directory, clock: MarketClock, log: Any
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._log = log
+        self._spans = chunk_spans(settings.chunk_spans)
+
+    async def plan_next(self) -> bool:
+        """Plan the next queued job; False when there is none."""
+        job = await self._store.run(jobs.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
+        if job is None:
+            return False
+        with correlated(job.correlation_id):
+            try:
+                for item in await self._store.run(jobs.open_items, job.id):
+                    await self._plan_item(job, item)
+            except Unavailable as gone:
+                self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
+                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id)
+                raise
+            await self._store.run(jobs.planned, job.id, self._settings.bridge_id)
+            self._log.info("job-planned", extra={"job_id": str(job.id)})
+        return True
+
+    async def _plan_item(self, job: Any, item: Any) -> None:
+        try:
+            instrument, row, calendar, span = await self._prepare(job, item)
+        except Unavailable:
+            raise
+        except NautilusError as wrong:
+            error = {"code": wrong.code, "detail": wrong.detail}
+            if wrong.upstream is not None:
+                error["upstream"] = wrong.upstream.as_dict()  # type: ignore[assignment]
+            self._log.warning("item-failed", extra=fields(job_id=str(job.id), **error))
+            await self._store.run(jobs.fail_item, item.id, job.id, error)
+            return
+        head = await self._directory.head(instrument, row, span[0], job.correlation_id)
+        await self._store.run(self._write, job.id, item.id, job.mode, instrument, row.id, calendar, span, head)
+
+    async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, Series, Calendar, tuple[int, int]]:
+        selector = Selector.of(item.selector)
+        frame = timeframe(item.timeframe)
+        instrument = await self._directory.instrument(selector, job.correlation_id)
+        price = price_kind(instrument.asset_class, item.price)
+        session = session_kind(instrument.asset_class, item.session)
+        row = await self._store.run(series.find_or_make, instrument.con_id, frame, price, session)
+        now = self._clock.now_ns()
+        end = item.wanted_end if item.wanted_end is not None else now
+        start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
+        calendar = await self._directory.calendar(
+            instrument, session, (frame.floor(start), frame.ceil(end)), job.correlation_id
+        )
+        if item.wanted_end is None:
+            end = self._until(calendar, frame, instrument)
+        return instrument, row, calendar, (start, max(start, end))
+
+    def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
+        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
+        return calendar.closed_until(
+            frame, self._clock.now_ns(), settle_ns=settle_s * NS_PER_S, late_settlement=instrument.asset_class == "FUT"
+        )
+
+    def _write(
+        self,
+        cursor: Cursor,
+        job_id: UUID,
+        item_id: int,
+        mode: str,
+        instrument: Instrument,
+        series_id: int,
+        calendar: Calendar,
+        span: tuple[int, int],
+        head: int | None,
+    ) -> None:
+        """Under the series' row lock: plan against what is covered, noted and under way, and write the chunks."""
+        row = series.by_id(cursor, series_id, lock=True)
+        frame = row.timeframe
+        now = self._clock.now_ns()
+        wide = (frame.floor(span[0]), frame.ceil(span[1]))
+        under_way = series.live(cursor, row.id, wide, lock=True)
+        force = mode == "force"
+        notes = series.notes(cursor, row.id, wide)
+        made = plan(
+            span,
+            frame,
+            calendar,
+            now=now,
+            until=self._until(calendar, frame, instrument),
+            head=head,
+            covered=Spans() if force else row.covered,
+            noted=Spans() if force else Spans(n.span for n in notes if n.expires_at is None or n.expires_at > now),
+            live=Spans(chunk for _, chunk in under_way),
+            span_s=self._spans[frame.name],
+        )
+        if made.closed:
+            series.record(cursor, row, settled=made.closed)
+        new = chunks.insert(cursor, row.id, made.chunks, mode=mode)
+        wanted = chunks.want(cursor, job_id, [*new, *(number for number, _ in under_way)])
+        noted = bool(made.already - row.covered)
+        jobs.item_planned(
+            cursor,
+            item_id,
+            job_id,
+            row.id,
+            _account(made, span, len(under_way)),
+            chunks=wanted,
+            shortfall=bool(made.impossible or made.not_closed_yet or made.unknown) or noted,
+        )
+
+
+def _account(made: Plan, span: tuple[int, int], shared: int) -> dict[str, Any]:
+    """What became of a wish, for whoever asks."""
+    return {
+        "start": rfc3339(span[0]),
+        "end": rfc3339(span[1]),
+        "requests": len(made.chunks),
+        "shared_chunks": shared,
+        "unavailable": [{"start": rfc3339(s[0]), "end": rfc3339(s[1]), "reason": why} for s, why in made.impossible],
+        "not_closed_yet": [{"start": rfc3339(s), "end": rfc3339(e)} for s, e in made.not_closed_yet],
+    }

@@ -1,0 +1,368 @@
+"""The session with IB: connect, stay connected, know what works, and ask. Only this file and `translate` know ib_insync.
+
+Four healths are kept apart, because they fail apart: our socket, IB's servers behind it, each data farm, each request.
+
+    starting      not connected yet since this process began
+    connected     all that history needs works
+    degraded      connected, but IB's servers or a farm are away: `reason` names them
+    reset_window  the same, at the hour of IB's nightly reset
+    displaced     somebody else uses the login
+    needs_login   the gateway takes the connection and says nothing: it waits for a person
+    down          no connection
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from ib_insync import IB, BarDataList, Contract
+from ib_insync.wrapper import RequestError
+
+from ib_bridge.clock import MarketClock, read_control
+from ib_bridge.ib_codes import FARM_CODES, Reaction, farm_of, meaning
+from nautilus.clock import NS_PER_S, datetime_of
+from nautilus.instruments import Instrument
+from nautilus.log import fields
+from nautilus.settings import BridgeSettings
+
+T = TypeVar("T")
+_HEARTBEAT_S = 5.0
+_CLIENT_IDS = 10
+"""How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
+_SHORT_ANSWER_S = 20.0
+"""Longest wait for answers that IB gives at once: contract details, schedules, heads."""
+# IB's servers are reset daily, North America 00:15 to 01:45 New York (IB system status page, read 2026-11).
+_RESET_ZONE, _RESET_FROM, _RESET_TO = ZoneInfo("America/New_York"), (0, 15), (1, 45)
+# Which history farms serve an instrument, by the area of its time zone.
+_FARM_PREFIX = {"America": "us", "US": "us", "Europe": "eu", "Asia": "h", "Australia": "h"}
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    CONNECTED = "connected"
+    DEGRADED = "degraded"
+    RESET_WINDOW = "reset_window"
+    DISPLACED = "displaced"
+    NEEDS_LOGIN = "needs_login"
+    DOWN = "down"
+
+
+class IbError(Exception):
+    """IB answered a request with an error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class NoAnswer(Exception):
+    """IB did not answer in time; the request was cancelled."""
+
+
+class NotConnected(Exception):
+    """There is no connection, or it went away while waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known about the connection right now."""
+
+    state: State
+    reason: str
+
+
+class Session:
+    """One connection to IB at a time, for ever. `changed` is called whenever something about it changes."""
+
+    def __init__(self, settings: BridgeSettings, clock: MarketClock, log: Any, changed: Callable[[], None]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._changed = changed
+        self._ib: IB | None = None
+        self._established = False
+        self._upstream_lost = False
+        self._displaced_until = 0
+        self._failure = State.STARTING
+        self._reason = "connecting"
+        self._time_lock = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._lost = asyncio.Event()
+        self._lost.set()
+        self.farms: dict[str, dict[str, str]] = {}
+        self.accounts: list[str] = []
+        self.client_id = settings.ib_client_id
+        self.server_version: int | None = None
+        self.unmapped = 0
+
+    # ---- what works --------------------------------------------------------------------------------------------------
+
+    @property
+    def login(self) -> str:
+        """The name of the pacing book: one per IB login."""
+        return ",".join(self.accounts)
+
+    @property
+    def up(self) -> bool:
+        """True while the socket is connected and the handshake done."""
+        return self._established and not self._lost.is_set()
+
+    def health(self) -> Health:
+        if not self.up:
+            return Health(self._failure, self._reason)
+        if self._clock.now_ns() < self._displaced_until:
+            return Health(State.DISPLACED, "another session uses this login")
+        if self._upstream_lost:
+            return Health(self._outage(), "IB's servers cannot be reached from the gateway (1100)")
+        broken = self._broken("history") + self._broken("secdef")
+        if broken:
+            return Health(self._outage(), f"data farms are away: {', '.join(broken)}")
+        return Health(State.CONNECTED, "")
+
+    def _outage(self) -> State:
+        local = datetime_of(self._clock.now_ns()).astimezone(_RESET_ZONE)
+        at_night = _RESET_FROM <= (local.hour, local.minute) < _RESET_TO
+        return State.RESET_WINDOW if at_night else State.DEGRADED
+
+    def _broken(self, kind: str) -> list[str]:
+        return [name for name, farm in self.farms.items() if farm["kind"] == kind and farm["state"] == "broken"]
+
+    def serves(self, instrument: Instrument) -> bool:
+        """True when history of this instrument can be asked for now."""
+        if not self.up or self._upstream_lost or self._clock.now_ns() < self._displaced_until:
+            return False
+        broken = self._broken("history")
+        if not broken:
+            return True
+        prefixes = [_FARM_PREFIX.get(instrument.time_zone.split("/")[0], "us")]
+        if instrument.asset_class == "CASH":
+            prefixes = ["cash"] if any(name.startswith("cash") for name in self.farms) else prefixes
+        return not any(name.startswith(prefix) for name in broken for prefix in prefixes)
+
+    @property
+    def can_resolve(self) -> bool:
+        """True when contract lookups can be trusted: a 200 during an outage is often false."""
+        return self.up and not self._upstream_lost and not self._broken("secdef")
+
+    # ---- staying connected -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, watch, and connect again, until cancelled."""
+        delay = 0.0
+        rotation = 0
+        try:
+            while True:
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                began = time.monotonic()
+                self.client_id = self._settings.ib_client_id + rotation
+                in_use = await self._connect()
+                if self.up:
+                    await self._watch()
+                    # A connection that held for a minute starts the back-off anew.
+                    delay = 0.5 if time.monotonic() - began > 60 else min(30.0, max(0.5, delay * 2))
+                elif in_use:
+                    rotation = (rotation + 1) % _CLIENT_IDS
+                    delay = 0.2
+                else:
+                    delay = min(30.0, max(0.5, delay * 2))
+        finally:
+            self._close()
+
+    async def _connect(self) -> bool:
+        """Try once; True when it failed because the client id is in use."""
+        self._close()
+        ib = IB()
+        ib.RaiseRequestErrors = True
+        ib.client.MaxRequests = 0  # our own pacer counts messages
+        codes: list[int] = []
+        complaints: list[str] = []
+
+        def on_error(number: int, code: int, text: str, _contract: Any) -> None:
+            codes.append(code)
+            self._on_error(number, code, text)
+
+        ib.errorEvent += on_error
+        ib.client.apiError += complaints.append
+        ib.disconnectedEvent += lambda: self._on_disconnect(ib)
+        self._lost.clear()
+        self._upstream_lost = False
+        self.farms.clear()
+        self._ib = ib
+        where = f"{self._settings.ib_host}:{self._settings.ib_port}"
+        try:
+            await ib.connectAsync(
+                self._settings.ib_host,
+                self._settings.ib_port,
+                clientId=self.client_id,
+                timeout=self._settings.ib_timeout_s,
+                readonly=True,
+            )
+        except (TimeoutError, OSError, ConnectionError) as failed:
+            in_use = 326 in codes or any("already in use" in text for text in complaints)
+            silent = isinstance(failed, TimeoutError) and not in_use
+            self._fail(
+                State.NEEDS_LOGIN if silent else State.DOWN,
+                f"client id {self.client_id} is in use"
+                if in_use
+                else f"{where} takes the connection but does not answer: it may be waiting for a login"
+                if silent
+                else f"{where} cannot be reached ({failed or type(failed).__name__})",
+            )
+            self._lost.set()
+            return in_use
+        self.accounts = sorted(ib.client.getAccounts())
+        self.server_version = ib.client.serverVersion()
+        self._established = True
+        await self._read_clock()
+        self._log.info(
+            "ib-connected",
+            extra=fields(
+                where=where, client_id=self.client_id, server_version=self.server_version, accounts=self.accounts
+            ),
+        )
+        self._changed()
+        return False
+
+    async def _watch(self) -> None:
+        """Return when the connection is lost: told so, or silent for two heartbeats."""
+        missed = 0
+        while not self._lost.is_set():
+            pause = _HEARTBEAT_S if not self._settings.control_port else 0.25
+            try:
+                await asyncio.wait_for(self._lost.wait(), pause)
+            except TimeoutError:
+                missed = 0 if await self._read_clock() else missed + 1
+            if missed >= 2:
+                self._fail(State.DOWN, "the gateway stopped answering")
+                self._lost.set()
+        self._close()
+        self._changed()
+
+    async def _read_clock(self) -> bool:
+        """A heartbeat: ask for the time. False when nobody answers."""
+        asked = time.time_ns()
+        try:
+            if self._settings.control_port:
+                now, rate = await read_control(self._settings.control_host, self._settings.control_port)
+                self._clock.learn(now, rate, asked, time.time_ns())
+                return True
+            async with self._time_lock:
+                ib = self._connected()
+                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), 5)
+            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
+        except (TimeoutError, OSError, ValueError, NotConnected, ConnectionError):
+            return False
+        return True
+
+    def drop(self) -> None:
+        """Let go of the connection; `run` makes a new one."""
+        self._fail(State.DOWN, "reconnecting because it was asked for")
+        self._lost.set()
+
+    def _fail(self, state: State, reason: str) -> None:
+        if (state, reason) != (self._failure, self._reason):
+            self._log.warning("ib-not-connected", extra={"state": state.value, "reason": reason})
+        self._failure, self._reason = state, reason
+        self._changed()
+
+    def _close(self) -> None:
+        self._lost.set()
+        self._established = False
+        if self._ib is not None:
+            ib, self._ib = self._ib, None
+            ib.disconnect()
+
+    def _on_disconnect(self, ib: IB) -> None:
+        if ib is self._ib and not self._lost.is_set():
+            self._fail(State.DOWN, "the gateway closed the connection")
+            self._lost.set()
+
+    def _on_error(self, number: int, code: int, text: str) -> None:
+        """Every message of IB passes here: notices change what we know, the rest belongs to its request."""
+        if code in FARM_CODES:
+            kind, state = FARM_CODES[code]
+            self.farms[farm_of(text)] = {"kind": kind, "state": state}
+        elif code in (1100, 2110):
+            self._upstream_lost = True
+        elif code in (1101, 1102):
+            self._upstream_lost = False
+        elif code == 10197 or (code == 162 and meaning(code, text).reason == "competing_session"):
+            self._displaced_until = self._clock.now_ns() + 300 * NS_PER_S
+        elif code == 1300:
+            self._fail(State.DOWN, "the gateway moved to another port")
+            self._lost.set()
+        elif meaning(code, text).reaction is Reaction.ALARM:
+            self.unmapped += 1
+            self._log.error("ib-unmapped-code", extra={"ib_code": code, "ib_text": text, "request": number})
+        else:
+            return
+        self._log.info("ib-notice", extra={"ib_code": code, "ib_text": text})
+        self._changed()
+
+    # ---- asking ------------------------------------------------------------------------------------------------------
+
+    def _connected(self) -> IB:
+        if self._ib is None or not self.up:
+            raise NotConnected(self._reason)
+        return self._ib
+
+    async def _ask(self, request: Awaitable[T], timeout_s: float) -> T:
+        """The answer to a request, or IbError, NoAnswer, NotConnected; never an empty list that means all three."""
+        asked = asyncio.ensure_future(request)
+        lost = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait({asked, lost}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            if lost.done():
+                raise NotConnected(self._reason)
+            raise NoAnswer
+        except RequestError as wrong:
+            raise IbError(wrong.code, wrong.message) from None
+        except ConnectionError as gone:
+            raise NotConnected(str(gone)) from None
+        finally:
+            asked.cancel()
+            lost.cancel()
+
+    async def details(self, contract: Contract) -> list[Any]:
+        """Contract details of all that fit."""
+        return await self._ask(self._connected().reqContractDetailsAsync(contract), _SHORT_ANSWER_S)
+
+    async def head(self, contract: Contract, price: str, *, rth: bool) -> Any:
+        """The oldest bar there is, as ib_insync parsed it."""
+        return await self._ask(
+            self._connected().reqHeadTimeStampAsync(contract, price, useRTH=rth, formatDate=2), _SHORT_ANSWER_S
+        )
+
+    async def schedule(self, contract: Contract, days: int, end: str, *, rth: bool) -> Any:
+        """The trading sessions of `days` days up to `end` (IB's UTC form; empty: now)."""
+        return await self._ask(self._connected().reqHistoricalScheduleAsync(contract, days, end, rth), _SHORT_ANSWER_S)
+
+    async def history(
+        self, contract: Contract, *, end: str, duration: str, size: str, price: str, rth: bool, timeout_s: float
+    ) -> list[Any]:
+        """Bars as ib_insync parsed them. A request that is given up, by time-out or cancellation, is cancelled at IB."""
+        ib = self._connected()
+        number = ib.client.getReqId()
+        rows = BarDataList()
+        # ib_insync's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.
+        future = ib.wrapper.startReq(number, contract, container=rows)
+        ib.client.reqHistoricalData(number, contract, end, duration, size, price, rth, 2, False, [])
+        try:
+            return list(await self._ask(future, timeout_s))
+        except (NoAnswer, asyncio.CancelledError):
+            if ib.isConnected():
+                ib.client.cancelHistoricalData(number)
+            raise
+        finally:
+            ib.wrapper._futures.pop(number, None)
+            ib.wrapper._results.pop(number, None)

@@ -1,0 +1,34 @@
+"""The bridge's way to the database: each call is one transaction in a worker thread, so the event loop never waits."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from nautilus.db.connection import Cursor, Database
+
+T = TypeVar("T")
+
+
+class Store:
+    """Runs database work off the event loop. Errors are the caller's, `Unavailable` when the database is away."""
+
+    def __init__(self, database: Database, threads: int) -> None:
+        self.database = database
+        self._pool = ThreadPoolExecutor(threads, "store")
+
+    async def run(self, work: Callable[..., T], *args: Any, **more: Any) -> T:
+        """`work(cursor, ...)` in one transaction; committed when it returns."""
+
+        def transaction() -> T:
+            with self.database.transaction() as cursor:
+                return work(cursor, *args, **more)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, transaction)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+        self.database.close()
+
+
+__all__ = ["Cursor", "Store"]

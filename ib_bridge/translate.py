@@ -1,0 +1,181 @@
+"""IB's words into ours, and back: contracts, bars, dates. IB's own spellings live here and die here."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ib_insync import Contract
+
+from nautilus.bars import Bar
+from nautilus.calendars import Session
+from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
+from nautilus.instruments import QUOTE_KINDS, Instrument, Selector, instrument_id
+from nautilus.timeframes import Timeframe
+
+# Zone names that IB uses and the zone database does not have, or has for other purposes.
+_ZONES = {"EST": "America/New_York", "EST5EDT": "America/New_York", "CST": "America/Chicago", "JST": "Asia/Tokyo"}
+_EXCHANGES = {"STK": "SMART", "CASH": "IDEALPRO", "CRYPTO": "PAXOS", "CFD": "SMART"}
+
+
+def time_zone(name: str) -> str:
+    """A zone that Python knows for one that IB named; UTC when it is unknown everywhere."""
+    for candidate in (_ZONES.get(name, name), name.split(" ")[0]):
+        try:
+            ZoneInfo(candidate)
+        except (KeyError, ValueError, OSError):
+            continue
+        return candidate
+    return "UTC"
+
+
+def contracts(selector: Selector) -> Contract:
+    """The question to IB's contract database that a selector means."""
+    if selector.con_id:
+        return Contract(conId=selector.con_id, includeExpired=True)
+    kind = selector.asset_class
+    contract = Contract(
+        secType=kind, symbol=selector.symbol, currency=selector.currency, exchange=_EXCHANGES.get(kind, "")
+    )
+    if kind == "FUT":
+        # The venue a caller names may be an old one; without it IB tells all that fit.
+        contract.localSymbol = selector.local_symbol
+        contract.lastTradeDateOrContractMonth = selector.expiry
+        contract.includeExpired = bool(selector.local_symbol or selector.expiry)
+    return contract
+
+
+def continuous(symbol: str, exchange: str, currency: str) -> Contract:
+    """The continuous future: used only to learn which month is the front one."""
+    return Contract(secType="CONTFUT", symbol=symbol, exchange=exchange, currency=currency)
+
+
+def contract(instrument: Instrument) -> Contract:
+    """The contract of a known instrument, for requests of history."""
+    return Contract(
+        conId=instrument.con_id,
+        secType=instrument.asset_class,
+        symbol=instrument.symbol,
+        exchange=instrument.exchange,
+        primaryExchange=instrument.primary_exchange if instrument.exchange == "SMART" else "",
+        currency=instrument.currency,
+        localSymbol=instrument.local_symbol,
+        lastTradeDateOrContractMonth=instrument.expiry,
+        multiplier=instrument.multiplier,
+        includeExpired=instrument.asset_class in ("FUT", "FOP"),
+    )
+
+
+def instrument(details: Any) -> tuple[Instrument, dict[str, Any]]:
+    """Our instrument and what else IB's contract details say."""
+    c = details.contract
+    zone = time_zone(details.timeZoneId or "UTC")
+    expiry = (c.lastTradeDateOrContractMonth or "").split(" ")[0]
+    found = Instrument(
+        con_id=c.conId,
+        instrument_id=instrument_id(
+            symbol=c.symbol,
+            asset_class=c.secType,
+            currency=c.currency,
+            exchange=c.exchange,
+            primary_exchange=c.primaryExchange,
+            local_symbol=c.localSymbol,
+            trading_class=c.tradingClass,
+            expiry=expiry,
+        ),
+        symbol=c.symbol,
+        asset_class=c.secType,
+        exchange=c.exchange,
+        primary_exchange=c.primaryExchange,
+        currency=c.currency,
+        local_symbol=c.localSymbol,
+        trading_class=c.tradingClass,
+        expiry=expiry,
+        multiplier=c.multiplier,
+        min_tick=details.minTick,
+        long_name=details.longName,
+        time_zone=zone,
+        calendar=_calendar(c, zone),
+    )
+    more = {
+        "market_name": details.marketName,
+        "valid_exchanges": details.validExchanges,
+        "order_types": details.orderTypes,
+        "trading_hours": details.tradingHours,
+        "liquid_hours": details.liquidHours,
+        "contract_month": details.contractMonth,
+        "price_magnifier": details.priceMagnifier,
+        "stock_type": details.stockType,
+    }
+    return found, more
+
+
+def _calendar(c: Contract, zone: str) -> str:
+    """Which schedule an instrument follows: stocks share their exchange's, futures their trading class's."""
+    venue = c.primaryExchange or c.exchange
+    if c.secType == "STK":
+        return f"STK:{venue}:{zone}"
+    if c.secType == "FUT":
+        return f"FUT:{venue}:{c.tradingClass or c.symbol}"
+    if c.secType == "CASH":
+        return f"CASH:{venue}"
+    return f"{c.secType}:{venue}:{c.symbol}"
+
+
+def sessions(schedule: Any) -> list[Session]:
+    """IB's historical schedule: texts such as 20240105-09:30:00 in the schedule's zone, or in UTC with its own suffix."""
+    zone = ZoneInfo(time_zone(schedule.timeZone or "UTC"))
+    found = []
+    for s in schedule.sessions:
+        day = datetime.strptime(s.refDate[:8], "%Y%m%d").date()
+        found.append(Session(_moment(s.startDateTime, zone), _moment(s.endDateTime, zone), day))
+    return [s for s in found if s.open_ns < s.close_ns]
+
+
+def _moment(text: str, zone: ZoneInfo) -> int:
+    bare, _, named = text.replace("  ", " ").partition(" ")
+    if named and ":" in named:
+        bare, named = f"{bare}-{named.split(' ')[0]}", ""
+    return ns_of(
+        datetime.strptime(bare, "%Y%m%d-%H:%M:%S").replace(tzinfo=ZoneInfo(time_zone(named)) if named else zone)
+    )
+
+
+def stamp(when: date | datetime, frame: Timeframe) -> int:
+    """A bar's ts from what ib_insync parsed: aware UTC (formatDate=2) for intraday, a date for longer bars.
+
+    IB labels a week or a month by its last trading day, which moves while it forms; we label by its first day.
+    """
+    if frame.intraday:
+        if not isinstance(when, datetime):
+            raise ValueError(f"an intraday bar came with the date {when}")
+        return ns_of(when if when.tzinfo else when.replace(tzinfo=UTC))
+    day = when.date() if isinstance(when, datetime) else when
+    return frame.floor(label_of(day))
+
+
+def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_factor: float = 1.0) -> list[Bar]:
+    """IB's bars as ours: sorted by ts, one per ts (the last one told wins), -1 as None."""
+    quotes = price in QUOTE_KINDS
+    found = {}
+    for row in rows:
+        ts = stamp(row.date, frame)
+        volume = None if quotes or row.volume < 0 else float(row.volume) * volume_factor
+        vwap = None if quotes or row.average < 0 or volume is None else float(row.average)
+        trades = None if quotes or row.barCount < 0 or volume is None else int(row.barCount)
+        found[ts] = Bar(ts, float(row.open), float(row.high), float(row.low), float(row.close), volume, vwap, trades)
+    return [found[ts] for ts in sorted(found)]
+
+
+def head(when: Any) -> int | None:
+    """The head timestamp of formatDate=2: epoch seconds as an aware datetime; None when IB has none."""
+    if isinstance(when, datetime):
+        return ns_of(when if when.tzinfo else when.replace(tzinfo=UTC))
+    if isinstance(when, date):
+        return label_of(when)
+    return int(when) * NS_PER_S if str(when).isdigit() else None
+
+
+def moment(ns: int) -> str:
+    """IB's endDateTime of a time in ns, in its UTC form, which no zone setting of a gateway changes."""
+    return datetime_of(ns).strftime("%Y%m%d-%H:%M:%S")

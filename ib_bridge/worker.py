@@ -1,0 +1,360 @@
+"""Working the ledger: pick a chunk, wait for its turn under IB's rules, lease it, ask, and commit what came."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ib_bridge import translate, writer
+from ib_bridge.booking import Booking
+from ib_bridge.clock import MarketClock
+from ib_bridge.ib_codes import Reaction, meaning
+from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.store import Cursor, Store
+from ib_bridge.writer import Answer
+from nautilus.bars import Bar
+from nautilus.calendars import Calendar
+from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.db import calendars, chunks, instruments, requests, series
+from nautilus.db.chunks import Candidate, Lease, LeaseLost
+from nautilus.db.series import Series
+from nautilus.errors import Unavailable
+from nautilus.instruments import Instrument
+from nautilus.log import correlated, fields
+from nautilus.pacing import Request, next_allowed
+from nautilus.planner import duration, end_text, halves
+from nautilus.settings import BridgeSettings
+from nautilus.timeframes import timeframe
+
+_RENEW_S = 15.0
+_MAX_ATTEMPTS = 5
+_PACING_WAIT_NS = 60 * NS_PER_S
+"""After a pacing violation IB wants quiet; users report 10 s to 10 min."""
+_RETRY_NS = 10 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A leased chunk with all that is needed to ask for it."""
+
+    held: Lease
+    row: Series
+    instrument: Instrument
+    calendar: Calendar
+    request_id: int
+    sent_at: int
+    correlation_id: str
+
+
+class Worker:
+    """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger."""
+
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        store: Store,
+        session: Session,
+        booking: Booking,
+        clock: MarketClock,
+        log: Any,
+        ready: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._session = session
+        self._ready = ready
+        self._booking = booking
+        self._clock = clock
+        self._log = log
+        self._wake = asyncio.Event()
+        self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
+        self._instruments: dict[int, Instrument] = {}
+        self.blocked_on: str | None = None
+        self.violations = 0
+
+    def wake(self) -> None:
+        """Something changed: look for work now."""
+        self._wake.set()
+
+    @property
+    def open_requests(self) -> int:
+        return len(self._open)
+
+    # ---- picking -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        renewal = asyncio.create_task(self._renew())
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    pause = await self._step()
+                except Unavailable as gone:
+                    self._log.warning("store-unavailable", extra={"reason": gone.detail})
+                    pause = 1.0
+                if pause > 0:
+                    await self._sleep(pause)
+        finally:
+            renewal.cancel()
+            for _, task in list(self._open.values()):
+                task.cancel()
+            await asyncio.gather(renewal, *(task for _, task in self._open.values()), return_exceptions=True)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _step(self) -> float:
+        """Start at most one request; returns how long to wait before looking again (0: at once)."""
+        if not self._ready():
+            self.blocked_on = "ib_session"
+            return 1.0
+        if len(self._open) >= self._settings.max_open_requests:
+            self.blocked_on = None
+            return 1.0
+        now = self._clock.now_ns()
+        found = await self._store.run(self._look, self._session.login, now)
+        if not found:
+            self.blocked_on = None
+            return 1.0
+        candidate, request, at = min(found, key=lambda row: max(row[2], now))
+        if at > now:
+            self.blocked_on = "pacing"
+            return min(1.0, self._clock.machine_s(at - now))
+        self.blocked_on = None
+        task = await self._store.run(self._take, candidate, request, self._session.login)
+        if task is not None:
+            self._start(task)
+        return 0.0
+
+    def _look(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
+        """The candidates that the session can serve now, with the time each may be sent; best first."""
+        rows = []
+        book = None
+        for candidate in chunks.candidates(cursor, now):
+            instrument = self._instrument(cursor, candidate.con_id)
+            if not self._session.serves(instrument):
+                self.blocked_on = "ib_session"
+                continue
+            book = requests.book(cursor, login, now) if book is None else book
+            request = self._request(candidate, instrument)
+            rows.append((candidate, request, next_allowed(request, book, now, self._booking.limits)))
+        return rows
+
+    def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
+        if con_id not in self._instruments:
+            found = instruments.by_id(cursor, con_id)
+            if found is None:
+                raise LookupError(f"series of an instrument that is not there: {con_id}")
+            self._instruments[con_id] = found
+        return self._instruments[con_id]
+
+    @staticmethod
+    def _request(candidate: Candidate, instrument: Instrument) -> Request:
+        frame = timeframe(candidate.timeframe)
+        return Request(
+            identity=f"chunk|{candidate.chunk_id}",
+            contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
+            small=frame.small,
+            weight=2 if candidate.price == "BID_ASK" else 1,
+            interactive=candidate.interactive,
+        )
+
+    def _take(self, cursor: Cursor, candidate: Candidate, request: Request, login: str) -> Task | None:
+        """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
+        requests.lock(cursor, login)
+        now = self._clock.now_ns()
+        if next_allowed(request, requests.book(cursor, login, now), now, self._booking.limits) > now:
+            return None
+        row = series.by_id(cursor, candidate.series_id)
+        held = chunks.lease(cursor, candidate.chunk_id, self._settings.bridge_id)
+        if held is None:
+            return None
+        if not held.force and row.covered.covers(held.span):
+            chunks.done(cursor, held, outcome="covered", good=True, bars=0)
+            return None
+        instrument = self._instrument(cursor, candidate.con_id)
+        around = (held.span[0] - 7 * NS_PER_DAY, held.span[1] + 7 * NS_PER_DAY)
+        calendar = calendars.load(cursor, instrument.calendar, row.session, around)
+        if calendar is None:
+            raise LookupError(f"a chunk without a calendar: {instrument.calendar}")
+        cursor.execute(
+            "SELECT correlation_id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
+            " WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.created_at LIMIT 1",
+            (held.chunk_id,),
+        )
+        first = cursor.fetchone()
+        correlation_id = first.correlation_id if first else ""
+        number = requests.insert(
+            cursor,
+            login,
+            self._settings.bridge_id,
+            "bars",
+            request,
+            sent_at=now,
+            series_id=row.id,
+            chunk_id=held.chunk_id,
+            correlation_id=correlation_id,
+        )
+        return Task(held, row, instrument, calendar, number, now, correlation_id)
+
+    # ---- asking ------------------------------------------------------------------------------------------------------
+
+    def _start(self, task: Task) -> None:
+        def over(_: asyncio.Task[None]) -> None:
+            self._open.pop(task.held.chunk_id, None)
+            self.wake()
+
+        running = asyncio.create_task(self._work(task))
+        self._open[task.held.chunk_id] = (task.held, running)
+        running.add_done_callback(over)
+
+    async def _work(self, task: Task) -> None:
+        with correlated(task.correlation_id):
+            try:
+                await self._fetch(task)
+            except LeaseLost:
+                self._log.warning("lease-lost", extra={"chunk_id": task.held.chunk_id})
+            except Unavailable as gone:
+                # The lease runs out by itself; the answer is asked for again.
+                self._log.warning("answer-not-stored", extra={"chunk_id": task.held.chunk_id, "reason": gone.detail})
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                self._log.exception("chunk-broke", extra={"chunk_id": task.held.chunk_id})
+                await self._give_up(task, "internal_error")
+
+    async def _fetch(self, task: Task) -> None:
+        began = time.monotonic()
+        window, frame = task.held.window, task.row.timeframe
+
+        def answer(code: int | None = None, text: str | None = None) -> Answer:
+            return Answer(task.request_id, round((time.monotonic() - began) * 1000), code, text)
+
+        try:
+            rows = await self._session.history(
+                translate.contract(task.instrument),
+                end=end_text(window, frame, task.calendar),
+                duration=duration(window, frame, task.calendar),
+                size=frame.ib,
+                price=task.row.price,
+                rth=task.row.session == "rth",
+                timeout_s=self._settings.request_timeout_s,
+            )
+        except IbError as refused:
+            await self._refused(task, answer(refused.code, refused.text))
+        except NoAnswer:
+            await self._too_slow(task, answer())
+        except NotConnected:
+            await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
+        except asyncio.CancelledError:
+            await asyncio.shield(self._drop(task, answer()))
+            raise
+        else:
+            await self._store_bars(task, answer(), rows)
+
+    async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
+        found = translate.bars(rows, task.row.timeframe, task.row.price)
+        closed = [bar for bar in found if self._is_closed(task, bar)]
+        try:
+            written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        except LeaseLost:
+            raise
+        self._log.info(
+            "chunk-done",
+            extra=fields(
+                chunk_id=task.held.chunk_id,
+                series_id=task.row.id,
+                bars=len(closed),
+                new=written.new,
+                revised=written.revised,
+                ms=answer.ms,
+            ),
+        )
+
+    def _is_closed(self, task: Task, bar: Bar) -> bool:
+        """False for a bar that was still forming when the request was sent: IB sends it with no flag."""
+        frame = task.row.timeframe
+        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
+        over = task.calendar.closed_by(frame, bar.ts, late_settlement=task.instrument.asset_class == "FUT")
+        return over + settle_s * NS_PER_S <= task.sent_at
+
+    async def _refused(self, task: Task, answer: Answer) -> None:
+        """IB answered with a code: the table says what to do."""
+        told = meaning(answer.ib_code or 0, answer.ib_text or "")
+        now = self._clock.now_ns()
+        self._log.info(
+            "chunk-refused",
+            extra=fields(
+                chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=told.reason
+            ),
+        )
+        if told.reaction is Reaction.EMPTY:
+            await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
+        elif told.reaction is Reaction.PERMANENT:
+            await self._store.run(writer.refused, task.held, answer, told.reason, now)
+        elif told.reaction is Reaction.WAIT:
+            if told.reason == "pacing":
+                self.violations += 1
+                self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
+            await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
+        elif told.reaction is Reaction.RECONNECT:
+            await self._again(task, answer, "error", told.reason, now)
+        elif told.reaction is Reaction.RETRY and task.held.attempts < _MAX_ATTEMPTS:
+            await self._again(task, answer, "error", told.reason, now + task.held.attempts * _RETRY_NS)
+        else:
+            await self._store.run(writer.failed, task.held, answer, told.reason, now)
+
+    async def _too_slow(self, task: Task, answer: Answer) -> None:
+        """No answer in time: ask for less at once, until the request is as small as it gets."""
+        parts = halves(task.held.span, task.row.timeframe, task.calendar)
+        if parts:
+            self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})
+            await self._store.run(writer.split, task.held, answer, parts)
+        elif task.held.attempts < _MAX_ATTEMPTS:
+            await self._again(task, answer, "timeout", "no_answer", self._clock.now_ns() + _RETRY_NS)
+        else:
+            await self._store.run(writer.failed, task.held, answer, "no_answer", self._clock.now_ns())
+
+    async def _again(self, task: Task, answer: Answer, outcome: str, reason: str, not_before: int) -> None:
+        await self._store.run(writer.again, task.held, answer, outcome, reason, not_before)
+
+    async def _drop(self, task: Task, answer: Answer) -> None:
+        """We are told to stop working on it: cancelled when nobody wants it, else back to the ledger at once."""
+        unwanted = await self._store.run(chunks.unwanted, [task.held])
+        if unwanted:
+            await self._store.run(writer.cancelled, task.held, answer)
+        else:
+            await self._again(task, answer, "cancelled", "bridge_stopped", 0)
+
+    async def _give_up(self, task: Task, reason: str) -> None:
+        try:
+            await self._store.run(writer.failed, task.held, Answer(task.request_id, 0), reason, self._clock.now_ns())
+        except (LeaseLost, Unavailable):
+            self._log.warning("chunk-left-to-expire", extra={"chunk_id": task.held.chunk_id})
+
+    # ---- leases ------------------------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        """Prolong our leases, and let go of what is not ours or not wanted any more."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                await self.check_leases(renew=True)
+            except Unavailable as gone:
+                self._log.warning("leases-not-renewed", extra={"reason": gone.detail})
+
+    async def check_leases(self, *, renew: bool = False) -> None:
+        """Cancel the requests of chunks that no live job wants; with `renew`, prolong the others' leases."""
+        held = [lease for lease, _ in self._open.values()]
+        if not held:
+            return
+        if renew:
+            await self._store.run(chunks.renew, held)
+        for number in await self._store.run(chunks.unwanted, held):
+            if number in self._open:
+                self._open[number][1].cancel()

@@ -1,0 +1,179 @@
+"""Starts the simulator: `python -m ib_gateway_sim --help`."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+
+from ib_gateway_sim.clock import Clock
+from ib_gateway_sim.control import Control, Wrong, parse_time_ns
+from ib_gateway_sim.latency import Latency
+from ib_gateway_sim.market import Market, MarketSource
+from ib_gateway_sim.reference import zone
+from ib_gateway_sim.replay import Replay, ReplayFile
+from ib_gateway_sim.server import Gateway, Settings
+
+_ABOUT = """A TCP server that behaves as Interactive Brokers' Gateway does towards any TWS API client.
+
+When it listens it prints one JSON line: event, host, port, control_port (null without one), account.
+It ends on SIGTERM or Ctrl-C."""
+
+_EXAMPLES = """examples:
+  python -m ib_gateway_sim --port 4002                               then connect your client to 127.0.0.1:4002
+  python -m ib_gateway_sim --port 4002 --control-port 4003           and type "help" into: nc 127.0.0.1 4003
+  python -m ib_gateway_sim --clock rate:20 --start 2026-03-02T15:00:00Z
+  python -m ib_gateway_sim --replay eurusd.csv.gz --replay-symbol EUR/USD --stamp open --replay-price BID"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "python -m ib_gateway_sim",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=_port, default=4002, help="port for clients, 0 picks one (default: %(default)s)")
+    made.add_argument("--control-port", type=_port, help="port for commands on 127.0.0.1, 0 picks one (default: none)")
+    made.add_argument("--seed", type=int, default=7, help="the market: same seed, same prices (default: %(default)s)")
+    made.add_argument("--latency", default="none", help="none, measured or milliseconds (default: %(default)s)")
+    made.add_argument("--clock", default="real", help="real, rate:<factor> or stepped (default: %(default)s)")
+    made.add_argument(
+        "--start", help="market time at the start, as 2026-03-02T15:00:00Z (default: now; replay: its end)"
+    )
+    made.add_argument("--replay", type=Path, help="serve the one-minute bars of this CSV instead of a market")
+    made.add_argument("--replay-symbol", help="what it is: AAPL, EUR/USD, ESZ6")
+    made.add_argument("--replay-class", default="", help="STK, CASH, FUT or IND (default: guessed from the symbol)")
+    made.add_argument("--stamp", choices=("open", "close"), default="open", help="what its times are (default: open)")
+    made.add_argument("--replay-price", default="", help="its whatToShow (default: MIDPOINT for CASH, else TRADES)")
+    made.add_argument("--read-only", action="store_true", help="refuse orders, as the Read-Only API checkbox does")
+    made.add_argument("--lines", type=int, default=100, help="market data lines; half is messages/s (default: 100)")
+    made.add_argument("--reject-rate", action="store_true", help="error 100 above the message rate instead of queueing")
+    made.add_argument("--steps", choices=("current", "old"), default="current", help="IB's table of legal bar steps")
+    made.add_argument("--login-zone", default="US/Eastern", help="zone of zone-less times (default: %(default)s)")
+    made.add_argument(
+        "--date-zone", choices=("instrument", "login", "utc"), default="instrument", help="zone of text dates sent"
+    )
+    made.add_argument("--volume", choices=("shares", "lots"), default="shares", help="unit of US stock volumes")
+    made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
+    made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
+    return made
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: 0 to 65535")
+    return int(text)
+
+
+def make_market(options: argparse.Namespace) -> MarketSource:
+    if options.replay is None:
+        return Market(options.seed)
+    if not options.replay_symbol:
+        raise ValueError("--replay-symbol: missing; with --replay it names the instrument, as AAPL, EUR/USD or ESZ6")
+    if not options.replay.is_file():
+        raise ValueError(f"--replay: there is no file {options.replay}")
+    file = ReplayFile(
+        options.replay,
+        options.replay_symbol,
+        stamp=options.stamp,
+        kind=options.replay_price,
+        sec_type=options.replay_class,
+    )
+    return Replay([file])
+
+
+def make_clock(options: argparse.Namespace, market: MarketSource) -> Clock:
+    start_ns = None
+    if options.start:
+        try:
+            start_ns = parse_time_ns(options.start)
+        except Wrong as problem:
+            raise ValueError(f"--start: {problem}") from None
+    elif isinstance(market, Replay):
+        start_ns = (market.end_s + 1) * 1_000_000_000
+    mode, _, factor = options.clock.partition(":")
+    if mode == "rate":
+        try:
+            return Clock("rate", rate=float(factor), start_ns=start_ns)
+        except ValueError:
+            raise ValueError(
+                f"--clock: {options.clock!r} is not allowed; allowed: rate:<above 0>, as rate:20"
+            ) from None
+    if mode not in ("real", "stepped") or factor:
+        raise ValueError(f"--clock: {options.clock!r} is not allowed; allowed: real, rate:<factor>, stepped")
+    return Clock(mode, start_ns=start_ns)
+
+
+def make_settings(options: argparse.Namespace) -> Settings:
+    try:
+        zone(options.login_zone)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f"--login-zone: {options.login_zone!r} is unknown; allowed: as US/Eastern or UTC") from None
+    if options.lines < 2:
+        raise ValueError(f"--lines: {options.lines} is not allowed; allowed: 2 and more")
+    if not 157 <= options.max_version <= 178:
+        raise ValueError(f"--max-version: {options.max_version} is not allowed; allowed: 157 to 178")
+    return Settings(
+        lines=options.lines,
+        reject_rate=options.reject_rate,
+        steps=options.steps,
+        login_zone=options.login_zone,
+        date_zone=options.date_zone,
+        volume=options.volume,
+        read_only=options.read_only,
+        max_version=options.max_version,
+    )
+
+
+async def serve(options: argparse.Namespace) -> None:
+    try:
+        latency = Latency.parse(options.latency)
+    except ValueError as problem:
+        raise ValueError(f"--{problem}") from None
+    settings = make_settings(options)
+    market = make_market(options)
+    gateway = Gateway(market, make_clock(options, market), latency, settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    control = Control(gateway)
+    await gateway.listen(options.host, options.port)
+    if options.control_port is not None:
+        await control.listen(options.control_port)
+    if options.scenario:
+        played = await control.run(json.dumps({"cmd": "scenario", "path": options.scenario}))
+        if not played["ok"]:
+            raise ValueError(f"--scenario: {played['error']}")
+    ready = {
+        "event": "ready",
+        "host": options.host,
+        "port": gateway.port,
+        "control_port": control.port or None,
+        "account": market.account,
+    }
+    print(json.dumps(ready), flush=True)
+    await stop.wait()
+    await control.close()
+    await gateway.close()
+
+
+def main() -> int:
+    options = parser().parse_args()
+    try:
+        asyncio.run(serve(options))
+    except (Wrong, ValueError, OSError) as problem:
+        print(f"ib_gateway_sim: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,970 @@
+"""One market behind everything: prices, volumes, quotes and ticks as a pure function of seed, contract and time.
+
+All times are epoch seconds UTC. Nothing here knows a socket, a client or the clock: `now_s` is handed in, and nothing
+after it is ever told.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
+from hashlib import blake2b, shake_128
+from math import exp
+from typing import NamedTuple, Protocol
+
+from ib_gateway_sim import calendars, instruments
+from ib_gateway_sim.calendars import Segment, Session
+from ib_gateway_sim.contracts import Contract, ContractQuery
+from ib_gateway_sim.instruments import Instrument, expiry
+from ib_gateway_sim.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
+
+# seconds of each bar size that is shorter than a day; the rest are "1d" "1w" "1M"
+INTRADAY_S = {
+    "1s": 1,
+    "5s": 5,
+    "10s": 10,
+    "15s": 15,
+    "30s": 30,
+    "1m": 60,
+    "2m": 120,
+    "3m": 180,
+    "5m": 300,
+    "10m": 600,
+    "15m": 900,
+    "20m": 1200,
+    "30m": 1800,
+    "1h": 3600,
+    "2h": 7200,
+    "3h": 10800,
+    "4h": 14400,
+    "8h": 28800,
+}
+SIZES = (*INTRADAY_S, "1d", "1w", "1M")
+
+
+class Bar(NamedTuple):
+    """One bar as IB serves it. Write prices with repr(): they are the exact decimal.
+
+    `t`: the bar's open in epoch seconds; of 1d, 1w and 1M midnight UTC of the date that IB prints (the trade date; the
+    last trading day of the week or month; today while the period forms). `volume` is an int in shares or contracts (a
+    float only for CRYPTO); volume, wap and count are -1 for MIDPOINT, BID, ASK and BID_ASK (wap and count also for
+    a replayed file of trades), and volume and wap are 0 for an index.
+    """
+
+    t: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    wap: float
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+
+
+class Quote(NamedTuple):
+    """The top of the book and the day so far. A price of -1 means there is none (then its size is 0).
+
+    `last_s` is the time of the last trade (0: none). `open high low volume` are of the current or last regular
+    session; `close` is the one before it. `halted` is IB's tick 49. While the market is shut the last values stay.
+    """
+
+    t_s: float
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+    last: float
+    last_size: float
+    last_s: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    halted: bool
+    is_open: bool
+
+
+class Tick(NamedTuple):
+    """One tick. TRADES fills price and size, MIDPOINT price, BID_ASK bid, ask and their sizes; the rest is 0 or ""."""
+
+    t_s: float  # with milliseconds; historical ticks print whole seconds
+    price: float
+    size: float
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    exchange: str
+    conditions: str
+
+
+class OptionParams(NamedTuple):
+    """One secDefOptParams message: the chain of one exchange and trading class."""
+
+    exchange: str
+    under_con_id: int
+    trading_class: str
+    multiplier: str
+    expirations: tuple[str, ...]  # yyyymmdd
+    strikes: tuple[float, ...]
+
+
+class MarketSource(Protocol):
+    """What the server needs of a market; `Market` generates it, `Replay` (replay.py) reads it from files."""
+
+    @property
+    def account(self) -> str:
+        """The managed account, which spells the source: SIM<seed> or SIMR<8 hex digits of the file's SHA-256>."""
+
+    def find(self, query: ContractQuery, now_s: float) -> list[Contract]:
+        """All contracts that answer the query, as reqContractDetails lists them; empty: error 200.
+
+        Other requests want exactly one: several is "ambiguous", also 200.
+        """
+
+    def search(self, pattern: str, now_s: float) -> list[Contract]:
+        """Contracts whose symbol starts with, or whose name contains the pattern (at most 16): matching symbols."""
+
+    def derivatives(self, contract: Contract) -> tuple[str, ...]:
+        """Security types that exist on it (OPT, CFD ...), for the answer to matching symbols."""
+
+    def option_params(self, contract: Contract, now_s: float) -> list[OptionParams]:
+        """The option chains on an underlying; empty when there are none."""
+
+    def sessions(self, contract: Contract, start_s: float, end_s: float, *, rth: bool) -> list[Session]:
+        """Sessions that overlap [start_s, end_s), whole, in order (also for the future, and before the head)."""
+
+    def trading_hours(self, contract: Contract, now_s: float, *, liquid: bool, days: int = 7) -> str:
+        """The tradingHours or liquidHours text from today on: `20221229:0400-20221229:2000;20221231:CLOSED`."""
+
+    def bars(
+        self,
+        contract: Contract,
+        size: str,
+        what: str,
+        *,
+        rth: bool,
+        start_s: float,
+        end_s: float,
+        now_s: float,
+    ) -> list[Bar]:
+        """Bars that start in [start_s, end_s) and before now_s, in order; the last is cut off at now_s if it forms.
+
+        `size` is one of SIZES, `what` one of contract.kinds (ValueError otherwise; ADJUSTED_LAST with 1d 1w 1M too).
+        A 1d, 1w or 1M bar starts with the first session of its day, week (Monday) or month. A CONTFUT is the front
+        contract of each time, back-adjusted by ratio. Empty: "no data".
+        """
+
+    def head_s(self, contract: Contract, what: str, *, rth: bool) -> int | None:
+        """Open of the oldest bar, None when the kind is not served."""
+
+    def quote(self, contract: Contract, t_s: float) -> Quote:
+        """Bid, ask, last and day values at an instant."""
+
+    def ticks(
+        self,
+        contract: Contract,
+        kind: str,
+        start_s: float,
+        end_s: float,
+        limit: int,
+        *,
+        rth: bool = False,
+        from_end: bool = False,
+    ) -> list[Tick]:
+        """Ticks with start_s <= t < end_s in order, `kind` TRADES, BID_ASK or MIDPOINT (AGGTRADES as TRADES).
+
+        The first `limit`, or with from_end the last; the second of the last one is completed, so more may come.
+        """
+
+    def split(self, contract: Contract, ratio: int, at_s: float) -> int:
+        """One share becomes `ratio` from the first session opening at or after at_s; returns that opening.
+
+        Older prices are divided and older volumes multiplied once now_s has passed it, as IB adjusts TRADES.
+        ValueError when the contract is not a stock or the ratio is below 2.
+        """
+
+    def market_rule(self, rule_id: int) -> Sequence[tuple[float, float]]:
+        """(low edge, increment) pairs of a price ladder; LookupError for an unknown rule."""
+
+
+class Piece(NamedTuple):
+    """One segment of a trade date: its node, and how far bid and ask lie from the price, in ticks."""
+
+    segment: Segment
+    node: Node
+    below: int
+    above: int
+
+
+class View(NamedTuple):
+    """How one trade date is shown: whose walk it is, and what turns ticks and shares into prices and volumes."""
+
+    walk: _Walk
+    per_unit: int  # prices are ticks / per_unit ...
+    factor: float  # ... times factor, then rounded to `grid` parts of 1.0 when that is not 0
+    grid: int
+    shares: float  # volumes are shares times this
+
+    def price(self, ticks: float) -> float:
+        """A price as it is printed."""
+        if not self.grid:
+            return ticks / self.per_unit
+        return int(ticks / self.per_unit * self.factor * self.grid + 0.5) / self.grid
+
+
+class _Noise:
+    """The wandering of a log price about its trend, in standard deviations of a day: a sum of hashed octaves.
+
+    Each octave is a random value per cell, joined by straight lines; cells from three hours to 256 days, so that the
+    level never strays more than about eight daily deviations from its trend, at any date.
+    """
+
+    OCTAVES = tuple((86400.0 * 2.0**k, 2.0 ** (k / 2) / 2.4 * 3**0.5) for k in range(-3, 9))
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._cells: dict[tuple[int, int], float] = {}
+
+    def at(self, t_s: float) -> float:
+        total = 0.0
+        for k, (cell_s, height) in enumerate(self.OCTAVES):
+            place = t_s / cell_s
+            cell = int(place // 1)
+            part = place - cell
+            total += height * ((1.0 - part) * self._cell(k, cell) + part * self._cell(k, cell + 1))
+        return total
+
+    def _cell(self, k: int, cell: int) -> float:
+        value = self._cells.get((k, cell))
+        if value is None:
+            digest = blake2b(self._key + struct.pack("<bq", k, cell), digest_size=8).digest()
+            value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
+            self._cells[k, cell] = value
+        return value
+
+
+class _Walk:
+    """The path of one instrument through all its sessions, in the ticks and shares of each day (before any split)."""
+
+    CACHED_LISTS = 3000
+
+    def __init__(self, seed: int, instrument: Instrument, level: Callable[[float], float]) -> None:
+        self.instrument = instrument
+        self._level = level
+        self._key = f"{seed}/{instrument.contract.con_id}/".encode()
+        self._days: dict[date, list[Piece]] = {}
+        self._children: dict[tuple[int, int], list[Node]] = {}
+        self.splits = list(instrument.splits)  # (first trade date, ratio)
+        self._known_splits = len(self.splits)
+
+    def pieces(self, day: date) -> list[Piece]:
+        """The segments of a trade date; empty when closed, halted, not listed yet or expired."""
+        found = self._days.get(day)
+        if found is None:
+            found = [self._piece(segment, day) for segment in self._segments(day)]
+            self._days[day] = found
+        return found
+
+    def leaves(self, node: Node, level: int, start_s: float, end_s: float) -> list[Node]:
+        """The parts of a segment's node of LEVELS_S[level] that overlap [start_s, end_s)."""
+        nodes = [node]
+        for step in range(level + 1):
+            nodes = [child for one in nodes if one.t1 > start_s and one.t0 < end_s for child in self._cut(one, step)]
+        return [one for one in nodes if one.t1 > start_s and one.t0 < end_s]
+
+    def until(self, node: Node, now_s: float, level: int = 0) -> Node:
+        """What is known of a node at now_s; `level`: the first one below it."""
+        if now_s >= node.t1:
+            return node
+        if node.ticks is not None or level == len(LEVELS_S):
+            ticks = expand(node, self._key)
+            known = ticks[: bisect_left(ticks, (now_s * 1000,))]
+            return from_ticks(node.t0, int(now_s) + 1, node.o, known)
+        parts = [one for one in self._cut(node, level) if one.t0 < now_s]
+        parts[-1] = self.until(parts[-1], now_s, level + 1)
+        return joined(parts)
+
+    def ticks(self, node: Node, start_ms: float, end_ms: float, *, reverse: bool, level: int = 0) -> Iterator[PathTick]:
+        """The ticks of a segment's node in [start_ms, end_ms), in order or from the end."""
+        if node.n == 0 or node.t1 * 1000 <= start_ms or node.t0 * 1000 >= end_ms:
+            return
+        if node.ticks is not None or level == len(LEVELS_S):
+            every = expand(node, self._key)
+            within = every[bisect_left(every, (start_ms,)) : bisect_left(every, (end_ms,))]
+            yield from reversed(within) if reverse else within
+            return
+        parts = self._cut(node, level)
+        for part in reversed(parts) if reverse else parts:
+            yield from self.ticks(part, start_ms, end_ms, reverse=reverse, level=level + 1)
+
+    def raw_factor(self, day: date) -> float:
+        """Price of that day's share in today's shares, as the list of instruments counts them."""
+        factor = 1.0
+        for number, (at, ratio) in enumerate(self.splits):
+            if number < self._known_splits and day < at:
+                factor *= ratio
+            elif number >= self._known_splits and day >= at:
+                factor /= ratio
+        return factor
+
+    def split(self, at: date, ratio: int) -> None:
+        """From that trade date on one share is `ratio` shares."""
+        self.splits.append((at, ratio))
+        self._days.clear()
+        self._children.clear()
+
+    def trades_on(self, day: date) -> bool:
+        """Whether it is listed, not expired and not halted on a trade date."""
+        end = expiry(self.instrument.contract)
+        listed = self.instrument.head <= day <= (end or calendars.LAST)
+        return listed and day not in self.instrument.halted
+
+    def _segments(self, day: date) -> tuple[Segment, ...]:
+        if not (calendars.FIRST <= day <= calendars.LAST) or not self.trades_on(day):
+            return ()
+        return calendars.day_segments(self.instrument.contract.calendar, day)
+
+    def _piece(self, segment: Segment, day: date) -> Piece:
+        one = self.instrument
+        noise = struct.unpack("<7H", shake_128(self._key + struct.pack("<cq", b"s", segment.open_s)).digest(14))
+        scale = one.per_unit * self.raw_factor(day)
+        spread = one.spread_regular if segment.regular else one.spread_extended
+        lowest = spread + 2
+        opened = max(int(self._level(segment.open_s) * scale + 0.5), lowest)
+        closed = max(int(self._level(segment.close_s) * scale + 0.5), lowest)
+        swing = one.vol_day * ((segment.close_s - segment.open_s) / 86400) ** 0.5 * opened
+        high = max(opened, closed) + int(swing * (noise[0] * noise[0] >> 16) / 65536)
+        low = max(min(opened, closed) - int(swing * (noise[1] * noise[1] >> 16) / 65536), lowest)
+        count = self._count(segment, day, noise[2:5])
+        volume = int(count * one.trade_size * (0.7 + noise[5] / 110_000))
+        node = honest(Node(segment.open_s, segment.close_s, opened, high, low, closed, count, max(volume, count), None))
+        below = 0 if "TRADES" not in one.contract.kinds else spread * noise[6] >> 16
+        return Piece(segment, node, below, spread - below)
+
+    def _count(self, segment: Segment, day: date, noise: tuple[int, ...]) -> int:
+        one = self.instrument
+        rate = one.rate_regular if segment.regular else one.rate_extended
+        end = expiry(one.contract)
+        if end and one.front_days:
+            rate *= max(exp(-max((end - day).days - one.front_days, 0) / 25), 0.0005)
+        mean = rate * (segment.close_s - segment.open_s) / 60 * (0.6 + noise[0] / 65536)
+        if one.contract.sec_type == "IND":
+            mean = rate * (segment.close_s - segment.open_s) / 60
+        if mean > 30:
+            return int(mean)
+        chance = term = exp(-mean)  # Poisson: some days of a thin market have no trade at all
+        draw = (noise[1] * 65536 + noise[2]) / 2**32
+        count = 0
+        while draw > chance and count < 1000:
+            count += 1
+            term *= mean / count
+            chance += term
+        return count
+
+    def _cut(self, node: Node, level: int) -> list[Node]:
+        found = self._children.get((level, node.t0))
+        if found is None:
+            weights = self._weights(node) if level == 0 else None
+            found = children(node, LEVELS_S[level], self._key, weights)
+            if len(self._children) >= self.CACHED_LISTS:
+                self._children.clear()
+            self._children[level, node.t0] = found
+        return found
+
+    def _weights(self, node: Node) -> tuple[float, ...]:
+        """How busy each half hour of a segment is: stocks at open and close, the rest when Europe and America wake."""
+        starts = [node.t0, *range((node.t0 // 1800 + 1) * 1800, node.t1, 1800)]
+        if self.instrument.contract.sec_type in ("STK", "CFD", "OPT") or node.t1 - node.t0 < 8 * 3600:
+            middle, half = (node.t0 + node.t1) / 2, (node.t1 - node.t0) / 2
+            return tuple(0.5 + 1.2 * ((start + 900 - middle) / half) ** 2 for start in starts)
+        return tuple((0.4, 1.0, 1.6)[(start % 86400 >= 21600) + (43200 <= start % 86400 < 61200)] for start in starts)
+
+
+class Market:
+    """The generated market of one seed; see MarketSource for its methods."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._noises: dict[str, _Noise] = {}
+        self._walks: dict[int, _Walk] = {}
+
+    @property
+    def account(self) -> str:
+        return f"SIM{self.seed}"
+
+    # ---- contracts ----
+
+    def find(self, query: ContractQuery, now_s: float) -> list[Contract]:
+        today = _new_york_date(now_s)
+        found = []
+        for one in self._candidates(query):
+            contract = one.contract
+            if not query.matches(contract) or today < one.head:
+                continue
+            if contract.sec_type == "CONTFUT" and "CONTFUT" not in query.types() and not query.con_id:
+                continue
+            end = expiry(contract)
+            if end and end < today and not self._still_known(query, end, today):
+                continue
+            found.append(_routed(self._current(one, today), query.exchange))
+        return found
+
+    def search(self, pattern: str, now_s: float) -> list[Contract]:
+        text, today = pattern.strip().upper(), _new_york_date(now_s)
+        shown = [one.contract for one in instruments.listed() if one.head <= today] if text else []
+        begins = [contract for contract in shown if contract.symbol.startswith(text)]
+        names = [contract for contract in shown if contract not in begins and text in contract.long_name.upper()]
+        return [contract for contract in begins + names if contract.sec_type != "CFD"][:16]
+
+    def derivatives(self, contract: Contract) -> tuple[str, ...]:
+        others = [one.contract for one in instruments.by_symbol().get(contract.symbol, ())]
+        types = [other.sec_type for other in others if other.under_con_id == contract.con_id]
+        return tuple(dict.fromkeys(types))
+
+    def option_params(self, contract: Contract, now_s: float) -> list[OptionParams]:
+        return []
+
+    def market_rule(self, rule_id: int) -> Sequence[tuple[float, float]]:
+        return instruments.MARKET_RULES[rule_id]
+
+    # ---- sessions ----
+
+    def sessions(self, contract: Contract, start_s: float, end_s: float, *, rth: bool) -> list[Session]:
+        return calendars.sessions(contract.calendar, start_s, end_s, rth=rth)
+
+    def trading_hours(self, contract: Contract, now_s: float, *, liquid: bool, days: int = 7) -> str:
+        return calendars.hours_text(contract.calendar, now_s, rth=liquid, days=days)
+
+    # ---- bars ----
+
+    def bars(
+        self,
+        contract: Contract,
+        size: str,
+        what: str,
+        *,
+        rth: bool,
+        start_s: float,
+        end_s: float,
+        now_s: float,
+    ) -> list[Bar]:
+        check_request(contract, size, what)
+        one = self._instrument(contract)
+        if size in INTRADAY_S:
+            return self._intraday(one, INTRADAY_S[size], what, rth, start_s, min(end_s, now_s), now_s)
+        return dated_bars(
+            lambda day: self._day_bar(one, day, what, rth, now_s),
+            lambda day: _opening(contract.calendar, day, rth),
+            size,
+            what,
+            start_s,
+            min(end_s, now_s),
+            now_s,
+        )
+
+    def head_s(self, contract: Contract, what: str, *, rth: bool) -> int | None:
+        if what not in contract.kinds:
+            return None
+        one = self._instrument(contract)
+        for day in (one.head + timedelta(days=n) for n in range(400)):
+            bar = self._day_bar(one, day, what, rth, float("inf"))
+            if bar is not None:
+                return _opening(contract.calendar, day, rth)
+        return None
+
+    def split(self, contract: Contract, ratio: int, at_s: float) -> int:
+        if contract.sec_type != "STK" or ratio < 2:
+            raise ValueError(f"only a stock splits, into 2 or more: {contract.sec_type} {contract.symbol} {ratio}")
+        for session in calendars.sessions(contract.calendar, at_s, at_s + 14 * 86400, rth=False):
+            if session.open_s >= at_s:
+                self._walk(self._instrument(contract)).split(session.trade_date, ratio)
+                return session.open_s
+        raise ValueError("no session opens within two weeks of the split")
+
+    def _intraday(
+        self, one: Instrument, size_s: int, what: str, rth: bool, start_s: float, end_s: float, now_s: float
+    ) -> list[Bar]:
+        level = next(n for n, step in enumerate(LEVELS_S) if size_s % step == 0)
+        result: list[Bar] = []
+        for day in calendars.trade_dates(start_s, end_s):
+            opening = _opening(one.contract.calendar, day, False)
+            if opening is None:
+                continue
+            view = self._view(one, day, what, now_s)
+            shift = zone_shift(one.contract.calendar, opening)
+            first = (start_s + shift) // size_s * size_s - shift
+            beyond = -((end_s + shift) // -size_s) * size_s - shift
+            parts: list[Bar] = []
+            for piece in view.walk.pieces(day):
+                if (rth and not piece.segment.regular) or piece.segment.open_s >= min(beyond, now_s):
+                    continue
+                nodes = view.walk.leaves(piece.node, level, first, min(beyond, now_s))
+                if nodes and nodes[-1].t1 > now_s:
+                    nodes[-1] = view.walk.until(nodes[-1], now_s, level + 1)
+                parts += slot_bars(nodes, LEVELS_S[level], size_s, shift, what, piece, view)
+            result += [bar for bar in merged_slots(parts, size_s, shift, what) if start_s <= bar.t < end_s]
+        return result
+
+    def _day_bar(self, one: Instrument, day: date, what: str, rth: bool, now_s: float) -> Bar | None:
+        view = self._view(one, day, what, now_s)
+        parts = []
+        for piece in view.walk.pieces(day):
+            if (rth and not piece.segment.regular) or piece.segment.open_s >= now_s:
+                continue
+            node = view.walk.until(piece.node, now_s)
+            parts += node_bars([node], what, piece, view)
+        return merged(parts, parts[0].t, what) if parts else None
+
+    def _view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
+        if one.roll:
+            return self._continuous_view(one, day, now_s)
+        walk = self._walk(one)
+        divisor, awkward = 1, False
+        for at, ratio in walk.splits:
+            if day < at and _opens_by(one.contract.calendar, at, now_s):
+                divisor *= ratio
+                awkward = awkward or ratio % 3 == 0 or ratio % 7 == 0 or ratio > 10
+        factor = self._dividends(one, day, now_s) if what == "ADJUSTED_LAST" else 1.0
+        grid = 10_000 if awkward or factor != 1.0 else 0
+        return View(walk, one.per_unit * divisor, factor, grid, divisor)
+
+    def _continuous_view(self, one: Instrument, day: date, now_s: float) -> View:
+        """The front month of the day, back-adjusted by the ratio at each roll (its carry over the days between)."""
+        root = instruments.root_of(one.contract.symbol)
+        if root is None:
+            raise LookupError(f"no futures product {one.contract.symbol}")
+        then, last = instruments.front(root, day), instruments.front(root, _new_york_date(min(now_s, _LAST_S)))
+        ahead = ((expiry(last.contract) or day) - (expiry(then.contract) or day)).days
+        factor = exp(root.carry * max(ahead, 0) / 365.25)
+        return View(self._walk(then), one.per_unit, factor, one.per_unit, 1)
+
+    def _dividends(self, one: Instrument, day: date, now_s: float) -> float:
+        """What ADJUSTED_LAST takes off: a quarter of the yearly yield at each ex-date after the day and until now."""
+        factor = 1.0
+        if one.yield_year:
+            until = _new_york_date(min(now_s, _LAST_S))
+            for year in range(day.year, until.year + 1):
+                for month in (2, 5, 8, 11):
+                    ex = date(year, month, 10)
+                    if day < ex and _opens_by(one.contract.calendar, ex, now_s):
+                        factor *= 1 - one.yield_year / 4
+        return factor
+
+    # ---- quotes and ticks ----
+
+    def quote(self, contract: Contract, t_s: float) -> Quote:
+        one = self._instrument(contract)
+        what = "TRADES" if "TRADES" in contract.kinds else contract.kinds[0]
+        day, piece = self._piece_at(one, t_s)
+        if piece is None or day is None:
+            return Quote(t_s, -1, 0, -1, 0, -1, 0, 0, -1, -1, -1, -1, 0, False, False)
+        view = self._view(one, day, what, t_s)
+        is_open = t_s < piece.segment.close_s
+        last = next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
+        at = last.price if last else piece.node.o
+        quoted = "BID" in contract.kinds
+        traded = what in ("TRADES", "AGGTRADES") and last is not None
+        bid_size, ask_size = _book_sizes(one, last.t_ms if last else 0)
+        recent = self._recent_days(one, day, what, t_s)
+        today = recent[0] if recent and recent[0][0] == day else (day, None)
+        before = next((bar for when, bar in recent if when < day), None)
+        bar = today[1]
+        return Quote(
+            t_s=t_s,
+            bid=view.price(at - piece.below) if quoted else -1,
+            bid_size=bid_size if quoted else 0,
+            ask=view.price(at + piece.above) if quoted else -1,
+            ask_size=ask_size if quoted else 0,
+            last=view.price(at) if traded else -1,
+            last_size=_volume(one, view, last.size) if traded and last else 0,
+            last_s=last.t_ms / 1000 if traded and last else 0,
+            open=bar.open if bar else -1,
+            high=bar.high if bar else -1,
+            low=bar.low if bar else -1,
+            close=before.close if before else -1,
+            volume=max(bar.volume, 0) if bar else 0,
+            halted=self._halted(one, t_s),
+            is_open=is_open,
+        )
+
+    def ticks(
+        self,
+        contract: Contract,
+        kind: str,
+        start_s: float,
+        end_s: float,
+        limit: int,
+        *,
+        rth: bool = False,
+        from_end: bool = False,
+    ) -> list[Tick]:
+        one = self._instrument(contract)
+        days = calendars.trade_dates(start_s, end_s)
+        for day in reversed(days) if from_end else days:
+            found = self._day_ticks(one, day, kind, start_s, end_s, limit, rth, from_end)
+            if found:  # an answer never spans sessions
+                return found
+        return []
+
+    def _day_ticks(
+        self, one: Instrument, day: date, kind: str, start_s: float, end_s: float, limit: int, rth: bool, from_end: bool
+    ) -> list[Tick]:
+        view = self._view(one, day, kind, end_s)
+        pieces = [piece for piece in view.walk.pieces(day) if piece.segment.regular or not rth]
+        found: list[Tick] = []
+        for piece in reversed(pieces) if from_end else pieces:
+            for tick in view.walk.ticks(piece.node, start_s * 1000, end_s * 1000, reverse=from_end):
+                if len(found) >= limit and tick.t_ms // 1000 != int(found[-1].t_s):
+                    return found[::-1] if from_end else found
+                found.append(_tick(one, view, piece, tick, kind))
+        return found[::-1] if from_end else found
+
+    def _piece_at(self, one: Instrument, t_s: float) -> tuple[date | None, Piece | None]:
+        """The segment that is open at t_s or was the last before it, within two weeks."""
+        for day in reversed(calendars.trade_dates(t_s - 14 * 86400, t_s)):
+            view = self._view(one, day, "TRADES", t_s)
+            for piece in reversed(view.walk.pieces(day)):
+                if piece.segment.open_s <= t_s:
+                    return day, piece
+        return None, None
+
+    def _recent_days(self, one: Instrument, day: date, what: str, t_s: float) -> list[tuple[date, Bar]]:
+        """The regular sessions of a trade date and of the last one before it that have a bar, latest first."""
+        found: list[tuple[date, Bar]] = []
+        for back in range(12):
+            when = day - timedelta(days=back)
+            bar = self._day_bar(one, when, what, True, t_s)
+            if bar is not None:
+                found.append((when, bar))
+            if len(found) == 2:
+                break
+        return found
+
+    def _halted(self, one: Instrument, t_s: float) -> bool:
+        return any(
+            session.trade_date in one.halted and session.open_s <= t_s
+            for session in calendars.sessions(one.contract.calendar, t_s, t_s + 1, rth=False)
+        )
+
+    # ---- where things are kept ----
+
+    def _candidates(self, query: ContractQuery) -> Sequence[Instrument]:
+        if query.con_id:
+            one = instruments.by_con_id().get(query.con_id)
+            return (one,) if one else ()
+        name = (query.local_symbol or query.symbol).upper()
+        if not name and query.sec_id:
+            return instruments.listed()
+        return instruments.by_symbol().get(name, ())
+
+    def _still_known(self, query: ContractQuery, end: date, today: date) -> bool:
+        return query.include_expired and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+
+    def _current(self, one: Instrument, today: date) -> Contract:
+        """A continuous future names the month that it stands for."""
+        root = instruments.root_of(one.contract.symbol) if one.roll else None
+        if root is None:
+            return one.contract
+        month = instruments.front(root, today).contract
+        return replace(
+            one.contract,
+            last_trade_date=month.last_trade_date,
+            local_symbol=month.local_symbol,
+            contract_month=month.contract_month,
+            real_expiration_date=month.real_expiration_date,
+        )
+
+    def _instrument(self, contract: Contract) -> Instrument:
+        return instruments.by_con_id()[contract.con_id]
+
+    def _walk(self, one: Instrument) -> _Walk:
+        walk = self._walks.get(one.contract.con_id)
+        if walk is None:
+            walk = self._walks[one.contract.con_id] = _Walk(self.seed, one, self._level(one))
+        return walk
+
+    def _level(self, one: Instrument) -> Callable[[float], float]:
+        """The price in today's shares as a function of time."""
+        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
+        end = expiry(one.contract)
+        end_years = (end - date(2025, 1, 1)).days / 365.25 if end else 0.0
+
+        @lru_cache(maxsize=5000)
+        def level(t_s: float) -> float:
+            years = (t_s - _2025_S) / (365.25 * 86400)
+            ahead = one.carry * max(end_years - years, 0.0) if end else 0.0
+            return exp(one.trend(years) + one.vol_day * noise.at(t_s) + ahead)
+
+        return level
+
+
+_2025_S = 1_735_689_600
+_LAST_S = int(datetime(2030, 12, 31, tzinfo=UTC).timestamp())
+
+
+def check_request(contract: Contract, size: str, what: str) -> None:
+    """ValueError for a size that does not exist and a kind that the contract does not have in it."""
+    if size not in SIZES:
+        raise ValueError(f"size {size!r} is not one of {', '.join(SIZES)}")
+    if what not in contract.kinds:
+        raise ValueError(f"{contract.sec_type} {contract.symbol} has no {what}, only {', '.join(contract.kinds)}")
+    if what == "ADJUSTED_LAST" and size in INTRADAY_S:
+        raise ValueError("ADJUSTED_LAST exists for 1d, 1w and 1M")
+
+
+# ---- bars from nodes, bars from bars --------------------------------------------------------------------------------
+
+
+def slot_bars(
+    nodes: list[Node], step_s: int, size_s: int, shift_s: int, what: str, piece: Piece, view: View
+) -> list[Bar]:
+    """Bars of one segment: its nodes gathered in slots of the wall clock; slots that the segment shares stay parts."""
+    if step_s == size_s:
+        return node_bars(nodes, what, piece, view)
+    slots: dict[int, list[Node]] = {}
+    for node in nodes:
+        slots.setdefault((node.t0 + shift_s) // size_s, []).append(node)
+    return node_bars([joined(group) for group in slots.values()], what, piece, view)
+
+
+def node_bars(nodes: list[Node], what: str, piece: Piece, view: View) -> list[Bar]:
+    """Each node as a bar; without a trade there is none of TRADES, while quotes stand."""
+    if what in ("TRADES", "ADJUSTED_LAST", "AGGTRADES"):
+        return _trade_bars(nodes, view)
+    price = view.price
+    if what == "BID_ASK":
+        below, above = piece.below, piece.above
+        return [
+            Bar(
+                node.t0,
+                price((node.o + node.h + node.l + node.c) / 4 - below),
+                price(node.h + above),
+                price(node.l - below),
+                price((node.o + node.h + node.l + node.c) / 4 + above),
+                -1,
+                -1,
+                -1,
+            )
+            for node in nodes
+        ]
+    offset = {"BID": -piece.below, "ASK": piece.above, "MIDPOINT": (piece.above - piece.below) / 2}[what]
+    return [
+        Bar(
+            node.t0,
+            price(node.o + offset),
+            price(node.h + offset),
+            price(node.l + offset),
+            price(node.c + offset),
+            -1,
+            -1,
+            -1,
+        )
+        for node in nodes
+    ]
+
+
+def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
+    contract = view.walk.instrument.contract
+    if contract.sec_type == "IND":
+        per_unit = view.per_unit
+        return [
+            Bar(t0, o / per_unit, h / per_unit, low / per_unit, c / per_unit, 0, 0, n)
+            for t0, _, o, h, low, c, n, _, _ in nodes
+            if n
+        ]
+    price = view.price
+    unit = view.walk.instrument.volume_unit
+    if unit == 1 and not view.grid:
+        per_unit, shares = view.per_unit, int(view.shares)
+        return [
+            Bar(
+                t0,
+                o / per_unit,
+                h / per_unit,
+                low / per_unit,
+                c / per_unit,
+                v * shares,
+                (o + h + low + c) / (4 * per_unit),
+                n,
+            )
+            for t0, _, o, h, low, c, n, v, _ in nodes
+            if n
+        ]
+    return [
+        Bar(
+            t0,
+            price(o),
+            price(h),
+            price(low),
+            price(c),
+            _volume(view.walk.instrument, view, v),
+            price((o + h + low + c) / 4),
+            n,
+        )
+        for t0, _, o, h, low, c, n, v, _ in nodes
+        if n
+    ]
+
+
+def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str) -> list[Bar]:
+    """Parts of one trade date, in order, with those of the same slot made one bar."""
+    result: list[Bar] = []
+    group: list[Bar] = []
+    slot = None
+    for part in parts:
+        where = (part.t + shift_s) // size_s
+        if group and where != slot:
+            result.append(merged(group, group[0].t, what))
+            group = []
+        slot = where
+        group.append(part)
+    if group:
+        result.append(merged(group, group[0].t, what))
+    return result
+
+
+def merged(bars: list[Bar], t: int, what: str) -> Bar:
+    """Bars that follow each other as one that is stamped t."""
+    if len(bars) == 1:
+        return bars[0] if bars[0].t == t else bars[0]._replace(t=t)
+    first, last = bars[0], bars[-1]
+    high, low = max(bar.high for bar in bars), min(bar.low for bar in bars)
+    if what == "BID_ASK":
+        opened = round(sum(bar.open for bar in bars) / len(bars), 6)
+        closed = round(sum(bar.close for bar in bars) / len(bars), 6)
+        return Bar(t, opened, high, low, closed, -1, -1, -1)
+    if first.volume < 0:
+        return Bar(t, first.open, high, low, last.close, -1, -1, -1)
+    volume = sum(bar.volume for bar in bars)
+    if isinstance(volume, float):
+        volume = round(volume, 4)
+    if first.count < 0:  # a replayed file knows volumes, but neither trades nor their average price
+        return Bar(t, first.open, high, low, last.close, volume, -1, -1)
+    wap = round(sum(bar.wap * bar.volume for bar in bars) / volume, 6) if volume else 0
+    return Bar(t, first.open, high, low, last.close, volume, wap, sum(bar.count for bar in bars))
+
+
+def dated_bars(
+    day_bar: Callable[[date], Bar | None],
+    opening: Callable[[date], int | None],
+    size: str,
+    what: str,
+    start_s: float,
+    end_s: float,
+    now_s: float,
+) -> list[Bar]:
+    """1d, 1w and 1M bars of the periods whose first session opens in [start_s, end_s), from the bar of each day.
+
+    `opening`: when a trade date's first session opens, None when it is closed.
+    """
+    result: list[Bar] = []
+    day = period_start(calendars.utc_date(start_s) - timedelta(days=1), size)
+    while True:
+        following = next_period(day, size)
+        days = [when for when in _days(day, following) if opening(when) is not None]
+        opened = opening(days[0]) if days else None
+        if calendars.utc_date(end_s) + timedelta(days=2) < day or day > calendars.LAST:
+            return result
+        if opened is not None and start_s <= opened < end_s:
+            begun = [when for when in days if (opening(when) or 0) < now_s]
+            bars = [bar for bar in map(day_bar, begun) if bar is not None]
+            if bars:
+                result.append(merged(bars, midnight_s(begun[-1]), what))
+        day = following
+
+
+def period_start(day: date, size: str) -> date:
+    """The first calendar day of the day, week or month that holds a day."""
+    if size == "1w":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if size == "1M" else day
+
+
+def next_period(day: date, size: str) -> date:
+    """The first calendar day of the period after the one that begins on `day`."""
+    if size == "1M":
+        return (day + timedelta(days=32)).replace(day=1)
+    return day + timedelta(days=7 if size == "1w" else 1)
+
+
+def midnight_s(day: date) -> int:
+    """00:00 UTC of a date, the label of a dated bar."""
+    return (day - date(1970, 1, 1)).days * 86400
+
+
+def _days(start: date, end: date) -> Iterator[date]:
+    return (start + timedelta(days=n) for n in range((end - start).days))
+
+
+# ---- small things ---------------------------------------------------------------------------------------------------
+
+
+def _volume(one: Instrument, view: View, shares: int) -> float:
+    if one.contract.sec_type == "IND":
+        return 0
+    return shares / one.volume_unit if one.volume_unit > 1 else shares * int(view.shares)
+
+
+def _tick(one: Instrument, view: View, piece: Piece, tick: PathTick, kind: str) -> Tick:
+    t_s = tick.t_ms / 1000
+    if kind == "BID_ASK":
+        bid_size, ask_size = _book_sizes(one, tick.t_ms)
+        bid, ask = view.price(tick.price - piece.below), view.price(tick.price + piece.above)
+        return Tick(t_s, 0, 0, bid, ask, bid_size, ask_size, "", "")
+    if kind == "MIDPOINT":
+        return Tick(t_s, view.price(tick.price + (piece.above - piece.below) / 2), 0, 0, 0, 0, 0, "", "")
+    exchange = one.contract.primary_exchange or one.contract.valid_exchanges[0]
+    return Tick(t_s, view.price(tick.price), _volume(one, view, tick.size), 0, 0, 0, 0, exchange, "")
+
+
+def _book_sizes(one: Instrument, t_ms: int) -> tuple[float, float]:
+    """Sizes at the top of the book: whole lots of stocks, a million of a currency, some contracts."""
+    noise = blake2b(struct.pack("<qq", one.contract.con_id, t_ms), digest_size=2).digest()
+    lot = {"STK": 100, "CFD": 100, "CASH": 1_000_000}.get(one.contract.sec_type, 1)
+    if one.volume_unit > 1:
+        return (1 + noise[0] % 40) / 100, (1 + noise[1] % 40) / 100
+    return lot * (1 + noise[0] % 12), lot * (1 + noise[1] % 12)
+
+
+def _routed(contract: Contract, exchange: str) -> Contract:
+    return replace(contract, exchange=exchange) if exchange and exchange != contract.exchange else contract
+
+
+@lru_cache(maxsize=100_000)
+def _opening(calendar: str, day: date, rth: bool) -> int | None:
+    """When the first session of a trade date opens, None when it is closed or outside the table."""
+    if not calendars.FIRST <= day <= calendars.LAST:
+        return None
+    found = calendars.day_sessions(calendar, day, rth=rth)
+    return found[0].open_s if found else None
+
+
+@cache
+def _opens_by_s(calendar: str, day: date) -> int:
+    """When the first session on or after a date opens."""
+    for when in _days(day, day + timedelta(days=14)):
+        opened = _opening(calendar, when, False)
+        if opened is not None:
+            return opened
+    return midnight_s(day)
+
+
+def _opens_by(calendar: str, day: date, now_s: float) -> bool:
+    return _opens_by_s(calendar, day) <= now_s
+
+
+@lru_cache(maxsize=10_000)
+def zone_shift(calendar: str, t_s: int) -> int:
+    """Seconds to add to UTC for the wall clock of a calendar: bars of hours begin at full hours there."""
+    shift = datetime.fromtimestamp(t_s, calendars.zone(calendar)).utcoffset()
+    return int(shift.total_seconds()) if shift else 0
+
+
+def _new_york_date(t_s: float) -> date:
+    return datetime.fromtimestamp(t_s, calendars.zone("us_stock")).date()

@@ -1,0 +1,285 @@
+"""Answers that need no prices: contracts, matching symbols, option chains, market rules, times, the small talk."""
+
+import datetime as dt
+from collections.abc import Callable
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from ib_gateway_sim import wire
+from ib_gateway_sim.client import Client
+from ib_gateway_sim.contracts import Contract, ContractQuery
+from ib_gateway_sim.limits import NOT_FOUND, Violation, ambiguous
+
+
+@cache
+def zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def text_date(at_s: float, zone_name: str) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at_s, dt.UTC).astimezone(zone(zone_name))
+
+
+# ---- contracts -------------------------------------------------------------------------------------------------------
+def query_of(request: wire.Request) -> ContractQuery:
+    # A continuous future is described with its front contract's expiry and name; sent back they mean nothing.
+    rolling = request.text("secType") == "CONTFUT"
+    return ContractQuery(
+        con_id=request.integer("conId"),
+        symbol=request.text("symbol"),
+        sec_type=request.text("secType"),
+        last_trade_date="" if rolling else request.text("lastTradeDateOrContractMonth"),
+        strike=request.number("strike"),
+        right=request.text("right"),
+        multiplier=request.text("multiplier"),
+        exchange=request.text("exchange"),
+        primary_exchange=request.text("primaryExchange"),
+        currency=request.text("currency"),
+        local_symbol="" if rolling else request.text("localSymbol"),
+        trading_class=request.text("tradingClass"),
+        include_expired=request.flag("includeExpired"),
+        sec_id_type=request.text("secIdType"),
+        sec_id=request.text("secId"),
+    )
+
+
+def one_contract(client: Client, request: wire.Request) -> Contract | Violation:
+    """The contract that a request for data means; unknown and ambiguous are both error 200."""
+    query = query_of(request)
+    found = client.gateway.market.find(query, client.gateway.clock.now_s())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return NOT_FOUND
+    return ambiguous(query.symbol or query.local_symbol)
+
+
+def contract_fields(contract: Contract) -> tuple[wire.Value, ...]:
+    """conId, symbol, secType, lastTradeDate, strike, right, multiplier of the messages about orders and positions."""
+    return (
+        contract.con_id,
+        contract.symbol,
+        contract.sec_type,
+        contract.last_trade_date,
+        contract.strike,
+        contract.right or "?",
+        contract.multiplier,
+    )
+
+
+def contract_details(contract: Contract, request_id: int, version: int, trading: str, liquid: str) -> bytes:
+    """Message 10 as the negotiated version lays it out."""
+    expiry = contract.last_trade_date
+    if expiry and contract.last_trade_time:
+        expiry = f"{expiry} {contract.last_trade_time} {contract.time_zone}"
+    exchanges = contract.valid_exchanges or (contract.exchange,)
+    rules = contract.market_rule_ids or (26,) * len(exchanges)
+    fields: list[wire.Value] = [10]
+    if version < 164:
+        fields.append(8)
+    fields += [
+        request_id,
+        contract.symbol,
+        contract.sec_type,
+        expiry,
+        contract.strike,
+        contract.right,
+        contract.exchange,
+        contract.currency,
+        contract.local_symbol,
+        contract.market_name,
+        contract.trading_class,
+        contract.con_id,
+        contract.min_tick,
+    ]
+    if version < 164:
+        fields.append(contract.md_size_multiplier)
+    fields += [
+        contract.multiplier,
+        ",".join(contract.order_types),
+        ",".join(exchanges),
+        contract.price_magnifier,
+        contract.under_con_id,
+        contract.long_name,
+        contract.primary_exchange,
+        contract.contract_month,
+        contract.industry,
+        contract.category,
+        contract.subcategory,
+        contract.time_zone,
+        trading,
+        liquid,
+        contract.ev_rule,
+        contract.ev_multiplier,
+        len(contract.sec_ids),
+    ]
+    for tag, value in contract.sec_ids:
+        fields += [tag, value]
+    fields += [
+        contract.agg_group,
+        contract.under_symbol,
+        contract.under_sec_type,
+        ",".join(str(rule) for rule in rules),
+        contract.real_expiration_date,
+        contract.stock_type,
+    ]
+    if version == 163:
+        fields.append(contract.min_size)
+    if version >= 164:
+        fields += [contract.min_size, contract.size_increment, contract.suggested_size_increment]
+    return wire.frame(*fields)
+
+
+def req_contract_details(client: Client, request: wire.Request) -> None:
+    client.start("contract", request.request_id, _contract_details(client, request))
+
+
+async def _contract_details(client: Client, request: wire.Request) -> None:
+    gateway = client.gateway
+    await gateway.wait(request.kind)
+    if not gateway.weather.farm_ok("secdef", "", ""):
+        # Seen in real outages: while the security-definition farm is away everything is "not found".
+        client.refuse(request.request_id, NOT_FOUND)
+        return
+    now_s = gateway.clock.now_s()
+    query = query_of(request)
+    found = gateway.market.find(query, now_s)
+    if not found:
+        client.refuse(request.request_id, NOT_FOUND)
+        return
+    for contract in found:
+        trading = gateway.market.trading_hours(contract, now_s, liquid=False)
+        liquid = gateway.market.trading_hours(contract, now_s, liquid=True)
+        client.send_bytes(contract_details(contract, request.request_id, client.version, trading, liquid))
+    client.send(52, 1, request.request_id)
+
+
+def req_matching_symbols(client: Client, request: wire.Request) -> None:
+    client.start("symbols", request.request_id, _matching_symbols(client, request))
+
+
+async def _matching_symbols(client: Client, request: wire.Request) -> None:
+    gateway = client.gateway
+    await gateway.wait(request.kind)
+    found = gateway.market.search(request.text("pattern"), gateway.clock.now_s())
+    fields: list[wire.Value] = [79, request.request_id, len(found)]
+    for contract in found:
+        fields += [contract.con_id, contract.symbol, contract.sec_type, contract.primary_exchange, contract.currency]
+        derivatives = gateway.market.derivatives(contract)
+        fields += [len(derivatives), *derivatives]
+        if client.version >= 176:
+            fields += [contract.long_name, ""]
+    client.send(*fields)
+
+
+def req_option_params(client: Client, request: wire.Request) -> None:
+    client.start("options", request.request_id, _option_params(client, request))
+
+
+async def _option_params(client: Client, request: wire.Request) -> None:
+    gateway = client.gateway
+    await gateway.wait(request.kind)
+    now_s = gateway.clock.now_s()
+    query = ContractQuery(con_id=request.integer("conId"), symbol=request.text("symbol"))
+    found = gateway.market.find(query, now_s)
+    if not found or found[0].sec_type != request.text("secType"):
+        client.refuse(request.request_id, NOT_FOUND)
+        return
+    for chain in gateway.market.option_params(found[0], now_s):
+        client.send(
+            75,
+            request.request_id,
+            chain.exchange,
+            chain.under_con_id,
+            chain.trading_class,
+            chain.multiplier,
+            len(chain.expirations),
+            *chain.expirations,
+            len(chain.strikes),
+            *chain.strikes,
+        )
+    client.send(76, request.request_id)
+
+
+def req_market_rule(client: Client, request: wire.Request) -> None:
+    rule_id = request.integer("marketRuleId")
+    try:
+        steps = client.gateway.market.market_rule(rule_id)
+    except LookupError:
+        client.error(-1, 322, f"Error processing request.-'bW' : cause - Unknown market rule id {rule_id}")
+        return
+    client.send(93, rule_id, len(steps), *[value for step in steps for value in step])
+
+
+# ---- time, user, and what there is none of ---------------------------------------------------------------------------
+def req_current_time(client: Client, request: wire.Request) -> None:
+    client.send(49, 1, int(client.gateway.clock.now_s()))
+
+
+def req_ids(client: Client, request: wire.Request) -> None:
+    client.send(9, 1, client.gateway.settings.next_order_id)
+
+
+def req_managed_accounts(client: Client, request: wire.Request) -> None:
+    client.send(15, 1, client.gateway.market.account)
+
+
+def req_market_data_type(client: Client, request: wire.Request) -> None:
+    wanted = request.integer("marketDataType")
+    if wanted not in (1, 2, 3, 4):
+        client.error(-1, 321, "Error validating request.-'bM' : cause - Market data type must be 1, 2, 3 or 4")
+        return
+    client.market_data_type = wanted
+
+
+def req_user_info(client: Client, request: wire.Request) -> None:
+    client.send(107, request.request_id, "")
+
+
+def req_soft_dollar_tiers(client: Client, request: wire.Request) -> None:
+    client.send(77, request.request_id, 0)
+
+
+def req_family_codes(client: Client, request: wire.Request) -> None:
+    client.send(78, 1, client.gateway.market.account, "")
+
+
+def req_depth_exchanges(client: Client, request: wire.Request) -> None:
+    client.send(80, 2, "ISLAND", "STK", "", "Deep2", 1, "CME", "FUT", "", "Deep", "")
+
+
+def req_smart_components(client: Client, request: wire.Request) -> None:
+    exchanges = (("NYSE", "N"), ("ARCA", "P"), ("NASDAQ", "Q"), ("BATS", "Z"))
+    fields: list[wire.Value] = [82, request.request_id, len(exchanges)]
+    for bit, (name, letter) in enumerate(exchanges):
+        fields += [bit, name, letter]
+    client.send(*fields)
+
+
+def req_news_providers(client: Client, request: wire.Request) -> None:
+    client.send(85, 0)
+
+
+def _quiet(client: Client, request: wire.Request) -> None:
+    """Accepted and without an answer, as at IB (log level, news bulletins while there are none)."""
+
+
+HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+    "reqContractDetails": req_contract_details,
+    "reqMatchingSymbols": req_matching_symbols,
+    "reqSecDefOptParams": req_option_params,
+    "reqMarketRule": req_market_rule,
+    "reqCurrentTime": req_current_time,
+    "reqIds": req_ids,
+    "reqManagedAccts": req_managed_accounts,
+    "reqMarketDataType": req_market_data_type,
+    "reqUserInfo": req_user_info,
+    "reqSoftDollarTiers": req_soft_dollar_tiers,
+    "reqFamilyCodes": req_family_codes,
+    "reqMktDepthExchanges": req_depth_exchanges,
+    "reqSmartComponents": req_smart_components,
+    "reqNewsProviders": req_news_providers,
+    "setServerLogLevel": _quiet,
+    "reqNewsBulletins": _quiet,
+    "cancelNewsBulletins": _quiet,
+}

@@ -1,0 +1,266 @@
+"""The gateway itself: it listens, greets, reads requests and hands each to the handler of its kind."""
+
+import asyncio
+import datetime as dt
+import random
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ib_gateway_sim import account, history, reference, streams, wire
+from ib_gateway_sim.client import Client
+from ib_gateway_sim.clock import SECOND_NS, Clock
+from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.latency import Latency
+from ib_gateway_sim.limits import RATE_EXCEEDED, RATE_STRIKES, PacingBook
+from ib_gateway_sim.market import MarketSource, Quote
+from ib_gateway_sim.weather import COMPETING, LOST, Weather
+
+Handler = Callable[[Client, wire.Request], None]
+HANDLERS: dict[str, Handler] = {**reference.HANDLERS, **history.HANDLERS, **streams.HANDLERS, **account.HANDLERS}
+
+MAX_CLIENTS = 32  # what a real gateway allows
+_MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
+_STRANGER_S = 30.0  # machine seconds until startApi
+_READ_BYTES = 1 << 16
+_LOG_ENTRIES = 200_000
+
+
+@dataclass
+class Settings:
+    """What can be chosen when the gateway starts; `docs/simulator.md` explains each."""
+
+    lines: int = 100  # market data lines; half of them is the message rate
+    reject_rate: bool = False  # error 100 instead of queueing
+    steps: str = "current"  # which table of legal steps: current | old
+    login_zone: str = "US/Eastern"
+    date_zone: str = "instrument"  # text dates from version 174 on: instrument | login | utc
+    volume: str = "shares"  # of US stocks from version 175 on: shares | lots
+    read_only: bool = False
+    max_version: int = wire.VERSION_CEILING
+    next_order_id: int = 1
+    quote_s: float = 0.25  # market seconds between two looks at the market for streams
+
+
+class Gateway:
+    def __init__(
+        self, market: MarketSource, clock: Clock, latency: Latency | None = None, settings: Settings | None = None
+    ) -> None:
+        self.market = market
+        self.clock = clock
+        self.latency = latency or Latency()
+        self.settings = settings or Settings()
+        self.weather = Weather()
+        self.pacing = PacingBook()
+        self.bars_asked: deque[float] = deque()  # market seconds of the requests for real-time bars
+        self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (asked for, the newest)
+        self.clients: dict[int, Client] = {}  # client id -> its connection
+        self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
+        self.random = random.Random(0)  # for choices of the weather only; the market has its own seed
+        self.port = 0
+        self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
+        self._address = ("127.0.0.1", 0)
+        self._strangers: dict[Client, asyncio.TimerHandle] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+    async def listen(self, host: str, port: int) -> None:
+        self._server = await asyncio.start_server(self._accept, host, port, limit=_READ_BYTES, backlog=128)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._address = (host, self.port)
+
+    async def accept(self, how: str) -> None:
+        """yes; refuse (port closed); close (accepted, then closed: a proxy before a dead gateway); mute (no word)."""
+        self.weather.accepting = how
+        if how == "refuse" and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif how != "refuse" and self._server is None:
+            await self.listen(*self._address)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for client in list(self.clients.values()):
+            client.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # ---- time and record -----------------------------------------------------------------------------------------
+    async def wait(self, kind: str) -> None:
+        """The latency of a request that is no history."""
+        seconds = self.latency.of(kind)
+        if seconds > 0:
+            await self.clock.sleep(seconds)
+
+    def quote(self, contract: Contract, at_s: float) -> Quote:
+        """The market's quote; many subscribers of one contract ask for the same instant."""
+        key = (contract.con_id, contract.exchange)
+        newest = self._quotes.get(key)
+        if newest is None or newest[0] != at_s:
+            newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
+        return newest[1]
+
+    def log(self, kind: str, client: Client, fields: dict[str, Any]) -> None:
+        self.received.append(
+            {"kind": kind, "client_id": client.client_id, "time_ns": self.clock.now_ns(), "fields": fields}
+        )
+
+    def broadcast(self, code: int, text: str) -> None:
+        """A notice to everybody, with id -1."""
+        for client in list(self.clients.values()):
+            client.error(-1, code, text)
+
+    # ---- connections ---------------------------------------------------------------------------------------------
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(self, writer)
+        try:
+            if self.weather.accepting == "mute":
+                await _swallow(reader)
+            elif self.weather.accepting == "yes":
+                self._watch(client)
+                await self._converse(client, reader)
+        except (wire.Refused, ConnectionError, TimeoutError, OSError):
+            client.abort()
+        except asyncio.CancelledError:
+            client.abort()
+        finally:
+            self._forget(client)
+            writer.close()
+
+    def _watch(self, client: Client) -> None:
+        """A connection that does not come to startApi in time is dropped; of too many, the oldest."""
+        if len(self._strangers) >= _MAX_STRANGERS:
+            next(iter(self._strangers)).abort()
+            self._unwatch(next(iter(self._strangers)))
+        self._strangers[client] = asyncio.get_running_loop().call_later(_STRANGER_S, client.abort)
+
+    def _unwatch(self, client: Client) -> None:
+        timer = self._strangers.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def _converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+        greeting = wire.GreetingReader()
+        while (done := greeting.feed(await _read(reader))) is None:
+            pass
+        offer, rest = done
+        version = offer.version(self.settings.max_version)
+        if version is None or len(self.clients) >= MAX_CLIENTS:
+            return
+        client.version = version
+        client.send(version, self._connection_time())
+        frames = wire.FrameReader()
+        payloads = frames.feed(rest)
+        while True:
+            for payload in payloads:
+                if not await self._in_time(client):
+                    return
+                self._receive(client, payload)
+                if client.gone:
+                    return
+            payloads = frames.feed(await _read(reader))
+
+    def _connection_time(self) -> str:
+        now = dt.datetime.fromtimestamp(self.clock.now_s(), dt.UTC).astimezone(reference.zone(self.settings.login_zone))
+        return now.strftime("%Y%m%d %H:%M:%S ") + (now.tzname() or "UTC")
+
+    async def _in_time(self, client: Client) -> bool:
+        """Holds a client to the message rate; False ends the session."""
+        now_s = self.clock.now_s()
+        if not self.settings.reject_rate:
+            wait_s = client.rate.wait_s(now_s)
+            if wait_s > 0:
+                await self.clock.sleep(wait_s)
+        elif not client.rate.allowed(now_s):
+            client.refuse(-1, RATE_EXCEEDED)
+            if client.rate.violations >= RATE_STRIKES:
+                client.close()
+                return False
+        return True
+
+    def _receive(self, client: Client, payload: bytes) -> None:
+        if client.muted:
+            return
+        try:
+            request = wire.request(payload, client.version)
+        except wire.Malformed as problem:
+            self.log("malformed", client, {"reason": problem.reason})
+            client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
+            return
+        self.log(request.kind, client, request.values)
+        if request.kind == "startApi":
+            self._start(client, request)
+        elif not client.started:
+            client.close()
+        elif not self.weather.take_silent(request.kind):
+            self._handle(client, request)
+
+    def _handle(self, client: Client, request: wire.Request) -> None:
+        rejection = self.weather.take_reject(request.kind)
+        if rejection is not None:
+            client.error(request.request_id, *rejection)
+            return
+        handler = HANDLERS.get(request.kind)
+        if handler is None:
+            client.error(request.request_id, 320, f"Error reading request. {request.kind} is not simulated")
+            return
+        try:
+            handler(client, request)
+        except Exception:
+            client.failed(request.request_id)
+
+    def _start(self, client: Client, request: wire.Request) -> None:
+        client_id = request.integer("clientId")
+        if client.started:
+            client.error(-1, 501, "Already connected.")
+            return
+        held = self.held_ids.get(client_id, 0) > self.clock.now_ns()
+        if client_id in self.clients or held:
+            client.error(
+                -1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id."
+            )
+            client.close()
+            return
+        self._unwatch(client)
+        client.client_id = client_id
+        client.started = True
+        self.clients[client_id] = client
+        client.send(15, 1, self.market.account)
+        client.send(9, 1, self.settings.next_order_id)
+        for farm in self.weather.farms.values():
+            client.error(-1, *farm.notice())
+        if self.weather.competing:
+            client.error(-1, *COMPETING)
+        if not self.weather.upstream:
+            client.error(-1, *LOST)
+
+    def _forget(self, client: Client) -> None:
+        client.end()
+        self._unwatch(client)
+        if self.clients.get(client.client_id) is client:
+            del self.clients[client.client_id]
+            if self.weather.hold_ids_s:
+                self.held_ids[client.client_id] = self.clock.now_ns() + int(self.weather.hold_ids_s * SECOND_NS)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    data = await reader.read(_READ_BYTES)
+    if not data:
+        raise ConnectionResetError("the client has gone")
+    return data
+
+
+async def _swallow(reader: asyncio.StreamReader) -> None:
+    while await reader.read(_READ_BYTES):
+        pass

@@ -1,0 +1,120 @@
+"""Real servers for tests: PostgreSQL, Redis and SQS, started when the first test asks for them.
+
+One set per pytest-xdist worker: initdb takes half a second and starting takes less, so that sharing one between workers
+would save little and would need a lock and a last one to switch off the light. A test gets a database of its own, a
+copy of a template in which the migrations ran once (some 20 to 50 ms, FILE_COPY; WAL_LOG took 50 to 200).
+"""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import psycopg2
+import pytest
+import redis
+
+from dev.postgres import Postgres, start_postgres
+from dev.process import Group
+from dev.redis import Redis, start_redis
+from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
+from nautilus.db.migrate import upgrade
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[SimpleNamespace]:
+    """`group` of server processes and the temporary `folder` of their data; both end with the session."""
+    # Not below pytest's own folder, which only its owner may enter: dev/postgres.py may have to be somebody else.
+    folder = Path(tempfile.mkdtemp(prefix="nautilus-tests-"))
+    try:
+        with Group() as group:
+            yield SimpleNamespace(group=group, folder=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: SimpleNamespace) -> Postgres:
+    server = start_postgres(servers.group, servers.folder, durable=False)
+    server.child.wait_ready()
+    return server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """Name of a database in which all migrations ran. Not to be changed, nor stayed connected to."""
+    name = "template_migrated"
+    execute(postgres, f"CREATE DATABASE {name}")
+    upgrade(postgres.dsn(name))
+    return name
+
+
+@pytest.fixture
+def dsn(postgres: Postgres, template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    with database(postgres, template) as own:
+        yield own
+
+
+@pytest.fixture
+def empty_dsn(postgres: Postgres) -> Iterator[str]:
+    """An empty database of this test's own."""
+    with database(postgres, "template1") as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers: SimpleNamespace) -> Redis:
+    server = start_redis(servers.group, servers.folder)
+    server.child.wait_ready()
+    return server
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """An empty Redis."""
+    with closing(redis.Redis.from_url(redis_server.url)) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def sqs(servers: SimpleNamespace) -> Sqs:
+    server = start_sqs(servers.group, servers.folder)
+    server.child.wait_ready()
+    return server
+
+
+@pytest.fixture
+def queue(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A queue of this test's own: `url`, its dead-letter queue `dead_url`, and the server's `endpoint_url`.
+
+    The environment holds the credentials that boto3 insists on.
+    """
+    for name, value in CLIENT_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    url, dead_url = sqs.make_queue_pair(f"test-{next(_numbers)}")
+    return SimpleNamespace(url=url, dead_url=dead_url, endpoint_url=sqs.endpoint_url)
+
+
+@contextmanager
+def database(postgres: Postgres, template: str) -> Iterator[str]:
+    """A copy of `template` as long as the block lasts; yields its DSN."""
+    name = f"test_{next(_numbers)}"
+    execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    try:
+        yield postgres.dsn(name)
+    finally:
+        execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute(postgres: Postgres, statement: str) -> None:
+    with closing(psycopg2.connect(postgres.dsn("postgres"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

@@ -1,0 +1,50 @@
+"""The simulator as a process of its own, and a line to its control port."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Simulator:
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        return int(self.ready["port"])
+
+    def command(self, line: str) -> dict[str, Any]:
+        """The answer to one line at the control port; AssertionError when it was refused."""
+        with socket.create_connection(("127.0.0.1", self.ready["control_port"]), timeout=20) as connection:
+            connection.sendall(line.encode() + b"\n")
+            answer = json.loads(connection.makefile().readline())
+        assert answer.pop("ok"), answer
+        return dict(answer)
+
+
+@contextmanager
+def simulator(*options: str) -> Iterator[Simulator]:
+    """Runs it on free ports; the end is a SIGTERM that has to be clean."""
+    command = [sys.executable, "-m", "ib_gateway_sim", "--port", "0", "--control-port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield Simulator(process, json.loads(process.stdout.readline()))
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
