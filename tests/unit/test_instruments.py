@@ -1,7 +1,6 @@
 """Names: a person's words become one lookup, and IB's contract becomes one name."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -67,6 +66,7 @@ AAPL = Instrument(
             Selector("FUT", "ES", "USD", exchange_hint="CME"),
         ),
         ({"symbol": "ES", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "ES", "USD", "202612")),
+        ({"symbol": "IBEX35", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "IBEX35", "USD", "202612")),
         ({"symbol": "M2K", "asset_class": "FUT"}, Selector("FUT", "M2K", "USD")),
         ({"symbol": "N225", "asset_class": "FUT", "currency": "JPY"}, Selector("FUT", "N225", "JPY")),
         ({"symbol": "ESZ6", "asset_class": "FUT"}, Selector("FUT", "", local_symbol="ESZ6")),
@@ -134,9 +134,9 @@ def test_one_question_has_one_key_whichever_way_it_is_asked():
 
 
 def test_a_selector_travels_as_a_dict_and_reads_as_words():
-    for selector in (select(symbol="EURUSD"), select(instrument_id="ESZ6.CME"), select(con_id=5), select(symbol="A")):
-        row: dict[str, Any] = {"asset_class": "", "symbol": "", **selector.as_dict()}
-        assert Selector(**row) == selector
+    for words in ({"symbol": "EURUSD"}, {"instrument_id": "ESZ6.CME"}, {"con_id": 5}, {"symbol": "A", "exchange": "X"}):
+        selector = select(**words)
+        assert Selector.of(selector.as_dict()) == selector
     assert select(symbol="AAPL").words == "AAPL (STK)"
     assert select(instrument_id="ESZ6.CME").words == "ESZ6 (FUT)"
     assert select(con_id=5).words == "5"
