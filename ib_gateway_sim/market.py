@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from hashlib import blake2b, shake_128
+from itertools import groupby
 from math import exp
 from typing import NamedTuple, Protocol
 
@@ -285,7 +286,7 @@ class _Walk:
         if node.ticks is not None or level == len(LEVELS_S):
             ticks = expand(node, self._key)
             known = ticks[: bisect_left(ticks, (now_s * 1000,))]
-            return from_ticks(node.t0, int(now_s) + 1, node.o, known)
+            return from_ticks(node.t0, int(now_s) + 1, node.b, known)
         parts = [one for one in self._cut(node, level) if one.t0 < now_s]
         parts[-1] = self.until(parts[-1], now_s, level + 1)
         return joined(parts)
@@ -343,7 +344,8 @@ class _Walk:
         low = max(min(opened, closed) - int(swing * (noise[1] * noise[1] >> 16) / 65536), lowest)
         count = self._count(segment, day, noise[2:5])
         volume = int(count * one.trade_size * (0.7 + noise[5] / 110_000))
-        node = honest(Node(segment.open_s, segment.close_s, opened, high, low, closed, count, max(volume, count), None))
+        span = segment.open_s, segment.close_s
+        node = honest(Node(*span, opened, opened, high, low, closed, count, max(volume, count), None))
         below = 0 if "TRADES" not in one.contract.kinds else spread * noise[6] >> 16
         return Piece(segment, node, below, spread - below)
 
@@ -461,6 +463,7 @@ class Market:
         return dated_bars(
             lambda day: self._day_bar(one, day, what, rth, now_s),
             lambda day: _opening(contract.calendar, day, rth),
+            (max(one.head, calendars.FIRST), calendars.LAST),
             size,
             what,
             start_s,
@@ -508,7 +511,10 @@ class Market:
                 if nodes and nodes[-1].t1 > now_s:
                     nodes[-1] = view.walk.until(nodes[-1], now_s, level + 1)
                 parts += slot_bars(nodes, LEVELS_S[level], size_s, shift, what, piece, view)
-            result += [bar for bar in merged_slots(parts, size_s, shift, what) if start_s <= bar.t < end_s]
+            if size_s != LEVELS_S[level]:
+                sessions = calendars.day_sessions(one.contract.calendar, day, rth=rth)
+                parts = merged_slots(parts, size_s, shift, what, sessions)
+            result += [bar for bar in parts if start_s <= bar.t < end_s]
         return result
 
     def _day_bar(self, one: Instrument, day: date, what: str, rth: bool, now_s: float) -> Bar | None:
@@ -523,7 +529,7 @@ class Market:
 
     def _view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
         if one.roll:
-            return self._continuous_view(one, day, now_s)
+            return self._continuous_view(one, day, what, now_s)
         walk = self._walk(one)
         divisor, awkward = 1, False
         for at, ratio in walk.splits:
@@ -534,7 +540,7 @@ class Market:
         grid = 10_000 if awkward or factor != 1.0 else 0
         return View(walk, one.per_unit * divisor, factor, grid, divisor)
 
-    def _continuous_view(self, one: Instrument, day: date, now_s: float) -> View:
+    def _continuous_view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
         """The front month of the day, back-adjusted by the ratio at each roll (its carry over the days between)."""
         root = instruments.root_of(one.contract.symbol)
         if root is None:
@@ -542,7 +548,8 @@ class Market:
         then, last = instruments.front(root, day), instruments.front(root, _new_york_date(min(now_s, _LAST_S)))
         ahead = ((expiry(last.contract) or day) - (expiry(then.contract) or day)).days
         factor = exp(root.carry * max(ahead, 0) / 365.25)
-        return View(self._walk(then), one.per_unit, factor, one.per_unit, 1)
+        grid = one.per_unit * (2 if what == "MIDPOINT" else 1) if factor != 1.0 else 0
+        return View(self._walk(then), one.per_unit, factor, grid, 1)
 
     def _dividends(self, one: Instrument, day: date, now_s: float) -> float:
         """What ADJUSTED_LAST takes off: a quarter of the yearly yield at each ex-date after the day and until now."""
@@ -567,7 +574,7 @@ class Market:
         view = self._view(one, day, what, t_s)
         is_open = t_s < piece.segment.close_s
         last = next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
-        at = last.price if last else piece.node.o
+        at = last.price if last else piece.node.b
         quoted = "BID" in contract.kinds
         traded = what in ("TRADES", "AGGTRADES") and last is not None
         bid_size, ask_size = _book_sizes(one, last.t_ms if last else 0)
@@ -738,34 +745,26 @@ def node_bars(nodes: list[Node], what: str, piece: Piece, view: View) -> list[Ba
     if what in ("TRADES", "ADJUSTED_LAST", "AGGTRADES"):
         return _trade_bars(nodes, view)
     price = view.price
+    stood = [(t0, b, max(b, h), min(b, low), c) for t0, _, b, _, h, low, c, _, _, _ in nodes]
     if what == "BID_ASK":
         below, above = piece.below, piece.above
         return [
             Bar(
-                node.t0,
-                price((node.o + node.h + node.l + node.c) / 4 - below),
-                price(node.h + above),
-                price(node.l - below),
-                price((node.o + node.h + node.l + node.c) / 4 + above),
+                t0,
+                price((b + h + low + c) / 4 - below),
+                price(h + above),
+                price(low - below),
+                price((b + h + low + c) / 4 + above),
                 -1,
                 -1,
                 -1,
             )
-            for node in nodes
+            for t0, b, h, low, c in stood
         ]
     offset = {"BID": -piece.below, "ASK": piece.above, "MIDPOINT": (piece.above - piece.below) / 2}[what]
     return [
-        Bar(
-            node.t0,
-            price(node.o + offset),
-            price(node.h + offset),
-            price(node.l + offset),
-            price(node.c + offset),
-            -1,
-            -1,
-            -1,
-        )
-        for node in nodes
+        Bar(t0, price(b + offset), price(h + offset), price(low + offset), price(c + offset), -1, -1, -1)
+        for t0, b, h, low, c in stood
     ]
 
 
@@ -775,7 +774,7 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
         per_unit = view.per_unit
         return [
             Bar(t0, o / per_unit, h / per_unit, low / per_unit, c / per_unit, 0, 0, n)
-            for t0, _, o, h, low, c, n, _, _ in nodes
+            for t0, _, _, o, h, low, c, n, _, _ in nodes
             if n
         ]
     price = view.price
@@ -793,7 +792,7 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
                 (o + h + low + c) / (4 * per_unit),
                 n,
             )
-            for t0, _, o, h, low, c, n, v, _ in nodes
+            for t0, _, _, o, h, low, c, n, v, _ in nodes
             if n
         ]
     return [
@@ -807,25 +806,21 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
             price((o + h + low + c) / 4),
             n,
         )
-        for t0, _, o, h, low, c, n, v, _ in nodes
+        for t0, _, _, o, h, low, c, n, v, _ in nodes
         if n
     ]
 
 
-def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str) -> list[Bar]:
-    """Parts of one trade date, in order, with those of the same slot made one bar."""
+def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str, sessions: Sequence[Session]) -> list[Bar]:
+    """Parts of one trade date, in order, with those of the same slot of the wall clock made one bar.
+
+    A bar is stamped with the start of its slot, or with the opening of a session that begins inside it.
+    """
     result: list[Bar] = []
-    group: list[Bar] = []
-    slot = None
-    for part in parts:
-        where = (part.t + shift_s) // size_s
-        if group and where != slot:
-            result.append(merged(group, group[0].t, what))
-            group = []
-        slot = where
-        group.append(part)
-    if group:
-        result.append(merged(group, group[0].t, what))
+    for slot, group in groupby(parts, lambda part: (part.t + shift_s) // size_s):
+        start_s = slot * size_s - shift_s
+        opened = next(one.open_s for one in sessions if one.close_s > start_s)
+        result.append(merged(list(group), max(start_s, opened), what))
     return result
 
 
@@ -853,6 +848,7 @@ def merged(bars: list[Bar], t: int, what: str) -> Bar:
 def dated_bars(
     day_bar: Callable[[date], Bar | None],
     opening: Callable[[date], int | None],
+    known: tuple[date, date],
     size: str,
     what: str,
     start_s: float,
@@ -861,22 +857,23 @@ def dated_bars(
 ) -> list[Bar]:
     """1d, 1w and 1M bars of the periods whose first session opens in [start_s, end_s), from the bar of each day.
 
-    `opening`: when a trade date's first session opens, None when it is closed.
+    `opening`: when a trade date's first session opens, None when it is closed. `known`: the first and last date of all.
     """
     result: list[Bar] = []
-    day = period_start(calendars.utc_date(start_s) - timedelta(days=1), size)
-    while True:
+    first = max(calendars.utc_date(max(start_s, 0)) - timedelta(days=1), known[0])
+    last = min(calendars.utc_date(max(end_s, 0)) + timedelta(days=2), known[1])
+    day = period_start(first, size)
+    while day <= last:
         following = next_period(day, size)
         days = [when for when in _days(day, following) if opening(when) is not None]
         opened = opening(days[0]) if days else None
-        if calendars.utc_date(end_s) + timedelta(days=2) < day or day > calendars.LAST:
-            return result
         if opened is not None and start_s <= opened < end_s:
             begun = [when for when in days if (opening(when) or 0) < now_s]
             bars = [bar for bar in map(day_bar, begun) if bar is not None]
             if bars:
                 result.append(merged(bars, midnight_s(begun[-1]), what))
         day = following
+    return result
 
 
 def period_start(day: date, size: str) -> date:
