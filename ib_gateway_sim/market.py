@@ -17,7 +17,7 @@ from itertools import groupby
 from math import exp
 from typing import NamedTuple, Protocol
 
-from ib_gateway_sim import calendars, instruments
+from ib_gateway_sim import calendars, instruments, options
 from ib_gateway_sim.calendars import Segment, Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.instruments import Instrument, expiry
@@ -227,26 +227,35 @@ class _Noise:
     """
 
     OCTAVES = tuple((86400.0 * 2.0**k, 2.0 ** (k / 2) / 2.4 * 3**0.5) for k in range(-3, 9))
+    CACHED_CELLS = 50_000
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._cells: dict[tuple[int, int], float] = {}
+        self._cells: dict[int, float] = {}  # cell number * 16 + octave
 
     def at(self, t_s: float) -> float:
         total = 0.0
+        cells = self._cells
         for k, (cell_s, height) in enumerate(self.OCTAVES):
             place = t_s / cell_s
-            cell = int(place // 1)
+            cell = int(place)
             part = place - cell
-            total += height * ((1.0 - part) * self._cell(k, cell) + part * self._cell(k, cell + 1))
+            where = cell * 16 + k
+            left = cells.get(where)
+            if left is None:
+                left = self._made(where)
+            right = cells.get(where + 16)
+            if right is None:
+                right = self._made(where + 16)
+            total += height * (left + part * (right - left))
         return total
 
-    def _cell(self, k: int, cell: int) -> float:
-        value = self._cells.get((k, cell))
-        if value is None:
-            digest = blake2b(self._key + struct.pack("<bq", k, cell), digest_size=8).digest()
-            value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
-            self._cells[k, cell] = value
+    def _made(self, where: int) -> float:
+        digest = blake2b(self._key + struct.pack("<q", where), digest_size=8).digest()
+        value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
+        if len(self._cells) >= self.CACHED_CELLS:
+            self._cells.clear()
+        self._cells[where] = value
         return value
 
 
@@ -254,23 +263,25 @@ class _Walk:
     """The path of one instrument through all its sessions, in the ticks and shares of each day (before any split)."""
 
     CACHED_LISTS = 3000
+    CACHED_PIECES = 20_000
 
     def __init__(self, seed: int, instrument: Instrument, level: Callable[[float], float]) -> None:
         self.instrument = instrument
-        self._level = level
+        self.level = level  # the price in today's shares
         self._key = f"{seed}/{instrument.contract.con_id}/".encode()
-        self._days: dict[date, list[Piece]] = {}
+        self._pieces: dict[int, Piece] = {}  # by opening
         self._children: dict[tuple[int, int], list[Node]] = {}
         self.splits = list(instrument.splits)  # (first trade date, ratio)
         self._known_splits = len(self.splits)
+        self._first = max(instrument.head, calendars.FIRST)
+        self._last = min(expiry(instrument.contract) or calendars.LAST, calendars.LAST)
 
-    def pieces(self, day: date) -> list[Piece]:
+    def pieces(self, day: date, *, rth: bool) -> list[Piece]:
         """The segments of a trade date; empty when closed, halted, not listed yet or expired."""
-        found = self._days.get(day)
-        if found is None:
-            found = [self._piece(segment, day) for segment in self._segments(day)]
-            self._days[day] = found
-        return found
+        if not self.trades_on(day):
+            return []
+        segments = calendars.day_segments(self.instrument.contract.calendar, day)
+        return [self._piece(segment, day) for segment in segments if segment.regular or not rth]
 
     def leaves(self, node: Node, level: int, start_s: float, end_s: float) -> list[Node]:
         """The parts of a segment's node of LEVELS_S[level] that overlap [start_s, end_s)."""
@@ -317,28 +328,29 @@ class _Walk:
     def split(self, at: date, ratio: int) -> None:
         """From that trade date on one share is `ratio` shares."""
         self.splits.append((at, ratio))
-        self._days.clear()
+        self._pieces.clear()
         self._children.clear()
 
     def trades_on(self, day: date) -> bool:
-        """Whether it is listed, not expired and not halted on a trade date."""
-        end = expiry(self.instrument.contract)
-        listed = self.instrument.head <= day <= (end or calendars.LAST)
-        return listed and day not in self.instrument.halted
-
-    def _segments(self, day: date) -> tuple[Segment, ...]:
-        if not (calendars.FIRST <= day <= calendars.LAST) or not self.trades_on(day):
-            return ()
-        return calendars.day_segments(self.instrument.contract.calendar, day)
+        """Whether it is listed, not expired and not halted on a trade date of the calendars."""
+        return self._first <= day <= self._last and day not in self.instrument.halted
 
     def _piece(self, segment: Segment, day: date) -> Piece:
+        found = self._pieces.get(segment.open_s)
+        if found is None:
+            if len(self._pieces) >= self.CACHED_PIECES:
+                self._pieces.clear()
+            found = self._pieces[segment.open_s] = self._made(segment, day)
+        return found
+
+    def _made(self, segment: Segment, day: date) -> Piece:
         one = self.instrument
         noise = struct.unpack("<7H", shake_128(self._key + struct.pack("<cq", b"s", segment.open_s)).digest(14))
         scale = one.per_unit * self.raw_factor(day)
         spread = one.spread_regular if segment.regular else one.spread_extended
         lowest = spread + 2
-        opened = max(int(self._level(segment.open_s) * scale + 0.5), lowest)
-        closed = max(int(self._level(segment.close_s) * scale + 0.5), lowest)
+        opened = max(int(self.level(segment.open_s) * scale + 0.5), lowest)
+        closed = max(int(self.level(segment.close_s) * scale + 0.5), lowest)
         swing = one.vol_day * ((segment.close_s - segment.open_s) / 86400) ** 0.5 * opened
         high = max(opened, closed) + int(swing * (noise[0] * noise[0] >> 16) / 65536)
         low = max(min(opened, closed) - int(swing * (noise[1] * noise[1] >> 16) / 65536), lowest)
@@ -405,14 +417,22 @@ class Market:
     def find(self, query: ContractQuery, now_s: float) -> list[Contract]:
         today = _new_york_date(now_s)
         found = []
-        for one in self._candidates(query):
+        for one in self._candidates(query, now_s):
             contract = one.contract
             if not query.matches(contract) or today < one.head:
                 continue
             if contract.sec_type == "CONTFUT" and "CONTFUT" not in query.types() and not query.con_id:
                 continue
             end = expiry(contract)
-            if end and end < today and not self._still_known(query, end, today):
+            if (
+                end
+                and end < today
+                and not (
+                    query.include_expired
+                    and contract.sec_type == "FUT"
+                    and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+                )
+            ):
                 continue
             found.append(_routed(self._current(one, today), query.exchange))
         return found
@@ -427,10 +447,19 @@ class Market:
     def derivatives(self, contract: Contract) -> tuple[str, ...]:
         others = [one.contract for one in instruments.by_symbol().get(contract.symbol, ())]
         types = [other.sec_type for other in others if other.under_con_id == contract.con_id]
+        if contract.sec_type == "STK" and contract.symbol in options.UNDERLYINGS:
+            types.append("OPT")
         return tuple(dict.fromkeys(types))
 
     def option_params(self, contract: Contract, now_s: float) -> list[OptionParams]:
-        return []
+        if contract.sec_type != "STK" or contract.symbol not in options.UNDERLYINGS:
+            return []
+        ends = tuple(f"{end:%Y%m%d}" for end in options.expirations(_new_york_date(now_s)))
+        strikes = options.strikes(self._spot(contract.symbol, now_s))
+        return [
+            OptionParams(exchange, contract.con_id, contract.symbol, "100", ends, strikes)
+            for exchange in options.EXCHANGES
+        ]
 
     def market_rule(self, rule_id: int) -> Sequence[tuple[float, float]]:
         return instruments.MARKET_RULES[rule_id]
@@ -458,6 +487,8 @@ class Market:
     ) -> list[Bar]:
         check_request(contract, size, what)
         one = self._instrument(contract)
+        if contract.sec_type == "OPT" and size not in INTRADAY_S:
+            return []  # IB keeps no end-of-day bars of options
         if size in INTRADAY_S:
             return self._intraday(one, INTRADAY_S[size], what, rth, start_s, min(end_s, now_s), now_s)
         return dated_bars(
@@ -504,8 +535,8 @@ class Market:
             first = (start_s + shift) // size_s * size_s - shift
             beyond = -((end_s + shift) // -size_s) * size_s - shift
             parts: list[Bar] = []
-            for piece in view.walk.pieces(day):
-                if (rth and not piece.segment.regular) or piece.segment.open_s >= min(beyond, now_s):
+            for piece in view.walk.pieces(day, rth=rth):
+                if piece.segment.open_s >= min(beyond, now_s):
                     continue
                 nodes = view.walk.leaves(piece.node, level, first, min(beyond, now_s))
                 if nodes and nodes[-1].t1 > now_s:
@@ -520,8 +551,8 @@ class Market:
     def _day_bar(self, one: Instrument, day: date, what: str, rth: bool, now_s: float) -> Bar | None:
         view = self._view(one, day, what, now_s)
         parts = []
-        for piece in view.walk.pieces(day):
-            if (rth and not piece.segment.regular) or piece.segment.open_s >= now_s:
+        for piece in view.walk.pieces(day, rth=rth):
+            if piece.segment.open_s >= now_s:
                 continue
             node = view.walk.until(piece.node, now_s)
             parts += node_bars([node], what, piece, view)
@@ -623,7 +654,7 @@ class Market:
         self, one: Instrument, day: date, kind: str, start_s: float, end_s: float, limit: int, rth: bool, from_end: bool
     ) -> list[Tick]:
         view = self._view(one, day, kind, end_s)
-        pieces = [piece for piece in view.walk.pieces(day) if piece.segment.regular or not rth]
+        pieces = view.walk.pieces(day, rth=rth)
         found: list[Tick] = []
         for piece in reversed(pieces) if from_end else pieces:
             for tick in view.walk.ticks(piece.node, start_s * 1000, end_s * 1000, reverse=from_end):
@@ -636,7 +667,7 @@ class Market:
         """The segment that is open at t_s or was the last before it, within two weeks."""
         for day in reversed(calendars.trade_dates(t_s - 14 * 86400, t_s)):
             view = self._view(one, day, "TRADES", t_s)
-            for piece in reversed(view.walk.pieces(day)):
+            for piece in reversed(view.walk.pieces(day, rth=False)):
                 if piece.segment.open_s <= t_s:
                     return day, piece
         return None, None
@@ -661,17 +692,21 @@ class Market:
 
     # ---- where things are kept ----
 
-    def _candidates(self, query: ContractQuery) -> Sequence[Instrument]:
+    def _candidates(self, query: ContractQuery, now_s: float) -> Sequence[Instrument]:
         if query.con_id:
-            one = instruments.by_con_id().get(query.con_id)
+            one = instruments.by_con_id().get(query.con_id) or options.by_con_id(query.con_id)
             return (one,) if one else ()
         name = (query.local_symbol or query.symbol).upper()
+        if "OPT" in query.types() and name[:6].strip() in options.UNDERLYINGS:
+            spot = self._spot(name[:6].strip(), now_s)
+            return list(options.matching(query, spot, _new_york_date(now_s)))
         if not name and query.sec_id:
             return instruments.listed()
         return instruments.by_symbol().get(name, ())
 
-    def _still_known(self, query: ContractQuery, end: date, today: date) -> bool:
-        return query.include_expired and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+    def _spot(self, symbol: str, t_s: float) -> float:
+        """About what a stock costs at an instant."""
+        return self._walk(options.underlying(symbol)).level(t_s)
 
     def _current(self, one: Instrument, today: date) -> Contract:
         """A continuous future names the month that it stands for."""
@@ -688,7 +723,10 @@ class Market:
         )
 
     def _instrument(self, contract: Contract) -> Instrument:
-        return instruments.by_con_id()[contract.con_id]
+        one = instruments.by_con_id().get(contract.con_id) or options.by_con_id(contract.con_id)
+        if one is None:
+            raise LookupError(f"no instrument has the contract id {contract.con_id}")
+        return one
 
     def _walk(self, one: Instrument) -> _Walk:
         walk = self._walks.get(one.contract.con_id)
@@ -698,9 +736,12 @@ class Market:
 
     def _level(self, one: Instrument) -> Callable[[float], float]:
         """The price in today's shares as a function of time."""
-        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
         end = expiry(one.contract)
         end_years = (end - date(2025, 1, 1)).days / 365.25 if end else 0.0
+        if one.under:
+            spot = self._walk(one.under).level
+            return lambda t_s: options.value(one, spot(t_s), end_years - (t_s - _2025_S) / (365.25 * 86400))
+        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
 
         @lru_cache(maxsize=5000)
         def level(t_s: float) -> float:

@@ -132,3 +132,62 @@ def test_search_finds_symbols_first_and_then_names() -> None:
     assert MARKET.search("", NOW_S) == MARKET.search("NOSUCH", NOW_S) == []
     apple = MARKET.search("AAPL", NOW_S)[0]
     assert "CFD" in MARKET.derivatives(apple)
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_lists_expiries_and_strikes_that_resolve() -> None:
+    (spy,) = find(symbol="SPY", sec_type="STK")
+    chains = MARKET.option_params(spy, NOW_S)
+    assert {chain.exchange for chain in chains} >= {"SMART", "CBOE"}
+    chain = chains[0]
+    assert chain.expirations[:2] == ("20260116", "20260123")
+    assert len(chain.strikes) > 20
+    price = MARKET.quote(spy, NOW_S).last
+    assert chain.strikes[0] < price < chain.strikes[-1]
+    question: dict[str, Any] = {
+        "symbol": "SPY",
+        "sec_type": "OPT",
+        "exchange": "SMART",
+        "last_trade_date": chain.expirations[-1],
+    }
+    (call,) = find(**question, strike=chain.strikes[9], right="C")
+    assert find(con_id=call.con_id) == [call]
+    assert find(local_symbol=call.local_symbol, sec_type="OPT") == [call]
+    assert len(find(**question, strike=chain.strikes[9])) == 2
+    assert len(find(**question)) == 2 * len(chain.strikes)
+    assert find(**question, strike=chain.strikes[9] + 0.1, right="C") == []
+    assert MARKET.option_params(call, NOW_S) == []
+    assert "OPT" in MARKET.derivatives(spy)
+
+
+def test_an_option_is_worth_what_its_underlying_makes_of_it() -> None:
+    (spy,) = find(symbol="SPY", sec_type="STK")
+    spot = MARKET.quote(spy, NOW_S).last
+    end = MARKET.option_params(spy, NOW_S)[0].expirations[-1]
+    strikes = MARKET.option_params(spy, NOW_S)[0].strikes
+
+    def middle(right: str, strike: float) -> float:
+        (one,) = find(symbol="SPY", sec_type="OPT", last_trade_date=end, strike=strike, right=right)
+        quote = MARKET.quote(one, NOW_S)
+        return (quote.bid + quote.ask) / 2
+
+    calls = [middle("C", strike) for strike in strikes[::8]]
+    puts = [middle("P", strike) for strike in strikes[::8]]
+    assert calls == sorted(calls, reverse=True)
+    assert puts == sorted(puts)
+    near = min(strikes, key=lambda strike: abs(strike - spot))
+    assert (
+        abs(middle("C", near) - middle("P", near) - (spot - near)) < 0.06 * spot
+    )  # parity, but for interest and noise
+
+
+def test_options_have_minutes_but_no_days_and_are_gone_when_they_have_expired() -> None:
+    (put,) = find(symbol="AAPL", sec_type="OPT", last_trade_date="20260116", strike=330, right="P")
+    day_s = datetime(2026, 1, 13, tzinfo=UTC).timestamp()
+    window: dict[str, Any] = {"rth": False, "start_s": day_s, "end_s": day_s + 86400, "now_s": NOW_S}
+    assert len(MARKET.bars(put, "1m", "TRADES", **window)) > 100
+    assert len(MARKET.bars(put, "1m", "BID", **window)) == 390
+    assert MARKET.bars(put, "1d", "TRADES", **window) == []
+    assert find(con_id=put.con_id, include_expired=True, now_s=NOW_S + 5 * 86400) == []
