@@ -169,9 +169,8 @@ def req_account_summary(client: Client, request: wire.Request) -> None:
 
 
 def _summary(client: Client, tags: list[str]) -> Values:
-    if any(tag.startswith("$LEDGER") for tag in tags):
-        return ledger(client)
-    return {tag: pair for tag, pair in values(client).items() if tag in tags}
+    wanted = {tag: pair for tag, pair in values(client).items() if tag in tags}
+    return wanted | ledger(client) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
 
 
 def cancel_account_summary(client: Client, request: wire.Request) -> None:
