@@ -31,6 +31,12 @@ POLL_S = 0.2
 QUIET_S = 0.8  # between two lines of progress, unless a series has ended
 MOST_BARS = 50_000  # in one answer
 TABLE_ROWS = 4
+MOST_GAPS = 6
+MEANING = {
+    "not_closed_yet": " (its bar is not over, or was only just, in market time)",
+    "empty_unconfirmed": " (IB sent nothing; it is asked again before that counts as empty)",
+    "queued": " (under way)",
+}
 LIVE = ("queued", "planning", "running", "stopping")
 
 
@@ -253,9 +259,11 @@ def show_bars(api: Api, wish: Wish, window: Window) -> None:
     missing = answer["coverage"]["missing"]
     if not missing:
         say("  nothing is missing: every other minute the market was closed, or had no trade")
-    for gap in missing:
+    for gap in missing[:MOST_GAPS]:
         why = ", ".join(str(gap[name]) for name in ("state", "reason", "ib_code") if name in gap)
-        say(f"  missing {gap['start']} to {gap['end']}: {why}")
+        say(f"  missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}")
+    if len(missing) > MOST_GAPS:
+        say(f"  and {len(missing) - MOST_GAPS} more such ranges")
 
 
 def summarize(series: Sequence[Fetched], seconds: float) -> None:
@@ -271,8 +279,8 @@ def main() -> int:
     source = source_of(options)
     end_on_signals()
     begun = time.monotonic()
-    say(f"Nautilus with {source}:")
     try:
+        say(f"Nautilus with {source}:")
         with stack_of(options.data, source, port=options.port) as stack:
             stack.start(lambda line: say(f"  {line}"))
             say(f"  API {stack.url}, its pages {stack.url}/docs")
@@ -282,6 +290,7 @@ def main() -> int:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        say("\nStopped; nothing runs any more.")
         return 130
     folder = shown((options.data / source.folder).resolve())
     say(f"Nothing runs any more ({time.monotonic() - begun:.1f} s in all). The bars stay in {folder}.")

@@ -29,7 +29,7 @@ from nautilus.db.migrate import upgrade
 REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
 USERNAME = "trader"
-RESTART_AFTER_S = 5.0
+RESTART_AFTER_S = 2.0
 
 
 class Stack:

@@ -26,8 +26,8 @@ def main() -> int:
         print(f"Nautilus cannot run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("\nNautilus has ended; the data stay in " + shown(options.data / source.folder))
-        return 130
+        say(f"\nNautilus has ended; the data stay in {shown((options.data / source.folder).resolve())}")
+        return 0
 
 
 def _options() -> argparse.Namespace:
