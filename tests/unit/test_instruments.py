@@ -66,6 +66,7 @@ AAPL = Instrument(
             Selector("FUT", "ES", "USD", exchange_hint="CME"),
         ),
         ({"symbol": "ES", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "ES", "USD", "202612")),
+        ({"symbol": "IBEX35", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "IBEX35", "USD", "202612")),
         ({"symbol": "M2K", "asset_class": "FUT"}, Selector("FUT", "M2K", "USD")),
         ({"symbol": "N225", "asset_class": "FUT", "currency": "JPY"}, Selector("FUT", "N225", "JPY")),
         ({"symbol": "ESZ6", "asset_class": "FUT"}, Selector("FUT", "", local_symbol="ESZ6")),
