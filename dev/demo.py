@@ -173,9 +173,8 @@ def show(stack: Stack, api: Api) -> bool:
     window, series = ask(stack, api)
     follow(stack, api, series)
     seconds = time.monotonic() - begun
-    for one in series:
-        show_bars(api, one.wish, window)
-    summarize(series, seconds)
+    read = sum(show_bars(api, one.wish, window) for one in series)
+    summarize(series, read, seconds)
     return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
 
 
@@ -237,8 +236,8 @@ def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
         time.sleep(POLL_S)
 
 
-def show_bars(api: Api, wish: Wish, window: Window) -> None:
-    """Read the whole window back and print its end, and what is missing."""
+def show_bars(api: Api, wish: Wish, window: Window) -> int:
+    """Read the whole window back; print its end and what is missing. Returns the number of bars in it."""
     begun = time.monotonic()
     answer = api.get(
         "/api/v1/market-data/historical/bars",
@@ -264,11 +263,13 @@ def show_bars(api: Api, wish: Wish, window: Window) -> None:
         say(f"  missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}")
     if len(missing) > MOST_GAPS:
         say(f"  and {len(missing) - MOST_GAPS} more such ranges")
+    return int(answer["total"])
 
 
-def summarize(series: Sequence[Fetched], seconds: float) -> None:
-    bars, requests = (sum(one.number(name) for one in series) for name in ("bars_written", "requests_sent"))
-    say(f"\n{bars:,} bars by {requests} requests to IB in {seconds:.1f} s, each bar once.")
+def summarize(series: Sequence[Fetched], read: int, seconds: float) -> None:
+    fetched, requests = (sum(one.number(name) for one in series) for name in ("bars_written", "requests_sent"))
+    beyond = f" (and {fetched - read:,} beside it: IB counts in whole days and weeks)" if fetched > read else ""
+    say(f"\n{read:,} bars in the range asked for{beyond}, {requests} requests to IB, {seconds:.1f} s")
     for one in series:
         for error in one.job.get("errors", []):
             say(f"  {one.wish.name}: {error.get('detail', error)}")
