@@ -36,9 +36,19 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     (BACKFILL, {"symbol": "AAPL", "timeframe": "7m"}, "timeframe", "1m"),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05 10:00:00"}, "start", "offset"),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "start": "2200-01-01T00:00:00Z"}, "start", "future"),
-    (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-06T00:00:00Z", "end": "2026-01-05T00:00:00Z"}, "body", "before end"),
+    (
+        BACKFILL,
+        {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-06T00:00:00Z", "end": "2026-01-05T00:00:00Z"},
+        "body",
+        "before end",
+    ),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "duration": "a while"}, "duration", "30 D"),
-    (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "days_back": 3}, "body", "days_back"),
+    (
+        BACKFILL,
+        {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "days_back": 3},
+        "body",
+        "days_back",
+    ),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "priority": 10}, "priority", "9"),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "mode": "gently"}, "mode", "missing"),
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "colour": "red"}, "colour", "not a field"),
@@ -46,7 +56,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "session": "night"}, "session", "rth"),
     (BACKFILL, {"timeframe": "1m"}, "symbol", "symbols"),
     (STOP, {"job_id": "the last one"}, "job_id", "job"),
-]  # fmt: skip
+]
 
 
 def test_each_wrong_input_is_answered_with_its_field_and_what_is_allowed(idle: Plant) -> None:
