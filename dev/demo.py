@@ -249,9 +249,10 @@ def show_bars(api: Api, wish: Wish, window: Window) -> int:
     )
     ms = 1000 * (time.monotonic() - begun)
     say(f"\n{answer['instrument_id']}, {answer['price']}, {answer['source']}: {answer['total']:,} bars in {ms:.0f} ms")
-    say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
+    if answer["candles"]:
+        say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
     for candle in answer["candles"][-TABLE_ROWS:]:
-        prices = " ".join(f"{candle[name]:>10g}" for name in ("open", "high", "low", "close"))
+        prices = " ".join(f"{candle[name]:>10.10g}" for name in ("open", "high", "low", "close"))
         volume = "-" if candle["volume"] is None else f"{candle['volume']:,.0f}"
         at = dt.datetime.fromtimestamp(candle["ts"] // 1_000_000_000, dt.UTC)
         say(f"  {at:%Y-%m-%d %H:%M:%S} {prices} {volume:>12}")

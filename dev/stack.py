@@ -18,7 +18,7 @@ from dev.credentials import password_of, token_settings
 from dev.folders import in_use
 from dev.postgres import start_postgres
 from dev.process import Child, Group, StartError, ended, free_port
-from dev.redis import start_redis
+from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
 from dev.sqs import CLIENT_ENVIRONMENT, REGION, start_sqs
 from nautilus.auth import USER_SCOPES, hash_password
@@ -61,13 +61,14 @@ class Stack:
         """Start everything; `report` gets a line for each step. StartError when something does not start."""
         begun = time.monotonic()
         self.postgres = start_postgres(self._group, self.folder, durable=True)
-        self.redis = start_redis(self._group, self.folder)
+        self.redis = start_redis(self._group, self.folder) if redis_binary() else None
         self.sqs = start_sqs(self._group, self.folder)
         if self.control_port is not None:
             self._start("simulator", self._start_simulator)
         self._group.wait_ready()
         self._make_queues()
-        report(f"PostgreSQL, Redis, SQS{', simulator' if self.control_port else ''}: {time.monotonic() - begun:.1f} s")
+        names = ["PostgreSQL", *(["Redis"] if self.redis else []), "SQS", *(["simulator"] if self.control_port else [])]
+        report(f"{', '.join(names)}: {time.monotonic() - begun:.1f} s")
         begun = time.monotonic()
         self._prepare_database()
         self._start("bridge", self._start_bridge)
@@ -119,7 +120,7 @@ class Stack:
             **self._common_settings(),
             **self._token_settings,
             "NAUTILUS_API_HOST": "127.0.0.1",
-            "NAUTILUS_REDIS_URL": self.redis.url,
+            "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
         }
         options = ["--port", str(self.api_port)]
         return self._python("api", "dev.local_api", options, settings, lambda child: answers(f"{self.url}/health"))

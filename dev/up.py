@@ -38,6 +38,9 @@ def _options() -> argparse.Namespace:
 
 def _addresses(stack: Stack) -> str:
     folder = shown(stack.folder)
+    redis = "none on this machine; the API works without a cache"
+    if stack.redis is not None:
+        redis = f"127.0.0.1:{stack.redis.port}, password in {folder}/redis.conf"
     simulator = ""
     if stack.control_port is not None:
         simulator = f"""
@@ -50,7 +53,7 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
   its pages    {stack.url}/docs
   bridge       http://127.0.0.1:{stack.bridge_port} (health){simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
-  Redis        127.0.0.1:{stack.redis.port}, password in {folder}/redis.conf
+  Redis        {redis}
   SQS          {stack.sqs.endpoint_url}
   logs         {folder}/*.log
 

@@ -19,7 +19,7 @@ import redis
 
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group
-from dev.redis import Redis, start_redis
+from dev.redis import Redis, redis_binary, start_redis
 from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
 from nautilus.db.migrate import upgrade
 
@@ -70,6 +70,8 @@ def empty_dsn(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server(servers: SimpleNamespace) -> Redis:
+    if redis_binary() is None:
+        pytest.skip("there is no redis-server on this machine")
     server = start_redis(servers.group, servers.folder)
     server.child.wait_ready()
     return server

@@ -14,9 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.redis import redis_binary
+
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'layers' / 'shared'}"}
-PROCESSES = {"guard.py", "postgres", "redis-server", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api"}
+PROCESSES = {"guard.py", "postgres", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api"}
+if binary := redis_binary():
+    PROCESSES.add(Path(binary).name)
 
 
 class Running:
