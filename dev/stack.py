@@ -5,6 +5,8 @@ they store lies in <data>/<source> and survives; Redis and the queues begin empt
 they hold. Every process listens on 127.0.0.1 alone.
 """
 
+import http.client
+import json
 import os
 import sys
 import time
@@ -56,6 +58,19 @@ class Stack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def bridge_url(self) -> str:
+        """The bridge's own health page."""
+        return f"http://127.0.0.1:{self.bridge_port}/"
+
+    def session(self) -> str:
+        """What the bridge says of its session with IB: `connected`, or another state and why."""
+        body = read(self.bridge_url)
+        if body is None:
+            return "unknown, the bridge does not answer"
+        told = json.loads(body)
+        return f"{told['state']}, {told['reason']}" if told["reason"] else str(told["state"])
 
     def start(self, report: Callable[[str], None] = lambda line: None) -> None:
         """Start everything; `report` gets a line for each step. StartError when something does not start."""
@@ -112,8 +127,7 @@ class Stack:
             "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
             "NAUTILUS_HEALTH_PORT": str(self.bridge_port),
         }
-        ready = f"http://127.0.0.1:{self.bridge_port}/"
-        return self._python("bridge", "ib_bridge", [], settings, lambda child: answers(ready))
+        return self._python("bridge", "ib_bridge", [], settings, lambda child: read(self.bridge_url) is not None)
 
     def _start_api(self) -> Child:
         settings = {
@@ -123,7 +137,8 @@ class Stack:
             "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
         }
         options = ["--port", str(self.api_port)]
-        return self._python("api", "dev.local_api", options, settings, lambda child: answers(f"{self.url}/health"))
+        ready = f"{self.url}/health"
+        return self._python("api", "dev.local_api", options, settings, lambda child: read(ready) is not None)
 
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""
@@ -181,13 +196,14 @@ def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def answers(url: str) -> bool:
-    """Whether there is an HTTP answer, whatever it says."""
+def read(url: str) -> bytes | None:
+    """The body of an HTTP answer of any status; None without an answer."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        direct.open(url, timeout=2).close()
+        with direct.open(url, timeout=2) as answer:
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        error.close()
-    except OSError:
-        return False
-    return True
+        with error:
+            return error.read()
+    except (OSError, http.client.HTTPException):
+        return None

@@ -9,6 +9,8 @@ from dev.process import StartError, end_on_signals
 from dev.sources import gateway_of, parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
 
+POLL_S = 0.5
+
 
 def main() -> int:
     options = _options()
@@ -19,9 +21,13 @@ def main() -> int:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
             say(_addresses(stack))
+            session = ""
             while True:
                 stack.tend(say)
-                time.sleep(0.2)
+                if session != (now := stack.session()):
+                    session = now
+                    say(f"{time.strftime('%H:%M:%S')}  session with IB: {session}")
+                time.sleep(POLL_S)
     except StartError as error:
         print(f"Nautilus cannot run: {error}", file=sys.stderr)
         return 1
@@ -51,7 +57,7 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
 
   API          {stack.url}
   its pages    {stack.url}/docs
-  bridge       http://127.0.0.1:{stack.bridge_port} (health){simulator}
+  bridge       {stack.bridge_url} (health){simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
   Redis        {redis}
   SQS          {stack.sqs.endpoint_url}

@@ -83,7 +83,8 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
         children = up.children()
         assert set(children) == PROCESSES
 
-        lines = up.text().partition("read the last of them:\n")[2]
+        up.wait_for("session with IB: connected")
+        lines = re.findall(r"read the last of them:\n(.*)\n\S+  session with IB", up.text(), re.DOTALL)[0]
         said = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
         decoder = json.JSONDecoder()
         asked, end = decoder.raw_decode(said)
