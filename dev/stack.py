@@ -32,6 +32,7 @@ REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
 USERNAME = "trader"
 RESTART_AFTER_S = 2.0
+REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to work, and would again
 
 
 class Stack:
@@ -94,10 +95,11 @@ class Stack:
     def tend(self, report: Callable[[str], None]) -> None:
         """Start again, a little later, what has ended by itself; to be called every now and then."""
         for child in self._group.ended():
-            report(f"{child.name} {ended(child.exit_code() or 0)}; the end of {child.log}:\n{child.tail()}")
-            if child.name not in self._again:
-                raise StartError(f"{child.name} is gone, and the rest cannot work without it")
-            report(f"{child.name} starts again in {RESTART_AFTER_S:g} s")
+            code = child.exit_code() or 0
+            what = f"{child.name} {ended(code)}; the end of {child.log}:\n{child.tail()}"
+            if child.name not in self._again or (code >= 0 and child.age_s < REFUSED_WITHIN_S):
+                raise StartError(what)
+            report(f"{what}\n{child.name} starts again in {RESTART_AFTER_S:g} s")
             self._due[child.name] = time.monotonic() + RESTART_AFTER_S
         for name, due in list(self._due.items()):
             if time.monotonic() >= due:

@@ -1,6 +1,6 @@
 """Real servers for tests: PostgreSQL, Redis and SQS, started when the first test asks for them.
 
-One set per pytest-xdist worker: initdb takes half a second and starting takes less, so that sharing one between workers
+One set per pytest-xdist worker: initdb takes about a second and starting next to nothing, so that sharing one between workers
 would save little and would need a lock and a last one to switch off the light. A test gets a database of its own, a
 copy of a template in which the migrations ran once (some 20 to 50 ms, FILE_COPY; WAL_LOG took 50 to 200).
 """
