@@ -112,7 +112,7 @@ def window_of(replay: Replay) -> Window:
     """From the first to the last bar of a file of one-minute bars."""
     raw = replay.file.read_bytes()
     text = gzip.decompress(raw) if replay.file.suffix == ".gz" else raw
-    rows = list(csv.reader(io.StringIO(text.decode())))
+    rows = [row for row in csv.reader(io.StringIO(text.decode())) if row]
     first, last = (_utc(row[0]) for row in (rows[1], rows[-1]))
     minute = dt.timedelta(minutes=1)
     return Window(first - minute, last) if replay.stamp == "close" else Window(first, last + minute)
@@ -168,7 +168,9 @@ def show(stack: Stack, api: Api) -> bool:
     """The demonstration itself, on a running stack. Returns whether every job ended well."""
     api.sign_in(USERNAME, stack.password)
     session = until_connected(stack, api)
-    say(f"  signed in as {USERNAME}; bridge connected to {session['account']}, market time {session['market_time']}")
+    say(
+        f"  signed in as {USERNAME}, a user with a random password; bridge connected to {session['account']}, market time {session['market_time']}"
+    )
     begun = time.monotonic()
     window, series = ask(stack, api)
     follow(stack, api, series)
@@ -285,7 +287,8 @@ def main() -> int:
         say(f"Nautilus with {source}:")
         with stack_of(options.data, source, port=options.port) as stack:
             stack.start(lambda line: say(f"  {line}"))
-            say(f"  API {stack.url}, its pages {stack.url}/docs")
+            say("  on 127.0.0.1: " + ", ".join(f"{name} {port}" for name, port in stack.ports.items()))
+            say(f"  the API's pages: {stack.url}/docs")
             with closing(Api(stack.url)) as api:
                 good = show(stack, api)
     except (StartError, DemoError, httpx.HTTPError) as error:

@@ -61,6 +61,17 @@ class Stack:
         return f"http://127.0.0.1:{self.api_port}"
 
     @property
+    def ports(self) -> Mapping[str, int]:
+        """Who listens where on 127.0.0.1, once started."""
+        ports = {"API": self.api_port, "bridge": self.bridge_port}
+        if self.control_port is not None:
+            ports |= {"simulator": self.gateway.port, "its control port": self.control_port}
+        ports["PostgreSQL"] = self.postgres.port
+        if self.redis is not None:
+            ports["Redis"] = self.redis.port
+        return ports | {"SQS": self.sqs.port}
+
+    @property
     def bridge_url(self) -> str:
         """The bridge's own health page."""
         return f"http://127.0.0.1:{self.bridge_port}/"
@@ -155,7 +166,6 @@ class Stack:
 
     def _common_settings(self) -> Mapping[str, str]:
         return {
-            **CLIENT_ENVIRONMENT,
             "NAUTILUS_ENV": "dev",
             "NAUTILUS_DATABASE_URL": self.postgres.dsn(),
             "NAUTILUS_QUEUE_URL": self.queue_url,
@@ -187,9 +197,13 @@ def stack_of(data: Path, source: Source, *, port: int | None = None) -> Iterator
 
 
 def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
-    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface."""
+    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface.
+
+    Nothing of AWS but what moto needs: no local process may find a way to somebody's real account.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **CLIENT_ENVIRONMENT,
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}",
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",

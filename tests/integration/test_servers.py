@@ -21,6 +21,7 @@ import psycopg2
 import pytest
 import redis
 
+from dev.folders import in_use
 from dev.postgres import Postgres, start_postgres
 from dev.process import Child, Group, StartError, free_port
 from dev.redis import Redis, redis_binary, start_redis
@@ -278,17 +279,21 @@ OWNER = """
 """
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_children_end_with_their_owner(how: signal.Signals, code: int, folder: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(OWNER), str(folder)],
+def start_owner(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_children_end_with_their_owner(how: signal.Signals, code: int, folder: Path) -> None:
+    owner = start_owner(OWNER, folder)
     assert owner.stdout is not None
     with owner.stdout as output:
         started = json.loads(output.readline())
@@ -302,3 +307,37 @@ def test_children_end_with_their_owner(how: signal.Signals, code: int, folder: P
     assert not any(accepts(port) for port in started["ports"])
     # Ended in order, not killed: the next start has nothing to recover.
     assert "database system is shut down" in (folder / "postgres.log").read_text()
+
+
+LOCK_HOLDER = """
+    import sys, time
+    from pathlib import Path
+    from dev.folders import in_use
+    from dev.process import Group
+
+    folder = Path(sys.argv[1])
+    with in_use(folder) as lock, Group(held=[lock]) as group:
+        slow = ["sh", "-c", "trap 'sleep 0.7; exit' TERM; echo ready; while :; do sleep 0.1; done"]
+        group.start("slow", slow, log=folder / "slow.log", ready=lambda child: child.said("ready")).wait_ready()
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_data_stay_locked_until_the_last_process_of_a_killed_owner_has_ended(folder: Path) -> None:
+    owner = start_owner(LOCK_HOLDER, folder)
+    assert owner.stdout is not None
+    with owner.stdout as output:
+        assert output.readline() == b"ready\n"
+    owner.kill()
+    owner.wait()
+
+    def free() -> bool:
+        try:
+            with in_use(folder):
+                return True
+        except StartError:
+            return False
+
+    assert not free()
+    assert eventually(free)
