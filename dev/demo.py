@@ -108,6 +108,11 @@ def months_back(now: dt.datetime) -> Iterator[Window]:
         end = start
 
 
+def windows_of(source: Source, now: dt.datetime) -> Iterator[Window]:
+    """What to ask for, until something of it is not here yet; of a file, all of it at once."""
+    return iter([window_of(source)]) if isinstance(source, Replay) else itertools.islice(months_back(now), MONTHS_BACK)
+
+
 def window_of(replay: Replay) -> Window:
     """From the first to the last bar of a file of one-minute bars."""
     raw = replay.file.read_bytes()
@@ -164,17 +169,27 @@ class Fetched:
         return f"{self.wish.name} {self.job['status']}"
 
 
+def total(series: Sequence[Fetched], name: str) -> int:
+    """A number of their progress, over all of them."""
+    return sum(one.number(name) for one in series)
+
+
 def show(stack: Stack, api: Api) -> bool:
     """The demonstration itself, on a running stack. Returns whether every job ended well."""
     api.sign_in(USERNAME, stack.password)
+    say(f"  signed in as {USERNAME}, a user with a random password")
     session = until_connected(stack, api)
-    say(
-        f"  signed in as {USERNAME}, a user with a random password; bridge connected to {session['account']}, market time {session['market_time']}"
-    )
-    begun = time.monotonic()
-    window, series = ask(stack, api)
-    follow(stack, api, series)
-    seconds = time.monotonic() - begun
+    say(f"  bridge connected to {session['account']}, market time {session['market_time']}")
+    for window in windows_of(stack.source, dt.datetime.fromisoformat(session["market_time"])):
+        say(f"\nAsking for one-minute bars, {window}:")
+        begun = time.monotonic()
+        series = [ask(api, wish, window) for wish in wishes_of(stack.source)]
+        if any(one.job_id for one in series):
+            follow(stack, api, series)
+        seconds = time.monotonic() - begun
+        if total(series, "requests_sent"):
+            break
+        say("  all of them are here from an earlier run")
     read = sum(show_bars(api, one.wish, window) for one in series)
     summarize(series, read, seconds)
     return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
@@ -193,22 +208,7 @@ def until_connected(stack: Stack, api: Api) -> dict[str, Any]:
         time.sleep(POLL_S)
 
 
-def ask(stack: Stack, api: Api) -> tuple[Window, list[Fetched]]:
-    """Ask for the newest month that is not here yet; of a file, for all of it."""
-    if isinstance(stack.source, Replay):
-        windows = [window_of(stack.source)]
-    else:
-        windows = list(itertools.islice(months_back(dt.datetime.now(dt.UTC)), MONTHS_BACK))
-    for window in windows:
-        say(f"\nAsking for one-minute bars, {window}:")
-        series = [ask_one(api, wish, window) for wish in wishes_of(stack.source)]
-        if any(one.job_id for one in series):
-            break
-        say("  all of them are here from an earlier run")
-    return window, series
-
-
-def ask_one(api: Api, wish: Wish, window: Window) -> Fetched:
+def ask(api: Api, wish: Wish, window: Window) -> Fetched:
     body = {**wish.selector, "timeframe": TIMEFRAME, **window.query()}
     answer = api.post("/api/v1/ib/backfill", body)
     job_id = answer["job_id"]
@@ -225,7 +225,7 @@ def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
             if one.live:
                 one.job = api.get(f"/api/v1/historical/backfill/{one.job_id}")
         live = [one for one in series if one.live]
-        news = (sum(one.number("requests_sent") for one in series), sum(one.number("bars_written") for one in series))
+        news = (total(series, "requests_sent"), total(series, "bars_written"))
         state = (len(live), *news)
         now = time.monotonic()
         if state != last and (now - shown_at > QUIET_S or not last or state[0] != last[0]):
@@ -270,7 +270,7 @@ def show_bars(api: Api, wish: Wish, window: Window) -> int:
 
 
 def summarize(series: Sequence[Fetched], read: int, seconds: float) -> None:
-    fetched, requests = (sum(one.number(name) for one in series) for name in ("bars_written", "requests_sent"))
+    fetched, requests = total(series, "bars_written"), total(series, "requests_sent")
     beyond = f" (and {fetched - read:,} beside it: IB counts in whole days and weeks)" if fetched > read else ""
     say(f"\n{read:,} bars in the range asked for{beyond}, {requests} requests to IB, {seconds:.1f} s")
     for one in series:
