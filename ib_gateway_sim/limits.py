@@ -255,6 +255,7 @@ SCHEDULE_SIZE = Violation(10295, "Only daily resolution is supported for Schedul
 DUPLICATE_HISTORY = Violation(386, "Duplicate ticker ID for API historical data query")
 UNKNOWN_HISTORY = "No historical data query found for ticker id:{}"
 OPEN_HISTORY_REQUESTS = 50
+LONGEST_ANSWER_BYTES = 0xFFFFFF - 1000  # clients end at a longer frame (507); the gateway drops who asks for one
 # IB names the limit of 50 and no answer for the 51st; the code and words here are ours, in IB's manner.
 TOO_MANY_OPEN = Violation(322, "Error processing request.-'bT' : cause - Max number of open historical requests is 50")
 PACING = service_error("Historical data request pacing violation")
