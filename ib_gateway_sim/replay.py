@@ -30,19 +30,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ib_gateway_sim import instruments
+from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
 from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.market import (
-    INTRADAY_S,
-    SIZES,
-    Bar,
-    OptionParams,
-    Quote,
-    Tick,
-    dated_bars,
-    merged,
-    merged_slots,
-)
+from ib_gateway_sim.market import OptionParams, Quote, Tick
 
 MINUTE_S = 60
 PAUSE_S = 30 * 60
