@@ -97,6 +97,8 @@ class Control:
             task.add_done_callback(self._connections.discard)
         try:
             while line := await reader.readline():
+                if b" HTTP/1." in line:
+                    return  # a browser; what follows is not meant as commands
                 answer = await self.run(line.decode("utf-8", "replace"))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -133,6 +135,7 @@ class Control:
 
     def do_received(self, kind: str = "", last: Any = 100_000) -> Answer:
         """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+        _choice("kind", kind, ["", "error", "malformed", *_KINDS])
         wanted = [entry for entry in self.gateway.received if kind in ("", entry["kind"])]
         return {"received": wanted[-max(1, _count("last", last)) :], "count": len(wanted)}
 

@@ -31,7 +31,7 @@ HANDLERS: dict[str, Handler] = {
 _MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
 _STRANGER_S = 30.0  # machine seconds until startApi
 _READ_BYTES = 1 << 16
-_LOG_ENTRIES = 200_000
+_LOG_ENTRIES = 50_000
 
 
 @dataclass
