@@ -58,7 +58,7 @@ class Noise:
         return total
 
     def _made(self, where: int) -> float:
-        digest = blake2b(self._key + struct.pack("<q", where), digest_size=8).digest()
+        digest = blake2b(self._key + struct.pack("<bq", where & 15, where >> 4), digest_size=8).digest()
         value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
         if len(self._cells) >= self.CACHED_CELLS:
             self._cells.clear()
