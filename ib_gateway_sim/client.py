@@ -85,7 +85,6 @@ class Client:
         task = asyncio.get_running_loop().create_task(self._run(request_id, work))
         self.jobs[key] = task
 
-
         def finished(done: asyncio.Task[None]) -> None:
             work.close()  # a job that was stopped before its first step
             if self.jobs.get(key) is done:

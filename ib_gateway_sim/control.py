@@ -18,6 +18,7 @@ from typing import Any
 from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
+from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.server import Gateway
@@ -184,6 +185,17 @@ class Control:
         """market seconds per machine second from now on; 0 stands still"""
         self.gateway.clock.set_rate(_number("rate", rate, 0, 1e6))
         return self.gateway.clock.describe()
+
+    # ---- the market ----------------------------------------------------------------------------------------------
+    def do_split(self, symbol: str, ratio: Any, time: Any = None) -> Answer:
+        """one share becomes several from the next session on (or the first after a time); history is adjusted then"""
+        at_s = self.gateway.clock.now_s() if time is None else parse_time_ns(time) / SECOND_NS
+        query = ContractQuery(symbol=symbol, sec_type="STK", exchange="SMART")
+        found = self.gateway.market.find(query, self.gateway.clock.now_s())
+        if len(found) != 1:
+            raise Wrong(f"symbol {symbol!r}; allowed: a stock of this market, as AAPL")
+        opens_s = self.gateway.market.split(found[0], int(_number("ratio", ratio, 2, 100)), at_s)
+        return {"from_ns": opens_s * SECOND_NS}
 
     # ---- slow, silent and wrong answers ----------------------------------------------------------------------------
     def do_latency(self, mode: Any) -> None:
