@@ -102,8 +102,8 @@ def dated_bars(
     `opening`: when a trade date's first session opens, None when it is closed. `known`: the first and last date of all.
     """
     result: list[Bar] = []
-    first = max(calendars.utc_date(max(start_s, 0)) - timedelta(days=1), known[0])
-    last = min(calendars.utc_date(max(end_s, 0)) + timedelta(days=2), known[1])
+    first = max(calendars.utc_date(start_s) - timedelta(days=1), known[0])
+    last = min(calendars.utc_date(end_s) + timedelta(days=2), known[1])
     day = period_start(first, size)
     while day <= last:
         following = next_period(day, size)

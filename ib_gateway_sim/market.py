@@ -248,7 +248,10 @@ class Market:
         return calendars.sessions(contract.calendar, start_s, end_s, rth=rth)
 
     def trading_hours(self, contract: Contract, now_s: float, *, liquid: bool, days: int = 7) -> str:
-        return calendars.hours_text(contract.calendar, now_s, rth=liquid, days=days)
+        name = contract.calendar
+        return calendars.hours_text(
+            calendars.zone(name), lambda day: calendars.known_sessions(name, day, rth=liquid), now_s, days
+        )
 
     # ---- bars ----
 
@@ -309,7 +312,7 @@ class Market:
             if opening is None:
                 continue
             view = self._view(one, day, what, now_s)
-            shift = zone_shift(one.contract.calendar, opening)
+            shift = calendars.utc_offset_s(calendars.zone(one.contract.calendar), opening)
             first = (start_s + shift) // size_s * size_s - shift
             beyond = -((end_s + shift) // -size_s) * size_s - shift
             parts: list[Bar] = []
@@ -670,9 +673,7 @@ def _routed(contract: Contract, exchange: str) -> Contract:
 @lru_cache(maxsize=100_000)
 def _opening(calendar: str, day: date, rth: bool) -> int | None:
     """When the first session of a trade date opens, None when it is closed or outside the table."""
-    if not calendars.FIRST <= day <= calendars.LAST:
-        return None
-    found = calendars.day_sessions(calendar, day, rth=rth)
+    found = calendars.known_sessions(calendar, day, rth=rth)
     return found[0].open_s if found else None
 
 
@@ -688,13 +689,6 @@ def _opens_by_s(calendar: str, day: date) -> int:
 
 def _opens_by(calendar: str, day: date, now_s: float) -> bool:
     return _opens_by_s(calendar, day) <= now_s
-
-
-@lru_cache(maxsize=10_000)
-def zone_shift(calendar: str, t_s: int) -> int:
-    """Seconds to add to UTC for the wall clock of a calendar: bars of hours begin at full hours there."""
-    shift = datetime.fromtimestamp(t_s, calendars.zone(calendar)).utcoffset()
-    return int(shift.total_seconds()) if shift else 0
 
 
 def _new_york_date(t_s: float) -> date:
