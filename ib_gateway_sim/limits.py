@@ -218,6 +218,8 @@ def moment(text: str, *, field_name: str, login_zone: str) -> Moment | Violation
     try:
         zone = ZoneInfo(zone_name)
         at = dt.datetime.strptime(f"{match[1]} {match[3]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
+        if not 1950 <= at.year <= 2200:
+            return _bad_date(field_name)
         return Moment(int(at.timestamp()), zone_missing=match[2] != "-" and not match[4])
     except (ValueError, OSError, LookupError, OverflowError):
         return _bad_date(field_name)
