@@ -132,10 +132,7 @@ class Checks:
             *["TRADES", 1, asked["format"], False, []],
         )
         self.wait("historicalDataEnd", lambda each: each[0] == request_id)
-        bars = []
-        for _ in self.all("historicalData"):
-            bars.append(self.wait("historicalData", lambda each: each[0] == request_id)[1])
-        return bars
+        return [bar for asked_id, bar in self.all("historicalData") if asked_id == request_id]
 
     def historical_bars(self) -> Any:
         bars = self._bars(6)

@@ -261,6 +261,52 @@ def test_a_broken_farm_stops_the_quotes_and_nothing_else():
     asyncio.run(work())
 
 
+CALL = ("0", "AAPL", "OPT", "20260417", "400", "C", "100", "SMART", "", "USD", "", "")
+
+
+def test_options_tell_their_greeks_and_the_calculators_agree():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            ask_quotes(client, 1, CALL)
+            told = {}
+            while 13 not in told:
+                fields = await client.message(21)
+                told[int(fields[2])] = [float(value) for value in fields[4:]]
+            volatility, delta, price, _, gamma, vega, theta, under = told[13]
+            assert 0 < volatility < 3
+            assert 0 < delta < 1
+            assert gamma > 0
+            assert vega > 0 > theta
+            client.send(55, 3, 2, *CALL, volatility, under, 0, "")
+            model = (await client.until(lambda each: each[:2] == ["21", "2"]))[4:]
+            assert float(model[2]) == pytest.approx(price, rel=1e-6)
+            client.send(54, 3, 3, *CALL, price, under, 0, "")
+            model = (await client.until(lambda each: each[:2] == ["21", "3"]))[4:]
+            assert float(model[0]) == pytest.approx(volatility, rel=1e-6)
+            client.send(54, 3, 4, *AAPL, 1, 1, 0, "")
+            assert (await client.error())[:2] == (4, 321)
+
+    asyncio.run(work())
+
+
+def test_generic_ticks_of_the_year():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            ask_quotes(client, 1, generic="165,236")
+            seen: dict[int, float] = {}
+            while 89 not in seen:
+                fields = await client.read()
+                if fields[0] in ("1", "2", "45"):
+                    seen[int(fields[3])] = float(fields[4])
+            assert seen[19] <= seen[17] <= seen[15] < seen[16] <= seen[18] <= seen[20]
+            assert seen[21] > 1000
+            assert seen[46] == 3
+
+    asyncio.run(work())
+
+
 def test_a_split_adjusts_history_from_its_session_on():
     async def work():
         async with gateway() as (sim, control):
