@@ -332,7 +332,7 @@ class Session:
                 raise NotConnected(self._reason)
             raise NoAnswer
         except RequestError as wrong:
-            raise IbError(wrong.code, wrong.message) from None
+            raise IbError(int(getattr(wrong, "code", 0)), str(getattr(wrong, "message", wrong))) from None
         except ConnectionError as gone:
             raise NotConnected(str(gone)) from None
         finally:
