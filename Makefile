@@ -51,6 +51,9 @@ TESTS ?= tests
 test: $(VENV)/.ready ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
+conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
+	$(MAKE) --no-print-directory -C tests/conformance
+
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -61,4 +64,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test check format
+.PHONY: help setup requirements demo up clean test conformance check format
