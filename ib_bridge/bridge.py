@@ -36,7 +36,9 @@ def source_of(accounts: list[str], replay: str) -> str:
 
     The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
     """
-    account = accounts[0] if accounts else ""
+    if not accounts:
+        raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
+    account = accounts[0]
     if found := re.fullmatch(r"SIM(\d+)", account):
         return f"sim:{found[1]}"
     if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
@@ -225,7 +227,11 @@ class Bridge:
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
-        mine = source_of(self._session.accounts, self._settings.source_replay)
+        try:
+            mine = source_of(self._session.accounts, self._settings.source_replay)
+        except CannotStart as nameless:
+            self._stop_for(nameless)
+            raise
         there = await self._store.run(sessions.claim_source, mine)
         if there != mine:
             self._stop_for(
