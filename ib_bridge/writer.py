@@ -22,6 +22,8 @@ SECOND_LOOK_NS = 900 * NS_PER_S
 _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
 _FAILED_NS = 3600 * NS_PER_S
+_WHOLE_SERIES = frozenset({"no_permission", "kind_not_offered", "unknown_contract", "no_market_data_subscription"})
+"""Refusals that hold for every range of a series: what is still pending need not be asked."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
@@ -54,7 +56,9 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         n.span for n in old if n.state is State.EMPTY_UNCONFIRMED and n.checked_at <= market_ns - SECOND_LOOK_NS
     )
     verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
-    doubtful = verdict.doubtful - _no_day(cursor, row, verdict.doubtful, calendar)
+    # What is settled stays so: a bar that a later answer lacks is kept.
+    doubtful = verdict.doubtful - row.covered
+    doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
         Note(span, State.EMPTY_UNCONFIRMED, "no_data", answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
         for span in doubtful
@@ -133,9 +137,10 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
 
 
 def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
-    """IB will not serve this range: a note that says why, and the chunk is done."""
+    """IB will not serve this range, or the series at all: a note that says why, and the chunk is done."""
     row = series.by_id(cursor, held.series_id, lock=True)
-    span = Spans.of(*held.span) - row.covered
+    others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
+    span = Spans([held.span, *(other for _, other in others)]) - row.covered
     noted = [Note(s, State.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, "error")
@@ -148,6 +153,8 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
+    for number, _ in others:
+        chunks.done_unasked(cursor, number, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
 
 
 def failed(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
