@@ -245,9 +245,10 @@ class Control:
             client.error(int(_number("request_id", request_id, -1, 2**31)), _count("code", code), text)
         return {"told": len(told)}
 
-    def do_clear(self) -> None:
+    async def do_clear(self) -> None:
         """fair weather: everything above and below is taken back, without notices"""
         self.gateway.weather.clear()
+        await self.gateway.accept("yes")
         self.gateway.latency.factor = 1.0
 
     # ---- connections ---------------------------------------------------------------------------------------------

@@ -235,12 +235,16 @@ class Gateway:
             self.log("malformed", client, {"reason": problem.reason})
             client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
             return
-        self.log(request.kind, client, request.values)
+        self.log(request.kind, client, dict(request.values))
         if request.kind == "startApi":
             self._start(client, request)
         elif not client.started:
             client.close()
-        elif not self.weather.take_silent(request.kind):
+        elif self.weather.take_silent(request.kind):
+            # Open for ever: it holds its place and its id, and can be cancelled.
+            family = history.FAMILY if request.kind == "reqHistoricalData" else request.kind
+            client.start(family, request.request_id, _never())
+        else:
             self._handle(client, request)
 
     def _handle(self, client: Client, request: wire.Request) -> None:
@@ -296,6 +300,10 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
     if not data:
         raise ConnectionResetError("the client has gone")
     return data
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 async def _swallow(reader: asyncio.StreamReader) -> None:

@@ -29,9 +29,8 @@ async def beats(client: Client, period_s: float) -> AsyncIterator[float]:
     """The times of the market clock that are multiples of the period, as they come; late ones are left out."""
     clock = client.gateway.clock
     period_ns = int(period_s * SECOND_NS)
-    at_ns = clock.now_ns()
     while True:
-        at_ns = max(at_ns, clock.now_ns() - period_ns) // period_ns * period_ns + period_ns
+        at_ns = (clock.now_ns() // period_ns + 1) * period_ns
         await clock.sleep_until(at_ns)
         yield at_ns / SECOND_NS
 
