@@ -7,7 +7,7 @@ from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
 from ib_gateway_sim.limits import Violation
-from ib_gateway_sim.portfolio import CURRENCY, Position
+from ib_gateway_sim.portfolio import CURRENCY, Position, Totals
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.streams import beats
 
@@ -43,13 +43,12 @@ def values(client: Client) -> Values:
         "AccountType": ("INDIVIDUAL", ""),
         "Cushion": (f"{cushion:.6f}", ""),
         **{tag: (f"{amount:.2f}", CURRENCY) for tag, amount in money.items()},
-        **ledger(client),
+        **ledger(totals),
     }
 
 
-def ledger(client: Client) -> Values:
+def ledger(totals: Totals) -> Values:
     """What is kept by currency; the account has one."""
-    totals = client.gateway.totals()
     money = {
         "CashBalance": totals.cash,
         "TotalCashBalance": totals.cash,
@@ -132,10 +131,10 @@ async def _repeat(client: Client, send: Callable[[], None]) -> None:
 
 def req_account_updates_multi(client: Client, request: wire.Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
-    wanted = ledger if request.flag("ledgerAndNLV") else values
+    only_ledger = request.flag("ledgerAndNLV")
 
     def send() -> None:
-        for tag, (text, currency) in wanted(client).items():
+        for tag, (text, currency) in (ledger(client.gateway.totals()) if only_ledger else values(client)).items():
             client.send(73, 1, request_id, client.gateway.market.account, model, tag, text, currency)
 
     send()
@@ -170,7 +169,7 @@ def req_account_summary(client: Client, request: wire.Request) -> None:
 
 def _summary(client: Client, tags: list[str]) -> Values:
     wanted = {tag: pair for tag, pair in values(client).items() if tag in tags}
-    return wanted | ledger(client) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
+    return wanted | ledger(client.gateway.totals()) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
 
 
 def cancel_account_summary(client: Client, request: wire.Request) -> None:

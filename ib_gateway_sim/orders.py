@@ -33,9 +33,13 @@ class OrderBook:
         self._gateway = gateway
         self.orders: dict[tuple[int, int], Order] = {}  # (client id, order id) -> order, in the order of placing
         self.executions: list[Execution] = []
-        self.next_id = gateway.settings.next_order_id
         self._perm_ids = itertools.count(1_600_000_001)
         self._watcher: asyncio.Task[None] | None = None
+
+    def next_id(self, client_id: int) -> int:
+        """Above every order id that this client has used; each client has a sequence of its own."""
+        used = [order_id for owner, order_id in self.orders if owner == client_id]
+        return max(used, default=self._gateway.settings.next_order_id - 1) + 1
 
     # ---- telling -------------------------------------------------------------------------------------------------
     def _owner(self, order: Order) -> Client | None:
@@ -60,7 +64,6 @@ class OrderBook:
         if known is not None:
             self._modify(known, request)
         else:
-            self.next_id = max(self.next_id, key[1] + 1)
             now_s = self._gateway.clock.now_s()
             account = self._gateway.market.account
             order = Order(request, contract, client.client_id, next(self._perm_ids), account, now_s)
@@ -329,7 +332,7 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
     book = client.gateway.orders
     order_id, kind = request.integer("orderId"), request.text("orderType").upper()
     known = book.orders.get((client.client_id, order_id))
-    if known is None and order_id < book.next_id and not request.flag("whatIf"):
+    if known is None and order_id < book.next_id(client.client_id) and not request.flag("whatIf"):
         return Violation(103, "Duplicate order id")
     if request.text("action").upper() not in ("BUY", "SELL"):
         return invalid(f"Invalid order action {request.text('action')}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import random
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -67,7 +66,6 @@ class Gateway:
         self.orders = orders.OrderBook(self)
         self.clients: dict[int, Client] = {}  # client id -> its connection
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
-        self.random = random.Random(0)  # for choices of the weather only; the market has its own seed
         self.port = 0
         self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
         self._address = ("127.0.0.1", 0)
@@ -278,7 +276,7 @@ class Gateway:
         client.started = True
         self.clients[client_id] = client
         client.send(15, 1, self.market.account)
-        client.send(9, 1, self.orders.next_id)
+        client.send(9, 1, self.orders.next_id(client_id))
         for farm in self.weather.farms.values():
             client.error(-1, *farm.notice())
         if self.weather.competing:

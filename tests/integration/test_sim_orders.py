@@ -164,7 +164,7 @@ def test_refused_orders(asked, code):
 
 
 @played()
-async def test_order_ids_rise_and_are_shared_by_all_clients(client, sim, control):
+async def test_order_ids_rise_and_every_client_has_its_own(client, sim, control):
     order(client, 5, kind="LMT", limit=100)
     await statuses(client, 1)
     order(client, 3, kind="LMT", limit=100)
@@ -172,8 +172,11 @@ async def test_order_ids_rise_and_are_shared_by_all_clients(client, sim, control
     client.send(8, 1, 1)
     assert await client.message(9) == ["9", "1", "6"]
     other = await RawClient.start(sim.port, 2)
+    order(other, 1, kind="LMT", limit=100)
+    assert await statuses(other, 1) == [(1, "Submitted", 0)]
     other.send(5, 1)
-    assert (await other.read())[0] == "53"
+    assert (await other.message(5))[1] == "1"
+    assert (await other.message(53))[0] == "53"
     other.send(16, 1)
     assert (await other.message(5))[1] == "5"
 
