@@ -134,10 +134,12 @@ class Control:
         commands = self._commands()
         return {"commands": {_usage(name, each): inspect.getdoc(each) or "" for name, each in commands.items()}}
 
-    def do_received(self, kind: str = "", last: Any = 100_000) -> Answer:
+    def do_received(self, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
         """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+        since = _number("since_ns", since_ns, 0, 2**62)
         _choice("kind", kind, ["", "error", "malformed", *_KINDS])
-        wanted = [entry for entry in self.gateway.received if kind in ("", entry["kind"])]
+        entries = [entry for entry in self.gateway.received if entry["time_ns"] >= since]
+        wanted = [entry for entry in entries if kind in ("", entry["kind"])]
         return {"received": wanted[-max(1, _count("last", last)) :], "count": len(wanted)}
 
     def do_forget(self) -> None:

@@ -57,14 +57,24 @@ def req_market_data(client: Client, request: wire.Request) -> None:
         problem = limits.invalid("Incorrect generic tick list of " + request.text("genericTickList"))
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
-    elif sum(each.count(QUOTES) for each in client.gateway.clients.values()) >= client.gateway.settings.lines:
-        problem = Violation(101, "Max number of tickers has been reached")
+    elif no_line(client):
+        problem = NO_LINE
     elif not contract.permitted and client.market_data_type < 3:
         problem = Violation(354, f"{_UNSUBSCRIBED} Delayed market data is available.")
     if problem is not None:
         client.refuse(request.request_id, problem)
     elif not isinstance(contract, Violation):
         client.start(QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)))
+
+
+NO_LINE = Violation(101, "Max number of tickers has been reached")
+
+
+def no_line(client: Client) -> bool:
+    """Quotes and real-time bars of all clients share the account's market data lines."""
+    gateway = client.gateway
+    used = sum(each.count(QUOTES) + each.count(BARS) for each in gateway.clients.values())
+    return used >= gateway.settings.lines
 
 
 async def _quotes(client: Client, request: wire.Request, contract: Contract, generic: frozenset[str]) -> None:
@@ -363,6 +373,8 @@ def req_real_time_bars(client: Client, request: wire.Request) -> None:
         )
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
+    elif no_line(client):
+        problem = NO_LINE
     elif not _within_pace(client.gateway.bars_asked, client.gateway.clock.now_s()):
         problem = Violation(420, "Invalid Real-time Query:Historical data request pacing violation")
     if problem is not None:

@@ -304,6 +304,22 @@ def test_above_the_message_rate_requests_wait_their_turn():
     asyncio.run(work())
 
 
+def test_a_client_that_goes_while_its_messages_wait_frees_its_id():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            for _ in range(500):
+                client.send(49, 1)
+            await client.message(49)
+            client.close()
+            async with asyncio.timeout(5):
+                while sim.clients:
+                    await asyncio.sleep(0.001)
+            await RawClient.start(sim.port)
+
+    asyncio.run(work())
+
+
 def test_in_reject_mode_the_third_violation_is_the_end():
     async def work():
         async with gateway(reject_rate=True) as (sim, _):
