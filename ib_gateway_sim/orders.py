@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ib_gateway_sim import tickets, wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Violation, invalid
+from ib_gateway_sim.limits import Moment, Violation, invalid, moment
 from ib_gateway_sim.market import Quote
 from ib_gateway_sim.portfolio import commission, margin_rate, multiplier
 from ib_gateway_sim.reference import one_contract, text_date
@@ -23,7 +23,7 @@ _MOST_PER_SIDE = 20  # active orders of one contract and side, IB's limit
 _LOOK_AHEAD_S = 12 * 86_400
 _LOOK_S = 1.0  # between two looks at the market
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
-_CODES = itertools.count(1)
+_JOB_NUMBERS = itertools.count(1)
 
 
 class OrderBook:
@@ -107,6 +107,9 @@ class OrderBook:
     def _submit(self, order: Order) -> None:
         """The order goes to the exchange, or waits for its opening, its parent or its trigger."""
         opens, order.expires_s = self._session(order, self._gateway.clock.now_s())
+        if order.request.text("tif") == "GTD":
+            until = good_till(self._gateway, order.request)
+            order.expires_s = until.at_s if isinstance(until, Moment) else order.expires_s
         held = opens > self._gateway.clock.now_s()
         waits = held or self._parent_open(order) or order.kind in ("STP", "STP LMT", "TRAIL")
         order.move("PreSubmitted" if waits else "Submitted")
@@ -161,8 +164,8 @@ class OrderBook:
             self._watcher.cancel()
 
     def _expire(self, order: Order) -> None:
-        """A day order ends with the session in which it could trade."""
-        if order.request.text("tif") not in ("", "DAY") or not order.open:
+        """A day order ends with the session in which it could trade, a GTD order at its time."""
+        if order.request.text("tif") not in ("", "DAY", "GTD") or not order.open:
             return
         if self._gateway.clock.now_s() >= order.expires_s:
             self.cancel(order, "")
@@ -307,8 +310,8 @@ class OrderBook:
 
 # ---- requests --------------------------------------------------------------------------------------------------------
 def place_order(client: Client, request: wire.Request) -> None:
-    # The number keeps two messages about one order apart; they are worked in turn because all wait equally long.
-    client.start("order", next(_CODES), _place(client, request))
+    # Two messages about one order are two jobs; they are worked in turn, because all wait equally long.
+    client.start("order", next(_JOB_NUMBERS), _place(client, request))
 
 
 async def _place(client: Client, request: wire.Request) -> None:
@@ -346,11 +349,19 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
         return Violation(434, "The order size cannot be zero.")
     if request.text("account") not in ("", client.gateway.market.account):
         return invalid(f"Invalid account code '{request.text('account')}'.")
+    if request.text("tif") == "GTD":
+        until = good_till(client.gateway, request)
+        if isinstance(until, Violation):
+            return until
     prices = [request.optional("lmtPrice") if kind in ("LMT", "STP LMT") else None]
     prices.append(request.optional("auxPrice") if kind in ("STP", "STP LMT") else None)
     if any(price is not None and not _on_tick(price, contract.min_tick) for price in prices):
         return Violation(110, "The price does not conform to the minimum price variation for this contract.")
     return _funds(client, request, contract) or _crowd(client, request, contract)
+
+
+def good_till(gateway: "Gateway", request: wire.Request) -> Moment | Violation:
+    return moment(request.text("goodTillDate"), field_name="Good Till Date", login_zone=gateway.settings.login_zone)
 
 
 def _on_tick(price: float, tick: float) -> bool:
@@ -410,7 +421,7 @@ def _preview(client: Client, request: wire.Request, contract: Contract) -> None:
 
 
 def cancel_order(client: Client, request: wire.Request) -> None:
-    client.start("order", next(_CODES), _cancel(client, request))
+    client.start("order", next(_JOB_NUMBERS), _cancel(client, request))
 
 
 async def _cancel(client: Client, request: wire.Request) -> None:

@@ -12,13 +12,23 @@ EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
 
 def order(client, order_id, action="BUY", quantity=100, kind="MKT", limit="", aux="", contract=AAPL, **other):
     """Sends placeOrder as a client of version 178 does."""
-    named = {"tif": "DAY", "transmit": 1, "parent": 0, "oca": "", "oca_type": 0, "rth": 0, "trail": "", "percent": ""}
+    named = {
+        "tif": "DAY",
+        "transmit": 1,
+        "parent": 0,
+        "oca": "",
+        "oca_type": 0,
+        "rth": 0,
+        "trail": "",
+        "percent": "",
+        "good_till": "",
+    }
     named |= {"what_if": 0, "account": ""} | other
     assert client.version == 178
     client.send(
         *[3, order_id, *contract, "", "", action, quantity, kind, limit, aux, named["tif"], named["oca"]],
         *[named["account"], "", 0, "ref", named["transmit"], named["parent"], 0, 0, 0, 0, named["rth"], 0],
-        *["", 0, "", "", "", "", ""],  # shares allocation to faPercentage
+        *["", 0, "", named["good_till"], "", "", ""],  # shares allocation to faPercentage
         *["", 0, "", -1, named["oca_type"], "", "", 0, "", "", 0, 0, "", 0, *[""] * 5, 0, "", "", "", ""],
         *[
             0,
@@ -268,6 +278,18 @@ async def test_an_order_in_a_closed_market_is_held_to_the_open_and_a_day_order_e
     assert states() == ["Filled", "Submitted", "Submitted", "Filled"]
     await control.run("set_clock 2026-03-03T21:00:00Z")
     assert states() == ["Filled", "Cancelled", "Submitted", "Filled"]
+
+
+@played()
+async def test_an_order_is_good_till_its_date(client, sim, control):
+    order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="tomorrow")
+    assert (await client.error())[:2] == (1, 10314)
+    order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="20260302 12:05:00 US/Eastern")
+    assert await statuses(client, 1) == [(1, "Submitted", 0)]
+    await control.run("advance 299")
+    assert await client.quiet(0.02)
+    await control.run("advance 2")
+    assert await statuses(client, 1) == [(1, "Cancelled", 0)]
 
 
 @pytest.mark.parametrize(("tif", "filled"), [("IOC", True), ("FOK", False)])
