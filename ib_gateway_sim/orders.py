@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -92,7 +94,7 @@ class OrderBook:
             self._gateway.clients[client_id].error(order.order_id, code, f"Cannot modify {what} order.")
             return
         same = request.text("action").upper() == order.request.text("action").upper()
-        if not same or request.number("totalQuantity") < order.filled:
+        if not same or request.number("totalQuantity") <= order.filled:
             self.error(order, 105, "Order being modified does not match original order")
             return
         order.request = request
@@ -146,8 +148,10 @@ class OrderBook:
 
     # ---- working -------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        if self._watcher is None or self._watcher.done():
-            self._watcher = asyncio.get_running_loop().create_task(self._work())
+        """Looks again from now on; a look that slept until some opening is given up."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._watcher = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
         """Looks at the market every second while there is anything to fill."""
@@ -156,8 +160,11 @@ class OrderBook:
             now_s = self._gateway.clock.now_s()
             await self._gateway.clock.sleep(max(_LOOK_S, opens_s - now_s))
             for order in working:
-                self._expire(order)
-                self._consider(order)
+                try:
+                    self._expire(order)
+                    self._consider(order)
+                except Exception:  # a fault of the simulator must not stop the other orders
+                    traceback.print_exc(file=sys.stderr)
 
     def close(self) -> None:
         if self._watcher is not None:
@@ -263,7 +270,7 @@ class OrderBook:
     def _after_fill(self, order: Order, shares: float) -> None:
         """A full fill wakes the children and ends the group; a partial one may shrink the group."""
         group = self._group(order)
-        reduces = order.request.integer("ocaType") in (2, 3)
+        reduces = order.request.integer("ocaType") in (2, 3) or not order.request.text("ocaGroup")
         for other in group:
             if order.status == "Filled" or not reduces:
                 self.cancel(other, "")

@@ -35,7 +35,7 @@ async def beats(client: Client, period_s: float) -> AsyncIterator[float]:
         yield at_ns / SECOND_NS
 
 
-def _size(client: Client, contract: Contract, size: float) -> float:
+def shown_size(client: Client, contract: Contract, size: float) -> float:
     """Shares since 159, lots of 100 before; whole numbers before 163."""
     if size > 0 and client.version < 159 and contract.sec_type == "STK" and contract.currency == "USD":
         size = size // 100
@@ -116,7 +116,7 @@ def _statistics(client: Client, request_id: int, contract: Contract) -> None:
             client.send(1, 6, request_id, high_kind, max(bar.high for bar in part), 0.0, 0)
     volumes = [bar.volume for bar in days if bar.t > now_s - 90 * limits.DAY_S and bar.volume >= 0]
     if volumes:
-        client.send(2, 6, request_id, 21, _size(client, contract, round(sum(volumes) / len(volumes))))
+        client.send(2, 6, request_id, 21, shown_size(client, contract, round(sum(volumes) / len(volumes))))
 
 
 # Tick types -> those of delayed data.
@@ -169,7 +169,7 @@ class _Board:
 
     def _price(self, kind: int, price: float, size: float = 0.0) -> bool:
         """Sends a price with its size; whether it was new."""
-        size = _size(self._client, self._contract, size)
+        size = shown_size(self._client, self._contract, size)
         if not self._new(kind, price, size):
             return False
         automatic = kind in (_BID, _ASK) and price > 0  # can be executed automatically
@@ -179,7 +179,7 @@ class _Board:
         return True
 
     def _size(self, kind: int, size: float, *, scaled: bool = False) -> bool:
-        size = size if scaled else _size(self._client, self._contract, size)
+        size = size if scaled else shown_size(self._client, self._contract, size)
         if not self._new(kind, size):
             return False
         self._client.send(2, 6, self._request_id, self._kind(kind), size)
@@ -328,13 +328,13 @@ def _tick_fields(client: Client, contract: Contract, kind: str, tick: Tick) -> V
             *head,
             tick.bid,
             tick.ask,
-            _size(client, contract, tick.bid_size),
-            _size(client, contract, tick.ask_size),
+            shown_size(client, contract, tick.bid_size),
+            shown_size(client, contract, tick.ask_size),
             0,
         )
     if kind == "MidPoint":
         return (*head, tick.price)
-    return (*head, tick.price, _size(client, contract, tick.size), 0, tick.exchange, tick.conditions)
+    return (*head, tick.price, shown_size(client, contract, tick.size), 0, tick.exchange, tick.conditions)
 
 
 def send_ticks(client: Client, request_id: int, contract: Contract, what: str, ticks: list[Tick]) -> None:
@@ -346,10 +346,10 @@ def send_ticks(client: Client, request_id: int, contract: Contract, what: str, t
         if number == 96:
             fields += [at_s, 0, tick.price, 0]
         elif number == 97:
-            sizes = (_size(client, contract, tick.bid_size), _size(client, contract, tick.ask_size))
+            sizes = (shown_size(client, contract, tick.bid_size), shown_size(client, contract, tick.ask_size))
             fields += [at_s, 0, tick.bid, tick.ask, *sizes]
         else:
-            fields += [at_s, 0, tick.price, _size(client, contract, tick.size), tick.exchange, tick.conditions]
+            fields += [at_s, 0, tick.price, shown_size(client, contract, tick.size), tick.exchange, tick.conditions]
     client.send(*fields, True)
 
 
@@ -422,7 +422,7 @@ async def _real_time_bars(client: Client, request: wire.Request, contract: Contr
                 bar.high,
                 bar.low,
                 bar.close,
-                _size(client, contract, bar.volume),
+                shown_size(client, contract, bar.volume),
                 bar.wap,
                 bar.count,
             )
@@ -474,7 +474,7 @@ async def _depth(client: Client, request: wire.Request, contract: Contract) -> N
             now = ladder(contract, quote, side, rows)
             for at, (operation, row) in _changes(told[side], now):
                 maker, price, size = row
-                size = _size(client, contract, size)
+                size = shown_size(client, contract, size)
                 if smart:
                     client.send(13, 1, request.request_id, at, maker, operation, side, price, size, True)
                 else:

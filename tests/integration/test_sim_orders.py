@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway
+from tests.integration.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
 
 SPX = ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
 EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
@@ -204,6 +204,38 @@ async def test_a_bracket_waits_for_its_last_leg_and_one_exit_cancels_the_other(c
     await client.settle()
     assert [each.status for each in sim.orders.orders.values()] == ["Filled", "Filled", "Cancelled"]
     assert sim.portfolio.open_positions() == []
+
+
+@played()
+async def test_an_exit_filled_in_part_shrinks_the_other(client, sim, control):
+    order(client, 1, kind="LMT", limit=1000, quantity=2000, transmit=0)
+    order(client, 2, action="SELL", kind="LMT", limit=2000, quantity=2000, parent=1, transmit=0)
+    order(client, 3, action="SELL", kind="STP", aux=1, quantity=2000, parent=1)
+    await client.settle()
+    await control.run("advance 30")
+    parent, take, stop = sim.orders.orders.values()
+    assert parent.status == "Filled"
+    order(client, 2, action="SELL", kind="LMT", limit=1, quantity=2000, parent=1)
+    await client.settle()
+    assert 0 < take.filled < 2000
+    assert (stop.status, stop.quantity) == ("PreSubmitted", 2000 - take.filled)
+    await control.run("advance 30")
+    assert (take.status, stop.status) == ("Filled", "Cancelled")
+    assert sim.portfolio.open_positions() == []
+
+
+@played(start_ns=EVENING_NS)
+async def test_an_order_that_waits_for_its_opening_does_not_keep_others_waiting(client, sim, control):
+    order(client, 1, quantity=10)
+    order(client, 2, kind="LMT", limit=0.5, quantity=20000, contract=EURUSD, tif="GTC")
+    await client.settle()
+    order(client, 2, kind="LMT", limit=2, quantity=25_000_000, contract=EURUSD, tif="GTC")
+    await client.settle()
+    (_, currency) = sim.orders.orders.values()
+    filled = currency.filled
+    assert 0 < filled < 25_000_000
+    await control.run("advance 3")
+    assert currency.filled > filled
 
 
 @played()
