@@ -54,10 +54,6 @@ class Clock:
             self._arm()
         await waiter
 
-    @property
-    def sleeping(self) -> int:
-        return sum(not waiter.done() for _, _, waiter in self._sleepers)
-
     # ---- moving --------------------------------------------------------------------------------------------------
     async def advance(self, seconds: float) -> None:
         """Moves on by so many seconds, waking every sleeper on the way at its own time."""

@@ -350,11 +350,14 @@ class Control:
         return self._farm(farm, "inactive")
 
     def do_farm_flap(self, farm: str, seconds: Any = 3) -> Answer:
-        """a farm breaks and is back after so many seconds"""
+        """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119)"""
         wait_s = _number("seconds", seconds, 0, 1e6)
         answer = self._farm(farm, "broken")
 
         async def back() -> None:
+            for name in answer["farms"]:
+                if self.gateway.weather.farms[name].kind == "data":
+                    self._farm(name, "connecting")
             self._farm(farm, "ok")
 
         self._later(wait_s, back)

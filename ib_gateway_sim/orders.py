@@ -258,7 +258,6 @@ class OrderBook:
             realized,
         )
         self.executions.append(made)
-        order.executions.append(made)
         client = self._owner(order)
         if client is not None:
             client.send_bytes(tickets.execution(made, -1, client.version))

@@ -339,6 +339,22 @@ def test_the_reset_window_breaks_farms_holds_requests_and_ends_with_1102():
     asyncio.run(work())
 
 
+def test_a_market_data_farm_flaps():
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.start(sim.port)
+            await do(control, "farm_flap usfarm 3")
+            await do(control, "farm_inactive ushmds")
+            await asyncio.sleep(0)
+            await do(control, "advance 4")
+            told = [await client.read() for _ in range(4)]
+            assert [fields[3] for fields in told] == ["2103", "2107", "2119", "2104"]
+            client.ask_bars(1)
+            assert (await client.message(17))[1] == "1"
+
+    asyncio.run(work())
+
+
 def test_1101_kills_subscriptions_without_a_word_and_1102_does_not():
     async def work():
         async with gateway() as (sim, control):
