@@ -19,12 +19,12 @@ OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock"}),
     frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
-    | frozenset({"ledger", "windows", "auth"}),
+    | frozenset({"ledger", "windows", "auth", "seams", "concurrency"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"db", "queue", "cache"}),
     frozenset({"backfill"}),
-    frozenset({"market_data"}),
+    frozenset({"market_data", "estimate"}),
     frozenset({"web"}),
 )
 RULES = LEVELS[1]
@@ -47,7 +47,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "jwt": ("nautilus.auth",),
     "argon2": ("nautilus.auth",),
     "cryptography": ("nautilus.auth", "dev"),
-    "ib_insync": ("ib_bridge.session", "ib_bridge.translate"),
+    "ib_insync": ("ib_bridge.ib_api",),
     "pandas": (),
     # Development alone; nothing that is deployed has them.
     "uvicorn": ("dev",),

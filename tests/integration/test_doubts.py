@@ -39,13 +39,13 @@ def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_lo
     job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
     assert job["status"] == "partial"
     assert {n.state for n in notes(works)} == {"empty_unconfirmed"}
-    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z")
+    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000)
     assert not answer["coverage"]["complete"]
     assert {m["state"] for m in answer["coverage"]["missing"]} == {"empty_unconfirmed"}
     before = answer["total"]
     works.sim.command("advance 1000")
     works.wait(lambda: not notes(works), "the second look settles it", 40)
-    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z")
+    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000)
     assert answer["coverage"]["complete"]
     assert answer["total"] == 5 * 390 > before
     confirming = works.rows("SELECT priority, owner, state FROM backfill_jobs WHERE origin = 'confirm'")
@@ -75,8 +75,9 @@ def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant)
 def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
     works.sim.command("history_error no_permission 1")
     job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
-    assert job["status"] == "partial"
-    assert [(n.state, n.reason, n.ib_code) for n in notes(works)] == [("unavailable", "no_permission", 162)]
+    assert job["status"] == "failed"  # nothing of it is possible
+    assert job["progress"]["requests_sent"] == 1 < job["progress"]["chunks_total"]  # and IB is not asked for the rest
+    assert {(n.state, n.reason, n.ib_code) for n in notes(works)} == {("unavailable", "no_permission", 162)}
     asked = len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'"))
     again = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
     assert again["status"] == "partial"
@@ -192,5 +193,8 @@ def test_equal_wishes_join_and_idempotency_keys_hold(works: Plant) -> None:
     for job in (first, keyed):
         works.finished(job.json()["job_id"])
     # Two jobs for the same bars: IB was asked once.
-    spans = works.rows("SELECT span_start, span_end FROM backfill_chunks WHERE state = 'done' AND outcome <> 'covered'")
+    spans = works.rows(
+        "SELECT span_start, span_end FROM backfill_chunks JOIN series s ON s.id = series_id"
+        " WHERE state = 'done' AND outcome <> 'covered' AND s.timeframe = '1m'"
+    )
     assert len(spans) == len(set(spans)) == 5
