@@ -17,7 +17,7 @@ from dev.lambda_runtime import Function, http_event, missing, running
 from nautilus.auth import USER_SCOPES, hash_password
 from nautilus.db import instruments, users
 from nautilus.db.connection import Database
-from nautilus.instruments import Instrument
+from nautilus.instruments import Instrument, select
 from tests.conftest import database
 
 USER, PASSWORD = "trader", "correct horse"
@@ -37,6 +37,7 @@ def store(postgres: Any, template: str) -> Iterator[SimpleNamespace]:
         with db.transaction() as cursor:
             users.create(cursor, USER, hash_password(PASSWORD), USER_SCOPES)
             instruments.store(cursor, _AAPL, {})
+            instruments.remember(cursor, select(instrument_id=_AAPL.instrument_id).key, [_AAPL.con_id], keep_s=None)
             cursor.execute(
                 "INSERT INTO series (con_id, timeframe, price, session) VALUES (265598, '1m', 'TRADES', 'rth') RETURNING id"
             )
