@@ -56,6 +56,7 @@ ENV ?= dev
 ARCH ?= x86_64
 BUILD := .aws-sam/build
 SAM := SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) .venv-sam/bin/sam
+SAM_LOCAL := $(CURDIR)/.venv-sam/bin/sam
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
 TAG ?= $(shell git rev-parse --short=12 HEAD)
@@ -98,6 +99,17 @@ image: ## build the images of bridge, simulator and API (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_gateway_sim/Dockerfile -t nautilus-simulator:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f infra/api.Dockerfile -t nautilus-api:$(TAG) .
+
+# SOURCE=sim|ib: the simulator, or IB Gateway (its env file says what it needs).
+SOURCE ?= sim
+COMPOSED = $(COMPOSE) --env-file infra/$(SOURCE).env -f infra/compose.yaml
+containers: ## the whole system in containers, API on port 8001 (SOURCE=ib: with IB Gateway)
+	$(COMPOSED) up $(if $(DOCKER_OPTIONS),,--build) -d
+
+# SAM_OPTIONS=--skip-pull-image where the registry cannot be reached; KEEP=1 stays until Ctrl-C.
+sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, the demo against them
+	@$(PY) -m dev.sam_local --compose '$(COMPOSED)' --network $(if $(filter ib,$(SOURCE)),nautilus-ib,nautilus)_default \
+		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(API_PORT),--port '$(API_PORT)')
 
 push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=its output RepositoryUri)
 	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, the output RepositoryUri of the stack'; exit 2; }
