@@ -40,7 +40,7 @@ LAMBDA_SECONDS = 30  # API Gateway's limit for HTTP APIs, which cannot be raised
 # ---- reading the template --------------------------------------------------------------------------------------------
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with CloudFormation's short forms: `!Ref x` becomes {"Ref": "x"}."""
 
 
