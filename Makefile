@@ -121,6 +121,13 @@ TESTS ?= tests
 test: $(VENV)/.ready ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
+conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
+	$(MAKE) --no-print-directory -C tests/conformance
+
+CHAOS_KILLS ?= 100
+chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
+	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
+
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -131,4 +138,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test check format
+.PHONY: help setup requirements demo up clean test chaos conformance check format
