@@ -7,7 +7,6 @@ differ in that list only.
 import ipaddress
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -40,7 +39,7 @@ from nautilus.errors import (
 )
 from nautilus.log import Measure, correlated, correlation, emit, logger
 from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain
+from nautilus.settings import ApiSettings, explain, snapshot_follows
 
 PROBLEM = "application/problem+json"
 ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
@@ -412,7 +411,7 @@ def lambda_handler(
     measure: what the event {"task": "measure"} of a schedule emits as metrics.
     """
     made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if snapshot_follows():
         for late in _LATE:
             import_module(late)
 
