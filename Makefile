@@ -118,7 +118,10 @@ push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=it
 
 # ---- test --------------------------------------------------------------------------------------------------------
 TESTS ?= tests
-test: $(VENV)/.ready ## every test that needs no Docker
+# The tests of built functions need a build (half a minute the first time, then only when sources changed), and a
+# python3.13 to run it: without one they are skipped and say so.
+BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(TESTS)),$(BUILD)/.ready .venv-lambda/.ready))
+test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
 conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
@@ -127,6 +130,9 @@ conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each
 CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
+
+bench: build ## measure: cold starts of the functions (ratios of one run; no test looks at them)
+	$(PY) -m benchmarks.cold_start
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
@@ -138,4 +144,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test chaos conformance check format
+.PHONY: help setup requirements demo up clean test chaos conformance check format \
+	build lint-template deploy logs image containers sam-local push bench
