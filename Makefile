@@ -66,7 +66,7 @@ PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13
 
 # SAM has some eighty dependencies of its own, some older than ours: an environment of its own.
 .venv-sam/.ready: requirements/sam.txt | $(VENV)/.ready
-	@$(PYTHON) -m venv .venv-sam
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-sam
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt
 	@touch $@
 
