@@ -1,7 +1,8 @@
 """Shows the whole way of a bar: asked for over HTTP, fetched through the bridge, stored, read back (make demo).
 
 Starts the stack, signs a user in, asks for a month of one-minute bars that nobody has fetched before, follows the
-progress, prints the last bars and a summary, and leaves nothing running.
+progress, prints the last bars and a summary, and leaves nothing running. With --at it does the same with an API that
+runs already, in containers or in AWS (make demo AT=https://...).
 """
 
 import csv
@@ -10,19 +11,20 @@ import gzip
 import io
 import itertools
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from dev.process import StartError, end_on_signals
-from dev.sources import Replay, Source, parser, source_of
-from dev.stack import USERNAME, Stack, stack_of
+from dev.sources import Generated, Replay, Source, parser, source_of
+from dev.stack import USERNAME, stack_of
 from dev.up import say, shown
 
 TIMEFRAME = "1m"
@@ -42,6 +44,29 @@ LIVE = ("queued", "planning", "running", "stopping")
 
 class DemoError(Exception):
     """The API said no; the text is its own."""
+
+
+class Running(Protocol):
+    """A backend that runs: what it offers, the password of its user `trader`, and what keeps it running."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def password(self) -> str: ...
+
+    def tend(self, report: Callable[[str], None]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A backend that others keep running."""
+
+    password: str
+    source: Source = Generated()  # noqa: RUF009  (immutable)
+
+    def tend(self, report: Callable[[str], None]) -> None:
+        """Nothing to do: it is not ours."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +199,7 @@ def total(series: Sequence[Fetched], name: str) -> int:
     return sum(one.number(name) for one in series)
 
 
-def show(stack: Stack, api: Api) -> bool:
+def show(stack: Running, api: Api) -> bool:
     """The demonstration itself, on a running stack. Returns whether every job ended well."""
     api.sign_in(USERNAME, stack.password)
     say(f"  signed in as {USERNAME}, a user with a random password")
@@ -195,7 +220,7 @@ def show(stack: Stack, api: Api) -> bool:
     return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
 
 
-def until_connected(stack: Stack, api: Api) -> dict[str, Any]:
+def until_connected(stack: Running, api: Api) -> dict[str, Any]:
     """What the API says of the session with IB, once it is connected."""
     deadline = time.monotonic() + 30
     while True:
@@ -216,7 +241,7 @@ def ask(api: Api, wish: Wish, window: Window) -> Fetched:
     return Fetched(wish, job_id, answer if job_id else {})
 
 
-def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
+def follow(stack: Running, api: Api, series: Sequence[Fetched]) -> None:
     """Print a line whenever there is news, until every job has ended."""
     begun = shown_at = time.monotonic()
     last: tuple[object, ...] = ()
@@ -278,8 +303,27 @@ def summarize(series: Sequence[Fetched], read: int, seconds: float) -> None:
             say(f"  {one.wish.name}: {error.get('detail', error)}")
 
 
+def show_at(url: str) -> int:
+    """The demonstration with an API that runs at `url`; returns the exit status."""
+    password = os.environ.get("NAUTILUS_DEMO_PASSWORD", "")
+    if not password:
+        print(f"--at needs NAUTILUS_DEMO_PASSWORD, the password of the user {USERNAME} there", file=sys.stderr)
+        return 2
+    say(f"Nautilus at {url}:")
+    try:
+        with closing(Api(url)) as api:
+            return 0 if show(Elsewhere(password), api) else 1
+    except (DemoError, httpx.HTTPError, json.JSONDecodeError) as error:
+        print(f"\nThe demo did not work: {error}", file=sys.stderr)
+        return 1
+
+
 def main() -> int:
-    options = parser("make demo", "See it work, then leave nothing running.").parse_args()
+    made = parser("make demo", "See it work, then leave nothing running.")
+    made.add_argument("--at", metavar="URL", help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password")
+    options = made.parse_args()
+    if options.at:
+        return show_at(options.at)
     source = source_of(options)
     end_on_signals()
     begun = time.monotonic()

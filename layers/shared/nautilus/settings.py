@@ -2,8 +2,14 @@
 
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole.
+
+A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
+secrets.
 """
 
+import json
+import os
+import re
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,6 +19,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nautilus import planner
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
+_EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
+_SECRET_TIMEOUT_S = 5
 
 
 class _Settings(BaseSettings):
@@ -26,6 +35,12 @@ class _Settings(BaseSettings):
     @property
     def deployed(self) -> bool:
         return self.env in ("staging", "prod")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_secret(cls, value: Any) -> Any:
+        found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+        return read_secret(value, found["region"]) if found else value
 
 
 class _Database(_Settings):
@@ -145,6 +160,69 @@ class BridgeSettings(_Database, _Queue):
 
 class MigrateSettings(_Database):
     """What the migration command reads."""
+
+
+def snapshot_follows() -> bool:
+    """True in a Lambda function during the init whose result SnapStart keeps: what is loaded now is free later."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+def read_secret(arn: str, region: str) -> str:
+    """The text of a secret in AWS Secrets Manager. ValueError when it cannot be read, with AWS's words.
+
+    In Lambda the Parameters-and-Secrets extension is asked first, which listens on localhost: boto3 costs 0.3 s to
+    import. The extension serves only while an event is handled, not during a function's init.
+    """
+    text = _from_extension(arn)
+    return _from_aws(arn, region) if text is None else text
+
+
+def _from_extension(arn: str) -> str | None:
+    """The secret by the extension; None where there is none. ValueError when it says no."""
+    from http.client import HTTPConnection, HTTPException
+    from urllib.parse import quote
+
+    port = int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") or _EXTENSION_PORT)
+    connection = HTTPConnection("localhost", port, timeout=_SECRET_TIMEOUT_S)
+    token = os.environ.get("AWS_SESSION_TOKEN", "")
+    try:
+        connection.request(
+            "GET",
+            f"/secretsmanager/get?secretId={quote(arn, safe='')}",
+            headers={"X-Aws-Parameters-Secrets-Token": token},
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as broken:
+        raise ValueError(f"the secret {arn} could not be read: the extension on port {port}: {broken}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ValueError(f"the secret {arn} could not be read: {answer.status} {body.decode(errors='replace').strip()}")
+    return _text(arn, json.loads(body))
+
+
+def _from_aws(arn: str, region: str) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    limits = Config(
+        connect_timeout=_SECRET_TIMEOUT_S, read_timeout=_SECRET_TIMEOUT_S, retries={"total_max_attempts": 2}
+    )
+    try:
+        answer = boto3.client("secretsmanager", region_name=region, config=limits).get_secret_value(SecretId=arn)
+    except (BotoCoreError, ClientError) as refused:
+        raise ValueError(f"the secret {arn} could not be read: {refused}") from None
+    return _text(arn, answer)
+
+
+def _text(arn: str, answer: dict[str, Any]) -> str:
+    if not answer.get("SecretString"):
+        raise ValueError(f"the secret {arn} holds no text; store the value itself, not as binary")
+    return str(answer["SecretString"]).strip()
 
 
 S = TypeVar("S", bound=_Settings)
