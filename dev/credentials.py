@@ -1,5 +1,6 @@
 """Keys and passwords of a local stack: random, made at the first start, kept in its data folder for this user only."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-KEY_ID = "local"
+from nautilus.settings import DEVELOPMENT_KEY
 
 
 def password_of(file: Path) -> str:
@@ -26,13 +27,19 @@ def password_of(file: Path) -> str:
 def token_settings(folder: Path) -> Mapping[str, str]:
     """The settings of the key pair that signs access tokens; its private half lies in `folder`."""
     private = _kept(folder / "token-key.pem", _new_private_key)
-    public = load_pem_private_key(private.encode(), None).public_key()
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    pem = public_pem(private)
+    kid = DEVELOPMENT_KEY + hashlib.sha256(pem.encode()).hexdigest()[:8]
     return {
         "NAUTILUS_TOKEN_PRIVATE_KEY": private,
-        "NAUTILUS_TOKEN_KEY_ID": KEY_ID,
-        "NAUTILUS_TOKEN_PUBLIC_KEYS": json.dumps({KEY_ID: pem}),
+        "NAUTILUS_TOKEN_KEY_ID": kid,
+        "NAUTILUS_TOKEN_PUBLIC_KEYS": json.dumps({kid: pem}),
     }
+
+
+def public_pem(private_pem: str) -> str:
+    """The public half of a private key, both PEM."""
+    public = load_pem_private_key(private_pem.encode(), None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _new_private_key() -> str:
