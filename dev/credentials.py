@@ -24,11 +24,11 @@ def password_of(file: Path) -> str:
     return _kept(file, lambda: secrets.token_urlsafe(24) + "\n").strip()
 
 
-def token_settings(folder: Path) -> Mapping[str, str]:
+def token_settings(folder: Path, *, kid_prefix: str = DEVELOPMENT_KEY) -> Mapping[str, str]:
     """The settings of the key pair that signs access tokens; its private half lies in `folder`."""
     private = _kept(folder / "token-key.pem", _new_private_key)
     pem = public_pem(private)
-    kid = DEVELOPMENT_KEY + hashlib.sha256(pem.encode()).hexdigest()[:8]
+    kid = kid_prefix + hashlib.sha256(pem.encode()).hexdigest()[:8]
     return {
         "NAUTILUS_TOKEN_PRIVATE_KEY": private,
         "NAUTILUS_TOKEN_KEY_ID": kid,

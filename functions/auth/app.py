@@ -16,7 +16,7 @@ from nautilus.passwords import Passwords
 from nautilus.schemas.sign_in import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.settings import AuthSettings
 from nautilus.sign_in import Issued, SignIn, put_user
-from nautilus.signing import SigningKey
+from nautilus.tokens import Signer
 from nautilus.web import ClientDep, Services, ServicesDep, from_own_page, lambda_handler, maybe, needs, needs_password
 
 PREFIX = "/api/v1/auth"
@@ -27,21 +27,36 @@ router = APIRouter(prefix=PREFIX, tags=["sign-in"])
 
 
 def prepare(services: Services) -> None:
-    """Fail at the start, not at the first sign-in, when the private key is not there or does not fit."""
-    _signing_key(services)
+    """Fail at the start, not at the first sign-in, when the private key does not fit."""
+    _signer(services)
 
 
-def _signing_key(services: Services) -> SigningKey:
+def _signer(services: Services) -> Signer:
+    settings = _settings(services)
+
+    def make() -> Signer:
+        signer = Signer(
+            settings.token_key_id,
+            settings.token_private_key.get_secret_value(),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+        )
+        services.keys.require(signer.kid, signer.public)
+        return signer
+
+    return services.kept(Signer, make)
+
+
+def _settings(services: Services) -> AuthSettings:
     settings = services.settings
     if not isinstance(settings, AuthSettings):
         raise RuntimeError("sign-in needs AuthSettings: only this function may hold the signing key")
-    return services.kept(SigningKey, lambda: SigningKey(settings, services.keys, services.log))
+    return settings
 
 
 def _sign_in(services: ServicesDep) -> SignIn:
-    key = _signing_key(services)
-    assert isinstance(services.settings, AuthSettings)  # noqa: S101  _signing_key has made sure
-    return SignIn(services.db, services.settings, key.signer(), services.kept(Passwords, Passwords), services.log)
+    passwords = services.kept(Passwords, Passwords)
+    return SignIn(services.db, _settings(services), _signer(services), passwords, services.log)
 
 
 SignInDep = Annotated[SignIn, Depends(_sign_in)]
@@ -290,7 +305,7 @@ def _key(row: Any) -> dict[str, Any]:
 
 def make_admin(services: Services, event: dict[str, Any]) -> dict[str, Any]:
     """Make an administrator, or give an existing user that role and a new password: for whoever may invoke this
-    function directly, which IAM decides. `{"command": "make-admin", "username": "..."}`; the password is in the answer
+    function directly, which IAM decides. `{"task": "make-admin", "username": "..."}`; the password is in the answer
     and nowhere else."""
     made = secrets.token_urlsafe(18)
     username = str(event.get("username") or "admin")

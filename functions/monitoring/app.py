@@ -7,8 +7,9 @@ from fastapi.responses import JSONResponse
 
 from nautilus.auth import Principal
 from nautilus.clock import rfc3339
-from nautilus.db import sessions
+from nautilus.db import measures, sessions
 from nautilus.errors import Unavailable
+from nautilus.log import Measure
 from nautilus.web import Services, ServicesDep, lambda_handler, maybe, needs
 
 router = APIRouter(tags=["monitoring"])
@@ -85,4 +86,19 @@ def _text(moment: Any) -> str:
     return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
-handler = lambda_handler("monitoring", router)
+def measure(services: Services) -> list[Measure]:
+    """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
+    with services.db.transaction(snapshot=True) as cursor:
+        session = sessions.latest(cursor)
+        waiting = measures.live_jobs(cursor)
+    told = [
+        Measure("SessionConnected", 1 if session and session.state == "connected" else 0, "Count"),
+        Measure("LiveJobs", waiting.jobs, "Count"),
+        Measure("JobSilence", waiting.silent_s, "Seconds"),
+    ]
+    if session is not None:
+        told.append(Measure("BridgeSilence", session.silent_s, "Seconds"))
+    return told
+
+
+handler = lambda_handler("monitoring", router, measure=measure)

@@ -69,7 +69,7 @@ class Transcript:
         self.lines: list[str] = []
 
     def __call__(self, client, method, path, body=None, headers=None):
-        full = path if path.startswith("/api") else AUTH + path
+        full = path if path.startswith("/api/") else AUTH + path
         client.http.cookies.clear()
         answer = client.request(method, full, json=body, headers=headers)
         said = answer.json()

@@ -11,14 +11,13 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from nautilus import api_keys
 from nautilus.auth import Client, Principal, key_scopes
 from nautilus.db import api_keys as stored
 from nautilus.db import audit, refresh_families
 from nautilus.db.connection import Cursor, Database
 from nautilus.errors import Unauthorized
+from nautilus.log import Log
 from nautilus.tokens import KeySet
 
 DENIED_FOR_S = 5.0
@@ -27,7 +26,7 @@ DENIED_FOR_S = 5.0
 class Callers:
     """The callers of one process."""
 
-    def __init__(self, db: Database, keys: KeySet, log: Logger) -> None:
+    def __init__(self, db: Database, keys: KeySet, log: Log) -> None:
         self._db = db
         self._keys = keys
         self._log = log

@@ -10,9 +10,6 @@ import base64
 import os
 import threading
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
-
 from nautilus.auth import MAX_PASSWORD
 from nautilus.errors import Unavailable
 
@@ -28,6 +25,11 @@ class Passwords:
     """Makes and checks hashes, a bounded number at once."""
 
     def __init__(self, *, passes: int = PASSES, memory_kib: int = MEMORY_KIB) -> None:
+        # Imported here: the sign-in function answers much, and much in its first second, that needs no password.
+        from argon2 import PasswordHasher
+        from argon2.exceptions import Argon2Error, InvalidHashError
+
+        self._wrong = (Argon2Error, InvalidHashError)
         self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=LANES)
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         # The form of a hash, but of no password: checking against it costs the same and never succeeds.
@@ -47,7 +49,7 @@ class Passwords:
             raise Unavailable("too many people are signing in at this moment", code="sign-in-busy", retry_after_s=2)
         try:
             return self._hasher.verify(stored or self._nobodys, password) and stored is not None
-        except (Argon2Error, InvalidHashError):
+        except self._wrong:
             return False
         finally:
             self._slots.release()

@@ -2,10 +2,14 @@
 
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole.
+
+A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
+secrets.
 """
 
 import ipaddress
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -22,6 +26,9 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
 _DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
 DEVELOPMENT_KEY = "dev-"
 """Names of signing keys made on a developer's machine begin so."""
+_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
+_EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
+_SECRET_TIMEOUT_S = 5
 
 
 class _Settings(BaseSettings):
@@ -35,6 +42,12 @@ class _Settings(BaseSettings):
     @property
     def deployed(self) -> bool:
         return self.env in ("staging", "prod")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_secret(cls, value: Any) -> Any:
+        found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+        return read_secret(value, found["region"]) if found else value
 
 
 class _Database(_Settings):
@@ -140,7 +153,7 @@ class ApiSettings(_Database, _Queue):
 
     @model_validator(mode="after")
     def _no_development_keys_when_deployed(self) -> "ApiSettings":
-        self.refuse_development_keys(self.public_keys)
+        self._refuse_development_keys(self.public_keys)
         return self
 
     @property
@@ -149,7 +162,7 @@ class ApiSettings(_Database, _Queue):
         found: dict[str, str] = json.loads(self.token_public_keys)
         return found
 
-    def refuse_development_keys(self, kids: Iterable[str]) -> None:
+    def _refuse_development_keys(self, kids: Iterable[str]) -> None:
         """ValueError when this is deployed and one of these signing keys was made on a developer's machine."""
         for kid in kids:
             if self.deployed and kid.startswith(DEVELOPMENT_KEY):
@@ -159,13 +172,8 @@ class ApiSettings(_Database, _Queue):
 class AuthSettings(ApiSettings):
     """What only functions/auth reads: it alone may sign."""
 
-    token_private_key: SecretStr = Field(
-        SecretStr(""), description="Ed25519 private key (PEM) that signs access tokens; not when deployed"
-    )
-    token_key_id: str = Field("", description="`kid` of that key")
-    token_private_key_arn: str = Field(
-        "", description="ARN of the secret {kid, private_key} in AWS Secrets Manager, instead of both"
-    )
+    token_private_key: SecretStr = Field(description="Ed25519 private key (PEM) that signs access tokens")
+    token_key_id: str = Field(description="`kid` of that key")
     token_minutes: int = Field(15, ge=1, le=60, description="life of an access token")
     refresh_days: int = Field(7, ge=1, le=90, description="life of a refresh token that is not used")
     session_days: int = Field(30, ge=1, le=365, description="longest life of a session, however often refreshed")
@@ -174,17 +182,8 @@ class AuthSettings(ApiSettings):
     )
 
     @model_validator(mode="after")
-    def _one_private_key(self) -> "AuthSettings":
-        plain = bool(self.token_private_key.get_secret_value())
-        if self.token_private_key_arn:
-            if plain or self.token_key_id:
-                raise ValueError("give token_private_key_arn, or token_private_key and token_key_id, not both")
-            if not self.token_private_key_arn.startswith("arn:"):
-                raise ValueError("token_private_key_arn must begin with arn:")
-        elif self.deployed:
-            raise ValueError("token_private_key_arn is needed when deployed; a key in the environment is refused")
-        elif not plain or not self.token_key_id:
-            raise ValueError("token_private_key and token_key_id are needed, or token_private_key_arn")
+    def _no_development_key_when_deployed(self) -> "AuthSettings":
+        self._refuse_development_keys([self.token_key_id])
         return self
 
 
@@ -236,6 +235,64 @@ class BridgeSettings(_Database, _Queue):
 
 class MigrateSettings(_Database):
     """What the migration command reads."""
+
+
+def read_secret(arn: str, region: str) -> str:
+    """The text of a secret in AWS Secrets Manager. ValueError when it cannot be read, with AWS's words.
+
+    In Lambda the Parameters-and-Secrets extension is asked first, which listens on localhost: boto3 costs 0.3 s to
+    import. The extension serves only while an event is handled, not during a function's init.
+    """
+    text = _from_extension(arn)
+    return _from_aws(arn, region) if text is None else text
+
+
+def _from_extension(arn: str) -> str | None:
+    """The secret by the extension; None where there is none. ValueError when it says no."""
+    from http.client import HTTPConnection, HTTPException
+    from urllib.parse import quote
+
+    port = int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") or _EXTENSION_PORT)
+    connection = HTTPConnection("localhost", port, timeout=_SECRET_TIMEOUT_S)
+    token = os.environ.get("AWS_SESSION_TOKEN", "")
+    try:
+        connection.request(
+            "GET",
+            f"/secretsmanager/get?secretId={quote(arn, safe='')}",
+            headers={"X-Aws-Parameters-Secrets-Token": token},
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as broken:
+        raise ValueError(f"the secret {arn} could not be read: the extension on port {port}: {broken}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ValueError(f"the secret {arn} could not be read: {answer.status} {body.decode(errors='replace').strip()}")
+    return _text(arn, json.loads(body))
+
+
+def _from_aws(arn: str, region: str) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    limits = Config(
+        connect_timeout=_SECRET_TIMEOUT_S, read_timeout=_SECRET_TIMEOUT_S, retries={"total_max_attempts": 2}
+    )
+    try:
+        answer = boto3.client("secretsmanager", region_name=region, config=limits).get_secret_value(SecretId=arn)
+    except (BotoCoreError, ClientError) as refused:
+        raise ValueError(f"the secret {arn} could not be read: {refused}") from None
+    return _text(arn, answer)
+
+
+def _text(arn: str, answer: dict[str, Any]) -> str:
+    if not answer.get("SecretString"):
+        raise ValueError(f"the secret {arn} holds no text; store the value itself, not as binary")
+    return str(answer["SecretString"]).strip()
 
 
 S = TypeVar("S", bound=_Settings)

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from aws_lambda_powertools import Logger
-
 from nautilus import api_keys, auth
 from nautilus.auth import Client, Principal
 from nautilus.callers import matching
@@ -25,6 +23,7 @@ from nautilus.db import api_keys as stored_keys
 from nautilus.db import audit, login_failures, refresh_families, sessions, users
 from nautilus.db.connection import Cursor, Database, UniqueViolation
 from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized
+from nautilus.log import Log
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
 from nautilus.throttle import ADDRESS, NAME, PAIR, Counter, Subjects
@@ -59,7 +58,7 @@ class Attempt:
 class SignIn:
     """Everything that the sign-in routes do."""
 
-    def __init__(self, db: Database, settings: AuthSettings, signer: Signer, passwords: Passwords, log: Logger) -> None:
+    def __init__(self, db: Database, settings: AuthSettings, signer: Signer, passwords: Passwords, log: Log) -> None:
         self._db = db
         self._settings = settings
         self._signer = signer

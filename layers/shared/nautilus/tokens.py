@@ -75,9 +75,12 @@ class KeySet:
         """The keys as a JSON Web Key Set (RFC 7517, RFC 8037)."""
         return {"keys": [_jwk(kid, key) for kid, key in self._keys.items()]}
 
-    def holds(self, kid: str, public: Ed25519PublicKey) -> bool:
-        """Whether the key of this name is this very key."""
-        return kid in self._keys and _raw(self._keys[kid]) == _raw(public)
+    def require(self, kid: str, public: Ed25519PublicKey) -> None:
+        """ValueError unless the key of this name is this very key: what others cannot check must not be signed."""
+        if kid not in self._keys or _raw(self._keys[kid]) != _raw(public):
+            raise ValueError(
+                f"the signing key {kid!r} is not among NAUTILUS_TOKEN_PUBLIC_KEYS: publish its public half first"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,13 @@ differ in that list only.
 """
 
 import ipaddress
+import logging
+import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from importlib import import_module
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
@@ -36,12 +40,18 @@ from nautilus.errors import (
     Unauthorized,
     Unavailable,
 )
-from nautilus.log import correlated, correlation, logger
+from nautilus.log import Measure, correlated, correlation, emit, logger
 from nautilus.queue import Queue
 from nautilus.settings import ApiSettings, explain
 from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
+ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
+"""Most that the body of an answer may measure inside Lambda's answer: 6 MiB with headers (API Gateway: 10 KiB) and some
+room. Locally too, so that no answer works here and breaks there."""
+
+_TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.api+json")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9=_-]{1,64}")
 
 # Most special first: the first class that fits decides.
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
@@ -380,8 +390,63 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
             allow_headers=["authorization", "content-type", "x-api-key", "idempotency-key", "prefer"],
             expose_headers=["x-request-id", "etag", "location", "retry-after"],
         )
+    app.add_middleware(_Limit)
     app.add_middleware(_Envelope, services=services)
     return app
+
+
+def lambda_bytes(body: bytes, *, text: bool) -> int:
+    """How much a body measures inside Lambda's answer: text as a JSON string, anything else (gzip too) as base64."""
+    if not text:
+        return (len(body) + 2) // 3 * 4
+    return len(body) + sum(body.count(escaped) for escaped in (b'"', b"\\", b"\n", b"\r", b"\t"))
+
+
+class _Limit:
+    """Turns an answer that Lambda could not carry into a problem that says so. Routes with pages make shorter pages
+    before; this is the net below. Answers are held back until they are whole, as Mangum does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        parts: list[bytes] = []
+        size = 0
+
+        async def hold(message: Message) -> None:
+            nonlocal start, size
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            part = message.get("body", b"")
+            size += lambda_bytes(part, text=_is_text(start))
+            if size <= ANSWER_BYTES:
+                parts.append(part)
+            if message.get("more_body"):
+                return
+            if size > ANSWER_BYTES:
+                await too_large(scope, receive, send)
+                return
+            await send(start)
+            await send({"type": "http.response.body", "body": b"".join(parts)})
+
+        too_large = problem(
+            413,
+            "this answer would be larger than 6 MB; ask for less (limit, fields, a shorter range) or for gzip",
+            code="answer-too-large",
+        )
+        await self._app(scope, receive, hold)
+
+
+def _is_text(start: Message) -> bool:
+    """Whether Mangum hands this answer on as text."""
+    headers = {bytes(name).lower(): bytes(value) for name, value in start.get("headers", [])}
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    return b"content-encoding" not in headers and any(known in kind for known in _TEXT_TYPES)
 
 
 _MAX_HEADER_BYTES = 32_768
@@ -528,13 +593,16 @@ def _request_id(scope: Scope) -> str:
     given = str(event.get("requestContext", {}).get("requestId") or "")
     if not given:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if 0 < len(given) <= 64 and given.replace("-", "").isalnum() else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 # ---- Lambda ----------------------------------------------------------------------------------------------------------
 
 
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
+
+# What is imported when first needed, and what a snapshot had better hold already.
+_LATE = ("mangum", "boto3", "argon2", "aws_lambda_powertools.metrics")
 
 
 def lambda_handler(
@@ -543,32 +611,50 @@ def lambda_handler(
     settings: Callable[[], ApiSettings] = ApiSettings,
     *,
     prepare: Callable[[Services], None] = lambda services: None,
+    measure: Callable[[Services], Iterable[Measure]] | None = None,
     commands: Mapping[str, Command] | None = None,
 ) -> Callable[[dict[str, Any], Any], Any]:
     """The handler of a function with one router. Settings, app and adapter are made at the first event, not at import:
-    importing does nothing, and Mangum touches the event loop when it is made.
+    importing does nothing, Mangum touches the event loop when it is made, and secrets can be read during events only.
 
-    prepare: called once before anything is served; what it raises stops the function. commands: what an event
-    `{"command": ...}` may ask for, without API Gateway; who may send one is IAM's to say, and no HTTP request becomes
-    one, as API Gateway always adds its requestContext.
+    prepare: called once before anything is served; what it raises stops the function. measure: what the event
+    {"task": "measure"} of a schedule emits as metrics. commands: other tasks, which answer their event; who may send
+    one is IAM's to say, and no HTTP request becomes one, as API Gateway always adds its requestContext.
     """
     made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        for late in _LATE:
+            import_module(late)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         if not made:
-            from mangum import Mangum
-
-            try:
-                known = Services(settings(), name)
-            except ValidationError as wrong:
-                raise RuntimeError(explain(wrong)) from None
-            prepare(known)
-            app = create_app(router, services=known)
-            types = ["text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.api+json"]
-            made.append((known, Mangum(app, lifespan="off", text_mime_types=types)))
-        known, serve = made[0]
-        if commands and "requestContext" not in event and event.get("command") in commands:
-            return commands[event["command"]](known, event)
-        return serve(event, context)
+            made.append(_make(name, router, settings, prepare))
+        known, answer = made[0]
+        known.log.append_keys(function_request_id=getattr(context, "aws_request_id", ""))
+        if "requestContext" in event:
+            return answer(event, context)
+        task = str(event.get("task"))
+        if task == "measure" and measure is not None:
+            emit(name, measure(known))
+            return None
+        if commands is not None and task in commands:
+            return commands[task](known, event)
+        raise ValueError(f"function {name} has no use for an event with {', '.join(sorted(event)) or 'nothing'} in it")
 
     return handler
+
+
+def _make(
+    name: str, router: APIRouter, settings: Callable[[], ApiSettings], prepare: Callable[[Services], None]
+) -> tuple[Services, Callable[[dict[str, Any], Any], Any]]:
+    from mangum import Mangum
+
+    try:
+        known = Services(settings(), name)
+    except ValidationError as wrong:
+        raise RuntimeError(explain(wrong)) from None
+    prepare(known)
+    app = create_app(router, services=known)
+    # It would log each request, as we do, and API Gateway.
+    logging.getLogger("mangum.http").setLevel(logging.WARNING)
+    return known, Mangum(app, lifespan="off", text_mime_types=list(_TEXT_TYPES))
