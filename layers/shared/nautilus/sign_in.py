@@ -102,7 +102,8 @@ class SignIn:
         with self._db.transaction() as cursor:
             user = self._user(cursor, name)
         stored = user.password_hash if user is not None and user.is_active else None
-        if user is None or not self._passwords.fits(password, stored):
+        # In this order: without a user the same work is done.
+        if not self._passwords.fits(password, stored) or user is None:
             raise self._refused("sign-in", user, client)
         renewed = self._passwords.hash(password) if self._passwords.outdated(user.password_hash) else None
         with self._db.transaction() as cursor:

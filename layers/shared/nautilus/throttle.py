@@ -27,8 +27,8 @@ class Limit:
         return 0.0 if over < 0 else min(self.longest_s, self.first_s * 2.0 ** min(over, 32))
 
 
-PAIR = Limit(5, 1.0, LONGEST_S)
-ADDRESS = Limit(30, 1.0, LONGEST_S)
+PAIR = Limit(5, 2.0, LONGEST_S)
+ADDRESS = Limit(30, 2.0, LONGEST_S)
 NAME = Limit(10, 0.25, 2.0)
 
 

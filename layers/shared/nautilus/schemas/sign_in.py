@@ -9,11 +9,24 @@ from nautilus.auth import MAX_PASSWORD, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
 
 
-def _no_null(text: str) -> str:
-    # PostgreSQL has no such character in a text.
+def _storable(text: str) -> str:
+    # Neither goes into PostgreSQL, and half a surrogate pair not even into bytes.
     if "\x00" in text:
         raise ValueError("must not hold a null character")
+    _no_half_letter(text)
     return text
+
+
+def _no_half_letter(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text, without halves of surrogate pairs") from None
+
+
+def _encodable(secret: SecretStr) -> SecretStr:
+    _no_half_letter(secret.get_secret_value())
+    return secret
 
 
 def _moment(value: Any) -> datetime:
@@ -23,8 +36,9 @@ def _moment(value: Any) -> datetime:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-Text = Annotated[str, AfterValidator(_no_null)]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD)]
+Text = Annotated[str, AfterValidator(_storable)]
+Secret = Annotated[SecretStr, AfterValidator(_encodable)]
+Password = Annotated[Secret, Field(min_length=1, max_length=MAX_PASSWORD)]
 Scopes = Annotated[list[str], Field(max_length=len(SCOPES), description=", ".join(SCOPES))]
 Role = Annotated[str, Field(description=", ".join(ROLES))]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -40,7 +54,7 @@ class Login(_Body):
 
     username: Name | None = None
     password: Password | None = None
-    api_key: Annotated[SecretStr, Field(min_length=1, max_length=200)] | None = None
+    api_key: Annotated[Secret, Field(min_length=1, max_length=200)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "Login":
@@ -53,7 +67,7 @@ class Login(_Body):
 class Refresh(_Body):
     """A refresh token; without one the cookie counts."""
 
-    refresh_token: Annotated[SecretStr, Field(max_length=200)] | None = None
+    refresh_token: Annotated[Secret, Field(max_length=200)] | None = None
 
 
 class PasswordChange(_Body):
