@@ -433,7 +433,8 @@ def test_someone_elses_session_and_key_are_not_there(api: Api) -> None:
 def test_the_last_administrator_stays(api: Api) -> None:
     boss = api.boss()
     number = boss.get(ME).json()["id"]
-    for less in ({"is_active": False}, {"role": "viewer"}, {"scopes": []}):
+    changes: list[dict[str, Any]] = [{"is_active": False}, {"role": "viewer"}, {"scopes": []}]
+    for less in changes:
         refused(boss.patch(f"{AUTH}/users/{number}", json=less), 409, "last-administrator")
 
 
