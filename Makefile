@@ -43,6 +43,9 @@ demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
 	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
+admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
+	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
+
 clean: ## remove what demo and up have stored
 	@$(PYTHON) -m dev.folders --data '$(DATA)'
 
@@ -61,4 +64,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test check format
+.PHONY: help setup requirements demo up admin clean test check format
