@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 import json
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -269,7 +270,12 @@ def _server(function: Function) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # a process that was killed says no goodbye
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     return server
 

@@ -30,7 +30,11 @@ def main() -> None:
     options = argparse.ArgumentParser("python -m dev.local_api", description=__doc__)
     options.add_argument("--port", type=int, default=8001, help="port to listen on (default: %(default)s)")
     port: int = options.parse_args().port
-    settings = load(AuthSettings)
+    serve(load(AuthSettings), port)
+
+
+def serve(settings: AuthSettings, port: int) -> None:
+    """Serve it on `settings.api_host` until a signal comes."""
     uvicorn.run(
         create(settings),
         host=settings.api_host,

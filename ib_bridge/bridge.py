@@ -5,14 +5,14 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ib_bridge import health
+from ib_bridge import health, second_looks
 from ib_bridge.booking import Booking
 from ib_bridge.clock import MarketClock
 from ib_bridge.commands import Commands
 from ib_bridge.directory import Directory
 from ib_bridge.hints import Consumer, Listener
 from ib_bridge.planning import Planning
-from ib_bridge.session import Session
+from ib_bridge.session import Session, State
 from ib_bridge.store import Cursor, Store
 from ib_bridge.worker import Worker
 from nautilus.db import chunks, jobs, requests, sessions
@@ -24,6 +24,7 @@ from nautilus.settings import BridgeSettings
 
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
+_SECOND_LOOKS_S = 5.0
 
 
 class CannotStart(RuntimeError):
@@ -35,7 +36,9 @@ def source_of(accounts: list[str], replay: str) -> str:
 
     The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
     """
-    account = accounts[0] if accounts else ""
+    if not accounts:
+        raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
+    account = accounts[0]
     if found := re.fullmatch(r"SIM(\d+)", account):
         return f"sim:{found[1]}"
     if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
@@ -87,6 +90,7 @@ class Bridge:
             self._repeat("planning", self._plan, _SWEEP_S),
             self._repeat("commands", self._command, _SWEEP_S),
             self._repeat("leases", self._sweep, _SWEEP_S),
+            self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._worker.run(),
         ]
@@ -204,6 +208,11 @@ class Bridge:
         await self._worker.check_leases()
         self._worker.wake()
 
+    async def _look_again(self) -> None:
+        """With the farms up, open a job for what was left in doubt."""
+        if self._ready and self._session.health().state is State.CONNECTED:
+            await self._store.run(second_looks.open_job, self._clock.now_ns())
+
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:
         chunks.release(cursor)
@@ -218,7 +227,11 @@ class Bridge:
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
-        mine = source_of(self._session.accounts, self._settings.source_replay)
+        try:
+            mine = source_of(self._session.accounts, self._settings.source_replay)
+        except CannotStart as nameless:
+            self._stop_for(nameless)
+            raise
         there = await self._store.run(sessions.claim_source, mine)
         if there != mine:
             self._stop_for(
@@ -248,12 +261,7 @@ class Bridge:
             client_id=self._session.client_id,
             server_version=self._session.server_version,
             farms=self._session.farms,
-            activity={
-                "open_requests": self._worker.open_requests,
-                "blocked_on": self._worker.blocked_on,
-                "pacing_violations": self._worker.violations,
-                "unmapped_codes": self._session.unmapped,
-            },
+            activity={**self._worker.activity(), "unmapped_codes": self._session.unmapped},
             clock=self._clock.reading,
         )
 

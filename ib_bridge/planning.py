@@ -1,19 +1,20 @@
 """Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
 
 from typing import Any
-from uuid import UUID
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
 from nautilus.db.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
 from nautilus.planner import Plan, chunk_spans, plan
+from nautilus.seams import OVERLAP_BARS
 from nautilus.settings import BridgeSettings
 from nautilus.spans import Spans
 from nautilus.timeframes import Timeframe, timeframe
@@ -64,7 +65,7 @@ class Planning:
             await self._store.run(jobs.fail_item, item.id, job.id, error)
             return
         head = await self._directory.head(instrument, row, span[0], job.correlation_id)
-        await self._store.run(self._write, job.id, item.id, job.mode, instrument, row.id, calendar, span, head)
+        await self._store.run(self._write, job, item.id, instrument, row.id, calendar, span, head)
 
     async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, Series, Calendar, tuple[int, int]]:
         selector = Selector.of(item.selector)
@@ -91,9 +92,8 @@ class Planning:
     def _write(
         self,
         cursor: Cursor,
-        job_id: UUID,
+        job: Any,
         item_id: int,
-        mode: str,
         instrument: Instrument,
         series_id: int,
         calendar: Calendar,
@@ -106,8 +106,14 @@ class Planning:
         now = self._clock.now_ns()
         wide = (calendar.slot(frame, span[0])[0], calendar.slot(frame, max(*span) - 1)[1])
         under_way = series.live(cursor, row.id, wide, lock=True)
-        force = mode == "force"
-        notes = series.notes(cursor, row.id, wide)
+        force = job.mode == "force"
+        # A second look is at what was noted: there only refusals and failures still count.
+        passing = (State.EMPTY_UNCONFIRMED, State.STALE) if job.origin == "confirm" else ()
+        notes = [
+            n
+            for n in series.notes(cursor, row.id, wide)
+            if n.state not in passing and (n.expires_at is None or n.expires_at > now)
+        ]
         made = plan(
             span,
             frame,
@@ -116,19 +122,20 @@ class Planning:
             until=self._until(calendar, frame, instrument),
             head=head,
             covered=Spans() if force else row.covered,
-            noted=Spans() if force else Spans(n.span for n in notes if n.expires_at is None or n.expires_at > now),
+            noted=Spans() if force else Spans(n.span for n in notes),
             live=Spans(chunk for _, chunk in under_way),
             span_s=self._spans[frame.name],
+            overlap=OVERLAP_BARS if instrument.asset_class == "STK" and not force else 0,
         )
         if made.closed:
             series.record(cursor, row, settled=made.closed)
-        new = chunks.insert(cursor, row.id, made.chunks, mode=mode)
-        wanted = chunks.want(cursor, job_id, [*new, *(number for number, _ in under_way)])
+        new = chunks.insert(cursor, row.id, made.chunks, mode=job.mode)
+        wanted = chunks.want(cursor, job.id, [*new, *(number for number, _ in under_way)])
         noted = bool(made.already - row.covered)
         jobs.item_planned(
             cursor,
             item_id,
-            job_id,
+            job.id,
             row.id,
             _account(made, span, len(under_way)),
             chunks=wanted,

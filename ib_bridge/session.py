@@ -1,4 +1,6 @@
-"""The session with IB: connect, stay connected, know what works, and ask. Only this file and `translate` know ib_insync.
+"""The session with IB: connect, stay connected, know what works, and ask.
+
+Only this file and `translate` know the client library (`ib_api`).
 
 Four healths are kept apart, because they fail apart: our socket, IB's servers behind it, each data farm, each request.
 
@@ -21,11 +23,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from ib_insync import IB, BarDataList, Contract
-from ib_insync.wrapper import RequestError
-
 from ib_bridge.clock import MarketClock, read_control
-from ib_bridge.ib_codes import FARM_CODES, Reaction, farm_of, meaning
+from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
+from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, meaning
 from nautilus.clock import NS_PER_S, datetime_of
 from nautilus.instruments import Instrument
 from nautilus.log import fields
@@ -187,6 +187,9 @@ class Session:
 
         def on_error(number: int, code: int, text: str, _contract: Any) -> None:
             codes.append(code)
+            told = meaning(code, text)
+            if told.scope is Scope.REQUEST and told.reaction is not Reaction.INFO:
+                fail(ib, number, code, text)
             self._on_error(number, code, text)
 
         ib.errorEvent += on_error
@@ -329,7 +332,7 @@ class Session:
                 raise NotConnected(self._reason)
             raise NoAnswer
         except RequestError as wrong:
-            raise IbError(wrong.code, wrong.message) from None
+            raise IbError(int(getattr(wrong, "code", 0)), str(getattr(wrong, "message", wrong))) from None
         except ConnectionError as gone:
             raise NotConnected(str(gone)) from None
         finally:
@@ -357,7 +360,7 @@ class Session:
         ib = self._connected()
         number = ib.client.getReqId()
         rows = BarDataList()
-        # ib_insync's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.
+        # The library's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.
         future = ib.wrapper.startReq(number, contract, container=rows)
         ib.client.reqHistoricalData(number, contract, end, duration, size, price, rth, 2, False, [])
         try:

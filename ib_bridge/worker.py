@@ -12,10 +12,12 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.ib_codes import Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
+from ib_bridge.volumes import VolumeUnit
 from ib_bridge.writer import Answer
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.concurrency import Concurrency
 from nautilus.db import calendars, chunks, instruments, requests, series
 from nautilus.db.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.series import Series
@@ -70,6 +72,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
         self._instruments: dict[int, Instrument] = {}
+        self._concurrency = Concurrency(settings.max_open_requests)
+        self._volumes = VolumeUnit(settings.stock_volume_unit)
         self.blocked_on: str | None = None
         self.violations = 0
 
@@ -77,9 +81,15 @@ class Worker:
         """Something changed: look for work now."""
         self._wake.set()
 
-    @property
-    def open_requests(self) -> int:
-        return len(self._open)
+    def activity(self) -> dict[str, Any]:
+        """What the worker is doing, for whoever asks."""
+        return {
+            "open_requests": len(self._open),
+            "allowed_requests": self._concurrency.allowed,
+            "blocked_on": self.blocked_on,
+            "pacing_violations": self.violations,
+            "stock_volume_unit": self._volumes.unit,
+        }
 
     # ---- picking -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +123,7 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        if len(self._open) >= self._settings.max_open_requests:
+        if len(self._open) >= self._concurrency.allowed:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
@@ -258,12 +268,11 @@ class Worker:
             await self._store_bars(task, answer(), rows)
 
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
-        found = translate.bars(rows, task.row.timeframe, task.row.price)
+        factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
+        found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
-        try:
-            written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
-        except LeaseLost:
-            raise
+        self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
+        written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
         self._log.info(
             "chunk-done",
             extra=fields(
@@ -300,6 +309,7 @@ class Worker:
         elif told.reaction is Reaction.WAIT:
             if told.reason == "pacing":
                 self.violations += 1
+                self._concurrency.troubled()
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
             await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
         elif told.reaction is Reaction.RECONNECT:
@@ -311,6 +321,7 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
+        self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})

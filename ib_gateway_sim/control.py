@@ -18,6 +18,7 @@ from typing import Any
 from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
+from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.server import Gateway
@@ -97,6 +98,8 @@ class Control:
             task.add_done_callback(self._connections.discard)
         try:
             while line := await reader.readline():
+                if b" HTTP/1." in line:
+                    return  # a browser; what follows is not meant as commands
                 answer = await self.run(line.decode("utf-8", "replace"))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -133,6 +136,7 @@ class Control:
 
     def do_received(self, kind: str = "", last: Any = 100_000) -> Answer:
         """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+        _choice("kind", kind, ["", "error", "malformed", *_KINDS])
         wanted = [entry for entry in self.gateway.received if kind in ("", entry["kind"])]
         return {"received": wanted[-max(1, _count("last", last)) :], "count": len(wanted)}
 
@@ -181,6 +185,17 @@ class Control:
         """market seconds per machine second from now on; 0 stands still"""
         self.gateway.clock.set_rate(_number("rate", rate, 0, 1e6))
         return self.gateway.clock.describe()
+
+    # ---- the market ----------------------------------------------------------------------------------------------
+    def do_split(self, symbol: str, ratio: Any, time: Any = None) -> Answer:
+        """one share becomes several from the next session on (or the first after a time); history is adjusted then"""
+        at_s = self.gateway.clock.now_s() if time is None else parse_time_ns(time) / SECOND_NS
+        query = ContractQuery(symbol=symbol, sec_type="STK", exchange="SMART")
+        found = self.gateway.market.find(query, self.gateway.clock.now_s())
+        if len(found) != 1:
+            raise Wrong(f"symbol {symbol!r}; allowed: a stock of this market, as AAPL")
+        opens_s = self.gateway.market.split(found[0], int(_number("ratio", ratio, 2, 100)), at_s)
+        return {"from_ns": opens_s * SECOND_NS}
 
     # ---- slow, silent and wrong answers ----------------------------------------------------------------------------
     def do_latency(self, mode: Any) -> None:

@@ -20,7 +20,8 @@ from ib_gateway_sim.weather import HISTORY_ERRORS, LIVE_LOST
 FAMILY, LIVE = "history", "live bars"  # pending requests; those answered and kept up to date
 HEADS, TICKS, HISTOGRAM = "head", "historical ticks", "histogram"
 _LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
-_SLICE_BARS = 2000  # bars made between two looks at the other clients
+_SLICE_BARS = 150  # bars made between two looks at the other clients: some 5 ms of work
+_TURNS = 4  # of the event loop for the others: to read a request, to work it, to write the answer
 _DAY_S = limits.DAY_S
 _LONGEST_PAUSE_S = 12 * _DAY_S  # no exchange is closed longer
 
@@ -260,6 +261,9 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     if query.size_s <= limits.SMALL_BAR_S:
         start_s = max(start_s, limits.small_bars_from_s(now_s))
     parts, count = await _encode(client, query, start_s, end_s, now_s)
+    if sum(map(len, parts)) > limits.LONGEST_ANSWER_BYTES:
+        client.close()  # as the real gateway does when asked for two years of minutes
+        return
     if count == 0:
         client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
         return
@@ -315,7 +319,7 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
     gateway = client.gateway
     left_out = _left_out(client, query, start_s, end_s) if gateway.weather.take("short") else []
     parts: list[bytes] = []
-    count = 0
+    count = size = 0
     for low_s, high_s in _slices(start_s, end_s, query.size_s):
         bars = gateway.market.bars(
             query.contract,
@@ -331,7 +335,11 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
         if bars:
             parts.append(wire.payload([value for bar in bars for value in bar_fields(client, query, bar)]))
             count += len(bars)
-        await asyncio.sleep(0)
+            size += len(parts[-1])
+            if size > limits.LONGEST_ANSWER_BYTES:
+                break
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
     return parts, count
 
 

@@ -28,11 +28,10 @@ HANDLERS: dict[str, Handler] = {
     **account.HANDLERS,
 }
 
-MAX_CLIENTS = 32  # what a real gateway allows
 _MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
 _STRANGER_S = 30.0  # machine seconds until startApi
 _READ_BYTES = 1 << 16
-_LOG_ENTRIES = 200_000
+_LOG_ENTRIES = 50_000
 
 
 @dataclass
@@ -46,6 +45,7 @@ class Settings:
     date_zone: str = "instrument"  # text dates from version 174 on: instrument | login | utc
     volume: str = "shares"  # of US stocks from version 175 on: shares | lots
     read_only: bool = False
+    max_clients: int = 32  # what a real gateway allows
     max_version: int = wire.VERSION_CEILING
     next_order_id: int = 1
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
@@ -193,7 +193,7 @@ class Gateway:
             pass
         offer, rest = done
         version = offer.version(self.settings.max_version)
-        if version is None or len(self.clients) >= MAX_CLIENTS:
+        if version is None or len(self.clients) >= self.settings.max_clients:
             return
         client.version = version
         client.send(version, self._connection_time())

@@ -8,10 +8,11 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from ib_gateway_sim import limits, wire
+from ib_gateway_sim import greeks, limits, wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.contracts import Contract, ContractQuery
+from ib_gateway_sim.greeks import Greeks
 from ib_gateway_sim.limits import Violation
 from ib_gateway_sim.market import Bar, Quote, Tick
 from ib_gateway_sim.reference import one_contract
@@ -79,6 +80,11 @@ async def _quotes(client: Client, request: wire.Request, contract: Contract, gen
     client.send(58, 1, request_id, (3 if delayed else 1) + frozen)
     sent = _Board(client, request_id, contract, delayed, generic)
     sent.show(quote)
+    if "165" in generic and not delayed:
+        _statistics(client, request_id, contract)
+    if "236" in generic and contract.sec_type == "STK":
+        client.send(45, 6, request_id, 46, 3.0)  # shortable: above 2.5 means at least 1000 shares
+        client.send(2, 6, request_id, 89, 10_000_000)
     if request.flag("snapshot"):
         await gateway.wait(request.kind)
         client.send(57, 1, request_id)
@@ -86,6 +92,22 @@ async def _quotes(client: Client, request: wire.Request, contract: Contract, gen
     async for at_s in beats(client, gateway.settings.quote_s):
         if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             sent.show(gateway.quote(contract, at_s - (DELAY_S if delayed else 0)))
+
+
+def _statistics(client: Client, request_id: int, contract: Contract) -> None:
+    """Generic tick 165: lows and highs of 13, 26 and 52 weeks, and the average volume of 90 days."""
+    market, now_s = client.gateway.market, client.gateway.clock.now_s()
+    what = next((kind for kind in ("TRADES", "AGGTRADES", "MIDPOINT") if kind in contract.kinds), "")
+    start_s = int(now_s) - 364 * limits.DAY_S
+    days = market.bars(contract, "1d", what, rth=True, start_s=start_s, end_s=int(now_s), now_s=now_s) if what else []
+    for weeks, low_kind, high_kind in ((13, 15, 16), (26, 17, 18), (52, 19, 20)):
+        part = [bar for bar in days if bar.t > now_s - weeks * 7 * limits.DAY_S]
+        if part:
+            client.send(1, 6, request_id, low_kind, min(bar.low for bar in part), 0.0, 0)
+            client.send(1, 6, request_id, high_kind, max(bar.high for bar in part), 0.0, 0)
+    volumes = [bar.volume for bar in days if bar.t > now_s - 90 * limits.DAY_S and bar.volume >= 0]
+    if volumes:
+        client.send(2, 6, request_id, 21, _size(client, contract, round(sum(volumes) / len(volumes))))
 
 
 class _Board:
@@ -123,10 +145,25 @@ class _Board:
         ):
             if value > 0:
                 self._price(late_kind if later else kind, value, 0.0, None)
+        if self._contract.sec_type == "OPT":
+            self._greeks(quote)
         if not later:
             self._generic_value(49, float(quote.halted))
             if self._generic & {"221", "232"} and quote.bid > 0 and quote.ask > 0:
                 self._price(37, round((quote.bid + quote.ask) / 2, 6), 0.0, None)
+
+    def _greeks(self, quote: Quote) -> None:
+        """Message 21 for bid, ask, last and model (tick types 10 to 13, delayed 80 to 83)."""
+        under = _underlying(self._client, self._contract)
+        if under <= 0:
+            return
+        years = greeks.years_left(self._contract, quote.t_s)
+        middle = (quote.bid + quote.ask) / 2 if quote.bid > 0 else quote.ask
+        for kind, price in ((10, quote.bid), (11, quote.ask), (12, quote.last), (13, middle)):
+            kind += 70 if self._delayed else 0
+            if self._told.get(kind) != (price, under):
+                self._told[kind] = (price, under)
+                send_greeks(self._client, self._request_id, kind, greeks.at_price(self._contract, under, years, price))
 
     def _price(self, kind: int, price: float, size: float, size_kind: int | None) -> bool:
         """A price and, for bid, ask and last, its size, which IB repeats in a message of its own."""
@@ -156,6 +193,54 @@ class _Board:
             middle = round((quote.high + quote.low + quote.last) / 3, 4)
             parts = (quote.last, quote.last_size, int(quote.last_s * 1000), quote.volume, middle, "true")
             self._client.send(46, 6, self._request_id, 48, ";".join(wire.text_of(part) for part in parts))
+
+
+def _underlying(client: Client, contract: Contract) -> float:
+    """The price of an option's underlying, 0 when there is none."""
+    gateway = client.gateway
+    found = gateway.market.find(ContractQuery(con_id=contract.under_con_id), gateway.clock.now_s())
+    return gateway.mark(found[0]) if found else 0.0
+
+
+def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> None:
+    """Message 21; what is not computed is -1 for volatility and price, -2 for the greeks."""
+
+    def told(number: float | None, absent: float) -> float:
+        return absent if number is None else round(number, 10)
+
+    rest = [told(each, -2.0) for each in (made.gamma, made.vega, made.theta)]
+    head = [told(made.volatility, -1.0), told(made.delta, -2.0), told(made.price, -1.0)]
+    client.send(21, request_id, kind, 0, *head, 0.0, *rest, made.under)
+
+
+_CUSTOM = 53  # tick type of what a calculator was asked for
+
+
+def calculate(client: Client, request: wire.Request) -> None:
+    """The option calculators: volatility from a price, price from a volatility."""
+    contract = one_contract(client, request)
+    under = request.number("underPrice")
+    if isinstance(contract, Violation):
+        client.refuse(request.request_id, contract)
+    elif (
+        contract.sec_type != "OPT"
+        or under <= 0
+        or max(request.number("volatility"), request.number("optionPrice")) <= 0
+    ):
+        client.refuse(
+            request.request_id, limits.invalid("Calculations need an option and prices or volatility above 0")
+        )
+    else:
+        years = greeks.years_left(contract, client.gateway.clock.now_s())
+        if request.kind == "calculateOptionPrice":
+            made = greeks.at_volatility(contract, under, years, min(request.number("volatility"), 10.0))
+        else:
+            made = greeks.at_price(contract, under, years, request.number("optionPrice"))
+        send_greeks(client, request.request_id, _CUSTOM, made)
+
+
+def _nothing_to_cancel(client: Client, request: wire.Request) -> None:
+    """Calculations are answered at once."""
 
 
 def cancel_market_data(client: Client, request: wire.Request) -> None:
@@ -416,6 +501,10 @@ def cancel_market_depth(client: Client, request: wire.Request) -> None:
 
 
 HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+    "calculateImpliedVolatility": calculate,
+    "calculateOptionPrice": calculate,
+    "cancelCalculateImpliedVolatility": _nothing_to_cancel,
+    "cancelCalculateOptionPrice": _nothing_to_cancel,
     "reqMktData": req_market_data,
     "cancelMktData": cancel_market_data,
     "reqTickByTickData": req_tick_by_tick,

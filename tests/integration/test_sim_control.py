@@ -68,6 +68,19 @@ def test_words_and_json_are_the_same_command():
     asyncio.run(work())
 
 
+def test_a_browser_gets_nowhere():
+    async def work():
+        async with gateway() as (sim, control):
+            await control.listen(0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nadvance 5\n")
+            assert await reader.read() == b""
+            writer.close()
+            assert sim.clock.now_ns() == MONDAY_NOON_NS
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -79,6 +92,7 @@ def test_words_and_json_are_the_same_command():
         ("set_clock yesterday", "RFC 3339"),
         ("farm_down nowhere", "ushmds"),
         ("silent 1 reqNothing", "reqHistoricalData"),
+        ("received bars", "reqHistoricalData"),
         ("history_error what", "no_permission"),
         ("drop 99", "nobody"),
         ("latency fast", "measured"),

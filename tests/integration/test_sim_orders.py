@@ -94,7 +94,7 @@ async def test_a_market_order_fills_at_the_ask_and_reports_execution_and_commiss
 
 @played()
 async def test_a_large_order_fills_in_parts_as_the_quotes_allow(client, sim, control):
-    order(client, 1, quantity=3000)
+    order(client, 1, quantity=2500)
     seen = await statuses(client, 1)
     assert seen == [(1, "Submitted", 0)]
     await control.run("advance 30")
@@ -102,8 +102,8 @@ async def test_a_large_order_fills_in_parts_as_the_quotes_allow(client, sim, con
         seen += await statuses(client, 1)
     parts = [filled for _, _, filled in seen]
     assert parts == sorted(parts)
-    assert parts[-1] == 3000
-    assert len(parts) > 3
+    assert parts[-1] == 2500
+    assert len(parts) > 2
 
 
 @played()
@@ -207,13 +207,13 @@ async def test_a_cancelled_parent_takes_its_children_along(client, sim, control)
 def test_an_oca_group_is_cancelled_or_shrunk(oca_type):
     @played()
     async def run(client, sim, control):
-        order(client, 1, kind="LMT", limit=100, quantity=5000, oca="G", oca_type=oca_type)
-        order(client, 2, kind="LMT", limit=1000, quantity=5000, oca="G", oca_type=oca_type)
+        order(client, 1, kind="LMT", limit=100, quantity=2000, oca="G", oca_type=oca_type)
+        order(client, 2, kind="LMT", limit=1000, quantity=2000, oca="G", oca_type=oca_type)
         await client.settle()
         first, second = sim.orders.orders.values()
-        assert 0 < second.filled < 5000
+        assert 0 < second.filled < 2000
         assert first.status == ("Cancelled" if oca_type == 1 else "Submitted")
-        assert first.quantity == (5000 if oca_type == 1 else 5000 - second.filled)
+        assert first.quantity == (2000 if oca_type == 1 else 2000 - second.filled)
 
     run()
 
@@ -271,7 +271,7 @@ async def test_an_order_in_a_closed_market_is_held_to_the_open_and_a_day_order_e
 def test_immediate_orders_take_what_there_is_or_nothing(tif, filled):
     @played()
     async def run(client, sim, control):
-        order(client, 1, quantity=5000, tif=tif)
+        order(client, 1, quantity=2000, tif=tif)
         await client.settle()
         (made,) = sim.orders.orders.values()
         assert made.status == "Cancelled"

@@ -146,12 +146,43 @@ def test_a_message_that_cannot_be_read_is_320_and_the_client_goes_on():
             client = await RawClient.start(sim.port)
             client.send(20, 8, "conId")
             client.send("nonsense")
-            client.send(22, 9, 10, "STK", "STK.US", "TOP")
+            client.send(100, 9)
             client.send(49, 1)
             assert (await client.error())[:2] == (8, 320)
             assert (await client.message(4))[2:4] == ["-1", "320"]
             assert (await client.error())[:2] == (9, 320)
             assert (await client.message(49))[0] == "49"
+
+    asyncio.run(work())
+
+
+def test_what_there_is_nothing_of_is_said_in_ibs_codes():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            client.send(52, 2, 1, 0, "AAPL", "STK", "SMART", "", "USD", "", "ReportSnapshot", 0, "")
+            assert (await client.error())[:2] == (1, 430)
+            client.send(22, 2, 10, "STK", "STK.US.MAJOR", "TOP_PERC_GAIN")
+            assert (await client.error())[:2] == (2, 165)
+            assert await client.message(20) == ["20", "3", "2", "0"]
+            for code in (162, 365):
+                client.send(23, 1, 2)
+                assert (await client.error())[:2] == (2, code)
+            client.send(86, 3, 265598, "BRFG", "", "", 10, "")
+            assert await client.message(87) == ["87", "3", "0"]
+
+    asyncio.run(work())
+
+
+def test_old_clients_are_warned_of_fractions_and_get_whole_numbers():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port, versions="v100..157")
+            bitcoin = ("0", "BTC", "CRYPTO", "", "0.0", "", "", "PAXOS", "", "USD", "", "")
+            client.ask_bars(1, bitcoin, what="AGGTRADES", rth=0, size="1 hour", duration="1 D")
+            assert (await client.error())[:2] == (1, 2176)
+            fields = await client.message(17)
+            assert all(volume.isdecimal() for volume in fields[10::8])
 
     asyncio.run(work())
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from nautilus.auth import Principal
 from nautilus.clock import NS_PER_S, rfc3339
-from nautilus.db import instruments, jobs, series, sessions
+from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
@@ -184,6 +184,49 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
         "totals": totals,
         "session": session,
         "now_ns": now,
+    }
+
+
+def chunks(database: Database, owner: str | None, job_id: UUID, after: int, limit: int) -> dict[str, Any]:
+    """A page of a job's chunks, with every request each took. NotFound for a job that is not there."""
+    with database.transaction(snapshot=True) as cursor:
+        row = jobs.summary(cursor, job_id)
+        if row is None or (owner is not None and row.owner != owner):
+            raise NotFound(f"there is no job {job_id}", code="unknown-job")
+        found = jobs.chunks(cursor, job_id, after, limit)
+        asked = requests.of_chunks(cursor, [c.id for c in found])
+    rows = [_chunk(c, [r for r in asked if r.chunk_id == c.id]) for c in found]
+    return {"job_id": str(job_id), "chunks": rows, "next_after": found[-1].id if len(found) == limit else None}
+
+
+def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "chunk_id": row.id,
+        "instrument_id": row.instrument_id,
+        "timeframe": row.timeframe,
+        "price": row.price,
+        "session": row.session,
+        "start": rfc3339(row.span_start),
+        "end": rfc3339(row.span_end),
+        "state": row.state,
+        "outcome": row.outcome,
+        "ib_code": row.ib_code,
+        "attempts": row.attempts,
+        "not_before": rfc3339(row.not_before) if row.not_before else None,
+        "bars": row.bars,
+        "requests": [
+            {
+                "request_id": r.id,
+                "sent_at": rfc3339(r.sent_at),
+                "outcome": r.outcome,
+                "ib_code": r.ib_code,
+                "ib_text": r.ib_text,
+                "ms": r.ms,
+                "bars": r.bars,
+            }
+            for r in asked
+        ],
+        "updated_at": _text(row.updated_at),
     }
 
 

@@ -73,6 +73,14 @@ def create(
     return job_id
 
 
+def any_live(cursor: Cursor, origin: str) -> bool:
+    """True while a job of this origin lives."""
+    cursor.execute(
+        "SELECT 1 FROM backfill_jobs WHERE origin = %s AND state = ANY(%s) LIMIT 1", (origin, list(LIVE_JOBS))
+    )
+    return cursor.fetchone() is not None
+
+
 def live_twin(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
     """A live job of the same owner that asks for the same."""
     cursor.execute(
