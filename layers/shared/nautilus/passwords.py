@@ -1,8 +1,8 @@
 """Passwords: Argon2id. Only functions/auth and the commands that make users import this.
 
-Measured by benchmarks/auth.py on two cores of a server processor (3 GHz class): 79 ms of CPU time for one check, 32 MiB.
-That is above the least that OWASP names (19 MiB, 2 passes) and below 100 ms, also with a slower core below; one lane,
-as a Lambda function has less than one processor. Stored hashes carry their parameters, so a change of them here takes
+Measured by benchmarks/auth.py on a virtual machine with two cores (AMD EPYC): 79 to 89 ms of the processor's time for
+one check, within the 50 to 100 ms aimed at, and above the least that OWASP's cheat sheet names (19 MiB with 2 passes).
+One lane, as a Lambda function of 1 GB has less than one processor. Stored hashes carry their parameters, so a change of them here takes
 effect for each user at the next sign-in.
 """
 
