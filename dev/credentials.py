@@ -26,7 +26,7 @@ def password_of(file: Path) -> str:
 
 def token_settings(folder: Path, *, kid_prefix: str = DEVELOPMENT_KEY) -> Mapping[str, str]:
     """The settings of the key pair that signs access tokens; its private half lies in `folder`."""
-    private = _kept(folder / "token-key.pem", _new_private_key)
+    private = _kept(folder / "token-key.pem", new_private_key)
     pem = public_pem(private)
     kid = kid_prefix + hashlib.sha256(pem.encode()).hexdigest()[:8]
     return {
@@ -42,7 +42,8 @@ def public_pem(private_pem: str) -> str:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _new_private_key() -> str:
+def new_private_key() -> str:
+    """An Ed25519 key of its own, PEM."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 

@@ -3,6 +3,9 @@
 import asyncio
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +90,13 @@ def test_what_asks_for_credentials_says_so_in_the_document(app: Any) -> None:
         declared = app.openapi()["paths"][path][method.lower()].get("security")
         if (method, path) not in PUBLIC and (method, path) not in by_refresh_token:
             assert declared, f"{method} {path}"
+
+
+def test_only_sign_in_loads_what_checks_passwords_and_signs() -> None:
+    others = [p.parent.name for p in (ROOT / "functions").glob("*/app.py") if p.parent.name != "auth"]
+    script = "import sys\n" + "".join(f"import functions.{name}.app\n" for name in others)
+    script += "print(*sorted(m for m in sys.modules if m.startswith(('argon2', 'nautilus.'))))"
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers' / 'shared'}"}
+    loaded = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "nautilus.callers" in loaded.stdout.split()
+    assert not {"argon2", "nautilus.passwords", "nautilus.sign_in"} & set(loaded.stdout.split())

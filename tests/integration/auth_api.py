@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import logging
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,10 @@ from typing import Any, TypeVar
 import httpx
 import psycopg2
 import psycopg2.extras
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
 import dev.local_api
-from dev.credentials import public_pem
+from dev.credentials import new_private_key, public_pem
 from nautilus.auth import ROLES
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
@@ -32,10 +29,6 @@ CHEAP = {"passes": 1, "memory_kib": 64}
 """Argon2 parameters for tests that are not about its cost."""
 _addresses = itertools.count(1)
 T = TypeVar("T")
-
-
-def private_pem() -> str:
-    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def settings_of(dsn: str, pem: str, kid: str = "dev-1", **more: Any) -> AuthSettings:
@@ -108,7 +101,7 @@ class Api:
 
     def __init__(self, dsn: str, *, real_argon2: bool = False, **more: Any) -> None:
         self.dsn = dsn
-        self.pem = private_pem()
+        self.pem = new_private_key()
         self.settings = settings_of(dsn, self.pem, **more)
         self.app = dev.local_api.create(self.settings)
         self.services: Services = self.app.state.services
@@ -190,8 +183,3 @@ def bearer(token: str) -> dict[str, str]:
 def log_text(caplog) -> str:
     """Everything that was logged, with all fields."""
     return "\n".join(json.dumps(record.__dict__, default=str) for record in caplog.records)
-
-
-def heard(services: Services, caplog) -> None:
-    """Let caplog hear the process's logger, which passes nothing on to the root."""
-    logging.getLogger(services.name).addHandler(caplog.handler)

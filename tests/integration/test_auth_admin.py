@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import functions.auth.app
+from dev.credentials import new_private_key
 from dev.postgres import DATABASE, Postgres
 from dev.stack import environment
 from nautilus.db.migrate import upgrade
-from tests.integration.auth_api import AUTH, api_of, bearer, private_pem, settings_of
+from tests.integration.auth_api import AUTH, api_of, bearer, settings_of
 
 
 def make_admin(data: Path, name: str = "admin") -> subprocess.CompletedProcess[str]:
@@ -69,7 +70,7 @@ def event(path: str, body: dict[str, Any]) -> dict[str, Any]:
 def test_the_function_makes_an_administrator_for_whoever_may_invoke_it(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_of(dsn, private_pem(), "key-1")
+    settings = settings_of(dsn, new_private_key(), "key-1")
     for name in [name for name in os.environ if name.startswith("NAUTILUS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NAUTILUS_DATABASE_URL", dsn)

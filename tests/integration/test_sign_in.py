@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from dev.credentials import public_pem
+from dev.credentials import new_private_key, public_pem
 from nautilus.callers import DENIED_FOR_S
 from nautilus.passwords import Passwords
 from nautilus.tokens import KeySet, Signer
@@ -22,7 +22,6 @@ from tests.integration.auth_api import (
     bearer,
     key,
     log_text,
-    private_pem,
 )
 
 ME = f"{AUTH}/me"
@@ -322,6 +321,20 @@ def test_a_keys_life(api: Api) -> None:
     assert listed["active"] is False
 
 
+def test_keys_have_an_end_in_the_future_and_a_number(api: Api) -> None:
+    ann = api.signed_in()
+    for wrong in ("2020-01-01T00:00:00Z", "2099-01-01T00:00:00", "tomorrow", 4_000_000_000):
+        answer = ann.post(f"{AUTH}/api-keys", json={"name": "late", "expires_at": wrong})
+        assert answer.status_code == 422, wrong
+        assert answer.json()["errors"][0]["field"] == "expires_at"
+    api.sql(
+        "INSERT INTO api_keys (user_id, name, prefix, secret_hash, scopes) SELECT id, 'n', 'p', sha256(n::text::bytea),"
+        " scopes FROM users, generate_series(1, 50) n WHERE username = 'ann'"
+    )
+    full = ann.post(f"{AUTH}/api-keys", json={"name": "one more"})
+    assert (full.status_code, full.json()["code"]) == (409, "too-many-keys")
+
+
 def test_a_key_in_use_is_written_down_once_a_minute(api: Api) -> None:
     made = api.new_key()
     client = api.client()
@@ -392,7 +405,7 @@ def test_a_second_administrator_frees_the_first(api: Api) -> None:
 
 
 def test_an_exchange_of_the_signing_key_signs_nobody_out(dsn: str) -> None:
-    old, new = private_pem(), private_pem()
+    old, new = new_private_key(), new_private_key()
     both = json.dumps({"k1": public_pem(old), "k2": public_pem(new)})
     before = {"token_private_key": old, "token_key_id": "k1", "token_public_keys": json.dumps({"k1": public_pem(old)})}
     overlap = {"token_private_key": old, "token_key_id": "k1", "token_public_keys": both}
@@ -415,9 +428,9 @@ def test_an_exchange_of_the_signing_key_signs_nobody_out(dsn: str) -> None:
 
 
 def test_a_signing_key_that_nobody_knows_stops_the_function(api: Api) -> None:
-    keys = KeySet({"k1": public_pem(private_pem())}, issuer="i", audience="a")
+    keys = KeySet({"k1": public_pem(new_private_key())}, issuer="i", audience="a")
     for kid in ("k1", "k2"):
-        signer = Signer(kid, private_pem(), issuer="i", audience="a")
+        signer = Signer(kid, new_private_key(), issuer="i", audience="a")
         with pytest.raises(ValueError, match="publish its public half first"):
             keys.require(signer.kid, signer.public)
 
@@ -558,6 +571,14 @@ def test_every_answer_has_the_security_headers(api: Api, path: str) -> None:
     assert headers["referrer-policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "strict-transport-security" not in headers, "not on a developer's machine"
+
+
+def test_bodies_have_a_largest_size_everywhere(api: Api) -> None:
+    made = api.new_key()
+    answer = api.client().post("/api/v1/ib/backfill", content=b" " * 1_048_577, headers=key(made["api_key"]))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    fits = api.client().post("/api/v1/ib/backfill", content=b" " * 1_048_576, headers=key(made["api_key"]))
+    assert fits.status_code == 422
 
 
 def test_answers_with_tokens_are_not_kept_by_anybody(api: Api) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from dev.credentials import public_pem
+from dev.credentials import new_private_key, public_pem
 from nautilus import api_keys
 from nautilus.auth import (
     ROLES,
@@ -27,7 +27,6 @@ from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings
 from nautilus.throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
 from nautilus.tokens import KeySet, Signer
-from tests.integration.auth_api import private_pem
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------
 
@@ -200,7 +199,7 @@ def test_nobodys_password_never_fits():
 
 # ---- settings --------------------------------------------------------------------------------------------------------
 
-PEM = private_pem()
+PEM = new_private_key()
 DEPLOYED: dict[str, Any] = {
     "env": "prod",
     "database_url": SecretStr("postgresql://api:4nTq81LxWz@db.example.com/nautilus"),

@@ -2,8 +2,8 @@
 
 Measured by benchmarks/auth.py on a virtual machine with two cores (AMD EPYC): 79 to 89 ms of the processor's time for
 one check, within the 50 to 100 ms aimed at, and above the least that OWASP's cheat sheet names (19 MiB with 2 passes).
-One lane, as a Lambda function of 1 GB has less than one processor. Stored hashes carry their parameters, so a change of them here takes
-effect for each user at the next sign-in.
+One lane, as a Lambda function of 1 GB has less than one processor. Stored hashes carry their parameters, so a change of
+them here takes effect for each user at the next sign-in.
 """
 
 import base64
