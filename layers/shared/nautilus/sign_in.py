@@ -117,7 +117,6 @@ class SignIn:
                 audit.record(
                     cursor, "sign-in", actor=f"user:{user.id}", subject=f"session:{issued.session}", client=client
                 )
-                refresh_families.forget_old(cursor)
         if not good:
             raise self._refused("sign-in", user, client)
         self._forgive(attempt)
@@ -417,10 +416,12 @@ class SignIn:
         return Issued(access, tuple(sorted(scopes)), str(family.id), refresh_token, left_s)
 
     def _forgive(self, attempt: Attempt) -> None:
+        """After a success: the attempt was no failure. And the time to forget what is old, for everybody."""
         subjects = attempt.subjects
         with self._db.transaction() as cursor:
             login_failures.forgive(cursor, subjects.pair, (subjects.address, subjects.name))
             login_failures.forget_old(cursor)
+            refresh_families.forget_old(cursor)
 
     def _refused(self, action: str, user: Any, client: Client, error: NautilusError | None = None) -> NautilusError:
         """The error to raise, after the refusal has been noted. What was typed is not: it may be a password."""

@@ -29,7 +29,8 @@ class Limit:
 
 PAIR = Limit(5, 2.0, LONGEST_S)
 ADDRESS = Limit(30, 2.0, LONGEST_S)
-NAME = Limit(10, 0.25, 2.0)
+NAME = Limit(10, 0.25, 1.0)
+"""Short: in Lambda somebody who waits keeps a whole instance of the function."""
 
 
 @dataclass(frozen=True, slots=True)

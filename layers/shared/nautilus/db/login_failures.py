@@ -44,4 +44,8 @@ def forgive(cursor: Cursor, whole: str, one: Iterable[str]) -> None:
 
 
 def forget_old(cursor: Cursor) -> None:
-    cursor.execute("DELETE FROM login_failures WHERE last_failed_at < clock_timestamp() - interval '1 day'")
+    """Remove counters that were not raised for a day, except what somebody else has in hand."""
+    cursor.execute(
+        "DELETE FROM login_failures WHERE subject IN (SELECT subject FROM login_failures"
+        " WHERE last_failed_at < clock_timestamp() - interval '1 day' FOR UPDATE SKIP LOCKED)"
+    )

@@ -142,9 +142,13 @@ def denied(cursor: Cursor) -> Collection[str]:
 
 
 def forget_old(cursor: Cursor) -> None:
-    """Remove what no longer decides anything."""
-    cursor.execute("DELETE FROM denied WHERE expires_at < clock_timestamp()")
+    """Remove what no longer decides anything, except what somebody else has in hand."""
     cursor.execute(
-        "DELETE FROM refresh_families WHERE least(expires_at, ended_at) < clock_timestamp() - make_interval(days => %s)",
+        "DELETE FROM denied WHERE subject IN"
+        " (SELECT subject FROM denied WHERE expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED)"
+    )
+    cursor.execute(
+        "DELETE FROM refresh_families WHERE id IN (SELECT id FROM refresh_families"
+        " WHERE least(expires_at, ended_at) < clock_timestamp() - make_interval(days => %s) FOR UPDATE SKIP LOCKED)",
         (_KEPT_DAYS,),
     )

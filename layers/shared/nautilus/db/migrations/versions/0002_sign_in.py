@@ -42,6 +42,7 @@ CREATE TABLE refresh_families (
     end_reason text
 );
 CREATE INDEX refresh_families_by_user ON refresh_families (user_id);
+CREATE INDEX refresh_families_by_end ON refresh_families (least(expires_at, ended_at));
 CREATE INDEX refresh_families_by_key ON refresh_families (api_key_id) WHERE api_key_id IS NOT NULL;
 
 CREATE TABLE refresh_tokens (
@@ -66,6 +67,7 @@ CREATE TABLE login_failures (
     failures integer NOT NULL DEFAULT 0,
     last_failed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX login_failures_by_time ON login_failures (last_failed_at);
 
 CREATE TABLE audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
