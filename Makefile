@@ -47,6 +47,9 @@ demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
 	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
+admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
+	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
+
 clean: ## remove what demo and up have stored
 	@$(PYTHON) -m dev.folders --data '$(DATA)'
 
@@ -144,5 +147,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test chaos conformance check format \
+.PHONY: help setup requirements demo up admin clean test chaos conformance check format \
 	build lint-template deploy logs image containers sam-local push bench

@@ -39,13 +39,17 @@ def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_lo
     job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
     assert job["status"] == "partial"
     assert {n.state for n in notes(works)} == {"empty_unconfirmed"}
-    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000)
+    answer = works.bars(
+        symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000
+    )
     assert not answer["coverage"]["complete"]
     assert {m["state"] for m in answer["coverage"]["missing"]} == {"empty_unconfirmed"}
     before = answer["total"]
     works.sim.command("advance 1000")
     works.wait(lambda: not notes(works), "the second look settles it", 40)
-    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000)
+    answer = works.bars(
+        symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000
+    )
     assert answer["coverage"]["complete"]
     assert answer["total"] == 5 * 390 > before
     confirming = works.rows("SELECT priority, owner, state FROM backfill_jobs WHERE origin = 'confirm'")
