@@ -272,15 +272,18 @@ class Worker:
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
         self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
-        written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        for ratio in stored.splits:
+            # A person may want to know: older bars are on another scale until they are fetched again.
+            self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
         self._log.info(
             "chunk-done",
             extra=fields(
                 chunk_id=task.held.chunk_id,
                 series_id=task.row.id,
                 bars=len(closed),
-                new=written.new,
-                revised=written.revised,
+                new=stored.written.new,
+                revised=stored.written.revised,
                 ms=answer.ms,
             ),
         )

@@ -35,7 +35,15 @@ class Answer:
     ib_text: str | None = None
 
 
-def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Written:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an answer changed, and the ratio of each split that its seams showed."""
+
+    written: Written
+    splits: tuple[float, ...]
+
+
+def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Stored:
     """Store an answer that came with bars, or with the statement that there are none, and credit what it settles.
 
     Of bars outside the chunk only those that meet settled ranges count: they are compared with what is there.
@@ -53,7 +61,7 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
     beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
-    revised, stale = _seams(cursor, row, held.span, beyond, market_ns)
+    revised, stale, splits = _seams(cursor, row, held.span, beyond, market_ns)
     inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
     written = series.record(
         cursor,
@@ -78,7 +86,7 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
-    return written
+    return Stored(written, splits)
 
 
 def _outcome(filled: bool, doubtful: bool) -> str:
@@ -89,18 +97,20 @@ def _outcome(filled: bool, doubtful: bool) -> str:
 
 def _seams(
     cursor: Cursor, row: Series, span: Span, beyond: list[Bar], market_ns: int
-) -> tuple[tuple[Bar, ...], list[Note]]:
+) -> tuple[list[Bar], list[Note], tuple[float, ...]]:
     """Compare an answer with what is there on either side of its chunk: revised bars, or what a split made stale."""
     revised: list[Bar] = []
     stale: list[Note] = []
+    splits: list[float] = []
     for side in (Spans.of(_EARLIEST, span[0]), Spans.of(span[1], _LATEST)):
         near = [bar for bar in beyond if bar.ts in side]
         seam = compare(near, bar_store.read(cursor, row.id, row.timeframe, [bar.ts for bar in near]))
         revised += seam.revised
         if seam.ratio is not None:
+            splits.append(seam.ratio)
             reason = f"split:{seam.ratio:.6g}"
             stale += [Note(s, State.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
-    return tuple(revised), stale
+    return revised, stale, tuple(splits)
 
 
 def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) -> Spans:
