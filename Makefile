@@ -69,7 +69,7 @@ PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13
 
 # SAM has some eighty dependencies of its own, some older than ours: an environment of its own.
 .venv-sam/.ready: requirements/sam.txt | $(VENV)/.ready
-	@$(PYTHON) -m venv .venv-sam
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-sam
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt
 	@touch $@
 
@@ -121,7 +121,10 @@ push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=it
 
 # ---- test --------------------------------------------------------------------------------------------------------
 TESTS ?= tests
-test: $(VENV)/.ready ## every test that needs no Docker
+# The tests of built functions need a build (half a minute the first time, then only when sources changed), and a
+# python3.13 to run it: without one they are skipped and say so.
+BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(TESTS)),$(BUILD)/.ready .venv-lambda/.ready))
+test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
 conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
@@ -130,6 +133,9 @@ conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each
 CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
+
+bench: build ## measure: cold starts of the functions (ratios of one run; no test looks at them)
+	$(PY) -m benchmarks.cold_start
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
@@ -141,4 +147,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin clean test chaos conformance check format
+.PHONY: help setup requirements demo up admin clean test chaos conformance check format \
+	build lint-template deploy logs image containers sam-local push bench

@@ -14,7 +14,9 @@ COPY layers/shared/nautilus /opt/python/nautilus
 COPY functions /app/functions
 COPY dev/__init__.py dev/container.py dev/credentials.py dev/local_api.py /app/dev/
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/python /app
-ENV PYTHONPATH=/opt/python:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The OpenSSL of psycopg2's wheel knows no authorities of its own; these are Debian's.
+ENV PYTHONPATH=/opt/python:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 WORKDIR /app
 USER 10001:10001
 VOLUME /data

@@ -178,6 +178,18 @@ def test_without_the_queue_a_backfill_is_accepted_all_the_same(servers, settings
         assert function.invoke(event)["statusCode"] == 202
 
 
+@pytest.mark.parametrize(("kind", "loaded"), [("on-demand", False), ("snap-start", True)])
+def test_a_snapshot_holds_what_is_else_imported_late(servers, settings, kind, loaded, tmp_path):
+    (tmp_path / "app.py").write_text(
+        "import sys\nfrom fastapi import APIRouter\nfrom nautilus.web import lambda_handler\n"
+        "lambda_handler('x', APIRouter())\n"
+        "def handler(event, context):\n    return sorted({'boto3', 'mangum', 'argon2'} & set(sys.modules))\n"
+    )
+    told = {**settings, "AWS_LAMBDA_INITIALIZATION_TYPE": kind}
+    with running(Function(servers.group, "x", servers.folder / f"{kind}.log", told, folder=tmp_path)) as function:
+        assert function.invoke({}) == (["argon2", "boto3", "mangum"] if loaded else [])
+
+
 # ---- what is no request ----------------------------------------------------------------------------------------------
 
 

@@ -237,6 +237,11 @@ class MigrateSettings(_Database):
     """What the migration command reads."""
 
 
+def snapshot_follows() -> bool:
+    """True in a Lambda function during the init whose result SnapStart keeps: what is loaded now is free later."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
 def read_secret(arn: str, region: str) -> str:
     """The text of a secret in AWS Secrets Manager. ValueError when it cannot be read, with AWS's words.
 

@@ -6,7 +6,6 @@ differ in that list only.
 
 import ipaddress
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +41,7 @@ from nautilus.errors import (
 )
 from nautilus.log import Measure, correlated, correlation, emit, logger
 from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain
+from nautilus.settings import ApiSettings, explain, snapshot_follows
 from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
@@ -622,7 +621,7 @@ def lambda_handler(
     one is IAM's to say, and no HTTP request becomes one, as API Gateway always adds its requestContext.
     """
     made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if snapshot_follows():
         for late in _LATE:
             import_module(late)
 
