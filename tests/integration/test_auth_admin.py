@@ -14,6 +14,8 @@ from dev.credentials import new_private_key
 from dev.postgres import DATABASE, Postgres
 from dev.stack import environment
 from nautilus.db.migrate import upgrade
+from nautilus.settings import AuthSettings
+from nautilus.web import lambda_handler
 from tests.integration.auth_api import AUTH, api_of, bearer, settings_of
 
 
@@ -88,3 +90,23 @@ def test_the_function_makes_an_administrator_for_whoever_may_invoke_it(
         assert [row.address for row in rows] == ["203.0.113.8"], "of API Gateway's context, not of a header"
     with pytest.raises(ValueError, match="no use for an event"):
         handler({"task": "drop-everything"}, None)
+
+
+def test_a_deployed_function_with_a_key_of_development_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = new_private_key()
+    settings = settings_of("postgresql://api:4nTq81LxWz@127.0.0.1:1/none", pem, "dev-1")
+    monkeypatch.setenv("NAUTILUS_ENV", "prod")
+    monkeypatch.setenv("NAUTILUS_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("NAUTILUS_TOKEN_PRIVATE_KEY", pem)
+    monkeypatch.setenv("NAUTILUS_TOKEN_KEY_ID", "dev-1")
+    monkeypatch.setenv("NAUTILUS_TOKEN_PUBLIC_KEYS", settings.token_public_keys)
+    handler = lambda_handler("auth", functions.auth.app.router, AuthSettings, prepare=functions.auth.app.prepare)
+    with pytest.raises(RuntimeError, match="dev-1 was made for development: refused when deployed") as refused:
+        handler(event(f"{AUTH}/login", {}), None)
+    assert "PRIVATE" not in str(refused.value)
+    assert "4nTq81LxWz" not in str(refused.value)
+    monkeypatch.setenv("NAUTILUS_TOKEN_KEY_ID", "k1")
+    monkeypatch.setenv("NAUTILUS_TOKEN_PUBLIC_KEYS", settings.token_public_keys.replace("dev-1", "k1"))
+    monkeypatch.setenv("NAUTILUS_TOKEN_PRIVATE_KEY", new_private_key())
+    with pytest.raises(ValueError, match="publish its public half first"):
+        handler(event(f"{AUTH}/login", {}), None)
