@@ -1,9 +1,12 @@
 """The first administrator: by `make admin` on one machine, by invoking the function in AWS; never by a default."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,15 @@ def data(postgres: Postgres, servers: Any, tmp_path: Path) -> Path:
     upgrade(postgres.dsn(DATABASE))
     (tmp_path / "sim").symlink_to(servers.folder)
     return tmp_path
+
+
+@pytest.fixture
+def loop() -> Iterator[None]:
+    """The loop of this thread, closed after the test: the adapter of Lambda makes one and keeps it for good."""
+    with closing(asyncio.new_event_loop()) as own:
+        asyncio.set_event_loop(own)
+        yield
+        asyncio.set_event_loop(None)
 
 
 def test_make_admin_shows_a_password_once_that_works(data: Path, postgres: Postgres) -> None:
@@ -69,6 +81,7 @@ def event(path: str, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("loop")
 def test_the_function_makes_an_administrator_for_whoever_may_invoke_it(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +105,7 @@ def test_the_function_makes_an_administrator_for_whoever_may_invoke_it(
         handler({"task": "drop-everything"}, None)
 
 
+@pytest.mark.usefixtures("loop")
 def test_a_deployed_function_with_a_key_of_development_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pem = new_private_key()
     settings = settings_of("postgresql://api:4nTq81LxWz@127.0.0.1:1/none", pem, "dev-1")
