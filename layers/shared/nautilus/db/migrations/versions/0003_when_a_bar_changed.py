@@ -1,0 +1,21 @@
+"""When a revision was made, so that old ones can be forgotten. Only adds: code that does not know the column goes on.
+
+revision: 0003; after: 0002
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+# Revisions that are there already count from now. A constant default does not rewrite the table (a volatile one would).
+_COLUMN = """
+ALTER TABLE bar_revisions ADD COLUMN IF NOT EXISTS changed_at timestamptz NOT NULL DEFAULT transaction_timestamp();
+ALTER TABLE bar_revisions ALTER COLUMN changed_at SET DEFAULT transaction_timestamp();
+"""
+
+
+def upgrade() -> None:
+    op.execute(_COLUMN)
