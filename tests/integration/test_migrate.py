@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 
 from nautilus.bars import Bar
 from nautilus.db import migrate, series
+from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
@@ -61,7 +62,7 @@ def old_database(dsn: str) -> None:
     database.close()
 
 
-def write(database: Database, price: float) -> series.Written:
+def write(database: Database, price: float) -> Written:
     with database.transaction() as cursor:
         found = series.by_id(cursor, 1, lock=True)
         bar = Bar(AT, price, price, price, price, 5.0, price, 1)

@@ -1,4 +1,7 @@
-"""When a revision was made, so that old ones can be forgotten. Only adds: code that does not know the column goes on.
+"""When a revision was made, so that old ones can be forgotten. Code that does not know the column goes on.
+
+The foreign key of revisions goes: it cost as much as writing them. Their series is locked by whoever writes them, and
+`nautilus.db.verify` looks for orphans.
 
 revision: 0003; after: 0002
 """
@@ -14,6 +17,7 @@ depends_on = None
 _COLUMN = """
 ALTER TABLE bar_revisions ADD COLUMN IF NOT EXISTS changed_at timestamptz NOT NULL DEFAULT transaction_timestamp();
 ALTER TABLE bar_revisions ALTER COLUMN changed_at SET DEFAULT transaction_timestamp();
+ALTER TABLE bar_revisions DROP CONSTRAINT IF EXISTS bar_revisions_series_id_fkey;
 """
 
 
