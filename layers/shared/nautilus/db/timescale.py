@@ -181,8 +181,9 @@ def size(cursor: Cursor, table: str) -> Size | None:
     if not in_use(cursor):
         return None
     cursor.execute(
-        "SELECT coalesce(total_chunks, 0), coalesce(number_compressed_chunks, 0),"
-        " coalesce(before_compression_total_bytes, 0)::bigint, coalesce(after_compression_total_bytes, 0)::bigint"
+        "SELECT coalesce(total_chunks, 0) AS chunks, coalesce(number_compressed_chunks, 0) AS by_column,"
+        " coalesce(before_compression_total_bytes, 0)::bigint AS before,"
+        " coalesce(after_compression_total_bytes, 0)::bigint AS after"
         " FROM hypertable_columnstore_stats(%s::regclass)",
         (table,),
     )
