@@ -186,15 +186,50 @@ def _dead(database: Database) -> int:
 # ---- size and reading --------------------------------------------------------------------------------------------------
 
 
+# A bar, told as columns: as it is; with its two integers side by side, where no padding is needed; with prices as
+# integers of a scale that the series would have to keep; and what a read then computes of a price.
+_FORMS = {
+    "as it is": ("series_id, ts, open, high, low, close, volume, vwap, trades", "close"),
+    "integers side by side": ("series_id, trades, ts, open, high, low, close, volume, vwap", "close"),
+    "int4 prices of a scale": (
+        "series_id, trades, ts, "
+        + ", ".join(f"(round({p} * 100000))::int4 AS {p}" for p in ("open", "high", "low", "close"))
+        + ", volume, vwap",
+        "close / 100000.0::float8",
+    ),
+    "numeric": (
+        "series_id, ts, "
+        + ", ".join(f"{p}::numeric" for p in ("open", "high", "low", "close"))
+        + ", volume, vwap, trades",
+        "close",
+    ),
+}
+
+
 def _size(database: Database) -> None:
-    """Bytes per bar of the writer's own rows, alone in a fresh copy of the table (no dead rows)."""
+    """Bytes per bar of the writer's own rows, each form alone in a fresh table, and the text of 10,000 prices."""
+    for name, (columns, price) in _FORMS.items():
+        with database.transaction() as cursor:
+            cursor.execute(
+                f"CREATE TEMP TABLE alone ON COMMIT DROP AS SELECT {columns} FROM bars_minute WHERE series_id = 1"
+            )
+            cursor.execute("ALTER TABLE alone ADD PRIMARY KEY (series_id, ts)")
+            cursor.execute("SELECT count(*), pg_table_size('alone'), pg_indexes_size('alone') FROM alone")
+            count, heap, index = cursor.fetchone()
+            spent = []
+            for _ in range(15):
+                begun = time.perf_counter()
+                cursor.execute(
+                    f"SELECT string_agg(({price})::text, ',') FROM (SELECT close FROM alone WHERE series_id = 1"
+                    " AND ts >= %s AND ts < %s ORDER BY ts) AS page",
+                    (START, START + 10_000 * MINUTE),
+                )
+                spent.append(time.perf_counter() - begun)
+        print(
+            f"  {name:22} bytes per bar: {heap / count:5.1f} heap, {index / count:4.1f} key;"
+            f" 10,000 prices as text {min(spent) * 1e3:.1f} ms"
+        )
     with database.transaction() as cursor:
-        cursor.execute("CREATE TABLE alone (LIKE bars_minute INCLUDING ALL)")
-        cursor.execute("INSERT INTO alone SELECT * FROM bars_minute WHERE series_id = 1")
-        cursor.execute("SELECT count(*), pg_table_size('alone'), pg_indexes_size('alone') FROM alone")
-        count, heap, index = cursor.fetchone()
-        cursor.execute("DROP TABLE alone")
-        print(f"  bytes per bar: {heap / count:.1f} in the heap, {index / count:.1f} in the key")
         stored = timescale.size(cursor, "bars_minute")
         if stored is not None:
             print(f"  chunks: {stored}")
