@@ -1,8 +1,9 @@
 """Writing and keeping bars: the writer against raw binary COPY of the same chunks into the same table, in one run.
 
 Chunks of 2,000 one-minute bars, each its own transaction, through `nautilus.db.series.record`: new, the same again, all
-revised. Contestants take turns chunk by chunk, so that whatever else the machine does strikes both alike; every turn has
-a series of its own. Then the newest bars of one series in a small and in a large table, and bytes per bar.
+revised. Contestants take turns chunk by chunk, so that whatever else the machine does strikes both alike; processor time
+is that of this process and of the server's, which neighbours hardly change. Then other forms of a bar, and the newest
+bars of one series in a small and in a large table.
 
 NAUTILUS_BENCH_DSN names a server to use (its database `nautilus_bench` is made and dropped); absent: an embedded one,
 whose commits survive a power cut, unless NAUTILUS_BENCH_FSYNC is 0.
@@ -59,7 +60,7 @@ def run() -> None:
             print(f"storage: {timescale.storage(cursor)}")
             cursor.execute(_INSTRUMENT)
         bars = _bars(CHUNK * CHUNKS)
-        _writing(database, bars)
+        _writing(database, dsn, bars)
         _size(database)
         _latest(database)
         database.close()
@@ -119,34 +120,52 @@ def _walk(count: int) -> list[Any]:
 # ---- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _writing(database: Database, bars: list[Bar]) -> None:
+def _writing(database: Database, url: str, bars: list[Bar]) -> None:
     chunks = [bars[at : at + CHUNK] for at in range(0, len(bars), CHUNK)]
     with database.transaction() as cursor:
         ours = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth").id
         # A series behind both: PostgreSQL is faster at the right end of an index, where only the last series writes.
         cursor.execute("INSERT INTO bars_minute VALUES (2000000, %s, 1, 1, 1, 1)", (START,))
     for what, change in (("new", 0.0), ("the same again", 0.0), ("revised", 1.0)):
-        spent: list[tuple[float, float]] = []
+        contestants = [Database(url, name=name, size=1) for name in ("bench-ours", "bench-raw")]
+        begun_s = [_server_cpu_s(contestant) for contestant in contestants]
+        wall: list[list[float]] = [[], []]
+        cpu_s = [0.0, 0.0]
         dead = _dead(database)
         for number, chunk in enumerate(chunks):
             mine = (
                 [bar._replace(close=bar.close + change, high=bar.high + change) for bar in chunk] if change else chunk
             )
-            pair = [lambda: _ours(database, ours, mine, what), lambda: _raw(database, RAW, mine)]  # noqa: B023
-            times = [0.0, 0.0]
             for turn in (0, 1) if number % 2 else (1, 0):
-                begun = time.perf_counter()
-                pair[turn]()
-                times[turn] = time.perf_counter() - begun
-            spent.append((times[0], times[1]))
+                begun, begun_cpu = time.perf_counter(), time.process_time()
+                if turn == 0:
+                    _ours(contestants[0], ours, mine, what)
+                else:
+                    _raw(contestants[1], RAW, mine)
+                wall[turn].append(time.perf_counter() - begun)
+                cpu_s[turn] += time.process_time() - begun_cpu
+        server = [_server_cpu_s(c) - was for c, was in zip(contestants, begun_s, strict=True)]
         dead = _dead(database) - dead
         _forget(database, RAW)
-        mine_s, raw_s = (statistics.median(row[n] for row in spent) for n in (0, 1))
+        for contestant in contestants:
+            contestant.close()
+        mine_s, raw_s = (statistics.median(turns) for turns in wall)
+        total = [mine_cpu + server_cpu for mine_cpu, server_cpu in zip(cpu_s, server, strict=True)]
         print(
-            f"  {what:15} {CHUNK / mine_s:9,.0f} bars/s, raw COPY {CHUNK / raw_s:9,.0f}: ratio {raw_s / mine_s:.2f}"
-            f" (by sums {sum(r for _, r in spent) / sum(m for m, _ in spent):.2f});"
-            f" rows updated or deleted in the table: {dead}"
+            f"  {what:15} {CHUNK / mine_s:9,.0f} bars/s, raw COPY {CHUNK / raw_s:9,.0f}: ratio {raw_s / mine_s:.2f},"
+            f" of processor time {total[1] / total[0]:.2f}; rows updated or deleted in the table: {dead}"
         )
+
+
+def _server_cpu_s(database: Database) -> float:
+    """Processor time that the server's process of this connection has used; 0 when it is on another machine."""
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        stat = Path(f"/proc/{cursor.fetchone()[0]}/stat")
+    if not stat.exists() or "(postgres)" not in stat.read_text():
+        return 0.0
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _ours(database: Database, series_id: int, chunk: list[Bar], what: str) -> None:
