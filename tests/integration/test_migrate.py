@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
+import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -93,6 +95,28 @@ def test_again_changes_nothing(dsn: str) -> None:
     before = shape(dsn)
     assert migrate.upgrade(dsn) == "plain PostgreSQL"
     assert shape(dsn) == before
+
+
+def test_a_table_that_is_held_is_tried_again(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The migration gives up its place in the queue, so that those behind it go on, and comes back."""
+    monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
+    old_database(empty_dsn)
+    with closing(psycopg2.connect(empty_dsn)) as holder:
+        holder.cursor().execute("SELECT 1 FROM bar_revisions")
+        thread = threading.Thread(target=migrate.upgrade, args=(empty_dsn,))
+        thread.start()
+        with closing(psycopg2.connect(empty_dsn)) as watch, watch.cursor() as cursor:
+            watch.autocommit = True
+            waiters: set[str] = set()
+            while len(waiters) < 3 and thread.is_alive():  # three transactions in turn wait for the table
+                cursor.execute("SELECT virtualtransaction FROM pg_locks WHERE NOT granted")
+                waiters |= {row[0] for row in cursor.fetchall()}
+        assert len(waiters) == 3
+        holder.rollback()
+        thread.join(30)
+    with closing(psycopg2.connect(empty_dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT version_num FROM alembic_version")
+        assert cursor.fetchone()[0] >= "0003"
 
 
 def test_a_writer_from_before_works_on_during_and_after(empty_dsn: str) -> None:

@@ -35,7 +35,6 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy.exc import OperationalError
 
     config = Config()
     config.set_main_option("script_location", str(folder))
@@ -48,8 +47,9 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
                 if not _has_run(connection, ScriptDirectory.from_config(config), target):
                     command.upgrade(config, target)
                 break
-            except OperationalError as busy:
-                if attempt == _ATTEMPTS or not isinstance(busy.orig, psycopg2.errors.LockNotAvailable):
+            except Exception as error:  # Alembic's driver wraps PostgreSQL's own error
+                busy = isinstance(getattr(error, "orig", None), psycopg2.errors.LockNotAvailable)
+                if attempt == _ATTEMPTS or not busy:
                     raise
         with connection, connection.cursor() as cursor:
             return timescale.adopt(cursor)

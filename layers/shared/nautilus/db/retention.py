@@ -23,7 +23,6 @@ REASON = "retention"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
-_ALL_TIME = (-(2**63), 2**63 - 1)
 
 # What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes.
 _OLD = {
@@ -95,11 +94,11 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
     """From the first thing known of the series, an earlier note of this kind included, to `before`; None: nothing new."""
     cursor.execute(f"SELECT min(ts) AS first FROM {table} WHERE series_id = %s AND ts < %s", (row.id, before))
     first = cursor.fetchone().first
-    known = row.covered & Spans.of(_ALL_TIME[0], before)
+    known = row.covered & Spans.of(series.ALL_TIME[0], before)
     if first is None and not known:
         return None
     starts = [start for start, _ in known] + ([first] if first is not None else [])
-    notes = series.notes(cursor, row.id, (_ALL_TIME[0], before))
+    notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
     starts += [note.span[0] for note in notes if note.reason == REASON]
     return min(starts), before
 

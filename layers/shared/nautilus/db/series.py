@@ -12,6 +12,9 @@ from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
+ALL_TIME: Span = (-(2**63), 2**63 - 1)
+"""Every place on an axis."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:

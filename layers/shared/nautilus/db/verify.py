@@ -101,7 +101,7 @@ def repair(database: Database, findings: Iterable[Finding]) -> int:
 
 def _series(cursor: Cursor, row: Series, report: Report) -> None:
     report.series += 1
-    notes = [Spans.of(*note.span) for note in series.notes(cursor, row.id, _ALL_TIME)]
+    notes = [Spans.of(*note.span) for note in series.notes(cursor, row.id, series.ALL_TIME)]
     noted = Spans(span for note in notes for span in note)
     count, first, last = _extent(cursor, row)
     report.bars += count
@@ -144,9 +144,6 @@ def _overlaps(parts: Iterable[Spans]) -> Spans:
     for part in parts:
         twice, seen = twice | (part & seen), seen | part
     return twice
-
-
-_ALL_TIME = (-(2**63), 2**63 - 1)
 
 
 def _finding(row: Series, kind: str, spans: Spans, what: str) -> Finding:
@@ -241,7 +238,9 @@ def _mend(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> None:
     now = sessions.market_now(cursor)
     doubts = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
     noted = [Note(span, State.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in doubts]
-    kept = series.notes(cursor, row.id, _ALL_TIME) if any(f.kind != "covered_without_bars" for f in findings) else []
+    kept = (
+        series.notes(cursor, row.id, series.ALL_TIME) if any(f.kind != "covered_without_bars" for f in findings) else []
+    )
     for note in sorted(kept, key=lambda note: note.checked_at):
         noted += [
             Note(span, note.state, note.reason, note.ib_code, note.checked_at, note.expires_at)
