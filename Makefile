@@ -29,6 +29,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
+	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
 # ---- run ---------------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 	$(SAM) deploy --config-env $(ENV)
 
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
-	$(SAM) logs --config-env $(ENV) --tail
+	$(SAM) logs --tail $(foreach group,api auth bars backfill monitoring bridge ib-gateway,--cw-log-group /nautilus/$(ENV)/$(group))
 
 image: ## build the images of bridge, simulator and API (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
@@ -113,6 +114,16 @@ containers: ## the whole system in containers, API on port 8001 (SOURCE=ib: with
 sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, the demo against them
 	@$(PY) -m dev.sam_local --compose '$(COMPOSED)' --network $(if $(filter ib,$(SOURCE)),nautilus-ib,nautilus)_default \
 		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(API_PORT),--port '$(API_PORT)')
+
+# ministack: MIT, young. 3.13, as it runs the functions in its own interpreter.
+.venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.ready
+	@test -n '$(PYTHON_LAMBDA)' || { echo 'the emulator needs a python3.13'; exit 2; }
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-emulator
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-emulator/bin/python requirements/emulator.txt
+	@touch $@
+
+emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulator of AWS on this machine, and ask it for bars
+	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
 
 push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=its output RepositoryUri)
 	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, the output RepositoryUri of the stack'; exit 2; }
@@ -149,4 +160,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff check --fix .
 
 .PHONY: help setup requirements demo up admin clean test chaos conformance check format \
-	build lint-template deploy logs image containers sam-local push bench
+	build lint-template deploy logs image containers sam-local emulator push bench
