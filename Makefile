@@ -48,6 +48,9 @@ demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
 	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
+admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
+	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
+
 clean: ## remove what demo and up have stored
 	@$(PYTHON) -m dev.folders --data '$(DATA)'
 
@@ -142,7 +145,8 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-bench: build ## measure: cold starts of the functions (ratios of one run; no test looks at them)
+bench: build ## measure: sign-in, cold starts of the functions (ratios of one run; no test looks at them)
+	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
@@ -155,5 +159,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test chaos conformance check format \
+.PHONY: help setup requirements demo up admin clean test chaos conformance check format \
 	build lint-template deploy logs image containers sam-local emulator push bench

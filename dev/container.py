@@ -11,10 +11,11 @@ from pathlib import Path
 
 from dev import local_api
 from dev.credentials import password_of, token_settings
-from nautilus.auth import USER_SCOPES, hash_password
-from nautilus.db import users
+from nautilus.auth import USER_SCOPES
 from nautilus.db.connection import Database
+from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings, load
+from nautilus.sign_in import put_user
 
 DATA = Path("/data")
 USERNAME = "trader"
@@ -28,8 +29,8 @@ def prepare(folder: Path = DATA) -> AuthSettings:
     os.environ.update(token_settings(folder))
     settings = load(AuthSettings)
     database = Database(settings.database_url.get_secret_value(), name="nautilus-prepare", size=1)
-    with database.transaction() as cursor:
-        users.create(cursor, USERNAME, hash_password(password_of(folder / f"{USERNAME}.password")), USER_SCOPES)
+    password = password_of(folder / f"{USERNAME}.password")
+    put_user(database, Passwords(), USERNAME, password, USER_SCOPES, reason="container start")
     database.close()
     return settings
 

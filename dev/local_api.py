@@ -40,6 +40,8 @@ def serve(settings: AuthSettings, port: int) -> None:
         host=settings.api_host,
         port=port,
         access_log=False,
+        # nautilus.web decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
 

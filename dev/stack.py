@@ -23,10 +23,11 @@ from dev.process import Child, Group, StartError, ended, free_port
 from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
 from dev.sqs import CLIENT_ENVIRONMENT, REGION, start_sqs
-from nautilus.auth import USER_SCOPES, hash_password
-from nautilus.db import users
+from nautilus.auth import USER_SCOPES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.passwords import Passwords
+from nautilus.sign_in import put_user
 
 REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
@@ -157,8 +158,7 @@ class Stack:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
         database = Database(self.postgres.dsn(), name="nautilus-dev", size=1)
-        with database.transaction() as cursor:
-            users.create(cursor, USERNAME, hash_password(self.password), USER_SCOPES)
+        put_user(database, Passwords(), USERNAME, self.password, USER_SCOPES, reason="local start")
         database.close()
 
     def _make_queues(self) -> None:

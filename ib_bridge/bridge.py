@@ -17,7 +17,7 @@ from ib_bridge.store import Cursor, Store
 from ib_bridge.worker import Worker
 from nautilus.db import chunks, jobs, requests, sessions
 from nautilus.db.connection import Database
-from nautilus.errors import NautilusError, Unavailable
+from nautilus.errors import Unavailable
 from nautilus.pacing import Limits
 from nautilus.queue import Queue
 from nautilus.settings import BridgeSettings
@@ -117,7 +117,9 @@ class Bridge:
             page.close()
         await asyncio.to_thread(listener.stop)
         try:
-            await self._store.run(self._farewell)
+            # Without the name, the rows under it are another process's.
+            if await asyncio.to_thread(self._name_is_held):
+                await self._store.run(self._farewell)
         except Unavailable as gone:
             self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
         if self._name_lock is not None:
@@ -160,6 +162,7 @@ class Bridge:
         freed = chunks.release(cursor, self._settings.bridge_id)
         jobs.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
+        self._worker.remember(sessions.last_activity(cursor, self._settings.bridge_id))
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 
     def _farewell(self, cursor: Cursor) -> None:
@@ -189,6 +192,10 @@ class Bridge:
             except Unavailable as gone:
                 self._log.warning(f"{name}-delayed", extra={"reason": gone.detail})
                 await asyncio.sleep(_SWEEP_S)
+            except Exception:
+                # What nobody foresaw in one loop must not end the session and all other work.
+                self._log.exception(f"{name}-broke")
+                await asyncio.sleep(_SWEEP_S)
             try:
                 await asyncio.wait_for(event.wait(), every_s)
             except TimeoutError:
@@ -199,7 +206,7 @@ class Bridge:
             self._worker.wake()
 
     async def _command(self) -> None:
-        while self._ready and await self._commands.execute_next():
+        while await self._commands.execute_next(only=None if self._ready else "reconnect"):
             pass
 
     async def _sweep(self) -> None:
@@ -210,6 +217,7 @@ class Bridge:
 
     async def _look_again(self) -> None:
         """With the farms up, open a job for what was left in doubt."""
+        await self._store.run(jobs.cancel_strays)
         if self._ready and self._session.health().state is State.CONNECTED:
             await self._store.run(second_looks.open_job, self._clock.now_ns())
 
@@ -231,7 +239,7 @@ class Bridge:
             mine = source_of(self._session.accounts, self._settings.source_replay)
         except CannotStart as nameless:
             self._stop_for(nameless)
-            raise
+            return
         there = await self._store.run(sessions.claim_source, mine)
         if there != mine:
             self._stop_for(
@@ -239,7 +247,7 @@ class Bridge:
                     f"this database holds bars of {there}, the gateway serves {mine}; use a database of its own for each"
                 )
             )
-            raise NautilusError("wrong source")
+            return
         self._source, self._cleared = mine, list(self._session.accounts)
         self._wake()
 

@@ -33,6 +33,7 @@ from nautilus.settings import BridgeSettings
 
 T = TypeVar("T")
 _HEARTBEAT_S = 5.0
+_CONTROL_S = 0.25
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _SHORT_ANSWER_S = 20.0
@@ -93,8 +94,7 @@ class Session:
         self._failure = State.STARTING
         self._reason = "connecting"
         self._time_lock = asyncio.Lock()
-        self._wanted = asyncio.Event()
-        self._wanted.set()
+        self._hurry = asyncio.Event()
         self._lost = asyncio.Event()
         self._lost.set()
         self.farms: dict[str, dict[str, str]] = {}
@@ -160,7 +160,7 @@ class Session:
         rotation = 0
         try:
             while True:
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                await self._pause(delay * random.uniform(0.5, 1.0))  # jitter: many clients must not come back at once
                 began = time.monotonic()
                 self.client_id = self._settings.ib_client_id + rotation
                 in_use = await self._connect()
@@ -175,6 +175,14 @@ class Session:
                     delay = min(30.0, max(0.5, delay * 2))
         finally:
             self._close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless somebody asks for it now."""
+        self._hurry.clear()
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            return
 
     async def _connect(self) -> bool:
         """Try once; True when it failed because the client id is in use."""
@@ -224,7 +232,10 @@ class Session:
         self.accounts = sorted(ib.client.getAccounts())
         self.server_version = ib.client.serverVersion()
         self._established = True
-        await self._read_clock()
+        if self._settings.control_port:
+            await self._read_control()
+        else:
+            await self._read_clock()
         self._log.info(
             "ib-connected",
             extra=fields(
@@ -237,40 +248,56 @@ class Session:
     async def _watch(self) -> None:
         """Return when the connection is lost: told so, or silent for two heartbeats."""
         missed = 0
-        while not self._lost.is_set():
-            pause = _HEARTBEAT_S if not self._settings.control_port else 0.25
-            try:
-                await asyncio.wait_for(self._lost.wait(), pause)
-            except TimeoutError:
-                missed = 0 if await self._read_clock() else missed + 1
-            if missed >= 2:
-                self._fail(State.DOWN, "the gateway stopped answering")
-                self._lost.set()
+        virtual = asyncio.create_task(self._follow_control()) if self._settings.control_port else None
+        try:
+            while not self._lost.is_set():
+                try:
+                    await asyncio.wait_for(self._lost.wait(), _HEARTBEAT_S)
+                except TimeoutError:
+                    missed = 0 if await self._read_clock() else missed + 1
+                if missed >= 2:
+                    self._fail(State.DOWN, "the gateway stopped answering")
+                    self._lost.set()
+        finally:
+            if virtual is not None:
+                virtual.cancel()
         self._close()
         self._changed()
 
     async def _read_clock(self) -> bool:
-        """A heartbeat: ask for the time. False when nobody answers."""
+        """A heartbeat: ask the gateway for the time. False when nobody answers."""
         asked = time.time_ns()
         try:
-            if self._settings.control_port:
-                now, rate = await read_control(self._settings.control_host, self._settings.control_port)
-                jumped = abs(now - self._clock.now_ns()) > NS_PER_S
-                self._clock.learn(now, rate, asked, time.time_ns())
-                if jumped:
-                    self._changed()  # readers of the published clock must not wait for the next heartbeat
-                return True
             async with self._time_lock:
                 ib = self._connected()
-                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), 5)
-            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
-        except (TimeoutError, OSError, ValueError, NotConnected, ConnectionError):
+                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), _HEARTBEAT_S)
+        except (TimeoutError, NotConnected, ConnectionError):
             return False
+        if not self._settings.control_port:
+            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
         return True
+
+    async def _follow_control(self) -> None:
+        """Keep up with a simulator's clock, which may run fast, stand still or jump."""
+        while True:
+            await self._read_control()
+            await asyncio.sleep(_CONTROL_S)
+
+    async def _read_control(self) -> None:
+        asked = time.time_ns()
+        try:
+            now, rate = await read_control(self._settings.control_host, self._settings.control_port)
+        except (TimeoutError, OSError, ValueError):
+            return
+        jumped = abs(now - self._clock.now_ns()) > NS_PER_S
+        self._clock.learn(now, rate, asked, time.time_ns())
+        if jumped:
+            self._changed()  # readers of the published clock must not wait for the next heartbeat
 
     def drop(self) -> None:
         """Let go of the connection; `run` makes a new one."""
         self._fail(State.DOWN, "reconnecting because it was asked for")
+        self._hurry.set()
         self._lost.set()
 
     def _fail(self, state: State, reason: str) -> None:

@@ -21,6 +21,11 @@ class VolumeUnit:
     def __init__(self, setting: Literal["auto", "shares", "lots"]) -> None:
         self.unit: str = "unknown" if setting == "auto" else setting
 
+    def recall(self, unit: str) -> None:
+        """What an earlier process had learnt; a setting stands above it."""
+        if self.unit == "unknown" and unit in ("shares", "lots"):
+            self.unit = unit
+
     def factor(self, instrument: Instrument, rows: Sequence[Any], server_version: int) -> float:
         """What volumes of an answer are multiplied with to be shares."""
         if instrument.asset_class != "STK" or instrument.currency != "USD":

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
-from nautilus.db import calendars, chunks, instruments, requests, series
+from nautilus.db import calendars, chunks, instruments, jobs, requests, series
 from nautilus.db.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
@@ -30,7 +30,9 @@ from nautilus.settings import BridgeSettings
 from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
-_MAX_ATTEMPTS = 5
+_MAX_ATTEMPTS = 8
+_MOST_ATTEMPTS = 60
+"""Waits for IB's sake are patient, but a request on which IB hangs up each time must end some day."""
 _PACING_WAIT_NS = 60 * NS_PER_S
 """After a pacing violation IB wants quiet; users report 10 s to 10 min."""
 _RETRY_NS = 10 * NS_PER_S
@@ -76,10 +78,16 @@ class Worker:
         self._volumes = VolumeUnit(settings.stock_volume_unit)
         self.blocked_on: str | None = None
         self.violations = 0
+        self._quiet_until = 0
+        self._away = False
 
     def wake(self) -> None:
         """Something changed: look for work now."""
         self._wake.set()
+
+    def remember(self, activity: Mapping[str, Any]) -> None:
+        """Take over what a predecessor of this name had learnt."""
+        self._volumes.recall(str(activity.get("stock_volume_unit", "")))
 
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
@@ -104,6 +112,10 @@ class Worker:
                 except Unavailable as gone:
                     self._log.warning("store-unavailable", extra={"reason": gone.detail})
                     pause = 1.0
+                except Exception:
+                    # A row that nobody foresaw must not end the bridge and all other work with it.
+                    self._log.exception("dispatch-broke")
+                    pause = 5.0
                 if pause > 0:
                     await self._sleep(pause)
         finally:
@@ -129,7 +141,7 @@ class Worker:
         now = self._clock.now_ns()
         found = await self._store.run(self._look, self._session.login, now)
         if not found:
-            self.blocked_on = None
+            self.blocked_on = "ib_session" if self._away else None
             return 1.0
         candidate, request, at = min(found, key=lambda row: max(row[2], now))
         if at > now:
@@ -145,14 +157,22 @@ class Worker:
         """The candidates that the session can serve now, with the time each may be sent; best first."""
         rows = []
         book = None
+        self._away = False
+        heaviest_waiting = 0
         for candidate in chunks.candidates(cursor, now):
             instrument = self._instrument(cursor, candidate.con_id)
             if not self._session.serves(instrument):
-                self.blocked_on = "ib_session"
+                self._away = True
                 continue
             book = requests.book(cursor, login, now) if book is None else book
             request = self._request(candidate, instrument)
-            rows.append((candidate, request, next_allowed(request, book, now, self._booking.limits)))
+            if request.small and request.weight < heaviest_waiting:
+                continue  # or a request that weighs two would never find two slots free at once
+            at = next_allowed(request, book, now, self._booking.limits)
+            if request.small:
+                at = max(at, self._quiet_until)
+                heaviest_waiting = max(heaviest_waiting, request.weight if at > now else 0)
+            rows.append((candidate, request, at))
         return rows
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
@@ -167,7 +187,9 @@ class Worker:
     def _request(candidate: Candidate, instrument: Instrument) -> Request:
         frame = timeframe(candidate.timeframe)
         return Request(
-            identity=f"chunk|{candidate.chunk_id}",
+            identity="|".join(
+                map(str, (instrument.con_id, frame.name, candidate.price, candidate.session, *candidate.window))
+            ),
             contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
             small=frame.small,
             weight=2 if candidate.price == "BID_ASK" else 1,
@@ -210,13 +232,16 @@ class Worker:
             chunk_id=held.chunk_id,
             correlation_id=correlation_id,
         )
+        jobs.served(cursor, held.chunk_id)
         return Task(held, row, instrument, calendar, number, now, correlation_id)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
     def _start(self, task: Task) -> None:
         def over(_: asyncio.Task[None]) -> None:
-            self._open.pop(task.held.chunk_id, None)
+            mine = self._open.get(task.held.chunk_id)
+            if mine is not None and mine[0].token == task.held.token:
+                del self._open[task.held.chunk_id]
             self.wake()
 
         running = asyncio.create_task(self._work(task))
@@ -235,6 +260,7 @@ class Worker:
             except asyncio.CancelledError:
                 raise
             except Exception:
+                # Nobody foresaw it: this chunk fails and says so, the others go on.
                 self._log.exception("chunk-broke", extra={"chunk_id": task.held.chunk_id})
                 await self._give_up(task, "internal_error")
 
@@ -260,7 +286,10 @@ class Worker:
         except NoAnswer:
             await self._too_slow(task, answer())
         except NotConnected:
-            await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
+            if task.held.attempts >= _MOST_ATTEMPTS:
+                await self._store.run(writer.failed, task.held, answer(), "connection_lost", self._clock.now_ns())
+            else:
+                await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
         except asyncio.CancelledError:
             await asyncio.shield(self._drop(task, answer()))
             raise
@@ -272,15 +301,18 @@ class Worker:
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
         self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
-        written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        for ratio in stored.splits:
+            # A person may want to know: older bars are on another scale until they are fetched again.
+            self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
         self._log.info(
             "chunk-done",
             extra=fields(
                 chunk_id=task.held.chunk_id,
                 series_id=task.row.id,
                 bars=len(closed),
-                new=written.new,
-                revised=written.revised,
+                new=stored.written.new,
+                revised=stored.written.revised,
                 ms=answer.ms,
             ),
         )
@@ -302,14 +334,20 @@ class Worker:
                 chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=told.reason
             ),
         )
-        if told.reaction is Reaction.EMPTY:
+        if told.reaction is Reaction.EMPTY and self._session.serves(task.instrument):
             await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
+        elif told.reaction is Reaction.EMPTY or (told.reason == "unknown_contract" and not self._session.can_resolve):
+            # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
+            await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
         elif told.reaction is Reaction.PERMANENT:
             await self._store.run(writer.refused, task.held, answer, told.reason, now)
+        elif task.held.attempts >= _MOST_ATTEMPTS:
+            await self._store.run(writer.failed, task.held, answer, told.reason, now)
         elif told.reaction is Reaction.WAIT:
             if told.reason == "pacing":
                 self.violations += 1
                 self._concurrency.troubled()
+                self._quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
             await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
         elif told.reaction is Reaction.RECONNECT:

@@ -22,6 +22,8 @@ SECOND_LOOK_NS = 900 * NS_PER_S
 _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
 _FAILED_NS = 3600 * NS_PER_S
+_WHOLE_SERIES = frozenset({"no_permission", "kind_not_offered", "unknown_contract", "no_market_data_subscription"})
+"""Refusals that hold for every range of a series: what is still pending need not be asked."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
@@ -35,7 +37,15 @@ class Answer:
     ib_text: str | None = None
 
 
-def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Written:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an answer changed, and the ratio of each split that its seams showed."""
+
+    written: Written
+    splits: tuple[float, ...]
+
+
+def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Stored:
     """Store an answer that came with bars, or with the statement that there are none, and credit what it settles.
 
     Of bars outside the chunk only those that meet settled ranges count: they are compared with what is there.
@@ -46,14 +56,16 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         n.span for n in old if n.state is State.EMPTY_UNCONFIRMED and n.checked_at <= market_ns - SECOND_LOOK_NS
     )
     verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
-    doubtful = verdict.doubtful - _no_day(cursor, row, verdict.doubtful, calendar)
+    # What is settled stays so: a bar that a later answer lacks is kept.
+    doubtful = verdict.doubtful - row.covered
+    doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
         Note(span, State.EMPTY_UNCONFIRMED, "no_data", answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
         for span in doubtful
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
     beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
-    revised, stale = _seams(cursor, row, held.span, beyond, market_ns)
+    revised, stale, splits = _seams(cursor, row, held.span, beyond, market_ns)
     inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
     written = series.record(
         cursor,
@@ -78,7 +90,7 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
-    return written
+    return Stored(written, splits)
 
 
 def _outcome(filled: bool, doubtful: bool) -> str:
@@ -89,18 +101,20 @@ def _outcome(filled: bool, doubtful: bool) -> str:
 
 def _seams(
     cursor: Cursor, row: Series, span: Span, beyond: list[Bar], market_ns: int
-) -> tuple[tuple[Bar, ...], list[Note]]:
+) -> tuple[list[Bar], list[Note], tuple[float, ...]]:
     """Compare an answer with what is there on either side of its chunk: revised bars, or what a split made stale."""
     revised: list[Bar] = []
     stale: list[Note] = []
+    splits: list[float] = []
     for side in (Spans.of(_EARLIEST, span[0]), Spans.of(span[1], _LATEST)):
         near = [bar for bar in beyond if bar.ts in side]
         seam = compare(near, bar_store.read(cursor, row.id, row.timeframe, [bar.ts for bar in near]))
         revised += seam.revised
         if seam.ratio is not None:
+            splits.append(seam.ratio)
             reason = f"split:{seam.ratio:.6g}"
             stale += [Note(s, State.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
-    return tuple(revised), stale
+    return revised, stale, tuple(splits)
 
 
 def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) -> Spans:
@@ -123,9 +137,10 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
 
 
 def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
-    """IB will not serve this range: a note that says why, and the chunk is done."""
+    """IB will not serve this range, or the series at all: a note that says why, and the chunk is done."""
     row = series.by_id(cursor, held.series_id, lock=True)
-    span = Spans.of(*held.span) - row.covered
+    others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
+    span = Spans([held.span, *(other for _, other in others)]) - row.covered
     noted = [Note(s, State.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, "error")
@@ -138,6 +153,8 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
+    for number, _ in others:
+        chunks.done_unasked(cursor, number, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
 
 
 def failed(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:

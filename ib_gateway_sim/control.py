@@ -134,10 +134,12 @@ class Control:
         commands = self._commands()
         return {"commands": {_usage(name, each): inspect.getdoc(each) or "" for name, each in commands.items()}}
 
-    def do_received(self, kind: str = "", last: Any = 100_000) -> Answer:
+    def do_received(self, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
         """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+        since = _number("since_ns", since_ns, 0, 2**62)
         _choice("kind", kind, ["", "error", "malformed", *_KINDS])
-        wanted = [entry for entry in self.gateway.received if kind in ("", entry["kind"])]
+        entries = [entry for entry in self.gateway.received if entry["time_ns"] >= since]
+        wanted = [entry for entry in entries if kind in ("", entry["kind"])]
         return {"received": wanted[-max(1, _count("last", last)) :], "count": len(wanted)}
 
     def do_forget(self) -> None:
@@ -245,9 +247,10 @@ class Control:
             client.error(int(_number("request_id", request_id, -1, 2**31)), _count("code", code), text)
         return {"told": len(told)}
 
-    def do_clear(self) -> None:
+    async def do_clear(self) -> None:
         """fair weather: everything above and below is taken back, without notices"""
         self.gateway.weather.clear()
+        await self.gateway.accept("yes")
         self.gateway.latency.factor = 1.0
 
     # ---- connections ---------------------------------------------------------------------------------------------
@@ -347,11 +350,14 @@ class Control:
         return self._farm(farm, "inactive")
 
     def do_farm_flap(self, farm: str, seconds: Any = 3) -> Answer:
-        """a farm breaks and is back after so many seconds"""
+        """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119)"""
         wait_s = _number("seconds", seconds, 0, 1e6)
         answer = self._farm(farm, "broken")
 
         async def back() -> None:
+            for name in answer["farms"]:
+                if self.gateway.weather.farms[name].kind == "data":
+                    self._farm(name, "connecting")
             self._farm(farm, "ok")
 
         self._later(wait_s, back)

@@ -104,7 +104,15 @@ def _what_problem(contract: Contract, what: str, size: str, live: bool, version:
         return limits.invalid(
             "Live historical data updates need TRADES, MIDPOINT, BID or ASK and bars of 5 secs or more."
         )
-    return limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    return kind_problem(contract, what)
+
+
+def kind_problem(contract: Contract, what: str) -> Violation | None:
+    """By product, as at IB, and by what this market has: a replayed file holds one kind."""
+    problem = limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    if problem is None and what not in (*contract.kinds, "SCHEDULE"):
+        return limits.no_data(contract.local_symbol, contract.exchange, what)
+    return problem
 
 
 def _end_problem(contract: Contract, what: str, live: bool) -> Violation | None:
@@ -429,7 +437,7 @@ def req_head_timestamp(client: Client, request: wire.Request) -> None:
         client.refuse(request_id, contract)
         return
     what = request.text("whatToShow").upper()
-    problem = limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    problem = kind_problem(contract, what)
     if problem is None and open_requests(client) >= limits.OPEN_HISTORY_REQUESTS:
         problem = limits.TOO_MANY_OPEN
     if problem is None and not book(client, request, contract, what):

@@ -213,7 +213,7 @@ def req_current_time(client: Client, request: wire.Request) -> None:
 
 
 def req_ids(client: Client, request: wire.Request) -> None:
-    client.send(9, 1, client.gateway.orders.next_id)
+    client.send(9, 1, client.gateway.orders.next_id(client.client_id))
 
 
 def req_managed_accounts(client: Client, request: wire.Request) -> None:

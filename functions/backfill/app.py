@@ -92,7 +92,10 @@ def status(
     caller: Annotated[Principal, needs("bars:read")],
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
-    told = backfill.status(services.db, None if caller.admin else caller.id, job_id)
+    owner = None if caller.admin else caller.id
+    told = backfill.status(services.db, owner)
+    if job_id is not None:
+        told["jobs"] = backfill.status(services.db, owner, job_id)["jobs"]
     live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
     totals = told["totals"]
     return {
@@ -146,7 +149,8 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
         services.queue.send(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
     told = [backfill.status(services.db, None, number)["jobs"][0] for number in wanted]
-    return {"message": f"{len(wanted)} job(s) stopped", "mode": "ibkr", "status": "stopped", "jobs": told}
+    message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"
+    return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": told}
 
 
 @router.get("/api/v1/historical/backfill/{job_id}/chunks", summary="The requests of one job, and what became of each")

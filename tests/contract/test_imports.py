@@ -19,12 +19,14 @@ OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock"}),
     frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
-    | frozenset({"ledger", "windows", "auth"}),
+    | frozenset({"ledger", "windows", "auth", "tokens", "passwords", "api_keys", "throttle", "seams", "concurrency"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"db", "queue", "cache"}),
-    frozenset({"backfill"}),
+    frozenset({"backfill", "callers"}),
+    frozenset({"sign_in"}),
     frozenset({"market_data"}),
+    frozenset({"estimate"}),
     frozenset({"web"}),
 )
 RULES = LEVELS[1]
@@ -44,10 +46,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "boto3": ("nautilus.queue", "nautilus.settings"),
     "botocore": ("nautilus.queue", "nautilus.settings"),
     "redis": ("nautilus.cache",),
-    "jwt": ("nautilus.auth",),
-    "argon2": ("nautilus.auth",),
-    "cryptography": ("nautilus.auth", "dev"),
-    "ib_insync": ("ib_bridge.session", "ib_bridge.translate"),
+    "jwt": ("nautilus.tokens",),
+    "argon2": ("nautilus.passwords",),
+    "cryptography": ("nautilus.tokens", "dev"),
+    "ib_insync": ("ib_bridge.ib_api",),
     "pandas": (),
     # Development alone; nothing that is deployed has them.
     "uvicorn": ("dev",),

@@ -289,6 +289,21 @@ def test_a_client_that_does_not_read_is_dropped_before_it_fills_the_memory(monke
     asyncio.run(work())
 
 
+def test_no_burst_ends_where_the_official_client_would_lose_it():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            plain = len(wire.frame(4, 2, -1, 2100, "", ""))
+            sim.broadcast(2100, "x" * (4096 - plain))
+            assert (await client.read())[3] == "2100"
+            assert (await client.read())[3] == "2158"
+            sim.broadcast(2100, "x" * (4095 - plain))
+            assert (await client.read())[3] == "2100"
+            assert await client.quiet(0.02)
+
+    asyncio.run(work())
+
+
 def test_above_the_message_rate_requests_wait_their_turn():
     async def work():
         async with gateway() as (sim, control):
@@ -300,6 +315,22 @@ def test_above_the_message_rate_requests_wait_their_turn():
             assert await client.quiet()
             await control.run("advance 1")
             assert [int((await client.message(49))[2]) for _ in range(11)] == [1772470801] * 11
+
+    asyncio.run(work())
+
+
+def test_a_client_that_goes_while_its_messages_wait_frees_its_id():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            for _ in range(500):
+                client.send(49, 1)
+            await client.message(49)
+            client.close()
+            async with asyncio.timeout(5):
+                while sim.clients:
+                    await asyncio.sleep(0.001)
+            await RawClient.start(sim.port)
 
     asyncio.run(work())
 

@@ -14,10 +14,11 @@ import pytest
 
 from dev.credentials import token_settings
 from dev.lambda_runtime import Function, http_event, missing, running
-from nautilus.auth import USER_SCOPES, hash_password
+from nautilus.auth import USER_SCOPES
 from nautilus.db import instruments, users
 from nautilus.db.connection import Database
 from nautilus.instruments import Instrument, select
+from nautilus.passwords import Passwords
 from tests.conftest import database
 
 USER, PASSWORD = "trader", "correct horse"
@@ -35,7 +36,7 @@ def store(postgres: Any, template: str) -> Iterator[SimpleNamespace]:
     with database(postgres, template) as dsn:
         db = Database(dsn, name="tests", size=1)
         with db.transaction() as cursor:
-            users.create(cursor, USER, hash_password(PASSWORD), USER_SCOPES)
+            users.put(cursor, USER, Passwords().hash(PASSWORD), USER_SCOPES)
             instruments.store(cursor, _AAPL, {})
             instruments.remember(cursor, select(instrument_id=_AAPL.instrument_id).key, [_AAPL.con_id], keep_s=None)
             cursor.execute(
@@ -91,7 +92,7 @@ def settings(servers: Any, store: SimpleNamespace, hints: SimpleNamespace) -> Ma
         "NAUTILUS_QUEUE_URL": hints.url,
         "NAUTILUS_QUEUE_ENDPOINT": hints.endpoint_url,
         "POWERTOOLS_METRICS_NAMESPACE": "Nautilus/test",
-        **token_settings(servers.folder),
+        **token_settings(servers.folder, kid_prefix="built-"),
     }
 
 

@@ -177,7 +177,7 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
             rows = [row]
         items = jobs.items(cursor, [row.id for row in rows])
         session = sessions.latest(cursor)
-        totals = jobs.totals(cursor)
+        totals = jobs.totals(cursor) if job_id is None else None
         now = sessions.machine_now(cursor)
     return {
         "jobs": [_job(row, [i for i in items if i.job_id == row.id], session, now) for row in rows],
@@ -252,7 +252,7 @@ def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_n
             "bars_revised": row.bars_revised,
             "bars_same": row.bars_same,
             "requests_sent": row.requests_sent,
-            "pct": 100.0 * row.chunks_done / total if total else (0.0 if live else 100.0),
+            "pct": 100.0 * row.chunks_done / total if total else (100.0 if row.state == "succeeded" else 0.0),
         },
         "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
         "eta_seconds": left / rate if live and rate and total else None,
@@ -270,8 +270,8 @@ def _blocked_on(state: str, left: int, session: sessions.Session | None) -> str 
     """What a live job waits for besides its turn: the session, a reset window, or pacing."""
     if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
         return "ib_session"
-    if session.state == "reset_window":
-        return "reset_window"
+    if session.state in ("reset_window", "degraded") and left:
+        return "reset_window" if session.state == "reset_window" else "ib_session"
     if state == "running" and left and session.activity.get("blocked_on"):
         return str(session.activity["blocked_on"])
     return None

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
 
+Log = Logger
+"""What `logger` makes."""
+
 correlation: ContextVar[str] = ContextVar("correlation", default="")
 """The id that follows one wish from HTTP through the queue to the bridge and its request at IB."""
 

@@ -175,11 +175,11 @@ def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, reach
     for start, end in calendar.open_time(timeframe, reach or gap):
         at = start
         if windows:
-            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length))
+            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length, gap[0]))
             if at > start:
                 windows[-1] = (windows[-1][0], at)
         while at < end:
-            stop = max(_reach(timeframe, calendar, at, end, length), min(end, calendar.slot(timeframe, at)[1]))
+            stop = max(_reach(timeframe, calendar, at, end, length, gap[0]), min(end, calendar.slot(timeframe, at)[1]))
             windows.append((at, stop))
             at = stop
     windows = [w for w in windows if w[0] < gap[1] and w[1] > gap[0]]
@@ -187,8 +187,9 @@ def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, reach
     return [Chunk((starts[i], starts[i + 1]), window) for i, window in enumerate(windows)]
 
 
-def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int) -> int:
+def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int, first: int) -> int:
     """How far a request from `start` may go: to `end`, or to the last slot of the grid within its length."""
+    start = max(start, first)  # what a request holds beyond its gap comes on top of its length
     limit = start + length
     if length % _WEEK_NS == 0:
         # Trading weeks as a whole: of five days IB is asked five, not the end of one week and the beginning of the next.

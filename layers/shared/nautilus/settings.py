@@ -7,11 +7,14 @@ A value that is the ARN of a secret stands for the secret's text: the environmen
 secrets.
 """
 
+import ipaddress
 import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,6 +22,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nautilus import planner
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
+_DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
+DEVELOPMENT_KEY = "dev-"
+"""Names of signing keys made on a developer's machine begin so."""
 _SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
 _EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
 _SECRET_TIMEOUT_S = 5
@@ -55,6 +62,13 @@ class _Database(_Settings):
             raise ValueError("must begin with postgresql://")
         return value
 
+    @model_validator(mode="after")
+    def _no_default_password_when_deployed(self) -> "_Database":
+        password = urlsplit(self.database_url.get_secret_value()).password or ""
+        if self.deployed and password.lower() in _DEFAULT_PASSWORDS:
+            raise ValueError("the password in database_url is empty or a default one: refused when deployed")
+        return self
+
 
 class _Queue(_Settings):
     queue_url: str = Field("", description="SQS queue of hints; empty: none, the bridge's sweep finds the work")
@@ -73,7 +87,13 @@ class ApiSettings(_Database, _Queue):
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="scopes of callers without credentials, comma-separated; dev on loopback only"
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins of front ends, comma-separated")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins of front ends, such as https://app.example.com, comma-separated"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated"
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1_024, le=6_000_000, description="largest request body")
     watch_list: Annotated[tuple[str, ...], NoDecode] = Field(
         ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA", "NVDA", "SPY", "QQQ", "EUR/USD", "GBP/USD", "AUD/USD", "USD/JPY"),
         description="symbols of a backfill that names none, comma-separated",
@@ -88,10 +108,38 @@ class ApiSettings(_Database, _Queue):
     read_plan_limit: int = Field(20, ge=0, description="requests a read may queue by itself")
     search_wait_s: float = Field(6.0, ge=0, le=20, description="longest wait for IB to resolve or search an instrument")
 
-    @field_validator("anonymous_scopes", "cors_origins", "watch_list", "watch_timeframes", mode="before")
+    @field_validator(
+        "anonymous_scopes", "cors_origins", "trusted_proxies", "watch_list", "watch_timeframes", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("token_public_keys")
+    @classmethod
+    def _are_keys(cls, value: str) -> str:
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(kid and isinstance(pem, str) for kid, pem in found.items()):
+            raise ValueError("must be a JSON object of key id and public key (PEM)")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
 
     @model_validator(mode="after")
     def _anonymous_only_at_home(self) -> "ApiSettings":
@@ -103,6 +151,23 @@ class ApiSettings(_Database, _Queue):
                 raise ValueError(f"anonymous_scopes may hold only {', '.join(sorted(allowed))}")
         return self
 
+    @model_validator(mode="after")
+    def _no_development_keys_when_deployed(self) -> "ApiSettings":
+        self._refuse_development_keys(self.public_keys)
+        return self
+
+    @property
+    def public_keys(self) -> dict[str, str]:
+        """kid -> PEM."""
+        found: dict[str, str] = json.loads(self.token_public_keys)
+        return found
+
+    def _refuse_development_keys(self, kids: Iterable[str]) -> None:
+        """ValueError when this is deployed and one of these signing keys was made on a developer's machine."""
+        for kid in kids:
+            if self.deployed and kid.startswith(DEVELOPMENT_KEY):
+                raise ValueError(f"the signing key {kid} was made for development: refused when deployed")
+
 
 class AuthSettings(ApiSettings):
     """What only functions/auth reads: it alone may sign."""
@@ -110,6 +175,16 @@ class AuthSettings(ApiSettings):
     token_private_key: SecretStr = Field(description="Ed25519 private key (PEM) that signs access tokens")
     token_key_id: str = Field(description="`kid` of that key")
     token_minutes: int = Field(15, ge=1, le=60, description="life of an access token")
+    refresh_days: int = Field(7, ge=1, le=90, description="life of a refresh token that is not used")
+    session_days: int = Field(30, ge=1, le=365, description="longest life of a session, however often refreshed")
+    refresh_grace_s: float = Field(
+        45.0, ge=0, le=120, description="for how long a client that lost the answer may repeat a refresh"
+    )
+
+    @model_validator(mode="after")
+    def _no_development_key_when_deployed(self) -> "AuthSettings":
+        self._refuse_development_keys([self.token_key_id])
+        return self
 
 
 class BridgeSettings(_Database, _Queue):

@@ -7,6 +7,9 @@ from nautilus.clock import NS_PER_S
 from nautilus.db.connection import Cursor
 from nautilus.pacing import MARGIN_NS, WINDOW_NS, Request
 
+_SKEW_NS = 5 * NS_PER_S
+"""Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""
+
 
 def lock(cursor: Cursor, login: str) -> None:
     """Hold the login's book until the transaction ends: first in the lock order."""
@@ -17,8 +20,8 @@ def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
     """What was sent and still matters for the rules: small requests of ten minutes, all others of three seconds."""
     cursor.execute(
         "SELECT identity, contract, small, weight, interactive, historical, sent_at FROM ib_requests"
-        " WHERE login = %s AND sent_at > %s AND (small OR sent_at > %s)",
-        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns - 3 * NS_PER_S),
+        " WHERE login = %s AND sent_at > %s AND sent_at < %s AND (small OR sent_at > %s)",
+        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
     )
     return [Request(*row) for row in cursor.fetchall()]
 
