@@ -24,6 +24,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$(VENV)/bin/uv --version >/dev/null
 	COMPILE="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate" && \
 	$$COMPILE pyproject.toml --extra bridge --extra api --extra dev -o requirements/dev.txt && \
+	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
 	$$COMPILE pyproject.toml --extra bridge -c requirements/dev.txt -o requirements/bridge.txt && \
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
@@ -138,6 +139,16 @@ BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(T
 test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
+# The bridge's own tests with ib_async in ib_insync's place.
+.venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-ib-async
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
+	@touch $@
+
+BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/e2e/test_crashes.py
+test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
+	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
+
 conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
 	$(MAKE) --no-print-directory -C tests/conformance
 
@@ -145,9 +156,10 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-bench: build ## measure: sign-in, cold starts of the functions (ratios of one run; no test looks at them)
+bench: build ## measure: sign-in, cold starts, backfills (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
+	$(PY) -m benchmarks.backfill
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
@@ -159,5 +171,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin clean test chaos conformance check format \
+.PHONY: help setup requirements demo up admin clean test test-ib-async chaos conformance check format \
 	build lint-template deploy logs image containers sam-local emulator push bench
