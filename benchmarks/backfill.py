@@ -149,7 +149,8 @@ def tell(name: str, found: dict[str, Any], cap: int) -> None:
     best = best_schedule(found, cap)
     say(
         f"  {name}: {found['requests']} requests, {found['bars']:,} bars in {found['seconds']:.1f} s of market time;"
-        f" {found['seconds'] / best:.2f} times the best schedule at {cap} open requests ({best:.1f} s, answers {found['answer_s']:.2f} s);"
+        f" {found['seconds'] / best:.2f} times the best schedule at {cap} open requests ({best:.1f} s,"
+        f" answers {found['answer_s']:.2f} s);"
         f" wasted {found['wasted']}, pacing violations {found['violations']}"
     )
 
