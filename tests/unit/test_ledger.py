@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from nautilus.ledger import (
@@ -20,9 +22,11 @@ from nautilus.ledger import (
 def test_every_state_has_a_row_and_an_end_can_be_reached_from_each():
     assert set(JOB_MOVES) == set(Job)
     assert set(CHUNK_MOVES) == set(Chunk)
-    for moves in (JOB_MOVES, CHUNK_MOVES):
+    tables: list[Any] = [JOB_MOVES, CHUNK_MOVES]
+    for moves in tables:
         for state in moves:
-            seen, todo = set(), [state]
+            seen: set[Any] = set()
+            todo = [state]
             while todo:
                 at = todo.pop()
                 seen.add(at)
