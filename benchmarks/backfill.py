@@ -93,7 +93,18 @@ def best_schedule(found: dict[str, Any], cap: int) -> float:
 def years_of_one(years: int) -> None:
     wish = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
     with plant_with("--latency", "measured", "--clock", "rate:4") as works:
-        tell(f"1m of one symbol, {years} years", run(works, [wish]), CAP)
+        before = memory_mib(works)
+        found = run(works, [wish])
+        tell(f"1m of one symbol, {years} years", found, CAP)
+        say(
+            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
+        )
+
+
+def memory_mib(works: Plant) -> float:
+    """Resident memory of the bridge."""
+    lines = Path(f"/proc/{works.bridges['bridge-1'].pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def months_of_many(months: int) -> None:
