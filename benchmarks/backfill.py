@@ -92,7 +92,7 @@ def best_schedule(found: dict[str, Any], cap: int) -> float:
 
 def years_of_one(years: int) -> None:
     wish = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
-    with plant_with("--latency", "measured", "--clock", "rate:4") as works:
+    with plant_with("--latency", "measured", "--clock", "rate:2") as works:
         before = memory_mib(works)
         found = run(works, [wish])
         tell(f"1m of one symbol, {years} years", found, CAP)
