@@ -22,12 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nautilus.auth import Principal, anonymous, verify
 from nautilus.db.connection import Database
 from nautilus.errors import (
+    BadRequest,
     Conflict,
     FieldError,
     Forbidden,
     Gone,
     InvalidInput,
     NautilusError,
+    NotAcceptable,
     NotFound,
     RateLimited,
     Refused,
@@ -43,6 +45,8 @@ PROBLEM = "application/problem+json"
 # Most special first: the first class that fits decides.
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
     (InvalidInput, 422),
+    (BadRequest, 400),
+    (NotAcceptable, 406),
     (Unauthorized, 401),
     (Forbidden, 403),
     (NotFound, 404),
@@ -105,6 +109,15 @@ def services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(services)]
+
+
+_EXTRA = "answer_headers"
+
+
+def tell(request: Request, name: str, value: str) -> None:
+    """Put a header on the answer to this request, whatever it becomes: also on a problem."""
+    extra = request.scope.setdefault("state", {}).setdefault(_EXTRA, [])
+    extra.append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
 
 # ---- sign-in ---------------------------------------------------------------------------------------------------------
@@ -297,7 +310,9 @@ class _Envelope:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                message.setdefault("headers", []).append((b"x-request-id", number.encode()))
+                headers = message.setdefault("headers", [])
+                headers.append((b"x-request-id", number.encode()))
+                headers += scope.get("state", {}).get(_EXTRA, [])
             await send(message)
 
         with correlated(number):
