@@ -136,14 +136,16 @@ class Directory:
         """The trading sessions of `span`, up to now, asking IB for what is not known yet."""
         now = self._clock.now_ns()
         need = (span[0] - 7 * NS_PER_DAY, min(span[1], now))
-        known = await self._store.run(calendars.load, instrument.calendar, session, need)
-        if known is None or known.known[0] > need[0]:
+        known = await self._store.run(calendars.known, instrument.calendar, session)
+        if known is None or known[0] > need[0]:
             # Older days first, so that what is known stays one range.
-            until = known.known[0] if known else now
+            until = known[0] if known else now
             await self._fetch(instrument, session, (min(need[0], now - 30 * NS_PER_DAY), until), correlation_id)
-        if known is not None and known.known[1] < min(span[1], now):
-            await self._fetch(instrument, session, (known.known[1] - 3 * NS_PER_DAY, now), correlation_id)
-        found = await self._store.run(calendars.load, instrument.calendar, session, (need[0], max(now, span[1])))
+        if known is not None and known[1] < min(span[1], now):
+            await self._fetch(instrument, session, (known[1] - 3 * NS_PER_DAY, now), correlation_id)
+        found = await self._store.run(
+            calendars.load, instrument.calendar, session, (need[0], max(now, span[1]) + 14 * NS_PER_DAY)
+        )
         assert found is not None  # noqa: S101  for the type checker: fetched above
         return found
 

@@ -7,7 +7,7 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import chunks, jobs, series
 from nautilus.db.series import Series
 from nautilus.errors import NautilusError, Unavailable
@@ -76,9 +76,8 @@ class Planning:
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
-        calendar = await self._directory.calendar(
-            instrument, session, (frame.floor(start), frame.ceil(end)), job.correlation_id
-        )
+        wide = (frame.floor(start) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
+        calendar = await self._directory.calendar(instrument, session, wide, job.correlation_id)
         if item.wanted_end is None:
             end = self._until(calendar, frame, instrument)
         return instrument, row, calendar, (start, max(start, end))
@@ -105,7 +104,7 @@ class Planning:
         row = series.by_id(cursor, series_id, lock=True)
         frame = row.timeframe
         now = self._clock.now_ns()
-        wide = (frame.floor(span[0]), frame.ceil(span[1]))
+        wide = (calendar.slot(frame, span[0])[0], calendar.slot(frame, max(*span) - 1)[1])
         under_way = series.live(cursor, row.id, wide, lock=True)
         force = mode == "force"
         notes = series.notes(cursor, row.id, wide)
@@ -146,4 +145,5 @@ def _account(made: Plan, span: tuple[int, int], shared: int) -> dict[str, Any]:
         "shared_chunks": shared,
         "unavailable": [{"start": rfc3339(s[0]), "end": rfc3339(s[1]), "reason": why} for s, why in made.impossible],
         "not_closed_yet": [{"start": rfc3339(s), "end": rfc3339(e)} for s, e in made.not_closed_yet],
+        "no_schedule": [{"start": rfc3339(s), "end": rfc3339(e)} for s, e in made.unknown],
     }

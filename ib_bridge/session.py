@@ -252,7 +252,10 @@ class Session:
         try:
             if self._settings.control_port:
                 now, rate = await read_control(self._settings.control_host, self._settings.control_port)
+                jumped = abs(now - self._clock.now_ns()) > NS_PER_S
                 self._clock.learn(now, rate, asked, time.time_ns())
+                if jumped:
+                    self._changed()  # readers of the published clock must not wait for the next heartbeat
                 return True
             async with self._time_lock:
                 ib = self._connected()

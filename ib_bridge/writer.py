@@ -11,7 +11,7 @@ from nautilus.db import chunks, requests, series
 from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
 from nautilus.planner import Chunk as Planned
-from nautilus.spans import Spans
+from nautilus.spans import Span, Spans
 
 SECOND_LOOK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""
@@ -42,7 +42,8 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         Note(span, State.EMPTY_UNCONFIRMED, "no_data", answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
         for span in verdict.doubtful
     ]
-    written = series.record(cursor, row, bars=rows, settled=verdict.settled, noted=noted, request_id=answer.request_id)
+    keep = _worth_keeping(rows, held.span, row.covered)
+    written = series.record(cursor, row, bars=keep, settled=verdict.settled, noted=noted, request_id=answer.request_id)
     if verdict.doubtful:
         outcome = "empty:unconfirmed" if not verdict.filled else "filled:partly"
     else:
@@ -69,6 +70,14 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
         ib_code=answer.ib_code,
     )
     return written
+
+
+def _worth_keeping(rows: list[Bar], span: Span, covered: Spans) -> list[Bar]:
+    """The bars of an answer that may be stored: all inside the chunk, and of those outside what nobody settled yet.
+
+    The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
+    """
+    return [bar for at, bar in enumerate(rows) if span[0] <= bar.ts < span[1] or (at > 0 and bar.ts not in covered)]
 
 
 def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:

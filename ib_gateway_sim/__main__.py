@@ -28,6 +28,10 @@ _EXAMPLES = """examples:
   python -m ib_gateway_sim --replay eurusd.csv.gz --replay-symbol EUR/USD --stamp open --replay-price BID"""
 
 
+SETTLED_S = 30
+"""A replay's clock starts this long after its last bar: clients that wait a little before they trust a bar trust it."""
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m ib_gateway_sim",
@@ -94,7 +98,7 @@ def make_clock(options: argparse.Namespace, market: MarketSource) -> Clock:
         except Wrong as problem:
             raise ValueError(f"--start: {problem}") from None
     elif isinstance(market, Replay):
-        start_ns = (market.end_s + 1) * 1_000_000_000
+        start_ns = (market.end_s + SETTLED_S) * 1_000_000_000
     mode, _, factor = options.clock.partition(":")
     if mode == "rate":
         try:

@@ -84,7 +84,13 @@ class Client:
         key = (family, request_id)
         task = asyncio.get_running_loop().create_task(self._run(request_id, work))
         self.jobs[key] = task
-        task.add_done_callback(lambda done: self.jobs.pop(key, None) if self.jobs.get(key) is done else None)
+
+        def finished(done: asyncio.Task[None]) -> None:
+            work.close()  # a job that was stopped before its first step
+            if self.jobs.get(key) is done:
+                del self.jobs[key]
+
+        task.add_done_callback(finished)
 
     async def _run(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -14,6 +14,7 @@ Symbols made for tests (all STK):
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -637,9 +638,14 @@ def _future_contract(root: FuturesRoot) -> Contract:
     )
 
 
-@cache
 def months(root: FuturesRoot) -> tuple[Instrument, ...]:
     """All months of a product that end within the calendars, in order of expiry."""
+    return _months(root.symbol)
+
+
+@cache
+def _months(symbol: str) -> tuple[Instrument, ...]:
+    root = next(one for one in FUTURES if one.symbol == symbol)
     every = (_month(root, year, month) for year in range(2004, 2032) for month in root.months)
     within = [one for one in every if calendars.FIRST <= (expiry(one.contract) or calendars.FIRST) <= calendars.LAST]
     return tuple(within)
@@ -651,11 +657,18 @@ def root_of(symbol: str) -> FuturesRoot | None:
     return next((root for root in FUTURES if root.symbol == symbol), None)
 
 
+@cache
+def _ends(symbol: str) -> list[date]:
+    """The last trade dates of a product's months, in order."""
+    root = root_of(symbol)
+    return [expiry(one.contract) or calendars.LAST for one in months(root)] if root else []
+
+
 def front(root: FuturesRoot, day: date) -> Instrument:
     """The month that a continuous future stands for on a trade date."""
-    last = day + timedelta(days=root.roll_days)
     every = months(root)
-    return next((one for one in every if (expiry(one.contract) or day) > last), every[-1])
+    place = bisect_right(_ends(root.symbol), day + timedelta(days=root.roll_days))
+    return every[min(place, len(every) - 1)]
 
 
 def continuous(root: FuturesRoot) -> Instrument:

@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from hashlib import blake2b, shake_128
+from itertools import groupby
 from math import exp
 from typing import NamedTuple, Protocol
 
-from ib_gateway_sim import calendars, instruments
+from ib_gateway_sim import calendars, instruments, options
 from ib_gateway_sim.calendars import Segment, Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.instruments import Instrument, expiry
@@ -226,26 +227,35 @@ class _Noise:
     """
 
     OCTAVES = tuple((86400.0 * 2.0**k, 2.0 ** (k / 2) / 2.4 * 3**0.5) for k in range(-3, 9))
+    CACHED_CELLS = 50_000
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._cells: dict[tuple[int, int], float] = {}
+        self._cells: dict[int, float] = {}  # cell number * 16 + octave
 
     def at(self, t_s: float) -> float:
         total = 0.0
+        cells = self._cells
         for k, (cell_s, height) in enumerate(self.OCTAVES):
             place = t_s / cell_s
-            cell = int(place // 1)
+            cell = int(place)
             part = place - cell
-            total += height * ((1.0 - part) * self._cell(k, cell) + part * self._cell(k, cell + 1))
+            where = cell * 16 + k
+            left = cells.get(where)
+            if left is None:
+                left = self._made(where)
+            right = cells.get(where + 16)
+            if right is None:
+                right = self._made(where + 16)
+            total += height * (left + part * (right - left))
         return total
 
-    def _cell(self, k: int, cell: int) -> float:
-        value = self._cells.get((k, cell))
-        if value is None:
-            digest = blake2b(self._key + struct.pack("<bq", k, cell), digest_size=8).digest()
-            value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
-            self._cells[k, cell] = value
+    def _made(self, where: int) -> float:
+        digest = blake2b(self._key + struct.pack("<q", where), digest_size=8).digest()
+        value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
+        if len(self._cells) >= self.CACHED_CELLS:
+            self._cells.clear()
+        self._cells[where] = value
         return value
 
 
@@ -253,23 +263,25 @@ class _Walk:
     """The path of one instrument through all its sessions, in the ticks and shares of each day (before any split)."""
 
     CACHED_LISTS = 3000
+    CACHED_PIECES = 20_000
 
     def __init__(self, seed: int, instrument: Instrument, level: Callable[[float], float]) -> None:
         self.instrument = instrument
-        self._level = level
+        self.level = level  # the price in today's shares
         self._key = f"{seed}/{instrument.contract.con_id}/".encode()
-        self._days: dict[date, list[Piece]] = {}
+        self._pieces: dict[int, Piece] = {}  # by opening
         self._children: dict[tuple[int, int], list[Node]] = {}
         self.splits = list(instrument.splits)  # (first trade date, ratio)
         self._known_splits = len(self.splits)
+        self._first = max(instrument.head, calendars.FIRST)
+        self._last = min(expiry(instrument.contract) or calendars.LAST, calendars.LAST)
 
-    def pieces(self, day: date) -> list[Piece]:
+    def pieces(self, day: date, *, rth: bool) -> list[Piece]:
         """The segments of a trade date; empty when closed, halted, not listed yet or expired."""
-        found = self._days.get(day)
-        if found is None:
-            found = [self._piece(segment, day) for segment in self._segments(day)]
-            self._days[day] = found
-        return found
+        if not self.trades_on(day):
+            return []
+        segments = calendars.day_segments(self.instrument.contract.calendar, day)
+        return [self._piece(segment, day) for segment in segments if segment.regular or not rth]
 
     def leaves(self, node: Node, level: int, start_s: float, end_s: float) -> list[Node]:
         """The parts of a segment's node of LEVELS_S[level] that overlap [start_s, end_s)."""
@@ -285,7 +297,7 @@ class _Walk:
         if node.ticks is not None or level == len(LEVELS_S):
             ticks = expand(node, self._key)
             known = ticks[: bisect_left(ticks, (now_s * 1000,))]
-            return from_ticks(node.t0, int(now_s) + 1, node.o, known)
+            return from_ticks(node.t0, int(now_s) + 1, node.b, known)
         parts = [one for one in self._cut(node, level) if one.t0 < now_s]
         parts[-1] = self.until(parts[-1], now_s, level + 1)
         return joined(parts)
@@ -316,34 +328,36 @@ class _Walk:
     def split(self, at: date, ratio: int) -> None:
         """From that trade date on one share is `ratio` shares."""
         self.splits.append((at, ratio))
-        self._days.clear()
+        self._pieces.clear()
         self._children.clear()
 
     def trades_on(self, day: date) -> bool:
-        """Whether it is listed, not expired and not halted on a trade date."""
-        end = expiry(self.instrument.contract)
-        listed = self.instrument.head <= day <= (end or calendars.LAST)
-        return listed and day not in self.instrument.halted
-
-    def _segments(self, day: date) -> tuple[Segment, ...]:
-        if not (calendars.FIRST <= day <= calendars.LAST) or not self.trades_on(day):
-            return ()
-        return calendars.day_segments(self.instrument.contract.calendar, day)
+        """Whether it is listed, not expired and not halted on a trade date of the calendars."""
+        return self._first <= day <= self._last and day not in self.instrument.halted
 
     def _piece(self, segment: Segment, day: date) -> Piece:
+        found = self._pieces.get(segment.open_s)
+        if found is None:
+            if len(self._pieces) >= self.CACHED_PIECES:
+                self._pieces.clear()
+            found = self._pieces[segment.open_s] = self._made(segment, day)
+        return found
+
+    def _made(self, segment: Segment, day: date) -> Piece:
         one = self.instrument
         noise = struct.unpack("<7H", shake_128(self._key + struct.pack("<cq", b"s", segment.open_s)).digest(14))
         scale = one.per_unit * self.raw_factor(day)
         spread = one.spread_regular if segment.regular else one.spread_extended
         lowest = spread + 2
-        opened = max(int(self._level(segment.open_s) * scale + 0.5), lowest)
-        closed = max(int(self._level(segment.close_s) * scale + 0.5), lowest)
+        opened = max(int(self.level(segment.open_s) * scale + 0.5), lowest)
+        closed = max(int(self.level(segment.close_s) * scale + 0.5), lowest)
         swing = one.vol_day * ((segment.close_s - segment.open_s) / 86400) ** 0.5 * opened
         high = max(opened, closed) + int(swing * (noise[0] * noise[0] >> 16) / 65536)
         low = max(min(opened, closed) - int(swing * (noise[1] * noise[1] >> 16) / 65536), lowest)
         count = self._count(segment, day, noise[2:5])
         volume = int(count * one.trade_size * (0.7 + noise[5] / 110_000))
-        node = honest(Node(segment.open_s, segment.close_s, opened, high, low, closed, count, max(volume, count), None))
+        span = segment.open_s, segment.close_s
+        node = honest(Node(*span, opened, opened, high, low, closed, count, max(volume, count), None))
         below = 0 if "TRADES" not in one.contract.kinds else spread * noise[6] >> 16
         return Piece(segment, node, below, spread - below)
 
@@ -403,14 +417,22 @@ class Market:
     def find(self, query: ContractQuery, now_s: float) -> list[Contract]:
         today = _new_york_date(now_s)
         found = []
-        for one in self._candidates(query):
+        for one in self._candidates(query, now_s):
             contract = one.contract
             if not query.matches(contract) or today < one.head:
                 continue
             if contract.sec_type == "CONTFUT" and "CONTFUT" not in query.types() and not query.con_id:
                 continue
             end = expiry(contract)
-            if end and end < today and not self._still_known(query, end, today):
+            if (
+                end
+                and end < today
+                and not (
+                    query.include_expired
+                    and contract.sec_type == "FUT"
+                    and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+                )
+            ):
                 continue
             found.append(_routed(self._current(one, today), query.exchange))
         return found
@@ -425,10 +447,19 @@ class Market:
     def derivatives(self, contract: Contract) -> tuple[str, ...]:
         others = [one.contract for one in instruments.by_symbol().get(contract.symbol, ())]
         types = [other.sec_type for other in others if other.under_con_id == contract.con_id]
+        if contract.sec_type == "STK" and contract.symbol in options.UNDERLYINGS:
+            types.append("OPT")
         return tuple(dict.fromkeys(types))
 
     def option_params(self, contract: Contract, now_s: float) -> list[OptionParams]:
-        return []
+        if contract.sec_type != "STK" or contract.symbol not in options.UNDERLYINGS:
+            return []
+        ends = tuple(f"{end:%Y%m%d}" for end in options.expirations(_new_york_date(now_s)))
+        strikes = options.strikes(self._spot(contract.symbol, now_s))
+        return [
+            OptionParams(exchange, contract.con_id, contract.symbol, "100", ends, strikes)
+            for exchange in options.EXCHANGES
+        ]
 
     def market_rule(self, rule_id: int) -> Sequence[tuple[float, float]]:
         return instruments.MARKET_RULES[rule_id]
@@ -456,11 +487,14 @@ class Market:
     ) -> list[Bar]:
         check_request(contract, size, what)
         one = self._instrument(contract)
+        if contract.sec_type == "OPT" and size not in INTRADAY_S:
+            return []  # IB keeps no end-of-day bars of options
         if size in INTRADAY_S:
             return self._intraday(one, INTRADAY_S[size], what, rth, start_s, min(end_s, now_s), now_s)
         return dated_bars(
             lambda day: self._day_bar(one, day, what, rth, now_s),
             lambda day: _opening(contract.calendar, day, rth),
+            (max(one.head, calendars.FIRST), calendars.LAST),
             size,
             what,
             start_s,
@@ -501,21 +535,24 @@ class Market:
             first = (start_s + shift) // size_s * size_s - shift
             beyond = -((end_s + shift) // -size_s) * size_s - shift
             parts: list[Bar] = []
-            for piece in view.walk.pieces(day):
-                if (rth and not piece.segment.regular) or piece.segment.open_s >= min(beyond, now_s):
+            for piece in view.walk.pieces(day, rth=rth):
+                if piece.segment.open_s >= min(beyond, now_s):
                     continue
                 nodes = view.walk.leaves(piece.node, level, first, min(beyond, now_s))
                 if nodes and nodes[-1].t1 > now_s:
                     nodes[-1] = view.walk.until(nodes[-1], now_s, level + 1)
                 parts += slot_bars(nodes, LEVELS_S[level], size_s, shift, what, piece, view)
-            result += [bar for bar in merged_slots(parts, size_s, shift, what) if start_s <= bar.t < end_s]
+            if size_s != LEVELS_S[level]:
+                sessions = calendars.day_sessions(one.contract.calendar, day, rth=rth)
+                parts = merged_slots(parts, size_s, shift, what, sessions)
+            result += [bar for bar in parts if start_s <= bar.t < end_s]
         return result
 
     def _day_bar(self, one: Instrument, day: date, what: str, rth: bool, now_s: float) -> Bar | None:
         view = self._view(one, day, what, now_s)
         parts = []
-        for piece in view.walk.pieces(day):
-            if (rth and not piece.segment.regular) or piece.segment.open_s >= now_s:
+        for piece in view.walk.pieces(day, rth=rth):
+            if piece.segment.open_s >= now_s:
                 continue
             node = view.walk.until(piece.node, now_s)
             parts += node_bars([node], what, piece, view)
@@ -523,7 +560,7 @@ class Market:
 
     def _view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
         if one.roll:
-            return self._continuous_view(one, day, now_s)
+            return self._continuous_view(one, day, what, now_s)
         walk = self._walk(one)
         divisor, awkward = 1, False
         for at, ratio in walk.splits:
@@ -534,7 +571,7 @@ class Market:
         grid = 10_000 if awkward or factor != 1.0 else 0
         return View(walk, one.per_unit * divisor, factor, grid, divisor)
 
-    def _continuous_view(self, one: Instrument, day: date, now_s: float) -> View:
+    def _continuous_view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
         """The front month of the day, back-adjusted by the ratio at each roll (its carry over the days between)."""
         root = instruments.root_of(one.contract.symbol)
         if root is None:
@@ -542,7 +579,8 @@ class Market:
         then, last = instruments.front(root, day), instruments.front(root, _new_york_date(min(now_s, _LAST_S)))
         ahead = ((expiry(last.contract) or day) - (expiry(then.contract) or day)).days
         factor = exp(root.carry * max(ahead, 0) / 365.25)
-        return View(self._walk(then), one.per_unit, factor, one.per_unit, 1)
+        grid = one.per_unit * (2 if what == "MIDPOINT" else 1) if factor != 1.0 else 0
+        return View(self._walk(then), one.per_unit, factor, grid, 1)
 
     def _dividends(self, one: Instrument, day: date, now_s: float) -> float:
         """What ADJUSTED_LAST takes off: a quarter of the yearly yield at each ex-date after the day and until now."""
@@ -567,7 +605,7 @@ class Market:
         view = self._view(one, day, what, t_s)
         is_open = t_s < piece.segment.close_s
         last = next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
-        at = last.price if last else piece.node.o
+        at = last.price if last else piece.node.b
         quoted = "BID" in contract.kinds
         traded = what in ("TRADES", "AGGTRADES") and last is not None
         bid_size, ask_size = _book_sizes(one, last.t_ms if last else 0)
@@ -616,7 +654,7 @@ class Market:
         self, one: Instrument, day: date, kind: str, start_s: float, end_s: float, limit: int, rth: bool, from_end: bool
     ) -> list[Tick]:
         view = self._view(one, day, kind, end_s)
-        pieces = [piece for piece in view.walk.pieces(day) if piece.segment.regular or not rth]
+        pieces = view.walk.pieces(day, rth=rth)
         found: list[Tick] = []
         for piece in reversed(pieces) if from_end else pieces:
             for tick in view.walk.ticks(piece.node, start_s * 1000, end_s * 1000, reverse=from_end):
@@ -629,7 +667,7 @@ class Market:
         """The segment that is open at t_s or was the last before it, within two weeks."""
         for day in reversed(calendars.trade_dates(t_s - 14 * 86400, t_s)):
             view = self._view(one, day, "TRADES", t_s)
-            for piece in reversed(view.walk.pieces(day)):
+            for piece in reversed(view.walk.pieces(day, rth=False)):
                 if piece.segment.open_s <= t_s:
                     return day, piece
         return None, None
@@ -654,17 +692,21 @@ class Market:
 
     # ---- where things are kept ----
 
-    def _candidates(self, query: ContractQuery) -> Sequence[Instrument]:
+    def _candidates(self, query: ContractQuery, now_s: float) -> Sequence[Instrument]:
         if query.con_id:
-            one = instruments.by_con_id().get(query.con_id)
+            one = instruments.by_con_id().get(query.con_id) or options.by_con_id(query.con_id)
             return (one,) if one else ()
         name = (query.local_symbol or query.symbol).upper()
+        if "OPT" in query.types() and name[:6].strip() in options.UNDERLYINGS:
+            spot = self._spot(name[:6].strip(), now_s)
+            return list(options.matching(query, spot, _new_york_date(now_s)))
         if not name and query.sec_id:
             return instruments.listed()
         return instruments.by_symbol().get(name, ())
 
-    def _still_known(self, query: ContractQuery, end: date, today: date) -> bool:
-        return query.include_expired and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+    def _spot(self, symbol: str, t_s: float) -> float:
+        """About what a stock costs at an instant."""
+        return self._walk(options.underlying(symbol)).level(t_s)
 
     def _current(self, one: Instrument, today: date) -> Contract:
         """A continuous future names the month that it stands for."""
@@ -681,7 +723,10 @@ class Market:
         )
 
     def _instrument(self, contract: Contract) -> Instrument:
-        return instruments.by_con_id()[contract.con_id]
+        one = instruments.by_con_id().get(contract.con_id) or options.by_con_id(contract.con_id)
+        if one is None:
+            raise LookupError(f"no instrument has the contract id {contract.con_id}")
+        return one
 
     def _walk(self, one: Instrument) -> _Walk:
         walk = self._walks.get(one.contract.con_id)
@@ -691,9 +736,12 @@ class Market:
 
     def _level(self, one: Instrument) -> Callable[[float], float]:
         """The price in today's shares as a function of time."""
-        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
         end = expiry(one.contract)
         end_years = (end - date(2025, 1, 1)).days / 365.25 if end else 0.0
+        if one.under:
+            spot = self._walk(one.under).level
+            return lambda t_s: options.value(one, spot(t_s), end_years - (t_s - _2025_S) / (365.25 * 86400))
+        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
 
         @lru_cache(maxsize=5000)
         def level(t_s: float) -> float:
@@ -738,34 +786,26 @@ def node_bars(nodes: list[Node], what: str, piece: Piece, view: View) -> list[Ba
     if what in ("TRADES", "ADJUSTED_LAST", "AGGTRADES"):
         return _trade_bars(nodes, view)
     price = view.price
+    stood = [(t0, b, max(b, h), min(b, low), c) for t0, _, b, _, h, low, c, _, _, _ in nodes]
     if what == "BID_ASK":
         below, above = piece.below, piece.above
         return [
             Bar(
-                node.t0,
-                price((node.o + node.h + node.l + node.c) / 4 - below),
-                price(node.h + above),
-                price(node.l - below),
-                price((node.o + node.h + node.l + node.c) / 4 + above),
+                t0,
+                price((b + h + low + c) / 4 - below),
+                price(h + above),
+                price(low - below),
+                price((b + h + low + c) / 4 + above),
                 -1,
                 -1,
                 -1,
             )
-            for node in nodes
+            for t0, b, h, low, c in stood
         ]
     offset = {"BID": -piece.below, "ASK": piece.above, "MIDPOINT": (piece.above - piece.below) / 2}[what]
     return [
-        Bar(
-            node.t0,
-            price(node.o + offset),
-            price(node.h + offset),
-            price(node.l + offset),
-            price(node.c + offset),
-            -1,
-            -1,
-            -1,
-        )
-        for node in nodes
+        Bar(t0, price(b + offset), price(h + offset), price(low + offset), price(c + offset), -1, -1, -1)
+        for t0, b, h, low, c in stood
     ]
 
 
@@ -775,7 +815,7 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
         per_unit = view.per_unit
         return [
             Bar(t0, o / per_unit, h / per_unit, low / per_unit, c / per_unit, 0, 0, n)
-            for t0, _, o, h, low, c, n, _, _ in nodes
+            for t0, _, _, o, h, low, c, n, _, _ in nodes
             if n
         ]
     price = view.price
@@ -793,7 +833,7 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
                 (o + h + low + c) / (4 * per_unit),
                 n,
             )
-            for t0, _, o, h, low, c, n, v, _ in nodes
+            for t0, _, _, o, h, low, c, n, v, _ in nodes
             if n
         ]
     return [
@@ -807,25 +847,21 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
             price((o + h + low + c) / 4),
             n,
         )
-        for t0, _, o, h, low, c, n, v, _ in nodes
+        for t0, _, _, o, h, low, c, n, v, _ in nodes
         if n
     ]
 
 
-def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str) -> list[Bar]:
-    """Parts of one trade date, in order, with those of the same slot made one bar."""
+def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str, sessions: Sequence[Session]) -> list[Bar]:
+    """Parts of one trade date, in order, with those of the same slot of the wall clock made one bar.
+
+    A bar is stamped with the start of its slot, or with the opening of a session that begins inside it.
+    """
     result: list[Bar] = []
-    group: list[Bar] = []
-    slot = None
-    for part in parts:
-        where = (part.t + shift_s) // size_s
-        if group and where != slot:
-            result.append(merged(group, group[0].t, what))
-            group = []
-        slot = where
-        group.append(part)
-    if group:
-        result.append(merged(group, group[0].t, what))
+    for slot, group in groupby(parts, lambda part: (part.t + shift_s) // size_s):
+        start_s = slot * size_s - shift_s
+        opened = next(one.open_s for one in sessions if one.close_s > start_s)
+        result.append(merged(list(group), max(start_s, opened), what))
     return result
 
 
@@ -853,6 +889,7 @@ def merged(bars: list[Bar], t: int, what: str) -> Bar:
 def dated_bars(
     day_bar: Callable[[date], Bar | None],
     opening: Callable[[date], int | None],
+    known: tuple[date, date],
     size: str,
     what: str,
     start_s: float,
@@ -861,22 +898,23 @@ def dated_bars(
 ) -> list[Bar]:
     """1d, 1w and 1M bars of the periods whose first session opens in [start_s, end_s), from the bar of each day.
 
-    `opening`: when a trade date's first session opens, None when it is closed.
+    `opening`: when a trade date's first session opens, None when it is closed. `known`: the first and last date of all.
     """
     result: list[Bar] = []
-    day = period_start(calendars.utc_date(start_s) - timedelta(days=1), size)
-    while True:
+    first = max(calendars.utc_date(max(start_s, 0)) - timedelta(days=1), known[0])
+    last = min(calendars.utc_date(max(end_s, 0)) + timedelta(days=2), known[1])
+    day = period_start(first, size)
+    while day <= last:
         following = next_period(day, size)
         days = [when for when in _days(day, following) if opening(when) is not None]
         opened = opening(days[0]) if days else None
-        if calendars.utc_date(end_s) + timedelta(days=2) < day or day > calendars.LAST:
-            return result
         if opened is not None and start_s <= opened < end_s:
             begun = [when for when in days if (opening(when) or 0) < now_s]
             bars = [bar for bar in map(day_bar, begun) if bar is not None]
             if bars:
                 result.append(merged(bars, midnight_s(begun[-1]), what))
         day = following
+    return result
 
 
 def period_start(day: date, size: str) -> date:

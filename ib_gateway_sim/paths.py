@@ -30,13 +30,16 @@ class PathTick(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A stretch of the walk, [t0, t1). With n == 0 the price stood still at `o`.
+    """A stretch of the walk, [t0, t1). With n == 0 the price stood still, and all prices are `b`.
 
-    `ticks`: every tick of it, once there are so few that they are made one by one; None before.
+    `b`: the price that stands when it begins, the last tick before it. Quotes go on from there, while trades begin with
+    the first tick, at `o`; so b may lie outside h and l. `ticks`: all of them, once there are so few that they are made
+    one by one; None before.
     """
 
     t0: int
     t1: int
+    b: int
     o: int
     h: int
     l: int  # noqa: E741
@@ -63,7 +66,7 @@ def expand(node: Node, key: bytes) -> tuple[PathTick, ...]:
     """Every tick of a node: the first at its open, the last at its close, its high and low touched."""
     if node.ticks is not None:
         return node.ticks
-    t0, t1, o, h, low, c, n, v, _ = node
+    t0, t1, _, o, h, low, c, n, v, _ = node
     if n == 0:
         return ()
     noise = struct.unpack(f"<{3 * n}H", shake_128(key + struct.pack("<cqq", b"t", t0, t1)).digest(6 * n))
@@ -85,16 +88,17 @@ def expand(node: Node, key: bytes) -> tuple[PathTick, ...]:
 
 def joined(nodes: list[Node]) -> Node:
     """Nodes that follow each other as one; at least one is needed."""
-    n = sum(node.n for node in nodes)
+    moved = [node for node in nodes if node.n] or nodes
     return Node(
         nodes[0].t0,
         nodes[-1].t1,
-        nodes[0].o,
-        max(node.h for node in nodes),
-        min(node.l for node in nodes),
-        nodes[-1].c,
-        n,
-        sum(node.v for node in nodes),
+        nodes[0].b,
+        moved[0].o,
+        max(node.h for node in moved),
+        min(node.l for node in moved),
+        moved[-1].c,
+        sum(node.n for node in moved),
+        sum(node.v for node in moved),
         None,
     )
 
@@ -102,16 +106,15 @@ def joined(nodes: list[Node]) -> Node:
 def from_ticks(t0: int, t1: int, before: int, ticks: tuple[PathTick, ...]) -> Node:
     """The node that these ticks make; `before` is the price that stood before them."""
     if not ticks:
-        return Node(t0, t1, before, before, before, before, 0, 0, ())
+        return Node(t0, t1, before, before, before, before, before, 0, 0, ())
     prices = [tick.price for tick in ticks]
-    return Node(
-        t0, t1, prices[0], max(prices), min(prices), prices[-1], len(ticks), sum(tick.size for tick in ticks), ticks
-    )
+    volume = sum(tick.size for tick in ticks)
+    return Node(t0, t1, before, prices[0], max(prices), min(prices), prices[-1], len(ticks), volume, ticks)
 
 
 def honest(node: Node) -> Node:
     """The node with a range that so few ticks can really touch."""
-    t0, t1, o, h, low, c, n, v, ticks = node
+    _, _, _, o, h, low, c, n, v, _ = node
     if n >= MIN_TICKS:
         return node
     if n <= 1:
@@ -119,7 +122,7 @@ def honest(node: Node) -> Node:
     elif n == 2 or h > max(o, c):  # with three, the one in the middle reaches the high or the low
         low = min(o, c)
         h = h if n == 3 else max(o, c)
-    return Node(t0, t1, o, h, low, c, n, max(v, n) if n else 0, ticks)
+    return node._replace(h=h, l=low, c=c, v=max(v, n) if n else 0)
 
 
 def _tick_prices(o: int, h: int, low: int, c: int, noise: tuple[int, ...]) -> list[int]:
@@ -151,7 +154,7 @@ def _tick_prices(o: int, h: int, low: int, c: int, noise: tuple[int, ...]) -> li
 def _sorted_into(node: Node, ticks: tuple[PathTick, ...], edges: list[int]) -> list[Node]:
     cuts = [bisect_left(ticks, (edge * 1000,)) for edge in edges]
     cuts[0], cuts[-1] = 0, len(ticks)
-    before = node.o
+    before = node.b
     result = []
     for i in range(len(edges) - 1):
         child = from_ticks(edges[i], edges[i + 1], before, ticks[cuts[i] : cuts[i + 1]])
@@ -162,7 +165,7 @@ def _sorted_into(node: Node, ticks: tuple[PathTick, ...], edges: list[int]) -> l
 
 def _cut(node: Node, edges: list[int], key: bytes, weights: tuple[float, ...] | None) -> list[Node]:
     """A walk pinned at open and close and folded back into the range; then one child is stretched to each extreme."""
-    t0, _, o, h, low, c, n, v, _ = node
+    t0, _, before, o, h, low, c, n, v, _ = node
     k = len(edges) - 1
     noise = struct.unpack(f"<{5 * k}H", shake_128(key + struct.pack("<cqq", b"c", t0, edges[1])).digest(10 * k))
     swing = (h - low) / (1.6 * k**0.5)
@@ -219,7 +222,8 @@ def _cut(node: Node, edges: list[int], key: bytes, weights: tuple[float, ...] | 
             high = h
         if i == bottom or bot < low:
             bot = low
-        result.append(new(Node, (edges[i], edges[i + 1], opened, high, bot, closed, count, volume, None)))
+        result.append(new(Node, (edges[i], edges[i + 1], before, opened, high, bot, closed, count, volume, None)))
+        before = closed
         opened = closed + _JUMPS[r & 3]
         if opened > h:
             opened = h

@@ -54,19 +54,6 @@ def one_contract(client: Client, request: wire.Request) -> Contract | Violation:
     return ambiguous(query.symbol or query.local_symbol)
 
 
-def contract_fields(contract: Contract) -> tuple[wire.Value, ...]:
-    """conId, symbol, secType, lastTradeDate, strike, right, multiplier of the messages about orders and positions."""
-    return (
-        contract.con_id,
-        contract.symbol,
-        contract.sec_type,
-        contract.last_trade_date,
-        contract.strike,
-        contract.right or "?",
-        contract.multiplier,
-    )
-
-
 def contract_details(contract: Contract, request_id: int, version: int, trading: str, liquid: str) -> bytes:
     """Message 10 as the negotiated version lays it out."""
     expiry = contract.last_trade_date
@@ -217,7 +204,7 @@ def req_current_time(client: Client, request: wire.Request) -> None:
 
 
 def req_ids(client: Client, request: wire.Request) -> None:
-    client.send(9, 1, client.gateway.settings.next_order_id)
+    client.send(9, 1, client.gateway.orders.next_id)
 
 
 def req_managed_accounts(client: Client, request: wire.Request) -> None:

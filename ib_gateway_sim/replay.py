@@ -16,7 +16,7 @@ import csv
 import gzip
 import io
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -106,8 +106,8 @@ class _Tape:
 
     def between(self, start_s: float, end_s: float, now_s: float) -> Sequence[Bar]:
         """Bars that open in [start_s, end_s) and are over at now_s."""
-        last = min(end_s, now_s - MINUTE_S + 1)
-        return self.bars[bisect_left(self.opens, start_s) : bisect_left(self.opens, last)]
+        last = min(bisect_left(self.opens, end_s), bisect_right(self.opens, now_s - MINUTE_S))
+        return self.bars[bisect_left(self.opens, start_s) : last]
 
     def opening(self, day: date, rth: bool) -> int | None:
         found = self.by_date[rth].get(day)
@@ -203,6 +203,7 @@ class Replay:
             return dated_bars(
                 lambda day: tape.day_bar(day, rth, now_s),
                 lambda day: tape.opening(day, rth),
+                (tape.sessions[0].trade_date, tape.sessions[-1].trade_date),
                 size,
                 what,
                 start_s,
@@ -223,10 +224,8 @@ class Replay:
                 for one in sessions
                 for bar in tape.between(max(one.open_s, first), min(one.close_s, end_s + size_s), now_s)
             ]
-            for bar in merged_slots(parts, size_s, shift, what):
-                opened = max((bar.t + shift) // size_s * size_s - shift, _open_before(sessions, bar.t))
-                if start_s <= opened < end_s:
-                    result.append(bar if bar.t == opened else bar._replace(t=opened))
+            slots = merged_slots(parts, size_s, shift, what, sessions)
+            result += [bar for bar in slots if start_s <= bar.t < end_s]
         return result
 
     def head_s(self, contract: Contract, what: str, *, rth: bool) -> int | None:
@@ -482,11 +481,6 @@ def _tick_size(bars: Sequence[Bar]) -> float:
 
 
 # ---- small things ---------------------------------------------------------------------------------------------------
-
-
-def _open_before(sessions: Sequence[Session], t_s: int) -> int:
-    """Open of the session that an instant lies in."""
-    return max(one.open_s for one in sessions if one.open_s <= t_s)
 
 
 def _shift(zone: ZoneInfo, t_s: int) -> int:

@@ -9,17 +9,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ib_gateway_sim import account, history, reference, streams, wire
+from ib_gateway_sim import account, history, orders, reference, streams, wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS, Clock
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.limits import RATE_EXCEEDED, RATE_STRIKES, PacingBook
 from ib_gateway_sim.market import MarketSource, Quote
+from ib_gateway_sim.portfolio import Portfolio, Totals
 from ib_gateway_sim.weather import COMPETING, LOST, Weather
 
 Handler = Callable[[Client, wire.Request], None]
-HANDLERS: dict[str, Handler] = {**reference.HANDLERS, **history.HANDLERS, **streams.HANDLERS, **account.HANDLERS}
+HANDLERS: dict[str, Handler] = {
+    **reference.HANDLERS,
+    **history.HANDLERS,
+    **streams.HANDLERS,
+    **orders.HANDLERS,
+    **account.HANDLERS,
+}
 
 MAX_CLIENTS = 32  # what a real gateway allows
 _MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
@@ -56,6 +63,8 @@ class Gateway:
         self.pacing = PacingBook()
         self.bars_asked: deque[float] = deque()  # market seconds of the requests for real-time bars
         self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (asked for, the newest)
+        self.portfolio = Portfolio()
+        self.orders = orders.OrderBook(self)
         self.clients: dict[int, Client] = {}  # client id -> its connection
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
         self.random = random.Random(0)  # for choices of the weather only; the market has its own seed
@@ -86,6 +95,7 @@ class Gateway:
             self._server.close()
         for client in list(self.clients.values()):
             client.close()
+        self.orders.close()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -104,6 +114,33 @@ class Gateway:
         if newest is None or newest[0] != at_s:
             newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
         return newest[1]
+
+    # ---- money ---------------------------------------------------------------------------------------------------
+    def mark(self, contract: Contract) -> float:
+        """The price at which a position is valued: the last trade, or the middle of bid and ask."""
+        quote = self.quote(contract, self.clock.now_s())
+        if quote.last > 0 and "TRADES" in contract.kinds:
+            return quote.last
+        return round((quote.bid + quote.ask) / 2, 8) if quote.bid > 0 and quote.ask > 0 else max(quote.close, 0.0)
+
+    def dollars(self, currency: str) -> float:
+        """US dollars for one unit of a currency, by its currency pair; 1 where the market has none."""
+        if currency == "USD":
+            return 1.0
+        for symbol, other in ((currency, "USD"), ("USD", currency)):
+            query = ContractQuery(symbol=symbol, sec_type="CASH", currency=other)
+            found = self.market.find(query, self.clock.now_s())
+            price = self.mark(found[0]) if found else 0.0
+            if price > 0:
+                return price if symbol == currency else 1 / price
+        return 1.0
+
+    def totals(self) -> Totals:
+        return self.portfolio.totals(self.mark, self.dollars)
+
+    def account_changed(self, contract: Contract) -> None:
+        for client in self.clients.values():
+            account.tell_change(client, contract)
 
     def log(self, kind: str, client: Client, fields: dict[str, Any]) -> None:
         self.received.append(
@@ -237,7 +274,7 @@ class Gateway:
         client.started = True
         self.clients[client_id] = client
         client.send(15, 1, self.market.account)
-        client.send(9, 1, self.settings.next_order_id)
+        client.send(9, 1, self.orders.next_id)
         for farm in self.weather.farms.values():
             client.error(-1, *farm.notice())
         if self.weather.competing:

@@ -198,7 +198,7 @@ CONTRACT = (
     "conId:i symbol secType lastTradeDateOrContractMonth strike:f right multiplier exchange primaryExchange currency"
     " localSymbol tradingClass"
 )
-# Of placeOrder, only what the simulator acts on is read by name; what follows parentId keeps its place up to `hidden`.
+# placeOrder is read up to whatIf, the last field that the simulator acts on; `_tail_of_order` reads what varies.
 _ORDER = (
     "orderId:i " + CONTRACT + " secIdType secId action totalQuantity:f orderType lmtPrice:f auxPrice:f tif ocaGroup"
     " account openClose origin:i orderRef transmit:b parentId:i blockOrder:b sweepToFill:b displaySize:i"
@@ -207,11 +207,11 @@ _ORDER = (
 
 # message id -> kind and fields. `name` text, `name:i` integer, `name:f` number, `name:b` flag; `name@176` from that
 # version on; `_` a field without meaning (the message's own version); LEGS the legs when secType is BAG; REST the
-# rest, unread. A client may leave out fields at the end; they are then empty.
+# rest, unread; ORDER the second half of an order. A client may leave out fields at the end; they are then empty.
 REQUESTS: dict[int, tuple[str, str]] = {
     1: ("reqMktData", f"_ reqId:i {CONTRACT} LEGS NEUTRAL genericTickList snapshot:b regulatorySnapshot:b options"),
     2: ("cancelMktData", "_ reqId:i"),
-    3: ("placeOrder", f"{_ORDER} REST"),
+    3: ("placeOrder", f"{_ORDER} ORDER"),
     4: ("cancelOrder", "_ orderId:i manualCancelTime@169"),
     5: ("reqOpenOrders", "_"),
     6: ("reqAccountUpdates", "_ subscribe:b account"),
@@ -295,7 +295,7 @@ REQUESTS: dict[int, tuple[str, str]] = {
 @dataclass(frozen=True)
 class _Place:
     name: str
-    kind: str  # text, i, f, b, or one of LEGS, NEUTRAL, REST
+    kind: str  # text, i, f, b, or one of LEGS, NEUTRAL, REST, ORDER
     since: int
 
 
@@ -304,7 +304,7 @@ def _places(message_id: int) -> tuple[str, tuple[_Place, ...]]:
     kind, layout = REQUESTS[message_id]
     places = []
     for word in layout.split():
-        if word in ("LEGS", "NEUTRAL", "REST"):
+        if word in ("LEGS", "NEUTRAL", "REST", "ORDER"):
             places.append(_Place(word, word, 0))
             continue
         name, _, since = word.partition("@")
@@ -378,7 +378,7 @@ def request(data: bytes, version: int) -> Request:
         if place.since > version:
             continue
         try:
-            _read(place, cursor, made)
+            _read(place, cursor, made, version)
         except (ValueError, OverflowError):
             raise Malformed(
                 kind, made.request_id, f"Unable to parse data. field {place.name} of {kind} is no {_KINDS[place.kind]}"
@@ -386,10 +386,18 @@ def request(data: bytes, version: int) -> Request:
     return made
 
 
-_KINDS = {"i": "integer", "f": "number", "b": "flag", "text": "text", "LEGS": "list of legs", "NEUTRAL": "contract"}
+_KINDS = {
+    "i": "integer",
+    "f": "number",
+    "b": "flag",
+    "text": "text",
+    "LEGS": "list of legs",
+    "NEUTRAL": "contract",
+    "ORDER": "order",
+}
 
 
-def _read(place: _Place, cursor: _Cursor, made: Request) -> None:
+def _read(place: _Place, cursor: _Cursor, made: Request, version: int) -> None:
     if place.kind == "LEGS":
         if made.text("secType") == "BAG":
             made.legs = _legs(cursor)
@@ -397,6 +405,8 @@ def _read(place: _Place, cursor: _Cursor, made: Request) -> None:
         if _flag(cursor.take()):
             for _ in range(3):
                 cursor.take()
+    elif place.kind == "ORDER":
+        _tail_of_order(cursor, made, version)
     elif place.kind == "REST":
         made.values["rest"] = "\0".join(cursor.rest())
     elif place.name == "_":
@@ -404,3 +414,54 @@ def _read(place: _Place, cursor: _Cursor, made: Request) -> None:
     else:
         text = cursor.take()
         made.values[place.name] = {"i": _integer, "f": _number, "b": _flag}.get(place.kind, str)(text)
+
+
+# Runs of fields between the places where the layout of an order varies; `_` for those that mean nothing here.
+_ORDER_RUNS = (
+    "_ discretionaryAmt:f goodAfterTime goodTillDate faGroup faMethod faPercentage",
+    "modelCode shortSaleSlot:i designatedLocation exemptCode:i ocaType:i rule80A settlingFirm allOrNone:b minQty:f"
+    " percentOffset:f eTradeOnly firmQuoteOnly nbboPriceCap:f auctionStrategy:i startingPrice:f stockRefPrice:f delta:f"
+    " stockRangeLower:f stockRangeUpper:f overridePercentageConstraints:b volatility:f volatilityType:i"
+    " deltaNeutralOrderType deltaNeutralAuxPrice:f",
+    "continuousUpdate:b referencePriceType:i trailStopPrice:f trailingPercent:f scaleInitLevelSize:i"
+    " scaleSubsLevelSize:i scalePriceIncrement:f",
+    "scaleTable activeStartTime activeStopTime hedgeType",
+    "optOutSmartRouting:b clearingAccount clearingIntent notHeld:b",
+    "algoStrategy",
+    "algoId whatIf:b",
+)
+
+
+@cache
+def _run(layout: str) -> tuple[_Place, ...]:
+    return tuple(_Place(word.partition(":")[0], word.partition(":")[2] or "text", 0) for word in layout.split())
+
+
+def _tail_of_order(cursor: _Cursor, made: Request, version: int) -> None:
+    def fields(number: int) -> None:
+        for place in _run(_ORDER_RUNS[number]):
+            _read(place, cursor, made, version)
+
+    def skip(count: int) -> None:
+        if not 0 <= count <= max(cursor.left, 8):
+            raise ValueError
+        for _ in range(count):
+            cursor.take()
+
+    if made.text("secType") == "BAG":
+        skip(8 * _integer(cursor.take()))
+        skip(_integer(cursor.take()))
+        skip(2 * _integer(cursor.take()))
+    fields(0)
+    skip(1 if version < 177 else 0)  # faProfile
+    fields(1)
+    skip(8 if made.text("deltaNeutralOrderType") else 0)
+    fields(2)
+    skip(7 if made.number("scalePriceIncrement") > 0 else 0)
+    fields(3)
+    skip(1 if made.text("hedgeType") else 0)
+    fields(4)
+    skip(3 if _flag(cursor.take()) else 0)
+    fields(5)
+    skip(2 * _integer(cursor.take()) if made.text("algoStrategy") else 0)
+    fields(6)

@@ -21,6 +21,7 @@ from dev.postgres import Postgres, start_postgres
 from dev.process import Group
 from dev.redis import Redis, start_redis
 from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
+from nautilus.db.migrate import upgrade
 
 _numbers = itertools.count(1)
 
@@ -49,7 +50,7 @@ def template(postgres: Postgres) -> str:
     """Name of a database in which all migrations ran. Not to be changed, nor stayed connected to."""
     name = "template_migrated"
     execute(postgres, f"CREATE DATABASE {name}")
-    migrate(postgres.dsn(name))
+    upgrade(postgres.dsn(name))
     return name
 
 
@@ -117,7 +118,3 @@ def execute(postgres: Postgres, statement: str) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
-
-
-def migrate(dsn: str) -> None:
-    """Bring an empty database to the newest schema."""

@@ -127,7 +127,6 @@ def test_durable_data_survive_a_crash_of_the_server(group: Group, folder: Path) 
 def test_a_first_start_that_was_interrupted_is_begun_again(group: Group, folder: Path) -> None:
     (folder / "postgres.new").mkdir()
     (folder / "postgres.new" / "PG_VERSION").write_text("1")
-    (folder / "postgres.password").write_text("half")
     server = started(start_postgres(group, folder, durable=False))
     assert query(server.dsn(), "SELECT current_database()") == [("nautilus",)]
 

@@ -4,15 +4,16 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from nautilus.calendars import Calendar, Session
 
 S = 1_000_000_000
 MINUTE, HOUR, DAY = 60 * S, 3_600 * S, 86_400 * S
 
-few = settings(deadline=None, max_examples=60)
-many = settings(deadline=None, max_examples=250)
+# Examples of a property. No deadline: the machine may be busy with other tests.
+few = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+many = settings(few, max_examples=200)
 
 
 def ns(text: str, zone: str = "UTC") -> int:

@@ -39,6 +39,7 @@ def test_trade_dates_leave_out_weekends_and_holidays():
     assert [d.day for d in found] == [22, 26, 27, 28, 29, 2]
 
 
+@few
 @given(markets, moments, st.integers(-DAY, 9 * DAY))
 def test_between_finds_what_overlaps(name, start, length):
     calendar, end = MARKETS[name], start + length
@@ -47,6 +48,7 @@ def test_between_finds_what_overlaps(name, start, length):
     ]
 
 
+@few
 @given(markets, moments)
 def test_session_at_a_moment(name, at):
     calendar = MARKETS[name]

@@ -20,7 +20,7 @@ from nautilus.clock import (
     parse_rfc3339,
     rfc3339,
 )
-from tests.unit.markets import many
+from tests.unit.markets import few, many
 
 NOW = 1_704_465_000_123_456_789  # 2024-01-05 14:30:00.123456789Z
 times = st.integers(-(2**63) + 1, 2**63 - 1)
@@ -39,11 +39,13 @@ def test_machine_clock_is_this_machines():
     assert before - timedelta(milliseconds=50) <= now <= datetime.now(UTC) + timedelta(milliseconds=50)
 
 
+@few
 @given(times)
 def test_same_time_is_the_machines_to_the_nanosecond(ns):
     assert SAME_TIME.at(ns) == ns
 
 
+@few
 @given(st.integers(0, 10**19), st.integers(0, 10**19), st.integers(-(10**15), 10**15))
 def test_an_offset_is_kept_exactly(machine, market, passed):
     assert MarketTime(machine, market).at(machine + passed) == market + passed
@@ -69,6 +71,7 @@ def test_a_naive_datetime_has_no_place_in_time():
         ns_of(datetime(2024, 1, 5, 14, 30))
 
 
+@few
 @given(times)
 def test_datetime_and_back_loses_less_than_a_microsecond(ns):
     assert 0 <= ns - ns_of(datetime_of(ns)) < 1_000
@@ -80,6 +83,7 @@ def test_labels_are_midnight_utc():
     assert day_of(-1) == date(1969, 12, 31)
 
 
+@few
 @given(st.dates(date(1900, 1, 1), date(2200, 1, 1)))
 def test_a_label_tells_its_day(day):
     assert day_of(label_of(day)) == day

@@ -107,6 +107,11 @@ def test_quotes_have_a_bar_for_every_slot(first, last, doubtful):
     assert not judge(MONDAY, timeframe("5m"), "TRADES", nyse(), stamps, NONE).doubtful
 
 
+def test_a_bar_anywhere_in_the_first_slot_is_the_first():
+    stamps = [ns("2024-01-08 09:31", NY), *every("2024-01-08 10:00", "2024-01-08 16:00", 60 * MINUTE)]
+    assert not judge(MONDAY, timeframe("1h"), "BID", nyse(), stamps, NONE).doubtful
+
+
 def test_holes_within_quotes_are_believed():
     stamps = [MONDAY[0], MONDAY[1] - 5 * MINUTE]
     assert not judge(MONDAY, timeframe("5m"), "BID", nyse(), stamps, NONE).doubtful

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.spans import Span, Spans
-from tests.unit.markets import many
+from tests.unit.markets import few, many
 
 edges = st.integers(-20, 60)
 span = st.tuples(edges, edges)
@@ -47,6 +47,7 @@ def test_operators_are_those_of_sets(a, b):
         assert_tidy(found)
 
 
+@few
 @given(ranges, ranges)
 def test_equal_sets_are_equal_and_hash_alike(a, b):
     assert (Spans(a) == Spans(b)) == (members(a) == members(b))
@@ -54,11 +55,13 @@ def test_equal_sets_are_equal_and_hash_alike(a, b):
     assert Spans(a) != members(a)
 
 
+@few
 @given(ranges, span)
 def test_covers_means_every_point(found, asked):
     assert Spans(found).covers(asked) == (members([asked]) <= members(found))
 
 
+@few
 @given(ranges, edges)
 def test_contains_a_point(found, point):
     assert (point in Spans(found)) == (point in members(found))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nautilus.clock import day_of
 from nautilus.errors import InvalidInput
 from nautilus.timeframes import ALL, NAMES, timeframe
-from tests.unit.markets import DAY, MINUTE, S, label, many, ns
+from tests.unit.markets import DAY, MINUTE, S, few, label, many, ns
 
 # The list that the gateway itself gives in its error 321.
 IB_LIST = (
@@ -67,6 +67,7 @@ def test_slots_tile_the_axis(t, at):
     assert t.ceil(start + 1) == end
 
 
+@few
 @given(st.dates(date(1990, 1, 1), date(2100, 1, 1)))
 def test_labels_of_weeks_and_months(day):
     at = label(day.isoformat()) + 5 * MINUTE

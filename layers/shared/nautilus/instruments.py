@@ -183,7 +183,9 @@ def select(
         return Selector(asked_class, name, money or "USD", exchange_hint=hint)
     if asked_class == "FUT" and not expiry and _CONTRACT.fullmatch(name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
-    return Selector(asked_class or "STK", name, money or "USD", expiry=expiry or "", exchange_hint=hint)
+    kind = asked_class or "STK"
+    default = "USD" if kind in ("STK", "CFD") else ""  # other contracts are told apart by their symbol
+    return Selector(kind, name, money or default, expiry=expiry or "", exchange_hint=hint)
 
 
 def _from_id(text: str, asked_class: str) -> Selector:

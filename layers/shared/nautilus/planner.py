@@ -90,7 +90,8 @@ def by_rules(
 
     until: the end of what is closed at market time `now` (`Calendar.closed_until`). calendar: whose grid the wish is
     widened to, whole slots; without one (nothing known of the instrument yet) that of UTC. The returned plan holds what
-    was cut; it and the returned span partition the widened wish.
+    was cut; it and the returned span partition the widened wish, but for the rest of a slot that a wish ending at `until`
+    does not reach into.
     """
 
     def slot(ns: int) -> Span:

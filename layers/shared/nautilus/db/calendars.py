@@ -9,8 +9,18 @@ _LONGEST_NS = 14 * NS_PER_DAY
 """No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
 
 
+def known(cursor: Cursor, calendar: str, session: str) -> Span | None:
+    """The range of time for which IB told the sessions, or None when it was never asked."""
+    cursor.execute("SELECT known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
+    row = cursor.fetchone()
+    return span_of(row.known) if row else None
+
+
 def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | None:
-    """The calendar with the sessions that touch `span`, or None when IB was never asked."""
+    """The calendar with the sessions that touch `span`, or None when IB was never asked.
+
+    It knows no more than the span: of what was not loaded nothing may be said.
+    """
     cursor.execute(
         "SELECT time_zone, known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
     )
@@ -23,7 +33,8 @@ def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | 
         (calendar, session, span[0] - _LONGEST_NS, span[1]),
     )
     sessions = (Session(*row) for row in cursor.fetchall())
-    return Calendar.of(sessions, span_of(head.known), head.time_zone)
+    first, last = span_of(head.known)
+    return Calendar.of(sessions, (max(first, span[0]), max(first, min(last, span[1]))), head.time_zone)
 
 
 def store(

@@ -1,0 +1,293 @@
+"""Shows the whole way of a bar: asked for over HTTP, fetched through the bridge, stored, read back (make demo).
+
+Starts the stack, signs a user in, asks for a month of one-minute bars that nobody has fetched before, follows the
+progress, prints the last bars and a summary, and leaves nothing running.
+"""
+
+import csv
+import datetime as dt
+import gzip
+import io
+import itertools
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from dev.process import StartError, end_on_signals
+from dev.sources import Replay, Source, parser, source_of
+from dev.stack import USERNAME, Stack, stack_of
+from dev.up import say, shown
+
+TIMEFRAME = "1m"
+MONTHS_BACK = 24  # how far an earlier run may have come
+POLL_S = 0.2
+QUIET_S = 0.8  # between two lines of progress, unless a series has ended
+MOST_BARS = 50_000  # in one answer
+TABLE_ROWS = 4
+LIVE = ("queued", "planning", "running", "stopping")
+
+
+class DemoError(Exception):
+    """The API said no; the text is its own."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One series to ask for, as the selector of the API."""
+
+    name: str
+    selector: dict[str, str]
+
+
+WISHES = (
+    Wish("AAPL", {"symbol": "AAPL", "asset_class": "STK"}),
+    Wish("EUR/USD", {"symbol": "EUR/USD", "asset_class": "CASH"}),
+    Wish("ES", {"symbol": "ES", "asset_class": "FUT"}),
+)
+
+
+class Api:
+    """The API as a script uses it."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+
+    def sign_in(self, username: str, password: str) -> None:
+        answer = self.post("/api/v1/auth/login", {"username": username, "password": password})
+        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._read(self._client.post(path, json=body))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        body: dict[str, Any] = answer.json()
+        if answer.is_error:
+            raise DemoError(f"{answer.request.method} {answer.request.url.path}: {body.get('detail', body)}")
+        return body
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is asked for: from the open of the first bar to the close of the last, UTC."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+
+    def query(self) -> dict[str, str]:
+        return {"start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}", "end": f"{self.end:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def months_back(now: dt.datetime) -> Iterator[Window]:
+    """Whole calendar months, the last one that is over first."""
+    end = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while True:
+        start = (end - dt.timedelta(days=1)).replace(day=1)
+        yield Window(start, end)
+        end = start
+
+
+def window_of(replay: Replay) -> Window:
+    """From the first to the last bar of a file of one-minute bars."""
+    raw = replay.file.read_bytes()
+    text = gzip.decompress(raw) if replay.file.suffix == ".gz" else raw
+    rows = list(csv.reader(io.StringIO(text.decode())))
+    first, last = (_utc(row[0]) for row in (rows[1], rows[-1]))
+    minute = dt.timedelta(minutes=1)
+    return Window(first - minute, last) if replay.stamp == "close" else Window(first, last + minute)
+
+
+def _utc(text: str) -> dt.datetime:
+    at = dt.datetime.fromisoformat(text)
+    return at.replace(tzinfo=dt.UTC) if at.tzinfo is None else at.astimezone(dt.UTC)
+
+
+def wishes_of(source: Source) -> Sequence[Wish]:
+    """What this source has to offer."""
+    if not isinstance(source, Replay):
+        return WISHES
+    selector = {"symbol": source.symbol}
+    if re.fullmatch(r"[A-Z0-9]{2,4}[FGHJKMNQUVXZ]\d{1,2}", source.symbol):  # a future by its month: 6EH4
+        selector["asset_class"] = "FUT"
+    if source.price:
+        selector["price"] = source.price
+    return (Wish(source.symbol, selector),)
+
+
+# ---- what the reader sees --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fetched:
+    """One series of the demo: its job (None: nothing was missing), and what the API last said about it."""
+
+    wish: Wish
+    job_id: str | None
+    job: dict[str, Any]
+
+    @property
+    def live(self) -> bool:
+        return self.job_id is not None and self.job["status"] in LIVE
+
+    def number(self, name: str) -> int:
+        return int(self.job["progress"][name]) if self.job else 0
+
+    @property
+    def words(self) -> str:
+        if self.job_id is None:
+            return f"{self.wish.name} already here"
+        if self.job["status"] in ("queued", "planning"):
+            return f"{self.wish.name} {self.job['status']}"
+        if self.live:
+            return f"{self.wish.name} {self.number('chunks_done')}/{self.number('chunks_total')}"
+        return f"{self.wish.name} {self.job['status']}"
+
+
+def show(stack: Stack, api: Api) -> bool:
+    """The demonstration itself, on a running stack. Returns whether every job ended well."""
+    api.sign_in(USERNAME, stack.password)
+    session = until_connected(stack, api)
+    say(f"  signed in as {USERNAME}; bridge connected to {session['account']}, market time {session['market_time']}")
+    begun = time.monotonic()
+    window, series = ask(stack, api)
+    follow(stack, api, series)
+    seconds = time.monotonic() - begun
+    for one in series:
+        show_bars(api, one.wish, window)
+    summarize(series, seconds)
+    return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
+
+
+def until_connected(stack: Stack, api: Api) -> dict[str, Any]:
+    """What the API says of the session with IB, once it is connected."""
+    deadline = time.monotonic() + 30
+    while True:
+        session = api.get("/api/v1/ib/session")
+        if session["state"] == "connected":
+            return session
+        if time.monotonic() > deadline:
+            raise DemoError(f"the bridge is not connected: {session['state']}, {session['reason']}")
+        stack.tend(say)
+        time.sleep(POLL_S)
+
+
+def ask(stack: Stack, api: Api) -> tuple[Window, list[Fetched]]:
+    """Ask for the newest month that is not here yet; of a file, for all of it."""
+    if isinstance(stack.source, Replay):
+        windows = [window_of(stack.source)]
+    else:
+        windows = list(itertools.islice(months_back(dt.datetime.now(dt.UTC)), MONTHS_BACK))
+    for window in windows:
+        say(f"\nAsking for one-minute bars, {window}:")
+        series = [ask_one(api, wish, window) for wish in wishes_of(stack.source)]
+        if any(one.job_id for one in series):
+            break
+        say("  all of them are here from an earlier run")
+    return window, series
+
+
+def ask_one(api: Api, wish: Wish, window: Window) -> Fetched:
+    body = {**wish.selector, "timeframe": TIMEFRAME, **window.query()}
+    answer = api.post("/api/v1/ib/backfill", body)
+    job_id = answer["job_id"]
+    say(f"  POST /api/v1/ib/backfill {json.dumps(body)}")
+    return Fetched(wish, job_id, answer if job_id else {})
+
+
+def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
+    """Print a line whenever there is news, until every job has ended."""
+    begun = shown_at = time.monotonic()
+    last: tuple[object, ...] = ()
+    while True:
+        for one in series:
+            if one.live:
+                one.job = api.get(f"/api/v1/historical/backfill/{one.job_id}")
+        live = [one for one in series if one.live]
+        news = (sum(one.number("requests_sent") for one in series), sum(one.number("bars_written") for one in series))
+        state = (len(live), *news)
+        now = time.monotonic()
+        if state != last and (now - shown_at > QUIET_S or not last or state[0] != last[0]):
+            parts = "   ".join(one.words for one in series)
+            say(f"  {now - begun:5.1f} s  {news[0]:3d} requests  {news[1]:7,d} bars   {parts}")
+            last, shown_at = state, now
+        if not live:
+            return
+        stack.tend(say)
+        time.sleep(POLL_S)
+
+
+def show_bars(api: Api, wish: Wish, window: Window) -> None:
+    """Read the whole window back and print its end, and what is missing."""
+    begun = time.monotonic()
+    answer = api.get(
+        "/api/v1/market-data/historical/bars",
+        **wish.selector,
+        timeframe=TIMEFRAME,
+        **window.query(),
+        limit=MOST_BARS,
+        wait=0,
+    )
+    ms = 1000 * (time.monotonic() - begun)
+    say(f"\n{answer['instrument_id']}, {answer['price']}, {answer['source']}: {answer['total']:,} bars in {ms:.0f} ms")
+    say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
+    for candle in answer["candles"][-TABLE_ROWS:]:
+        prices = " ".join(f"{candle[name]:>10g}" for name in ("open", "high", "low", "close"))
+        volume = "-" if candle["volume"] is None else f"{candle['volume']:,.0f}"
+        at = dt.datetime.fromtimestamp(candle["ts"] // 1_000_000_000, dt.UTC)
+        say(f"  {at:%Y-%m-%d %H:%M:%S} {prices} {volume:>12}")
+    missing = answer["coverage"]["missing"]
+    if not missing:
+        say("  nothing is missing: every other minute the market was closed, or had no trade")
+    for gap in missing:
+        why = ", ".join(str(gap[name]) for name in ("state", "reason", "ib_code") if name in gap)
+        say(f"  missing {gap['start']} to {gap['end']}: {why}")
+
+
+def summarize(series: Sequence[Fetched], seconds: float) -> None:
+    bars, requests = (sum(one.number(name) for one in series) for name in ("bars_written", "requests_sent"))
+    say(f"\n{bars:,} bars by {requests} requests to IB in {seconds:.1f} s, each bar once.")
+    for one in series:
+        for error in one.job.get("errors", []):
+            say(f"  {one.wish.name}: {error.get('detail', error)}")
+
+
+def main() -> int:
+    options = parser("make demo", "See it work, then leave nothing running.").parse_args()
+    source = source_of(options)
+    end_on_signals()
+    begun = time.monotonic()
+    say(f"Nautilus with {source}:")
+    try:
+        with stack_of(options.data, source, port=options.port) as stack:
+            stack.start(lambda line: say(f"  {line}"))
+            say(f"  API {stack.url}, its pages {stack.url}/docs")
+            with closing(Api(stack.url)) as api:
+                good = show(stack, api)
+    except (StartError, DemoError, httpx.HTTPError) as error:
+        print(f"\nThe demo did not work: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    folder = shown((options.data / source.folder).resolve())
+    say(f"Nothing runs any more ({time.monotonic() - begun:.1f} s in all). The bars stay in {folder}.")
+    say("make up keeps it running; make clean removes the bars.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

