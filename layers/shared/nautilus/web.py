@@ -8,7 +8,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -39,6 +39,11 @@ from nautilus.errors import (
 from nautilus.log import correlated, correlation, logger
 from nautilus.queue import Queue
 from nautilus.settings import ApiSettings, explain
+
+if TYPE_CHECKING:
+    from nautilus.cache import Cache
+    from nautilus.limits import Limits
+    from nautilus.market_data import MarketData
 
 PROBLEM = "application/problem+json"
 
@@ -95,6 +100,33 @@ class Services:
     @cached_property
     def queue(self) -> Queue:
         return Queue(self.settings.queue_url, endpoint=self.settings.queue_endpoint, region=self.settings.queue_region)
+
+    @cached_property
+    def cache(self) -> "Cache":
+        from nautilus.cache import Cache
+
+        return Cache(self.settings.redis_url.get_secret_value())
+
+    @cached_property
+    def limits(self) -> "Limits":
+        from nautilus.limits import Limits
+
+        return Limits(self.cache, self.settings.reads_per_minute)
+
+    @cached_property
+    def market_data(self) -> "MarketData":
+        # Imported when used: the functions that read no bars need not load it.
+        from nautilus.market_data import MarketData
+
+        return MarketData(
+            self.db,
+            self.queue,
+            self.cache,
+            self.limits,
+            search_wait_s=self.settings.search_wait_s,
+            plan_limit=self.settings.read_plan_limit,
+            read_wait_s=self.settings.read_wait_s,
+        )
 
     @cached_property
     def public_keys(self) -> Mapping[str, str]:
@@ -285,7 +317,19 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key", "idempotency-key", "prefer"],
-            expose_headers=["x-request-id", "etag", "location", "retry-after"],
+            expose_headers=[
+                *(
+                    "x-request-id",
+                    "etag",
+                    "location",
+                    "retry-after",
+                    "link",
+                    "server-timing",
+                    "ratelimit",
+                    "ratelimit-policy",
+                ),
+                *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source"),
+            ],
         )
     app.add_middleware(_Envelope, services=services)
     return app
@@ -363,7 +407,13 @@ def lambda_handler(
             except ValidationError as wrong:
                 raise RuntimeError(explain(wrong)) from None
             app = create_app(router, services=known)
-            types = ["text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.api+json"]
+            types = [
+                "text/",
+                "application/json",
+                PROBLEM,
+                "application/x-ndjson",
+                "application/vnd.nautilus.columns+json",
+            ]
             made.append(Mangum(app, lifespan="off", text_mime_types=types))
         return made[0](event, context)
 

@@ -6,6 +6,7 @@ the loop (it alone costs as much as two prices): benchmarks/reading.py holds the
 """
 
 import io
+import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,17 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
         sum(_int(part[1]) for part in found),
         min(_int(part[2]) for part in found),
         max(_int(part[3]) for part in found),
+    )
+
+
+def joined(form: Format, *texts: Text) -> Text:
+    """Texts of rows one after the other; column-wise ones cannot be joined."""
+    there = [text for text in texts if text.count]
+    return Text(
+        (b"," if form is Format.JSON else b"").join(text.rows for text in there),
+        sum(text.count for text in there),
+        min((text.first_ts for text in there if text.first_ts is not None), default=None),
+        max((text.last_ts for text in there if text.last_ts is not None), default=None),
     )
 
 
@@ -245,7 +257,7 @@ def _row(style: Style, span: Span) -> list[_Piece]:
     as_json = style.form is not Format.CSV
     pieces: list[_Piece] = []
     if style.symbol is not None:
-        pieces.append((False, f'{{"symbol":"{style.symbol}"' if as_json else style.symbol))
+        pieces.append((False, '{"symbol":' + json.dumps(style.symbol) if as_json else style.symbol))
     for name in style.fields:
         comma = "," if pieces else "{" if as_json else ""
         quote = '"' if as_json and name == "time" else ""
