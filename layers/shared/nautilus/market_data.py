@@ -275,6 +275,7 @@ class MarketData:
             parts.append(part)
             instrument = instruments.by_id(cursor, place.con_id) if place.con_id else None
             if instrument is None:
+                part.error = _why_unknown(cursor, query.selectors[token.done + n])
                 continue
             view = look(
                 cursor, moment, self._calendars, _subject(query, instrument), Window(*place.window, query.window.limit)
@@ -473,6 +474,14 @@ class _Reader:
         more, at = self.cut(rest, limit - page.count)
         first_is_page = self._query.backward == self._query.descending
         return candles.joined(self._query.form, *((page, more) if first_is_page else (more, page))), at
+
+
+def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
+    try:
+        known_instrument(cursor, selector)
+    except NautilusError as wrong:
+        return wrong
+    return None
 
 
 def _subject(query: Query, instrument: Instrument) -> Subject:

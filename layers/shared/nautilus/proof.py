@@ -1,6 +1,7 @@
 """Proofs: how much of a window is there, stretch by stretch, and how one bar or one gap came to be."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nautilus import grid
@@ -79,6 +80,19 @@ def _stretches(cursor: Cursor, view: View) -> list[Missing]:
         if gap.span[0] < gap.span[1]:
             found.append(gap)
         at = gap.span[1]
+    return _without_closed(found)
+
+
+def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
+    """Closed time given to the stretch before it, at the beginning to the one after it."""
+    found: list[Missing] = []
+    for stretch in stretches:
+        if found and stretch.state is State.CLOSED:
+            found[-1] = replace(found[-1], span=(found[-1].span[0], stretch.span[1]))
+        elif found and found[-1].state is State.CLOSED:
+            found[-1] = replace(stretch, span=(found[-1].span[0], stretch.span[1]))
+        else:
+            found.append(stretch)
     return found
 
 

@@ -216,16 +216,12 @@ class _Objects:
         )
 
     def join(self, parts: list[list[bytes | None]]) -> bytes:
-        rows = self._between.join(self._with_nulls(part) for part in parts)
-        return b"".join([self._before, rows, self._after, b"" if self._form is Format.JSON else b"\n"])
-
-    def _with_nulls(self, part: list[bytes | None]) -> bytes:
-        """concat writes nothing for a NULL, which CSV wants and JSON does not; nothing else looks like a bare key."""
-        rows = part[4] or b""
-        if self._form is Format.CSV or all(_int(number) == _int(part[1]) for number in part[5:]):
-            return rows
-        rows = rows.replace(b'":,', b'":null,').replace(b'":}', b'":null}')
-        return rows + b"null" if rows.endswith(b'":') else rows
+        rows = self._between.join(part[4] or b"" for part in parts)
+        whole = b"".join([self._before, rows, self._after, b"" if self._form is Format.JSON else b"\n"])
+        if self._form is Format.CSV or all(_int(number) == _int(part[1]) for part in parts for number in part[5:]):
+            return whole
+        # concat writes nothing for a NULL, which CSV wants and JSON does not. Nothing else looks like a bare key.
+        return whole.replace(b'":,', b'":null,').replace(b'":}', b'":null}')
 
 
 class _Columns:
