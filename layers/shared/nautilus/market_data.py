@@ -347,7 +347,7 @@ class MarketData:
             page, key = self._page(cursor, query, part, left, room)
             pieces.append(_piece(query, scene, part, page))
             left -= page.count
-            room -= _weight(page.rows)
+            room -= _weight(page.rows, room)
             if key is not None:
                 return pieces, _token(query, scene, n, key)
         return pieces, None
@@ -366,8 +366,8 @@ class MarketData:
             page, cut = reader.cut(near, limit)
         elif page.count < limit and near != span:
             page, cut = reader.more(span, near, page, limit)
-        while _weight(page.rows) > room:
-            page, cut = reader.cut(span, max(1, int(page.count * room / _weight(page.rows) * 0.98)))
+        while (weight := _weight(page.rows, room)) > room:
+            page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
             if page.count == 1:
                 break
         more = cut is not None and candles.any_in(
@@ -516,8 +516,10 @@ def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
     return token.seal(scene.moment.store_id)
 
 
-def _weight(rows: bytes) -> int:
-    """How long a text is within the JSON of Lambda's answer."""
+def _weight(rows: bytes, room: int) -> int:
+    """How long a text is within the JSON of Lambda's answer; where there is room anyway, not less than that."""
+    if 2 * len(rows) <= room:
+        return 2 * len(rows)  # as if every byte had to be escaped: counting takes a tenth of the time of reading
     return len(rows) + rows.count(b'"') + rows.count(b"\n") + rows.count(b"\\")
 
 

@@ -140,7 +140,12 @@ def services(request: Request) -> Services:
     return found
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+async def _services(request: Request) -> Services:
+    # A coroutine: FastAPI would give a plain function a thread.
+    return services(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 _EXTRA = "answer_headers"

@@ -1,8 +1,9 @@
 """Reading bars as text: PostgreSQL writes the candles, Python moves bytes; no row becomes a Python object.
 
-A page is cut into stretches of time and each is one aggregate: text grown in small pieces and sent while the next is
-made costs a third less than one large string. `concat` beats `||` (no intermediate strings) and to_char is left out of
-the loop (it alone costs as much as two prices): benchmarks/reading.py holds the numbers.
+What makes it fast (benchmarks/reading.py holds the numbers). A page is cut into stretches of time and each is one
+aggregate: text grown in small pieces, and sent while the next is made, costs a third less than one large string. `concat`
+makes no intermediate strings, as `||` does. to_char alone costs as much as two prices: the time of day is looked up in a
+list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles.
 """
 
 import io
@@ -10,6 +11,8 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
 from itertools import pairwise
 
 from nautilus.clock import NS_PER_DAY, day_of
@@ -24,10 +27,18 @@ _COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trades")
 _STRETCH = 640
 """Bars per stretch, about 64 KiB of JSON."""
 _MOST_STRETCHES = 96
+_DENSE = 150
+"""With so many bars a day, a stretch is a day or part of one."""
+_WORTH_A_LIST = 500
+"""Fewer candles than this are told their times faster one by one."""
 _MOST_DAYS = 8_000
 """Up to so many days (22 years) the dates are looked up in a list sent along; beyond, each bar's is computed."""
-_MINUTES = ",".join(f"{m // 60:02d}:{m % 60:02d}" for m in range(1440))
-_SECONDS = ",".join(f"{s:02d}" for s in range(60))
+_MOST_NAME = 60
+"""PostgreSQL's `name`, whose arrays are the fast ones to look up, holds 63 bytes."""
+_DAY = "\x01"
+"""Stands in a text for the date of a stretch."""
+_TIME_OF_DAY = "\x02"
+"""Stands in a text for a bar's time of day, minutes: `14:30`."""
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
@@ -82,22 +93,26 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
     """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches."""
     if span[0] >= span[1]:
         return Text()
-    stretches = _stretches(span, expected) if source.grid is None else [span]
-    if style.descending:
-        stretches.reverse()
-    rows = _rows(source, "r.lo", "r.hi", style.slots)
-    writer = _Columns(style, span) if style.form is Format.COLUMNS else _Objects(style, span)
-    values = ",".join(f"({n},{lo}::int8,{hi}::int8)" for n, (lo, hi) in enumerate(stretches))
+    dates = _dates(source, style, span, expected)
+    stretches = [span] if source.grid is not None else _stretches(span, expected, dates)
+    writer = (_Columns if style.form is Format.COLUMNS else _Objects)(style, span, dates)
+    days = [day_of(low).strftime("%Y%m%d") if dates is _Dates.BY_STRETCH else "" for low, _ in stretches]
+    values = ",".join(
+        f"({n},{low}::int8,{high}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
+        for n, (low, high) in enumerate(stretches)
+    )
     parts = _copy(
         cursor,
-        f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, lo, hi) CROSS JOIN LATERAL"
-        f" (SELECT count(*), min(ts), max(ts), {writer.selected} FROM ({rows}) AS b) AS s ORDER BY r.n",
+        f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
+        f" (SELECT count(*), min(ts), max(ts), {writer.selected}"
+        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b) AS s",
     )
     found = [part for part in parts if _int(part[1])]
     if not found:
         return Text()
+    found.sort(key=lambda part: _int(part[0]), reverse=style.descending)
     return Text(
-        writer.join(found),
+        writer.join(found, [days[_int(part[0])] for part in found]),
         sum(_int(part[1]) for part in found),
         min(_int(part[2]) for part in found),
         max(_int(part[3]) for part in found),
@@ -191,10 +206,36 @@ def _array(numbers: Sequence[int]) -> str:
     return "'{" + ",".join(str(int(n)) for n in numbers) + "}'::int8[]"
 
 
-def _stretches(span: Span, expected: int) -> list[Span]:
-    parts = max(1, min(_MOST_STRETCHES, expected // _STRETCH, span[1] - span[0]))
-    cuts = [span[0] + (span[1] - span[0]) * n // parts for n in range(parts + 1)]
-    return list(pairwise(cuts))
+class _Dates(Enum):
+    """How the dates in `time` are made: told by the stretch, looked up in a list, or computed for each bar."""
+
+    BY_STRETCH = 1
+    LISTED = 2
+    COMPUTED = 3
+
+
+def _dates(source: Source, style: Style, span: Span, expected: int) -> _Dates:
+    days = span[1] // NS_PER_DAY - span[0] // NS_PER_DAY + 1
+    if not style.timeframe.intraday or expected < _WORTH_A_LIST:
+        return _Dates.COMPUTED
+    if source.grid is None and "time" in style.fields and expected >= _DENSE * days:
+        return _Dates.BY_STRETCH
+    return _Dates.LISTED if days <= _MOST_DAYS else _Dates.COMPUTED
+
+
+def _stretches(span: Span, expected: int, dates: _Dates) -> list[Span]:
+    """Cut a span into stretches of about as many bars; one that tells a date ends with it, at midnight UTC."""
+    cuts = [span[0], span[1]]
+    if dates is _Dates.BY_STRETCH:
+        cuts[1:1] = range((span[0] // NS_PER_DAY + 1) * NS_PER_DAY, span[1], NS_PER_DAY)
+    total = max(1, min(_MOST_STRETCHES, expected // _STRETCH, span[1] - span[0]))
+    parts = -(-total // (len(cuts) - 1))
+    return [
+        (low + (high - low) * n // parts, low + (high - low) * (n + 1) // parts)
+        for low, high in pairwise(cuts)
+        for n in range(parts)
+        if (high - low) * n // parts < (high - low) * (n + 1) // parts
+    ]
 
 
 # ---- writing them ----------------------------------------------------------------------------------------------------
@@ -203,21 +244,25 @@ def _stretches(span: Span, expected: int) -> list[Span]:
 class _Objects:
     """Candles as JSON objects, or lines: one aggregate of them all, and how many of each nullable field are there."""
 
-    def __init__(self, style: Style, span: Span) -> None:
+    def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
         self._form = style.form
-        before, values, after = _merged(_row(style, span))
-        between = "," if style.form is Format.JSON else "\n"
-        self._before, self._after = before.encode(), after.encode()
-        self._between = f"{after}{between}{before}".encode()
+        self._before, values, self._after = _merged(_row(style, span, dates))
+        self._mark = "," if style.form is Format.JSON else "\n"
         counts = "".join(f", count({name})" for name in style.fields if name in _NULLABLE)
-        order = "DESC" if style.descending else "ASC"
-        self.selected = (
-            f"string_agg(concat({', '.join(values)}), {_quoted(self._between.decode())} ORDER BY ts {order}){counts}"
-        )
+        self.selected = f"string_agg(concat({', '.join(_sql(values))}), r.between ORDER BY ts {_order(style)}){counts}"
 
-    def join(self, parts: list[list[bytes | None]]) -> bytes:
-        rows = self._between.join(part[4] or b"" for part in parts)
-        whole = b"".join([self._before, rows, self._after, b"" if self._form is Format.JSON else b"\n"])
+    def between(self, day: str) -> str:
+        """What stands between two candles of a stretch."""
+        return f"{self._after}{self._mark}{self._before}".replace(_DAY, day)
+
+    def join(self, parts: list[list[bytes | None]], days: Sequence[str]) -> bytes:
+        end = f"{self._after}{self._mark}".encode()
+        pieces: list[bytes] = []
+        for part, day in zip(parts, days, strict=True):
+            pieces += [self._before.replace(_DAY, day).encode(), part[4] or b"", end]
+        if self._form is Format.JSON:
+            pieces[-1] = self._after.encode()
+        whole = b"".join(pieces)
         if self._form is Format.CSV or all(_int(number) == _int(part[1]) for part in parts for number in part[5:]):
             return whole
         # concat writes nothing for a NULL, which CSV wants and JSON does not. Nothing else looks like a bare key.
@@ -227,20 +272,25 @@ class _Objects:
 class _Columns:
     """Candles as one JSON array per field."""
 
-    def __init__(self, style: Style, span: Span) -> None:
+    def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
         self._fields = style.fields
-        order = "DESC" if style.descending else "ASC"
-        self.selected = ", ".join(
-            f"string_agg({value}, {_quoted(between)} ORDER BY ts {order})"
-            for value, between in (_column(name, style, span) for name in style.fields)
-        )
+        self._before = f"{_DAY}  " if dates is _Dates.BY_STRETCH else ""
+        columns = (_column(name, style, span, dates) for name in style.fields)
+        self.selected = ", ".join(f"string_agg({value}, {mark} ORDER BY ts {_order(style)})" for value, mark in columns)
 
-    def join(self, parts: list[list[bytes | None]]) -> bytes:
+    def between(self, day: str) -> str:
+        """What stands between two times of a stretch."""
+        return f'","{self._before}'.replace(_DAY, day)
+
+    def join(self, parts: list[list[bytes | None]], days: Sequence[str]) -> bytes:
         columns = []
         for n, name in enumerate(self._fields):
-            quote = b'"' if name == "time" else b""
-            values = (quote + b"," + quote).join(part[4 + n] or b"" for part in parts)
-            columns.append(b'"%s":[%s%s%s]' % (name.encode(), quote, values, quote))
+            values = [part[4 + n] or b"" for part in parts]
+            if name == "time":
+                times = (self._before.replace(_DAY, d).encode() + v for d, v in zip(days, values, strict=True))
+                columns.append(b'"time":["' + b'","'.join(times) + b'"]')
+            else:
+                columns.append(b'"%s":[%s]' % (name.encode(), b",".join(values)))
         return b",".join(columns)
 
 
@@ -248,7 +298,7 @@ _Piece = tuple[bool, str]
 """(True, an SQL value) or (False, text as it stands)."""
 
 
-def _row(style: Style, span: Span) -> list[_Piece]:
+def _row(style: Style, span: Span, dates: _Dates) -> list[_Piece]:
     """What one candle is made of."""
     as_json = style.form is not Format.CSV
     pieces: list[_Piece] = []
@@ -258,52 +308,88 @@ def _row(style: Style, span: Span) -> list[_Piece]:
         comma = "," if pieces else "{" if as_json else ""
         quote = '"' if as_json and name == "time" else ""
         pieces.append((False, f'{comma}"{name}":{quote}' if as_json else comma))
-        pieces += _value(name, style, span)
+        pieces += _value(name, style, span, dates)
         pieces.append((False, quote))
     pieces.append((False, "}" if as_json else ""))
     return pieces
 
 
-def _merged(pieces: list[_Piece]) -> tuple[str, list[str], str]:
-    """The text before the first SQL value, what is between as SQL (few and long texts: each costs), the text after."""
+def _merged(pieces: Sequence[_Piece]) -> tuple[str, list[_Piece], str]:
+    """The text before the first SQL value, what is between (few and long texts: each costs), the text after."""
     merged: list[_Piece] = [(False, "")]
     for piece in pieces:
         if piece[0] or merged[-1][0]:
             merged.append(piece)
         else:
             merged[-1] = (False, merged[-1][1] + piece[1])
-    return merged[0][1], _sql(merged[1:-1]), merged[-1][1]
+    return merged[0][1], merged[1:-1], merged[-1][1]
 
 
-def _column(name: str, style: Style, span: Span) -> tuple[str, str]:
-    """The SQL text of a field's value, and what stands between two values."""
-    if name == "time":
-        return f"concat({', '.join(_sql(_value(name, style, span)))})", '","'
-    return (f"coalesce({name}::text, 'null')" if name in _NULLABLE else f"{name}::text"), ","
+def _column(name: str, style: Style, span: Span, dates: _Dates) -> tuple[str, str]:
+    """The SQL text of a field's value, and what stands between two values, as SQL."""
+    if name != "time":
+        return (f"coalesce({name}::text, 'null')" if name in _NULLABLE else f"{name}::text"), "','"
+    _, values, after = _merged([(False, ""), *_value(name, style, span, dates), (False, "")])
+    return f"concat({', '.join(_sql([*values, (False, after)]))})", "r.between"
 
 
-def _value(name: str, style: Style, span: Span) -> list[_Piece]:
+def _value(name: str, style: Style, span: Span, dates: _Dates) -> list[_Piece]:
     if name != "time":
         return [(True, name)]
-    if not style.timeframe.intraday or span[1] - span[0] > _MOST_DAYS * NS_PER_DAY:
+    if dates is _Dates.COMPUTED:
         moment = "timestamp '1970-01-01' + make_interval(secs => ts / 1000000000)"
         shape = 'YYYYMMDD  HH24:MI:SS"Z"' if style.timeframe.intraday else "YYYYMMDD"
         return [(True, f"to_char({moment}, '{shape}')")]
-    first = span[0] // NS_PER_DAY
-    days = ",".join(day_of(n * NS_PER_DAY).strftime("%Y%m%d") for n in range(first, span[1] // NS_PER_DAY + 1))
-    seconds = (True, f"('{{{_SECONDS}}}'::name[])[ts / 1000000000 % 60 + 1]")
-    return [
-        (True, f"('{{{days}}}'::int4[])[ts / {NS_PER_DAY} - {first - 1}]"),
-        (False, "  "),
-        (True, f"('{{{_MINUTES}}}'::name[])[ts / 60000000000 % 1440 + 1]"),
-        (False, ":"),
-        seconds if style.timeframe.small else (False, "00"),
-        (False, "Z"),
-    ]
+    date: list[_Piece] = [(False, _DAY)]
+    if dates is _Dates.LISTED:
+        first = span[0] // NS_PER_DAY
+        days = ",".join(day_of(n * NS_PER_DAY).strftime("%Y%m%d") for n in range(first, span[1] // NS_PER_DAY + 1))
+        date = [(True, f"('{{{days}}}'::int4[])[ts / {NS_PER_DAY} - {first - 1}]")]
+    seconds: list[_Piece] = [(False, ":00Z")]
+    if style.timeframe.small:
+        listed = ",".join(f":{n:02d}Z" for n in range(60))
+        seconds = [(True, f"('{{{listed}}}'::name[])[ts / 1000000000 % 60 + 1]")]
+    return [*date, (False, "  "), (True, _TIME_OF_DAY), *seconds]
 
 
 def _sql(pieces: Sequence[_Piece]) -> list[str]:
-    return [text if is_sql else _quoted(text) for is_sql, text in pieces]
+    """Pieces as arguments of concat. The time of day takes the text after it along, so that one look-up gives both."""
+    found: list[str] = []
+    pieces = list(pieces)
+    for n, (is_sql, piece) in enumerate(pieces):
+        if piece == _TIME_OF_DAY:
+            after = pieces[n + 1][1] if n + 1 < len(pieces) and not pieces[n + 1][0] else ""
+            if len(after) > _MOST_NAME - 5 or _DAY in after:
+                after = ""
+            elif after:
+                pieces[n + 1] = (False, "")
+            found.append(_times_of_day(after))
+        elif is_sql:
+            found.append(piece)
+        else:
+            found += _dated(piece)
+    return found
+
+
+def _dated(piece: str) -> list[str]:
+    """A text as SQL. A date that does not stand in front of the whole candle is a value of its stretch."""
+    found: list[str] = []
+    for n, part in enumerate(piece.split(_DAY)):
+        found += ["r.day"] if n else []
+        found += [_quoted(part)] if part else []
+    return found
+
+
+@cache
+def _times_of_day(after: str) -> str:
+    """The SQL value `14:30`, with a text after it, of a stamp."""
+    escaped = after.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
+    listed = ",".join(f'"{n // 60:02d}:{n % 60:02d}{escaped}"' for n in range(1440))
+    return f"('{{{listed}}}'::name[])[ts / 60000000000 % 1440 + 1]"
+
+
+def _order(style: Style) -> str:
+    return "DESC" if style.descending else "ASC"
 
 
 def _quoted(piece: str) -> str:
