@@ -57,8 +57,12 @@ check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -q tests/contract
 
+BENCH ?=
+bench: $(VENV)/.ready ## ratios measured in one run; BENCH=reading: one of them
+	$(PY) -m benchmarks $(BENCH)
+
 format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test check format
+.PHONY: help setup requirements demo up clean test check bench format

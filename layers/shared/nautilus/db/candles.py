@@ -72,7 +72,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Candles as text, ready to be put into a body; the first and last are those of time."""
+    """Candles as text, ready to be put into a body; first and last in time, where the form has a place to tell them."""
 
     rows: bytes = b""
     count: int = 0
@@ -93,6 +93,8 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
     """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches."""
     if span[0] >= span[1]:
         return Text()
+    if style.form is Format.CSV:
+        return _lines(cursor, source, span, style, expected)
     dates = _dates(source, style, span, expected)
     stretches = [span] if source.grid is not None else _stretches(span, expected, dates)
     writer = (_Columns if style.form is Format.COLUMNS else _Objects)(style, span, dates)
@@ -117,6 +119,26 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
         min(_int(part[2]) for part in found),
         max(_int(part[3]) for part in found),
     )
+
+
+def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
+    """CSV is what COPY writes anyway: numbers, and text without commas."""
+    dates = _dates(source, style, span, expected)
+    if dates is _Dates.BY_STRETCH:
+        dates = _Dates.LISTED
+    values = [_quoted(style.symbol)] if style.symbol is not None else []
+    for name in style.fields:
+        pieces = _sql(_value(name, style, span, dates))
+        values.append(f"concat({', '.join(pieces)})" if len(pieces) > 1 else pieces[0])
+    rows = _rows(source, str(int(span[0])), str(int(span[1])), style.slots)
+    out = io.BytesIO()
+    cursor.copy_expert(
+        f"COPY (SELECT {', '.join(values)} FROM ({rows}) AS b ORDER BY ts {_order(style)})"
+        " TO STDOUT (DELIMITER ',', NULL '')",
+        out,
+    )
+    lines = out.getvalue()
+    return Text(lines, lines.count(b"\n"))
 
 
 def joined(form: Format, *texts: Text) -> Text:
@@ -263,9 +285,9 @@ class _Objects:
         if self._form is Format.JSON:
             pieces[-1] = self._after.encode()
         whole = b"".join(pieces)
-        if self._form is Format.CSV or all(_int(number) == _int(part[1]) for part in parts for number in part[5:]):
+        if all(_int(number) == _int(part[1]) for part in parts for number in part[5:]):
             return whole
-        # concat writes nothing for a NULL, which CSV wants and JSON does not. Nothing else looks like a bare key.
+        # concat writes nothing for a NULL. Nothing else looks like a bare key.
         return whole.replace(b'":,', b'":null,').replace(b'":}', b'":null}')
 
 
@@ -300,18 +322,15 @@ _Piece = tuple[bool, str]
 
 def _row(style: Style, span: Span, dates: _Dates) -> list[_Piece]:
     """What one candle is made of."""
-    as_json = style.form is not Format.CSV
     pieces: list[_Piece] = []
     if style.symbol is not None:
-        pieces.append((False, '{"symbol":' + json.dumps(style.symbol) if as_json else style.symbol))
+        pieces.append((False, '{"symbol":' + json.dumps(style.symbol)))
     for name in style.fields:
-        comma = "," if pieces else "{" if as_json else ""
-        quote = '"' if as_json and name == "time" else ""
-        pieces.append((False, f'{comma}"{name}":{quote}' if as_json else comma))
+        quote = '"' if name == "time" else ""
+        pieces.append((False, f'{"," if pieces else "{"}"{name}":{quote}'))
         pieces += _value(name, style, span, dates)
         pieces.append((False, quote))
-    pieces.append((False, "}" if as_json else ""))
-    return pieces
+    return [*pieces, (False, "}")]
 
 
 def _merged(pieces: Sequence[_Piece]) -> tuple[str, list[_Piece], str]:
