@@ -12,7 +12,7 @@ def main() -> None:
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        module.run()
+        (getattr(module, "run", None) or module.main)()
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ class Plant:
 
     def received(self, kind: str) -> list[Any]:
         """What the simulator received of one kind."""
-        return list(self.sim.command(f"received {kind}")["requests"])
+        return list(self.sim.command(f"received {kind}")["received"])
 
     @staticmethod
     def wait(

@@ -4,6 +4,7 @@ No bridge and no simulator: what IB would have answered is put in through `nauti
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 import functions.bars.app
 from dev.credentials import token_settings
+from nautilus import auth
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import MarketTime
@@ -135,7 +137,7 @@ class Shelf:
         return made
 
     def app(self, folder: Any, **settings: Any) -> FastAPI:
-        """The bars function's app for callers without credentials."""
+        """The bars function's app; callers without credentials may read and fill."""
         known: dict[str, Any] = {
             "database_url": self.dsn,
             "log_level": "WARNING",
@@ -145,11 +147,27 @@ class Shelf:
             "search_wait_s": 0.2,
         }
         keys = {name.removeprefix("NAUTILUS_").lower(): value for name, value in token_settings(folder).items()}
+        self._keys = keys
         keys = {name: value for name, value in keys.items() if name in ApiSettings.model_fields}
         return create_app(
             functions.bars.app.router,
             services=Services(ApiSettings.model_validate(known | keys | settings), "test"),
         )
+
+    def user(self, number: int, *scopes: str) -> dict[str, str]:
+        """Headers of a signed-in user; an app must have been made before."""
+        token = auth.sign(
+            self._keys["token_private_key"],
+            self._keys["token_key_id"],
+            user_id=number,
+            name=f"user{number}",
+            scopes=scopes,
+            issuer="nautilus",
+            audience="nautilus-api",
+            now_ns=time.time_ns(),
+            minutes=5,
+        )
+        return {"Authorization": f"Bearer {token}"}
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         with self.db.transaction() as cursor:

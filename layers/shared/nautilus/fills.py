@@ -24,18 +24,21 @@ POLL_S = 0.05
 
 
 def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[View]) -> UUID | None:
-    """Write one job for what these views miss, less what somebody asked for a moment ago; None when nothing is left.
+    """Write one job for what these views miss, less what somebody asked for a moment ago.
 
-    The asking of a series is serialized, so that of many reads that miss the same one makes the job.
+    The asking of a series is serialized, so that of many reads that miss the same one makes the job. Returns the job, or
+    the one that somebody else's read has just made; None when that one is over already.
     """
     with database.transaction() as cursor:
-        items = []
+        items: list[Item] = []
+        theirs: UUID | None = None
         for view in sorted(views, key=lambda v: v.subject.key):
             reading.lock_asking(cursor, view.subject.key)
-            asked = Spans(wish.span for wish in reading.wishes(cursor, view.subject.key))
-            items += [_item(view, span) for span in _hull(view.to_ask - asked)]
+            wishes = reading.wishes(cursor, view.subject.key)
+            theirs = theirs or next((wish.job_id for wish in wishes if wish.live), None)
+            items += [_item(view, span) for span in _hull(view.to_ask - Spans(wish.span for wish in wishes))]
         if not items:
-            return None
+            return theirs
         job_id = jobs.create(
             cursor,
             owner=caller.id,

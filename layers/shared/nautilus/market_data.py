@@ -169,23 +169,20 @@ class MarketData:
         found = await asyncio.to_thread(self._attempt, query, caller, wait_s, timing)
         if isinstance(found, Reply):
             return found
-        await self._resolve(found, caller)
-        job_id = None
-        if found.unknown or self._to_fill(found, caller):
+        if found.unknown:
+            await self._resolve(found, caller)
             found = await asyncio.to_thread(self._scene, query)
-            wanted = self._to_fill(found, caller)
-            job_id = await asyncio.to_thread(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
-            if job_id is not None:
-                found = await asyncio.to_thread(self._scene, query)
+        wanted = self._to_fill(found, caller)
+        job_id = await asyncio.to_thread(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
+        pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
         since = time.perf_counter()
-        await self._wait(query, found, job_id, caller, wait_s)
+        if pending and found.token is None and wait_s != 0:
+            await self._wait(query, pending, job_id, caller, wait_s)
         timing.add("wait", since)
         return await asyncio.to_thread(self._answer, query, job_id, caller, timing)
 
     async def _resolve(self, scene: _Scene, caller: Principal) -> None:
         """Have unknown instruments looked up. One that is asked for alone must be found; of several each tells itself."""
-        if not scene.unknown:
-            return
         asked = [self.catalogue.instrument(selector, caller) for selector in scene.unknown]
         results = await asyncio.gather(*asked, return_exceptions=True)
         for result in results:
@@ -199,11 +196,9 @@ class MarketData:
         return wanted if allowed and sum(view.requests for view in wanted) <= self._plan_limit else []
 
     async def _wait(
-        self, query: Query, scene: _Scene, job_id: UUID | None, caller: Principal, wait_s: float | None
+        self, query: Query, pending: list[View], job_id: UUID | None, caller: Principal, wait_s: float | None
     ) -> None:
-        pending = [view for view in scene.views if view.pending]
-        if not pending or scene.token is not None or wait_s == 0:
-            return
+        """Hold the read until nothing of its window is under way any more, or its time is over."""
         if wait_s is None:
             if not await asyncio.to_thread(self._all_empty, pending):
                 return
@@ -511,7 +506,7 @@ def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
         tuple(p.place for p in scene.parts[done:]),
         key,
         before + done,
-        scene.token.expires_s if scene.token else scene.moment.machine_ns // NS_PER_S + paging.LIFE_S,
+        scene.token.expires_s if scene.token else paging.expiry(scene.moment.machine_ns // NS_PER_S),
     )
     return token.seal(scene.moment.store_id)
 
@@ -576,7 +571,14 @@ def _tag(query: Query, scene: _Scene) -> str:
     ]
     gaps = [told(view.missing) for view in scene.views]
     key = scene.token.key if scene.token else None
-    form = [query.form.label, query.fields, query.gzip, query.several]
+    # A tag promises the same bytes, and the token of the next page holds its expiry.
+    form = [
+        query.form.label,
+        query.fields,
+        query.gzip,
+        query.several,
+        paging.expiry(scene.moment.machine_ns // NS_PER_S),
+    ]
     return paging.digest(
         _SHAPE, scene.moment.store_id, query.digest, query.window.limit, key, form, parts, gaps, scene.moment.source
     )

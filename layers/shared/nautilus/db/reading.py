@@ -58,24 +58,29 @@ def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str,
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A stretch of a series that somebody asked for by instrument. waiting: not planned yet, so no chunk shows it."""
+    """A stretch of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
+    planned, so that no chunk shows it."""
 
     job_id: UUID
     span: Span
+    live: bool
     waiting: bool
 
 
 def wishes(cursor: Cursor, key: SeriesKey) -> list[Wish]:
     """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
     cursor.execute(
-        "SELECT j.id, i.wanted_start, i.wanted_end, i.state = 'queued' AND j.state = ANY(%s) AS waiting"
+        "SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.state = ANY(%s) AS live"
         " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id"
         " WHERE (j.state = ANY(%s) OR (j.origin = 'read' AND j.created_at > clock_timestamp() - make_interval(secs => %s)))"
         " AND i.selector ->> 'con_id' = %s AND i.timeframe = %s AND i.price = %s AND i.session = %s"
         " AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
         (list(LIVE_JOBS), list(LIVE_JOBS), AGAIN_AFTER_S, str(key[0]), *key[1:]),
     )
-    return [Wish(row.id, (row.wanted_start, row.wanted_end), row.waiting) for row in cursor.fetchall()]
+    return [
+        Wish(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")
+        for row in cursor.fetchall()
+    ]
 
 
 def lock_asking(cursor: Cursor, key: SeriesKey) -> None:
