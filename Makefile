@@ -23,14 +23,20 @@ setup: $(VENV)/.ready ## make the environment (the other commands do it when nee
 requirements: ## pin all dependencies again from pyproject.toml
 	$(VENV)/bin/uv --version >/dev/null
 	COMPILE="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate" && \
-	$$COMPILE pyproject.toml --extra bridge --extra dev -o requirements/dev.txt && \
+	$$COMPILE pyproject.toml --extra bridge --extra api --extra dev -o requirements/dev.txt && \
+	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
 	$$COMPILE pyproject.toml --extra bridge -c requirements/dev.txt -o requirements/bridge.txt && \
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
+	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
+	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
+	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
+	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
 # ---- run ---------------------------------------------------------------------------------------------------------
 # REPLAY=bars.csv.gz SYMBOL=6EH4 STAMP=open|close PRICE=BID   bars of a file instead of the simulated market
 # IB=127.0.0.1:4002 (make up)                                  a running IB Gateway instead of the simulator
+# AT=http://127.0.0.1:8001 (make demo)                         an API that runs already; NAUTILUS_DEMO_PASSWORD=...
 # API_PORT=8001                                                a port of your choice for the API
 # DATA=folder                                                  where the data lie, one folder per source (.data)
 DATA ?= .data
@@ -38,18 +44,123 @@ STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYM
 	$(if $(STAMP),--stamp '$(STAMP)') $(if $(PRICE),--price '$(PRICE)') $(if $(API_PORT),--port '$(API_PORT)')
 
 demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
-	@$(PY) -m dev.demo $(STACK_OPTIONS)
+	@$(PY) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
 
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
 	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
+admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
+	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
+
 clean: ## remove what demo and up have stored
 	@$(PYTHON) -m dev.folders --data '$(DATA)'
 
+# ---- AWS and containers (docs/operations.md) ----------------------------------------------------------------------
+# ENV=dev|staging|prod   the section of samconfig.toml; ARCH=arm64 must agree with the stack's parameter Architecture
+ENV ?= dev
+ARCH ?= x86_64
+BUILD := .aws-sam/build
+SAM := SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) .venv-sam/bin/sam
+SAM_LOCAL := $(CURDIR)/.venv-sam/bin/sam
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+TAG ?= $(shell git rev-parse --short=12 HEAD)
+# Lambda's Python, if this machine has it; a shim of pyenv may exist and not work, so each is tried.
+PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13 python3.13; do \
+	"$$p" -c 'import sys; sys.stdout.write(sys.executable)' 2>/dev/null && break; done)
+
+# SAM has some eighty dependencies of its own, some older than ours: an environment of its own.
+.venv-sam/.ready: requirements/sam.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-sam
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt
+	@touch $@
+
+# The interpreter and libraries that are /var/lang and /var/runtime in Lambda, to run what was built.
+.venv-lambda/.ready: requirements/lambda.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-lambda
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-lambda/bin/python requirements/lambda.txt
+	@touch $@
+
+SOURCES := $(shell find functions layers infra/template.yaml samconfig.toml -name __pycache__ -prune -o -type f -print)
+$(BUILD)/.ready: .venv-sam/.ready $(SOURCES)
+	@mkdir -p .aws-sam
+	@$(SAM) build >.aws-sam/build.log 2>&1 || { cat .aws-sam/build.log; exit 1; }
+	@touch $@
+
+build: $(BUILD)/.ready $(if $(PYTHON_LAMBDA),.venv-lambda/.ready) ## build functions and layer for Lambda, without Docker
+	@du -sh $(BUILD)/*/
+
+lint-template: .venv-sam/.ready ## check infra/template.yaml, offline
+	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate
+	.venv-sam/bin/cfn-lint infra/template.yaml
+
+deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
+	$(SAM) deploy --config-env $(ENV)
+
+logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
+	$(SAM) logs --tail $(foreach group,api auth bars backfill monitoring bridge ib-gateway,--cw-log-group /nautilus/$(ENV)/$(group))
+
+image: ## build the images of bridge, simulator and API (TAG=...)
+	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
+	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_gateway_sim/Dockerfile -t nautilus-simulator:$(TAG) .
+	$(DOCKER) build $(DOCKER_OPTIONS) -f infra/api.Dockerfile -t nautilus-api:$(TAG) .
+
+# SOURCE=sim|ib: the simulator, or IB Gateway (its env file says what it needs).
+SOURCE ?= sim
+COMPOSED = $(COMPOSE) --env-file infra/$(SOURCE).env -f infra/compose.yaml
+containers: ## the whole system in containers, API on port 8001 (SOURCE=ib: with IB Gateway)
+	$(COMPOSED) up $(if $(DOCKER_OPTIONS),,--build) -d
+
+# SAM_OPTIONS=--skip-pull-image where the registry cannot be reached; KEEP=1 stays until Ctrl-C.
+sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, the demo against them
+	@$(PY) -m dev.sam_local --compose '$(COMPOSED)' --network $(if $(filter ib,$(SOURCE)),nautilus-ib,nautilus)_default \
+		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(API_PORT),--port '$(API_PORT)')
+
+# ministack: MIT, young. 3.13, as it runs the functions in its own interpreter.
+.venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.ready
+	@test -n '$(PYTHON_LAMBDA)' || { echo 'the emulator needs a python3.13'; exit 2; }
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-emulator
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-emulator/bin/python requirements/emulator.txt
+	@touch $@
+
+emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulator of AWS on this machine, and ask it for bars
+	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
+
+push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=its output RepositoryUri)
+	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, the output RepositoryUri of the stack'; exit 2; }
+	$(DOCKER) tag nautilus-bridge:$(TAG) '$(REPOSITORY):$(TAG)'
+	$(DOCKER) push '$(REPOSITORY):$(TAG)'
+
 # ---- test --------------------------------------------------------------------------------------------------------
 TESTS ?= tests
-test: $(VENV)/.ready ## every test that needs no Docker
+# The tests of built functions need a build (half a minute the first time, then only when sources changed), and a
+# python3.13 to run it: without one they are skipped and say so.
+BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(TESTS)),$(BUILD)/.ready .venv-lambda/.ready))
+test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
+
+# The bridge's own tests with ib_async in ib_insync's place.
+.venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-ib-async
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
+	@touch $@
+
+BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/e2e/test_crashes.py
+test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
+	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
+
+conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
+	$(MAKE) --no-print-directory -C tests/conformance
+
+CHAOS_KILLS ?= 100
+chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
+	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
+
+bench: build ## measure: sign-in, cold starts, backfills, reading (ratios of one run; no test looks at them)
+	$(PY) -m benchmarks.auth
+	$(PY) -m benchmarks.cold_start
+	$(PY) -m benchmarks.backfill
+	$(PY) -m benchmarks.reading
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
@@ -57,12 +168,9 @@ check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -q tests/contract
 
-BENCH ?=
-bench: $(VENV)/.ready ## ratios measured in one run; BENCH=reading: one of them
-	$(PY) -m benchmarks $(BENCH)
-
 format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up clean test check bench format
+.PHONY: help setup requirements demo up admin clean test test-ib-async chaos conformance check format \
+	build lint-template deploy logs image containers sam-local emulator push bench

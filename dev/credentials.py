@@ -1,5 +1,6 @@
 """Keys and passwords of a local stack: random, made at the first start, kept in its data folder for this user only."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-KEY_ID = "local"
+from nautilus.settings import DEVELOPMENT_KEY
 
 
 def password_of(file: Path) -> str:
@@ -23,19 +24,26 @@ def password_of(file: Path) -> str:
     return _kept(file, lambda: secrets.token_urlsafe(24) + "\n").strip()
 
 
-def token_settings(folder: Path) -> Mapping[str, str]:
+def token_settings(folder: Path, *, kid_prefix: str = DEVELOPMENT_KEY) -> Mapping[str, str]:
     """The settings of the key pair that signs access tokens; its private half lies in `folder`."""
-    private = _kept(folder / "token-key.pem", _new_private_key)
-    public = load_pem_private_key(private.encode(), None).public_key()
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    private = _kept(folder / "token-key.pem", new_private_key)
+    pem = public_pem(private)
+    kid = kid_prefix + hashlib.sha256(pem.encode()).hexdigest()[:8]
     return {
         "NAUTILUS_TOKEN_PRIVATE_KEY": private,
-        "NAUTILUS_TOKEN_KEY_ID": KEY_ID,
-        "NAUTILUS_TOKEN_PUBLIC_KEYS": json.dumps({KEY_ID: pem}),
+        "NAUTILUS_TOKEN_KEY_ID": kid,
+        "NAUTILUS_TOKEN_PUBLIC_KEYS": json.dumps({kid: pem}),
     }
 
 
-def _new_private_key() -> str:
+def public_pem(private_pem: str) -> str:
+    """The public half of a private key, both PEM."""
+    public = load_pem_private_key(private_pem.encode(), None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def new_private_key() -> str:
+    """An Ed25519 key of its own, PEM."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 

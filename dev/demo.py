@@ -1,7 +1,8 @@
 """Shows the whole way of a bar: asked for over HTTP, fetched through the bridge, stored, read back (make demo).
 
 Starts the stack, signs a user in, asks for a month of one-minute bars that nobody has fetched before, follows the
-progress, prints the last bars and a summary, and leaves nothing running.
+progress, prints the last bars and a summary, and leaves nothing running. With --at it does the same with an API that
+runs already, in containers or in AWS (make demo AT=https://...).
 """
 
 import csv
@@ -10,19 +11,20 @@ import gzip
 import io
 import itertools
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from dev.process import StartError, end_on_signals
-from dev.sources import Replay, Source, parser, source_of
-from dev.stack import USERNAME, Stack, stack_of
+from dev.sources import Generated, Replay, Source, parser, source_of
+from dev.stack import USERNAME, stack_of
 from dev.up import say, shown
 
 TIMEFRAME = "1m"
@@ -31,11 +33,40 @@ POLL_S = 0.2
 QUIET_S = 0.8  # between two lines of progress, unless a series has ended
 MOST_BARS = 50_000  # in one answer
 TABLE_ROWS = 4
+MOST_GAPS = 6
+MEANING = {
+    "not_closed_yet": " (its bar is not over, or was only just, in market time)",
+    "empty_unconfirmed": " (IB sent nothing; it is asked again before that counts as empty)",
+    "queued": " (under way)",
+}
 LIVE = ("queued", "planning", "running", "stopping")
 
 
 class DemoError(Exception):
     """The API said no; the text is its own."""
+
+
+class Running(Protocol):
+    """A backend that runs: what it offers, the password of its user `trader`, and what keeps it running."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def password(self) -> str: ...
+
+    def tend(self, report: Callable[[str], None]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A backend that others keep running."""
+
+    password: str
+    source: Source = Generated()  # noqa: RUF009  (immutable)
+
+    def tend(self, report: Callable[[str], None]) -> None:
+        """Nothing to do: it is not ours."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +87,8 @@ WISHES = (
 class Api:
     """The API as a script uses it."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
 
     def sign_in(self, username: str, password: str) -> None:
         answer = self.post("/api/v1/auth/login", {"username": username, "password": password})
@@ -102,11 +133,16 @@ def months_back(now: dt.datetime) -> Iterator[Window]:
         end = start
 
 
+def windows_of(source: Source, now: dt.datetime) -> Iterator[Window]:
+    """What to ask for, until something of it is not here yet; of a file, all of it at once."""
+    return iter([window_of(source)]) if isinstance(source, Replay) else itertools.islice(months_back(now), MONTHS_BACK)
+
+
 def window_of(replay: Replay) -> Window:
     """From the first to the last bar of a file of one-minute bars."""
     raw = replay.file.read_bytes()
     text = gzip.decompress(raw) if replay.file.suffix == ".gz" else raw
-    rows = list(csv.reader(io.StringIO(text.decode())))
+    rows = [row for row in csv.reader(io.StringIO(text.decode())) if row]
     first, last = (_utc(row[0]) for row in (rows[1], rows[-1]))
     minute = dt.timedelta(minutes=1)
     return Window(first - minute, last) if replay.stamp == "close" else Window(first, last + minute)
@@ -158,22 +194,33 @@ class Fetched:
         return f"{self.wish.name} {self.job['status']}"
 
 
-def show(stack: Stack, api: Api) -> bool:
+def total(series: Sequence[Fetched], name: str) -> int:
+    """A number of their progress, over all of them."""
+    return sum(one.number(name) for one in series)
+
+
+def show(stack: Running, api: Api) -> bool:
     """The demonstration itself, on a running stack. Returns whether every job ended well."""
     api.sign_in(USERNAME, stack.password)
+    say(f"  signed in as {USERNAME}, a user with a random password")
     session = until_connected(stack, api)
-    say(f"  signed in as {USERNAME}; bridge connected to {session['account']}, market time {session['market_time']}")
-    begun = time.monotonic()
-    window, series = ask(stack, api)
-    follow(stack, api, series)
-    seconds = time.monotonic() - begun
-    for one in series:
-        show_bars(api, one.wish, window)
-    summarize(series, seconds)
+    say(f"  bridge connected to {session['account']}, market time {session['market_time']}")
+    for window in windows_of(stack.source, dt.datetime.fromisoformat(session["market_time"])):
+        say(f"\nAsking for one-minute bars, {window}:")
+        begun = time.monotonic()
+        series = [ask(api, wish, window) for wish in wishes_of(stack.source)]
+        if any(one.job_id for one in series):
+            follow(stack, api, series)
+        seconds = time.monotonic() - begun
+        if total(series, "requests_sent"):
+            break
+        say("  all of them are here from an earlier run")
+    read = sum(show_bars(api, one.wish, window) for one in series)
+    summarize(series, read, seconds)
     return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
 
 
-def until_connected(stack: Stack, api: Api) -> dict[str, Any]:
+def until_connected(stack: Running, api: Api) -> dict[str, Any]:
     """What the API says of the session with IB, once it is connected."""
     deadline = time.monotonic() + 30
     while True:
@@ -186,22 +233,7 @@ def until_connected(stack: Stack, api: Api) -> dict[str, Any]:
         time.sleep(POLL_S)
 
 
-def ask(stack: Stack, api: Api) -> tuple[Window, list[Fetched]]:
-    """Ask for the newest month that is not here yet; of a file, for all of it."""
-    if isinstance(stack.source, Replay):
-        windows = [window_of(stack.source)]
-    else:
-        windows = list(itertools.islice(months_back(dt.datetime.now(dt.UTC)), MONTHS_BACK))
-    for window in windows:
-        say(f"\nAsking for one-minute bars, {window}:")
-        series = [ask_one(api, wish, window) for wish in wishes_of(stack.source)]
-        if any(one.job_id for one in series):
-            break
-        say("  all of them are here from an earlier run")
-    return window, series
-
-
-def ask_one(api: Api, wish: Wish, window: Window) -> Fetched:
+def ask(api: Api, wish: Wish, window: Window) -> Fetched:
     body = {**wish.selector, "timeframe": TIMEFRAME, **window.query()}
     answer = api.post("/api/v1/ib/backfill", body)
     job_id = answer["job_id"]
@@ -209,7 +241,7 @@ def ask_one(api: Api, wish: Wish, window: Window) -> Fetched:
     return Fetched(wish, job_id, answer if job_id else {})
 
 
-def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
+def follow(stack: Running, api: Api, series: Sequence[Fetched]) -> None:
     """Print a line whenever there is news, until every job has ended."""
     begun = shown_at = time.monotonic()
     last: tuple[object, ...] = ()
@@ -218,7 +250,7 @@ def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
             if one.live:
                 one.job = api.get(f"/api/v1/historical/backfill/{one.job_id}")
         live = [one for one in series if one.live]
-        news = (sum(one.number("requests_sent") for one in series), sum(one.number("bars_written") for one in series))
+        news = (total(series, "requests_sent"), total(series, "bars_written"))
         state = (len(live), *news)
         now = time.monotonic()
         if state != last and (now - shown_at > QUIET_S or not last or state[0] != last[0]):
@@ -231,8 +263,8 @@ def follow(stack: Stack, api: Api, series: Sequence[Fetched]) -> None:
         time.sleep(POLL_S)
 
 
-def show_bars(api: Api, wish: Wish, window: Window) -> None:
-    """Read the whole window back and print its end, and what is missing."""
+def show_bars(api: Api, wish: Wish, window: Window) -> int:
+    """Read the whole window back; print its end and what is missing. Returns the number of bars in it."""
     begun = time.monotonic()
     answer = api.get(
         "/api/v1/market-data/historical/bars",
@@ -244,44 +276,70 @@ def show_bars(api: Api, wish: Wish, window: Window) -> None:
     )
     ms = 1000 * (time.monotonic() - begun)
     say(f"\n{answer['instrument_id']}, {answer['price']}, {answer['source']}: {answer['total']:,} bars in {ms:.0f} ms")
-    say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
+    if answer["candles"]:
+        say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
     for candle in answer["candles"][-TABLE_ROWS:]:
-        prices = " ".join(f"{candle[name]:>10g}" for name in ("open", "high", "low", "close"))
+        prices = " ".join(f"{candle[name]:>10.10g}" for name in ("open", "high", "low", "close"))
         volume = "-" if candle["volume"] is None else f"{candle['volume']:,.0f}"
         at = dt.datetime.fromtimestamp(candle["ts"] // 1_000_000_000, dt.UTC)
         say(f"  {at:%Y-%m-%d %H:%M:%S} {prices} {volume:>12}")
     missing = answer["coverage"]["missing"]
     if not missing:
         say("  nothing is missing: every other minute the market was closed, or had no trade")
-    for gap in missing:
+    for gap in missing[:MOST_GAPS]:
         why = ", ".join(str(gap[name]) for name in ("state", "reason", "ib_code") if name in gap)
-        say(f"  missing {gap['start']} to {gap['end']}: {why}")
+        say(f"  missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}")
+    if len(missing) > MOST_GAPS:
+        say(f"  and {len(missing) - MOST_GAPS} more such ranges")
+    return int(answer["total"])
 
 
-def summarize(series: Sequence[Fetched], seconds: float) -> None:
-    bars, requests = (sum(one.number(name) for one in series) for name in ("bars_written", "requests_sent"))
-    say(f"\n{bars:,} bars by {requests} requests to IB in {seconds:.1f} s, each bar once.")
+def summarize(series: Sequence[Fetched], read: int, seconds: float) -> None:
+    fetched, requests = total(series, "bars_written"), total(series, "requests_sent")
+    beyond = f" (and {fetched - read:,} beside it: IB counts in whole days and weeks)" if fetched > read else ""
+    say(f"\n{read:,} bars in the range asked for{beyond}, {requests} requests to IB, {seconds:.1f} s")
     for one in series:
         for error in one.job.get("errors", []):
             say(f"  {one.wish.name}: {error.get('detail', error)}")
 
 
+def show_at(url: str) -> int:
+    """The demonstration with an API that runs at `url`; returns the exit status."""
+    password = os.environ.get("NAUTILUS_DEMO_PASSWORD", "")
+    if not password:
+        print(f"--at needs NAUTILUS_DEMO_PASSWORD, the password of the user {USERNAME} there", file=sys.stderr)
+        return 2
+    say(f"Nautilus at {url}:")
+    try:
+        with closing(Api(url)) as api:
+            return 0 if show(Elsewhere(password), api) else 1
+    except (DemoError, httpx.HTTPError, json.JSONDecodeError) as error:
+        print(f"\nThe demo did not work: {error}", file=sys.stderr)
+        return 1
+
+
 def main() -> int:
-    options = parser("make demo", "See it work, then leave nothing running.").parse_args()
+    made = parser("make demo", "See it work, then leave nothing running.")
+    made.add_argument("--at", metavar="URL", help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password")
+    options = made.parse_args()
+    if options.at:
+        return show_at(options.at)
     source = source_of(options)
     end_on_signals()
     begun = time.monotonic()
-    say(f"Nautilus with {source}:")
     try:
+        say(f"Nautilus with {source}:")
         with stack_of(options.data, source, port=options.port) as stack:
             stack.start(lambda line: say(f"  {line}"))
-            say(f"  API {stack.url}, its pages {stack.url}/docs")
+            say("  on 127.0.0.1: " + ", ".join(f"{name} {port}" for name, port in stack.ports.items()))
+            say(f"  the API's pages: {stack.url}/docs")
             with closing(Api(stack.url)) as api:
                 good = show(stack, api)
     except (StartError, DemoError, httpx.HTTPError) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        say("\nStopped; nothing runs any more.")
         return 130
     folder = shown((options.data / source.folder).resolve())
     say(f"Nothing runs any more ({time.monotonic() - begun:.1f} s in all). The bars stay in {folder}.")

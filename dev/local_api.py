@@ -30,12 +30,18 @@ def main() -> None:
     options = argparse.ArgumentParser("python -m dev.local_api", description=__doc__)
     options.add_argument("--port", type=int, default=8001, help="port to listen on (default: %(default)s)")
     port: int = options.parse_args().port
-    settings = load(AuthSettings)
+    serve(load(AuthSettings), port)
+
+
+def serve(settings: AuthSettings, port: int) -> None:
+    """Serve it on `settings.api_host` until a signal comes."""
     uvicorn.run(
         create(settings),
         host=settings.api_host,
         port=port,
         access_log=False,
+        # nautilus.web decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
 

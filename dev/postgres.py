@@ -19,6 +19,7 @@ from dev.process import Child, Group, StartError, free_port, packaged
 
 USER = "nautilus"
 DATABASE = "nautilus"
+PASSWORD_FILE = "postgres.password"
 
 COMMON_OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -50,7 +51,7 @@ class Postgres:
 
     def dsn(self, database: str = DATABASE) -> str:
         """A connection URL that libpq, psycopg2 and SQLAlchemy read."""
-        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+        return _dsn(self.password, self.port, database)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity = _identity(folder)
     data = folder / "postgres"
-    password_file = folder / "postgres.password"
+    password_file = folder / PASSWORD_FILE
     if not data.exists():
         _initialize(identity, data, password_file, durable=durable)
     port = port or free_port()
@@ -108,6 +109,19 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
         identity=identity.ids,
     )
     return Postgres(child, port, password_of(password_file))
+
+
+def running(folder: Path) -> str | None:
+    """The connection URL of the server that another process has started in `folder`; None when none runs there."""
+    try:
+        lines = (folder / "postgres" / "postmaster.pid").read_text().split("\n")
+    except FileNotFoundError:
+        return None
+    return _dsn(password_of(folder / PASSWORD_FILE), int(lines[3]), DATABASE)
+
+
+def _dsn(password: str, port: int, database: str) -> str:
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable"
 
 
 def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable: bool) -> None:

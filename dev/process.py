@@ -54,6 +54,7 @@ class Child:
         self.stop_signal = stop_signal
         if log.exists():
             log.replace(log.with_name(log.name + ".1"))
+        self._begun = time.monotonic()
         user, group = identity or (None, None)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -71,6 +72,11 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._begun
 
     def exit_code(self) -> int | None:
         """None while it runs; negative: ended by that signal."""

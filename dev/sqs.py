@@ -24,7 +24,11 @@ class Sqs:
     """A server; `endpoint_url` is what an SQS client is to use in place of Amazon's."""
 
     child: Child
-    endpoint_url: str
+    port: int
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def make_queue(self, name: str, **attributes: str) -> str:
         """Make a queue, or find it if it has these attributes; returns its URL. Names: [A-Za-z0-9_-], at most 80."""
@@ -68,4 +72,4 @@ def start_sqs(group: Group, folder: Path, *, port: int | None = None) -> Sqs:
         ready=lambda child: child.said("Running on"),
         env={**os.environ, **CLIENT_ENVIRONMENT},
     )
-    return Sqs(child, f"http://127.0.0.1:{port}")
+    return Sqs(child, port)

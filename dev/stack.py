@@ -5,6 +5,8 @@ they store lies in <data>/<source> and survives; Redis and the queues begin empt
 they hold. Every process listens on 127.0.0.1 alone.
 """
 
+import http.client
+import json
 import os
 import sys
 import time
@@ -18,18 +20,20 @@ from dev.credentials import password_of, token_settings
 from dev.folders import in_use
 from dev.postgres import start_postgres
 from dev.process import Child, Group, StartError, ended, free_port
-from dev.redis import start_redis
+from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
 from dev.sqs import CLIENT_ENVIRONMENT, REGION, start_sqs
-from nautilus.auth import USER_SCOPES, hash_password
-from nautilus.db import users
+from nautilus.auth import USER_SCOPES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.passwords import Passwords
+from nautilus.sign_in import put_user
 
 REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
 USERNAME = "trader"
-RESTART_AFTER_S = 5.0
+RESTART_AFTER_S = 2.0
+REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to work, and would again
 
 
 class Stack:
@@ -57,17 +61,42 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
 
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Who listens where on 127.0.0.1, once started."""
+        ports = {"API": self.api_port, "bridge": self.bridge_port}
+        if self.control_port is not None:
+            ports |= {"simulator": self.gateway.port, "its control port": self.control_port}
+        ports["PostgreSQL"] = self.postgres.port
+        if self.redis is not None:
+            ports["Redis"] = self.redis.port
+        return ports | {"SQS": self.sqs.port}
+
+    @property
+    def bridge_url(self) -> str:
+        """The bridge's own health page."""
+        return f"http://127.0.0.1:{self.bridge_port}/"
+
+    def session(self) -> str:
+        """What the bridge says of its session with IB: `connected`, or another state and why."""
+        body = read(self.bridge_url)
+        if body is None:
+            return "unknown, the bridge does not answer"
+        told = json.loads(body)
+        return f"{told['state']}, {told['reason']}" if told["reason"] else str(told["state"])
+
     def start(self, report: Callable[[str], None] = lambda line: None) -> None:
         """Start everything; `report` gets a line for each step. StartError when something does not start."""
         begun = time.monotonic()
         self.postgres = start_postgres(self._group, self.folder, durable=True)
-        self.redis = start_redis(self._group, self.folder)
+        self.redis = start_redis(self._group, self.folder) if redis_binary() else None
         self.sqs = start_sqs(self._group, self.folder)
         if self.control_port is not None:
             self._start("simulator", self._start_simulator)
         self._group.wait_ready()
         self._make_queues()
-        report(f"PostgreSQL, Redis, SQS{', simulator' if self.control_port else ''}: {time.monotonic() - begun:.1f} s")
+        names = ["PostgreSQL", *(["Redis"] if self.redis else []), "SQS", *(["simulator"] if self.control_port else [])]
+        report(f"{', '.join(names)}: {time.monotonic() - begun:.1f} s")
         begun = time.monotonic()
         self._prepare_database()
         self._start("bridge", self._start_bridge)
@@ -78,10 +107,11 @@ class Stack:
     def tend(self, report: Callable[[str], None]) -> None:
         """Start again, a little later, what has ended by itself; to be called every now and then."""
         for child in self._group.ended():
-            report(f"{child.name} {ended(child.exit_code() or 0)}; the end of {child.log}:\n{child.tail()}")
-            if child.name not in self._again:
-                raise StartError(f"{child.name} is gone, and the rest cannot work without it")
-            report(f"{child.name} starts again in {RESTART_AFTER_S:g} s")
+            code = child.exit_code() or 0
+            what = f"{child.name} {ended(code)}; the end of {child.log}:\n{child.tail()}"
+            if child.name not in self._again or (code >= 0 and child.age_s < REFUSED_WITHIN_S):
+                raise StartError(what)
+            report(f"{what}\n{child.name} starts again in {RESTART_AFTER_S:g} s")
             self._due[child.name] = time.monotonic() + RESTART_AFTER_S
         for name, due in list(self._due.items()):
             if time.monotonic() >= due:
@@ -111,25 +141,24 @@ class Stack:
             "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
             "NAUTILUS_HEALTH_PORT": str(self.bridge_port),
         }
-        ready = f"http://127.0.0.1:{self.bridge_port}/"
-        return self._python("bridge", "ib_bridge", [], settings, lambda child: answers(ready))
+        return self._python("bridge", "ib_bridge", [], settings, lambda child: read(self.bridge_url) is not None)
 
     def _start_api(self) -> Child:
         settings = {
             **self._common_settings(),
             **self._token_settings,
             "NAUTILUS_API_HOST": "127.0.0.1",
-            "NAUTILUS_REDIS_URL": self.redis.url,
+            "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
         }
         options = ["--port", str(self.api_port)]
-        return self._python("api", "dev.local_api", options, settings, lambda child: answers(f"{self.url}/health"))
+        ready = f"{self.url}/health"
+        return self._python("api", "dev.local_api", options, settings, lambda child: read(ready) is not None)
 
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
         database = Database(self.postgres.dsn(), name="nautilus-dev", size=1)
-        with database.transaction() as cursor:
-            users.create(cursor, USERNAME, hash_password(self.password), USER_SCOPES)
+        put_user(database, Passwords(), USERNAME, self.password, USER_SCOPES, reason="local start")
         database.close()
 
     def _make_queues(self) -> None:
@@ -137,7 +166,6 @@ class Stack:
 
     def _common_settings(self) -> Mapping[str, str]:
         return {
-            **CLIENT_ENVIRONMENT,
             "NAUTILUS_ENV": "dev",
             "NAUTILUS_DATABASE_URL": self.postgres.dsn(),
             "NAUTILUS_QUEUE_URL": self.queue_url,
@@ -169,9 +197,13 @@ def stack_of(data: Path, source: Source, *, port: int | None = None) -> Iterator
 
 
 def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
-    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface."""
+    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface.
+
+    Nothing of AWS but what moto needs: no local process may find a way to somebody's real account.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **CLIENT_ENVIRONMENT,
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}",
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
@@ -180,13 +212,14 @@ def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def answers(url: str) -> bool:
-    """Whether there is an HTTP answer, whatever it says."""
+def read(url: str) -> bytes | None:
+    """The body of an HTTP answer of any status; None without an answer."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        direct.open(url, timeout=2).close()
+        with direct.open(url, timeout=2) as answer:
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        error.close()
-    except OSError:
-        return False
-    return True
+        with error:
+            return error.read()
+    except (OSError, http.client.HTTPException):
+        return None

@@ -9,6 +9,8 @@ from dev.process import StartError, end_on_signals
 from dev.sources import gateway_of, parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
 
+POLL_S = 0.5
+
 
 def main() -> int:
     options = _options()
@@ -19,15 +21,19 @@ def main() -> int:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
             say(_addresses(stack))
+            session = ""
             while True:
                 stack.tend(say)
-                time.sleep(0.2)
+                if session != (now := stack.session()):
+                    session = now
+                    say(f"{time.strftime('%H:%M:%S')}  session with IB: {session}")
+                time.sleep(POLL_S)
     except StartError as error:
         print(f"Nautilus cannot run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("\nNautilus has ended; the data stay in " + shown(options.data / source.folder))
-        return 130
+        say(f"\nNautilus has ended; the data stay in {shown((options.data / source.folder).resolve())}")
+        return 0
 
 
 def _options() -> argparse.Namespace:
@@ -38,6 +44,9 @@ def _options() -> argparse.Namespace:
 
 def _addresses(stack: Stack) -> str:
     folder = shown(stack.folder)
+    redis = "none on this machine; the API works without a cache"
+    if stack.redis is not None:
+        redis = f"127.0.0.1:{stack.redis.port}, password in {folder}/redis.conf"
     simulator = ""
     if stack.control_port is not None:
         simulator = f"""
@@ -48,9 +57,9 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
 
   API          {stack.url}
   its pages    {stack.url}/docs
-  bridge       http://127.0.0.1:{stack.bridge_port} (health){simulator}
+  bridge       {stack.bridge_url} (health){simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
-  Redis        127.0.0.1:{stack.redis.port}, password in {folder}/redis.conf
+  Redis        {redis}
   SQS          {stack.sqs.endpoint_url}
   logs         {folder}/*.log
 

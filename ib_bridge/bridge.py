@@ -5,25 +5,26 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ib_bridge import health
+from ib_bridge import health, second_looks
 from ib_bridge.booking import Booking
 from ib_bridge.clock import MarketClock
 from ib_bridge.commands import Commands
 from ib_bridge.directory import Directory
 from ib_bridge.hints import Consumer, Listener
 from ib_bridge.planning import Planning
-from ib_bridge.session import Session
+from ib_bridge.session import Session, State
 from ib_bridge.store import Cursor, Store
 from ib_bridge.worker import Worker
 from nautilus.db import chunks, jobs, requests, sessions
 from nautilus.db.connection import Database
-from nautilus.errors import NautilusError, Unavailable
+from nautilus.errors import Unavailable
 from nautilus.pacing import Limits
 from nautilus.queue import Queue
 from nautilus.settings import BridgeSettings
 
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
+_SECOND_LOOKS_S = 5.0
 
 
 class CannotStart(RuntimeError):
@@ -35,7 +36,9 @@ def source_of(accounts: list[str], replay: str) -> str:
 
     The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
     """
-    account = accounts[0] if accounts else ""
+    if not accounts:
+        raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
+    account = accounts[0]
     if found := re.fullmatch(r"SIM(\d+)", account):
         return f"sim:{found[1]}"
     if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
@@ -87,6 +90,7 @@ class Bridge:
             self._repeat("planning", self._plan, _SWEEP_S),
             self._repeat("commands", self._command, _SWEEP_S),
             self._repeat("leases", self._sweep, _SWEEP_S),
+            self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._worker.run(),
         ]
@@ -113,7 +117,9 @@ class Bridge:
             page.close()
         await asyncio.to_thread(listener.stop)
         try:
-            await self._store.run(self._farewell)
+            # Without the name, the rows under it are another process's.
+            if await asyncio.to_thread(self._name_is_held):
+                await self._store.run(self._farewell)
         except Unavailable as gone:
             self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
         if self._name_lock is not None:
@@ -156,6 +162,7 @@ class Bridge:
         freed = chunks.release(cursor, self._settings.bridge_id)
         jobs.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
+        self._worker.remember(sessions.last_activity(cursor, self._settings.bridge_id))
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 
     def _farewell(self, cursor: Cursor) -> None:
@@ -185,6 +192,10 @@ class Bridge:
             except Unavailable as gone:
                 self._log.warning(f"{name}-delayed", extra={"reason": gone.detail})
                 await asyncio.sleep(_SWEEP_S)
+            except Exception:
+                # What nobody foresaw in one loop must not end the session and all other work.
+                self._log.exception(f"{name}-broke")
+                await asyncio.sleep(_SWEEP_S)
             try:
                 await asyncio.wait_for(event.wait(), every_s)
             except TimeoutError:
@@ -195,7 +206,7 @@ class Bridge:
             self._worker.wake()
 
     async def _command(self) -> None:
-        while self._ready and await self._commands.execute_next():
+        while await self._commands.execute_next(only=None if self._ready else "reconnect"):
             pass
 
     async def _sweep(self) -> None:
@@ -203,6 +214,12 @@ class Bridge:
         await self._store.run(self._sweep_rows)
         await self._worker.check_leases()
         self._worker.wake()
+
+    async def _look_again(self) -> None:
+        """With the farms up, open a job for what was left in doubt."""
+        await self._store.run(jobs.cancel_strays)
+        if self._ready and self._session.health().state is State.CONNECTED:
+            await self._store.run(second_looks.open_job, self._clock.now_ns())
 
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:
@@ -218,7 +235,11 @@ class Bridge:
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
-        mine = source_of(self._session.accounts, self._settings.source_replay)
+        try:
+            mine = source_of(self._session.accounts, self._settings.source_replay)
+        except CannotStart as nameless:
+            self._stop_for(nameless)
+            return
         there = await self._store.run(sessions.claim_source, mine)
         if there != mine:
             self._stop_for(
@@ -226,7 +247,7 @@ class Bridge:
                     f"this database holds bars of {there}, the gateway serves {mine}; use a database of its own for each"
                 )
             )
-            raise NautilusError("wrong source")
+            return
         self._source, self._cleared = mine, list(self._session.accounts)
         self._wake()
 
@@ -248,12 +269,7 @@ class Bridge:
             client_id=self._session.client_id,
             server_version=self._session.server_version,
             farms=self._session.farms,
-            activity={
-                "open_requests": self._worker.open_requests,
-                "blocked_on": self._worker.blocked_on,
-                "pacing_violations": self._worker.violations,
-                "unmapped_codes": self._session.unmapped,
-            },
+            activity={**self._worker.activity(), "unmapped_codes": self._session.unmapped},
             clock=self._clock.reading,
         )
 

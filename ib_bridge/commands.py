@@ -20,9 +20,9 @@ class Commands:
         self._session = session
         self._log = log
 
-    async def execute_next(self) -> bool:
-        """Execute the oldest command; False when there is none. Its failure is its result, never ours."""
-        row = await self._store.run(commands.claim)
+    async def execute_next(self, only: str | None = None) -> bool:
+        """Execute the oldest command (of type `only`); False when there is none. Its failure is its result, never ours."""
+        row = await self._store.run(commands.claim, only)
         if row is None:
             return False
         with correlated(row.correlation_id):

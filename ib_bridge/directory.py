@@ -85,7 +85,7 @@ class Directory:
             )
             return []
         found = [translate.instrument(row) for row in rows]
-        keep_s = None
+        keep_s = None if found else _NEGATIVE_KEEP_S
         chosen = [one for one, _ in found]
         if selector.asset_class == "FUT" and not selector.expiry and not selector.local_symbol and not selector.con_id:
             chosen = await self._front(chosen, correlation_id)
@@ -159,57 +159,52 @@ class Directory:
     async def calendar(self, instrument: Instrument, session: str, span: Span, correlation_id: str = "") -> Calendar:
         """The trading sessions of `span`, up to now, asking IB for what is not known yet."""
         now = self._clock.now_ns()
-        need = (span[0] - 7 * NS_PER_DAY, min(span[1], now))
+        need = (min(span[0], now) - 7 * NS_PER_DAY, min(span[1], now))
         known = await self._store.run(calendars.known, instrument.calendar, session)
-        if known is None or known[0] > need[0]:
-            # Older days first, so that what is known stays one range.
-            until = known[0] if known else now
-            await self._fetch(instrument, session, (min(need[0], now - 30 * NS_PER_DAY), until), correlation_id)
-        if known is not None and known[1] < min(span[1], now):
-            await self._fetch(instrument, session, (known[1] - 3 * NS_PER_DAY, now), correlation_id)
-        found = await self._store.run(
-            calendars.load, instrument.calendar, session, (need[0], max(now, span[1]) + 14 * NS_PER_DAY)
-        )
+        if known is None:
+            latest = (max(need[0], now - _SCHEDULE_DAYS * NS_PER_DAY), now)
+            await self._fetch(instrument, session, latest, correlation_id)
+            known = latest
+        # Always next to what is known, so that it stays one range: a hole would look like closed time.
+        at = known[0]
+        while at > need[0]:
+            start = max(need[0], at - _SCHEDULE_DAYS * NS_PER_DAY)
+            await self._fetch(instrument, session, (start, at), correlation_id)
+            at = start
+        at = known[1]
+        while at < need[1]:
+            end = min(now, at + _SCHEDULE_DAYS * NS_PER_DAY)
+            await self._fetch(instrument, session, (at - 3 * NS_PER_DAY, end), correlation_id)
+            at = end
+        around = (need[0], max(now, span[1]) + 14 * NS_PER_DAY)
+        found = await self._store.run(calendars.load, instrument.calendar, session, around)
         assert found is not None  # noqa: S101  for the type checker: fetched above
         return found
 
     async def _fetch(self, instrument: Instrument, session: str, span: Span, correlation_id: str) -> None:
-        """Ask for schedules backwards from the end of `span`, a year at a time, and keep each answer."""
-        end = span[1]
-        while end > span[0]:
-            days = min(_SCHEDULE_DAYS, -(-(end - span[0]) // NS_PER_DAY) + 1)
-            start = end - days * NS_PER_DAY
-            latest = end >= self._clock.now_ns() - NS_PER_S
-            try:
-                schedule = await self._schedule(
-                    instrument, session, days, "" if latest else translate.moment(end), correlation_id
-                )
-            except IbError as refused:
-                if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
-                    raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
-                stand_in = weekdays(start, end, instrument.time_zone)
-                await self._store.run(
-                    calendars.store,
-                    instrument.calendar,
-                    session,
-                    instrument.time_zone,
-                    (start, end),
-                    list(stand_in.sessions),
-                    stand_in=True,
-                )
-            else:
-                rows = translate.sessions(schedule)
-                upto = max([end, *(s.close_ns for s in rows)]) if latest else end
-                ahead = await self._closed_until(instrument, session, upto, correlation_id) if latest else upto
-                await self._store.run(
-                    calendars.store,
-                    instrument.calendar,
-                    session,
-                    translate.time_zone(schedule.timeZone or instrument.time_zone),
-                    (start, ahead),
-                    [s for s in rows if s.close_ns > start and s.open_ns < upto],
-                )
-            end = start
+        """Ask for the schedule of at most a year or so, and keep the answer; where IB has none, weekdays stand in."""
+        days = -(-(span[1] - span[0]) // NS_PER_DAY) + 1
+        start = span[1] - days * NS_PER_DAY
+        latest = span[1] >= self._clock.now_ns() - 60 * NS_PER_S
+        end = "" if latest else translate.moment(span[1])
+        zone, upto = instrument.time_zone, span[1]
+        stand_in = False
+        try:
+            schedule = await self._schedule(instrument, session, days, end, correlation_id)
+        except IbError as refused:
+            if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
+                raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
+            stand_in = True
+            rows = [s for s in weekdays(start, upto, zone).sessions if s.close_ns <= upto]
+        else:
+            zone = translate.time_zone(schedule.timeZone or zone)
+            rows = translate.sessions(schedule)
+            upto = max([upto, *(s.close_ns for s in rows)]) if latest else upto
+        keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
+        sure = latest and not stand_in
+        ahead = await self._closed_until(instrument, session, upto, correlation_id) if sure else upto
+        known = (start, ahead)
+        await self._store.run(calendars.store, instrument.calendar, session, zone, known, keep, stand_in=stand_in)
 
     async def _closed_until(self, instrument: Instrument, session: str, upto: int, correlation_id: str) -> int:
         """How far from `upto`, where the schedule ends, the market stays closed: to the next open that contract details
@@ -241,7 +236,7 @@ class Directory:
 
     async def head(self, instrument: Instrument, row: Series, start: int, correlation_id: str = "") -> int | None:
         """The oldest bar IB has of a series, on its axis, when the wish reaches back far enough to matter."""
-        if start > self._clock.now_ns() - _HEAD_MATTERS_NS or not row.timeframe.intraday:
+        if start > self._clock.now_ns() - _HEAD_MATTERS_NS:
             return row.head_ts
         if await self._store.run(series.head_is_fresh, row.id, _HEAD_DAYS):
             return row.head_ts
@@ -252,6 +247,7 @@ class Directory:
             asked = self._session.head(translate.contract(instrument), row.price, rth=row.session == "rth")
             head = translate.head(await self._answer(number, asked))
         except IbError:
-            head = None
-        await self._store.run(series.set_head, row.id, head)
+            return row.head_ts
+        if head is not None:
+            await self._store.run(series.set_head, row.id, head)
         return head

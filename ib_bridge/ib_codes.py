@@ -82,7 +82,7 @@ CODES: dict[int, Meaning] = {
     319: _m(_S, _P, "bad_log_level"),
     320: _m(_R, _P, "malformed_request"),
     321: _m(_R, _P, "invalid_request"),
-    322: _m(_R, _P, "cannot_process"),
+    322: _m(_R, Reaction.RETRY, "cannot_process"),
     326: _m(_S, Reaction.RECONNECT, "client_id_in_use"),
     327: _m(_S, _P, "client_id_not_zero"),
     354: _m(_R, _P, "no_market_data_subscription"),

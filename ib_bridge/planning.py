@@ -1,19 +1,20 @@
 """Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
 
 from typing import Any
-from uuid import UUID
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
-from nautilus.db.series import Series
+from nautilus.db.jobs import PlanLost
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
-from nautilus.planner import Plan, chunk_spans, plan
+from nautilus.planner import Plan, by_rules, chunk_spans, plan
+from nautilus.seams import OVERLAP_BARS
 from nautilus.settings import BridgeSettings
 from nautilus.spans import Spans
 from nautilus.timeframes import Timeframe, timeframe
@@ -35,7 +36,7 @@ class Planning:
         self._spans = chunk_spans(settings.chunk_spans)
 
     async def plan_next(self) -> bool:
-        """Plan the next queued job; False when there is none."""
+        """Plan the next queued job; False when there is none. A job that cannot be planned now waits, others go first."""
         job = await self._store.run(jobs.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
         if job is None:
             return False
@@ -43,44 +44,55 @@ class Planning:
             try:
                 for item in await self._store.run(jobs.open_items, job.id):
                     await self._plan_item(job, item)
+                await self._store.run(jobs.planned, job.id, self._settings.bridge_id)
+                self._log.info("job-planned", extra={"job_id": str(job.id)})
+            except PlanLost:
+                self._log.info("plan-dropped", extra={"job_id": str(job.id)})
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
                 await self._store.run(jobs.unplan, job.id, self._settings.bridge_id)
-                raise
-            await self._store.run(jobs.planned, job.id, self._settings.bridge_id)
-            self._log.info("job-planned", extra={"job_id": str(job.id)})
         return True
 
     async def _plan_item(self, job: Any, item: Any) -> None:
+        error: dict[str, Any]
         try:
-            instrument, row, calendar, span = await self._prepare(job, item)
-        except Unavailable:
+            ready = await self._prepare(job, item)
+            await self._store.run(self._write, job, item.id, *ready)
+        except (Unavailable, PlanLost):
             raise
         except NautilusError as wrong:
             error = {"code": wrong.code, "detail": wrong.detail}
             if wrong.upstream is not None:
-                error["upstream"] = wrong.upstream.as_dict()  # type: ignore[assignment]
+                error["upstream"] = wrong.upstream.as_dict()
             self._log.warning("item-failed", extra=fields(job_id=str(job.id), **error))
-            await self._store.run(jobs.fail_item, item.id, job.id, error)
+        except Exception:
+            # Nobody foresaw it: this item fails and is told, the others and the bridge go on.
+            self._log.exception("item-broke", extra={"job_id": str(job.id), "item": item.id})
+            error = {"code": "internal-error", "detail": "planning this item broke; the bridge's log says why"}
+        else:
             return
-        head = await self._directory.head(instrument, row, span[0], job.correlation_id)
-        await self._store.run(self._write, job.id, item.id, job.mode, instrument, row.id, calendar, span, head)
+        lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
+        await self._store.run(jobs.fail_item, item.id, job.id, error, **lease)
 
-    async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, Series, Calendar, tuple[int, int]]:
-        selector = Selector.of(item.selector)
+    async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, int, Calendar, tuple[int, int], int | None]:
+        """Learn what planning needs: instrument, series, head, sessions, and the wish as a range."""
         frame = timeframe(item.timeframe)
-        instrument = await self._directory.instrument(selector, job.correlation_id)
+        number = job.correlation_id
+        instrument = await self._directory.instrument(Selector.of(item.selector), number)
         price = price_kind(instrument.asset_class, item.price)
         session = session_kind(instrument.asset_class, item.session)
         row = await self._store.run(series.find_or_make, instrument.con_id, frame, price, session)
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
-        wide = (frame.floor(start) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
-        calendar = await self._directory.calendar(instrument, session, wide, job.correlation_id)
+        head = await self._directory.head(instrument, row, start, number)
+        # Sessions are asked for only where bars can be: a wish may begin long before the instrument did.
+        (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
+        wide = (frame.floor(first) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
+        calendar = await self._directory.calendar(instrument, session, wide, number)
         if item.wanted_end is None:
             end = self._until(calendar, frame, instrument)
-        return instrument, row, calendar, (start, max(start, end))
+        return instrument, row.id, calendar, (start, max(start, end)), head
 
     def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
         settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
@@ -91,9 +103,8 @@ class Planning:
     def _write(
         self,
         cursor: Cursor,
-        job_id: UUID,
+        job: Any,
         item_id: int,
-        mode: str,
         instrument: Instrument,
         series_id: int,
         calendar: Calendar,
@@ -106,8 +117,16 @@ class Planning:
         now = self._clock.now_ns()
         wide = (calendar.slot(frame, span[0])[0], calendar.slot(frame, max(*span) - 1)[1])
         under_way = series.live(cursor, row.id, wide, lock=True)
-        force = mode == "force"
-        notes = series.notes(cursor, row.id, wide)
+        force = job.mode == "force"
+        if force:
+            chunks.force(cursor, [number for number, _ in under_way])
+        # A second look is at what was noted: there only refusals and failures still count.
+        passing = (State.EMPTY_UNCONFIRMED, State.STALE) if job.origin == "confirm" else ()
+        notes = [
+            n
+            for n in series.notes(cursor, row.id, wide)
+            if n.state not in passing and (n.expires_at is None or n.expires_at > now)
+        ]
         made = plan(
             span,
             frame,
@@ -116,22 +135,25 @@ class Planning:
             until=self._until(calendar, frame, instrument),
             head=head,
             covered=Spans() if force else row.covered,
-            noted=Spans() if force else Spans(n.span for n in notes if n.expires_at is None or n.expires_at > now),
+            noted=Spans() if force else Spans(n.span for n in notes),
             live=Spans(chunk for _, chunk in under_way),
             span_s=self._spans[frame.name],
+            overlap=OVERLAP_BARS if instrument.asset_class == "STK" and not force else 0,
         )
         if made.closed:
             series.record(cursor, row, settled=made.closed)
-        new = chunks.insert(cursor, row.id, made.chunks, mode=mode)
-        wanted = chunks.want(cursor, job_id, [*new, *(number for number, _ in under_way)])
+        new = chunks.insert(cursor, row.id, made.chunks, mode=job.mode)
+        wanted = chunks.want(cursor, job.id, [*new, *(number for number, _ in under_way)])
         noted = bool(made.already - row.covered)
         jobs.item_planned(
             cursor,
             item_id,
-            job_id,
+            job.id,
             row.id,
             _account(made, span, len(under_way)),
             chunks=wanted,
+            bridge=self._settings.bridge_id,
+            lease_s=_PLAN_LEASE_S,
             shortfall=bool(made.impossible or made.not_closed_yet or made.unknown) or noted,
         )
 

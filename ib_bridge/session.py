@@ -1,4 +1,6 @@
-"""The session with IB: connect, stay connected, know what works, and ask. Only this file and `translate` know ib_insync.
+"""The session with IB: connect, stay connected, know what works, and ask.
+
+Only this file and `translate` know the client library (`ib_api`).
 
 Four healths are kept apart, because they fail apart: our socket, IB's servers behind it, each data farm, each request.
 
@@ -21,11 +23,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from ib_insync import IB, BarDataList, Contract
-from ib_insync.wrapper import RequestError
-
 from ib_bridge.clock import MarketClock, read_control
-from ib_bridge.ib_codes import FARM_CODES, Reaction, farm_of, meaning
+from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
+from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, meaning
 from nautilus.clock import NS_PER_S, datetime_of
 from nautilus.instruments import Instrument
 from nautilus.log import fields
@@ -33,6 +33,7 @@ from nautilus.settings import BridgeSettings
 
 T = TypeVar("T")
 _HEARTBEAT_S = 5.0
+_CONTROL_S = 0.25
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _SHORT_ANSWER_S = 20.0
@@ -93,8 +94,7 @@ class Session:
         self._failure = State.STARTING
         self._reason = "connecting"
         self._time_lock = asyncio.Lock()
-        self._wanted = asyncio.Event()
-        self._wanted.set()
+        self._hurry = asyncio.Event()
         self._lost = asyncio.Event()
         self._lost.set()
         self.farms: dict[str, dict[str, str]] = {}
@@ -160,7 +160,7 @@ class Session:
         rotation = 0
         try:
             while True:
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                await self._pause(delay * random.uniform(0.5, 1.0))  # jitter: many clients must not come back at once
                 began = time.monotonic()
                 self.client_id = self._settings.ib_client_id + rotation
                 in_use = await self._connect()
@@ -176,6 +176,14 @@ class Session:
         finally:
             self._close()
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless somebody asks for it now."""
+        self._hurry.clear()
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            return
+
     async def _connect(self) -> bool:
         """Try once; True when it failed because the client id is in use."""
         self._close()
@@ -187,6 +195,9 @@ class Session:
 
         def on_error(number: int, code: int, text: str, _contract: Any) -> None:
             codes.append(code)
+            told = meaning(code, text)
+            if told.scope is Scope.REQUEST and told.reaction is not Reaction.INFO:
+                fail(ib, number, code, text)
             self._on_error(number, code, text)
 
         ib.errorEvent += on_error
@@ -221,7 +232,10 @@ class Session:
         self.accounts = sorted(ib.client.getAccounts())
         self.server_version = ib.client.serverVersion()
         self._established = True
-        await self._read_clock()
+        if self._settings.control_port:
+            await self._read_control()
+        else:
+            await self._read_clock()
         self._log.info(
             "ib-connected",
             extra=fields(
@@ -234,40 +248,56 @@ class Session:
     async def _watch(self) -> None:
         """Return when the connection is lost: told so, or silent for two heartbeats."""
         missed = 0
-        while not self._lost.is_set():
-            pause = _HEARTBEAT_S if not self._settings.control_port else 0.25
-            try:
-                await asyncio.wait_for(self._lost.wait(), pause)
-            except TimeoutError:
-                missed = 0 if await self._read_clock() else missed + 1
-            if missed >= 2:
-                self._fail(State.DOWN, "the gateway stopped answering")
-                self._lost.set()
+        virtual = asyncio.create_task(self._follow_control()) if self._settings.control_port else None
+        try:
+            while not self._lost.is_set():
+                try:
+                    await asyncio.wait_for(self._lost.wait(), _HEARTBEAT_S)
+                except TimeoutError:
+                    missed = 0 if await self._read_clock() else missed + 1
+                if missed >= 2:
+                    self._fail(State.DOWN, "the gateway stopped answering")
+                    self._lost.set()
+        finally:
+            if virtual is not None:
+                virtual.cancel()
         self._close()
         self._changed()
 
     async def _read_clock(self) -> bool:
-        """A heartbeat: ask for the time. False when nobody answers."""
+        """A heartbeat: ask the gateway for the time. False when nobody answers."""
         asked = time.time_ns()
         try:
-            if self._settings.control_port:
-                now, rate = await read_control(self._settings.control_host, self._settings.control_port)
-                jumped = abs(now - self._clock.now_ns()) > NS_PER_S
-                self._clock.learn(now, rate, asked, time.time_ns())
-                if jumped:
-                    self._changed()  # readers of the published clock must not wait for the next heartbeat
-                return True
             async with self._time_lock:
                 ib = self._connected()
-                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), 5)
-            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
-        except (TimeoutError, OSError, ValueError, NotConnected, ConnectionError):
+                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), _HEARTBEAT_S)
+        except (TimeoutError, NotConnected, ConnectionError):
             return False
+        if not self._settings.control_port:
+            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
         return True
+
+    async def _follow_control(self) -> None:
+        """Keep up with a simulator's clock, which may run fast, stand still or jump."""
+        while True:
+            await self._read_control()
+            await asyncio.sleep(_CONTROL_S)
+
+    async def _read_control(self) -> None:
+        asked = time.time_ns()
+        try:
+            now, rate = await read_control(self._settings.control_host, self._settings.control_port)
+        except (TimeoutError, OSError, ValueError):
+            return
+        jumped = abs(now - self._clock.now_ns()) > NS_PER_S
+        self._clock.learn(now, rate, asked, time.time_ns())
+        if jumped:
+            self._changed()  # readers of the published clock must not wait for the next heartbeat
 
     def drop(self) -> None:
         """Let go of the connection; `run` makes a new one."""
         self._fail(State.DOWN, "reconnecting because it was asked for")
+        self._hurry.set()
         self._lost.set()
 
     def _fail(self, state: State, reason: str) -> None:
@@ -329,7 +359,7 @@ class Session:
                 raise NotConnected(self._reason)
             raise NoAnswer
         except RequestError as wrong:
-            raise IbError(wrong.code, wrong.message) from None
+            raise IbError(int(getattr(wrong, "code", 0)), str(getattr(wrong, "message", wrong))) from None
         except ConnectionError as gone:
             raise NotConnected(str(gone)) from None
         finally:
@@ -361,7 +391,7 @@ class Session:
         ib = self._connected()
         number = ib.client.getReqId()
         rows = BarDataList()
-        # ib_insync's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.
+        # The library's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.
         future = ib.wrapper.startReq(number, contract, container=rows)
         ib.client.reqHistoricalData(number, contract, end, duration, size, price, rth, 2, False, [])
         try:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Collision, Cursor, Database
 
 T = TypeVar("T")
+_TRIES = 4
+"""A transaction that met another one (deadlock, serialization) is tried again this often."""
 
 
 class Store:
@@ -21,8 +23,14 @@ class Store:
         """`work(cursor, ...)` in one transaction; committed when it returns."""
 
         def transaction() -> T:
-            with self.database.transaction() as cursor:
-                return work(cursor, *args, **more)
+            for attempt in range(_TRIES):
+                try:
+                    with self.database.transaction() as cursor:
+                        return work(cursor, *args, **more)
+                except Collision:
+                    if attempt == _TRIES - 1:
+                        raise
+            raise AssertionError("unreachable")
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, transaction)
 

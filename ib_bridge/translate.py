@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_insync import Contract
-
+from ib_bridge.ib_api import Contract
 from nautilus.bars import Bar
 from nautilus.calendars import Session
 from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.ib_codes import Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
+from ib_bridge.volumes import VolumeUnit
 from ib_bridge.writer import Answer
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.db import calendars, chunks, instruments, requests, series
+from nautilus.concurrency import Concurrency
+from nautilus.db import calendars, chunks, instruments, jobs, requests, series
 from nautilus.db.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
@@ -28,7 +30,9 @@ from nautilus.settings import BridgeSettings
 from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
-_MAX_ATTEMPTS = 5
+_MAX_ATTEMPTS = 8
+_MOST_ATTEMPTS = 60
+"""Waits for IB's sake are patient, but a request on which IB hangs up each time must end some day."""
 _PACING_WAIT_NS = 60 * NS_PER_S
 """After a pacing violation IB wants quiet; users report 10 s to 10 min."""
 _RETRY_NS = 10 * NS_PER_S
@@ -70,16 +74,30 @@ class Worker:
         self._wake = asyncio.Event()
         self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
         self._instruments: dict[int, Instrument] = {}
+        self._concurrency = Concurrency(settings.max_open_requests)
+        self._volumes = VolumeUnit(settings.stock_volume_unit)
         self.blocked_on: str | None = None
         self.violations = 0
+        self._quiet_until = 0
+        self._away = False
 
     def wake(self) -> None:
         """Something changed: look for work now."""
         self._wake.set()
 
-    @property
-    def open_requests(self) -> int:
-        return len(self._open)
+    def remember(self, activity: Mapping[str, Any]) -> None:
+        """Take over what a predecessor of this name had learnt."""
+        self._volumes.recall(str(activity.get("stock_volume_unit", "")))
+
+    def activity(self) -> dict[str, Any]:
+        """What the worker is doing, for whoever asks."""
+        return {
+            "open_requests": len(self._open),
+            "allowed_requests": self._concurrency.allowed,
+            "blocked_on": self.blocked_on,
+            "pacing_violations": self.violations,
+            "stock_volume_unit": self._volumes.unit,
+        }
 
     # ---- picking -----------------------------------------------------------------------------------------------------
 
@@ -94,6 +112,10 @@ class Worker:
                 except Unavailable as gone:
                     self._log.warning("store-unavailable", extra={"reason": gone.detail})
                     pause = 1.0
+                except Exception:
+                    # A row that nobody foresaw must not end the bridge and all other work with it.
+                    self._log.exception("dispatch-broke")
+                    pause = 5.0
                 if pause > 0:
                     await self._sleep(pause)
         finally:
@@ -113,13 +135,13 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        if len(self._open) >= self._settings.max_open_requests:
+        if len(self._open) >= self._concurrency.allowed:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
         found = await self._store.run(self._look, self._session.login, now)
         if not found:
-            self.blocked_on = None
+            self.blocked_on = "ib_session" if self._away else None
             return 1.0
         candidate, request, at = min(found, key=lambda row: max(row[2], now))
         if at > now:
@@ -135,14 +157,22 @@ class Worker:
         """The candidates that the session can serve now, with the time each may be sent; best first."""
         rows = []
         book = None
+        self._away = False
+        heaviest_waiting = 0
         for candidate in chunks.candidates(cursor, now):
             instrument = self._instrument(cursor, candidate.con_id)
             if not self._session.serves(instrument):
-                self.blocked_on = "ib_session"
+                self._away = True
                 continue
             book = requests.book(cursor, login, now) if book is None else book
             request = self._request(candidate, instrument)
-            rows.append((candidate, request, next_allowed(request, book, now, self._booking.limits)))
+            if request.small and request.weight < heaviest_waiting:
+                continue  # or a request that weighs two would never find two slots free at once
+            at = next_allowed(request, book, now, self._booking.limits)
+            if request.small:
+                at = max(at, self._quiet_until)
+                heaviest_waiting = max(heaviest_waiting, request.weight if at > now else 0)
+            rows.append((candidate, request, at))
         return rows
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
@@ -157,7 +187,9 @@ class Worker:
     def _request(candidate: Candidate, instrument: Instrument) -> Request:
         frame = timeframe(candidate.timeframe)
         return Request(
-            identity=f"chunk|{candidate.chunk_id}",
+            identity="|".join(
+                map(str, (instrument.con_id, frame.name, candidate.price, candidate.session, *candidate.window))
+            ),
             contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
             small=frame.small,
             weight=2 if candidate.price == "BID_ASK" else 1,
@@ -200,13 +232,16 @@ class Worker:
             chunk_id=held.chunk_id,
             correlation_id=correlation_id,
         )
+        jobs.served(cursor, held.chunk_id)
         return Task(held, row, instrument, calendar, number, now, correlation_id)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
     def _start(self, task: Task) -> None:
         def over(_: asyncio.Task[None]) -> None:
-            self._open.pop(task.held.chunk_id, None)
+            mine = self._open.get(task.held.chunk_id)
+            if mine is not None and mine[0].token == task.held.token:
+                del self._open[task.held.chunk_id]
             self.wake()
 
         running = asyncio.create_task(self._work(task))
@@ -225,6 +260,7 @@ class Worker:
             except asyncio.CancelledError:
                 raise
             except Exception:
+                # Nobody foresaw it: this chunk fails and says so, the others go on.
                 self._log.exception("chunk-broke", extra={"chunk_id": task.held.chunk_id})
                 await self._give_up(task, "internal_error")
 
@@ -250,7 +286,10 @@ class Worker:
         except NoAnswer:
             await self._too_slow(task, answer())
         except NotConnected:
-            await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
+            if task.held.attempts >= _MOST_ATTEMPTS:
+                await self._store.run(writer.failed, task.held, answer(), "connection_lost", self._clock.now_ns())
+            else:
+                await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
         except asyncio.CancelledError:
             await asyncio.shield(self._drop(task, answer()))
             raise
@@ -258,20 +297,22 @@ class Worker:
             await self._store_bars(task, answer(), rows)
 
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
-        found = translate.bars(rows, task.row.timeframe, task.row.price)
+        factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
+        found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
-        try:
-            written = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
-        except LeaseLost:
-            raise
+        self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
+        stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        for ratio in stored.splits:
+            # A person may want to know: older bars are on another scale until they are fetched again.
+            self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
         self._log.info(
             "chunk-done",
             extra=fields(
                 chunk_id=task.held.chunk_id,
                 series_id=task.row.id,
                 bars=len(closed),
-                new=written.new,
-                revised=written.revised,
+                new=stored.written.new,
+                revised=stored.written.revised,
                 ms=answer.ms,
             ),
         )
@@ -293,13 +334,20 @@ class Worker:
                 chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=told.reason
             ),
         )
-        if told.reaction is Reaction.EMPTY:
+        if told.reaction is Reaction.EMPTY and self._session.serves(task.instrument):
             await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
+        elif told.reaction is Reaction.EMPTY or (told.reason == "unknown_contract" and not self._session.can_resolve):
+            # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
+            await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
         elif told.reaction is Reaction.PERMANENT:
             await self._store.run(writer.refused, task.held, answer, told.reason, now)
+        elif task.held.attempts >= _MOST_ATTEMPTS:
+            await self._store.run(writer.failed, task.held, answer, told.reason, now)
         elif told.reaction is Reaction.WAIT:
             if told.reason == "pacing":
                 self.violations += 1
+                self._concurrency.troubled()
+                self._quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
             await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
         elif told.reaction is Reaction.RECONNECT:
@@ -311,6 +359,7 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
+        self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})

@@ -5,19 +5,26 @@ from dataclasses import dataclass
 from ib_bridge.store import Cursor
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage import Note, State, judge
+from nautilus.db import bars as bar_store
 from nautilus.db import chunks, requests, series
 from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
+from nautilus.db.series import Series
 from nautilus.planner import Chunk as Planned
+from nautilus.seams import compare
 from nautilus.spans import Span, Spans
+from nautilus.timeframes import timeframe
 
 SECOND_LOOK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""
 _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
 _FAILED_NS = 3600 * NS_PER_S
+_WHOLE_SERIES = frozenset({"no_permission", "kind_not_offered", "unknown_contract", "no_market_data_subscription"})
+"""Refusals that hold for every range of a series: what is still pending need not be asked."""
+_EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,60 +37,110 @@ class Answer:
     ib_text: str | None = None
 
 
-def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Written:
-    """Store an answer that came with bars, or with the statement that there are none, and credit what it settles."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an answer changed, and the ratio of each split that its seams showed."""
+
+    written: Written
+    splits: tuple[float, ...]
+
+
+def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Stored:
+    """Store an answer that came with bars, or with the statement that there are none, and credit what it settles.
+
+    Of bars outside the chunk only those that meet settled ranges count: they are compared with what is there.
+    """
     row = series.by_id(cursor, held.series_id, lock=True)
     old = series.notes(cursor, row.id, held.span)
     doubted = Spans(
         n.span for n in old if n.state is State.EMPTY_UNCONFIRMED and n.checked_at <= market_ns - SECOND_LOOK_NS
     )
     verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
+    # What is settled stays so: a bar that a later answer lacks is kept.
+    doubtful = verdict.doubtful - row.covered
+    doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
         Note(span, State.EMPTY_UNCONFIRMED, "no_data", answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
-        for span in verdict.doubtful
+        for span in doubtful
     ]
-    keep = _worth_keeping(rows, held.span, row.covered)
-    written = series.record(cursor, row, bars=keep, settled=verdict.settled, noted=noted, request_id=answer.request_id)
-    if verdict.doubtful:
-        outcome = "empty:unconfirmed" if not verdict.filled else "filled:partly"
-    else:
-        outcome = "filled" if verdict.filled else "empty:confirmed"
-    requests.close(
+    # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
+    beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
+    revised, stale, splits = _seams(cursor, row, held.span, beyond, market_ns)
+    inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
+    written = series.record(
         cursor,
-        answer.request_id,
-        "ok" if rows else "empty",
-        ms=answer.ms,
-        bars=len(rows),
-        ib_code=answer.ib_code,
-        ib_text=answer.ib_text,
+        row,
+        bars=sorted([*inside, *revised]),
+        settled=Spans.of(*held.span) - doubtful,
+        noted=[*noted, *stale],
+        request_id=answer.request_id,
     )
+    if inside and row.head_ts is not None and inside[0].ts < row.head_ts:
+        series.set_head(cursor, row.id, inside[0].ts)  # IB's word on its oldest bar is not always right
+    _close(cursor, answer, "ok" if rows else "empty", len(rows))
     chunks.done(
         cursor,
         held,
-        outcome=outcome,
-        good=not verdict.doubtful,
-        bars=len(rows),
+        outcome=_outcome(bool(inside), bool(doubtful)),
+        good=not doubtful,
+        bars=len(inside),
         new=written.new,
         revised=written.revised,
         same=written.same,
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
-    return written
+    return Stored(written, splits)
 
 
-def _worth_keeping(rows: list[Bar], span: Span, covered: Spans) -> list[Bar]:
-    """The bars of an answer that may be stored: all inside the chunk, and of those outside what nobody settled yet.
+def _outcome(filled: bool, doubtful: bool) -> str:
+    if doubtful:
+        return "filled:partly" if filled else "empty:unconfirmed"
+    return "filled" if filled else "empty:confirmed"
 
-    The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
-    """
-    return [bar for at, bar in enumerate(rows) if span[0] <= bar.ts < span[1] or (at > 0 and bar.ts not in covered)]
+
+def _seams(
+    cursor: Cursor, row: Series, span: Span, beyond: list[Bar], market_ns: int
+) -> tuple[list[Bar], list[Note], tuple[float, ...]]:
+    """Compare an answer with what is there on either side of its chunk: revised bars, or what a split made stale."""
+    revised: list[Bar] = []
+    stale: list[Note] = []
+    splits: list[float] = []
+    for side in (Spans.of(_EARLIEST, span[0]), Spans.of(span[1], _LATEST)):
+        near = [bar for bar in beyond if bar.ts in side]
+        seam = compare(near, bar_store.read(cursor, row.id, row.timeframe, [bar.ts for bar in near]))
+        revised += seam.revised
+        if seam.ratio is not None:
+            splits.append(seam.ratio)
+            reason = f"split:{seam.ratio:.6g}"
+            stale += [Note(s, State.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
+    return revised, stale, tuple(splits)
+
+
+def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) -> Spans:
+    """The doubtful stretches that are whole sessions of days which, says the settled daily series, had no trade."""
+    daily = timeframe("1d")
+    if not doubtful or not row.timeframe.intraday:
+        return Spans()
+    days = series.find(cursor, row.con_id, daily, row.price, row.session)
+    if days is None:
+        return Spans()
+    empty = []
+    for start, end in doubtful:
+        session = calendar.session_at(start)
+        if session is None or (session.open_ns, session.close_ns) != (start, end):
+            continue
+        label = label_of(session.trade_date)
+        if label in days.covered and not bar_store.stamps(cursor, days.id, daily, label, label + NS_PER_DAY):
+            empty.append((start, end))
+    return Spans(empty)
 
 
 def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
-    """IB will not serve this range: a note that says why, and the chunk is done."""
+    """IB will not serve this range, or the series at all: a note that says why, and the chunk is done."""
     row = series.by_id(cursor, held.series_id, lock=True)
-    span = Spans.of(*held.span) - row.covered
+    others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
+    span = Spans([held.span, *(other for _, other in others)]) - row.covered
     noted = [Note(s, State.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, "error")
@@ -96,6 +153,8 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
+    for number, _ in others:
+        chunks.done_unasked(cursor, number, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
 
 
 def failed(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
@@ -127,5 +186,13 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     chunks.cancel(cursor, held)
 
 
-def _close(cursor: Cursor, answer: Answer, outcome: str) -> None:
-    requests.close(cursor, answer.request_id, outcome, ms=answer.ms, ib_code=answer.ib_code, ib_text=answer.ib_text)
+def _close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:
+    requests.close(
+        cursor,
+        answer.request_id,
+        outcome,
+        ms=answer.ms,
+        bars=bars,
+        ib_code=answer.ib_code,
+        ib_text=answer.ib_text,
+    )

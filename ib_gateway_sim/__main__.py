@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import sys
@@ -55,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--replay-price", default="", help="its whatToShow (default: MIDPOINT for CASH, else TRADES)")
     made.add_argument("--read-only", action="store_true", help="refuse orders, as the Read-Only API checkbox does")
     made.add_argument("--lines", type=int, default=100, help="market data lines; half is messages/s (default: 100)")
+    made.add_argument(
+        "--max-clients", type=int, default=32, help="connections at a time (default: 32, as the real one)"
+    )
     made.add_argument("--reject-rate", action="store_true", help="error 100 above the message rate instead of queueing")
     made.add_argument("--steps", choices=("current", "old"), default="current", help="IB's table of legal bar steps")
     made.add_argument("--login-zone", default="US/Eastern", help="zone of zone-less times (default: %(default)s)")
@@ -123,6 +127,7 @@ def make_settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--max-version: {options.max_version} is not allowed; allowed: 157 to 178")
     return Settings(
         lines=options.lines,
+        max_clients=options.max_clients,
         reject_rate=options.reject_rate,
         steps=options.steps,
         login_zone=options.login_zone,
@@ -162,6 +167,9 @@ async def serve(options: argparse.Namespace) -> None:
         "account": market.account,
     }
     print(json.dumps(ready), flush=True)
+    # Long answers make many small objects at once; the collector's walks over them are pauses for everybody.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     await stop.wait()
     await control.close()
     await gateway.close()

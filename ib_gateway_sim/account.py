@@ -7,7 +7,7 @@ from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
 from ib_gateway_sim.limits import Violation
-from ib_gateway_sim.portfolio import CURRENCY, Position
+from ib_gateway_sim.portfolio import CURRENCY, Position, Totals
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.streams import beats
 
@@ -43,13 +43,12 @@ def values(client: Client) -> Values:
         "AccountType": ("INDIVIDUAL", ""),
         "Cushion": (f"{cushion:.6f}", ""),
         **{tag: (f"{amount:.2f}", CURRENCY) for tag, amount in money.items()},
-        **ledger(client),
+        **ledger(totals),
     }
 
 
-def ledger(client: Client) -> Values:
+def ledger(totals: Totals) -> Values:
     """What is kept by currency; the account has one."""
-    totals = client.gateway.totals()
     money = {
         "CashBalance": totals.cash,
         "TotalCashBalance": totals.cash,
@@ -75,19 +74,28 @@ def req_account_updates(client: Client, request: wire.Request) -> None:
             -1, 321, f"Error validating request.-'bA' : cause - Invalid account code '{request.text('account')}'."
         )
         return
+    client.account_told.clear()
     send_updates(client)
     client.send(54, 1, account)
     client.start(UPDATES, _WHOLE, _repeat(client, lambda: send_updates(client)))
 
 
 def send_updates(client: Client) -> None:
+    """What has changed since the client was last told, and the time."""
     account = client.gateway.market.account
-    for tag, (text, currency) in values(client).items():
-        client.send(6, 2, tag, text, currency, account)
+    for tag, pair in _changed(client.account_told, values(client)).items():
+        client.send(6, 2, tag, *pair, account)
     for position in client.gateway.portfolio.positions.values():
         send_portfolio(client, position)
     now = text_date(client.gateway.clock.now_s(), client.gateway.settings.login_zone)
     client.send(8, 1, now.strftime("%H:%M"))
+
+
+def _changed(told: Values, now: Values) -> Values:
+    """The values that are new, which count as told from now on."""
+    new = {tag: pair for tag, pair in now.items() if told.get(tag) != pair}
+    told.update(new)
+    return new
 
 
 def send_portfolio(client: Client, position: Position) -> None:
@@ -132,11 +140,13 @@ async def _repeat(client: Client, send: Callable[[], None]) -> None:
 
 def req_account_updates_multi(client: Client, request: wire.Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
-    wanted = ledger if request.flag("ledgerAndNLV") else values
+    only_ledger = request.flag("ledgerAndNLV")
+    told: Values = {}
 
     def send() -> None:
-        for tag, (text, currency) in wanted(client).items():
-            client.send(73, 1, request_id, client.gateway.market.account, model, tag, text, currency)
+        now = ledger(client.gateway.totals()) if only_ledger else values(client)
+        for tag, pair in _changed(told, now).items():
+            client.send(73, 1, request_id, client.gateway.market.account, model, tag, *pair)
 
     send()
     client.send(74, 1, request_id)
@@ -170,7 +180,7 @@ def req_account_summary(client: Client, request: wire.Request) -> None:
 
 def _summary(client: Client, tags: list[str]) -> Values:
     wanted = {tag: pair for tag, pair in values(client).items() if tag in tags}
-    return wanted | ledger(client) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
+    return wanted | ledger(client.gateway.totals()) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
 
 
 def cancel_account_summary(client: Client, request: wire.Request) -> None:

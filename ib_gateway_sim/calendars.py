@@ -7,6 +7,7 @@ them into instants, so that daylight saving is right by construction.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 FIRST, LAST = date(2004, 1, 1), date(2030, 12, 31)  # what the table covers
-DAY_S = 86400
+_LAST_INSTANT_S = 221_845_392_000  # the year 9000: dates end with 9999
 
 Span = tuple[int, int]  # wall-clock minutes after midnight of the trade date, negative: the evening before
 
@@ -75,6 +76,11 @@ def day_segments(calendar: str, day: date) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
+def known_sessions(calendar: str, day: date, *, rth: bool) -> tuple[Session, ...]:
+    """The sessions of one trade date, empty also outside 2004 to 2030."""
+    return day_sessions(calendar, day, rth=rth) if FIRST <= day <= LAST else ()
+
+
 def sessions(calendar: str, start_s: float, end_s: float, *, rth: bool) -> list[Session]:
     """Sessions that overlap [start_s, end_s), whole, in order."""
     return [
@@ -93,21 +99,27 @@ def trade_dates(start_s: float, end_s: float) -> list[date]:
 
 
 def utc_date(t_s: float) -> date:
-    """The UTC date of an instant."""
-    return datetime.fromtimestamp(t_s, UTC).date()
+    """The UTC date of an instant between 1970 and 9000, or of the nearest."""
+    return datetime.fromtimestamp(min(max(t_s, 0), _LAST_INSTANT_S), UTC).date()
 
 
-def hours_text(calendar: str, now_s: float, *, rth: bool, days: int) -> str:
-    """Sessions from today on, as contract details spell them, in the wall clock of the calendar's zone."""
-    where = zone(calendar)
+def hours_text(where: ZoneInfo, sessions_of: Callable[[date], Sequence[Session]], now_s: float, days: int) -> str:
+    """Sessions from today on, as contract details spell them, in the wall clock of a zone."""
     today = datetime.fromtimestamp(now_s, where).date()
     parts = []
     for day in (today + timedelta(days=n) for n in range(days)):
-        open_sessions = day_sessions(calendar, day, rth=rth) if FIRST <= day <= LAST else ()
-        parts += [f"{_wall(where, s.open_s)}-{_wall(where, s.close_s)}" for s in open_sessions]
-        if not open_sessions:
+        found = sessions_of(day)
+        parts += [f"{_wall(where, one.open_s)}-{_wall(where, one.close_s)}" for one in found]
+        if not found:
             parts.append(f"{day:%Y%m%d}:CLOSED")
     return ";".join(parts)
+
+
+@lru_cache(maxsize=10_000)
+def utc_offset_s(where: ZoneInfo, t_s: int) -> int:
+    """Seconds to add to UTC for the wall clock of a zone: bars of hours begin at full hours there."""
+    offset = datetime.fromtimestamp(t_s, where).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
 
 
 def _wall(where: ZoneInfo, t_s: int) -> str:

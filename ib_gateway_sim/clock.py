@@ -11,7 +11,6 @@ import time
 
 SECOND_NS = 1_000_000_000
 _SETTLE_ROUNDS = 8  # turns of the event loop that a woken task gets to send its answer before time goes on
-_EARLY_NS = 1_000_000  # the machine's timers have a millisecond's grain
 
 
 class Clock:
@@ -54,10 +53,6 @@ class Clock:
         if self._sleepers[0][2] is waiter:
             self._arm()
         await waiter
-
-    @property
-    def sleeping(self) -> int:
-        return sum(not waiter.done() for _, _, waiter in self._sleepers)
 
     # ---- moving --------------------------------------------------------------------------------------------------
     async def advance(self, seconds: float) -> None:
@@ -103,7 +98,7 @@ class Clock:
         self._anchor_machine_ns = time.monotonic_ns()
 
     def _wake_due(self) -> None:
-        now_ns = self.now_ns() + int(_EARLY_NS * self.rate)
+        now_ns = self.now_ns()
         while self._sleepers and self._sleepers[0][0] <= now_ns:
             waiter = heapq.heappop(self._sleepers)[2]
             if not waiter.done():

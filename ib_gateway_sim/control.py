@@ -18,6 +18,7 @@ from typing import Any
 from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
+from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.server import Gateway
@@ -97,6 +98,8 @@ class Control:
             task.add_done_callback(self._connections.discard)
         try:
             while line := await reader.readline():
+                if b" HTTP/1." in line:
+                    return  # a browser; what follows is not meant as commands
                 answer = await self.run(line.decode("utf-8", "replace"))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -131,9 +134,12 @@ class Control:
         commands = self._commands()
         return {"commands": {_usage(name, each): inspect.getdoc(each) or "" for name, each in commands.items()}}
 
-    def do_received(self, kind: str = "", last: Any = 100_000) -> Answer:
+    def do_received(self, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
         """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
-        wanted = [entry for entry in self.gateway.received if kind in ("", entry["kind"])]
+        since = _number("since_ns", since_ns, 0, 2**62)
+        _choice("kind", kind, ["", "error", "malformed", *_KINDS])
+        entries = [entry for entry in self.gateway.received if entry["time_ns"] >= since]
+        wanted = [entry for entry in entries if kind in ("", entry["kind"])]
         return {"received": wanted[-max(1, _count("last", last)) :], "count": len(wanted)}
 
     def do_forget(self) -> None:
@@ -181,6 +187,17 @@ class Control:
         """market seconds per machine second from now on; 0 stands still"""
         self.gateway.clock.set_rate(_number("rate", rate, 0, 1e6))
         return self.gateway.clock.describe()
+
+    # ---- the market ----------------------------------------------------------------------------------------------
+    def do_split(self, symbol: str, ratio: Any, time: Any = None) -> Answer:
+        """one share becomes several from the next session on (or the first after a time); history is adjusted then"""
+        at_s = self.gateway.clock.now_s() if time is None else parse_time_ns(time) / SECOND_NS
+        query = ContractQuery(symbol=symbol, sec_type="STK", exchange="SMART")
+        found = self.gateway.market.find(query, self.gateway.clock.now_s())
+        if len(found) != 1:
+            raise Wrong(f"symbol {symbol!r}; allowed: a stock of this market, as AAPL")
+        opens_s = self.gateway.market.split(found[0], int(_number("ratio", ratio, 2, 100)), at_s)
+        return {"from_ns": opens_s * SECOND_NS}
 
     # ---- slow, silent and wrong answers ----------------------------------------------------------------------------
     def do_latency(self, mode: Any) -> None:
@@ -230,9 +247,10 @@ class Control:
             client.error(int(_number("request_id", request_id, -1, 2**31)), _count("code", code), text)
         return {"told": len(told)}
 
-    def do_clear(self) -> None:
+    async def do_clear(self) -> None:
         """fair weather: everything above and below is taken back, without notices"""
         self.gateway.weather.clear()
+        await self.gateway.accept("yes")
         self.gateway.latency.factor = 1.0
 
     # ---- connections ---------------------------------------------------------------------------------------------
@@ -332,11 +350,14 @@ class Control:
         return self._farm(farm, "inactive")
 
     def do_farm_flap(self, farm: str, seconds: Any = 3) -> Answer:
-        """a farm breaks and is back after so many seconds"""
+        """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119)"""
         wait_s = _number("seconds", seconds, 0, 1e6)
         answer = self._farm(farm, "broken")
 
         async def back() -> None:
+            for name in answer["farms"]:
+                if self.gateway.weather.farms[name].kind == "data":
+                    self._farm(name, "connecting")
             self._farm(farm, "ok")
 
         self._later(wait_s, back)

@@ -20,7 +20,8 @@ from ib_gateway_sim.weather import HISTORY_ERRORS, LIVE_LOST
 FAMILY, LIVE = "history", "live bars"  # pending requests; those answered and kept up to date
 HEADS, TICKS, HISTOGRAM = "head", "historical ticks", "histogram"
 _LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
-_SLICE_BARS = 2000  # bars made between two looks at the other clients
+_SLICE_BARS = 150  # bars made between two looks at the other clients: some 5 ms of work
+_TURNS = 4  # of the event loop for the others: to read a request, to work it, to write the answer
 _DAY_S = limits.DAY_S
 _LONGEST_PAUSE_S = 12 * _DAY_S  # no exchange is closed longer
 
@@ -103,7 +104,15 @@ def _what_problem(contract: Contract, what: str, size: str, live: bool, version:
         return limits.invalid(
             "Live historical data updates need TRADES, MIDPOINT, BID or ASK and bars of 5 secs or more."
         )
-    return limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    return kind_problem(contract, what)
+
+
+def kind_problem(contract: Contract, what: str) -> Violation | None:
+    """By product, as at IB, and by what this market has: a replayed file holds one kind."""
+    problem = limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    if problem is None and what not in (*contract.kinds, "SCHEDULE"):
+        return limits.no_data(contract.local_symbol, contract.exchange, what)
+    return problem
 
 
 def _end_problem(contract: Contract, what: str, live: bool) -> Violation | None:
@@ -260,6 +269,9 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     if query.size_s <= limits.SMALL_BAR_S:
         start_s = max(start_s, limits.small_bars_from_s(now_s))
     parts, count = await _encode(client, query, start_s, end_s, now_s)
+    if sum(map(len, parts)) > limits.LONGEST_ANSWER_BYTES:
+        client.close()  # as the real gateway does when asked for two years of minutes
+        return
     if count == 0:
         client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
         return
@@ -315,7 +327,7 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
     gateway = client.gateway
     left_out = _left_out(client, query, start_s, end_s) if gateway.weather.take("short") else []
     parts: list[bytes] = []
-    count = 0
+    count = size = 0
     for low_s, high_s in _slices(start_s, end_s, query.size_s):
         bars = gateway.market.bars(
             query.contract,
@@ -331,7 +343,11 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
         if bars:
             parts.append(wire.payload([value for bar in bars for value in bar_fields(client, query, bar)]))
             count += len(bars)
-        await asyncio.sleep(0)
+            size += len(parts[-1])
+            if size > limits.LONGEST_ANSWER_BYTES:
+                break
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
     return parts, count
 
 
@@ -421,7 +437,7 @@ def req_head_timestamp(client: Client, request: wire.Request) -> None:
         client.refuse(request_id, contract)
         return
     what = request.text("whatToShow").upper()
-    problem = limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    problem = kind_problem(contract, what)
     if problem is None and open_requests(client) >= limits.OPEN_HISTORY_REQUESTS:
         problem = limits.TOO_MANY_OPEN
     if problem is None and not book(client, request, contract, what):

@@ -551,7 +551,7 @@ MARKET_RULES: dict[int, tuple[tuple[float, float], ...]] = {
     1713: ((0.0, 0.25),),
     3170: ((0.0, 1.0),),
 }
-_MONTH_CODES = "FGHJKMNQUVXZ"
+MONTH_CODES = "FGHJKMNQUVXZ"
 
 
 def last_trade_date(root: FuturesRoot, year: int, month: int) -> date:
@@ -571,11 +571,8 @@ def last_trade_date(root: FuturesRoot, year: int, month: int) -> date:
 def _business_day(day: date, back: int, calendar: str) -> date:
     """The day itself or the trading day before it, then `back` trading days earlier."""
     while True:
-        if calendars.FIRST <= day <= calendars.LAST:
-            regular = calendars.day_sessions(calendar, day, rth=True)
-        else:
-            regular = () if day.weekday() > 4 else (calendars.Session(0, 0, day),)
-        if regular:
+        beyond = day > calendars.LAST and day.weekday() < 5  # no holidays are known there
+        if beyond or calendars.known_sessions(calendar, day, rth=True) or day < calendars.FIRST:
             if back == 0:
                 return day
             back -= 1
@@ -584,7 +581,7 @@ def _business_day(day: date, back: int, calendar: str) -> date:
 
 def _month(root: FuturesRoot, year: int, month: int) -> Instrument:
     end = last_trade_date(root, year, month)
-    code = f"{root.symbol}{_MONTH_CODES[month - 1]}{year % 10}"
+    code = f"{root.symbol}{MONTH_CODES[month - 1]}{year % 10}"
     last = min(end, calendars.LAST)
     contract = replace(
         _future_contract(root),

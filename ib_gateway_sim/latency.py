@@ -14,6 +14,7 @@ _OTHERS_S = {  # ours, in the range that users report
     "reqHeadTimestamp": 0.15,
     "reqHistoricalTicks": 0.25,
     "reqHistogramData": 0.25,
+    "reqMktData": 0.5,  # a snapshot; IB collects for up to eleven seconds
     "placeOrder": 0.03,
     "cancelOrder": 0.03,
 }

@@ -218,6 +218,8 @@ def moment(text: str, *, field_name: str, login_zone: str) -> Moment | Violation
     try:
         zone = ZoneInfo(zone_name)
         at = dt.datetime.strptime(f"{match[1]} {match[3]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
+        if not 1950 <= at.year <= 2200:
+            return _bad_date(field_name)
         return Moment(int(at.timestamp()), zone_missing=match[2] != "-" and not match[4])
     except (ValueError, OSError, LookupError, OverflowError):
         return _bad_date(field_name)
@@ -255,6 +257,7 @@ SCHEDULE_SIZE = Violation(10295, "Only daily resolution is supported for Schedul
 DUPLICATE_HISTORY = Violation(386, "Duplicate ticker ID for API historical data query")
 UNKNOWN_HISTORY = "No historical data query found for ticker id:{}"
 OPEN_HISTORY_REQUESTS = 50
+LONGEST_ANSWER_BYTES = 0xFFFFFF - 1000  # clients end at a longer frame (507); the gateway drops who asks for one
 # IB names the limit of 50 and no answer for the 51st; the code and words here are ours, in IB's manner.
 TOO_MANY_OPEN = Violation(322, "Error processing request.-'bT' : cause - Max number of open historical requests is 50")
 PACING = service_error("Historical data request pacing violation")

@@ -7,63 +7,24 @@ after it is ever told.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
-from hashlib import blake2b, shake_128
-from itertools import groupby
+from hashlib import blake2b
 from math import exp
 from typing import NamedTuple, Protocol
 
 from ib_gateway_sim import calendars, instruments, options
-from ib_gateway_sim.calendars import Segment, Session
+from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, days_between, merged, merged_slots, midnight_s
+from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.instruments import Instrument, expiry
-from ib_gateway_sim.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
+from ib_gateway_sim.paths import LEVELS_S, Node, PathTick, joined
+from ib_gateway_sim.walks import Noise, Piece, Walk
 
-# seconds of each bar size that is shorter than a day; the rest are "1d" "1w" "1M"
-INTRADAY_S = {
-    "1s": 1,
-    "5s": 5,
-    "10s": 10,
-    "15s": 15,
-    "30s": 30,
-    "1m": 60,
-    "2m": 120,
-    "3m": 180,
-    "5m": 300,
-    "10m": 600,
-    "15m": 900,
-    "20m": 1200,
-    "30m": 1800,
-    "1h": 3600,
-    "2h": 7200,
-    "3h": 10800,
-    "4h": 14400,
-    "8h": 28800,
-}
-SIZES = (*INTRADAY_S, "1d", "1w", "1M")
-
-
-class Bar(NamedTuple):
-    """One bar as IB serves it. Write prices with repr(): they are the exact decimal.
-
-    `t`: the bar's open in epoch seconds; of 1d, 1w and 1M midnight UTC of the date that IB prints (the trade date; the
-    last trading day of the week or month; today while the period forms). `volume` is an int in shares or contracts (a
-    float only for CRYPTO); volume, wap and count are -1 for MIDPOINT, BID, ASK and BID_ASK (wap and count also for
-    a replayed file of trades), and volume and wap are 0 for an index.
-    """
-
-    t: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    wap: float
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+__all__ = ["INTRADAY_S", "SIZES", "Bar", "Market", "MarketSource", "OptionParams", "Quote", "Tick"]
 
 
 class Quote(NamedTuple):
@@ -113,6 +74,10 @@ class OptionParams(NamedTuple):
     multiplier: str
     expirations: tuple[str, ...]  # yyyymmdd
     strikes: tuple[float, ...]
+
+
+ADJUSTED_GRID = 10_000  # prices that are divided by splits or less dividends are printed with four decimals
+EX_DATES = tuple(date(year, month, 10) for year in range(2004, 2031) for month in (2, 5, 8, 11))
 
 
 class MarketSource(Protocol):
@@ -194,23 +159,14 @@ class MarketSource(Protocol):
         """(low edge, increment) pairs of a price ladder; LookupError for an unknown rule."""
 
 
-class Piece(NamedTuple):
-    """One segment of a trade date: its node, and how far bid and ask lie from the price, in ticks."""
-
-    segment: Segment
-    node: Node
-    below: int
-    above: int
-
-
 class View(NamedTuple):
     """How one trade date is shown: whose walk it is, and what turns ticks and shares into prices and volumes."""
 
-    walk: _Walk
+    walk: Walk
     per_unit: int  # prices are ticks / per_unit ...
     factor: float  # ... times factor, then rounded to `grid` parts of 1.0 when that is not 0
     grid: int
-    shares: float  # volumes are shares times this
+    shares: int  # volumes are shares times this
 
     def price(self, ticks: float) -> float:
         """A price as it is printed."""
@@ -219,194 +175,16 @@ class View(NamedTuple):
         return int(ticks / self.per_unit * self.factor * self.grid + 0.5) / self.grid
 
 
-class _Noise:
-    """The wandering of a log price about its trend, in standard deviations of a day: a sum of hashed octaves.
-
-    Each octave is a random value per cell, joined by straight lines; cells from three hours to 256 days, so that the
-    level never strays more than about eight daily deviations from its trend, at any date.
-    """
-
-    OCTAVES = tuple((86400.0 * 2.0**k, 2.0 ** (k / 2) / 2.4 * 3**0.5) for k in range(-3, 9))
-    CACHED_CELLS = 50_000
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._cells: dict[int, float] = {}  # cell number * 16 + octave
-
-    def at(self, t_s: float) -> float:
-        total = 0.0
-        cells = self._cells
-        for k, (cell_s, height) in enumerate(self.OCTAVES):
-            place = t_s / cell_s
-            cell = int(place)
-            part = place - cell
-            where = cell * 16 + k
-            left = cells.get(where)
-            if left is None:
-                left = self._made(where)
-            right = cells.get(where + 16)
-            if right is None:
-                right = self._made(where + 16)
-            total += height * (left + part * (right - left))
-        return total
-
-    def _made(self, where: int) -> float:
-        digest = blake2b(self._key + struct.pack("<q", where), digest_size=8).digest()
-        value = int.from_bytes(digest, "little") / 2.0**63 - 1.0
-        if len(self._cells) >= self.CACHED_CELLS:
-            self._cells.clear()
-        self._cells[where] = value
-        return value
-
-
-class _Walk:
-    """The path of one instrument through all its sessions, in the ticks and shares of each day (before any split)."""
-
-    CACHED_LISTS = 3000
-    CACHED_PIECES = 20_000
-
-    def __init__(self, seed: int, instrument: Instrument, level: Callable[[float], float]) -> None:
-        self.instrument = instrument
-        self.level = level  # the price in today's shares
-        self._key = f"{seed}/{instrument.contract.con_id}/".encode()
-        self._pieces: dict[int, Piece] = {}  # by opening
-        self._children: dict[tuple[int, int], list[Node]] = {}
-        self.splits = list(instrument.splits)  # (first trade date, ratio)
-        self._known_splits = len(self.splits)
-        self._first = max(instrument.head, calendars.FIRST)
-        self._last = min(expiry(instrument.contract) or calendars.LAST, calendars.LAST)
-
-    def pieces(self, day: date, *, rth: bool) -> list[Piece]:
-        """The segments of a trade date; empty when closed, halted, not listed yet or expired."""
-        if not self.trades_on(day):
-            return []
-        segments = calendars.day_segments(self.instrument.contract.calendar, day)
-        return [self._piece(segment, day) for segment in segments if segment.regular or not rth]
-
-    def leaves(self, node: Node, level: int, start_s: float, end_s: float) -> list[Node]:
-        """The parts of a segment's node of LEVELS_S[level] that overlap [start_s, end_s)."""
-        nodes = [node]
-        for step in range(level + 1):
-            nodes = [child for one in nodes if one.t1 > start_s and one.t0 < end_s for child in self._cut(one, step)]
-        return [one for one in nodes if one.t1 > start_s and one.t0 < end_s]
-
-    def until(self, node: Node, now_s: float, level: int = 0) -> Node:
-        """What is known of a node at now_s; `level`: the first one below it."""
-        if now_s >= node.t1:
-            return node
-        if node.ticks is not None or level == len(LEVELS_S):
-            ticks = expand(node, self._key)
-            known = ticks[: bisect_left(ticks, (now_s * 1000,))]
-            return from_ticks(node.t0, int(now_s) + 1, node.b, known)
-        parts = [one for one in self._cut(node, level) if one.t0 < now_s]
-        parts[-1] = self.until(parts[-1], now_s, level + 1)
-        return joined(parts)
-
-    def ticks(self, node: Node, start_ms: float, end_ms: float, *, reverse: bool, level: int = 0) -> Iterator[PathTick]:
-        """The ticks of a segment's node in [start_ms, end_ms), in order or from the end."""
-        if node.n == 0 or node.t1 * 1000 <= start_ms or node.t0 * 1000 >= end_ms:
-            return
-        if node.ticks is not None or level == len(LEVELS_S):
-            every = expand(node, self._key)
-            within = every[bisect_left(every, (start_ms,)) : bisect_left(every, (end_ms,))]
-            yield from reversed(within) if reverse else within
-            return
-        parts = self._cut(node, level)
-        for part in reversed(parts) if reverse else parts:
-            yield from self.ticks(part, start_ms, end_ms, reverse=reverse, level=level + 1)
-
-    def raw_factor(self, day: date) -> float:
-        """Price of that day's share in today's shares, as the list of instruments counts them."""
-        factor = 1.0
-        for number, (at, ratio) in enumerate(self.splits):
-            if number < self._known_splits and day < at:
-                factor *= ratio
-            elif number >= self._known_splits and day >= at:
-                factor /= ratio
-        return factor
-
-    def split(self, at: date, ratio: int) -> None:
-        """From that trade date on one share is `ratio` shares."""
-        self.splits.append((at, ratio))
-        self._pieces.clear()
-        self._children.clear()
-
-    def trades_on(self, day: date) -> bool:
-        """Whether it is listed, not expired and not halted on a trade date of the calendars."""
-        return self._first <= day <= self._last and day not in self.instrument.halted
-
-    def _piece(self, segment: Segment, day: date) -> Piece:
-        found = self._pieces.get(segment.open_s)
-        if found is None:
-            if len(self._pieces) >= self.CACHED_PIECES:
-                self._pieces.clear()
-            found = self._pieces[segment.open_s] = self._made(segment, day)
-        return found
-
-    def _made(self, segment: Segment, day: date) -> Piece:
-        one = self.instrument
-        noise = struct.unpack("<7H", shake_128(self._key + struct.pack("<cq", b"s", segment.open_s)).digest(14))
-        scale = one.per_unit * self.raw_factor(day)
-        spread = one.spread_regular if segment.regular else one.spread_extended
-        lowest = spread + 2
-        opened = max(int(self.level(segment.open_s) * scale + 0.5), lowest)
-        closed = max(int(self.level(segment.close_s) * scale + 0.5), lowest)
-        swing = one.vol_day * ((segment.close_s - segment.open_s) / 86400) ** 0.5 * opened
-        high = max(opened, closed) + int(swing * (noise[0] * noise[0] >> 16) / 65536)
-        low = max(min(opened, closed) - int(swing * (noise[1] * noise[1] >> 16) / 65536), lowest)
-        count = self._count(segment, day, noise[2:5])
-        volume = int(count * one.trade_size * (0.7 + noise[5] / 110_000))
-        span = segment.open_s, segment.close_s
-        node = honest(Node(*span, opened, opened, high, low, closed, count, max(volume, count), None))
-        below = 0 if "TRADES" not in one.contract.kinds else spread * noise[6] >> 16
-        return Piece(segment, node, below, spread - below)
-
-    def _count(self, segment: Segment, day: date, noise: tuple[int, ...]) -> int:
-        one = self.instrument
-        rate = one.rate_regular if segment.regular else one.rate_extended
-        end = expiry(one.contract)
-        if end and one.front_days:
-            rate *= max(exp(-max((end - day).days - one.front_days, 0) / 25), 0.0005)
-        mean = rate * (segment.close_s - segment.open_s) / 60 * (0.6 + noise[0] / 65536)
-        if one.contract.sec_type == "IND":
-            mean = rate * (segment.close_s - segment.open_s) / 60
-        if mean > 30:
-            return int(mean)
-        chance = term = exp(-mean)  # Poisson: some days of a thin market have no trade at all
-        draw = (noise[1] * 65536 + noise[2]) / 2**32
-        count = 0
-        while draw > chance and count < 1000:
-            count += 1
-            term *= mean / count
-            chance += term
-        return count
-
-    def _cut(self, node: Node, level: int) -> list[Node]:
-        found = self._children.get((level, node.t0))
-        if found is None:
-            weights = self._weights(node) if level == 0 else None
-            found = children(node, LEVELS_S[level], self._key, weights)
-            if len(self._children) >= self.CACHED_LISTS:
-                self._children.clear()
-            self._children[level, node.t0] = found
-        return found
-
-    def _weights(self, node: Node) -> tuple[float, ...]:
-        """How busy each half hour of a segment is: stocks at open and close, the rest when Europe and America wake."""
-        starts = [node.t0, *range((node.t0 // 1800 + 1) * 1800, node.t1, 1800)]
-        if self.instrument.contract.sec_type in ("STK", "CFD", "OPT") or node.t1 - node.t0 < 8 * 3600:
-            middle, half = (node.t0 + node.t1) / 2, (node.t1 - node.t0) / 2
-            return tuple(0.5 + 1.2 * ((start + 900 - middle) / half) ** 2 for start in starts)
-        return tuple((0.4, 1.0, 1.6)[(start % 86400 >= 21600) + (43200 <= start % 86400 < 61200)] for start in starts)
-
-
 class Market:
     """The generated market of one seed; see MarketSource for its methods."""
 
+    CACHED_CLOSES = 10_000
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._noises: dict[str, _Noise] = {}
-        self._walks: dict[int, _Walk] = {}
+        self._noises: dict[str, Noise] = {}
+        self._walks: dict[int, Walk] = {}
+        self._closes: dict[tuple[int, date, int, float], float] = {}
 
     @property
     def account(self) -> str:
@@ -470,7 +248,10 @@ class Market:
         return calendars.sessions(contract.calendar, start_s, end_s, rth=rth)
 
     def trading_hours(self, contract: Contract, now_s: float, *, liquid: bool, days: int = 7) -> str:
-        return calendars.hours_text(contract.calendar, now_s, rth=liquid, days=days)
+        name = contract.calendar
+        return calendars.hours_text(
+            calendars.zone(name), lambda day: calendars.known_sessions(name, day, rth=liquid), now_s, days
+        )
 
     # ---- bars ----
 
@@ -531,7 +312,7 @@ class Market:
             if opening is None:
                 continue
             view = self._view(one, day, what, now_s)
-            shift = zone_shift(one.contract.calendar, opening)
+            shift = calendars.utc_offset_s(calendars.zone(one.contract.calendar), opening)
             first = (start_s + shift) // size_s * size_s - shift
             beyond = -((end_s + shift) // -size_s) * size_s - shift
             parts: list[Bar] = []
@@ -562,13 +343,12 @@ class Market:
         if one.roll:
             return self._continuous_view(one, day, what, now_s)
         walk = self._walk(one)
-        divisor, awkward = 1, False
+        divisor = 1
         for at, ratio in walk.splits:
             if day < at and _opens_by(one.contract.calendar, at, now_s):
                 divisor *= ratio
-                awkward = awkward or ratio % 3 == 0 or ratio % 7 == 0 or ratio > 10
         factor = self._dividends(one, day, now_s) if what == "ADJUSTED_LAST" else 1.0
-        grid = 10_000 if awkward or factor != 1.0 else 0
+        grid = ADJUSTED_GRID if divisor * factor != 1 else 0
         return View(walk, one.per_unit * divisor, factor, grid, divisor)
 
     def _continuous_view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
@@ -584,15 +364,12 @@ class Market:
 
     def _dividends(self, one: Instrument, day: date, now_s: float) -> float:
         """What ADJUSTED_LAST takes off: a quarter of the yearly yield at each ex-date after the day and until now."""
-        factor = 1.0
-        if one.yield_year:
-            until = _new_york_date(min(now_s, _LAST_S))
-            for year in range(day.year, until.year + 1):
-                for month in (2, 5, 8, 11):
-                    ex = date(year, month, 10)
-                    if day < ex and _opens_by(one.contract.calendar, ex, now_s):
-                        factor *= 1 - one.yield_year / 4
-        return factor
+        if not one.yield_year:
+            return 1.0
+        past = bisect_right(EX_DATES, _new_york_date(min(now_s, _LAST_S)))
+        if past and not _opens_by(one.contract.calendar, EX_DATES[past - 1], now_s):
+            past -= 1
+        return (1 - one.yield_year / 4) ** max(past - bisect_right(EX_DATES, day), 0)
 
     # ---- quotes and ticks ----
 
@@ -606,26 +383,24 @@ class Market:
         is_open = t_s < piece.segment.close_s
         last = next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
         at = last.price if last else piece.node.b
+        view_last, last = (view, last) if last else self._last_before(one, what, piece.segment.open_s, t_s)
         quoted = "BID" in contract.kinds
         traded = what in ("TRADES", "AGGTRADES") and last is not None
         bid_size, ask_size = _book_sizes(one, last.t_ms if last else 0)
-        recent = self._recent_days(one, day, what, t_s)
-        today = recent[0] if recent and recent[0][0] == day else (day, None)
-        before = next((bar for when, bar in recent if when < day), None)
-        bar = today[1]
+        bar = self._day_bar(one, day, what, True, t_s)
         return Quote(
             t_s=t_s,
             bid=view.price(at - piece.below) if quoted else -1,
             bid_size=bid_size if quoted else 0,
             ask=view.price(at + piece.above) if quoted else -1,
             ask_size=ask_size if quoted else 0,
-            last=view.price(at) if traded else -1,
-            last_size=_volume(one, view, last.size) if traded and last else 0,
+            last=view_last.price(last.price) if traded and last else -1,
+            last_size=_volume(one, view_last, last.size) if traded and last else 0,
             last_s=last.t_ms / 1000 if traded and last else 0,
             open=bar.open if bar else -1,
             high=bar.high if bar else -1,
             low=bar.low if bar else -1,
-            close=before.close if before else -1,
+            close=self._close_before(one, day, what, t_s, view),
             volume=max(bar.volume, 0) if bar else 0,
             halted=self._halted(one, t_s),
             is_open=is_open,
@@ -672,17 +447,26 @@ class Market:
                     return day, piece
         return None, None
 
-    def _recent_days(self, one: Instrument, day: date, what: str, t_s: float) -> list[tuple[date, Bar]]:
-        """The regular sessions of a trade date and of the last one before it that have a bar, latest first."""
-        found: list[tuple[date, Bar]] = []
-        for back in range(12):
-            when = day - timedelta(days=back)
-            bar = self._day_bar(one, when, what, True, t_s)
-            if bar is not None:
-                found.append((when, bar))
-            if len(found) == 2:
-                break
-        return found
+    def _last_before(self, one: Instrument, what: str, open_s: int, t_s: float) -> tuple[View, PathTick | None]:
+        """The last tick of the segments before the one that opens at open_s, within two weeks."""
+        days = calendars.trade_dates(open_s - 14 * 86400, open_s)
+        for day in reversed(days):
+            view = self._view(one, day, what, t_s)
+            for piece in reversed(view.walk.pieces(day, rth=False)):
+                if piece.segment.open_s < open_s and piece.node.n:
+                    return view, next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
+        return self._view(one, days[0], what, t_s), None
+
+    def _close_before(self, one: Instrument, day: date, what: str, t_s: float, view: View) -> float:
+        """Close of the last regular session before a trade date, -1 when there is none within two weeks."""
+        key = one.contract.con_id, day, view.per_unit, view.factor  # the latter two change at a split and at a roll
+        if key not in self._closes:
+            days = (day - timedelta(days=back) for back in range(1, 15))
+            bars = (self._day_bar(one, when, what, True, t_s) for when in days)
+            if len(self._closes) >= self.CACHED_CLOSES:
+                self._closes.clear()
+            self._closes[key] = next((bar.close for bar in bars if bar), -1)
+        return self._closes[key]
 
     def _halted(self, one: Instrument, t_s: float) -> bool:
         return any(
@@ -728,10 +512,10 @@ class Market:
             raise LookupError(f"no instrument has the contract id {contract.con_id}")
         return one
 
-    def _walk(self, one: Instrument) -> _Walk:
+    def _walk(self, one: Instrument) -> Walk:
         walk = self._walks.get(one.contract.con_id)
         if walk is None:
-            walk = self._walks[one.contract.con_id] = _Walk(self.seed, one, self._level(one))
+            walk = self._walks[one.contract.con_id] = Walk(self.seed, one, self._level(one))
         return walk
 
     def _level(self, one: Instrument) -> Callable[[float], float]:
@@ -741,7 +525,7 @@ class Market:
         if one.under:
             spot = self._walk(one.under).level
             return lambda t_s: options.value(one, spot(t_s), end_years - (t_s - _2025_S) / (365.25 * 86400))
-        noise = self._noises.setdefault(one.walk, _Noise(f"{self.seed}/{one.walk}/".encode()))
+        noise = self._noises.setdefault(one.walk, Noise(f"{self.seed}/{one.walk}/".encode()))
 
         @lru_cache(maxsize=5000)
         def level(t_s: float) -> float:
@@ -821,7 +605,7 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
     price = view.price
     unit = view.walk.instrument.volume_unit
     if unit == 1 and not view.grid:
-        per_unit, shares = view.per_unit, int(view.shares)
+        per_unit, shares = view.per_unit, view.shares
         return [
             Bar(
                 t0,
@@ -852,101 +636,13 @@ def _trade_bars(nodes: list[Node], view: View) -> list[Bar]:
     ]
 
 
-def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str, sessions: Sequence[Session]) -> list[Bar]:
-    """Parts of one trade date, in order, with those of the same slot of the wall clock made one bar.
-
-    A bar is stamped with the start of its slot, or with the opening of a session that begins inside it.
-    """
-    result: list[Bar] = []
-    for slot, group in groupby(parts, lambda part: (part.t + shift_s) // size_s):
-        start_s = slot * size_s - shift_s
-        opened = next(one.open_s for one in sessions if one.close_s > start_s)
-        result.append(merged(list(group), max(start_s, opened), what))
-    return result
-
-
-def merged(bars: list[Bar], t: int, what: str) -> Bar:
-    """Bars that follow each other as one that is stamped t."""
-    if len(bars) == 1:
-        return bars[0] if bars[0].t == t else bars[0]._replace(t=t)
-    first, last = bars[0], bars[-1]
-    high, low = max(bar.high for bar in bars), min(bar.low for bar in bars)
-    if what == "BID_ASK":
-        opened = round(sum(bar.open for bar in bars) / len(bars), 6)
-        closed = round(sum(bar.close for bar in bars) / len(bars), 6)
-        return Bar(t, opened, high, low, closed, -1, -1, -1)
-    if first.volume < 0:
-        return Bar(t, first.open, high, low, last.close, -1, -1, -1)
-    volume = sum(bar.volume for bar in bars)
-    if isinstance(volume, float):
-        volume = round(volume, 4)
-    if first.count < 0:  # a replayed file knows volumes, but neither trades nor their average price
-        return Bar(t, first.open, high, low, last.close, volume, -1, -1)
-    wap = round(sum(bar.wap * bar.volume for bar in bars) / volume, 6) if volume else 0
-    return Bar(t, first.open, high, low, last.close, volume, wap, sum(bar.count for bar in bars))
-
-
-def dated_bars(
-    day_bar: Callable[[date], Bar | None],
-    opening: Callable[[date], int | None],
-    known: tuple[date, date],
-    size: str,
-    what: str,
-    start_s: float,
-    end_s: float,
-    now_s: float,
-) -> list[Bar]:
-    """1d, 1w and 1M bars of the periods whose first session opens in [start_s, end_s), from the bar of each day.
-
-    `opening`: when a trade date's first session opens, None when it is closed. `known`: the first and last date of all.
-    """
-    result: list[Bar] = []
-    first = max(calendars.utc_date(max(start_s, 0)) - timedelta(days=1), known[0])
-    last = min(calendars.utc_date(max(end_s, 0)) + timedelta(days=2), known[1])
-    day = period_start(first, size)
-    while day <= last:
-        following = next_period(day, size)
-        days = [when for when in _days(day, following) if opening(when) is not None]
-        opened = opening(days[0]) if days else None
-        if opened is not None and start_s <= opened < end_s:
-            begun = [when for when in days if (opening(when) or 0) < now_s]
-            bars = [bar for bar in map(day_bar, begun) if bar is not None]
-            if bars:
-                result.append(merged(bars, midnight_s(begun[-1]), what))
-        day = following
-    return result
-
-
-def period_start(day: date, size: str) -> date:
-    """The first calendar day of the day, week or month that holds a day."""
-    if size == "1w":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if size == "1M" else day
-
-
-def next_period(day: date, size: str) -> date:
-    """The first calendar day of the period after the one that begins on `day`."""
-    if size == "1M":
-        return (day + timedelta(days=32)).replace(day=1)
-    return day + timedelta(days=7 if size == "1w" else 1)
-
-
-def midnight_s(day: date) -> int:
-    """00:00 UTC of a date, the label of a dated bar."""
-    return (day - date(1970, 1, 1)).days * 86400
-
-
-def _days(start: date, end: date) -> Iterator[date]:
-    return (start + timedelta(days=n) for n in range((end - start).days))
-
-
 # ---- small things ---------------------------------------------------------------------------------------------------
 
 
 def _volume(one: Instrument, view: View, shares: int) -> float:
     if one.contract.sec_type == "IND":
         return 0
-    return shares / one.volume_unit if one.volume_unit > 1 else shares * int(view.shares)
+    return shares / one.volume_unit if one.volume_unit > 1 else shares * view.shares
 
 
 def _tick(one: Instrument, view: View, piece: Piece, tick: PathTick, kind: str) -> Tick:
@@ -977,16 +673,14 @@ def _routed(contract: Contract, exchange: str) -> Contract:
 @lru_cache(maxsize=100_000)
 def _opening(calendar: str, day: date, rth: bool) -> int | None:
     """When the first session of a trade date opens, None when it is closed or outside the table."""
-    if not calendars.FIRST <= day <= calendars.LAST:
-        return None
-    found = calendars.day_sessions(calendar, day, rth=rth)
+    found = calendars.known_sessions(calendar, day, rth=rth)
     return found[0].open_s if found else None
 
 
 @cache
 def _opens_by_s(calendar: str, day: date) -> int:
     """When the first session on or after a date opens."""
-    for when in _days(day, day + timedelta(days=14)):
+    for when in days_between(day, day + timedelta(days=14)):
         opened = _opening(calendar, when, False)
         if opened is not None:
             return opened
@@ -995,13 +689,6 @@ def _opens_by_s(calendar: str, day: date) -> int:
 
 def _opens_by(calendar: str, day: date, now_s: float) -> bool:
     return _opens_by_s(calendar, day) <= now_s
-
-
-@lru_cache(maxsize=10_000)
-def zone_shift(calendar: str, t_s: int) -> int:
-    """Seconds to add to UTC for the wall clock of a calendar: bars of hours begin at full hours there."""
-    shift = datetime.fromtimestamp(t_s, calendars.zone(calendar)).utcoffset()
-    return int(shift.total_seconds()) if shift else 0
 
 
 def _new_york_date(t_s: float) -> date:

@@ -2,13 +2,15 @@
 
 import asyncio
 import itertools
+import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ib_gateway_sim import tickets, wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Violation, invalid
+from ib_gateway_sim.limits import Moment, Violation, invalid, moment
 from ib_gateway_sim.market import Quote
 from ib_gateway_sim.portfolio import commission, margin_rate, multiplier
 from ib_gateway_sim.reference import one_contract, text_date
@@ -23,7 +25,7 @@ _MOST_PER_SIDE = 20  # active orders of one contract and side, IB's limit
 _LOOK_AHEAD_S = 12 * 86_400
 _LOOK_S = 1.0  # between two looks at the market
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
-_CODES = itertools.count(1)
+_JOB_NUMBERS = itertools.count(1)
 
 
 class OrderBook:
@@ -33,9 +35,13 @@ class OrderBook:
         self._gateway = gateway
         self.orders: dict[tuple[int, int], Order] = {}  # (client id, order id) -> order, in the order of placing
         self.executions: list[Execution] = []
-        self.next_id = gateway.settings.next_order_id
         self._perm_ids = itertools.count(1_600_000_001)
         self._watcher: asyncio.Task[None] | None = None
+
+    def next_id(self, client_id: int) -> int:
+        """Above every order id that this client has used; each client has a sequence of its own."""
+        used = [order_id for owner, order_id in self.orders if owner == client_id]
+        return max(used, default=self._gateway.settings.next_order_id - 1) + 1
 
     # ---- telling -------------------------------------------------------------------------------------------------
     def _owner(self, order: Order) -> Client | None:
@@ -60,7 +66,6 @@ class OrderBook:
         if known is not None:
             self._modify(known, request)
         else:
-            self.next_id = max(self.next_id, key[1] + 1)
             now_s = self._gateway.clock.now_s()
             account = self._gateway.market.account
             order = Order(request, contract, client.client_id, next(self._perm_ids), account, now_s)
@@ -89,7 +94,7 @@ class OrderBook:
             self._gateway.clients[client_id].error(order.order_id, code, f"Cannot modify {what} order.")
             return
         same = request.text("action").upper() == order.request.text("action").upper()
-        if not same or request.number("totalQuantity") < order.filled:
+        if not same or request.number("totalQuantity") <= order.filled:
             self.error(order, 105, "Order being modified does not match original order")
             return
         order.request = request
@@ -104,6 +109,9 @@ class OrderBook:
     def _submit(self, order: Order) -> None:
         """The order goes to the exchange, or waits for its opening, its parent or its trigger."""
         opens, order.expires_s = self._session(order, self._gateway.clock.now_s())
+        if order.request.text("tif") == "GTD":
+            until = good_till(self._gateway, order.request)
+            order.expires_s = until.at_s if isinstance(until, Moment) else order.expires_s
         held = opens > self._gateway.clock.now_s()
         waits = held or self._parent_open(order) or order.kind in ("STP", "STP LMT", "TRAIL")
         order.move("PreSubmitted" if waits else "Submitted")
@@ -140,8 +148,10 @@ class OrderBook:
 
     # ---- working -------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        if self._watcher is None or self._watcher.done():
-            self._watcher = asyncio.get_running_loop().create_task(self._work())
+        """Looks again from now on; a look that slept until some opening is given up."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._watcher = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
         """Looks at the market every second while there is anything to fill."""
@@ -150,16 +160,19 @@ class OrderBook:
             now_s = self._gateway.clock.now_s()
             await self._gateway.clock.sleep(max(_LOOK_S, opens_s - now_s))
             for order in working:
-                self._expire(order)
-                self._consider(order)
+                try:
+                    self._expire(order)
+                    self._consider(order)
+                except Exception:  # a fault of the simulator must not stop the other orders
+                    traceback.print_exc(file=sys.stderr)
 
     def close(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
 
     def _expire(self, order: Order) -> None:
-        """A day order ends with the session in which it could trade."""
-        if order.request.text("tif") not in ("", "DAY") or not order.open:
+        """A day order ends with the session in which it could trade, a GTD order at its time."""
+        if order.request.text("tif") not in ("", "DAY", "GTD") or not order.open:
             return
         if self._gateway.clock.now_s() >= order.expires_s:
             self.cancel(order, "")
@@ -245,7 +258,6 @@ class OrderBook:
             realized,
         )
         self.executions.append(made)
-        order.executions.append(made)
         client = self._owner(order)
         if client is not None:
             client.send_bytes(tickets.execution(made, -1, client.version))
@@ -257,7 +269,7 @@ class OrderBook:
     def _after_fill(self, order: Order, shares: float) -> None:
         """A full fill wakes the children and ends the group; a partial one may shrink the group."""
         group = self._group(order)
-        reduces = order.request.integer("ocaType") in (2, 3)
+        reduces = order.request.integer("ocaType") in (2, 3) or not order.request.text("ocaGroup")
         for other in group:
             if order.status == "Filled" or not reduces:
                 self.cancel(other, "")
@@ -304,8 +316,8 @@ class OrderBook:
 
 # ---- requests --------------------------------------------------------------------------------------------------------
 def place_order(client: Client, request: wire.Request) -> None:
-    # The number keeps two messages about one order apart; they are worked in turn because all wait equally long.
-    client.start("order", next(_CODES), _place(client, request))
+    # Two messages about one order are two jobs; they are worked in turn, because all wait equally long.
+    client.start("order", next(_JOB_NUMBERS), _place(client, request))
 
 
 async def _place(client: Client, request: wire.Request) -> None:
@@ -329,7 +341,7 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
     book = client.gateway.orders
     order_id, kind = request.integer("orderId"), request.text("orderType").upper()
     known = book.orders.get((client.client_id, order_id))
-    if known is None and order_id < book.next_id and not request.flag("whatIf"):
+    if known is None and order_id < book.next_id(client.client_id) and not request.flag("whatIf"):
         return Violation(103, "Duplicate order id")
     if request.text("action").upper() not in ("BUY", "SELL"):
         return invalid(f"Invalid order action {request.text('action')}")
@@ -343,11 +355,19 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
         return Violation(434, "The order size cannot be zero.")
     if request.text("account") not in ("", client.gateway.market.account):
         return invalid(f"Invalid account code '{request.text('account')}'.")
+    if request.text("tif") == "GTD":
+        until = good_till(client.gateway, request)
+        if isinstance(until, Violation):
+            return until
     prices = [request.optional("lmtPrice") if kind in ("LMT", "STP LMT") else None]
     prices.append(request.optional("auxPrice") if kind in ("STP", "STP LMT") else None)
     if any(price is not None and not _on_tick(price, contract.min_tick) for price in prices):
         return Violation(110, "The price does not conform to the minimum price variation for this contract.")
     return _funds(client, request, contract) or _crowd(client, request, contract)
+
+
+def good_till(gateway: "Gateway", request: wire.Request) -> Moment | Violation:
+    return moment(request.text("goodTillDate"), field_name="Good Till Date", login_zone=gateway.settings.login_zone)
 
 
 def _on_tick(price: float, tick: float) -> bool:
@@ -407,7 +427,7 @@ def _preview(client: Client, request: wire.Request, contract: Contract) -> None:
 
 
 def cancel_order(client: Client, request: wire.Request) -> None:
-    client.start("order", next(_CODES), _cancel(client, request))
+    client.start("order", next(_JOB_NUMBERS), _cancel(client, request))
 
 
 async def _cancel(client: Client, request: wire.Request) -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.limits import NOT_FOUND, Violation, ambiguous
+from ib_gateway_sim.limits import HMDS, NOT_FOUND, Violation, ambiguous
 
 
 @cache
@@ -43,11 +43,20 @@ def query_of(request: wire.Request) -> ContractQuery:
     )
 
 
+_NO_FRACTIONS = (
+    2176,
+    "Warning: Your API version does not support fractional share size rules. Please upgrade to a minimum version 163. "
+    "Sizes are trimmed to whole numbers.",
+)
+
+
 def one_contract(client: Client, request: wire.Request) -> Contract | Violation:
     """The contract that a request for data means; unknown and ambiguous are both error 200."""
     query = query_of(request)
     found = client.gateway.market.find(query, client.gateway.clock.now_s())
     if len(found) == 1:
+        if client.version < 163 and found[0].size_increment < 1:
+            client.error(request.request_id, *_NO_FRACTIONS)
         return found[0]
     if not found:
         return NOT_FOUND
@@ -204,7 +213,7 @@ def req_current_time(client: Client, request: wire.Request) -> None:
 
 
 def req_ids(client: Client, request: wire.Request) -> None:
-    client.send(9, 1, client.gateway.orders.next_id)
+    client.send(9, 1, client.gateway.orders.next_id(client.client_id))
 
 
 def req_managed_accounts(client: Client, request: wire.Request) -> None:
@@ -247,6 +256,40 @@ def req_news_providers(client: Client, request: wire.Request) -> None:
     client.send(85, 0)
 
 
+# ---- what there is nothing of ----------------------------------------------------------------------------------------
+def req_fundamental_data(client: Client, request: wire.Request) -> None:
+    client.error(request.request_id, 430, "The fundamentals data for the security specified is not available.")
+
+
+def req_scanner_parameters(client: Client, request: wire.Request) -> None:
+    client.send(19, 1, '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse></ScanParameterResponse>')
+
+
+def req_scanner_subscription(client: Client, request: wire.Request) -> None:
+    """Every scan is empty: IB says so with 165 and an answer without rows."""
+    client.scans.add(request.request_id)
+    text = "Historical Market Data Service query message:no items retrieved"
+    client.error(request.request_id, 165, text)
+    client.send(20, 3, request.request_id, 0)
+
+
+def cancel_scanner_subscription(client: Client, request: wire.Request) -> None:
+    request_id = request.request_id
+    if request_id in client.scans:
+        client.scans.discard(request_id)
+        client.error(request_id, 162, f"{HMDS}API scanner subscription cancelled: {request_id}")
+    else:
+        client.error(request_id, 365, f"No scanner subscription found for ticker id:{request_id}")
+
+
+def req_historical_news(client: Client, request: wire.Request) -> None:
+    client.send(87, request.request_id, False)
+
+
+def req_news_article(client: Client, request: wire.Request) -> None:
+    client.error(request.request_id, 10172, "Failed to request news article:No data available")
+
+
 def _quiet(client: Client, request: wire.Request) -> None:
     """Accepted and without an answer, as at IB (log level, news bulletins while there are none)."""
 
@@ -266,6 +309,13 @@ HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
     "reqMktDepthExchanges": req_depth_exchanges,
     "reqSmartComponents": req_smart_components,
     "reqNewsProviders": req_news_providers,
+    "reqHistoricalNews": req_historical_news,
+    "reqNewsArticle": req_news_article,
+    "reqFundamentalData": req_fundamental_data,
+    "cancelFundamentalData": _quiet,
+    "reqScannerParameters": req_scanner_parameters,
+    "reqScannerSubscription": req_scanner_subscription,
+    "cancelScannerSubscription": cancel_scanner_subscription,
     "setServerLogLevel": _quiet,
     "reqNewsBulletins": _quiet,
     "cancelNewsBulletins": _quiet,

@@ -29,20 +29,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim import instruments
+from ib_gateway_sim import calendars, instruments
+from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
 from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.market import (
-    INTRADAY_S,
-    SIZES,
-    Bar,
-    OptionParams,
-    Quote,
-    Tick,
-    dated_bars,
-    merged,
-    merged_slots,
-)
+from ib_gateway_sim.market import OptionParams, Quote, Tick
 
 MINUTE_S = 60
 PAUSE_S = 30 * 60
@@ -50,7 +41,6 @@ STAMPS = ("open", "close")
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")
 TIME_COLUMNS = ("timestamp_utc", "timestamp")
 PRICE_COLUMNS = ("open", "high", "low", "close")
-_MONTH_CODES = "FGHJKMNQUVXZ"
 _CURRENCY_FUTURES = {  # root -> IB's symbol and multiplier
     "6E": ("EUR", "125000"),
     "6B": ("GBP", "62500"),
@@ -174,14 +164,7 @@ class Replay:
 
     def trading_hours(self, contract: Contract, now_s: float, *, liquid: bool, days: int = 7) -> str:
         tape = self._tapes[contract.con_id]
-        today = datetime.fromtimestamp(now_s, tape.zone).date()
-        parts = []
-        for day in (today + timedelta(days=n) for n in range(days)):
-            sessions = tape.by_date[liquid].get(day, [])
-            parts += [f"{_wall(tape.zone, one.open_s)}-{_wall(tape.zone, one.close_s)}" for one in sessions]
-            if not sessions:
-                parts.append(f"{day:%Y%m%d}:CLOSED")
-        return ";".join(parts)
+        return calendars.hours_text(tape.zone, lambda day: tape.by_date[liquid].get(day, []), now_s, days)
 
     def bars(
         self,
@@ -217,7 +200,7 @@ class Replay:
         for sessions in tape.by_date[rth].values():
             if sessions[0].open_s >= end_s or sessions[-1].close_s <= start_s:
                 continue
-            shift = _shift(tape.zone, sessions[0].open_s)
+            shift = calendars.utc_offset_s(tape.zone, sessions[0].open_s)
             first = (start_s + shift) // size_s * size_s - shift
             parts = [
                 bar
@@ -428,10 +411,10 @@ def _contract(file: ReplayFile, bars: Sequence[Bar]) -> Contract:
 
 def _future(contract: Contract, bars: Sequence[Bar], exchange: str) -> Contract:
     """Root, month and year of a local symbol such as 6EH4; the year is the first that is not before the file."""
-    found = re.fullmatch(rf"([A-Z0-9]+?)([{_MONTH_CODES}])(\d\d?)", contract.local_symbol)
+    found = re.fullmatch(rf"([A-Z0-9]+?)([{instruments.MONTH_CODES}])(\d\d?)", contract.local_symbol)
     if not found:
         raise ValueError(f"a future is replayed under its local symbol, such as ESH4 or 6EH4, not {contract.symbol}")
-    name, month, digits = found[1], _MONTH_CODES.index(found[2]) + 1, found[3]
+    name, month, digits = found[1], instruments.MONTH_CODES.index(found[2]) + 1, found[3]
     year = datetime.fromtimestamp(bars[0].t, UTC).year
     while not str(year).endswith(digits):
         year += 1
@@ -463,7 +446,7 @@ def _guessed_type(name: str) -> str:
     listed = {one.contract.symbol: one.contract.sec_type for one in reversed(instruments.listed())}
     if listed.get(name) == "IND":
         return "IND"
-    found = re.fullmatch(rf"([A-Z0-9]+?)[{_MONTH_CODES}]\d\d?", name)
+    found = re.fullmatch(rf"([A-Z0-9]+?)[{instruments.MONTH_CODES}]\d\d?", name)
     return "FUT" if found and (instruments.root_of(found[1]) or found[1] in _CURRENCY_FUTURES) else "STK"
 
 
@@ -481,15 +464,6 @@ def _tick_size(bars: Sequence[Bar]) -> float:
 
 
 # ---- small things ---------------------------------------------------------------------------------------------------
-
-
-def _shift(zone: ZoneInfo, t_s: int) -> int:
-    offset = datetime.fromtimestamp(t_s, zone).utcoffset()
-    return int(offset.total_seconds()) if offset else 0
-
-
-def _wall(zone: ZoneInfo, t_s: int) -> str:
-    return f"{datetime.fromtimestamp(t_s, zone):%Y%m%d:%H%M}"
 
 
 def _on_grid(price: float, tick: float) -> float:

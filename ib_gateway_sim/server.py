@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import random
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -28,11 +27,11 @@ HANDLERS: dict[str, Handler] = {
     **account.HANDLERS,
 }
 
-MAX_CLIENTS = 32  # what a real gateway allows
 _MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
 _STRANGER_S = 30.0  # machine seconds until startApi
 _READ_BYTES = 1 << 16
-_LOG_ENTRIES = 200_000
+_MOST_WAITING = 10_000  # messages of one client above its rate; then the socket is left to fill
+_LOG_ENTRIES = 50_000
 
 
 @dataclass
@@ -46,6 +45,7 @@ class Settings:
     date_zone: str = "instrument"  # text dates from version 174 on: instrument | login | utc
     volume: str = "shares"  # of US stocks from version 175 on: shares | lots
     read_only: bool = False
+    max_clients: int = 32  # what a real gateway allows
     max_version: int = wire.VERSION_CEILING
     next_order_id: int = 1
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
@@ -67,7 +67,6 @@ class Gateway:
         self.orders = orders.OrderBook(self)
         self.clients: dict[int, Client] = {}  # client id -> its connection
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
-        self.random = random.Random(0)  # for choices of the weather only; the market has its own seed
         self.port = 0
         self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
         self._address = ("127.0.0.1", 0)
@@ -193,38 +192,57 @@ class Gateway:
             pass
         offer, rest = done
         version = offer.version(self.settings.max_version)
-        if version is None or len(self.clients) >= MAX_CLIENTS:
+        if version is None or len(self.clients) >= self.settings.max_clients:
             return
         client.version = version
         client.send(version, self._connection_time())
         frames = wire.FrameReader()
-        payloads = frames.feed(rest)
+        waiting = deque(frames.feed(rest))
         while True:
-            for payload in payloads:
-                if not await self._in_time(client):
-                    return
-                self._receive(client, payload)
+            while waiting:
+                wait_s = self._turn_s(client)
+                if wait_s > 0:
+                    await self._read_on(reader, frames, waiting, wait_s)
+                if not client.gone:
+                    self._receive(client, waiting.popleft())
                 if client.gone:
                     return
-            payloads = frames.feed(await _read(reader))
+            waiting += frames.feed(await _read(reader))
+
+    async def _read_on(
+        self, reader: asyncio.StreamReader, frames: wire.FrameReader, waiting: deque[bytes], seconds: float
+    ) -> None:
+        """Waits, and reads meanwhile, so that a client that goes does not stay for what it had sent too fast."""
+        turn = asyncio.ensure_future(self.clock.sleep(seconds))
+        try:
+            while not turn.done():
+                if len(waiting) >= _MOST_WAITING:
+                    await turn
+                    break
+                reading = asyncio.ensure_future(_read(reader))
+                await asyncio.wait({turn, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    waiting += frames.feed(reading.result())
+                else:
+                    reading.cancel()  # nothing is lost: what comes stays in the reader
+                    await asyncio.wait({reading})
+        finally:
+            turn.cancel()
 
     def _connection_time(self) -> str:
         now = dt.datetime.fromtimestamp(self.clock.now_s(), dt.UTC).astimezone(reference.zone(self.settings.login_zone))
         return now.strftime("%Y%m%d %H:%M:%S ") + (now.tzname() or "UTC")
 
-    async def _in_time(self, client: Client) -> bool:
-        """Holds a client to the message rate; False ends the session."""
+    def _turn_s(self, client: Client) -> float:
+        """Holds a client to the message rate: the seconds to wait; in reject mode the third violation ends it."""
         now_s = self.clock.now_s()
         if not self.settings.reject_rate:
-            wait_s = client.rate.wait_s(now_s)
-            if wait_s > 0:
-                await self.clock.sleep(wait_s)
-        elif not client.rate.allowed(now_s):
+            return client.rate.wait_s(now_s)
+        if not client.rate.allowed(now_s):
             client.refuse(-1, RATE_EXCEEDED)
             if client.rate.violations >= RATE_STRIKES:
                 client.close()
-                return False
-        return True
+        return 0.0
 
     def _receive(self, client: Client, payload: bytes) -> None:
         if client.muted:
@@ -235,12 +253,16 @@ class Gateway:
             self.log("malformed", client, {"reason": problem.reason})
             client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
             return
-        self.log(request.kind, client, request.values)
+        self.log(request.kind, client, dict(request.values))
         if request.kind == "startApi":
             self._start(client, request)
         elif not client.started:
             client.close()
-        elif not self.weather.take_silent(request.kind):
+        elif self.weather.take_silent(request.kind):
+            # Open for ever: it holds its place and its id, and can be cancelled.
+            family = history.FAMILY if request.kind == "reqHistoricalData" else request.kind
+            client.start(family, request.request_id, _never())
+        else:
             self._handle(client, request)
 
     def _handle(self, client: Client, request: wire.Request) -> None:
@@ -274,7 +296,7 @@ class Gateway:
         client.started = True
         self.clients[client_id] = client
         client.send(15, 1, self.market.account)
-        client.send(9, 1, self.orders.next_id)
+        client.send(9, 1, self.orders.next_id(client_id))
         for farm in self.weather.farms.values():
             client.error(-1, *farm.notice())
         if self.weather.competing:
@@ -296,6 +318,10 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
     if not data:
         raise ConnectionResetError("the client has gone")
     return data
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 async def _swallow(reader: asyncio.StreamReader) -> None:

@@ -8,10 +8,11 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from ib_gateway_sim import limits, wire
+from ib_gateway_sim import greeks, limits, wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.contracts import Contract, ContractQuery
+from ib_gateway_sim.greeks import Greeks
 from ib_gateway_sim.limits import Violation
 from ib_gateway_sim.market import Bar, Quote, Tick
 from ib_gateway_sim.reference import one_contract
@@ -28,14 +29,13 @@ async def beats(client: Client, period_s: float) -> AsyncIterator[float]:
     """The times of the market clock that are multiples of the period, as they come; late ones are left out."""
     clock = client.gateway.clock
     period_ns = int(period_s * SECOND_NS)
-    at_ns = clock.now_ns()
     while True:
-        at_ns = max(at_ns, clock.now_ns() - period_ns) // period_ns * period_ns + period_ns
+        at_ns = (clock.now_ns() // period_ns + 1) * period_ns
         await clock.sleep_until(at_ns)
         yield at_ns / SECOND_NS
 
 
-def _size(client: Client, contract: Contract, size: float) -> float:
+def shown_size(client: Client, contract: Contract, size: float) -> float:
     """Shares since 159, lots of 100 before; whole numbers before 163."""
     if size > 0 and client.version < 159 and contract.sec_type == "STK" and contract.currency == "USD":
         size = size // 100
@@ -57,14 +57,24 @@ def req_market_data(client: Client, request: wire.Request) -> None:
         problem = limits.invalid("Incorrect generic tick list of " + request.text("genericTickList"))
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
-    elif sum(each.count(QUOTES) for each in client.gateway.clients.values()) >= client.gateway.settings.lines:
-        problem = Violation(101, "Max number of tickers has been reached")
+    elif no_line(client):
+        problem = NO_LINE
     elif not contract.permitted and client.market_data_type < 3:
         problem = Violation(354, f"{_UNSUBSCRIBED} Delayed market data is available.")
     if problem is not None:
         client.refuse(request.request_id, problem)
     elif not isinstance(contract, Violation):
         client.start(QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)))
+
+
+NO_LINE = Violation(101, "Max number of tickers has been reached")
+
+
+def no_line(client: Client) -> bool:
+    """Quotes and real-time bars of all clients share the account's market data lines."""
+    gateway = client.gateway
+    used = sum(each.count(QUOTES) + each.count(BARS) for each in gateway.clients.values())
+    return used >= gateway.settings.lines
 
 
 async def _quotes(client: Client, request: wire.Request, contract: Contract, generic: frozenset[str]) -> None:
@@ -79,6 +89,11 @@ async def _quotes(client: Client, request: wire.Request, contract: Contract, gen
     client.send(58, 1, request_id, (3 if delayed else 1) + frozen)
     sent = _Board(client, request_id, contract, delayed, generic)
     sent.show(quote)
+    if "165" in generic and not delayed:
+        _statistics(client, request_id, contract)
+    if "236" in generic and contract.sec_type == "STK":
+        client.send(45, 6, request_id, 46, 3.0)  # shortable: above 2.5 means at least 1000 shares
+        client.send(2, 6, request_id, 89, 10_000_000)
     if request.flag("snapshot"):
         await gateway.wait(request.kind)
         client.send(57, 1, request_id)
@@ -88,8 +103,31 @@ async def _quotes(client: Client, request: wire.Request, contract: Contract, gen
             sent.show(gateway.quote(contract, at_s - (DELAY_S if delayed else 0)))
 
 
+def _statistics(client: Client, request_id: int, contract: Contract) -> None:
+    """Generic tick 165: lows and highs of 13, 26 and 52 weeks, and the average volume of 90 days."""
+    market, now_s = client.gateway.market, client.gateway.clock.now_s()
+    what = next((kind for kind in ("TRADES", "AGGTRADES", "MIDPOINT") if kind in contract.kinds), "")
+    start_s = int(now_s) - 364 * limits.DAY_S
+    days = market.bars(contract, "1d", what, rth=True, start_s=start_s, end_s=int(now_s), now_s=now_s) if what else []
+    for weeks, low_kind, high_kind in ((13, 15, 16), (26, 17, 18), (52, 19, 20)):
+        part = [bar for bar in days if bar.t > now_s - weeks * 7 * limits.DAY_S]
+        if part:
+            client.send(1, 6, request_id, low_kind, min(bar.low for bar in part), 0.0, 0)
+            client.send(1, 6, request_id, high_kind, max(bar.high for bar in part), 0.0, 0)
+    volumes = [bar.volume for bar in days if bar.t > now_s - 90 * limits.DAY_S and bar.volume >= 0]
+    if volumes:
+        client.send(2, 6, request_id, 21, shown_size(client, contract, round(sum(volumes) / len(volumes))))
+
+
+# Tick types -> those of delayed data.
+_DELAYED = {0: 69, 1: 66, 2: 67, 3: 70, 4: 68, 5: 71, 6: 72, 7: 73, 8: 74, 9: 75, 14: 76, 45: 88}
+_DELAYED |= {10: 80, 11: 81, 12: 82, 13: 83}
+_BID, _ASK, _LAST, _VOLUME, _LAST_TIME, _REAL_TIME_VOLUME, _HALTED, _MARK = 1, 2, 4, 8, 45, 48, 49, 37
+_SIZE_OF = {_BID: 0, _ASK: 3, _LAST: 5}  # IB repeats the size of these prices in a message of its own
+
+
 class _Board:
-    """What a subscriber has been told; `show` sends what is new."""
+    """What a subscriber has been told; `show` sends what is new. Tick types here are those of live data."""
 
     def __init__(
         self, client: Client, request_id: int, contract: Contract, delayed: bool, generic: frozenset[str]
@@ -100,62 +138,124 @@ class _Board:
         self._delayed = delayed
         self._generic = generic
         self._told: dict[int, tuple[float, float]] = {}  # tick type -> (value, its size)
-        self._last_volume: float | None = None
 
     def show(self, quote: Quote) -> None:
-        size = self._client, self._contract
-        later = 65 if self._delayed else 0
-        self._price(1 + later, quote.bid, _size(*size, quote.bid_size), 0 if not later else 69)
-        self._price(2 + later, quote.ask, _size(*size, quote.ask_size), 3 if not later else 70)
+        self._price(_BID, quote.bid, quote.bid_size)
+        self._price(_ASK, quote.ask, quote.ask_size)
         if quote.last > 0:
-            traded = self._price(
-                4 if not later else 68, quote.last, _size(*size, quote.last_size), 5 if not later else 71
-            )
-            traded |= self._size(8 if not later else 74, _size(*size, quote.volume))
+            traded = self._price(_LAST, quote.last, quote.last_size)
+            traded |= self._size(_VOLUME, quote.volume)
             if traded:
-                self._client.send(46, 6, self._request_id, 88 if later else 45, int(quote.last_s))
+                self._client.send(46, 6, self._request_id, self._kind(_LAST_TIME), int(quote.last_s))
                 self._real_time_volume(quote)
-        for kind, late_kind, value in (
-            (6, 72, quote.high),
-            (7, 73, quote.low),
-            (9, 75, quote.close),
-            (14, 76, quote.open),
-        ):
+        for kind, value in ((6, quote.high), (7, quote.low), (9, quote.close), (14, quote.open)):
             if value > 0:
-                self._price(late_kind if later else kind, value, 0.0, None)
-        if not later:
-            self._generic_value(49, float(quote.halted))
+                self._price(kind, value)
+        if self._contract.sec_type == "OPT":
+            self._greeks(quote)
+        if not self._delayed:
+            self._halted(quote)
             if self._generic & {"221", "232"} and quote.bid > 0 and quote.ask > 0:
-                self._price(37, round((quote.bid + quote.ask) / 2, 6), 0.0, None)
+                self._price(_MARK, round((quote.bid + quote.ask) / 2, 6))
 
-    def _price(self, kind: int, price: float, size: float, size_kind: int | None) -> bool:
-        """A price and, for bid, ask and last, its size, which IB repeats in a message of its own."""
-        if self._told.get(kind) == (price, size):
+    def _kind(self, kind: int) -> int:
+        return _DELAYED[kind] if self._delayed else kind
+
+    def _new(self, kind: int, value: float, size: float = 0.0) -> bool:
+        if self._told.get(kind) == (value, size):
             return False
-        self._told[kind] = (price, size)
-        self._client.send(1, 6, self._request_id, kind, price, size, 1 if kind in (1, 2) and price > 0 else 0)
-        if size_kind is not None:
-            self._size(size_kind, size)
+        self._told[kind] = (value, size)
         return True
 
-    def _size(self, kind: int, size: float) -> bool:
-        if self._told.get(kind) == (size, 0.0):
+    def _price(self, kind: int, price: float, size: float = 0.0) -> bool:
+        """Sends a price with its size; whether it was new."""
+        size = shown_size(self._client, self._contract, size)
+        if not self._new(kind, price, size):
             return False
-        self._told[kind] = (size, 0.0)
-        self._client.send(2, 6, self._request_id, kind, size)
+        automatic = kind in (_BID, _ASK) and price > 0  # can be executed automatically
+        self._client.send(1, 6, self._request_id, self._kind(kind), price, size, automatic)
+        if kind in _SIZE_OF:
+            self._size(_SIZE_OF[kind], size, scaled=True)
         return True
 
-    def _generic_value(self, kind: int, value: float) -> None:
-        if self._told.get(kind) != (value, 0.0):
-            self._told[kind] = (value, 0.0)
-            self._client.send(45, 6, self._request_id, kind, value)
+    def _size(self, kind: int, size: float, *, scaled: bool = False) -> bool:
+        size = size if scaled else shown_size(self._client, self._contract, size)
+        if not self._new(kind, size):
+            return False
+        self._client.send(2, 6, self._request_id, self._kind(kind), size)
+        return True
+
+    def _halted(self, quote: Quote) -> None:
+        if self._new(_HALTED, float(quote.halted)):
+            self._client.send(45, 6, self._request_id, _HALTED, float(quote.halted))
 
     def _real_time_volume(self, quote: Quote) -> None:
         """Generic tick 233: price;size;time ms;total volume;vwap;single trade."""
         if "233" in self._generic and not self._delayed:
             middle = round((quote.high + quote.low + quote.last) / 3, 4)
             parts = (quote.last, quote.last_size, int(quote.last_s * 1000), quote.volume, middle, "true")
-            self._client.send(46, 6, self._request_id, 48, ";".join(wire.text_of(part) for part in parts))
+            text = ";".join(wire.text_of(part) for part in parts)
+            self._client.send(46, 6, self._request_id, _REAL_TIME_VOLUME, text)
+
+    def _greeks(self, quote: Quote) -> None:
+        """Message 21 for bid, ask, last and model."""
+        under = _underlying(self._client, self._contract)
+        if under <= 0:
+            return
+        years = greeks.years_left(self._contract, quote.t_s)
+        middle = (quote.bid + quote.ask) / 2 if quote.bid > 0 else quote.ask
+        for kind, price in ((10, quote.bid), (11, quote.ask), (12, quote.last), (13, middle)):
+            if self._new(kind, price, under):
+                made = greeks.at_price(self._contract, under, years, price)
+                send_greeks(self._client, self._request_id, self._kind(kind), made)
+
+
+def _underlying(client: Client, contract: Contract) -> float:
+    """The price of an option's underlying, 0 when there is none."""
+    gateway = client.gateway
+    found = gateway.market.find(ContractQuery(con_id=contract.under_con_id), gateway.clock.now_s())
+    return gateway.mark(found[0]) if found else 0.0
+
+
+def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> None:
+    """Message 21; what is not computed is -1 for volatility and price, -2 for the greeks."""
+
+    def told(number: float | None, absent: float) -> float:
+        return absent if number is None else round(number, 10)
+
+    rest = [told(each, -2.0) for each in (made.gamma, made.vega, made.theta)]
+    head = [told(made.volatility, -1.0), told(made.delta, -2.0), told(made.price, -1.0)]
+    client.send(21, request_id, kind, 0, *head, 0.0, *rest, made.under)
+
+
+_CUSTOM = 53  # tick type of what a calculator was asked for
+
+
+def calculate(client: Client, request: wire.Request) -> None:
+    """The option calculators: volatility from a price, price from a volatility."""
+    contract = one_contract(client, request)
+    under = request.number("underPrice")
+    if isinstance(contract, Violation):
+        client.refuse(request.request_id, contract)
+    elif (
+        contract.sec_type != "OPT"
+        or under <= 0
+        or max(request.number("volatility"), request.number("optionPrice")) <= 0
+    ):
+        client.refuse(
+            request.request_id, limits.invalid("Calculations need an option and prices or volatility above 0")
+        )
+    else:
+        years = greeks.years_left(contract, client.gateway.clock.now_s())
+        if request.kind == "calculateOptionPrice":
+            made = greeks.at_volatility(contract, under, years, min(request.number("volatility"), 10.0))
+        else:
+            made = greeks.at_price(contract, under, years, request.number("optionPrice"))
+        send_greeks(client, request.request_id, _CUSTOM, made)
+
+
+def _nothing_to_cancel(client: Client, request: wire.Request) -> None:
+    """Calculations are answered at once."""
 
 
 def cancel_market_data(client: Client, request: wire.Request) -> None:
@@ -228,13 +328,13 @@ def _tick_fields(client: Client, contract: Contract, kind: str, tick: Tick) -> V
             *head,
             tick.bid,
             tick.ask,
-            _size(client, contract, tick.bid_size),
-            _size(client, contract, tick.ask_size),
+            shown_size(client, contract, tick.bid_size),
+            shown_size(client, contract, tick.ask_size),
             0,
         )
     if kind == "MidPoint":
         return (*head, tick.price)
-    return (*head, tick.price, _size(client, contract, tick.size), 0, tick.exchange, tick.conditions)
+    return (*head, tick.price, shown_size(client, contract, tick.size), 0, tick.exchange, tick.conditions)
 
 
 def send_ticks(client: Client, request_id: int, contract: Contract, what: str, ticks: list[Tick]) -> None:
@@ -246,10 +346,10 @@ def send_ticks(client: Client, request_id: int, contract: Contract, what: str, t
         if number == 96:
             fields += [at_s, 0, tick.price, 0]
         elif number == 97:
-            sizes = (_size(client, contract, tick.bid_size), _size(client, contract, tick.ask_size))
+            sizes = (shown_size(client, contract, tick.bid_size), shown_size(client, contract, tick.ask_size))
             fields += [at_s, 0, tick.bid, tick.ask, *sizes]
         else:
-            fields += [at_s, 0, tick.price, _size(client, contract, tick.size), tick.exchange, tick.conditions]
+            fields += [at_s, 0, tick.price, shown_size(client, contract, tick.size), tick.exchange, tick.conditions]
     client.send(*fields, True)
 
 
@@ -279,6 +379,8 @@ def req_real_time_bars(client: Client, request: wire.Request) -> None:
         )
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
+    elif no_line(client):
+        problem = NO_LINE
     elif not _within_pace(client.gateway.bars_asked, client.gateway.clock.now_s()):
         problem = Violation(420, "Invalid Real-time Query:Historical data request pacing violation")
     if problem is not None:
@@ -320,7 +422,7 @@ async def _real_time_bars(client: Client, request: wire.Request, contract: Contr
                 bar.high,
                 bar.low,
                 bar.close,
-                _size(client, contract, bar.volume),
+                shown_size(client, contract, bar.volume),
                 bar.wap,
                 bar.count,
             )
@@ -372,7 +474,7 @@ async def _depth(client: Client, request: wire.Request, contract: Contract) -> N
             now = ladder(contract, quote, side, rows)
             for at, (operation, row) in _changes(told[side], now):
                 maker, price, size = row
-                size = _size(client, contract, size)
+                size = shown_size(client, contract, size)
                 if smart:
                     client.send(13, 1, request.request_id, at, maker, operation, side, price, size, True)
                 else:
@@ -416,6 +518,10 @@ def cancel_market_depth(client: Client, request: wire.Request) -> None:
 
 
 HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+    "calculateImpliedVolatility": calculate,
+    "calculateOptionPrice": calculate,
+    "cancelCalculateImpliedVolatility": _nothing_to_cancel,
+    "cancelCalculateOptionPrice": _nothing_to_cancel,
     "reqMktData": req_market_data,
     "cancelMktData": cancel_market_data,
     "reqTickByTickData": req_tick_by_tick,

@@ -1,6 +1,6 @@
 """Orders as values and as messages: openOrder, orderStatus, execDetails, commissionReport, completedOrder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ib_gateway_sim import wire
 from ib_gateway_sim.contracts import Contract
@@ -34,7 +34,6 @@ class Order:
     done_s: float = 0.0
     session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
     expires_s: float = 0.0  # close of the session of a day order
-    executions: list["Execution"] = field(default_factory=list)
 
     @property
     def order_id(self) -> int:

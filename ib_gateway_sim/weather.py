@@ -112,6 +112,7 @@ class Weather:
         self.changed = asyncio.Event()
 
     def take_silent(self, kind: str) -> bool:
+        """Whether this request is never answered."""
         if self.silent[kind] <= 0:
             return False
         self.silent[kind] -= 1
@@ -135,5 +136,5 @@ class Weather:
     def clear(self) -> None:
         """Fair weather again; the farms are put right without a notice."""
         changed = self.changed
-        self.__init__()  # type: ignore[misc]
+        vars(self).update(vars(Weather()))
         changed.set()

@@ -114,19 +114,17 @@ def text_of(value: Value) -> str:
 
     Whole numbers without a point because the official client of 2019 reads sizes with int().
     """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, str):
+        if not value.isascii():
+            value = value.encode("ascii", "backslashreplace").decode()
+        return value.replace("\0", "") if "\0" in value else value
     if isinstance(value, float):
         if value >= UNSET_DOUBLE:
             return "1.7976931348623157E308"
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if value.isascii():
-        return value.replace("\0", "") if "\0" in value else value
-    return value.encode("ascii", "backslashreplace").decode().replace("\0", "")
+    if value is None:
+        return ""
+    return str(int(value))
 
 
 def payload(fields: Iterable[Value]) -> bytes:

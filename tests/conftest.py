@@ -1,11 +1,12 @@
 """Real servers for tests: PostgreSQL, Redis and SQS, started when the first test asks for them.
 
-One set per pytest-xdist worker: initdb takes half a second and starting takes less, so that sharing one between workers
-would save little and would need a lock and a last one to switch off the light. A test gets a database of its own, a
-copy of a template in which the migrations ran once (some 20 to 50 ms, FILE_COPY; WAL_LOG took 50 to 200).
+One set per pytest-xdist worker: initdb takes about a second and starting next to nothing, so that sharing one between
+workers would save little, and would need a lock and a last one to switch off the light. A test gets a database of its
+own, a copy of a template in which the migrations ran once (20 to 50 ms by FILE_COPY; WAL_LOG took 50 to 200).
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import redis
 
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group
-from dev.redis import Redis, start_redis
+from dev.redis import Redis, redis_binary, start_redis
 from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
 from nautilus.db.migrate import upgrade
 
@@ -70,6 +71,8 @@ def empty_dsn(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server(servers: SimpleNamespace) -> Redis:
+    if redis_binary() is None:
+        pytest.skip("there is no redis-server on this machine")
     server = start_redis(servers.group, servers.folder)
     server.child.wait_ready()
     return server
@@ -94,8 +97,10 @@ def sqs(servers: SimpleNamespace) -> Sqs:
 def queue(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A queue of this test's own: `url`, its dead-letter queue `dead_url`, and the server's `endpoint_url`.
 
-    The environment holds the credentials that boto3 insists on.
+    The environment holds the credentials that boto3 insists on, and nothing else of AWS.
     """
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     for name, value in CLIENT_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     url, dead_url = sqs.make_queue_pair(f"test-{next(_numbers)}")

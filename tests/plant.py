@@ -24,10 +24,10 @@ import functions.monitoring.app
 from dev.credentials import token_settings
 from dev.process import Child, Group, free_port
 from dev.stack import environment
-from nautilus.auth import hash_password
 from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database
+from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
 from nautilus.web import Services, create_app
 from tests.integration.sim_process import Simulator, simulator
@@ -57,9 +57,10 @@ class Plant:
             **settings,
         }
         self.bridges: dict[str, Child] = {}
+        hashed = Passwords(passes=1, memory_kib=64).hash(PASSWORD)
         with self.db.transaction() as cursor:
-            users.create(cursor, "trader", hash_password(PASSWORD), ["bars:read", "backfill:write", "monitoring:read"])
-            users.create(cursor, "chief", hash_password(PASSWORD), ["admin"])
+            users.put(cursor, "trader", hashed, ["bars:read", "backfill:write", "monitoring:read"])
+            users.put(cursor, "chief", hashed, ["admin"])
         self._api = uvicorn.Server(uvicorn.Config(self._app(), "127.0.0.1", free_port(), log_level="warning"))
         self._serving = threading.Thread(target=self._api.run, daemon=True)
         self._serving.start()

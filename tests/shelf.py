@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 import functions.bars.app
 from dev.credentials import token_settings
-from nautilus import auth
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import MarketTime
@@ -25,6 +24,7 @@ from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
+from nautilus.tokens import Signer
 from nautilus.web import Services, create_app
 
 BARS = "/api/v1/market-data/historical/bars"
@@ -156,17 +156,18 @@ class Shelf:
 
     def user(self, number: int, *scopes: str) -> dict[str, str]:
         """Headers of a signed-in user; an app must have been made before."""
-        token = auth.sign(
-            self._keys["token_private_key"],
-            self._keys["token_key_id"],
+        keys = self._keys
+        signer = Signer(keys["token_key_id"], keys["token_private_key"], issuer="nautilus", audience="nautilus-api")
+        now_s = int(time.time())
+        token = signer.sign(
             user_id=number,
-            name=f"user{number}",
+            name="",
             scopes=scopes,
-            issuer="nautilus",
-            audience="nautilus-api",
-            now_ns=time.time_ns(),
-            minutes=5,
-        )
+            session=f"s{number}",
+            key_id=None,
+            now_s=now_s,
+            expires_s=now_s + 300,
+        ).token
         return {"Authorization": f"Bearer {token}"}
 
     def rows(self, query: str, *values: Any) -> list[Any]:

@@ -1,78 +1,316 @@
-"""Sign-in: POST /api/v1/auth/login, GET /api/v1/auth/me."""
+"""Sign-in: /api/v1/auth/*. The only function that may read the private key and check passwords."""
 
+import asyncio
+import secrets
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Cookie, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
 
-from nautilus.auth import Principal, check_password, sign
-from nautilus.db import sessions, users
-from nautilus.errors import Unauthorized
+from nautilus.auth import ROLES, USER_SCOPES, Principal, new_password, role_of
+from nautilus.errors import InvalidInput, Unauthorized
+from nautilus.passwords import Passwords
+from nautilus.schemas.sign_in import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.settings import AuthSettings
-from nautilus.web import ServicesDep, lambda_handler, needs
+from nautilus.sign_in import Issued, SignIn, put_user
+from nautilus.tokens import Signer
+from nautilus.web import ClientDep, Services, ServicesDep, from_own_page, lambda_handler, maybe, needs, needs_password
 
-router = APIRouter(prefix="/api/v1/auth", tags=["sign-in"])
+PREFIX = "/api/v1/auth"
+COOKIE = "refresh_token"
+_KEYS_AGE_S = 300
 
-
-class Login(BaseModel):
-    """A user's name (or e-mail address) and password."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    username: str = Field(min_length=1, max_length=200)
-    password: str = Field(min_length=1, max_length=200)
+router = APIRouter(prefix=PREFIX, tags=["sign-in"])
 
 
-@router.post("/login", summary="Exchange a password for an access token")
-def login(body: Login, services: ServicesDep) -> dict[str, Any]:
+def prepare(services: Services) -> None:
+    """Fail at the start, not at the first sign-in, when the private key does not fit."""
+    _signer(services)
+
+
+def _signer(services: Services) -> Signer:
+    settings = _settings(services)
+
+    def make() -> Signer:
+        signer = Signer(
+            settings.token_key_id,
+            settings.token_private_key.get_secret_value(),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+        )
+        services.keys.require(signer.kid, signer.public)
+        return signer
+
+    return services.kept(Signer, make)
+
+
+def _settings(services: Services) -> AuthSettings:
     settings = services.settings
     if not isinstance(settings, AuthSettings):
         raise RuntimeError("sign-in needs AuthSettings: only this function may hold the signing key")
-    with services.db.transaction() as cursor:
-        user = users.by_login(cursor, body.username)
-    fits = check_password(body.password, user.password_hash if user and user.is_active else None)
-    if user is None or not fits:
-        # The same words and the same work for an unknown name, a wrong password and a disabled user.
-        raise Unauthorized("the name or the password is wrong", code="invalid-credentials")
-    with services.db.transaction() as cursor:
-        users.signed_in(cursor, user.id)
-        now = sessions.machine_now(cursor)
-    token = sign(
-        settings.token_private_key.get_secret_value(),
-        settings.token_key_id,
-        user_id=user.id,
-        name=user.username,
-        scopes=user.scopes,
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        now_ns=now,
-        minutes=settings.token_minutes,
-    )
-    return {
-        "access_token": token,
-        "token_type": "bearer",
-        "expires_in": settings.token_minutes * 60,
-        "scope": " ".join(user.scopes),
-    }
+    return settings
+
+
+def _sign_in(services: ServicesDep) -> SignIn:
+    passwords = services.kept(Passwords, Passwords)
+    return SignIn(services.db, _settings(services), _signer(services), passwords, services.log)
+
+
+SignInDep = Annotated[SignIn, Depends(_sign_in)]
+Signed = Annotated[Principal, needs("")]
+ByPassword = Annotated[Principal, needs_password()]
+Admin = Annotated[Principal, needs("admin")]
+RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, include_in_schema=False)]
+
+
+# ---- in and out ------------------------------------------------------------------------------------------------------
+
+
+@router.post("/login", dependencies=[from_own_page()], summary="Sign in by name and password, or by an API key")
+async def login(body: Login, request: Request, sign_in: SignInDep, client: ClientDep) -> Response:
+    if body.api_key is not None:
+        key = body.api_key.get_secret_value().strip()
+        attempt = await run_in_threadpool(sign_in.admit, "an API key", client)
+        issued = await run_in_threadpool(sign_in.login_by_key, attempt, key, client)
+    else:
+        name, password = body.username or "", _text(body.password)
+        attempt = await run_in_threadpool(sign_in.admit, name, client)
+        await asyncio.sleep(attempt.pause_s)
+        issued = await run_in_threadpool(sign_in.login, attempt, name, password, client)
+    return _issued(request, issued)
+
+
+@router.post("/refresh", dependencies=[from_own_page()], summary="New tokens for a refresh token, by body or cookie")
+def refresh(
+    request: Request,
+    sign_in: SignInDep,
+    client: ClientDep,
+    body: Refresh | None = None,
+    cookie: RefreshCookie = None,
+) -> Response:
+    given = _text(body.refresh_token if body else None)
+    token = given or cookie
+    if not token:
+        raise Unauthorized("there is no refresh token, neither in the body nor as a cookie; sign in")
+    return _issued(request, sign_in.refresh(token, client), tell=bool(given))
+
+
+@router.post("/logout", dependencies=[from_own_page()], summary="End the session of the token that is sent")
+def logout(
+    request: Request,
+    sign_in: SignInDep,
+    client: ClientDep,
+    caller: Annotated[Principal | None, maybe()],
+    body: Refresh | None = None,
+    cookie: RefreshCookie = None,
+) -> Response:
+    sign_in.logout(caller, _text(body.refresh_token if body else None) or cookie, client)
+    return _without_cookie(request, JSONResponse({"message": "signed out"}))
+
+
+@router.post("/logout-all", summary="End all own sessions; API keys stay")
+def logout_all(request: Request, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> Response:
+    count = sign_in.logout_everywhere(caller, client)
+    return _without_cookie(request, JSONResponse({"message": "signed out everywhere", "sessions_ended": count}))
+
+
+# ---- who am I --------------------------------------------------------------------------------------------------------
 
 
 @router.get("/me", summary="Who the caller is")
-def me(services: ServicesDep, caller: Annotated[Principal, needs("")]) -> dict[str, Any]:
-    if not caller.id.startswith("user:"):
+def me(sign_in: SignInDep, caller: Signed) -> dict[str, Any]:
+    return _caller(sign_in, caller)
+
+
+@router.get("/validate", summary="Whether the credentials are good, and whose they are")
+def validate(sign_in: SignInDep, caller: Signed) -> dict[str, Any]:
+    return {"valid": True, "user": _caller(sign_in, caller), "message": "the credentials are good"}
+
+
+@router.get("/jwks.json", summary="The public keys that access tokens are signed with")
+def jwks(services: ServicesDep) -> Response:
+    return JSONResponse(services.keys.jwks(), headers={"Cache-Control": f"public, max-age={_KEYS_AGE_S}"})
+
+
+@router.post("/password", summary="Change the own password; ends all other sessions")
+async def password(
+    body: PasswordChange, request: Request, sign_in: SignInDep, client: ClientDep, caller: ByPassword
+) -> Response:
+    current, new = _text(body.current_password), _text(body.new_password)
+    new_password("new_password", new, caller.name)
+    attempt = await run_in_threadpool(sign_in.admit, caller.name, client)
+    await asyncio.sleep(attempt.pause_s)
+    return _issued(request, await run_in_threadpool(sign_in.change_password, attempt, caller, current, new, client))
+
+
+@router.get("/sessions", summary="Own sessions that can still be refreshed")
+def sessions(sign_in: SignInDep, caller: ByPassword) -> dict[str, Any]:
+    rows = [
+        {
+            "id": str(row.id),
+            "current": str(row.id) == caller.session,
+            "address": row.address,
+            "user_agent": row.user_agent,
+            "api_key_id": row.api_key_id,
+            "created_at": row.created_at.isoformat(),
+            "used_at": row.used_at.isoformat(),
+            "expires_at": row.expires_at.isoformat(),
+        }
+        for row in sign_in.sessions(caller)
+    ]
+    return {"sessions": rows, "total": len(rows)}
+
+
+@router.delete("/sessions/{session_id}", summary="End one of the own sessions")
+def end_session(session_id: UUID, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    sign_in.end_session(caller, session_id, client)
+    return {"message": "the session has ended"}
+
+
+# ---- API keys --------------------------------------------------------------------------------------------------------
+
+
+@router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
+def make_key(body: NewKey, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    row, text = sign_in.make_key(caller, body.name, body.scopes, body.expires_at, client)
+    return {**_key(row), "api_key": text, "message": "keep the key now: it is not shown again"}
+
+
+@router.get("/api-keys", summary="Own API keys, also revoked and expired ones")
+def keys(sign_in: SignInDep, caller: ByPassword) -> dict[str, Any]:
+    rows = [{**_key(row), "active": row.live} for row in sign_in.keys(caller)]
+    return {"api_keys": rows, "total": len(rows)}
+
+
+@router.delete("/api-keys/{key_id}", summary="Revoke an API key, at once, with the sessions opened by it")
+def revoke_key(key_id: int, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    sign_in.revoke_key(caller, key_id, client)
+    return {"message": "the key is revoked"}
+
+
+# ---- users -----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/users", summary="All users")
+def users(sign_in: SignInDep, caller: Admin) -> dict[str, Any]:
+    rows = [_user(row) for row in sign_in.users()]
+    return {"users": rows, "total": len(rows)}
+
+
+@router.post("/users", status_code=201, summary="Make a user")
+def make_user(body: NewUser, sign_in: SignInDep, client: ClientDep, caller: Admin) -> dict[str, Any]:
+    scopes = _scopes(body.role, body.scopes)
+    granted = USER_SCOPES if scopes is None else scopes
+    return _user(sign_in.make_user(caller, body.username, body.email, _text(body.password), granted, client))
+
+
+@router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
+def change_user(user_id: int, body: UserChange, sign_in: SignInDep, client: ClientDep, caller: Admin) -> dict[str, Any]:
+    changed = sign_in.change_user(
+        caller,
+        user_id,
+        client,
+        email=body.email,
+        password=_text(body.password) or None,
+        scopes=_scopes(body.role, body.scopes),
+        is_active=body.is_active,
+    )
+    return _user(changed)
+
+
+# ---- forms -----------------------------------------------------------------------------------------------------------
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
+
+
+def _scopes(role: str | None, scopes: list[str] | None) -> list[str] | None:
+    if role is None:
+        return scopes
+    if scopes is not None:
+        raise InvalidInput.field("role", "a role stands for scopes; send one of both")
+    if role not in ROLES:
+        raise InvalidInput.field("role", f"{role!r} is not a role", list(ROLES))
+    return list(ROLES[role])
+
+
+def _issued(request: Request, issued: Issued, *, tell: bool = True) -> Response:
+    """The tokens, the refresh token as a cookie too; `tell`: also in the body (not to a page that has sent the cookie,
+    so that no script of that page ever sees it)."""
+    body = {
+        "access_token": issued.access.token,
+        "token_type": "bearer",
+        "expires_in": issued.access.expires_in_s,
+        "scope": " ".join(issued.scopes),
+    }
+    if tell:
+        body |= {"refresh_token": issued.refresh_token, "refresh_expires_in": issued.refresh_expires_in_s}
+    answer = JSONResponse(body)
+    answer.set_cookie(COOKIE, issued.refresh_token, max_age=issued.refresh_expires_in_s, **_cookie_options(request))
+    return answer
+
+
+def _without_cookie(request: Request, answer: Response) -> Response:
+    answer.delete_cookie(COOKIE, **_cookie_options(request))
+    return answer
+
+
+def _cookie_options(request: Request) -> dict[str, Any]:
+    known: Services = request.app.state.services
+    # Over http only a developer's own machine is served; some clients would not send a Secure cookie back there.
+    secure = known.settings.deployed or request.url.scheme == "https"
+    return {"path": PREFIX, "httponly": True, "secure": secure, "samesite": "strict"}
+
+
+def _caller(sign_in: SignIn, caller: Principal) -> dict[str, Any]:
+    """The caller's user. The scopes are those of the credentials, which may be fewer than the user's."""
+    if not caller.user_id:
         return {"id": 0, "username": caller.name, "is_active": True, "scopes": sorted(caller.scopes)}
-    with services.db.transaction(snapshot=True) as cursor:
-        user = users.by_id(cursor, int(caller.id.removeprefix("user:")))
-    if user is None or not user.is_active:
-        raise Unauthorized("this user does not exist any more", code="invalid-token")
+    return {**_user(sign_in.user(caller)), "scopes": sorted(caller.scopes), "api_key_id": caller.key_id}
+
+
+def _user(user: Any) -> dict[str, Any]:
     return {
         "id": user.id,
         "username": user.username,
         "email": user.email,
         "is_active": user.is_active,
         "scopes": sorted(user.scopes),
+        "role": role_of(user.scopes),
         "created_at": user.created_at.isoformat(),
         "last_login": user.last_login.isoformat() if user.last_login else None,
     }
 
 
-handler = lambda_handler("auth", router, AuthSettings)
+def _key(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "prefix": f"nautilus_{row.prefix}",
+        "scopes": sorted(row.scopes),
+        "created_at": row.created_at.isoformat(),
+        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+        "last_used_at": row.last_used_at.isoformat() if row.last_used_at else None,
+        "last_used_from": row.last_used_from,
+        "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
+    }
+
+
+# ---- Lambda ----------------------------------------------------------------------------------------------------------
+
+
+def make_admin(services: Services, event: dict[str, Any]) -> dict[str, Any]:
+    """Make an administrator, or give an existing user that role and a new password: for whoever may invoke this
+    function directly, which IAM decides. `{"task": "make-admin", "username": "..."}`; the password is in the answer
+    and nowhere else."""
+    made = secrets.token_urlsafe(18)
+    username = str(event.get("username") or "admin")
+    put_user(services.db, services.kept(Passwords, Passwords), username, made, ROLES["admin"], reason="make-admin")
+    return {"username": username, "password": made, "message": "sign in with it and change it"}
+
+
+handler = lambda_handler("auth", router, AuthSettings, prepare=prepare, commands={"make-admin": make_admin})

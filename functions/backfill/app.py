@@ -12,6 +12,7 @@ from nautilus.auth import Principal
 from nautilus.clock import rfc3339
 from nautilus.db import jobs
 from nautilus.errors import InvalidInput, NotFound
+from nautilus.estimate import dry_run
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.schemas.backfill import BackfillRequest, StopRequest
@@ -55,6 +56,8 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
         default_frames=settings.watch_timeframes,
         default_days=settings.watch_days,
     )
+    if wish.dry_run:
+        return JSONResponse(dry_run(services.db, items), 200)
     asked = backfill.ask(
         services.db,
         caller,
@@ -89,7 +92,10 @@ def status(
     caller: Annotated[Principal, needs("bars:read")],
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
-    told = backfill.status(services.db, None if caller.admin else caller.id, job_id)
+    owner = None if caller.admin else caller.id
+    told = backfill.status(services.db, owner)
+    if job_id is not None:
+        told["jobs"] = backfill.status(services.db, owner, job_id)["jobs"]
     live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
     totals = told["totals"]
     return {
@@ -143,7 +149,19 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
         services.queue.send(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
     told = [backfill.status(services.db, None, number)["jobs"][0] for number in wanted]
-    return {"message": f"{len(wanted)} job(s) stopped", "mode": "ibkr", "status": "stopped", "jobs": told}
+    message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"
+    return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": told}
+
+
+@router.get("/api/v1/historical/backfill/{job_id}/chunks", summary="The requests of one job, and what became of each")
+def chunks(
+    job_id: UUID,
+    services: ServicesDep,
+    caller: Annotated[Principal, needs("bars:read")],
+    after: Annotated[int, Query(ge=0, description="the last chunk_id of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> dict[str, Any]:
+    return backfill.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
 
 
 @router.get("/api/v1/historical/backfill/{job_id}", summary="One job")

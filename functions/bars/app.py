@@ -10,13 +10,15 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from nautilus import catalogue, proof
 from nautilus.auth import Principal
+from nautilus.cache import Cache
 from nautilus.calendars import Session
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
 from nautilus.instruments import Instrument, Selector, price_kind, select, session_kind
-from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S
+from nautilus.limits import Limits
+from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
 from nautilus.schemas.backfill import nanoseconds
@@ -29,6 +31,28 @@ _ROOT = "/api/v1/market-data"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 
 
+class _Data:
+    """What the routes share: cache, limits and the reads of this process."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self.cache = Cache(settings.redis_url.get_secret_value())
+        self.limits = Limits(self.cache, settings.reads_per_minute)
+        self.reads = MarketData(
+            services.db,
+            services.queue,
+            self.cache,
+            self.limits,
+            search_wait_s=settings.search_wait_s,
+            plan_limit=settings.read_plan_limit,
+            read_wait_s=settings.read_wait_s,
+        )
+
+
+def _data(services: Services) -> _Data:
+    return services.kept(_Data, lambda: _Data(services))
+
+
 # ---- who asks, and for what ------------------------------------------------------------------------------------------
 
 
@@ -37,12 +61,13 @@ async def _admitted(
     request: Request, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]
 ) -> Principal:
     """The caller, counted: RateLimited when the minute's share is used up. Every answer says what is left."""
-    take = services.limits.take
-    rate = await asyncio.to_thread(take, caller.id) if services.cache.there else take(caller.id)
+    data = _data(services)
+    take = data.limits.take
+    rate = await asyncio.to_thread(take, caller.id) if data.cache.there else take(caller.id)
     if rate is not None:
         for name, value in rate.headers.items():
             tell(request, name, value)
-        services.limits.check(rate)
+        data.limits.check(rate)
     return caller
 
 
@@ -74,7 +99,7 @@ class Named:
 
     async def subject(self, services: Services, caller: Principal) -> Subject:
         """The series meant, its instrument looked up at IB when nobody knows it."""
-        found = await services.market_data.catalogue.instrument(self.selector(), caller)
+        found = await _data(services).reads.catalogue.instrument(self.selector(), caller)
         kind = found.asset_class
         return Subject(found, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session))
 
@@ -171,7 +196,7 @@ async def bars(
         _takes_gzip(request.headers.get("accept-encoding", "")),
         request.headers.get("if-none-match", ""),
     )
-    reply = await services.market_data.read(query, caller, _wait(request, wait))
+    reply = await _data(services).reads.read(query, caller, _wait(request, wait))
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:
@@ -301,7 +326,7 @@ async def search(
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...; default: all")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> shapes.Instruments:
-    rows = await services.market_data.catalogue.search(q, asset_class or "", limit, caller)
+    rows = await _data(services).reads.catalogue.search(q, asset_class or "", limit, caller)
     return shapes.Instruments(instruments=[shapes.InstrumentRow.model_validate(row) for row in rows], next_after=None)
 
 
@@ -311,7 +336,7 @@ async def instrument(
     caller: Caller,
     instrument_id: Annotated[str, Path(description="such as AAPL.NASDAQ or EUR/USD.IDEALPRO")],
 ) -> shapes.InstrumentRow:
-    found = await services.market_data.catalogue.instrument(select(instrument_id=instrument_id), caller)
+    found = await _data(services).reads.catalogue.instrument(select(instrument_id=instrument_id), caller)
     return shapes.InstrumentRow.model_validate(await asyncio.to_thread(_with_details, services, found))
 
 
@@ -333,7 +358,7 @@ async def front_end_search(
     exchange: Annotated[str | None, Query(description="only instruments of this venue, when there are any")] = None,
     currency: Annotated[str | None, Query(description="only instruments in this currency")] = None,
 ) -> shapes.FrontEndSearch:
-    found = await services.market_data.catalogue.search(query, sec_type or "STK", max_results, caller)
+    found = await _data(services).reads.catalogue.search(query, sec_type or "STK", max_results, caller)
     rows = [row for row in found if not currency or row["currency"] == currency.upper()]
     if exchange:
         venue = exchange.upper()

@@ -6,12 +6,16 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from nautilus.auth import Principal
-from nautilus.clock import rfc3339
-from nautilus.db import sessions
+from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
+from nautilus.db import commands, measures, requests, sessions
 from nautilus.errors import Unavailable
+from nautilus.log import Measure, correlation
+from nautilus.pacing import MARGIN_NS, WINDOW_NS, Limits
+from nautilus.schemas.messages import CommandHint
 from nautilus.web import Services, ServicesDep, lambda_handler, maybe, needs
 
 router = APIRouter(tags=["monitoring"])
+_RECONNECT_WITHIN_S = 60.0
 
 
 @router.get("/health", summary="ok or degraded; 503 only without the database")
@@ -77,12 +81,102 @@ def session(services: ServicesDep, caller: Annotated[Principal, needs("monitorin
         "farms": found.farms,
         "activity": found.activity,
         "heartbeat_at": _text(found.heartbeat_at),
-        "market_time": rfc3339(found.market_ns // 1_000_000 * 1_000_000),
+        "market_time": _market(found.market_ns),
     }
+
+
+@router.post(
+    "/api/v1/ib/session/reconnect", status_code=202, summary="Let go of the connection to IB and make a new one"
+)
+def reconnect(services: ServicesDep, caller: Annotated[Principal, needs("session:write")]) -> dict[str, Any]:
+    with services.db.transaction() as cursor:
+        number = commands.request(
+            cursor, "reconnect", {}, by=caller.id, correlation_id=correlation.get(), expires_s=_RECONNECT_WITHIN_S
+        )
+    services.queue.send(CommandHint(command_id=number, correlation_id=correlation.get()))
+    return {"command_id": str(number), "message": "watch /api/v1/ib/session"}
+
+
+@router.get("/api/v1/ib/budget", summary="What IB's limits leave of the login's requests")
+def budget(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
+    limits = Limits()
+    with services.db.transaction(snapshot=True) as cursor:
+        found = sessions.latest(cursor)
+        if found is None:
+            raise Unavailable("no bridge was ever heard of; start one", code="no-bridge")
+        now = found.market_ns
+        book = [r for r in requests.book(cursor, found.login, now) if r.small]
+        rows = requests.recent(cursor, found.login, now - WINDOW_NS)
+    used = sum(r.weight for r in book)
+    next_free = max(now, min((r.at for r in book), default=now - WINDOW_NS) + WINDOW_NS + MARGIN_NS)
+    return {
+        "login": found.login,
+        "market_time": _market(now),
+        "small_bars": {
+            "what": "bars of 30 s or less, head timestamps and ticks; BID_ASK counts twice",
+            "window_s": WINDOW_NS // NS_PER_S,
+            "limit": limits.window_weight,
+            "reserved_for_reads": limits.reserve,
+            "used": used,
+            "remaining": max(0, limits.window_weight - limits.reserve - used),
+            "remaining_for_reads": max(0, limits.window_weight - used),
+            "next_leaves_window_at": _market(next_free) if book else None,
+        },
+        "open_requests": found.activity.get("open_requests"),
+        "allowed_open_requests": found.activity.get("allowed_requests"),
+        "blocked_on": found.activity.get("blocked_on"),
+        "pacing_violations": found.activity.get("pacing_violations"),
+        "last_ten_minutes": [
+            {"kind": r.kind, "outcome": r.outcome, "requests": r.count, "weight": r.weight} for r in rows
+        ],
+    }
+
+
+@router.get("/api/v1/ib/connection/status", summary="The session in the words of the web front end")
+def connection_status(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
+    with services.db.transaction(snapshot=True) as cursor:
+        found = sessions.latest(cursor)
+    if found is None:
+        return {
+            "connected": False,
+            "gateway_type": "IB Gateway",
+            "error_message": "no bridge was ever heard of; start one",
+        }
+    connected = found.state in ("connected", "degraded", "reset_window")
+    return {
+        "connected": connected,
+        "gateway_type": "simulator" if found.account.startswith("SIM") else "IB Gateway",
+        "host": found.host,
+        "port": found.port,
+        "client_id": found.client_id,
+        "account_id": found.account or None,
+        "connection_time": _text(found.since) if connected else None,
+        "last_heartbeat": _text(found.heartbeat_at),
+        "error_message": found.reason or None,
+    }
+
+
+def _market(ns: int) -> str:
+    return rfc3339(ns // NS_PER_MS * NS_PER_MS)
 
 
 def _text(moment: Any) -> str:
     return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
-handler = lambda_handler("monitoring", router)
+def measure(services: Services) -> list[Measure]:
+    """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
+    with services.db.transaction(snapshot=True) as cursor:
+        session = sessions.latest(cursor)
+        waiting = measures.live_jobs(cursor)
+    told = [
+        Measure("SessionConnected", 1 if session and session.state == "connected" else 0, "Count"),
+        Measure("LiveJobs", waiting.jobs, "Count"),
+        Measure("JobSilence", waiting.silent_s, "Seconds"),
+    ]
+    if session is not None:
+        told.append(Measure("BridgeSilence", session.silent_s, "Seconds"))
+    return told
+
+
+handler = lambda_handler("monitoring", router, measure=measure)

@@ -169,7 +169,7 @@ class Checks:
 
     async def account_updates(self) -> str:
         values = {value.tag: value.value for value in self.ib.accountValues()}
-        return values["NetLiquidation"]
+        return str(values["NetLiquidation"])
 
     async def account_updates_multi(self) -> str:
         await self.ib.reqAccountUpdatesMultiAsync("SIM7")
@@ -177,7 +177,7 @@ class Checks:
 
     async def account_summary(self) -> str:
         summary = {value.tag: value.value for value in await self.ib.accountSummaryAsync()}
-        return summary["NetLiquidation"]
+        return str(summary["NetLiquidation"])
 
     async def place_order(self) -> str:
         trade = self.ib.placeOrder(self.contract, self.lib.LimitOrder("BUY", 10, 100.0))

@@ -21,9 +21,10 @@ import psycopg2
 import pytest
 import redis
 
+from dev.folders import in_use
 from dev.postgres import Postgres, start_postgres
 from dev.process import Child, Group, StartError, free_port
-from dev.redis import Redis, start_redis
+from dev.redis import Redis, redis_binary, start_redis
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -160,6 +161,7 @@ def test_root_learns_what_to_do_where_nobody_may_not_enter(
         start_postgres(group, folder / "private", durable=False)
 
 
+@pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
 def test_a_port_in_use_is_named_in_the_servers_own_words(group: Group, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -263,33 +265,35 @@ OWNER = """
     from pathlib import Path
     from dev.postgres import start_postgres
     from dev.process import Group, end_on_signals
-    from dev.redis import start_redis
 
     folder = Path(sys.argv[1])
     end_on_signals()
     with Group() as group:
         postgres = start_postgres(group, folder, durable=False)
-        redis = start_redis(group, folder)
         deaf = ["sh", "-c", "trap '' INT HUP; echo deaf; sleep 60"]
-        third = group.start("deaf", deaf, log=folder / "deaf.log", ready=lambda child: child.said("deaf"))
+        other = group.start("deaf", deaf, log=folder / "deaf.log", ready=lambda child: child.said("deaf"))
         group.wait_ready()
-        pids = [postgres.child.pid, redis.child.pid, third.pid]
-        print(json.dumps({"pids": pids, "ports": [postgres.port, redis.port]}), flush=True)
+        pids = [postgres.child.pid, other.pid]
+        print(json.dumps({"pids": pids, "ports": [postgres.port]}), flush=True)
         time.sleep(60)
 """
+
+
+def start_owner(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}"},
+    )
 
 
 @pytest.mark.parametrize(
     ("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_children_end_with_their_owner(how: signal.Signals, code: int, folder: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(OWNER), str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
+    owner = start_owner(OWNER, folder)
     assert owner.stdout is not None
     with owner.stdout as output:
         started = json.loads(output.readline())
@@ -303,3 +307,37 @@ def test_children_end_with_their_owner(how: signal.Signals, code: int, folder: P
     assert not any(accepts(port) for port in started["ports"])
     # Ended in order, not killed: the next start has nothing to recover.
     assert "database system is shut down" in (folder / "postgres.log").read_text()
+
+
+LOCK_HOLDER = """
+    import sys, time
+    from pathlib import Path
+    from dev.folders import in_use
+    from dev.process import Group
+
+    folder = Path(sys.argv[1])
+    with in_use(folder) as lock, Group(held=[lock]) as group:
+        slow = ["sh", "-c", "trap 'sleep 0.7; exit' TERM; echo ready; while :; do sleep 0.1; done"]
+        group.start("slow", slow, log=folder / "slow.log", ready=lambda child: child.said("ready")).wait_ready()
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_data_stay_locked_until_the_last_process_of_a_killed_owner_has_ended(folder: Path) -> None:
+    owner = start_owner(LOCK_HOLDER, folder)
+    assert owner.stdout is not None
+    with owner.stdout as output:
+        assert output.readline() == b"ready\n"
+    owner.kill()
+    owner.wait()
+
+    def free() -> bool:
+        try:
+            with in_use(folder):
+                return True
+        except StartError:
+            return False
+
+    assert not free()
+    assert eventually(free)

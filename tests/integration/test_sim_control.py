@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,29 @@ def test_the_process_says_where_it_listens_and_ends_cleanly():
         assert "farm_down <farm>" in sim.command("help")["commands"]
         sim.process.send_signal(signal.SIGINT)
         assert sim.process.wait(10) == 0
+
+
+def test_the_folder_runs_alone_on_the_standard_library(tmp_path):
+    shutil.copytree(ROOT / "ib_gateway_sim", tmp_path / "ib_gateway_sim")
+    # -S leaves site-packages out, -E the environment.
+    command = [sys.executable, "-S", "-E", "-m", "ib_gateway_sim", "--port", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        port = json.loads(process.stdout.readline())["port"]
+
+        async def work():
+            client = await RawClient.start(port)
+            client.ask_bars(1, end="20260227 21:00:00 UTC")
+            assert int((await client.message(17))[4]) == 30
+            client.close()
+            await client.writer.wait_closed()
+
+        asyncio.run(work())
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
 
 
 @pytest.mark.parametrize(
@@ -68,6 +92,19 @@ def test_words_and_json_are_the_same_command():
     asyncio.run(work())
 
 
+def test_a_browser_gets_nowhere():
+    async def work():
+        async with gateway() as (sim, control):
+            await control.listen(0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", control.port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nadvance 5\n")
+            assert await reader.read() == b""
+            writer.close()
+            assert sim.clock.now_ns() == MONDAY_NOON_NS
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -79,6 +116,7 @@ def test_words_and_json_are_the_same_command():
         ("set_clock yesterday", "RFC 3339"),
         ("farm_down nowhere", "ushmds"),
         ("silent 1 reqNothing", "reqHistoricalData"),
+        ("received bars", "reqHistoricalData"),
         ("history_error what", "no_permission"),
         ("drop 99", "nobody"),
         ("latency fast", "measured"),
@@ -180,12 +218,19 @@ def test_silent_pacing_and_chosen_refusals_hit_as_many_requests_as_said():
                 client.ask_bars(request_id)
             client.ask_details(5)
             client.ask_details(6)
-            errors = [await client.error() for _ in range(2)]
-            assert [error[:2] for error in errors] == [(2, 162), (3, 162)]
+            client.ask_bars(1)
+            client.send(25, 1, 1)
+            errors = [await client.error() for _ in range(4)]
+            assert [error[:2] for error in errors] == [(2, 162), (3, 162), (5, 10314), (1, 386)]
             assert errors[0][2].endswith("Historical data request pacing violation")
             assert errors[1][2].endswith("No market data permissions for SMART STK")
-            seen = [await client.read() for _ in range(4)]
-            assert sorted(fields[0] for fields in seen) == ["10", "17", "4", "52"]
+            assert await client.error() == (
+                1,
+                162,
+                "Historical Market Data Service error message:API historical data query cancelled: 1",
+            )
+            seen = [await client.read() for _ in range(3)]
+            assert sorted(fields[0] for fields in seen) == ["10", "17", "52"]
             assert await client.quiet(0.02)
 
     asyncio.run(work())
@@ -289,6 +334,22 @@ def test_the_reset_window_breaks_farms_holds_requests_and_ends_with_1102():
             assert await client.quiet(0.02)
             await do(control, "advance 11")
             assert (await client.message(4))[3] == "1102"
+            assert (await client.message(17))[1] == "1"
+
+    asyncio.run(work())
+
+
+def test_a_market_data_farm_flaps():
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.start(sim.port)
+            await do(control, "farm_flap usfarm 3")
+            await do(control, "farm_inactive ushmds")
+            await asyncio.sleep(0)
+            await do(control, "advance 4")
+            told = [await client.read() for _ in range(4)]
+            assert [fields[3] for fields in told] == ["2103", "2107", "2119", "2104"]
+            client.ask_bars(1)
             assert (await client.message(17))[1] == "1"
 
     asyncio.run(work())

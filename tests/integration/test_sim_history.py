@@ -185,6 +185,20 @@ def test_sixty_in_ten_minutes_over_all_clients_with_head_timestamps():
     asyncio.run(work())
 
 
+def test_who_asks_for_more_than_a_frame_can_hold_is_dropped(monkeypatch):
+    monkeypatch.setattr("ib_gateway_sim.limits.LONGEST_ANSWER_BYTES", 10_000)
+
+    async def work():
+        async with gateway() as (sim, _):
+            client, other = await RawClient.start(sim.port, 1), await RawClient.start(sim.port, 2)
+            client.ask_bars(1, duration="2 D")
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await client.message(17)
+            assert len(await bars(other)) == 30
+
+    asyncio.run(work())
+
+
 def test_fifty_requests_may_be_open_and_a_cancel_frees_a_place():
     async def work():
         async with gateway(lines=1000) as (sim, control):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway
+from tests.integration.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
 
 SPX = ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
 EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
@@ -12,13 +12,23 @@ EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
 
 def order(client, order_id, action="BUY", quantity=100, kind="MKT", limit="", aux="", contract=AAPL, **other):
     """Sends placeOrder as a client of version 178 does."""
-    named = {"tif": "DAY", "transmit": 1, "parent": 0, "oca": "", "oca_type": 0, "rth": 0, "trail": "", "percent": ""}
+    named = {
+        "tif": "DAY",
+        "transmit": 1,
+        "parent": 0,
+        "oca": "",
+        "oca_type": 0,
+        "rth": 0,
+        "trail": "",
+        "percent": "",
+        "good_till": "",
+    }
     named |= {"what_if": 0, "account": ""} | other
     assert client.version == 178
     client.send(
         *[3, order_id, *contract, "", "", action, quantity, kind, limit, aux, named["tif"], named["oca"]],
         *[named["account"], "", 0, "ref", named["transmit"], named["parent"], 0, 0, 0, 0, named["rth"], 0],
-        *["", 0, "", "", "", "", ""],  # shares allocation to faPercentage
+        *["", 0, "", named["good_till"], "", "", ""],  # shares allocation to faPercentage
         *["", 0, "", -1, named["oca_type"], "", "", 0, "", "", 0, 0, "", 0, *[""] * 5, 0, "", "", "", ""],
         *[
             0,
@@ -94,7 +104,7 @@ async def test_a_market_order_fills_at_the_ask_and_reports_execution_and_commiss
 
 @played()
 async def test_a_large_order_fills_in_parts_as_the_quotes_allow(client, sim, control):
-    order(client, 1, quantity=3000)
+    order(client, 1, quantity=2500)
     seen = await statuses(client, 1)
     assert seen == [(1, "Submitted", 0)]
     await control.run("advance 30")
@@ -102,8 +112,8 @@ async def test_a_large_order_fills_in_parts_as_the_quotes_allow(client, sim, con
         seen += await statuses(client, 1)
     parts = [filled for _, _, filled in seen]
     assert parts == sorted(parts)
-    assert parts[-1] == 3000
-    assert len(parts) > 3
+    assert parts[-1] == 2500
+    assert len(parts) > 2
 
 
 @played()
@@ -164,7 +174,7 @@ def test_refused_orders(asked, code):
 
 
 @played()
-async def test_order_ids_rise_and_are_shared_by_all_clients(client, sim, control):
+async def test_order_ids_rise_and_every_client_has_its_own(client, sim, control):
     order(client, 5, kind="LMT", limit=100)
     await statuses(client, 1)
     order(client, 3, kind="LMT", limit=100)
@@ -172,8 +182,11 @@ async def test_order_ids_rise_and_are_shared_by_all_clients(client, sim, control
     client.send(8, 1, 1)
     assert await client.message(9) == ["9", "1", "6"]
     other = await RawClient.start(sim.port, 2)
+    order(other, 1, kind="LMT", limit=100)
+    assert await statuses(other, 1) == [(1, "Submitted", 0)]
     other.send(5, 1)
-    assert (await other.read())[0] == "53"
+    assert (await other.message(5))[1] == "1"
+    assert (await other.message(53))[0] == "53"
     other.send(16, 1)
     assert (await other.message(5))[1] == "5"
 
@@ -194,6 +207,38 @@ async def test_a_bracket_waits_for_its_last_leg_and_one_exit_cancels_the_other(c
 
 
 @played()
+async def test_an_exit_filled_in_part_shrinks_the_other(client, sim, control):
+    order(client, 1, kind="LMT", limit=1000, quantity=2000, transmit=0)
+    order(client, 2, action="SELL", kind="LMT", limit=2000, quantity=2000, parent=1, transmit=0)
+    order(client, 3, action="SELL", kind="STP", aux=1, quantity=2000, parent=1)
+    await client.settle()
+    await control.run("advance 30")
+    parent, take, stop = sim.orders.orders.values()
+    assert parent.status == "Filled"
+    order(client, 2, action="SELL", kind="LMT", limit=1, quantity=2000, parent=1)
+    await client.settle()
+    assert 0 < take.filled < 2000
+    assert (stop.status, stop.quantity) == ("PreSubmitted", 2000 - take.filled)
+    await control.run("advance 30")
+    assert (take.status, stop.status) == ("Filled", "Cancelled")
+    assert sim.portfolio.open_positions() == []
+
+
+@played(start_ns=EVENING_NS)
+async def test_an_order_that_waits_for_its_opening_does_not_keep_others_waiting(client, sim, control):
+    order(client, 1, quantity=10)
+    order(client, 2, kind="LMT", limit=0.5, quantity=20000, contract=EURUSD, tif="GTC")
+    await client.settle()
+    order(client, 2, kind="LMT", limit=2, quantity=25_000_000, contract=EURUSD, tif="GTC")
+    await client.settle()
+    (_, currency) = sim.orders.orders.values()
+    filled = currency.filled
+    assert 0 < filled < 25_000_000
+    await control.run("advance 3")
+    assert currency.filled > filled
+
+
+@played()
 async def test_a_cancelled_parent_takes_its_children_along(client, sim, control):
     order(client, 1, kind="LMT", limit=100, quantity=10, transmit=0)
     order(client, 2, action="SELL", kind="LMT", limit=2000, quantity=10, parent=1)
@@ -207,13 +252,13 @@ async def test_a_cancelled_parent_takes_its_children_along(client, sim, control)
 def test_an_oca_group_is_cancelled_or_shrunk(oca_type):
     @played()
     async def run(client, sim, control):
-        order(client, 1, kind="LMT", limit=100, quantity=5000, oca="G", oca_type=oca_type)
-        order(client, 2, kind="LMT", limit=1000, quantity=5000, oca="G", oca_type=oca_type)
+        order(client, 1, kind="LMT", limit=100, quantity=2000, oca="G", oca_type=oca_type)
+        order(client, 2, kind="LMT", limit=1000, quantity=2000, oca="G", oca_type=oca_type)
         await client.settle()
         first, second = sim.orders.orders.values()
-        assert 0 < second.filled < 5000
+        assert 0 < second.filled < 2000
         assert first.status == ("Cancelled" if oca_type == 1 else "Submitted")
-        assert first.quantity == (5000 if oca_type == 1 else 5000 - second.filled)
+        assert first.quantity == (2000 if oca_type == 1 else 2000 - second.filled)
 
     run()
 
@@ -267,11 +312,23 @@ async def test_an_order_in_a_closed_market_is_held_to_the_open_and_a_day_order_e
     assert states() == ["Filled", "Cancelled", "Submitted", "Filled"]
 
 
+@played()
+async def test_an_order_is_good_till_its_date(client, sim, control):
+    order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="tomorrow")
+    assert (await client.error())[:2] == (1, 10314)
+    order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="20260302 12:05:00 US/Eastern")
+    assert await statuses(client, 1) == [(1, "Submitted", 0)]
+    await control.run("advance 299")
+    assert await client.quiet(0.02)
+    await control.run("advance 2")
+    assert await statuses(client, 1) == [(1, "Cancelled", 0)]
+
+
 @pytest.mark.parametrize(("tif", "filled"), [("IOC", True), ("FOK", False)])
 def test_immediate_orders_take_what_there_is_or_nothing(tif, filled):
     @played()
     async def run(client, sim, control):
-        order(client, 1, quantity=5000, tif=tif)
+        order(client, 1, quantity=2000, tif=tif)
         await client.settle()
         (made,) = sim.orders.orders.values()
         assert made.status == "Cancelled"

@@ -146,12 +146,43 @@ def test_a_message_that_cannot_be_read_is_320_and_the_client_goes_on():
             client = await RawClient.start(sim.port)
             client.send(20, 8, "conId")
             client.send("nonsense")
-            client.send(22, 9, 10, "STK", "STK.US", "TOP")
+            client.send(100, 9)
             client.send(49, 1)
             assert (await client.error())[:2] == (8, 320)
             assert (await client.message(4))[2:4] == ["-1", "320"]
             assert (await client.error())[:2] == (9, 320)
             assert (await client.message(49))[0] == "49"
+
+    asyncio.run(work())
+
+
+def test_what_there_is_nothing_of_is_said_in_ibs_codes():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            client.send(52, 2, 1, 0, "AAPL", "STK", "SMART", "", "USD", "", "ReportSnapshot", 0, "")
+            assert (await client.error())[:2] == (1, 430)
+            client.send(22, 2, 10, "STK", "STK.US.MAJOR", "TOP_PERC_GAIN")
+            assert (await client.error())[:2] == (2, 165)
+            assert await client.message(20) == ["20", "3", "2", "0"]
+            for code in (162, 365):
+                client.send(23, 1, 2)
+                assert (await client.error())[:2] == (2, code)
+            client.send(86, 3, 265598, "BRFG", "", "", 10, "")
+            assert await client.message(87) == ["87", "3", "0"]
+
+    asyncio.run(work())
+
+
+def test_old_clients_are_warned_of_fractions_and_get_whole_numbers():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port, versions="v100..157")
+            bitcoin = ("0", "BTC", "CRYPTO", "", "0.0", "", "", "PAXOS", "", "USD", "", "")
+            client.ask_bars(1, bitcoin, what="AGGTRADES", rth=0, size="1 hour", duration="1 D")
+            assert (await client.error())[:2] == (1, 2176)
+            fields = await client.message(17)
+            assert all(volume.isdecimal() for volume in fields[10::8])
 
     asyncio.run(work())
 
@@ -258,6 +289,21 @@ def test_a_client_that_does_not_read_is_dropped_before_it_fills_the_memory(monke
     asyncio.run(work())
 
 
+def test_no_burst_ends_where_the_official_client_would_lose_it():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            plain = len(wire.frame(4, 2, -1, 2100, "", ""))
+            sim.broadcast(2100, "x" * (4096 - plain))
+            assert (await client.read())[3] == "2100"
+            assert (await client.read())[3] == "2158"
+            sim.broadcast(2100, "x" * (4095 - plain))
+            assert (await client.read())[3] == "2100"
+            assert await client.quiet(0.02)
+
+    asyncio.run(work())
+
+
 def test_above_the_message_rate_requests_wait_their_turn():
     async def work():
         async with gateway() as (sim, control):
@@ -269,6 +315,22 @@ def test_above_the_message_rate_requests_wait_their_turn():
             assert await client.quiet()
             await control.run("advance 1")
             assert [int((await client.message(49))[2]) for _ in range(11)] == [1772470801] * 11
+
+    asyncio.run(work())
+
+
+def test_a_client_that_goes_while_its_messages_wait_frees_its_id():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            for _ in range(500):
+                client.send(49, 1)
+            await client.message(49)
+            client.close()
+            async with asyncio.timeout(5):
+                while sim.clients:
+                    await asyncio.sleep(0.001)
+            await RawClient.start(sim.port)
 
     asyncio.run(work())
 

@@ -274,7 +274,10 @@ def real_open_time(calendar, t, missing):
 @many
 @given(wishes())
 def test_no_fewer_requests_would_do(wish):
-    """Laying windows end to end from the first bar that is missing is the least there can be."""
+    """Laying windows end to end from the first bar that is missing is the least there can be.
+
+    Spans of whole weeks are laid along the trading weeks: one request more at most.
+    """
     calendar, t, wanted, now, state = wish
     found = plan(wanted, t, calendar, now=now, **state)
     asked = Spans([c.span for c in found.chunks])
@@ -286,7 +289,7 @@ def test_no_fewer_requests_would_do(wish):
             if reach is None or over > reach:
                 least += 1
                 reach = max(over, start + state["span_s"] * S)
-        assert len(mine) == least
+        assert least <= len(mine) <= least + (state["span_s"] % (7 * 86_400) == 0)
 
 
 def starts_and_ends(calendar, t, gap):

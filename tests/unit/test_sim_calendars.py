@@ -121,15 +121,22 @@ def test_sessions_cut_at_half_hours_of_utc_in_any_season(calendar: str, day: dat
 
 
 def test_hours_text_is_ib_s() -> None:
-    now_s = datetime(2024, 11, 28, 12, tzinfo=NEW_YORK).timestamp()
-    expected = "20241128:CLOSED;20241129:0930-20241129:1300;20241130:CLOSED"
-    assert calendars.hours_text("us_stock", now_s, rth=True, days=3) == expected
-    now_s = datetime(2020, 3, 9, 12, tzinfo=CHICAGO).timestamp()
+    def text(calendar: str, at: datetime, *, rth: bool, days: int) -> str:
+        def sessions_of(day: date) -> tuple[calendars.Session, ...]:
+            return calendars.known_sessions(calendar, day, rth=rth)
+
+        return calendars.hours_text(calendars.zone(calendar), sessions_of, at.timestamp(), days)
+
+    noon = datetime(2024, 11, 28, 12, tzinfo=NEW_YORK)
+    assert text("us_stock", noon, rth=True, days=3) == "20241128:CLOSED;20241129:0930-20241129:1300;20241130:CLOSED"
+    noon = datetime(2020, 3, 9, 12, tzinfo=CHICAGO)
     expected = "20200308:1700-20200309:1515;20200309:1530-20200309:1600"
-    assert calendars.hours_text("cme_equity", now_s, rth=False, days=1) == expected
+    assert text("cme_equity", noon, rth=False, days=1) == expected
+    assert text("us_stock", datetime(2030, 12, 31, 12, tzinfo=NEW_YORK), rth=True, days=2).endswith(";20310101:CLOSED")
 
 
 def test_outside_the_table_there_is_an_error_for_a_day_and_nothing_for_a_window() -> None:
     with pytest.raises(LookupError, match="2004-01-01 to 2030-12-31"):
         calendars.day_sessions("us_stock", date(2031, 1, 2), rth=True)
     assert calendars.sessions("us_stock", 0, 86400, rth=True) == []
+    assert calendars.sessions("us_stock", -1e12, 1e12, rth=True) == calendars.sessions("us_stock", 0, 2e9, rth=True)

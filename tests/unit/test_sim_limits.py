@@ -103,6 +103,7 @@ def test_date_forms(text, expected):
         "20260302 12:00:00 Mars/Base",
         "20260302 12:00:00 ../../etc/passwd",
         "20260302-12:00:00 UTC",
+        "99991231 23:59:59 Asia/Tokyo",
         "x",
     ],
 )

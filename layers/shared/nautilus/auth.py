@@ -1,18 +1,10 @@
-"""Who is calling, and what they may do: scopes, access tokens, passwords.
+"""Who may do what: scopes, roles, callers, and the names that people may have. Rules alone, no I/O."""
 
-Access tokens are JWTs signed with Ed25519. Only functions/auth holds the private key; all others get the public keys.
-"""
-
-import secrets
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import jwt
-
-from nautilus.clock import NS_PER_S
-from nautilus.errors import Forbidden, Unauthorized
+from nautilus.errors import Forbidden, InvalidInput
 
 SCOPES: tuple[str, ...] = (
     "bars:read",
@@ -26,21 +18,52 @@ SCOPES: tuple[str, ...] = (
 """All scopes there are. `admin` includes every other."""
 USER_SCOPES: tuple[str, ...] = ("bars:read", "backfill:write", "monitoring:read")
 """What a new user gets unless told otherwise."""
-ALGORITHM = "EdDSA"
+ROLES: dict[str, tuple[str, ...]] = {
+    "viewer": ("bars:read", "monitoring:read"),
+    "analyst": USER_SCOPES,
+    "trader": (*USER_SCOPES, "session:write", "orders:read", "orders:write"),
+    "admin": ("admin",),
+}
+"""Names of usual sets of scopes. Stored are the scopes."""
+
+MAX_PASSWORD = 256
+"""Characters; a longer one is refused before any work is done."""
+MIN_PASSWORD = 12
+"""Characters of a new password (NIST SP 800-63B asks for 8 at least, 15 where it is the only factor)."""
+
+# ASCII alone: a Cyrillic a or a Kelvin sign would make two names that look, or in PostgreSQL's lower() become, the same.
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
+_EMAIL = re.compile(r"[a-z0-9._%+-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
+_MAX_EMAIL = 254
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: `user:<id>`, `key:<id>` or `anonymous`, and what they may do."""
+    """A caller and what they may do.
+
+    id: `user:<number>` (also when the user sends an API key) or `anonymous`; session: the sign-in this comes from, if
+    any; key_id: the API key that was sent, or that the session was opened with.
+    """
 
     id: str
     name: str
     scopes: frozenset[str]
-    token_id: str = ""
+    session: str = ""
+    key_id: int | None = None
 
     @property
     def admin(self) -> bool:
         return "admin" in self.scopes
+
+    @property
+    def user_id(self) -> int:
+        """The user's number; 0 for an anonymous caller."""
+        return int(self.id.removeprefix("user:")) if self.id.startswith("user:") else 0
+
+    @property
+    def credential(self) -> str:
+        """What the caller showed, for logs: `key:<number>`, `session:<id>` or nothing."""
+        return f"key:{self.key_id}" if self.key_id is not None else f"session:{self.session}" if self.session else ""
 
     def may(self, scope: str) -> bool:
         return self.admin or scope in self.scopes
@@ -50,86 +73,79 @@ class Principal:
         if not self.may(scope):
             raise Forbidden(f"this needs the scope {scope}", code="missing-scope", extra={"scope": scope})
 
+    def require_password_sign_in(self) -> None:
+        """Forbidden for API keys and what was opened with one: a stolen key must not make itself more keys."""
+        if not self.session or self.key_id is not None:
+            raise Forbidden(
+                "this needs a sign-in with name and password; an API key is not enough", code="password-sign-in-needed"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from. address: an IP address as text, or `unknown`."""
+
+    address: str
+    user_agent: str = ""
+    request_id: str = ""
+
 
 def anonymous(scopes: Iterable[str]) -> Principal:
     return Principal("anonymous", "anonymous", frozenset(scopes))
 
 
-def sign(
-    private_key: str,
-    key_id: str,
-    *,
-    user_id: int,
-    name: str,
-    scopes: Iterable[str],
-    issuer: str,
-    audience: str,
-    now_ns: int,
-    minutes: int,
-) -> str:
-    """An access token for a user, good for `minutes` from `now_ns` (machine time)."""
-    issued = now_ns // NS_PER_S
-    claims = {
-        "iss": issuer,
-        "aud": audience,
-        "sub": f"user:{user_id}",
-        "name": name,
-        "scope": " ".join(scopes),
-        "iat": issued,
-        "nbf": issued,
-        "exp": issued + minutes * 60,
-        "jti": secrets.token_urlsafe(16),
-    }
-    return jwt.encode(claims, private_key, algorithm=ALGORITHM, headers={"kid": key_id})
+def key_scopes(user_scopes: Iterable[str], granted: Iterable[str]) -> frozenset[str]:
+    """What a key may do: what it was granted, as long as its user may do so too."""
+    owned, given = frozenset(user_scopes), frozenset(granted)
+    return given if "admin" in owned else given & owned
 
 
-def verify(token: str, public_keys: Mapping[str, str], *, issuer: str, audience: str) -> Principal:
-    """The caller behind an access token. Unauthorized says what is wrong with it, never more."""
-    try:
-        kid = jwt.get_unverified_header(token).get("kid")
-        key = public_keys.get(kid) if isinstance(kid, str) else None
-        if key is None:
-            raise Unauthorized("the access token was signed by an unknown key", code="invalid-token")
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            key,
-            algorithms=[ALGORITHM],
-            issuer=issuer,
-            audience=audience,
-            leeway=5,
-            options={"require": ["iss", "aud", "sub", "exp", "iat", "jti", "scope"]},
+def role_of(scopes: Iterable[str]) -> str | None:
+    """The role with exactly these scopes."""
+    wanted = frozenset(scopes)
+    return next((role for role, given in ROLES.items() if frozenset(given) == wanted), None)
+
+
+def checked_scopes(field: str, scopes: Iterable[str]) -> tuple[str, ...]:
+    """The scopes in their usual order; InvalidInput for one that does not exist."""
+    wanted = frozenset(scopes)
+    if not wanted <= frozenset(SCOPES):
+        raise InvalidInput.field(field, f"{sorted(wanted - frozenset(SCOPES))[0]!r} is not a scope", SCOPES)
+    return tuple(scope for scope in SCOPES if scope in wanted)
+
+
+def login_name(text: str) -> str | None:
+    """The name or e-mail address as it is stored, or None when nobody can have such a name."""
+    plain = text.strip().lower() if text.isascii() else ""
+    return plain if _NAME.fullmatch(plain) or _is_email(plain) else None
+
+
+def new_username(text: str) -> str:
+    """A name that a new user may have; InvalidInput otherwise."""
+    if not text.isascii() or not _NAME.fullmatch(text.lower()):
+        raise InvalidInput.field(
+            "username", "must be 1 to 64 letters a-z, digits, dots, hyphens or underscores, first and last no sign"
         )
-    except jwt.ExpiredSignatureError:
-        raise Unauthorized("the access token has expired; sign in again", code="expired-token") from None
-    except jwt.PyJWTError:
-        raise Unauthorized("the access token is not valid", code="invalid-token") from None
-    scopes = frozenset(str(claims["scope"]).split()) & frozenset(SCOPES)
-    return Principal(str(claims["sub"]), str(claims.get("name", "")), scopes, str(claims["jti"]))
+    return text.lower()
 
 
-@cache
-def _hasher() -> Any:
-    # Imported here: only functions/auth hashes, the other functions need not pay for it.
-    from argon2 import PasswordHasher
-
-    return PasswordHasher()
-
-
-def hash_password(password: str) -> str:
-    """Argon2id with the library's parameters (RFC 9106, low-memory profile)."""
-    return str(_hasher().hash(password))
+def new_email(text: str) -> str:
+    """An e-mail address that a new user may have; InvalidInput otherwise."""
+    if not text.isascii() or not _is_email(text.lower()):
+        raise InvalidInput.field("email", "must be an address such as someone@example.com, in ASCII")
+    return text.lower()
 
 
-@cache
-def _decoy() -> str:
-    return hash_password(secrets.token_urlsafe(16))
+def new_password(field: str, password: str, username: str) -> str:
+    """A password that may be set; InvalidInput otherwise. The sentence never repeats it."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise InvalidInput.field(field, f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    if "\x00" in password:
+        raise InvalidInput.field(field, "must not hold a null character")
+    if len(set(password)) < 5 or username in password.lower():
+        raise InvalidInput.field(field, "is too easy to guess: use other characters, and not the name")
+    return password
 
 
-def check_password(password: str, password_hash: str | None) -> bool:
-    """True when the password fits. Without a hash (unknown user) the same work is done, so time tells nothing."""
-    from argon2.exceptions import Argon2Error, InvalidHashError
-
-    try:
-        return bool(_hasher().verify(password_hash or _decoy(), password)) and password_hash is not None
-    except (Argon2Error, InvalidHashError):
-        return False
+def _is_email(text: str) -> bool:
+    return len(text) <= _MAX_EMAIL and _EMAIL.fullmatch(text) is not None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from nautilus.auth import Principal
 from nautilus.clock import NS_PER_S, rfc3339
-from nautilus.db import instruments, jobs, series, sessions
+from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
@@ -177,13 +177,56 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
             rows = [row]
         items = jobs.items(cursor, [row.id for row in rows])
         session = sessions.latest(cursor)
-        totals = jobs.totals(cursor)
+        totals = jobs.totals(cursor) if job_id is None else None
         now = sessions.machine_now(cursor)
     return {
         "jobs": [_job(row, [i for i in items if i.job_id == row.id], session, now) for row in rows],
         "totals": totals,
         "session": session,
         "now_ns": now,
+    }
+
+
+def chunks(database: Database, owner: str | None, job_id: UUID, after: int, limit: int) -> dict[str, Any]:
+    """A page of a job's chunks, with every request each took. NotFound for a job that is not there."""
+    with database.transaction(snapshot=True) as cursor:
+        row = jobs.summary(cursor, job_id)
+        if row is None or (owner is not None and row.owner != owner):
+            raise NotFound(f"there is no job {job_id}", code="unknown-job")
+        found = jobs.chunks(cursor, job_id, after, limit)
+        asked = requests.of_chunks(cursor, [c.id for c in found])
+    rows = [_chunk(c, [r for r in asked if r.chunk_id == c.id]) for c in found]
+    return {"job_id": str(job_id), "chunks": rows, "next_after": found[-1].id if len(found) == limit else None}
+
+
+def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "chunk_id": row.id,
+        "instrument_id": row.instrument_id,
+        "timeframe": row.timeframe,
+        "price": row.price,
+        "session": row.session,
+        "start": rfc3339(row.span_start),
+        "end": rfc3339(row.span_end),
+        "state": row.state,
+        "outcome": row.outcome,
+        "ib_code": row.ib_code,
+        "attempts": row.attempts,
+        "not_before": rfc3339(row.not_before) if row.not_before else None,
+        "bars": row.bars,
+        "requests": [
+            {
+                "request_id": r.id,
+                "sent_at": rfc3339(r.sent_at),
+                "outcome": r.outcome,
+                "ib_code": r.ib_code,
+                "ib_text": r.ib_text,
+                "ms": r.ms,
+                "bars": r.bars,
+            }
+            for r in asked
+        ],
+        "updated_at": _text(row.updated_at),
     }
 
 
@@ -209,7 +252,7 @@ def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_n
             "bars_revised": row.bars_revised,
             "bars_same": row.bars_same,
             "requests_sent": row.requests_sent,
-            "pct": 100.0 * row.chunks_done / total if total else (0.0 if live else 100.0),
+            "pct": 100.0 * row.chunks_done / total if total else (100.0 if row.state == "succeeded" else 0.0),
         },
         "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
         "eta_seconds": left / rate if live and rate and total else None,
@@ -227,8 +270,8 @@ def _blocked_on(state: str, left: int, session: sessions.Session | None) -> str 
     """What a live job waits for besides its turn: the session, a reset window, or pacing."""
     if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
         return "ib_session"
-    if session.state == "reset_window":
-        return "reset_window"
+    if session.state in ("reset_window", "degraded") and left:
+        return "reset_window" if session.state == "reset_window" else "ib_session"
     if state == "running" and left and session.activity.get("blocked_on"):
         return str(session.activity["blocked_on"])
     return None

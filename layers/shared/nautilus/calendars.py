@@ -115,6 +115,28 @@ class Calendar:
         """Where in `span` bars can be at all."""
         return Spans(self.units(timeframe, span))
 
+    def back(self, timeframe: Timeframe, ns: int, bars: int) -> int:
+        """The start of the slot from which about `bars` bars lead up to `ns`; as far as this calendar knows."""
+        units = self.units(timeframe, (self.known[0], ns))
+        for start, end in reversed(units):
+            slots = -(-(end - start) // timeframe.step_ns) if timeframe.intraday else 1
+            if slots >= bars:
+                at = max(start, end - bars * timeframe.step_ns) if timeframe.intraday else start
+                return max(start, self.slot(timeframe, at)[0])
+            bars -= slots
+        return units[0][0] if units else ns
+
+    def ahead(self, timeframe: Timeframe, ns: int, bars: int) -> int:
+        """The end of the slot up to which about `bars` bars follow `ns`; as far as this calendar knows."""
+        units = self.units(timeframe, (ns, self.known[1]))
+        for start, end in units:
+            slots = -(-(end - start) // timeframe.step_ns) if timeframe.intraday else 1
+            if slots >= bars:
+                at = min(end, start + bars * timeframe.step_ns) if timeframe.intraday else end
+                return min(end, self.slot(timeframe, at - 1)[1])
+            bars -= slots
+        return units[-1][1] if units else ns
+
     def known_axis(self, timeframe: Timeframe) -> Spans:
         """The known range on the series' axis: for labelled bars, whole slots."""
         start, end = self.known

@@ -34,6 +34,8 @@ class Chunk(StrEnum):
 
 
 _ENDED = (Job.SUCCEEDED, Job.PARTIAL, Job.FAILED)
+ACTIVE_JOBS: tuple[str, ...] = (Job.QUEUED, Job.PLANNING, Job.RUNNING)
+"""Jobs that still want their chunks: live, and not asked to stop."""
 JOB_MOVES: Mapping[Job, tuple[Job, ...]] = {
     Job.QUEUED: (Job.PLANNING, Job.STOPPING),
     Job.PLANNING: (Job.RUNNING, Job.QUEUED, Job.STOPPING, *_ENDED),
@@ -81,13 +83,13 @@ def chunks_before(new: Chunk) -> list[str]:
     return [old.value for old, moves in CHUNK_MOVES.items() if new in moves]
 
 
-def ending(*, good: int, total: int, items_failed: int, shortfall: bool) -> Job:
-    """How a job ends when all its chunks have: `good` of them filled, closed or confirmed empty.
+def ending(*, good: int, total: int, bars: int, items_failed: int, shortfall: bool) -> Job:
+    """How a job ends when all its chunks have: `good` of them filled, closed or confirmed empty; `bars` came in all.
 
     shortfall: part of the wish is beyond what IB can deliver (before the head, too old, not closed yet).
     """
     if good == total and not items_failed and not shortfall:
         return Job.SUCCEEDED
-    if good == 0 and (total or items_failed):
+    if good == 0 and bars == 0 and (total or items_failed):
         return Job.FAILED
     return Job.PARTIAL

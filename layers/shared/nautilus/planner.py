@@ -12,6 +12,7 @@ from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
 _DAY_S = 86_400
+_WEEK_NS = 7 * NS_PER_DAY
 SIX_MONTHS_NS = 181 * NS_PER_DAY
 """The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look like a proof."""
 
@@ -128,11 +129,13 @@ def plan(
     noted: Spans,
     live: Spans,
     span_s: int,
+    overlap: int = 0,
 ) -> Plan:
     """The chunks still to be asked for, and an account of everything else in the wish.
 
     covered, noted, live: settled ranges, unexpired notes, and chunks under way, on the series' axis. span_s: the longest
-    request for this timeframe, in seconds.
+    request for this timeframe, in seconds. overlap: how many bars a request reaches into covered ranges it touches, so
+    that the answer can be compared with what is there.
     """
     (start, end), cut = by_rules(wanted, timeframe, now=now, until=until, head=head, calendar=calendar)
     possible = Spans.of(start, end)
@@ -141,7 +144,9 @@ def plan(
     closed: list[Span] = []
     chunks: list[Chunk] = []
     for gap in missing:
-        found = _cut(gap, timeframe, calendar, span_s * NS_PER_S)
+        lead = calendar.back(timeframe, gap[0], overlap) if overlap and gap[0] - 1 in covered else gap[0]
+        tail = calendar.ahead(timeframe, gap[1], overlap) if overlap and gap[1] in covered else gap[1]
+        found = _cut(gap, timeframe, calendar, span_s * NS_PER_S, (lead, min(tail, until)))
         if found:
             chunks += found
         else:
@@ -157,30 +162,39 @@ def plan(
     )
 
 
-def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int) -> list[Chunk]:
+def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, reach: Span | None = None) -> list[Chunk]:
     """Cut a gap into the fewest windows of open time no longer than `length`; the chunks' spans partition the gap.
 
     A window begins and ends with a session or at a slot of the grid: a request that ended within a slot would get half
-    a bar. It may hold the end of one session and the beginning of the next. No window is shorter than a slot.
+    a bar. It may hold the end of one session and the beginning of the next. No window is shorter than a slot. reach: the
+    gap and what the first and last window hold beyond it.
     """
+    if not calendar.units(timeframe, gap):
+        return []
     windows: list[Span] = []
-    for start, end in calendar.open_time(timeframe, gap):
+    for start, end in calendar.open_time(timeframe, reach or gap):
         at = start
         if windows:
-            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length))
+            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length, gap[0]))
             if at > start:
                 windows[-1] = (windows[-1][0], at)
         while at < end:
-            stop = max(_reach(timeframe, calendar, at, end, length), min(end, calendar.slot(timeframe, at)[1]))
+            stop = max(_reach(timeframe, calendar, at, end, length, gap[0]), min(end, calendar.slot(timeframe, at)[1]))
             windows.append((at, stop))
             at = stop
-    starts = [gap[0], *(w[0] for w in windows[1:]), gap[1]]
+    windows = [w for w in windows if w[0] < gap[1] and w[1] > gap[0]]
+    starts = [gap[0], *(max(gap[0], w[0]) for w in windows[1:]), gap[1]]
     return [Chunk((starts[i], starts[i + 1]), window) for i, window in enumerate(windows)]
 
 
-def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int) -> int:
+def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int, first: int) -> int:
     """How far a request from `start` may go: to `end`, or to the last slot of the grid within its length."""
+    start = max(start, first)  # what a request holds beyond its gap comes on top of its length
     limit = start + length
+    if length % _WEEK_NS == 0:
+        # Trading weeks as a whole: of five days IB is asked five, not the end of one week and the beginning of the next.
+        saturday = limit - (limit - 2 * NS_PER_DAY) % _WEEK_NS
+        limit = saturday if saturday > start else limit
     return end if end <= limit else calendar.slot(timeframe, limit)[0]
 
 

@@ -4,6 +4,7 @@ Sending never fails a request: the row is written, and the bridge's sweep finds 
 400 ms at import, so it is imported at the first send.
 """
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from pydantic import ValidationError
 from nautilus.schemas.messages import HINT, CommandHint, JobHint
 
 _WAIT_S = 20
+_SEND_S = 2.0
+"""A caller waits for the hint to be sent; it is worth no more than this."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +37,32 @@ class Queue:
         self.url = url
         self._endpoint = endpoint
         self._region = region
-        self._client: Any = None
+        self._clients: dict[float, Any] = {}
         self._lock = threading.Lock()
 
-    def _sqs(self) -> Any:
+    def _sqs(self, patience_s: float = _WAIT_S + 5) -> Any:
         with self._lock:
-            if self._client is None:
+            if patience_s not in self._clients:
                 import boto3
                 from botocore.config import Config
 
-                self._client = boto3.client(
+                self._clients[patience_s] = boto3.client(
                     "sqs",
                     endpoint_url=self._endpoint or None,
                     region_name=self._region,
-                    config=Config(connect_timeout=1, read_timeout=_WAIT_S + 5, retries={"total_max_attempts": 2}),
+                    config=Config(connect_timeout=1, read_timeout=patience_s, retries={"total_max_attempts": 1}),
                 )
-            return self._client
+            return self._clients[patience_s]
 
     def send(self, hint: JobHint | CommandHint) -> bool:
         """Send a hint; False when it could not be sent, which only makes things slower."""
         if not self.url:
             return False
         try:
-            self._sqs().send_message(QueueUrl=self.url, MessageBody=hint.model_dump_json())
-        except Exception:
+            self._sqs(_SEND_S).send_message(QueueUrl=self.url, MessageBody=hint.model_dump_json())
+        except Exception as gone:
             # Whatever it is (network, credentials, a queue that is gone): the row is the truth, the sweep will find it.
+            _log.warning("hint-not-sent: %s", gone)
             return False
         return True
 

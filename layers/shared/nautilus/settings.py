@@ -2,10 +2,19 @@
 
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole.
+
+A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
+secrets.
 """
 
+import ipaddress
+import json
+import os
+import re
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,6 +22,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from nautilus import planner
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
+_DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
+DEVELOPMENT_KEY = "dev-"
+"""Names of signing keys made on a developer's machine begin so."""
+_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
+_EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
+_SECRET_TIMEOUT_S = 5
 
 
 class _Settings(BaseSettings):
@@ -27,6 +43,12 @@ class _Settings(BaseSettings):
     def deployed(self) -> bool:
         return self.env in ("staging", "prod")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_secret(cls, value: Any) -> Any:
+        found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+        return read_secret(value, found["region"]) if found else value
+
 
 class _Database(_Settings):
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/name of the store")
@@ -39,6 +61,13 @@ class _Database(_Settings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
         return value
+
+    @model_validator(mode="after")
+    def _no_default_password_when_deployed(self) -> "_Database":
+        password = urlsplit(self.database_url.get_secret_value()).password or ""
+        if self.deployed and password.lower() in _DEFAULT_PASSWORDS:
+            raise ValueError("the password in database_url is empty or a default one: refused when deployed")
+        return self
 
 
 class _Queue(_Settings):
@@ -58,7 +87,13 @@ class ApiSettings(_Database, _Queue):
     anonymous_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="scopes of callers without credentials, comma-separated; dev on loopback only"
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins of front ends, comma-separated")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins of front ends, such as https://app.example.com, comma-separated"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated"
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1_024, le=6_000_000, description="largest request body")
     watch_list: Annotated[tuple[str, ...], NoDecode] = Field(
         ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA", "NVDA", "SPY", "QQQ", "EUR/USD", "GBP/USD", "AUD/USD", "USD/JPY"),
         description="symbols of a backfill that names none, comma-separated",
@@ -76,10 +111,38 @@ class ApiSettings(_Database, _Queue):
     )
     search_wait_s: float = Field(6.0, ge=0, le=20, description="longest wait for IB to resolve or search an instrument")
 
-    @field_validator("anonymous_scopes", "cors_origins", "watch_list", "watch_timeframes", mode="before")
+    @field_validator(
+        "anonymous_scopes", "cors_origins", "trusted_proxies", "watch_list", "watch_timeframes", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("token_public_keys")
+    @classmethod
+    def _are_keys(cls, value: str) -> str:
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(kid and isinstance(pem, str) for kid, pem in found.items()):
+            raise ValueError("must be a JSON object of key id and public key (PEM)")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
 
     @model_validator(mode="after")
     def _anonymous_only_at_home(self) -> "ApiSettings":
@@ -91,6 +154,23 @@ class ApiSettings(_Database, _Queue):
                 raise ValueError(f"anonymous_scopes may hold only {', '.join(sorted(allowed))}")
         return self
 
+    @model_validator(mode="after")
+    def _no_development_keys_when_deployed(self) -> "ApiSettings":
+        self._refuse_development_keys(self.public_keys)
+        return self
+
+    @property
+    def public_keys(self) -> dict[str, str]:
+        """kid -> PEM."""
+        found: dict[str, str] = json.loads(self.token_public_keys)
+        return found
+
+    def _refuse_development_keys(self, kids: Iterable[str]) -> None:
+        """ValueError when this is deployed and one of these signing keys was made on a developer's machine."""
+        for kid in kids:
+            if self.deployed and kid.startswith(DEVELOPMENT_KEY):
+                raise ValueError(f"the signing key {kid} was made for development: refused when deployed")
+
 
 class AuthSettings(ApiSettings):
     """What only functions/auth reads: it alone may sign."""
@@ -98,6 +178,16 @@ class AuthSettings(ApiSettings):
     token_private_key: SecretStr = Field(description="Ed25519 private key (PEM) that signs access tokens")
     token_key_id: str = Field(description="`kid` of that key")
     token_minutes: int = Field(15, ge=1, le=60, description="life of an access token")
+    refresh_days: int = Field(7, ge=1, le=90, description="life of a refresh token that is not used")
+    session_days: int = Field(30, ge=1, le=365, description="longest life of a session, however often refreshed")
+    refresh_grace_s: float = Field(
+        45.0, ge=0, le=120, description="for how long a client that lost the answer may repeat a refresh"
+    )
+
+    @model_validator(mode="after")
+    def _no_development_key_when_deployed(self) -> "AuthSettings":
+        self._refuse_development_keys([self.token_key_id])
+        return self
 
 
 class BridgeSettings(_Database, _Queue):
@@ -148,6 +238,69 @@ class BridgeSettings(_Database, _Queue):
 
 class MigrateSettings(_Database):
     """What the migration command reads."""
+
+
+def snapshot_follows() -> bool:
+    """True in a Lambda function during the init whose result SnapStart keeps: what is loaded now is free later."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+def read_secret(arn: str, region: str) -> str:
+    """The text of a secret in AWS Secrets Manager. ValueError when it cannot be read, with AWS's words.
+
+    In Lambda the Parameters-and-Secrets extension is asked first, which listens on localhost: boto3 costs 0.3 s to
+    import. The extension serves only while an event is handled, not during a function's init.
+    """
+    text = _from_extension(arn)
+    return _from_aws(arn, region) if text is None else text
+
+
+def _from_extension(arn: str) -> str | None:
+    """The secret by the extension; None where there is none. ValueError when it says no."""
+    from http.client import HTTPConnection, HTTPException
+    from urllib.parse import quote
+
+    port = int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") or _EXTENSION_PORT)
+    connection = HTTPConnection("localhost", port, timeout=_SECRET_TIMEOUT_S)
+    token = os.environ.get("AWS_SESSION_TOKEN", "")
+    try:
+        connection.request(
+            "GET",
+            f"/secretsmanager/get?secretId={quote(arn, safe='')}",
+            headers={"X-Aws-Parameters-Secrets-Token": token},
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as broken:
+        raise ValueError(f"the secret {arn} could not be read: the extension on port {port}: {broken}") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ValueError(f"the secret {arn} could not be read: {answer.status} {body.decode(errors='replace').strip()}")
+    return _text(arn, json.loads(body))
+
+
+def _from_aws(arn: str, region: str) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    limits = Config(
+        connect_timeout=_SECRET_TIMEOUT_S, read_timeout=_SECRET_TIMEOUT_S, retries={"total_max_attempts": 2}
+    )
+    try:
+        answer = boto3.client("secretsmanager", region_name=region, config=limits).get_secret_value(SecretId=arn)
+    except (BotoCoreError, ClientError) as refused:
+        raise ValueError(f"the secret {arn} could not be read: {refused}") from None
+    return _text(arn, answer)
+
+
+def _text(arn: str, answer: dict[str, Any]) -> str:
+    if not answer.get("SecretString"):
+        raise ValueError(f"the secret {arn} holds no text; store the value itself, not as binary")
+    return str(answer["SecretString"]).strip()
 
 
 S = TypeVar("S", bound=_Settings)

@@ -5,21 +5,26 @@ differ in that list only.
 """
 
 import ipaddress
-import json
-from collections.abc import Callable, Mapping
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus.auth import Principal, anonymous, verify
+from nautilus.auth import Client, Principal, anonymous
+from nautilus.callers import Callers
 from nautilus.db.connection import Database
 from nautilus.errors import (
     BadRequest,
@@ -36,16 +41,18 @@ from nautilus.errors import (
     Unauthorized,
     Unavailable,
 )
-from nautilus.log import correlated, correlation, logger
+from nautilus.log import Measure, correlated, correlation, emit, logger
 from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain
-
-if TYPE_CHECKING:
-    from nautilus.cache import Cache
-    from nautilus.limits import Limits
-    from nautilus.market_data import MarketData
+from nautilus.settings import ApiSettings, explain, snapshot_follows
+from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
+ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
+"""Most that the body of an answer may measure inside Lambda's answer: 6 MiB with headers (API Gateway: 10 KiB) and some
+room. Locally too, so that no answer works here and breaks there."""
+
+_TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9=_-]{1,64}")
 
 # Most special first: the first class that fits decides.
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
@@ -75,18 +82,33 @@ _TITLES = {
     422: "Not valid",
     424: "Refused by Interactive Brokers",
     429: "Too many requests",
+    431: "Headers too large",
     500: "Something broke",
     503: "Not available now",
 }
 
 
+T = TypeVar("T")
+
+
 class Services:
-    """What the routes of one process share, made when first used."""
+    """What the routes of one process share, made when first used. ValueError when the public keys are none."""
 
     def __init__(self, settings: ApiSettings, name: str) -> None:
         self.settings = settings
         self.name = name
         self.log = logger(name, settings.log_level)
+        self.keys = KeySet(settings.public_keys, issuer=settings.token_issuer, audience=settings.token_audience)
+        self._kept: dict[type, Any] = {}
+        self._keeping = threading.Lock()
+
+    def kept(self, kind: type[T], make: Callable[[], T]) -> T:
+        """What one function alone needs in each of its requests; made at the first."""
+        with self._keeping:
+            if kind not in self._kept:
+                self._kept[kind] = make()
+            found: T = self._kept[kind]
+            return found
 
     @cached_property
     def db(self) -> Database:
@@ -102,36 +124,8 @@ class Services:
         return Queue(self.settings.queue_url, endpoint=self.settings.queue_endpoint, region=self.settings.queue_region)
 
     @cached_property
-    def cache(self) -> "Cache":
-        from nautilus.cache import Cache
-
-        return Cache(self.settings.redis_url.get_secret_value())
-
-    @cached_property
-    def limits(self) -> "Limits":
-        from nautilus.limits import Limits
-
-        return Limits(self.cache, self.settings.reads_per_minute)
-
-    @cached_property
-    def market_data(self) -> "MarketData":
-        # Imported when used: the functions that read no bars need not load it.
-        from nautilus.market_data import MarketData
-
-        return MarketData(
-            self.db,
-            self.queue,
-            self.cache,
-            self.limits,
-            search_wait_s=self.settings.search_wait_s,
-            plan_limit=self.settings.read_plan_limit,
-            read_wait_s=self.settings.read_wait_s,
-        )
-
-    @cached_property
-    def public_keys(self) -> Mapping[str, str]:
-        keys = json.loads(self.settings.token_public_keys)
-        return {str(kid): str(pem) for kid, pem in keys.items()}
+    def callers(self) -> Callers:
+        return Callers(self.db, self.keys, self.log)
 
 
 def services(request: Request) -> Services:
@@ -146,31 +140,77 @@ async def _services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
-
-
-_EXTRA = "answer_headers"
+_EXTRA = "nautilus.headers"
 
 
 def tell(request: Request, name: str, value: str) -> None:
     """Put a header on the answer to this request, whatever it becomes: also on a problem."""
-    extra = request.scope.setdefault("state", {}).setdefault(_EXTRA, [])
-    extra.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    request.scope.setdefault(_EXTRA, []).append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
 
 # ---- sign-in ---------------------------------------------------------------------------------------------------------
 
 
+# Declared for the OpenAPI document alone; who is calling is decided below.
+_SCHEMES = (
+    Security(APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="API key")),
+    Security(HTTPBearer(auto_error=False, scheme_name="access token", bearerFormat="JWT")),
+)
+
+
+def client_of(request: Request) -> Client:
+    """Where the request comes from.
+
+    The address is that of API Gateway's context or of the connection. X-Forwarded-For, which anybody can write, is
+    believed only as far as configured proxies have written it: its last address that is no such proxy's.
+    """
+    address = request.client.host if request.client else "unknown"
+    if _is_proxy(address, services(request).settings.trusted_proxies):
+        hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+        foreign = (hop for hop in reversed(hops) if not _is_proxy(hop, services(request).settings.trusted_proxies))
+        address = next(foreign, address)
+    try:
+        address = str(ipaddress.ip_address(address))
+    except ValueError:
+        address = "unknown"
+    agent = "".join(letter for letter in request.headers.get("user-agent", "")[:200] if letter.isprintable())
+    return Client(address, agent, correlation.get())
+
+
+def _is_proxy(address: str, networks: Iterable[str]) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in ipaddress.ip_network(network) for network in networks)
+
+
+ClientDep = Annotated[Client, Depends(client_of)]
+
+
 def _principal(request: Request) -> Principal | None:
-    """Who is calling; None without credentials. A bearer header that some front ends send as `null` counts as none."""
+    """Who is calling: by API key, then by access token, then nobody in particular; None when that is not allowed.
+
+    A bearer header that some front ends send as `null` counts as none.
+    """
     known = services(request)
+    key = request.headers.get("x-api-key", "").strip()
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip()
-    if scheme.lower() == "bearer" and token and token not in ("null", "undefined"):
-        return verify(
-            token, known.public_keys, issuer=known.settings.token_issuer, audience=known.settings.token_audience
-        )
-    scopes = known.settings.anonymous_scopes
-    return anonymous(scopes) if scopes and _at_home(request, known.settings) else None
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    caller = None
+    if key:
+        caller = known.callers.by_key(key, client_of(request))
+    elif token and token not in ("null", "undefined"):
+        caller = known.callers.by_token(token, client_of(request))
+    elif known.settings.anonymous_scopes and _at_home(request, known.settings):
+        caller = anonymous(known.settings.anonymous_scopes)
+    if caller is not None:
+        request.scope[_CALLER] = f"{caller.id} {caller.credential}".strip()
+    return caller
+
+
+_CALLER = "nautilus.caller"
+"""Under this name the ASGI scope tells the log line who called."""
 
 
 def _at_home(request: Request, settings: ApiSettings) -> bool:
@@ -180,24 +220,54 @@ def _at_home(request: Request, settings: ApiSettings) -> bool:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
+    return local and _from_own_page(request)
+
+
+def _from_own_page(request: Request) -> bool:
+    """False for a request that a browser sends for a foreign page. What is no browser says nothing of pages."""
     origin = request.headers.get("origin")
-    return local and (
-        origin is None or origin == f"{request.url.scheme}://{request.url.netloc}" or origin in settings.cors_origins
-    )
+    if origin is None:
+        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
+    own = f"{request.url.scheme}://{request.url.netloc}"
+    return origin == own or origin in services(request).settings.cors_origins
 
 
 def needs(scope: str) -> Any:
-    """The dependency of a route that only callers with `scope` may use; yields the `Principal`."""
+    """The dependency of a route that only callers with `scope` may use (empty: any caller); yields the `Principal`."""
+    return Depends(_checked(scope))
 
-    def check(request: Request) -> Principal:
+
+def needs_password() -> Any:
+    """The dependency of a route that only somebody signed in by password may use; yields the `Principal`."""
+    return Depends(_checked("", by_password=True))
+
+
+def _checked(scope: str, *, by_password: bool = False) -> Callable[..., Principal]:
+    def check(request: Request, _key: Any = _SCHEMES[0], _token: Any = _SCHEMES[1]) -> Principal:
         caller = _principal(request)
         if caller is None:
-            raise Unauthorized("sign in first: POST /api/v1/auth/login, then send Authorization: Bearer <access_token>")
+            raise Unauthorized(
+                "sign in first: POST /api/v1/auth/login, then send Authorization: Bearer <access_token>, or send X-API-Key"
+            )
         if scope:
             caller.require(scope)
+        if by_password:
+            caller.require_password_sign_in()
         return caller
 
     check.scope = scope  # type: ignore[attr-defined]
+    return check
+
+
+def from_own_page() -> Any:
+    """The dependency of a route that reads or sets the cookie: no foreign page may use it."""
+
+    def check(request: Request) -> None:
+        if not _from_own_page(request):
+            raise Forbidden(
+                "this origin may not sign in here; NAUTILUS_CORS_ORIGINS lists those that may", code="foreign-origin"
+            )
+
     return Depends(check)
 
 
@@ -240,13 +310,21 @@ def problem(
     return JSONResponse(body, status, dict(headers or {}), media_type=PROBLEM)
 
 
+_BAD_TOKEN = {"invalid-token", "expired-token", "session-ended"}
+
+
 def _from_error(error: NautilusError) -> JSONResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
-        headers["WWW-Authenticate"] = f'Bearer error="{error.code}"' if error.code != "unauthorized" else "Bearer"
+        # RFC 6750: the error is named only where a token was sent.
+        bad = error.code in _BAD_TOKEN
+        headers["WWW-Authenticate"] = 'Bearer realm="nautilus"' + (', error="invalid_token"' if bad else "")
+    if error.code == "missing-scope":
+        scope = error.extra.get("scope", "")
+        headers["WWW-Authenticate"] = f'Bearer realm="nautilus", error="insufficient_scope", scope="{scope}"'
     extra = dict(error.extra)
     if error.upstream is not None:
         extra["upstream"] = error.upstream.as_dict()
@@ -315,6 +393,8 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         code = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "http-error")
         return problem(error.status_code, detail, code=code, headers=error.headers)
 
+    # The last one added is the first to see a request.
+    app.add_middleware(_Guard, services=services)
     if services.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -336,12 +416,81 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
                 *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source"),
             ],
         )
+    app.add_middleware(_Limit)
     app.add_middleware(_Envelope, services=services)
     return app
 
 
+def lambda_bytes(body: bytes, *, text: bool) -> int:
+    """How much a body measures inside Lambda's answer: text as a JSON string, anything else (gzip too) as base64."""
+    if not text:
+        return (len(body) + 2) // 3 * 4
+    return len(body) + sum(body.count(escaped) for escaped in (b'"', b"\\", b"\n", b"\r", b"\t"))
+
+
+class _Limit:
+    """Turns an answer that Lambda could not carry into a problem that says so. Routes with pages make shorter pages
+    before; this is the net below. Answers are held back until they are whole, as Mangum does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        parts: list[bytes] = []
+        size = 0
+
+        async def hold(message: Message) -> None:
+            nonlocal start, size
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= ANSWER_BYTES:
+                parts.append(part)
+            if message.get("more_body"):
+                return
+            if size <= ANSWER_BYTES < 2 * size:  # counting takes time, and no coding doubles a body
+                size = sum(lambda_bytes(part, text=_is_text(start)) for part in parts)
+            if size > ANSWER_BYTES:
+                await too_large(scope, receive, send)
+                return
+            await send(start)
+            await send({"type": "http.response.body", "body": b"".join(parts)})
+
+        too_large = problem(
+            413,
+            "this answer would be larger than 6 MB; ask for less (limit, fields, a shorter range) or for gzip",
+            code="answer-too-large",
+        )
+        await self._app(scope, receive, hold)
+
+
+def _is_text(start: Message) -> bool:
+    """Whether Mangum hands this answer on as text."""
+    headers = {bytes(name).lower(): bytes(value) for name, value in start.get("headers", [])}
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    return b"content-encoding" not in headers and any(known in kind for known in _TEXT_TYPES)
+
+
+_MAX_HEADER_BYTES = 32_768
+"""Of all headers together. API Gateway refuses more than 10,240 itself."""
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+# The pages of the API (dev alone) load scripts; all other answers are data, which no page has to run or frame.
+_DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+
+
 class _Envelope:
-    """Gives each request an id, logs it in one line, and turns what nobody expected into a 500 that says so."""
+    """Gives each request an id, logs it in one line, and puts the security headers on its answer."""
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
@@ -353,33 +502,118 @@ class _Envelope:
             return
         number = _request_id(scope)
         status = 500
-        started = False
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, started
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, started = message["status"], True
-                headers = message.setdefault("headers", [])
-                headers.append((b"x-request-id", number.encode()))
-                headers += scope.get("state", {}).get(_EXTRA, [])
+                status = message["status"]
+                self._add_headers(scope["path"], message.setdefault("headers", []))
+                message["headers"].append((b"x-request-id", number.encode()))
+                message["headers"].extend(scope.get(_EXTRA, ()))
             await send(message)
 
         with correlated(number):
             try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                self._services.log.exception("request-broke", extra={"path": scope["path"]})
-                if started:
-                    raise
-                answer = problem(
-                    500, "something broke here; the request id leads to it in the log", code="internal-error"
-                )
-                await answer(scope, receive, send_with_id)
+                await self._app(scope, receive, send_with_headers)
             finally:
                 if not scope["path"].startswith("/health"):
                     self._services.log.info(
-                        "request", extra={"method": scope["method"], "path": scope["path"], "status": status}
+                        "request",
+                        extra={
+                            "method": scope["method"],
+                            "path": scope["path"],
+                            "status": status,
+                            "caller": scope.get(_CALLER, ""),
+                        },
                     )
+
+    def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        headers.extend(_SECURITY_HEADERS)
+        if path != "/docs":
+            headers.append(_DATA_POLICY)
+        if self._services.settings.deployed:
+            headers.append(_HTTPS_ONLY)
+        if path.startswith(_AUTH_PATH) and not any(name == b"cache-control" for name, _ in headers):
+            headers.append((b"cache-control", b"no-store"))
+
+
+_AUTH_PATH = "/api/v1/auth/"
+
+
+class _TooLarge(Exception):
+    """The body that is being received is larger than allowed."""
+
+
+class _Guard:
+    """Refuses what is too large or cannot be, and turns what nobody expected into a 500 that says so."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        started = False
+        left = limit = self._body_limit(scope)
+
+        async def receive_some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _TooLarge
+            return message
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            # What a framework makes of _TooLarge is not what we want to say.
+            if started or left >= 0:
+                started = True
+                await send(message)
+
+        answer: Response | None = None
+        try:
+            await self._app(scope, receive_some, send_on)
+        except Exception:
+            if started:
+                raise
+            if left >= 0:
+                self._services.log.exception("request-broke", extra={"path": scope["path"]})
+                answer = problem(
+                    500, "something broke here; the request id leads to it in the log", code="internal-error"
+                )
+        if left < 0 and not started:
+            answer = _too_large(limit)
+        if answer is not None:
+            await answer(scope, receive, send)
+
+    def _body_limit(self, scope: Scope) -> int:
+        largest = self._services.settings.max_body_bytes
+        return min(largest, _MAX_AUTH_BODY_BYTES) if scope["path"].startswith(_AUTH_PATH) else largest
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES:
+            return problem(431, f"the headers are larger than {_MAX_HEADER_BYTES} bytes", code="headers-too-large")
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            # No name, symbol or id holds one, and PostgreSQL takes none.
+            return problem(400, "the address holds a null character", code="null-character")
+        length = dict(headers).get(b"content-length", b"0")
+        limit = self._body_limit(scope)
+        return _too_large(limit) if length.isdigit() and int(length[:20]) > limit else None
+
+
+_MAX_AUTH_BODY_BYTES = 16_384
+
+
+def _too_large(limit: int) -> Response:
+    return problem(413, f"the body is larger than {limit} bytes", code="body-too-large")
 
 
 def _request_id(scope: Scope) -> str:
@@ -388,38 +622,68 @@ def _request_id(scope: Scope) -> str:
     given = str(event.get("requestContext", {}).get("requestId") or "")
     if not given:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if 0 < len(given) <= 64 and given.replace("-", "").isalnum() else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 # ---- Lambda ----------------------------------------------------------------------------------------------------------
+
+
+Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
+
+# What is imported when first needed, and what a snapshot had better hold already.
+_LATE = ("mangum", "boto3", "argon2", "aws_lambda_powertools.metrics")
 
 
 def lambda_handler(
     name: str,
     router: APIRouter,
     settings: Callable[[], ApiSettings] = ApiSettings,
+    *,
+    prepare: Callable[[Services], None] = lambda services: None,
+    measure: Callable[[Services], Iterable[Measure]] | None = None,
+    commands: Mapping[str, Command] | None = None,
 ) -> Callable[[dict[str, Any], Any], Any]:
     """The handler of a function with one router. Settings, app and adapter are made at the first event, not at import:
-    importing does nothing, and Mangum touches the event loop when it is made."""
-    made: list[Callable[[dict[str, Any], Any], Any]] = []
+    importing does nothing, Mangum touches the event loop when it is made, and secrets can be read during events only.
+
+    prepare: called once before anything is served; what it raises stops the function. measure: what the event
+    {"task": "measure"} of a schedule emits as metrics. commands: other tasks, which answer their event; who may send
+    one is IAM's to say, and no HTTP request becomes one, as API Gateway always adds its requestContext.
+    """
+    made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
+    if snapshot_follows():
+        for late in _LATE:
+            import_module(late)
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         if not made:
-            from mangum import Mangum
-
-            try:
-                known = Services(settings(), name)
-            except ValidationError as wrong:
-                raise RuntimeError(explain(wrong)) from None
-            app = create_app(router, services=known)
-            types = [
-                "text/",
-                "application/json",
-                PROBLEM,
-                "application/x-ndjson",
-                "application/vnd.nautilus.columns+json",
-            ]
-            made.append(Mangum(app, lifespan="off", text_mime_types=types))
-        return made[0](event, context)
+            made.append(_make(name, router, settings, prepare))
+        known, answer = made[0]
+        known.log.append_keys(function_request_id=getattr(context, "aws_request_id", ""))
+        if "requestContext" in event:
+            return answer(event, context)
+        task = str(event.get("task"))
+        if task == "measure" and measure is not None:
+            emit(name, measure(known))
+            return None
+        if commands is not None and task in commands:
+            return commands[task](known, event)
+        raise ValueError(f"function {name} has no use for an event with {', '.join(sorted(event)) or 'nothing'} in it")
 
     return handler
+
+
+def _make(
+    name: str, router: APIRouter, settings: Callable[[], ApiSettings], prepare: Callable[[Services], None]
+) -> tuple[Services, Callable[[dict[str, Any], Any], Any]]:
+    from mangum import Mangum
+
+    try:
+        known = Services(settings(), name)
+    except ValidationError as wrong:
+        raise RuntimeError(explain(wrong)) from None
+    prepare(known)
+    app = create_app(router, services=known)
+    # It would log each request, as we do, and API Gateway.
+    logging.getLogger("mangum.http").setLevel(logging.WARNING)
+    return known, Mangum(app, lifespan="off", text_mime_types=list(_TEXT_TYPES))

@@ -1,4 +1,4 @@
-"""Writing bars, by COPY, and counting them. `candles` reads them. Which timeframe lives in which table is known here alone."""
+"""Writing and reading bars: COPY in, text out. Which timeframe lives in which table is known here alone."""
 
 import io
 import struct
@@ -52,27 +52,34 @@ def write(
 ) -> Written:
     """Store bars (sorted by ts, no duplicates) under the series' row lock, as its version `version`.
 
-    Where the range held nothing, they go straight into the table by binary COPY. Else through a temporary table and one
-    upsert that writes only what differs; the old values, or the fact that there was no bar, go to bar_revisions.
+    What lies before the first or after the last bar that is there goes straight into the table by binary COPY. The rest
+    goes through a temporary table and one upsert that writes only what differs; the old values, or the fact that there
+    was no bar, go to bar_revisions.
     """
     if not bars:
         return Written()
     table = table_of(timeframe)
     first, last = bars[0].ts, bars[-1].ts
     cursor.execute(f"SELECT ts FROM {table} WHERE series_id = %s AND ts BETWEEN %s AND %s", (series_id, first, last))
-    there = [row[0] for row in cursor.fetchall()]
-    data = _encode(series_id, bars)
-    if not there:
-        try:
-            cursor.execute("SAVEPOINT straight")
-            _copy(cursor, table, data)
-            cursor.execute("RELEASE SAVEPOINT straight")
-        except UniqueViolation:
-            # Somebody wrote without the series' lock. Staging sorts it out.
-            cursor.execute("ROLLBACK TO SAVEPOINT straight")
-        else:
-            return Written(new=len(bars), added=Spans.of(first, last + 1))
-    return _upsert(cursor, table, series_id, bars, data, version=version, request_id=request_id, there=there)
+    there = sorted(row[0] for row in cursor.fetchall())
+    low, high = (there[0], there[-1]) if there else (last + 1, last + 1)
+    before, after = [b for b in bars if b.ts < low], [b for b in bars if b.ts > high]
+    mixed = [b for b in bars if low <= b.ts <= high]
+    fresh = before + after
+    try:
+        cursor.execute("SAVEPOINT straight")
+        if fresh:
+            _copy(cursor, table, _encode(series_id, fresh))
+        cursor.execute("RELEASE SAVEPOINT straight")
+    except UniqueViolation:
+        # Somebody wrote without the series' lock. Staging sorts it out.
+        cursor.execute("ROLLBACK TO SAVEPOINT straight")
+        return _upsert(cursor, table, series_id, bars, version=version, request_id=request_id, there=there)
+    added = Spans((part[0].ts, part[-1].ts + 1) for part in (before, after) if part)
+    if not mixed:
+        return Written(new=len(fresh), added=added)
+    rest = _upsert(cursor, table, series_id, mixed, version=version, request_id=request_id, there=there)
+    return Written(new=len(fresh) + rest.new, revised=rest.revised, same=rest.same, added=added | rest.added)
 
 
 def _upsert(
@@ -80,7 +87,6 @@ def _upsert(
     table: str,
     series_id: int,
     bars: Sequence[Bar],
-    data: bytes,
     *,
     version: int,
     request_id: int | None,
@@ -88,7 +94,7 @@ def _upsert(
 ) -> Written:
     cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGE} (LIKE bars_minute) ON COMMIT DELETE ROWS")
     cursor.execute(f"DELETE FROM {_STAGE}")
-    _copy(cursor, _STAGE, data)
+    _copy(cursor, _STAGE, _encode(series_id, bars))
     first, last = bars[0].ts, bars[-1].ts
     bounds = {"series": series_id, "first": first, "last": last, "version": version, "request": request_id}
     old = ", ".join(f"b.{name}" for name in _VALUES.split(", "))
@@ -158,6 +164,26 @@ def _encode(series_id: int, bars: Sequence[Bar]) -> bytes:
             parts.append(_NULL if trades is None else _INT.pack(4, trades))
     parts.append(_TRAILER)
     return b"".join(parts)
+
+
+def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[int]) -> dict[int, Bar]:
+    """The stored bars at these ts."""
+    if not stamps:
+        return {}
+    cursor.execute(
+        f"SELECT ts, {_VALUES} FROM {table_of(timeframe)} WHERE series_id = %s AND ts BETWEEN %s AND %s AND ts = ANY(%s)",
+        (series_id, min(stamps), max(stamps), list(stamps)),
+    )
+    return {row[0]: Bar(*row) for row in cursor.fetchall()}
+
+
+def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end: int) -> list[int]:
+    """The ts of all bars in [start, end), ascending."""
+    cursor.execute(
+        f"SELECT ts FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts",
+        (series_id, start, end),
+    )
+    return [row[0] for row in cursor.fetchall()]
 
 
 def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence[Span]) -> list[int]:

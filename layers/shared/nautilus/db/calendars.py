@@ -58,28 +58,35 @@ def store(
     *,
     stand_in: bool = False,
 ) -> None:
-    """Replace what is known about [known): sessions that begin there are forgotten, these are kept instead.
+    """Replace what is known about the range: sessions that begin in it are forgotten, these are kept instead.
 
-    The known range becomes the hull of the old and the new one, which must touch; a stand-in gives way to IB's word.
+    The range must touch what is known already, as a hole would look like closed time; ValueError otherwise. stand_in:
+    IB gave no schedule and these sessions are a guess.
     """
     cursor.execute(
-        "INSERT INTO calendars AS c (calendar, session, time_zone, known, stand_in) VALUES (%s, %s, %s, %s::int8range, %s)"
-        " ON CONFLICT (calendar, session) DO UPDATE SET time_zone = excluded.time_zone, checked_at = clock_timestamp(),"
-        " known = CASE WHEN c.stand_in AND NOT excluded.stand_in THEN excluded.known"
-        " ELSE range_merge(c.known, excluded.known) END, stand_in = excluded.stand_in"
-        " RETURNING known::text",
-        (calendar, session, time_zone, int8range(known), stand_in),
+        "SELECT known::text FROM calendars WHERE calendar = %s AND session = %s FOR UPDATE", (calendar, session)
     )
-    whole = span_of(cursor.fetchone()[0])
+    row = cursor.fetchone()
+    whole = known
+    if row is not None:
+        old = span_of(row.known)
+        if known[0] > old[1] or known[1] < old[0]:
+            raise ValueError(f"{calendar}: a range of sessions must touch what is known")
+        whole = (min(old[0], known[0]), max(old[1], known[1]))
     cursor.execute(
-        "DELETE FROM trading_sessions WHERE calendar = %s AND session = %s"
-        " AND ((open_ns >= %s AND open_ns < %s) OR open_ns < %s OR open_ns >= %s)",
-        (calendar, session, *known, *whole),
+        "INSERT INTO calendars (calendar, session, time_zone, known) VALUES (%s, %s, %s, %s::int8range)"
+        " ON CONFLICT (calendar, session) DO UPDATE SET time_zone = excluded.time_zone, known = excluded.known,"
+        " checked_at = clock_timestamp()",
+        (calendar, session, time_zone, int8range(whole)),
+    )
+    cursor.execute(
+        "DELETE FROM trading_sessions WHERE calendar = %s AND session = %s AND open_ns >= %s AND open_ns < %s",
+        (calendar, session, *known),
     )
     for s in sessions:
         cursor.execute(
-            "INSERT INTO trading_sessions (calendar, session, trade_date, open_ns, close_ns) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT (calendar, session, open_ns)"
-            " DO UPDATE SET close_ns = excluded.close_ns, trade_date = excluded.trade_date",
-            (calendar, session, s.trade_date, s.open_ns, s.close_ns),
+            "INSERT INTO trading_sessions (calendar, session, trade_date, open_ns, close_ns, stand_in)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (calendar, session, open_ns)"
+            " DO UPDATE SET close_ns = excluded.close_ns, trade_date = excluded.trade_date, stand_in = excluded.stand_in",
+            (calendar, session, s.trade_date, s.open_ns, s.close_ns, stand_in),
         )

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from nautilus.db import jobs
 from nautilus.db.connection import Cursor
-from nautilus.ledger import Chunk
+from nautilus.ledger import Chunk, check_chunk
 from nautilus.planner import Chunk as Planned
 from nautilus.spans import Span
 
@@ -29,6 +29,7 @@ class Candidate:
     timeframe: str
     price: str
     session: str
+    window: Span
     interactive: bool
 
 
@@ -64,6 +65,11 @@ def insert(
     return ids
 
 
+def force(cursor: Cursor, chunk_ids: Sequence[int]) -> None:
+    """Chunks under way that a forcing job joins are asked for even if their range gets covered meanwhile."""
+    cursor.execute("UPDATE backfill_chunks SET mode = 'force' WHERE id = ANY(%s)", (list(chunk_ids),))
+
+
 def want(cursor: Cursor, job_id: UUID, chunk_ids: Sequence[int]) -> int:
     """Link chunks to a job; returns how many links are new."""
     cursor.execute(
@@ -76,15 +82,21 @@ def want(cursor: Cursor, job_id: UUID, chunk_ids: Sequence[int]) -> int:
 def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidate]:
     """The next chunk of every series that a running job waits for: highest priority, then the job served longest ago."""
     cursor.execute(
-        "SELECT c.id, c.series_id, s.con_id, s.timeframe, s.price, s.session, j.origin = 'read' AS interactive"
+        "SELECT c.id, c.series_id, s.con_id, s.timeframe, s.price, s.session, c.window_start, c.window_end,"
+        " j.origin = 'read' AS interactive"
         " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id JOIN series s ON s.id = i.series_id"
-        " CROSS JOIN LATERAL (SELECT c.id, c.series_id FROM backfill_chunks c"
+        " CROSS JOIN LATERAL (SELECT c.id, c.series_id, c.window_start, c.window_end FROM backfill_chunks c"
         "  WHERE c.series_id = i.series_id AND c.state = 'pending' AND c.not_before <= %s AND EXISTS"
         "  (SELECT 1 FROM job_chunks jc WHERE jc.job_id = j.id AND jc.chunk_id = c.id) ORDER BY c.id LIMIT 1) c"
         " WHERE j.state = 'running' ORDER BY j.priority DESC, j.served_at NULLS FIRST, i.id LIMIT %s",
         (market_ns, limit),
     )
-    return [Candidate(*row) for row in cursor.fetchall()]
+    return [
+        Candidate(
+            r.id, r.series_id, r.con_id, r.timeframe, r.price, r.session, (r.window_start, r.window_end), r.interactive
+        )
+        for r in cursor.fetchall()
+    ]
 
 
 def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
@@ -101,12 +113,6 @@ def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
         (Chunk.LEASED, bridge, LEASE_S, chunk_id),
     )
     row = cursor.fetchone()
-    cursor.execute(
-        "UPDATE backfill_jobs SET served_at = clock_timestamp(), requests_sent = requests_sent + 1 WHERE id IN"
-        " (SELECT j.id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
-        "  WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.id FOR UPDATE OF j)",
-        (chunk_id,),
-    )
     return Lease(
         chunk_id,
         row.series_id,
@@ -134,13 +140,14 @@ def unwanted(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
     cursor.execute(
         "SELECT c.id FROM backfill_chunks c WHERE c.id = ANY(%s) AND (c.state <> 'leased' OR NOT EXISTS"
         " (SELECT 1 FROM job_chunks jc JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id"
-        "  AND j.state IN ('queued', 'planning', 'running')))",
+        f"  AND j.state IN {jobs.ACTIVE}))",
         ([x.chunk_id for x in leases],),
     )
     return [row.id for row in cursor.fetchall()]
 
 
 def _end(cursor: Cursor, held: Lease, state: Chunk, **columns: Any) -> None:
+    check_chunk(Chunk.LEASED, state)
     sets = "".join(f", {name} = %({name})s" for name in columns)
     cursor.execute(
         f"UPDATE backfill_chunks SET state = %(state)s, lease_bridge = NULL, lease_until = NULL,"
@@ -169,6 +176,27 @@ def done(
     jobs.count_chunk(cursor, held.chunk_id, good=good, new=new, revised=revised, same=same)
 
 
+def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
+    """The pending chunks of a series, locked: (chunk id, span). The caller holds the series' lock."""
+    cursor.execute(
+        "SELECT id, span_start, span_end FROM backfill_chunks WHERE series_id = %s AND state = 'pending'"
+        " ORDER BY id FOR UPDATE SKIP LOCKED",
+        (series_id,),
+    )
+    return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
+
+
+def done_unasked(cursor: Cursor, chunk_id: int, *, outcome: str, ib_code: int | None) -> None:
+    """A pending chunk has its answer through another's: the series as a whole is refused. The caller holds its lock."""
+    check_chunk(Chunk.PENDING, Chunk.DONE)
+    cursor.execute(
+        "UPDATE backfill_chunks SET state = %s, outcome = %s, ib_code = %s, bars = 0, updated_at = clock_timestamp()"
+        " WHERE id = %s",
+        (Chunk.DONE, outcome, ib_code, chunk_id),
+    )
+    jobs.count_chunk(cursor, chunk_id, good=False)
+
+
 def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, request_id: int | None) -> None:
     _end(cursor, held, Chunk.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
     jobs.count_chunk(cursor, held.chunk_id, good=False)
@@ -186,11 +214,10 @@ def split(cursor: Cursor, held: Lease, parts: Sequence[Planned], *, request_id: 
     cursor.execute("SELECT job_id FROM job_chunks WHERE chunk_id = %s ORDER BY job_id", (held.chunk_id,))
     for row in cursor.fetchall():
         want(cursor, row.job_id, ids)
+        # The parts take the place of the whole in the counting.
         cursor.execute(
-            "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id = %s", (len(ids), row.job_id)
+            "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id = %s", (len(ids) - 1, row.job_id)
         )
-    # The split chunk itself counts as done, and as good: what becomes of it is counted on its parts.
-    jobs.count_chunk(cursor, held.chunk_id, good=True)
 
 
 def cancel(cursor: Cursor, held: Lease) -> None:

@@ -47,8 +47,8 @@ def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | No
     return row.result if row else None
 
 
-def claim(cursor: Cursor) -> Any | None:
-    """The next command to execute; those nobody waits for any more are failed."""
+def claim(cursor: Cursor, only: str | None = None) -> Any | None:
+    """The next command to execute (of type `only`, when given); those nobody waits for any more are failed."""
     cursor.execute(
         "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
         ' error = \'{"code": "expired", "detail": "nobody took it in time"}\''
@@ -56,7 +56,9 @@ def claim(cursor: Cursor) -> Any | None:
     )
     cursor.execute(
         "UPDATE bridge_commands SET state = 'running' WHERE id = (SELECT id FROM bridge_commands WHERE state = 'queued'"
-        " ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, type, args, correlation_id"
+        " AND type = coalesce(%s, type)"
+        " ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, type, args, correlation_id",
+        (only,),
     )
     return cursor.fetchone()
 

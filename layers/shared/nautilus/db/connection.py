@@ -29,6 +29,10 @@ _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
 
 
+class Collision(Unavailable):
+    """Two transactions stood in each other's way and PostgreSQL ended this one; the same again will do."""
+
+
 class Database:
     """A pool of at most `size` connections to one database; safe to share between threads."""
 
@@ -75,18 +79,27 @@ class Database:
             connection = self._checked() or self.connect()
             yield connection
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            if isinstance(error, psycopg2.extensions.TransactionRollbackError):
+                raise Collision(
+                    "another change came in between; try again", code="collision", retry_after_s=1
+                ) from error
             if isinstance(error, psycopg2.errors.QueryCanceled):
                 raise Unavailable("the database took too long to answer", code="database-slow") from error
             if connection is not None:
                 connection.close()
             raise Unavailable(f"the database went away ({_first_line(error)})", code="database-unavailable") from error
         finally:
-            if connection is not None and not connection.closed:
-                if connection.status != psycopg2.extensions.STATUS_READY:
-                    connection.rollback()
-                with self._lock:
-                    self._idle.append(connection)
-            self._slots.release()
+            try:
+                if connection is not None and not connection.closed:
+                    if connection.status != psycopg2.extensions.STATUS_READY:
+                        connection.rollback()
+                    with self._lock:
+                        self._idle.append(connection)
+            except psycopg2.Error:
+                if connection is not None:
+                    connection.close()
+            finally:
+                self._slots.release()
 
     def _checked(self) -> Any | None:
         """An idle connection that still lives. Data waiting on an idle one means the server said goodbye (or froze us)."""

@@ -8,8 +8,20 @@ from uuid import UUID
 from nautilus.db.connection import Cursor, Json
 from nautilus.errors import InvalidInput
 from nautilus.instruments import Selector
-from nautilus.ledger import LIVE_CHUNKS, LIVE_JOBS, Chunk, Job, chunks_before, ending, jobs_before
+from nautilus.ledger import (
+    ACTIVE_JOBS,
+    LIVE_CHUNKS,
+    LIVE_JOBS,
+    Chunk,
+    Job,
+    check_job,
+    chunks_before,
+    ending,
+    jobs_before,
+)
 
+ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"
+"""The states of jobs that still want their chunks, for a WHERE clause."""
 CHANNEL = "nautilus"
 """The NOTIFY channel the bridge listens on; the payload is a kind and an id, as in a queue message."""
 
@@ -73,10 +85,18 @@ def create(
     return job_id
 
 
+def any_live(cursor: Cursor, origin: str) -> bool:
+    """True while a job of this origin lives."""
+    cursor.execute(
+        "SELECT 1 FROM backfill_jobs WHERE origin = %s AND state = ANY(%s) LIMIT 1", (origin, list(LIVE_JOBS))
+    )
+    return cursor.fetchone() is not None
+
+
 def live_twin(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
     """A live job of the same owner that asks for the same."""
     cursor.execute(
-        "SELECT id FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND state IN ('queued', 'planning', 'running')"
+        f"SELECT id FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND state IN {ACTIVE}"
         " ORDER BY created_at DESC LIMIT 1",
         (owner, fingerprint),
     )
@@ -221,20 +241,41 @@ def cancel_orphans(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
     cursor.execute(
         "UPDATE backfill_chunks c SET state = %s, updated_at = clock_timestamp(), lease_bridge = NULL, lease_until = NULL"
         " WHERE c.id = ANY(%s) AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks jc"
-        " JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN ('queued', 'planning', 'running'))",
+        f" JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN {ACTIVE})",
         (Chunk.CANCELLED, list(chunk_ids), chunks_before(Chunk.CANCELLED)),
     )
     return int(cursor.rowcount)
+
+
+def cancel_strays(cursor: Cursor) -> int:
+    """Cancel pending chunks that no live job wants, however they came about."""
+    cursor.execute(
+        f"SELECT id FROM backfill_chunks c WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM job_chunks jc"
+        f" JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN {ACTIVE})"
+        f" ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED"
+    )
+    return cancel_orphans(cursor, [row.id for row in cursor.fetchall()])
+
+
+def served(cursor: Cursor, chunk_id: int) -> None:
+    """A request for a chunk is about to be sent: count it for the jobs that wait for it; their next turn is later."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET served_at = clock_timestamp(), requests_sent = requests_sent + 1 WHERE id IN"
+        " (SELECT j.id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
+        "  WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.id FOR UPDATE OF j)",
+        (chunk_id,),
+    )
 
 
 def finish_stopping(cursor: Cursor) -> None:
     """Jobs that were asked to stop are stopped once none of their chunks is being worked on for them alone."""
     cursor.execute(
         "UPDATE backfill_jobs j SET state = %s, finished_at = clock_timestamp(), updated_at = clock_timestamp()"
-        " WHERE j.state = %s AND NOT EXISTS (SELECT 1 FROM job_chunks jc JOIN backfill_chunks c ON c.id = jc.chunk_id"
+        " WHERE j.id IN (SELECT id FROM backfill_jobs WHERE state = %s ORDER BY id FOR UPDATE)"
+        " AND NOT EXISTS (SELECT 1 FROM job_chunks jc JOIN backfill_chunks c ON c.id = jc.chunk_id"
         "  WHERE jc.job_id = j.id AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks oc"
         "   JOIN backfill_jobs o ON o.id = oc.job_id WHERE oc.chunk_id = c.id"
-        "   AND o.state IN ('queued', 'planning', 'running')))",
+        f"   AND o.state IN {ACTIVE}))",
         (Job.STOPPED, Job.STOPPING, list(LIVE_CHUNKS)),
     )
 
@@ -242,7 +283,8 @@ def finish_stopping(cursor: Cursor) -> None:
 def count_chunk(cursor: Cursor, chunk_id: int, *, good: bool, new: int = 0, revised: int = 0, same: int = 0) -> None:
     """Credit an ended chunk to every job that wants it; the statement that raises the counter also ends the job."""
     cursor.execute(
-        "SELECT j.id, j.state, j.chunks_total, j.chunks_done, j.chunks_good, j.items_failed, j.shortfall"
+        "SELECT j.id, j.state, j.chunks_total, j.chunks_done, j.chunks_good, j.items_failed, j.shortfall,"
+        " j.bars_new + j.bars_revised + j.bars_same AS bars"
         " FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id WHERE c.chunk_id = %s ORDER BY j.id FOR UPDATE OF j",
         (chunk_id,),
     )
@@ -251,8 +293,13 @@ def count_chunk(cursor: Cursor, chunk_id: int, *, good: bool, new: int = 0, revi
         state, over = job.state, False
         if job.state == Job.RUNNING and done >= job.chunks_total:
             state = ending(
-                good=good_now, total=job.chunks_total, items_failed=job.items_failed, shortfall=job.shortfall
+                good=good_now,
+                total=job.chunks_total,
+                bars=job.bars + new + revised + same,
+                items_failed=job.items_failed,
+                shortfall=job.shortfall,
             )
+            check_job(Job.RUNNING, state)
             over = True
         cursor.execute(
             "UPDATE backfill_jobs SET chunks_done = %s, chunks_good = %s, bars_new = bars_new + %s,"
@@ -271,7 +318,7 @@ def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> Any | None:
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = %s, updated_at = clock_timestamp(),"
         " lease_until = clock_timestamp() + make_interval(secs => %s)"
-        " WHERE id = (SELECT id FROM backfill_jobs WHERE state = %s"
+        " WHERE id = (SELECT id FROM backfill_jobs WHERE state = %s AND not_before <= clock_timestamp()"
         "  ORDER BY priority DESC, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
         " RETURNING id, owner, origin, priority, mode, correlation_id",
         (Job.PLANNING, bridge, lease_s, Job.QUEUED),
@@ -289,15 +336,43 @@ def open_items(cursor: Cursor, job_id: UUID) -> list[Any]:
     return list(cursor.fetchall())
 
 
-def fail_item(cursor: Cursor, item_id: int, job_id: UUID, error: Mapping[str, Any]) -> None:
+class PlanLost(Exception):
+    """The job is not ours to plan any more: it was stopped, or our lease on it ran out."""
+
+
+def _hold_plan(cursor: Cursor, job_id: UUID, bridge: str, lease_s: int) -> None:
+    """Lock the job while it is still ours to plan, and prolong our lease; PlanLost otherwise."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET lease_until = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE id = %s AND state = %s AND lease_bridge = %s",
+        (lease_s, job_id, Job.PLANNING, bridge),
+    )
+    if cursor.rowcount != 1:
+        raise PlanLost(f"job {job_id} is not planned here any more")
+
+
+def fail_item(
+    cursor: Cursor, item_id: int, job_id: UUID, error: Mapping[str, Any], *, bridge: str, lease_s: int
+) -> None:
+    _hold_plan(cursor, job_id, bridge, lease_s)
     cursor.execute("UPDATE backfill_items SET state = 'failed', error = %s WHERE id = %s", (Json(dict(error)), item_id))
     cursor.execute("UPDATE backfill_jobs SET items_failed = items_failed + 1 WHERE id = %s", (job_id,))
 
 
 def item_planned(
-    cursor: Cursor, item_id: int, job_id: UUID, series_id: int, plan: Mapping[str, Any], *, chunks: int, shortfall: bool
+    cursor: Cursor,
+    item_id: int,
+    job_id: UUID,
+    series_id: int,
+    plan: Mapping[str, Any],
+    *,
+    chunks: int,
+    shortfall: bool,
+    bridge: str,
+    lease_s: int,
 ) -> None:
-    """An item has become chunks: `chunks` of them are wanted by the job from now on."""
+    """An item has become chunks: `chunks` of them are wanted by the job from now on. PlanLost undoes all of it."""
+    _hold_plan(cursor, job_id, bridge, lease_s)
     cursor.execute(
         "UPDATE backfill_items SET state = 'planned', series_id = %s, plan = %s WHERE id = %s",
         (series_id, Json(dict(plan)), item_id),
@@ -314,7 +389,8 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
     Chunks may have been done by another job's lead while this one was being planned, so the counters are taken anew.
     """
     cursor.execute(
-        "SELECT chunks_total, chunks_done, chunks_good, items_failed, shortfall FROM backfill_jobs"
+        "SELECT chunks_total, chunks_done, chunks_good, items_failed, shortfall,"
+        " bars_new + bars_revised + bars_same AS bars FROM backfill_jobs"
         " WHERE id = %s AND state = %s AND lease_bridge = %s FOR UPDATE",
         (job_id, Job.PLANNING, bridge),
     )
@@ -324,8 +400,13 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
     state = Job.RUNNING
     if job.chunks_done >= job.chunks_total:
         state = ending(
-            good=job.chunks_good, total=job.chunks_total, items_failed=job.items_failed, shortfall=job.shortfall
+            good=job.chunks_good,
+            total=job.chunks_total,
+            bars=job.bars,
+            items_failed=job.items_failed,
+            shortfall=job.shortfall,
         )
+    check_job(Job.PLANNING, state)
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, started_at = clock_timestamp(),"
         " finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp() WHERE id = %s",
@@ -334,9 +415,12 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
 
 
 def unplan(cursor: Cursor, job_id: UUID, bridge: str) -> None:
-    """Give a job back: planning could not go on (no session, shutting down). Planned items stay planned."""
+    """Give a job back: planning could not go on. Planned items stay planned; others come first meanwhile, as it waits
+    longer each time, up to a minute."""
     cursor.execute(
-        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp()"
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp(),"
+        " plan_attempts = plan_attempts + 1,"
+        " not_before = clock_timestamp() + make_interval(secs => least(60, 2 ^ least(plan_attempts, 6)))"
         " WHERE id = %s AND state = %s AND lease_bridge = %s",
         (Job.QUEUED, job_id, Job.PLANNING, bridge),
     )

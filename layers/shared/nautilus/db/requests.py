@@ -1,10 +1,14 @@
 """Every request to IB: the pacing book that all bridges of one login share, and the answer to "why is this bar odd?"."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.connection import Cursor
 from nautilus.pacing import MARGIN_NS, WINDOW_NS, Request
+
+_SKEW_NS = 5 * NS_PER_S
+"""Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""
 
 
 def lock(cursor: Cursor, login: str) -> None:
@@ -16,8 +20,8 @@ def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
     """What was sent and still matters for the rules: small requests of ten minutes, all others of three seconds."""
     cursor.execute(
         "SELECT identity, contract, small, weight, interactive, historical, sent_at FROM ib_requests"
-        " WHERE login = %s AND sent_at > %s AND (small OR sent_at > %s)",
-        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns - 3 * NS_PER_S),
+        " WHERE login = %s AND sent_at > %s AND sent_at < %s AND (small OR sent_at > %s)",
+        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
     )
     return [Request(*row) for row in cursor.fetchall()]
 
@@ -79,10 +83,31 @@ def lose(cursor: Cursor, bridge: str) -> None:
     cursor.execute("UPDATE ib_requests SET outcome = 'lost' WHERE bridge = %s AND outcome = 'sent'", (bridge,))
 
 
-def of_chunk(cursor: Cursor, chunk_id: int) -> list[Any]:
+def typical_ms(cursor: Cursor) -> float | None:
+    """The median time of the last answers with bars; None when there were none."""
     cursor.execute(
-        "SELECT id, kind, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars FROM ib_requests WHERE chunk_id = %s"
-        " ORDER BY id",
-        (chunk_id,),
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM (SELECT ms FROM ib_requests WHERE kind = 'bars'"
+        " AND outcome = 'ok' ORDER BY id DESC LIMIT 50) AS last"
+    )
+    found = cursor.fetchone()[0]
+    return float(found) if found is not None else None
+
+
+def recent(cursor: Cursor, login: str, since_ns: int) -> list[Any]:
+    """Requests of a login since a market time, counted by kind and outcome."""
+    cursor.execute(
+        "SELECT kind, outcome, count(*) AS count, coalesce(sum(weight) FILTER (WHERE small), 0) AS weight FROM ib_requests"
+        " WHERE login = %s AND sent_at > %s GROUP BY kind, outcome ORDER BY kind, outcome",
+        (login, since_ns),
+    )
+    return list(cursor.fetchall())
+
+
+def of_chunks(cursor: Cursor, chunk_ids: Sequence[int]) -> list[Any]:
+    """Every request that was sent for these chunks, in order."""
+    cursor.execute(
+        "SELECT id, chunk_id, kind, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars FROM ib_requests"
+        " WHERE chunk_id = ANY(%s) ORDER BY id",
+        (list(chunk_ids),),
     )
     return list(cursor.fetchall())

@@ -95,6 +95,21 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
     return [Note(span_of(row[0]), State(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
 
 
+def second_looks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
+    """Take the doubts that are due (empty answers to be confirmed, bars made stale by a split), oldest first.
+
+    They become due again at `again_ns`, in case nothing comes of it. Rows: con_id, timeframe, price, session, start, end.
+    """
+    cursor.execute(
+        "WITH due AS (SELECT id FROM coverage_notes WHERE expires_at <= %s AND state IN ('empty_unconfirmed', 'stale')"
+        "  ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " UPDATE coverage_notes n SET expires_at = %s FROM due, series s WHERE n.id = due.id AND s.id = n.series_id"
+        " RETURNING s.con_id, s.timeframe, s.price, s.session, lower(n.range) AS start, upper(n.range) AS end",
+        (market_ns, limit, again_ns),
+    )
+    return list(cursor.fetchall())
+
+
 def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> list[tuple[int, Span]]:
     """Chunks under way that touch `span`: (chunk id, span). `lock`: they cannot end or be cancelled meanwhile."""
     cursor.execute(

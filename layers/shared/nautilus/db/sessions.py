@@ -96,6 +96,13 @@ def latest(cursor: Cursor) -> Session | None:
     )
 
 
+def last_activity(cursor: Cursor, bridge: str) -> Mapping[str, Any]:
+    """What a bridge of this name last told about its work; empty when there was none."""
+    cursor.execute("SELECT activity FROM ib_sessions WHERE bridge = %s", (bridge,))
+    row = cursor.fetchone()
+    return dict(row.activity) if row else {}
+
+
 def market_now(cursor: Cursor) -> int:
     """Market time as the last bridge published it; the database's own time when none ever did."""
     session = latest(cursor)

@@ -8,21 +8,30 @@ from nautilus.db.connection import Cursor
 _COLUMNS = "id, username, email, password_hash, scopes, is_active, created_at, last_login"
 
 
-def create(cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str], email: str | None = None) -> int:
-    """A new user, or, when the name exists, the same user with a new password and scopes."""
+def create(cursor: Cursor, username: str, email: str | None, password_hash: str, scopes: Sequence[str]) -> Any:
+    """A new user; UniqueViolation when the name or the e-mail address is taken."""
     cursor.execute(
-        "INSERT INTO users (username, email, password_hash, scopes) VALUES (%s, %s, %s, %s)"
+        f"INSERT INTO users (username, email, password_hash, scopes) VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}",
+        (username, email, password_hash, list(scopes)),
+    )
+    return cursor.fetchone()
+
+
+def put(cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str]) -> int:
+    """A new user, or, when the name exists, the same user, active, with this password and these scopes."""
+    cursor.execute(
+        "INSERT INTO users (username, password_hash, scopes) VALUES (%s, %s, %s)"
         " ON CONFLICT (lower(username)) DO UPDATE SET password_hash = excluded.password_hash, scopes = excluded.scopes,"
         " is_active = true RETURNING id",
-        (username, email, password_hash, list(scopes)),
+        (username, password_hash, list(scopes)),
     )
     return int(cursor.fetchone().id)
 
 
 def by_login(cursor: Cursor, name: str) -> Any | None:
-    """The user with this name or e-mail address."""
+    """The user with this name or e-mail address, given in small letters."""
     cursor.execute(
-        f"SELECT {_COLUMNS} FROM users WHERE lower(username) = lower(%(name)s) OR lower(email) = lower(%(name)s)",
+        f"SELECT {_COLUMNS} FROM users WHERE lower(username) = %(name)s OR lower(email) = %(name)s",
         {"name": name},
     )
     return cursor.fetchone()
@@ -30,6 +39,45 @@ def by_login(cursor: Cursor, name: str) -> Any | None:
 
 def by_id(cursor: Cursor, user_id: int) -> Any | None:
     cursor.execute(f"SELECT {_COLUMNS} FROM users WHERE id = %s", (user_id,))
+    return cursor.fetchone()
+
+
+def listed(cursor: Cursor) -> list[Any]:
+    cursor.execute(f"SELECT {_COLUMNS} FROM users ORDER BY id")
+    return list(cursor.fetchall())
+
+
+def locked(cursor: Cursor, user_id: int, *, shared: bool = False) -> Any | None:
+    """The user, kept as they are until the transaction ends; `shared`: by any number of transactions together."""
+    mode = "SHARE" if shared else "NO KEY UPDATE"
+    cursor.execute(f"SELECT {_COLUMNS} FROM users WHERE id = %s FOR {mode}", (user_id,))
+    return cursor.fetchone()
+
+
+def lock_active_admins(cursor: Cursor) -> list[int]:
+    """Ids of the administrators who may sign in, kept so until the transaction ends."""
+    cursor.execute(
+        "SELECT id FROM users WHERE is_active AND 'admin' = ANY (scopes) ORDER BY id FOR NO KEY UPDATE",
+    )
+    return [int(row.id) for row in cursor.fetchall()]
+
+
+def update(
+    cursor: Cursor,
+    user_id: int,
+    *,
+    email: str | None = None,
+    password_hash: str | None = None,
+    scopes: Sequence[str] | None = None,
+    is_active: bool | None = None,
+) -> Any:
+    """Change what is not None."""
+    cursor.execute(
+        "UPDATE users SET email = coalesce(%s, email), password_hash = coalesce(%s, password_hash),"
+        " scopes = coalesce(%s::text[], scopes), is_active = coalesce(%s, is_active) WHERE id = %s"
+        f" RETURNING {_COLUMNS}",
+        (email, password_hash, None if scopes is None else list(scopes), is_active, user_id),
+    )
     return cursor.fetchone()
 
 

@@ -8,15 +8,28 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from nautilus.clock import parse_rfc3339
 
 _DURATION = re.compile(r"^\s*(\d{1,4})\s*([SDWMY])\s*$")
+_MOST_BACK_S = 50 * 365 * 86_400
 _UNIT_S = {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}
 
 
+_LEAST_NS, _MOST_NS = 10**17, 2**63 - 1
+
+
 def nanoseconds(value: Any) -> Any:
-    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; a naive time raises ValueError."""
-    if isinstance(value, bool) or value is None or isinstance(value, int):
+    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; ValueError for naive times and for other units.
+
+    A number before 1973 would be seconds or milliseconds by mistake; such times are given as text.
+    """
+    if value is None or isinstance(value, bool):
         return value
     text = str(value).strip()
-    return int(text) if text.lstrip("-").isdigit() and len(text) > 8 else parse_rfc3339(text)
+    if not text.lstrip("-").isdigit() or len(text) <= 8:
+        return parse_rfc3339(text)
+    if not _LEAST_NS <= int(text) <= _MOST_NS:
+        raise ValueError(
+            f"{text} is not a time in nanoseconds since 1970; RFC 3339 text such as 2024-01-05T14:30:00Z is clearer"
+        )
+    return int(text)
 
 
 class BackfillRequest(BaseModel):
@@ -38,7 +51,7 @@ class BackfillRequest(BaseModel):
     start: int | None = Field(None, description="first moment, RFC 3339 with offset or epoch nanoseconds")
     end: int | None = Field(None, description="end, excluded; none: the last closed bar")
     duration: str | None = Field(None, description="instead of start: `1 D`, `2 W`, `6 M`, `1 Y` back from end")
-    days_back: int | None = Field(None, ge=1, le=20_000, description="instead of start: days back from end")
+    days_back: int | None = Field(None, ge=1, le=18_250, description="instead of start: days back from end")
     price: str | None = None
     session: str | None = None
     priority: int = Field(4, ge=0, le=9, description="9 first")
@@ -53,14 +66,17 @@ class BackfillRequest(BaseModel):
     @field_validator("duration")
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
-        if value is not None and not _DURATION.match(value):
-            raise ValueError("must be a number and one of S D W M Y, such as 30 D")
+        found = _DURATION.match(value) if value is not None else None
+        if value is not None and (found is None or int(found[1]) * _UNIT_S[found[2]] > _MOST_BACK_S):
+            raise ValueError("must be a number and one of S D W M Y, such as 30 D, and at most 50 Y")
         return value
 
     @model_validator(mode="after")
     def _one_range(self) -> "BackfillRequest":
         if sum(x is not None for x in (self.start, self.duration, self.days_back)) > 1:
             raise ValueError("give only one of start, duration, days_back")
+        if self.start is not None and self.start < 0:
+            raise ValueError("start must not be before 1970: IB has no bars from then")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError("start must be before end")
         return self
@@ -79,6 +95,6 @@ class BackfillRequest(BaseModel):
 class StopRequest(BaseModel):
     """Which job to stop; without an id all own ones (an administrator: all)."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     job_id: str | None = None

@@ -78,7 +78,6 @@ CREATE TABLE calendars (
     session text NOT NULL CHECK (session IN ('rth', 'all')),
     time_zone text NOT NULL,
     known int8range NOT NULL,
-    stand_in boolean NOT NULL DEFAULT false,
     checked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (calendar, session)
 );
@@ -88,6 +87,7 @@ CREATE TABLE trading_sessions (
     trade_date date NOT NULL,
     open_ns bigint NOT NULL,
     close_ns bigint NOT NULL CHECK (close_ns > open_ns),
+    stand_in boolean NOT NULL DEFAULT false,
     PRIMARY KEY (calendar, session, open_ns),
     FOREIGN KEY (calendar, session) REFERENCES calendars ON DELETE CASCADE
 );
@@ -176,6 +176,8 @@ CREATE TABLE backfill_jobs (
     correlation_id text NOT NULL DEFAULT '',
     lease_bridge text,
     lease_until timestamptz,
+    not_before timestamptz NOT NULL DEFAULT '-infinity',
+    plan_attempts smallint NOT NULL DEFAULT 0,
     chunks_total integer NOT NULL DEFAULT 0,
     chunks_done integer NOT NULL DEFAULT 0,
     chunks_good integer NOT NULL DEFAULT 0,

@@ -1,0 +1,51 @@
+"""The API in a container (infra/compose.yaml): keys and a first user are made at the first start and kept in a volume.
+
+`serve` serves it. `sam-env` makes the same keys and user, and prints the settings of the functions for `sam local`,
+which then stand in for this container.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from dev import local_api
+from dev.credentials import password_of, token_settings
+from nautilus.auth import USER_SCOPES
+from nautilus.db.connection import Database
+from nautilus.passwords import Passwords
+from nautilus.settings import AuthSettings, load
+from nautilus.sign_in import put_user
+
+DATA = Path("/data")
+USERNAME = "trader"
+PORT = 8001
+# What `sam local` passes on: only what the template declares reaches a function.
+_PASSED_ON = ("NAUTILUS_", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def prepare(folder: Path = DATA) -> AuthSettings:
+    """The settings, with the keys in `folder`; the first user exists and has the password kept there."""
+    os.environ.update(token_settings(folder))
+    settings = load(AuthSettings)
+    database = Database(settings.database_url.get_secret_value(), name="nautilus-prepare", size=1)
+    password = password_of(folder / f"{USERNAME}.password")
+    put_user(database, Passwords(), USERNAME, password, USER_SCOPES, reason="container start")
+    database.close()
+    return settings
+
+
+def main() -> None:
+    options = argparse.ArgumentParser("python -m dev.container", description=__doc__)
+    options.add_argument("command", choices=("serve", "sam-env"))
+    command: str = options.parse_args().command
+    settings = prepare()
+    if command == "serve":
+        local_api.serve(settings, PORT)
+    else:
+        passed_on = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+        print(json.dumps({"Parameters": {**passed_on, "NAUTILUS_DATABASE_POOL": "1"}}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""A built function as Lambda runs it: AWS's runtime client in Python 3.13, and in place of the service a Runtime API of ours.
+
+Init time is Lambda's own definition, from the start of the process until it asks for its first event. The limits of the
+service are kept: one event at a time, answers of 6 MB at most, and a function that takes too long is killed.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from dev.process import Child, Group
+
+REPOSITORY = Path(__file__).parents[1]
+BUILD = REPOSITORY / ".aws-sam" / "build"
+INTERPRETER = REPOSITORY / ".venv-lambda" / "bin" / "python"
+LAYER = "SharedLayer"
+ANSWER_LIMIT_BYTES = 6_291_556  # what the service lets through, measured with its emulator
+UNZIPPED_LIMIT_BYTES = 262_144_000  # a function and its layers together
+
+_START_WITHIN_S = 30.0
+
+
+class FunctionError(Exception):
+    """The function raised: `kind` is the exception's name, the text its message."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+class TimedOut(Exception):
+    """The function took longer than its timeout, and its process was killed."""
+
+
+def missing() -> str:
+    """Why there is no build to run, in words; empty when there is one of the present sources."""
+    if not INTERPRETER.exists():
+        return "no Python 3.13 with Lambda's runtime client (.venv-lambda): make build, where a python3.13 is installed"
+    if not (BUILD / "template.yaml").exists():
+        return "nothing is built: make build"
+    for built, source in (
+        (BUILD / LAYER / "python" / "nautilus", REPOSITORY / "layers" / "shared" / "nautilus"),
+        *((folder_of(path.name), path) for path in (REPOSITORY / "functions").iterdir() if (path / "app.py").exists()),
+    ):
+        for file in source.rglob("*.py"):
+            copy = built / file.relative_to(source)
+            if not copy.exists() or copy.read_bytes() != file.read_bytes():
+                return f"the build is older than {file.relative_to(REPOSITORY)}: make build"
+    return ""
+
+
+def folder_of(name: str) -> Path:
+    """Where `sam build` put the function of functions/<name>."""
+    return BUILD / f"{name.capitalize()}Function"
+
+
+def size_bytes(folder: Path) -> int:
+    """What a folder measures unzipped."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@dataclass
+class _Event:
+    number: str
+    body: bytes
+    answers: "queue.Queue[tuple[str, bytes]]"
+    """How it ended (response, error, init/error, dead) and what was said."""
+
+
+class Function:
+    """One execution environment. `start` starts it; a timeout kills it, and the next event starts it again."""
+
+    def __init__(
+        self,
+        group: Group,
+        name: str,
+        log: Path,
+        settings: Mapping[str, str],
+        *,
+        folder: Path | None = None,
+        layer: Path | None = BUILD / LAYER / "python",
+        timeout_s: float = 29.0,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.init_ms = 0.0
+        self._group = group
+        self._folder = folder or folder_of(name)
+        self._layer = layer
+        self._settings = dict(settings)
+        self._timeout_s = timeout_s
+        self._events: queue.Queue[_Event | None] = queue.Queue()
+        self._running: _Event | None = None
+        self._asked = threading.Event()
+        self._asked_at = 0.0
+        self._child: Child | None = None
+        self._one = threading.Lock()
+        self._server = _server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def start(self) -> None:
+        """Start the process and wait until it asks for an event. FunctionError when its init fails."""
+        self._asked.clear()
+        self._init_error = b""
+        begun = time.monotonic()
+        self._child = self._group.start(
+            self.name,
+            [str(INTERPRETER), "-P", "-m", "awslambdaric", "app.handler"],
+            log=self.log,
+            env=self._environment(),
+            ready=lambda child: self._asked.is_set(),
+        )
+        if not self._asked.wait(_START_WITHIN_S):
+            raise TimeoutError(f"{self.name} did not ask for an event:\n{self._child.tail()}")
+        if self._init_error:
+            said = json.loads(self._init_error)
+            raise FunctionError(said["errorType"], said["errorMessage"])
+        self.init_ms = (self._asked_at - begun) * 1000
+
+    def invoke(self, event: Mapping[str, Any]) -> Any:
+        """The function's answer to one event. FunctionError when it raises, TimedOut when it takes too long."""
+        with self._one:
+            if self._child is None:
+                self.start()
+            call = _Event(str(uuid4()), json.dumps(event).encode(), queue.Queue())
+            self._events.put(call)
+            try:
+                how, said = call.answers.get(timeout=self._timeout_s)
+            except queue.Empty:
+                self._end()
+                raise TimedOut(f"{self.name}: Task timed out after {self._timeout_s:.2f} seconds") from None
+        answer = json.loads(said)
+        if how == "response":
+            return answer
+        raise FunctionError(answer["errorType"], answer["errorMessage"])
+
+    def peak_bytes(self) -> int:
+        """The most memory its process has had."""
+        assert self._child is not None  # noqa: S101  (only of a started function)
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+    def cpu_ms(self) -> float:
+        """Processor time its process has used."""
+        assert self._child is not None  # noqa: S101  (only of a started function)
+        ticks = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(ticks[11]) + int(ticks[12])) * 10.0
+
+    def stop(self) -> None:
+        self._end()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._group.kill_child(self._child)
+            self._child = None
+        self._running = None
+        # Whoever still waits for an event of the old process goes home.
+        gone, self._events = self._events, queue.Queue()
+        gone.put(None)
+
+    def _environment(self) -> Mapping[str, str]:
+        paths = [str(self._folder), *([str(self._layer)] if self._layer else [])]
+        return {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            "LAMBDA_TASK_ROOT": str(self._folder),
+            "PYTHONPATH": ":".join(paths),
+            "PYTHONDONTWRITEBYTECODE": "1",  # or it writes into the artefact
+            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",
+            "AWS_LAMBDA_FUNCTION_NAME": self.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "1",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **self._settings,
+        }
+
+    # ---- the Runtime API ---------------------------------------------------------------------------------------------
+
+    def _next(self) -> _Event | None:
+        if not self._asked.is_set():
+            self._asked_at = time.monotonic()
+            self._asked.set()
+        self._running = self._events.get()
+        return self._running
+
+    def _ended(self, number: str, how: str, said: bytes) -> int:
+        """Take an answer; returns the status of ours to the runtime client."""
+        if how == "init":
+            self._init_error = said
+            self._asked.set()
+            return 202
+        call = self._running
+        if call is None or call.number != number:
+            return 400
+        if how == "response" and len(said) > ANSWER_LIMIT_BYTES:
+            text = f"Response payload size ({len(said)} bytes) exceeded maximum allowed ({ANSWER_LIMIT_BYTES} bytes)."
+            error = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text}
+            call.answers.put(("error", json.dumps(error).encode()))
+            return 413
+        call.answers.put((how, said))
+        return 202
+
+
+def _server(function: Function) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # One segment per answer: two cost each call 40 ms of delayed acknowledgement.
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            if self.path.endswith("/restore/next"):  # SnapStart: the snapshot would be taken and restored here
+                self._answer(200, b"{}", {})
+                return
+            event = function._next()
+            if event is None:
+                self.close_connection = True
+                return
+            self._answer(
+                200,
+                event.body,
+                {
+                    "Lambda-Runtime-Aws-Request-Id": event.number,
+                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + function._timeout_s) * 1000)),
+                    "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{function.name}",
+                    "Content-Type": "application/json",
+                },
+            )
+
+        def do_POST(self) -> None:
+            said = self._body()
+            parts = self.path.strip("/").split("/")  # 2018-06-01 runtime init error | ... invocation <id> response
+            how = "init" if parts[2] == "init" else parts[4]
+            self._answer(function._ended(parts[3], how, said), b"{}", {})
+
+        def _body(self) -> bytes:
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            parts = []
+            while size := int(self.rfile.readline().strip(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
+        def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # a process that was killed says no goodbye
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    return server
+
+
+@contextmanager
+def running(function: Function) -> Iterator[Function]:
+    """A started function as long as the block lasts."""
+    try:
+        function.start()
+        yield function
+    finally:
+        function.stop()
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+def http_event(
+    method: str,
+    path: str,
+    *,
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    cookies: list[str] | None = None,
+    body: str | None = None,
+    base64: bool = False,
+) -> dict[str, Any]:
+    """What API Gateway's HTTP API sends (payload format 2.0). `path` is decoded, as there; `query` is raw.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    number = f"{uuid4().hex[:15]}="  # such as JKJaXmPLvHcESHA=
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {
+            "host": "abc123.execute-api.us-east-1.amazonaws.com",
+            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+            **(headers or {}),
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abc123",
+            "domainName": "abc123.execute-api.us-east-1.amazonaws.com",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "test",
+            },
+            "requestId": number,
+            "routeKey": f"{method} {path}",
+            "stage": "$default",
+            "timeEpoch": int(time.time() * 1000),
+        },
+        "isBase64Encoded": base64,
+    }
+    if cookies:
+        event["cookies"] = cookies
+    if body is not None:
+        event["body"] = body
+    return event

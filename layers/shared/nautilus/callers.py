@@ -1,0 +1,112 @@
+"""Who is calling: an API key or an access token becomes a `Principal`, or is refused.
+
+An API key is looked up for every request, so revoking it works at once. An access token is checked without the
+database, but for the deny list, which each process reads at most every five seconds: ending a session takes effect
+within that time.
+"""
+
+import hmac
+import threading
+import time
+from collections.abc import Collection
+from typing import Any
+
+from nautilus import api_keys
+from nautilus.auth import Client, Principal, key_scopes
+from nautilus.db import api_keys as stored
+from nautilus.db import audit, refresh_families
+from nautilus.db.connection import Cursor, Database
+from nautilus.errors import Unauthorized
+from nautilus.log import Log
+from nautilus.tokens import KeySet
+
+DENIED_FOR_S = 5.0
+
+
+class Callers:
+    """The callers of one process."""
+
+    def __init__(self, db: Database, keys: KeySet, log: Log) -> None:
+        self._db = db
+        self._keys = keys
+        self._log = log
+        self._denied = _DenyList(db)
+
+    def by_token(self, token: str, client: Client) -> Principal:
+        """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say."""
+        try:
+            caller = self._keys.verify(token)
+            if caller.session in self._denied.now():
+                raise Unauthorized("this session has ended; sign in again", code="session-ended")
+        except Unauthorized as no:
+            self._log.info("token-refused", extra={"code": no.code, "address": client.address})
+            raise
+        return caller
+
+    def by_key(self, text: str, client: Client) -> Principal:
+        """The caller with this API key; Unauthorized when it is not good, in the same words for every reason."""
+        key = api_keys.parse(text)
+        caller = None
+        if key is not None:
+            with self._db.transaction() as cursor:
+                caller = self._judge(cursor, key, client)
+        if caller is None:
+            self._log.info("key-refused", extra={"prefix": key.prefix if key else "", "address": client.address})
+            raise Unauthorized("the API key is not valid (unknown, expired or revoked)", code="invalid-api-key")
+        return caller
+
+    def _judge(self, cursor: Cursor, key: api_keys.ApiKey, client: Client) -> Principal | None:
+        rows = stored.candidates(cursor, key.prefix)
+        row = matching(rows, key)
+        if row is None or row.revoked or row.expired or not row.is_active:
+            for known in [row] if row else rows:
+                self._note_refusal(cursor, known, client)
+            return None
+        if not row.used_lately and stored.used(cursor, row.id, client.address):
+            audit.record(cursor, "key-used", actor=f"key:{row.id}", subject=f"user:{row.user_id}", client=client)
+        scopes = key_scopes(row.user_scopes, row.scopes)
+        return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id)
+
+    @staticmethod
+    def _note_refusal(cursor: Cursor, row: Any, client: Client) -> None:
+        if not row.refused_lately and stored.refused(cursor, row.id):
+            audit.record(cursor, "key-used", actor="unknown", subject=f"key:{row.id}", client=client, refused=True)
+
+
+def matching(rows: Collection[Any], key: api_keys.ApiKey) -> Any | None:
+    """The row whose hash is that of the key, compared in constant time and to the end of the list."""
+    found = None
+    for row in rows:
+        if hmac.compare_digest(bytes(row.secret_hash), key.hash):
+            found = row
+    return found
+
+
+class _DenyList:
+    """The sessions that ended while their access tokens live, at most `DENIED_FOR_S` old."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._lock = threading.Lock()
+        self._sessions: Collection[str] = ()
+        self._read_at: tuple[float, float] | None = None
+
+    def now(self) -> Collection[str]:
+        with self._lock:
+            if not self._fresh():
+                # The age counts from before the question, so that an answer is never older than it says.
+                asked_at = _clocks()
+                with self._db.transaction(snapshot=True) as cursor:
+                    self._sessions = refresh_families.denied(cursor)
+                self._read_at = asked_at
+            return self._sessions
+
+    def _fresh(self) -> bool:
+        # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
+        if self._read_at is None:
+            return False
+        return all(0 <= now - then < DENIED_FOR_S for then, now in zip(self._read_at, _clocks(), strict=True))
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()

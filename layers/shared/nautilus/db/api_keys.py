@@ -1,0 +1,91 @@
+"""API keys as they are stored: prefix, hash, what they may do, when they were used."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from nautilus.db.connection import Cursor
+
+_COLUMNS = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at, last_used_from, revoked_at"
+_LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
+
+
+def create(
+    cursor: Cursor,
+    user_id: int,
+    name: str,
+    prefix: str,
+    secret_hash: bytes,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+) -> Any:
+    cursor.execute(
+        "INSERT INTO api_keys (user_id, name, prefix, secret_hash, scopes, expires_at) VALUES (%s, %s, %s, %s, %s, %s)"
+        f" RETURNING {_COLUMNS}",
+        (user_id, name, prefix, secret_hash, list(scopes), expires_at),
+    )
+    return cursor.fetchone()
+
+
+def candidates(cursor: Cursor, prefix: str) -> list[Any]:
+    """The keys with this prefix (nearly always one), with their user, and how they stand now.
+
+    `used_lately`, `refused_lately`: noted within the last minute, so that nothing needs to be written.
+    """
+    cursor.execute(
+        "SELECT k.id, k.user_id, k.secret_hash, k.scopes, u.username,"
+        " u.scopes AS user_scopes, u.is_active, k.revoked_at IS NOT NULL AS revoked,"
+        " coalesce(k.expires_at <= clock_timestamp(), false) AS expired,"
+        " coalesce(k.last_used_at > clock_timestamp() - interval '1 minute', false) AS used_lately,"
+        " coalesce(k.last_refused_at > clock_timestamp() - interval '1 minute', false) AS refused_lately"
+        " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.prefix = %s ORDER BY k.id",
+        (prefix,),
+    )
+    return list(cursor.fetchall())
+
+
+def used(cursor: Cursor, key_id: int, address: str) -> bool:
+    """Note the use; once a minute, True when it was noted now."""
+    cursor.execute(
+        "UPDATE api_keys SET last_used_at = clock_timestamp(), last_used_from = %s WHERE id = %s"
+        " AND coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)",
+        (address, key_id),
+    )
+    return bool(cursor.rowcount)
+
+
+def refused(cursor: Cursor, key_id: int) -> bool:
+    """Note that the key, or one with its prefix, was refused; once a minute, True when it was noted now."""
+    cursor.execute(
+        "UPDATE api_keys SET last_refused_at = clock_timestamp() WHERE id = %s"
+        " AND coalesce(last_refused_at < clock_timestamp() - interval '1 minute', true)",
+        (key_id,),
+    )
+    return bool(cursor.rowcount)
+
+
+def locked_live(cursor: Cursor, key_id: int) -> Any | None:
+    """The key, if it is live, kept so until the transaction ends."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM api_keys WHERE id = %s AND {_LIVE} FOR SHARE", (key_id,))
+    return cursor.fetchone()
+
+
+def of_user(cursor: Cursor, user_id: int) -> list[Any]:
+    """All keys of the user, also those that ended, newest first."""
+    cursor.execute(f"SELECT {_COLUMNS}, {_LIVE} AS live FROM api_keys WHERE user_id = %s ORDER BY id DESC", (user_id,))
+    return list(cursor.fetchall())
+
+
+def count_live(cursor: Cursor, user_id: int) -> int:
+    cursor.execute(f"SELECT count(*) FROM api_keys WHERE user_id = %s AND {_LIVE}", (user_id,))
+    return int(cursor.fetchone()[0])
+
+
+def revoke(cursor: Cursor, key_id: int, user_id: int | None) -> Any | None:
+    """Revoke the key, of this user or (None) of anybody; the key as it is now, None when there is none."""
+    cursor.execute(
+        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp())"
+        f" WHERE id = %s AND (%s::bigint IS NULL OR user_id = %s) RETURNING {_COLUMNS}",
+        (key_id, user_id, user_id),
+    )
+    return cursor.fetchone()

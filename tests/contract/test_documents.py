@@ -1,0 +1,254 @@
+"""The documents tell the truth: every table and column, every state and reason word, links that lead somewhere."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from ib_bridge import ib_codes, session
+from nautilus.coverage import State
+from nautilus.ledger import Chunk, Job
+from nautilus.schemas.messages import CommandHint, JobHint
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@cache
+def committed() -> tuple[Path, ...]:
+    """Every file under version control; outside a checkout, every file that is not hidden or installed."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        found = [ROOT / name for name in done.stdout.split("\0") if name]
+    else:
+        found = [p for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
+    return tuple(path for path in found if path.is_file())
+
+
+PAGES = [path for path in committed() if path.suffix == ".md"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row of the tables in a Markdown text."""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def words(page: str, heading: str) -> dict[str, list[str]]:
+    """First cell in backticks -> the other cells, of the tables whose first heading is `heading`."""
+    found: dict[str, list[str]] = {}
+    inside = False
+    for cells in rows(page):
+        quoted = re.fullmatch(r"`([\w:<>]+)`", cells[0])
+        if quoted is None:
+            inside = cells[0] == heading or (inside and set(cells[0]) <= set("-: "))
+        elif inside:
+            assert quoted[1] not in found, f"{quoted[1]} is explained twice"
+            found[quoted[1]] = cells[1:]
+    return found
+
+
+# ---- data.md ---------------------------------------------------------------------------------------------------------
+
+_SHORT = {
+    "timestamp with time zone": "timestamptz",
+    "double precision": "float8",
+    "character varying": "varchar",
+}
+
+
+def documented_tables() -> dict[str, list[tuple[str, str]]]:
+    """Table -> (column, type as written) in the order of the page. A heading may name several tables of one shape."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for part in re.split(r"^### ", (DOCS / "data.md").read_text(), flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        columns: list[tuple[str, str]] = []
+        for cells in rows(re.split(r"^## ", text, flags=re.MULTILINE)[0]):
+            if cells == ["column", "type", "meaning"]:
+                columns = []
+            if len(cells) == 3 and (quoted := re.fullmatch(r"`(\w+)`", cells[0])):
+                columns.append((quoted[1], cells[1]))
+            elif columns:
+                break  # another table follows, such as that of commands
+        for table in re.findall(r"`(\w+)`", heading):
+            assert table not in found, f"{table} is described twice"
+            found[table] = columns
+    return found
+
+
+def migrated_tables(dsn: str) -> dict[str, list[tuple[str, str]]]:
+    query = (
+        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_class c"
+        " JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace"
+        " AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum"
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        for table, column, kind, required in cursor.fetchall():
+            for long, short in _SHORT.items():
+                kind = kind.replace(long, short)
+            found.setdefault(table, []).append((column, kind if required else f"{kind} NULL"))
+    return found
+
+
+def test_data_names_exactly_the_tables_and_columns_there_are(dsn: str) -> None:
+    there, told = migrated_tables(dsn), documented_tables()
+    assert sorted(told) == sorted(there), "docs/data.md has a heading ### `table` for each"
+    for table, columns in there.items():
+        expected = "\n".join(f"| `{name}` | {kind} | ... |" for name, kind in columns)
+        assert told[table] == columns, f"{table} in docs/data.md should read:\n{expected}"
+
+
+def test_every_column_is_explained_or_plain() -> None:
+    """A column without a word of meaning is one whose name says all."""
+    plain = {"id", "job_id", "chunk_id", "port", "timeframe", "created_at", "finished_at", "last_login"}
+    text = (DOCS / "data.md").read_text()
+    silent = {cells[0].strip("`") for cells in rows(text) if len(cells) == 3 and not cells[2]}
+    assert silent <= plain
+
+
+def test_every_message_and_its_fields_are_described() -> None:
+    told = words((DOCS / "data.md").read_text(), "message")
+    assert set(told) == {"JobHint", "CommandHint"}
+    for kind in (JobHint, CommandHint):
+        assert set(re.findall(r"`(\w+)`:", told[kind.__name__][0])) == set(kind.model_fields)
+
+
+# ---- backfill.md and architecture.md ---------------------------------------------------------------------------------
+
+BACKFILL = (DOCS / "backfill.md").read_text()
+
+
+def reasons() -> dict[str, set[int]]:
+    """Reason word of an answer -> the codes that lead to it."""
+    found: dict[str, set[int]] = {ib_codes.meaning(-7).reason: set()}
+    for code, told in ib_codes.CODES.items():
+        found.setdefault(told.reason, set()).add(code)
+    for _, told in ib_codes._HISTORY_TEXTS:
+        found.setdefault(told.reason, set()).add(162)
+    for code in range(10, 11_000):
+        told = ib_codes.meaning(code)
+        if code != 162 and told.reason not in ("unmapped_code", ib_codes.CODES.get(code, told).reason):
+            raise AssertionError(f"{code} means {told.reason} and stands in the table as something else")
+        if told.reason != "unmapped_code":
+            found.setdefault(told.reason, set()).add(code)
+    return found
+
+
+def codes_in(cell: str) -> set[int]:
+    """`162, 505 to 509` as numbers."""
+    found = set()
+    for first, last in re.findall(r"(\d+)(?: to (\d+))?", cell):
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def test_every_reason_word_is_explained_with_its_codes() -> None:
+    told = words(BACKFILL, "reason")
+    known = reasons()
+    assert sorted(set(known) - set(told)) == [], "docs/backfill.md explains each in a table headed `reason`"
+    for reason, codes in known.items():
+        assert codes <= codes_in(told[reason][0]), f"{reason} in docs/backfill.md lacks codes"
+
+
+def test_no_reason_is_explained_that_nobody_gives() -> None:
+    """A word of ours stands, as a text of its own, in the source that gives it."""
+    source = "\n".join(p.read_text() for p in committed() if p.suffix == ".py" and "tests" not in p.parts)
+    given = [f'"{word}"'.replace('<ratio>"', "{") for word in words(BACKFILL, "reason")]
+    assert [text for text in given if text not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"), [("state", State), ("status", Job), ("chunk state", Chunk)], ids=["coverage", "job", "chunk"]
+)
+def test_every_state_is_explained(heading: str, kind: type[State] | type[Job] | type[Chunk]) -> None:
+    assert list(words(BACKFILL, heading)) == [member.value for member in kind]
+
+
+def test_every_state_of_the_session_is_explained() -> None:
+    told = words((DOCS / "architecture.md").read_text(), "state")
+    assert list(told) == [member.value for member in session.State]
+
+
+# ---- links, commands, addresses --------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """What `#...` may follow a link to this page: its headings as code hosts spell them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert ROOT in (target, *target.parents), f"{link} leads out of the repository"
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_make_command_that_is_written_of_exists_and_is_in_the_help() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, flags=re.MULTILINE))
+    helped = set(re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    shown = set(re.findall(r"^  make ([a-z-]+)", done.stdout, flags=re.MULTILINE))
+    assert shown == helped == targets, "each target of the Makefile has a `## line` of help"
+    written = {
+        (name_of(page), word)
+        for page in PAGES
+        for word in re.findall(r"(?:`|^    |\d\. )make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)
+    }
+    assert written, "the README shows commands"
+    assert sorted((page, word) for page, word in written if word not in targets) == []
+
+
+# Where packages come from and where this checkout lies is everybody's own affair.
+FOREIGN = re.compile(
+    r"--(?:extra-)?index-url|--find-links|--trusted-host|https?://[^\s\"']*/simple\b|https?://files\.pythonhosted|"
+    r"\"resolved\":|(?<![\w.~$)}/-])/(?:home|Users|work|mnt|private)/\w|/root/[\w.]|\b[A-Z]:\\\\Users"
+)
+
+
+def test_no_file_names_a_registry_or_a_place_on_one_machine() -> None:
+    found = []
+    for path in committed():
+        text = path.read_bytes().decode("utf-8", "ignore")
+        if path == Path(__file__):
+            continue
+        found += [f"{name_of(path)}: {match[0]}" for match in FOREIGN.finditer(text)]
+        if str(ROOT) in text:
+            found.append(f"{name_of(path)}: {ROOT}")
+    assert found == []
+
+
+def test_the_search_for_places_finds_them() -> None:
+    for text in (
+        "--index-url https://example.org",
+        "see https://example.org/simple/uv",
+        "cd /home/someone/x",
+        "open('/work/x')",
+        "/root/.cache",
+        '"resolved": "https://example.org/x.tgz"',
+    ):
+        assert FOREIGN.search(text), text
+    for text in ("below `/root` it cannot", "layers/work/x", "$(DATA)/work/x", "/tmp/calendars", "the home/office"):
+        assert not FOREIGN.search(text), text

@@ -1,0 +1,419 @@
+"""infra/template.yaml against the code it deploys: routes, settings, metrics; and against rules of our own.
+
+`make lint-template` checks that it is valid; here is what no linter knows.
+"""
+
+import importlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from nautilus import settings
+from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings
+
+ROOT = Path(__file__).parents[2]
+
+# Statements that allow something on every resource, and why it cannot be narrower. A new one needs a reason here.
+WILDCARDS = {
+    ("*Role", "ec2:*NetworkInterface*, ec2:*PrivateIpAddresses, ec2:DescribeSubnets"): (
+        "Lambda makes network interfaces in the VPC with the function's role, and they have no name beforehand; AWS's own"
+        " AWSLambdaVPCAccessExecutionRole says the same. Only when functions are in a VPC."
+    ),
+    (
+        "ExecutionRole",
+        "ecr:GetAuthorizationToken",
+    ): "the token is for the whole registry; this action knows no resource",
+    ("BridgeRole", "ssmmessages:*Channel"): "these actions know no resource. Only with AllowExec.",
+}
+# PostgreSQL's own default of max_connections is 100, of which 3 are for superusers; some room for people with psql.
+CONNECTIONS = 90
+LAMBDA_SECONDS = 30  # API Gateway's limit for HTTP APIs, which cannot be raised
+
+
+# ---- reading the template --------------------------------------------------------------------------------------------
+
+
+class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML with CloudFormation's short forms: `!Ref x` becomes {"Ref": "x"}."""
+
+
+def _short_form(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", _short_form)
+
+
+def read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader)
+    return loaded
+
+
+TEMPLATE = read("infra/template.yaml")
+COMPOSE = read("infra/compose.yaml")
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+GLOBALS = TEMPLATE["Globals"]["Function"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    """Logical id -> properties of the resources of a type."""
+    return {name: made["Properties"] for name, made in RESOURCES.items() if made["Type"] == kind}
+
+
+FUNCTIONS = {
+    Path(properties["CodeUri"]).name: (logical, properties)
+    for logical, properties in of_type("AWS::Serverless::Function").items()
+}
+FOLDERS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
+CONTAINERS = {
+    f"{logical}.{container['Name']}": container
+    for logical, properties in of_type("AWS::ECS::TaskDefinition").items()
+    for container in properties["ContainerDefinitions"]
+}
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    else:
+        yield value
+
+
+def settled(value: Any) -> Any:
+    """A list without its `If`s: each condition taken as true."""
+    if isinstance(value, dict) and list(value) == ["Fn::If"]:
+        return settled(value["Fn::If"][1])
+    if isinstance(value, list):
+        return [settled(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: settled(inner) for name, inner in value.items()}
+    return value
+
+
+# ---- functions and routes --------------------------------------------------------------------------------------------
+
+
+def test_each_folder_of_functions_is_a_function_and_back():
+    assert sorted(FUNCTIONS) == FOLDERS
+    assert {logical for logical, _ in FUNCTIONS.values()} == {f"{name.capitalize()}Function" for name in FOLDERS}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_each_route_is_in_the_template_and_back(name):
+    _, properties = FUNCTIONS[name]
+    there = {
+        (event["Properties"]["Method"], event["Properties"]["Path"])
+        for event in properties["Events"].values()
+        if event["Type"] == "HttpApi"
+    }
+    router = importlib.import_module(f"functions.{name}.app").router
+    served = {
+        (method, re.sub(r"\{(\w+):path\}", r"{\1+}", route.path))
+        for route in router.routes
+        for method in route.methods - {"HEAD", "OPTIONS"}
+    }
+    lines = "\n".join(
+        f'        Name: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Method: {method}, Path: "{path}"}}}}'
+        for method, path in sorted(served - there)
+    )
+    assert not served - there, (
+        f"add to the Events of functions/{name} in infra/template.yaml, each with a name:\n{lines}"
+    )
+    assert not there - served, f"infra/template.yaml has routes that functions/{name} does not serve"
+
+
+def test_no_two_functions_have_the_same_route():
+    routes = [
+        (event["Properties"]["Method"], event["Properties"]["Path"])
+        for _, properties in FUNCTIONS.values()
+        for event in properties["Events"].values()
+        if event["Type"] == "HttpApi"
+    ]
+    assert len(routes) == len(set(routes))
+
+
+def test_the_policy_of_a_function_has_room_for_its_routes():
+    """Each route adds a statement of some 350 bytes to the function's policy, which may measure 20 KB."""
+    assert max(len(properties["Events"]) for _, properties in FUNCTIONS.values()) <= 50
+
+
+def test_a_function_ends_before_api_gateway_does():
+    longest_wait_s = max(
+        rule.le
+        for name in ("read_wait_s", "search_wait_s")
+        for rule in ApiSettings.model_fields[name].metadata
+        if hasattr(rule, "le")
+    )
+    statement_s = ApiSettings.model_fields["statement_timeout_ms"].default / 1000
+    assert max(longest_wait_s, statement_s) + 5 <= GLOBALS["Timeout"] < LAMBDA_SECONDS
+    assert not any("Timeout" in properties for _, properties in FUNCTIONS.values())
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_function_has_logs_of_its_own_and_a_role_that_writes_there_only(name):
+    _, properties = FUNCTIONS[name]
+    logs, role = properties["LoggingConfig"]["LogGroup"]["Ref"], properties["Role"]["Fn::GetAtt"].split(".")[0]
+    assert (logs, role) == (f"{name.capitalize()}Logs", f"{name.capitalize()}Role")
+    assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+    written = [s["Resource"] for s in statements(role) if "logs:PutLogEvents" in actions(s)]
+    assert written == [{"Fn::GetAtt": f"{logs}.Arn"}]
+
+
+def test_a_new_layer_publishes_a_new_version():
+    assert GLOBALS["AutoPublishAlias"]
+    assert all(properties["AutoPublishAliasAllProperties"] for _, properties in FUNCTIONS.values())
+
+
+def test_all_processes_together_fit_the_databases_connections():
+    reserved = [properties["ReservedConcurrentExecutions"]["Fn::If"][1] for _, properties in FUNCTIONS.values()]
+    each = int(GLOBALS["Environment"]["Variables"]["NAUTILUS_DATABASE_POOL"])
+    environment = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.bridge"]["Environment"]}
+    beside = 2  # of the bridge: one holds its name, one listens
+    assert sum(reserved) * each + int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1 <= CONNECTIONS
+
+
+# ---- settings and secrets --------------------------------------------------------------------------------------------
+
+
+def settings_of(process: str) -> tuple[type[settings._Settings], dict[str, Any]]:
+    """Settings class of a function or container, and the variables that the template gives it."""
+    if process in FUNCTIONS:
+        own = FUNCTIONS[process][1].get("Environment", {}).get("Variables", {})
+        return (AuthSettings if process == "auth" else ApiSettings), {**GLOBALS["Environment"]["Variables"], **own}
+    container = CONTAINERS[process]
+    given = {e["Name"]: e["Value"] for e in container.get("Environment", [])}
+    given |= {e["Name"]: e["ValueFrom"] for e in container.get("Secrets", [])}
+    return (BridgeSettings if process == "BridgeTask.bridge" else MigrateSettings), given
+
+
+PROCESSES = [*FOLDERS, "BridgeTask.bridge", "CommandTask.command"]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_gets_the_settings_it_needs_and_no_unknown_ones(process):
+    kind, given = settings_of(process)
+    known = {f"NAUTILUS_{name.upper()}": field for name, field in kind.model_fields.items()}
+    assert {name for name in given if name.startswith("NAUTILUS_")} <= set(known)
+    assert {name for name, field in known.items() if field.is_required()} <= set(given)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_secret_setting_is_the_reference_of_a_secret(process):
+    kind, given = settings_of(process)
+    for name, field in kind.model_fields.items():
+        variable = f"NAUTILUS_{name.upper()}"
+        if field.annotation is SecretStr and given.get(variable) and name != "redis_url":  # a cache has no password
+            assert re.fullmatch(r"\w+SecretArn", given[variable]["Ref"]), variable
+
+
+def test_only_sign_in_may_read_the_signing_key():
+    readers = {role for role in of_type("AWS::IAM::Role") for s in statements(role) if "TokenKeySecretArn" in str(s)}
+    assert readers == {"AuthRole"}
+    assert "NAUTILUS_TOKEN_PRIVATE_KEY" not in GLOBALS["Environment"]["Variables"]
+
+
+def test_no_file_of_infra_holds_a_secret():
+    for path in [*(ROOT / "infra").iterdir(), ROOT / "samconfig.toml"]:
+        text = path.read_text()
+        assert "PRIVATE KEY" not in text
+        assert not re.search(r"AKIA[0-9A-Z]{16}", text)
+        # A password is empty, a reference, or the one that compose.yaml explains.
+        for value in re.findall(r"(?im)^\s*-?\s*\w*(?:password|secret_access_key)\w*\s*[:=]\s*(\S.*)$", text):
+            allowed = (r"\$\{\w+(:-(inside-this-network)?)?\}", "local")
+            assert any(re.fullmatch(pattern, value) for pattern in allowed), f"{path.name}: {value}"
+    named = [name for name in TEMPLATE["Parameters"] if re.search("secret|key|password", name, re.IGNORECASE)]
+    assert all("Default" not in TEMPLATE["Parameters"][name] for name in named if name.endswith("SecretArn"))
+
+
+def test_parameters_say_what_they_are_and_what_is_allowed():
+    for name, parameter in TEMPLATE["Parameters"].items():
+        assert parameter["Description"], name
+        typed = parameter["Type"].startswith(("AWS::EC2", "AWS::SSM", "List<AWS", "CommaDelimitedList"))
+        checked = {"AllowedPattern", "AllowedValues", "MinValue"} & set(parameter)
+        assert typed or checked, f"{name} needs an AllowedPattern"
+        if "AllowedPattern" in parameter and "Default" in parameter:
+            assert re.search(parameter["AllowedPattern"], parameter["Default"]), name
+
+
+# ---- roles -----------------------------------------------------------------------------------------------------------
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    policies = RESOURCES[role]["Properties"]["Policies"]
+    return [settled(s) for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+
+
+def actions(statement: dict[str, Any]) -> list[str]:
+    found = statement["Action"]
+    return [found] if isinstance(found, str) else list(found)
+
+
+def test_nothing_is_allowed_everywhere_without_a_reason():
+    used = set()
+    for role in of_type("AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in RESOURCES[role]["Properties"], "policies stand here, to be read"
+        for statement in statements(role):
+            assert statement["Effect"] == "Allow"
+            assert not any("*" in action for action in actions(statement)), f"{role} allows {actions(statement)}"
+            if any(isinstance(leaf, str) and "*" in leaf for leaf in leaves(statement["Resource"])):
+                reason = next((key for key in WILDCARDS if _covers(key, role, actions(statement))), None)
+                assert reason, f"{role} allows {actions(statement)} on {statement['Resource']} without a reason"
+                used.add(reason)
+    assert used == set(WILDCARDS), "a reason that no statement needs"
+
+
+def _covers(key: tuple[str, str], role: str, allowed: list[str]) -> bool:
+    who, what = (text.replace("*", ".*") for text in key)
+    patterns = what.split(", ")
+    return bool(re.fullmatch(who, role)) and all(any(re.fullmatch(p, a) for p in patterns) for a in allowed)
+
+
+def test_only_services_take_roles():
+    for name, properties in of_type("AWS::IAM::Role").items():
+        (statement,) = properties["AssumeRolePolicyDocument"]["Statement"]
+        assert set(statement["Principal"]) == {"Service"}, name
+
+
+def test_nobody_comes_in_from_outside():
+    for name, properties in of_type("AWS::EC2::SecurityGroup").items():
+        for rule in properties.get("SecurityGroupIngress", []):
+            assert "SourceSecurityGroupId" in rule, name
+        assert properties["SecurityGroupEgress"], f"{name}: without egress rules everything is allowed"
+
+
+# ---- queues, logs, alarms --------------------------------------------------------------------------------------------
+
+
+def test_each_queue_has_a_dead_letter_queue_or_is_one():
+    queues = of_type("AWS::SQS::Queue")
+    dead = {
+        properties["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"].split(".")[0]
+        for properties in queues.values()
+        if "RedrivePolicy" in properties
+    }
+    for name, properties in queues.items():
+        assert ("RedrivePolicy" in properties) != (name in dead), name
+        assert properties["SqsManagedSseEnabled"] is True
+    assert {queues[name]["MessageRetentionPeriod"] for name in dead} == {14 * 86_400}
+    watched = str([a["Dimensions"] for a in of_type("AWS::CloudWatch::Alarm").values() if "Dimensions" in a])
+    assert all(f"{name}.QueueName" in watched for name in queues)
+
+
+def test_the_local_queue_is_like_the_deployed_one():
+    local = (ROOT / "infra" / "elasticmq.conf").read_text()
+    deployed = of_type("AWS::SQS::Queue")["HintQueue"]
+    assert f"maxReceiveCount = {deployed['RedrivePolicy']['maxReceiveCount']}" in local
+    assert f"defaultVisibilityTimeout = {deployed['VisibilityTimeout']} seconds" in local
+    assert f"receiveMessageWait = {deployed['ReceiveMessageWaitTimeSeconds']} seconds" in local
+
+
+def test_logs_are_kept_for_a_time_only():
+    groups = of_type("AWS::Logs::LogGroup")
+    assert all(properties["RetentionInDays"] == {"Ref": "LogDays"} for properties in groups.values())
+    used = {container["LogConfiguration"]["Options"]["awslogs-group"]["Ref"] for container in CONTAINERS.values()}
+    assert used <= set(groups)
+
+
+def test_what_is_watched_is_emitted():
+    """Names of our metrics in alarms and dashboard, against the code and the filters that make them."""
+    from functions.monitoring import app
+
+    filters = of_type("AWS::Logs::MetricFilter")
+    filtered = {m["MetricName"] for f in filters.values() for m in f["MetricTransformations"]}
+    source = Path(app.__file__).read_text()
+    emitted = filtered | set(re.findall(r'Measure\("(\w+)"', source))
+    alarms = of_type("AWS::CloudWatch::Alarm").values()
+    watched = {a["MetricName"] for a in alarms if str(a["Namespace"]).count("Nautilus")}
+    body = json.loads(of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Fn::Sub"])
+    for widget in body["widgets"]:
+        namespace = ""
+        for metric in widget["properties"]["metrics"]:
+            namespace = namespace if metric[0] in (".", "...") else metric[0]
+            if namespace.startswith("Nautilus/") and metric[0] != "...":
+                watched.add(metric[1])
+    assert watched <= emitted
+    assert {"SessionConnected", "JobSilence", "PacingViolations", "UnmappedCodes"} <= watched
+
+    log_lines = "".join(path.read_text() for path in (ROOT / "ib_bridge").glob("*.py"))
+    for name, properties in filters.items():
+        (action,) = re.findall(r'\$\.message = "([\w-]+)"', properties["FilterPattern"])
+        assert f'"{action}"' in log_lines, f"{name} looks for a line that the bridge never writes"
+
+
+def test_every_alarm_tells_somebody_and_says_what_it_means():
+    for name, properties in of_type("AWS::CloudWatch::Alarm").items():
+        assert properties["AlarmActions"] == [{"Ref": "Alarms"}], name
+        assert len(properties["AlarmDescription"]) > 30, name
+
+
+# ---- the bridge ------------------------------------------------------------------------------------------------------
+
+
+def test_one_session_at_a_time_and_no_orders():
+    """A login at Interactive Brokers is a single session: a second task would push the first one out."""
+    service = of_type("AWS::ECS::Service")["BridgeService"]
+    assert service["DeploymentConfiguration"]["MaximumPercent"] == 100
+    assert service["DeploymentConfiguration"]["MinimumHealthyPercent"] == 0
+    assert TEMPLATE["Parameters"]["BridgeCount"]["AllowedValues"] == [0, 1]
+    for gateway in (CONTAINERS["BridgeTask.gateway"]["Environment"], COMPOSE["services"]["ib-gateway"]["environment"]):
+        given = gateway if isinstance(gateway, dict) else {e["Name"]: e["Value"] for e in gateway}
+        assert given["READ_ONLY_API"] == "yes"
+
+
+def test_a_login_that_waits_for_a_person_is_not_thrown_away():
+    check = CONTAINERS["BridgeTask.gateway"]["HealthCheck"]
+    assert check["StartPeriod"] + check["Interval"] * check["Retries"] >= 30 * 60
+    assert CONTAINERS["BridgeTask.bridge"]["DependsOn"] == [{"ContainerName": "gateway", "Condition": "START"}]
+    assert all(c["RestartPolicy"]["Enabled"] for name, c in CONTAINERS.items() if name.startswith("BridgeTask"))
+
+
+def test_ours_write_nothing_to_their_file_system():
+    assert all(CONTAINERS[name]["ReadonlyRootFilesystem"] for name in ("BridgeTask.bridge", "CommandTask.command"))
+    for name in ("simulator", "migrate", "bridge", "api"):
+        assert COMPOSE["services"][name]["read_only"] is True
+        assert COMPOSE["services"][name]["cap_drop"] == ["ALL"]
+
+
+# ---- local containers ------------------------------------------------------------------------------------------------
+
+
+def test_local_ports_are_this_machines_own():
+    for name, service in COMPOSE["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+
+
+def test_images_have_versions_and_agree():
+    services = COMPOSE["services"]
+    for name, service in services.items():
+        assert not re.search(r"(:latest|:stable)$|^[^:]+$", service["image"]), name
+    assert services["ib-gateway"]["image"] == TEMPLATE["Parameters"]["GatewayImage"]["Default"]
+    assert re.search(TEMPLATE["Parameters"]["GatewayImage"]["AllowedPattern"], services["ib-gateway"]["image"])
+    assert not re.search(TEMPLATE["Parameters"]["GatewayImage"]["AllowedPattern"], "ghcr.io/gnzsnz/ib-gateway:latest")
+
+
+def test_sam_deploys_what_was_built():
+    """template_file anywhere else would make `deploy` and `local` take the sources."""
+    for environment, sections in tomllib.loads((ROOT / "samconfig.toml").read_text()).items():
+        if environment != "version":
+            given = {name for name, section in sections.items() if "template_file" in section.get("parameters", {})}
+            assert given == ({"validate", "build", "sync"} if environment == "default" else set()), environment

@@ -1,0 +1,193 @@
+"""A backfill of three instruments in three timeframes while everything around it dies, lies and comes back.
+
+At the end every bar that the simulator holds is in the database exactly once, equal to the last digit, coverage equals
+the truth and no chunk is stuck. `make test` runs a short one; `make chaos` kills the bridge a hundred times.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from dev.postgres import Postgres, start_postgres
+from dev.process import Group, StartError
+from ib_gateway_sim.contracts import ContractQuery
+from ib_gateway_sim.market import Market
+from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.db import series
+from nautilus.db.migrate import upgrade
+from nautilus.queue import Queue
+from nautilus.spans import Spans
+from nautilus.timeframes import timeframe
+from tests.plant import Plant, plant
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+NOW = "2026-03-04T17:30:30Z"
+SYMBOLS: list[dict[str, Any]] = [{"symbol": "AAPL"}, {"symbol": "EUR/USD"}, {"symbol": "ES", "asset_class": "FUT"}]
+FRAMES = ["1m", "1h", "1d"]
+TABLES = {"1m": "bars_minute", "1h": "bars_coarse", "1d": "bars_coarse"}
+
+
+class Chaos:
+    """What can go wrong, each a method; `count` says how often it did."""
+
+    def __init__(
+        self, works: Plant, group: Group, server: Postgres, folder: Path, queue: Any, dice: random.Random
+    ) -> None:
+        self.works = works
+        self.group = group
+        self.server = server
+        self.folder = folder
+        self.queue = queue
+        self.dice = dice
+        self.count: Counter[str] = Counter()
+
+    def weather(self) -> None:
+        """Something else than a kill, most of the time nothing."""
+        do: Callable[[], None] = self.dice.choice(
+            [self.nothing, self.nothing, self.short_answers, self.farm_flap, self.drop, self.rubbish, self.database]
+        )
+        self.count[do.__name__] += 1
+        do()
+
+    def nothing(self) -> None:
+        pass
+
+    def short_answers(self) -> None:
+        self.works.sim.command("short 2")
+
+    def farm_flap(self) -> None:
+        self.works.sim.command("farm_down ushmds")
+        time.sleep(0.2)
+        self.works.sim.command("farm_up ushmds")
+
+    def drop(self) -> None:
+        self.works.sim.command("drop")
+
+    def rubbish(self) -> None:
+        """Messages that cannot be read, that come twice, and of jobs that never were."""
+        queue = Queue(self.queue.url, endpoint=self.queue.endpoint_url)
+        for body in (
+            "not json",
+            '{"v": 9}',
+            '{"v": 1, "kind": "job", "job_id": "00000000-0000-0000-0000-000000000000"}',
+        ):
+            for _ in range(2):
+                queue._sqs().send_message(QueueUrl=self.queue.url, MessageBody=body)
+
+    def database(self) -> None:
+        """PostgreSQL dies at once and comes back."""
+        self.group.kill_child(self.server.child)
+        time.sleep(0.2)
+        self.server = start_postgres(self.group, self.folder, durable=True, port=self.server.port)
+        self.server.child.wait_ready()
+
+    def kill(self) -> None:
+        self.works.kill_bridge()
+        self.count["kill"] += 1
+        self.revive()
+
+    def revive(self) -> None:
+        """The name of a killed bridge is free as soon as PostgreSQL sees its connection end."""
+        for _ in range(20):
+            try:
+                self.works.start_bridge()
+            except StartError:
+                self.works.bridges.pop("bridge-1", None)
+                time.sleep(0.3)
+            else:
+                return
+        raise AssertionError("the bridge does not come back")
+
+
+def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, queue: SimpleNamespace) -> None:
+    dice = random.Random(SEED)
+    folder = servers.folder / f"chaos-{SEED}"
+    folder.mkdir()
+    with Group() as group:
+        server = start_postgres(group, folder, durable=True)
+        server.child.wait_ready()
+        upgrade(server.dsn())
+        options = ("--latency", "8000", "--clock", "rate:20", "--start", NOW)
+        with plant(group, folder, server.dsn(), *options, queue=queue) as works:
+            works.start_bridge()
+            chaos = Chaos(works, group, server, folder, queue, dice)
+            end = works.market_ns() // NS_PER_DAY * NS_PER_DAY - NS_PER_DAY
+            start = end - (60 + 6 * KILLS) * NS_PER_DAY
+            jobs = [
+                works.backfill(**symbol, timeframes=FRAMES, start=rfc3339(start), end=rfc3339(end))
+                for symbol in SYMBOLS
+            ]
+            for _ in range(KILLS):
+                time.sleep(dice.uniform(0.05, 0.9))
+                chaos.weather()
+                time.sleep(dice.uniform(0.0, 0.4))
+                chaos.kill()
+            works.sim.command("latency none")
+            works.sim.command("short 0")
+            ended = [works.finished(job, 120 + 2 * KILLS)["status"] for job in jobs]
+            settle(works)
+            told = check(works, start, end)
+            print(f"seed {SEED}: {dict(chaos.count)}; jobs {ended}; {told}")
+
+
+def settle(works: Plant) -> None:
+    """What was left in doubt is looked at again a quarter of an hour later, market time."""
+    for _ in range(6):
+        if not works.rows("SELECT 1 FROM coverage_notes"):
+            return
+        works.sim.command("advance 3700")
+        works.wait(
+            lambda: (
+                not works.rows("SELECT 1 FROM coverage_notes")
+                or not works.rows("SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')")
+            ),
+            "doubts are looked at again",
+            60,
+        )
+        time.sleep(6)  # the bridge looks for what is due every five seconds
+    assert works.rows("SELECT range, state, reason FROM coverage_notes") == []
+
+
+def check(works: Plant, start: int, end: int) -> str:
+    """Compare the database with the simulator's market, series by series."""
+    market = Market(int(works.sim.ready["account"].removeprefix("SIM")))
+    now = works.market_ns() / NS_PER_S
+    bars = 0
+    with works.db.transaction() as cursor:
+        cursor.execute("SELECT s.id, s.con_id, s.timeframe, s.price, s.session FROM series s ORDER BY id")
+        rows = cursor.fetchall()
+        assert len(rows) == len(SYMBOLS) * len(FRAMES)
+        for row in rows:
+            (contract,) = market.find(ContractQuery(con_id=row.con_id), now)
+            # A day's bar opens before the day's label, on the evening before: ask wider, then cut.
+            own = market.bars(
+                contract,
+                row.timeframe,
+                row.price,
+                rth=row.session == "rth",
+                start_s=(start - 2 * NS_PER_DAY) // NS_PER_S,
+                end_s=(end + 2 * NS_PER_DAY) // NS_PER_S,
+                now_s=now,
+            )
+            own = [b for b in own if start <= b.t * NS_PER_S < end]
+            cursor.execute(
+                f"SELECT ts, open, high, low, close, coalesce(volume, -1) FROM {TABLES[row.timeframe]}"
+                " WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts",
+                (row.id, start, end),
+            )
+            there = [tuple(r) for r in cursor.fetchall()]
+            assert there == [(b.t * NS_PER_S, b.open, b.high, b.low, b.close, b.volume) for b in own], row
+            covered = series.by_id(cursor, row.id).covered
+            assert not Spans.of(start, end) - covered, (row, timeframe(row.timeframe))
+            bars += len(there)
+        cursor.execute("SELECT count(*) FROM backfill_chunks WHERE state IN ('pending', 'leased')")
+        assert cursor.fetchone()[0] == 0
+        cursor.execute("SELECT count(*) FROM ib_requests WHERE ib_text LIKE '%pacing%'")
+        assert cursor.fetchone()[0] == 0
+    return f"{bars} bars in {len(rows)} series equal the simulator's"

@@ -1,0 +1,144 @@
+"""`make up` and `make demo` as a newcomer runs them: what they print works, what they start ends with them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dev.redis import redis_binary
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'layers' / 'shared'}"}
+PROCESSES = {"guard.py", "postgres", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api"}
+if binary := redis_binary():
+    PROCESSES.add(Path(binary).name)
+
+
+class Running:
+    """A program of ours in its own process; what it prints goes to a file."""
+
+    def __init__(self, module: str, data: Path) -> None:
+        self.output = data.with_name(f"{data.name}-{module}.out")
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, "--data", str(data)],
+                cwd=REPOSITORY,
+                env=ENVIRONMENT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, words: str, *, within_s: float = 60.0) -> None:
+        deadline = time.monotonic() + within_s
+        while words not in self.text():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.05)
+
+    def children(self) -> dict[str, int]:
+        """Its child processes: the word of PROCESSES in the command line -> process id."""
+        listing = subprocess.run(
+            ["ps", "-ww", "-eo", "ppid=,pid=,args="], capture_output=True, text=True, check=True
+        ).stdout
+        rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+        ours = [(int(pid), args) for ppid, pid, args in rows if int(ppid) == self.process.pid]
+        return {word: pid for pid, args in ours for word in PROCESSES if word in args}
+
+
+@contextmanager
+def running(module: str, data: Path) -> Iterator[Running]:
+    program = Running(module, data)
+    try:
+        yield program
+    finally:
+        program.process.terminate()
+        program.process.wait(30)
+
+
+def alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip() != "" and not state.startswith("Z")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> None:
+    with running("dev.up", data) as up:
+        up.wait_for("limit=5")
+        children = up.children()
+        assert set(children) == PROCESSES
+
+        up.wait_for("session with IB: connected")
+        lines = re.findall(r"read the last of them:\n(.*)\n\S+  session with IB", up.text(), re.DOTALL)[0]
+        said = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
+        decoder = json.JSONDecoder()
+        asked, end = decoder.raw_decode(said)
+        assert asked["request"] == {"symbol": "AAPL", "timeframe": "1m", "days_back": 30}
+        bars, _ = decoder.raw_decode(said[end:].lstrip())
+        assert bars["source"] == "sim:7"
+        assert bars["total"] == 5
+
+        for name in ("ib_bridge", "dev.local_api"):
+            os.kill(children[name], signal.SIGKILL)
+        up.wait_for("bridge was ended by SIGKILL")
+        up.wait_for("api starts again in 2 s")
+        url = re.findall(r"API +(http://\S+)", up.text())[0]
+        assert answers(url, within_s=30)
+
+        children = up.children()
+        assert set(children) == PROCESSES
+        up.process.terminate()
+        assert up.process.wait(30) == 143
+        assert not any(alive(pid) for pid in children.values())
+
+
+def test_a_second_stack_on_the_same_data_is_refused(data: Path) -> None:
+    with running("dev.up", data) as up:
+        up.wait_for("Nautilus with")
+        while not (data / "sim" / "lock").exists():
+            time.sleep(0.01)
+        with running("dev.demo", data) as demo:
+            assert demo.process.wait(30) == 1
+            assert "another stack uses" in demo.text()
+
+
+def answers(url: str, *, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            return httpx.get(f"{url}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            time.sleep(0.1)
+    return False
+
+
+def test_the_demo_brings_a_month_of_three_instruments_and_leaves_nothing_running(data: Path) -> None:
+    with running("dev.demo", data) as demo:
+        demo.wait_for("signed in as trader")
+        children = demo.children()
+        assert set(children) == PROCESSES
+        assert demo.process.wait(90) == 0, demo.text()
+    text = demo.text()
+    assert not any(alive(pid) for pid in children.values())
+    assert len(re.findall(r"^ +\d+\.\d s +\d+ requests", text, re.MULTILINE)) >= 2  # progress, without a terminal
+    for name in ("AAPL.NASDAQ, TRADES", "EUR/USD.IDEALPRO, MIDPOINT", "ES", "nothing is missing"):
+        assert name in text
+    bars = sum(int(number.replace(",", "")) for number in re.findall(r"sim:7: ([\d,]+) bars", text))
+    assert bars > 50_000
+    assert f"{bars:,} bars in the range asked for" in text
+    assert "15 requests to IB" in text

@@ -1,0 +1,204 @@
+"""What one answer leaves open: second looks, splits, refusals, slow answers, weather, several bridges."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nautilus.clock import parse_rfc3339
+from tests.plant import Plant, plant
+
+NOW = "2026-03-04T17:30:30Z"
+WEEKS = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-02-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+
+
+def running(servers: SimpleNamespace, dsn: str, *options: str) -> Iterator[Plant]:
+    clock = ("--latency", "none", "--clock", "rate:20", "--start", NOW)
+    with plant(servers.group, servers.folder, dsn, *clock, *options) as made:
+        made.start_bridge()
+        yield made
+
+
+@pytest.fixture
+def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+    for made in running(servers, dsn):
+        # Contract and sessions are known: the weather of a test then meets its requests for bars.
+        made.finished(
+            made.backfill(symbol="AAPL", timeframe="1d", start="2026-01-05T00:00:00Z", end="2026-02-02T00:00:00Z")
+        )
+        yield made
+
+
+def notes(works: Plant) -> list[Any]:
+    return works.rows("SELECT state, reason, ib_code FROM coverage_notes ORDER BY range")
+
+
+def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_look(works: Plant) -> None:
+    works.sim.command("short 1")
+    job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
+    assert job["status"] == "partial"
+    assert {n.state for n in notes(works)} == {"empty_unconfirmed"}
+    answer = works.bars(
+        symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000
+    )
+    assert not answer["coverage"]["complete"]
+    assert {m["state"] for m in answer["coverage"]["missing"]} == {"empty_unconfirmed"}
+    before = answer["total"]
+    works.sim.command("advance 1000")
+    works.wait(lambda: not notes(works), "the second look settles it", 40)
+    answer = works.bars(
+        symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000
+    )
+    assert answer["coverage"]["complete"]
+    assert answer["total"] == 5 * 390 > before
+    confirming = works.rows("SELECT priority, owner, state FROM backfill_jobs WHERE origin = 'confirm'")
+    assert [tuple(row) for row in confirming] == [(0, "bridge", "succeeded")]
+
+
+def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant) -> None:
+    works.finished(works.backfill(**WEEKS | {"end": "2026-02-21T00:00:00Z"}))
+    old = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
+    works.sim.command("split AAPL 4")
+    works.sim.command("advance 86400")
+    works.finished(works.backfill(**WEEKS | {"start": "2026-02-21T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
+    works.wait(lambda: works.rows("SELECT 1 FROM backfill_jobs WHERE origin = 'confirm'"), "the refetch begins", 20)
+    works.wait(lambda: not notes(works), "the stale part is fetched again", 40)
+    new = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
+    assert new["coverage"]["complete"]
+    for was, now in zip(old["candles"], new["candles"], strict=True):
+        assert abs(now["close"] * 4 - was["close"]) < 0.05
+        assert now["volume"] == was["volume"] * 4
+    revised = works.rows("SELECT count(*) AS n FROM bar_revisions")[0].n
+    assert revised == 14 * 390  # every bar of three weeks, but for the holiday
+    log = [line for line in works.log() if line["message"] == "split-found"]
+    assert len(log) == 1
+    assert abs(log[0]["ratio"] - 0.25) < 0.001
+
+
+def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
+    works.sim.command("history_error no_permission 1")
+    job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
+    assert job["status"] == "failed"  # nothing of it is possible
+    assert job["progress"]["requests_sent"] == 1 < job["progress"]["chunks_total"]  # and IB is not asked for the rest
+    assert {(n.state, n.reason, n.ib_code) for n in notes(works)} == {("unavailable", "no_permission", 162)}
+    asked = len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'"))
+    again = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
+    assert again["status"] == "partial"
+    assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == asked
+    force = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "mode": "force"}))
+    assert force["status"] == "succeeded"
+    assert notes(works) == []
+
+
+def test_a_request_without_answer_is_cancelled_and_halved(works: Plant) -> None:
+    works.stop_bridge()
+    works.start_bridge(request_timeout_s="1.5")
+    works.sim.command("silent 1")
+    job_id = works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"})
+    assert works.finished(job_id)["status"] == "succeeded"
+    chunks = works.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
+    assert sorted(c["state"] for c in chunks).count("split") == 1
+    assert [r["outcome"] for c in chunks if c["state"] == "split" for r in c["requests"]] == ["timeout"]
+    assert works.received("cancelHistoricalData")
+
+
+@pytest.mark.parametrize(
+    ("weather", "clearing", "state"),
+    [
+        ("lost", "restored", "degraded"),
+        ("farm_down ushmds", "farm_up ushmds", "degraded"),
+        ("pacing 2", None, None),
+        ("drop", None, None),
+        ("history_error query_failed 2", None, None),
+        ("cut 1", None, None),
+        ("duplicate 2", None, None),
+        ("half_open", None, None),
+        ("history_error other_address 1", None, None),
+    ],
+)
+def test_weather_is_shown_with_its_reason_and_the_job_ends_when_it_clears(
+    works: Plant, weather: str, clearing: str | None, state: str | None
+) -> None:
+    works.sim.command(weather)
+    if state:
+        works.wait(lambda: works.session()["state"] == state and works.session()["reason"], "the state is told", 10)
+    job_id = works.backfill(**WEEKS)
+    if clearing:
+        works.wait(lambda: works.job(job_id)["status"] in ("queued", "running"), "the job waits", 10)
+        works.sim.command(clearing)
+    job = works.finished(job_id, 90)
+    works.wait(lambda: works.session()["state"] == "connected", "the session is well again", 40)
+    assert job["status"] == "succeeded"
+    assert job["progress"]["bars_new"] == 21 * 390
+
+
+def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(
+    servers: SimpleNamespace, dsn: str
+) -> None:
+    options = ("--latency", "3000", "--clock", "rate:20", "--start", NOW)
+    with plant(servers.group, servers.folder, dsn, *options) as works:
+        works.start_bridge("bridge-1")
+        works.start_bridge("bridge-2")
+        job = works.finished(works.backfill(**WEEKS | {"timeframe": "30s", "start": "2026-02-09T00:00:00Z"}), 90)
+        assert job["status"] == "succeeded"
+        by = works.rows("SELECT bridge, count(*) AS n FROM ib_requests WHERE kind = 'bars' GROUP BY bridge")
+        assert {row.bridge for row in by} == {"bridge-1", "bridge-2"}
+        asked = works.rows("SELECT chunk_id FROM ib_requests WHERE kind = 'bars'")
+        assert len(asked) == len({row.chunk_id for row in asked})
+        assert works.rows("SELECT 1 FROM ib_requests WHERE outcome = 'error'") == []
+
+
+def test_a_dry_run_tells_the_plan_and_spends_nothing(works: Plant) -> None:
+    asked = len(works.rows("SELECT 1 FROM ib_requests"))
+    answer = works.client.post("/api/v1/ib/backfill", json=WEEKS | {"dry_run": True})
+    told = answer.json()
+    assert answer.status_code == 200
+    assert told["requests"] == 5
+    assert not told["approximate"]
+    assert told["seconds"] > 0
+    assert len(works.rows("SELECT 1 FROM ib_requests")) == asked
+    assert works.rows("SELECT 1 FROM backfill_jobs WHERE request ? 'dry_run'") == []
+    job = works.finished(works.backfill(**WEEKS))
+    assert job["items"][0]["plan"]["requests"] == told["requests"]
+    unknown = works.client.post(
+        "/api/v1/ib/backfill",
+        json={"symbol": "TSLA", "timeframe": "1s", "start": "2025-01-02T00:00:00Z", "dry_run": True},
+    ).json()
+    assert unknown["approximate"]
+    assert unknown["items"][0]["unavailable"][0]["reason"] == "older_than_six_months"
+    assert unknown["weight"] == unknown["requests"] > 1_000
+
+
+def test_the_budget_counts_small_requests_in_market_time(works: Plant) -> None:
+    before = works.client.get("/api/v1/ib/budget").json()["small_bars"]
+    assert (before["limit"], before["used"], before["remaining"]) == (60, 0, 58)
+    works.finished(works.backfill(**WEEKS | {"timeframe": "30s", "start": "2026-03-03T00:00:00Z"}))
+    after = works.client.get("/api/v1/ib/budget").json()["small_bars"]
+    assert (after["used"], after["remaining"]) == (1, 57)
+    now, free = (parse_rfc3339(after["next_leaves_window_at"]), parse_rfc3339(works.session()["market_time"]))
+    assert 0 < now - free <= 600 * 10**9
+
+
+def test_equal_wishes_join_and_idempotency_keys_hold(works: Plant) -> None:
+    works.sim.command("latency 20000")
+    first = works.client.post("/api/v1/ib/backfill", json=WEEKS)
+    second = works.client.post("/api/v1/ib/backfill", json=WEEKS)
+    assert first.json()["job_id"] == second.json()["job_id"]
+    assert second.json()["deduplicated"]
+    keyed = works.client.post("/api/v1/ib/backfill", json=WEEKS, headers={"Idempotency-Key": "k1"})
+    again = works.client.post("/api/v1/ib/backfill", json=WEEKS, headers={"Idempotency-Key": "k1"})
+    other = works.client.post(
+        "/api/v1/ib/backfill", json=WEEKS | {"timeframe": "5m"}, headers={"Idempotency-Key": "k1"}
+    )
+    assert keyed.json()["job_id"] == again.json()["job_id"]
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    works.sim.command("latency none")
+    for job in (first, keyed):
+        works.finished(job.json()["job_id"])
+    # Two jobs for the same bars: IB was asked once.
+    spans = works.rows(
+        "SELECT span_start, span_end FROM backfill_chunks JOIN series s ON s.id = series_id"
+        " WHERE state = 'done' AND outcome <> 'covered' AND s.timeframe = '1m'"
+    )
+    assert len(spans) == len(set(spans)) == 5
