@@ -286,6 +286,30 @@ def maybe() -> Any:
 # ---- problems --------------------------------------------------------------------------------------------------------
 
 
+# As the OpenAPI document tells of them.
+_PROBLEM_ANSWER: dict[str, Any] = {
+    "description": "what is wrong, as RFC 9457 has it",
+    "content": {
+        PROBLEM: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "code", "request_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string", "description": "a sentence for a person"},
+                    "code": {"type": "string", "description": "stays the same; for programs"},
+                    "request_id": {"type": "string"},
+                    "errors": {"type": "array", "items": {"type": "object"}},
+                    "upstream": {"type": "object", "description": "what Interactive Brokers said"},
+                },
+            }
+        }
+    },
+}
+
+
 def problem(
     status: int,
     detail: str,
@@ -372,6 +396,7 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         docs_url=None if services.settings.deployed else "/docs",
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
+        responses={"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER},
     )
     app.state.services = services
     for router in routers:
