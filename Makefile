@@ -156,10 +156,11 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-bench: build ## measure: sign-in, cold starts, backfills (ratios of one run; no test looks at them)
+bench: build ## measure: sign-in, cold starts, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.backfill
+	$(PY) -m benchmarks.reading
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
