@@ -91,9 +91,12 @@ class Calendars:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Any, Calendar]] = {}
 
-    def get(self, cursor: Cursor, name: str, session: str) -> Calendar | None:
-        """All that is known of a calendar as of the cursor's snapshot; None when IB was never asked."""
-        stamp = calendars.state(cursor, name, session)
+    def get(self, cursor: Cursor, name: str, session: str, stamp: tuple[Span, Any] | None = None) -> Calendar | None:
+        """All that is known of a calendar as of the cursor's snapshot; None when IB was never asked.
+
+        stamp: its `calendars.state`, from who has asked already.
+        """
+        stamp = stamp or calendars.state(cursor, name, session)
         if stamp is None:
             return None
         held = self._known.get((name, session))
@@ -109,19 +112,17 @@ class Calendars:
 
 def look(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> View:
     """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future."""
-    calendar = known.get(cursor, subject.instrument.calendar, subject.session)
+    standing = reading.standing(cursor, subject.key, subject.instrument.calendar)
+    calendar = None
+    if standing.calendar is not None:
+        calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
     frame = subject.timeframe
     until = closed_until(calendar, frame, subject.instrument, moment.market_ns)
     span = _span(window, frame, calendar, until, moment.market_ns)
-    own = series.find(cursor, *_named(subject))
-    view = _assess(cursor, moment, subject, span, until, calendar, own)
+    view = _assess(cursor, moment, subject, span, until, calendar, standing.row)
     if view.complete or calendar is None:
         return view
     return _derived(cursor, moment, view, calendar) or view
-
-
-def _named(subject: Subject) -> tuple[int, Timeframe, str, str]:
-    return subject.instrument.con_id, subject.timeframe, subject.price, subject.session
 
 
 def _span(window: Window, frame: Timeframe, calendar: Calendar | None, until: int, now: int) -> Span:

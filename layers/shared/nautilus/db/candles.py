@@ -42,6 +42,10 @@ _TIME_OF_DAY = "\x02"
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
+_Sent = memoryview | None
+"""A value as PostgreSQL sent it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the candles of a page come from.
@@ -277,9 +281,9 @@ class _Objects:
         """What stands between two candles of a stretch."""
         return f"{self._after}{self._mark}{self._before}".replace(_DAY, day)
 
-    def join(self, parts: list[list[bytes | None]], days: Sequence[str]) -> bytes:
+    def join(self, parts: list[list[_Sent]], days: Sequence[str]) -> bytes:
         end = f"{self._after}{self._mark}".encode()
-        pieces: list[bytes] = []
+        pieces: list[bytes | memoryview] = []
         for part, day in zip(parts, days, strict=True):
             pieces += [self._before.replace(_DAY, day).encode(), part[4] or b"", end]
         if self._form is Format.JSON:
@@ -304,12 +308,12 @@ class _Columns:
         """What stands between two times of a stretch."""
         return f'","{self._before}'.replace(_DAY, day)
 
-    def join(self, parts: list[list[bytes | None]], days: Sequence[str]) -> bytes:
+    def join(self, parts: list[list[_Sent]], days: Sequence[str]) -> bytes:
         columns = []
         for n, name in enumerate(self._fields):
             values = [part[4 + n] or b"" for part in parts]
             if name == "time":
-                times = (self._before.replace(_DAY, d).encode() + v for d, v in zip(days, values, strict=True))
+                times = (self._before.replace(_DAY, d).encode() + bytes(v) for d, v in zip(days, values, strict=True))
                 columns.append(b'"time":["' + b'","'.join(times) + b'"]')
             else:
                 columns.append(b'"%s":[%s]' % (name.encode(), b",".join(values)))
@@ -419,24 +423,24 @@ def _quoted(piece: str) -> str:
 # ---- moving bytes ----------------------------------------------------------------------------------------------------
 
 
-def _copy(cursor: Cursor, query: str) -> list[list[bytes | None]]:
+def _copy(cursor: Cursor, query: str) -> list[list[_Sent]]:
     """The rows of a query, each value as PostgreSQL's binary bytes: no decoding, no encoding, no copy per candle."""
     out = io.BytesIO()
     cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", out)
-    data = out.getbuffer()
-    rows = []
+    data = memoryview(out.getvalue())
+    rows: list[list[_Sent]] = []
     at = 11 + 4 + 4  # signature, flags, length of the header's extension
     while (count := struct.unpack_from("!h", data, at)[0]) >= 0:
         at += 2
-        row: list[bytes | None] = []
+        row: list[_Sent] = []
         for _ in range(count):
             (length,) = struct.unpack_from("!i", data, at)
             at += 4
-            row.append(bytes(data[at : at + length]) if length >= 0 else None)
+            row.append(data[at : at + length] if length >= 0 else None)
             at += max(0, length)
         rows.append(row)
     return rows
 
 
-def _int(value: bytes | None) -> int:
+def _int(value: _Sent) -> int:
     return int.from_bytes(value or b"", "big", signed=True)

@@ -52,18 +52,19 @@ def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
         found = by_id(cursor, selector.con_id)
         if found:
             return Lookup((found,))
+    columns = ", ".join(f"i.{name}" for name in _COLUMNS)
     cursor.execute(
-        "SELECT con_ids, ib_code, ib_text FROM instrument_lookups"
-        " WHERE key = %s AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+        f"SELECT l.con_ids, l.ib_code, l.ib_text, {columns} FROM instrument_lookups l"
+        " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
+        " WHERE l.key = %s AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp()) ORDER BY i.con_id",
         (selector.key,),
     )
-    row = cursor.fetchone()
-    if row is None:
+    rows = cursor.fetchall()
+    if not rows:
         return None
-    if not row.con_ids:
-        return Lookup((), row.ib_code, row.ib_text)
-    cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = ANY(%s) ORDER BY con_id", (row.con_ids,))
-    return Lookup(tuple(_instrument(r) for r in cursor.fetchall()))
+    if not rows[0].con_ids:
+        return Lookup((), rows[0].ib_code, rows[0].ib_text)
+    return Lookup(tuple(_instrument(row) for row in rows if row.con_id is not None))
 
 
 def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:

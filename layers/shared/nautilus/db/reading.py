@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.db.connection import Cursor, int8range
-from nautilus.db.series import Series, find
+from nautilus.db.connection import Cursor, int8range, span_of
+from nautilus.db.series import Series, find, of_row
 from nautilus.ledger import LIVE_JOBS
 from nautilus.spans import Span
 from nautilus.timeframes import Timeframe
@@ -40,6 +40,30 @@ def moment(cursor: Cursor) -> Moment:
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
     return Moment(clock.at(row.now_ns), row.now_ns, str(row.id), row.source or "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a series and its calendar stand: the series, if there is one, and what `calendars.load` would be told of."""
+
+    row: Series | None
+    calendar: tuple[Span, Any] | None
+
+
+def standing(cursor: Cursor, key: SeriesKey, calendar: str) -> Standing:
+    """Both in one question: a read that is answered with 304 asks little else."""
+    cursor.execute(
+        "SELECT s.id, s.con_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
+        " c.known::text AS known, c.checked_at FROM (VALUES (1)) AS one LEFT JOIN series s"
+        " ON s.con_id = %s AND s.timeframe = %s AND s.price = %s AND s.session = %s"
+        " LEFT JOIN calendars c ON c.calendar = %s AND c.session = %s",
+        (*key, calendar, key[3]),
+    )
+    row = cursor.fetchone()
+    return Standing(
+        of_row(row) if row.id is not None else None,
+        (span_of(row.known), row.checked_at) if row.known is not None else None,
+    )
 
 
 def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str, session: str) -> list[Series]:
