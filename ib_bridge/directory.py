@@ -25,9 +25,10 @@ T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
 _FRONT_KEEP_S = 3600
 """A future without expiry means the front contract, which changes: asked again after an hour."""
+_SCHEDULE_DAYS = 364
+"""IB takes no more than 365 D; a day is added so that no session is cut."""
 _SEARCH_PAUSE_S = 1.0
 """Between two symbol searches (TWS API, matching symbols: at least one second)."""
-_SCHEDULE_DAYS = 365
 _HEAD_DAYS = 30
 _HEAD_MATTERS_NS = 365 * NS_PER_DAY
 """Only wishes that reach further back than this ask for the head first: heads count as small-bar requests."""
@@ -36,11 +37,12 @@ _HEAD_MATTERS_NS = 365 * NS_PER_DAY
 class Directory:
     """What IB knows about contracts, asked at most once."""
 
-    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking) -> None:
+    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking, log: Any) -> None:
         self._store = store
         self._session = session
         self._clock = clock
         self._booking = booking
+        self._log = log
         self._searching = asyncio.Lock()
         self._searched = 0.0
 
@@ -195,6 +197,10 @@ class Directory:
             if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
                 raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
             stand_in = True
+            self._log.warning(
+                "schedule-refused",
+                extra={"calendar": instrument.calendar, "ib_code": refused.code, "ib_text": refused.text, "days": days},
+            )
             rows = [s for s in weekdays(start, upto, zone).sessions if s.close_ns <= upto]
         else:
             zone = translate.time_zone(schedule.timeZone or zone)
