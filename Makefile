@@ -52,6 +52,23 @@ up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
 admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
 	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
 
+# URL=postgresql://...   a database that is not that of `make up`
+migrate: $(VENV)/.ready ## bring the database of URL to this version's schema (AFTER=1: the second half, after a deployment)
+	@$(if $(URL),NAUTILUS_DATABASE_URL='$(URL)') $(PY) -m nautilus.db.migrate $(if $(AFTER),--after)
+
+verify: $(VENV)/.ready ## prove coverage against bars against sessions, while `make up` runs (REPAIR=1 mends; URL=)
+	@$(PY) -m dev.store verify --data '$(DATA)' $(if $(URL),--url '$(URL)') $(if $(REPAIR),--repair)
+
+forget: $(VENV)/.ready ## forget what is older than it is kept (docs/operations.md), while `make up` runs (URL=)
+	@$(PY) -m dev.store forget --data '$(DATA)' $(if $(URL),--url '$(URL)')
+
+backup: $(VENV)/.ready ## copy the database to FILE (nautilus.dump), while `make up` runs (URL=)
+	@$(PY) -m dev.store backup '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)')
+
+restore: $(VENV)/.ready ## make a database INTO (nautilus_restored) of FILE, migrate and verify it (URL=)
+	@$(PY) -m dev.store restore '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)') \
+		--into '$(or $(INTO),nautilus_restored)'
+
 clean: ## remove what demo and up have stored
 	@$(PYTHON) -m dev.folders --data '$(DATA)'
 
@@ -156,9 +173,10 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-bench: build ## measure: sign-in, cold starts, backfills, reading (ratios of one run; no test looks at them)
+bench: build ## measure: sign-in, cold starts, storage, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
+	$(PY) -m benchmarks.storage
 	$(PY) -m benchmarks.backfill
 	$(PY) -m benchmarks.reading
 
@@ -172,5 +190,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin clean test test-ib-async chaos conformance check format \
-	build lint-template deploy logs image containers sam-local emulator push bench
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos \
+	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

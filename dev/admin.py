@@ -22,7 +22,7 @@ def main() -> int:
     password = secrets.token_urlsafe(18)
     found = False
     try:
-        for folder, url in _databases(told.data):
+        for folder, url in databases(told.data):
             found = True
             database = Database(url, name="nautilus-admin", size=1)
             put_user(database, Passwords(), told.name, password, ROLES["admin"], reason="make admin")
@@ -38,7 +38,7 @@ def main() -> int:
     return 0
 
 
-def _databases(data: Path) -> Iterator[tuple[Path, str]]:
+def databases(data: Path) -> Iterator[tuple[Path, str]]:
     """Folder and URL of each database that runs in a folder of `data`."""
     for folder in sorted(path.parent for path in data.glob(f"*/{PASSWORD_FILE}")):
         url = running(folder)

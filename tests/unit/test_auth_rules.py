@@ -202,7 +202,7 @@ def test_nobodys_password_never_fits():
 PEM = new_private_key()
 DEPLOYED: dict[str, Any] = {
     "env": "prod",
-    "database_url": SecretStr("postgresql://api:4nTq81LxWz@db.example.com/nautilus"),
+    "database_url": SecretStr("postgresql://api:4nTq81LxWz@db.example.com/nautilus?sslmode=verify-full"),
     "token_public_keys": json.dumps({"k1": public_pem(PEM)}),
     "token_private_key": SecretStr(PEM),
     "token_key_id": "k1",
@@ -220,6 +220,8 @@ def test_a_deployed_function_starts_with_settings_of_its_own():
         ({"token_key_id": "dev-1a2b3c4d"}, "dev-1a2b3c4d was made for development"),
         ({"token_public_keys": '{"dev-1": "x"}'}, "dev-1 was made for development"),
         ({"database_url": SecretStr("postgresql://api@db/nautilus")}, "empty or a default one"),
+        ({"database_url": SecretStr("postgresql://api:4nTq81LxWz@db/nautilus")}, "sslmode=prefer: when deployed"),
+        ({"database_url": SecretStr("postgresql://api:4nTq81LxWz@db/n?sslmode=disable")}, "sslmode=disable: when"),
         ({"database_url": SecretStr("postgresql://api:Postgres@db/nautilus")}, "empty or a default one"),
         ({"database_url": SecretStr("postgresql://api:nautilus@db/nautilus")}, "empty or a default one"),
     ],

@@ -14,15 +14,16 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from nautilus import planner
+from nautilus import planner, timeframes
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
+_TLS_MODES = ("verify-full", "verify-ca", "require")
 _DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
 DEVELOPMENT_KEY = "dev-"
 """Names of signing keys made on a developer's machine begin so."""
@@ -67,6 +68,17 @@ class _Database(_Settings):
         password = urlsplit(self.database_url.get_secret_value()).password or ""
         if self.deployed and password.lower() in _DEFAULT_PASSWORDS:
             raise ValueError("the password in database_url is empty or a default one: refused when deployed")
+        return self
+
+    @model_validator(mode="after")
+    def _encrypted_when_deployed(self) -> "_Database":
+        parts = urlsplit(self.database_url.get_secret_value())
+        mode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
+        if self.deployed and parts.hostname not in _LOOPBACK and mode not in _TLS_MODES:
+            raise ValueError(
+                f"database_url has sslmode={mode}: when deployed it must be {', '.join(_TLS_MODES)} (the first checks"
+                " whose server it is), unless the database is on the same machine"
+            )
         return self
 
 
@@ -238,6 +250,50 @@ class BridgeSettings(_Database, _Queue):
 
 class MigrateSettings(_Database):
     """What the migration command reads."""
+
+
+class RetentionSettings(_Database):
+    """What the command reads that forgets old rows."""
+
+    keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
+    keep_revisions_days: int = Field(
+        0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
+    )
+    keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
+    keep_bars_days: str = Field(
+        "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
+    )
+
+    @field_validator("keep_revisions_days")
+    @classmethod
+    def _longer_than_page_tokens(cls, value: int) -> int:
+        if 0 < value < 7:
+            raise ValueError("must be 0 (for good) or at least 7: pages in progress need them")
+        return value
+
+    @field_validator("keep_bars_days")
+    @classmethod
+    def _are_days(cls, value: str) -> str:
+        _days_by_timeframe(value)
+        return value
+
+    @property
+    def kept_bars(self) -> dict[str, int]:
+        """Timeframe -> days."""
+        return _days_by_timeframe(self.keep_bars_days)
+
+
+def _days_by_timeframe(text: str) -> dict[str, int]:
+    """`1s=30,5s=90` as a dictionary. ValueError names what is wrong."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, days = part.partition("=")
+        if name not in timeframes.NAMES or not days.isdecimal() or int(days) < 1:
+            raise ValueError(
+                f"{part!r}: must be timeframe=days, such as 1s=30; timeframes: {', '.join(timeframes.NAMES)}"
+            )
+        found[name] = int(days)
+    return found
 
 
 def snapshot_follows() -> bool:

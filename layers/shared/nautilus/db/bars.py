@@ -2,8 +2,10 @@
 
 import io
 import struct
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
@@ -20,7 +22,12 @@ _QUOTE_ROW = struct.Struct("!h ii iq id id id id i i i")
 _PRICES = struct.Struct("!h ii iq id id id id")
 _FLOAT = struct.Struct("!id")
 _INT = struct.Struct("!ii")
+_LONG = struct.Struct("!iq")
 _NULL = struct.pack("!i", -1)
+_NO_BAR = struct.Struct("!h ii iq iiiiiii")
+_ELEVEN = struct.pack("!h", 11)
+_LENGTH = struct.Struct("!i")
+_TS = struct.Struct("!q")
 _STAGE = "bar_stage"
 _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
@@ -52,78 +59,78 @@ def write(
 ) -> Written:
     """Store bars (sorted by ts, no duplicates) under the series' row lock, as its version `version`.
 
-    What lies before the first or after the last bar that is there goes straight into the table by binary COPY. The rest
-    goes through a temporary table and one upsert that writes only what differs; the old values, or the fact that there
-    was no bar, go to bar_revisions.
+    What is there comes by binary COPY and is compared as bytes, the digits that IB sent: what is the same is not
+    written. What lies before the first or after the last bar that is there goes straight into the table by binary COPY.
+    The rest goes through a temporary table and one upsert; the old values, or the fact that there was no bar, go to
+    bar_revisions.
     """
     if not bars:
         return Written()
-    table = table_of(timeframe)
-    first, last = bars[0].ts, bars[-1].ts
-    cursor.execute(f"SELECT ts FROM {table} WHERE series_id = %s AND ts BETWEEN %s AND %s", (series_id, first, last))
-    there = sorted(row[0] for row in cursor.fetchall())
-    low, high = (there[0], there[-1]) if there else (last + 1, last + 1)
-    before, after = [b for b in bars if b.ts < low], [b for b in bars if b.ts > high]
-    mixed = [b for b in bars if low <= b.ts <= high]
-    fresh = before + after
-    try:
-        cursor.execute("SAVEPOINT straight")
-        if fresh:
-            _copy(cursor, table, _encode(series_id, fresh))
-        cursor.execute("RELEASE SAVEPOINT straight")
-    except UniqueViolation:
-        # Somebody wrote without the series' lock. Staging sorts it out.
-        cursor.execute("ROLLBACK TO SAVEPOINT straight")
-        return _upsert(cursor, table, series_id, bars, version=version, request_id=request_id, there=there)
-    added = Spans((part[0].ts, part[-1].ts + 1) for part in (before, after) if part)
-    if not mixed:
-        return Written(new=len(fresh), added=added)
-    rest = _upsert(cursor, table, series_id, mixed, version=version, request_id=request_id, there=there)
-    return Written(new=len(fresh) + rest.new, revised=rest.revised, same=rest.same, added=added | rest.added)
+    table, rows = table_of(timeframe), _encode(series_id, bars)
+    data = _framed(rows.values())
+    stored = _stored(cursor, table, series_id, bars)
+    if stored == data:
+        return Written(same=len(bars))
+    old = _decode(stored)
+    straight, rest = _split(bars, old)
+    added = Spans((part[0].ts, part[-1].ts + 1) for part in straight)
+    if straight:
+        try:
+            if rest:
+                data = _framed(rows.pop(bar.ts) for part in straight for bar in part)
+            _copy(cursor, table, _COLUMNS, data, savepoint=True)
+        except UniqueViolation:
+            # Somebody wrote without the series' lock: look again, and let the upsert sort it out.
+            cursor.execute("ROLLBACK TO SAVEPOINT copy")
+            rows, old = _encode(series_id, bars), _decode(_stored(cursor, table, series_id, bars))
+            added, rest = Spans(), bars
+    fresh = len(bars) - len(rest)
+    if not rest:
+        return Written(new=fresh, added=added)
+    mixed = _upsert(cursor, table, series_id, rows, old, version=version, request_id=request_id)
+    return Written(new=fresh + mixed.new, revised=mixed.revised, same=mixed.same, added=added | mixed.added)
+
+
+def _split(bars: Sequence[Bar], old: Mapping[int, bytes]) -> tuple[list[Sequence[Bar]], Sequence[Bar]]:
+    """The parts before the first and after the last bar that is there, and what lies between."""
+    if not old:
+        return [bars], []
+    low = bisect_left(bars, min(old), key=itemgetter(0))
+    high = bisect_right(bars, max(old), key=itemgetter(0))
+    return [part for part in (bars[:low], bars[high:]) if part], bars[low:high]
 
 
 def _upsert(
     cursor: Cursor,
     table: str,
     series_id: int,
-    bars: Sequence[Bar],
+    rows: Mapping[int, bytes],
+    old: Mapping[int, bytes],
     *,
     version: int,
     request_id: int | None,
-    there: Sequence[int],
 ) -> Written:
-    cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGE} (LIKE bars_minute) ON COMMIT DELETE ROWS")
-    cursor.execute(f"DELETE FROM {_STAGE}")
-    _copy(cursor, _STAGE, _encode(series_id, bars))
-    first, last = bars[0].ts, bars[-1].ts
-    bounds = {"series": series_id, "first": first, "last": last, "version": version, "request": request_id}
-    old = ", ".join(f"b.{name}" for name in _VALUES.split(", "))
-    new = ", ".join(f"s.{name}" for name in _VALUES.split(", "))
-    join = (
-        f"{_STAGE} s JOIN {table} b ON b.series_id = %(series)s AND b.ts = s.ts AND b.ts BETWEEN %(first)s AND %(last)s"
-    )
-    cursor.execute(
-        f"INSERT INTO bar_revisions (series_id, ts, until_version, {_VALUES}, request_id)"
-        f" SELECT %(series)s, b.ts, %(version)s, {old}, %(request)s FROM {join}"
-        f" WHERE ({old}) IS DISTINCT FROM ({new})",
-        bounds,
-    )
-    revised = cursor.rowcount
-    added, alone = _runs([bar.ts for bar in bars], there)
-    if alone:
+    """Write what differs of `rows` from `old` (ts -> the row's bytes), and keep what it replaces."""
+    staged = {ts: row for ts, row in rows.items() if old.get(ts) != row}
+    changed = [ts for ts in staged if ts in old]
+    added, alone = _runs(list(rows), list(old))
+    cause = _LONG.pack(8, version) + (_NULL if request_id is None else _LONG.pack(8, request_id))
+    replaced = [old[ts] for ts in changed] + [_NO_BAR.pack(9, 4, series_id, 8, ts, *[-1] * 7) for ts in alone]
+    if replaced:
+        columns = f"{_COLUMNS}, until_version, request_id"
+        _copy(cursor, "bar_revisions", columns, _framed(_ELEVEN + row[2:] + cause for row in replaced))
+    if staged:
         cursor.execute(
-            "INSERT INTO bar_revisions (series_id, ts, until_version, request_id)"
-            " SELECT %(series)s, unnest(%(alone)s::bigint[]), %(version)s, %(request)s",
-            bounds | {"alone": alone},
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {_STAGE} (LIKE bars_minute) ON COMMIT DELETE ROWS;"
+            f" DELETE FROM {_STAGE}"
         )
-    excluded = ", ".join(f"excluded.{name}" for name in _VALUES.split(", "))
-    cursor.execute(
-        f"INSERT INTO {table} AS b ({_COLUMNS}) SELECT {_COLUMNS} FROM {_STAGE} ORDER BY ts"
-        f" ON CONFLICT (series_id, ts) DO UPDATE SET ({_VALUES}) = ROW({excluded})"
-        f" WHERE ({old}) IS DISTINCT FROM ({excluded})"
-    )
-    written = cursor.rowcount
-    return Written(new=written - revised, revised=revised, same=len(bars) - written, added=added)
+        _copy(cursor, _STAGE, _COLUMNS, _framed(staged.values()))
+        values = ", ".join(f"excluded.{name}" for name in _VALUES.split(", "))
+        cursor.execute(
+            f"INSERT INTO {table} ({_COLUMNS}) SELECT {_COLUMNS} FROM {_STAGE}"
+            f" ON CONFLICT (series_id, ts) DO UPDATE SET ({_VALUES}) = ROW({values})"
+        )
+    return Written(new=len(staged) - len(changed), revised=len(changed), same=len(rows) - len(staged), added=added)
 
 
 def _runs(stamps: Sequence[int], there: Sequence[int]) -> tuple[Spans, list[int]]:
@@ -144,26 +151,59 @@ def _runs(stamps: Sequence[int], there: Sequence[int]) -> tuple[Spans, list[int]
     return Spans(), [ts for ts in stamps if ts not in old]
 
 
-def _copy(cursor: Cursor, table: str, data: bytes) -> None:
-    cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
+def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, savepoint: bool = False) -> None:
+    """savepoint: when it fails, the transaction lives on with ROLLBACK TO SAVEPOINT copy. In one round trip, as each
+    costs as much as fifty bars."""
+    statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
+    if savepoint:
+        statement = f"SAVEPOINT copy; {statement}; RELEASE SAVEPOINT copy"
+    cursor.copy_expert(statement, io.BytesIO(data), size=len(data))
 
 
-def _encode(series_id: int, bars: Sequence[Bar]) -> bytes:
-    """PostgreSQL's binary COPY format: per row a field count, then length and value of each field, -1 for NULL."""
-    parts = [_HEADER]
+def _stored(cursor: Cursor, table: str, series_id: int, bars: Sequence[Bar]) -> bytes:
+    """What is there between the first and the last of these bars, in COPY's binary format, in order of time."""
+    out = io.BytesIO()
+    cursor.copy_expert(
+        f"COPY (SELECT {_COLUMNS} FROM {table} WHERE series_id = {series_id:d}"
+        f" AND ts BETWEEN {bars[0].ts:d} AND {bars[-1].ts:d} ORDER BY ts) TO STDOUT (FORMAT binary)",
+        out,
+    )
+    return out.getvalue()
+
+
+def _framed(rows: Iterable[bytes]) -> bytes:
+    return b"".join((_HEADER, *rows, _TRAILER))
+
+
+def _encode(series_id: int, bars: Iterable[Bar]) -> dict[int, bytes]:
+    """ts -> the row in PostgreSQL's binary COPY format: a field count, then length and value of each, -1 for NULL."""
+    rows = {}
     full, quote = _FULL_ROW.pack, _QUOTE_ROW.pack
     for ts, o, h, lo, c, volume, vwap, trades in bars:
         if volume is not None and vwap is not None and trades is not None:
-            parts.append(full(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, 8, volume, 8, vwap, 4, trades))
+            rows[ts] = full(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, 8, volume, 8, vwap, 4, trades)
         elif volume is None and vwap is None and trades is None:
-            parts.append(quote(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, -1, -1, -1))
+            rows[ts] = quote(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, -1, -1, -1)
         else:
-            parts.append(_PRICES.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c))
-            parts.append(_NULL if volume is None else _FLOAT.pack(8, volume))
-            parts.append(_NULL if vwap is None else _FLOAT.pack(8, vwap))
-            parts.append(_NULL if trades is None else _INT.pack(4, trades))
-    parts.append(_TRAILER)
-    return b"".join(parts)
+            rows[ts] = (
+                _PRICES.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c)
+                + (_NULL if volume is None else _FLOAT.pack(8, volume))
+                + (_NULL if vwap is None else _FLOAT.pack(8, vwap))
+                + (_NULL if trades is None else _INT.pack(4, trades))
+            )
+    return rows
+
+
+def _decode(data: bytes) -> dict[int, bytes]:
+    """The inverse of `_encode`, of a whole COPY: ts -> the row's bytes."""
+    rows, at, end = {}, len(_HEADER), len(data) - len(_TRAILER)
+    while at < end:
+        over = at + _PRICES.size
+        for _ in range(3):  # volume, vwap, trades
+            over += 4 + max(0, _LENGTH.unpack_from(data, over)[0])
+        rows[_TS.unpack_from(data, at + 14)[0]] = data[at:over]
+        at = over
+    return rows
 
 
 def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[int]) -> dict[int, Bar]:

@@ -1,30 +1,100 @@
-"""Bring a database to this version's schema: `python -m nautilus.db.migrate`. Safe to run at any time, and twice."""
+"""Bring a database to this version's schema: `python -m nautilus.db.migrate`. Safe to run at any time, and twice.
 
+In two halves, as functions and bridge are never replaced in the same second. The first, before a deployment, only adds:
+what runs still works. The second, `--after`, when nothing old runs any more, removes. A migration that removes says
+`phase = "contract"`; one that follows it in a later release waits for nobody, as by then nothing old runs either.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
+import psycopg2
+
+from nautilus.db import timescale
 from nautilus.settings import MigrateSettings, load
 
 # One migration at a time, whoever starts it. The number is arbitrary and ours alone.
 ADVISORY_LOCK = 7_243_392_110
+FOLDER = Path(__file__).parent / "migrations"
+_ATTEMPTS = 20
+"""A migration that waits for a table makes everybody behind it wait: it gives up after `_LOCK_WAIT` and tries again."""
+_LOCK_WAIT = "2s"
+
+Phase = Literal["expand", "contract"]
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Run the migrations that are missing, each in its own transaction, under an advisory lock."""
+def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract", folder: Path = FOLDER) -> str:
+    """Run the migrations that are missing, each in its own transaction; then make hypertables where Timescale is there.
+
+    revision: how far; absent: as far as the phase allows (`contract`: all). Returns which storage is in use, in words.
+    """
     # Imported here: Alembic and SQLAlchemy are in the bridge's image, not in a function's.
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy.exc import OperationalError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(folder))
     config.attributes["url"] = url
-    config.attributes["lock"] = ADVISORY_LOCK
-    command.upgrade(config, revision)
+    config.attributes["lock_timeout"] = _LOCK_WAIT
+    target = revision or last_of(ScriptDirectory.from_config(config), phase)
+    with _alone(url) as connection:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if not _has_run(connection, ScriptDirectory.from_config(config), target):
+                    command.upgrade(config, target)
+                break
+            except OperationalError as busy:
+                if attempt == _ATTEMPTS or not isinstance(busy.orig, psycopg2.errors.LockNotAvailable):
+                    raise
+        with connection, connection.cursor() as cursor:
+            return timescale.adopt(cursor)
+
+
+def last_of(scripts: Any, phase: Phase) -> str:
+    """The revision a phase goes to: the newest one, or for `expand` the newest one that does not remove."""
+    for script in scripts.walk_revisions():
+        if phase == "contract" or getattr(script.module, "phase", "expand") == "expand":
+            return str(script.revision)
+    return "base"
+
+
+def _has_run(connection: Any, scripts: Any, target: str) -> bool:
+    """True when the database is at `target` or beyond (beyond: after the second half, or by a newer version's code)."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT version_num FROM alembic_version")
+        row = cursor.fetchone()
+    if row is None:
+        return False
+    if target == "head":
+        target = str(scripts.get_current_head())
+    known = [str(script.revision) for script in scripts.walk_revisions()]  # newest first
+    return row[0] not in known or target not in known or known.index(row[0]) <= known.index(target)
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[Any]:
+    """A connection that holds the migration lock: whoever comes second waits, and then finds nothing to do."""
+    with closing(psycopg2.connect(url, application_name="nautilus-migrate")) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        yield connection
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Bring the database to this version's schema.")
+    parser.add_argument("--after", action="store_true", help="also remove what only the version before this one needed")
+    phase: Phase = "contract" if parser.parse_args().after else "expand"
     settings = load(MigrateSettings)
-    upgrade(settings.database_url.get_secret_value())
-    print("the database is up to date")
+    storage = upgrade(settings.database_url.get_secret_value(), phase=phase)
+    print(f"the database is up to date ({storage})")
 
 
 if __name__ == "__main__":

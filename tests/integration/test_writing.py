@@ -1,0 +1,131 @@
+"""Bars on their way into the database: exactly counted, nothing rewritten that is the same, nothing lost that changes."""
+
+import random
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from nautilus.bars import Bar
+from nautilus.clock import NS_PER_S
+from nautilus.db import bars as bar_store
+from nautilus.db import series
+from nautilus.db.bars import Written
+from nautilus.db.connection import Cursor, Database, spans_of
+from nautilus.spans import Spans
+from nautilus.timeframes import timeframe
+from tests.integration.test_migrate import INSTRUMENT
+
+MINUTE = 60 * NS_PER_S
+AT = 1_704_465_000 * NS_PER_S
+FRAME = timeframe("1m")
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    made = Database(dsn, name="test")
+    with made.transaction() as cursor:
+        cursor.execute(INSTRUMENT)
+        series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
+    yield made
+    made.close()
+
+
+def bar(n: int, price: float = 10.0, kind: int = 0) -> Bar:
+    """kind: 0 with volume, vwap and trades, 1 without any, 2 and 3 with some."""
+    rest = ((100.0, price, 7), (None, None, None), (5.0, None, 1), (None, 9.5, None))[kind]
+    return Bar(AT + n * MINUTE, price, price + 1, price - 1, price + 0.1, *rest)
+
+
+def record(database: Database, bars: list[Bar], request_id: int | None = 4) -> Written:
+    with database.transaction() as cursor:
+        return series.record(cursor, series.by_id(cursor, 1, lock=True), bars=bars, request_id=request_id)
+
+
+def stored(cursor: Cursor) -> list[Bar]:
+    cursor.execute("SELECT ts, open, high, low, close, volume, vwap, trades FROM bars_minute ORDER BY ts")
+    return [Bar(*row) for row in cursor.fetchall()]
+
+
+def test_any_bars_over_any_others_are_stored_counted_and_undone(database: Database) -> None:
+    """Against a dictionary: what is there, the counts, and from revisions and changes every version before."""
+    rng = random.Random(11)
+    now: dict[int, Bar] = {}
+    history: list[dict[int, Bar]] = [{}]
+    for _ in range(60):
+        first, count = rng.randint(0, 90), rng.choice((1, 3, 40, 80))
+        wanted = sorted(rng.sample(range(first, first + count), rng.randint(1, count)))
+        keep = rng.random()
+        chosen = [
+            now.get(n) if n in now and rng.random() < keep else bar(n, 10.0 + rng.randint(0, 2), n % 4) for n in wanted
+        ]
+        bars = [b for b in chosen if b]
+        numbers = [(b.ts - AT) // MINUTE for b in bars]
+        new = [n for n in numbers if n not in now]
+        revised = [n for n, b in zip(numbers, bars, strict=True) if n in now and now[n] != b]
+        written = record(database, bars)
+        assert (written.new, written.revised) == (len(new), len(revised))
+        assert written.same == len(bars) - len(new) - len(revised)
+        now = now | dict(zip(numbers, bars, strict=True))
+        if written.changed:
+            history.append(now)
+    with database.transaction(snapshot=True) as cursor:
+        assert stored(cursor) == [now[n] for n in sorted(now)]
+        for version, state in enumerate(history):
+            assert at_version(cursor, version) == [state[n] for n in sorted(state)]
+
+
+def at_version(cursor: Cursor, version: int) -> list[Bar]:
+    """The bars as they were: without what was added later, each with its earliest later revision (DESIGN: pages)."""
+    cursor.execute("SELECT added::text FROM series_changes WHERE version > %s", (version,))
+    added = Spans(span for row in cursor.fetchall() for span in spans_of(row[0]))
+    cursor.execute(
+        "SELECT DISTINCT ON (ts) ts, open, high, low, close, volume, vwap, trades FROM bar_revisions"
+        " WHERE until_version > %s AND request_id = 4 ORDER BY ts, until_version",
+        (version,),
+    )
+    older = {row[0]: Bar(*row) for row in cursor.fetchall()}
+    found = [older.get(b.ts, b) for b in stored(cursor) if b.ts not in added]
+    return [b for b in found if b.open is not None]
+
+
+def test_the_same_again_writes_nothing(database: Database) -> None:
+    bars = [bar(n, kind=n % 4) for n in range(200)]
+    record(database, bars)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT ctid, xmin FROM bars_minute ORDER BY ts")
+        before = cursor.fetchall()
+    assert record(database, bars) == Written(same=200)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT ctid, xmin FROM bars_minute ORDER BY ts")
+        assert cursor.fetchall() == before
+        assert series.by_id(cursor, 1).data_version == 1
+
+
+def test_another_writer_without_the_lock_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It commits between our look and our COPY."""
+    look, looks = bar_store._stored, []
+
+    def late(cursor: Cursor, *args: object) -> bytes:
+        found = look(cursor, *args)  # type: ignore[arg-type]
+        looks.append(len(found))
+        if len(looks) == 1:
+            with database.transaction() as other:
+                other.execute("INSERT INTO bars_minute VALUES (1, %s, 1, 1, 1, 1)", (AT + MINUTE,))
+        return found
+
+    monkeypatch.setattr(bar_store, "_stored", late)
+    written = record(database, [bar(n) for n in range(3)])
+    assert (written.new, written.revised, written.same) == (2, 1, 0)
+    assert len(looks) == 2
+    assert list(written.added) == [(AT, AT + 1), (AT + 2 * MINUTE, AT + 2 * MINUTE + 1)]
+    with database.transaction() as cursor:
+        assert stored(cursor) == [bar(n) for n in range(3)]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_refused(database: Database, wrong: float) -> None:
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        record(database, [bar(0)._replace(high=wrong)])
+    with database.transaction() as cursor:
+        assert stored(cursor) == []
