@@ -42,7 +42,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "aws_lambda_powertools": ("nautilus.log",),
     "psycopg2": ("nautilus.db",),
     # Migrations are plain SQL that Alembic runs; nothing else needs either.
-    "sqlalchemy": ("nautilus.db.migrations",),
+    "sqlalchemy": ("nautilus.db.migrations", "nautilus.db.migrate"),
     "alembic": ("nautilus.db.migrations", "nautilus.db.migrate"),
     "boto3": ("nautilus.queue", "nautilus.settings"),
     "botocore": ("nautilus.queue", "nautilus.settings"),

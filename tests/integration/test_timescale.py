@@ -12,6 +12,7 @@ import pytest
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import retention, series, timescale, verify
+from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.spans import Spans
@@ -52,7 +53,7 @@ def bars(count: int, price: float = 10.0) -> list[Bar]:
     return [Bar(START + n * MINUTE, price, price, price, price, 1.0, price, 1) for n in range(count)]
 
 
-def record(database: Database, new: list[Bar]) -> series.bar_store.Written:
+def record(database: Database, new: list[Bar]) -> Written:
     with database.transaction() as cursor:
         found = series.by_id(cursor, 1, lock=True)
         return series.record(cursor, found, bars=new, settled=Spans.of(new[0].ts, new[-1].ts + MINUTE), request_id=1)
