@@ -24,11 +24,13 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$(VENV)/bin/uv --version >/dev/null
 	COMPILE="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate" && \
 	$$COMPILE pyproject.toml --extra bridge --extra api --extra dev -o requirements/dev.txt && \
+	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
 	$$COMPILE pyproject.toml --extra bridge -c requirements/dev.txt -o requirements/bridge.txt && \
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
+	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
 # ---- run ---------------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 	$(SAM) deploy --config-env $(ENV)
 
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
-	$(SAM) logs --config-env $(ENV) --tail
+	$(SAM) logs --tail $(foreach group,api auth bars backfill monitoring bridge ib-gateway,--cw-log-group /nautilus/$(ENV)/$(group))
 
 image: ## build the images of bridge, simulator and API (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
@@ -131,6 +133,16 @@ sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, 
 	@$(PY) -m dev.sam_local --compose '$(COMPOSED)' --network $(if $(filter ib,$(SOURCE)),nautilus-ib,nautilus)_default \
 		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(API_PORT),--port '$(API_PORT)')
 
+# ministack: MIT, young. 3.13, as it runs the functions in its own interpreter.
+.venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.ready
+	@test -n '$(PYTHON_LAMBDA)' || { echo 'the emulator needs a python3.13'; exit 2; }
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-emulator
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-emulator/bin/python requirements/emulator.txt
+	@touch $@
+
+emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulator of AWS on this machine, and ask it for bars
+	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
+
 push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=its output RepositoryUri)
 	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, the output RepositoryUri of the stack'; exit 2; }
 	$(DOCKER) tag nautilus-bridge:$(TAG) '$(REPOSITORY):$(TAG)'
@@ -144,6 +156,16 @@ BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(T
 test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
+# The bridge's own tests with ib_async in ib_insync's place.
+.venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-ib-async
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
+	@touch $@
+
+BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/e2e/test_crashes.py
+test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
+	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
+
 conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
 	$(MAKE) --no-print-directory -C tests/conformance
 
@@ -151,10 +173,12 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-bench: build ## measure: sign-in, cold starts of the functions, storage (ratios of one run; no test looks at them)
+bench: build ## measure: sign-in, cold starts, storage, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
+	$(PY) -m benchmarks.backfill
+	$(PY) -m benchmarks.reading
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
@@ -166,5 +190,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test chaos conformance check format \
-	build lint-template deploy logs image containers sam-local push bench
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos \
+	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

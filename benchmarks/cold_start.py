@@ -61,9 +61,9 @@ EVENTS = {
     "monitoring": ("GET", "/api/v1/ib/session"),
 }
 SETTINGS = {
-    "NAUTILUS_ENV": "staging",
+    "NAUTILUS_ENV": "test",
     "NAUTILUS_LOG_LEVEL": "WARNING",
-    "NAUTILUS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "NAUTILUS_DATABASE_URL": "postgresql://nobody:of-a-database-that-is-not-there@127.0.0.1:1/none",
     "NAUTILUS_DATABASE_POOL": "1",
 }
 WARM_CALLS = 400

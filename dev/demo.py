@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,8 +87,8 @@ WISHES = (
 class Api:
     """The API as a script uses it."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
 
     def sign_in(self, username: str, password: str) -> None:
         answer = self.post("/api/v1/auth/login", {"username": username, "password": password})

@@ -62,7 +62,7 @@ class Bridge:
         self._clock = MarketClock()
         self._session = Session(settings, self._clock, log, self._changed)
         booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
-        self._directory = Directory(self._store, self._session, self._clock, booking)
+        self._directory = Directory(self._store, self._session, self._clock, booking, log)
         self._planning = Planning(settings, self._store, self._directory, self._clock, log)
         self._commands = Commands(self._store, self._directory, self._session, log)
         self._worker = Worker(settings, self._store, self._session, booking, self._clock, log, lambda: self._ready)

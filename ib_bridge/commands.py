@@ -1,4 +1,4 @@
-"""Commands that functions leave for the bridge: resolve an instrument, reconnect."""
+"""Commands that functions leave for the bridge: resolve an instrument, search for one, reconnect."""
 
 from typing import Any
 
@@ -41,6 +41,8 @@ class Commands:
         if type_ == "resolve":
             found = await self._directory.instrument(Selector.of(args))
             return {"con_id": found.con_id, "instrument_id": found.instrument_id}
+        if type_ == "search":
+            return {"matches": await self._directory.matches(str(args["pattern"]))}
         if type_ == "reconnect":
             self._session.drop()
             return {"reconnecting": True}

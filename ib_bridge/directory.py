@@ -1,5 +1,6 @@
 """Learning from IB what can be traded and when: instruments, calendars, heads. Everything learnt is kept."""
 
+import asyncio
 import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -11,12 +12,12 @@ from ib_bridge.ib_codes import Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar, weekdays
+from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import calendars, instruments, series
 from nautilus.db.series import Series
 from nautilus.errors import NotFound, Unavailable, Upstream
 from nautilus.instruments import Instrument, Selector, choose
-from nautilus.market_data import known_instrument
 from nautilus.pacing import Request
 from nautilus.spans import Span
 
@@ -24,7 +25,10 @@ T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
 _FRONT_KEEP_S = 3600
 """A future without expiry means the front contract, which changes: asked again after an hour."""
-_SCHEDULE_DAYS = 365
+_SCHEDULE_DAYS = 364
+"""IB takes no more than 365 D; a day is added so that no session is cut."""
+_SEARCH_PAUSE_S = 1.0
+"""Between two symbol searches (TWS API, matching symbols: at least one second)."""
 _HEAD_DAYS = 30
 _HEAD_MATTERS_NS = 365 * NS_PER_DAY
 """Only wishes that reach further back than this ask for the head first: heads count as small-bar requests."""
@@ -33,11 +37,14 @@ _HEAD_MATTERS_NS = 365 * NS_PER_DAY
 class Directory:
     """What IB knows about contracts, asked at most once."""
 
-    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking) -> None:
+    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking, log: Any) -> None:
         self._store = store
         self._session = session
         self._clock = clock
         self._booking = booking
+        self._log = log
+        self._searching = asyncio.Lock()
+        self._searched = 0.0
 
     # ---- instruments -------------------------------------------------------------------------------------------------
 
@@ -93,6 +100,25 @@ class Directory:
 
         await self._store.run(keep)
         return chosen
+
+    async def matches(self, pattern: str, correlation_id: str = "") -> list[dict[str, Any]]:
+        """What IB's symbol search finds. IB takes one such question per second and login."""
+        if not self._session.can_resolve:
+            raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
+        request = Request(f"matches|{pattern}", f"matches|{pattern}", small=False, historical=False)
+        async with self._searching:
+            await asyncio.sleep(max(0.0, self._searched + _SEARCH_PAUSE_S - time.monotonic()))
+            self._searched = time.monotonic()
+            number = await self._booking.book(self._session.login, "matches", request, correlation_id=correlation_id)
+            try:
+                found = await self._answer(number, self._session.matches(pattern))
+            except IbError as refused:
+                raise Unavailable(
+                    f"IB could not search for {pattern}",
+                    code="ib-unavailable",
+                    upstream=Upstream(refused.code, refused.text),
+                ) from None
+        return [translate.match(one) for one in found]
 
     async def _front(self, months: list[Instrument], correlation_id: str) -> list[Instrument]:
         """Of all months of a future the front one, as IB's continuous future says; else the nearest expiry."""
@@ -171,14 +197,39 @@ class Directory:
             if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
                 raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
             stand_in = True
+            self._log.warning(
+                "schedule-refused",
+                extra={"calendar": instrument.calendar, "ib_code": refused.code, "ib_text": refused.text, "days": days},
+            )
             rows = [s for s in weekdays(start, upto, zone).sessions if s.close_ns <= upto]
         else:
             zone = translate.time_zone(schedule.timeZone or zone)
             rows = translate.sessions(schedule)
             upto = max([upto, *(s.close_ns for s in rows)]) if latest else upto
         keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
-        known = (start, upto)
+        sure = latest and not stand_in
+        ahead = await self._closed_until(instrument, session, upto, correlation_id) if sure else upto
+        known = (start, ahead)
         await self._store.run(calendars.store, instrument.calendar, session, zone, known, keep, stand_in=stand_in)
+
+    async def _closed_until(self, instrument: Instrument, session: str, upto: int, correlation_id: str) -> int:
+        """How far from `upto`, where the schedule ends, the market stays closed: to the next open that contract details
+        tell of. So a weekend is known to be closed while it lasts, and nobody asks IB about it."""
+        told = await self._hours(instrument, session)
+        if translate.last_day(told, instrument.time_zone) <= self._clock.now_ns():
+            try:
+                rows = await self._details(translate.contract(instrument), f"hours|{instrument.con_id}", correlation_id)
+            except (IbError, Unavailable):
+                return upto
+            for one, more in map(translate.instrument, rows):
+                await self._store.run(instruments.store, one, more)
+            told = await self._hours(instrument, session)
+        later = [moment for moment in translate.opens(told, instrument.time_zone) if moment >= upto]
+        return max(upto, min([translate.last_day(told, instrument.time_zone), *later]))
+
+    async def _hours(self, instrument: Instrument, session: str) -> str:
+        details = await self._store.run(instruments.details, instrument.con_id)
+        return str(details.get("liquid_hours" if session == "rth" else "trading_hours") or "")
 
     async def _schedule(self, instrument: Instrument, session: str, days: int, end: str, correlation_id: str) -> Any:
         key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"

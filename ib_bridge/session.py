@@ -370,6 +370,10 @@ class Session:
         """Contract details of all that fit."""
         return await self._ask(self._connected().reqContractDetailsAsync(contract), _SHORT_ANSWER_S)
 
+    async def matches(self, pattern: str) -> list[Any]:
+        """Contracts whose symbol begins so, or whose name holds it, as IB describes them (at most 16)."""
+        return await self._ask(self._connected().reqMatchingSymbolsAsync(pattern), _SHORT_ANSWER_S) or []
+
     async def head(self, contract: Contract, price: str, *, rth: bool) -> Any:
         """The oldest bar there is, as ib_insync parsed it."""
         return await self._ask(

@@ -1,7 +1,7 @@
 """IB's words into ours, and back: contracts, bars, dates. IB's own spellings live here and die here."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -109,6 +109,33 @@ def instrument(details: Any) -> tuple[Instrument, dict[str, Any]]:
     return found, more
 
 
+def match(description: Any) -> dict[str, Any]:
+    """What IB's symbol search tells of a contract: less than its details, and no exchange of its own."""
+    c = description.contract
+    return {
+        "con_id": c.conId,
+        "instrument_id": instrument_id(
+            symbol=c.symbol,
+            asset_class=c.secType,
+            currency=c.currency,
+            exchange=c.exchange,
+            primary_exchange=c.primaryExchange,
+            local_symbol=c.localSymbol,
+            trading_class=c.tradingClass,
+            expiry="",
+        ),
+        "symbol": c.symbol,
+        "asset_class": c.secType,
+        "exchange": c.exchange or _EXCHANGES.get(c.secType, c.primaryExchange),
+        "primary_exchange": c.primaryExchange,
+        "currency": c.currency,
+        "long_name": getattr(c, "description", "") or "",
+        "expiry": "",
+        "derivatives": list(description.derivativeSecTypes),
+        "known": False,
+    }
+
+
 def _calendar(c: Contract, zone: str) -> str:
     """Which schedule an instrument follows: stocks share their exchange's, futures their trading class's."""
     venue = c.primaryExchange or c.exchange
@@ -138,6 +165,30 @@ def _moment(text: str, zone: ZoneInfo) -> int:
     return ns_of(
         datetime.strptime(bare, "%Y%m%d-%H:%M:%S").replace(tzinfo=ZoneInfo(time_zone(named)) if named else zone)
     )
+
+
+def opens(hours: str, zone: str) -> list[int]:
+    """When a market opens in the days that contract details tell of, in ns, ascending.
+
+    hours: IB's tradingHours or liquidHours, such as `20240105:0930-20240105:1600;20240106:CLOSED`, in `zone`.
+    """
+    found = []
+    for part in hours.replace(",", ";").split(";"):
+        begin = part.strip().partition("-")[0]
+        try:
+            moment = datetime.strptime(begin, "%Y%m%d:%H%M")
+        except ValueError:
+            continue  # CLOSED, or a form that is no longer sent
+        found.append(ns_of(moment.replace(tzinfo=ZoneInfo(zone))))
+    return sorted(found)
+
+
+def last_day(hours: str, zone: str) -> int:
+    """The end of the last day that contract details tell of, in ns; 0 when they tell of none."""
+    days = [part.strip()[:8] for part in hours.replace(",", ";").split(";") if part.strip()[:8].isdigit()]
+    if not days:
+        return 0
+    return ns_of(datetime.strptime(max(days), "%Y%m%d").replace(tzinfo=ZoneInfo(zone)) + timedelta(days=1))
 
 
 def stamp(when: date | datetime, frame: Timeframe) -> int:

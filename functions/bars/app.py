@@ -1,77 +1,137 @@
-"""Bars: GET /api/v1/market-data/historical/bars."""
+"""Market data: bars, their coverage and history, instruments, sessions."""
 
-import json
+import asyncio
 import re
-from typing import Annotated, Any
-from uuid import UUID
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from nautilus import catalogue, proof
 from nautilus.auth import Principal
-from nautilus.clock import datetime_of, rfc3339
-from nautilus.db.bars import DEFAULT_FIELDS, FIELDS
-from nautilus.errors import InvalidInput
-from nautilus.instruments import price_kind, select, session_kind
-from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MarketData, View, Window
+from nautilus.cache import Cache
+from nautilus.calendars import Session
+from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.db import calendars, instruments, reading
+from nautilus.errors import InvalidInput, NotFound
+from nautilus.formats import FIELDS, Format, choose, fields_of
+from nautilus.instruments import Instrument, Selector, price_kind, select, session_kind
+from nautilus.limits import Limits
+from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
+from nautilus.market_data import Query as BarsQuery
+from nautilus.schemas import market_data as shapes
 from nautilus.schemas.backfill import nanoseconds
-from nautilus.timeframes import timeframe
-from nautilus.web import ServicesDep, lambda_handler, needs
+from nautilus.timeframes import Timeframe, timeframe
+from nautilus.views import Calendars, Subject, Window
+from nautilus.web import Services, ServicesDep, lambda_handler, needs, tell
 
 router = APIRouter(tags=["market data"])
-_MAX_WAIT_S = 20.0
+_ROOT = "/api/v1/market-data"
+_TS = "RFC 3339 with offset, or epoch nanoseconds"
 
 
-@router.get(
-    "/api/v1/market-data/historical/bars",
-    summary="Bars of one instrument, with what is missing and why",
-    response_class=Response,
-    responses={200: {"content": {"application/json": {}}}},
-)
-async def bars(
-    request: Request,
-    services: ServicesDep,
-    caller: Annotated[Principal, needs("bars:read")],
+class _Data:
+    """What the routes share: cache, limits and the reads of this process."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self.cache = Cache(settings.redis_url.get_secret_value())
+        self.limits = Limits(self.cache, settings.reads_per_minute)
+        self.reads = MarketData(
+            services.db,
+            services.queue,
+            self.cache,
+            self.limits,
+            search_wait_s=settings.search_wait_s,
+            plan_limit=settings.read_plan_limit,
+            read_wait_s=settings.read_wait_s,
+        )
+
+
+def _data(services: Services) -> _Data:
+    return services.kept(_Data, lambda: _Data(services))
+
+
+# ---- who asks, and for what ------------------------------------------------------------------------------------------
+
+
+# Dependencies are coroutines where they may be: FastAPI gives every other one a thread, and each hop costs 0.2 ms.
+async def _admitted(
+    request: Request, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]
+) -> Principal:
+    """The caller, counted: RateLimited when the minute's share is used up. Every answer says what is left."""
+    data = _data(services)
+    take = data.limits.take
+    rate = await asyncio.to_thread(take, caller.id) if data.cache.there else take(caller.id)
+    if rate is not None:
+        for name, value in rate.headers.items():
+            tell(request, name, value)
+        data.limits.check(rate)
+    return caller
+
+
+Caller = Annotated[Principal, Depends(_admitted)]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Which series of which instrument."""
+
+    symbol: str | None
+    instrument_id: str | None
+    asset_class: str | None
+    exchange: str | None
+    currency: str | None
+    timeframe: Timeframe
+    price: str | None
+    session: str | None
+
+    def selector(self, symbol: str | None = None) -> Selector:
+        """The lookup of the named instrument, or of another symbol with the same hints."""
+        return select(
+            symbol=symbol or self.symbol,
+            instrument_id=self.instrument_id,
+            asset_class=self.asset_class,
+            exchange=self.exchange,
+            currency=self.currency,
+        )
+
+    async def subject(self, services: Services, caller: Principal) -> Subject:
+        """The series meant, its instrument looked up at IB when nobody knows it."""
+        found = await _data(services).reads.catalogue.instrument(self.selector(), caller)
+        kind = found.asset_class
+        return Subject(found, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session))
+
+
+async def _named(
     symbol: Annotated[str | None, Query(description="such as AAPL, EURUSD or EUR/USD")] = None,
     instrument_id: Annotated[str | None, Query(description="such as AAPL.NASDAQ, instead of symbol")] = None,
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, IND, ...; default from the symbol")] = None,
     exchange: Annotated[str | None, Query(description="a hint between candidates")] = None,
-    currency: Annotated[str | None, Query()] = None,
+    currency: Annotated[str | None, Query(description="STK: default USD")] = None,
     frame: Annotated[str, Query(alias="timeframe", description="1m, 5m, 1h, 1d, ...")] = "1h",
     price: Annotated[str | None, Query(description="TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES")] = None,
     session: Annotated[str | None, Query(description="rth or all")] = None,
-    start: Annotated[str | None, Query(description="RFC 3339 with offset, or epoch nanoseconds; included")] = None,
-    end: Annotated[str | None, Query(description="the same; excluded")] = None,
+) -> Named:
+    return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session)
+
+
+NamedDep = Annotated[Named, Depends(_named)]
+
+
+async def _window(
+    start: Annotated[str | None, Query(description=f"{_TS}; included")] = None,
+    end: Annotated[str | None, Query(description=f"{_TS}; excluded")] = None,
     limit: Annotated[int | None, Query(ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")] = None,
-    fields: Annotated[str | None, Query(description="comma-separated; " + ", ".join(FIELDS))] = None,
-    wait: Annotated[float | None, Query(ge=0, le=_MAX_WAIT_S, description="seconds to wait for missing bars")] = None,
-) -> Response:
-    selector = select(
-        symbol=symbol, instrument_id=instrument_id, asset_class=asset_class, exchange=exchange, currency=currency
-    )
-    size = timeframe(frame)
+) -> Window:
     window = Window(_time("start", start), _time("end", end), limit)
     if window.start is not None and window.end is not None and window.start >= window.end:
         raise InvalidInput.field("start", "must be before end")
-    names = _fields(fields)
-    data = MarketData(
-        services.db,
-        services.queue,
-        search_wait_s=services.settings.search_wait_s,
-        plan_limit=services.settings.read_plan_limit,
-    )
-    instrument = await data.instrument(selector, caller)
-    view, job_id = await data.read(
-        instrument,
-        size,
-        price_kind(instrument.asset_class, price),
-        session_kind(instrument.asset_class, session),
-        window,
-        caller=caller,
-        fields=names,
-        wait_s=_wait(request, wait),
-        default_wait_s=services.settings.read_wait_s,
-    )
-    return Response(_body(view, job_id, symbol), media_type="application/json", headers={"Cache-Control": "no-store"})
+    return window
+
+
+WindowDep = Annotated[Window, Depends(_window)]
 
 
 def _time(field: str, text: str | None) -> int | None:
@@ -79,17 +139,82 @@ def _time(field: str, text: str | None) -> int | None:
         value: int | None = nanoseconds(text)
     except ValueError as wrong:
         raise InvalidInput.field(field, str(wrong), ["2024-01-05T14:30:00Z", "1704465000000000000"]) from None
+    if value is not None and not 0 <= value < 2**63:
+        raise InvalidInput.field(field, f"{text!r} lies before 1970 or after 2262")
     return value
 
 
-def _fields(text: str | None) -> tuple[str, ...]:
-    if not text:
-        return DEFAULT_FIELDS
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    wrong = [name for name in names if name not in FIELDS]
-    if wrong or not names:
-        raise InvalidInput.field("fields", f"{', '.join(wrong) or text!r} is not a field of a bar", FIELDS)
-    return names
+# ---- bars ------------------------------------------------------------------------------------------------------------
+
+
+@router.get(
+    f"{_ROOT}/historical/bars",
+    summary="Bars of one or several instruments, with what is missing and why",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "bars; with several symbols below `results`",
+            "content": {"application/json": {"schema": shapes.BARS}, **{f.media_type: {} for f in list(Format)[1:]}},
+        },
+        304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
+    },
+)
+async def bars(
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,
+    named: NamedDep,
+    window: WindowDep,
+    symbols: Annotated[
+        str | None,
+        Query(description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"),
+    ] = None,
+    sort: Annotated[Literal["asc", "desc"], Query(description="by time")] = "asc",
+    page_token: Annotated[str | None, Query(description="next_page_token of the answer before")] = None,
+    fields: Annotated[
+        str | None, Query(description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
+    ] = None,
+    form: Annotated[
+        str | None, Query(alias="format", description="json, csv, ndjson, columns; wins over Accept")
+    ] = None,
+    wait: Annotated[float | None, Query(ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")] = None,
+) -> Response:
+    chosen = choose(form, request.headers.get("accept"))
+    names, selectors = _names(named, symbols)
+    query = BarsQuery(
+        selectors,
+        names,
+        symbols is not None,
+        named.timeframe,
+        named.price,
+        named.session,
+        window,
+        sort == "desc",
+        chosen,
+        fields_of(fields, chosen),
+        page_token or None,
+        _takes_gzip(request.headers.get("accept-encoding", "")),
+        request.headers.get("if-none-match", ""),
+    )
+    reply = await _data(services).reads.read(query, caller, _wait(request, wait))
+    headers = dict(reply.headers)
+    token = headers.get("X-Next-Page-Token")
+    if token is not None:
+        headers["Link"] = f'<{request.url.include_query_params(page_token=token)}>; rel="next"'
+    return Response(reply.content, reply.status, headers)
+
+
+def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], tuple[Selector, ...]]:
+    if symbols is None:
+        return (named.symbol,), (named.selector(),)
+    if named.symbol or named.instrument_id:
+        raise InvalidInput.field(
+            "symbols", "give only one of symbol, symbols, instrument_id", ["symbol", "symbols", "instrument_id"]
+        )
+    names = list(dict.fromkeys(part.strip() for part in symbols.split(",") if part.strip()))
+    if not 1 <= len(names) <= MAX_SYMBOLS:
+        raise InvalidInput.field("symbols", f"must be 1 to {MAX_SYMBOLS} symbols, comma-separated")
+    return tuple(names), tuple(named.selector(name) for name in names)
 
 
 def _wait(request: Request, asked: float | None) -> float | None:
@@ -97,46 +222,155 @@ def _wait(request: Request, asked: float | None) -> float | None:
     if asked is not None:
         return asked
     found = re.search(r"\bwait=(\d+(?:\.\d+)?)", request.headers.get("prefer", ""))
-    return min(float(found[1]), _MAX_WAIT_S) if found else None
+    return min(float(found[1]), MAX_WAIT_S) if found else None
 
 
-def _body(view: View, job_id: UUID | None, symbol: str | None) -> str:
-    """The answer as text: PostgreSQL made the candles, so they are put between the other fields as they are."""
-    page = view.page
-    head = json.dumps({"symbol": symbol or view.instrument.display_symbol, "timeframe": view.timeframe.name})
-    rest: dict[str, Any] = {
-        "total": page.count,
-        "start_date": _date(view, page.first_ts),
-        "end_date": _date(view, page.last_ts),
-        "source": view.source,
-        "instrument_id": view.instrument.instrument_id,
-        "price": view.price,
-        "session": view.session,
-        "data_version": view.data_version,
-        "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
-        "coverage": {
-            "complete": view.complete,
-            "missing": [
-                {
-                    "start": rfc3339(m.span[0]),
-                    "end": rfc3339(m.span[1]),
-                    "state": m.state.value,
-                    **({"reason": m.reason} if m.reason else {}),
-                    **({"ib_code": m.ib_code} if m.ib_code else {}),
-                }
-                for m in view.missing
-            ],
-        },
-        "job_id": str(job_id) if job_id else None,
-    }
-    return f'{head[:-1]}, "candles": [{page.rows}], {json.dumps(rest)[1:]}'
+def _takes_gzip(header: str) -> bool:
+    """True when Accept-Encoding names gzip and does not refuse it."""
+    for part in header.split(","):
+        name, _, weight = part.partition(";")
+        if name.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
-def _date(view: View, ts: int | None) -> str | None:
-    """A time as the front end's chart reads it: `20240105  14:30:00Z`, or `20240105` for days and longer."""
-    if ts is None:
-        return None
-    return datetime_of(ts).strftime("%Y%m%d  %H:%M:%SZ" if view.timeframe.intraday else "%Y%m%d")
+# ---- proofs ----------------------------------------------------------------------------------------------------------
+
+
+@router.get(
+    f"{_ROOT}/historical/coverage", summary="What of a window is there, stretch by stretch, and why not the rest"
+)
+async def coverage(
+    services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep, response: Response
+) -> shapes.Coverage:
+    response.headers["Cache-Control"] = "no-store"
+    subject = await named.subject(services, caller)
+    return shapes.Coverage.model_validate(await _read(services, proof.coverage, subject, window))
+
+
+@router.get(f"{_ROOT}/historical/explain", summary="How one bar came to be, or why there is none")
+async def explain(
+    services: ServicesDep,
+    caller: Caller,
+    named: NamedDep,
+    response: Response,
+    ts: Annotated[str, Query(description=f"a moment in the bar: {_TS}")],
+) -> shapes.Explanation:
+    response.headers["Cache-Control"] = "no-store"
+    moment = _time("ts", ts)
+    assert moment is not None  # noqa: S101  for the type checker: ts is required
+    subject = await named.subject(services, caller)
+    return shapes.Explanation.model_validate(await _read(services, proof.explain, subject, moment))
+
+
+async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
+    def look() -> Mapping[str, Any]:
+        with services.db.transaction(snapshot=True) as cursor:
+            found: Mapping[str, Any] = prove(cursor, reading.moment(cursor), Calendars(), subject, what)
+            return found
+
+    return await asyncio.to_thread(look)
+
+
+# ---- sessions --------------------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_ROOT}/calendar", summary="Trading sessions of an instrument, as far as IB told them")
+async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep) -> shapes.CalendarAnswer:
+    subject = await named.subject(services, caller)
+    return await asyncio.to_thread(_sessions, services, subject, window)
+
+
+def _sessions(services: Services, subject: Subject, window: Window) -> shapes.CalendarAnswer:
+    with services.db.transaction(snapshot=True) as cursor:
+        now = reading.moment(cursor).market_ns
+        end = window.end if window.end is not None else now + 7 * NS_PER_DAY
+        start = window.start if window.start is not None else end - 37 * NS_PER_DAY
+        name = subject.instrument.calendar
+        known = calendars.known(cursor, name, subject.session)
+        found = calendars.load(cursor, name, subject.session, (start, end)) if known and start < end else None
+    rows: list[Session] = found.between(start, end) if found else []
+    return shapes.CalendarAnswer(
+        instrument_id=subject.instrument.instrument_id,
+        session=subject.session,
+        time_zone=found.time_zone if found else subject.instrument.time_zone,
+        known=shapes.Stretch(start=rfc3339(known[0]), end=rfc3339(known[1])) if known else None,
+        sessions=[
+            shapes.SessionRow.model_validate(proof.session_row(row)) for row in rows[: window.limit or MAX_LIMIT]
+        ],
+    )
+
+
+# ---- instruments -----------------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_ROOT}/instruments", summary="Instruments that are known here")
+def listing(
+    services: ServicesDep,
+    caller: Caller,
+    asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="con_id of the last one of the page before")] = 0,
+) -> shapes.Instruments:
+    with services.db.transaction(snapshot=True) as cursor:
+        rows = catalogue.listed(cursor, (asset_class or "").upper(), after, limit)
+    told = [shapes.InstrumentRow.model_validate(row) for row in rows]
+    return shapes.Instruments(instruments=told, next_after=told[-1].con_id if len(told) == limit else None)
+
+
+@router.get(f"{_ROOT}/instruments/search", summary="Instruments by symbol or name, asking IB when needed")
+async def search(
+    services: ServicesDep,
+    caller: Caller,
+    q: Annotated[str, Query(min_length=1, max_length=40, description="the beginning of a symbol, or part of a name")],
+    asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...; default: all")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> shapes.Instruments:
+    rows = await _data(services).reads.catalogue.search(q, asset_class or "", limit, caller)
+    return shapes.Instruments(instruments=[shapes.InstrumentRow.model_validate(row) for row in rows], next_after=None)
+
+
+@router.get(f"{_ROOT}/instruments/{{instrument_id:path}}", summary="One instrument")
+async def instrument(
+    services: ServicesDep,
+    caller: Caller,
+    instrument_id: Annotated[str, Path(description="such as AAPL.NASDAQ or EUR/USD.IDEALPRO")],
+) -> shapes.InstrumentRow:
+    found = await _data(services).reads.catalogue.instrument(select(instrument_id=instrument_id), caller)
+    return shapes.InstrumentRow.model_validate(await asyncio.to_thread(_with_details, services, found))
+
+
+def _with_details(services: Services, found: Instrument) -> Mapping[str, Any]:
+    with services.db.transaction(snapshot=True) as cursor:
+        rows = instruments.listed(cursor, "", found.con_id - 1, 1)
+    if not rows:
+        raise NotFound(f"{found.instrument_id} is not known any more", code="unknown-instrument")
+    return catalogue.row_of(*rows[0])
+
+
+@router.get("/api/v1/ib/instruments/search/{query:path}", summary="The same search, in the words of the web front end")
+async def front_end_search(
+    services: ServicesDep,
+    caller: Caller,
+    query: Annotated[str, Path(min_length=1, max_length=40)],
+    sec_type: Annotated[str | None, Query(description="STK, OPT, FUT, CASH, IND or BOND; default STK")] = None,
+    max_results: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    exchange: Annotated[str | None, Query(description="only instruments of this venue, when there are any")] = None,
+    currency: Annotated[str | None, Query(description="only instruments in this currency")] = None,
+) -> shapes.FrontEndSearch:
+    found = await _data(services).reads.catalogue.search(query, sec_type or "STK", max_results, caller)
+    rows = [row for row in found if not currency or row["currency"] == currency.upper()]
+    if exchange:
+        venue = exchange.upper()
+        rows = [row for row in rows if venue in (row["exchange"], row["primary_exchange"])] or rows
+    return shapes.FrontEndSearch.of(query, rows)
+
+
+@router.get("/api/v1/ib/forex-pairs", summary="Currency pairs")
+def forex_pairs(services: ServicesDep, caller: Caller) -> shapes.ForexPairs:
+    with services.db.transaction(snapshot=True) as cursor:
+        known = [row for row, _ in instruments.listed(cursor, "CASH", 0, 1_000)]
+    return shapes.ForexPairs(forex_pairs=catalogue.pairs(known))
 
 
 handler = lambda_handler("bars", router)

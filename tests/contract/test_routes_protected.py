@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,8 @@ def test_every_route_of_every_function_is_in_the_document(app: Any) -> None:
     """A function left out of the app, or a route hidden from the document, would escape this test."""
     for path in (ROOT / "functions").glob("*/app.py"):
         router = importlib.import_module(f"functions.{path.parent.name}.app").router
-        own = {(method, route.path) for route in router.routes for method in route.methods}
+        # The document leaves out what a path parameter may hold: {query:path} is {query} there.
+        own = {(method, re.sub(r":\w+}", "}", route.path)) for route in router.routes for method in route.methods}
         assert own, path
         assert own <= set(routes(app)), path
 

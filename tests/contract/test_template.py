@@ -247,7 +247,7 @@ def test_no_file_of_infra_holds_a_secret():
 def test_parameters_say_what_they_are_and_what_is_allowed():
     for name, parameter in TEMPLATE["Parameters"].items():
         assert parameter["Description"], name
-        typed = parameter["Type"].startswith(("AWS::EC2", "List<AWS", "CommaDelimitedList"))
+        typed = parameter["Type"].startswith(("AWS::EC2", "AWS::SSM", "List<AWS", "CommaDelimitedList"))
         checked = {"AllowedPattern", "AllowedValues", "MinValue"} & set(parameter)
         assert typed or checked, f"{name} needs an AllowedPattern"
         if "AllowedPattern" in parameter and "Default" in parameter:

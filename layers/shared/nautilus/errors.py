@@ -2,6 +2,8 @@
 
     NautilusError                 has a stable `code`, a sentence for a person, and field errors
     ├── InvalidInput              mend the request: each field is named with what is allowed
+    ├── BadRequest                mend the request as a whole
+    ├── NotAcceptable             ask for one of the forms that are named
     ├── Unauthorized              sign in (again)
     ├── Forbidden                 ask for the scope that is named
     ├── NotFound                  it does not exist; asking again changes nothing
@@ -80,6 +82,14 @@ class InvalidInput(NautilusError):
         if allowed is not None:
             sentence += f" (allowed: {', '.join(allowed)})"
         return cls(sentence, errors=[FieldError(field, detail, allowed)])
+
+
+class BadRequest(NautilusError):
+    code = "bad-request"
+
+
+class NotAcceptable(NautilusError):
+    code = "not-acceptable"
 
 
 class Unauthorized(NautilusError):

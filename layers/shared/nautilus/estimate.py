@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from nautilus.calendars import Calendar, weekdays
+from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import calendars, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import NautilusError
 from nautilus.instruments import Instrument, price_kind, session_kind
-from nautilus.market_data import closed_until, known_instrument
 from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
 from nautilus.planner import CHUNK_SPANS_S, Plan, plan
 from nautilus.spans import Spans
 from nautilus.timeframes import Timeframe, timeframe
+from nautilus.views import closed_until
 
 _CHUNKS_SHOWN = 500
 _GUESSED_MS = 600

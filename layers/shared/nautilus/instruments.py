@@ -172,8 +172,9 @@ def select(
         return _from_id(instrument_id, asked_class)
     assert symbol is not None  # noqa: S101  for the type checker: exactly one of the two is there
     name = _clean_name("symbol", symbol)
-    hint = _RENAMED.get((exchange or "").upper().strip(), (exchange or "").upper().strip())
-    money = (currency or "").upper().strip()
+    hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
+    hint = _RENAMED.get(hint, hint)
+    money = _clean_hint("currency", currency, ["USD", "EUR"])
     base, quote = _split_pair(name, asked_class)
     if quote:
         return Selector(asked_class or ("CRYPTO" if base in _COINS else "CASH"), base, quote, exchange_hint=hint)
@@ -217,6 +218,13 @@ def _clean_name(field: str, text: str) -> str:
     name = " ".join(text.strip().upper().split())
     if not name or len(name) > 40 or not all(c.isalnum() or c in "./-_ ^&" for c in name) or not name.isascii():
         raise InvalidInput.field(field, f"{text!r} is not a symbol: letters, digits and . / - only, at most 40")
+    return name
+
+
+def _clean_hint(field: str, text: str | None, examples: Sequence[str]) -> str:
+    name = (text or "").upper().strip()
+    if len(name) > 20 or not name.isascii() or not all(c.isalnum() or c in ".-_" for c in name):
+        raise InvalidInput.field(field, f"{text!r} is not a name of that kind", examples)
     return name
 
 

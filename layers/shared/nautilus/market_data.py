@@ -1,328 +1,622 @@
-"""Reading bars: what is stored, what is missing and why, and asking for it once."""
+"""Reading bars: one call that answers what is there, says what is missing and why, and has it asked for once."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import gzip
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from fastapi.concurrency import run_in_threadpool
-
+from nautilus import fills, grid, paging
 from nautilus.auth import Principal
-from nautilus.backfill import READ_PRIORITY, ask
-from nautilus.calendars import Calendar, weekdays
-from nautilus.clock import NS_PER_S, rfc3339
-from nautilus.coverage import Missing, State, missing
-from nautilus.db import bars, calendars, commands, instruments, series, sessions
-from nautilus.db.bars import Page
+from nautilus.cache import Cache
+from nautilus.catalogue import Catalogue, known_instrument
+from nautilus.clock import NS_PER_S, datetime_of, rfc3339
+from nautilus.db import candles, instruments, reading, series
+from nautilus.db.candles import Source, Style, Text
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.jobs import Item
-from nautilus.errors import Conflict, InvalidInput, NotFound, Unavailable, Upstream
-from nautilus.instruments import Instrument, Selector, choose
-from nautilus.log import correlation
-from nautilus.planner import CHUNK_SPANS_S, by_rules, plan
+from nautilus.db.reading import Moment
+from nautilus.errors import NautilusError
+from nautilus.formats import Format, Piece, body
+from nautilus.instruments import Instrument, Selector, price_kind, session_kind
+from nautilus.limits import Limits
+from nautilus.paging import Place, Token
 from nautilus.queue import Queue
-from nautilus.schemas.messages import CommandHint, JobHint
-from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
-from nautilus.windows import back_from, reach
-
-_POLL_S = 0.05
-_SETTLE_INTRADAY_NS = 15 * NS_PER_S
-_SETTLE_DAILY_NS = 900 * NS_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What of a series is read: [start, end) on its axis; None: as far as the default goes."""
-
-    start: int | None
-    end: int | None
-    limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One consistent look at a series: candles, version, coverage and calendar from the same snapshot."""
-
-    instrument: Instrument
-    timeframe: Timeframe
-    price: str
-    session: str
-    span: Span
-    page: Page
-    data_version: int
-    missing: Sequence[Missing]
-    source: str
-    requests: int = 0
-    """How many requests to IB would fill what was never asked for."""
-    not_asked: Spans = field(default_factory=Spans)
-
-    @property
-    def complete(self) -> bool:
-        return not any(m.state is not State.NOT_CLOSED_YET for m in self.missing)
-
-    @property
-    def pending(self) -> bool:
-        """True while something of the window is under way."""
-        return any(m.state is State.QUEUED for m in self.missing)
-
-
-class MarketData:
-    """The reads of one process. Without IB, without queue, they answer from what is stored."""
-
-    def __init__(self, database: Database, queue: Queue, *, search_wait_s: float, plan_limit: int) -> None:
-        self._db = database
-        self._queue = queue
-        self._search_wait_s = search_wait_s
-        self._plan_limit = plan_limit
-
-    # ---- instruments -------------------------------------------------------------------------------------------------
-
-    async def instrument(self, selector: Selector, caller: Principal) -> Instrument:
-        """The one instrument that a selector means, asking IB through the bridge when it is unknown.
-
-        NotFound with IB's words, Conflict with candidates, Unavailable when nobody could say in time.
-        """
-        found = await run_in_threadpool(self._known, selector)
-        if found is not None:
-            return found
-        number = await run_in_threadpool(self._ask_to_resolve, selector, caller)
-        deadline = asyncio.get_running_loop().time() + self._search_wait_s
-        while asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_POLL_S)
-            row = await run_in_threadpool(self._command, number)
-            if row is not None and row.state in ("done", "failed"):
-                found = await run_in_threadpool(self._known, selector)
-                if found is not None:
-                    return found
-                raise Unavailable(
-                    f"{selector.words} could not be looked up at IB: {(row.error or {}).get('detail', 'no answer')}",
-                    code="instrument-not-resolved",
-                )
-        raise Unavailable(
-            f"{selector.words} is not known yet and IB has not answered in time; ask again",
-            code="instrument-not-resolved",
-        )
-
-    def _known(self, selector: Selector) -> Instrument | None:
-        with self._db.transaction(snapshot=True) as cursor:
-            return known_instrument(cursor, selector)
-
-    def _ask_to_resolve(self, selector: Selector, caller: Principal) -> UUID:
-        with self._db.transaction() as cursor:
-            number = commands.request(
-                cursor,
-                "resolve",
-                selector.as_dict(),
-                by=caller.id,
-                correlation_id=correlation.get(),
-                expires_s=self._search_wait_s + 30,
-            )
-        self._queue.send(CommandHint(command_id=number, correlation_id=correlation.get()))
-        return number
-
-    def _command(self, number: UUID) -> Any:
-        with self._db.transaction(snapshot=True) as cursor:
-            return commands.outcome(cursor, number)
-
-    # ---- bars --------------------------------------------------------------------------------------------------------
-
-    async def read(
-        self,
-        instrument: Instrument,
-        frame: Timeframe,
-        price: str,
-        session: str,
-        window: Window,
-        *,
-        caller: Principal,
-        fields: Sequence[str],
-        wait_s: float | None,
-        default_wait_s: float,
-    ) -> tuple[View, UUID | None]:
-        """The bars of a window; what is missing is asked for, once, when the caller may and the plan is small.
-
-        wait_s: how long to hold the answer for what is under way; None: `default_wait_s` when nothing is there at all.
-        The wait holds no thread, connection or transaction.
-        """
-        view = await run_in_threadpool(self._look, instrument, frame, price, session, window, fields)
-        job_id: UUID | None = None
-        if view.not_asked and caller.may("backfill:write") and view.requests <= self._plan_limit:
-            job_id = await run_in_threadpool(self._fill, view, caller)
-            view = await run_in_threadpool(self._look, instrument, frame, price, session, window, fields)
-        if wait_s is None:
-            wait_s = 0.0 if view.page.count else default_wait_s
-        deadline = asyncio.get_running_loop().time() + wait_s
-        version = view.data_version
-        while (view.pending or (job_id and view.not_asked)) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_POLL_S)
-            if job_id is not None and await run_in_threadpool(self._over, job_id):
-                view = await run_in_threadpool(self._look, instrument, frame, price, session, window, fields)
-                break
-            if await run_in_threadpool(self._version, instrument, frame, price, session) != version:
-                view = await run_in_threadpool(self._look, instrument, frame, price, session, window, fields)
-                version = view.data_version
-        return view, job_id
-
-    def _look(
-        self, instrument: Instrument, frame: Timeframe, price: str, session: str, window: Window, fields: Sequence[str]
-    ) -> View:
-        with self._db.transaction(snapshot=True) as cursor:
-            return look(cursor, instrument, frame, price, session, window, fields)
-
-    def _version(self, instrument: Instrument, frame: Timeframe, price: str, session: str) -> int:
-        with self._db.transaction(snapshot=True) as cursor:
-            row = series.find(cursor, instrument.con_id, frame, price, session)
-        return row.data_version if row else 0
-
-    def _over(self, job_id: UUID) -> bool:
-        from nautilus.db import jobs
-        from nautilus.ledger import LIVE_JOBS
-
-        with self._db.transaction(snapshot=True) as cursor:
-            row = jobs.summary(cursor, job_id)
-        return row is None or row.state not in LIVE_JOBS
-
-    def _fill(self, view: View, caller: Principal) -> UUID | None:
-        spans = list(view.not_asked)
-        item = Item(
-            Selector("", "", con_id=view.instrument.con_id),
-            view.timeframe.name,
-            view.price,
-            view.session,
-            spans[0][0],
-            spans[-1][1],
-            None,
-        )
-        wish = {
-            "instrument_id": view.instrument.instrument_id,
-            "timeframe": view.timeframe.name,
-            "start": rfc3339(spans[0][0]),
-            "end": rfc3339(spans[-1][1]),
-        }
-        asked = ask(self._db, caller, [item], wish=wish, priority=READ_PRIORITY, mode="missing", origin="read")
-        if asked.job_id is not None:
-            self._queue.send(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
-        return asked.job_id
-
-
-def known_instrument(cursor: Cursor, selector: Selector) -> Instrument | None:
-    """The instrument a selector means, from what is stored; None when IB was never asked.
-
-    NotFound with IB's words when IB said so within the hour; Conflict with candidates when several fit.
-    """
-    found = instruments.look_up(cursor, selector)
-    if found is None:
-        return None
-    if not found.candidates:
-        raise NotFound(
-            f"{selector.words} is not known to Interactive Brokers",
-            code="unknown-instrument",
-            upstream=Upstream(found.ib_code or 200, found.ib_text or ""),
-        )
-    return choose(selector, found.candidates)
-
-
-def look(
-    cursor: Cursor,
-    instrument: Instrument,
-    frame: Timeframe,
-    price: str,
-    session: str,
-    window: Window,
-    fields: Sequence[str],
-) -> View:
-    """One consistent look at a series, in the caller's snapshot."""
-    now = sessions.market_now(cursor)
-    store = sessions.store(cursor)
-    row = series.find(cursor, instrument.con_id, frame, price, session)
-    since = min(window.start or now, now) - reach(frame, None if window.start else window.limit)
-    calendar = calendars.load(cursor, instrument.calendar, session, (since, now))
-    until = closed_until(calendar, frame, instrument, now)
-    end = min(window.end, until) if window.end is not None else until
-    if window.start is not None:
-        start = window.start
-        if start >= now:
-            raise InvalidInput.field(
-                "start",
-                f"{rfc3339(start)} lies in the future; market time is {rfc3339(now)}",
-                [f"before {rfc3339(now)}"],
-            )
-    else:
-        start = back_from(end, frame, window.limit, calendar)[0]
-    first = calendar.slot(frame, start)[0] if calendar else frame.floor(start)
-    span = (first, max(first, window.end if window.end is not None else until))
-    limit = window.limit or DEFAULT_LIMIT
-    page, covered, version, notes, live = Page("", 0, None, None), Spans(), 0, [], Spans()
-    head = None
-    if row is not None:
-        page = bars.page(
-            cursor,
-            row.id,
-            frame,
-            start=span[0],
-            end=span[1],
-            limit=limit,
-            newest=window.start is None,
-            fields=fields,
-        )
-        covered, version, head = row.covered, row.data_version, row.head_ts
-        notes = [n for n in series.notes(cursor, row.id, span) if n.expires_at is None or n.expires_at > now]
-        live = Spans(chunk for _, chunk in series.live(cursor, row.id, span))
-    (_, _), cut = by_rules(span, frame, now=now, until=until, head=head, calendar=calendar)
-    gaps = missing(
-        span, frame, calendar, covered=covered, notes=notes, live=live, until=until, impossible=cut.impossible
-    )
-    not_asked = Spans(m.span for m in gaps if m.state is State.NOT_ASKED)
-    requests = _requests(not_asked, frame, calendar or weekdays(span[0], span[1], instrument.time_zone), now, until)
-    return View(
-        instrument,
-        frame,
-        price,
-        session,
-        span,
-        page,
-        version,
-        gaps,
-        store.source or "unknown",
-        requests,
-        not_asked,
-    )
-
-
-def closed_until(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, now: int) -> int:
-    """The end of what is closed at market time `now`, on the series' axis."""
-    known = calendar or weekdays(now - 14 * 86_400 * NS_PER_S, now, instrument.time_zone)
-    return known.closed_until(
-        frame,
-        now,
-        settle_ns=_SETTLE_INTRADAY_NS if frame.intraday else _SETTLE_DAILY_NS,
-        late_settlement=instrument.asset_class == "FUT",
-    )
-
-
-def _requests(gaps: Spans, frame: Timeframe, calendar: Calendar, now: int, until: int) -> int:
-    return sum(
-        len(
-            plan(
-                gap,
-                frame,
-                calendar,
-                now=now,
-                until=until,
-                head=None,
-                covered=Spans(),
-                noted=Spans(),
-                live=Spans(),
-                span_s=CHUNK_SPANS_S[frame.name],
-            ).chunks
-        )
-        for gap in gaps
-    )
-
+from nautilus.spans import Span
+from nautilus.timeframes import Timeframe, timeframe
+from nautilus.views import Calendars, Subject, View, Window, look, told
 
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 50_000
+MAX_SYMBOLS = 100
+MAX_WAIT_S = 20.0
+MAX_BYTES = 5_900_000
+"""Largest body, as the text within JSON that Lambda's answer is (its limit: 6,291,556 bytes with all else)."""
+_MIN_GZIP_BYTES = 1_000
+_GZIP_LEVEL = 4
+_KEEP_S = 3_600
+_SEALED_NS = 24 * 3_600 * NS_PER_S
+"""A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
+_SHAPE = "1"
+"""Version of the answers' shape; part of every tag and cache key."""
 
-__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Conflict", "MarketData", "View", "Window", "known_instrument", "look"]
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a caller asks for. `names` are the words each instrument was named by."""
+
+    selectors: tuple[Selector, ...]
+    names: tuple[str | None, ...]
+    several: bool
+    timeframe: Timeframe
+    price: str | None
+    session: str | None
+    window: Window
+    descending: bool
+    form: Format
+    fields: tuple[str, ...]
+    page_token: str | None = None
+    gzip: bool = False
+    if_none_match: str = ""
+
+    @property
+    def backward(self) -> bool:
+        """True when pages go from the newest to the oldest."""
+        return self.descending or self.window.start is None
+
+    @property
+    def digest(self) -> str:
+        """What must be the same from page to page."""
+        keys = [selector.key + selector.exchange_hint for selector in self.selectors]
+        window = (self.window.start, self.window.end)
+        return paging.digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer ready to be sent."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Part:
+    """One instrument of a query: its view, what of it is still to be read, and as of which version; or why not."""
+
+    name: str | None
+    place: Place
+    view: View | None = None
+    error: NautilusError | None = None
+    key: int | None = None
+    as_of: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        if self.view is None:
+            return False
+        return self.place.complete if self.as_of is not None else self.view.complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """Everything a query needs, as of one snapshot."""
+
+    moment: Moment
+    parts: Sequence[_Part]
+    token: Token | None
+    unknown: Sequence[Selector] = ()
+
+    @property
+    def views(self) -> list[View]:
+        return [part.view for part in self.parts if part.view is not None]
+
+
+@dataclass(slots=True)
+class Timing:
+    """Where the time went, for Server-Timing: milliseconds by name."""
+
+    began: float = field(default_factory=time.perf_counter)
+    parts: dict[str, float] = field(default_factory=dict)
+    cache: str = ""
+
+    def add(self, name: str, since: float) -> None:
+        self.parts[name] = self.parts.get(name, 0.0) + (time.perf_counter() - since) * 1000
+
+    @property
+    def header(self) -> str:
+        rows = [f"{name};dur={ms:.1f}" for name, ms in self.parts.items()]
+        rows += [f"cache;desc={self.cache}"] if self.cache else []
+        return ", ".join([*rows, f"total;dur={(time.perf_counter() - self.began) * 1000:.1f}"])
+
+
+class MarketData:
+    """The reads of one process. Without IB, queue or Redis they answer from what is stored."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        cache: Cache,
+        limits: Limits,
+        *,
+        search_wait_s: float,
+        plan_limit: int,
+        read_wait_s: float,
+    ) -> None:
+        self._db = database
+        self._queue = queue
+        self._cache = cache
+        self._limits = limits
+        self._plan_limit = plan_limit
+        self._read_wait_s = read_wait_s
+        self._calendars = Calendars()
+        self._watch = fills.Watch(database)
+        self.catalogue = Catalogue(database, queue, wait_s=search_wait_s)
+
+    # ---- bars --------------------------------------------------------------------------------------------------------
+
+    async def read(self, query: Query, caller: Principal, wait_s: float | None) -> Reply:
+        """The answer to a query. What is missing is asked for, once, when the caller may and the plan is small.
+
+        wait_s: how long to hold the answer for what is under way; None: the setting, when nothing is there at all. The
+        wait holds no thread, connection or transaction.
+        """
+        timing = Timing()
+        found = await asyncio.to_thread(self._attempt, query, caller, wait_s, timing)
+        if isinstance(found, Reply):
+            return found
+        if found.unknown:
+            await self._resolve(found, caller)
+            found = await asyncio.to_thread(self._scene, query)
+        wanted = self._to_fill(found, caller)
+        job_id = await asyncio.to_thread(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
+        pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
+        since = time.perf_counter()
+        if pending and found.token is None and wait_s != 0:
+            await self._wait(query, pending, job_id, caller, wait_s)
+        timing.add("wait", since)
+        return await asyncio.to_thread(self._answer, query, job_id, caller, timing)
+
+    async def _resolve(self, scene: _Scene, caller: Principal) -> None:
+        """Have unknown instruments looked up. One that is asked for alone must be found; of several each tells itself."""
+        asked = [self.catalogue.instrument(selector, caller) for selector in scene.unknown]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and (len(scene.parts) == 1 or not isinstance(result, NautilusError)):
+                raise result
+
+    def _to_fill(self, scene: _Scene, caller: Principal) -> list[View]:
+        """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
+        wanted = [view for view in scene.views if view.to_ask]
+        allowed = scene.token is None and caller.may("backfill:write")
+        return wanted if allowed and sum(view.requests for view in wanted) <= self._plan_limit else []
+
+    async def _wait(
+        self, query: Query, pending: list[View], job_id: UUID | None, caller: Principal, wait_s: float | None
+    ) -> None:
+        """Hold the read until nothing of its window is under way any more, or its time is over."""
+        if wait_s is None:
+            if not await asyncio.to_thread(self._all_empty, pending):
+                return
+            wait_s = self._read_wait_s
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + wait_s
+        with self._limits.waiting(caller.id) as granted:
+            while granted and pending and clock() < deadline:
+                jobs = {view.job_id for view in pending if view.job_id} | ({job_id} if job_id else set())
+                if not await self._watch.changed(pending, jobs, deadline - clock()):
+                    return
+                scene = await asyncio.to_thread(self._scene, query)
+                pending = [view for view in scene.views if view.pending]
+
+    def _all_empty(self, views: Sequence[View]) -> bool:
+        with self._db.transaction(snapshot=True) as cursor:
+            return not any(v.row and candles.any_in(cursor, Source(v.row.id, v.row.timeframe), v.span) for v in views)
+
+    # ---- one snapshot ------------------------------------------------------------------------------------------------
+
+    def _attempt(self, query: Query, caller: Principal, wait_s: float | None, timing: Timing) -> Reply | _Scene:
+        """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
+        since = time.perf_counter()
+        with self._db.transaction(snapshot=True) as cursor:
+            scene = self._set(cursor, query)
+            waits = wait_s != 0 and scene.token is None and any(view.pending for view in scene.views)
+            if scene.unknown or waits or self._to_fill(scene, caller):
+                return scene
+            return self._write(cursor, query, scene, None, caller, timing, since)
+
+    def _scene(self, query: Query) -> _Scene:
+        with self._db.transaction(snapshot=True) as cursor:
+            return self._set(cursor, query)
+
+    def _answer(self, query: Query, job_id: UUID | None, caller: Principal, timing: Timing) -> Reply:
+        since = time.perf_counter()
+        with self._db.transaction(snapshot=True) as cursor:
+            return self._write(cursor, query, self._set(cursor, query), job_id, caller, timing, since)
+
+    def _set(self, cursor: Cursor, query: Query) -> _Scene:
+        moment = reading.moment(cursor)
+        if query.page_token is not None:
+            token = paging.unseal(
+                query.page_token, moment.store_id, query=query.digest, now_s=moment.machine_ns // NS_PER_S
+            )
+            return _Scene(moment, self._going_on(cursor, query, moment, token), token)
+        parts, unknown = [], []
+        for name, selector in zip(query.names, query.selectors, strict=True):
+            part = _Part(name, Place(0, 0, 0, "", (0, 0), False))
+            parts.append(part)
+            try:
+                instrument = known_instrument(cursor, selector)
+                if instrument is None:
+                    unknown.append(selector)
+                    continue
+                part.view = look(cursor, moment, self._calendars, _subject(query, instrument), query.window)
+                part.place = _place(part.view)
+            except NautilusError as wrong:
+                if not query.several:
+                    raise
+                part.error = wrong
+        return _Scene(moment, parts, None, unknown)
+
+    def _going_on(self, cursor: Cursor, query: Query, moment: Moment, token: Token) -> list[_Part]:
+        """The instruments that a token still holds, as they were when its first page was read."""
+        parts = []
+        for n, place in enumerate(token.places):
+            part = _Part(query.names[token.done + n], place)
+            parts.append(part)
+            instrument = instruments.by_id(cursor, place.con_id) if place.con_id else None
+            if instrument is None:
+                part.error = _why_unknown(cursor, query.selectors[token.done + n])
+                continue
+            view = look(
+                cursor, moment, self._calendars, _subject(query, instrument), Window(*place.window, query.window.limit)
+            )
+            finer = timeframe(place.source) if place.source else None
+            row = series.find(
+                cursor, instrument.con_id, finer or query.timeframe, view.subject.price, view.subject.session
+            )
+            # What the first page saw is read again, whatever is there now.
+            if place.series_id and (row is None or row.id != place.series_id or row.data_version < place.version):
+                raise paging.expired()
+            now = row.data_version if row else 0
+            part.view = replace(view, span=place.window, row=row if place.series_id else None, finer=finer)
+            part.as_of = place.version if now != place.version else None
+        if parts:
+            parts[0].key = token.key
+        return parts
+
+    # ---- writing the answer ------------------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        cursor: Cursor,
+        query: Query,
+        scene: _Scene,
+        job_id: UUID | None,
+        caller: Principal,
+        timing: Timing,
+        since: float,
+    ) -> Reply:
+        complete = all(part.complete for part in scene.parts)
+        tag = _tag(query, scene) if complete else ""
+        headers = _headers(query, scene, complete)
+        if tag:
+            headers["ETag"] = f'"{tag}"'
+            if _matches(query.if_none_match, tag):
+                timing.add("db", since)
+                return Reply(304, b"", {**headers, "Server-Timing": timing.header})
+            kept = self._cache.get(f"nautilus:bars:{tag}")
+            if kept is not None:
+                timing.cache = "hit"
+                extra, _, content = kept.partition(b"\n")
+                timing.add("db", since)
+                return Reply(200, content, {**headers, **json.loads(extra), "Server-Timing": timing.header})
+            timing.cache = "miss" if self._cache.there else "none"
+        pieces, token = self._pages(cursor, query, scene)
+        timing.add("db", since)
+        since = time.perf_counter()
+        rest: dict[str, Any] = {"next_page_token": token}
+        if not query.several:
+            rest |= {"job_id": _text(job_id or _job(scene)), **self._hint(query, scene, caller)}
+        content = body(query.form, pieces, query.fields, several=query.several, rest=rest)
+        extra_headers = _telling(query, scene, pieces, token)
+        if query.gzip and len(content) >= _MIN_GZIP_BYTES:
+            content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
+            extra_headers["Content-Encoding"] = "gzip"
+        if tag:
+            self._cache.put(f"nautilus:bars:{tag}", json.dumps(extra_headers).encode() + b"\n" + content, _KEEP_S)
+        timing.add("write", since)
+        return Reply(200, content, {**headers, **extra_headers, "Server-Timing": timing.header})
+
+    def _pages(self, cursor: Cursor, query: Query, scene: _Scene) -> tuple[list[Piece], str | None]:
+        """The candles that fit into one page, instrument by instrument, and the token of the next page."""
+        left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
+        pieces: list[Piece] = []
+        for n, part in enumerate(scene.parts):
+            if pieces and (left <= 0 or room <= 0):
+                return pieces, _token(query, scene, n, None)
+            page, key = self._page(cursor, query, part, left, room)
+            pieces.append(_piece(query, scene, part, page))
+            left -= page.count
+            room -= _weight(page.rows, room)
+            if key is not None:
+                return pieces, _token(query, scene, n, key)
+        return pieces, None
+
+    def _page(self, cursor: Cursor, query: Query, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
+        """At most `limit` candles of one instrument, and where to go on; None when there are no more."""
+        view = part.view
+        if view is None or view.row is None:
+            return Text(), None
+        reader = _Reader(cursor, query, part, view)
+        span = reader.remaining
+        near = reader.near(span, limit)
+        page = reader.text(near, limit)
+        cut: int | None = reader.edge(near)
+        if page.count > limit:
+            page, cut = reader.cut(near, limit)
+        elif page.count < limit and near != span:
+            page, cut = reader.more(span, near, page, limit)
+        while (weight := _weight(page.rows, room)) > room:
+            page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
+            if page.count == 1:
+                break
+        more = cut is not None and candles.any_in(
+            cursor, reader.source(reader.beyond(span, cut)), reader.beyond(span, cut)
+        )
+        return page, cut if more else None
+
+    def _hint(self, query: Query, scene: _Scene, caller: Principal) -> dict[str, Any]:
+        """What to post to have the rest filled, when reading alone does not do it."""
+        views = [view for view in scene.views if view.to_ask]
+        if not views or self._to_fill(scene, caller):
+            return {}
+        view = views[0]
+        gaps = list(view.to_ask)
+        return {
+            "backfill": {
+                "method": "POST",
+                "path": "/api/v1/ib/backfill",
+                "body": {
+                    "instrument_id": view.subject.instrument.instrument_id,
+                    "timeframe": query.timeframe.name,
+                    "price": view.subject.price,
+                    "session": view.subject.session,
+                    "start": rfc3339(gaps[0][0]),
+                    "end": rfc3339(gaps[-1][1]),
+                },
+            }
+        }
+
+
+class _Reader:
+    """Reads stretches of one instrument's candles, as one page token promised them."""
+
+    def __init__(self, cursor: Cursor, query: Query, part: _Part, view: View) -> None:
+        assert view.row is not None  # noqa: S101  for the type checker: who has no row is not read
+        self._cursor = cursor
+        self._query = query
+        self._view = view
+        self._row = view.row
+        self._as_of = part.as_of
+        self._added = candles.added_after(cursor, view.row.id, part.as_of) if part.as_of is not None else None
+        start, end = view.span
+        if part.key is not None:
+            start, end = (start, part.key) if query.backward else (part.key, end)
+        self.remaining: Span = (start, end)
+
+    def source(self, span: Span) -> Source:
+        view = self._view
+        slots = grid.on_axis(view.calendar, view.subject.timeframe, span) if view.finer and view.calendar else None
+        if slots is not None:
+            # What still forms is no bar yet, though its first parts may be stored.
+            closed = [n for n, close in enumerate(slots.closes) if slots.starts[n] < view.until]
+            slots = grid.Slots(*([row[n] for n in closed] for row in (slots.starts, slots.opens, slots.closes)))
+        if self._added is None:
+            return Source(self._row.id, self._row.timeframe, grid=slots)
+        return Source(self._row.id, self._row.timeframe, self._as_of, self._added, slots)
+
+    def any_in(self, span: Span) -> bool:
+        """True when there is more in `span`; of a derived view, a bar that it is made of."""
+        return candles.any_in(self._cursor, replace(self.source((0, 0)), grid=None), span)
+
+    def near(self, span: Span, limit: int) -> Span:
+        """The part of `span` that has room for `limit` bars; all of it when it has no more."""
+        view = self._view
+        if view.calendar is None or span[0] >= span[1]:
+            return span
+        cut = grid.reach(view.calendar, view.subject.timeframe, span, limit, backward=self._query.backward)
+        return (cut, span[1]) if self._query.backward else (span[0], cut)
+
+    def edge(self, near: Span) -> int:
+        return near[0] if self._query.backward else near[1]
+
+    def beyond(self, span: Span, cut: int) -> Span:
+        return (span[0], cut) if self._query.backward else (cut, span[1])
+
+    def text(self, span: Span, expected: int) -> Text:
+        query, view = self._query, self._view
+        slots = None
+        if view.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
+            slots = grid.in_time(view.calendar, view.subject.timeframe, span)
+        style = Style(
+            query.form,
+            query.fields,
+            view.subject.timeframe,
+            _label(view) if query.several and not query.form.enveloped else None,
+            query.descending,
+            slots,
+        )
+        return candles.text(self._cursor, self.source(span), span, style, expected)
+
+    def cut(self, span: Span, number: int) -> tuple[Text, int | None]:
+        """Exactly the first (or last) `number` candles of a span, and where they end; None when there are no more."""
+        backward = self._query.backward
+        at = candles.boundary(self._cursor, self.source(span), span, number, backward=backward)
+        if at is None:
+            return self.text(span, number), None
+        return self.text((at, span[1]) if backward else (span[0], at), number), at
+
+    def more(self, span: Span, near: Span, page: Text, limit: int) -> tuple[Text, int | None]:
+        """Fewer bars than slots: go on beyond the near part until the page is full."""
+        rest = self.beyond(span, self.edge(near))
+        if self._query.form is Format.COLUMNS:
+            return self.cut(span, limit)
+        more, at = self.cut(rest, limit - page.count)
+        first_is_page = self._query.backward == self._query.descending
+        return candles.joined(self._query.form, *((page, more) if first_is_page else (more, page))), at
+
+
+def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
+    try:
+        known_instrument(cursor, selector)
+    except NautilusError as wrong:
+        return wrong
+    return None
+
+
+def _subject(query: Query, instrument: Instrument) -> Subject:
+    kind = instrument.asset_class
+    return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
+
+
+def _place(view: View) -> Place:
+    return Place(
+        view.subject.instrument.con_id,
+        view.row.id if view.row else 0,
+        view.data_version,
+        view.finer.name if view.finer else "",
+        view.span,
+        view.complete,
+    )
+
+
+def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
+    """The token of a page that goes on with part `done` of this scene, from `key` or from its beginning."""
+    before = scene.token.done if scene.token else 0
+    part = scene.parts[done]
+    if key is None:
+        key = part.place.window[1] if query.backward else part.place.window[0]
+    token = Token(
+        query.digest,
+        tuple(p.place for p in scene.parts[done:]),
+        key,
+        before + done,
+        scene.token.expires_s if scene.token else paging.expiry(scene.moment.machine_ns // NS_PER_S),
+    )
+    return token.seal(scene.moment.store_id)
+
+
+def _weight(rows: bytes, room: int) -> int:
+    """How long a text is within the JSON of Lambda's answer; where there is room anyway, not less than that."""
+    if 2 * len(rows) <= room:
+        return 2 * len(rows)  # as if every byte had to be escaped: counting takes a tenth of the time of reading
+    return len(rows) + rows.count(b'"') + rows.count(b"\n") + rows.count(b"\\")
+
+
+def _label(view: View) -> str:
+    return view.subject.instrument.display_symbol
+
+
+def _piece(query: Query, scene: _Scene, part: _Part, page: Text) -> Piece:
+    if part.view is None:
+        error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
+        problem = {"code": error.code, "detail": error.detail}
+        upstream = {"upstream": error.upstream.as_dict()} if error.upstream else {}
+        return Piece({"symbol": part.name}, page.rows, {"total": 0, "error": problem | upstream})
+    view, subject = part.view, part.view.subject
+    tail: dict[str, Any] = {
+        "total": page.count,
+        "start_date": _date(subject.timeframe, page.first_ts),
+        "end_date": _date(subject.timeframe, page.last_ts),
+        "source": f"derived from {view.finer.name}" if view.finer else scene.moment.source,
+        "store": scene.moment.source,
+        "instrument_id": subject.instrument.instrument_id,
+        "price": subject.price,
+        "session": subject.session,
+        "data_version": part.place.version,
+        "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
+        "coverage": {"complete": part.complete, "missing": told(view.missing)},
+    }
+    if part.as_of is not None:
+        # The gaps are those of now, the candles those of the first page.
+        tail["coverage"]["newer_version"] = view.row.data_version if view.row else 0
+    return Piece({"symbol": part.name or _label(view), "timeframe": subject.timeframe.name}, page.rows, tail)
+
+
+def _date(frame: Timeframe, ts: int | None) -> str | None:
+    """A time as the front end's chart reads it: `20240105  14:30:00Z`, or `20240105` for days and longer."""
+    if ts is None:
+        return None
+    return datetime_of(ts).strftime("%Y%m%d  %H:%M:%SZ" if frame.intraday else "%Y%m%d")
+
+
+def _job(scene: _Scene) -> UUID | None:
+    return next((view.job_id for view in scene.views if view.job_id), None)
+
+
+def _text(job_id: UUID | None) -> str | None:
+    return str(job_id) if job_id else None
+
+
+def _tag(query: Query, scene: _Scene) -> str:
+    """What makes two complete answers the same: the store, the query as resolved, the form, and every series' version."""
+    parts = [
+        (p.name, p.place.con_id, p.place.series_id, p.place.version, p.place.source, p.place.window, p.as_of is None)
+        for p in scene.parts
+    ]
+    gaps = [told(view.missing) for view in scene.views]
+    key = scene.token.key if scene.token else None
+    # A tag promises the same bytes, and the token of the next page holds its expiry.
+    form = [
+        query.form.label,
+        query.fields,
+        query.gzip,
+        query.several,
+        paging.expiry(scene.moment.machine_ns // NS_PER_S),
+    ]
+    return paging.digest(
+        _SHAPE, scene.moment.store_id, query.digest, query.window.limit, key, form, parts, gaps, scene.moment.source
+    )
+
+
+def _matches(header: str, tag: str) -> bool:
+    """True when If-None-Match names the tag (RFC 9110, 13.1.2: weakly compared)."""
+    names = [part.strip().removeprefix("W/").strip('"') for part in header.split(",")]
+    return tag in names or names == ["*"]
+
+
+def _headers(query: Query, scene: _Scene, complete: bool) -> dict[str, str]:
+    window = query.window
+    sealed = (
+        complete
+        and window.start is not None
+        and window.end is not None
+        and all(window.end <= view.until - _SEALED_NS for view in scene.views)
+    )
+    control = "private, max-age=86400" if sealed else "private, no-cache" if complete else "no-store"
+    return {"Cache-Control": control, "Vary": "Accept, Accept-Encoding, Authorization, X-API-Key"}
+
+
+def _telling(query: Query, scene: _Scene, pieces: Sequence[Piece], token: str | None) -> dict[str, str]:
+    """Headers that tell what forms without an envelope have no place for."""
+    headers = {"Content-Type": query.form.media_type + ("; charset=utf-8" if query.form is Format.CSV else "")}
+    if token is not None:
+        headers["X-Next-Page-Token"] = token
+    if not query.form.enveloped:
+        headers["X-Source"] = str(pieces[0].tail.get("source", "")) if pieces else ""
+        headers["X-Total"] = str(sum(piece.tail["total"] for piece in pieces))
+        headers["X-Data-Version"] = ",".join(str(part.place.version) for part in scene.parts)
+        gaps = [gap for view in scene.views for gap in told(view.missing)]
+        headers["X-Coverage"] = json.dumps(
+            {"complete": all(part.complete for part in scene.parts), "gaps": len(gaps), "missing": gaps[:10]},
+            separators=(",", ":"),
+        )
+        errors = [piece.head["symbol"] for piece in pieces if "error" in piece.tail]
+        if errors:
+            headers["X-Errors"] = json.dumps(errors)
+    return headers

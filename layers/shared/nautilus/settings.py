@@ -118,6 +118,9 @@ class ApiSettings(_Database, _Queue):
         8.0, ge=0, le=20, description="longest wait of a read for a window that is wholly missing"
     )
     read_plan_limit: int = Field(20, ge=0, description="requests a read may queue by itself")
+    reads_per_minute: int = Field(
+        3_000, ge=0, description="requests for market data that one caller may make in a minute; 0: any number"
+    )
     search_wait_s: float = Field(6.0, ge=0, le=20, description="longest wait for IB to resolve or search an instrument")
 
     @field_validator(

@@ -27,12 +27,14 @@ from nautilus.auth import Client, Principal, anonymous
 from nautilus.callers import Callers
 from nautilus.db.connection import Database
 from nautilus.errors import (
+    BadRequest,
     Conflict,
     FieldError,
     Forbidden,
     Gone,
     InvalidInput,
     NautilusError,
+    NotAcceptable,
     NotFound,
     RateLimited,
     Refused,
@@ -49,12 +51,14 @@ ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
 """Most that the body of an answer may measure inside Lambda's answer: 6 MiB with headers (API Gateway: 10 KiB) and some
 room. Locally too, so that no answer works here and breaks there."""
 
-_TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.api+json")
+_TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9=_-]{1,64}")
 
 # Most special first: the first class that fits decides.
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
     (InvalidInput, 422),
+    (BadRequest, 400),
+    (NotAcceptable, 406),
     (Unauthorized, 401),
     (Forbidden, 403),
     (NotFound, 404),
@@ -130,7 +134,18 @@ def services(request: Request) -> Services:
     return found
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+async def _services(request: Request) -> Services:
+    # A coroutine: FastAPI would give a plain function a thread.
+    return services(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+_EXTRA = "nautilus.headers"
+
+
+def tell(request: Request, name: str, value: str) -> None:
+    """Put a header on the answer to this request, whatever it becomes: also on a problem."""
+    request.scope.setdefault(_EXTRA, []).append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
 
 # ---- sign-in ---------------------------------------------------------------------------------------------------------
@@ -271,6 +286,30 @@ def maybe() -> Any:
 # ---- problems --------------------------------------------------------------------------------------------------------
 
 
+# As the OpenAPI document tells of them.
+_PROBLEM_ANSWER: dict[str, Any] = {
+    "description": "what is wrong, as RFC 9457 has it",
+    "content": {
+        PROBLEM: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "code", "request_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string", "description": "a sentence for a person"},
+                    "code": {"type": "string", "description": "stays the same; for programs"},
+                    "request_id": {"type": "string"},
+                    "errors": {"type": "array", "items": {"type": "object"}},
+                    "upstream": {"type": "object", "description": "what Interactive Brokers said"},
+                },
+            }
+        }
+    },
+}
+
+
 def problem(
     status: int,
     detail: str,
@@ -357,6 +396,7 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         docs_url=None if services.settings.deployed else "/docs",
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
+        responses={"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER},
     )
     app.state.services = services
     for router in routers:
@@ -387,7 +427,19 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key", "idempotency-key", "prefer"],
-            expose_headers=["x-request-id", "etag", "location", "retry-after"],
+            expose_headers=[
+                *(
+                    "x-request-id",
+                    "etag",
+                    "location",
+                    "retry-after",
+                    "link",
+                    "server-timing",
+                    "ratelimit",
+                    "ratelimit-policy",
+                ),
+                *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source"),
+            ],
         )
     app.add_middleware(_Limit)
     app.add_middleware(_Envelope, services=services)
@@ -422,11 +474,13 @@ class _Limit:
                 start = message
                 return
             part = message.get("body", b"")
-            size += lambda_bytes(part, text=_is_text(start))
+            size += len(part)
             if size <= ANSWER_BYTES:
                 parts.append(part)
             if message.get("more_body"):
                 return
+            if size <= ANSWER_BYTES < 2 * size:  # counting takes time, and no coding doubles a body
+                size = sum(lambda_bytes(part, text=_is_text(start)) for part in parts)
             if size > ANSWER_BYTES:
                 await too_large(scope, receive, send)
                 return
@@ -480,6 +534,7 @@ class _Envelope:
                 status = message["status"]
                 self._add_headers(scope["path"], message.setdefault("headers", []))
                 message["headers"].append((b"x-request-id", number.encode()))
+                message["headers"].extend(scope.get(_EXTRA, ()))
             await send(message)
 
         with correlated(number):

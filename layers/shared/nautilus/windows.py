@@ -36,6 +36,10 @@ _SHORTEST_DAY_S = 3 * 3600
 """A regular session is hardly ever shorter; used to turn a number of bars into a number of trading days."""
 
 
+_LONGEST_BREAK_NS = 40 * NS_PER_DAY
+"""Longer than any holiday; a month of bars begins within."""
+
+
 def days_back(timeframe: Timeframe, limit: int | None) -> int:
     """How many trading days hold the default window, or at least `limit` bars."""
     if limit is None:
@@ -56,12 +60,14 @@ def back_from(end: int, timeframe: Timeframe, limit: int | None, calendar: Calen
     days = days_back(timeframe, limit)
     if calendar is not None and calendar.sessions:
         if timeframe.intraday:
-            begun = [s for s in calendar.sessions if s.open_ns < end]
+            begun = calendar.between(end - reach(timeframe, limit), end)
             dates = sorted({s.trade_date for s in begun})[-days:]
             if len(dates) == days:
                 return min(s.open_ns for s in begun if s.trade_date == dates[0]), end
         else:
-            dates = [d for d in sorted({s.trade_date for s in calendar.sessions}) if label_of(d) < end][-days:]
+            dates = calendar.trade_dates(day_of(end - reach(timeframe, limit)), day_of(end - 1) + timedelta(days=1))[
+                -days:
+            ]
             if len(dates) == days:
                 return timeframe.floor(label_of(dates[0])), end
     day = datetime_of(end).date() if timeframe.intraday else day_of(end)
@@ -69,3 +75,14 @@ def back_from(end: int, timeframe: Timeframe, limit: int | None, calendar: Calen
         day -= timedelta(days=1)
         days -= day.weekday() < 5
     return timeframe.floor(label_of(day)), end
+
+
+def last_close(until: int, timeframe: Timeframe, calendar: Calendar | None) -> int:
+    """The close of the last bar that is closed at `until`, on the series' axis: over a weekend, Friday's close.
+
+    Where the calendar does not reach, `until` itself: a session may have been held there.
+    """
+    if calendar is None or not calendar.known_axis(timeframe).covers((until - 1, until)):
+        return until
+    units = calendar.units(timeframe, (until - _LONGEST_BREAK_NS, until))
+    return min(until, units[-1][1]) if units else until

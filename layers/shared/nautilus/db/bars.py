@@ -10,7 +10,7 @@ from operator import itemgetter
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
 from nautilus.db.connection import Cursor, UniqueViolation
-from nautilus.spans import Spans
+from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
 
 _COLUMNS = "series_id, ts, open, high, low, close, volume, vwap, trades"
@@ -206,70 +206,6 @@ def _decode(data: bytes) -> dict[int, bytes]:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Candles as text, ready to be sent: `rows` JSON objects joined by commas, the first and last ts."""
-
-    rows: str
-    count: int
-    first_ts: int | None
-    last_ts: int | None
-
-
-_TIME = {
-    True: "to_char(to_timestamp(ts / 1000000000) AT TIME ZONE 'UTC', 'YYYYMMDD  HH24:MI:SS\"Z\"')",
-    False: "to_char(to_timestamp(ts / 1000000000) AT TIME ZONE 'UTC', 'YYYYMMDD')",
-}
-# `||` with a NULL would make the whole candle vanish: what may be NULL is coalesced to JSON's null first.
-_FIELDS = {
-    "ts": "ts",
-    "open": "open",
-    "high": "high",
-    "low": "low",
-    "close": "close",
-    "volume": "coalesce(volume::text, 'null')",
-    "vwap": "coalesce(vwap::text, 'null')",
-    "trades": "coalesce(trades::text, 'null')",
-}
-DEFAULT_FIELDS = ("time", "ts", "open", "high", "low", "close", "volume")
-FIELDS = (*DEFAULT_FIELDS, "vwap", "trades")
-
-
-def _json_row(timeframe: Timeframe, fields: Sequence[str]) -> str:
-    parts = []
-    for name in fields:
-        value = f"'\"' || {_TIME[timeframe.intraday]} || '\"'" if name == "time" else _FIELDS[name]
-        parts.append(f"'\"{name}\":' || {value}")
-    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
-
-
-def page(
-    cursor: Cursor,
-    series_id: int,
-    timeframe: Timeframe,
-    *,
-    start: int,
-    end: int,
-    limit: int,
-    newest: bool,
-    fields: Sequence[str] = DEFAULT_FIELDS,
-) -> Page:
-    """Candles of [start, end) as JSON text made by PostgreSQL, ascending; the first `limit`, or the newest ones.
-
-    No row becomes a Python object. Both bounds of ts are given, so that a hypertable plans only the chunks it needs.
-    """
-    direction = "DESC" if newest else "ASC"
-    cursor.execute(
-        f"SELECT coalesce(string_agg({_json_row(timeframe, fields)}, ',' ORDER BY ts), '') AS rows,"
-        f" count(*) AS count, min(ts) AS first_ts, max(ts) AS last_ts"
-        f" FROM (SELECT * FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s"
-        f" ORDER BY ts {direction} LIMIT %s) AS page",
-        (series_id, start, end, limit),
-    )
-    row = cursor.fetchone()
-    return Page(row.rows, row.count, row.first_ts, row.last_ts)
-
-
 def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[int]) -> dict[int, Bar]:
     """The stored bars at these ts."""
     if not stamps:
@@ -286,5 +222,17 @@ def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end
     cursor.execute(
         f"SELECT ts FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts",
         (series_id, start, end),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence[Span]) -> list[int]:
+    """How many bars lie in each of these stretches."""
+    if not spans:
+        return []
+    cursor.execute(
+        "SELECT (SELECT count(*) FROM " + table_of(timeframe) + " WHERE series_id = %s AND ts >= lo AND ts < hi)"
+        " FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS r(lo, hi, n) ORDER BY n",
+        (series_id, [span[0] for span in spans], [span[1] for span in spans]),
     )
     return [row[0] for row in cursor.fetchall()]

@@ -1,5 +1,7 @@
 """Trading sessions as IB told them, and how far they are known."""
 
+from typing import Any
+
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY
 from nautilus.db.connection import Cursor, int8range, span_of
@@ -14,6 +16,15 @@ def known(cursor: Cursor, calendar: str, session: str) -> Span | None:
     cursor.execute("SELECT known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
     row = cursor.fetchone()
     return span_of(row.known) if row else None
+
+
+def state(cursor: Cursor, calendar: str, session: str) -> tuple[Span, Any] | None:
+    """The known range and when it was last told: who holds the sessions of both need not load them again."""
+    cursor.execute(
+        "SELECT known::text, checked_at FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
+    )
+    row = cursor.fetchone()
+    return (span_of(row.known), row.checked_at) if row else None
 
 
 def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | None:

@@ -36,6 +36,17 @@ def outcome(cursor: Cursor, number: UUID) -> Any | None:
     return cursor.fetchone()
 
 
+def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | None:
+    """The result of the same command within the last day, if it was done."""
+    cursor.execute(
+        "SELECT result FROM bridge_commands WHERE type = %s AND args = %s AND state = 'done'"
+        " AND finished_at > clock_timestamp() - interval '1 day' ORDER BY finished_at DESC LIMIT 1",
+        (type_, Json(dict(args))),
+    )
+    row = cursor.fetchone()
+    return row.result if row else None
+
+
 def claim(cursor: Cursor, only: str | None = None) -> Any | None:
     """The next command to execute (of type `only`, when given); those nobody waits for any more are failed."""
     cursor.execute(

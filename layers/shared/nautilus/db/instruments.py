@@ -30,6 +30,13 @@ def by_id(cursor: Cursor, con_id: int) -> Instrument | None:
     return _instrument(row) if row else None
 
 
+def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
+    """What else IB's contract details said; empty when the instrument is not known."""
+    cursor.execute("SELECT details FROM instruments WHERE con_id = %s", (con_id,))
+    row = cursor.fetchone()
+    return dict(row.details) if row else {}
+
+
 def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
     """By NautilusTrader-style name; a name that IB gave twice (futures a decade apart) means the newer one."""
     cursor.execute(
@@ -45,18 +52,42 @@ def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
         found = by_id(cursor, selector.con_id)
         if found:
             return Lookup((found,))
+    columns = ", ".join(f"i.{name}" for name in _COLUMNS)
     cursor.execute(
-        "SELECT con_ids, ib_code, ib_text FROM instrument_lookups"
-        " WHERE key = %s AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+        f"SELECT l.con_ids, l.ib_code, l.ib_text, {columns} FROM instrument_lookups l"
+        " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
+        " WHERE l.key = %s AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp()) ORDER BY i.con_id",
         (selector.key,),
     )
-    row = cursor.fetchone()
-    if row is None:
+    rows = cursor.fetchall()
+    if not rows:
         return None
-    if not row.con_ids:
-        return Lookup((), row.ib_code, row.ib_text)
-    cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = ANY(%s) ORDER BY con_id", (row.con_ids,))
-    return Lookup(tuple(_instrument(r) for r in cursor.fetchall()))
+    if not rows[0].con_ids:
+        return Lookup((), rows[0].ib_code, rows[0].ib_text)
+    return Lookup(tuple(_instrument(row) for row in rows if row.con_id is not None))
+
+
+def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:
+    """Instruments whose symbol or local symbol begins with a text, or whose name holds it (upper case), with details."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    cursor.execute(
+        f"SELECT {_LIST}, details FROM instruments WHERE (%(class)s = '' OR asset_class = %(class)s)"
+        " AND (symbol LIKE %(begins)s OR symbol || '/' || currency = %(text)s OR symbol || currency = %(text)s"
+        " OR upper(local_symbol) LIKE %(begins)s OR upper(long_name) LIKE %(holds)s)"
+        " ORDER BY symbol <> %(text)s, symbol, expiry, con_id LIMIT %(limit)s",
+        {"class": asset_class, "text": text, "begins": f"{escaped}%", "holds": f"%{escaped}%", "limit": limit},
+    )
+    return [(_instrument(row), row.details) for row in cursor.fetchall()]
+
+
+def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:
+    """Instruments by con_id, after one; of one asset class, or of all."""
+    cursor.execute(
+        f"SELECT {_LIST}, details FROM instruments WHERE con_id > %s AND (%s = '' OR asset_class = %s)"
+        " ORDER BY con_id LIMIT %s",
+        (after, asset_class, asset_class, limit),
+    )
+    return [(_instrument(row), row.details) for row in cursor.fetchall()]
 
 
 def store(cursor: Cursor, instrument: Instrument, details: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class Series:
 _SELECT = "SELECT id, con_id, timeframe, price, session, covered::text, data_version, head_ts FROM series"
 
 
-def _series(row: Any) -> Series:
+def of_row(row: Any) -> Series:
     return Series(
         row.id,
         row.con_id,
@@ -52,7 +52,7 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
         (con_id, frame.name, price, session),
     )
     row = cursor.fetchone()
-    return _series(row) if row else None
+    return of_row(row) if row else None
 
 
 def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
@@ -69,7 +69,7 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
     cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
-    return _series(cursor.fetchone())
+    return of_row(cursor.fetchone())
 
 
 def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:

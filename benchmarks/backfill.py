@@ -1,0 +1,188 @@
+"""Backfills against the best schedule that IB's rules allow: `python -m benchmarks.backfill`.
+
+Everything is real but the gateway, which is the simulator with the measured answer times (docs/simulator.md). Times are
+market time: the simulator's clock runs slower or faster than this machine's, so that the machine keeps up.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dev.postgres import start_postgres
+from dev.process import Group
+from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
+from nautilus.db.migrate import upgrade
+from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits, Request, next_allowed
+from tests.plant import Plant, plant
+
+NOW = "2026-03-04T22:30:00Z"
+END = parse_rfc3339("2026-03-01T00:00:00Z")
+STOCKS = ["AAPL", "MSFT", "GOOGL", "AMZN", "TSLA", "NVDA", "QQQ", "TLT", "SPY", "IWM", "GLD", "USO"]
+CAP = 6
+
+
+def small_bars() -> str:
+    """How many small requests of one contract leave per ten minutes, on a stepped clock."""
+    limits = Limits()
+    book: list[Request] = []
+    now = first = 10**18
+    for number in range(10 * (limits.window_weight - limits.reserve)):
+        asked = Request(f"r{number}", f"c{number % 3}", small=True)
+        now = next_allowed(asked, book, now, limits)
+        book.append(Request(asked.identity, asked.contract, small=True, at=now))
+    windows = (now - first) / WINDOW_NS
+    best = limits.window_weight - limits.reserve
+    return (
+        f"{len(book) / (windows * best + best):.3f} of the {best} per ten minutes that the rules and the reserve leave"
+    )
+
+
+@contextmanager
+def plant_with(*options: str, **bridge: str) -> Iterator[Plant]:
+    folder = Path(tempfile.mkdtemp(prefix="nautilus-bench-"))
+    with Group() as group:
+        server = start_postgres(group, folder, durable=True)
+        server.child.wait_ready()
+        upgrade(server.dsn())
+        with plant(group, folder, server.dsn(), "--start", NOW, *options) as works:
+            works.start_bridge(**bridge)
+            yield works
+
+
+def run(works: Plant, wishes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Do the wishes once contracts and sessions are known; market seconds from the first request to the last answer."""
+    for wish in wishes:
+        works.finished(works.backfill(**(wish | {"timeframe": "1d"})), 120)
+    begun = works.market_ns()
+    for job in [works.backfill(**wish) for wish in wishes]:
+        works.finished(job, 1_200)
+    rows = works.rows(
+        "SELECT sent_at, ms, bars, outcome, contract FROM ib_requests r JOIN series s ON s.id = r.series_id"
+        " WHERE kind = 'bars' AND s.timeframe <> '1d' ORDER BY sent_at"
+    )
+    last = works.rows(
+        "SELECT max(updated_at) AS at FROM backfill_chunks c JOIN series s ON s.id = c.series_id WHERE s.timeframe <> '1d'"
+    )
+    assert last
+    rate = float(works.sim.command("clock")["rate"])
+    answered = max(row.sent_at + row.ms * 1_000_000 * rate for row in rows)
+    return {
+        "requests": len(rows),
+        "bars": sum(row.bars or 0 for row in rows),
+        "wasted": sum(row.outcome != "ok" for row in rows),
+        "seconds": (answered - rows[0].sent_at) / NS_PER_S,
+        "waited": (rows[0].sent_at - begun) / NS_PER_S,
+        "answer_s": sorted(row.ms for row in rows)[len(rows) // 2] / 1000 * rate,
+        "violations": sum("pacing" in e["fields"]["text"] for e in works.sim.command("received error")["received"]),
+        "contracts": len({row.contract for row in rows}),
+    }
+
+
+def best_schedule(found: dict[str, Any], cap: int) -> float:
+    """The burst rule per contract, or the answers themselves, `cap` at a time."""
+    per_contract = found["requests"] / found["contracts"]
+    burst = max(0.0, per_contract - BURST_COUNT) / BURST_COUNT * BURST_NS / NS_PER_S
+    return float(max(burst, found["requests"] * found["answer_s"] / cap) + found["answer_s"])
+
+
+def years_of_one(years: int) -> None:
+    wish = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
+    with plant_with("--latency", "measured", "--clock", "rate:2") as works:
+        before = memory_mib(works)
+        found = run(works, [wish])
+        tell(f"1m of one symbol, {years} years", found, CAP)
+        say(
+            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
+        )
+
+
+def memory_mib(works: Plant) -> float:
+    """Resident memory of the bridge."""
+    lines = Path(f"/proc/{works.bridges['bridge-1'].pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def months_of_many(months: int) -> None:
+    start = rfc3339(END - months * 30 * NS_PER_DAY)
+    wishes = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in STOCKS]
+    with plant_with("--latency", "measured", "--clock", "rate:0.25") as works:
+        tell(f"1m of {len(STOCKS)} symbols, {months} months", run(works, wishes), CAP)
+
+
+def crawling(months: int, hidden: int) -> None:
+    """The simulator slows down beyond a hidden number of open requests; the best fixed number is that number."""
+    start = rfc3339(END - months * 30 * NS_PER_DAY)
+    wishes = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in STOCKS]
+    times = {}
+    for name, cap in (("adaptive, at most 24", "24"), (f"fixed at {hidden}", str(hidden)), ("fixed at 24", "24")):
+        with plant_with("--latency", "measured", "--clock", "rate:0.5", max_open_requests=cap) as works:
+            works.sim.command(f"crawl {hidden} 4")
+            times[name] = run(works, wishes)["seconds"]
+            say(f"  slows down beyond {hidden} open requests, {name}: {times[name]:.1f} s")
+            if name.startswith("adaptive"):
+                continue
+            break
+    ratio = times["adaptive, at most 24"] / times[f"fixed at {hidden}"]
+    say(f"  adaptive over the best fixed number: {ratio:.2f}")
+
+
+def naive(requests: int) -> None:
+    """The loop that people write: one request, a second of sleep, the next; and a fixed 60 per ten minutes."""
+    from ib_insync import IB, Stock
+
+    async def loop(port: int) -> float:
+        ib = IB()
+        await ib.connectAsync("127.0.0.1", port, clientId=99, readonly=True)
+        contract = Stock("AAPL", "SMART", "USD")
+        begun = time.monotonic()
+        for week in range(requests):
+            end = rfc3339(END - week * 7 * NS_PER_DAY).replace("-", "").replace("T", "-").rstrip("Z")
+            await ib.reqHistoricalDataAsync(contract, end, "1 W", "1 min", "TRADES", True, 2)
+            await asyncio.sleep(1)
+        seconds = time.monotonic() - begun
+        ib.disconnect()
+        return seconds
+
+    with plant_with("--latency", "measured", "--clock", "real") as works:
+        each = asyncio.run(loop(works.sim.port)) / requests
+    weeks = 522  # of ten years
+    say(f"  the usual loop, one request, a second of sleep: {each:.2f} s a request, {each * weeks:.0f} s for ten years")
+    say(f"  a fixed 60 per ten minutes: 10.00 s a request, {10 * weeks} s for ten years")
+
+
+def tell(name: str, found: dict[str, Any], cap: int) -> None:
+    best = best_schedule(found, cap)
+    say(
+        f"  {name}: {found['requests']} requests, {found['bars']:,} bars in {found['seconds']:.1f} s of market time;"
+        f" {found['seconds'] / best:.2f} times the best schedule at {cap} open requests ({best:.1f} s,"
+        f" answers {found['answer_s']:.2f} s);"
+        f" wasted {found['wasted']}, pacing violations {found['violations']}"
+    )
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "small": lambda: say(f"  small bars: {small_bars()}"),
+    "one": lambda: years_of_one(10),
+    "many": lambda: months_of_many(4),
+    "crawl": lambda: crawling(4, hidden=4),
+    "naive": lambda: naive(10),
+}
+
+
+def main() -> None:
+    say("backfill, against the best that IB's rules allow")
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""Reading bars against raw COPY, an empty route and the peer (SQLAlchemy ORM + Pydantic), in one run.
+
+Every figure is the least of many rounds in which the contestants take turns, so that whatever else the machine does
+strikes all alike. CPU: processor time of this process and of the database's, which neighbours do not change.
+"""
+
+import asyncio
+import gc
+import http.client
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg2
+from fastapi import FastAPI
+
+from benchmarks import _peer, _serving
+from dev.credentials import token_settings
+from dev.postgres import Postgres, start_postgres
+from dev.process import Group, free_port
+from dev.redis import start_redis
+from dev.stack import environment
+from nautilus.bars import Bar
+from nautilus.calendars import Calendar, Session
+from nautilus.clock import NS_PER_DAY, label_of
+from nautilus.db.migrate import upgrade
+from tests.plant import plant
+from tests.shelf import BARS, Shelf, stock
+
+_MINUTE = 60_000_000_000
+_FIRST = date(2023, 9, 4)
+_DAYS = 200
+_OPEN, _CLOSE = 14 * 60 + 30, 21 * 60
+_ROUNDS = 21
+_Call = Callable[[], Awaitable[bytes]]
+
+
+def run() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="nautilus-bench-"))
+    try:
+        with Group() as group:
+            postgres = start_postgres(group, folder, durable=False)
+            redis = start_redis(group, folder)
+            group.wait_ready()
+            asyncio.run(_in_process(postgres, redis.url, folder))
+            _under_load(group, postgres, folder)
+            _never_seen(group, postgres, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- bars to read ----------------------------------------------------------------------------------------------------
+
+
+def _days() -> list[date]:
+    found, day = [], _FIRST
+    while len(found) < _DAYS:
+        if day.weekday() < 5:
+            found.append(day)
+        day += timedelta(days=1)
+    return found
+
+
+def _filled(dsn: str) -> tuple[Shelf, int, int]:
+    """78,000 one-minute bars of one stock, and the range they lie in."""
+    days = _days()
+    opens = [label_of(day) + _OPEN * _MINUTE for day in days]
+    start, end = opens[0], opens[-1] + 390 * _MINUTE
+    shelf = Shelf(dsn, end + 3_600_000_000_000)
+    sessions = [Session(at, at + 390 * _MINUTE, day) for at, day in zip(opens, days, strict=True)]
+    shelf.instrument(stock(), Calendar.of(sessions, (start - NS_PER_DAY, end + NS_PER_DAY), "America/New_York"))
+    bars = []
+    for at in opens:
+        for n in range(390):
+            price = round(180 + (len(bars) * 7919 % 1000) / 100, 2)
+            bars.append(
+                Bar(at + n * _MINUTE, price, round(price + 0.07, 2), round(price - 0.03, 2), round(price + 0.01, 2),
+                    float(len(bars) * 31 % 10_000), price + 0.0123, 10 + n % 50)
+            )  # fmt: skip
+    shelf.record(stock(), "1m", bars, settled=[(start, end)])
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    connection.cursor().execute("VACUUM ANALYZE")
+    connection.close()
+    return shelf, start, end
+
+
+# ---- in process ------------------------------------------------------------------------------------------------------
+
+
+class _App:
+    """An ASGI app called in this process, without a client's work: the time is the app's."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def get(self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> bytes:
+        return (await self.answer(path, query, headers))[1]
+
+    async def answer(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, str], bytes]:
+        found: dict[str, str] = {}
+        parts: list[bytes] = []
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "root_path": "", "query_string": str(httpx.QueryParams(query)).encode(),
+            "headers": [(b"host", b"localhost"), *((k.encode(), v.encode()) for k, v in (headers or {}).items())],
+            "server": ("localhost", 80), "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                found["status"] = str(message["status"])
+                found.update({k.decode(): v.decode() for k, v in message["headers"]})
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, send)  # type: ignore[arg-type]
+        return found, b"".join(parts)
+
+
+async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
+    dsn = postgres.dsn()
+    upgrade(dsn)
+    shelf, start, end = _filled(dsn)
+    plain = _App(_serving.with_peer(shelf.app(folder), dsn))
+    cached = _App(shelf.app(folder, redis_url=redis_url))
+    raw = psycopg2.connect(dsn)
+
+    def copy(number: int) -> _Call:
+        return lambda: _copy(raw, start, end, number)
+
+    def read(number: int, **more: Any) -> _Call:
+        query = {"symbol": "AAPL", "timeframe": "1m", "start": start, "end": end, "limit": number, **more}
+        return lambda: plain.get(BARS, query)
+
+    def peer(number: int) -> _Call:
+        return lambda: plain.get(_peer.PATH, {"start": start, "end": end, "limit": number})
+
+    await _table(
+        "10,000 candles",
+        {
+            "raw binary COPY": copy(10_000),
+            "JSON": read(10_000),
+            "column-wise JSON": read(10_000, format="columns"),
+            "NDJSON": read(10_000, format="ndjson"),
+            "the peer's JSON": peer(10_000),
+        },
+        {"JSON": "at most 2.0", "column-wise JSON": "at most 1.6", "the peer's JSON": "at least 10 times JSON"},
+        _backends(shelf),
+        rounds=_ROUNDS,
+    )
+    await _table(
+        "50,000 rows",
+        {"raw binary COPY": copy(50_000), "CSV": read(50_000, format="csv"), "JSON": read(50_000)},
+        {"CSV": "at most 1.3", "JSON": "(a shorter page: Lambda's 6 MB)"},
+        _backends(shelf),
+        rounds=9,
+    )
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": start, "limit": 1_000}
+    tag = (await cached.answer(BARS, query))[0]["etag"]
+    assert (await cached.answer(BARS, query, {"if-none-match": tag}))[0]["status"] == "304"
+    assert "hit" in (await cached.answer(BARS, query))[0]["server-timing"]
+    await _table(
+        "1,000 candles",
+        {
+            "empty route": lambda: plain.get(_serving.EMPTY, {}),
+            "304": lambda: cached.get(BARS, query, {"if-none-match": tag}),
+            "hit in Redis": lambda: cached.get(BARS, query),
+            "from PostgreSQL": lambda: plain.get(BARS, query),
+            "the peer's": peer(1_000),
+        },
+        {"304": "at most 3 ms over the empty route", "hit in Redis": "at most 3 ms over the empty route"},
+        _backends(shelf),
+        rounds=41,
+    )
+    tracemalloc.start()
+    size = len(await read(50_000, format="csv")())
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    await read(50_000, format="csv")()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    print(f"   50,000 rows of CSV are {size / 1e6:.1f} MB and take at most {peak / size:.1f} times that of memory")
+    raw.close()
+    shelf.close()
+
+
+async def _copy(connection: Any, start: int, end: int, number: int) -> bytes:
+    out = io.BytesIO()
+    with connection.cursor() as cursor:
+        cursor.copy_expert(
+            f"COPY (SELECT * FROM bars_minute WHERE series_id = 1 AND ts >= {start} AND ts < {end} ORDER BY ts"
+            f" LIMIT {number}) TO STDOUT (FORMAT binary)",
+            out,
+        )
+    connection.rollback()
+    return out.getvalue()
+
+
+def _backends(shelf: Shelf) -> Callable[[], int]:
+    """Processor time of all of the database's connections, in ns."""
+    pids: list[int] = []
+
+    def spent() -> int:
+        if not pids:  # asked first when all have connected
+            rows = shelf.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+            pids.extend(row[0] for row in rows)
+        total = 0
+        for pid in pids:
+            try:
+                total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+            except OSError:
+                continue
+        return total
+
+    return spent
+
+
+async def _table(
+    title: str,
+    calls: Mapping[str, _Call],
+    aims: Mapping[str, str],
+    database_ns: Callable[[], int],
+    *,
+    rounds: int,
+) -> None:
+    for call in calls.values():
+        await call()
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    cpu = dict.fromkeys(calls, 0)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            # Nobody pays for what the one before left behind: garbage, cold caches, memory given back.
+            gc.collect()
+            await call()
+            spent = database_ns() + time.process_time_ns()
+            began = time.perf_counter()
+            await call()
+            wall[name].append(time.perf_counter() - began)
+            cpu[name] += database_ns() + time.process_time_ns() - spent
+    first = next(iter(calls))
+    print(f"   {title:24} {'least':>9} {'median':>9} {'CPU':>9} {'ratio':>7} {'of CPU':>7} {'over':>9}")
+    for name in calls:
+        times = sorted(wall[name])
+        over = times[0] - min(wall[first])
+        print(
+            f"   {name:24} {times[0] * 1e3:6.1f} ms {times[len(times) // 2] * 1e3:6.1f} ms {cpu[name] / rounds / 1e6:6.1f} ms"
+            f" {times[0] / min(wall[first]):7.2f} {cpu[name] / max(1, cpu[first]):7.2f} {over * 1e3:6.1f} ms"
+            f"  {aims.get(name, '')}"
+        )
+
+
+# ---- under load ------------------------------------------------------------------------------------------------------
+
+
+def _under_load(group: Group, postgres: Postgres, folder: Path) -> None:
+    """Pages of 1,000 candles per second: two workers, 32 connections."""
+    dsn = postgres.dsn()
+    start = label_of(_FIRST) + _OPEN * _MINUTE
+    settings = {
+        **token_settings(folder),
+        "NAUTILUS_DATABASE_URL": dsn,
+        "NAUTILUS_ANONYMOUS_SCOPES": "bars:read",
+        "NAUTILUS_READS_PER_MINUTE": "0",
+        "NAUTILUS_LOG_LEVEL": "WARNING",
+    }
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks._serving:app", "--workers", "2"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--log-level", "warning"],
+        env=dict(environment(settings)),
+        cwd=Path(__file__).parents[1],
+    )
+    try:
+        _until_up(port)
+        ours = _rate(port, f"{BARS}?symbol=AAPL&timeframe=1m&start={start}&limit=1000")
+        peer = _rate(port, f"{_peer.PATH}?start={start}&end={start + 365 * NS_PER_DAY}&limit=1000")
+    finally:
+        server.terminate()
+        server.wait(10)
+    print(
+        f"   pages of 1,000 candles, 2 workers, 32 connections: {ours:.0f}/s, the peer {peer:.0f}/s, {ours / peer:.1f} times"
+    )
+
+
+def _until_up(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", _serving.EMPTY)
+            connection.getresponse().read()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _rate(port: int, path: str, seconds: float = 5.0) -> float:
+    """Answers per second over 32 connections."""
+    counts: list[int] = []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        done = 0
+        while time.monotonic() < over:
+            connection.request("GET", path, headers={"Accept-Encoding": "identity"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+            done += 1
+        connection.close()
+        counts.append(done)
+
+    over = time.monotonic() + seconds
+    threads = [threading.Thread(target=client) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / seconds
+
+
+# ---- never seen ------------------------------------------------------------------------------------------------------
+
+
+def _never_seen(group: Group, postgres: Postgres, folder: Path) -> None:
+    """First look at symbols nobody has: lookup, sessions, request, rows, answer; a simulator without latency."""
+    with _database(postgres, "never_seen") as dsn:
+        options = ("--latency", "none", "--clock", "rate:1", "--start", "2026-03-04T17:30:30Z")
+        with plant(group, folder, dsn, *options) as works:
+            works.start_bridge()
+            times = []
+            for symbol in ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "TSLA"):
+                began = time.perf_counter()
+                answer = works.bars(symbol=symbol, timeframe="1m")
+                times.append(time.perf_counter() - began)
+                assert answer["total"] > 100, answer
+    told = ", ".join(f"{t * 1e3:.0f}" for t in times)
+    print(
+        f"   a day of 1m of a symbol never seen: {told} ms (at most 500; the first also learns the exchange's sessions)"
+    )
+
+
+@contextmanager
+def _database(postgres: Postgres, name: str) -> Iterator[str]:
+    connection = psycopg2.connect(postgres.dsn("postgres"))
+    connection.autocommit = True
+    connection.cursor().execute(f"CREATE DATABASE {name}")
+    connection.close()
+    upgrade(postgres.dsn(name))
+    yield postgres.dsn(name)
+
+
+if __name__ == "__main__":
+    run()

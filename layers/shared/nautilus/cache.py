@@ -1,0 +1,87 @@
+"""Redis as a cache: complete answers, and counters. Every failure of it is harmless.
+
+Calls give up after a tenth of a second; after a failure none is made for a few seconds. Without Redis nothing is kept.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_CONNECT_S = 0.1
+_ANSWER_S = 0.1
+_REST_S = 5.0
+"""How long a Redis that failed is left alone."""
+MAX_BYTES = 8 * 1024 * 1024
+"""Larger values are not kept."""
+
+
+class Cache:
+    """A cache of one process's connection to Redis; safe to share between threads. An empty URL: no cache."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._rests_until = 0.0
+
+    @property
+    def there(self) -> bool:
+        """True when Redis is configured and did not just fail."""
+        return bool(self._url) and time.monotonic() >= self._rests_until
+
+    def get(self, key: str) -> bytes | None:
+        found = self._try(lambda client: client.get(key))
+        return found if isinstance(found, bytes) else None
+
+    def put(self, key: str, value: bytes, keep_s: int) -> None:
+        if len(value) <= MAX_BYTES:
+            self._try(lambda client: client.set(key, value, ex=keep_s))
+
+    def count(self, key: str, keep_s: int) -> int | None:
+        """Raise a counter that lives `keep_s` from now on and return it; None when nobody counts."""
+
+        def raised(client: Any) -> int:
+            with client.pipeline(transaction=True) as commands:
+                commands.incr(key).expire(key, keep_s)
+                return int(commands.execute()[0])
+
+        return self._try(raised)
+
+    def discount(self, key: str) -> None:
+        self._try(lambda client: client.decr(key))
+
+    def _try(self, call: Callable[[Any], T]) -> T | None:
+        if not self.there:
+            return None
+        # Not at the top: redis costs a tenth of a second at import, and the breaker must catch its errors by name.
+        import redis
+
+        try:
+            return call(self._connected())
+        except (redis.RedisError, OSError):
+            self._rests_until = time.monotonic() + _REST_S
+            return None
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                import redis
+                from redis.backoff import NoBackoff
+                from redis.retry import Retry
+
+                self._client = redis.Redis.from_url(
+                    self._url,
+                    socket_connect_timeout=_CONNECT_S,
+                    socket_timeout=_ANSWER_S,
+                    retry=Retry(NoBackoff(), 0),
+                    health_check_interval=0,
+                )
+            return self._client
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None

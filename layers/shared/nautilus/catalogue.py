@@ -1,0 +1,185 @@
+"""Instruments for those who ask: from the database, and from IB through the bridge when nobody knows them yet."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from nautilus.auth import Principal
+from nautilus.db import commands, instruments
+from nautilus.db.connection import Cursor, Database
+from nautilus.errors import InvalidInput, NautilusError, NotFound, Unavailable, Upstream
+from nautilus.instruments import ASSET_CLASSES, Instrument, Selector, choose, select
+from nautilus.log import correlation
+from nautilus.queue import Queue
+from nautilus.schemas.messages import CommandHint
+
+_POLL_S = 0.05
+_EXPIRES_MORE_S = 30
+_MATCHED = ("STK", "IND", "BOND")
+"""Asset classes that IB's symbol search tells; the others are asked for by name."""
+
+# Pairs that IB offers on IDEALPRO (IB's list of currency pairs, read 2026-11), the most traded first.
+FOREX_PAIRS: tuple[str, ...] = (
+    *("EUR/USD", "USD/JPY", "GBP/USD", "AUD/USD", "USD/CAD", "USD/CHF", "NZD/USD", "EUR/GBP", "EUR/JPY", "EUR/CHF"),
+    *("GBP/JPY", "AUD/JPY", "CAD/JPY", "CHF/JPY", "NZD/JPY", "EUR/AUD", "EUR/CAD", "EUR/NZD", "GBP/AUD", "GBP/CAD"),
+    *("GBP/CHF", "GBP/NZD", "AUD/CAD", "AUD/CHF", "AUD/NZD", "CAD/CHF", "NZD/CAD", "NZD/CHF", "EUR/SEK", "EUR/NOK"),
+    *("USD/SEK", "USD/NOK", "USD/DKK", "EUR/DKK", "USD/HKD", "USD/SGD", "USD/CNH", "USD/MXN", "USD/ZAR", "USD/PLN"),
+)
+
+
+def known_instrument(cursor: Cursor, selector: Selector) -> Instrument | None:
+    """The instrument a selector means, from what is stored; None when IB was never asked.
+
+    NotFound with IB's words when IB said so within the hour; Conflict with candidates when several fit.
+    """
+    found = instruments.look_up(cursor, selector)
+    if found is None:
+        return None
+    if not found.candidates:
+        raise NotFound(
+            f"{selector.words} is not known to Interactive Brokers",
+            code="unknown-instrument",
+            upstream=Upstream(found.ib_code or 200, found.ib_text or ""),
+        )
+    return choose(selector, found.candidates)
+
+
+class Catalogue:
+    """Looks instruments up, at most `wait_s` seconds at IB."""
+
+    def __init__(self, database: Database, queue: Queue, *, wait_s: float) -> None:
+        self._db = database
+        self._queue = queue
+        self._wait_s = wait_s
+
+    async def instrument(self, selector: Selector, caller: Principal) -> Instrument:
+        """The one instrument that a selector means, asking IB through the bridge when it is unknown.
+
+        NotFound with IB's words, Conflict with candidates, Unavailable when nobody could say in time.
+        """
+        found = await asyncio.to_thread(self._known, selector)
+        if found is not None:
+            return found
+        row = await self._ask("resolve", selector.as_dict(), caller)
+        if row is None:
+            raise Unavailable(
+                f"{selector.words} is not known yet and IB has not answered in time; ask again",
+                code="instrument-not-resolved",
+            )
+        found = await asyncio.to_thread(self._known, selector)
+        if found is None:
+            raise Unavailable(
+                f"{selector.words} could not be looked up at IB: {(row.error or {}).get('detail', 'no answer')}",
+                code="instrument-not-resolved",
+            )
+        return found
+
+    def _known(self, selector: Selector) -> Instrument | None:
+        with self._db.transaction(snapshot=True) as cursor:
+            return known_instrument(cursor, selector)
+
+    # ---- searching ---------------------------------------------------------------------------------------------------
+
+    async def search(self, text: str, asset_class: str, most: int, caller: Principal) -> list[dict[str, Any]]:
+        """Instruments whose symbol begins with `text` or whose name holds it, best first; of one class, or of all.
+
+        IB is asked too, once a day per text. When it cannot be asked in time, what is known is the answer.
+        """
+        name = " ".join(text.upper().split())
+        if not name or len(name) > 40 or not name.isprintable():
+            raise InvalidInput.field("q", "must be 1 to 40 characters", ["AAPL", "APPLE"])
+        kind = asset_class.upper()
+        if kind and kind not in ASSET_CLASSES:
+            raise InvalidInput.field("sec_type", f"{asset_class!r} is not an asset class", ASSET_CLASSES)
+        known, matches, fresh = await asyncio.to_thread(self._find, name, kind, most)
+        if not fresh:
+            await self._learn(name, kind, caller)
+            known, matches, _ = await asyncio.to_thread(self._find, name, kind, most)
+        there = {row["con_id"] for row in known}
+        found = [*known, *(row for row in matches if row["con_id"] not in there)]
+        return sorted(found, key=lambda row: _rank(row, name))[:most]
+
+    def _find(self, name: str, kind: str, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
+        with self._db.transaction(snapshot=True) as cursor:
+            known = [row_of(i, more) for i, more in instruments.matching(cursor, name, kind, most)]
+            told = None
+            if kind in ("", *_MATCHED):
+                told = commands.last_result(cursor, "search", {"pattern": name})
+                fresh = told is not None
+            else:
+                selector = _selector(name, kind)
+                fresh = selector is None or instruments.look_up(cursor, selector) is not None
+        matches = [row for row in (told or {}).get("matches", ()) if kind in ("", row["asset_class"])]
+        return known, matches, fresh
+
+    async def _learn(self, name: str, kind: str, caller: Principal) -> None:
+        if kind in ("", *_MATCHED):
+            await self._ask("search", {"pattern": name}, caller)
+            return
+        selector = _selector(name, kind)
+        if selector is not None:
+            await self._ask("resolve", selector.as_dict(), caller)
+
+    async def _ask(self, type_: str, args: Mapping[str, Any], caller: Principal) -> Any | None:
+        """Leave a command for the bridge; its row once it has ended, None when that takes too long."""
+        number = await asyncio.to_thread(self._leave, type_, args, caller)
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        while asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_POLL_S)
+            row = await asyncio.to_thread(self._outcome, number)
+            if row is not None and row.state in ("done", "failed"):
+                return row
+        return None
+
+    def _leave(self, type_: str, args: Mapping[str, Any], caller: Principal) -> UUID:
+        with self._db.transaction() as cursor:
+            number = commands.request(
+                cursor,
+                type_,
+                args,
+                by=caller.id,
+                correlation_id=correlation.get(),
+                expires_s=self._wait_s + _EXPIRES_MORE_S,
+            )
+        self._queue.send(CommandHint(command_id=number, correlation_id=correlation.get()))
+        return number
+
+    def _outcome(self, number: UUID) -> Any | None:
+        with self._db.transaction(snapshot=True) as cursor:
+            return commands.outcome(cursor, number)
+
+
+def _selector(name: str, kind: str) -> Selector | None:
+    """The lookup of a name in one asset class; None when it makes no sense there."""
+    try:
+        return select(symbol=name, asset_class=kind)
+    except NautilusError:
+        return None
+
+
+def _rank(row: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    """The symbol itself, then symbols that begin so, then names that hold it; known ones before others."""
+    symbol = str(row["symbol"])
+    return symbol != name, not symbol.startswith(name), not row["known"], symbol, str(row["expiry"]), row["con_id"]
+
+
+def row_of(instrument: Instrument, details: Mapping[str, Any]) -> dict[str, Any]:
+    """An instrument as callers are told."""
+    names = ("con_id", "instrument_id", "symbol", "asset_class", "exchange", "primary_exchange", "currency")
+    more = ("local_symbol", "trading_class", "expiry", "multiplier", "min_tick", "long_name", "time_zone")
+    return {
+        **{name: getattr(instrument, name) for name in (*names, *more)},
+        "known": True,
+        "details": dict(details),
+    }
+
+
+def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[dict[str, Any]]:
+    """Known instruments by number, after one."""
+    return [row_of(i, more) for i, more in instruments.listed(cursor, asset_class, after, limit)]
+
+
+def pairs(known: Sequence[Instrument]) -> list[str]:
+    """Currency pairs: those usually traded, then what else is known."""
+    return list(dict.fromkeys([*FOREX_PAIRS, *(i.display_symbol for i in known if i.asset_class == "CASH")]))

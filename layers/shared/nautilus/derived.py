@@ -1,0 +1,17 @@
+"""Which timeframes can be made of finer ones, and which never are.
+
+1d is never made of intraday bars: IB's daily close is the auction's or the settlement price, which no minute has.
+BID_ASK bars hold averages of two prices, which do not aggregate. Weeks and months are made of days alone.
+"""
+
+from nautilus.timeframes import ALL, Timeframe, timeframe
+
+
+def sources(frame: Timeframe, price: str) -> tuple[Timeframe, ...]:
+    """The finer timeframes that `frame` can be derived from, the coarsest first: the fewer bars to read, the better."""
+    if price == "BID_ASK" or frame.name == "1d":
+        return ()
+    if not frame.intraday:
+        return (timeframe("1d"),)
+    finer = [f for f in ALL if f.intraday and f.step_ns < frame.step_ns and frame.step_ns % f.step_ns == 0]
+    return tuple(sorted(finer, key=lambda f: f.step_ns, reverse=True))

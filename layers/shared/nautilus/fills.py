@@ -1,0 +1,120 @@
+"""Filling what a read misses: asked for once, however many read it, and watched without holding anything."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from nautilus.auth import Principal
+from nautilus.backfill import READ_PRIORITY, fingerprint
+from nautilus.clock import rfc3339
+from nautilus.db import jobs, reading
+from nautilus.db.connection import Database
+from nautilus.db.jobs import Item
+from nautilus.db.reading import SeriesKey
+from nautilus.errors import Unavailable
+from nautilus.instruments import Selector
+from nautilus.log import correlation
+from nautilus.queue import Queue
+from nautilus.schemas.messages import JobHint
+from nautilus.spans import Spans
+from nautilus.views import View
+
+POLL_S = 0.05
+
+
+def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[View]) -> UUID | None:
+    """Write one job for what these views miss, less what somebody asked for a moment ago.
+
+    The asking of a series is serialized, so that of many reads that miss the same one makes the job. Returns the job, or
+    the one that somebody else's read has just made; None when that one is over already.
+    """
+    with database.transaction() as cursor:
+        items: list[Item] = []
+        theirs: UUID | None = None
+        for view in sorted(views, key=lambda v: v.subject.key):
+            reading.lock_asking(cursor, view.subject.key)
+            wishes = reading.wishes(cursor, view.subject.key)
+            theirs = theirs or next((wish.job_id for wish in wishes if wish.live), None)
+            items += [_item(view, span) for span in _hull(view.to_ask - Spans(wish.span for wish in wishes))]
+        if not items:
+            return theirs
+        job_id = jobs.create(
+            cursor,
+            owner=caller.id,
+            origin="read",
+            items=items,
+            priority=READ_PRIORITY,
+            mode="missing",
+            request={"instrument_ids": [v.subject.instrument.instrument_id for v in views], "wish": _told(items)},
+            fingerprint=fingerprint(items, "missing"),
+            correlation_id=correlation.get(),
+        )
+    queue.send(JobHint(job_id=job_id, correlation_id=correlation.get()))
+    return job_id
+
+
+def _hull(spans: Spans) -> Iterable[tuple[int, int]]:
+    """One range from the first to the last gap: the bridge leaves out what is covered."""
+    ranges = list(spans)
+    return [(ranges[0][0], ranges[-1][1])] if ranges else []
+
+
+def _item(view: View, span: tuple[int, int]) -> Item:
+    subject = view.subject
+    who = Selector("", "", con_id=subject.instrument.con_id)
+    return Item(who, subject.timeframe.name, subject.price, subject.session, span[0], span[1], None)
+
+
+def _told(items: Sequence[Item]) -> list[Mapping[str, str]]:
+    return [{"timeframe": i.timeframe, "start": rfc3339(i.start or 0), "end": rfc3339(i.end or 0)} for i in items]
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A read that waits until one of its series has another version than it saw, or one of its jobs is over."""
+
+    seen: Mapping[SeriesKey, int]
+    job_ids: frozenset[UUID]
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Watch:
+    """Wakes waiting reads. One query every 50 ms for all of a process together, none while nobody waits."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._waiters: set[_Waiter] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def changed(self, views: Sequence[View], job_ids: Iterable[UUID], timeout_s: float) -> bool:
+        """Wait until something of these views has changed; False when the time is over."""
+        waiter = _Waiter({v.subject.key: v.data_version for v in views}, frozenset(job_ids))
+        self._waiters.add(waiter)
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.create_task(self._poll())
+        try:
+            await asyncio.wait_for(waiter.changed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
+
+    async def _poll(self) -> None:
+        while self._waiters:
+            await asyncio.sleep(POLL_S)
+            waiters = list(self._waiters)
+            try:
+                found, ended = await asyncio.to_thread(self._states, waiters)
+            except Unavailable:
+                continue  # the read itself will say so when its time is over
+            for waiter in waiters:
+                if waiter.job_ids & ended or any(found.get(key, 0) != seen for key, seen in waiter.seen.items()):
+                    waiter.changed.set()
+
+    def _states(self, waiters: Sequence[_Waiter]) -> tuple[dict[SeriesKey, int], set[UUID]]:
+        with self._db.transaction(snapshot=True) as cursor:
+            keys = [key for waiter in waiters for key in waiter.seen]
+            job_ids = [job_id for waiter in waiters for job_id in waiter.job_ids]
+            return reading.versions(cursor, keys), reading.ended(cursor, job_ids)

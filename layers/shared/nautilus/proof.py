@@ -1,0 +1,271 @@
+"""Proofs: how much of a window is there, stretch by stretch, and how one bar or one gap came to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nautilus import grid
+from nautilus.calendars import Calendar
+from nautilus.clock import rfc3339
+from nautilus.coverage import SETTLED, Missing, State
+from nautilus.db import bars, reading
+from nautilus.db.connection import Cursor
+from nautilus.db.reading import Moment
+from nautilus.spans import Span
+from nautilus.views import Calendars, Subject, View, Window, look
+
+_MOST_SLOTS = 10_000_000
+
+
+def coverage(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> Mapping[str, Any]:
+    """The window cut into stretches of one state each, with the bars in them and how many slots there are.
+
+    Closed time goes with what lies around it; it is a stretch of its own only where nothing else is.
+    """
+    view = look(cursor, moment, known, subject, window)
+    stretches = _stretches(cursor, view)
+    counts = bars.counts(cursor, view.row.id, view.row.timeframe, [s.span for s in stretches]) if view.row else []
+    rows = []
+    for n, stretch in enumerate(stretches):
+        row: dict[str, Any] = {
+            "start": rfc3339(stretch.span[0]),
+            "end": rfc3339(stretch.span[1]),
+            "state": stretch.state.value,
+            "bars": counts[n] if counts else 0,
+            "expected": _slots(view.calendar, view, stretch.span),
+        }
+        if stretch.reason:
+            row["reason"] = stretch.reason
+        if stretch.ib_code:
+            row["ib_code"] = stretch.ib_code
+        rows.append(row)
+    return {
+        **named(view.subject),
+        "source": f"derived from {view.finer.name}" if view.finer else moment.source,
+        "data_version": view.data_version,
+        "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
+        "intervals": rows,
+        "summary": _summary(view, rows, stretches),
+        "job_id": str(view.job_id) if view.job_id else None,
+    }
+
+
+def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]) -> Mapping[str, Any]:
+    settled = [r for r, s in zip(rows, stretches, strict=True) if s.state in SETTLED]
+    expected = sum(r["expected"] or 0 for r in rows)
+    return {
+        "complete": view.complete,
+        "complete_pct": 100.0 * sum(r["expected"] or 0 for r in settled) / expected if expected else 100.0,
+        "bars": sum(r["bars"] for r in rows),
+        "expected": expected,
+        "missing_bars": expected - sum(r["expected"] or 0 for r in settled),
+    }
+
+
+def _slots(calendar: Calendar | None, view: View, span: Span) -> int | None:
+    """How many bars a stretch can hold; None where the calendar does not reach."""
+    frame = view.row.timeframe if view.row else view.subject.timeframe
+    if calendar is None or not calendar.known_axis(frame).covers(span):
+        return None
+    return grid.count(calendar, frame, span, _MOST_SLOTS)
+
+
+def _stretches(cursor: Cursor, view: View) -> list[Missing]:
+    """The settled and the missing stretches of a view, in order, together the whole window."""
+    found: list[Missing] = []
+    at = view.span[0]
+    for gap in [*view.missing, Missing((view.span[1], view.span[1]), State.CLOSED)]:
+        if at < gap.span[0]:
+            found += _settled(cursor, view, (at, gap.span[0]))
+        if gap.span[0] < gap.span[1]:
+            found.append(gap)
+        at = gap.span[1]
+    return _without_closed(found)
+
+
+def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
+    """Closed time given to the stretch before it, at the beginning to the one after it."""
+    found: list[Missing] = []
+    for stretch in stretches:
+        if found and stretch.state is State.CLOSED:
+            found[-1] = replace(found[-1], span=(found[-1].span[0], stretch.span[1]))
+        elif found and found[-1].state is State.CLOSED:
+            found[-1] = replace(stretch, span=(found[-1].span[0], stretch.span[1]))
+        else:
+            found.append(stretch)
+    return found
+
+
+def _settled(cursor: Cursor, view: View, span: Span) -> list[Missing]:
+    """What is settled, told apart: sessions with bars are filled, those without are confirmed to be empty."""
+    if view.calendar is None or view.row is None:
+        return [Missing(span, State.CLOSED)]
+    units = view.calendar.units(view.row.timeframe, span)
+    counts = bars.counts(cursor, view.row.id, view.row.timeframe, units)
+    merged: list[tuple[int, State]] = []  # (start, state); each reaches to the next
+    for (start, _), number in zip(units, counts, strict=True):
+        state = State.FILLED if number else State.EMPTY_CONFIRMED
+        if not merged or merged[-1][1] is not state:
+            merged.append((start if merged else span[0], state))
+    if not merged:
+        return [Missing(span, State.CLOSED)]
+    ends = [start for start, _ in merged[1:]] + [span[1]]
+    return [Missing((start, end), state) for (start, state), end in zip(merged, ends, strict=True)]
+
+
+# ---- one bar ---------------------------------------------------------------------------------------------------------
+
+
+def explain(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, ts: int) -> Mapping[str, Any]:
+    """Everything that is known about the slot that holds `ts`: the bar, its state, the chunks and requests behind it."""
+    calendar = known.get(cursor, subject.instrument.calendar, subject.session)
+    slot = _slot(calendar, subject, ts)
+    view = look(cursor, moment, known, subject, Window(slot[0], slot[1]))
+    if view.finer is not None:
+        return {**_about(view, slot, ts), "derived_from": view.finer.name, "state": State.FILLED.value}
+    if view.row is None:
+        return {
+            **_about(view, slot, ts),
+            "state": _state(view, False).value,
+            "bar": None,
+            "chunks": [],
+            "revisions": [],
+        }
+    row = view.row
+    bar = reading.bar(cursor, bars.table_of(row.timeframe), row.id, slot[0])
+    revisions = reading.revisions(cursor, row.id, slot[0])
+    chunks = reading.chunks_at(cursor, row.id, slot)
+    numbers = [r.request_id for r in revisions if r.request_id]
+    requests = reading.requests_of(cursor, [c.id for c in chunks], numbers)
+    arrival = reading.arrival(cursor, row.id, slot[0])
+    note = reading.note_at(cursor, row.id, slot[0])
+    return {
+        **_about(view, slot, ts),
+        "state": _state(view, bar is not None).value,
+        "bar": _bar(slot[0], bar) if bar else None,
+        "brought_by": _brought_by(bar, revisions, requests, arrival),
+        "arrived": {"version": arrival.version, "at": _text(arrival.committed_at)} if arrival else None,
+        "note": _note(note) if note else None,
+        "revised": len([r for r in revisions if r.open is not None]),
+        "revisions": [
+            {
+                "until_version": r.until_version,
+                "before": _bar(slot[0], r) if r.open is not None else None,
+                "by_request": r.request_id,
+            }
+            for r in revisions
+        ],
+        "chunks": [_chunk(c, [r for r in requests if r.chunk_id == c.id]) for c in chunks],
+    }
+
+
+def _slot(calendar: Calendar | None, subject: Subject, ts: int) -> Span:
+    frame = subject.timeframe
+    start, end = calendar.slot(frame, ts) if calendar else (frame.floor(ts), frame.next(ts))
+    session = calendar.session_at(ts) if calendar and frame.intraday else None
+    return (max(start, session.open_ns), min(end, session.close_ns)) if session else (start, end)
+
+
+def _about(view: View, slot: Span, ts: int) -> dict[str, Any]:
+    session = view.calendar.session_at(ts) if view.calendar and view.subject.timeframe.intraday else None
+    return {
+        **named(view.subject),
+        "ts": ts,
+        "slot": {"start": rfc3339(slot[0]), "end": rfc3339(slot[1])},
+        "trading_session": session_row(session) if session else None,
+        "data_version": view.data_version,
+    }
+
+
+def _state(view: View, there: bool) -> State:
+    if there:
+        return State.FILLED
+    if view.missing:
+        return view.missing[0].state
+    opens = view.calendar.units(view.subject.timeframe, view.span) if view.calendar else []
+    # In a session that has other bars, a slot without one is a minute in which nobody traded: IB's answer says so.
+    return State.EMPTY_CONFIRMED if opens else State.CLOSED
+
+
+def _brought_by(bar: Any, revisions: Sequence[Any], requests: Sequence[Any], arrival: Any) -> Mapping[str, Any] | None:
+    """The request whose answer the present value came with: the last revision's, else the one before the bar's arrival."""
+    if bar is None or not requests:
+        return None
+    last = revisions[-1].request_id if revisions else None
+    for request in requests:
+        if request.id == last:
+            return _request(request)
+    good = [r for r in requests if r.outcome == "ok" and (arrival is None or r.booked_at <= arrival.committed_at)]
+    return _request(good[-1]) if good else None
+
+
+def _bar(ts: int, row: Any) -> Mapping[str, Any]:
+    return {
+        "ts": ts,
+        **{name: getattr(row, name) for name in ("open", "high", "low", "close", "volume", "vwap", "trades")},
+    }
+
+
+def _note(row: Any) -> Mapping[str, Any]:
+    return {
+        "state": row.state,
+        "reason": row.reason,
+        "ib_code": row.ib_code,
+        "checked_at": rfc3339(row.checked_at),
+        "expires_at": rfc3339(row.expires_at) if row.expires_at is not None else None,
+        "by_request": row.request_id,
+    }
+
+
+def _chunk(row: Any, requests: Sequence[Any]) -> Mapping[str, Any]:
+    return {
+        "id": row.id,
+        "start": rfc3339(row.span_start),
+        "end": rfc3339(row.span_end),
+        "state": row.state,
+        "outcome": row.outcome,
+        "ib_code": row.ib_code,
+        "attempts": row.attempts,
+        "mode": row.mode,
+        "updated_at": _text(row.updated_at),
+        "requests": [_request(r) for r in requests],
+    }
+
+
+def _request(row: Any) -> Mapping[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "identity": row.identity,
+        "sent_at": _text(row.booked_at),
+        "market_time": rfc3339(row.sent_at),
+        "outcome": row.outcome,
+        "ib_code": row.ib_code,
+        "ib_text": row.ib_text,
+        "ms": row.ms,
+        "bars": row.bars,
+        "correlation_id": row.correlation_id,
+    }
+
+
+def named(subject: Subject) -> dict[str, Any]:
+    """Which series is meant, as callers are told."""
+    return {
+        "instrument_id": subject.instrument.instrument_id,
+        "symbol": subject.instrument.display_symbol,
+        "timeframe": subject.timeframe.name,
+        "price": subject.price,
+        "session": subject.session,
+    }
+
+
+def session_row(session: Any) -> Mapping[str, Any]:
+    return {
+        "trade_date": session.trade_date.isoformat(),
+        "open": rfc3339(session.open_ns),
+        "close": rfc3339(session.close_ns),
+    }
+
+
+def _text(moment: Any) -> str:
+    return str(moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

@@ -1,0 +1,260 @@
+"""One consistent look at a series: which window is meant, what of it is there, what is missing and why.
+
+A look reads no bars. Where the series itself has gaps but a finer one is complete over the window, the view is derived.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from nautilus import derived, grid
+from nautilus.calendars import Calendar, weekdays
+from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.coverage import Missing, State, missing
+from nautilus.db import calendars, reading, series
+from nautilus.db.connection import Cursor
+from nautilus.db.reading import Moment, SeriesKey
+from nautilus.db.series import Series
+from nautilus.errors import InvalidInput
+from nautilus.instruments import Instrument
+from nautilus.planner import CHUNK_SPANS_S, by_rules, plan
+from nautilus.spans import Span, Spans
+from nautilus.timeframes import Timeframe
+from nautilus.windows import back_from, last_close
+
+_SETTLE_INTRADAY_NS = 15 * NS_PER_S
+_SETTLE_DAILY_NS = 900 * NS_PER_S
+_EDGE_NS = 60 * NS_PER_S
+"""Bars shorter than a minute are asked for at the edge once a minute has come together."""
+_MOST_CALENDARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What of a series is asked for: [start, end) on its axis; None: as far as the default goes. limit: bars at most."""
+
+    start: int | None = None
+    end: int | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is looked at: an instrument, and which of its series."""
+
+    instrument: Instrument
+    timeframe: Timeframe
+    price: str
+    session: str
+
+    @property
+    def key(self) -> SeriesKey:
+        return (self.instrument.con_id, self.timeframe.name, self.price, self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a look found. `row` is the series whose bars are read: the subject's own, or `finer`, it is derived from."""
+
+    subject: Subject
+    span: Span
+    until: int
+    calendar: Calendar | None
+    row: Series | None
+    missing: Sequence[Missing]
+    finer: Timeframe | None = None
+    to_ask: Spans = field(default_factory=Spans)
+    """What nobody has asked for yet, nor just a moment ago."""
+    requests: int = 0
+    """How many requests to IB would fill that."""
+    job_id: UUID | None = None
+    """A job that is bringing part of what is missing."""
+
+    @property
+    def complete(self) -> bool:
+        return all(m.state is State.NOT_CLOSED_YET for m in self.missing)
+
+    @property
+    def pending(self) -> bool:
+        """True while something of the window is under way."""
+        return any(m.state is State.QUEUED for m in self.missing)
+
+    @property
+    def data_version(self) -> int:
+        return self.row.data_version if self.row else 0
+
+
+class Calendars:
+    """Calendars of one process, read again when they have changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Any, Calendar]] = {}
+
+    def get(self, cursor: Cursor, name: str, session: str, stamp: tuple[Span, Any] | None = None) -> Calendar | None:
+        """All that is known of a calendar as of the cursor's snapshot; None when IB was never asked.
+
+        stamp: its `calendars.state`, from who has asked already.
+        """
+        stamp = stamp or calendars.state(cursor, name, session)
+        if stamp is None:
+            return None
+        held = self._known.get((name, session))
+        if held is not None and held[0] == stamp:
+            return held[1]
+        found = calendars.load(cursor, name, session, stamp[0])
+        if found is not None:
+            if len(self._known) >= _MOST_CALENDARS:
+                self._known.clear()
+            self._known[(name, session)] = (stamp, found)
+        return found
+
+
+def look(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> View:
+    """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future."""
+    standing = reading.standing(cursor, subject.key, subject.instrument.calendar)
+    calendar = None
+    if standing.calendar is not None:
+        calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
+    frame = subject.timeframe
+    until = closed_until(calendar, frame, subject.instrument, moment.market_ns)
+    span = _span(window, frame, calendar, until, moment.market_ns)
+    view = _assess(cursor, moment, subject, span, until, calendar, standing.row)
+    if view.complete or calendar is None:
+        return view
+    return _derived(cursor, moment, view, calendar) or view
+
+
+def _span(window: Window, frame: Timeframe, calendar: Calendar | None, until: int, now: int) -> Span:
+    if window.start is not None and window.start >= now:
+        raise InvalidInput.field(
+            "start",
+            f"{rfc3339(window.start)} lies in the future; market time is {rfc3339(now)}",
+            [f"before {rfc3339(now)}"],
+        )
+    closed = last_close(until, frame, calendar)
+    end = window.end if window.end is not None else closed
+    start = window.start
+    if start is None:
+        start = back_from(min(end, closed), frame, window.limit, calendar)[0]
+    first = calendar.slot(frame, start)[0] if calendar else frame.floor(start)
+    return first, max(first, end)
+
+
+def closed_until(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, now: int) -> int:
+    """The end of what is closed at market time `now`, on the series' axis."""
+    known = calendar or weekdays(now - 14 * NS_PER_DAY, now, instrument.time_zone)
+    return known.closed_until(
+        frame,
+        now,
+        settle_ns=_SETTLE_INTRADAY_NS if frame.intraday else _SETTLE_DAILY_NS,
+        late_settlement=instrument.asset_class == "FUT",
+    )
+
+
+def _assess(
+    cursor: Cursor,
+    moment: Moment,
+    subject: Subject,
+    span: Span,
+    until: int,
+    calendar: Calendar | None,
+    row: Series | None,
+) -> View:
+    """What of the window is settled in a series, and what explains the rest. Asks the ledger only when there is a rest."""
+    frame = row.timeframe if row else subject.timeframe
+    covered = row.covered if row else Spans()
+    _, cut = by_rules(
+        span, frame, now=moment.market_ns, until=until, head=row.head_ts if row else None, calendar=calendar
+    )
+
+    def gaps(notes: Sequence[Any], live: Spans) -> list[Missing]:
+        return missing(
+            span, frame, calendar, covered=covered, notes=notes, live=live, until=until, impossible=cut.impossible
+        )
+
+    found = gaps((), Spans())
+    if not any(m.state is State.NOT_ASKED for m in found):
+        return View(subject, span, until, calendar, row, found)
+    chunks = series.live(cursor, row.id, span) if row else []
+    wished = reading.wishes(cursor, subject.key)
+    live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in wished if w.waiting)])
+    notes = [
+        n
+        for n in (series.notes(cursor, row.id, span) if row else ())
+        if n.expires_at is None or n.expires_at > moment.market_ns
+    ]
+    found = gaps(notes, live)
+    not_asked = Spans(m.span for m in found if m.state is State.NOT_ASKED)
+    job_id = next((w.job_id for w in wished if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
+    if job_id is None and chunks:
+        job_id = reading.job_of(cursor, [number for number, _ in chunks])
+    to_ask = not_asked - Spans(w.span for w in wished)
+    if frame.small:
+        to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
+    requests = _requests(to_ask, frame, calendar, subject.instrument, moment.market_ns, until)
+    return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
+
+
+def _derived(cursor: Cursor, moment: Moment, own: View, calendar: Calendar) -> View | None:
+    """The view made of the coarsest finer series that is complete over the window; None when there is none."""
+    subject = own.subject
+    frame = subject.timeframe
+    candidates = derived.sources(frame, subject.price)
+    span = own.span
+    if (
+        not candidates
+        or span[0] >= span[1]
+        or not calendar.known_axis(frame).covers((span[0], min(span[1], own.until)))
+    ):
+        return None
+    # Whole slots are needed: the last bar takes all that belongs to it, but nothing that still forms.
+    slots = grid.on_axis(calendar, frame, (span[0], min(span[1], own.until)))
+    if not slots.starts:
+        return None
+    wide = (span[0], slots.closes[-1])
+    for row in reading.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
+        until = closed_until(calendar, row.timeframe, subject.instrument, moment.market_ns)
+        view = _assess(cursor, moment, subject, wide, until, calendar, row)
+        if not view.missing:
+            told = [m for m in own.missing if m.state is State.NOT_CLOSED_YET]
+            return View(subject, span, own.until, calendar, row, told, row.timeframe)
+    return None
+
+
+def _requests(
+    gaps: Spans, frame: Timeframe, calendar: Calendar | None, instrument: Instrument, now: int, until: int
+) -> int:
+    """How many requests the gaps come to; where the calendar does not reach, weekdays stand in for it."""
+    total = 0
+    for gap in gaps:
+        known = calendar is not None and calendar.known_axis(frame).covers(gap)
+        sessions = calendar if calendar is not None and known else weekdays(gap[0], gap[1], instrument.time_zone)
+        made = plan(
+            gap,
+            frame,
+            sessions,
+            now=now,
+            until=until,
+            head=None,
+            covered=Spans(),
+            noted=Spans(),
+            live=Spans(),
+            span_s=CHUNK_SPANS_S[frame.name],
+        )
+        total += len(made.chunks)
+    return total
+
+
+def told(missing_: Sequence[Missing]) -> list[Mapping[str, Any]]:
+    """Gaps as callers are told."""
+    return [
+        {
+            "start": rfc3339(m.span[0]),
+            "end": rfc3339(m.span[1]),
+            "state": m.state.value,
+            **({"reason": m.reason} if m.reason else {}),
+            **({"ib_code": m.ib_code} if m.ib_code else {}),
+        }
+        for m in missing_
+    ]
