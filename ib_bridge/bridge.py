@@ -110,9 +110,12 @@ class Bridge:
             raise self._fatal
 
     async def _end(self, tasks: list[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:
+            # Python 3.11's wait_for forgets a cancellation that comes together with what it waited for: ask again.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=1)
         if page is not None:
             page.close()
         await asyncio.to_thread(listener.stop)

@@ -120,9 +120,10 @@ class Worker:
                     await self._sleep(pause)
         finally:
             renewal.cancel()
-            for _, task in list(self._open.values()):
+            running = [task for _, task in self._open.values()]
+            for task in running:
                 task.cancel()
-            await asyncio.gather(renewal, *(task for _, task in self._open.values()), return_exceptions=True)
+            await asyncio.gather(renewal, *running, return_exceptions=True)
 
     async def _sleep(self, seconds: float) -> None:
         try:

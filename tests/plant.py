@@ -72,7 +72,7 @@ class Plant:
         names = {name.removeprefix("NAUTILUS_").lower(): value for name, value in self._settings.items()}
         known = {name: value for name, value in names.items() if name in AuthSettings.model_fields}
         routers = [m.app.router for m in (functions.auth, functions.bars, functions.backfill, functions.monitoring)]
-        return create_app(*routers, services=Services(AuthSettings.model_validate(known), "api"))
+        return create_app(*routers, services=Services(AuthSettings.model_validate(known), "plant"))
 
     def sign_in(self, name: str) -> None:
         answer = self.client.post("/api/v1/auth/login", json={"username": name, "password": PASSWORD})

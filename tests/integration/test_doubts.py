@@ -77,6 +77,8 @@ def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant)
 
 
 def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
+    works.stop_bridge()
+    works.start_bridge(max_open_requests="1")
     works.sim.command("history_error no_permission 1")
     job = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
     assert job["status"] == "failed"  # nothing of it is possible

@@ -210,9 +210,10 @@ def halves(span: Span, timeframe: Timeframe, calendar: Calendar) -> list[Chunk]:
     middle = calendar.slot(timeframe, start + half - 1)[1]
     if not start < middle < end:
         return []
+    length = end - start + 1  # more than either half, and no whole weeks: nothing is cut again
     return [
-        *_cut((span[0], middle), timeframe, calendar, end - start),
-        *_cut((middle, span[1]), timeframe, calendar, end - start),
+        *_cut((span[0], middle), timeframe, calendar, length),
+        *_cut((middle, span[1]), timeframe, calendar, length),
     ]
 
 
