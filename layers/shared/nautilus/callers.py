@@ -37,7 +37,7 @@ class Callers:
         try:
             caller = self._keys.verify(token)
             if caller.session in self._denied.now():
-                raise Unauthorized("this session has ended; sign in again", code="session-ended")
+                raise Unauthorized("the session has ended; sign in again", code="session-ended")
         except Unauthorized as no:
             self._log.info("token-refused", extra={"code": no.code, "address": client.address})
             raise
