@@ -32,16 +32,24 @@ class Callers:
         self._log = log
         self._denied = _DenyList(db)
 
-    def by_token(self, token: str, client: Client) -> Principal:
-        """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say."""
+    def by_token(self, token: str, client: Client, denied: Collection[str] | None = None) -> Principal:
+        """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say.
+
+        denied: the deny list, from who has it `at_hand`; then no database is asked.
+        """
         try:
             caller = self._keys.verify(token)
-            if caller.session in self._denied.now():
+            if caller.session in (self._denied.now() if denied is None else denied):
                 raise Unauthorized("the session has ended; sign in again", code="session-ended")
         except Unauthorized as no:
             self._log.info("token-refused", extra={"code": no.code, "address": client.address})
             raise
         return caller
+
+    @property
+    def denied_at_hand(self) -> Collection[str] | None:
+        """The deny list, when it need not be read."""
+        return self._denied.at_hand()
 
     def by_key(self, text: str, client: Client) -> Principal:
         """The caller with this API key; Unauthorized when it is not good, in the same words for every reason."""
@@ -93,19 +101,27 @@ class _DenyList:
 
     def now(self) -> Collection[str]:
         with self._lock:
-            if not self._fresh():
+            held = self.at_hand()
+            if held is None:
                 # The age counts from before the question, so that an answer is never older than it says.
                 asked_at = _clocks()
                 with self._db.transaction(snapshot=True) as cursor:
-                    self._sessions = refresh_families.denied(cursor)
+                    held = self._sessions = refresh_families.denied(cursor)
                 self._read_at = asked_at
-            return self._sessions
+            return held
 
-    def _fresh(self) -> bool:
-        # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
-        if self._read_at is None:
-            return False
-        return all(0 <= now - then < DENIED_FOR_S for then, now in zip(self._read_at, _clocks(), strict=True))
+    def at_hand(self) -> Collection[str] | None:
+        """The list without a lock and without a question; None when it is too old."""
+        # The age first: a list that another thread reads meanwhile is newer than that.
+        young = _young(self._read_at)
+        return self._sessions if young else None
+
+
+def _young(read_at: tuple[float, float] | None) -> bool:
+    # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
+    if read_at is None:
+        return False
+    return all(0 <= now - then < DENIED_FOR_S for then, now in zip(read_at, _clocks(), strict=True))
 
 
 def _clocks() -> tuple[float, float]:
