@@ -14,6 +14,7 @@ import pytest
 from dev.redis import Redis
 from nautilus.bars import Bar
 from nautilus.coverage import Note, State
+from nautilus.db import reading
 from tests.shelf import BARS, SOURCE, Api, Shelf, stock
 from tests.unit.markets import DAY, HOUR, MINUTE, ns, nyse
 
@@ -516,3 +517,23 @@ def test_text_that_would_be_sql_is_only_text(api: Api, shelf: Shelf, text: str) 
     api.get("/api/v1/market-data/historical/explain", params={"symbol": "AAPL", "ts": text})
     assert len(read(api)["candles"]) == 390
     assert shelf.rows("SELECT count(*) FROM series")[0][0] == 1
+
+
+def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(shelf: Shelf) -> None:
+    shelf.rows(
+        "INSERT INTO backfill_jobs (owner, origin, state, request, fingerprint, created_at)"
+        " SELECT 'user:1', CASE WHEN n % 3 = 0 THEN 'api' ELSE 'read' END, 'succeeded', '{}', n::text,"
+        "  clock_timestamp() - make_interval(secs => n * 5) FROM generate_series(1, 20000) n"
+    )
+    shelf.rows("UPDATE backfill_jobs SET state = 'running' WHERE fingerprint = '19999'")
+    shelf.rows(
+        "INSERT INTO backfill_items (job_id, selector, timeframe, price, session, wanted_start, wanted_end)"
+        """ SELECT id, '{"con_id": "1"}', '1m', 'TRADES', 'rth', 1, 2 FROM backfill_jobs"""
+    )
+    shelf.rows("ANALYZE backfill_jobs, backfill_items")
+    with shelf.db.transaction(snapshot=True) as cursor:
+        found = reading.wishes(cursor, (1, "1m", "TRADES", "rth"))
+        cursor.execute("SELECT sum(seq_tup_read) AS rows FROM pg_stat_xact_user_tables WHERE relname LIKE 'backfill_%'")
+        assert cursor.fetchone().rows == 0
+    assert [wish.live for wish in found].count(True) == 1
+    assert len(found) in (8, 9)  # the live one, and reads of the last minute: of twelve jobs, two in three

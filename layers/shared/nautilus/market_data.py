@@ -15,6 +15,7 @@ from nautilus.auth import Principal
 from nautilus.cache import Cache
 from nautilus.catalogue import Catalogue, known_instrument, meant
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
+from nautilus.coverage import FORGOTTEN
 from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Chunk, Source, Style, Text
 from nautilus.db.connection import Cursor, Database
@@ -261,7 +262,7 @@ class MarketData:
                     unknown.append(selector)
                     continue
                 part.view = self._look(cursor, found, _subject(query, instrument), query.window)
-                part.place = _place(part.view)
+                part.place = _place(cursor, part.view)
             except NautilusError as wrong:
                 if not query.several:
                     raise
@@ -297,9 +298,16 @@ class MarketData:
             now = row.data_version if row else 0
             part.view = replace(view, span=place.window, row=row if place.series_id else None, finer=finer)
             part.as_of = place.version if now != place.version else None
-        if parts:
-            parts[0].key = token.key
+            part.key = token.key if n == 0 else None
+            if part.as_of is not None and row is not None:
+                self._check_kept(cursor, row.id, place, _remaining(query, part.view.span, part.key))
         return parts
+
+    @staticmethod
+    def _check_kept(cursor: Cursor, series_id: int, place: Place, rest: Span) -> None:
+        """What retention forgets has no later revision to be read from: a walk that comes to it has an end, and says so."""
+        if max(place.kept_from, rest[0]) < reading.kept_from(cursor, series_id, rest):
+            raise paging.expired()
 
     # ---- writing the answer ------------------------------------------------------------------------------------------
 
@@ -415,10 +423,7 @@ class _Reader:
         self._row = view.row
         self._as_of = part.as_of
         self._added = candles.added_after(cursor, view.row.id, part.as_of) if part.as_of is not None else None
-        start, end = view.span
-        if part.key is not None:
-            start, end = (start, part.key) if query.backward else (part.key, end)
-        self.remaining: Span = (start, end)
+        self.remaining = _remaining(query, view.span, part.key)
 
     def source(self, span: Span) -> Source:
         view = self._view
@@ -499,7 +504,8 @@ def _subject(query: Query, instrument: Instrument) -> Subject:
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
 
 
-def _place(view: View) -> Place:
+def _place(cursor: Cursor, view: View) -> Place:
+    forgotten = any(m.reason == FORGOTTEN for m in view.missing)
     return Place(
         view.subject.instrument.con_id,
         view.row.id if view.row else 0,
@@ -507,7 +513,15 @@ def _place(view: View) -> Place:
         view.finer.name if view.finer else "",
         view.span,
         view.complete,
+        reading.kept_from(cursor, view.row.id, view.span) if view.row and forgotten else 0,
     )
+
+
+def _remaining(query: Query, span: Span, key: int | None) -> Span:
+    """What of a span is still to be read, from `key` on or up to it."""
+    if key is None:
+        return span
+    return (span[0], key) if query.backward else (key, span[1])
 
 
 def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:

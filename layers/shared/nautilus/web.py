@@ -508,16 +508,16 @@ class _Limit:
             if size <= ANSWER_BYTES < 2 * size:  # counting takes time, and no coding doubles a body
                 size = sum(lambda_bytes(part, text=_is_text(start)) for part in parts)
             if size > ANSWER_BYTES:
+                too_large = problem(
+                    413,
+                    "this answer would be larger than 6 MB; ask for less (limit, fields, a shorter range) or for gzip",
+                    code="answer-too-large",
+                )
                 await too_large(scope, receive, send)
                 return
             await send(start)
             await send({"type": "http.response.body", "body": b"".join(parts)})
 
-        too_large = problem(
-            413,
-            "this answer would be larger than 6 MB; ask for less (limit, fields, a shorter range) or for gzip",
-            code="answer-too-large",
-        )
         await self._app(scope, receive, hold)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
+from nautilus.coverage import FORGOTTEN
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of, spans_of
 from nautilus.db.instruments import Lookup
@@ -36,10 +37,7 @@ _MOMENT = (
     "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
     " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
 )
-_MOMENT_FROM = (
-    "store LEFT JOIN LATERAL (SELECT clock_machine_ns, clock_market_ns, clock_rate FROM ib_sessions"
-    " ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
-)
+_MOMENT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
 _STANDING = (
     "s.id AS series_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
     " c.known::text AS known, c.checked_at"
@@ -148,6 +146,15 @@ def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str,
     return [found[name] for name in names if name in found]
 
 
+def kept_from(cursor: Cursor, series_id: int, span: Span) -> int:
+    """The end of what retention has forgotten of a stretch; 0 when nothing."""
+    cursor.execute(
+        "SELECT max(upper(range)) FROM coverage_notes WHERE series_id = %s AND reason = %s AND range && %s::int8range",
+        (series_id, FORGOTTEN, int8range(span)),
+    )
+    return cursor.fetchone()[0] or 0
+
+
 # ---- on its way ------------------------------------------------------------------------------------------------------
 
 
@@ -164,13 +171,23 @@ class Wish:
 
 def wishes(cursor: Cursor, key: SeriesKey) -> list[Wish]:
     """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
+    # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
     cursor.execute(
-        "SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.state = ANY(%s) AS live"
-        " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id"
-        " WHERE (j.state = ANY(%s) OR (j.origin = 'read' AND j.created_at > clock_timestamp() - make_interval(secs => %s)))"
-        " AND i.selector ->> 'con_id' = %s AND i.timeframe = %s AND i.price = %s AND i.session = %s"
-        " AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
-        (list(LIVE_JOBS), list(LIVE_JOBS), AGAIN_AFTER_S, str(key[0]), *key[1:]),
+        "WITH asked AS ("
+        "  SELECT id, created_at, true AS live FROM backfill_jobs WHERE state = ANY(%(live)s)"
+        "  UNION ALL SELECT id, created_at, false FROM backfill_jobs WHERE origin = 'read'"
+        "   AND created_at > statement_timestamp() - make_interval(secs => %(again)s) AND state <> ALL(%(live)s))"
+        " SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.live FROM asked j JOIN backfill_items i ON i.job_id = j.id"
+        " WHERE i.selector ->> 'con_id' = %(con_id)s AND i.timeframe = %(frame)s AND i.price = %(price)s"
+        " AND i.session = %(session)s AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
+        {
+            "live": list(LIVE_JOBS),
+            "again": AGAIN_AFTER_S,
+            "con_id": str(key[0]),
+            "frame": key[1],
+            "price": key[2],
+            "session": key[3],
+        },
     )
     return [
         Wish(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")

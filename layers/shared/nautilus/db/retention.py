@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage import Note, State
+from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
 from nautilus.settings import RetentionSettings, load
 from nautilus.spans import Span, Spans
 
-REASON = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
@@ -85,7 +83,7 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
             return 0
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
-        note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
+        note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
         series.record(cursor, row, noted=[note])
     return gone
 
@@ -99,7 +97,7 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
         return None
     starts = [start for start, _ in known] + ([first] if first is not None else [])
     notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
-    starts += [note.span[0] for note in notes if note.reason == REASON]
+    starts += [note.span[0] for note in notes if note.reason == FORGOTTEN]
     return min(starts), before
 
 
