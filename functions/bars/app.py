@@ -46,6 +46,7 @@ class _Data:
             services.queue,
             self.cache,
             self.limits,
+            replica=services.replica,
             search_wait_s=settings.search_wait_s,
             plan_limit=settings.read_plan_limit,
             read_wait_s=settings.read_wait_s,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from nautilus import fills, grid, paging
@@ -20,8 +20,8 @@ from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Chunk, Source, Style, Text
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.reading import LookedUp, Moment
-from nautilus.errors import NautilusError
-from nautilus.formats import Format, Piece, body
+from nautilus.errors import NautilusError, Unavailable
+from nautilus.formats import Format, Piece, body, compact
 from nautilus.instruments import Instrument, Selector, kinds, price_kind, session_kind
 from nautilus.limits import Limits
 from nautilus.paging import Place, Token
@@ -41,8 +41,12 @@ _GZIP_LEVEL = 4
 _KEEP_S = 3_600
 _SEALED_NS = 24 * 3_600 * NS_PER_S
 """A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
+_COPY_RESTS_S = 30.0
 _SHAPE = "1"
 """Version of the answers' shape; part of every tag and cache key."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ class _Scene:
     def views(self) -> list[View]:
         return [part.view for part in self.parts if part.view is not None]
 
+    @property
+    def versions(self) -> dict[int, int]:
+        """The series whose bars are read, and their versions now."""
+        return {view.row.id: view.row.data_version for view in self.views if view.row is not None}
+
 
 @dataclass(slots=True)
 class Timing:
@@ -126,6 +135,8 @@ class Timing:
     began: float = field(default_factory=time.perf_counter)
     parts: dict[str, float] = field(default_factory=dict)
     cache: str = ""
+    copy: bool = False
+    """True when a read replica gave the bars."""
 
     def add(self, name: str, since: float) -> None:
         self.parts[name] = self.parts.get(name, 0.0) + (time.perf_counter() - since) * 1000
@@ -134,7 +145,28 @@ class Timing:
     def header(self) -> str:
         rows = [f"{name};dur={ms:.1f}" for name, ms in self.parts.items()]
         rows += [f"cache;desc={self.cache}"] if self.cache else []
+        rows += ["replica"] if self.copy else []
         return ", ".join([*rows, f"total;dur={(time.perf_counter() - self.began) * 1000:.1f}"])
+
+
+class _Copy:
+    """A read replica, which may lag behind and may fail; None: there is none."""
+
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
+        self._rests_until = 0.0
+
+    def read(self, store_id: str, versions: Mapping[int, int], call: Callable[[Cursor], T]) -> T | None:
+        """What `call` makes of a snapshot in which the series, by id, have these versions; None when the replica is not
+        that far or fails. One that fails is left alone for a while."""
+        if self._database is None or not versions or time.monotonic() < self._rests_until:
+            return None
+        try:
+            with self._database.transaction(snapshot=True) as cursor:
+                return call(cursor) if reading.is_same(cursor, store_id, versions) else None
+        except Unavailable:
+            self._rests_until = time.monotonic() + _COPY_RESTS_S
+            return None
 
 
 class MarketData:
@@ -147,6 +179,7 @@ class MarketData:
         cache: Cache,
         limits: Limits,
         *,
+        replica: Database | None = None,
         search_wait_s: float,
         plan_limit: int,
         read_wait_s: float,
@@ -155,6 +188,7 @@ class MarketData:
         self._queue = queue
         self._cache = cache
         self._limits = limits
+        self._copy = _Copy(replica)
         self._plan_limit = plan_limit
         self._read_wait_s = read_wait_s
         self._calendars = Calendars()
@@ -336,7 +370,10 @@ class MarketData:
                 timing.add("db", since)
                 return Reply(200, content, {**headers, **json.loads(extra), "Server-Timing": timing.header})
             timing.cache = "miss" if self._cache.there else "none"
-        pieces, token = self._pages(cursor, query, scene)
+        # Everything was decided here. Bars of a version are the same wherever it is known.
+        copied = self._copy.read(scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, query, scene))
+        timing.copy = copied is not None
+        pieces, token = copied or self._pages(cursor, query, scene)
         timing.add("db", since)
         since = time.perf_counter()
         rest: dict[str, Any] = {"next_page_token": token}
@@ -357,6 +394,8 @@ class MarketData:
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
         for n, part in enumerate(scene.parts):
+            if part.view is not None and part.view.missing:
+                room -= _weight([compact({"missing": told(part.view.missing)})], 0)
             if pieces and (left <= 0 or room <= 0):
                 return pieces, _token(query, scene, n, None)
             page, key = self._page(cursor, query, part, left, room)

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -114,8 +114,17 @@ class Services:
 
     @cached_property
     def db(self) -> Database:
+        return self._database(self.settings.database_url)
+
+    @cached_property
+    def replica(self) -> Database | None:
+        """A copy of the store that may lag behind; None when there is none."""
+        url = self.settings.replica_url
+        return self._database(url) if url.get_secret_value() else None
+
+    def _database(self, url: SecretStr) -> Database:
         return Database(
-            self.settings.database_url.get_secret_value(),
+            url.get_secret_value(),
             name=f"nautilus-{self.name}",
             size=self.settings.database_pool,
             statement_timeout_ms=self.settings.statement_timeout_ms,
