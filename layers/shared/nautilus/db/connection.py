@@ -59,7 +59,16 @@ class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psyc
         self.prepared = set()
 
 
-class _SnapshotCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
+class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
+    """A cursor that can be given a `Prepared`."""
+
+    def run(self, statement: Prepared, values: Sequence[Any]) -> None:
+        """Execute it; planned anew, but in a snapshot."""
+        texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
+        self.execute(re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql))
+
+
+class _SnapshotCursor(_Cursor):
     """A cursor whose transaction begins in the same round trip as its first statement; on a connection in autocommit."""
 
     begun = False
@@ -76,29 +85,27 @@ class _SnapshotCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         return super().copy_expert(*args, **kwargs)
 
     def run(self, statement: Prepared, values: Sequence[Any]) -> None:
-        """Execute a prepared statement."""
         prepared, first = self.connection.prepared, not self.begun
-        if prepared is not None:
-            query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
-            if statement.name not in prepared:
-                query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
-            try:
-                self.execute(query, values)
-            except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
-                # A pooler between us and the server hands out another session for each transaction.
-                self.connection.prepared = None
-                if not first:
-                    raise Collision(
-                        "the database session changed; try again", code="collision", retry_after_s=1
-                    ) from lost
-                self.end("ROLLBACK")
-            else:
-                prepared.add(statement.name)
-                return
-        texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
-        self.execute(re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql))
+        if prepared is None:
+            super().run(statement, values)
+            return
+        query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
+        if statement.name not in prepared:
+            query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
+        try:
+            self.execute(query, values)
+        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
+            # A pooler between us and the server hands out another session for each transaction.
+            self.connection.prepared = None
+            if not first:
+                raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
+            self.end("ROLLBACK")
+            super().run(statement, values)
+        else:
+            prepared.add(statement.name)
 
     def end(self, how: str) -> None:
+        """COMMIT or ROLLBACK what was begun."""
         if self.begun and not self.connection.closed:
             super().execute(how)
         self.begun = False
@@ -126,7 +133,7 @@ class Database:
             return psycopg2.connect(
                 self._url,
                 connection_factory=_Connection,
-                cursor_factory=psycopg2.extras.NamedTupleCursor,
+                cursor_factory=_Cursor,
                 **self._options,
             )
         except psycopg2.OperationalError as down:
