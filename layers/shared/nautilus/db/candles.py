@@ -16,8 +16,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from nautilus.clock import NS_PER_DAY, day_of
-from nautilus.db.bars import TABLES, table_of
-from nautilus.db.connection import Cursor, Prepared, multirange, spans_of
+from nautilus.db.bars import table_of
+from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.formats import Format
 from nautilus.grid import Slots
 from nautilus.spans import Span, Spans
@@ -44,17 +44,6 @@ _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
 Chunk = bytes | memoryview
-_EDGES = {
-    table: Prepared(
-        f"nautilus_edges_{table}",
-        f"SELECT (SELECT ts FROM {table} WHERE series_id = $1 AND ts >= $2 AND ts < $3 ORDER BY ts LIMIT 1) AS first,"
-        f" (SELECT ts FROM {table} WHERE series_id = $1 AND ts >= $2 AND ts < $3 ORDER BY ts DESC LIMIT 1) AS last,"
-        f" EXISTS (SELECT FROM {table} WHERE series_id = $1 AND ts >= $4 AND ts < $5) AS more",
-        ("int", "bigint", "bigint", "bigint", "bigint"),
-    )
-    for table in TABLES
-}
-
 _Sent = memoryview | None
 """A value as PostgreSQL sent it."""
 
@@ -162,9 +151,17 @@ def edges(cursor: Cursor, source: Source, span: Span, beyond: Span) -> tuple[int
 
     An aggregate of each bar's stamp takes ten times as long.
     """
-    cursor.run(_EDGES[table_of(source.stored)], (source.series_id, *span, *beyond))
+    # Not a prepared statement: with values unknown, TimescaleDB would plan and lock every chunk there is. ORDER BY, where
+    # any candle would do, keeps PostgreSQL from looking for it in the whole table.
+    table, series = table_of(source.stored), int(source.series_id)
+
+    def edge(part: Span, order: str) -> str:
+        low, high = int(part[0]), int(part[1])
+        return f"(SELECT ts FROM {table} WHERE series_id = {series} AND ts >= {low} AND ts < {high} ORDER BY ts {order} LIMIT 1)"
+
+    cursor.execute(f"SELECT {edge(span, 'ASC')} AS first, {edge(span, 'DESC')} AS last, {edge(beyond, 'ASC')} AS next")
     row = cursor.fetchone()
-    return row.first, row.last, row.more
+    return row.first, row.last, row.next is not None
 
 
 def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
