@@ -176,6 +176,27 @@ def test_stopping_leaves_correct_counters_and_the_rest_for_later(works: Plant) -
     assert after["progress"]["bars_new"] == len(stored(works, "AAPL.NASDAQ", "1m")) - 390
 
 
+def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
+    servers: SimpleNamespace, dsn: str
+) -> None:
+    with plant(servers.group, servers.folder, dsn, "--clock", "rate:20", "--start", NOW) as works:
+        works.start_bridge(max_open_requests="1")
+        works.finished(works.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
+
+        def asked() -> int:
+            return sum(one["fields"]["barSize"] == "1 min" for one in works.received("reqHistoricalData"))
+
+        with works.db.transaction() as cursor:
+            cursor.execute("LOCK TABLE bars_minute IN EXCLUSIVE MODE")
+            job = works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z")
+            works.wait(lambda: asked() == 2, "a second request leaves")
+            seen = works.market_ns()
+            works.wait(lambda: works.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
+            assert asked() == 2
+            assert works.session()["activity"]["open_requests"] == 0
+        assert works.finished(job)["status"] == "succeeded"
+
+
 def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: SimpleNamespace, dsn: str) -> None:
     """As with a real gateway: its clock is asked by the protocol, here one that stands days in the past."""
     with plant(servers.group, servers.folder, dsn, "--latency", "none", "--clock", "real", "--start", NOW) as made:
