@@ -67,8 +67,9 @@ class Bridge:
         self._commands = Commands(self._store, self._directory, self._session, log)
         self._worker = Worker(settings, self._store, self._session, booking, self._clock, log, lambda: self._ready)
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
-        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases")}
+        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
+        self._told = State.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
         self._fatal: CannotStart | None = None
@@ -176,14 +177,15 @@ class Bridge:
     # ---- loops -------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        for event in self._look.values():
-            event.set()
+        for name in ("planning", "commands", "leases"):
+            self._look[name].set()
         self._worker.wake()
 
     def _changed(self) -> None:
         """The session changed: tell at once, and look for work that is possible now."""
-        self._look["heartbeat"].set()
-        self._wake()
+        for event in self._look.values():
+            event.set()
+        self._worker.wake()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
@@ -235,6 +237,10 @@ class Bridge:
             await self._claim_source()
         told = self._session.health()
         await self._store.run(self._publish, told.state.value, told.reason)
+        if told.state is State.CONNECTED and self._told is not State.CONNECTED:
+            await self._store.run(jobs.hurry)
+            self._look["planning"].set()
+        self._told = told.state
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
@@ -272,7 +278,11 @@ class Bridge:
             client_id=self._session.client_id,
             server_version=self._session.server_version,
             farms=self._session.farms,
-            activity={**self._worker.activity(), "unmapped_codes": self._session.unmapped},
+            activity={
+                **self._worker.activity(),
+                "servers_lost": self._session.servers_lost,
+                "unmapped_codes": self._session.unmapped,
+            },
             clock=self._clock.reading,
         )
 

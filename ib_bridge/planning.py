@@ -50,7 +50,7 @@ class Planning:
                 self._log.info("plan-dropped", extra={"job_id": str(job.id)})
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
-                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id)
+                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
     async def _plan_item(self, job: Any, item: Any) -> None:

@@ -360,6 +360,10 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
+        if not self._session.serves(task.instrument):
+            # The farm went away meanwhile: the size of the request is not what was wrong.
+            await self._again(task, answer, "timeout", "ib_session", self._clock.now_ns())
+            return
         self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:

@@ -56,26 +56,6 @@ def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_lo
     assert [tuple(row) for row in confirming] == [(0, "bridge", "succeeded")]
 
 
-def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant) -> None:
-    works.finished(works.backfill(**WEEKS | {"end": "2026-02-21T00:00:00Z"}))
-    old = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
-    works.sim.command("split AAPL 4")
-    works.sim.command("advance 86400")
-    works.finished(works.backfill(**WEEKS | {"start": "2026-02-21T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
-    works.wait(lambda: works.rows("SELECT 1 FROM backfill_jobs WHERE origin = 'confirm'"), "the refetch begins", 20)
-    works.wait(lambda: not notes(works), "the stale part is fetched again", 40)
-    new = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
-    assert new["coverage"]["complete"]
-    for was, now in zip(old["candles"], new["candles"], strict=True):
-        assert abs(now["close"] * 4 - was["close"]) < 0.05
-        assert now["volume"] == was["volume"] * 4
-    revised = works.rows("SELECT count(*) AS n FROM bar_revisions")[0].n
-    assert revised == 14 * 390  # every bar of three weeks, but for the holiday
-    log = [line for line in works.log() if line["message"] == "split-found"]
-    assert len(log) == 1
-    assert abs(log[0]["ratio"] - 0.25) < 0.001
-
-
 def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
     works.stop_bridge()
     works.start_bridge(max_open_requests="1")
@@ -103,36 +83,6 @@ def test_a_request_without_answer_is_cancelled_and_halved(works: Plant) -> None:
     assert sorted(c["state"] for c in chunks).count("split") == 1
     assert [r["outcome"] for c in chunks if c["state"] == "split" for r in c["requests"]] == ["timeout"]
     assert works.received("cancelHistoricalData")
-
-
-@pytest.mark.parametrize(
-    ("weather", "clearing", "state"),
-    [
-        ("lost", "restored", "degraded"),
-        ("farm_down ushmds", "farm_up ushmds", "degraded"),
-        ("pacing 2", None, None),
-        ("drop", None, None),
-        ("history_error query_failed 2", None, None),
-        ("cut 1", None, None),
-        ("duplicate 2", None, None),
-        ("half_open", None, None),
-        ("history_error other_address 1", None, None),
-    ],
-)
-def test_weather_is_shown_with_its_reason_and_the_job_ends_when_it_clears(
-    works: Plant, weather: str, clearing: str | None, state: str | None
-) -> None:
-    works.sim.command(weather)
-    if state:
-        works.wait(lambda: works.session()["state"] == state and works.session()["reason"], "the state is told", 10)
-    job_id = works.backfill(**WEEKS)
-    if clearing:
-        works.wait(lambda: works.job(job_id)["status"] in ("queued", "running"), "the job waits", 10)
-        works.sim.command(clearing)
-    job = works.finished(job_id, 90)
-    works.wait(lambda: works.session()["state"] == "connected", "the session is well again", 40)
-    assert job["status"] == "succeeded"
-    assert job["progress"]["bars_new"] == 21 * 390
 
 
 def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(

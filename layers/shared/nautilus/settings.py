@@ -212,6 +212,9 @@ class BridgeSettings(_Database, _Queue):
     ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
     ib_client_id: int = Field(17, ge=1, le=9_999, description="first client id to try; others follow when it is in use")
     ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
+    ib_heartbeat_s: float = Field(
+        5.0, gt=0, description="how often the gateway is asked for its time; twice without an answer: connect anew"
+    )
     request_timeout_s: float = Field(
         90.0, gt=0, description="longest wait for one historical answer before it is cancelled"
     )
