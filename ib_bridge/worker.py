@@ -51,6 +51,22 @@ class Task:
     correlation_id: str
 
 
+def request_of(candidate: Candidate, instrument: Instrument) -> Request:
+    """A chunk's request as the pacer sees it.
+
+    Two of a series that end at the same moment count as identical: how far back they reach is rounded up on the wire.
+    """
+    frame = timeframe(candidate.timeframe)
+    series_and_end = (instrument.con_id, frame.name, candidate.price, candidate.session, candidate.window[1])
+    return Request(
+        identity="|".join(map(str, series_and_end)),
+        contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
+        small=frame.small,
+        weight=2 if candidate.price == "BID_ASK" else 1,
+        interactive=candidate.interactive,
+    )
+
+
 class Worker:
     """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger."""
 
@@ -166,7 +182,7 @@ class Worker:
                 self._away = True
                 continue
             book = requests.book(cursor, login, now) if book is None else book
-            request = self._request(candidate, instrument)
+            request = request_of(candidate, instrument)
             if request.small and request.weight < heaviest_waiting:
                 continue  # or a request that weighs two would never find two slots free at once
             at = next_allowed(request, book, now, self._booking.limits)
@@ -183,19 +199,6 @@ class Worker:
                 raise LookupError(f"series of an instrument that is not there: {con_id}")
             self._instruments[con_id] = found
         return self._instruments[con_id]
-
-    @staticmethod
-    def _request(candidate: Candidate, instrument: Instrument) -> Request:
-        frame = timeframe(candidate.timeframe)
-        return Request(
-            identity="|".join(
-                map(str, (instrument.con_id, frame.name, candidate.price, candidate.session, *candidate.window))
-            ),
-            contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
-            small=frame.small,
-            weight=2 if candidate.price == "BID_ASK" else 1,
-            interactive=candidate.interactive,
-        )
 
     def _take(self, cursor: Cursor, candidate: Candidate, request: Request, login: str) -> Task | None:
         """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
