@@ -8,7 +8,7 @@ from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage import Note, State, judge
 from nautilus.db import bars as bar_store
-from nautilus.db import chunks, requests, series
+from nautilus.db import chunks, jobs, requests, series
 from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
 from nautilus.db.series import Series
@@ -184,6 +184,7 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     """Nobody wants the chunk any more; its request was cancelled at IB."""
     _close(cursor, answer, "cancelled")
     chunks.cancel(cursor, held)
+    jobs.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
 
 
 def _close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:
