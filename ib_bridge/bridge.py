@@ -284,6 +284,7 @@ class Bridge:
                 "unmapped_codes": self._session.unmapped,
             },
             clock=self._clock.reading,
+            settle=self._settings.settle,
         )
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:

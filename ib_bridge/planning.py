@@ -6,7 +6,7 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
 from nautilus.db.jobs import PlanLost
@@ -95,10 +95,7 @@ class Planning:
         return instrument, row.id, calendar, (start, max(start, end)), head
 
     def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
-        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
-        return calendar.closed_until(
-            frame, self._clock.now_ns(), settle_ns=settle_s * NS_PER_S, late_settlement=instrument.asset_class == "FUT"
-        )
+        return self._settings.settle.closed_until(calendar, frame, instrument, self._clock.now_ns())
 
     def _write(
         self,

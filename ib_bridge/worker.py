@@ -323,10 +323,7 @@ class Worker:
 
     def _is_closed(self, task: Task, bar: Bar) -> bool:
         """False for a bar that was still forming when the request was sent: IB sends it with no flag."""
-        frame = task.row.timeframe
-        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
-        over = task.calendar.closed_by(frame, bar.ts, late_settlement=task.instrument.asset_class == "FUT")
-        return over + settle_s * NS_PER_S <= task.sent_at
+        return self._settings.settle.is_closed(task.calendar, task.row.timeframe, task.instrument, bar.ts, task.sent_at)
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""

@@ -98,6 +98,29 @@ def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
     assert stored(stepped, "AAPL.NASDAQ", "1m")[-1].ts == parse_rfc3339("2026-03-04T17:30:00Z")
 
 
+def test_readers_go_by_the_settle_times_of_the_bridge(stepped: Plant) -> None:
+    """Or they would ask each minute for bars that the bridge takes for unfinished."""
+    stepped.stop_bridge()
+    stepped.start_bridge(settle_intraday_s="150", settle_daily_s="86400")
+    # 17:30:30: the bar of 17:26 closed 210 s ago, that of 17:27 only 150, which is long enough; 17:28 is not.
+    minutes = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-04T17:00:00Z", "end": "2026-03-04T17:30:00Z"}
+    days = {"symbol": "AAPL", "timeframe": "1d", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    for wish, last, first_open in (
+        (minutes, "2026-03-04T17:27:00Z", "2026-03-04T17:28:00Z"),
+        (days, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
+    ):
+        stepped.finished(stepped.backfill(**wish))
+        assert stored(stepped, "AAPL.NASDAQ", wish["timeframe"])[-1].ts == parse_rfc3339(last)
+        asked = len(stepped.rows("SELECT 1 FROM backfill_jobs"))
+        answer = stepped.bars(**wish, wait=0)
+        assert [(m["start"], m["state"]) for m in answer["coverage"]["missing"]] == [(first_open, "not_closed_yet")]
+        assert answer["coverage"]["complete"]
+        dry = stepped.client.post("/api/v1/ib/backfill", json=wish | {"dry_run": True}).json()
+        assert dry["requests"] == 0
+        assert [gap["start"] for gap in dry["items"][0]["not_closed_yet"]] == [first_open]
+        assert len(stepped.rows("SELECT 1 FROM backfill_jobs")) == asked
+
+
 def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None:
     span = ("2026-02-26T00:00:00Z", "2026-03-03T00:00:00Z")
     for wish, name in (

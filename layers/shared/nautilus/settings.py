@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nautilus import planner, timeframes
+from nautilus.settle import Settle
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
@@ -237,6 +238,11 @@ class BridgeSettings(_Database, _Queue):
     chunk_spans: str = Field(
         "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
     )
+
+    @property
+    def settle(self) -> Settle:
+        """When a bar counts as closed."""
+        return Settle(self.settle_intraday_s, self.settle_daily_s)
 
     @field_validator("chunk_spans")
     @classmethod
