@@ -221,10 +221,14 @@ class Bridge:
         self._worker.wake()
 
     async def _look_again(self) -> None:
-        """With the farms up, open a job for what was left in doubt."""
+        """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
         await self._store.run(jobs.cancel_strays)
         if self._ready and self._session.health().state is State.CONNECTED:
             await self._store.run(second_looks.open_job, self._clock.now_ns())
+            try:
+                await self._directory.relearn()
+            except Unavailable as gone:
+                self._log.info("schedules-not-asked", extra={"reason": gone.detail})
 
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nautilus.clock import parse_rfc3339
+from tests.integration.test_backfill import own_bars
 from tests.plant import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
@@ -54,6 +55,55 @@ def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_lo
     assert answer["total"] == 5 * 390 > before
     confirming = works.rows("SELECT priority, owner, state FROM backfill_jobs WHERE origin = 'confirm'")
     assert [tuple(row) for row in confirming] == [(0, "bridge", "succeeded")]
+
+
+def test_a_schedule_that_was_refused_is_asked_for_again_and_what_was_concluded_from_a_guess_put_right(
+    works: Plant,
+) -> None:
+    """Weekdays stand in, for which Sunday evening is closed; a future trades then."""
+    wish = {"symbol": "ES", "asset_class": "FUT", "timeframe": "30s"}
+    days = {"start": "2026-03-01T06:00:00Z", "end": "2026-03-03T06:00:00Z"}
+    evening = {"start": "2026-03-01T23:00:00Z", "end": "2026-03-02T06:00:00Z"}  # from 17:00 in Chicago
+    no_schedule = "Historical Market Data Service error message:No data of type EODChart is available"
+
+    def schedules() -> int:
+        asked = works.received("reqHistoricalData")
+        return len([entry for entry in asked if entry["fields"]["whatToShow"] == "SCHEDULE"])
+
+    def guesses() -> list[Any]:
+        return works.rows("SELECT refusals, ask_again_at FROM calendars WHERE guessed <> '{}'")
+
+    before = schedules()
+    works.sim.command(f"reject_next reqHistoricalData 162 '{no_schedule}'")
+    works.finished(works.backfill(**wish, **days))
+    first = works.bars(**wish, **days, limit=5000, wait=0)
+    assert first["coverage"]["complete"], first["coverage"]
+    assert works.bars(**wish, **evening, wait=0)["total"] == 0
+    assert schedules() == before + 1
+    assert [g.refusals for g in guesses()] == [1]
+
+    works.sim.command(f"reject_next reqHistoricalData 162 '{no_schedule}'")
+    works.sim.command("advance 3600")
+    works.wait(lambda: [g.refusals for g in guesses()] == [2], "it is asked for again after an hour", 30, guesses)
+    assert guesses()[0].ask_again_at - works.market_ns() > 3_600 * 10**9, "then after two"
+    works.sim.command("advance 7200")
+    works.wait(lambda: not guesses(), "the schedule comes", 30, guesses)
+    assert schedules() == before + 3
+    works.wait(lambda: works.bars(**wish, **evening, wait=0)["total"] == 840, "and the evening with it", 30)
+    works.wait(lambda: not notes(works), "nothing is in doubt any more", 30, lambda: notes(works))
+    answer = works.bars(**wish, **days, limit=5000, wait=0)
+    assert answer["coverage"]["complete"]
+    own = own_bars(
+        works,
+        works.rows("SELECT con_id FROM series WHERE timeframe = '30s'")[0].con_id,
+        "TRADES",
+        **days,
+        rth=False,
+        size="30s",
+    )
+    assert [c["ts"] for c in answer["candles"]] == [bar.t * 10**9 for bar in own]
+    assert works.rows("SELECT 1 FROM bar_revisions") == []
+    assert [line["series"] for line in works.log() if line["message"] == "schedule-corrected"] == [1]
 
 
 def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
