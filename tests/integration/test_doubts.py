@@ -151,6 +151,28 @@ def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(
         assert works.rows("SELECT 1 FROM ib_requests WHERE outcome = 'error'") == []
 
 
+def test_the_bridge_forgets_old_rows_once_a_day_but_not_while_it_works(works: Plant) -> None:
+    works.stop_bridge()
+    request = "INSERT INTO ib_requests (login, bridge, kind, identity, contract, small, weight, sent_at, booked_at)"
+    with works.db.transaction() as cursor:
+        cursor.execute(f"{request} VALUES ('', '', 'old', '', '', false, 1, 0, now() - interval '9 days')")
+        cursor.execute("UPDATE store SET created_at = now() - interval '30 hours'")
+    hour = works.rows("SELECT extract(hour FROM clock_timestamp() AT TIME ZONE 'UTC')::int AS n")[0].n
+    works.sim.command("silent 9")
+    job_id = works.backfill(**WEEKS)
+    works.start_bridge(forget_hour=str(hour), keep_requests_days="7")
+    works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "it works")
+    assert works.rows("SELECT 1 FROM ib_requests WHERE kind = 'old'")
+    assert works.rows("SELECT 1 FROM store WHERE forgotten_at IS NULL")
+    works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
+    works.finished(job_id)
+    works.stop_bridge()
+    works.start_bridge(forget_hour=str(hour), keep_requests_days="7")
+    works.wait(lambda: not works.rows("SELECT 1 FROM ib_requests WHERE kind = 'old'"), "what is old is forgotten")
+    works.wait(lambda: works.rows("SELECT 1 FROM store WHERE forgotten_at IS NOT NULL"), "and that is written down")
+    assert works.rows("SELECT 1 FROM ib_requests WHERE kind = 'details'"), "what is not stays"
+
+
 def test_a_dry_run_tells_the_plan_and_spends_nothing(works: Plant) -> None:
     asked = len(works.rows("SELECT 1 FROM ib_requests"))
     answer = works.client.post("/api/v1/ib/backfill", json=WEEKS | {"dry_run": True})

@@ -203,7 +203,36 @@ class AuthSettings(ApiSettings):
         return self
 
 
-class BridgeSettings(_Database, _Queue):
+class _Retention(_Settings):
+    keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
+    keep_revisions_days: int = Field(
+        0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
+    )
+    keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
+    keep_bars_days: str = Field(
+        "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
+    )
+
+    @field_validator("keep_revisions_days")
+    @classmethod
+    def _longer_than_page_tokens(cls, value: int) -> int:
+        if 0 < value < 7:
+            raise ValueError("must be 0 (for good) or at least 7: pages in progress need them")
+        return value
+
+    @field_validator("keep_bars_days")
+    @classmethod
+    def _are_days(cls, value: str) -> str:
+        _days_by_timeframe(value)
+        return value
+
+    @property
+    def kept_bars(self) -> dict[str, int]:
+        """Timeframe -> days."""
+        return _days_by_timeframe(self.keep_bars_days)
+
+
+class BridgeSettings(_Database, _Queue, _Retention):
     """What the bridge reads."""
 
     bridge_id: str = Field(
@@ -235,6 +264,9 @@ class BridgeSettings(_Database, _Queue):
     health_port: int = Field(
         0, ge=0, le=65_535, description="port of the bridge's own health page on loopback; 0: none"
     )
+    forget_hour: int = Field(
+        5, ge=-1, le=23, description="hour (UTC) after which old rows are forgotten, once a day; -1: never"
+    )
     chunk_spans: str = Field(
         "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
     )
@@ -261,35 +293,8 @@ class MigrateSettings(_Database):
     """What the migration command reads."""
 
 
-class RetentionSettings(_Database):
+class RetentionSettings(_Database, _Retention):
     """What the command reads that forgets old rows."""
-
-    keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
-    keep_revisions_days: int = Field(
-        0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
-    )
-    keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
-    keep_bars_days: str = Field(
-        "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
-    )
-
-    @field_validator("keep_revisions_days")
-    @classmethod
-    def _longer_than_page_tokens(cls, value: int) -> int:
-        if 0 < value < 7:
-            raise ValueError("must be 0 (for good) or at least 7: pages in progress need them")
-        return value
-
-    @field_validator("keep_bars_days")
-    @classmethod
-    def _are_days(cls, value: str) -> str:
-        _days_by_timeframe(value)
-        return value
-
-    @property
-    def kept_bars(self) -> dict[str, int]:
-        """Timeframe -> days."""
-        return _days_by_timeframe(self.keep_bars_days)
 
 
 def _days_by_timeframe(text: str) -> dict[str, int]:
