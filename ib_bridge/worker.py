@@ -53,6 +53,22 @@ class Task:
     """Of the concurrency, when it was sent."""
 
 
+def request_of(candidate: Candidate, instrument: Instrument) -> Request:
+    """A chunk's request as the pacer sees it.
+
+    Two of a series that end at the same moment count as identical: how far back they reach is rounded up on the wire.
+    """
+    frame = timeframe(candidate.timeframe)
+    series_and_end = (instrument.con_id, frame.name, candidate.price, candidate.session, candidate.window[1])
+    return Request(
+        identity="|".join(map(str, series_and_end)),
+        contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
+        small=frame.small,
+        weight=2 if candidate.price == "BID_ASK" else 1,
+        interactive=candidate.interactive,
+    )
+
+
 class Worker:
     """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger."""
 
@@ -172,7 +188,7 @@ class Worker:
                 self._away = True
                 continue
             book = requests.book(cursor, login, now) if book is None else book
-            request = self._request(candidate, instrument)
+            request = request_of(candidate, instrument)
             if request.small and request.weight < heaviest_waiting:
                 continue  # or a request that weighs two would never find two slots free at once
             at = next_allowed(request, book, now, self._booking.limits)
@@ -189,19 +205,6 @@ class Worker:
                 raise LookupError(f"series of an instrument that is not there: {con_id}")
             self._instruments[con_id] = found
         return self._instruments[con_id]
-
-    @staticmethod
-    def _request(candidate: Candidate, instrument: Instrument) -> Request:
-        frame = timeframe(candidate.timeframe)
-        return Request(
-            identity="|".join(
-                map(str, (instrument.con_id, frame.name, candidate.price, candidate.session, *candidate.window))
-            ),
-            contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
-            small=frame.small,
-            weight=2 if candidate.price == "BID_ASK" else 1,
-            interactive=candidate.interactive,
-        )
 
     def _take(self, cursor: Cursor, candidate: Candidate, request: Request, login: str) -> Task | None:
         """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
@@ -335,10 +338,7 @@ class Worker:
 
     def _is_closed(self, task: Task, bar: Bar) -> bool:
         """False for a bar that was still forming when the request was sent: IB sends it with no flag."""
-        frame = task.row.timeframe
-        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
-        over = task.calendar.closed_by(frame, bar.ts, late_settlement=task.instrument.asset_class == "FUT")
-        return over + settle_s * NS_PER_S <= task.sent_at
+        return self._settings.settle.is_closed(task.calendar, task.row.timeframe, task.instrument, bar.ts, task.sent_at)
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""
@@ -375,6 +375,10 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
+        if not self._session.serves(task.instrument):
+            # The farm went away meanwhile: the size of the request is not what was wrong.
+            await self._again(task, answer, "timeout", "ib_session", self._clock.now_ns())
+            return
         self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:

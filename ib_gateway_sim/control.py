@@ -248,7 +248,10 @@ class Control:
         return {"told": len(told)}
 
     async def do_clear(self) -> None:
-        """fair weather: everything above and below is taken back, without notices"""
+        """fair weather: everything above and below is taken back, without notices, and what was to happen later"""
+        mine = asyncio.current_task()
+        for plan in self._plans - {mine}:
+            plan.cancel()
         self.gateway.weather.clear()
         await self.gateway.accept("yes")
         self.gateway.latency.factor = 1.0

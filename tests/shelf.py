@@ -22,6 +22,7 @@ from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
+from nautilus.settle import Settle
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
 from nautilus.tokens import Signer
@@ -102,6 +103,7 @@ class Shelf:
                 farms={},
                 activity={},
                 clock=MarketTime(0, now, 0.0),
+                settle=Settle(),
             )
 
     def instrument(self, one: Instrument, calendar: Calendar, session: str = "rth") -> Instrument:

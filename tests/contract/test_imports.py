@@ -20,7 +20,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock"}),
     frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
     | frozenset({"ledger", "windows", "auth", "tokens", "passwords", "api_keys", "throttle", "seams", "concurrency"})
-    | frozenset({"grid", "derived", "formats", "paging"}),
+    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"db", "queue", "cache"}),

@@ -9,6 +9,7 @@ from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Cursor, int8range, span_of
 from nautilus.db.series import Series, find, of_row
 from nautilus.ledger import LIVE_JOBS
+from nautilus.settle import Settle
 from nautilus.spans import Span
 from nautilus.timeframes import Timeframe
 
@@ -21,25 +22,29 @@ SeriesKey = tuple[int, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When and where something is read: market and machine time in ns, the store's id, and where its bars come from."""
+    """When and where something is read: market and machine time in ns, the store's id, where its bars come from, and when
+    they count as closed."""
 
     market_ns: int
     machine_ns: int
     store_id: str
     source: str
+    settle: Settle
 
 
 def moment(cursor: Cursor) -> Moment:
     cursor.execute(
-        "SELECT store.id, store.source, s.clock_machine_ns, s.clock_market_ns, s.clock_rate,"
+        "SELECT store.id, store.source, s.clock_machine_ns, s.clock_market_ns, s.clock_rate, s.settle_intraday_s,"
+        " s.settle_daily_s,"
         " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns FROM store LEFT JOIN LATERAL"
         " (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) s ON true"
     )
     row = cursor.fetchone()
-    clock = SAME_TIME
+    clock, settle = SAME_TIME, Settle()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.id), row.source or "unknown")
+        settle = Settle(row.settle_intraday_s, row.settle_daily_s)
+    return Moment(clock.at(row.now_ns), row.now_ns, str(row.id), row.source or "unknown", settle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,15 @@ def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     return of_row(cursor.fetchone())
 
 
+def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
+    """The series whose bars follow a calendar, by id."""
+    cursor.execute(
+        "SELECT s.id FROM series s JOIN instruments i USING (con_id) WHERE i.calendar = %s AND s.session = %s ORDER BY s.id",
+        (calendar, session),
+    )
+    return [row.id for row in cursor.fetchall()]
+
+
 def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:
     cursor.execute(
         "UPDATE series SET head_ts = %s, head_checked_at = clock_timestamp() WHERE id = %s", (head_ts, series_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Cursor, Json
+from nautilus.settle import Settle
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
@@ -132,19 +133,21 @@ def publish(
     farms: Mapping[str, Any],
     activity: Mapping[str, Any],
     clock: MarketTime,
+    settle: Settle,
 ) -> None:
     """The bridge's heartbeat: all it knows about its session. `since` moves when the state changes."""
     cursor.execute(
         "INSERT INTO ib_sessions AS s (bridge, login, account, state, reason, host, port, client_id, server_version, farms,"
-        " activity, clock_machine_ns, clock_market_ns, clock_rate)"
+        " activity, clock_machine_ns, clock_market_ns, clock_rate, settle_intraday_s, settle_daily_s)"
         " VALUES (%(bridge)s, %(login)s, %(account)s, %(state)s, %(reason)s, %(host)s, %(port)s, %(client)s, %(version)s,"
-        " %(farms)s, %(activity)s, %(machine)s, %(market)s, %(rate)s)"
+        " %(farms)s, %(activity)s, %(machine)s, %(market)s, %(rate)s, %(intraday)s, %(daily)s)"
         " ON CONFLICT (bridge) DO UPDATE SET login = excluded.login, account = excluded.account, state = excluded.state,"
         " since = CASE WHEN s.state = excluded.state THEN s.since ELSE clock_timestamp() END, reason = excluded.reason,"
         " host = excluded.host, port = excluded.port, client_id = excluded.client_id,"
         " server_version = excluded.server_version, farms = excluded.farms, activity = excluded.activity,"
         " heartbeat_at = clock_timestamp(), clock_machine_ns = excluded.clock_machine_ns,"
-        " clock_market_ns = excluded.clock_market_ns, clock_rate = excluded.clock_rate",
+        " clock_market_ns = excluded.clock_market_ns, clock_rate = excluded.clock_rate,"
+        " settle_intraday_s = excluded.settle_intraday_s, settle_daily_s = excluded.settle_daily_s",
         {
             "bridge": bridge,
             "login": login,
@@ -160,6 +163,8 @@ def publish(
             "machine": clock.machine_ns,
             "market": clock.market_ns,
             "rate": clock.rate,
+            "intraday": settle.intraday_s,
+            "daily": settle.daily_s,
         },
     )
 
