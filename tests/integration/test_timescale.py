@@ -1,10 +1,8 @@
-"""TimescaleDB as it is meant to be used. Needs a server that has it: NAUTILUS_TEST_TIMESCALE_DSN names one (a superuser's
-URL of any database there); without it these tests are skipped. Everything else runs on plain PostgreSQL."""
+"""TimescaleDB as it is meant to be used. Skipped where the tests' server has no such extension: NAUTILUS_TEST_DSN names
+one that has it, and then all tests of the suite that need a database run on hypertables."""
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
@@ -17,31 +15,25 @@ from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
+from tests.conftest import Server
 from tests.integration.test_migrate import INSTRUMENT, old_database
 
-SERVER = os.environ.get("NAUTILUS_TEST_TIMESCALE_DSN", "")
-pytestmark = pytest.mark.skipif(not SERVER, reason="NAUTILUS_TEST_TIMESCALE_DSN names no server with TimescaleDB")
 MINUTE = 60_000_000_000
 START = 1_672_617_600_000_000_000
-NAME = "nautilus_test_timescale"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _extension(server: Server) -> None:
+    with closing(psycopg2.connect(server.dsn("postgres"))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
+        if cursor.fetchone() is None:
+            pytest.skip("this PostgreSQL has no TimescaleDB; NAUTILUS_TEST_DSN may name one that has")
 
 
 @pytest.fixture
-def bare() -> Iterator[str]:
-    """An empty database on that server."""
-    with closing(psycopg2.connect(SERVER)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
-            cursor.execute(f"CREATE DATABASE {NAME} TEMPLATE template0")
-            yield urlunsplit(urlsplit(SERVER)._replace(path="/" + NAME))
-            cursor.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
-
-
-@pytest.fixture
-def database(bare: str) -> Iterator[Database]:
-    upgrade(bare)
-    made = Database(bare, name="test")
+def database(empty_dsn: str) -> Iterator[Database]:
+    upgrade(empty_dsn)
+    made = Database(empty_dsn, name="test")
     with made.transaction() as cursor:
         cursor.execute(INSTRUMENT)
         series.find_or_make(cursor, 1, timeframe("1m"), "TRADES", "rth")
@@ -66,11 +58,11 @@ def size(database: Database) -> timescale.Size:
     return found
 
 
-def test_migrating_makes_hypertables_and_again_changes_nothing(bare: str) -> None:
-    first = upgrade(bare)
+def test_migrating_makes_hypertables_and_again_changes_nothing(empty_dsn: str) -> None:
+    first = upgrade(empty_dsn)
     assert first.startswith("TimescaleDB 2.")
-    assert upgrade(bare) == first
-    with closing(Database(bare, name="test", size=1)) as database, database.transaction() as cursor:
+    assert upgrade(empty_dsn) == first
+    with closing(Database(empty_dsn, name="test", size=1)) as database, database.transaction() as cursor:
         assert timescale.in_use(cursor)
         cursor.execute(
             "SELECT hypertable_name, integer_interval, integer_now_func FROM timescaledb_information.dimensions"
@@ -82,10 +74,10 @@ def test_migrating_makes_hypertables_and_again_changes_nothing(bare: str) -> Non
     assert {row.integer_now_func for row in found.values()} == {"nautilus_now_ns"}
 
 
-def test_bars_of_the_version_before_are_moved(bare: str) -> None:
-    old_database(bare)
-    upgrade(bare)
-    with closing(Database(bare, name="test", size=1)) as database, database.transaction() as cursor:
+def test_bars_of_the_version_before_are_moved(empty_dsn: str) -> None:
+    old_database(empty_dsn)
+    upgrade(empty_dsn)
+    with closing(Database(empty_dsn, name="test", size=1)) as database, database.transaction() as cursor:
         cursor.execute("SELECT count(*) FROM bars_minute")
         assert cursor.fetchone()[0] == 1
         assert timescale.in_use(cursor)

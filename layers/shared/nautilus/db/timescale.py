@@ -13,6 +13,7 @@ from nautilus.clock import NS_PER_DAY
 from nautilus.db.connection import Cursor
 
 LEAST_VERSION = (2, 20)
+_LOST = "bars are not stored by column and stay five times as large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ def in_use(cursor: Cursor) -> bool:
 
 
 def storage(cursor: Cursor) -> str:
-    """Which storage is in use, in words: for people, `/health` and logs."""
+    """Which storage is in use, and what is lost by it, in words: for people, `/health` and logs."""
     found = version(cursor)
-    if found and in_use(cursor):
-        return f"TimescaleDB {found}" + ("" if _has_columnstore(cursor) else ", Apache edition: no columnstore")
-    return "plain PostgreSQL" + (f"; TimescaleDB {found} is there but not used" if found else "")
+    if found is None:
+        return f"plain PostgreSQL: {_LOST}"
+    if not in_use(cursor):
+        return f"plain PostgreSQL: {_LOST}; TimescaleDB {found} is there, but migrating did not use it"
+    return f"TimescaleDB {found}" + ("" if _has_columnstore(cursor) else f", Apache edition: {_LOST}")
 
 
 def adopt(cursor: Cursor) -> str:
