@@ -167,12 +167,12 @@ def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_
     if not in_use(cursor) or not _has_columnstore(cursor):
         return []
     cursor.execute(
-        "SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name) AS name, k.status & 1 = 1 AS by_column"
-        " FROM timescaledb_information.chunks c"
-        " JOIN _timescaledb_catalog.chunk k ON k.schema_name = c.chunk_schema AND k.table_name = c.chunk_name"
+        "SELECT name, status & 1 = 1 AS by_column FROM timescaledb_information.chunks c"
+        " CROSS JOIN LATERAL format('%%I.%%I', c.chunk_schema, c.chunk_name) AS name"
+        # 1: stored by column, 8: with rows beside the columns (TimescaleDB's chunk.h). The tables behind differ by version.
+        " CROSS JOIN LATERAL _timescaledb_functions.chunk_status(name::regclass) AS status"
         " WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = %s"
-        # status: 1 stored by column, 8 with rows beside the columns (TimescaleDB's chunk.h)
-        "  AND (k.status & 1 = 0 OR k.status & 8 <> 0) AND c.range_end_integer <= %s"
+        "  AND (status & 1 = 0 OR status & 8 <> 0) AND c.range_end_integer <= %s"
         "  AND NOT EXISTS (SELECT 1 FROM backfill_chunks b JOIN series s ON s.id = b.series_id"
         "   WHERE b.state IN ('pending', 'leased') AND s.timeframe = ANY(%s)"
         "   AND b.span_start < c.range_end_integer AND b.span_end > c.range_start_integer)"
