@@ -37,9 +37,10 @@ from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
 from nautilus.bars import Bar
 from nautilus.db import bars as bar_store
-from nautilus.db import retention, series, timescale
+from nautilus.db import candles, retention, series, timescale
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.formats import Format
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
 
@@ -313,19 +314,16 @@ def _bytes(database: Database) -> int:
 
 
 def _page(database: Database) -> float:
-    """Seconds for 10,000 bars as text, bounds of ts on both sides; the median of 40."""
+    """Seconds for 10,000 bars as the reader writes them, JSON; the median of 40."""
     spent = []
     rng = random.Random(1)
+    style = candles.Style(Format.JSON, ("time", "open", "high", "low", "close", "volume"), FRAME)
     for _ in range(40):
         low = START + rng.randint(0, CHUNK * CHUNKS - 10_000) * MINUTE
         begun = time.perf_counter()
         with database.transaction(snapshot=True) as cursor:
-            cursor.execute(
-                "SELECT string_agg(concat(ts, open, high, low, close, volume), ',' ORDER BY ts), count(*) FROM bars_minute"
-                " WHERE series_id = 1 AND ts >= %s AND ts < %s",
-                (low, low + 10_000 * MINUTE),
-            )
-            assert cursor.fetchone()[1] == 10_000
+            page = candles.text(cursor, candles.Source(1, FRAME), (low, low + 10_000 * MINUTE), style, 10_000)
+        assert page.count == 10_000
         spent.append(time.perf_counter() - begun)
     return statistics.median(spent)
 
@@ -365,16 +363,15 @@ _NEWEST = "SELECT * FROM bars_minute WHERE series_id = %s AND ts >= %s AND ts < 
 
 
 def _newest(database: Database, end: int, step: int) -> float:
-    """Seconds, the median of 200 series."""
-    spent = []
-    rng = random.Random(1)
-    for _ in range(200):
-        wanted = (rng.randint(1, 10_000), end - 100 * step, end)
-        begun = time.perf_counter()
-        with database.transaction(snapshot=True) as cursor:
-            cursor.execute(_NEWEST, wanted)
-            assert len(cursor.fetchall()) == 100
-        spent.append(time.perf_counter() - begun)
+    """Seconds, the median of 200 series, each asked for a second time: what a disk costs is not ours to tell."""
+    for _ in range(2):
+        spent = []
+        for series_id in range(1, 10_000, 50):
+            begun = time.perf_counter()
+            with database.transaction(snapshot=True) as cursor:
+                cursor.execute(_NEWEST, (series_id, end - 100 * step, end))
+                assert len(cursor.fetchall()) == 100
+            spent.append(time.perf_counter() - begun)
     return statistics.median(spent)
 
 

@@ -1,8 +1,10 @@
 """TimescaleDB as it is meant to be used. Skipped where the tests' server has no such extension: NAUTILUS_TEST_DSN names
 one that has it, and then all tests of the suite that need a database run on hypertables."""
 
+import io
 import os
 import random
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,10 +17,12 @@ import pytest
 from dev import store
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_DAY
-from nautilus.db import migrate, retention, series, sessions, timescale, verify
+from nautilus.db import candles, migrate, retention, series, sessions, timescale, verify
 from nautilus.db.bars import Written
+from nautilus.db.candles import Source, Style
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.migrate import upgrade
+from nautilus.formats import Format
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
 from tests.conftest import Server
@@ -26,6 +30,7 @@ from tests.integration.test_migrate import INSTRUMENT, old_database
 from tests.integration.test_writing import write_any
 
 MINUTE = 60_000_000_000
+WIDTH = timescale.HYPERTABLES["bars_minute"].chunk_ns
 START = 1_672_617_600_000_000_000
 
 
@@ -257,12 +262,32 @@ def test_a_range_with_a_backfill_under_way_is_left_alone(database: Database) -> 
     assert retention.recompress(database) == (there - 1, 0)
 
 
-def test_a_page_plans_the_chunks_of_its_window_alone(database: Database) -> None:
-    record(database, bars(400_000))
-    with database.transaction() as cursor:
-        cursor.execute(
-            "EXPLAIN SELECT * FROM bars_minute WHERE series_id = 1 AND ts >= %s AND ts < %s ORDER BY ts DESC LIMIT 100",
-            (START, START + 100 * MINUTE),
-        )
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert len({word for word in plan.split() if word.startswith("_hyper_") and word.endswith("_chunk")}) == 1, plan
+@pytest.mark.parametrize("form", [Format.JSON, Format.COLUMNS, Format.CSV])
+def test_a_page_plans_the_chunks_of_its_window_alone(
+    database: Database, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queries of the reader itself, for a window of many stretches: the two chunks it lies in, of twelve."""
+    record(database, [bar._replace(ts=START + n * 20 * MINUTE) for n, bar in enumerate(bars(24_000))])
+    plans: list[str] = []
+
+    class Explaining:
+        """A cursor that explains what it is to copy, and copies it."""
+
+        def __init__(self, cursor: Cursor) -> None:
+            self._cursor = cursor
+
+        def copy_expert(self, statement: str, out: io.BytesIO) -> None:
+            self._cursor.execute(
+                "EXPLAIN "
+                + statement[statement.index("(") + 1 : statement.rindex(")", 0, statement.rindex(" TO STDOUT") + 1)]
+            )
+            plans.append("\n".join(row[0] for row in self._cursor.fetchall()))
+            self._cursor.copy_expert(statement, out)
+
+    middle = START // WIDTH * WIDTH + 6 * WIDTH
+    window = (middle - 10 * NS_PER_DAY, middle + 10 * NS_PER_DAY)
+    style = Style(form, ("time", "open", "close"), timeframe("1m"))
+    with database.transaction(snapshot=True) as cursor:
+        page = candles.text(Explaining(cursor), Source(1, timeframe("1m")), window, style, 20 * 1440)
+    assert page.count == 20 * 72
+    assert {len(set(re.findall(r"_hyper_\d+_\d+_chunk", plan))) for plan in plans} == {2}, plans
