@@ -40,6 +40,9 @@ def _extension(server: Server) -> None:
         cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
         if cursor.fetchone() is None:
             pytest.skip("this PostgreSQL has no TimescaleDB; NAUTILUS_TEST_DSN may name one that has")
+        cursor.execute("SELECT current_setting('timescaledb.license', true) = 'apache'")
+        if cursor.fetchone()[0]:
+            pytest.skip("this TimescaleDB is the Apache edition, without a columnstore")
 
 
 @pytest.fixture
