@@ -111,7 +111,9 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
         cursor,
         f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
         f" (SELECT count(*), min(ts), max(ts), {writer.selected}"
-        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b) AS s",
+        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b"
+        # Numbers, or TimescaleDB would plan every chunk for each stretch.
+        f" WHERE ts >= {int(span[0])} AND ts < {int(span[1])}) AS s",
     )
     found = [part for part in parts if _int(part[1])]
     if not found:
