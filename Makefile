@@ -174,6 +174,9 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
+watch: $(VENV)/.ready ## watch a backfill through bad weather, as a front end sees it (a minute)
+	$(PY) -m pytest -q -s tests/e2e/test_watched.py
+
 bench: build ## measure: sign-in, cold starts, storage, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
@@ -191,5 +194,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos \
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench
