@@ -1,34 +1,75 @@
 """Log lines as JSON, one per event: an action name and ids as fields, so that a monitor can count them. And metrics, which
-are log lines that CloudWatch understands (EMF)."""
+are log lines that CloudWatch understands (EMF): Powertools writes those. Its logger would do for the lines what is done
+here, for 15 ms of each function's cold start (docs/decisions/0024-cold-start.md).
+"""
 
+import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from aws_lambda_powertools import Logger
-
-Log = Logger
+Log = logging.Logger
 """What `logger` makes."""
 
 correlation: ContextVar[str] = ContextVar("correlation", default="")
 """The id that follows one wish from HTTP through the queue to the bridge and its request at IB."""
+invocation: ContextVar[str] = ContextVar("invocation", default="")
+"""Lambda's id of the event that is being handled; AWS's own log lines carry it."""
+
+_TREE = "nautilus"
+"""Our modules' loggers lie below this one: what they say becomes such lines too."""
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What the library puts on a record; the rest are the fields of the line."""
 
 
-class _Correlated(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        number = correlation.get()
-        if number:
-            record.correlation_id = number
-        return True
+class _Json(logging.Formatter):
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "level": record.levelname,
+            "location": f"{record.funcName}:{record.lineno}",
+            "message": record.getMessage(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "service": self._service,
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        for name, number in (("correlation_id", correlation.get()), ("function_request_id", invocation.get())):
+            if number:
+                line.setdefault(name, number)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+            line["exception_name"] = record.exc_info[0].__name__
+        return json.dumps(line, default=str, separators=(",", ":"), ensure_ascii=False)
 
 
-def logger(service: str, level: str = "INFO") -> Logger:
+class _Stdout(logging.StreamHandler[Any]):
+    """Writes to what is sys.stdout at that moment."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _: Any) -> None:
+        pass
+
+
+def logger(service: str, level: str = "INFO") -> Log:
     """The logger of a process. Use it as `log.info("action-name", extra={"job_id": ...})`."""
-    made = Logger(service=service, level=level, utc=True, use_rfc3339=True)
-    made.addFilter(_Correlated())
+    made = logging.getLogger(_TREE)
+    handler = _Stdout()
+    handler.setFormatter(_Json(service))
+    made.handlers = [handler]
+    made.setLevel(level)
+    made.propagate = False  # Lambda's runtime has a handler at the root, which would write each line once more
     return made
 
 

@@ -41,9 +41,9 @@ from nautilus.errors import (
     Unauthorized,
     Unavailable,
 )
-from nautilus.log import Measure, correlated, correlation, emit, logger
+from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
 from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain, snapshot_follows
+from nautilus.settings import ApiSettings, explain, read, snapshot_follows
 from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
@@ -310,6 +310,10 @@ _PROBLEM_ANSWER: dict[str, Any] = {
 }
 
 
+PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER}
+"""`responses` of every router: what each of its routes may answer too."""
+
+
 def problem(
     status: int,
     detail: str,
@@ -396,11 +400,10 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         docs_url=None if services.settings.deployed else "/docs",
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
-        responses={"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER},
+        # Not by include_router: it would build each route a second time, at the first request.
+        routes=[route for router in routers for route in router.routes],
     )
     app.state.services = services
-    for router in routers:
-        app.include_router(router)
 
     @app.exception_handler(NautilusError)
     def _known(_: Request, error: NautilusError) -> Response:
@@ -662,7 +665,7 @@ _LATE = ("mangum", "boto3", "argon2", "aws_lambda_powertools.metrics")
 def lambda_handler(
     name: str,
     router: APIRouter,
-    settings: Callable[[], ApiSettings] = ApiSettings,
+    settings: type[ApiSettings] = ApiSettings,
     *,
     prepare: Callable[[Services], None] = lambda services: None,
     measure: Callable[[Services], Iterable[Measure]] | None = None,
@@ -684,7 +687,7 @@ def lambda_handler(
         if not made:
             made.append(_make(name, router, settings, prepare))
         known, answer = made[0]
-        known.log.append_keys(function_request_id=getattr(context, "aws_request_id", ""))
+        invocation.set(getattr(context, "aws_request_id", ""))
         if "requestContext" in event:
             return answer(event, context)
         task = str(event.get("task"))
@@ -699,12 +702,12 @@ def lambda_handler(
 
 
 def _make(
-    name: str, router: APIRouter, settings: Callable[[], ApiSettings], prepare: Callable[[Services], None]
+    name: str, router: APIRouter, settings: type[ApiSettings], prepare: Callable[[Services], None]
 ) -> tuple[Services, Callable[[dict[str, Any], Any], Any]]:
     from mangum import Mangum
 
     try:
-        known = Services(settings(), name)
+        known = Services(read(settings), name)
     except ValidationError as wrong:
         raise RuntimeError(explain(wrong)) from None
     prepare(known)
