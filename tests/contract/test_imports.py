@@ -48,8 +48,8 @@ RULES = LEVELS[1]
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "fastapi": ("nautilus.web", "functions", "dev.local_api"),
-    "starlette": ("nautilus.web", "functions"),
+    "fastapi": ("nautilus.web", "functions", "dev.local_api", "dev.pages"),
+    "starlette": ("nautilus.web", "functions", "dev.pages"),
     "mangum": ("nautilus.web", "functions"),
     "pydantic": ("nautilus.schemas", "nautilus.settings", "nautilus.queue", "nautilus.web", "functions"),
     "aws_lambda_powertools": ("nautilus.log",),

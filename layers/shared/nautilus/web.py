@@ -397,7 +397,7 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         title="Nautilus",
         summary="Market data and trading over one Interactive Brokers login",
         version="1",
-        docs_url=None if services.settings.deployed else "/docs",
+        docs_url=None,  # its page loads scripts from the internet; dev/pages.py has one that does not
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
         # Not by include_router: it would build each route a second time, at the first request.
@@ -512,7 +512,7 @@ _SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
-# The pages of the API (dev alone) load scripts; all other answers are data, which no page has to run or frame.
+# Answers are data, which no page has to run or frame. A page (dev alone) brings a policy of its own.
 _DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
@@ -557,11 +557,12 @@ class _Envelope:
 
     def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         headers.extend(_SECURITY_HEADERS)
-        if path != "/docs":
+        there = {name for name, _ in headers}
+        if _DATA_POLICY[0] not in there:
             headers.append(_DATA_POLICY)
         if self._services.settings.deployed:
             headers.append(_HTTPS_ONLY)
-        if path.startswith(_AUTH_PATH) and not any(name == b"cache-control" for name, _ in headers):
+        if path.startswith(_AUTH_PATH) and b"cache-control" not in there:
             headers.append((b"cache-control", b"no-store"))
 
 
