@@ -23,9 +23,9 @@ from nautilus.db.connection import Database
 from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
 from nautilus.settle import Settle
+from nautilus.signing import Signer
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
-from nautilus.tokens import Signer
 from nautilus.web import Services, create_app
 
 BARS = "/api/v1/market-data/historical/bars"

@@ -24,9 +24,9 @@ from nautilus.schemas import market_data as shapes
 from nautilus.schemas.backfill import nanoseconds
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import Services, ServicesDep, lambda_handler, needs, tell
+from nautilus.web import PROBLEMS, Services, ServicesDep, lambda_handler, needs, tell
 
-router = APIRouter(tags=["market data"])
+router = APIRouter(tags=["market data"], responses=PROBLEMS)
 _ROOT = "/api/v1/market-data"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 

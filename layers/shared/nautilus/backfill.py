@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import farms
@@ -25,8 +24,7 @@ MAX_ITEMS = 500
 READ_PRIORITY = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What became of a wish: the job that serves it, or, when nothing is missing, none."""
 
     job_id: UUID | None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, datetime_of, day_of, label_of, ns_of
@@ -16,8 +17,7 @@ from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Session:
+class Session(NamedTuple):
     """One stretch of trading, half-open, in ns UTC; a trade date may have several."""
 
     open_ns: int

@@ -1,8 +1,7 @@
 """Series: instrument, timeframe, price kind and session; what is covered, what is in doubt, and which version it is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.bars import Bar
 from nautilus.coverage import Note, State
@@ -16,8 +15,7 @@ ALL_TIME: Span = (-(2**63), 2**63 - 1)
 """Every place on an axis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known."""
 
     id: int

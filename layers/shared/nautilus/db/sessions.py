@@ -1,9 +1,8 @@
 """The store's identity, and what the bridge last said about its session with IB."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Cursor, Json
@@ -13,8 +12,7 @@ SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """Which database this is, and where its bars come from (`ib:live`, `sim:7`, ...; None until a bridge has come)."""
 
     id: str
@@ -33,8 +31,7 @@ def claim_source(cursor: Cursor, source: str) -> str:
     return str(cursor.fetchone().source)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """The session as a reader sees it: `down` when its bridge is silent, whatever it last said."""
 
     bridge: str
