@@ -163,7 +163,7 @@ test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	@touch $@
 
 BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/integration/test_weather.py \
-	tests/e2e/test_crashes.py
+	tests/integration/test_field.py tests/e2e/test_crashes.py
 test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
 	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
 
