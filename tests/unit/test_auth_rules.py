@@ -225,6 +225,8 @@ def test_a_deployed_function_starts_with_settings_of_its_own():
         ({"database_url": SecretStr("postgresql://api:4nTq81LxWz@db/n?sslmode=disable")}, "sslmode=disable: when"),
         ({"database_url": SecretStr("postgresql://api:Postgres@db/nautilus")}, "empty or a default one"),
         ({"database_url": SecretStr("postgresql://api:nautilus@db/nautilus")}, "empty or a default one"),
+        ({"replica_url": SecretStr("postgresql://api:nautilus@copy/nautilus")}, "replica_url is empty or a default"),
+        ({"replica_url": SecretStr("postgresql://api:4nTq81LxWz@copy/nautilus")}, "replica_url has sslmode=prefer"),
     ],
 )
 @pytest.mark.parametrize("env", ["staging", "prod"])

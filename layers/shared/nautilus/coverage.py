@@ -35,6 +35,10 @@ NOTED = frozenset({State.EMPTY_UNCONFIRMED, State.UNAVAILABLE, State.FAILED, Sta
 """The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
 
 
+FORGOTTEN = "retention"
+"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""

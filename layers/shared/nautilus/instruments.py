@@ -6,8 +6,10 @@ front ends send venues that IB renamed years ago.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from nautilus.errors import Conflict, InvalidInput
@@ -261,6 +263,16 @@ def session_kind(asset_class: str, asked: str | None) -> str:
     if kind not in SESSION_KINDS:
         raise InvalidInput.field("session", f"{asked!r} is not a session", SESSION_KINDS)
     return kind
+
+
+@lru_cache(64)
+def kinds(rule: Callable[[str, str | None], str], asked: str | None) -> Mapping[str, str]:
+    """What `price_kind` or `session_kind` says for each asset class that has what is asked for."""
+    found = {}
+    for asset_class in ASSET_CLASSES:
+        with suppress(InvalidInput):
+            found[asset_class] = rule(asset_class, asked)
+    return found
 
 
 def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument | None:

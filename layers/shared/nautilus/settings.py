@@ -57,30 +57,33 @@ class _Database(_Settings):
     database_pool: int = Field(10, ge=1, le=100, description="connections kept open; 1 in Lambda")
     statement_timeout_ms: int = Field(15_000, ge=100, description="longest statement before PostgreSQL stops it")
 
-    @field_validator("database_url")
+    @field_validator("database_url", "replica_url", check_fields=False)
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        if value.get_secret_value() and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
         return value
 
     @model_validator(mode="after")
-    def _no_default_password_when_deployed(self) -> "_Database":
-        password = urlsplit(self.database_url.get_secret_value()).password or ""
-        if self.deployed and password.lower() in _DEFAULT_PASSWORDS:
-            raise ValueError("the password in database_url is empty or a default one: refused when deployed")
+    def _safe_when_deployed(self) -> "_Database":
+        for name in ("database_url", "replica_url"):
+            url = getattr(self, name, None)
+            if self.deployed and url and url.get_secret_value():
+                _check_safe(name, url.get_secret_value())
         return self
 
-    @model_validator(mode="after")
-    def _encrypted_when_deployed(self) -> "_Database":
-        parts = urlsplit(self.database_url.get_secret_value())
-        mode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
-        if self.deployed and parts.hostname not in _LOOPBACK and mode not in _TLS_MODES:
-            raise ValueError(
-                f"database_url has sslmode={mode}: when deployed it must be {', '.join(_TLS_MODES)} (the first checks"
-                " whose server it is), unless the database is on the same machine"
-            )
-        return self
+
+def _check_safe(name: str, url: str) -> None:
+    """ValueError when a database would be reached with a password that anybody guesses, or in the clear."""
+    parts = urlsplit(url)
+    if (parts.password or "").lower() in _DEFAULT_PASSWORDS:
+        raise ValueError(f"the password in {name} is empty or a default one: refused when deployed")
+    mode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
+    if parts.hostname not in _LOOPBACK and mode not in _TLS_MODES:
+        raise ValueError(
+            f"{name} has sslmode={mode}: when deployed it must be {', '.join(_TLS_MODES)} (the first checks"
+            " whose server it is), unless the database is on the same machine"
+        )
 
 
 class _Queue(_Settings):
@@ -93,6 +96,9 @@ class ApiSettings(_Database, _Queue):
     """What every function reads. Each uses a part; one class, so that local and deployed run the same."""
 
     api_host: str = Field("127.0.0.1", description="address the local API binds")
+    replica_url: SecretStr = Field(
+        SecretStr(""), description="postgresql://... of a read replica of the store, to read bars from; empty: none"
+    )
     redis_url: SecretStr = Field(SecretStr(""), description="redis://... of the cache; empty: none")
     token_public_keys: str = Field(description="JSON object kid -> public key (PEM), to check access tokens")
     token_issuer: str = Field("nautilus", description="`iss` of access tokens")

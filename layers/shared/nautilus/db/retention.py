@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage import Note, State
+from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
@@ -21,8 +21,6 @@ from nautilus.settings import BridgeSettings, RetentionSettings, load
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import ALL
 
-REASON = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
 DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
@@ -136,7 +134,7 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
-        note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
+        note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
         series.record(cursor, row, noted=[note])
     return gone
 
@@ -150,7 +148,7 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
         return None
     starts = [start for start, _ in known] + ([first] if first is not None else [])
     notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
-    starts += [note.span[0] for note in notes if note.reason == REASON]
+    starts += [note.span[0] for note in notes if note.reason == FORGOTTEN]
     return min(starts), before
 
 

@@ -53,6 +53,15 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
     return of_row(row) if row else None
 
 
+def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str, session: str) -> list[Series]:
+    """Those of the timeframes, by name, that have a series."""
+    cursor.execute(
+        f"{_SELECT} WHERE con_id = %s AND timeframe = ANY(%s) AND price = %s AND session = %s",
+        (con_id, list(frames), price, session),
+    )
+    return [of_row(row) for row in cursor.fetchall()]
+
+
 def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
     cursor.execute(
         "INSERT INTO series (con_id, timeframe, price, session) VALUES (%s, %s, %s, %s)"
