@@ -117,7 +117,6 @@ def put_secrets(emulator: Emulator, database: str, tokens: Mapping[str, str]) ->
         "VpcId=vpc-1",
         "BridgeSubnetIds=subnet-1",
         "BridgeCount=0",
-        "CommandImageTag=1",
         f"AwsEndpointUrl={emulator.url}",
     ]
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import SecretStr
 
 from nautilus import settings, web
-from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, RetentionSettings
+from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,7 +210,7 @@ def settings_of(process: str) -> tuple[type[settings._Settings], dict[str, Any]]
     container = CONTAINERS[process]
     given = {e["Name"]: e["Value"] for e in container.get("Environment", [])}
     given |= {e["Name"]: e["ValueFrom"] for e in container.get("Secrets", [])}
-    return (BridgeSettings if process == "BridgeTask.bridge" else RetentionSettings), given
+    return (BridgeSettings if process == "BridgeTask.bridge" else MigrateSettings), given
 
 
 PROCESSES = [*FOLDERS, "BridgeTask.bridge", "CommandTask.command"]
@@ -377,16 +377,6 @@ def test_for_every_alarm_the_handbook_says_what_to_do():
     table = (ROOT / "docs" / "aws.md").read_text().partition("| alarm | what to do |")[2].partition("\n\n")[0]
     told = {name.strip() for row in re.findall(r"^\| ([A-Za-z, ]+) \|", table, re.MULTILINE) for name in row.split(",")}
     assert told == {name.removesuffix("Alarm") for name in of_type("AWS::CloudWatch::Alarm")}
-
-
-def test_every_schedule_runs_something_that_is_there():
-    """The command of the daily rule is a module of ours with a door, and its container that of the command task."""
-    for rule in of_type("AWS::Events::Rule").values():
-        for target in rule["Targets"]:
-            (override,) = json.loads(target["Input"])["containerOverrides"]
-            assert f"CommandTask.{override['name']}" in CONTAINERS
-            module = importlib.import_module(override["command"][-1])
-            assert callable(module.main)
 
 
 # ---- the bridge ------------------------------------------------------------------------------------------------------

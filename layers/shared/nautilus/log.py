@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 Log = logging.Logger
@@ -81,9 +82,6 @@ class Measure(NamedTuple):
 
 def emit(service: str, measures: Iterable[Measure]) -> None:
     """Write metrics of this service as one EMF line to stdout; the namespace is POWERTOOLS_METRICS_NAMESPACE."""
-    # Imported here: one function in four emits any.
-    from aws_lambda_powertools.metrics import Metrics
-
     metrics = Metrics(service=service)
     for measure in measures:
         metrics.add_metric(measure.name, measure.unit, measure.value)

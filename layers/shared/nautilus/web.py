@@ -692,7 +692,7 @@ def _request_id(scope: Scope) -> str:
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
 
 # What is imported when first needed, and what a snapshot had better hold already.
-_LATE = ("mangum", "boto3", "argon2", "aws_lambda_powertools.metrics")
+_LATE = ("mangum", "boto3", "argon2")
 
 
 def lambda_handler(
