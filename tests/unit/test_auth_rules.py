@@ -25,8 +25,9 @@ from nautilus.auth import (
 from nautilus.errors import Forbidden, InvalidInput
 from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings
+from nautilus.signing import Signer
 from nautilus.throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
-from nautilus.tokens import KeySet, Signer
+from nautilus.tokens import KeySet
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, datetime_of, day_of, label_of, ns_of
@@ -20,8 +21,7 @@ _QUARTER_NS = 15 * _NS_PER_MINUTE
 """Since 1972 all clocks of the world differ by whole quarters of an hour: no zone is needed for what divides one."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Session:
+class Session(NamedTuple):
     """One stretch of trading, half-open, in ns UTC; a trade date may have several."""
 
     open_ns: int

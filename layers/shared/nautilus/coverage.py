@@ -7,6 +7,7 @@ Covered means settled: IB's answer is stored, or there is provably nothing. Ever
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from nautilus.calendars import Calendar
 from nautilus.instruments import QUOTE_KINDS
@@ -50,8 +51,7 @@ class Note:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one answer means for its chunk: `settled` and the spans of `doubtful` partition the chunk."""
 
     settled: Spans

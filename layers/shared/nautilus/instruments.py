@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.errors import Conflict, InvalidInput
 
@@ -90,8 +90,7 @@ class Instrument:
         return f"{self.symbol}/{self.currency}" if self.asset_class in ("CASH", "CRYPTO") else self.symbol
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """What a caller asks for, normalized: the part before the hints is the key of the lookup."""
 
     asset_class: str
@@ -117,7 +116,7 @@ class Selector:
         return cls(**({"asset_class": "", "symbol": ""} | dict(row)))
 
     def as_dict(self) -> dict[str, str | int]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if getattr(self, name)}
+        return {name: value for name, value in self._asdict().items() if value}
 
     @property
     def words(self) -> str:

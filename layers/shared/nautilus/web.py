@@ -42,9 +42,9 @@ from nautilus.errors import (
     Unauthorized,
     Unavailable,
 )
-from nautilus.log import Measure, correlated, correlation, emit, logger
+from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
 from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain, snapshot_follows
+from nautilus.settings import ApiSettings, explain, read, snapshot_follows
 from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
@@ -345,6 +345,10 @@ _PROBLEM_ANSWER: dict[str, Any] = {
 }
 
 
+PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER}
+"""`responses` of every router: what each of its routes may answer too."""
+
+
 def problem(
     status: int,
     detail: str,
@@ -422,20 +426,28 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
 # ---- the app ---------------------------------------------------------------------------------------------------------
 
 
+# What pages of other origins may send and see. Deployed, API Gateway answers for us: the template has the same lists.
+CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CORS_HEADERS = ("authorization", "content-type", "x-api-key", "idempotency-key", "prefer", "if-none-match")
+CORS_EXPOSED = (
+    *("x-request-id", "etag", "location", "link", "retry-after", "server-timing", "ratelimit", "ratelimit-policy"),
+    *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source", "x-errors"),
+)
+
+
 def create_app(*routers: APIRouter, services: Services) -> FastAPI:
     """An ASGI app of these routers, with errors as problem answers and a request id on every answer."""
     app = FastAPI(
         title="Nautilus",
         summary="Market data and trading over one Interactive Brokers login",
         version="1",
-        docs_url=None if services.settings.deployed else "/docs",
+        docs_url=None,  # its page loads scripts from the internet; dev/pages.py has one that does not
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
-        responses={"4XX": _PROBLEM_ANSWER, "503": _PROBLEM_ANSWER},
+        # Not by include_router: it would build each route a second time, at the first request.
+        routes=[route for router in routers for route in router.routes],
     )
     app.state.services = services
-    for router in routers:
-        app.include_router(router)
 
     @app.exception_handler(NautilusError)
     def _known(_: Request, error: NautilusError) -> Response:
@@ -460,21 +472,9 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(services.settings.cors_origins),
             allow_credentials=True,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-api-key", "idempotency-key", "prefer"],
-            expose_headers=[
-                *(
-                    "x-request-id",
-                    "etag",
-                    "location",
-                    "retry-after",
-                    "link",
-                    "server-timing",
-                    "ratelimit",
-                    "ratelimit-policy",
-                ),
-                *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source"),
-            ],
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_HEADERS,
+            expose_headers=CORS_EXPOSED,
         )
     app.add_middleware(_Limit)
     app.add_middleware(_Envelope, services=services)
@@ -544,7 +544,7 @@ _SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
-# The pages of the API (dev alone) load scripts; all other answers are data, which no page has to run or frame.
+# Answers are data, which no page has to run or frame. A page (dev alone) brings a policy of its own.
 _DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
@@ -589,11 +589,12 @@ class _Envelope:
 
     def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         headers.extend(_SECURITY_HEADERS)
-        if path != "/docs":
+        there = {name for name, _ in headers}
+        if _DATA_POLICY[0] not in there:
             headers.append(_DATA_POLICY)
         if self._services.settings.deployed:
             headers.append(_HTTPS_ONLY)
-        if path.startswith(_AUTH_PATH) and not any(name == b"cache-control" for name, _ in headers):
+        if path.startswith(_AUTH_PATH) and b"cache-control" not in there:
             headers.append((b"cache-control", b"no-store"))
 
 
@@ -691,13 +692,13 @@ def _request_id(scope: Scope) -> str:
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
 
 # What is imported when first needed, and what a snapshot had better hold already.
-_LATE = ("mangum", "boto3", "argon2", "aws_lambda_powertools.metrics")
+_LATE = ("mangum", "boto3", "argon2")
 
 
 def lambda_handler(
     name: str,
     router: APIRouter,
-    settings: Callable[[], ApiSettings] = ApiSettings,
+    settings: type[ApiSettings] = ApiSettings,
     *,
     prepare: Callable[[Services], None] = lambda services: None,
     measure: Callable[[Services], Iterable[Measure]] | None = None,
@@ -719,7 +720,7 @@ def lambda_handler(
         if not made:
             made.append(_make(name, router, settings, prepare))
         known, answer = made[0]
-        known.log.append_keys(function_request_id=getattr(context, "aws_request_id", ""))
+        invocation.set(getattr(context, "aws_request_id", ""))
         if "requestContext" in event:
             return answer(event, context)
         task = str(event.get("task"))
@@ -734,12 +735,12 @@ def lambda_handler(
 
 
 def _make(
-    name: str, router: APIRouter, settings: Callable[[], ApiSettings], prepare: Callable[[Services], None]
+    name: str, router: APIRouter, settings: type[ApiSettings], prepare: Callable[[Services], None]
 ) -> tuple[Services, Callable[[dict[str, Any], Any], Any]]:
     from mangum import Mangum
 
     try:
-        known = Services(settings(), name)
+        known = Services(read(settings), name)
     except ValidationError as wrong:
         raise RuntimeError(explain(wrong)) from None
     prepare(known)

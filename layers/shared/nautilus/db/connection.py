@@ -28,7 +28,9 @@ UniqueViolation = psycopg2.errors.UniqueViolation
 
 _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
-_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+# The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
+# before it commits (nautilus/db/timescale.py), so that no snapshot of before meets a catalog of after.
+_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store IN ACCESS SHARE MODE;"
 # Compiling costs more than any statement here takes; a prepared statement is planned once, whatever its values.
 _PLANNING = "-c jit=off -c plan_cache_mode=force_generic_plan"
 

@@ -1,8 +1,8 @@
 """What IB told about instruments, and which words led to which."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.instruments import Instrument, Selector
@@ -11,8 +11,7 @@ _COLUMNS = tuple(f.name for f in fields(Instrument))
 _LIST = ", ".join(_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """The answer to one lookup: candidates, or IB's refusal."""
 
     candidates: tuple[Instrument, ...]

@@ -13,6 +13,7 @@ from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of, s
 from nautilus.db.instruments import Lookup
 from nautilus.db.series import Series, find_several
 from nautilus.ledger import LIVE_JOBS
+from nautilus.settle import Settle
 from nautilus.spans import Span
 from nautilus.timeframes import Timeframe, timeframe
 
@@ -25,16 +26,19 @@ SeriesKey = tuple[int, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When and where something is read: market and machine time in ns, the store's id, and where its bars come from."""
+    """When and where something is read: market and machine time in ns, the store's id, where its bars come from, and when
+    they count as closed."""
 
     market_ns: int
     machine_ns: int
     store_id: str
     source: str
+    settle: Settle
 
 
 _MOMENT = (
     "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
+    " b.settle_intraday_s, b.settle_daily_s,"
     " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
 )
 _MOMENT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
@@ -50,10 +54,11 @@ def moment(cursor: Cursor) -> Moment:
 
 
 def _moment(row: Any) -> Moment:
-    clock = SAME_TIME
+    clock, settle = SAME_TIME, Settle()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown")
+        settle = Settle(row.settle_intraday_s, row.settle_daily_s)
+    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle)
 
 
 @dataclass(frozen=True, slots=True)

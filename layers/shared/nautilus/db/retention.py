@@ -1,11 +1,12 @@
-"""What is forgotten, and when: `python -m nautilus.db.retention`, once a day. By default no bar is ever forgotten.
+"""What is forgotten, and when: once a day by the bridge, or now by `python -m nautilus.db.retention`. By default no bar is
+ever forgotten.
 
 Old requests, revisions and audit rows go in batches, each its own transaction, so that nobody waits for them. Then, with
 TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
 """
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
@@ -15,9 +16,12 @@ from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
-from nautilus.settings import RetentionSettings, load
+from nautilus.ledger import LIVE_JOBS
+from nautilus.settings import BridgeSettings, RetentionSettings, load
 from nautilus.spans import Span, Spans
+from nautilus.timeframes import ALL
 
+DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
@@ -44,21 +48,67 @@ class Kept:
         return {"ib_requests": self.requests, "audit_log": self.audit}.get(table, self.revisions)
 
 
-def forget(database: Database, kept: Kept) -> dict[str, int]:
+class Busy(Exception):
+    """Another process is at it."""
+
+
+def due(cursor: Cursor, hour: int) -> bool:
+    """True once a day after an hour (UTC) as soon as no backfill runs, or, when some always does, an hour before the next.
+
+    By the database's clock; `run` writes down when it was done, for all bridges.
+    """
+    cursor.execute(
+        "SELECT coalesce(forgotten_at, created_at) < day AS open, now > day + interval '23 hours' AS late,"
+        " EXISTS (SELECT 1 FROM backfill_jobs WHERE state = ANY(%s)) AS busy FROM store,"
+        " (SELECT now, date_trunc('day', now - hour, 'UTC') + hour AS day FROM"
+        "  (SELECT clock_timestamp() AS now, make_interval(hours => %s) AS hour) t) d",
+        (list(LIVE_JOBS), hour),
+    )
+    row = cursor.fetchone()
+    return bool(row.open and (row.late or not row.busy))
+
+
+def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
+    """Forget, and store quiet chunks by column, alone; returns the rows of each table, and the chunks (DROPPED, STORED, LEFT).
+
+    Raises Busy. stopped: asked between batches; what is left then is done the next time.
+    """
+    database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
+    try:
+        with alone(url) as free:
+            if not free:
+                raise Busy
+            told = forget(database, kept, stopped)
+            told[DROPPED] = drop_empty(database)
+            told[STORED], told[LEFT] = recompress(database, stopped)
+            if not stopped():
+                with database.transaction() as cursor:
+                    cursor.execute("UPDATE store SET forgotten_at = clock_timestamp()")
+            return told
+    finally:
+        database.close()
+
+
+def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
+    """What the settings say."""
+    return Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
+
+
+def forget(database: Database, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
     """Forget what is older than it is kept; returns how many rows of each table."""
-    gone = {table: _rows(database, table, column, kept.days(table)) for table, column in _OLD.items()}
+    gone = {table: _rows(database, table, column, kept.days(table), stopped) for table, column in _OLD.items()}
     for name, days in kept.bars.items():
         with database.transaction() as cursor:
             limit = sessions.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = [row.id for row in cursor.fetchall()]
-        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids)
+        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids if not stopped())
     return gone
 
 
-def _rows(database: Database, table: str, column: str, days: int) -> int:
+def _rows(database: Database, table: str, column: str, days: int, stopped: Callable[[], bool]) -> int:
     total = 0
-    while days:
+    while days and not stopped():
         with database.transaction() as cursor:
             cursor.execute(
                 f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
@@ -81,6 +131,7 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         span = _forgotten(cursor, row, table, before)
         if span is None:
             return 0
+        timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
         note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
@@ -101,36 +152,50 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
     return min(starts), before
 
 
-def recompress(database: Database) -> int:
-    """Store quiet chunks of bars by column; returns how many. None to do on plain PostgreSQL."""
-    done = 0
+def drop_empty(database: Database) -> int:
+    """Let go of chunks in which no bar is left; returns how many. On plain PostgreSQL there are none."""
+    dropped = 0
     for table in timescale.HYPERTABLES:
         with database.transaction() as cursor:
-            chunks = timescale.chunks_to_convert(cursor, table, sessions.market_now(cursor))
-        if not chunks:
-            continue
-        with closing(database.connect()) as connection:
-            connection.autocommit = True
-            for chunk in chunks:
-                timescale.convert(connection, chunk)
-                done += 1
-    return done
+            dropped += timescale.drop_empty(cursor, table)
+    return dropped
+
+
+def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+    """Store quiet chunks of bars by column; returns how many were, and how many have to wait for the next time because
+    somebody was busy there. On plain PostgreSQL there are none."""
+    done = waiting = 0
+    for table in timescale.HYPERTABLES:
+        frames = [frame.name for frame in ALL if table_of(frame) == table]
+        with database.transaction() as cursor:
+            chunks = timescale.chunks_to_convert(cursor, table, frames, sessions.market_now(cursor))
+        for chunk in chunks:
+            if stopped():
+                break
+            with database.transaction() as cursor:
+                converted = timescale.convert(cursor, chunk)
+            done, waiting = done + converted, waiting + (not converted)
+    return done, waiting
+
+
+@contextmanager
+def alone(url: str) -> Iterator[bool]:
+    """While the block lasts nobody else forgets or moves bars, nor copies the database; False: somebody is at it."""
+    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+            yield bool(cursor.fetchone()[0])
 
 
 def main() -> None:
     settings = load(RetentionSettings)
-    kept = Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
-    url = settings.database_url.get_secret_value()
-    database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
-    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as alone, alone.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-        if not cursor.fetchone()[0]:
-            raise SystemExit("another process is at it")
-        alone.commit()
-        for what, count in forget(database, kept).items():
-            print(f"{what}: {count} rows forgotten")
-        print(f"chunks stored by column: {recompress(database)}")
-    database.close()
+    try:
+        told = run(settings.database_url.get_secret_value(), kept_of(settings))
+    except Busy:
+        raise SystemExit("another process forgets, or copies the database") from None
+    for what, count in told.items():
+        print(f"{what}: {count}" + ("" if what in (DROPPED, STORED, LEFT) else " rows forgotten"))
 
 
 if __name__ == "__main__":
