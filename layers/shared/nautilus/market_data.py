@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from nautilus import fills, grid, paging
@@ -82,8 +82,7 @@ class Query:
         return paging.digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer ready to be sent."""
 
     status: int
@@ -109,8 +108,7 @@ class _Part:
         return self.place.complete if self.as_of is not None else self.view.complete
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(NamedTuple):
     """Everything a query needs, as of one snapshot."""
 
     moment: Moment
