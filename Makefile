@@ -77,7 +77,7 @@ clean: ## remove what demo and up have stored
 ENV ?= dev
 ARCH ?= x86_64
 BUILD := .aws-sam/build
-SAM := SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) .venv-sam/bin/sam
+SAM = SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) PYTHON_LAMBDA='$(PYTHON_LAMBDA)' .venv-sam/bin/sam
 SAM_LOCAL := $(CURDIR)/.venv-sam/bin/sam
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
@@ -162,7 +162,8 @@ test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
 	@touch $@
 
-BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/e2e/test_crashes.py
+BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/integration/test_weather.py \
+	tests/integration/test_field.py tests/e2e/test_crashes.py
 test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
 	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
 
@@ -172,6 +173,9 @@ conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each
 CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
+
+watch: $(VENV)/.ready ## watch a backfill through bad weather, as a front end sees it (a minute)
+	$(PY) -m pytest -q -s tests/e2e/test_watched.py
 
 bench: build ## measure: sign-in, cold starts, storage, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
@@ -190,5 +194,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos \
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from ib_bridge.planning import Planning
 from ib_bridge.session import Session, State
 from ib_bridge.store import Cursor, Store
 from ib_bridge.worker import Worker
-from nautilus.db import chunks, jobs, requests, sessions
+from nautilus.db import chunks, jobs, requests, retention, sessions
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
 from nautilus.pacing import Limits
@@ -25,6 +26,7 @@ from nautilus.settings import BridgeSettings
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
 _SECOND_LOOKS_S = 5.0
+_UPKEEP_S = 30.0
 
 
 class CannotStart(RuntimeError):
@@ -64,15 +66,17 @@ class Bridge:
         booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
         self._directory = Directory(self._store, self._session, self._clock, booking, log)
         self._planning = Planning(settings, self._store, self._directory, self._clock, log)
-        self._commands = Commands(self._store, self._directory, self._session, log)
+        self._commands = Commands(settings.bridge_id, self._store, self._directory, self._session, log)
         self._worker = Worker(settings, self._store, self._session, booking, self._clock, log, lambda: self._ready)
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
-        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases")}
+        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
+        self._told = State.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
         self._fatal: CannotStart | None = None
         self._fatal_event = asyncio.Event()
+        self._ending = threading.Event()
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -92,6 +96,7 @@ class Bridge:
             self._repeat("leases", self._sweep, _SWEEP_S),
             self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
+            self._repeat("upkeep", self._forget, _UPKEEP_S),
             self._worker.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -110,6 +115,7 @@ class Bridge:
             raise self._fatal
 
     async def _end(self, tasks: list[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
+        self._ending.set()
         pending = set(tasks)
         while pending:
             # Python 3.11's wait_for forgets a cancellation that comes together with what it waited for: ask again.
@@ -176,14 +182,15 @@ class Bridge:
     # ---- loops -------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        for event in self._look.values():
-            event.set()
+        for name in ("planning", "commands", "leases"):
+            self._look[name].set()
         self._worker.wake()
 
     def _changed(self) -> None:
         """The session changed: tell at once, and look for work that is possible now."""
-        self._look["heartbeat"].set()
-        self._wake()
+        for event in self._look.values():
+            event.set()
+        self._worker.wake()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
@@ -219,10 +226,14 @@ class Bridge:
         self._worker.wake()
 
     async def _look_again(self) -> None:
-        """With the farms up, open a job for what was left in doubt."""
+        """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
         await self._store.run(jobs.cancel_strays)
         if self._ready and self._session.health().state is State.CONNECTED:
             await self._store.run(second_looks.open_job, self._clock.now_ns())
+            try:
+                await self._directory.relearn()
+            except Unavailable as gone:
+                self._log.info("schedules-not-asked", extra={"reason": gone.detail})
 
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:
@@ -230,11 +241,27 @@ class Bridge:
         jobs.expire_plans(cursor)
         jobs.finish_stopping(cursor)
 
+    async def _forget(self) -> None:
+        """Once a day, when nothing is hurt by it, forget what is not kept any longer."""
+        settings = self._settings
+        if settings.forget_hour < 0 or not await self._store.run(retention.due, settings.forget_hour):
+            return
+        url, kept = settings.database_url.get_secret_value(), retention.kept_of(settings)
+        try:
+            told = await asyncio.to_thread(retention.run, url, kept, self._ending.is_set)
+        except retention.Busy:
+            return
+        self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in told.items() if count}})
+
     async def _heartbeat(self) -> None:
         if self._session.up and not self._ready:
             await self._claim_source()
         told = self._session.health()
         await self._store.run(self._publish, told.state.value, told.reason)
+        if told.state is State.CONNECTED and self._told is not State.CONNECTED:
+            await self._store.run(jobs.hurry)
+            self._look["planning"].set()
+        self._told = told.state
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
@@ -272,8 +299,13 @@ class Bridge:
             client_id=self._session.client_id,
             server_version=self._session.server_version,
             farms=self._session.farms,
-            activity={**self._worker.activity(), "unmapped_codes": self._session.unmapped},
+            activity={
+                **self._worker.activity(),
+                "servers_lost": self._session.servers_lost,
+                "unmapped_codes": self._session.unmapped,
+            },
             clock=self._clock.reading,
+            settle=self._settings.settle,
         )
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:

@@ -14,7 +14,8 @@ from nautilus.log import correlated
 class Commands:
     """Executes commands one after the other."""
 
-    def __init__(self, store: Store, directory: Directory, session: Session, log: Any) -> None:
+    def __init__(self, bridge: str, store: Store, directory: Directory, session: Session, log: Any) -> None:
+        self._bridge = bridge
         self._store = store
         self._directory = directory
         self._session = session
@@ -22,20 +23,26 @@ class Commands:
 
     async def execute_next(self, only: str | None = None) -> bool:
         """Execute the oldest command (of type `only`); False when there is none. Its failure is its result, never ours."""
-        row = await self._store.run(commands.claim, only)
+        row = await self._store.run(commands.claim, self._bridge, only)
         if row is None:
             return False
         with correlated(row.correlation_id):
             try:
                 result = await self._execute(row.type, row.args)
             except NautilusError as wrong:
-                error = {"code": wrong.code, "detail": wrong.detail}
-                await self._store.run(commands.finish, row.id, error=error)
-                self._log.warning("command-failed", extra={"command": row.type, **error})
+                await self._failed(row, {"code": wrong.code, "detail": wrong.detail})
+            except Exception:
+                # Nobody foresaw it: who waits is told, and the next command is not held up.
+                self._log.exception("command-broke", extra={"command": row.type})
+                await self._failed(row, {"code": "internal-error", "detail": "it broke; the bridge's log says why"})
             else:
-                await self._store.run(commands.finish, row.id, result=result)
+                await self._store.run(commands.finish, row.id, self._bridge, result=result)
                 self._log.info("command-done", extra={"command": row.type})
         return True
+
+    async def _failed(self, row: Any, error: dict[str, Any]) -> None:
+        await self._store.run(commands.finish, row.id, self._bridge, error=error)
+        self._log.warning("command-failed", extra={"command": row.type, **error})
 
     async def _execute(self, type_: str, args: dict[str, Any]) -> dict[str, Any]:
         if type_ == "resolve":

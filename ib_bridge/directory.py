@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from ib_bridge import translate
+from ib_bridge import schedules, translate
 from ib_bridge.booking import Booking
 from ib_bridge.clock import MarketClock
 from ib_bridge.ib_codes import Reaction, meaning
@@ -15,6 +15,7 @@ from nautilus.calendars import Calendar, weekdays
 from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import calendars, instruments, series
+from nautilus.db.connection import spans_of
 from nautilus.db.series import Series
 from nautilus.errors import NotFound, Unavailable, Upstream
 from nautilus.instruments import Instrument, Selector, choose
@@ -183,34 +184,60 @@ class Directory:
         assert found is not None  # noqa: S101  for the type checker: fetched above
         return found
 
-    async def _fetch(self, instrument: Instrument, session: str, span: Span, correlation_id: str) -> None:
-        """Ask for the schedule of at most a year or so, and keep the answer; where IB has none, weekdays stand in."""
+    async def _fetch(self, instrument: Instrument, session: str, span: Span, correlation_id: str) -> bool:
+        """Ask for the schedule of at most a year or so, and keep the answer; where IB has none, weekdays stand in: False."""
         days = -(-(span[1] - span[0]) // NS_PER_DAY) + 1
         start = span[1] - days * NS_PER_DAY
         latest = span[1] >= self._clock.now_ns() - 60 * NS_PER_S
         end = "" if latest else translate.moment(span[1])
-        zone, upto = instrument.time_zone, span[1]
-        stand_in = False
+        upto = span[1]
         try:
             schedule = await self._schedule(instrument, session, days, end, correlation_id)
-        except IbError as refused:
-            if meaning(refused.code, refused.text).reaction in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT):
-                raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
-            stand_in = True
-            self._log.warning(
-                "schedule-refused",
-                extra={"calendar": instrument.calendar, "ib_code": refused.code, "ib_text": refused.text, "days": days},
-            )
-            rows = [s for s in weekdays(start, upto, zone).sessions if s.close_ns <= upto]
-        else:
-            zone = translate.time_zone(schedule.timeZone or zone)
+            zone = translate.time_zone(schedule.timeZone or instrument.time_zone)
             rows = translate.sessions(schedule)
-            upto = max([upto, *(s.close_ns for s in rows)]) if latest else upto
+        except IbError as refused:
+            told = meaning(refused.code, refused.text).reaction
+            passing = told in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT)
+            if passing or not self._session.serves(instrument):
+                raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
+            why = {"ib_code": refused.code, "ib_text": refused.text}
+            await self._stand_in(instrument, session, (start, upto), why)
+            return False
+        except translate.UnknownZone as unknown:
+            await self._stand_in(instrument, session, (start, upto), {"time_zone": str(unknown)})
+            return False
+        upto = max([upto, *(s.close_ns for s in rows)]) if latest else upto
         keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
-        sure = latest and not stand_in
-        ahead = await self._closed_until(instrument, session, upto, correlation_id) if sure else upto
-        known = (start, ahead)
-        await self._store.run(calendars.store, instrument.calendar, session, zone, known, keep, stand_in=stand_in)
+        ahead = await self._closed_until(instrument, session, upto, correlation_id) if latest else upto
+        about = (instrument.calendar, session, zone, (start, ahead), keep, self._clock.now_ns())
+        if corrected := await self._store.run(schedules.keep, *about):
+            self._log.warning("schedule-corrected", extra={"calendar": instrument.calendar, "series": corrected})
+        return True
+
+    async def _stand_in(self, instrument: Instrument, session: str, span: Span, why: dict[str, Any]) -> None:
+        """IB gives no schedule: weekdays, until it is asked again."""
+        self._log.warning("schedule-refused", extra={"calendar": instrument.calendar, "session": session, **why})
+        rows = [s for s in weekdays(*span, instrument.time_zone).sessions if s.close_ns <= span[1]]
+
+        def keep(cursor: Cursor) -> None:
+            about = (instrument.calendar, session)
+            calendars.store(cursor, *about, instrument.time_zone, span, rows, stand_in=True)
+            calendars.refused(cursor, *about, self._clock.now_ns())
+
+        await self._store.run(keep)
+
+    async def relearn(self) -> None:
+        """Ask again for the schedules that IB refused, as far as they are due."""
+        for guess in await self._store.run(calendars.guesses_due, self._clock.now_ns()):
+            instrument = await self._store.run(instruments.by_id, guess.con_id)
+            if instrument is None or not self._session.serves(instrument):
+                continue
+            for start, end in spans_of(guess.guessed):
+                while start < end:
+                    first = max(start, end - _SCHEDULE_DAYS * NS_PER_DAY)
+                    if not await self._fetch(instrument, guess.session, (first, end), ""):
+                        break
+                    end = first
 
     async def _closed_until(self, instrument: Instrument, session: str, upto: int, correlation_id: str) -> int:
         """How far from `upto`, where the schedule ends, the market stays closed: to the next open that contract details

@@ -191,5 +191,6 @@ def meaning(code: int, text: str = "") -> Meaning:
 
 
 def farm_of(text: str) -> str:
-    """The farm's name in a notice such as `HMDS data farm connection is OK:ushmds`."""
-    return text.rpartition(":")[2].strip() or "unnamed"
+    """The farm's name in a notice such as `HMDS data farm connection is OK:ushmds`; those of 2107 and 2108 have no colon."""
+    found = re.search(r"(?:demand\.|:)\s*([\w.-]+)\s*$", text)
+    return found[1] if found else "unnamed"

@@ -6,7 +6,7 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
 from nautilus.db.jobs import PlanLost
@@ -50,7 +50,7 @@ class Planning:
                 self._log.info("plan-dropped", extra={"job_id": str(job.id)})
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
-                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id)
+                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
     async def _plan_item(self, job: Any, item: Any) -> None:
@@ -95,10 +95,7 @@ class Planning:
         return instrument, row.id, calendar, (start, max(start, end)), head
 
     def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
-        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
-        return calendar.closed_until(
-            frame, self._clock.now_ns(), settle_ns=settle_s * NS_PER_S, late_settlement=instrument.asset_class == "FUT"
-        )
+        return self._settings.settle.closed_until(calendar, frame, instrument, self._clock.now_ns())
 
     def _write(
         self,

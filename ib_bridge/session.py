@@ -16,32 +16,32 @@ Four healths are kept apart, because they fail apart: our socket, IB's servers b
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 from ib_bridge.clock import MarketClock, read_control
 from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
 from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, meaning
-from nautilus.clock import NS_PER_S, datetime_of
+from nautilus import farms
+from nautilus.clock import NS_PER_S
 from nautilus.instruments import Instrument
 from nautilus.log import fields
 from nautilus.settings import BridgeSettings
 
 T = TypeVar("T")
-_HEARTBEAT_S = 5.0
 _CONTROL_S = 0.25
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _SHORT_ANSWER_S = 20.0
 """Longest wait for answers that IB gives at once: contract details, schedules, heads."""
-# IB's servers are reset daily, North America 00:15 to 01:45 New York (IB system status page, read 2026-11).
-_RESET_ZONE, _RESET_FROM, _RESET_TO = ZoneInfo("America/New_York"), (0, 15), (1, 45)
-# Which history farms serve an instrument, by the area of its time zone.
-_FARM_PREFIX = {"America": "us", "US": "us", "Europe": "eu", "Asia": "h", "Australia": "h"}
+_DISPLACED_NS = 300 * NS_PER_S
+"""For how long another session is believed to have the login after IB last said so."""
+_OLD_NEWS_NS = 600 * NS_PER_S
+"""IB repeats an outage about every half minute and tells the return of a farm. After so long without a word what we know
+may be wrong: who connects anew is told of every farm."""
 
 
 class State(StrEnum):
@@ -67,6 +67,10 @@ class NoAnswer(Exception):
     """IB did not answer in time; the request was cancelled."""
 
 
+class _HungUp(ConnectionError):
+    """The gateway took the connection and ended it during the handshake."""
+
+
 class NotConnected(Exception):
     """There is no connection, or it went away while waiting."""
 
@@ -84,13 +88,15 @@ class Session:
 
     def __init__(self, settings: BridgeSettings, clock: MarketClock, log: Any, changed: Callable[[], None]) -> None:
         self._settings = settings
+        self._short_s = min(_SHORT_ANSWER_S, settings.request_timeout_s)
         self._clock = clock
         self._log = log
         self._changed = changed
         self._ib: IB | None = None
         self._established = False
-        self._upstream_lost = False
+        self.servers_lost = False
         self._displaced_until = 0
+        self._heard_at = 0
         self._failure = State.STARTING
         self._reason = "connecting"
         self._time_lock = asyncio.Lock()
@@ -120,37 +126,29 @@ class Session:
             return Health(self._failure, self._reason)
         if self._clock.now_ns() < self._displaced_until:
             return Health(State.DISPLACED, "another session uses this login")
-        if self._upstream_lost:
-            return Health(self._outage(), "IB's servers cannot be reached from the gateway (1100)")
-        broken = self._broken("history") + self._broken("secdef")
+        if self.servers_lost:
+            return Health(self._outage(farms.HOME), "IB's servers cannot be reached from the gateway (1100)")
+        broken = self._away()
         if broken:
-            return Health(self._outage(), f"data farms are away: {', '.join(broken)}")
+            return Health(self._outage(map(farms.served_by, broken)), f"data farms are away: {', '.join(broken)}")
         return Health(State.CONNECTED, "")
 
-    def _outage(self) -> State:
-        local = datetime_of(self._clock.now_ns()).astimezone(_RESET_ZONE)
-        at_night = _RESET_FROM <= (local.hour, local.minute) < _RESET_TO
-        return State.RESET_WINDOW if at_night else State.DEGRADED
+    def _outage(self, regions: Iterable[str | None]) -> State:
+        return State.RESET_WINDOW if farms.resting(self._clock.now_ns(), regions) else State.DEGRADED
 
-    def _broken(self, kind: str) -> list[str]:
-        return [name for name, farm in self.farms.items() if farm["kind"] == kind and farm["state"] == "broken"]
+    def _away(self) -> list[str]:
+        return farms.broken(self.farms, "history") + farms.broken(self.farms, "secdef")
 
     def serves(self, instrument: Instrument) -> bool:
         """True when history of this instrument can be asked for now."""
-        if not self.up or self._upstream_lost or self._clock.now_ns() < self._displaced_until:
+        if not self.up or self.servers_lost or self._clock.now_ns() < self._displaced_until:
             return False
-        broken = self._broken("history")
-        if not broken:
-            return True
-        prefixes = [_FARM_PREFIX.get(instrument.time_zone.split("/")[0], "us")]
-        if instrument.asset_class == "CASH":
-            prefixes = ["cash"] if any(name.startswith("cash") for name in self.farms) else prefixes
-        return not any(name.startswith(prefix) for name in broken for prefix in prefixes)
+        return not farms.away(self.farms, instrument)
 
     @property
     def can_resolve(self) -> bool:
         """True when contract lookups can be trusted: a 200 during an outage is often false."""
-        return self.up and not self._upstream_lost and not self._broken("secdef")
+        return self.up and not self.servers_lost and not farms.broken(self.farms, "secdef")
 
     # ---- staying connected -------------------------------------------------------------------------------------------
 
@@ -161,13 +159,14 @@ class Session:
         try:
             while True:
                 await self._pause(delay * random.uniform(0.5, 1.0))  # jitter: many clients must not come back at once
-                began = time.monotonic()
+                began = self._clock.now_ns()
                 self.client_id = self._settings.ib_client_id + rotation
                 in_use = await self._connect()
                 if self.up:
                     await self._watch()
                     # A connection that held for a minute starts the back-off anew.
-                    delay = 0.5 if time.monotonic() - began > 60 else min(30.0, max(0.5, delay * 2))
+                    held = self._clock.now_ns() - began > 60 * NS_PER_S
+                    delay = 0.5 if held else min(30.0, max(0.5, delay * 2))
                 elif in_use:
                     rotation = (rotation + 1) % _CLIENT_IDS
                     delay = 0.2
@@ -177,10 +176,11 @@ class Session:
             self._close()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt, unless somebody asks for it now."""
+        """Wait so many seconds of market time before the next attempt, unless somebody asks for it now."""
         self._hurry.clear()
         try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            # A simulator's clock that stands still, or that nobody reads meanwhile, must not hold us.
+            await asyncio.wait_for(self._hurry.wait(), seconds / max(1.0, self._clock.reading.rate))
         except TimeoutError:
             return
 
@@ -191,7 +191,6 @@ class Session:
         ib.RaiseRequestErrors = True
         ib.client.MaxRequests = 0  # our own pacer counts messages
         codes: list[int] = []
-        complaints: list[str] = []
 
         def on_error(number: int, code: int, text: str, _contract: Any) -> None:
             codes.append(code)
@@ -200,24 +199,22 @@ class Session:
                 fail(ib, number, code, text)
             self._on_error(number, code, text)
 
+        refused = asyncio.Event()
+        # At each 1102 the library subscribes to the account's summary once more, and IB allows two.
+        ib.errorEvent -= ib._onError
         ib.errorEvent += on_error
-        ib.client.apiError += complaints.append
+        ib.client.apiError += lambda _text: refused.set()
         ib.disconnectedEvent += lambda: self._on_disconnect(ib)
         self._lost.clear()
-        self._upstream_lost = False
+        self.servers_lost = False
         self.farms.clear()
         self._ib = ib
         where = f"{self._settings.ib_host}:{self._settings.ib_port}"
         try:
-            await ib.connectAsync(
-                self._settings.ib_host,
-                self._settings.ib_port,
-                clientId=self.client_id,
-                timeout=self._settings.ib_timeout_s,
-                readonly=True,
-            )
+            await self._shake_hands(ib, refused)
         except (TimeoutError, OSError, ConnectionError) as failed:
-            in_use = 326 in codes or any("already in use" in text for text in complaints)
+            # The library takes every hang-up during the handshake for an id in use; only IB's own word for it counts.
+            in_use = 326 in codes
             silent = isinstance(failed, TimeoutError) and not in_use
             self._fail(
                 State.NEEDS_LOGIN if silent else State.DOWN,
@@ -225,6 +222,8 @@ class Session:
                 if in_use
                 else f"{where} takes the connection but does not answer: it may be waiting for a login"
                 if silent
+                else f"{where} takes the connection and hangs up: the gateway behind it is starting or away"
+                if isinstance(failed, _HungUp)
                 else f"{where} cannot be reached ({failed or type(failed).__name__})",
             )
             self._lost.set()
@@ -236,6 +235,7 @@ class Session:
             await self._read_control()
         else:
             await self._read_clock()
+        self._heard_at = self._clock.now_ns()
         self._log.info(
             "ib-connected",
             extra=fields(
@@ -245,6 +245,29 @@ class Session:
         self._changed()
         return False
 
+    async def _shake_hands(self, ib: IB, refused: asyncio.Event) -> None:
+        """Connect; ConnectionError as soon as the gateway hangs up, for which the library would wait the whole time-out."""
+        settings = self._settings
+        connecting = asyncio.ensure_future(
+            ib.connectAsync(
+                settings.ib_host,
+                settings.ib_port,
+                clientId=self.client_id,
+                timeout=settings.ib_timeout_s,
+                readonly=True,
+            )
+        )
+        refusal = asyncio.ensure_future(refused.wait())
+        try:
+            await asyncio.wait({connecting, refusal}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise _HungUp
+            connecting.result()
+        finally:
+            refusal.cancel()
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+
     async def _watch(self) -> None:
         """Return when the connection is lost: told so, or silent for two heartbeats."""
         missed = 0
@@ -252,11 +275,14 @@ class Session:
         try:
             while not self._lost.is_set():
                 try:
-                    await asyncio.wait_for(self._lost.wait(), _HEARTBEAT_S)
+                    await asyncio.wait_for(self._lost.wait(), self._settings.ib_heartbeat_s)
                 except TimeoutError:
                     missed = 0 if await self._read_clock() else missed + 1
                 if missed >= 2:
                     self._fail(State.DOWN, "the gateway stopped answering")
+                    self._lost.set()
+                elif self._news_are_old():
+                    self._fail(State.DOWN, "no word of what is away for ten minutes: connecting anew to be told")
                     self._lost.set()
         finally:
             if virtual is not None:
@@ -264,13 +290,18 @@ class Session:
         self._close()
         self._changed()
 
+    def _news_are_old(self) -> bool:
+        """True when something has been away for long and IB says no more of it."""
+        away = self.up and (self.servers_lost or bool(self._away()))
+        return away and self._clock.now_ns() - self._heard_at > _OLD_NEWS_NS
+
     async def _read_clock(self) -> bool:
         """A heartbeat: ask the gateway for the time. False when nobody answers."""
         asked = time.time_ns()
         try:
             async with self._time_lock:
                 ib = self._connected()
-                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), _HEARTBEAT_S)
+                moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), self._settings.ib_heartbeat_s)
         except (TimeoutError, NotConnected, ConnectionError):
             return False
         if not self._settings.control_port:
@@ -324,11 +355,11 @@ class Session:
             kind, state = FARM_CODES[code]
             self.farms[farm_of(text)] = {"kind": kind, "state": state}
         elif code in (1100, 2110):
-            self._upstream_lost = True
+            self.servers_lost = True
         elif code in (1101, 1102):
-            self._upstream_lost = False
+            self.servers_lost = False
         elif code == 10197 or (code == 162 and meaning(code, text).reason == "competing_session"):
-            self._displaced_until = self._clock.now_ns() + 300 * NS_PER_S
+            self._displaced_until = self._clock.now_ns() + _DISPLACED_NS
         elif code == 1300:
             self._fail(State.DOWN, "the gateway moved to another port")
             self._lost.set()
@@ -337,6 +368,7 @@ class Session:
             self._log.error("ib-unmapped-code", extra={"ib_code": code, "ib_text": text, "request": number})
         else:
             return
+        self._heard_at = self._clock.now_ns()
         self._log.info("ib-notice", extra={"ib_code": code, "ib_text": text})
         self._changed()
 
@@ -368,21 +400,21 @@ class Session:
 
     async def details(self, contract: Contract) -> list[Any]:
         """Contract details of all that fit."""
-        return await self._ask(self._connected().reqContractDetailsAsync(contract), _SHORT_ANSWER_S)
+        return await self._ask(self._connected().reqContractDetailsAsync(contract), self._short_s)
 
     async def matches(self, pattern: str) -> list[Any]:
         """Contracts whose symbol begins so, or whose name holds it, as IB describes them (at most 16)."""
-        return await self._ask(self._connected().reqMatchingSymbolsAsync(pattern), _SHORT_ANSWER_S) or []
+        return await self._ask(self._connected().reqMatchingSymbolsAsync(pattern), self._short_s) or []
 
     async def head(self, contract: Contract, price: str, *, rth: bool) -> Any:
         """The oldest bar there is, as ib_insync parsed it."""
         return await self._ask(
-            self._connected().reqHeadTimeStampAsync(contract, price, useRTH=rth, formatDate=2), _SHORT_ANSWER_S
+            self._connected().reqHeadTimeStampAsync(contract, price, useRTH=rth, formatDate=2), self._short_s
         )
 
     async def schedule(self, contract: Contract, days: int, end: str, *, rth: bool) -> Any:
         """The trading sessions of `days` days up to `end` (IB's UTC form; empty: now)."""
-        return await self._ask(self._connected().reqHistoricalScheduleAsync(contract, days, end, rth), _SHORT_ANSWER_S)
+        return await self._ask(self._connected().reqHistoricalScheduleAsync(contract, days, end, rth), self._short_s)
 
     async def history(
         self, contract: Contract, *, end: str, duration: str, size: str, price: str, rth: bool, timeout_s: float

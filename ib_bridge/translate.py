@@ -13,19 +13,34 @@ from nautilus.instruments import QUOTE_KINDS, Instrument, Selector, instrument_i
 from nautilus.timeframes import Timeframe
 
 # Zone names that IB uses and the zone database does not have, or has for other purposes.
-_ZONES = {"EST": "America/New_York", "EST5EDT": "America/New_York", "CST": "America/Chicago", "JST": "Asia/Tokyo"}
+_ZONES = {
+    **dict.fromkeys(("EST", "EDT", "EST5EDT"), "America/New_York"),
+    **dict.fromkeys(("CST", "CDT", "CST6CDT"), "America/Chicago"),
+    **dict.fromkeys(("MST", "MDT", "MST7MDT"), "America/Denver"),
+    **dict.fromkeys(("PST", "PDT", "PST8PDT"), "America/Los_Angeles"),
+    **dict.fromkeys(("BST", "British Summer Time"), "Europe/London"),
+    **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
+    "JST": "Asia/Tokyo",
+    "HKT": "Asia/Hong_Kong",
+    "KST": "Asia/Seoul",
+}
 _EXCHANGES = {"STK": "SMART", "CASH": "IDEALPRO", "CRYPTO": "PAXOS", "CFD": "SMART"}
 
 
+class UnknownZone(ValueError):
+    """IB named a time zone that nobody here knows."""
+
+
 def time_zone(name: str) -> str:
-    """A zone that Python knows for one that IB named; UTC when it is unknown everywhere."""
-    for candidate in (_ZONES.get(name, name), name.split(" ")[0]):
+    """A zone that Python knows for one that IB named, such as `US/Eastern` or `EST (Eastern Standard Time)`."""
+    for candidate in (name, name.partition(" ")[0]):
+        known = _ZONES.get(candidate, candidate)
         try:
-            ZoneInfo(candidate)
+            ZoneInfo(known)
         except (KeyError, ValueError, OSError):
             continue
-        return candidate
-    return "UTC"
+        return known
+    raise UnknownZone(name)
 
 
 def contracts(selector: Selector) -> Contract:
@@ -68,7 +83,10 @@ def contract(instrument: Instrument) -> Contract:
 def instrument(details: Any) -> tuple[Instrument, dict[str, Any]]:
     """Our instrument and what else IB's contract details say."""
     c = details.contract
-    zone = time_zone(details.timeZoneId or "UTC")
+    try:
+        zone = time_zone(details.timeZoneId or "UTC")
+    except UnknownZone:
+        zone = "UTC"  # its schedule may name a better one; without, weekdays stand in
     expiry = (c.lastTradeDateOrContractMonth or "").split(" ")[0]
     found = Instrument(
         con_id=c.conId,

@@ -49,6 +49,24 @@ class Task:
     request_id: int
     sent_at: int
     correlation_id: str
+    epoch: int
+    """Of the concurrency, when it was sent."""
+
+
+def request_of(candidate: Candidate, instrument: Instrument) -> Request:
+    """A chunk's request as the pacer sees it.
+
+    Two of a series that end at the same moment count as identical: how far back they reach is rounded up on the wire.
+    """
+    frame = timeframe(candidate.timeframe)
+    series_and_end = (instrument.con_id, frame.name, candidate.price, candidate.session, candidate.window[1])
+    return Request(
+        identity="|".join(map(str, series_and_end)),
+        contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
+        small=frame.small,
+        weight=2 if candidate.price == "BID_ASK" else 1,
+        interactive=candidate.interactive,
+    )
 
 
 class Worker:
@@ -73,6 +91,8 @@ class Worker:
         self._log = log
         self._wake = asyncio.Event()
         self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
+        self._asking: set[Lease] = set()
+        """Leases whose requests are open at IB; the others' answers are being stored."""
         self._instruments: dict[int, Instrument] = {}
         self._concurrency = Concurrency(settings.max_open_requests)
         self._volumes = VolumeUnit(settings.stock_volume_unit)
@@ -92,7 +112,7 @@ class Worker:
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
         return {
-            "open_requests": len(self._open),
+            "open_requests": len(self._asking),
             "allowed_requests": self._concurrency.allowed,
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
@@ -136,7 +156,9 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        if len(self._open) >= self._concurrency.allowed:
+        allowed = self._concurrency.allowed
+        # An answer that is being stored leaves its place at IB to the next; as many again may wait for the database.
+        if len(self._asking) >= allowed or len(self._open) >= 2 * allowed:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
@@ -166,7 +188,7 @@ class Worker:
                 self._away = True
                 continue
             book = requests.book(cursor, login, now) if book is None else book
-            request = self._request(candidate, instrument)
+            request = request_of(candidate, instrument)
             if request.small and request.weight < heaviest_waiting:
                 continue  # or a request that weighs two would never find two slots free at once
             at = next_allowed(request, book, now, self._booking.limits)
@@ -183,19 +205,6 @@ class Worker:
                 raise LookupError(f"series of an instrument that is not there: {con_id}")
             self._instruments[con_id] = found
         return self._instruments[con_id]
-
-    @staticmethod
-    def _request(candidate: Candidate, instrument: Instrument) -> Request:
-        frame = timeframe(candidate.timeframe)
-        return Request(
-            identity="|".join(
-                map(str, (instrument.con_id, frame.name, candidate.price, candidate.session, *candidate.window))
-            ),
-            contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
-            small=frame.small,
-            weight=2 if candidate.price == "BID_ASK" else 1,
-            interactive=candidate.interactive,
-        )
 
     def _take(self, cursor: Cursor, candidate: Candidate, request: Request, login: str) -> Task | None:
         """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
@@ -234,7 +243,7 @@ class Worker:
             correlation_id=correlation_id,
         )
         jobs.served(cursor, held.chunk_id)
-        return Task(held, row, instrument, calendar, number, now, correlation_id)
+        return Task(held, row, instrument, calendar, number, now, correlation_id, self._concurrency.epoch)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -243,10 +252,12 @@ class Worker:
             mine = self._open.get(task.held.chunk_id)
             if mine is not None and mine[0].token == task.held.token:
                 del self._open[task.held.chunk_id]
+            self._asking.discard(task.held)
             self.wake()
 
         running = asyncio.create_task(self._work(task))
         self._open[task.held.chunk_id] = (task.held, running)
+        self._asking.add(task.held)
         running.add_done_callback(over)
 
     async def _work(self, task: Task) -> None:
@@ -267,21 +278,12 @@ class Worker:
 
     async def _fetch(self, task: Task) -> None:
         began = time.monotonic()
-        window, frame = task.held.window, task.row.timeframe
 
         def answer(code: int | None = None, text: str | None = None) -> Answer:
             return Answer(task.request_id, round((time.monotonic() - began) * 1000), code, text)
 
         try:
-            rows = await self._session.history(
-                translate.contract(task.instrument),
-                end=end_text(window, frame, task.calendar),
-                duration=duration(window, frame, task.calendar),
-                size=frame.ib,
-                price=task.row.price,
-                rth=task.row.session == "rth",
-                timeout_s=self._settings.request_timeout_s,
-            )
+            rows = await self._history(task)
         except IbError as refused:
             await self._refused(task, answer(refused.code, refused.text))
         except NoAnswer:
@@ -297,11 +299,27 @@ class Worker:
         else:
             await self._store_bars(task, answer(), rows)
 
+    async def _history(self, task: Task) -> list[Any]:
+        window, frame = task.held.window, task.row.timeframe
+        try:
+            return await self._session.history(
+                translate.contract(task.instrument),
+                end=end_text(window, frame, task.calendar),
+                duration=duration(window, frame, task.calendar),
+                size=frame.ib,
+                price=task.row.price,
+                rth=task.row.session == "rth",
+                timeout_s=self._settings.request_timeout_s,
+            )
+        finally:
+            self._asking.discard(task.held)
+            self.wake()
+
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
         factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
-        self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
+        self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
         stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.
@@ -320,10 +338,7 @@ class Worker:
 
     def _is_closed(self, task: Task, bar: Bar) -> bool:
         """False for a bar that was still forming when the request was sent: IB sends it with no flag."""
-        frame = task.row.timeframe
-        settle_s = self._settings.settle_intraday_s if frame.intraday else self._settings.settle_daily_s
-        over = task.calendar.closed_by(frame, bar.ts, late_settlement=task.instrument.asset_class == "FUT")
-        return over + settle_s * NS_PER_S <= task.sent_at
+        return self._settings.settle.is_closed(task.calendar, task.row.timeframe, task.instrument, bar.ts, task.sent_at)
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""
@@ -360,6 +375,10 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
+        if not self._session.serves(task.instrument):
+            # The farm went away meanwhile: the size of the request is not what was wrong.
+            await self._again(task, answer, "timeout", "ib_session", self._clock.now_ns())
+            return
         self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:

@@ -8,7 +8,7 @@ from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage import Note, State, judge
 from nautilus.db import bars as bar_store
-from nautilus.db import chunks, requests, series
+from nautilus.db import chunks, jobs, requests, series
 from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
 from nautilus.db.series import Series
@@ -24,6 +24,8 @@ _REFUSED_NS = NS_PER_DAY
 _FAILED_NS = 3600 * NS_PER_S
 _WHOLE_SERIES = frozenset({"no_permission", "kind_not_offered", "unknown_contract", "no_market_data_subscription"})
 """Refusals that hold for every range of a series: what is still pending need not be asked."""
+_NO_DATA = "no_data"
+"""Of what is in doubt, only what IB itself called empty counts as a first answer."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
@@ -53,14 +55,16 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
     row = series.by_id(cursor, held.series_id, lock=True)
     old = series.notes(cursor, row.id, held.span)
     doubted = Spans(
-        n.span for n in old if n.state is State.EMPTY_UNCONFIRMED and n.checked_at <= market_ns - SECOND_LOOK_NS
+        n.span
+        for n in old
+        if n.state is State.EMPTY_UNCONFIRMED and n.reason == _NO_DATA and n.checked_at <= market_ns - SECOND_LOOK_NS
     )
     verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
     # What is settled stays so: a bar that a later answer lacks is kept.
     doubtful = verdict.doubtful - row.covered
     doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
-        Note(span, State.EMPTY_UNCONFIRMED, "no_data", answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
+        Note(span, State.EMPTY_UNCONFIRMED, _NO_DATA, answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
         for span in doubtful
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
@@ -184,6 +188,7 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     """Nobody wants the chunk any more; its request was cancelled at IB."""
     _close(cursor, answer, "cancelled")
     chunks.cancel(cursor, held)
+    jobs.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
 
 
 def _close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:

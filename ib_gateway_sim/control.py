@@ -76,6 +76,7 @@ class Control:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._plans: set[asyncio.Task[None]] = set()  # what will happen later
+        self._login_missing = ""  # how nobody gets in until somebody logs in; empty: somebody has
 
     # ---- the port ------------------------------------------------------------------------------------------------
     async def listen(self, port: int) -> None:
@@ -248,7 +249,11 @@ class Control:
         return {"told": len(told)}
 
     async def do_clear(self) -> None:
-        """fair weather: everything above and below is taken back, without notices"""
+        """fair weather: everything above and below is taken back, without notices, and what was to happen later"""
+        mine = asyncio.current_task()
+        for plan in self._plans - {mine}:
+            plan.cancel()
+        self._login_missing = ""
         self.gateway.weather.clear()
         await self.gateway.accept("yes")
         self.gateway.latency.factor = 1.0
@@ -293,7 +298,7 @@ class Control:
         _choice("how", how, ["refuse", "close", "mute"])
         wait_s = _number("seconds", seconds, 0, 1e6)
         await self._down(how)
-        self._later(wait_s, self._up)
+        self._later(wait_s, self._restarted)
 
     def do_restart_daily(self, at: str, seconds: Any = 60, how: str = "refuse") -> Answer:
         """restarts each day at HH:MM of the login zone"""
@@ -308,7 +313,7 @@ class Control:
                 await self.gateway.clock.sleep_until(self._next_ns(int(match[1]), int(match[2])))
                 await self._down(how)
                 await self.gateway.clock.sleep(wait_s)
-                await self._up()
+                await self._restarted()
 
         self._spawn(every_day())
         return {"next_ns": self._next_ns(int(match[1]), int(match[2]))}
@@ -322,19 +327,22 @@ class Control:
 
     async def do_login_needed(self, how: str = "refuse") -> None:
         """the weekly login is due: all sockets drop and nobody gets in until `login`"""
-        await self._down(_choice("how", how, ["refuse", "close", "mute"]))
+        self._login_missing = _choice("how", how, ["refuse", "close", "mute"])
+        await self._down(how)
 
     async def do_login(self) -> None:
         """somebody has logged in"""
-        await self._up()
+        self._login_missing = ""
+        await self._restarted()
 
     async def _down(self, how: str) -> None:
         await self.gateway.accept(how)
         for client in list(self.gateway.clients.values()):
             client.abort()
 
-    async def _up(self) -> None:
-        await self.gateway.accept("yes")
+    async def _restarted(self) -> None:
+        """A restart is no login: where one is missing nobody gets in still."""
+        await self.gateway.accept(self._login_missing or "yes")
 
     # ---- farms and the line to IB --------------------------------------------------------------------------------
     def do_farm_down(self, farm: str) -> Answer:

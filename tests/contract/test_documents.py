@@ -265,3 +265,13 @@ def test_the_search_for_places_finds_them() -> None:
         "the home/office",
     ):
         assert not FOREIGN.search(text), text
+
+
+def test_the_tests_that_are_said_to_hold_something_exist() -> None:
+    source = "\n".join(p.read_text() for p in committed() if p.suffix == ".py" and "tests" in p.parts)
+    told = set(re.findall(r"`(test_\w+)", BACKFILL))
+    assert len(told) > 30
+    assert [name for name in sorted(told) if f"def {name}(" not in source] == []
+    rows = set(re.findall(r"`test_weather\[(.*?)\]`", BACKFILL))
+    weather = (ROOT / "tests" / "integration" / "test_weather.py").read_text()
+    assert [row for row in rows if not all(f'"{part}"' in weather for part in row.split(" & "))] == []

@@ -9,6 +9,7 @@ import pytest
 from dev.postgres import start_postgres
 from dev.process import Group
 from nautilus.clock import parse_rfc3339
+from nautilus.db import commands
 from nautilus.db.migrate import upgrade
 from tests.integration.test_backfill import own_bars, stored
 from tests.plant import Plant, plant
@@ -56,6 +57,23 @@ def test_a_bridge_killed_in_the_middle_loses_and_doubles_nothing(works: Plant) -
     ]
     assert works.rows("SELECT 1 FROM bar_revisions") == []
     assert works.rows("SELECT outcome FROM ib_requests WHERE outcome IN ('sent', 'lost') GROUP BY 1") == [("lost",)]
+
+
+def test_a_command_that_a_bridge_died_over_is_executed_by_the_next(works: Plant) -> None:
+    works.sim.command("silent 1 reqContractDetails")
+    with works.db.transaction() as cursor:
+        selector = {"asset_class": "STK", "symbol": "AAPL", "currency": "USD"}
+        number = commands.request(cursor, "resolve", selector, by="x", correlation_id="", expires_s=300)
+
+    def state() -> str:
+        return str(works.rows("SELECT state FROM bridge_commands WHERE id = %s", number)[0].state)
+
+    works.wait(lambda: state() == "running", "the bridge asks")
+    works.kill_bridge()
+    assert state() == "running"
+    works.start_bridge()
+    works.wait(lambda: state() == "done", "the next one executes it")
+    assert works.rows("SELECT symbol FROM instruments") == [("AAPL",)]
 
 
 def test_the_second_process_with_a_bridges_name_does_not_work(works: Plant) -> None:

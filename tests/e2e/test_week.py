@@ -40,7 +40,7 @@ def test_a_week_with_nightly_restarts_and_a_login_needs_no_hand(servers: SimpleN
         # Sunday night the token has expired: the gateway takes the connection and says nothing until a person logs in.
         leap(works, "2026-03-08T06:00:00Z")
         works.sim.command("login_needed mute")
-        works.wait(lambda: works.session()["state"] == "needs_login", "somebody is asked to log in", 60)
+        works.wait(lambda: works.session()["state"] == "needs_login", "somebody is asked to log in", 60, works.session)
         assert works.client.get("/health").json()["status"] == "degraded"
         works.sim.command("login")
         works.wait(lambda: works.session()["state"] == "connected", "connected again by itself", 60)

@@ -25,11 +25,20 @@ class Simulator:
 
     def command(self, line: str) -> dict[str, Any]:
         """The answer to one line at the control port; AssertionError when it was refused."""
+        answer = self._say(line)
+        assert answer.pop("ok"), answer
+        return answer
+
+    def refusal(self, line: str) -> str:
+        """Why a line is refused; AssertionError when it is not."""
+        answer = self._say(line)
+        assert not answer["ok"], answer
+        return str(answer["error"])
+
+    def _say(self, line: str) -> dict[str, Any]:
         with socket.create_connection(("127.0.0.1", self.ready["control_port"]), timeout=20) as connection:
             connection.sendall(line.encode() + b"\n")
-            answer = json.loads(connection.makefile().readline())
-        assert answer.pop("ok"), answer
-        return dict(answer)
+            return dict(json.loads(connection.makefile().readline()))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from ib_gateway_sim.market import Market
 from nautilus.clock import NS_PER_S, parse_rfc3339
+from nautilus.spans import Spans
 from tests.plant import Plant, plant
 
 # A Wednesday afternoon in New York, the market open.
@@ -97,6 +98,29 @@ def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
     assert stored(stepped, "AAPL.NASDAQ", "1m")[-1].ts == parse_rfc3339("2026-03-04T17:30:00Z")
 
 
+def test_readers_go_by_the_settle_times_of_the_bridge(stepped: Plant) -> None:
+    """Or they would ask each minute for bars that the bridge takes for unfinished."""
+    stepped.stop_bridge()
+    stepped.start_bridge(settle_intraday_s="150", settle_daily_s="86400")
+    # 17:30:30: the bar of 17:26 closed 210 s ago, that of 17:27 only 150, which is long enough; 17:28 is not.
+    minutes = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-04T17:00:00Z", "end": "2026-03-04T17:30:00Z"}
+    days = {"symbol": "AAPL", "timeframe": "1d", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    for wish, last, first_open in (
+        (minutes, "2026-03-04T17:27:00Z", "2026-03-04T17:28:00Z"),
+        (days, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
+    ):
+        stepped.finished(stepped.backfill(**wish))
+        assert stored(stepped, "AAPL.NASDAQ", wish["timeframe"])[-1].ts == parse_rfc3339(last)
+        asked = len(stepped.rows("SELECT 1 FROM backfill_jobs"))
+        answer = stepped.bars(**wish, wait=0)
+        assert [(m["start"], m["state"]) for m in answer["coverage"]["missing"]] == [(first_open, "not_closed_yet")]
+        assert answer["coverage"]["complete"]
+        dry = stepped.client.post("/api/v1/ib/backfill", json=wish | {"dry_run": True}).json()
+        assert dry["requests"] == 0
+        assert [gap["start"] for gap in dry["items"][0]["not_closed_yet"]] == [first_open]
+        assert len(stepped.rows("SELECT 1 FROM backfill_jobs")) == asked
+
+
 def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None:
     span = ("2026-02-26T00:00:00Z", "2026-03-03T00:00:00Z")
     for wish, name in (
@@ -153,27 +177,99 @@ def test_a_read_of_bars_nobody_has_fills_them_and_waits(works: Plant) -> None:
     assert again["candles"] == answer["candles"]
 
 
-def test_stopping_leaves_correct_counters_and_the_rest_for_later(works: Plant) -> None:
+def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepped: Plant) -> None:
+    """Market time stands still from the stop to the end, and nothing is asked of IB any more."""
+    works = stepped
     works.finished(
-        works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-02T00:00:00Z", end="2026-01-05T00:00:00Z")
+        works.backfill(symbol="AAPL", timeframe="1d", start="2026-01-02T00:00:00Z", end="2026-03-04T00:00:00Z")
     )
-    works.sim.command("silent 99")
-    job_id = works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z", end="2026-03-04T00:00:00Z")
-    works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "a request is open")
+    wish = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    works.sim.command("forget")
+    works.sim.command("latency 5000")
+    job_id = works.backfill(**wish)
+
+    def progress() -> dict[str, int]:
+        return dict(works.job(job_id)["progress"])
+
+    def under_way() -> int:
+        now = progress()
+        return now["requests_sent"] - now["chunks_done"]
+
+    def let_one_be_answered() -> None:
+        before = progress()["chunks_done"]
+        works.advance(5)
+        works.wait(lambda: progress()["chunks_done"] > before and under_way() > 0, "it is answered, the next is open")
+
+    works.wait(lambda: under_way() > 0, "a request is open")
+    while under_way() < 2:  # the bridge begins with one at a time
+        let_one_be_answered()
+
+    answered, stopped_at = progress()["chunks_done"], works.market_ns()
     answer = works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
+    asked = works.rows(
+        "SELECT id FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT chunk_id FROM job_chunks WHERE job_id = %s)",
+        job_id,
+    )
     assert answer.status_code == 200
-    assert works.finished(job_id, 5)["status"] == "stopped"
-    assert works.rows("SELECT 1 FROM backfill_chunks WHERE state IN ('pending', 'leased')") == []
-    assert (
-        works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id}).json()["jobs"][0]["status"]
-        == "stopped"
-    )
-    works.sim.command("silent 0")
-    after = works.finished(
-        works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z", end="2026-03-04T00:00:00Z")
-    )
-    assert after["status"] == "succeeded"
-    assert after["progress"]["bars_new"] == len(stored(works, "AAPL.NASDAQ", "1m")) - 390
+    job = works.finished(job_id)
+    assert works.market_ns() == stopped_at
+    assert job["status"] == "stopped"
+
+    chunks = works.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
+    done = [c for c in chunks if c["state"] == "done"]
+    cancelled = [c for c in chunks if c["state"] == "cancelled"]
+    outcomes = [r["outcome"] for c in chunks for r in c["requests"]]
+    assert len(done) + len(cancelled) == len(chunks) == job["progress"]["chunks_total"]
+    assert len(done) == job["progress"]["chunks_done"] == answered
+    assert sorted(outcomes) == ["cancelled"] * (len(asked) - answered) + ["ok"] * answered
+    assert len(outcomes) == len(asked) == job["progress"]["requests_sent"]
+    received = [entry for entry in works.received("reqHistoricalData") if entry["fields"]["barSize"] == "1 min"]
+    assert len(received) == len(asked)
+    assert len(works.received("cancelHistoricalData")) == len(asked) - answered
+    there = stored(works, "AAPL.NASDAQ", "1m")
+    assert job["progress"]["bars_new"] == len(there) == sum(c["bars"] for c in done)
+    again = works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id}).json()
+    assert again["jobs"][0]["status"] == "stopped"
+
+    works.sim.command("latency none")
+    after = works.backfill(**wish)
+
+    def ended() -> bool:
+        works.sim.command("advance 3")  # five in two seconds, says IB
+        return bool(works.job(after)["finished_at"])
+
+    works.wait(ended, "the rest comes", 60)
+    resumed = works.client.get(f"/api/v1/historical/backfill/{after}/chunks").json()["chunks"]
+    # Only what is missing; stretches next to each other that were two requests may be one now.
+    assert works.job(after)["status"] == "succeeded"
+    assert spans(resumed) == spans(cancelled)
+    assert len(stored(works, "AAPL.NASDAQ", "1m")) - len(there) == works.job(after)["progress"]["bars_new"]
+    assert works.rows("SELECT 1 FROM bar_revisions") == []
+
+
+def spans(chunks: list[dict[str, Any]]) -> Spans:
+    return Spans((parse_rfc3339(c["start"]), parse_rfc3339(c["end"])) for c in chunks)
+
+
+def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
+    servers: SimpleNamespace, dsn: str
+) -> None:
+    with plant(servers.group, servers.folder, dsn, "--clock", "rate:20", "--start", NOW) as works:
+        works.start_bridge(max_open_requests="1")
+        works.finished(works.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
+
+        def asked() -> int:
+            return sum(one["fields"]["barSize"] == "1 min" for one in works.received("reqHistoricalData"))
+
+        with works.db.transaction() as cursor:
+            cursor.execute("LOCK TABLE bars_minute IN EXCLUSIVE MODE")
+            job = works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z")
+            works.wait(lambda: asked() == 2, "a second request leaves")
+            seen = works.market_ns()
+            works.wait(lambda: works.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
+            assert asked() == 2
+            assert works.session()["activity"]["open_requests"] == 0
+        assert works.finished(job)["status"] == "succeeded"
 
 
 def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: SimpleNamespace, dsn: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nautilus.clock import parse_rfc3339
+from tests.integration.test_backfill import own_bars
 from tests.plant import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
@@ -56,24 +57,53 @@ def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_lo
     assert [tuple(row) for row in confirming] == [(0, "bridge", "succeeded")]
 
 
-def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant) -> None:
-    works.finished(works.backfill(**WEEKS | {"end": "2026-02-21T00:00:00Z"}))
-    old = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
-    works.sim.command("split AAPL 4")
-    works.sim.command("advance 86400")
-    works.finished(works.backfill(**WEEKS | {"start": "2026-02-21T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
-    works.wait(lambda: works.rows("SELECT 1 FROM backfill_jobs WHERE origin = 'confirm'"), "the refetch begins", 20)
-    works.wait(lambda: not notes(works), "the stale part is fetched again", 40)
-    new = works.bars(symbol="AAPL", timeframe="1m", start="2026-02-20T20:00:00Z", end="2026-02-20T21:00:00Z")
-    assert new["coverage"]["complete"]
-    for was, now in zip(old["candles"], new["candles"], strict=True):
-        assert abs(now["close"] * 4 - was["close"]) < 0.05
-        assert now["volume"] == was["volume"] * 4
-    revised = works.rows("SELECT count(*) AS n FROM bar_revisions")[0].n
-    assert revised == 14 * 390  # every bar of three weeks, but for the holiday
-    log = [line for line in works.log() if line["message"] == "split-found"]
-    assert len(log) == 1
-    assert abs(log[0]["ratio"] - 0.25) < 0.001
+def test_a_schedule_that_was_refused_is_asked_for_again_and_what_was_concluded_from_a_guess_put_right(
+    works: Plant,
+) -> None:
+    """Weekdays stand in, for which Sunday evening is closed; a future trades then."""
+    wish = {"symbol": "ES", "asset_class": "FUT", "timeframe": "30s"}
+    days = {"start": "2026-03-01T06:00:00Z", "end": "2026-03-03T06:00:00Z"}
+    evening = {"start": "2026-03-01T23:00:00Z", "end": "2026-03-02T06:00:00Z"}  # from 17:00 in Chicago
+    no_schedule = "Historical Market Data Service error message:No data of type EODChart is available"
+
+    def schedules() -> int:
+        asked = works.received("reqHistoricalData")
+        return len([entry for entry in asked if entry["fields"]["whatToShow"] == "SCHEDULE"])
+
+    def guesses() -> list[Any]:
+        return works.rows("SELECT refusals, ask_again_at FROM calendars WHERE guessed <> '{}'")
+
+    before = schedules()
+    works.sim.command(f"reject_next reqHistoricalData 162 '{no_schedule}'")
+    works.finished(works.backfill(**wish, **days))
+    first = works.bars(**wish, **days, limit=5000, wait=0)
+    assert first["coverage"]["complete"], first["coverage"]
+    assert works.bars(**wish, **evening, wait=0)["total"] == 0
+    assert schedules() == before + 1
+    assert [g.refusals for g in guesses()] == [1]
+
+    works.sim.command(f"reject_next reqHistoricalData 162 '{no_schedule}'")
+    works.sim.command("advance 3600")
+    works.wait(lambda: [g.refusals for g in guesses()] == [2], "it is asked for again after an hour", 30, guesses)
+    assert guesses()[0].ask_again_at - works.market_ns() > 3_600 * 10**9, "then after two"
+    works.sim.command("advance 7200")
+    works.wait(lambda: not guesses(), "the schedule comes", 30, guesses)
+    assert schedules() == before + 3
+    works.wait(lambda: works.bars(**wish, **evening, wait=0)["total"] == 840, "and the evening with it", 30)
+    works.wait(lambda: not notes(works), "nothing is in doubt any more", 30, lambda: notes(works))
+    answer = works.bars(**wish, **days, limit=5000, wait=0)
+    assert answer["coverage"]["complete"]
+    own = own_bars(
+        works,
+        works.rows("SELECT con_id FROM series WHERE timeframe = '30s'")[0].con_id,
+        "TRADES",
+        **days,
+        rth=False,
+        size="30s",
+    )
+    assert [c["ts"] for c in answer["candles"]] == [bar.t * 10**9 for bar in own]
+    assert works.rows("SELECT 1 FROM bar_revisions") == []
+    assert [line["series"] for line in works.log() if line["message"] == "schedule-corrected"] == [1]
 
 
 def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant) -> None:
@@ -105,36 +135,6 @@ def test_a_request_without_answer_is_cancelled_and_halved(works: Plant) -> None:
     assert works.received("cancelHistoricalData")
 
 
-@pytest.mark.parametrize(
-    ("weather", "clearing", "state"),
-    [
-        ("lost", "restored", "degraded"),
-        ("farm_down ushmds", "farm_up ushmds", "degraded"),
-        ("pacing 2", None, None),
-        ("drop", None, None),
-        ("history_error query_failed 2", None, None),
-        ("cut 1", None, None),
-        ("duplicate 2", None, None),
-        ("half_open", None, None),
-        ("history_error other_address 1", None, None),
-    ],
-)
-def test_weather_is_shown_with_its_reason_and_the_job_ends_when_it_clears(
-    works: Plant, weather: str, clearing: str | None, state: str | None
-) -> None:
-    works.sim.command(weather)
-    if state:
-        works.wait(lambda: works.session()["state"] == state and works.session()["reason"], "the state is told", 10)
-    job_id = works.backfill(**WEEKS)
-    if clearing:
-        works.wait(lambda: works.job(job_id)["status"] in ("queued", "running"), "the job waits", 10)
-        works.sim.command(clearing)
-    job = works.finished(job_id, 90)
-    works.wait(lambda: works.session()["state"] == "connected", "the session is well again", 40)
-    assert job["status"] == "succeeded"
-    assert job["progress"]["bars_new"] == 21 * 390
-
-
 def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(
     servers: SimpleNamespace, dsn: str
 ) -> None:
@@ -149,6 +149,28 @@ def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(
         asked = works.rows("SELECT chunk_id FROM ib_requests WHERE kind = 'bars'")
         assert len(asked) == len({row.chunk_id for row in asked})
         assert works.rows("SELECT 1 FROM ib_requests WHERE outcome = 'error'") == []
+
+
+def test_the_bridge_forgets_old_rows_once_a_day_but_not_while_it_works(works: Plant) -> None:
+    works.stop_bridge()
+    request = "INSERT INTO ib_requests (login, bridge, kind, identity, contract, small, weight, sent_at, booked_at)"
+    with works.db.transaction() as cursor:
+        cursor.execute(f"{request} VALUES ('', '', 'old', '', '', false, 1, 0, now() - interval '9 days')")
+        cursor.execute("UPDATE store SET created_at = now() - interval '30 hours'")
+    hour = works.rows("SELECT extract(hour FROM clock_timestamp() AT TIME ZONE 'UTC')::int AS n")[0].n
+    works.sim.command("silent 9")
+    job_id = works.backfill(**WEEKS)
+    works.start_bridge(forget_hour=str(hour), keep_requests_days="7")
+    works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "it works")
+    assert works.rows("SELECT 1 FROM ib_requests WHERE kind = 'old'")
+    assert works.rows("SELECT 1 FROM store WHERE forgotten_at IS NULL")
+    works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
+    works.finished(job_id)
+    works.stop_bridge()
+    works.start_bridge(forget_hour=str(hour), keep_requests_days="7")
+    works.wait(lambda: not works.rows("SELECT 1 FROM ib_requests WHERE kind = 'old'"), "what is old is forgotten")
+    works.wait(lambda: works.rows("SELECT 1 FROM store WHERE forgotten_at IS NOT NULL"), "and that is written down")
+    assert works.rows("SELECT 1 FROM ib_requests WHERE kind = 'details'"), "what is not stays"
 
 
 def test_a_dry_run_tells_the_plan_and_spends_nothing(works: Plant) -> None:

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
 from typing import Any
 
+import psycopg2
 import pytest
 
 from nautilus.bars import Bar
@@ -98,6 +101,60 @@ def test_more_than_a_batch_goes_in_batches(database: Database, monkeypatch: pyte
             " SELECT now() - interval '3 days', 'a', 'ok', 'x' FROM generate_series(1, 10)"
         )
     assert retention.forget(database, Kept(0, 0, 1, {}))["audit_log"] == 10
+
+
+def is_due(database: Database, *, done: str, now: str, jobs: int = 0) -> bool:
+    """Whether it is time, at 05:00, when it was done last and it is now, both as `day hour:minute` of March."""
+    with database.transaction() as cursor:
+        # The database's clock cannot be set: what happened is moved instead, and the hour of the day.
+        cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now")
+        real = cursor.fetchone().now
+        told, last = (datetime.strptime(f"2026-03-{text}", "%Y-%m-%d %H:%M") for text in (now, done))
+        shift = real.replace(minute=0, second=0, microsecond=0) - told.replace(minute=0)
+        cursor.execute("UPDATE store SET forgotten_at = %s AT TIME ZONE 'UTC'", (last + shift,))
+        for n in range(jobs):
+            cursor.execute(
+                "INSERT INTO backfill_jobs (owner, origin, request, fingerprint) VALUES ('x', 'api', '{}', %s)",
+                (str(n),),
+            )
+        found = retention.due(cursor, (5 + real.hour - told.hour) % 24)
+        cursor.connection.rollback()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("done", "now", "jobs", "due"),
+    [
+        ("01 05:00", "02 04:00", 0, False),
+        ("01 05:00", "02 05:00", 0, True),
+        ("02 05:00", "02 05:00", 0, False),
+        ("02 05:00", "02 23:00", 0, False),
+        ("01 23:00", "02 06:00", 0, True),
+        ("01 05:00", "02 06:00", 1, False),  # not while a backfill runs
+        ("01 05:00", "03 03:00", 1, False),
+        ("01 05:00", "03 04:00", 1, True),  # but some day it must be
+    ],
+)
+def test_it_is_due_once_a_day_and_not_while_a_backfill_runs(
+    database: Database, done: str, now: str, jobs: int, due: bool
+) -> None:
+    assert is_due(database, done=done, now=now, jobs=jobs) is due
+
+
+def test_a_new_store_is_left_alone(database: Database) -> None:
+    with database.transaction() as cursor:
+        assert not any(retention.due(cursor, hour) for hour in range(24))
+
+
+def test_two_at_a_time_never_do_and_who_is_stopped_has_not_done_it(database: Database, dsn: str) -> None:
+    with closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (retention._LOCK,))
+        with pytest.raises(retention.Busy):
+            retention.run(dsn, FOR_GOOD)
+    retention.run(dsn, FOR_GOOD, stopped=lambda: True)
+    assert query(database, "SELECT forgotten_at FROM store") == [(None,)]
+    retention.run(dsn, FOR_GOOD)
+    assert query(database, "SELECT forgotten_at IS NULL FROM store") == [(False,)]
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,26 @@ def test_the_nightly_restart_comes_at_its_hour_every_day():
     asyncio.run(work())
 
 
+def test_a_restart_is_no_login_and_fair_weather_forgets_what_was_to_come():
+    async def work():
+        async with gateway() as (sim, control):
+            await do(control, "restart 60 refuse")
+            await do(control, "login_needed close")
+            await do(control, "advance 61")
+            assert sim.weather.accepting == "close"
+            await do(control, "login")
+            assert sim.weather.accepting == "yes"
+            await do(control, "restart_daily 23:45")
+            await do(control, "farm_flap ushmds 60")
+            await do(control, "clear")
+            await do(control, "farm_down ushmds")
+            await do(control, "advance 200000")
+            assert sim.weather.accepting == "yes"
+            assert sim.weather.farms["ushmds"].state == "broken"
+
+    asyncio.run(work())
+
+
 def test_the_reset_window_breaks_farms_holds_requests_and_ends_with_1102():
     async def work():
         async with gateway() as (sim, control):

@@ -1,6 +1,8 @@
-"""The hours that contract details tell of: when a market opens next, and how far they reach."""
+"""The hours that contract details tell of, and the zones they are in."""
 
-from ib_bridge.translate import last_day, opens
+import pytest
+
+from ib_bridge.translate import UnknownZone, last_day, opens, time_zone
 from tests.unit.markets import ns
 
 NEW_YORK = "America/New_York"
@@ -24,3 +26,26 @@ def test_when_nothing_is_told():
     for nothing in ("", ";", "CLOSED", "rubbish;20240:1"):
         assert opens(nothing, NEW_YORK) == []
         assert last_day(nothing, NEW_YORK) == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "zone"),
+    [
+        ("US/Eastern", "US/Eastern"),
+        ("EST", "America/New_York"),  # in the zone database EST has no summer time
+        ("EST (Eastern Standard Time)", "America/New_York"),
+        ("CST (Central Standard Time)", "America/Chicago"),
+        ("MET", "MET"),
+        ("MET (Middle Europe Time)", "MET"),
+        ("JST (Japan Standard Time)", "Asia/Tokyo"),
+        ("British Summer Time", "Europe/London"),
+        ("Hongkong", "Hongkong"),
+    ],
+)
+def test_the_zones_that_ib_names(told, zone):
+    assert time_zone(told) == zone
+
+
+def test_a_zone_that_nobody_knows_is_never_taken_for_another():
+    with pytest.raises(UnknownZone, match="Mars Standard Time"):
+        time_zone("Mars Standard Time")

@@ -56,4 +56,7 @@ def test_162_is_told_apart_by_its_text(tail, reaction, reason):
 def test_notices_are_a_range_and_farms_have_names():
     assert meaning(2199, "new notice").reaction is Reaction.INFO
     assert farm_of("HMDS data farm connection is OK:ushmds") == "ushmds"
+    assert farm_of("Market data farm connection is OK:usfarm.nj") == "usfarm.nj"
+    asleep = "HMDS data farm connection is inactive but should be available upon demand."
+    assert farm_of(asleep + "ushmds") == farm_of(asleep + ":ushmds") == "ushmds"
     assert farm_of("nothing behind the colon:") == "unnamed"

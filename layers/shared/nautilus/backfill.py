@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus import farms
 from nautilus.auth import Principal
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.instruments import Selector, choose, price_kind, select, session_kind
+from nautilus.instruments import Instrument, Selector, choose, price_kind, select, session_kind
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.schemas.backfill import BackfillRequest
@@ -24,8 +24,7 @@ MAX_ITEMS = 500
 READ_PRIORITY = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What became of a wish: the job that serves it, or, when nothing is missing, none."""
 
     job_id: UUID | None
@@ -175,12 +174,20 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
             if row is None or (owner is not None and row.owner != owner):
                 raise NotFound(f"there is no job {job_id}", code="unknown-job")
             rows = [row]
-        items = jobs.items(cursor, [row.id for row in rows])
+        numbers = [row.id for row in rows]
+        items = jobs.items(cursor, numbers)
+        known = {n: instruments.by_id(cursor, n) for n in {i.con_id for i in items if i.con_id is not None}}
         session = sessions.latest(cursor)
+        put_off = jobs.put_off(cursor, numbers, session.market_ns) if session else {}
         totals = jobs.totals(cursor) if job_id is None else None
         now = sessions.machine_now(cursor)
+    told = []
+    for row in rows:
+        mine = [item for item in items if item.job_id == row.id]
+        waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
+        told.append(_job(row, mine, waits or put_off.get(row.id), now))
     return {
-        "jobs": [_job(row, [i for i in items if i.job_id == row.id], session, now) for row in rows],
+        "jobs": told,
         "totals": totals,
         "session": session,
         "now_ns": now,
@@ -230,7 +237,7 @@ def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_ns: int) -> dict[str, Any]:
+def _job(row: Any, items: Sequence[Any], waits: str | None, now_ns: int) -> dict[str, Any]:
     begun = row.started_at or row.created_at
     ended_s = row.finished_at.timestamp() if row.finished_at else now_ns / NS_PER_S
     seconds = max(0.001, ended_s - begun.timestamp())
@@ -256,7 +263,7 @@ def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_n
         },
         "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
         "eta_seconds": left / rate if live and rate and total else None,
-        "blocked_on": _blocked_on(row.state, left, session) if live else None,
+        "blocked_on": waits,
         "items": [_item(item) for item in items],
         "errors": [item.error | {"item": _item_name(item)} for item in items if item.error],
         "created_at": _text(row.created_at),
@@ -266,15 +273,30 @@ def _job(row: Any, items: Sequence[Any], session: sessions.Session | None, now_n
     }
 
 
-def _blocked_on(state: str, left: int, session: sessions.Session | None) -> str | None:
-    """What a live job waits for besides its turn: the session, a reset window, or pacing."""
+def _waits(row: Any, known: Collection[Instrument | None], session: sessions.Session | None) -> str | None:
+    """What a live job waits for besides its turn: the session, a reset window, IB's limits, or what planning lacks.
+
+    known: the instruments it is about; None stands for those that are not looked up yet.
+    """
+    planned = row.state in ("running", "stopping")
+    if row.state not in LIVE_JOBS or (planned and row.chunks_done == row.chunks_total):
+        return None
     if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
         return "ib_session"
-    if session.state in ("reset_window", "degraded") and left:
+    if session.state in ("degraded", "reset_window") and all(_is_away(session, one) for one in known):
         return "reset_window" if session.state == "reset_window" else "ib_session"
-    if state == "running" and left and session.activity.get("blocked_on"):
-        return str(session.activity["blocked_on"])
-    return None
+    if not planned:
+        return str(row.waits_for) if row.waits_for else None
+    return "pacing" if session.activity.get("blocked_on") == "pacing" else None
+
+
+def _is_away(session: sessions.Session, instrument: Instrument | None) -> bool:
+    """True when nothing can be asked about an instrument (None: not looked up yet) while the session is as it is."""
+    if session.activity.get("servers_lost"):
+        return True
+    if instrument is None:
+        return bool(farms.broken(session.farms, "secdef"))
+    return bool(farms.away(session.farms, instrument))
 
 
 def _item(item: Any) -> dict[str, Any]:

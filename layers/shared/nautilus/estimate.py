@@ -6,9 +6,10 @@ from typing import Any
 from nautilus.calendars import Calendar, weekdays
 from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.db import calendars, requests, series, sessions
+from nautilus.db import calendars, reading, requests, series
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
+from nautilus.db.reading import Moment
 from nautilus.errors import NautilusError
 from nautilus.instruments import Instrument, price_kind, session_kind
 from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
@@ -27,8 +28,8 @@ _STAND_IN = Instrument(0, "", "", "STK", "SMART", "", "USD", "", "", "", "", 0.0
 def dry_run(database: Database, items: Sequence[Item]) -> dict[str, Any]:
     """Plan without writing anything. Items whose instrument or sessions are not known yet are told as approximate."""
     with database.transaction(snapshot=True) as cursor:
-        now = sessions.market_now(cursor)
-        rows = [_item(cursor, item, now) for item in items]
+        moment = reading.moment(cursor)
+        rows = [_item(cursor, item, moment) for item in items]
         answer_ms = requests.typical_ms(cursor) or _GUESSED_MS
     weight = sum(row["weight"] for row in rows)
     count = sum(row["requests"] for row in rows)
@@ -42,7 +43,7 @@ def dry_run(database: Database, items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def _item(cursor: Cursor, item: Item, now: int) -> dict[str, Any]:
+def _item(cursor: Cursor, item: Item, moment: Moment) -> dict[str, Any]:
     frame = timeframe(item.timeframe)
     told: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
     nothing = {"requests": 0, "weight": 0, "small": frame.small, "approximate": False, "unavailable": [], "chunks": []}
@@ -54,7 +55,7 @@ def _item(cursor: Cursor, item: Item, now: int) -> dict[str, Any]:
         session = session_kind(asset_class, item.session)
     except NautilusError as wrong:
         return told | nothing | {"error": {"code": wrong.code, "detail": wrong.detail}}
-    made, approximate = _plan(cursor, item, kind, found is not None, frame, price, session, now)
+    made, approximate = _plan(cursor, item, kind, found is not None, frame, price, session, moment)
     weight = 2 if price == "BID_ASK" else 1
     return {
         **told,
@@ -73,9 +74,17 @@ def _item(cursor: Cursor, item: Item, now: int) -> dict[str, Any]:
 
 
 def _plan(
-    cursor: Cursor, item: Item, kind: Instrument, known: bool, frame: Timeframe, price: str, session: str, now: int
+    cursor: Cursor,
+    item: Item,
+    kind: Instrument,
+    known: bool,
+    frame: Timeframe,
+    price: str,
+    session: str,
+    moment: Moment,
 ) -> tuple[Plan, bool]:
     """The plan, and whether it rests on guesses: weekdays for sessions, or an instrument nobody has looked up."""
+    now = moment.market_ns
     end = item.end if item.end is not None else now
     start = item.start if item.start is not None else end - (item.back or NS_PER_DAY)
     around = (min(start, now) - 14 * NS_PER_DAY, max(end, now) + 14 * NS_PER_DAY)
@@ -83,7 +92,7 @@ def _plan(
     complete = told is not None and told.known[0] <= start and min(end, now) <= told.known[1] + NS_PER_DAY
     calendar = told if told is not None and complete else weekdays(*around, kind.time_zone)
     row = series.find(cursor, kind.con_id, frame, price, session) if known else None
-    until = closed_until(calendar, frame, kind, now)
+    until = closed_until(calendar, frame, kind, now, moment.settle)
     if item.end is None:
         end = max(start, until)
     notes = series.notes(cursor, row.id, (start, end)) if row and start < end else []

@@ -14,17 +14,16 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage import Missing, State, missing
 from nautilus.db import calendars, reading, series
 from nautilus.db.connection import Cursor
-from nautilus.db.reading import Moment, SeriesKey
+from nautilus.db.reading import Moment, SeriesKey, Standing
 from nautilus.db.series import Series
 from nautilus.errors import InvalidInput
 from nautilus.instruments import Instrument
 from nautilus.planner import CHUNK_SPANS_S, by_rules, plan
+from nautilus.settle import Settle
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
 from nautilus.windows import back_from, last_close
 
-_SETTLE_INTRADAY_NS = 15 * NS_PER_S
-_SETTLE_DAILY_NS = 900 * NS_PER_S
 _EDGE_NS = 60 * NS_PER_S
 """Bars shorter than a minute are asked for at the edge once a minute has come together."""
 _MOST_CALENDARS = 200
@@ -110,14 +109,24 @@ class Calendars:
         return found
 
 
-def look(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> View:
-    """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future."""
-    standing = reading.standing(cursor, subject.key, subject.instrument.calendar)
+def look(
+    cursor: Cursor,
+    moment: Moment,
+    known: Calendars,
+    subject: Subject,
+    window: Window,
+    standing: Standing | None = None,
+) -> View:
+    """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future.
+
+    standing: how the series stands, from who has asked in the same snapshot.
+    """
+    standing = standing or reading.standing(cursor, subject.key, subject.instrument.calendar)
     calendar = None
     if standing.calendar is not None:
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
     frame = subject.timeframe
-    until = closed_until(calendar, frame, subject.instrument, moment.market_ns)
+    until = closed_until(calendar, frame, subject.instrument, moment.market_ns, moment.settle)
     span = _span(window, frame, calendar, until, moment.market_ns)
     view = _assess(cursor, moment, subject, span, until, calendar, standing.row)
     if view.complete or calendar is None:
@@ -141,15 +150,10 @@ def _span(window: Window, frame: Timeframe, calendar: Calendar | None, until: in
     return first, max(first, end)
 
 
-def closed_until(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, now: int) -> int:
-    """The end of what is closed at market time `now`, on the series' axis."""
+def closed_until(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, now: int, settle: Settle) -> int:
+    """The end of what is closed at market time `now`, on the series' axis; without a calendar, weekdays stand in."""
     known = calendar or weekdays(now - 14 * NS_PER_DAY, now, instrument.time_zone)
-    return known.closed_until(
-        frame,
-        now,
-        settle_ns=_SETTLE_INTRADAY_NS if frame.intraday else _SETTLE_DAILY_NS,
-        late_settlement=instrument.asset_class == "FUT",
-    )
+    return settle.closed_until(known, frame, instrument, now)
 
 
 def _assess(
@@ -214,7 +218,7 @@ def _derived(cursor: Cursor, moment: Moment, own: View, calendar: Calendar) -> V
         return None
     wide = (span[0], slots.closes[-1])
     for row in reading.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
-        until = closed_until(calendar, row.timeframe, subject.instrument, moment.market_ns)
+        until = closed_until(calendar, row.timeframe, subject.instrument, moment.market_ns, moment.settle)
         view = _assess(cursor, moment, subject, wide, until, calendar, row)
         if not view.missing:
             told = [m for m in own.missing if m.state is State.NOT_CLOSED_YET]

@@ -4,8 +4,8 @@ import io
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
@@ -33,6 +33,9 @@ _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
 
 
+TABLES = ("bars_fine", "bars_minute", "bars_coarse")
+
+
 def table_of(timeframe: Timeframe) -> str:
     """The table that holds the bars of a timeframe."""
     if timeframe.small:
@@ -40,14 +43,13 @@ def table_of(timeframe: Timeframe) -> str:
     return "bars_minute" if timeframe.step_ns <= 1800 * NS_PER_S else "bars_coarse"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What one write did: how many bars were new, changed, or already there; `added` holds ranges that were empty."""
 
     new: int = 0
     revised: int = 0
     same: int = 0
-    added: Spans = Spans()  # noqa: RUF009  immutable
+    added: Spans = Spans()
 
     @property
     def changed(self) -> bool:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from nautilus.calendars import Calendar, Session
-from nautilus.clock import NS_PER_DAY
-from nautilus.db.connection import Cursor, int8range, span_of
-from nautilus.spans import Span
+from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
+from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans_of
+from nautilus.spans import Span, Spans
 
+_AGAIN_NS, _MOST_DOUBLINGS = NS_PER_HOUR, 8
+"""A refused schedule is asked for again after an hour, then after two, four ... up to eleven days of market time."""
 _LONGEST_NS = 14 * NS_PER_DAY
 """No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
 
@@ -61,32 +63,67 @@ def store(
     """Replace what is known about the range: sessions that begin in it are forgotten, these are kept instead.
 
     The range must touch what is known already, as a hole would look like closed time; ValueError otherwise. stand_in:
-    IB gave no schedule and these sessions are a guess.
+    IB gave no schedule and these sessions are a guess, which takes the place of nothing that IB told before.
     """
     cursor.execute(
-        "SELECT known::text FROM calendars WHERE calendar = %s AND session = %s FOR UPDATE", (calendar, session)
+        "SELECT known::text, guessed::text FROM calendars WHERE calendar = %s AND session = %s FOR UPDATE",
+        (calendar, session),
     )
     row = cursor.fetchone()
-    whole = known
+    whole, fresh, guesses = known, Spans.of(*known), Spans()
     if row is not None:
+        guesses = spans_of(row.guessed)
+        if stand_in:
+            fresh = fresh - (Spans.of(*span_of(row.known)) - guesses)
         old = span_of(row.known)
         if known[0] > old[1] or known[1] < old[0]:
             raise ValueError(f"{calendar}: a range of sessions must touch what is known")
         whole = (min(old[0], known[0]), max(old[1], known[1]))
     cursor.execute(
-        "INSERT INTO calendars (calendar, session, time_zone, known) VALUES (%s, %s, %s, %s::int8range)"
-        " ON CONFLICT (calendar, session) DO UPDATE SET time_zone = excluded.time_zone, known = excluded.known,"
-        " checked_at = clock_timestamp()",
-        (calendar, session, time_zone, int8range(whole)),
+        "INSERT INTO calendars (calendar, session, time_zone, known, guessed)"
+        " VALUES (%s, %s, %s, %s::int8range, %s::int8multirange) ON CONFLICT (calendar, session) DO UPDATE"
+        " SET time_zone = excluded.time_zone, known = excluded.known, guessed = excluded.guessed,"
+        " refusals = CASE WHEN excluded.guessed = '{}' THEN 0 ELSE calendars.refusals END, checked_at = clock_timestamp()",
+        (calendar, session, time_zone, int8range(whole), multirange(guesses | fresh if stand_in else guesses - fresh)),
     )
     cursor.execute(
-        "DELETE FROM trading_sessions WHERE calendar = %s AND session = %s AND open_ns >= %s AND open_ns < %s",
-        (calendar, session, *known),
+        "DELETE FROM trading_sessions WHERE calendar = %s AND session = %s AND %s::int8multirange @> open_ns",
+        (calendar, session, multirange(fresh)),
     )
-    for s in sessions:
+    for s in (s for s in sessions if not stand_in or s.open_ns in fresh):
         cursor.execute(
             "INSERT INTO trading_sessions (calendar, session, trade_date, open_ns, close_ns, stand_in)"
             " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (calendar, session, open_ns)"
             " DO UPDATE SET close_ns = excluded.close_ns, trade_date = excluded.trade_date, stand_in = excluded.stand_in",
             (calendar, session, s.trade_date, s.open_ns, s.close_ns, stand_in),
         )
+
+
+# ---- guesses ---------------------------------------------------------------------------------------------------------
+
+
+def guessed(cursor: Cursor, calendar: str, session: str) -> Spans:
+    """Where IB refused the schedule and weekdays stand in."""
+    cursor.execute("SELECT guessed::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
+    row = cursor.fetchone()
+    return spans_of(row.guessed) if row else Spans()
+
+
+def refused(cursor: Cursor, calendar: str, session: str, market_ns: int) -> None:
+    """IB refused it once more: longer until the next time."""
+    cursor.execute(
+        "UPDATE calendars SET refusals = least(refusals, 99) + 1,"
+        " ask_again_at = %s + %s * (2 ^ least(refusals, %s))::bigint WHERE calendar = %s AND session = %s",
+        (market_ns, _AGAIN_NS, _MOST_DOUBLINGS, calendar, session),
+    )
+
+
+def guesses_due(cursor: Cursor, market_ns: int) -> list[Any]:
+    """What is to be asked for again at a market time: calendar, session, guessed, and an instrument (con_id) to ask by."""
+    cursor.execute(
+        "SELECT c.calendar, c.session, c.guessed::text AS guessed, i.con_id FROM calendars c CROSS JOIN LATERAL"
+        " (SELECT con_id FROM instruments i WHERE i.calendar = c.calendar ORDER BY expiry DESC, resolved_at DESC LIMIT 1) i"
+        " WHERE c.guessed <> '{}' AND c.ask_again_at <= %s ORDER BY c.ask_again_at LIMIT 20",
+        (market_ns,),
+    )
+    return list(cursor.fetchall())

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.jobs import notify
+from nautilus.db.sessions import SILENT_AFTER_S
 
 
 def request(
@@ -47,31 +48,45 @@ def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | No
     return row.result if row else None
 
 
-def claim(cursor: Cursor, only: str | None = None) -> Any | None:
-    """The next command to execute (of type `only`, when given); those nobody waits for any more are failed."""
+def claim(cursor: Cursor, bridge: str, only: str | None = None) -> Any | None:
+    """The next command to execute (of type `only`, when given); those nobody waits for any more are failed.
+
+    A bridge executes one after the other: what runs in its name is left from a life that ended, and is executed again, as
+    is what a bridge took that has gone silent. All commands may be executed twice.
+    """
     cursor.execute(
         "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
         ' error = \'{"code": "expired", "detail": "nobody took it in time"}\''
         " WHERE state IN ('queued', 'running') AND expires_at < clock_timestamp()"
     )
     cursor.execute(
-        "UPDATE bridge_commands SET state = 'running' WHERE id = (SELECT id FROM bridge_commands WHERE state = 'queued'"
-        " AND type = coalesce(%s, type)"
+        "UPDATE bridge_commands SET state = 'running', bridge = %(bridge)s WHERE id = (SELECT id FROM bridge_commands c"
+        " WHERE (state = 'queued' OR (state = 'running' AND (bridge = %(bridge)s OR NOT EXISTS (SELECT 1 FROM ib_sessions s"
+        "  WHERE s.bridge = c.bridge AND s.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent)s)))))"
+        " AND type = coalesce(%(only)s, type)"
         " ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, type, args, correlation_id",
-        (only,),
+        {"bridge": bridge, "silent": SILENT_AFTER_S, "only": only},
     )
     return cursor.fetchone()
 
 
 def finish(
-    cursor: Cursor, number: UUID, *, result: Mapping[str, Any] | None = None, error: Mapping[str, Any] | None = None
+    cursor: Cursor,
+    number: UUID,
+    bridge: str,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
 ) -> None:
+    """Tell what came of a command, unless another bridge has taken it over, or it has expired."""
     cursor.execute(
-        "UPDATE bridge_commands SET state = %s, result = %s, error = %s, finished_at = clock_timestamp() WHERE id = %s",
+        "UPDATE bridge_commands SET state = %s, result = %s, error = %s, finished_at = clock_timestamp()"
+        " WHERE id = %s AND bridge = %s AND state = 'running'",
         (
             "failed" if error else "done",
             Json(dict(result)) if result is not None else None,
             Json(dict(error)) if error else None,
             number,
+            bridge,
         ),
     )

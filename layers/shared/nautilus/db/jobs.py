@@ -1,8 +1,7 @@
 """Backfill jobs: how they are made, watched and stopped. Rows are the truth; a message only says "look"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.connection import Cursor, Json
@@ -26,8 +25,7 @@ CHANNEL = "nautilus"
 """The NOTIFY channel the bridge listens on; the payload is a kind and an id, as in a queue message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One series of a job as it was asked for. Times in market ns on the series' axis.
 
     start and end None: `back` ns back from the last closed bar. price and session None: the asset class's default.
@@ -137,7 +135,7 @@ def keep_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: 
 
 _SUMMARY = (
     "SELECT id, owner, origin, state, priority, mode, request, chunks_total, chunks_done, requests_sent,"
-    " bars_new, bars_revised, bars_same, items_failed, created_at, started_at, finished_at, updated_at"
+    " bars_new, bars_revised, bars_same, items_failed, waits_for, created_at, started_at, finished_at, updated_at"
     " FROM backfill_jobs"
 )
 
@@ -162,12 +160,23 @@ def items(cursor: Cursor, job_ids: Sequence[UUID]) -> list[Any]:
     cursor.execute(
         "SELECT i.job_id, i.selector, i.timeframe, coalesce(s.price, i.price) AS price,"
         " coalesce(s.session, i.session) AS session, i.wanted_start, i.wanted_end, i.state, i.series_id, i.plan, i.error,"
-        " n.instrument_id"
+        " n.instrument_id, n.con_id"
         " FROM backfill_items i LEFT JOIN series s ON s.id = i.series_id LEFT JOIN instruments n ON n.con_id = s.con_id"
         " WHERE i.job_id = ANY(%s) ORDER BY i.id",
         (list(job_ids),),
     )
     return list(cursor.fetchall())
+
+
+def put_off(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UUID, str]:
+    """Running jobs of which nothing can be asked before a later market time, with the reason of what comes first."""
+    cursor.execute(
+        "SELECT DISTINCT ON (j.id) j.id, c.outcome, c.not_before FROM backfill_jobs j JOIN job_chunks jc ON jc.job_id = j.id"
+        " JOIN backfill_chunks c ON c.id = jc.chunk_id WHERE j.id = ANY(%s) AND j.state = %s AND c.state = ANY(%s)"
+        " ORDER BY j.id, c.state = %s, c.not_before",
+        (list(job_ids), Job.RUNNING, list(LIVE_CHUNKS), Chunk.PENDING),
+    )
+    return {row.id: row.outcome for row in cursor.fetchall() if row.not_before > market_ns and row.outcome}
 
 
 def chunks(cursor: Cursor, job_id: UUID, after: int, limit: int) -> list[Any]:
@@ -409,21 +418,31 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
     check_job(Job.PLANNING, state)
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, started_at = clock_timestamp(),"
-        " finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp() WHERE id = %s",
+        " waits_for = NULL, finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp()"
+        " WHERE id = %s",
         (state, state != Job.RUNNING, job_id),
     )
 
 
-def unplan(cursor: Cursor, job_id: UUID, bridge: str) -> None:
-    """Give a job back: planning could not go on. Planned items stay planned; others come first meanwhile, as it waits
-    longer each time, up to a minute."""
+def unplan(cursor: Cursor, job_id: UUID, bridge: str, reason: str) -> None:
+    """Give a job back: planning could not go on, for a reason that who watches is told. Planned items stay planned; others
+    come first meanwhile, as it waits longer each time, up to a minute."""
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp(),"
-        " plan_attempts = plan_attempts + 1,"
+        " plan_attempts = plan_attempts + 1, waits_for = %s,"
         " not_before = clock_timestamp() + make_interval(secs => least(60, 2 ^ least(plan_attempts, 6)))"
         " WHERE id = %s AND state = %s AND lease_bridge = %s",
-        (Job.QUEUED, job_id, Job.PLANNING, bridge),
+        (Job.QUEUED, reason, job_id, Job.PLANNING, bridge),
     )
+
+
+def hurry(cursor: Cursor) -> int:
+    """What kept jobs from being planned is over: none waits any longer."""
+    cursor.execute(
+        "UPDATE backfill_jobs SET not_before = '-infinity' WHERE state = %s AND not_before > clock_timestamp()",
+        (Job.QUEUED,),
+    )
+    return int(cursor.rowcount)
 
 
 def expire_plans(cursor: Cursor, bridge: str | None = None) -> int:

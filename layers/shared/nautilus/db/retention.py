@@ -1,26 +1,27 @@
-"""What is forgotten, and when: `python -m nautilus.db.retention`, once a day. By default no bar is ever forgotten.
+"""What is forgotten, and when: once a day by the bridge, or now by `python -m nautilus.db.retention`. By default no bar is
+ever forgotten.
 
 Old requests, revisions and audit rows go in batches, each its own transaction, so that nobody waits for them. Then, with
 TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage import Note, State
+from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
-from nautilus.settings import RetentionSettings, load
+from nautilus.ledger import LIVE_JOBS
+from nautilus.settings import BridgeSettings, RetentionSettings, load
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import ALL
 
-REASON = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
+DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
@@ -47,21 +48,67 @@ class Kept:
         return {"ib_requests": self.requests, "audit_log": self.audit}.get(table, self.revisions)
 
 
-def forget(database: Database, kept: Kept) -> dict[str, int]:
+class Busy(Exception):
+    """Another process is at it."""
+
+
+def due(cursor: Cursor, hour: int) -> bool:
+    """True once a day after an hour (UTC) as soon as no backfill runs, or, when some always does, an hour before the next.
+
+    By the database's clock; `run` writes down when it was done, for all bridges.
+    """
+    cursor.execute(
+        "SELECT coalesce(forgotten_at, created_at) < day AS open, now > day + interval '23 hours' AS late,"
+        " EXISTS (SELECT 1 FROM backfill_jobs WHERE state = ANY(%s)) AS busy FROM store,"
+        " (SELECT now, date_trunc('day', now - hour, 'UTC') + hour AS day FROM"
+        "  (SELECT clock_timestamp() AS now, make_interval(hours => %s) AS hour) t) d",
+        (list(LIVE_JOBS), hour),
+    )
+    row = cursor.fetchone()
+    return bool(row.open and (row.late or not row.busy))
+
+
+def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
+    """Forget, and store quiet chunks by column, alone; returns the rows of each table, and the chunks (DROPPED, STORED, LEFT).
+
+    Raises Busy. stopped: asked between batches; what is left then is done the next time.
+    """
+    database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
+    try:
+        with alone(url) as free:
+            if not free:
+                raise Busy
+            told = forget(database, kept, stopped)
+            told[DROPPED] = drop_empty(database)
+            told[STORED], told[LEFT] = recompress(database, stopped)
+            if not stopped():
+                with database.transaction() as cursor:
+                    cursor.execute("UPDATE store SET forgotten_at = clock_timestamp()")
+            return told
+    finally:
+        database.close()
+
+
+def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
+    """What the settings say."""
+    return Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
+
+
+def forget(database: Database, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
     """Forget what is older than it is kept; returns how many rows of each table."""
-    gone = {table: _rows(database, table, column, kept.days(table)) for table, column in _OLD.items()}
+    gone = {table: _rows(database, table, column, kept.days(table), stopped) for table, column in _OLD.items()}
     for name, days in kept.bars.items():
         with database.transaction() as cursor:
             limit = sessions.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = [row.id for row in cursor.fetchall()]
-        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids)
+        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids if not stopped())
     return gone
 
 
-def _rows(database: Database, table: str, column: str, days: int) -> int:
+def _rows(database: Database, table: str, column: str, days: int, stopped: Callable[[], bool]) -> int:
     total = 0
-    while days:
+    while days and not stopped():
         with database.transaction() as cursor:
             cursor.execute(
                 f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
@@ -87,7 +134,7 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
-        note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
+        note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
         series.record(cursor, row, noted=[note])
     return gone
 
@@ -101,7 +148,7 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
         return None
     starts = [start for start, _ in known] + ([first] if first is not None else [])
     notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
-    starts += [note.span[0] for note in notes if note.reason == REASON]
+    starts += [note.span[0] for note in notes if note.reason == FORGOTTEN]
     return min(starts), before
 
 
@@ -114,7 +161,7 @@ def drop_empty(database: Database) -> int:
     return dropped
 
 
-def recompress(database: Database) -> tuple[int, int]:
+def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) -> tuple[int, int]:
     """Store quiet chunks of bars by column; returns how many were, and how many have to wait for the next time because
     somebody was busy there. On plain PostgreSQL there are none."""
     done = waiting = 0
@@ -123,6 +170,8 @@ def recompress(database: Database) -> tuple[int, int]:
         with database.transaction() as cursor:
             chunks = timescale.chunks_to_convert(cursor, table, frames, sessions.market_now(cursor))
         for chunk in chunks:
+            if stopped():
+                break
             with database.transaction() as cursor:
                 converted = timescale.convert(cursor, chunk)
             done, waiting = done + converted, waiting + (not converted)
@@ -141,18 +190,12 @@ def alone(url: str) -> Iterator[bool]:
 
 def main() -> None:
     settings = load(RetentionSettings)
-    kept = Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
-    url = settings.database_url.get_secret_value()
-    database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
-    with alone(url) as free:
-        if not free:
-            raise SystemExit("another process forgets, or copies the database")
-        for what, count in forget(database, kept).items():
-            print(f"{what}: {count} rows forgotten")
-        print(f"empty chunks dropped: {drop_empty(database)}")
-        done, waiting = recompress(database)
-        print(f"chunks stored by column: {done}" + (f"; in use, left for the next time: {waiting}" if waiting else ""))
-    database.close()
+    try:
+        told = run(settings.database_url.get_secret_value(), kept_of(settings))
+    except Busy:
+        raise SystemExit("another process forgets, or copies the database") from None
+    for what, count in told.items():
+        print(f"{what}: {count}" + ("" if what in (DROPPED, STORED, LEFT) else " rows forgotten"))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 """The store's identity, and what the bridge last said about its session with IB."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Cursor, Json
+from nautilus.settle import Settle
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """Which database this is, and where its bars come from (`ib:live`, `sim:7`, ...; None until a bridge has come)."""
 
     id: str
@@ -32,8 +31,7 @@ def claim_source(cursor: Cursor, source: str) -> str:
     return str(cursor.fetchone().source)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """The session as a reader sees it: `down` when its bridge is silent, whatever it last said."""
 
     bridge: str
@@ -132,19 +130,21 @@ def publish(
     farms: Mapping[str, Any],
     activity: Mapping[str, Any],
     clock: MarketTime,
+    settle: Settle,
 ) -> None:
     """The bridge's heartbeat: all it knows about its session. `since` moves when the state changes."""
     cursor.execute(
         "INSERT INTO ib_sessions AS s (bridge, login, account, state, reason, host, port, client_id, server_version, farms,"
-        " activity, clock_machine_ns, clock_market_ns, clock_rate)"
+        " activity, clock_machine_ns, clock_market_ns, clock_rate, settle_intraday_s, settle_daily_s)"
         " VALUES (%(bridge)s, %(login)s, %(account)s, %(state)s, %(reason)s, %(host)s, %(port)s, %(client)s, %(version)s,"
-        " %(farms)s, %(activity)s, %(machine)s, %(market)s, %(rate)s)"
+        " %(farms)s, %(activity)s, %(machine)s, %(market)s, %(rate)s, %(intraday)s, %(daily)s)"
         " ON CONFLICT (bridge) DO UPDATE SET login = excluded.login, account = excluded.account, state = excluded.state,"
         " since = CASE WHEN s.state = excluded.state THEN s.since ELSE clock_timestamp() END, reason = excluded.reason,"
         " host = excluded.host, port = excluded.port, client_id = excluded.client_id,"
         " server_version = excluded.server_version, farms = excluded.farms, activity = excluded.activity,"
         " heartbeat_at = clock_timestamp(), clock_machine_ns = excluded.clock_machine_ns,"
-        " clock_market_ns = excluded.clock_market_ns, clock_rate = excluded.clock_rate",
+        " clock_market_ns = excluded.clock_market_ns, clock_rate = excluded.clock_rate,"
+        " settle_intraday_s = excluded.settle_intraday_s, settle_daily_s = excluded.settle_daily_s",
         {
             "bridge": bridge,
             "login": login,
@@ -160,6 +160,8 @@ def publish(
             "machine": clock.machine_ns,
             "market": clock.market_ns,
             "rate": clock.rate,
+            "intraday": settle.intraday_s,
+            "daily": settle.daily_s,
         },
     )
 

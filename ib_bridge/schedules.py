@@ -1,0 +1,45 @@
+"""Keeping what IB says about sessions, and putting right what was concluded from a guess.
+
+Where IB refuses a schedule weekdays stand in for it. When the real one comes later, time that was taken for closed and is
+not is in doubt again, and asked for at once; time that was taken for open and is closed needs nothing: it was never
+settled, and the next plan closes it.
+"""
+
+from ib_bridge.store import Cursor
+from nautilus.calendars import Calendar, Session
+from nautilus.coverage import Note, State
+from nautilus.db import calendars, series
+from nautilus.spans import Span
+
+REASON = "schedule_corrected"
+
+
+def keep(
+    cursor: Cursor, name: str, session: str, time_zone: str, known: Span, sessions: list[Session], market_ns: int
+) -> int:
+    """Keep the sessions of a range as IB told them; returns how many series had taken open time in it for closed."""
+    guessed = calendars.guessed(cursor, name, session)
+    parts = [(max(s, known[0]), min(e, known[1])) for s, e in guessed if s < known[1] and e > known[0]]
+    before = {part: calendars.load(cursor, name, session, part) for part in parts}
+    calendars.store(cursor, name, session, time_zone, known, sessions)
+    wrong: set[int] = set()
+    for part, guess in before.items():
+        told = calendars.load(cursor, name, session, part)
+        if guess is not None and told is not None:
+            wrong |= _reopen(cursor, name, session, part, guess, told, market_ns)
+    return len(wrong)
+
+
+def _reopen(
+    cursor: Cursor, name: str, session: str, part: Span, guess: Calendar, told: Calendar, market_ns: int
+) -> set[int]:
+    changed = set()
+    for number in series.of_calendar(cursor, name, session):
+        row = series.by_id(cursor, number, lock=True)
+        opened = told.open_time(row.timeframe, part) - guess.open_time(row.timeframe, part)
+        doubts = row.covered & opened
+        if doubts:
+            noted = [Note(span, State.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in doubts]
+            series.record(cursor, row, noted=noted)
+            changed.add(number)
+    return changed
