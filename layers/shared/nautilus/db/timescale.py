@@ -192,7 +192,8 @@ def convert(cursor: Cursor, chunk: Chunk) -> bool:
         if chunk.by_column:
             # A query planned from now on looks for rows in the columns alone; to a snapshot of before, what was just
             # moved there does not exist. So whoever has such a snapshot must have ended (nautilus/db/connection.py).
-            # The first conversion needs no such care: TimescaleDB writes its rows frozen, visible to everybody.
+            # The first conversion needs no such care: TimescaleDB writes its rows frozen, visible to everybody. It holds
+            # the chunk alone meanwhile, and would wait for readers who wait for it.
             cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
     except (psycopg2.errors.LockNotAvailable, psycopg2.errors.SerializationFailure):  # the second is TimescaleDB's own
         cursor.connection.rollback()
