@@ -1,7 +1,7 @@
 """Every statement that only TimescaleDB knows. Nothing here is needed: on plain PostgreSQL each function does nothing.
 
 With the extension (2.20 or newer) the tables of bars are hypertables, cut along `ts`, and chunks that nobody writes to
-any more are stored by column (a tenth of the size, segments of one series each). Queries are the same on both.
+any more are stored by column (a third of the size, segments of one series each). Queries are the same on both.
 """
 
 import re
@@ -27,12 +27,11 @@ class Hypertable:
     quiet_ns: int
 
 
-# A chunk must hold at least about a thousand bars of a series (one segment of the columnstore), and its rows and index of
-# all series must fit into memory while it is written. docs/decisions/0010-storage-of-bars.md has the sums.
+# docs/decisions/0012-timescaledb.md has the measurements.
 HYPERTABLES = {
     "bars_fine": Hypertable(7 * NS_PER_DAY, 7 * NS_PER_DAY),
     "bars_minute": Hypertable(28 * NS_PER_DAY, 14 * NS_PER_DAY),
-    "bars_coarse": Hypertable(1461 * NS_PER_DAY, 366 * NS_PER_DAY),
+    "bars_coarse": Hypertable(364 * NS_PER_DAY, 28 * NS_PER_DAY),
 }
 
 _NOW = """
@@ -193,7 +192,8 @@ def convert(cursor: Cursor, chunk: Chunk) -> bool:
         if chunk.by_column:
             # A query planned from now on looks for rows in the columns alone; to a snapshot of before, what was just
             # moved there does not exist. So whoever has such a snapshot must have ended (nautilus/db/connection.py).
-            # The first conversion needs no such care: TimescaleDB writes its rows frozen, visible to everybody.
+            # The first conversion needs no such care: TimescaleDB writes its rows frozen, visible to everybody. It holds
+            # the chunk alone meanwhile, and would wait for readers who wait for it.
             cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
     except (psycopg2.errors.LockNotAvailable, psycopg2.errors.SerializationFailure):  # the second is TimescaleDB's own
         cursor.connection.rollback()
