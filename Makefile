@@ -77,7 +77,7 @@ clean: ## remove what demo and up have stored
 ENV ?= dev
 ARCH ?= x86_64
 BUILD := .aws-sam/build
-SAM := SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) .venv-sam/bin/sam
+SAM = SAM_CLI_TELEMETRY=0 UV='$(CURDIR)/$(VENV)/bin/uv' ARCH=$(ARCH) PYTHON_LAMBDA='$(PYTHON_LAMBDA)' .venv-sam/bin/sam
 SAM_LOCAL := $(CURDIR)/.venv-sam/bin/sam
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose

@@ -17,13 +17,12 @@ from dev.credentials import token_settings
 from nautilus import api_keys
 from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.settings import ApiSettings
-from nautilus.tokens import KeySet, Signer
+from nautilus.signing import Signer
+from nautilus.tokens import KeySet
 
 PARAMETERS = ((2, 19), (2, 32), (3, 32), (1, 46), (2, 46), (1, 64), (3, 64))
 """Passes, MiB. (2, 19) and (1, 46) are the least that OWASP's cheat sheet names, (3, 64) is RFC 9106's second choice."""
-LIBRARIES = (
-    "fastapi, psycopg2.extras, pydantic_settings, aws_lambda_powertools, nautilus.db.connection, nautilus.settings"
-)
+LIBRARIES = "fastapi, psycopg2.extras, nautilus.db.connection, nautilus.settings, nautilus.log"
 
 
 def cpu_s(work: Callable[[], object], times: int) -> float:

@@ -128,14 +128,15 @@ def main() -> int:
 
 
 def show(numbers: Mapping[str, Numbers], rounds: int) -> None:
-    base = statistics.median(numbers["FastAPI + Mangum"].init_ms)
-    print(f"\nmedian of {rounds}; init and first event of a new process, ms\n")
-    print(f"{'':22} {'init':>7} {'to FastAPI':>11} {'CPU':>7} {'first':>7} {'warm':>7} {'memory MB':>10}")
+    base = numbers["FastAPI + Mangum"]
+    print(f"\nbest and median of {rounds}; init and first event of a new process, ms; (+) beyond FastAPI + Mangum\n")
+    print(f"{'':22} {'init':^17} {'processor time':^29} {'first':>7} {'warm':>7} {'memory MB':>10}")
     for name, of in numbers.items():
-        init = statistics.median(of.init_ms)
         warm = f"{statistics.median(of.warm_ms):7.2f}" if of.warm_ms else f"{'':7}"
         print(
-            f"{name:22} {init:7.0f} {init - base:+11.0f} {statistics.median(of.cpu_ms):7.0f}"
+            f"{name:22} {min(of.init_ms):8.0f} {statistics.median(of.init_ms):8.0f}"
+            f" {min(of.cpu_ms):8.0f} ({min(of.cpu_ms) - min(base.cpu_ms):+4.0f})"
+            f" {statistics.median(of.cpu_ms):6.0f} ({statistics.median(of.cpu_ms) - statistics.median(base.cpu_ms):+4.0f})"
             f" {statistics.median(of.first_ms):7.0f} {warm} {statistics.median(of.peak_mb):10.0f}"
         )
 

@@ -1,7 +1,8 @@
 """Reading bars against raw COPY, an empty route and the peer (SQLAlchemy ORM + Pydantic), in one run.
 
-Every figure is the least of many rounds in which the contestants take turns, so that whatever else the machine does
-strikes all alike. CPU: processor time of this process and of the database's, which neighbours do not change.
+The contestants take turns for many rounds, so that whatever else the machine does strikes all alike. Of each: the least
+and the median of the times, and the median of the processor time of this process and of the database's, which a busy
+machine changes least; ratios of each to the first contestant's.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -31,9 +33,12 @@ from dev.postgres import Postgres, start_postgres
 from dev.process import Group, free_port
 from dev.redis import start_redis
 from dev.stack import environment
+from nautilus import api_keys
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, label_of
+from nautilus.db import api_keys as stored_keys
+from nautilus.db import users
 from nautilus.db.migrate import upgrade
 from tests.plant import plant
 from tests.shelf import BARS, Shelf, stock
@@ -176,11 +181,14 @@ async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
     tag = (await cached.answer(BARS, query))[0]["etag"]
     assert (await cached.answer(BARS, query, {"if-none-match": tag}))[0]["status"] == "304"
     assert "hit" in (await cached.answer(BARS, query))[0]["server-timing"]
+    token, key = _signed_in(shelf)
     await _table(
         "1,000 candles",
         {
             "empty route": lambda: plain.get(_serving.EMPTY, {}),
             "304": lambda: cached.get(BARS, query, {"if-none-match": tag}),
+            "304, by access token": lambda: cached.get(BARS, query, {"if-none-match": tag, **token}),
+            "304, by API key": lambda: cached.get(BARS, query, {"if-none-match": tag, **key}),
             "hit in Redis": lambda: cached.get(BARS, query),
             "from PostgreSQL": lambda: plain.get(BARS, query),
             "the peer's": peer(1_000),
@@ -199,6 +207,16 @@ async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
     print(f"   50,000 rows of CSV are {size / 1e6:.1f} MB and take at most {peak / size:.1f} times that of memory")
     raw.close()
     shelf.close()
+
+
+def _signed_in(shelf: Shelf) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers of a user with an access token, and with an API key."""
+    key = api_keys.new_key()
+    with shelf.db.transaction() as cursor:
+        number = users.put(cursor, "reader", "", ["bars:read"])
+        stored_keys.create(cursor, number, "bench", key.prefix, key.hash, ["bars:read"], None)
+    token = {name.lower(): value for name, value in shelf.user(number, "bars:read").items()}
+    return token, {"x-api-key": key.text}
 
 
 async def _copy(connection: Any, start: int, end: int, number: int) -> bytes:
@@ -243,7 +261,7 @@ async def _table(
     for call in calls.values():
         await call()
     wall: dict[str, list[float]] = {name: [] for name in calls}
-    cpu = dict.fromkeys(calls, 0)
+    cpu: dict[str, list[int]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             # Nobody pays for what the one before left behind: garbage, cold caches, memory given back.
@@ -253,16 +271,16 @@ async def _table(
             began = time.perf_counter()
             await call()
             wall[name].append(time.perf_counter() - began)
-            cpu[name] += database_ns() + time.process_time_ns() - spent
-    first = next(iter(calls))
-    print(f"   {title:24} {'least':>9} {'median':>9} {'CPU':>9} {'ratio':>7} {'of CPU':>7} {'over':>9}")
+            cpu[name].append(database_ns() + time.process_time_ns() - spent)
+    print(f"   {title:22} {'least':>9} {'median':>9} {'CPU':>9}   ratio of each      over the first")
+    base: tuple[float, ...] = ()
     for name in calls:
-        times = sorted(wall[name])
-        over = times[0] - min(wall[first])
+        told = (min(wall[name]) * 1e3, median(wall[name]) * 1e3, median(cpu[name]) / 1e6)
+        base = base or told
+        times = " ".join(f"{each:6.1f} ms" for each in told)
+        ratios = " ".join(f"{each / first:5.2f}" for each, first in zip(told, base, strict=True))
         print(
-            f"   {name:24} {times[0] * 1e3:6.1f} ms {times[len(times) // 2] * 1e3:6.1f} ms {cpu[name] / rounds / 1e6:6.1f} ms"
-            f" {times[0] / min(wall[first]):7.2f} {cpu[name] / max(1, cpu[first]):7.2f} {over * 1e3:6.1f} ms"
-            f"  {aims.get(name, '')}"
+            f"   {name:22} {times}   {ratios}  {told[0] - base[0]:5.1f} {told[1] - base[1]:5.1f} ms  {aims.get(name, '')}"
         )
 
 

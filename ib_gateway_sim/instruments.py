@@ -10,6 +10,7 @@ Symbols made for tests (all STK):
 | NEWCO | listed on 2025-09-15: its head is recent |
 | HALT | halted all day on the trade dates of HALTED_DAYS: open by the calendar, but neither trades nor quotes |
 | SPLT | splits 2 for 1 on the first trading day of every even year |
+| MANY01 to MANY50 | nothing: for runs with many symbols |
 """
 
 from __future__ import annotations
@@ -267,6 +268,8 @@ def _test_stocks() -> Iterator[Instrument]:
         rates=(70.0, 0.5),
         splits=tuple((date(year, 1, 2), 2) for year in range(2006, 2031, 2)),
     )
+    for number in range(1, 51):
+        yield _stock(f"MANY{number:02d}", f"ONE OF MANY {number:02d} INC", (10.0, 20.0 + number), rates=(200.0, 2.0))
 
 
 # ---- currencies, indices, crypto, CFDs ------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 One set per pytest-xdist worker: initdb takes about a second and starting next to nothing, so that sharing one between
 workers would save little, and would need a lock and a last one to switch off the light. A test gets a database of its
 own, a copy of a template in which the migrations ran once (20 to 50 ms by FILE_COPY; WAL_LOG took 50 to 200).
+
+NAUTILUS_TEST_DSN names another server for those databases, such as one with TimescaleDB: the URL of a superuser and of
+any database there. Tests of servers themselves (that kill one, or look into its folder) go on with ours.
 """
 
 import itertools
@@ -11,8 +14,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
@@ -25,6 +31,23 @@ from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
 from nautilus.db.migrate import upgrade
 
 _numbers = itertools.count(1)
+
+
+class Server(Protocol):
+    """A PostgreSQL server on which tests make databases."""
+
+    def dsn(self, database: str) -> str:
+        """A superuser's URL of one of its databases."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A server that runs already."""
+
+    url: str = field(repr=False)
+
+    def dsn(self, database: str) -> str:
+        return urlunsplit(urlsplit(self.url)._replace(path="/" + database))
 
 
 @pytest.fixture(scope="session")
@@ -47,25 +70,34 @@ def postgres(servers: SimpleNamespace) -> Postgres:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: Postgres) -> str:
-    """Name of a database in which all migrations ran. Not to be changed, nor stayed connected to."""
-    name = "template_migrated"
-    execute(postgres, f"CREATE DATABASE {name}")
-    upgrade(postgres.dsn(name))
-    return name
+def server(request: pytest.FixtureRequest) -> Server:
+    """Where databases are made: on the server that NAUTILUS_TEST_DSN names, else on our own."""
+    given = os.environ.get("NAUTILUS_TEST_DSN")
+    return Given(given) if given else request.getfixturevalue("postgres")
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """Name of a database in which all migrations ran. Nobody may connect to it, as workers of TimescaleDB would."""
+    with database(server, "template0") as own:
+        upgrade(own)
+        name = urlsplit(own).path[1:]
+        execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        execute(server, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+        yield name
 
 
 @pytest.fixture
-def dsn(postgres: Postgres, template: str) -> Iterator[str]:
+def dsn(server: Server, template: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    with database(postgres, template) as own:
+    with database(server, template) as own:
         yield own
 
 
 @pytest.fixture
-def empty_dsn(postgres: Postgres) -> Iterator[str]:
+def empty_dsn(server: Server) -> Iterator[str]:
     """An empty database of this test's own."""
-    with database(postgres, "template1") as own:
+    with database(server, "template0") as own:
         yield own
 
 
@@ -108,18 +140,18 @@ def queue(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @contextmanager
-def database(postgres: Postgres, template: str) -> Iterator[str]:
+def database(server: Server, template: str) -> Iterator[str]:
     """A copy of `template` as long as the block lasts; yields its DSN."""
-    name = f"test_{next(_numbers)}"
-    execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
-        yield postgres.dsn(name)
+        yield server.dsn(name)
     finally:
-        execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def execute(postgres: Postgres, statement: str) -> None:
-    with closing(psycopg2.connect(postgres.dsn("postgres"))) as connection:
+def execute(server: Server, statement: str) -> None:
+    with closing(psycopg2.connect(server.dsn("postgres"))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

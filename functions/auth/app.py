@@ -16,14 +16,24 @@ from nautilus.passwords import Passwords
 from nautilus.schemas.sign_in import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.settings import AuthSettings
 from nautilus.sign_in import Issued, SignIn, put_user
-from nautilus.tokens import Signer
-from nautilus.web import ClientDep, Services, ServicesDep, from_own_page, lambda_handler, maybe, needs, needs_password
+from nautilus.signing import Signer
+from nautilus.web import (
+    PROBLEMS,
+    ClientDep,
+    Services,
+    ServicesDep,
+    from_own_page,
+    lambda_handler,
+    maybe,
+    needs,
+    needs_password,
+)
 
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"
 _KEYS_AGE_S = 300
 
-router = APIRouter(prefix=PREFIX, tags=["sign-in"])
+router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS)
 
 
 def prepare(services: Services) -> None:

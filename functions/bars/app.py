@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
 
 from nautilus import catalogue, proof
 from nautilus.auth import Principal
@@ -24,9 +26,10 @@ from nautilus.schemas import market_data as shapes
 from nautilus.schemas.backfill import nanoseconds
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import Services, ServicesDep, lambda_handler, needs, tell
+from nautilus.web import PROBLEMS, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell
+from nautilus.web import services as services_of
 
-router = APIRouter(tags=["market data"])
+router = APIRouter(tags=["market data"], responses=PROBLEMS)
 _ROOT = "/api/v1/market-data"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 
@@ -43,6 +46,7 @@ class _Data:
             services.queue,
             self.cache,
             self.limits,
+            replica=services.replica,
             search_wait_s=settings.search_wait_s,
             plan_limit=settings.read_plan_limit,
             read_wait_s=settings.read_wait_s,
@@ -56,19 +60,27 @@ def _data(services: Services) -> _Data:
 # ---- who asks, and for what ------------------------------------------------------------------------------------------
 
 
+Reader = Annotated[Principal, needs("bars:read")]
+
+
 # Dependencies are coroutines where they may be: FastAPI gives every other one a thread, and each hop costs 0.2 ms.
-async def _admitted(
-    request: Request, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]
-) -> Principal:
-    """The caller, counted: RateLimited when the minute's share is used up. Every answer says what is left."""
+async def _admitted(request: Request, services: ServicesDep, caller: Reader) -> Principal:
+    """The caller, counted."""
     data = _data(services)
-    take = data.limits.take
-    rate = await asyncio.to_thread(take, caller.id) if data.cache.there else take(caller.id)
+    if data.cache.there:
+        await asyncio.to_thread(_count, request, data, caller)
+    else:
+        _count(request, data, caller)
+    return caller
+
+
+def _count(request: Request, data: _Data, caller: Principal) -> None:
+    """Count a request: RateLimited when the minute's share is used up. Every answer says what is left."""
+    rate = data.limits.take(caller.id)
     if rate is not None:
         for name, value in rate.headers.items():
             tell(request, name, value)
         data.limits.check(rate)
-    return caller
 
 
 Caller = Annotated[Principal, Depends(_admitted)]
@@ -104,15 +116,25 @@ class Named:
         return Subject(found, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session))
 
 
+_SYMBOL = "such as AAPL, EURUSD or EUR/USD"
+_INSTRUMENT_ID = "such as AAPL.NASDAQ, instead of symbol"
+_ASSET_CLASS = "STK, CASH, FUT, IND, ...; default from the symbol"
+_EXCHANGE = "a hint between candidates"
+_CURRENCY = "STK: default USD"
+_TIMEFRAME = "1m, 5m, 1h, 1d, ..."
+_PRICE = "TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES"
+_SESSION = "rth or all"
+
+
 async def _named(
-    symbol: Annotated[str | None, Query(description="such as AAPL, EURUSD or EUR/USD")] = None,
-    instrument_id: Annotated[str | None, Query(description="such as AAPL.NASDAQ, instead of symbol")] = None,
-    asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, IND, ...; default from the symbol")] = None,
-    exchange: Annotated[str | None, Query(description="a hint between candidates")] = None,
-    currency: Annotated[str | None, Query(description="STK: default USD")] = None,
-    frame: Annotated[str, Query(alias="timeframe", description="1m, 5m, 1h, 1d, ...")] = "1h",
-    price: Annotated[str | None, Query(description="TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES")] = None,
-    session: Annotated[str | None, Query(description="rth or all")] = None,
+    symbol: Annotated[str | None, Query(description=_SYMBOL)] = None,
+    instrument_id: Annotated[str | None, Query(description=_INSTRUMENT_ID)] = None,
+    asset_class: Annotated[str | None, Query(description=_ASSET_CLASS)] = None,
+    exchange: Annotated[str | None, Query(description=_EXCHANGE)] = None,
+    currency: Annotated[str | None, Query(description=_CURRENCY)] = None,
+    frame: Annotated[str, Query(alias="timeframe", description=_TIMEFRAME)] = "1h",
+    price: Annotated[str | None, Query(description=_PRICE)] = None,
+    session: Annotated[str | None, Query(description=_SESSION)] = None,
 ) -> Named:
     return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session)
 
@@ -120,11 +142,19 @@ async def _named(
 NamedDep = Annotated[Named, Depends(_named)]
 
 
+_START = f"{_TS}; included"
+_END = f"{_TS}; excluded"
+
+
 async def _window(
-    start: Annotated[str | None, Query(description=f"{_TS}; included")] = None,
-    end: Annotated[str | None, Query(description=f"{_TS}; excluded")] = None,
+    start: Annotated[str | None, Query(description=_START)] = None,
+    end: Annotated[str | None, Query(description=_END)] = None,
     limit: Annotated[int | None, Query(ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")] = None,
 ) -> Window:
+    return _window_of(start, end, limit)
+
+
+def _window_of(start: str | None, end: str | None, limit: int | None) -> Window:
     window = Window(_time("start", start), _time("end", end), limit)
     if window.start is not None and window.end is not None and window.start >= window.end:
         raise InvalidInput.field("start", "must be before end")
@@ -147,6 +177,61 @@ def _time(field: str, text: str | None) -> int | None:
 # ---- bars ------------------------------------------------------------------------------------------------------------
 
 
+class _Asked(BaseModel):
+    """The parameters of the busiest route, read in one go."""
+
+    symbol: str | None = Field(None, description=_SYMBOL)
+    instrument_id: str | None = Field(None, description=_INSTRUMENT_ID)
+    symbols: str | None = Field(
+        None, description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"
+    )
+    asset_class: str | None = Field(None, description=_ASSET_CLASS)
+    exchange: str | None = Field(None, description=_EXCHANGE)
+    currency: str | None = Field(None, description=_CURRENCY)
+    timeframe: str = Field("1h", description=_TIMEFRAME)
+    price: str | None = Field(None, description=_PRICE)
+    session: str | None = Field(None, description=_SESSION)
+    start: str | None = Field(None, description=_START)
+    end: str | None = Field(None, description=_END)
+    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")
+    sort: Literal["asc", "desc"] = Field("asc", description="by time")
+    page_token: str | None = Field(None, description="next_page_token of the answer before")
+    fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
+    format: str | None = Field(None, description="json, csv, ndjson, columns; wins over Accept")
+    wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
+
+    def query(self, headers: Headers) -> BarsQuery:
+        chosen = choose(self.format, headers.get("accept"))
+        named = Named(
+            self.symbol,
+            self.instrument_id,
+            self.asset_class,
+            self.exchange,
+            self.currency,
+            timeframe(self.timeframe),
+            self.price,
+            self.session,
+        )
+        window = _window_of(self.start, self.end, self.limit)
+        names, selectors = _names(named, self.symbols)
+        return BarsQuery(
+            selectors,
+            names,
+            self.symbols is not None,
+            named.timeframe,
+            named.price,
+            named.session,
+            window,
+            self.sort == "desc",
+            chosen,
+            fields_of(self.fields, chosen),
+            self.page_token or None,
+            _takes_gzip(headers.get("accept-encoding", "")),
+            headers.get("if-none-match", ""),
+            _wait(headers, self.wait),
+        )
+
+
 @router.get(
     f"{_ROOT}/historical/bars",
     summary="Bars of one or several instruments, with what is missing and why",
@@ -158,45 +243,16 @@ def _time(field: str, text: str | None) -> int | None:
         },
         304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
     },
+    openapi_extra={"parameters": parameters(_Asked)},
 )
-async def bars(
-    request: Request,
-    services: ServicesDep,
-    caller: Caller,
-    named: NamedDep,
-    window: WindowDep,
-    symbols: Annotated[
-        str | None,
-        Query(description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"),
-    ] = None,
-    sort: Annotated[Literal["asc", "desc"], Query(description="by time")] = "asc",
-    page_token: Annotated[str | None, Query(description="next_page_token of the answer before")] = None,
-    fields: Annotated[
-        str | None, Query(description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
-    ] = None,
-    form: Annotated[
-        str | None, Query(alias="format", description="json, csv, ndjson, columns; wins over Accept")
-    ] = None,
-    wait: Annotated[float | None, Query(ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")] = None,
-) -> Response:
-    chosen = choose(form, request.headers.get("accept"))
-    names, selectors = _names(named, symbols)
-    query = BarsQuery(
-        selectors,
-        names,
-        symbols is not None,
-        named.timeframe,
-        named.price,
-        named.session,
-        window,
-        sort == "desc",
-        chosen,
-        fields_of(fields, chosen),
-        page_token or None,
-        _takes_gzip(request.headers.get("accept-encoding", "")),
-        request.headers.get("if-none-match", ""),
-    )
-    reply = await _data(services).reads.read(query, caller, _wait(request, wait))
+async def bars(request: Request, caller: Reader) -> Response:
+    data = _data(services_of(request))
+
+    def query() -> BarsQuery:
+        _count(request, data, caller)
+        return asked(_Asked, request).query(request.headers)
+
+    reply = await data.reads.read(query, caller)
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:
@@ -217,11 +273,11 @@ def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], t
     return tuple(names), tuple(named.selector(name) for name in names)
 
 
-def _wait(request: Request, asked: float | None) -> float | None:
+def _wait(headers: Headers, given: float | None) -> float | None:
     """Seconds to wait: the parameter, else `Prefer: wait=N` (RFC 7240)."""
-    if asked is not None:
-        return asked
-    found = re.search(r"\bwait=(\d+(?:\.\d+)?)", request.headers.get("prefer", ""))
+    if given is not None:
+        return given
+    found = re.search(r"\bwait=(\d+(?:\.\d+)?)", headers.get("prefer", ""))
     return min(float(found[1]), MAX_WAIT_S) if found else None
 
 

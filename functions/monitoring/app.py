@@ -7,14 +7,14 @@ from fastapi.responses import JSONResponse
 
 from nautilus.auth import Principal
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
-from nautilus.db import commands, measures, requests, sessions
+from nautilus.db import commands, measures, requests, sessions, timescale
 from nautilus.errors import Unavailable
 from nautilus.log import Measure, correlation
 from nautilus.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.schemas.messages import CommandHint
-from nautilus.web import Services, ServicesDep, lambda_handler, maybe, needs
+from nautilus.web import PROBLEMS, Services, ServicesDep, lambda_handler, maybe, needs
 
-router = APIRouter(tags=["monitoring"])
+router = APIRouter(tags=["monitoring"], responses=PROBLEMS)
 _RECONNECT_WITHIN_S = 60.0
 
 
@@ -40,9 +40,10 @@ def _check(services: Services) -> tuple[str, dict[str, Any]]:
         with services.db.transaction(snapshot=True) as cursor:
             session = sessions.latest(cursor)
             store = sessions.store(cursor)
+            storage = timescale.storage(cursor)
     except Unavailable as gone:
         return "down", {"database": {"status": "down", "detail": gone.detail}}
-    checks: dict[str, Any] = {"database": {"status": "ok", "source": store.source}}
+    checks: dict[str, Any] = {"database": {"status": "ok", "source": store.source, "storage": storage}}
     if session is None:
         checks["ib"] = {"status": "down", "detail": "no bridge was ever heard of; start one"}
     else:

@@ -19,7 +19,21 @@ OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock"}),
     frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
-    | frozenset({"ledger", "windows", "auth", "tokens", "passwords", "api_keys", "throttle", "seams", "concurrency"})
+    | frozenset(
+        {
+            "ledger",
+            "windows",
+            "auth",
+            "jws",
+            "tokens",
+            "signing",
+            "passwords",
+            "api_keys",
+            "throttle",
+            "seams",
+            "concurrency",
+        }
+    )
     | frozenset({"grid", "derived", "formats", "paging", "farms", "settle"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
@@ -34,11 +48,10 @@ RULES = LEVELS[1]
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "fastapi": ("nautilus.web", "functions", "dev.local_api"),
-    "starlette": ("nautilus.web", "functions"),
+    "fastapi": ("nautilus.web", "functions", "dev.local_api", "dev.pages"),
+    "starlette": ("nautilus.web", "functions", "dev.pages"),
     "mangum": ("nautilus.web", "functions"),
     "pydantic": ("nautilus.schemas", "nautilus.settings", "nautilus.queue", "nautilus.web", "functions"),
-    "pydantic_settings": ("nautilus.settings",),
     "aws_lambda_powertools": ("nautilus.log",),
     "psycopg2": ("nautilus.db",),
     # Migrations are plain SQL that Alembic runs; nothing else needs either.
@@ -47,9 +60,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "boto3": ("nautilus.queue", "nautilus.settings"),
     "botocore": ("nautilus.queue", "nautilus.settings"),
     "redis": ("nautilus.cache",),
-    "jwt": ("nautilus.tokens",),
     "argon2": ("nautilus.passwords",),
-    "cryptography": ("nautilus.tokens", "dev"),
+    "cryptography": ("nautilus.jws", "nautilus.tokens", "nautilus.signing", "dev"),
     "ib_insync": ("ib_bridge.ib_api",),
     "pandas": (),
     # Development alone; nothing that is deployed has them.
@@ -74,6 +86,8 @@ NOT_AT_START = (
     "alembic",
     "boto3",
     "botocore.session",
+    "jwt",
+    "redis",
     "ib_insync",
     "mangum",
     "argon2",
@@ -228,8 +242,8 @@ def test_what_is_known_to_be_out_of_place_still_is():
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge")])
 def test_only_settings_read_the_environment(name):
-    """Anything else would be a setting that nobody finds in docs/settings.md. (There, pydantic-settings reads ours; what
-    settings.py itself reads is what AWS tells a process in Lambda.)"""
+    """Anything else would be a setting that nobody finds in docs/settings.md. (It reads
+    ours, and what AWS tells a process in Lambda.)"""
     if name == "nautilus.settings":
         return
     words = {n.attr for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Attribute)}
@@ -305,7 +319,7 @@ def assert_nothing_happened(found: dict[str, dict[str, object]], names: list[str
         assert what["threads"] == 0, name
 
 
-HEAVY = ("aws_lambda_powertools", "fastapi", "jwt", "psycopg2", "pydantic_settings")
+HEAVY = ("fastapi", "psycopg2", "cryptography.hazmat.primitives.serialization")
 
 
 @pytest.mark.parametrize(

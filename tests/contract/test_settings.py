@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 
 from nautilus import settings
 
@@ -15,12 +14,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 CLASSES = {
     name: kind
     for name, kind in vars(settings).items()
-    if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind.__module__ == settings.__name__
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == settings.__name__
 }
 ROW = re.compile(r"^\| `(NAUTILUS_\w+)` \|.*$", re.MULTILINE)
 
 
-def own_fields(kind: type[BaseSettings]) -> dict[str, FieldInfo]:
+def own_fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:
     """The fields a class adds to those it inherits."""
     inherited = {name for base in kind.__mro__[1:] for name in getattr(base, "model_fields", {})}
     return {name: field for name, field in kind.model_fields.items() if name not in inherited}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from nautilus import settings
+from nautilus import settings, web
 from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +191,14 @@ def test_all_processes_together_fit_the_databases_connections():
     assert sum(reserved) * each + int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1 <= CONNECTIONS
 
 
+def test_pages_of_other_origins_may_the_same_as_without_api_gateway():
+    """API Gateway's answer replaces ours: a header that is missing there cannot be read by a front end."""
+    cors = RESOURCES["Api"]["Properties"]["CorsConfiguration"]
+    assert tuple(cors["AllowMethods"]) == web.CORS_METHODS
+    assert tuple(cors["AllowHeaders"]) == web.CORS_HEADERS
+    assert tuple(cors["ExposeHeaders"]) == web.CORS_EXPOSED
+
+
 # ---- settings and secrets --------------------------------------------------------------------------------------------
 
 
@@ -363,6 +371,12 @@ def test_every_alarm_tells_somebody_and_says_what_it_means():
     for name, properties in of_type("AWS::CloudWatch::Alarm").items():
         assert properties["AlarmActions"] == [{"Ref": "Alarms"}], name
         assert len(properties["AlarmDescription"]) > 30, name
+
+
+def test_for_every_alarm_the_handbook_says_what_to_do():
+    table = (ROOT / "docs" / "aws.md").read_text().partition("| alarm | what to do |")[2].partition("\n\n")[0]
+    told = {name.strip() for row in re.findall(r"^\| ([A-Za-z, ]+) \|", table, re.MULTILINE) for name in row.split(",")}
+    assert told == {name.removesuffix("Alarm") for name in of_type("AWS::CloudWatch::Alarm")}
 
 
 # ---- the bridge ------------------------------------------------------------------------------------------------------

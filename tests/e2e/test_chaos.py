@@ -12,15 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
 
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group, StartError
+from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
 from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import series
 from nautilus.db.migrate import upgrade
 from nautilus.queue import Queue
+from nautilus.schemas.messages import JobHint
 from nautilus.spans import Spans
 from tests.plant import Plant, plant
 
@@ -29,6 +35,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange
 NOW = "2026-03-04T17:30:30Z"
 SYMBOLS: list[dict[str, Any]] = [{"symbol": "AAPL"}, {"symbol": "EUR/USD"}, {"symbol": "ES", "asset_class": "FUT"}]
 FRAMES = ["1m", "1h", "1d"]
+QUEUE = "chaos"
 TABLES = {"1m": "bars_minute", "1h": "bars_coarse", "1d": "bars_coarse"}
 
 
@@ -36,21 +43,23 @@ class Chaos:
     """What can go wrong, each a method; `count` says how often it did."""
 
     def __init__(
-        self, works: Plant, group: Group, server: Postgres, folder: Path, queue: Any, dice: random.Random
+        self, works: Plant, group: Group, server: Postgres, sqs: Sqs, url: str, folder: Path, dice: random.Random
     ) -> None:
         self.works = works
         self.group = group
         self.server = server
+        self.sqs: Sqs | None = sqs
+        self.queue = Queue(url, endpoint=sqs.endpoint_url)
         self.folder = folder
-        self.queue = queue
         self.dice = dice
         self.count: Counter[str] = Counter()
+        self.jobs: list[str] = []
 
     def weather(self) -> None:
         """Something else than a kill, most of the time nothing."""
-        do: Callable[[], None] = self.dice.choice(
-            [self.nothing, self.nothing, self.short_answers, self.farm_flap, self.drop, self.rubbish, self.database]
-        )
+        choice: list[Callable[[], None]] = [self.nothing, self.nothing, self.short_answers, self.farm_flap, self.drop]
+        choice += [self.rubbish, self.hints_again, self.queue_down, self.database] if self.sqs else [self.queue_up]
+        do = self.dice.choice(choice)
         self.count[do.__name__] += 1
         do()
 
@@ -70,14 +79,30 @@ class Chaos:
 
     def rubbish(self) -> None:
         """Messages that cannot be read, that come twice, and of jobs that never were."""
-        queue = Queue(self.queue.url, endpoint=self.queue.endpoint_url)
         for body in (
             "not json",
             '{"v": 9}',
             '{"v": 1, "kind": "job", "job_id": "00000000-0000-0000-0000-000000000000"}',
         ):
             for _ in range(2):
-                queue._sqs().send_message(QueueUrl=self.queue.url, MessageBody=body)
+                self.queue._sqs().send_message(QueueUrl=self.queue.url, MessageBody=body)
+
+    def hints_again(self) -> None:
+        """True hints, twice and in another order."""
+        for job in self.dice.sample(self.jobs * 2, 2 * len(self.jobs)):
+            assert self.queue.send(JobHint(job_id=UUID(job)))
+
+    def queue_down(self) -> None:
+        """SQS is away for a while, and forgets all its messages."""
+        assert self.sqs is not None
+        self.group.kill_child(self.sqs.child)
+        self.sqs = None
+
+    def queue_up(self) -> None:
+        port = urlsplit(self.queue.url).port
+        self.sqs = start_sqs(self.group, self.folder, port=port)
+        self.sqs.child.wait_ready()
+        assert self.sqs.make_queue_pair(QUEUE)[0] == self.queue.url
 
     def database(self) -> None:
         """PostgreSQL dies at once and comes back."""
@@ -104,32 +129,45 @@ class Chaos:
         raise AssertionError("the bridge does not come back")
 
 
-def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, queue: SimpleNamespace) -> None:
+def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CLIENT_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     dice = random.Random(SEED)
     folder = servers.folder / f"chaos-{SEED}"
     folder.mkdir()
     with Group() as group:
-        server = start_postgres(group, folder, durable=True)
+        server, sqs = start_postgres(group, folder, durable=True), start_sqs(group, folder)
         server.child.wait_ready()
         upgrade(server.dsn())
+        sqs.child.wait_ready()
+        queue = SimpleNamespace(url=sqs.make_queue_pair(QUEUE)[0], endpoint_url=sqs.endpoint_url)
         options = ("--latency", "8000", "--clock", "rate:20", "--start", NOW)
         with plant(group, folder, server.dsn(), *options, queue=queue) as works:
             works.start_bridge()
-            chaos = Chaos(works, group, server, folder, queue, dice)
+            chaos = Chaos(works, group, server, sqs, queue.url, folder, dice)
             end = works.market_ns() // NS_PER_DAY * NS_PER_DAY - NS_PER_DAY
             start = end - (60 + 6 * KILLS) * NS_PER_DAY
-            jobs = [
-                works.backfill(**symbol, timeframes=FRAMES, start=rfc3339(start), end=rfc3339(end))
-                for symbol in SYMBOLS
-            ]
-            for _ in range(KILLS):
+
+            def ask(symbol: dict[str, Any]) -> None:
+                wish = {**symbol, "timeframes": FRAMES, "start": rfc3339(start), "end": rfc3339(end)}
+                chaos.jobs.append(works.backfill(**wish))
+
+            for symbol in SYMBOLS[:2]:
+                ask(symbol)
+            for number in range(KILLS):
+                if number == KILLS // 2:
+                    # Nobody hears of the last job through the queue.
+                    if chaos.sqs:
+                        chaos.count["queue_down"] += 1
+                        chaos.queue_down()
+                    ask(SYMBOLS[2])
                 time.sleep(dice.uniform(0.05, 0.9))
                 chaos.weather()
                 time.sleep(dice.uniform(0.0, 0.4))
                 chaos.kill()
             works.sim.command("latency none")
             works.sim.command("short 0")
-            ended = [works.finished(job, 120 + 2 * KILLS)["status"] for job in jobs]
+            ended = [works.finished(job, 120 + 2 * KILLS)["status"] for job in chaos.jobs]
             settle(works)
             told = check(works, start, end)
             print(f"seed {SEED}: {dict(chaos.count)}; jobs {ended}; {told}")

@@ -19,7 +19,7 @@ from nautilus.auth import ROLES
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
 from nautilus.sign_in import put_user
-from nautilus.tokens import Signer
+from nautilus.signing import Signer
 from nautilus.web import Services
 
 AUTH = "/api/v1/auth"

@@ -117,11 +117,11 @@ FORGERIES: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def shared(servers: Any, postgres: Any, template: str) -> Iterator[Api]:
+def shared(servers: Any, server: Any, template: str) -> Iterator[Api]:
     """One API for the attacks that change nothing."""
     from tests.conftest import database
 
-    with database(postgres, template) as dsn, api_of(dsn) as made:
+    with database(server, template) as dsn, api_of(dsn) as made:
         yield made
 
 

@@ -61,3 +61,19 @@ def test_the_bridge_buries_rubbish_and_a_hint_that_comes_thrice_does_its_job_onc
         works.wait(lambda: [x for x in works.log() if x["message"] == "message-unreadable"], "the rubbish is noticed")
         letters = ours._sqs().receive_message(QueueUrl=queue.dead_url, WaitTimeSeconds=5)["Messages"]
         assert [m["Body"] for m in letters] == ["rubbish"]
+
+
+def test_one_id_goes_from_the_request_to_the_request_at_ib(servers: SimpleNamespace, dsn: str) -> None:
+    """So that whoever wonders about a bar, a job or an answer finds all lines and rows that belong to it."""
+    options = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
+    with plant(servers.group, servers.folder, dsn, *options) as works:
+        works.start_bridge()
+        wish = {"symbol": "AAPL", "timeframe": "1d", "days_back": 30}
+        answer = works.client.post("/api/v1/ib/backfill", json=wish, headers={"x-request-id": "wish-1"})
+        assert answer.headers["x-request-id"] == "wish-1"
+        works.finished(answer.json()["job_id"])
+        rows = works.rows("SELECT kind, correlation_id FROM ib_requests")
+        assert {row.correlation_id for row in rows} == {"wish-1"}
+        assert "bars" in {row.kind for row in rows}
+        (line,) = [line for line in works.log() if line["message"] == "chunk-done"]
+        assert (line["service"], line["correlation_id"]) == ("ib_bridge", "wish-1")

@@ -103,7 +103,11 @@ def test_without_credentials_nothing_is_told(idle: Plant) -> None:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
     assert idle.client.get("/health", headers=headers).json() == {"status": "degraded"}
-    assert idle.client.get("/health").json()["checks"]["ib"]["status"] == "down"
+    checks = idle.client.get("/health").json()["checks"]
+    assert checks["ib"]["status"] == "down"
+    assert checks["database"]["storage"].startswith(
+        ("plain PostgreSQL: bars are not stored by column", "TimescaleDB 2.")
+    )
 
 
 def test_an_unknown_symbol_is_404_with_the_words_of_ib(servers: SimpleNamespace, dsn: str) -> None:

@@ -14,6 +14,8 @@ import pytest
 from dev.redis import Redis
 from nautilus.bars import Bar
 from nautilus.coverage import Note, State
+from nautilus.db import reading
+from nautilus.web import ANSWER_BYTES, lambda_bytes
 from tests.shelf import BARS, SOURCE, Api, Shelf, stock
 from tests.unit.markets import DAY, HOUR, MINUTE, ns, nyse
 
@@ -156,12 +158,27 @@ def test_an_answer_beyond_lambdas_limit_is_a_shorter_page(api: Api, shelf: Shelf
     stamps, token = [], None
     while True:
         answer = api.get(BARS, params={**query, **({"page_token": token} if token else {})})
-        assert len(json.dumps(answer.text)) < 6_000_000
+        assert len(json.dumps(answer.text)) - 2 == lambda_bytes(answer.content, text=True) < ANSWER_BYTES
         stamps += [c["ts"] for c in answer.json()["candles"]]
         token = answer.json()["next_page_token"]
         if token is None:
             break
     assert stamps == [b.ts for b in old]
+
+
+def test_what_is_told_of_gaps_counts_too(api: Api, shelf: Shelf) -> None:
+    start = ns("2023-10-02 09:30", "America/New_York")
+    second = 1_000_000_000
+    old = [bar(start + n * second, n) for n in range(40_000)]
+    reason = "a long story " * 80
+    noted = [Note((b.ts, b.ts + second), State.UNAVAILABLE, reason, 162, NOW) for b in old[:1_000:2]]
+    shelf.record(stock(), "1s", old, settled=[(start, start + DAY)])
+    shelf.record(stock(), "1s", noted=noted)
+    query = {"symbol": "AAPL", "timeframe": "1s", "start": start, "end": start + DAY, "limit": 50_000, "wait": 0}
+    answer = api.get(BARS, params=query)
+    assert answer.status_code == 200, answer.text[:200]
+    assert len(answer.json()["coverage"]["missing"]) == 500
+    assert 0.9 * ANSWER_BYTES < lambda_bytes(answer.content, text=True) <= ANSWER_BYTES
 
 
 # ---- forms -----------------------------------------------------------------------------------------------------------
@@ -516,3 +533,23 @@ def test_text_that_would_be_sql_is_only_text(api: Api, shelf: Shelf, text: str) 
     api.get("/api/v1/market-data/historical/explain", params={"symbol": "AAPL", "ts": text})
     assert len(read(api)["candles"]) == 390
     assert shelf.rows("SELECT count(*) FROM series")[0][0] == 1
+
+
+def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(shelf: Shelf) -> None:
+    shelf.rows(
+        "INSERT INTO backfill_jobs (owner, origin, state, request, fingerprint, created_at)"
+        " SELECT 'user:1', CASE WHEN n % 3 = 0 THEN 'api' ELSE 'read' END, 'succeeded', '{}', n::text,"
+        "  clock_timestamp() - make_interval(secs => n * 5) FROM generate_series(1, 20000) n"
+    )
+    shelf.rows("UPDATE backfill_jobs SET state = 'running' WHERE fingerprint = '19999'")
+    shelf.rows(
+        "INSERT INTO backfill_items (job_id, selector, timeframe, price, session, wanted_start, wanted_end)"
+        """ SELECT id, '{"con_id": "1"}', '1m', 'TRADES', 'rth', 1, 2 FROM backfill_jobs"""
+    )
+    shelf.rows("ANALYZE backfill_jobs, backfill_items")
+    with shelf.db.transaction(snapshot=True) as cursor:
+        found = reading.wishes(cursor, (1, "1m", "TRADES", "rth"))
+        cursor.execute("SELECT sum(seq_tup_read) AS rows FROM pg_stat_xact_user_tables WHERE relname LIKE 'backfill_%'")
+        assert cursor.fetchone().rows == 0
+    assert [wish.live for wish in found].count(True) == 1
+    assert len(found) in (8, 9)  # the live one, and reads of the last minute: of twelve jobs, two in three

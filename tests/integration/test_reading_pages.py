@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nautilus.bars import Bar
+from nautilus.db import retention
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import MINUTE, ns, nyse
 
@@ -192,3 +193,41 @@ def test_derived_pages_do_not_shear_either(shelf: Shelf, tmp_path: Path) -> None
         )
     assert seen == before["candles"]
     assert page(api, 1000, None, timeframe="10m")["candles"] != seen
+
+
+@pytest.mark.parametrize("sort", ["asc", "desc"])
+def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(shelf: Shelf, tmp_path: Path, sort: str) -> None:
+    """Bars that are forgotten leave no revision: the rest of the walk would be a hole that nothing tells of."""
+    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    whole = [Bar(ts, 100.0, 101.0, 99.0, 100.5, 10.0, 100.1, 3) for ts in SLOTS]
+    shelf.record(stock(), "1m", whole, settled=[(START, END)])
+    forget(shelf, START + 60 * MINUTE)
+
+    first = page(api, 50, None, sort=sort)
+    assert {gap["reason"] for gap in first["coverage"]["missing"]} == {"retention"}
+    shelf.record(stock(), "1m", [whole[-1]._replace(close=99.0)])
+    second = page(api, 50, first["next_page_token"], sort=sort)  # what was forgotten before the walk is no matter
+    forget(shelf, START + 90 * MINUTE)
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "fields": FIELDS, "sort": sort, "wait": 0}
+    rest = [api.get(BARS, params={**query, "page_token": p["next_page_token"], "limit": 50}) for p in (first, second)]
+    if sort == "desc":
+        assert [answer.status_code for answer in rest] == [410, 410]
+        assert rest[0].json()["code"] == "page-token-expired"
+        assert "start over" in rest[0].json()["detail"]
+    else:  # these pages have left behind what is gone, and go on
+        assert [answer.status_code for answer in rest] == [200, 200]
+        seen = [c for p in (first, second) for c in p["candles"]]
+        token = second["next_page_token"]
+        while token:
+            answer = page(api, 100, token, sort=sort)
+            seen, token = seen + answer["candles"], answer["next_page_token"]
+        assert seen == told(whole[60:])
+        forget(shelf, START + 200 * MINUTE)
+        rest = [api.get(BARS, params={**query, "page_token": second["next_page_token"]})]
+        assert [answer.json()["code"] for answer in rest] == ["page-token-expired"]
+
+
+def forget(shelf: Shelf, before: int) -> None:
+    """As the daily command does: what is older than so many days, here counted back from `before`."""
+    (row,) = shelf.rows("SELECT id FROM series WHERE timeframe = '1m'")
+    assert retention._bars(shelf.db, row.id, before)

@@ -11,7 +11,8 @@ import pytest
 from dev.credentials import new_private_key, public_pem
 from nautilus.callers import DENIED_FOR_S
 from nautilus.passwords import Passwords
-from nautilus.tokens import KeySet, Signer
+from nautilus.signing import Signer
+from nautilus.tokens import KeySet
 from tests.integration.auth_api import (
     ADMIN_PASSWORD,
     AUTH,
@@ -450,9 +451,11 @@ def test_the_key_set_verifies_a_token_elsewhere(api: Api) -> None:
 # ---- what is written down --------------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_written_down(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_written_down(
+    api: Api, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """Everything that people and programs may send, right and wrong, and not one of it in a log line or audit row."""
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG")  # what libraries say
     wrong = "hunter2 and more of it"
     tokens = api.login()
     ann = api.signed_in()
@@ -480,7 +483,9 @@ def test_no_secret_is_written_down(api: Api, caplog: pytest.LogCaptureFixture) -
     boss.patch(f"{AUTH}/users/{user['id']}", json={"password": NEW + NEW})
     ann.delete(f"{AUTH}/api-keys/{made['id']}")
 
-    written = log_text(caplog) + "\n".join(str(row) for row in api.sql("SELECT * FROM audit_log"))
+    written = (
+        capsys.readouterr().out + log_text(caplog) + "\n".join(str(row) for row in api.sql("SELECT * FROM audit_log"))
+    )
     assert "sign-in-refused" in written
     assert "refresh-token-replayed" in written
     for secret in secrets_:
@@ -501,14 +506,13 @@ def test_the_audit_log_tells_who_did_what_from_where(api: Api) -> None:
     assert row.detail == {"is_active": False, "sessions_ended": 0}
 
 
-def test_the_request_line_names_the_caller(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_request_line_names_the_caller(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     made = api.new_key()
-    caplog.clear()
-    caplog.set_level("INFO")
+    capsys.readouterr()
     api.client().get(ME, headers=key(made["api_key"]))
-    [line] = [record for record in caplog.records if record.message == "request"]
+    [line] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if line["message"] == "request"]
     [number] = [row.id for row in api.sql("SELECT id FROM users WHERE username = 'ann'")]
-    assert vars(line)["caller"] == f"user:{number} key:{made['id']}"
+    assert line["caller"] == f"user:{number} key:{made['id']}"
 
 
 def test_what_no_longer_decides_anything_is_forgotten(api: Api) -> None:

@@ -11,21 +11,20 @@ import psycopg2
 import pytest
 
 from dev import store
-from dev.postgres import Postgres
 from nautilus.db import migrate
 from nautilus.db.connection import Database
-from tests.conftest import execute
+from tests.conftest import Server, execute
 from tests.integration.test_migrate import old_database
 from tests.integration.test_verify import database, lose_a_day
 
 __all__ = ["database"]  # the fixture: a week of bars, covered
-NAME = "restored_of_test"
+NAME = f"restored_of_test_{os.getpid()}"
 
 
 @pytest.fixture
-def restored(postgres: Postgres) -> Iterator[str]:
-    yield postgres.dsn(NAME)
-    execute(postgres, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+def restored(server: Server) -> Iterator[str]:
+    yield server.dsn(NAME)
+    execute(server, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
 
 def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
@@ -86,7 +85,7 @@ def test_a_copy_of_the_version_before_is_brought_to_this_one(empty_dsn: str, res
     assert rows(empty_dsn, "SELECT version_num FROM alembic_version") == newest
 
 
-def test_a_broken_copy_leaves_no_database_behind(dsn: str, postgres: Postgres, tmp_path: Path) -> None:
+def test_a_broken_copy_leaves_no_database_behind(dsn: str, tmp_path: Path) -> None:
     store.backup(dsn, tmp_path / "copy")
     whole = (tmp_path / "copy").read_bytes()
     (tmp_path / "copy").write_bytes(whole[: len(whole) // 2])

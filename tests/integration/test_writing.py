@@ -1,7 +1,7 @@
 """Bars on their way into the database: exactly counted, nothing rewritten that is the same, nothing lost that changes."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg2
 import pytest
@@ -48,7 +48,14 @@ def stored(cursor: Cursor) -> list[Bar]:
 
 
 def test_any_bars_over_any_others_are_stored_counted_and_undone(database: Database) -> None:
-    """Against a dictionary: what is there, the counts, and from revisions and changes every version before."""
+    write_any(database, lambda: None)
+
+
+def write_any(database: Database, between: Callable[[], object]) -> None:
+    """Against a dictionary: what is there, the counts, and from revisions and changes every version before.
+
+    between: what else happens after each write.
+    """
     rng = random.Random(11)
     now: dict[int, Bar] = {}
     history: list[dict[int, Bar]] = [{}]
@@ -69,6 +76,7 @@ def test_any_bars_over_any_others_are_stored_counted_and_undone(database: Databa
         now = now | dict(zip(numbers, bars, strict=True))
         if written.changed:
             history.append(now)
+        between()
     with database.transaction(snapshot=True) as cursor:
         assert stored(cursor) == [now[n] for n in sorted(now)]
         for version, state in enumerate(history):

@@ -31,9 +31,9 @@ def _built() -> None:
 
 
 @pytest.fixture(scope="session")
-def store(postgres: Any, template: str) -> Iterator[SimpleNamespace]:
+def store(server: Any, template: str) -> Iterator[SimpleNamespace]:
     """A database with one user and 50,000 one-minute bars of AAPL; `dsn` and `db`."""
-    with database(postgres, template) as dsn:
+    with database(server, template) as dsn:
         db = Database(dsn, name="tests", size=1)
         with db.transaction() as cursor:
             users.put(cursor, USER, Passwords().hash(PASSWORD), USER_SCOPES)

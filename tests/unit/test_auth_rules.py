@@ -25,8 +25,9 @@ from nautilus.auth import (
 from nautilus.errors import Forbidden, InvalidInput
 from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings
+from nautilus.signing import Signer
 from nautilus.throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
-from nautilus.tokens import KeySet, Signer
+from nautilus.tokens import KeySet
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------
 
@@ -224,6 +225,8 @@ def test_a_deployed_function_starts_with_settings_of_its_own():
         ({"database_url": SecretStr("postgresql://api:4nTq81LxWz@db/n?sslmode=disable")}, "sslmode=disable: when"),
         ({"database_url": SecretStr("postgresql://api:Postgres@db/nautilus")}, "empty or a default one"),
         ({"database_url": SecretStr("postgresql://api:nautilus@db/nautilus")}, "empty or a default one"),
+        ({"replica_url": SecretStr("postgresql://api:nautilus@copy/nautilus")}, "replica_url is empty or a default"),
+        ({"replica_url": SecretStr("postgresql://api:4nTq81LxWz@copy/nautilus")}, "replica_url has sslmode=prefer"),
     ],
 )
 @pytest.mark.parametrize("env", ["staging", "prod"])

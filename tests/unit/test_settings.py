@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from nautilus.planner import CHUNK_SPANS_S, chunk_spans
-from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings, explain, load
+from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings, explain, load, read
 
 URL = "postgresql://someone:hidden-word@127.0.0.1:5432/bars"
 
@@ -123,7 +123,7 @@ def test_a_secret_is_not_printed_with_the_settings(environment):
 def test_an_error_about_several_settings_has_no_single_name(environment):
     environment(database_url=URL, env="prod", control_port="1")
     with pytest.raises(ValidationError) as wrong:
-        BridgeSettings()
+        read(BridgeSettings)
     assert explain(wrong.value).splitlines()[1].startswith("  together: control_port and source_replay")
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.errors import Forbidden, InvalidInput
 
@@ -37,8 +37,7 @@ _EMAIL = re.compile(r"[a-z0-9._%+-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII
 _MAX_EMAIL = 254
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """A caller and what they may do.
 
     id: `user:<number>` (also when the user sends an API key) or `anonymous`; session: the sign-in this comes from, if
@@ -81,8 +80,7 @@ class Principal:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """Where a request comes from. address: an IP address as text, or `unknown`."""
 
     address: str

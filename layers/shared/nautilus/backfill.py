@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import farms
@@ -27,8 +26,7 @@ _PARTLY_AWAY = ("degraded", "reset_window")
 """States of the session in which some instruments may be served and others not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What became of a wish: the job that serves it, or, when nothing is missing, none."""
 
     job_id: UUID | None

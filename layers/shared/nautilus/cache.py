@@ -43,7 +43,7 @@ class Cache:
         """Raise a counter that lives `keep_s` from now on and return it; None when nobody counts."""
 
         def raised(client: Any) -> int:
-            with client.pipeline(transaction=True) as commands:
+            with client.pipeline(transaction=False) as commands:
                 commands.incr(key).expire(key, keep_s)
                 return int(commands.execute()[0])
 

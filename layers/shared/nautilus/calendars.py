@@ -5,19 +5,23 @@ session that opens on Sunday evening belongs to Monday.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, datetime_of, day_of, label_of, ns_of
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
 
+_NS_PER_MINUTE = 60 * NS_PER_S
+_QUARTER_NS = 15 * _NS_PER_MINUTE
+"""Since 1972 all clocks of the world differ by whole quarters of an hour: no zone is needed for what divides one."""
 
-@dataclass(frozen=True, slots=True, order=True)
-class Session:
+
+class Session(NamedTuple):
     """One stretch of trading, half-open, in ns UTC; a trade date may have several."""
 
     open_ns: int
@@ -56,6 +60,16 @@ class Calendar:
     def _dates(self) -> list[date]:
         return sorted(self._by_date)
 
+    @cached_property
+    def minutes(self) -> Span:
+        """Between which minutes of the day, UTC, all sessions lie: [from, to); the whole day when one spans midnight."""
+        low, high = 1440, 0
+        for session in self.sessions:
+            start = session.open_ns % NS_PER_DAY
+            end = start + session.close_ns - session.open_ns
+            low, high = min(low, start // _NS_PER_MINUTE), max(high, -(-end // _NS_PER_MINUTE))
+        return (low, high) if low < high <= 1440 else (0, 1440)
+
     def between(self, start: int, end: int) -> list[Session]:
         """The sessions that overlap [start, end)."""
         first = max(0, bisect_right(self._opens, start) - 1)
@@ -81,6 +95,8 @@ class Calendar:
         step = timeframe.step_ns
         if not timeframe.intraday:
             return timeframe.floor(ns), timeframe.next(ns)
+        if _QUARTER_NS % step == 0:
+            return ns - ns % step, ns - ns % step + step
         local = datetime_of(ns).astimezone(self.zone)
         if step <= NS_PER_HOUR:  # clocks change by whole hours: the offset alone tells the grid
             offset = ns_of(local.replace(tzinfo=UTC)) - ns_of(local)
@@ -110,6 +126,19 @@ class Calendar:
             return [(max(s.open_ns, span[0]), min(s.close_ns, span[1])) for s in self.between(span[0], span[1])]
         labels = {timeframe.floor(label_of(day)) for day in self.trade_dates(day_of(span[0]), _beyond(span[1]))}
         return [(label, min(timeframe.next(label), span[1])) for label in sorted(labels) if span[0] <= label < span[1]]
+
+    def walk(self, timeframe: Timeframe, span: Span, *, backward: bool) -> Iterator[Span]:
+        """The same stretches one by one, from the end when `backward`: for those who need the near ones alone."""
+        if not timeframe.intraday:
+            units = self.units(timeframe, span)
+            yield from reversed(units) if backward else units
+            return
+        first = max(0, bisect_right(self._opens, span[0]) - 1)
+        numbers = range(first, bisect_left(self._opens, span[1]))
+        for n in reversed(numbers) if backward else numbers:
+            session = self.sessions[n]
+            if session.close_ns > span[0] and span[0] < span[1]:
+                yield max(session.open_ns, span[0]), min(session.close_ns, span[1])
 
     def open_time(self, timeframe: Timeframe, span: Span) -> Spans:
         """Where in `span` bars can be at all."""

@@ -15,7 +15,7 @@ from nautilus import api_keys
 from nautilus.auth import Client, Principal, key_scopes
 from nautilus.db import api_keys as stored
 from nautilus.db import audit, refresh_families
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
 from nautilus.errors import Unauthorized
 from nautilus.log import Log
 from nautilus.tokens import KeySet
@@ -32,45 +32,60 @@ class Callers:
         self._log = log
         self._denied = _DenyList(db)
 
-    def by_token(self, token: str, client: Client) -> Principal:
-        """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say."""
+    def by_token(self, token: str, client: Client, denied: Collection[str] | None = None) -> Principal:
+        """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say.
+
+        denied: the deny list, from who has it `at_hand`; then no database is asked.
+        """
         try:
             caller = self._keys.verify(token)
-            if caller.session in self._denied.now():
+            if caller.session in (self._denied.now() if denied is None else denied):
                 raise Unauthorized("the session has ended; sign in again", code="session-ended")
         except Unauthorized as no:
             self._log.info("token-refused", extra={"code": no.code, "address": client.address})
             raise
         return caller
 
+    @property
+    def denied_at_hand(self) -> Collection[str] | None:
+        """The deny list, when it need not be read."""
+        return self._denied.at_hand()
+
     def by_key(self, text: str, client: Client) -> Principal:
         """The caller with this API key; Unauthorized when it is not good, in the same words for every reason."""
         key = api_keys.parse(text)
-        caller = None
-        if key is not None:
-            with self._db.transaction() as cursor:
-                caller = self._judge(cursor, key, client)
+        caller = self._judge(key, client) if key is not None else None
         if caller is None:
             self._log.info("key-refused", extra={"prefix": key.prefix if key else "", "address": client.address})
             raise Unauthorized("the API key is not valid (unknown, expired or revoked)", code="invalid-api-key")
         return caller
 
-    def _judge(self, cursor: Cursor, key: api_keys.ApiKey, client: Client) -> Principal | None:
-        rows = stored.candidates(cursor, key.prefix)
+    def _judge(self, key: api_keys.ApiKey, client: Client) -> Principal | None:
+        # One question; once a minute a second transaction, which notes that the key was used or refused.
+        with self._db.transaction(snapshot=True) as cursor:
+            rows = stored.candidates(cursor, key.prefix)
         row = matching(rows, key)
         if row is None or row.revoked or row.expired or not row.is_active:
-            for known in [row] if row else rows:
-                self._note_refusal(cursor, known, client)
+            self._note_refusal([known for known in ([row] if row else rows) if not known.refused_lately], client)
             return None
-        if not row.used_lately and stored.used(cursor, row.id, client.address):
-            audit.record(cursor, "key-used", actor=f"key:{row.id}", subject=f"user:{row.user_id}", client=client)
+        if not row.used_lately:
+            self._note_use(row, client)
         scopes = key_scopes(row.user_scopes, row.scopes)
         return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id)
 
-    @staticmethod
-    def _note_refusal(cursor: Cursor, row: Any, client: Client) -> None:
-        if not row.refused_lately and stored.refused(cursor, row.id):
-            audit.record(cursor, "key-used", actor="unknown", subject=f"key:{row.id}", client=client, refused=True)
+    def _note_use(self, row: Any, client: Client) -> None:
+        with self._db.transaction() as cursor:
+            if stored.used(cursor, row.id, client.address):
+                audit.record(cursor, "key-used", actor=f"key:{row.id}", subject=f"user:{row.user_id}", client=client)
+
+    def _note_refusal(self, rows: Collection[Any], client: Client) -> None:
+        if not rows:
+            return
+        with self._db.transaction() as cursor:
+            for row in rows:
+                if stored.refused(cursor, row.id):
+                    subject = f"key:{row.id}"
+                    audit.record(cursor, "key-used", actor="unknown", subject=subject, client=client, refused=True)
 
 
 def matching(rows: Collection[Any], key: api_keys.ApiKey) -> Any | None:
@@ -93,19 +108,27 @@ class _DenyList:
 
     def now(self) -> Collection[str]:
         with self._lock:
-            if not self._fresh():
+            held = self.at_hand()
+            if held is None:
                 # The age counts from before the question, so that an answer is never older than it says.
                 asked_at = _clocks()
                 with self._db.transaction(snapshot=True) as cursor:
-                    self._sessions = refresh_families.denied(cursor)
+                    held = self._sessions = refresh_families.denied(cursor)
                 self._read_at = asked_at
-            return self._sessions
+            return held
 
-    def _fresh(self) -> bool:
-        # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
-        if self._read_at is None:
-            return False
-        return all(0 <= now - then < DENIED_FOR_S for then, now in zip(self._read_at, _clocks(), strict=True))
+    def at_hand(self) -> Collection[str] | None:
+        """The list without a lock and without a question; None when it is too old."""
+        # The age first: a list that another thread reads meanwhile is newer than that.
+        young = _young(self._read_at)
+        return self._sessions if young else None
+
+
+def _young(read_at: tuple[float, float] | None) -> bool:
+    # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
+    if read_at is None:
+        return False
+    return all(0 <= now - then < DENIED_FOR_S for then, now in zip(read_at, _clocks(), strict=True))
 
 
 def _clocks() -> tuple[float, float]:

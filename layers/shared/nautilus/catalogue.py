@@ -8,6 +8,7 @@ from uuid import UUID
 from nautilus.auth import Principal
 from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
+from nautilus.db.instruments import Lookup
 from nautilus.errors import InvalidInput, NautilusError, NotFound, Unavailable, Upstream
 from nautilus.instruments import ASSET_CLASSES, Instrument, Selector, choose, select
 from nautilus.log import correlation
@@ -34,8 +35,11 @@ def known_instrument(cursor: Cursor, selector: Selector) -> Instrument | None:
     NotFound with IB's words when IB said so within the hour; Conflict with candidates when several fit.
     """
     found = instruments.look_up(cursor, selector)
-    if found is None:
-        return None
+    return meant(selector, found) if found is not None else None
+
+
+def meant(selector: Selector, found: Lookup) -> Instrument | None:
+    """The instrument that a selector means, of what its lookup found. Raises as `known_instrument` does."""
     if not found.candidates:
         raise NotFound(
             f"{selector.words} is not known to Interactive Brokers",

@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -48,8 +48,7 @@ class SteppedClock:
         self.ns += round(seconds * NS_PER_S)
 
 
-@dataclass(frozen=True, slots=True)
-class MarketTime:
+class MarketTime(NamedTuple):
     """How to read market time off machine time: at `machine_ns` it was `market_ns`, and it runs at `rate`."""
 
     machine_ns: int

@@ -1,61 +1,151 @@
 """How many requests may be open at once: as many as allowed, fewer while IB answers slowly, more again when it is quick.
 
 IB serves bars of a minute and more without hard limits but with a balancer that slows down who asks too much (TWS API,
-historical data limitations). Slower answers are the only sign, so they are compared with the quickest of their kind.
+historical data limitations). Slower answers are the only sign, so they are compared with what is usual for their kind.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
+from math import inf
+from statistics import median
 
 SLOW_RATIO = 1.5
-"""Answers this much slower than the quickest of their kind mean: too many at once."""
+"""Answers this much slower than usual for their kind mean: too many at once."""
 QUICK_RATIO = 1.25
+FIRST_ANSWERS = 3
+"""So many answers, one request at a time, tell what is usual."""
+ROUND = 8
+"""So many answers at least are thought over together: answers vary by themselves."""
+PATIENCE = 32
+"""Quick rounds before a number that was too many is tried again; twice as many after each further failure."""
+MOST_PATIENCE = 256
+
+
+@dataclass
+class _Usual:
+    """How long answers of a kind usually take: a mean, not the quickest ever, because answers vary by themselves."""
+
+    ms: float = 0.0
+    least_ms: float = inf
+    """The least mean: what slowly becomes slower must not pass for usual in the end."""
+    answers: int = 0
+    _first: list[float] = field(default_factory=list)
+
+    def ratio(self, ms: float) -> float:
+        """How slow this answer is against what is usual; 1.0 while that is not known. Slow ones change nothing."""
+        if self.answers < FIRST_ANSWERS:
+            self._first.append(ms)
+            self.ms = median(self._first)
+            self.answers += 1
+            return 1.0
+        if ms < self.ms * SLOW_RATIO:
+            self.answers = min(self.answers + 1, 32)
+            mean = self.ms + (ms - self.ms) / self.answers
+            self.least_ms = min(self.least_ms, mean)
+            self.ms = min(mean, QUICK_RATIO * self.least_ms)
+        return ms / self.ms
 
 
 @dataclass
 class Concurrency:
-    """Additive increase, multiplicative decrease between 1 and `cap`.
+    """A level between 1 and `cap`: doubles until that was too much, then climbs by single steps.
 
-    Begins with two, to learn what quick means before there is a crowd, and doubles until the first slow round.
+    A step up is a trial: when its answers are slow, the level before was right, and the next trial waits longer. A level
+    that was right and becomes slow is cut by a quarter, again and again.
     """
 
     cap: int
-    level: float = 2.0
+    level: int = 1
+    epoch: int = 0
+    """Counts the changes of level. A request takes it along, so that its answer is held against the right level."""
+    _before: int = 0
+    """The level before a trial, which the first level is too; the same as `level` when there is none."""
     _doubling: bool = True
-    _best_ms: dict[tuple[str, int], float] = field(default_factory=dict)
-    _ratios: deque[float] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        self.level = min(self.level, float(self.cap))
+    _bad: int | None = None
+    """The lowest level that was too many; None while there was none."""
+    _patience: int = 1
+    _rounds: int = 0
+    """Quick rounds at this level."""
+    _usual: dict[tuple[str, int], "_Usual"] = field(default_factory=dict)
+    _ratios: list[float] = field(default_factory=list)
 
     @property
     def allowed(self) -> int:
         """How many requests may be open now."""
-        return max(1, int(self.level))
+        return self.level
 
-    def answered(self, kind: str, bars: int, ms: float) -> None:
-        """An answer of `bars` bars of a kind (a timeframe) took `ms`. Every `level` answers the level is thought over."""
+    def answered(self, epoch: int, kind: str, bars: int, ms: float) -> None:
+        """An answer of `bars` bars of a kind (a timeframe) to a request sent in `epoch` took `ms` of market time."""
         # Answers of a size: within a factor of two the time depends little on the number of bars.
-        key = (kind, bars.bit_length())
-        ms = max(ms, 1.0)
-        best = min(ms, self._best_ms.get(key, ms))
-        self._best_ms[key] = best
-        self._ratios.append(ms / best)
-        if len(self._ratios) < self.allowed:
+        ratio = self._usual.setdefault((kind, bars.bit_length()), _Usual()).ratio(max(ms, 1.0))
+        if epoch != self.epoch:
             return
-        middle = sorted(self._ratios)[len(self._ratios) // 2]
-        self._ratios.clear()
-        if middle > SLOW_RATIO and self.level == 1.0:
-            # Slow even alone: that is how IB is now, and no longer our doing. Learn anew what quick means.
-            self._best_ms.clear()
-        elif middle > SLOW_RATIO:
-            self._doubling = False
-            self.level = max(1.0, self.level * 0.75)
-        elif middle < QUICK_RATIO:
-            self.level = min(float(self.cap), self.level * 2 if self._doubling else self.level + 1.0)
+        self._ratios.append(ratio)
+        if self._before < self.level:
+            self._judge_trial()
+        elif len(self._ratios) >= max(self.level, ROUND):
+            self._judge_round()
 
     def troubled(self) -> None:
         """A time-out or a pacing violation: halve."""
-        self._ratios.clear()
         self._doubling = False
-        self.level = max(1.0, self.level / 2)
+        self._bad, self._patience = self.level, PATIENCE
+        self._move(max(1, self.level // 2))
+
+    def _judge_trial(self) -> None:
+        """A trial that hurts ends at the third slow answer; one that does not lasts a round."""
+        count, middle = len(self._ratios), median(self._ratios)
+        if count >= max(self.level, FIRST_ANSWERS + 1):
+            if middle > SLOW_RATIO:
+                self._take_back()
+            elif middle < QUICK_RATIO:
+                self._bad = None if self._bad is not None and self.level >= self._bad else self._bad
+                self._before, self._patience = self.level, 1
+                self._climb()
+            else:
+                self._before = self.level
+            self._ratios.clear()
+        elif count == FIRST_ANSWERS and min(self._ratios) > SLOW_RATIO:
+            self._take_back()
+
+    def _judge_round(self) -> None:
+        """Think the level over after a round of answers."""
+        middle = median(self._ratios)
+        self._ratios.clear()
+        if middle > SLOW_RATIO and self.level == 1:
+            # Slow even alone: that is how IB is now, and no longer our doing. Learn anew what is usual.
+            self._usual.clear()
+            self._bad, self._patience = None, 1
+        elif middle > SLOW_RATIO:
+            self._doubling = False
+            self._bad, self._patience = self.level, 1
+            self._move(max(1, self.level * 3 // 4))
+        elif middle < QUICK_RATIO:
+            self._rounds += 1
+            self._climb()
+
+    def _take_back(self) -> None:
+        self._doubling = False
+        self._bad = self.level
+        if self._bad - self._before == 1:
+            self._patience = min(MOST_PATIENCE, 2 * self._patience) if self._patience >= PATIENCE else PATIENCE
+        self._move(max(1, self._before))
+
+    def _climb(self) -> None:
+        """Try more, unless that was too many lately."""
+        if self.level == self.cap:
+            return
+        if self._doubling:
+            self._try(2 * self.level)
+        elif self._bad is None or self._bad - self.level > 1 or self._rounds >= self._patience:
+            self._try(self.level + 1)  # a step that hurts costs more than many small ones that do not
+
+    def _try(self, level: int) -> None:
+        before = self.level
+        self._move(min(self.cap, level))
+        self._before = before
+
+    def _move(self, level: int) -> None:
+        self._before = self.level = level
+        self._rounds = 0
+        self._ratios.clear()
+        self.epoch += 1

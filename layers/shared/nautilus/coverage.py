@@ -7,6 +7,7 @@ Covered means settled: IB's answer is stored, or there is provably nothing. Ever
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from nautilus.calendars import Calendar
 from nautilus.instruments import QUOTE_KINDS
@@ -34,6 +35,10 @@ NOTED = frozenset({State.EMPTY_UNCONFIRMED, State.UNAVAILABLE, State.FAILED, Sta
 """The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
 
 
+FORGOTTEN = "retention"
+"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
@@ -46,8 +51,7 @@ class Note:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one answer means for its chunk: `settled` and the spans of `doubtful` partition the chunk."""
 
     settled: Spans

@@ -17,12 +17,10 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One field of a request that is wrong: where it stands, what is wrong with it, what would be right."""
 
     field: str
@@ -36,8 +34,7 @@ class FieldError:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
+class Upstream(NamedTuple):
     """What Interactive Brokers answered, word for word."""
 
     code: int

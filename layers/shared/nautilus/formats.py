@@ -119,10 +119,10 @@ def fields_of(text: str | None, form: Format) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One instrument's part of an answer: what comes before the candles, their text, and what comes after."""
+    """One instrument's part of an answer: what comes before the candles, their text in chunks, and what comes after."""
 
     head: Mapping[str, Any]
-    rows: bytes
+    rows: Sequence[bytes | memoryview]
     tail: Mapping[str, Any]
 
 
@@ -132,21 +132,21 @@ def body(
     """One answer. `rest` are the fields of the answer as a whole; with one instrument they stand beside its own."""
     if form is Format.CSV:
         names = (["symbol"] if several else []) + list(fields)
-        return b"".join([",".join(names).encode(), b"\n", *(piece.rows for piece in pieces)])
+        return b"".join([",".join(names).encode(), b"\n", *(chunk for piece in pieces for chunk in piece.rows)])
     if form is Format.NDJSON:
-        return b"".join(piece.rows for piece in pieces)
+        return b"".join(chunk for piece in pieces for chunk in piece.rows)
     if not several:
         return b"".join(_object(form, pieces[0], rest))
-    parts: list[bytes] = [b'{"results":[']
+    parts: list[bytes | memoryview] = [b'{"results":[']
     for n, piece in enumerate(pieces):
         parts += [b"," if n else b"", *_object(form, piece, {})]
     return b"".join([*parts, b"],", compact(rest)[1:]])
 
 
-def _object(form: Format, piece: Piece, rest: Mapping[str, Any]) -> Iterable[bytes]:
+def _object(form: Format, piece: Piece, rest: Mapping[str, Any]) -> Iterable[bytes | memoryview]:
     opening, closing = (b"{", b"},") if form is Format.COLUMNS else (b"[", b"],")
     head, tail = compact(piece.head), compact({**piece.tail, **rest})
-    return head[:-1], b',"candles":' + opening, piece.rows, closing, tail[1:]
+    return head[:-1], b',"candles":' + opening, *piece.rows, closing, tail[1:]
 
 
 def compact(value: Mapping[str, Any]) -> bytes:

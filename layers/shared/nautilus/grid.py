@@ -83,14 +83,21 @@ def reach(calendar: Calendar, frame: Timeframe, span: Span, number: int, *, back
 
     Near is the beginning, or, backward, the end. The far end of `span` when all of it is not more.
     """
-    units = calendar.units(frame, span)
-    for unit in reversed(units) if backward else units:
+    for unit in calendar.walk(frame, span, backward=backward):
         inside = _in_unit(calendar, frame, unit)
         if inside < number:
             number -= inside
-            continue
-        starts = [unit[0]] if not frame.intraday else [row[0] for row in _intraday(calendar, frame, unit)]
-        if backward:
-            return max(span[0], starts[-number]) if number else unit[1]
-        return starts[number] if number < len(starts) else unit[1]
+        elif backward:
+            return max(span[0], _start(calendar, frame, unit, inside - number)) if number else unit[1]
+        else:
+            return _start(calendar, frame, unit, number) if number < inside else unit[1]
     return span[0] if backward else span[1]
+
+
+def _start(calendar: Calendar, frame: Timeframe, unit: Span, number: int) -> int:
+    """The stamp of slot `number` of a unit, which has more."""
+    if number == 0 or not frame.intraday:
+        return unit[0]
+    if frame.step_ns > NS_PER_HOUR:
+        return [row[0] for row in _intraday(calendar, frame, unit)][number]
+    return calendar.slot(frame, unit[0])[1] + (number - 1) * frame.step_ns

@@ -6,9 +6,11 @@ front ends send venues that IB renamed years ago.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from nautilus.errors import Conflict, InvalidInput
 
@@ -88,8 +90,7 @@ class Instrument:
         return f"{self.symbol}/{self.currency}" if self.asset_class in ("CASH", "CRYPTO") else self.symbol
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """What a caller asks for, normalized: the part before the hints is the key of the lookup."""
 
     asset_class: str
@@ -115,7 +116,7 @@ class Selector:
         return cls(**({"asset_class": "", "symbol": ""} | dict(row)))
 
     def as_dict(self) -> dict[str, str | int]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if getattr(self, name)}
+        return {name: value for name, value in self._asdict().items() if value}
 
     @property
     def words(self) -> str:
@@ -262,6 +263,16 @@ def session_kind(asset_class: str, asked: str | None) -> str:
     if kind not in SESSION_KINDS:
         raise InvalidInput.field("session", f"{asked!r} is not a session", SESSION_KINDS)
     return kind
+
+
+@lru_cache(64)
+def kinds(rule: Callable[[str, str | None], str], asked: str | None) -> Mapping[str, str]:
+    """What `price_kind` or `session_kind` says for each asset class that has what is asked for."""
+    found = {}
+    for asset_class in ASSET_CLASSES:
+        with suppress(InvalidInput):
+            found[asset_class] = rule(asset_class, asked)
+    return found
 
 
 def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument | None:

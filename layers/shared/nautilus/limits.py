@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.cache import Cache
 from nautilus.errors import RateLimited
@@ -15,8 +15,7 @@ WAITS = 4
 _LONGEST_WAIT_S = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """What is left in the current minute, in the words of the draft "RateLimit header fields for HTTP"."""
 
     limit: int

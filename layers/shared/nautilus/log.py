@@ -1,34 +1,59 @@
 """Log lines as JSON, one per event: an action name and ids as fields, so that a monitor can count them. And metrics, which
-are log lines that CloudWatch understands (EMF)."""
+are log lines that CloudWatch understands (EMF). Powertools writes both."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-Log = Logger
+Log = logging.Logger
 """What `logger` makes."""
 
 correlation: ContextVar[str] = ContextVar("correlation", default="")
 """The id that follows one wish from HTTP through the queue to the bridge and its request at IB."""
+invocation: ContextVar[str] = ContextVar("invocation", default="")
+"""Lambda's id of the event that is being handled; AWS's own log lines carry it."""
+
+_TREE = "nautilus"
+"""Our modules' loggers lie below this one: what they say becomes such lines too."""
 
 
-class _Correlated(logging.Filter):
+class _Ids(logging.Filter):
+    """Puts on a line the ids of what is under way."""
+
     def filter(self, record: logging.LogRecord) -> bool:
-        number = correlation.get()
-        if number:
-            record.correlation_id = number
+        for name, number in (("correlation_id", correlation.get()), ("function_request_id", invocation.get())):
+            if number:
+                vars(record).setdefault(name, number)
         return True
 
 
-def logger(service: str, level: str = "INFO") -> Logger:
+class _Stdout(logging.StreamHandler[Any]):
+    """Writes to what is sys.stdout at that moment."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _: Any) -> None:
+        pass
+
+
+def logger(service: str, level: str = "INFO") -> Log:
     """The logger of a process. Use it as `log.info("action-name", extra={"job_id": ...})`."""
-    made = Logger(service=service, level=level, utc=True, use_rfc3339=True)
-    made.addFilter(_Correlated())
+    made = logging.getLogger(_TREE)
+    handler = _Stdout()
+    handler.setFormatter(LambdaPowertoolsFormatter(service=service, utc=True, use_rfc3339=True))
+    handler.addFilter(_Ids())
+    made.handlers = [handler]
+    made.setLevel(level)
+    made.propagate = False  # Lambda's runtime has a handler at the root, which would write each line once more
     return made
 
 
@@ -47,8 +72,7 @@ def fields(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(NamedTuple):
     """A number to watch."""
 
     name: str
@@ -58,9 +82,6 @@ class Measure:
 
 def emit(service: str, measures: Iterable[Measure]) -> None:
     """Write metrics of this service as one EMF line to stdout; the namespace is POWERTOOLS_METRICS_NAMESPACE."""
-    # Imported here: one function in four emits any.
-    from aws_lambda_powertools.metrics import Metrics
-
     metrics = Metrics(service=service)
     for measure in measures:
         metrics.add_metric(measure.name, measure.unit, measure.value)

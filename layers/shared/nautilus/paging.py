@@ -17,7 +17,8 @@ from nautilus.spans import Span
 
 LIFE_S = 24 * 3600
 """Least life of a token, machine time. Changes and revisions of series must be kept for twice as long."""
-_MARK = "1"
+_MARK = "2"
+"""Version of what is inside; another one is no token of ours."""
 _SIGNATURE_BYTES = 16
 _MOST_CHARS = 16_000
 
@@ -27,7 +28,8 @@ class Place:
     """One series as the first page saw it.
 
     series_id 0: nothing was stored. source: timeframe of the stored bars it is derived from, else empty. window: [start,
-    end) on the series' axis. complete: whether nothing was missing then.
+    end) on the series' axis. complete: whether nothing was missing then. kept_from: where the window's bars began to be
+    kept; what lay before had been forgotten.
     """
 
     con_id: int
@@ -36,6 +38,7 @@ class Place:
     source: str
     window: Span
     complete: bool
+    kept_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class Token:
     expires_s: int
 
     def seal(self, store_id: str) -> str:
-        rows = [[p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete)] for p in self.places]
+        rows = [
+            [p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete), p.kept_from] for p in self.places
+        ]
         plain = json.dumps([self.query, rows, self.key, self.done, self.expires_s], separators=(",", ":"))
         data = zlib.compress(plain.encode(), 9)
         return _MARK + base64.urlsafe_b64encode(_sign(store_id, data) + data).decode().rstrip("=")
@@ -94,7 +99,7 @@ def _open(text: str, store_id: str) -> Token | None:
     if not hmac.compare_digest(signature, _sign(store_id, data)):
         return None
     query, rows, key, done, expires_s = json.loads(zlib.decompress(data))
-    places = tuple(Place(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6])) for r in rows)
+    places = tuple(Place(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6]), r[7]) for r in rows)
     return Token(query, places, key, done, expires_s)
 
 

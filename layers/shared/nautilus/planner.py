@@ -5,6 +5,7 @@ Nothing is asked for that is covered, noted, already under way, closed, still fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of
@@ -62,8 +63,7 @@ def chunk_spans(text: str) -> dict[str, int]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One request: `span` is what its answer is judged on (closed time around it included), `window` what is asked."""
 
     span: Span

@@ -7,8 +7,7 @@ Sending never fails a request: the row is written, and the bridge's sweep finds 
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,8 +19,7 @@ _SEND_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One message: its hint, or why it cannot be read."""
 
     receipt: str

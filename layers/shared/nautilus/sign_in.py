@@ -26,8 +26,9 @@ from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, Rat
 from nautilus.log import Log
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
+from nautilus.signing import Access, Signer
 from nautilus.throttle import ADDRESS, NAME, PAIR, Counter, Subjects
-from nautilus.tokens import LEEWAY_S, MAX_LIFE_S, Access, Signer
+from nautilus.tokens import LEEWAY_S, MAX_LIFE_S
 
 DENIED_S = MAX_LIFE_S + 12 * LEEWAY_S
 """How long an ended session's access tokens are refused: longer than any lives."""

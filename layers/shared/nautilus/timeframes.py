@@ -1,14 +1,13 @@
 """The bar sizes that exist, and how each is spelled here and at Interactive Brokers."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of, label_of
 from nautilus.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
-class Timeframe:
+class Timeframe(NamedTuple):
     """A bar size.
 
     name: as in the API (`1m` is a minute, `1M` a month); ib: IB's barSizeSetting (TWS API, historical bars);

@@ -1,36 +1,27 @@
 """Access tokens: JWTs signed with Ed25519, good for minutes, checked without asking anybody.
 
-Only functions/auth holds the private key (`Signer`); all others check with the public keys (`KeySet`). A key has a name,
-the `kid`: during a change of keys both names are known, so that tokens of either key are good.
+Only functions/auth holds the private key (nautilus/signing.py); all others check with the public keys (`KeySet`). A key
+has a name, the `kid`: during a change of keys both names are known, so that tokens of either key are good.
 """
 
-import base64
-import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from nautilus import jws
 from nautilus.auth import SCOPES, Principal
 from nautilus.errors import Unauthorized
 
-ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
 """RFC 9068: nothing else that this key may sign one day passes for an access token."""
 LEEWAY_S = 5
 MAX_LIFE_S = 3_600
 """Longest life of an access token; what denies one may be forgotten after it."""
 _MAX_TOKEN = 4_096
-_HEADER = {"alg", "kid", "typ"}
-_CLAIMS = ["iss", "aud", "sub", "exp", "iat", "nbf", "jti", "sid", "scope"]
+_TEXTS = ("iss", "aud", "sub", "jti", "sid", "scope")
+_TIMES = ("exp", "iat", "nbf")
 _SCOPES = frozenset(SCOPES)
 
 
@@ -47,29 +38,27 @@ class KeySet:
         if len(token) > _MAX_TOKEN:
             raise _invalid()
         try:
-            header = jwt.get_unverified_header(token)
-            # No jwk, jku, x5c or crit: which key is right is for us to say, by its name alone.
-            if set(header) != _HEADER or header["typ"] != TYPE:
-                raise _invalid()
-            key = self._keys.get(header["kid"])
-            if key is None:
-                raise Unauthorized("the access token was signed by an unknown key", code="invalid-token")
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                audience=self._audience,
-                leeway=LEEWAY_S,
-                options={"require": _CLAIMS, "strict_aud": True},
-            )
-            return _principal(claims)
-        except jwt.ExpiredSignatureError:
-            raise Unauthorized(
-                "the access token has expired; refresh it or sign in again", code="expired-token"
-            ) from None
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            claims = jws.verify(token, self._keys, kind=TYPE)
+        except jws.UnknownKey:
+            raise Unauthorized("the access token was signed by an unknown key", code="invalid-token") from None
+        except jws.Invalid:
             raise _invalid() from None
+        self._check(claims)
+        return _principal(claims)
+
+    def _check(self, claims: Mapping[str, Any]) -> None:
+        """Unauthorized unless the claims are whole, meant for us and good at this moment (machine time)."""
+        # The exact types that we write: True is no time, and a text is none either.
+        whole = all(type(claims.get(name)) is str for name in _TEXTS) and all(
+            type(claims.get(name)) is int for name in _TIMES
+        )
+        if not whole or (claims["iss"], claims["aud"]) != (self._issuer, self._audience):
+            raise _invalid()
+        now_s = time.time()
+        if max(claims["iat"], claims["nbf"]) > now_s + LEEWAY_S:
+            raise _invalid()
+        if claims["exp"] <= now_s - LEEWAY_S:
+            raise Unauthorized("the access token has expired; refresh it or sign in again", code="expired-token")
 
     def jwks(self) -> dict[str, Any]:
         """The keys as a JSON Web Key Set (RFC 7517, RFC 8037)."""
@@ -77,77 +66,18 @@ class KeySet:
 
     def require(self, kid: str, public: Ed25519PublicKey) -> None:
         """ValueError unless the key of this name is this very key: what others cannot check must not be signed."""
-        if kid not in self._keys or _raw(self._keys[kid]) != _raw(public):
+        if kid not in self._keys or self._keys[kid].public_bytes_raw() != public.public_bytes_raw():
             raise ValueError(
                 f"the signing key {kid!r} is not among NAUTILUS_TOKEN_PUBLIC_KEYS: publish its public half first"
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A new access token and how long it lives."""
-
-    token: str
-    expires_in_s: int
-
-
-class Signer:
-    """The private key, its name, and what goes into each token."""
-
-    def __init__(self, kid: str, pem: str, *, issuer: str, audience: str) -> None:
-        key = load_pem_private_key(pem.encode(), None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError(f"the signing key {kid!r} is not an Ed25519 key")
-        self.kid = kid
-        self._key = key
-        self._issuer = issuer
-        self._audience = audience
-
-    @property
-    def public(self) -> Ed25519PublicKey:
-        return self._key.public_key()
-
-    def sign(
-        self,
-        *,
-        user_id: int,
-        name: str,
-        scopes: Iterable[str],
-        session: str,
-        key_id: int | None,
-        now_s: int,
-        expires_s: int,
-    ) -> Access:
-        """An access token for a user; times in whole seconds since the epoch, machine time."""
-        claims = {
-            "iss": self._issuer,
-            "aud": self._audience,
-            "sub": f"user:{user_id}",
-            "name": name,
-            "scope": " ".join(sorted(scopes)),
-            "sid": session,
-            "iat": now_s,
-            "nbf": now_s,
-            "exp": expires_s,
-            "jti": secrets.token_urlsafe(16),
-        }
-        if key_id is not None:
-            claims["key"] = key_id
-        token = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.kid, "typ": TYPE})
-        return Access(token, expires_s - now_s)
-
-
 def _principal(claims: Mapping[str, Any]) -> Principal:
     key_id = claims.get("key")
-    if not isinstance(claims["scope"], str) or not isinstance(claims["sid"], str) or not claims["sid"]:
+    if not claims["sid"] or not (key_id is None or type(key_id) is int):
         raise _invalid()
-    return Principal(
-        str(claims["sub"]),
-        str(claims.get("name", "")),
-        frozenset(claims["scope"].split()) & _SCOPES,
-        claims["sid"],
-        None if key_id is None else int(key_id),
-    )
+    scopes = frozenset(claims["scope"].split()) & _SCOPES
+    return Principal(claims["sub"], str(claims.get("name", "")), scopes, claims["sid"], key_id)
 
 
 def _invalid() -> Unauthorized:
@@ -156,18 +86,11 @@ def _invalid() -> Unauthorized:
 
 def _public_key(kid: str, pem: str) -> Ed25519PublicKey:
     try:
-        key = load_pem_public_key(pem.encode())
-    except ValueError:
-        raise ValueError(f"the public key {kid!r} is not a PEM") from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"the public key {kid!r} is not an Ed25519 key")
-    return key
-
-
-def _raw(key: Ed25519PublicKey) -> bytes:
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return jws.public_key(pem)
+    except ValueError as wrong:
+        raise ValueError(f"the public key {kid!r} {wrong}") from None
 
 
 def _jwk(kid: str, key: Ed25519PublicKey) -> dict[str, str]:
-    x = base64.urlsafe_b64encode(_raw(key)).rstrip(b"=").decode()
-    return {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x, "alg": ALGORITHM, "use": "sig"}
+    x = jws.encoded(key.public_bytes_raw())
+    return {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x, "alg": jws.ALGORITHM, "use": "sig"}

@@ -14,7 +14,7 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage import Missing, State, missing
 from nautilus.db import calendars, reading, series
 from nautilus.db.connection import Cursor
-from nautilus.db.reading import Moment, SeriesKey
+from nautilus.db.reading import Moment, SeriesKey, Standing
 from nautilus.db.series import Series
 from nautilus.errors import InvalidInput
 from nautilus.instruments import Instrument
@@ -109,9 +109,19 @@ class Calendars:
         return found
 
 
-def look(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> View:
-    """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future."""
-    standing = reading.standing(cursor, subject.key, subject.instrument.calendar)
+def look(
+    cursor: Cursor,
+    moment: Moment,
+    known: Calendars,
+    subject: Subject,
+    window: Window,
+    standing: Standing | None = None,
+) -> View:
+    """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future.
+
+    standing: how the series stands, from who has asked in the same snapshot.
+    """
+    standing = standing or reading.standing(cursor, subject.key, subject.instrument.calendar)
     calendar = None
     if standing.calendar is not None:
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)

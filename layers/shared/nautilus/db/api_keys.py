@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from nautilus.db.connection import Cursor
+from nautilus.db.connection import Cursor, Prepared
 
 _COLUMNS = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at, last_used_from, revoked_at"
 _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
@@ -27,20 +27,24 @@ def create(
     return cursor.fetchone()
 
 
+_CANDIDATES = Prepared(
+    "nautilus_api_keys",
+    "SELECT k.id, k.user_id, k.secret_hash, k.scopes, u.username,"
+    " u.scopes AS user_scopes, u.is_active, k.revoked_at IS NOT NULL AS revoked,"
+    " coalesce(k.expires_at <= clock_timestamp(), false) AS expired,"
+    " coalesce(k.last_used_at > clock_timestamp() - interval '1 minute', false) AS used_lately,"
+    " coalesce(k.last_refused_at > clock_timestamp() - interval '1 minute', false) AS refused_lately"
+    " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.prefix = $1 ORDER BY k.id",
+    ("text",),
+)
+
+
 def candidates(cursor: Cursor, prefix: str) -> list[Any]:
     """The keys with this prefix (nearly always one), with their user, and how they stand now.
 
     `used_lately`, `refused_lately`: noted within the last minute, so that nothing needs to be written.
     """
-    cursor.execute(
-        "SELECT k.id, k.user_id, k.secret_hash, k.scopes, u.username,"
-        " u.scopes AS user_scopes, u.is_active, k.revoked_at IS NOT NULL AS revoked,"
-        " coalesce(k.expires_at <= clock_timestamp(), false) AS expired,"
-        " coalesce(k.last_used_at > clock_timestamp() - interval '1 minute', false) AS used_lately,"
-        " coalesce(k.last_refused_at > clock_timestamp() - interval '1 minute', false) AS refused_lately"
-        " FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.prefix = %s ORDER BY k.id",
-        (prefix,),
-    )
+    cursor.run(_CANDIDATES, (prefix,))
     return list(cursor.fetchall())
 
 

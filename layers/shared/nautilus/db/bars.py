@@ -4,8 +4,8 @@ import io
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
@@ -33,6 +33,9 @@ _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
 
 
+TABLES = ("bars_fine", "bars_minute", "bars_coarse")
+
+
 def table_of(timeframe: Timeframe) -> str:
     """The table that holds the bars of a timeframe."""
     if timeframe.small:
@@ -40,14 +43,13 @@ def table_of(timeframe: Timeframe) -> str:
     return "bars_minute" if timeframe.step_ns <= 1800 * NS_PER_S else "bars_coarse"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What one write did: how many bars were new, changed, or already there; `added` holds ranges that were empty."""
 
     new: int = 0
     revised: int = 0
     same: int = 0
-    added: Spans = Spans()  # noqa: RUF009  immutable
+    added: Spans = Spans()
 
     @property
     def changed(self) -> bool:
@@ -161,10 +163,15 @@ def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, savepoint: b
 
 
 def _stored(cursor: Cursor, table: str, series_id: int, bars: Sequence[Bar]) -> bytes:
-    """What is there between the first and the last of these bars, in COPY's binary format, in order of time."""
+    """What is there between the first and the last of these bars, in COPY's binary format, in order of time.
+
+    Until the transaction ends nobody moves rows into columns, as COPY takes its snapshot before it is planned
+    (nautilus/db/connection.py).
+    """
     out = io.BytesIO()
     cursor.copy_expert(
-        f"COPY (SELECT {_COLUMNS} FROM {table} WHERE series_id = {series_id:d}"
+        "LOCK TABLE store IN ACCESS SHARE MODE;"
+        f" COPY (SELECT {_COLUMNS} FROM {table} WHERE series_id = {series_id:d}"
         f" AND ts BETWEEN {bars[0].ts:d} AND {bars[-1].ts:d} ORDER BY ts) TO STDOUT (FORMAT binary)",
         out,
     )
@@ -230,9 +237,11 @@ def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence
     """How many bars lie in each of these stretches."""
     if not spans:
         return []
+    starts, ends = [span[0] for span in spans], [span[1] for span in spans]
     cursor.execute(
-        "SELECT (SELECT count(*) FROM " + table_of(timeframe) + " WHERE series_id = %s AND ts >= lo AND ts < hi)"
+        "SELECT (SELECT count(*) FROM " + table_of(timeframe) + " WHERE series_id = %s AND ts >= lo AND ts < hi"
+        "  AND ts >= %s AND ts < %s)"  # numbers, as TimescaleDB plans by them
         " FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS r(lo, hi, n) ORDER BY n",
-        (series_id, [span[0] for span in spans], [span[1] for span in spans]),
+        (series_id, min(starts), max(ends), starts, ends),
     )
     return [row[0] for row in cursor.fetchall()]

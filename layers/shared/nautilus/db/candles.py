@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 
 from nautilus.clock import NS_PER_DAY, day_of
@@ -39,9 +39,11 @@ _DAY = "\x01"
 """Stands in a text for the date of a stretch."""
 _TIME_OF_DAY = "\x02"
 """Stands in a text for a bar's time of day, minutes: `14:30`."""
+_TO_CHAR = "to_char(timestamp '1970-01-01' + make_interval(secs => ts / 1000000000), '{}')"
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
+Chunk = bytes | memoryview
 _Sent = memoryview | None
 """A value as PostgreSQL sent it."""
 
@@ -60,6 +62,11 @@ class Source:
     added: Spans = field(default_factory=Spans)
     grid: Slots | None = None
 
+    @property
+    def plain(self) -> bool:
+        """True when candles are read as they are stored now."""
+        return self.as_of is None and self.grid is None
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -72,16 +79,30 @@ class Style:
     descending: bool = False
     slots: Slots | None = None
     """Opens and closes, when ts_open or ts_close is among the fields."""
+    minutes: Span = (0, 1440)
+    """Between which minutes of the day, UTC, nearly all bars lie: the shorter the list of times, the faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Candles as text, ready to be put into a body; first and last in time, where the form has a place to tell them."""
+    """Candles as text, ready to be put into a body; first and last in time, of a plain source only told by `edges`.
 
-    rows: bytes = b""
+    columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows.
+    """
+
+    columns: Sequence[Sequence[Chunk]] = ()
     count: int = 0
     first_ts: int | None = None
     last_ts: int | None = None
+
+    def chunks(self, form: Format, fields: Sequence[str]) -> list[Chunk]:
+        """The text as it stands in a body, piece by piece."""
+        if form is not Format.COLUMNS:
+            return [chunk for column in self.columns for chunk in column]
+        found: list[Chunk] = []
+        for name, column in zip(fields, self.columns, strict=False):
+            found += [b'%s"%s":[' % (b"," if found else b"", name.encode()), *column, b"]"]
+        return found
 
 
 def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
@@ -102,27 +123,50 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
     dates = _dates(source, style, span, expected)
     stretches = [span] if source.grid is not None else _stretches(span, expected, dates)
     writer = (_Columns if style.form is Format.COLUMNS else _Objects)(style, span, dates)
-    days = [day_of(low).strftime("%Y%m%d") if dates is _Dates.BY_STRETCH else "" for low, _ in stretches]
+    days = [_day(low) if dates is _Dates.BY_STRETCH else "" for low, _ in stretches]
     values = ",".join(
         f"({n},{low}::int8,{high}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
         for n, (low, high) in enumerate(stretches)
     )
+    ends = "NULL::int8, NULL::int8" if source.plain else "min(ts), max(ts)"
     parts = _copy(
         cursor,
         f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
-        f" (SELECT count(*), min(ts), max(ts), {writer.selected}"
-        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b) AS s",
+        f" (SELECT count(*), {ends}, {', '.join(writer.selected)}"
+        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b"
+        # Numbers, or TimescaleDB would plan every chunk for each stretch.
+        f" WHERE ts >= {int(span[0])} AND ts < {int(span[1])}) AS s",
     )
-    found = [part for part in parts if _int(part[1])]
+    found = sorted((p for p in parts if _int(p[1])), key=lambda p: _int(p[0]), reverse=style.descending)
     if not found:
         return Text()
-    found.sort(key=lambda part: _int(part[0]), reverse=style.descending)
     return Text(
-        writer.join(found, [days[_int(part[0])] for part in found]),
+        writer.columns([(part, days[_int(part[0])]) for part in found]),
         sum(_int(part[1]) for part in found),
-        min(_int(part[2]) for part in found),
-        max(_int(part[3]) for part in found),
+        min((_int(part[2]) for part in found if part[2] is not None), default=None),
+        max((_int(part[3]) for part in found if part[3] is not None), default=None),
     )
+
+
+def edges(cursor: Cursor, source: Source, span: Span, beyond: Span) -> tuple[int | None, int | None, bool]:
+    """The first and the last stamp in `span`, and whether there is a candle in `beyond`; of a plain source.
+
+    An aggregate of each bar's stamp takes ten times as long.
+    """
+
+    def of(low: int, high: int) -> str:
+        # Numbers, not values of a prepared statement, or TimescaleDB would plan every chunk.
+        return (
+            f"SELECT ts FROM {table_of(source.stored)} WHERE series_id = {int(source.series_id)}"
+            f" AND ts >= {int(low)} AND ts < {int(high)}"
+        )
+
+    cursor.execute(
+        f"SELECT ({of(*span)} ORDER BY ts LIMIT 1) AS first, ({of(*span)} ORDER BY ts DESC LIMIT 1) AS last,"
+        f" EXISTS ({of(*beyond)}) AS more"
+    )
+    row = cursor.fetchone()
+    return row.first, row.last, row.more
 
 
 def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
@@ -132,7 +176,7 @@ def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: i
         dates = _Dates.LISTED
     values = [_quoted(style.symbol)] if style.symbol is not None else []
     for name in style.fields:
-        pieces = _sql(_value(name, style, span, dates))
+        pieces = _sql(_value(name, style, span, dates), style.minutes)
         values.append(f"concat({', '.join(pieces)})" if len(pieces) > 1 else pieces[0])
     rows = _rows(source, str(int(span[0])), str(int(span[1])), style.slots)
     out = io.BytesIO()
@@ -142,14 +186,19 @@ def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: i
         out,
     )
     lines = out.getvalue()
-    return Text(lines, lines.count(b"\n"))
+    return Text([[lines]], lines.count(b"\n"))
 
 
 def joined(form: Format, *texts: Text) -> Text:
-    """Texts of rows one after the other; column-wise ones cannot be joined."""
+    """Texts of candles one after the other."""
     there = [text for text in texts if text.count]
+    columns: list[list[Chunk]] = []
+    for text in there:
+        columns = columns or [[] for _ in text.columns]
+        for column, more in zip(columns, text.columns, strict=True):
+            column += [b",", *more] if column and form.enveloped else more
     return Text(
-        (b"," if form is Format.JSON else b"").join(text.rows for text in there),
+        columns,
         sum(text.count for text in there),
         min((text.first_ts for text in there if text.first_ts is not None), default=None),
         max((text.last_ts for text in there if text.last_ts is not None), default=None),
@@ -274,25 +323,26 @@ class _Objects:
         self._form = style.form
         self._before, values, self._after = _merged(_row(style, span, dates))
         self._mark = "," if style.form is Format.JSON else "\n"
-        counts = "".join(f", count({name})" for name in style.fields if name in _NULLABLE)
-        self.selected = f"string_agg(concat({', '.join(_sql(values))}), r.between ORDER BY ts {_order(style)}){counts}"
+        counts = [f"count({name})" for name in style.fields if name in _NULLABLE]
+        self.selected = [
+            f"string_agg(concat({', '.join(_sql(values, style.minutes))}), r.between ORDER BY ts {_order(style)})",
+            *counts,
+        ]
 
     def between(self, day: str) -> str:
         """What stands between two candles of a stretch."""
         return f"{self._after}{self._mark}{self._before}".replace(_DAY, day)
 
-    def join(self, parts: list[list[_Sent]], days: Sequence[str]) -> bytes:
-        end = f"{self._after}{self._mark}".encode()
-        pieces: list[bytes | memoryview] = []
-        for part, day in zip(parts, days, strict=True):
-            pieces += [self._before.replace(_DAY, day).encode(), part[4] or b"", end]
-        if self._form is Format.JSON:
-            pieces[-1] = self._after.encode()
-        whole = b"".join(pieces)
-        if all(_int(number) == _int(part[1]) for part in parts for number in part[5:]):
-            return whole
-        # concat writes nothing for a NULL. Nothing else looks like a bare key.
-        return whole.replace(b'":,', b'":null,').replace(b'":}', b'":null}')
+    def columns(self, parts: Sequence[tuple[list[_Sent], str]]) -> list[list[Chunk]]:
+        after, mark = self._after.encode(), self._mark.encode()
+        rows: list[Chunk] = []
+        for part, day in parts:
+            chunks: list[Chunk] = [self._before.replace(_DAY, day).encode(), part[4] or b"", after]
+            if any(_int(number) != _int(part[1]) for number in part[5:]):
+                # concat writes nothing for a NULL. Nothing else looks like a bare key.
+                chunks = [b"".join(chunks).replace(b'":,', b'":null,').replace(b'":}', b'":null}')]
+            rows += [*chunks, mark]
+        return [rows[:-1] if self._form is Format.JSON else rows]
 
 
 class _Columns:
@@ -301,23 +351,23 @@ class _Columns:
     def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
         self._fields = style.fields
         self._before = f"{_DAY}  " if dates is _Dates.BY_STRETCH else ""
-        columns = (_column(name, style, span, dates) for name in style.fields)
-        self.selected = ", ".join(f"string_agg({value}, {mark} ORDER BY ts {_order(style)})" for value, mark in columns)
+        values = (_column(name, style, span, dates) for name in style.fields)
+        self.selected = [f"string_agg({value}, {mark} ORDER BY ts {_order(style)})" for value, mark in values]
 
     def between(self, day: str) -> str:
         """What stands between two times of a stretch."""
         return f'","{self._before}'.replace(_DAY, day)
 
-    def join(self, parts: list[list[_Sent]], days: Sequence[str]) -> bytes:
-        columns = []
+    def columns(self, parts: Sequence[tuple[list[_Sent], str]]) -> list[list[Chunk]]:
+        found: list[list[Chunk]] = []
         for n, name in enumerate(self._fields):
-            values = [part[4 + n] or b"" for part in parts]
-            if name == "time":
-                times = (self._before.replace(_DAY, d).encode() + bytes(v) for d, v in zip(days, values, strict=True))
-                columns.append(b'"time":["' + b'","'.join(times) + b'"]')
-            else:
-                columns.append(b'"%s":[%s]' % (name.encode(), b",".join(values)))
-        return b",".join(columns)
+            column: list[Chunk] = []
+            for part, day in parts:
+                text: Chunk = part[4 + n] or b""
+                column += [b","] if column else []
+                column += [f'"{self._before}'.replace(_DAY, day).encode(), text, b'"'] if name == "time" else [text]
+            found.append(column)
+        return found
 
 
 _Piece = tuple[bool, str]
@@ -353,20 +403,19 @@ def _column(name: str, style: Style, span: Span, dates: _Dates) -> tuple[str, st
     if name != "time":
         return (f"coalesce({name}::text, 'null')" if name in _NULLABLE else f"{name}::text"), "','"
     _, values, after = _merged([(False, ""), *_value(name, style, span, dates), (False, "")])
-    return f"concat({', '.join(_sql([*values, (False, after)]))})", "r.between"
+    texts = _sql([*values, (False, after)], style.minutes)
+    return f"{texts[0]}::text" if len(texts) == 1 else f"concat({', '.join(texts)})", "r.between"
 
 
 def _value(name: str, style: Style, span: Span, dates: _Dates) -> list[_Piece]:
     if name != "time":
         return [(True, name)]
     if dates is _Dates.COMPUTED:
-        moment = "timestamp '1970-01-01' + make_interval(secs => ts / 1000000000)"
-        shape = 'YYYYMMDD  HH24:MI:SS"Z"' if style.timeframe.intraday else "YYYYMMDD"
-        return [(True, f"to_char({moment}, '{shape}')")]
+        return [(True, _TO_CHAR.format('YYYYMMDD  HH24:MI:SS"Z"' if style.timeframe.intraday else "YYYYMMDD"))]
     date: list[_Piece] = [(False, _DAY)]
     if dates is _Dates.LISTED:
         first = span[0] // NS_PER_DAY
-        days = ",".join(day_of(n * NS_PER_DAY).strftime("%Y%m%d") for n in range(first, span[1] // NS_PER_DAY + 1))
+        days = ",".join(_day(n * NS_PER_DAY) for n in range(first, span[1] // NS_PER_DAY + 1))
         date = [(True, f"('{{{days}}}'::int4[])[ts / {NS_PER_DAY} - {first - 1}]")]
     seconds: list[_Piece] = [(False, ":00Z")]
     if style.timeframe.small:
@@ -375,7 +424,7 @@ def _value(name: str, style: Style, span: Span, dates: _Dates) -> list[_Piece]:
     return [*date, (False, "  "), (True, _TIME_OF_DAY), *seconds]
 
 
-def _sql(pieces: Sequence[_Piece]) -> list[str]:
+def _sql(pieces: Sequence[_Piece], minutes: Span) -> list[str]:
     """Pieces as arguments of concat. The time of day takes the text after it along, so that one look-up gives both."""
     found: list[str] = []
     pieces = list(pieces)
@@ -386,7 +435,7 @@ def _sql(pieces: Sequence[_Piece]) -> list[str]:
                 after = ""
             elif after:
                 pieces[n + 1] = (False, "")
-            found.append(_times_of_day(after))
+            found.append(_times_of_day(after, minutes))
         elif is_sql:
             found.append(piece)
         else:
@@ -403,16 +452,24 @@ def _dated(piece: str) -> list[str]:
     return found
 
 
-@cache
-def _times_of_day(after: str) -> str:
-    """The SQL value `14:30`, with a text after it, of a stamp."""
+@lru_cache(256)
+def _times_of_day(after: str, minutes: Span) -> str:
+    """The SQL value `14:30`, with a text after it, of a stamp; looked up for these minutes of the day, else computed."""
     escaped = after.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
-    listed = ",".join(f'"{n // 60:02d}:{n % 60:02d}{escaped}"' for n in range(1440))
-    return f"('{{{listed}}}'::name[])[ts / 60000000000 % 1440 + 1]"
+    listed = ",".join(f'"{n // 60:02d}:{n % 60:02d}{escaped}"' for n in range(*minutes))
+    found = f"('{{{listed}}}'::name[])[ts / 60000000000 % 1440 - {minutes[0] - 1}]"
+    if minutes == (0, 1440):
+        return found
+    return f"coalesce({found}, concat({_TO_CHAR.format('HH24:MI')}, {_quoted(after)})::name)"
 
 
 def _order(style: Style) -> str:
     return "DESC" if style.descending else "ASC"
+
+
+@lru_cache(10_000)
+def _day(ns: int) -> str:
+    return day_of(ns).strftime("%Y%m%d")
 
 
 def _quoted(piece: str) -> str:
@@ -423,22 +480,30 @@ def _quoted(piece: str) -> str:
 # ---- moving bytes ----------------------------------------------------------------------------------------------------
 
 
+class _Rows(list[bytes]):
+    """What `copy_expert` writes to: it hands over row by row."""
+
+    write = list.append
+
+
 def _copy(cursor: Cursor, query: str) -> list[list[_Sent]]:
     """The rows of a query, each value as PostgreSQL's binary bytes: no decoding, no encoding, no copy per candle."""
-    out = io.BytesIO()
-    cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", out)
-    data = memoryview(out.getvalue())
+    sent = _Rows()
+    cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", sent)
     rows: list[list[_Sent]] = []
-    at = 11 + 4 + 4  # signature, flags, length of the header's extension
-    while (count := struct.unpack_from("!h", data, at)[0]) >= 0:
-        at += 2
-        row: list[_Sent] = []
-        for _ in range(count):
-            (length,) = struct.unpack_from("!i", data, at)
-            at += 4
-            row.append(data[at : at + length] if length >= 0 else None)
-            at += max(0, length)
-        rows.append(row)
+    at = 11 + 4 + 4  # before the first row: signature, flags, length of the header's extension
+    for message in sent:
+        data = memoryview(message)
+        while at < len(data) and (count := struct.unpack_from("!h", data, at)[0]) >= 0:
+            at += 2
+            row: list[_Sent] = []
+            for _ in range(count):
+                (length,) = struct.unpack_from("!i", data, at)
+                at += 4
+                row.append(data[at : at + length] if length >= 0 else None)
+                at += max(0, length)
+            rows.append(row)
+        at = 0
     return rows
 
 

@@ -1,8 +1,8 @@
 """What IB told about instruments, and which words led to which."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.instruments import Instrument, Selector
@@ -11,8 +11,7 @@ _COLUMNS = tuple(f.name for f in fields(Instrument))
 _LIST = ", ".join(_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """The answer to one lookup: candidates, or IB's refusal."""
 
     candidates: tuple[Instrument, ...]
@@ -58,16 +57,23 @@ def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
         found = by_id(cursor, selector.con_id)
         if found:
             return Lookup((found,))
-    columns = ", ".join(f"i.{name}" for name in _COLUMNS)
     cursor.execute(
-        f"SELECT l.con_ids, l.ib_code, l.ib_text, {columns} FROM instrument_lookups l"
+        f"SELECT l.con_ids, l.ib_code, l.ib_text, {columns('i')} FROM instrument_lookups l"
         " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
         " WHERE l.key = %s AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp()) ORDER BY i.con_id",
         (selector.key,),
     )
     rows = cursor.fetchall()
-    if not rows:
-        return None
+    return lookup(rows) if rows else None
+
+
+def columns(table: str) -> str:
+    """The columns of an instrument, for a SELECT that joins it under a name."""
+    return ", ".join(f"{table}.{name}" for name in _COLUMNS)
+
+
+def lookup(rows: Sequence[Any]) -> Lookup:
+    """The lookup that these rows tell, one per candidate: con_ids, ib_code and ib_text beside an instrument's columns."""
     if not rows[0].con_ids:
         return Lookup((), rows[0].ib_code, rows[0].ib_text)
     return Lookup(tuple(_instrument(row) for row in rows if row.con_id is not None))

@@ -1,8 +1,7 @@
 """Backfill jobs: how they are made, watched and stopped. Rows are the truth; a message only says "look"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.connection import Cursor, Json
@@ -26,8 +25,7 @@ CHANNEL = "nautilus"
 """The NOTIFY channel the bridge listens on; the payload is a kind and an id, as in a queue message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One series of a job as it was asked for. Times in market ns on the series' axis.
 
     start and end None: `back` ns back from the last closed bar. price and session None: the asset class's default.

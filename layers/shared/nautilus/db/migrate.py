@@ -42,17 +42,19 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
     config.attributes["lock_timeout"] = _LOCK_WAIT
     target = revision or last_of(ScriptDirectory.from_config(config), phase)
     with _alone(url) as connection:
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 if not _has_run(connection, ScriptDirectory.from_config(config), target):
                     command.upgrade(config, target)
-                break
-            except Exception as error:  # Alembic's driver wraps PostgreSQL's own error
-                busy = isinstance(getattr(error, "orig", None), psycopg2.errors.LockNotAvailable)
-                if attempt == _ATTEMPTS or not busy:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
+                    return timescale.adopt(cursor)
+            except Exception as error:
+                refused = getattr(error, "orig", error)  # Alembic's driver wraps PostgreSQL's own error
+                if attempt == _ATTEMPTS or not isinstance(refused, psycopg2.errors.LockNotAvailable):
                     raise
-        with connection, connection.cursor() as cursor:
-            return timescale.adopt(cursor)
 
 
 def last_of(scripts: Any, phase: Phase) -> str:

@@ -1,17 +1,21 @@
 """What readers need to know besides bars: the moment, what is on its way, and how a bar came to be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.db.connection import Cursor, int8range, span_of
-from nautilus.db.series import Series, find, of_row
+from nautilus.coverage import FORGOTTEN
+from nautilus.db import instruments
+from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of, spans_of
+from nautilus.db.instruments import Lookup
+from nautilus.db.series import Series, find_several
 from nautilus.ledger import LIVE_JOBS
 from nautilus.settle import Settle
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe
+from nautilus.timeframes import Timeframe, timeframe
 
 AGAIN_AFTER_S = 60
 """A read asks for the same stretch at most once in so many seconds of machine time, whatever became of it."""
@@ -32,19 +36,29 @@ class Moment:
     settle: Settle
 
 
+_MOMENT = (
+    "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
+    " b.settle_intraday_s, b.settle_daily_s,"
+    " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
+)
+_MOMENT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
+_STANDING = (
+    "s.id AS series_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
+    " c.known::text AS known, c.checked_at"
+)
+
+
 def moment(cursor: Cursor) -> Moment:
-    cursor.execute(
-        "SELECT store.id, store.source, s.clock_machine_ns, s.clock_market_ns, s.clock_rate, s.settle_intraday_s,"
-        " s.settle_daily_s,"
-        " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns FROM store LEFT JOIN LATERAL"
-        " (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) s ON true"
-    )
-    row = cursor.fetchone()
+    cursor.execute(f"SELECT {_MOMENT} FROM {_MOMENT_FROM}")
+    return _moment(cursor.fetchone())
+
+
+def _moment(row: Any) -> Moment:
     clock, settle = SAME_TIME, Settle()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
         settle = Settle(row.settle_intraday_s, row.settle_daily_s)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.id), row.source or "unknown", settle)
+    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +70,109 @@ class Standing:
 
 
 def standing(cursor: Cursor, key: SeriesKey, calendar: str) -> Standing:
-    """Both in one question: a read that is answered with 304 asks little else."""
+    """Both in one question."""
     cursor.execute(
-        "SELECT s.id, s.con_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
-        " c.known::text AS known, c.checked_at FROM (VALUES (1)) AS one LEFT JOIN series s"
+        f"SELECT s.con_id, {_STANDING} FROM (VALUES (1)) AS one LEFT JOIN series s"
         " ON s.con_id = %s AND s.timeframe = %s AND s.price = %s AND s.session = %s"
         " LEFT JOIN calendars c ON c.calendar = %s AND c.session = %s",
         (*key, calendar, key[3]),
     )
-    row = cursor.fetchone()
-    return Standing(
-        of_row(row) if row.id is not None else None,
-        (span_of(row.known), row.checked_at) if row.known is not None else None,
+    return _standing(cursor.fetchone())
+
+
+def _standing(row: Any) -> Standing:
+    found = None
+    if row.series_id is not None:
+        found = Series(
+            row.series_id,
+            row.con_id,
+            timeframe(row.timeframe),
+            row.price,
+            row.session,
+            spans_of(row.covered),
+            row.data_version,
+            row.head_ts,
+        )
+    return Standing(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
+
+
+_LOOKED_UP = Prepared(
+    "nautilus_looked_up",
+    f"SELECT {_MOMENT}, l.key, l.con_ids, l.ib_code, l.ib_text, {instruments.columns('i')}, {_STANDING}"
+    f" FROM {_MOMENT_FROM}"
+    " LEFT JOIN (SELECT key, con_ids, ib_code, ib_text FROM instrument_lookups"
+    "  WHERE key = ANY($1) AND (expires_at IS NULL OR expires_at > clock_timestamp())) l ON true"
+    " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
+    " LEFT JOIN series s ON s.con_id = i.con_id AND s.timeframe = $2"
+    "  AND s.price = $3 ->> i.asset_class AND s.session = $4 ->> i.asset_class"
+    " LEFT JOIN calendars c ON c.calendar = i.calendar AND c.session = $4 ->> i.asset_class"
+    " ORDER BY l.key, i.con_id",
+    ("text[]", "text", "jsonb", "jsonb"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The answer to one question for all that a read of some series must know.
+
+    lookups: by the selector's key, those that were ever answered. standings: by con_id, of every candidate.
+    """
+
+    moment: Moment
+    lookups: Mapping[str, Lookup]
+    standings: Mapping[int, Standing]
+
+
+def looked_up(
+    cursor: Cursor,
+    keys: Sequence[str],
+    frame: Timeframe,
+    prices: Mapping[str, str],
+    sessions: Mapping[str, str],
+) -> LookedUp:
+    """The moment, what is known by these keys, and how each candidate's series stands: the first question of a snapshot.
+
+    prices and sessions: asset class -> which series is meant; none is looked for where a class is left out.
+    """
+    cursor.run(_LOOKED_UP, (list(keys), frame.name, Json(prices), Json(sessions)))
+    rows = cursor.fetchall()
+    groups = {key: list(group) for key, group in groupby((r for r in rows if r.key is not None), lambda r: str(r.key))}
+    return LookedUp(
+        _moment(rows[0]),
+        {key: instruments.lookup(group) for key, group in groups.items()},
+        {r.con_id: _standing(r) for r in rows if r.con_id is not None and r.asset_class in prices},
     )
 
 
 def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str, session: str) -> list[Series]:
     """Those of the timeframes that have a series, in the order given."""
+    names = [frame.name for frame in frames]
+    found = {row.timeframe.name: row for row in find_several(cursor, con_id, names, price, session)}
+    return [found[name] for name in names if name in found]
+
+
+def kept_from(cursor: Cursor, series_id: int, span: Span) -> int:
+    """The end of what retention has forgotten of a stretch; 0 when nothing."""
     cursor.execute(
-        "SELECT timeframe FROM series WHERE con_id = %s AND price = %s AND session = %s AND timeframe = ANY(%s)",
-        (con_id, price, session, [frame.name for frame in frames]),
+        "SELECT max(upper(range)) FROM coverage_notes WHERE series_id = %s AND reason = %s AND range && %s::int8range",
+        (series_id, FORGOTTEN, int8range(span)),
     )
-    there = {row.timeframe for row in cursor.fetchall()}
-    found = (find(cursor, con_id, frame, price, session) for frame in frames if frame.name in there)
-    return [row for row in found if row is not None]
+    return cursor.fetchone()[0] or 0
+
+
+_SAME = Prepared(
+    "nautilus_same",
+    "SELECT store.id = $1 AND (SELECT count(*) FROM unnest($2, $3) AS w(id, version)"
+    " JOIN series s ON s.id = w.id AND s.data_version = w.version) = cardinality($2) AS same FROM store",
+    ("uuid", "int[]", "bigint[]"),
+)
+
+
+def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
+    """True when this is a copy of that store in which these series, by id, have these versions: the first question of a
+    snapshot. A version stands for the bars, the revisions and the coverage of its series."""
+    cursor.run(_SAME, (store_id, list(versions), list(versions.values())))
+    return bool(cursor.fetchone().same)
 
 
 # ---- on its way ------------------------------------------------------------------------------------------------------
@@ -98,13 +191,23 @@ class Wish:
 
 def wishes(cursor: Cursor, key: SeriesKey) -> list[Wish]:
     """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
+    # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
     cursor.execute(
-        "SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.state = ANY(%s) AS live"
-        " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id"
-        " WHERE (j.state = ANY(%s) OR (j.origin = 'read' AND j.created_at > clock_timestamp() - make_interval(secs => %s)))"
-        " AND i.selector ->> 'con_id' = %s AND i.timeframe = %s AND i.price = %s AND i.session = %s"
-        " AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
-        (list(LIVE_JOBS), list(LIVE_JOBS), AGAIN_AFTER_S, str(key[0]), *key[1:]),
+        "WITH asked AS ("
+        "  SELECT id, created_at, true AS live FROM backfill_jobs WHERE state = ANY(%(live)s)"
+        "  UNION ALL SELECT id, created_at, false FROM backfill_jobs WHERE origin = 'read'"
+        "   AND created_at > statement_timestamp() - make_interval(secs => %(again)s) AND state <> ALL(%(live)s))"
+        " SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.live FROM asked j JOIN backfill_items i ON i.job_id = j.id"
+        " WHERE i.selector ->> 'con_id' = %(con_id)s AND i.timeframe = %(frame)s AND i.price = %(price)s"
+        " AND i.session = %(session)s AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
+        {
+            "live": list(LIVE_JOBS),
+            "again": AGAIN_AFTER_S,
+            "con_id": str(key[0]),
+            "frame": key[1],
+            "price": key[2],
+            "session": key[3],
+        },
     )
     return [
         Wish(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")

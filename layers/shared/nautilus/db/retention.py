@@ -5,24 +5,23 @@ Old requests, revisions and audit rows go in batches, each its own transaction, 
 TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage import Note, State
+from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
 from nautilus.ledger import LIVE_JOBS
 from nautilus.settings import BridgeSettings, RetentionSettings, load
 from nautilus.spans import Span, Spans
+from nautilus.timeframes import ALL
 
-REASON = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
-STORED = "chunks stored by column"
+DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
@@ -70,22 +69,21 @@ def due(cursor: Cursor, hour: int) -> bool:
 
 
 def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
-    """Forget, and store quiet chunks by column, alone; returns the rows of each table and the chunks (STORED). Busy.
+    """Forget, and store quiet chunks by column, alone; returns the rows of each table, and the chunks (DROPPED, STORED, LEFT).
 
-    stopped: asked between batches; what is left then is done the next time.
+    Raises Busy. stopped: asked between batches; what is left then is done the next time.
     """
     database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
     try:
-        with closing(psycopg2.connect(url, application_name="nautilus-retention")) as alone, alone.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-            if not cursor.fetchone()[0]:
+        with alone(url) as free:
+            if not free:
                 raise Busy
-            alone.commit()
             told = forget(database, kept, stopped)
-            told[STORED] = recompress(database, stopped)
+            told[DROPPED] = drop_empty(database)
+            told[STORED], told[LEFT] = recompress(database, stopped)
             if not stopped():
-                cursor.execute("UPDATE store SET forgotten_at = clock_timestamp()")
-                alone.commit()
+                with database.transaction() as cursor:
+                    cursor.execute("UPDATE store SET forgotten_at = clock_timestamp()")
             return told
     finally:
         database.close()
@@ -133,9 +131,10 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         span = _forgotten(cursor, row, table, before)
         if span is None:
             return 0
+        timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
         gone = int(cursor.rowcount)
-        note = Note(span, State.UNAVAILABLE, REASON, None, sessions.market_now(cursor))
+        note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
         series.record(cursor, row, noted=[note])
     return gone
 
@@ -149,25 +148,44 @@ def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> S
         return None
     starts = [start for start, _ in known] + ([first] if first is not None else [])
     notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
-    starts += [note.span[0] for note in notes if note.reason == REASON]
+    starts += [note.span[0] for note in notes if note.reason == FORGOTTEN]
     return min(starts), before
 
 
-def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) -> int:
-    """Store quiet chunks of bars by column; returns how many. None to do on plain PostgreSQL."""
-    done = 0
+def drop_empty(database: Database) -> int:
+    """Let go of chunks in which no bar is left; returns how many. On plain PostgreSQL there are none."""
+    dropped = 0
     for table in timescale.HYPERTABLES:
         with database.transaction() as cursor:
-            chunks = timescale.chunks_to_convert(cursor, table, sessions.market_now(cursor))
-        if not chunks:
-            continue
-        with closing(database.connect()) as connection:
-            connection.autocommit = True
-            for chunk in chunks:
-                if not stopped():
-                    timescale.convert(connection, chunk)
-                    done += 1
-    return done
+            dropped += timescale.drop_empty(cursor, table)
+    return dropped
+
+
+def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+    """Store quiet chunks of bars by column; returns how many were, and how many have to wait for the next time because
+    somebody was busy there. On plain PostgreSQL there are none."""
+    done = waiting = 0
+    for table in timescale.HYPERTABLES:
+        frames = [frame.name for frame in ALL if table_of(frame) == table]
+        with database.transaction() as cursor:
+            chunks = timescale.chunks_to_convert(cursor, table, frames, sessions.market_now(cursor))
+        for chunk in chunks:
+            if stopped():
+                break
+            with database.transaction() as cursor:
+                converted = timescale.convert(cursor, chunk)
+            done, waiting = done + converted, waiting + (not converted)
+    return done, waiting
+
+
+@contextmanager
+def alone(url: str) -> Iterator[bool]:
+    """While the block lasts nobody else forgets or moves bars, nor copies the database; False: somebody is at it."""
+    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+            yield bool(cursor.fetchone()[0])
 
 
 def main() -> None:
@@ -175,11 +193,9 @@ def main() -> None:
     try:
         told = run(settings.database_url.get_secret_value(), kept_of(settings))
     except Busy:
-        raise SystemExit("another process is at it") from None
-    stored = told.pop(STORED)
+        raise SystemExit("another process forgets, or copies the database") from None
     for what, count in told.items():
-        print(f"{what}: {count} rows forgotten")
-    print(f"{STORED}: {stored}")
+        print(f"{what}: {count}" + ("" if what in (DROPPED, STORED, LEFT) else " rows forgotten"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Series: instrument, timeframe, price kind and session; what is covered, what is in doubt, and which version it is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.bars import Bar
 from nautilus.coverage import Note, State
@@ -16,8 +15,7 @@ ALL_TIME: Span = (-(2**63), 2**63 - 1)
 """Every place on an axis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known."""
 
     id: int
@@ -53,6 +51,15 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
     )
     row = cursor.fetchone()
     return of_row(row) if row else None
+
+
+def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str, session: str) -> list[Series]:
+    """Those of the timeframes, by name, that have a series."""
+    cursor.execute(
+        f"{_SELECT} WHERE con_id = %s AND timeframe = ANY(%s) AND price = %s AND session = %s",
+        (con_id, list(frames), price, session),
+    )
+    return [of_row(row) for row in cursor.fetchall()]
 
 
 def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:

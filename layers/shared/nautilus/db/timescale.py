@@ -5,6 +5,7 @@ any more are stored by column (a tenth of the size, segments of one series each)
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg2
@@ -13,6 +14,9 @@ from nautilus.clock import NS_PER_DAY
 from nautilus.db.connection import Cursor
 
 LEAST_VERSION = (2, 20)
+_LOCK_WAIT = "500ms"
+"""Less than PostgreSQL waits before it looks for a deadlock, so that we give way and nobody else."""
+_LOST = "bars are not stored by column and stay three to four times as large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,13 @@ def in_use(cursor: Cursor) -> bool:
 
 
 def storage(cursor: Cursor) -> str:
-    """Which storage is in use, in words: for people, `/health` and logs."""
+    """Which storage is in use, and what is lost by it, in words: for people, `/health` and logs."""
     found = version(cursor)
-    if found and in_use(cursor):
-        return f"TimescaleDB {found}" + ("" if _has_columnstore(cursor) else ", Apache edition: no columnstore")
-    return "plain PostgreSQL" + (f"; TimescaleDB {found} is there but not used" if found else "")
+    if found is None:
+        return f"plain PostgreSQL: {_LOST}"
+    if not in_use(cursor):
+        return f"plain PostgreSQL: {_LOST}; TimescaleDB {found} is there, but migrating did not use it"
+    return f"TimescaleDB {found}" + ("" if _has_columnstore(cursor) else f", Apache edition: {_LOST}")
 
 
 def adopt(cursor: Cursor) -> str:
@@ -77,14 +83,19 @@ def adopt(cursor: Cursor) -> str:
         if not cursor.fetchone()[0]:
             continue  # a revision before the first
         cursor.execute(
-            "SELECT create_hypertable(%s::regclass, by_range('ts', %s::bigint), create_default_indexes => false,"
-            " if_not_exists => true, migrate_data => true)",
-            (table, cut.chunk_ns),
+            "SELECT integer_interval FROM timescaledb_information.dimensions"
+            " WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
+            (table,),
         )
-        cursor.execute("SELECT set_chunk_time_interval(%s::regclass, %s::bigint)", (table, cut.chunk_ns))
-        cursor.execute(
-            "SELECT set_integer_now_func(%s::regclass, 'nautilus_now_ns', replace_if_exists => true)", (table,)
-        )
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(
+                "SELECT create_hypertable(%s::regclass, by_range('ts', %s::bigint), create_default_indexes => false,"
+                " migrate_data => true), set_integer_now_func(%s::regclass, 'nautilus_now_ns')",
+                (table, cut.chunk_ns, table),
+            )
+        elif row[0] != cut.chunk_ns:  # of chunks to come
+            cursor.execute("SELECT set_chunk_time_interval(%s::regclass, %s::bigint)", (table, cut.chunk_ns))
         if _has_columnstore(cursor) and not _columnstore_is_on(cursor, table):
             cursor.execute(
                 f"ALTER TABLE {table} SET (timescaledb.enable_columnstore,"
@@ -139,41 +150,64 @@ def _columnstore_is_on(cursor: Cursor, table: str) -> bool:
 # ---- the columnstore ---------------------------------------------------------------------------------------------------
 
 
-def chunks_to_convert(cursor: Cursor, table: str, market_ns: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a hypertable by its full name; `by_column`: so it is stored, but for rows written since."""
+
+    name: str
+    by_column: bool
+
+
+def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_ns: int) -> list[Chunk]:
     """Chunks to be stored by column, oldest first: quiet for long enough, and no backfill under way in their range.
 
-    Among them those by column already that have since been written to: their new rows lie beside the columns.
+    frames: the timeframes that lie in the table. Chunks that are by column already are among them when rows were written
+    to them since, as those lie beside the columns.
     """
     if not in_use(cursor) or not _has_columnstore(cursor):
         return []
     cursor.execute(
-        "SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name) FROM timescaledb_information.chunks c"
-        " JOIN _timescaledb_catalog.chunk k ON k.schema_name = c.chunk_schema AND k.table_name = c.chunk_name"
+        "SELECT name, status & 1 = 1 AS by_column FROM timescaledb_information.chunks c"
+        " CROSS JOIN LATERAL format('%%I.%%I', c.chunk_schema, c.chunk_name) AS name"
+        # 1: stored by column, 8: with rows beside the columns (TimescaleDB's chunk.h). The tables behind differ by version.
+        " CROSS JOIN LATERAL _timescaledb_functions.chunk_status(name::regclass) AS status"
         " WHERE c.hypertable_schema = current_schema() AND c.hypertable_name = %s"
-        # status: 1 stored by column, 8 with rows beside the columns (TimescaleDB's chunk.h)
-        "  AND (k.status & 1 = 0 OR k.status & 8 <> 0) AND c.range_end_integer <= %s"
-        "  AND NOT EXISTS (SELECT 1 FROM backfill_chunks b WHERE b.state IN ('pending', 'leased')"
+        "  AND (status & 1 = 0 OR status & 8 <> 0) AND c.range_end_integer <= %s"
+        "  AND NOT EXISTS (SELECT 1 FROM backfill_chunks b JOIN series s ON s.id = b.series_id"
+        "   WHERE b.state IN ('pending', 'leased') AND s.timeframe = ANY(%s)"
         "   AND b.span_start < c.range_end_integer AND b.span_end > c.range_start_integer)"
         " ORDER BY c.range_start_integer",
-        (table, market_ns - HYPERTABLES[table].quiet_ns),
+        (table, market_ns - HYPERTABLES[table].quiet_ns, list(frames)),
     )
-    return [str(row[0]) for row in cursor.fetchall()]
+    return [Chunk(row.name, row.by_column) for row in cursor.fetchall()]
 
 
-def convert(connection: psycopg2.extensions.connection, chunk: str) -> None:
-    """Store one chunk by column, or again after it was written to. In autocommit: the procedure ends transactions."""
-    with connection.cursor() as cursor:
-        cursor.execute("CALL convert_to_columnstore(%s::regclass, if_not_columnstore => true)", (chunk,))
+def convert(cursor: Cursor, chunk: Chunk) -> bool:
+    """Store one chunk by column, or again after it was written to, in a transaction of its own.
+
+    False, and nothing done: somebody writes or reads there for longer than we make others wait.
+    """
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
+    try:
+        cursor.execute("SELECT compress_chunk(%s::regclass, true)", (chunk.name,))
+        if chunk.by_column:
+            # A query planned from now on looks for rows in the columns alone; to a snapshot of before, what was just
+            # moved there does not exist. So whoever has such a snapshot must have ended (nautilus/db/connection.py).
+            # The first conversion needs no such care: TimescaleDB writes its rows frozen, visible to everybody.
+            cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
+    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.SerializationFailure):  # the second is TimescaleDB's own
+        cursor.connection.rollback()
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Chunks of a table, and bytes of those stored by column, before and after."""
+    """Chunks of a table, those stored by column, and the bytes of all."""
 
     chunks: int
     by_column: int
-    before_bytes: int
-    after_bytes: int
+    bytes: int
 
 
 def size(cursor: Cursor, table: str) -> Size | None:
@@ -181,14 +215,55 @@ def size(cursor: Cursor, table: str) -> Size | None:
     if not in_use(cursor):
         return None
     cursor.execute(
-        "SELECT coalesce(total_chunks, 0) AS chunks, coalesce(number_compressed_chunks, 0) AS by_column,"
-        " coalesce(before_compression_total_bytes, 0)::bigint AS before,"
-        " coalesce(after_compression_total_bytes, 0)::bigint AS after"
-        " FROM hypertable_columnstore_stats(%s::regclass)",
+        "SELECT count(*) AS chunks, count(*) FILTER (WHERE is_compressed) AS by_column, hypertable_size(%s::regclass) AS bytes"
+        " FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
+        (table, table),
+    )
+    return Size(*cursor.fetchone())
+
+
+# ---- forgetting --------------------------------------------------------------------------------------------------------
+
+
+def lift_limits(cursor: Cursor) -> None:
+    """Let this transaction take apart as many stored columns as it needs (by default 100,000 rows)."""
+    if in_use(cursor):
+        cursor.execute("SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)")
+
+
+def drop_empty(cursor: Cursor, table: str) -> int:
+    """Drop the chunks in which no bar is left, in a transaction of its own; returns how many.
+
+    None, when somebody writes or reads for longer than we make others wait: snapshots of before must have ended.
+    """
+    if not in_use(cursor):
+        return 0
+    cursor.execute(
+        "SELECT format('%%I.%%I', chunk_schema, chunk_name) AS name, range_start_integer AS start, range_end_integer AS end"
+        " FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
         (table,),
     )
-    row = cursor.fetchone()
-    return Size(*row) if row else Size(0, 0, 0, 0)
+    chunks = [row for row in cursor.fetchall() if _is_empty(cursor, row.name)]
+    dropped = 0
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
+    try:
+        for chunk in chunks:
+            cursor.execute(f"LOCK TABLE store, {chunk.name} IN ACCESS EXCLUSIVE MODE")
+            if _is_empty(cursor, chunk.name):
+                cursor.execute(
+                    "SELECT drop_chunks(%s::regclass, older_than => %s::bigint, newer_than => %s::bigint)",
+                    (table, chunk.end, chunk.start),
+                )
+                dropped += 1
+    except psycopg2.errors.LockNotAvailable:
+        cursor.connection.rollback()
+        return 0
+    return dropped
+
+
+def _is_empty(cursor: Cursor, chunk: str) -> bool:
+    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {chunk})")
+    return not cursor.fetchone()[0]
 
 
 # ---- backup ------------------------------------------------------------------------------------------------------------

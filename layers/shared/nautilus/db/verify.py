@@ -25,6 +25,7 @@ from nautilus.timeframes import ALL, timeframe
 BAR_TABLES = tuple(dict.fromkeys(table_of(frame) for frame in ALL))
 _TIMEOUT_MS = 3_600_000
 _SHOWN = 20
+_AT_ONCE = 100
 _ANSWERS = 2
 """An empty session is believed after so many answers."""
 
@@ -190,16 +191,22 @@ def _open(calendar: Calendar, row: Series, known: Spans) -> Spans:
 
 
 def _with_bars(cursor: Cursor, row: Series, spans: Iterable[Span]) -> dict[Span, int]:
-    """Those of the stretches that hold bars, and how many. One range scan of the key each."""
-    wanted = list(spans)
-    if not wanted:
-        return {}
-    cursor.execute(
-        f"SELECT lo, hi, n FROM unnest(%s::bigint[], %s::bigint[]) AS r(lo, hi) CROSS JOIN LATERAL (SELECT count(*) AS n"
-        f" FROM {table_of(row.timeframe)} WHERE series_id = %s AND ts >= lo AND ts < hi) AS c WHERE n > 0",
-        ([span[0] for span in wanted], [span[1] for span in wanted], row.id),
-    )
-    return {(found.lo, found.hi): found.n for found in cursor.fetchall()}
+    """Those of the stretches that hold bars, and how many. One range scan of the key each.
+
+    Some at a time, with bounds around them all: TimescaleDB looks at each chunk within the bounds for each stretch.
+    """
+    wanted = sorted(spans)
+    found: dict[Span, int] = {}
+    for at in range(0, len(wanted), _AT_ONCE):
+        starts, ends = zip(*wanted[at : at + _AT_ONCE], strict=True)
+        cursor.execute(
+            "SELECT lo, hi, n FROM unnest(%s::bigint[], %s::bigint[]) AS r(lo, hi) CROSS JOIN LATERAL"
+            f" (SELECT count(*) AS n FROM {table_of(row.timeframe)} WHERE series_id = %s AND ts >= lo AND ts < hi"
+            "  AND ts >= %s AND ts < %s) AS c WHERE n > 0",
+            (list(starts), list(ends), row.id, min(starts), max(ends)),
+        )
+        found |= {(held.lo, held.hi): held.n for held in cursor.fetchall()}
+    return found
 
 
 def _off_label(cursor: Cursor, row: Series, calendar: Calendar) -> list[int]:

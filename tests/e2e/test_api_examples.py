@@ -1,0 +1,152 @@
+"""The curl calls of docs/api.md, run as they stand there against a working plant. `pytest -s` prints the transcript."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.plant import Plant, plant
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+MOST_CHARS = 600
+
+
+def examples() -> dict[str, str]:
+    """Title -> commands, of the page's block, in order."""
+    block = re.search(r"### With curl.*?```bash\n(.*?)```", PAGE, re.DOTALL)
+    assert block
+    parts = (part.split("\n", 1) for part in block[1].strip().removeprefix("# ").split("\n\n# "))
+    return {title: commands.strip() for title, commands in parts}
+
+
+@pytest.fixture
+def friday(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+    """A Friday afternoon in New York; market time stands still."""
+    options = ("--latency", "none", "--clock", "stepped", "--start", "2026-03-06T20:30:30Z")
+    with plant(servers.group, servers.folder, dsn, *options) as made:
+        made.start_bridge()
+        yield made
+
+
+def is_a_chart(told: Any) -> None:
+    first = told["candles"][0]
+    assert list(first) == ["time", "ts", "open", "high", "low", "close", "volume"]
+    assert re.fullmatch(r"2026\d{4}  \d\d:30:00Z", first["time"])
+    assert told["coverage"]["complete"]
+    assert (told["symbol"], told["timeframe"], told["total"]) == ("AAPL", "1h", len(told["candles"]))
+
+
+def are_lines(*firsts: str) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        lines = text.splitlines()
+        assert lines[0] == "ts,open,high,low,close,volume"
+        assert [line.split(",")[0] for line in lines[1:]] == list(firsts)
+
+    return check
+
+
+def stamps(first: int) -> tuple[str, ...]:
+    """Five minutes from 14:30 and `first` minutes on, 2026-03-02."""
+    return tuple(str((1772461800 + 60 * (first + n)) * 10**9) for n in range(5))
+
+
+def is_derived(told: Any) -> None:
+    assert told["source"] == "derived from 1m"
+    assert [set(candle) for candle in told["candles"]] == [{"ts", "close"}] * 3
+
+
+def are_two_symbols(told: Any) -> None:
+    assert [one["symbol"] for one in told["results"]] == ["AAPL", "MSFT"]
+    assert all(one["candles"][0]["time"] == "20260202" for one in told["results"])
+
+
+def are_columns(told: Any) -> None:
+    assert told["candles"]["time"] == ["20260305", "20260304", "20260303", "20260302"]
+    assert len(told["candles"]["close"]) == 4
+
+
+def are_quotes(text: str) -> None:
+    assert [set(json.loads(line)) for line in text.splitlines()] == [{"time", "open", "close"}] * 3
+
+
+def are_new_bars(told: Any) -> None:
+    assert (told["symbol"], told["total"]) == ("NVDA", 2)
+    assert told["candles"][-1]["time"] == "20260306  20:25:00Z"
+
+
+def is_unchanged(text: str) -> None:
+    assert text == "304\n"
+
+
+def is_covered(told: Any) -> None:
+    first = told["intervals"][0]
+    assert (first["state"], first["bars"], first["expected"]) == ("filled", 30, 30)
+    assert {row["state"] for row in told["intervals"][1:]} <= {"filled", "not_asked", "queued"}
+
+
+def is_explained(told: Any) -> None:
+    assert told["brought_by"]["outcome"] == "ok"
+    assert told["bar"]["close"] > 0
+
+
+def are_sessions(told: Any) -> None:
+    assert [row["open"] for row in told["sessions"]] == ["2026-03-02T14:30:00Z", "2026-03-03T14:30:00Z"]
+
+
+def is_found(told: Any) -> None:
+    assert told["instruments"][0]["instrument_id"] == "AAPL.NASDAQ"
+
+
+def is_found_by_the_front_end(told: Any) -> None:
+    assert told["instruments"][0]["symbol"] == "AAPL"
+
+
+def are_pairs(told: Any) -> None:
+    assert told["forex_pairs"][0] == "EUR/USD"
+
+
+def is_refused(told: Any) -> None:
+    assert (told["status"], told["errors"][0]["field"]) == (422, "timeframe")
+    assert "10m" in told["errors"][0]["allowed"]
+
+
+CHECKS: dict[str, Callable[[Any], None]] = {
+    "the chart of the web front end": is_a_chart,
+    "minutes from a moment on, as CSV": are_lines(*stamps(0)),
+    "the page after": are_lines(*stamps(5)),
+    "made of what is stored: nothing is asked of IB": is_derived,
+    "several symbols, chosen fields": are_two_symbols,
+    "column by column, newest first": are_columns,
+    "line by line, in gzip": are_quotes,
+    "what nobody has yet, waited for": are_new_bars,
+    "unchanged": is_unchanged,
+    "what of a window is there": is_covered,
+    "how a bar came to be": is_explained,
+    "trading sessions": are_sessions,
+    "instruments by name": is_found,
+    "the same in the words of the web front end": is_found_by_the_front_end,
+    "currency pairs": are_pairs,
+    "what is wrong, and what there is instead": is_refused,
+}
+
+
+def test_the_examples_of_the_page_answer_what_it_says(friday: Plant) -> None:
+    asked = examples()
+    assert list(asked) == list(CHECKS)
+    scopes = ["bars:read", "backfill:write"]
+    key = friday.client.post("/api/v1/auth/api-keys", json={"name": "examples", "scopes": scopes}).json()["api_key"]
+    environment = {**os.environ, "API": str(friday.client.base_url).rstrip("/"), "KEY": key, "NO_PROXY": "*"}
+    for title, commands in asked.items():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands], env=environment, capture_output=True, text=True, check=False
+        )
+        print(f"\n# {title}\n{commands}\n{done.stdout[:MOST_CHARS]}{' ...' * (len(done.stdout) > MOST_CHARS)}")
+        assert done.returncode == 0, done.stderr
+        check = CHECKS[title]
+        check(json.loads(done.stdout) if done.stdout.startswith("{") and "\n{" not in done.stdout else done.stdout)

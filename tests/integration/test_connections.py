@@ -1,0 +1,139 @@
+"""The rules of connections: few, checked before use, named, bounded; and what a snapshot and a prepared statement are."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from nautilus.db.connection import Database, Prepared
+from nautilus.errors import Unavailable
+
+_SUM = Prepared("test_sum", "SELECT $1 + 1 AS number, $2 AS words", ("int", "text[]"))
+
+
+@pytest.fixture
+def one(dsn: str) -> Iterator[Database]:
+    """As in Lambda: a pool of one."""
+    database = Database(dsn, name="nautilus-test", size=1, statement_timeout_ms=300)
+    yield database
+    database.close()
+
+
+def ask(database: Database, query: str, *, snapshot: bool = True) -> tuple[object, ...]:
+    with database.transaction(snapshot=snapshot) as cursor:
+        cursor.execute(query)
+        return tuple(cursor.fetchone())
+
+
+def outside(dsn: str, statement: str) -> None:
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+# ---- connections -----------------------------------------------------------------------------------------------------
+
+
+def test_connections_are_named_bounded_and_never_compile(one: Database) -> None:
+    names = ("application_name", "statement_timeout", "timezone", "idle_in_transaction_session_timeout", "jit")
+    settings = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    for snapshot in (False, True):
+        told = ask(one, f"SELECT {settings}", snapshot=snapshot)
+        assert told == ("nautilus-test", "300ms", "UTC", "1min", "off")
+
+
+def test_a_pool_of_one_opens_one_connection_and_uses_it_again(one: Database) -> None:
+    assert len({ask(one, "SELECT pg_backend_pid()", snapshot=n % 2 == 0) for n in range(6)}) == 1
+
+
+def test_who_finds_all_connections_busy_is_told_to_come_back(one: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nautilus.db.connection._POOL_WAIT_S", 0.05)
+    with one.transaction():
+        with ThreadPoolExecutor(1) as threads, pytest.raises(Unavailable) as refused:
+            threads.submit(ask, one, "SELECT 1").result()
+        assert refused.value.code == "database-busy"
+        assert refused.value.retry_after_s
+    assert ask(one, "SELECT 1") == (1,)
+
+
+def test_a_connection_that_died_while_idle_is_replaced_without_a_word(dsn: str, one: Database) -> None:
+    (pid,) = ask(one, "SELECT pg_backend_pid()")
+    outside(dsn, f"SELECT pg_terminate_backend({pid}, 1000)")
+    assert ask(one, "SELECT pg_backend_pid()") != (pid,)
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_statement_that_takes_too_long_ends_and_the_connection_lives_on(one: Database, snapshot: bool) -> None:
+    before = ask(one, "SELECT pg_backend_pid()")
+    with pytest.raises(Unavailable) as slow:
+        ask(one, "SELECT pg_sleep(5)", snapshot=snapshot)
+    assert slow.value.code == "database-slow"
+    assert ask(one, "SELECT pg_backend_pid()") == before
+
+
+def test_a_connection_that_dies_at_work_says_so_once(one: Database) -> None:
+    with pytest.raises(Unavailable) as gone:
+        ask(one, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert gone.value.code == "database-unavailable"
+    assert ask(one, "SELECT 1") == (1,)
+
+
+# ---- snapshots -------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_sees_one_state_and_writes_nothing(dsn: str, one: Database) -> None:
+    outside(dsn, "CREATE TABLE things (n int)")
+    with one.transaction(snapshot=True) as cursor:
+        cursor.execute("SELECT count(*) FROM things")
+        assert cursor.fetchone()[0] == 0
+        outside(dsn, "INSERT INTO things VALUES (1)")
+        cursor.execute("SELECT count(*) FROM things")
+        assert cursor.fetchone()[0] == 0
+    assert ask(one, "SELECT count(*) FROM things") == (1,)
+    with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+        ask(one, "INSERT INTO things VALUES (2) RETURNING n")
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        ask(one, "SELECT 1/0")
+    with one.transaction() as cursor:  # what a snapshot leaves behind is no transaction, and nothing read-only
+        cursor.execute("INSERT INTO things VALUES (3)")
+    assert ask(one, "SELECT count(*), max(n) FROM things") == (2, 3)
+
+
+def test_a_snapshot_that_asks_nothing_begins_nothing(one: Database) -> None:
+    with one.transaction(snapshot=True):
+        pass
+    assert ask(one, "SELECT 1") == (1,)
+
+
+# ---- prepared statements ---------------------------------------------------------------------------------------------
+
+
+def total(database: Database, number: int) -> tuple[object, ...]:
+    with database.transaction(snapshot=True) as cursor:
+        cursor.run(_SUM, (number, ["a $1 %s", "it's"]))
+        found = cursor.fetchone()
+        cursor.execute(
+            "SELECT current_setting('transaction_isolation') AS a, current_setting('transaction_read_only') AS b"
+        )
+        assert tuple(cursor.fetchone()) == ("repeatable read", "on")
+        return tuple(found)
+
+
+def test_a_connection_prepares_a_statement_once(one: Database) -> None:
+    assert [total(one, n) for n in (1, 2, 3)] == [(n + 1, ["a $1 %s", "it's"]) for n in (1, 2, 3)]
+    assert ask(one, "SELECT count(*), max(generic_plans) FROM pg_prepared_statements") == (1, 3)
+
+
+def test_behind_a_pooler_statements_are_sent_whole(one: Database) -> None:
+    """A pooler hands out another session for each transaction: one that knows no statement of ours, or all of them."""
+    total(one, 1)
+    ask(one, "DEALLOCATE ALL; SELECT 1")
+    assert total(one, 2) == (3, ["a $1 %s", "it's"])
+    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (0,)
+    assert total(one, 3) == (4, ["a $1 %s", "it's"])
+
+
+def test_a_session_that_has_the_statement_already_is_no_failure(one: Database) -> None:
+    ask(one, f"PREPARE {_SUM.name} AS SELECT 1; SELECT 1")
+    assert total(one, 2) == (3, ["a $1 %s", "it's"])
