@@ -175,7 +175,7 @@ chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and ev
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
 watch: $(VENV)/.ready ## watch a backfill through bad weather, as a front end sees it (a minute)
-	$(PY) -m pytest -q -s tests/e2e/test_watched.py
+	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
 bench: build ## measure: sign-in, cold starts, storage, backfills, reading (ratios of one run; no test looks at them)
 	$(PY) -m benchmarks.auth
