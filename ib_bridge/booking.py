@@ -6,7 +6,7 @@ import time
 from ib_bridge.clock import MarketClock
 from ib_bridge.store import Cursor, Store
 from nautilus.db import requests
-from nautilus.pacing import Limits, Request, next_allowed
+from nautilus.pacing import MARGIN_NS, Limits, Request, next_allowed
 
 
 class Booking:
@@ -23,6 +23,7 @@ class Booking:
         while True:
             booked, at = await self._store.run(self._try, login, kind, request, correlation_id)
             if booked is not None:
+                await self.leaving(booked, at)
                 return booked
             await asyncio.sleep(self._clock.machine_s(at - self._clock.now_ns()))
 
@@ -37,6 +38,13 @@ class Booking:
         return requests.insert(
             cursor, login, self._bridge, kind, request, sent_at=now, correlation_id=correlation_id
         ), now
+
+    async def leaving(self, number: int, booked_at: int) -> None:
+        """A booked request is about to be sent. One that is late (a slow commit, a machine that stood still) counts from
+        now on, or those that are booked by its time would follow too soon."""
+        now = self._clock.now_ns()
+        if now - booked_at > MARGIN_NS // 2:
+            await self._store.run(requests.left_at, number, now)
 
     async def close(
         self, number: int, outcome: str, began: float, *, ib_code: int | None = None, ib_text: str | None = None

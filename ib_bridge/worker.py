@@ -231,6 +231,7 @@ class Worker:
         )
         first = cursor.fetchone()
         correlation_id = first.correlation_id if first else ""
+        now = self._clock.now_ns()  # again: what is booked is when it leaves
         number = requests.insert(
             cursor,
             login,
@@ -302,6 +303,7 @@ class Worker:
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
         try:
+            await self._booking.leaving(task.request_id, task.sent_at)
             return await self._session.history(
                 translate.contract(task.instrument),
                 end=end_text(window, frame, task.calendar),

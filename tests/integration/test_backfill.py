@@ -272,6 +272,31 @@ def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
         assert works.finished(job)["status"] == "succeeded"
 
 
+def test_a_request_that_leaves_late_counts_from_when_it_left(stepped: Plant) -> None:
+    """Else the sixth of two seconds would be booked by times that were not true."""
+    works = stepped
+    works.finished(works.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
+    with works.db.transaction() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END';"
+            " CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON ib_requests DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION hold()"
+        )
+    with works.db.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(4711)")
+        job = works.backfill(symbol="AAPL", timeframe="1m", start="2026-03-02T00:00:00Z")
+        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
+        works.wait(lambda: works.rows(waiting), "the booking is being committed")
+        works.advance(3)
+        left = works.market_ns()
+    works.finished(job)
+    (row,) = works.rows(
+        "SELECT sent_at FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT max(id) FROM backfill_chunks)"
+    )
+    assert row.sent_at == left
+
+
 def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: SimpleNamespace, dsn: str) -> None:
     """As with a real gateway: its clock is asked by the protocol, here one that stands days in the past."""
     with plant(servers.group, servers.folder, dsn, "--latency", "none", "--clock", "real", "--start", NOW) as made:

@@ -61,6 +61,11 @@ def insert(
     return int(cursor.fetchone().id)
 
 
+def left_at(cursor: Cursor, request_id: int, sent_at: int) -> None:
+    """A booked request left later than it was booked for."""
+    cursor.execute("UPDATE ib_requests SET sent_at = %s WHERE id = %s", (sent_at, request_id))
+
+
 def close(
     cursor: Cursor,
     request_id: int,
