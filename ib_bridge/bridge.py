@@ -305,7 +305,7 @@ class Bridge:
                 "unmapped_codes": self._session.unmapped,
             },
             clock=self._clock.reading,
-            settle=self._settings.settle,
+            settle_s=(self._settings.settle_intraday_s, self._settings.settle_daily_s),
         )
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:

@@ -22,7 +22,6 @@ from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
-from nautilus.settle import Settle
 from nautilus.signing import Signer
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
@@ -103,7 +102,7 @@ class Shelf:
                 farms={},
                 activity={},
                 clock=MarketTime(0, now, 0.0),
-                settle=Settle(),
+                settle_s=(15, 900),
             )
 
     def instrument(self, one: Instrument, calendar: Calendar, session: str = "rth") -> Instrument:

@@ -3,8 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -86,8 +85,7 @@ def _count(request: Request, data: _Data, caller: Principal) -> None:
 Caller = Annotated[Principal, Depends(_admitted)]
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """Which series of which instrument."""
 
     symbol: str | None

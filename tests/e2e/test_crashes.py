@@ -71,6 +71,8 @@ def test_a_command_that_a_bridge_died_over_is_executed_by_the_next(works: Plant)
     works.wait(lambda: state() == "running", "the bridge asks")
     works.kill_bridge()
     assert state() == "running"
+    connections = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'nautilus-bridge-1'"
+    works.wait(lambda: not works.rows(connections), "PostgreSQL sees that it is dead, and its name is free")
     works.start_bridge()
     works.wait(lambda: state() == "done", "the next one executes it")
     assert works.rows("SELECT symbol FROM instruments") == [("AAPL",)]

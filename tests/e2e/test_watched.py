@@ -104,4 +104,3 @@ def test_a_backfill_is_watched_through_all_weather(servers: SimpleNamespace, dsn
         assert not todo
         assert {"degraded", "down", "displaced"} <= {state for state, _ in watch.seen}
         assert {("connected", None), ("down", "ib_session")} <= watch.seen
-        assert works.rows("SELECT 1 FROM ib_requests WHERE ib_text LIKE '%%pacing%%'") == []

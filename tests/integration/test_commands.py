@@ -9,7 +9,6 @@ import pytest
 from nautilus.clock import MarketTime
 from nautilus.db import commands, sessions
 from nautilus.db.connection import Database
-from nautilus.settle import Settle
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def heartbeat(db: Database, bridge: str, ago_s: float) -> None:
             farms={},
             activity={},
             clock=MarketTime(0, 0),
-            settle=Settle(),
+            settle_s=(15, 900),
         )
         cursor.execute(
             "UPDATE ib_sessions SET heartbeat_at = clock_timestamp() - make_interval(secs => %s) WHERE bridge = %s",

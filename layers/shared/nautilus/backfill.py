@@ -22,6 +22,8 @@ from nautilus.timeframes import timeframe
 
 MAX_ITEMS = 500
 READ_PRIORITY = 8
+_PARTLY_AWAY = ("degraded", "reset_window")
+"""States of the session in which some instruments may be served and others not."""
 
 
 class Asked(NamedTuple):
@@ -176,8 +178,10 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
             rows = [row]
         numbers = [row.id for row in rows]
         items = jobs.items(cursor, numbers)
-        known = {n: instruments.by_id(cursor, n) for n in {i.con_id for i in items if i.con_id is not None}}
         session = sessions.latest(cursor)
+        known = {}
+        if session and session.state in _PARTLY_AWAY:
+            known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
         put_off = jobs.put_off(cursor, numbers, session.market_ns) if session else {}
         totals = jobs.totals(cursor) if job_id is None else None
         now = sessions.machine_now(cursor)
@@ -283,8 +287,11 @@ def _waits(row: Any, known: Collection[Instrument | None], session: sessions.Ses
         return None
     if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
         return "ib_session"
-    if session.state in ("degraded", "reset_window") and all(_is_away(session, one) for one in known):
-        return "reset_window" if session.state == "reset_window" else "ib_session"
+    if session.state in _PARTLY_AWAY:
+        # The bridge says when nothing of what is left can be asked, of this job or any other.
+        nothing = planned and session.activity.get("blocked_on") == "ib_session"
+        if nothing or all(_is_away(session, one) for one in known):
+            return "reset_window" if session.state == "reset_window" else "ib_session"
     if not planned:
         return str(row.waits_for) if row.waits_for else None
     return "pacing" if session.activity.get("blocked_on") == "pacing" else None

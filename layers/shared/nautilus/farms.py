@@ -23,9 +23,9 @@ _AREAS = {
 }
 _NEAR_EUROPE = ("Asia/Jerusalem", "Asia/Tel_Aviv", "Asia/Istanbul", "Asia/Riyadh", "Asia/Dubai", "Asia/Qatar")
 
-_NEW_YORK, _BERLIN, _HONG_KONG = ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Hong_Kong")
+_NEW_YORK, _BERLIN, _HONG_KONG = "America/New_York", "Europe/Berlin", "Asia/Hong_Kong"
 # IB's servers are reset daily, by region (IB system status page, read 2026-11).
-_RESETS: Mapping[str, tuple[tuple[ZoneInfo, time, time], ...]] = {
+_RESETS: Mapping[str, tuple[tuple[str, time, time], ...]] = {
     "us": ((_NEW_YORK, time(0, 15), time(1, 45)),),
     "eu": ((_BERLIN, time(6, 25), time(7, 45)),),
     "asia": ((_HONG_KONG, time(4, 45), time(6, 5)), (_HONG_KONG, time(20, 15), time(21, 15))),
@@ -73,9 +73,9 @@ def resting(market_ns: int, regions: Iterable[str | None]) -> bool:
     """True at the hours of the nightly reset of one of the regions, and of the weekend's maintenance of all."""
     now = datetime_of(market_ns)
     for zone, start, end in (window for name in regions for window in _RESETS.get(name or "us", _RESETS["us"])):
-        if start <= now.astimezone(zone).time() < end:
+        if start <= now.astimezone(ZoneInfo(zone)).time() < end:
             return True
-    return _weekend(now.astimezone(_NEW_YORK))
+    return _weekend(now.astimezone(ZoneInfo(_NEW_YORK)))
 
 
 def _weekend(local: datetime) -> bool:

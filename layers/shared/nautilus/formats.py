@@ -5,9 +5,8 @@ PostgreSQL writes the candles as text (`nautilus.db.candles`); here they are put
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from nautilus.errors import InvalidInput, NotAcceptable
 
@@ -117,8 +116,7 @@ def fields_of(text: str | None, form: Format) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One instrument's part of an answer: what comes before the candles, their text in chunks, and what comes after."""
 
     head: Mapping[str, Any]

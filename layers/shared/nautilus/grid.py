@@ -10,7 +10,7 @@ Alignment, one table (an assumption about IB until a real gateway confirms it):
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_HOUR
@@ -18,8 +18,7 @@ from nautilus.spans import Span
 from nautilus.timeframes import Timeframe
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(NamedTuple):
     """Slots side by side: `starts` are the stamps of bars on the series' axis, ascending; slot n is [opens[n], closes[n])."""
 
     starts: Sequence[int] = ()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from nautilus import fills, grid, paging
@@ -17,7 +17,7 @@ from nautilus.catalogue import Catalogue, known_instrument, meant
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage import FORGOTTEN
 from nautilus.db import candles, instruments, reading, series
-from nautilus.db.candles import Chunk, Source, Style, Text
+from nautilus.db.candles import Source, Style, Text
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.reading import LookedUp, Moment
 from nautilus.errors import NautilusError, Unavailable
@@ -82,8 +82,7 @@ class Query:
         return paging.digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer ready to be sent."""
 
     status: int
@@ -109,8 +108,7 @@ class _Part:
         return self.place.complete if self.as_of is not None else self.view.complete
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(NamedTuple):
     """Everything a query needs, as of one snapshot."""
 
     moment: Moment
@@ -395,14 +393,14 @@ class MarketData:
         pieces: list[Piece] = []
         for n, part in enumerate(scene.parts):
             if part.view is not None and part.view.missing:
-                room -= _weight([compact({"missing": told(part.view.missing)})], 0)
+                gaps = compact({"missing": told(part.view.missing)})
+                room -= len(gaps) + gaps.count(b'"') + gaps.count(b"\\")
             if pieces and (left <= 0 or room <= 0):
                 return pieces, _token(query, scene, n, None)
             page, key = self._page(cursor, query, part, left, room)
-            rows = page.chunks(query.form, query.fields)
-            pieces.append(_piece(query, scene, part, page, rows))
+            pieces.append(_piece(query, scene, part, page))
             left -= page.count
-            room -= _weight(rows, room)
+            room -= _weight(query, page)
             if key is not None:
                 return pieces, _token(query, scene, n, key)
         return pieces, None
@@ -414,17 +412,17 @@ class MarketData:
             return Text(), None
         reader = _Reader(cursor, query, part, view)
         span = reader.remaining
-        near = reader.near(span, limit)
-        cut: int | None = reader.edge(near)
-        page = reader.text(near, limit)
-        if page.count > limit:
-            page, cut = reader.cut(near, limit)
-        elif page.count < limit and near != span:
-            page, cut = reader.more(span, near, page, limit)
-        while (weight := _weight(page.chunks(query.form, query.fields), room)) > room:
+        likely = _likely_bytes(query)
+        page, cut = reader.fill(span, max(1, min(limit, int(room * 0.9) // likely)))
+        if cut is not None and page.count < limit:
+            # What so many took tells how many more there is room for.
+            weight = _weight(query, page)
+            number = min(limit - page.count, int((room - weight) / max(likely, weight / max(1, page.count)) * 0.98))
+            if number > 0:
+                rest, cut = reader.fill(reader.beyond(span, cut), number)
+                page = reader.joined(page, rest)
+        while (weight := _weight(query, page)) > room and page.count > 1:
             page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
-            if page.count == 1:
-                break
         page, more = reader.ends(span, page, cut)
         return page, cut if more else None
 
@@ -523,11 +521,24 @@ class _Reader:
             return self.text(span, number), None
         return self.text((at, span[1]) if backward else (span[0], at), number), at
 
-    def more(self, span: Span, near: Span, page: Text, limit: int) -> tuple[Text, int | None]:
-        """Fewer bars than slots: go on beyond the near part until the page is full."""
-        more, at = self.cut(self.beyond(span, self.edge(near)), limit - page.count)
-        first_is_page = self._query.backward == self._query.descending
-        return candles.joined(self._query.form, *((page, more) if first_is_page else (more, page))), at
+    def fill(self, span: Span, number: int) -> tuple[Text, int | None]:
+        """The first (or last) `number` candles of a span, and where they end; None when the span has no more.
+
+        Where they end by the calendar is a guess: what holds more is cut, and beyond what holds fewer it goes on.
+        """
+        near = self.near(span, number)
+        page = self.text(near, number)
+        if page.count > number:
+            return self.cut(near, number)
+        if page.count == number or near == span:
+            return page, self.edge(near)
+        rest, at = self.cut(self.beyond(span, self.edge(near)), number - page.count)
+        return self.joined(page, rest), at
+
+    def joined(self, page: Text, rest: Text) -> Text:
+        """A page with what lies beyond it."""
+        page_first = self._query.backward == self._query.descending
+        return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
 def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
@@ -579,19 +590,34 @@ def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
     return token.seal(scene.moment.store_id)
 
 
-def _weight(rows: Sequence[Chunk], room: int) -> int:
-    """How long a text is within the JSON of Lambda's answer; where there is room anyway, not less than that."""
-    size = sum(map(len, rows))
-    if 2 * size <= room:
-        return 2 * size  # as if every byte had to be escaped: counting takes a tenth of the time of reading
-    return size + sum(bytes(chunk).count(escaped) for chunk in rows for escaped in (b'"', b"\n", b"\\"))
+def _weight(query: Query, page: Text) -> int:
+    """How long the candles are within the JSON of Lambda's answer, where each quote and line end takes two bytes."""
+    return sum(map(len, page.chunks(query.form, query.fields))) + page.count * _escapes(query)
+
+
+def _escapes(query: Query) -> int:
+    """How many characters of a candle's text take two bytes there."""
+    times = 2 if "time" in query.fields else 0
+    if query.form is Format.CSV:
+        return 1
+    if query.form is Format.COLUMNS:
+        return times
+    return times + 2 * len(query.fields) + (1 + 4 * query.several if query.form is Format.NDJSON else 0)
+
+
+def _likely_bytes(query: Query) -> int:
+    """About how much one candle weighs: its digits, and around them names, quotes and commas where the form has them."""
+    digits = sum({"time": 24, "ts": 20, "ts_open": 20, "ts_close": 20}.get(name, 9) for name in query.fields)
+    named = query.form in (Format.JSON, Format.NDJSON)
+    return digits + (sum(len(name) + 6 for name in query.fields) if named else 0)
 
 
 def _label(view: View) -> str:
     return view.subject.instrument.display_symbol
 
 
-def _piece(query: Query, scene: _Scene, part: _Part, page: Text, rows: Sequence[Chunk]) -> Piece:
+def _piece(query: Query, scene: _Scene, part: _Part, page: Text) -> Piece:
+    rows = page.chunks(query.form, query.fields)
     if part.view is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
         problem = {"code": error.code, "detail": error.detail}

@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from nautilus.errors import BadRequest, Gone
 from nautilus.spans import Span
@@ -23,8 +24,7 @@ _SIGNATURE_BYTES = 16
 _MOST_CHARS = 16_000
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One series as the first page saw it.
 
     series_id 0: nothing was stored. source: timeframe of the stored bars it is derived from, else empty. window: [start,

@@ -4,7 +4,6 @@ Nothing is asked for that is covered, noted, already under way, closed, still fo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nautilus.calendars import Calendar
@@ -70,18 +69,17 @@ class Chunk(NamedTuple):
     window: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a wish comes to. `closed` is settled by the calendar alone; `impossible` says what IB can never deliver."""
 
     chunks: tuple[Chunk, ...] = ()
-    closed: Spans = field(default_factory=Spans)
+    closed: Spans = Spans()
     impossible: tuple[tuple[Span, str], ...] = ()
-    not_closed_yet: Spans = field(default_factory=Spans)
-    unknown: Spans = field(default_factory=Spans)
+    not_closed_yet: Spans = Spans()
+    unknown: Spans = Spans()
     """Beyond what the calendar knows: neither asked nor closed until more sessions are learnt."""
-    under_way: Spans = field(default_factory=Spans)
-    already: Spans = field(default_factory=Spans)
+    under_way: Spans = Spans()
+    already: Spans = Spans()
 
 
 def by_rules(

@@ -14,13 +14,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from nautilus import timeframes
-from nautilus.settle import Settle
+
+if TYPE_CHECKING:
+    from nautilus.settle import Settle
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
@@ -278,8 +280,10 @@ class BridgeSettings(_Database, _Queue, _Retention):
     )
 
     @property
-    def settle(self) -> Settle:
+    def settle(self) -> "Settle":
         """When a bar counts as closed."""
+        from nautilus.settle import Settle  # the bridge's own, as below
+
         return Settle(self.settle_intraday_s, self.settle_daily_s)
 
     @field_validator("chunk_spans")

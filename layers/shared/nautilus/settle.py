@@ -3,7 +3,7 @@
 The waits are settings of the bridge, which publishes them with its session; readers go by what it published.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_S
@@ -11,8 +11,7 @@ from nautilus.instruments import Instrument
 from nautilus.timeframes import Timeframe
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """How long after its close a bar is left to settle, in seconds of market time."""
 
     intraday_s: int = 15

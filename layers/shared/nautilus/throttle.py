@@ -7,15 +7,14 @@ rightful user out. Counters are by the name that was typed, whether somebody has
 
 import hashlib
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HALF_LIFE_S = 3_600
 """A counter is halved for each hour without a failure."""
 LONGEST_S = 900
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """`free` failures cost nothing, then `first_s` seconds, doubled with each further one up to `longest_s`."""
 
     free: int
@@ -33,8 +32,7 @@ NAME = Limit(10, 0.25, 1.0)
 """Short: in Lambda somebody who waits keeps a whole instance of the function."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(NamedTuple):
     """failures, and for how long there was none."""
 
     failures: int = 0
@@ -49,8 +47,7 @@ class Counter:
         return max(0.0, limit.delay_s(self.now) - max(self.idle_s, 0.0))
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(NamedTuple):
     """Under which names an attempt is counted."""
 
     pair: str

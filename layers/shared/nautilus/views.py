@@ -5,7 +5,7 @@ A look reads no bars. Where the series itself has gaps but a finer one is comple
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import derived, grid
@@ -29,8 +29,7 @@ _EDGE_NS = 60 * NS_PER_S
 _MOST_CALENDARS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """What of a series is asked for: [start, end) on its axis; None: as far as the default goes. limit: bars at most."""
 
     start: int | None = None
@@ -38,8 +37,7 @@ class Window:
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """What is looked at: an instrument, and which of its series."""
 
     instrument: Instrument

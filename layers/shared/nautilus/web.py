@@ -485,7 +485,7 @@ def lambda_bytes(body: bytes, *, text: bool) -> int:
     """How much a body measures inside Lambda's answer: text as a JSON string, anything else (gzip too) as base64."""
     if not text:
         return (len(body) + 2) // 3 * 4
-    return len(body) + sum(body.count(escaped) for escaped in (b'"', b"\\", b"\n", b"\r", b"\t"))
+    return 2 * len(body) - len(body.translate(None, b'"\\\n\r\t'))
 
 
 class _Limit:

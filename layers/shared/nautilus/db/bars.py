@@ -33,9 +33,6 @@ _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
 
 
-TABLES = ("bars_fine", "bars_minute", "bars_coarse")
-
-
 def table_of(timeframe: Timeframe) -> str:
     """The table that holds the bars of a timeframe."""
     if timeframe.small:

@@ -43,7 +43,8 @@ class Collision(Unavailable):
 class Prepared:
     """A statement that each connection plans once; its values are $1, $2 ... of these types.
 
-    Worth it where planning takes longer than the answer: small questions that touch many tables.
+    Worth it where planning takes longer than the answer: small questions that touch many tables. Not for tables of bars:
+    without their values TimescaleDB plans and locks every chunk.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What IB told about instruments, and which words led to which."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -27,6 +27,12 @@ def by_id(cursor: Cursor, con_id: int) -> Instrument | None:
     cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = %s", (con_id,))
     row = cursor.fetchone()
     return _instrument(row) if row else None
+
+
+def several(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, Instrument]:
+    """Those that are known, by number."""
+    cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = ANY(%s)", (list(con_ids),))
+    return {row.con_id: _instrument(row) for row in cursor.fetchall()}
 
 
 def details(cursor: Cursor, con_id: int) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """What readers need to know besides bars: the moment, what is on its way, and how a bar came to be."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
@@ -24,8 +23,7 @@ SeriesKey = tuple[int, str, str, str]
 """(con_id, timeframe, price, session)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When and where something is read: market and machine time in ns, the store's id, where its bars come from, and when
     they count as closed."""
 
@@ -61,8 +59,7 @@ def _moment(row: Any) -> Moment:
     return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a series and its calendar stand: the series, if there is one, and what `calendars.load` would be told of."""
 
     row: Series | None
@@ -111,8 +108,7 @@ _LOOKED_UP = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LookedUp:
+class LookedUp(NamedTuple):
     """The answer to one question for all that a read of some series must know.
 
     lookups: by the selector's key, those that were ever answered. standings: by con_id, of every candidate.
@@ -178,8 +174,7 @@ def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
 # ---- on its way ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """A stretch of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
     planned, so that no chunk shows it."""
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Cursor, Json
-from nautilus.settle import Settle
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
@@ -130,9 +129,12 @@ def publish(
     farms: Mapping[str, Any],
     activity: Mapping[str, Any],
     clock: MarketTime,
-    settle: Settle,
+    settle_s: tuple[int, int],
 ) -> None:
-    """The bridge's heartbeat: all it knows about its session. `since` moves when the state changes."""
+    """The bridge's heartbeat: all it knows about its session. `since` moves when the state changes.
+
+    settle_s: how long intraday bars and those of a day and more are left to settle.
+    """
     cursor.execute(
         "INSERT INTO ib_sessions AS s (bridge, login, account, state, reason, host, port, client_id, server_version, farms,"
         " activity, clock_machine_ns, clock_market_ns, clock_rate, settle_intraday_s, settle_daily_s)"
@@ -160,8 +162,8 @@ def publish(
             "machine": clock.machine_ns,
             "market": clock.market_ns,
             "rate": clock.rate,
-            "intraday": settle.intraday_s,
-            "daily": settle.daily_s,
+            "intraday": settle_s[0],
+            "daily": settle_s[1],
         },
     )
 
