@@ -82,9 +82,8 @@ def template(server: Server) -> Iterator[str]:
     with database(server, "template0") as own:
         upgrade(own)
         name = urlsplit(own).path[1:]
-        execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        execute(server, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
-        yield name
+        with unconnected(server, name):
+            yield name
 
 
 @pytest.fixture
@@ -148,6 +147,15 @@ def database(server: Server, template: str) -> Iterator[str]:
         yield server.dsn(name)
     finally:
         execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def unconnected(server: Server, name: str) -> Iterator[None]:
+    """Nobody is connected to a database, nor may connect, as a template asks. Workers of TimescaleDB would, unasked."""
+    execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    execute(server, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+    yield
+    execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 def execute(server: Server, statement: str) -> None:

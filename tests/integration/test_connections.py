@@ -1,5 +1,6 @@
 """The rules of connections: few, checked before use, named, bounded; and what a snapshot and a prepared statement are."""
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -98,6 +99,15 @@ def test_a_snapshot_sees_one_state_and_writes_nothing(dsn: str, one: Database) -
     with one.transaction() as cursor:  # what a snapshot leaves behind is no transaction, and nothing read-only
         cursor.execute("INSERT INTO things VALUES (3)")
     assert ask(one, "SELECT count(*), max(n) FROM things") == (2, 3)
+
+
+def test_a_snapshot_may_begin_with_a_copy_and_is_locked_before_it(one: Database) -> None:
+    out = io.BytesIO()
+    with one.transaction(snapshot=True) as cursor:
+        cursor.copy_expert("COPY (SELECT current_setting('transaction_isolation')) TO STDOUT", out)
+        assert out.getvalue() == b"repeatable read\n"
+        cursor.execute("SELECT mode FROM pg_locks WHERE relation = 'store'::regclass AND pid = pg_backend_pid()")
+        assert cursor.fetchone()[0] == "AccessShareLock"
 
 
 def test_a_snapshot_that_asks_nothing_begins_nothing(one: Database) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from dev.postgres import Postgres
 from nautilus.bars import Bar
-from tests.conftest import execute
+from tests.conftest import Server, execute, unconnected
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import MINUTE, ns, nyse
 
@@ -28,24 +27,23 @@ def bars(close: float = 100.5) -> list[Bar]:
 class Copy:
     """A copy of the shelf's database as it is now, with a mark on its bars."""
 
-    def __init__(self, postgres: Postgres, shelf: Shelf) -> None:
-        self._postgres = postgres
+    def __init__(self, server: Server, shelf: Shelf) -> None:
+        self._server = server
         self._name = shelf.dsn.rpartition("/")[2].partition("?")[0]
-        self.dsn = postgres.dsn(f"{self._name}_copy")
+        self.dsn = server.dsn(f"{self._name}_copy")
         self.catch_up(shelf)
 
     def catch_up(self, shelf: Shelf) -> None:
         self.drop()
-        shelf.db.close()  # a template must have no connections
-        execute(self._postgres, "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
-                f" WHERE datname = '{self._name}'")  # fmt: skip
-        execute(self._postgres, f"CREATE DATABASE {self._name}_copy TEMPLATE {self._name} STRATEGY FILE_COPY")
+        shelf.db.close()
+        with unconnected(self._server, self._name):
+            execute(self._server, f"CREATE DATABASE {self._name}_copy TEMPLATE {self._name} STRATEGY FILE_COPY")
         with closing(psycopg2.connect(self.dsn)) as connection, connection, connection.cursor() as cursor:
             for table in ("bars_minute", "bar_revisions"):
                 cursor.execute(f"UPDATE {table} SET volume = %s", (MARK,))
 
     def drop(self) -> None:
-        execute(self._postgres, f"DROP DATABASE IF EXISTS {self._name}_copy WITH (FORCE)")
+        execute(self._server, f"DROP DATABASE IF EXISTS {self._name}_copy WITH (FORCE)")
 
 
 @pytest.fixture
@@ -58,8 +56,8 @@ def shelf(dsn: str) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def copy(postgres: Postgres, shelf: Shelf) -> Iterator[Copy]:
-    made = Copy(postgres, shelf)
+def copy(server: Server, shelf: Shelf) -> Iterator[Copy]:
+    made = Copy(server, shelf)
     yield made
     made.drop()
 
@@ -122,16 +120,14 @@ def test_a_tag_is_the_primarys(shelf: Shelf, api: Api) -> None:
     assert api.get(BARS, params=query, headers={"if-none-match": tag}).status_code == 200
 
 
-def test_without_its_replica_a_read_is_a_read(shelf: Shelf, copy: Copy, api: Api, postgres: Postgres) -> None:
+def test_without_its_replica_a_read_is_a_read(shelf: Shelf, copy: Copy, api: Api, server: Server) -> None:
     assert read(api)[1]
     copy.drop()
     told, marked = read(api)
     assert (marked, told["total"]) == (False, 390)
 
 
-def test_another_store_is_no_replica(
-    shelf: Shelf, postgres: Postgres, template: str, tmp_path: Path, copy: Copy
-) -> None:
+def test_another_store_is_no_replica(shelf: Shelf, server: Server, template: str, tmp_path: Path, copy: Copy) -> None:
     """The same series with the same version, and other bars: the store's id tells them apart."""
     with closing(psycopg2.connect(copy.dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("UPDATE store SET id = gen_random_uuid()")

@@ -84,7 +84,8 @@ class _SnapshotCursor(_Cursor):
 
     def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
         if not self.begun:
-            self.execute("")
+            self.begun = True
+            super().execute(_SNAPSHOT)
         return super().copy_expert(*args, **kwargs)
 
     def run(self, statement: Prepared, values: Sequence[Any]) -> None:

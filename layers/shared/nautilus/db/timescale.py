@@ -27,7 +27,7 @@ class Hypertable:
     quiet_ns: int
 
 
-# docs/decisions/0012-timescaledb.md has the measurements.
+# docs/decisions/0026-timescaledb.md has the measurements.
 HYPERTABLES = {
     "bars_fine": Hypertable(7 * NS_PER_DAY, 7 * NS_PER_DAY),
     "bars_minute": Hypertable(28 * NS_PER_DAY, 14 * NS_PER_DAY),
