@@ -32,6 +32,12 @@ from nautilus.sign_in import put_user
 REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
 USERNAME = "trader"
+# How the API keeps its memory (docs/decisions/0024-memory-between-requests.md); the template and the image say the same.
+MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+}
 RESTART_AFTER_S = 2.0
 REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to work, and would again
 
@@ -149,6 +155,7 @@ class Stack:
             **self._token_settings,
             "NAUTILUS_API_HOST": "127.0.0.1",
             "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
+            **MEMORY,
         }
         options = ["--port", str(self.api_port)]
         ready = f"{self.url}/health"

@@ -16,7 +16,8 @@ COPY dev/__init__.py dev/container.py dev/credentials.py dev/local_api.py dev/pa
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/python /app
 # The OpenSSL of psycopg2's wheel knows no authorities of its own; these are Debian's.
 ENV PYTHONPATH=/opt/python:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
 WORKDIR /app
 USER 10001:10001
 VOLUME /data

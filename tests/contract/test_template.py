@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from dev.stack import MEMORY
 from nautilus import settings, web
 from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings
 
@@ -197,6 +198,13 @@ def test_pages_of_other_origins_may_the_same_as_without_api_gateway():
     assert tuple(cors["AllowMethods"]) == web.CORS_METHODS
     assert tuple(cors["AllowHeaders"]) == web.CORS_HEADERS
     assert tuple(cors["ExposeHeaders"]) == web.CORS_EXPOSED
+
+
+def test_the_api_keeps_its_memory_wherever_it_runs():
+    given = GLOBALS["Environment"]["Variables"]
+    assert MEMORY.items() <= given.items()
+    image = (ROOT / "infra" / "api.Dockerfile").read_text()
+    assert all(f"{name}={value}" in image for name, value in MEMORY.items())
 
 
 # ---- settings and secrets --------------------------------------------------------------------------------------------
