@@ -32,7 +32,7 @@ from nautilus.sign_in import put_user
 REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
 USERNAME = "trader"
-# How the API keeps its memory (docs/decisions/0024-memory-between-requests.md); the template and the image say the same.
+# How the API keeps its memory (docs/decisions/0028-memory-between-requests.md); the template and the image say the same.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
