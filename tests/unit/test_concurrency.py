@@ -40,7 +40,7 @@ def crawl(control: Concurrency | int, requests: int, hidden: int, noise: float) 
 def test_it_goes_to_the_cap_at_once_and_stays_there_while_answers_are_quick():
     levels = serve(Concurrency(6), 200, hidden=50)
     assert levels[0] == 1
-    assert set(levels[20:]) == {6}
+    assert set(levels[30:]) == {6}
 
 
 def test_it_finds_the_hidden_number_of_a_server_that_slows_down_and_stays_near_it():

@@ -47,7 +47,7 @@ class _Usual:
 
 @dataclass
 class Concurrency:
-    """A level between 1 and `cap`: doubles until that was too much, then climbs by single steps.
+    """A level between 1 and `cap` that climbs by single steps: one too many costs more than some rounds of one too few.
 
     A step up is a trial: when its answers are slow, the level before was right, and the next trial waits longer. A level
     that was right and becomes slow is cut by a quarter, again and again.
@@ -59,7 +59,6 @@ class Concurrency:
     """Counts the changes of level. A request takes it along, so that its answer is held against the right level."""
     _before: int = 0
     """The level before a trial, which the first level is too; the same as `level` when there is none."""
-    _doubling: bool = True
     _bad: int | None = None
     """The lowest level that was too many; None while there was none."""
     _patience: int = 1
@@ -87,7 +86,6 @@ class Concurrency:
 
     def troubled(self) -> None:
         """A time-out or a pacing violation: halve."""
-        self._doubling = False
         self._bad, self._patience = self.level, PATIENCE
         self._move(max(1, self.level // 2))
 
@@ -116,7 +114,6 @@ class Concurrency:
             self._usual.clear()
             self._bad, self._patience = None, 1
         elif middle > SLOW_RATIO:
-            self._doubling = False
             self._bad, self._patience = self.level, 1
             self._move(max(1, self.level * 3 // 4))
         elif middle < QUICK_RATIO:
@@ -124,25 +121,17 @@ class Concurrency:
             self._climb()
 
     def _take_back(self) -> None:
-        self._doubling = False
         self._bad = self.level
-        if self._bad - self._before == 1:
-            self._patience = min(MOST_PATIENCE, 2 * self._patience) if self._patience >= PATIENCE else PATIENCE
+        self._patience = min(MOST_PATIENCE, 2 * self._patience) if self._patience >= PATIENCE else PATIENCE
         self._move(max(1, self._before))
 
     def _climb(self) -> None:
-        """Try more, unless that was too many lately."""
-        if self.level == self.cap:
-            return
-        if self._doubling:
-            self._try(2 * self.level)
-        elif self._bad is None or self._bad - self.level > 1 or self._rounds >= self._patience:
-            self._try(self.level + 1)  # a step that hurts costs more than many small ones that do not
-
-    def _try(self, level: int) -> None:
-        before = self.level
-        self._move(min(self.cap, level))
-        self._before = before
+        """Try one more, unless that was too many lately."""
+        held_back = self._bad == self.level + 1 and self._rounds < self._patience
+        if self.level < self.cap and not held_back:
+            before = self.level
+            self._move(before + 1)
+            self._before = before
 
     def _move(self, level: int) -> None:
         self._before = self.level = level
