@@ -273,6 +273,8 @@ class Directory:
             return row.head_ts
         if await self._store.run(series.head_is_fresh, row.id, _HEAD_DAYS):
             return row.head_ts
+        if await self._store.run(series.share_head, row, _HEAD_DAYS):
+            return (await self._store.run(series.by_id, row.id)).head_ts
         key = f"{instrument.con_id}|HEAD|{row.price}|{row.session}"
         request = Request(key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True)
         number = await self._booking.book(self._session.login, "head", request, correlation_id=correlation_id)

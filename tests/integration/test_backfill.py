@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ib_gateway_sim.market import Market
-from nautilus.clock import NS_PER_S, parse_rfc3339
+from nautilus.clock import NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.spans import Spans
 from tests.plant import Plant, plant
 
@@ -295,6 +295,14 @@ def test_a_request_that_leaves_late_counts_from_when_it_left(stepped: Plant) -> 
         "SELECT sent_at FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT max(id) FROM backfill_chunks)"
     )
     assert row.sent_at == left
+
+
+def test_a_head_is_asked_for_once_whatever_the_timeframes(works: Plant) -> None:
+    """Heads count against 60 requests in ten minutes."""
+    works.finished(works.backfill(symbol="NEWCO", timeframes=["1d", "1h"], start="2024-01-02T00:00:00Z"))
+    assert len(works.received("reqHeadTimestamp")) == 1
+    heads = works.rows("SELECT head_ts FROM series")
+    assert {rfc3339(row.head_ts)[:10] for row in heads} == {"2025-09-15"}
 
 
 def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: SimpleNamespace, dsn: str) -> None:

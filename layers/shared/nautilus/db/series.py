@@ -94,6 +94,19 @@ def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:
     )
 
 
+def share_head(cursor: Cursor, row: Series, days: int) -> bool:
+    """Take over what IB said within the last `days` days of another timeframe: heads go by contract, price and session
+    alone. False when it was not asked."""
+    cursor.execute(
+        "UPDATE series s SET head_ts = o.head_ts, head_checked_at = o.head_checked_at FROM (SELECT head_ts,"
+        " head_checked_at FROM series WHERE con_id = %s AND price = %s AND session = %s AND id <> %s"
+        "  AND head_checked_at > clock_timestamp() - make_interval(days => %s)"
+        "  ORDER BY head_checked_at DESC LIMIT 1) o WHERE s.id = %s",
+        (row.con_id, row.price, row.session, row.id, days, row.id),
+    )
+    return bool(cursor.rowcount)
+
+
 def head_is_fresh(cursor: Cursor, series_id: int, days: int) -> bool:
     """True when IB was asked for the head within the last `days` days."""
     cursor.execute(
