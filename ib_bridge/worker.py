@@ -302,20 +302,20 @@ class Worker:
 
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
-        try:
-            await self._booking.leaving(task.request_id, task.sent_at)
-            return await self._session.history(
-                translate.contract(task.instrument),
-                end=end_text(window, frame, task.calendar),
-                duration=duration(window, frame, task.calendar),
-                size=frame.ib,
-                price=task.row.price,
-                rth=task.row.session == "rth",
-                timeout_s=self._settings.request_timeout_s,
-            )
-        finally:
-            self._asking.discard(task.held)
-            self.wake()
+        await self._booking.leaving(task.request_id, task.sent_at)
+        rows = await self._session.history(
+            translate.contract(task.instrument),
+            end=end_text(window, frame, task.calendar),
+            duration=duration(window, frame, task.calendar),
+            size=frame.ib,
+            price=task.row.price,
+            rth=task.row.session == "rth",
+            timeout_s=self._settings.request_timeout_s,
+        )
+        # Bars leave their place to the next request; a refusal first has its consequences.
+        self._asking.discard(task.held)
+        self.wake()
+        return rows
 
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
         factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
