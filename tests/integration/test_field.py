@@ -70,6 +70,8 @@ def test_holes_are_filled_from_both_sides(works: Plant) -> None:
 
 def test_a_refusal_is_believed_for_a_day_and_no_longer(works: Plant) -> None:
     day = wish("TLT", "2026-02-03", "2026-02-04")
+    # Its exchange's sessions are known then, and IB's refusal meets the bars.
+    works.finished(works.backfill(**wish("QQQ", "2026-01-28", "2026-02-10")))
     works.sim.command("history_error no_permission 1")
     assert works.finished(works.backfill(**day))["status"] == "failed"
     assert works.finished(works.backfill(**day))["status"] == "partial"
