@@ -286,6 +286,8 @@ def start_owner(script: str, folder: Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}"},
+        # Whoever started the tests in the background made them, and all their children, deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
