@@ -1,12 +1,25 @@
 """The pacing book in use: wait until the rules allow a request, write it down, and only then send it."""
 
 import asyncio
+import math
 import time
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.store import Cursor, Store
+from nautilus.clock import NS_PER_S
 from nautilus.db import requests
+from nautilus.errors import Unavailable
 from nautilus.pacing import MARGIN_NS, Limits, Request, next_allowed
+
+_PATIENCE_NS = 10 * NS_PER_S
+"""Longer than any rule but that of ten minutes makes a request wait."""
+_MOST_WAIT_S = 60
+
+
+class NotYet(Unavailable):
+    """IB's limits allow a request only after `retry_after_s` (machine time): whoever asks had better do something else."""
+
+    code = "pacing"
 
 
 class Booking:
@@ -19,13 +32,18 @@ class Booking:
         self.limits = limits
 
     async def book(self, login: str, kind: str, request: Request, *, correlation_id: str = "") -> int:
-        """Wait for the request's turn and book it; returns its id in ib_requests."""
+        """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is far off."""
         while True:
             booked, at = await self._store.run(self._try, login, kind, request, correlation_id)
             if booked is not None:
                 await self.leaving(booked, at)
                 return booked
-            await asyncio.sleep(self._clock.machine_s(at - self._clock.now_ns()))
+            wait = at - self._clock.now_ns()
+            if wait > _PATIENCE_NS:
+                rate = self._clock.reading.rate
+                wait_s = min(_MOST_WAIT_S, math.ceil(wait / NS_PER_S / rate)) if rate > 0 else 1
+                raise NotYet("IB's limits allow the next request later", retry_after_s=wait_s)
+            await asyncio.sleep(self._clock.machine_s(wait))
 
     def _try(
         self, cursor: Cursor, login: str, kind: str, request: Request, correlation_id: str

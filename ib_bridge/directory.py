@@ -267,8 +267,13 @@ class Directory:
 
     # ---- heads -------------------------------------------------------------------------------------------------------
 
-    async def head(self, instrument: Instrument, row: Series, start: int, correlation_id: str = "") -> int | None:
-        """The oldest bar IB has of a series, on its axis, when the wish reaches back far enough to matter."""
+    async def head(
+        self, instrument: Instrument, row: Series, start: int, correlation_id: str = "", *, interactive: bool = False
+    ) -> int | None:
+        """The oldest bar IB has of a series, on its axis, when the wish reaches back far enough to matter.
+
+        NotYet when IB's limits allow the question only later.
+        """
         if start > self._clock.now_ns() - _HEAD_MATTERS_NS:
             return row.head_ts
         if await self._store.run(series.head_is_fresh, row.id, _HEAD_DAYS):
@@ -276,7 +281,9 @@ class Directory:
         if await self._store.run(series.share_head, row, _HEAD_DAYS):
             return (await self._store.run(series.by_id, row.id)).head_ts
         key = f"{instrument.con_id}|HEAD|{row.price}|{row.session}"
-        request = Request(key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True)
+        request = Request(
+            key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True, interactive=interactive
+        )
         number = await self._booking.book(self._session.login, "head", request, correlation_id=correlation_id)
         try:
             asked = self._session.head(translate.contract(instrument), row.price, rth=row.session == "rth")

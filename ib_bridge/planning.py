@@ -2,24 +2,28 @@
 
 from typing import Any
 
+from ib_bridge.booking import NotYet
 from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
 from nautilus.db.jobs import PlanLost
+from nautilus.db.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
 from nautilus.planner import Plan, by_rules, chunk_spans, plan
 from nautilus.seams import OVERLAP_BARS
 from nautilus.settings import BridgeSettings
-from nautilus.spans import Spans
+from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
 _PLAN_LEASE_S = 120
+_FEW = 4
+"""A head saves the requests before it: for a wish of so few in all it is not waited for."""
 
 
 class Planning:
@@ -48,6 +52,11 @@ class Planning:
                 self._log.info("job-planned", extra={"job_id": str(job.id)})
             except PlanLost:
                 self._log.info("plan-dropped", extra={"job_id": str(job.id)})
+            except NotYet as later:
+                self._log.info("job-put-off", extra={"job_id": str(job.id), "seconds": later.retry_after_s})
+                await self._store.run(
+                    jobs.unplan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
+                )
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
                 await self._store.run(jobs.unplan, job.id, self._settings.bridge_id, gone.detail)
@@ -85,7 +94,7 @@ class Planning:
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
-        head = await self._directory.head(instrument, row, start, number)
+        head = await self._head(job, instrument, row, (start, end))
         # Sessions are asked for only where bars can be: a wish may begin long before the instrument did.
         (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
         wide = (frame.floor(first) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
@@ -93,6 +102,16 @@ class Planning:
         if item.wanted_end is None:
             end = self._until(calendar, frame, instrument)
         return instrument, row.id, calendar, (start, max(start, end)), head
+
+    async def _head(self, job: Any, instrument: Instrument, row: Series, wish: Span) -> int | None:
+        try:
+            return await self._directory.head(
+                instrument, row, wish[0], job.correlation_id, interactive=job.origin == "read"
+            )
+        except NotYet:
+            if wish[1] - wish[0] > _FEW * self._spans[row.timeframe.name] * NS_PER_S:
+                raise
+            return row.head_ts
 
     def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
         return self._settings.settle.closed_until(calendar, frame, instrument, self._clock.now_ns())

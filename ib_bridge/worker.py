@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ib_bridge import translate, writer
-from ib_bridge.booking import Booking
+from ib_bridge.booking import Booking, NotYet
 from ib_bridge.clock import MarketClock
 from ib_bridge.ib_codes import Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
@@ -24,7 +24,7 @@ from nautilus.db.series import Series
 from nautilus.errors import Unavailable
 from nautilus.instruments import Instrument
 from nautilus.log import correlated, fields
-from nautilus.pacing import Request, next_allowed
+from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import duration, end_text, halves
 from nautilus.settings import BridgeSettings
 from nautilus.timeframes import timeframe
@@ -180,6 +180,7 @@ class Worker:
         """The candidates that the session can serve now, with the time each may be sent; best first."""
         rows = []
         book = None
+        limits = self._booking.limits
         self._away = False
         heaviest_waiting = 0
         for candidate in chunks.candidates(cursor, now):
@@ -187,16 +188,23 @@ class Worker:
             if not self._session.serves(instrument):
                 self._away = True
                 continue
-            book = requests.book(cursor, login, now) if book is None else book
+            if book is None:
+                book = requests.book(cursor, login, now)
+                limits = self._limits(cursor)
             request = request_of(candidate, instrument)
             if request.small and request.weight < heaviest_waiting:
                 continue  # or a request that weighs two would never find two slots free at once
-            at = next_allowed(request, book, now, self._booking.limits)
+            at = next_allowed(request, book, now, limits)
             if request.small:
                 at = max(at, self._quiet_until)
                 heaviest_waiting = max(heaviest_waiting, request.weight if at > now else 0)
             rows.append((candidate, request, at))
         return rows
+
+    def _limits(self, cursor: Cursor) -> Limits:
+        """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
+        limits = self._booking.limits
+        return replace(limits, reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
         if con_id not in self._instruments:
@@ -226,7 +234,7 @@ class Worker:
             raise LookupError(f"a chunk without a calendar: {instrument.calendar}")
         cursor.execute(
             "SELECT correlation_id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
-            " WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.created_at LIMIT 1",
+            f" WHERE c.chunk_id = %s AND j.state IN {jobs.ACTIVE} ORDER BY j.created_at LIMIT 1",
             (held.chunk_id,),
         )
         first = cursor.fetchone()

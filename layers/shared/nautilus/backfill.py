@@ -292,8 +292,8 @@ def _waits(row: Any, known: Collection[Instrument | None], session: sessions.Ses
         nothing = planned and session.activity.get("blocked_on") == "ib_session"
         if nothing or all(_is_away(session, one) for one in known):
             return "reset_window" if session.state == "reset_window" else "ib_session"
-    if not planned:
-        return str(row.waits_for) if row.waits_for else None
+    if row.waits_for and row.chunks_done == row.chunks_total:
+        return str(row.waits_for)
     return "pacing" if session.activity.get("blocked_on") == "pacing" else None
 
 

@@ -80,7 +80,10 @@ def want(cursor: Cursor, job_id: UUID, chunk_ids: Sequence[int]) -> int:
 
 
 def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidate]:
-    """The next chunk of every series that a running job waits for: highest priority, then the job served longest ago."""
+    """The next chunk of every series that a job waits for: highest priority, then the job served longest ago.
+
+    What is planned of a job is asked for while the rest of it is still being planned.
+    """
     cursor.execute(
         "SELECT c.id, c.series_id, s.con_id, s.timeframe, s.price, s.session, c.window_start, c.window_end,"
         " j.origin = 'read' AS interactive"
@@ -88,7 +91,7 @@ def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidat
         " CROSS JOIN LATERAL (SELECT c.id, c.series_id, c.window_start, c.window_end FROM backfill_chunks c"
         "  WHERE c.series_id = i.series_id AND c.state = 'pending' AND c.not_before <= %s AND EXISTS"
         "  (SELECT 1 FROM job_chunks jc WHERE jc.job_id = j.id AND jc.chunk_id = c.id) ORDER BY c.id LIMIT 1) c"
-        " WHERE j.state = 'running' ORDER BY j.priority DESC, j.served_at NULLS FIRST, i.id LIMIT %s",
+        f" WHERE j.state IN {jobs.ACTIVE} ORDER BY j.priority DESC, j.served_at NULLS FIRST, i.id LIMIT %s",
         (market_ns, limit),
     )
     return [

@@ -269,9 +269,10 @@ def cancel_strays(cursor: Cursor) -> int:
 def served(cursor: Cursor, chunk_id: int) -> None:
     """A request for a chunk is about to be sent: count it for the jobs that wait for it; their next turn is later."""
     cursor.execute(
-        "UPDATE backfill_jobs SET served_at = clock_timestamp(), requests_sent = requests_sent + 1 WHERE id IN"
+        "UPDATE backfill_jobs SET served_at = clock_timestamp(), requests_sent = requests_sent + 1,"
+        " started_at = coalesce(started_at, clock_timestamp()) WHERE id IN"
         " (SELECT j.id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
-        "  WHERE c.chunk_id = %s AND j.state = 'running' ORDER BY j.id FOR UPDATE OF j)",
+        f"  WHERE c.chunk_id = %s AND j.state IN {ACTIVE} ORDER BY j.id FOR UPDATE OF j)",
         (chunk_id,),
     )
 
@@ -417,23 +418,42 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
         )
     check_job(Job.PLANNING, state)
     cursor.execute(
-        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, started_at = clock_timestamp(),"
+        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL,"
+        " started_at = coalesce(started_at, clock_timestamp()),"
         " waits_for = NULL, finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp()"
         " WHERE id = %s",
         (state, state != Job.RUNNING, job_id),
     )
 
 
-def unplan(cursor: Cursor, job_id: UUID, bridge: str, reason: str) -> None:
-    """Give a job back: planning could not go on, for a reason that who watches is told. Planned items stay planned; others
-    come first meanwhile, as it waits longer each time, up to a minute."""
+def unplan(cursor: Cursor, job_id: UUID, bridge: str, reason: str, *, after_s: float | None = None) -> None:
+    """Give a job back: planning could not go on, for a reason that who watches is told. Planned items stay planned and
+    their requests go on; other jobs come first meanwhile. It is tried again `after_s` from now, machine time; without
+    that, after longer each time, up to a minute."""
     cursor.execute(
-        "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp(),"
-        " plan_attempts = plan_attempts + 1, waits_for = %s,"
-        " not_before = clock_timestamp() + make_interval(secs => least(60, 2 ^ least(plan_attempts, 6)))"
-        " WHERE id = %s AND state = %s AND lease_bridge = %s",
-        (Job.QUEUED, reason, job_id, Job.PLANNING, bridge),
+        "UPDATE backfill_jobs SET state = %(queued)s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp(),"
+        " plan_attempts = plan_attempts + CASE WHEN %(after)s::float8 IS NULL THEN 1 ELSE 0 END, waits_for = %(reason)s,"
+        " not_before = clock_timestamp()"
+        "  + make_interval(secs => coalesce(%(after)s::float8, least(60, 2 ^ least(plan_attempts, 6))))"
+        " WHERE id = %(job)s AND state = %(planning)s AND lease_bridge = %(bridge)s",
+        {
+            "queued": Job.QUEUED,
+            "after": after_s,
+            "reason": reason,
+            "job": job_id,
+            "planning": Job.PLANNING,
+            "bridge": bridge,
+        },
     )
+
+
+def planning_waits(cursor: Cursor, reason: str) -> bool:
+    """True when a job that is not planned yet waits for this."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM backfill_jobs WHERE state = ANY(%s) AND waits_for = %s) AS waits",
+        ([Job.QUEUED, Job.PLANNING], reason),
+    )
+    return bool(cursor.fetchone().waits)
 
 
 def hurry(cursor: Cursor) -> int:
