@@ -3,7 +3,8 @@
 What makes it fast (benchmarks/reading.py holds the numbers). A page is cut into stretches of time and each is one
 aggregate: text grown in small pieces, and sent while the next is made, costs a third less than one large string. `concat`
 makes no intermediate strings, as `||` does. to_char alone costs as much as two prices: the time of day is looked up in a
-list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles.
+list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles. In columns the
+times of such a stretch are not asked for at all: mostly they follow from the first stamp and the number of bars.
 """
 
 import io
@@ -15,7 +16,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
 
-from nautilus.clock import NS_PER_DAY, day_of
+from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.formats import Format
@@ -35,6 +36,8 @@ _MOST_DAYS = 8_000
 """Up to so many days (22 years) the dates are looked up in a list sent along; beyond, each bar's is computed."""
 _MOST_NAME = 60
 """PostgreSQL's `name`, whose arrays are the fast ones to look up, holds 63 bytes."""
+_MINUTE_NS = 60 * NS_PER_S
+_DAY_S = 86_400
 _DAY = "\x01"
 """Stands in a text for the date of a stretch."""
 _TIME_OF_DAY = "\x02"
@@ -122,7 +125,23 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
         return _lines(cursor, source, span, style, expected)
     dates = _dates(source, style, span, expected)
     stretches = [span] if source.grid is not None else _stretches(span, expected, dates)
-    writer = (_Columns if style.form is Format.COLUMNS else _Objects)(style, span, dates)
+    if style.form is not Format.COLUMNS:
+        return _of_stretches(cursor, source, span, style, stretches, _Objects(style, span, dates))
+    try:
+        return _of_stretches(cursor, source, span, style, stretches, _Columns(style, span, dates))
+    except _SomeNull:
+        return _of_stretches(cursor, source, span, style, stretches, _Columns(style, span, dates, some_null=True))
+
+
+def _of_stretches(
+    cursor: Cursor,
+    source: Source,
+    span: Span,
+    style: Style,
+    stretches: Sequence[Span],
+    writer: "_Objects | _Columns",
+) -> Text:
+    dates = writer.dates
     days = [_day(low) if dates is _Dates.BY_STRETCH else "" for low, _ in stretches]
     values = ",".join(
         f"({n},{low}::int8,{high}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
@@ -317,6 +336,7 @@ class _Objects:
     """Candles as JSON objects, or lines: one aggregate of them all, and how many of each nullable field are there."""
 
     def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
+        self.dates = dates
         self._form = style.form
         self._before, values, self._after = _merged(_row(style, span, dates))
         self._mark = "," if style.form is Format.JSON else "\n"
@@ -342,29 +362,83 @@ class _Objects:
         return [rows[:-1] if self._form is Format.JSON else rows]
 
 
-class _Columns:
-    """Candles as one JSON array per field."""
+class _SomeNull(Exception):
+    """A field of some bars of a stretch is NULL, of others not: `string_agg` has left out which."""
 
-    def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
+
+class _Columns:
+    """Candles as one JSON array per field.
+
+    To write `null` where a value is lacking costs a tenth of all, and mostly a field lacks nowhere or everywhere, which
+    the number of commas tells. some_null: it was not so.
+    """
+
+    def __init__(self, style: Style, span: Span, dates: _Dates, *, some_null: bool = False) -> None:
+        self.dates = dates
+        self._counted = () if some_null else _NULLABLE
         self._fields = style.fields
-        self._before = f"{_DAY}  " if dates is _Dates.BY_STRETCH else ""
-        values = (_column(name, style, span, dates) for name in style.fields)
+        self._step_ns = style.timeframe.step_ns
+        asked = list(style.fields)
+        if dates is _Dates.BY_STRETCH:
+            asked = [name for name in asked if name != "time"] + ([] if "ts" in asked else ["ts"])
+        self._at = {name: 4 + n for n, name in enumerate(asked)}
+        values = (_column(name, style, span, dates, some_null) for name in asked)
         self.selected = [f"string_agg({value}, {mark} ORDER BY ts {_order(style)})" for value, mark in values]
 
     def between(self, day: str) -> str:
-        """What stands between two times of a stretch."""
-        return f'","{self._before}'.replace(_DAY, day)
+        """What stands between two times that are asked for."""
+        return '","'
 
     def columns(self, parts: Sequence[tuple[list[_Sent], str]]) -> list[list[Chunk]]:
         found: list[list[Chunk]] = []
-        for n, name in enumerate(self._fields):
+        for name in self._fields:
             column: list[Chunk] = []
             for part, day in parts:
-                text: Chunk = part[4 + n] or b""
                 column += [b","] if column else []
-                column += [f'"{self._before}'.replace(_DAY, day).encode(), text, b'"'] if name == "time" else [text]
+                column += self._values(name, part, day)
             found.append(column)
         return found
+
+    def _values(self, name: str, part: list[_Sent], day: str) -> list[Chunk]:
+        """The values of a field in a stretch."""
+        count = _int(part[1])
+        if name not in self._at:
+            return [_times(bytes(part[self._at["ts"]] or b""), count, self._step_ns, day)]
+        text = part[self._at[name]]
+        if name == "time":
+            return [b'"', text or b"", b'"']
+        if name not in self._counted:
+            return [text or b""]
+        if text is None:
+            return [b",".join([b"null"] * count)]
+        if bytes(text).count(b",") != count - 1:
+            raise _SomeNull
+        return [text]
+
+
+def _times(stamps: bytes, count: int, step_ns: int, day: str) -> bytes:
+    """The times, in quotes, of the `count` bars of a day that have these stamps, a text with commas.
+
+    Bars of up to a minute lie on multiples of their step: as many as there is room for means that none is lacking.
+    """
+    first, last = int(stamps.partition(b",")[0]), int(stamps.rpartition(b",")[2])
+    if step_ns <= _MINUTE_NS and first % step_ns == 0 and abs(last - first) == (count - 1) * step_ns:
+        step_s = (step_ns if last >= first else -step_ns) // NS_PER_S
+        return _in_a_row(first // NS_PER_S % _DAY_S, count, step_s).replace(_DAY, day).encode()
+    seconds = (int(ts) // NS_PER_S % _DAY_S for ts in stamps.split(b","))
+    return ",".join(f'"{day}  {_clock(second)}"' for second in seconds).encode()
+
+
+@lru_cache(512)
+def _in_a_row(first_s: int, count: int, step_s: int) -> str:
+    """The times of bars that follow each other without a gap, from a second of the day on."""
+    return ",".join(f'"{_DAY}  {_clock(second)}"' for second in range(first_s, first_s + count * step_s, step_s))
+
+
+@lru_cache(4096)
+def _clock(second: int) -> str:
+    """A second of the day, `14:30:00Z`."""
+    return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
 
 
 _Piece = tuple[bool, str]
@@ -395,10 +469,10 @@ def _merged(pieces: Sequence[_Piece]) -> tuple[str, list[_Piece], str]:
     return merged[0][1], merged[1:-1], merged[-1][1]
 
 
-def _column(name: str, style: Style, span: Span, dates: _Dates) -> tuple[str, str]:
+def _column(name: str, style: Style, span: Span, dates: _Dates, some_null: bool) -> tuple[str, str]:
     """The SQL text of a field's value, and what stands between two values, as SQL."""
     if name != "time":
-        return (f"coalesce({name}::text, 'null')" if name in _NULLABLE else f"{name}::text"), "','"
+        return (f"coalesce({name}::text, 'null')" if some_null and name in _NULLABLE else f"{name}::text"), "','"
     _, values, after = _merged([(False, ""), *_value(name, style, span, dates), (False, "")])
     texts = _sql([*values, (False, after)], style.minutes)
     return f"{texts[0]}::text" if len(texts) == 1 else f"concat({', '.join(texts)})", "r.between"
