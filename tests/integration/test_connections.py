@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from nautilus.db.connection import Database, Prepared
+from nautilus.db.connection import Collision, Database, Prepared
 from nautilus.errors import Unavailable
 
 _SUM = Prepared("test_sum", "SELECT $1 + 1 AS number, $2 AS words", ("int", "text[]"))
@@ -142,6 +142,29 @@ def test_behind_a_pooler_statements_are_sent_whole(one: Database) -> None:
     assert total(one, 2) == (3, ["a $1 %s", "it's"])
     assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (0,)
     assert total(one, 3) == (4, ["a $1 %s", "it's"])
+
+
+def test_writing_behind_a_pooler_begins_anew_and_in_the_middle_is_a_collision(one: Database) -> None:
+    def twice(first: str) -> None:
+        with one.transaction() as cursor:
+            cursor.execute(first)
+            cursor.run(_SUM, (1, []))
+
+    with one.transaction() as cursor:
+        cursor.run(_SUM, (1, []))
+    ask(one, "DEALLOCATE ALL; SELECT 1")
+    with pytest.raises(Collision):
+        twice("SELECT 1")
+    twice("SELECT 1")
+    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (0,)
+
+    one.close()
+    with one.transaction() as cursor:
+        cursor.run(_SUM, (1, []))
+    ask(one, "DEALLOCATE ALL; SELECT 1")
+    with one.transaction() as cursor:
+        cursor.run(_SUM, (2, []))
+        assert cursor.fetchone()[0] == 3
 
 
 def test_a_session_that_has_the_statement_already_is_no_failure(one: Database) -> None:

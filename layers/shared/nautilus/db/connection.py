@@ -65,8 +65,34 @@ class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psyc
 class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
     """A cursor that can be given a `Prepared`."""
 
+    def _has_begun(self) -> bool:
+        return bool(self.connection.status != psycopg2.extensions.STATUS_READY)
+
+    def _begin_again(self) -> None:
+        self.connection.rollback()
+
     def run(self, statement: Prepared, values: Sequence[Any]) -> None:
-        """Execute it; planned anew, but in a snapshot."""
+        """Execute it. Collision when it turns out, in the middle of a transaction, that plans cannot be kept here."""
+        prepared, first = self.connection.prepared, not self._has_begun()
+        if prepared is None:
+            self._run_plain(statement, values)
+            return
+        query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
+        if statement.name not in prepared:
+            query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
+        try:
+            self.execute(query, values)
+        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
+            # A pooler between us and the server hands out another session for each transaction.
+            self.connection.prepared = None
+            if not first:
+                raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
+            self._begin_again()
+            self._run_plain(statement, values)
+        else:
+            prepared.add(statement.name)
+
+    def _run_plain(self, statement: Prepared, values: Sequence[Any]) -> None:
         texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
         self.execute(re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql))
 
@@ -75,6 +101,12 @@ class _SnapshotCursor(_Cursor):
     """A cursor whose transaction begins in the same round trip as its first statement; on a connection in autocommit."""
 
     begun = False
+
+    def _has_begun(self) -> bool:
+        return self.begun
+
+    def _begin_again(self) -> None:
+        self.end("ROLLBACK")
 
     def execute(self, query: Any, vars: Any = None) -> Any:
         if self.begun:
@@ -87,26 +119,6 @@ class _SnapshotCursor(_Cursor):
             self.begun = True
             super().execute(_SNAPSHOT)
         return super().copy_expert(*args, **kwargs)
-
-    def run(self, statement: Prepared, values: Sequence[Any]) -> None:
-        prepared, first = self.connection.prepared, not self.begun
-        if prepared is None:
-            super().run(statement, values)
-            return
-        query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
-        if statement.name not in prepared:
-            query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
-        try:
-            self.execute(query, values)
-        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
-            # A pooler between us and the server hands out another session for each transaction.
-            self.connection.prepared = None
-            if not first:
-                raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
-            self.end("ROLLBACK")
-            super().run(statement, values)
-        else:
-            prepared.add(statement.name)
 
     def end(self, how: str) -> None:
         """COMMIT or ROLLBACK what was begun."""

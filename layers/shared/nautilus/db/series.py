@@ -7,7 +7,7 @@ from nautilus.bars import Bar
 from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db.bars import Written
-from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans_of
+from nautilus.db.connection import Cursor, Prepared, int8range, multirange, span_of, spans_of
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
@@ -29,6 +29,31 @@ class Series(NamedTuple):
 
 
 _SELECT = "SELECT id, con_id, timeframe, price, session, covered::text, data_version, head_ts FROM series"
+
+
+_FOUND = Prepared("series_found", f"{_SELECT} WHERE id = $1", ("int",))
+_LOCKED = Prepared("series_locked", f"{_SELECT} WHERE id = $1 FOR UPDATE", ("int",))
+_RISEN = (
+    "UPDATE series SET covered = $2, data_version = $3 WHERE id = $1",
+    "INSERT INTO series_changes (series_id, version, added) SELECT $1, $3, $4 WHERE $4 IS NOT NULL",
+)
+_CUT = (
+    "DELETE FROM coverage_notes WHERE series_id = $1 AND {fresh} && range"
+    " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id"
+)
+_RISE = Prepared(
+    "series_rise",
+    f"WITH risen AS ({_RISEN[0]}) {_RISEN[1]}",
+    ("int", "int8multirange", "bigint", "int8multirange"),
+)
+"""The next version: id, what is covered, version, and the ranges to which bars were added; NULL when none was."""
+_RISE_AND_CUT = Prepared(
+    "series_rise_and_cut",
+    f"WITH risen AS ({_RISEN[0]}), told AS ({_RISEN[1]}) {_CUT.format(fresh='$5')}",
+    (*_RISE.types, "int8multirange"),
+)
+"""The same, and the old notes that touch fresh ranges are taken out."""
+_ONLY_CUT = Prepared("series_cut", _CUT.format(fresh="$2"), ("int", "int8multirange"))
 
 
 def of_row(row: Any) -> Series:
@@ -75,7 +100,7 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
-    cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
+    cursor.run(_LOCKED if lock else _FOUND, (series_id,))
     return of_row(cursor.fetchone())
 
 
@@ -170,51 +195,34 @@ def record(
         cursor, series.id, series.timeframe, bars, version=series.data_version + 1, request_id=request_id
     )
     doubts = list(noted)
-    covered = (series.covered | settled) - Spans(note.span for note in doubts)
-    rise = _rise(cursor, series, covered, written)
+    doubted = Spans(note.span for note in doubts)
+    covered = (series.covered | settled) - doubted
+    fresh = settled | doubted
+    added = multirange(written.added) if written.new else None
+    rise = (series.id, multirange(covered), series.data_version + 1, added)
     if written.changed or doubts or covered != series.covered:
-        _replace_notes(cursor, series.id, settled, doubts, request_id, first=rise)
-    elif _replace_notes(cursor, series.id, settled, doubts, request_id):
-        cursor.execute(rise)
+        cursor.run(_RISE_AND_CUT, (*rise, multirange(fresh)))
+        _put_notes(cursor, series.id, cursor.fetchall(), fresh, doubts, request_id)
+    elif fresh:
+        cursor.run(_ONLY_CUT, (series.id, multirange(fresh)))
+        if old := cursor.fetchall():
+            _put_notes(cursor, series.id, old, fresh, doubts, request_id)
+            cursor.run(_RISE, rise)
     return written
 
 
-def _rise(cursor: Cursor, series: Series, covered: Spans, written: Written) -> bytes:
-    """The statements that make the next version."""
-    version = series.data_version + 1
-    made: bytes = cursor.mogrify(
-        "UPDATE series SET covered = %s::int8multirange, data_version = %s WHERE id = %s;",
-        (multirange(covered), version, series.id),
-    )
-    if written.new:
-        made += cursor.mogrify(
-            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange);",
-            (series.id, version, multirange(written.added)),
-        )
-    return made
-
-
-def _replace_notes(
-    cursor: Cursor, series_id: int, settled: Spans, noted: list[Note], request_id: int | None, *, first: bytes = b""
-) -> bool:
-    """Cut `settled` and the new notes out of the old notes, then add the new ones. True when any note changed.
-
-    first: statements that go with the first one, in one round trip.
-    """
-    fresh = settled | Spans(note.span for note in noted)
-    if not fresh:
-        if first:
-            cursor.execute(first)
-        return False
+def removed(cursor: Cursor, series: Series, span: Span) -> None:
+    """Write down that the version after `series` lacks the bars of a stretch: they were deleted."""
     cursor.execute(
-        first
-        + cursor.mogrify(
-            "DELETE FROM coverage_notes WHERE series_id = %s AND %s::int8multirange && range"
-            " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
-            (series_id, multirange(fresh)),
-        )
+        "INSERT INTO series_changes (series_id, version, added, removed) VALUES (%s, %s, '{}', %s::int8multirange)",
+        (series.id, series.data_version + 1, multirange(Spans.of(*span))),
     )
-    old = cursor.fetchall()
+
+
+def _put_notes(
+    cursor: Cursor, series_id: int, old: Sequence[Any], fresh: Spans, noted: Sequence[Note], request_id: int | None
+) -> None:
+    """Write the new notes, and what is left of the old ones beside the fresh ranges."""
     rows = [(note.span, note.state.value, *_rest(note), request_id) for note in noted]
     for row in old:
         rows += [(span, *row[1:]) for span in Spans.of(*span_of(row[0])) - fresh]
@@ -224,7 +232,6 @@ def _replace_notes(
             " VALUES (%s, %s::int8range, %s, %s, %s, %s, %s, %s)",
             (series_id, int8range(span), *values),
         )
-    return bool(old or noted)
 
 
 def _rest(note: Note) -> tuple[str, int | None, int, int | None]:
