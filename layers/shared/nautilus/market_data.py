@@ -15,7 +15,6 @@ from nautilus.auth import Principal
 from nautilus.cache import Cache
 from nautilus.catalogue import Catalogue, known_instrument, meant
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
-from nautilus.coverage import FORGOTTEN
 from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Source, Style, Text
 from nautilus.db.connection import Cursor, Database
@@ -294,7 +293,7 @@ class MarketData:
                     unknown.append(selector)
                     continue
                 part.view = self._look(cursor, found, _subject(query, instrument), query.window)
-                part.place = _place(cursor, part.view)
+                part.place = _place(part.view)
             except NautilusError as wrong:
                 if not query.several:
                     raise
@@ -331,15 +330,11 @@ class MarketData:
             part.view = replace(view, span=place.window, row=row if place.series_id else None, finer=finer)
             part.as_of = place.version if now != place.version else None
             part.key = token.key if n == 0 else None
-            if part.as_of is not None and row is not None:
-                self._check_kept(cursor, row.id, place, _remaining(query, part.view.span, part.key))
+            rest = _remaining(query, part.view.span, part.key)
+            # What retention removed has no later revision to be read from: a walk that comes to it ends, and says so.
+            if row and part.as_of is not None and reading.any_removed(cursor, row.id, place.version, rest):
+                raise paging.expired()
         return parts
-
-    @staticmethod
-    def _check_kept(cursor: Cursor, series_id: int, place: Place, rest: Span) -> None:
-        """What retention forgets has no later revision to be read from: a walk that comes to it has an end, and says so."""
-        if max(place.kept_from, rest[0]) < reading.kept_from(cursor, series_id, rest):
-            raise paging.expired()
 
     # ---- writing the answer ------------------------------------------------------------------------------------------
 
@@ -554,8 +549,7 @@ def _subject(query: Query, instrument: Instrument) -> Subject:
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
 
 
-def _place(cursor: Cursor, view: View) -> Place:
-    forgotten = any(m.reason == FORGOTTEN for m in view.missing)
+def _place(view: View) -> Place:
     return Place(
         view.subject.instrument.con_id,
         view.row.id if view.row else 0,
@@ -563,7 +557,6 @@ def _place(cursor: Cursor, view: View) -> Place:
         view.finer.name if view.finer else "",
         view.span,
         view.complete,
-        reading.kept_from(cursor, view.row.id, view.span) if view.row and forgotten else 0,
     )
 
 

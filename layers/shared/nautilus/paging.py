@@ -28,8 +28,7 @@ class Place(NamedTuple):
     """One series as the first page saw it.
 
     series_id 0: nothing was stored. source: timeframe of the stored bars it is derived from, else empty. window: [start,
-    end) on the series' axis. complete: whether nothing was missing then. kept_from: where the window's bars began to be
-    kept; what lay before had been forgotten.
+    end) on the series' axis. complete: whether nothing was missing then.
     """
 
     con_id: int
@@ -38,7 +37,6 @@ class Place(NamedTuple):
     source: str
     window: Span
     complete: bool
-    kept_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +51,7 @@ class Token:
     expires_s: int
 
     def seal(self, store_id: str) -> str:
-        rows = [
-            [p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete), p.kept_from] for p in self.places
-        ]
+        rows = [[p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete)] for p in self.places]
         plain = json.dumps([self.query, rows, self.key, self.done, self.expires_s], separators=(",", ":"))
         data = zlib.compress(plain.encode(), 9)
         return _MARK + base64.urlsafe_b64encode(_sign(store_id, data) + data).decode().rstrip("=")
@@ -99,7 +95,7 @@ def _open(text: str, store_id: str) -> Token | None:
     if not hmac.compare_digest(signature, _sign(store_id, data)):
         return None
     query, rows, key, done, expires_s = json.loads(zlib.decompress(data))
-    places = tuple(Place(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6]), r[7]) for r in rows)
+    places = tuple(Place(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6])) for r in rows)
     return Token(query, places, key, done, expires_s)
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.coverage import FORGOTTEN
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of, spans_of
 from nautilus.db.instruments import Lookup
@@ -147,13 +146,13 @@ def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str,
     return [found[name] for name in names if name in found]
 
 
-def kept_from(cursor: Cursor, series_id: int, span: Span) -> int:
-    """The end of what retention has forgotten of a stretch; 0 when nothing."""
+def any_removed(cursor: Cursor, series_id: int, version: int, span: Span) -> bool:
+    """True when retention has removed bars of a stretch after a version of the series, whether or not they came back."""
     cursor.execute(
-        "SELECT max(upper(range)) FROM coverage_notes WHERE series_id = %s AND reason = %s AND range && %s::int8range",
-        (series_id, FORGOTTEN, int8range(span)),
+        "SELECT EXISTS (SELECT 1 FROM series_changes WHERE series_id = %s AND version > %s AND removed && %s::int8range)",
+        (series_id, version, int8range(span)),
     )
-    return cursor.fetchone()[0] or 0
+    return bool(cursor.fetchone()[0])
 
 
 _SAME = Prepared(

@@ -128,7 +128,9 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         row = series.by_id(cursor, series_id, lock=True)
         before = row.timeframe.floor(limit)
         table = table_of(row.timeframe)
-        span = _forgotten(cursor, row, table, before)
+        cursor.execute(f"SELECT min(ts) AS first FROM {table} WHERE series_id = %s AND ts < %s", (row.id, before))
+        first = cursor.fetchone().first
+        span = _forgotten(cursor, row, first, before)
         if span is None:
             return 0
         timescale.lift_limits(cursor)
@@ -136,13 +138,16 @@ def _bars(database: Database, series_id: int, limit: int) -> int:
         gone = int(cursor.rowcount)
         note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
         series.record(cursor, row, noted=[note])
+        if first is not None:
+            series.removed(cursor, row, (first, before))
     return gone
 
 
-def _forgotten(cursor: Cursor, row: series.Series, table: str, before: int) -> Span | None:
-    """From the first thing known of the series, an earlier note of this kind included, to `before`; None: nothing new."""
-    cursor.execute(f"SELECT min(ts) AS first FROM {table} WHERE series_id = %s AND ts < %s", (row.id, before))
-    first = cursor.fetchone().first
+def _forgotten(cursor: Cursor, row: series.Series, first: int | None, before: int) -> Span | None:
+    """From the first thing known of the series, an earlier note of this kind included, to `before`; None: nothing new.
+
+    first: the ts of its first bar before that.
+    """
     known = row.covered & Spans.of(series.ALL_TIME[0], before)
     if first is None and not known:
         return None
