@@ -224,13 +224,14 @@ def stamp(when: date | datetime, frame: Timeframe) -> int:
 
 def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_factor: float = 1.0) -> list[Bar]:
     """IB's bars as ours: sorted by ts, one per ts (the last one told wins), -1 as None."""
-    quotes = price in QUOTE_KINDS
     found = {}
     for row in rows:
         ts = stamp(row.date, frame)
-        volume = None if quotes or row.volume < 0 else float(row.volume) * volume_factor
-        vwap = None if quotes or row.average < 0 or volume is None else float(row.average)
-        trades = None if quotes or row.barCount < 0 or volume is None else int(row.barCount)
+        volume = vwap = trades = None
+        if price not in QUOTE_KINDS and row.volume >= 0:
+            volume = float(row.volume) * volume_factor
+            vwap = float(row.average) if row.average >= 0 else None
+            trades = int(row.barCount) if row.barCount >= 0 else None
         found[ts] = Bar(ts, float(row.open), float(row.high), float(row.low), float(row.close), volume, vwap, trades)
     return [found[ts] for ts in sorted(found)]
 

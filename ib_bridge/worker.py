@@ -177,7 +177,8 @@ class Worker:
         return 0.0
 
     def _look(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
-        """The candidates that the session can serve now, with the time each may be sent; best first."""
+        """The candidates that the session can serve now, with the time each may be sent; best first, up to the first that
+        may be sent at once."""
         rows = []
         book = None
         limits = self._booking.limits
@@ -199,6 +200,8 @@ class Worker:
                 at = max(at, self._quiet_until)
                 heaviest_waiting = max(heaviest_waiting, request.weight if at > now else 0)
             rows.append((candidate, request, at))
+            if at <= now:
+                break
         return rows
 
     def _limits(self, cursor: Cursor) -> Limits:
@@ -328,7 +331,7 @@ class Worker:
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
         factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
-        closed = [bar for bar in found if self._is_closed(task, bar)]
+        closed = self._closed(task, found)
         self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
         stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
         for ratio in stored.splits:
@@ -346,9 +349,13 @@ class Worker:
             ),
         )
 
-    def _is_closed(self, task: Task, bar: Bar) -> bool:
-        """False for a bar that was still forming when the request was sent: IB sends it with no flag."""
-        return self._settings.settle.is_closed(task.calendar, task.row.timeframe, task.instrument, bar.ts, task.sent_at)
+    def _closed(self, task: Task, bars: list[Bar]) -> list[Bar]:
+        """Without the newest ones that still formed when the request was sent: IB sends them with no flag."""
+        settle, count = self._settings.settle, len(bars)
+        about = (task.calendar, task.row.timeframe, task.instrument)
+        while count and not settle.is_closed(*about, bars[count - 1].ts, task.sent_at):
+            count -= 1
+        return bars[:count]
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""
