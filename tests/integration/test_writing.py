@@ -8,6 +8,7 @@ import pytest
 
 from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
+from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db import series
 from nautilus.db.bars import Written
@@ -39,7 +40,9 @@ def bar(n: int, price: float = 10.0, kind: int = 0) -> Bar:
 
 def record(database: Database, bars: list[Bar], request_id: int | None = 4) -> Written:
     with database.transaction() as cursor:
-        return series.record(cursor, series.by_id(cursor, 1, lock=True), bars=bars, request_id=request_id)
+        settled = Spans.of(bars[0].ts, bars[-1].ts + MINUTE) if bars else Spans()
+        row = series.by_id(cursor, 1, lock=True)
+        return series.record(cursor, row, bars=bars, settled=settled, request_id=request_id)
 
 
 def stored(cursor: Cursor) -> list[Bar]:
@@ -110,8 +113,23 @@ def test_the_same_again_writes_nothing(database: Database) -> None:
         assert series.by_id(cursor, 1).data_version == 1
 
 
+def stray(cursor: Cursor) -> None:
+    cursor.execute("INSERT INTO bars_minute VALUES (1, %s, 1, 1, 1, 1)", (AT + MINUTE,))
+
+
+def check_beside_a_stray(database: Database, written: Written) -> None:
+    """Of three bars the second was there, by another hand."""
+    assert (written.new, written.revised, written.same) == (2, 1, 0)
+    assert list(written.added) == [(AT, AT + 1), (AT + 2 * MINUTE, AT + 2 * MINUTE + 1)]
+    with database.transaction() as cursor:
+        assert stored(cursor) == [bar(n) for n in range(3)]
+
+
 def test_another_writer_without_the_lock_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It commits between our look and our COPY."""
+    with database.transaction() as cursor:  # where something is covered, there is a look
+        row = series.by_id(cursor, 1, lock=True)
+        series.record(cursor, row, settled=Spans.of(AT, AT + MINUTE))
     look, looks = bar_store._stored, []
 
     def late(cursor: Cursor, *args: object) -> bytes:
@@ -119,16 +137,36 @@ def test_another_writer_without_the_lock_is_found(database: Database, monkeypatc
         looks.append(len(found))
         if len(looks) == 1:
             with database.transaction() as other:
-                other.execute("INSERT INTO bars_minute VALUES (1, %s, 1, 1, 1, 1)", (AT + MINUTE,))
+                stray(other)
         return found
 
     monkeypatch.setattr(bar_store, "_stored", late)
-    written = record(database, [bar(n) for n in range(3)])
-    assert (written.new, written.revised, written.same) == (2, 1, 0)
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
     assert len(looks) == 2
-    assert list(written.added) == [(AT, AT + 1), (AT + 2 * MINUTE, AT + 2 * MINUTE + 1)]
+
+
+def test_where_nothing_is_known_nobody_looks_until_a_bar_is_met(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with database.transaction() as cursor:
-        assert stored(cursor) == [bar(n) for n in range(3)]
+        stray(cursor)
+    look, looks = bar_store._stored, []
+
+    def counted(cursor: Cursor, *args: object) -> bytes:
+        looks.append(args)
+        return look(cursor, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bar_store, "_stored", counted)
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
+    assert len(looks) == 1
+    later = [bar(n) for n in range(10, 13)]
+    assert record(database, later).new == 3
+    assert len(looks) == 1
+    doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), State.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
+    with database.transaction() as cursor:
+        series.record(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
+    assert record(database, [bar(30)]).new == 1
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])

@@ -29,6 +29,10 @@ _ELEVEN = struct.pack("!h", 11)
 _LENGTH = struct.Struct("!i")
 _TS = struct.Struct("!q")
 _STAGE = "bar_stage"
+_STEADY = "LOCK TABLE store IN ACCESS SHARE MODE;"
+"""Until the transaction ends nobody moves rows into columns, as COPY takes its snapshot before it is planned
+(nautilus/db/connection.py)."""
+UNDO = "ROLLBACK TO SAVEPOINT copy"
 _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
 
@@ -54,7 +58,13 @@ class Written(NamedTuple):
 
 
 def write(
-    cursor: Cursor, series_id: int, timeframe: Timeframe, bars: Sequence[Bar], *, version: int, request_id: int | None
+    cursor: Cursor,
+    series_id: int,
+    timeframe: Timeframe,
+    bars: Sequence[Bar],
+    *,
+    version: int,
+    request_id: int | None,
 ) -> Written:
     """Store bars (sorted by ts, no duplicates) under the series' row lock, as its version `version`.
 
@@ -77,10 +87,10 @@ def write(
         try:
             if rest:
                 data = _framed(rows.pop(bar.ts) for part in straight for bar in part)
-            _copy(cursor, table, _COLUMNS, data, savepoint=True)
+            _copy(cursor, table, _COLUMNS, data, then="")
         except UniqueViolation:
             # Somebody wrote without the series' lock: look again, and let the upsert sort it out.
-            cursor.execute("ROLLBACK TO SAVEPOINT copy")
+            cursor.execute(UNDO)
             rows, old = _encode(series_id, bars), _decode(_stored(cursor, table, series_id, bars))
             added, rest = Spans(), bars
     fresh = len(bars) - len(rest)
@@ -88,6 +98,16 @@ def write(
         return Written(new=fresh, added=added)
     mixed = _upsert(cursor, table, series_id, rows, old, version=version, request_id=request_id)
     return Written(new=fresh + mixed.new, revised=mixed.revised, same=mixed.same, added=added | mixed.added)
+
+
+def write_new(cursor: Cursor, series_id: int, timeframe: Timeframe, bars: Sequence[Bar], *, then: str) -> Written:
+    """Store bars where by all that is known there is none, and execute `then` in the same round trip.
+
+    UniqueViolation when there is one; after UNDO the transaction is as it was before.
+    """
+    data = _framed(_encode(series_id, bars).values())
+    _copy(cursor, table_of(timeframe), _COLUMNS, data, then=then)
+    return Written(new=len(bars), added=Spans.of(bars[0].ts, bars[-1].ts + 1))
 
 
 def _split(bars: Sequence[Bar], old: Mapping[int, bytes]) -> tuple[list[Sequence[Bar]], Sequence[Bar]]:
@@ -150,25 +170,20 @@ def _runs(stamps: Sequence[int], there: Sequence[int]) -> tuple[Spans, list[int]
     return Spans(), [ts for ts in stamps if ts not in old]
 
 
-def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, savepoint: bool = False) -> None:
-    """savepoint: when it fails, the transaction lives on with ROLLBACK TO SAVEPOINT copy. In one round trip, as each
-    costs as much as fifty bars."""
+def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, then: str | None = None) -> None:
+    """then: what is executed after it; when it fails, the transaction lives on with UNDO. In one round trip, as each costs
+    as much as fifty bars."""
     statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
-    if savepoint:
-        statement = f"SAVEPOINT copy; {statement}; RELEASE SAVEPOINT copy"
+    if then is not None:
+        statement = f"{_STEADY} SAVEPOINT copy; {statement}; RELEASE SAVEPOINT copy; {then}"
     cursor.copy_expert(statement, io.BytesIO(data), size=len(data))
 
 
 def _stored(cursor: Cursor, table: str, series_id: int, bars: Sequence[Bar]) -> bytes:
-    """What is there between the first and the last of these bars, in COPY's binary format, in order of time.
-
-    Until the transaction ends nobody moves rows into columns, as COPY takes its snapshot before it is planned
-    (nautilus/db/connection.py).
-    """
+    """What is there between the first and the last of these bars, in COPY's binary format, in order of time."""
     out = io.BytesIO()
     cursor.copy_expert(
-        "LOCK TABLE store IN ACCESS SHARE MODE;"
-        f" COPY (SELECT {_COLUMNS} FROM {table} WHERE series_id = {series_id:d}"
+        f"{_STEADY} COPY (SELECT {_COLUMNS} FROM {table} WHERE series_id = {series_id:d}"
         f" AND ts BETWEEN {bars[0].ts:d} AND {bars[-1].ts:d} ORDER BY ts) TO STDOUT (FORMAT binary)",
         out,
     )

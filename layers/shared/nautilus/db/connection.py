@@ -71,30 +71,35 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
     def _begin_again(self) -> None:
         self.connection.rollback()
 
-    def run(self, statement: Prepared, values: Sequence[Any]) -> None:
-        """Execute it. Collision when it turns out, in the middle of a transaction, that plans cannot be kept here."""
+    def run(self, statement: Prepared, values: Sequence[Any], *, before: str = "") -> None:
+        """Execute it, after the SQL `before` in the same round trip. Collision when it turns out, in the middle of a
+        transaction, that plans cannot be kept here."""
         prepared, first = self.connection.prepared, not self._has_begun()
         if prepared is None:
-            self._run_plain(statement, values)
+            self._run_plain(statement, values, before)
             return
         query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
         if statement.name not in prepared:
             query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
         try:
-            self.execute(query, values)
+            self.execute(before + query, values)
         except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
             # A pooler between us and the server hands out another session for each transaction.
             self.connection.prepared = None
             if not first:
                 raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
             self._begin_again()
-            self._run_plain(statement, values)
+            self._run_plain(statement, values, before)
         else:
             prepared.add(statement.name)
 
-    def _run_plain(self, statement: Prepared, values: Sequence[Any]) -> None:
+    def _run_plain(self, statement: Prepared, values: Sequence[Any], before: str) -> None:
+        self.execute(before + self.inlined(statement, values))
+
+    def inlined(self, statement: Prepared, values: Sequence[Any]) -> str:
+        """The statement with its values, as SQL to be planned anew."""
         texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
-        self.execute(re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql))
+        return re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql)
 
 
 class _SnapshotCursor(_Cursor):

@@ -7,7 +7,7 @@ from nautilus.bars import Bar
 from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db.bars import Written
-from nautilus.db.connection import Cursor, Prepared, int8range, multirange, span_of, spans_of
+from nautilus.db.connection import Cursor, Prepared, UniqueViolation, int8range, multirange, span_of, spans_of
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
@@ -16,7 +16,10 @@ ALL_TIME: Span = (-(2**63), 2**63 - 1)
 
 
 class Series(NamedTuple):
-    """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known."""
+    """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known.
+
+    noted: False when, under the lock of its row, there was no note about any stretch of it.
+    """
 
     id: int
     con_id: int
@@ -26,13 +29,19 @@ class Series(NamedTuple):
     covered: Spans
     data_version: int
     head_ts: int | None
+    noted: bool = True
 
 
-_SELECT = "SELECT id, con_id, timeframe, price, session, covered::text, data_version, head_ts FROM series"
+_COLUMNS = "id, con_id, timeframe, price, session, covered::text, data_version, head_ts"
+_SELECT = f"SELECT {_COLUMNS} FROM series"
 
 
 _FOUND = Prepared("series_found", f"{_SELECT} WHERE id = $1", ("int",))
-_LOCKED = Prepared("series_locked", f"{_SELECT} WHERE id = $1 FOR UPDATE", ("int",))
+_LOCKED = Prepared(
+    "series_locked",
+    f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM coverage_notes n WHERE n.series_id = s.id) AS noted FROM series s WHERE id = $1",
+    ("int",),
+)
 _RISEN = (
     "UPDATE series SET covered = $2, data_version = $3 WHERE id = $1",
     "INSERT INTO series_changes (series_id, version, added) SELECT $1, $3, $4 WHERE $4 IS NOT NULL",
@@ -101,8 +110,13 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
-    cursor.run(_LOCKED if lock else _FOUND, (series_id,))
-    return of_row(cursor.fetchone(), series_id)
+    if not lock:
+        cursor.run(_FOUND, (series_id,))
+        return of_row(cursor.fetchone(), series_id)
+    # Looked at by a statement of its own: one that waits for the lock sees notes as they were before.
+    cursor.run(_LOCKED, (series_id,), before=f"SELECT FROM series WHERE id = {int(series_id)} FOR UPDATE; ")
+    row = cursor.fetchone()
+    return of_row(row, series_id)._replace(noted=row.noted)
 
 
 def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
@@ -192,15 +206,19 @@ def record(
     The only place that writes `covered` and coverage_notes, so that they never overlap. The version rises only when a
     bar is inserted or revised, or when coverage changes.
     """
-    written = bar_store.write(
-        cursor, series.id, series.timeframe, bars, version=series.data_version + 1, request_id=request_id
-    )
     doubts = list(noted)
     doubted = Spans(note.span for note in doubts)
     covered = (series.covered | settled) - doubted
     fresh = settled | doubted
-    added = multirange(written.added) if written.new else None
-    rise = (series.id, multirange(covered), series.data_version + 1, added)
+    # Every bar lies where it is covered or noted.
+    if bars and not series.noted and not series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1):
+        try:
+            return _record_new(cursor, series, bars, covered, doubts, request_id)
+        except UniqueViolation:
+            cursor.execute(bar_store.UNDO)
+    version = series.data_version + 1
+    written = bar_store.write(cursor, series.id, series.timeframe, bars, version=version, request_id=request_id)
+    rise = (series.id, multirange(covered), version, multirange(written.added) if written.new else None)
     if written.changed or doubts or covered != series.covered:
         cursor.run(_RISE_AND_CUT, (*rise, multirange(fresh)))
         _put_notes(cursor, series.id, cursor.fetchall(), fresh, doubts, request_id)
@@ -209,6 +227,17 @@ def record(
         if old := cursor.fetchall():
             _put_notes(cursor, series.id, old, fresh, doubts, request_id)
             cursor.run(_RISE, rise)
+    return written
+
+
+def _record_new(
+    cursor: Cursor, series: Series, bars: Sequence[Bar], covered: Spans, doubts: Sequence[Note], request_id: int | None
+) -> Written:
+    """The same for bars where nothing is known, in one round trip. UniqueViolation when there is a bar after all."""
+    added = Spans.of(bars[0].ts, bars[-1].ts + 1)
+    rise = (series.id, multirange(covered), series.data_version + 1, multirange(added))
+    written = bar_store.write_new(cursor, series.id, series.timeframe, bars, then=cursor.inlined(_RISE, rise))
+    _put_notes(cursor, series.id, (), Spans(), doubts, request_id)
     return written
 
 
