@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-from dev.postgres import Postgres
 from nautilus.clock import NS_PER_S, parse_rfc3339
-from tests.conftest import database
+from tests.conftest import Server, database
 from tests.plant import Plant, plant
 
 START = "2026-03-04T17:30:30Z"
 
 
 @pytest.fixture(scope="module")
-def works(servers: SimpleNamespace, postgres: Postgres, template: str) -> Iterator[Plant]:
+def works(servers: SimpleNamespace, server: Server, template: str) -> Iterator[Plant]:
     """One plant for all: each test has an instrument of its own. A request of minutes is a day."""
     options = ("--latency", "none", "--clock", "rate:20", "--start", START)
-    with database(postgres, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
+    with database(server, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge(chunk_spans="1m=86400")
         yield made
 

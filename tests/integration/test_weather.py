@@ -13,12 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dev.postgres import Postgres
 from ib_gateway_sim.control import Control
 from ib_gateway_sim.weather import HISTORY_ERRORS
 from ib_gateway_sim.weather import Weather as Sky
 from nautilus.clock import datetime_of, parse_rfc3339
-from tests.conftest import database
+from tests.conftest import Server, database
 from tests.plant import Plant, plant
 
 START = "2026-03-04T17:30:30Z"
@@ -237,10 +236,10 @@ def test_every_kind_of_it_is_in_the_table(sky: Plant) -> None:
 
 
 @pytest.fixture(scope="module")
-def sky(servers: SimpleNamespace, postgres: Postgres, template: str) -> Iterator[Plant]:
+def sky(servers: SimpleNamespace, server: Server, template: str) -> Iterator[Plant]:
     """One plant for all items. Its bridge knows three stocks and their sessions, and is impatient."""
     options = ("--latency", "none", "--clock", "rate:20", "--start", START)
-    with database(postgres, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
+    with database(server, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge(request_timeout_s="3", ib_timeout_s="2", ib_heartbeat_s="0.5")
         first = LAST - timedelta(weeks=len(STOCKS) // len(SYMBOLS) + 2)
         day = {"start": f"{first:%Y-%m-%d}T00:00:00Z", "end": f"{first + timedelta(days=1):%Y-%m-%d}T00:00:00Z"}

@@ -17,9 +17,10 @@ from dev.lambda_runtime import Function, http_event, missing, running
 from nautilus.auth import USER_SCOPES
 from nautilus.db import instruments, users
 from nautilus.db.connection import Database
-from nautilus.instruments import Instrument, select
+from nautilus.instruments import select
 from nautilus.passwords import Passwords
 from tests.conftest import database
+from tests.shelf import stock
 
 USER, PASSWORD = "trader", "correct horse"
 
@@ -52,23 +53,7 @@ def store(server: Any, template: str) -> Iterator[SimpleNamespace]:
         db.close()
 
 
-_AAPL = Instrument(
-    con_id=265598,
-    instrument_id="AAPL.NASDAQ",
-    symbol="AAPL",
-    asset_class="STK",
-    exchange="SMART",
-    primary_exchange="NASDAQ",
-    currency="USD",
-    local_symbol="AAPL",
-    trading_class="NMS",
-    expiry="",
-    multiplier="",
-    min_tick=0.01,
-    long_name="APPLE INC",
-    time_zone="US/Eastern",
-    calendar="NASDAQ:NMS",
-)
+_AAPL = stock(265598)
 
 
 @pytest.fixture(scope="session")

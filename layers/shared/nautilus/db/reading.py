@@ -7,13 +7,13 @@ from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db import instruments
-from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of, spans_of
+from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
 from nautilus.db.instruments import Lookup
-from nautilus.db.series import Series, find_several
+from nautilus.db.series import Series, find_several, of_row
 from nautilus.ledger import LIVE_JOBS
 from nautilus.settle import Settle
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe, timeframe
+from nautilus.timeframes import Timeframe
 
 AGAIN_AFTER_S = 60
 """A read asks for the same stretch at most once in so many seconds of machine time, whatever became of it."""
@@ -77,18 +77,7 @@ def standing(cursor: Cursor, key: SeriesKey, calendar: str) -> Standing:
 
 
 def _standing(row: Any) -> Standing:
-    found = None
-    if row.series_id is not None:
-        found = Series(
-            row.series_id,
-            row.con_id,
-            timeframe(row.timeframe),
-            row.price,
-            row.session,
-            spans_of(row.covered),
-            row.data_version,
-            row.head_ts,
-        )
+    found = of_row(row, row.series_id) if row.series_id is not None else None
     return Standing(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
 
 

@@ -56,9 +56,10 @@ _RISE_AND_CUT = Prepared(
 _ONLY_CUT = Prepared("series_cut", _CUT.format(fresh="$2"), ("int", "int8multirange"))
 
 
-def of_row(row: Any) -> Series:
+def of_row(row: Any, series_id: int) -> Series:
+    """A series of a row that names its columns as the table does; of the id alone there may be several."""
     return Series(
-        row.id,
+        series_id,
         row.con_id,
         timeframe(row.timeframe),
         row.price,
@@ -75,7 +76,7 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
         (con_id, frame.name, price, session),
     )
     row = cursor.fetchone()
-    return of_row(row) if row else None
+    return of_row(row, row.id) if row else None
 
 
 def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str, session: str) -> list[Series]:
@@ -84,7 +85,7 @@ def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str,
         f"{_SELECT} WHERE con_id = %s AND timeframe = ANY(%s) AND price = %s AND session = %s",
         (con_id, list(frames), price, session),
     )
-    return [of_row(row) for row in cursor.fetchall()]
+    return [of_row(row, row.id) for row in cursor.fetchall()]
 
 
 def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
@@ -101,7 +102,7 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
     cursor.run(_LOCKED if lock else _FOUND, (series_id,))
-    return of_row(cursor.fetchone())
+    return of_row(cursor.fetchone(), series_id)
 
 
 def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
