@@ -128,10 +128,11 @@ COMPOSED = $(COMPOSE) --env-file infra/$(SOURCE).env -f infra/compose.yaml
 containers: ## the whole system in containers, API on port 8001 (SOURCE=ib: with IB Gateway)
 	$(COMPOSED) up $(if $(DOCKER_OPTIONS),,--build) -d
 
-# SAM_OPTIONS=--skip-pull-image where the registry cannot be reached; KEEP=1 stays until Ctrl-C.
+# SAM_OPTIONS=--skip-pull-image where the registry cannot be reached; KEEP=1 stays until Ctrl-C; SAM_PORT=3000 instead of
+# a free port (API_PORT is that of the containers' own API).
 sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, the demo against them
 	@$(PY) -m dev.sam_local --compose '$(COMPOSED)' --network $(if $(filter ib,$(SOURCE)),nautilus-ib,nautilus)_default \
-		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(API_PORT),--port '$(API_PORT)')
+		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(SAM_PORT),--port '$(SAM_PORT)')
 
 # ministack: MIT, young. 3.13, as it runs the functions in its own interpreter.
 .venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.ready

@@ -1,7 +1,7 @@
 """The API in a container (infra/compose.yaml): keys and a first user are made at the first start and kept in a volume.
 
 `serve` serves it. `sam-env` makes the same keys and user, and prints the settings of the functions for `sam local`,
-which then stand in for this container.
+which then stand in for this container. `admin` makes an administrator, and shows the password once.
 """
 
 import argparse
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from dev import local_api
 from dev.credentials import password_of, token_settings
+from functions.auth.app import make_admin
 from nautilus.auth import USER_SCOPES
 from nautilus.db.connection import Database
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings, load
 from nautilus.sign_in import put_user
+from nautilus.web import Services
 
 DATA = Path("/data")
 USERNAME = "trader"
@@ -37,11 +39,16 @@ def prepare(folder: Path = DATA) -> AuthSettings:
 
 def main() -> None:
     options = argparse.ArgumentParser("python -m dev.container", description=__doc__)
-    options.add_argument("command", choices=("serve", "sam-env"))
-    command: str = options.parse_args().command
+    options.add_argument("command", choices=("serve", "sam-env", "admin"))
+    options.add_argument("--name", default="admin", help="name of the administrator (default: %(default)s)")
+    told = options.parse_args()
+    command: str = told.command
     settings = prepare()
     if command == "serve":
         local_api.serve(settings, PORT)
+    elif command == "admin":
+        made = make_admin(Services(settings, "api"), {"username": told.name})
+        print(f"{made['username']} is an administrator\npassword: {made['password']}\nIt is not shown again.")
     else:
         passed_on = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         print(json.dumps({"Parameters": {**passed_on, "NAUTILUS_DATABASE_POOL": "1"}}, indent=1))

@@ -47,7 +47,9 @@ def backup(url: str, file: Path) -> None:
 def restore(url: str, file: Path, name: str) -> verify.Report:
     """Make the database `name` on the server of `url` from `file`, migrate it, and verify it.
 
-    Failed when it exists already, or with pg_restore's words; what was made until then is removed.
+    It gets an identity of its own: it will give its series versions that the original has given to other bars, and
+    caches, tags and page tokens know an answer by identity and version. Failed when the database exists already, or
+    with pg_restore's words; what was made until then is removed.
     """
     if not file.is_file():
         raise Failed(f"there is no file {file}")
@@ -65,6 +67,8 @@ def restore(url: str, file: Path, name: str) -> verify.Report:
             timescale.after_restore(cursor, wanted)
         database.close()
         upgrade(made)
+        with database.transaction() as cursor:
+            cursor.execute("UPDATE store SET id = gen_random_uuid()")
         with database.transaction(snapshot=True) as cursor:
             report = verify.verify(cursor)
         database.close()
