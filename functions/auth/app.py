@@ -20,6 +20,7 @@ from nautilus.signing import Signer
 from nautilus.web import (
     PROBLEMS,
     ClientDep,
+    LateRoute,
     Services,
     ServicesDep,
     from_own_page,
@@ -33,7 +34,7 @@ PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"
 _KEYS_AGE_S = 300
 
-router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS)
+router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=LateRoute)
 
 
 def prepare(services: Services) -> None:

@@ -25,10 +25,10 @@ from nautilus.schemas import market_data as shapes
 from nautilus.schemas.backfill import nanoseconds
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import PROBLEMS, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell
+from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell
 from nautilus.web import services as services_of
 
-router = APIRouter(tags=["market data"], responses=PROBLEMS)
+router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 

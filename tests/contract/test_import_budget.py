@@ -29,20 +29,26 @@ sys.path[:0] = json.loads(sys.argv[1])
 import fastapi, mangum
 before = set(sys.modules)
 import app
-print(json.dumps(sorted(set(sys.modules) - before)))
+built = [route.path for route in app.router.routes if "dependant" in vars(route)]
+print(json.dumps([sorted(set(sys.modules) - before), built]))
 """
 
 
 @cache
-def added(name: str) -> list[str]:
-    """Modules that importing a function's app adds, in an interpreter of its own with an empty environment."""
+def imported(name: str) -> tuple[list[str], list[str]]:
+    """Modules that importing a function's app adds, in an interpreter of its own with an empty environment, and the paths
+    of routes that are built already."""
     paths = [str(ROOT / "functions" / name), str(ROOT / "layers" / "shared")]
     done = subprocess.run(
         [sys.executable, "-B", "-P", "-c", PROBE, json.dumps(paths)], env={}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    found: list[str] = json.loads(done.stdout)
-    return found
+    modules, built = json.loads(done.stdout)
+    return modules, built
+
+
+def added(name: str) -> list[str]:
+    return imported(name)[0]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -59,3 +65,8 @@ def test_a_function_imports_no_other_packages(name):
     packages = {m.split(".")[0] for m in added(name)} - set(sys.stdlib_module_names) - {"nautilus", "app", "functions"}
     unknown = {p for p in packages if not p.startswith("_")} - PACKAGES
     assert not unknown, f"functions/{name} imports {', '.join(sorted(unknown))} at its start"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_route_is_built_before_it_is_asked_for(name):
+    assert imported(name)[1] == []

@@ -18,10 +18,12 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nautilus.auth import Client, Principal, anonymous
@@ -433,6 +435,32 @@ CORS_EXPOSED = (
     *("x-request-id", "etag", "location", "link", "retry-after", "server-timing", "ratelimit", "ratelimit-policy"),
     *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source", "x-errors"),
 )
+
+
+class LateRoute(APIRoute):
+    """A route that FastAPI builds (its parameters, its models, the shape of its answer) when first asked for, by a request
+    or by the API's description. That takes 2 ms each; a function has up to sixteen, and a process is asked for few."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.path = path
+        self.endpoint = endpoint
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        # Python comes here for what is not there yet: whatever else a route has, building makes it.
+        options = vars(self).pop("_options", None)
+        if options is None:
+            raise AttributeError(f"a route has no {name}")
+        super().__init__(self.path, self.endpoint, **options)
+        return getattr(self, name)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # The regular expression of the path is not there yet either, and not needed when its beginning says no.
+        begins, parameter, _ = self.path.partition("{")
+        path = scope.get("path", "")
+        if not scope.get("root_path") and not (path.startswith(begins) if parameter else path == begins):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def create_app(*routers: APIRouter, services: Services) -> FastAPI:
