@@ -13,7 +13,7 @@ from nautilus import catalogue, proof
 from nautilus.auth import Principal
 from nautilus.cache import Cache
 from nautilus.calendars import Session
-from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.clock import NS_PER_DAY, nanoseconds, rfc3339
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
@@ -22,7 +22,6 @@ from nautilus.limits import Limits
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
-from nautilus.schemas.backfill import nanoseconds
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
 from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell

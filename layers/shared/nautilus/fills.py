@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from nautilus.auth import Principal
-from nautilus.backfill import READ_PRIORITY, fingerprint
 from nautilus.clock import rfc3339
 from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
@@ -21,6 +20,7 @@ from nautilus.spans import Spans
 from nautilus.views import View
 
 POLL_S = 0.05
+_PRIORITY = 8
 
 
 def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[View]) -> UUID | None:
@@ -44,10 +44,10 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
             owner=caller.id,
             origin="read",
             items=items,
-            priority=READ_PRIORITY,
+            priority=_PRIORITY,
             mode="missing",
             request={"instrument_ids": [v.subject.instrument.instrument_id for v in views], "wish": _told(items)},
-            fingerprint=fingerprint(items, "missing"),
+            fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),
         )
     queue.send(JobHint(job_id=job_id, correlation_id=correlation.get()))
