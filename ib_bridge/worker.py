@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ib_bridge import translate, writer
@@ -204,7 +204,7 @@ class Worker:
     def _limits(self, cursor: Cursor) -> Limits:
         """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
         limits = self._booking.limits
-        return replace(limits, reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
+        return limits._replace(reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
         if con_id not in self._instruments:

@@ -7,19 +7,21 @@ request has to check it.
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _MAX_LENGTH = 100
 _FORM = re.compile(r"nautilus_([0-9a-f]{8})_[0-9a-f]{48}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(NamedTuple):
     """A key as its holder has it; `hash` is all that is stored of it, beside the prefix."""
 
-    text: str = field(repr=False)
+    text: str
     prefix: str
-    hash: bytes = field(repr=False)
+    hash: bytes
+
+    def __repr__(self) -> str:
+        return f"ApiKey(prefix={self.prefix!r})"
 
 
 def new_key() -> ApiKey:

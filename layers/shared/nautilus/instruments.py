@@ -8,7 +8,6 @@ front ends send venues that IB renamed years ago.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -64,8 +63,7 @@ _COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
 """What a pair without an asset class is taken for: these for CRYPTO, all else for CASH."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(NamedTuple):
     """One tradable thing, as IB's contract details describe it. `expiry` is yyyymmdd or empty."""
 
     con_id: int
