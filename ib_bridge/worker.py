@@ -15,6 +15,7 @@ from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnit
 from ib_bridge.writer import Answer
 from nautilus.bars import Bar
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
@@ -26,7 +27,6 @@ from nautilus.instruments import Instrument
 from nautilus.log import correlated, fields
 from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import duration, end_text, halves
-from nautilus.settings import BridgeSettings
 from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
