@@ -24,7 +24,7 @@ from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell
+from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.web import services as services_of
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
@@ -240,7 +240,7 @@ class _Asked(BaseModel):
         },
         304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
     },
-    openapi_extra={"parameters": parameters(_Asked)},
+    openapi_extra={"parameters": _Asked},
 )
 async def bars(request: Request, caller: Reader) -> Response:
     data = _data(services_of(request))
