@@ -10,7 +10,7 @@ import secrets
 from typing import NamedTuple
 
 _MAX_LENGTH = 100
-_FORM = re.compile(r"nautilus_([0-9a-f]{8})_[0-9a-f]{48}", re.ASCII)
+_FORM = r"(?a)nautilus_([0-9a-f]{8})_[0-9a-f]{48}"
 
 
 class ApiKey(NamedTuple):
@@ -32,5 +32,5 @@ def new_key() -> ApiKey:
 
 def parse(text: str) -> ApiKey | None:
     """The key in a header; None when it has not the form of one."""
-    match = _FORM.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    match = re.fullmatch(_FORM, text) if len(text) <= _MAX_LENGTH else None
     return ApiKey(text, match[1], hashlib.sha256(text.encode()).digest()) if match else None

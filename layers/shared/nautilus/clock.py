@@ -14,7 +14,7 @@ NS_PER_MS = 1_000_000
 NS_PER_HOUR = 3_600 * NS_PER_S
 NS_PER_DAY = 24 * NS_PER_HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?", re.ASCII)
+_RFC3339 = r"(?a)(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?"
 _LEAST_NS = 10**17
 _MAX_NS = 2**63 - 1
 """What PostgreSQL's bigint holds: the year 2262."""
@@ -75,7 +75,7 @@ def parse_rfc3339(text: str) -> int:
 
     A naive time is refused, and one that nanoseconds in 64 bits cannot hold (before 1677 or after 2262).
     """
-    match = _RFC3339.fullmatch(text.strip())
+    match = re.fullmatch(_RFC3339, text.strip())
     try:
         if match is None:
             raise ValueError

@@ -21,12 +21,12 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
+_ORIGIN = r"(?a)https?://[a-z0-9.-]+(:\d{1,5})?"
 _TLS_MODES = ("verify-full", "verify-ca", "require")
 _DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
 DEVELOPMENT_KEY = "dev-"
 """Names of signing keys made on a developer's machine begin so."""
-_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
+_SECRET = r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+"
 _EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
 _SECRET_TIMEOUT_S = 5
 
@@ -46,7 +46,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_secret(cls, value: Any) -> Any:
-        found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+        found = re.fullmatch(_SECRET, value) if isinstance(value, str) and value.startswith("arn:") else None
         return read_secret(value, found["region"]) if found else value
 
 
@@ -150,7 +150,7 @@ class ApiSettings(DatabaseSettings, QueueSettings):
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not _ORIGIN.fullmatch(origin):
+            if not re.fullmatch(_ORIGIN, origin):
                 raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
         return value
 
