@@ -1,5 +1,9 @@
 """Sign-in: /api/v1/auth/*. The only function that may read the private key and check passwords."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 import asyncio
 import secrets
 from typing import Annotated, Any

@@ -1,5 +1,9 @@
 """Backfill: ask for bars to be fetched, watch it, stop it."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID

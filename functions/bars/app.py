@@ -1,5 +1,9 @@
 """Market data: bars, their coverage and history, instruments, sessions."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 import asyncio
 import re
 from collections.abc import Mapping

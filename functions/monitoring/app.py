@@ -1,5 +1,9 @@
 """Health and the session with IB: what works, since when not, and why."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
