@@ -8,10 +8,10 @@ import pytest
 from fastapi import APIRouter, FastAPI, Path, Query
 from fastapi.routing import APIRoute
 
-from nautilus.web import LateRoute
+from nautilus.web import LateRoute, lambda_handler
 
 
-def app_of(kind: type[APIRoute]) -> FastAPI:
+def router_of(kind: type[APIRoute]) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["x"], route_class=kind)
 
     @router.get("/things", summary="All things")
@@ -30,10 +30,14 @@ def app_of(kind: type[APIRoute]) -> FastAPI:
     def part(number: int, name: Annotated[str, Path(min_length=2)]) -> dict[str, Any]:
         return {"number": number, "name": name}
 
-    return FastAPI(routes=router.routes)
+    return router
 
 
-def built(app: FastAPI) -> list[str]:
+def app_of(kind: type[APIRoute]) -> FastAPI:
+    return FastAPI(routes=router_of(kind).routes)
+
+
+def built(app: FastAPI | APIRouter) -> list[str]:
     return [route.path for route in app.routes if isinstance(route, APIRoute) and "dependant" in vars(route)]
 
 
@@ -87,3 +91,11 @@ def test_what_no_route_has_it_has_neither() -> None:
     for _ in range(2):
         with pytest.raises(AttributeError, match="anything_else"):
             _ = route.anything_else  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("on-demand", 0), ("snap-start", 4)])
+def test_a_snapshot_holds_them_built(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    router = router_of(LateRoute)
+    lambda_handler("x", router)
+    assert len(built(router)) == count

@@ -449,12 +449,17 @@ class LateRoute(APIRoute):
         self.endpoint = endpoint
         self._options = options
 
+    def build(self) -> None:
+        """Have it built, if it is not."""
+        options = vars(self).pop("_options", None)
+        if options is not None:
+            super().__init__(self.path, self.endpoint, **options)
+
     def __getattr__(self, name: str) -> Any:
         # Python comes here for what is not there yet: whatever else a route has, building makes it.
-        options = vars(self).pop("_options", None)
-        if options is None:
+        if "_options" not in vars(self):
             raise AttributeError(f"a route has no {name}")
-        super().__init__(self.path, self.endpoint, **options)
+        self.build()
         return getattr(self, name)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -732,7 +737,7 @@ def _request_id(scope: Scope) -> str:
 
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
 
-# What is imported when first needed, and what a snapshot had better hold already.
+# What is imported when first needed, and what a snapshot had better hold already; so with routes.
 _LATE = ("mangum", "boto3", "argon2")
 
 
@@ -759,6 +764,9 @@ def lambda_handler(
     if snapshot_follows():
         for late in _LATE:
             import_module(late)
+        for route in router.routes:
+            if isinstance(route, LateRoute):
+                route.build()
     gc.freeze()
     gc.enable()
 
