@@ -15,7 +15,7 @@ FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app
 
 # Third-party and standard modules a function may add to FastAPI and Mangum, and packages of which they may be. Raise a
 # number only for something that every request of the function needs; otherwise import it where it is used.
-BUDGET = {"auth": 125, "backfill": 105, "bars": 105, "monitoring": 105}
+BUDGET = {"auth": 100, "backfill": 80, "bars": 80, "monitoring": 80}
 PACKAGES = (
     {"fastapi", "starlette", "pydantic", "psycopg2", "cryptography"}
     | {"aws_lambda_powertools", "jmespath"}
