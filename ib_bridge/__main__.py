@@ -4,9 +4,10 @@ import asyncio
 import signal
 import sys
 
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.errors import NautilusError
 from nautilus.log import logger
-from nautilus.settings import BridgeSettings, load
+from nautilus.settings import load
 
 
 async def _main(settings: BridgeSettings) -> None:

@@ -16,12 +16,12 @@ from ib_bridge.planning import Planning
 from ib_bridge.session import Session, State
 from ib_bridge.store import Cursor, Store
 from ib_bridge.worker import Worker
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import chunks, jobs, requests, retention, sessions
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
 from nautilus.pacing import Limits
 from nautilus.queue import Queue
-from nautilus.settings import BridgeSettings
 
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0

@@ -6,6 +6,7 @@ from ib_bridge.booking import NotYet
 from ib_bridge.clock import MarketClock
 from ib_bridge.directory import Directory
 from ib_bridge.store import Cursor, Store
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage import State
@@ -17,7 +18,6 @@ from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
 from nautilus.planner import Plan, by_rules, chunk_spans, plan
 from nautilus.seams import OVERLAP_BARS
-from nautilus.settings import BridgeSettings
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 

@@ -26,10 +26,10 @@ from ib_bridge.clock import MarketClock, read_control
 from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
 from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, meaning
 from nautilus import farms
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_S
 from nautilus.instruments import Instrument
 from nautilus.log import fields
-from nautilus.settings import BridgeSettings
 
 T = TypeVar("T")
 _CONTROL_S = 0.25

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ib_bridge import translate, writer
@@ -15,6 +15,7 @@ from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnit
 from ib_bridge.writer import Answer
 from nautilus.bars import Bar
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
@@ -26,7 +27,6 @@ from nautilus.instruments import Instrument
 from nautilus.log import correlated, fields
 from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import duration, end_text, halves
-from nautilus.settings import BridgeSettings
 from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
@@ -207,7 +207,7 @@ class Worker:
     def _limits(self, cursor: Cursor) -> Limits:
         """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
         limits = self._booking.limits
-        return replace(limits, reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
+        return limits._replace(reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
         if con_id not in self._instruments:

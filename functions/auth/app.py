@@ -1,5 +1,9 @@
 """Sign-in: /api/v1/auth/*. The only function that may read the private key and check passwords."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 import asyncio
 import secrets
 from typing import Annotated, Any
@@ -20,6 +24,7 @@ from nautilus.signing import Signer
 from nautilus.web import (
     PROBLEMS,
     ClientDep,
+    LateRoute,
     Services,
     ServicesDep,
     from_own_page,
@@ -33,7 +38,7 @@ PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"
 _KEYS_AGE_S = 300
 
-router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS)
+router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=LateRoute)
 
 
 def prepare(services: Services) -> None:

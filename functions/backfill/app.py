@@ -1,5 +1,9 @@
 """Backfill: ask for bars to be fetched, watch it, stop it."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,9 +21,9 @@ from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.schemas.backfill import BackfillRequest, StopRequest
 from nautilus.schemas.messages import JobHint
-from nautilus.web import PROBLEMS, Services, ServicesDep, lambda_handler, needs
+from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
 
-router = APIRouter(tags=["backfill"], responses=PROBLEMS)
+router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=LateRoute)
 Caller = Annotated[Principal, needs("backfill:write")]
 _GIGABYTE = 1_000_000_000
 

@@ -1,5 +1,9 @@
 """Market data: bars, their coverage and history, instruments, sessions."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 import asyncio
 import re
 from collections.abc import Mapping
@@ -13,7 +17,7 @@ from nautilus import catalogue, proof
 from nautilus.auth import Principal
 from nautilus.cache import Cache
 from nautilus.calendars import Session
-from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.clock import NS_PER_DAY, nanoseconds, rfc3339
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
@@ -22,13 +26,12 @@ from nautilus.limits import Limits
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
-from nautilus.schemas.backfill import nanoseconds
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import PROBLEMS, Services, ServicesDep, asked, lambda_handler, needs, parameters, tell
+from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.web import services as services_of
 
-router = APIRouter(tags=["market data"], responses=PROBLEMS)
+router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 
@@ -241,7 +244,7 @@ class _Asked(BaseModel):
         },
         304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
     },
-    openapi_extra={"parameters": parameters(_Asked)},
+    openapi_extra={"parameters": _Asked},
 )
 async def bars(request: Request, caller: Reader) -> Response:
     data = _data(services_of(request))

@@ -1,5 +1,9 @@
 """Health and the session with IB: what works, since when not, and why."""
 
+import gc
+
+gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -12,9 +16,9 @@ from nautilus.errors import Unavailable
 from nautilus.log import Measure, correlation
 from nautilus.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.schemas.messages import CommandHint
-from nautilus.web import PROBLEMS, Services, ServicesDep, lambda_handler, maybe, needs
+from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
 
-router = APIRouter(tags=["monitoring"], responses=PROBLEMS)
+router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=LateRoute)
 _RECONNECT_WITHIN_S = 60.0
 
 

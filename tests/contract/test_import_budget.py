@@ -1,6 +1,7 @@
 """How many modules each function imports at its cold start, beyond FastAPI and Mangum alone. Modules, not seconds: they are
 the same on every machine, and each costs. benchmarks/cold_start.py measures the seconds."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app
 
 # Third-party and standard modules a function may add to FastAPI and Mangum, and packages of which they may be. Raise a
 # number only for something that every request of the function needs; otherwise import it where it is used.
-BUDGET = {"auth": 125, "backfill": 105, "bars": 105, "monitoring": 105}
+BUDGET = {"auth": 100, "backfill": 80, "bars": 80, "monitoring": 80}
 PACKAGES = (
     {"fastapi", "starlette", "pydantic", "psycopg2", "cryptography"}
     | {"aws_lambda_powertools", "jmespath"}
@@ -24,25 +25,31 @@ PACKAGES = (
 )
 
 PROBE = """
-import json, sys
+import gc, json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 import fastapi, mangum
 before = set(sys.modules)
 import app
-print(json.dumps(sorted(set(sys.modules) - before)))
+built = [route.path for route in app.router.routes if "dependant" in vars(route)]
+print(json.dumps([sorted(set(sys.modules) - before), built, gc.isenabled(), gc.get_freeze_count()]))
 """
 
 
 @cache
-def added(name: str) -> list[str]:
-    """Modules that importing a function's app adds, in an interpreter of its own with an empty environment."""
+def imported(name: str) -> tuple[list[str], list[str], bool, int]:
+    """Modules that importing a function's app adds, in an interpreter of its own with an empty environment; the paths of
+    routes that are built already; whether the garbage collector is on, and how many objects it leaves alone."""
     paths = [str(ROOT / "functions" / name), str(ROOT / "layers" / "shared")]
     done = subprocess.run(
         [sys.executable, "-B", "-P", "-c", PROBE, json.dumps(paths)], env={}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    found: list[str] = json.loads(done.stdout)
-    return found
+    modules, built, collects, frozen = json.loads(done.stdout)
+    return modules, built, collects, frozen
+
+
+def added(name: str) -> list[str]:
+    return imported(name)[0]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -59,3 +66,17 @@ def test_a_function_imports_no_other_packages(name):
     packages = {m.split(".")[0] for m in added(name)} - set(sys.stdlib_module_names) - {"nautilus", "app", "functions"}
     unknown = {p for p in packages if not p.startswith("_")} - PACKAGES
     assert not unknown, f"functions/{name} imports {', '.join(sorted(unknown))} at its start"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_route_is_built_before_it_is_asked_for(name):
+    assert imported(name)[1] == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_garbage_is_not_looked_for_while_a_function_loads_but_afterwards(name):
+    [first, second] = ast.parse((ROOT / "functions" / name / "app.py").read_text()).body[1:3]  # [0] says what it is
+    assert (ast.unparse(first), ast.unparse(second)) == ("import gc", "gc.disable()")
+    _, _, collects, frozen = imported(name)
+    assert collects
+    assert frozen > 10_000

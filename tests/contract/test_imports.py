@@ -37,6 +37,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     | frozenset({"grid", "derived", "formats", "paging", "farms", "settle"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
+    frozenset({"bridge_settings"}),
     frozenset({"db", "queue", "cache"}),
     frozenset({"backfill", "callers", "limits", "catalogue", "views"}),
     frozenset({"sign_in", "fills", "proof"}),
@@ -51,7 +52,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "fastapi": ("nautilus.web", "functions", "dev.local_api", "dev.pages"),
     "starlette": ("nautilus.web", "functions", "dev.pages"),
     "mangum": ("nautilus.web", "functions"),
-    "pydantic": ("nautilus.schemas", "nautilus.settings", "nautilus.queue", "nautilus.web", "functions"),
+    "pydantic": (
+        *("nautilus.schemas", "nautilus.settings", "nautilus.bridge_settings", "nautilus.queue", "nautilus.web"),
+        "functions",
+    ),
     "aws_lambda_powertools": ("nautilus.log",),
     "psycopg2": ("nautilus.db",),
     # Migrations are plain SQL that Alembic runs; nothing else needs either.

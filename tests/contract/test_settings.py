@@ -1,4 +1,4 @@
-"""docs/settings.md and nautilus/settings.py tell the same: every setting, its default, what is allowed, what it means."""
+"""docs/settings.md and the classes of settings tell the same: every setting, its default, what is allowed, what it means."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,14 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from nautilus import settings
+from nautilus import bridge_settings, settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 CLASSES = {
     name: kind
-    for name, kind in vars(settings).items()
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == settings.__name__
+    for module in (settings, bridge_settings)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 }
 ROW = re.compile(r"^\| `(NAUTILUS_\w+)` \|.*$", re.MULTILINE)
 
@@ -69,7 +70,7 @@ def sections() -> dict[str, str]:
 
 def test_the_classes_were_found():
     assert {"ApiSettings", "AuthSettings", "BridgeSettings", "MigrateSettings"} <= set(CLASSES)
-    assert "database_url" in own_fields(CLASSES["_Database"])
+    assert "database_url" in own_fields(CLASSES["DatabaseSettings"])
     assert "database_url" not in own_fields(CLASSES["BridgeSettings"])
 
 

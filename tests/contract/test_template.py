@@ -16,8 +16,9 @@ import yaml
 from pydantic import SecretStr
 
 from dev.stack import MEMORY
-from nautilus import settings, web
-from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings, MigrateSettings
+from nautilus import web
+from nautilus.bridge_settings import BridgeSettings, MigrateSettings
+from nautilus.settings import ApiSettings, AuthSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,7 +211,7 @@ def test_the_api_keeps_its_memory_wherever_it_runs():
 # ---- settings and secrets --------------------------------------------------------------------------------------------
 
 
-def settings_of(process: str) -> tuple[type[settings._Settings], dict[str, Any]]:
+def settings_of(process: str) -> tuple[type[Settings], dict[str, Any]]:
     """Settings class of a function or container, and the variables that the template gives it."""
     if process in FUNCTIONS:
         own = FUNCTIONS[process][1].get("Environment", {}).get("Variables", {})

@@ -5,7 +5,7 @@ import json
 import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -267,6 +267,7 @@ def some(chance: random.Random, ts: int, *, quotes: bool) -> Bar:
 def markets(dsn: str, tmp_path: Path) -> Iterator[tuple[Api, list[Market]]]:
     chance = random.Random(20)
     shares, pair = nyse(), forex()
+    lately = Calendar(shares.sessions[-30:], shares.known, shares.time_zone)
     days = [label(s.trade_date.isoformat()) for s in shares.sessions if YEAR[0] <= label(s.trade_date.isoformat())]
     made = [
         Market(
@@ -277,7 +278,7 @@ def markets(dsn: str, tmp_path: Path) -> Iterator[tuple[Api, list[Market]]]:
             {
                 "1m": series(shares, chance, MINUTE, 0.1, quotes=False),
                 "5m": series(shares, chance, 5 * MINUTE, 0.0, quotes=False),
-                "30s": series(replace(shares, sessions=shares.sessions[-30:]), chance, MINUTE // 2, 0.5, quotes=False),
+                "30s": series(lately, chance, MINUTE // 2, 0.5, quotes=False),
                 "1d": [some(chance, ts, quotes=False) for ts in days if ts <= label("2024-12-10")],
             },
             ("1m", "2m", "3m", "5m", "15m", "30m", "1h", "2h", "3h", "4h", "8h", "1d", "1w", "1M"),

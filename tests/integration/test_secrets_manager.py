@@ -4,7 +4,8 @@ import boto3
 import pytest
 
 from dev.process import free_port
-from nautilus.settings import MigrateSettings, load
+from nautilus.bridge_settings import MigrateSettings
+from nautilus.settings import load
 
 URL = "postgresql://someone:hidden-word@db.example:5432/bars"
 

@@ -189,6 +189,11 @@ def test_a_snapshot_holds_what_is_else_imported_late(servers, settings, kind, lo
         assert function.invoke({}) == (["argon2", "boto3", "mangum"] if loaded else [])
 
 
+def test_the_layer_has_no_first_version_of_pydantic(functions):
+    """Where it is, FastAPI loads it for every route with a parameter."""
+    assert not (BUILD / LAYER / "python" / "pydantic" / "v1").exists()
+
+
 # ---- what is no request ----------------------------------------------------------------------------------------------
 
 

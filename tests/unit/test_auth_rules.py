@@ -22,9 +22,10 @@ from nautilus.auth import (
     new_username,
     role_of,
 )
+from nautilus.bridge_settings import BridgeSettings
 from nautilus.errors import Forbidden, InvalidInput
 from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
-from nautilus.settings import ApiSettings, AuthSettings, BridgeSettings
+from nautilus.settings import ApiSettings, AuthSettings
 from nautilus.signing import Signer
 from nautilus.throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
 from nautilus.tokens import KeySet

@@ -10,9 +10,7 @@ from nautilus.clock import (
     NS_PER_DAY,
     NS_PER_S,
     SAME_TIME,
-    MachineClock,
     MarketTime,
-    SteppedClock,
     datetime_of,
     day_of,
     label_of,
@@ -24,19 +22,6 @@ from tests.unit.markets import few, many
 
 NOW = 1_704_465_000_123_456_789  # 2024-01-05 14:30:00.123456789Z
 times = st.integers(-(2**63) + 1, 2**63 - 1)
-
-
-def test_stepped_clock_moves_when_told():
-    clock = SteppedClock(NOW)
-    assert clock.now_ns() == NOW
-    clock.advance(1.5)
-    assert clock.now_ns() == NOW + 1_500_000_000
-
-
-def test_machine_clock_is_this_machines():
-    before = datetime.now(UTC)
-    now = datetime_of(MachineClock().now_ns())
-    assert before - timedelta(milliseconds=50) <= now <= datetime.now(UTC) + timedelta(milliseconds=50)
 
 
 @few

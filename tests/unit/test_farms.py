@@ -1,7 +1,5 @@
 """Whose history a broken farm takes away, and when farms rest."""
 
-from dataclasses import replace
-
 import pytest
 
 from nautilus import farms
@@ -9,8 +7,8 @@ from nautilus.instruments import Instrument
 from tests.unit.markets import ns
 
 STOCK = Instrument(1, "A.X", "A", "STK", "SMART", "X", "USD", "A", "A", "", "", 0.01, "A", "US/Eastern", "X")
-PAIR = replace(STOCK, asset_class="CASH", time_zone="UTC")
-COIN = replace(STOCK, asset_class="CRYPTO", time_zone="UTC")
+PAIR = STOCK._replace(asset_class="CASH", time_zone="UTC")
+COIN = STOCK._replace(asset_class="CRYPTO", time_zone="UTC")
 
 
 def told(**states: str) -> dict[str, dict[str, str]]:
@@ -38,7 +36,7 @@ def told(**states: str) -> dict[str, dict[str, str]]:
     ],
 )
 def test_an_instrument_belongs_to_a_region(zone, region):
-    assert farms.region(replace(STOCK, time_zone=zone)) == region
+    assert farms.region(STOCK._replace(time_zone=zone)) == region
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_a_farm_is_known_by_its_name(farm, serves):
 
 
 def test_a_broken_farm_takes_away_what_it_serves_and_nothing_else():
-    german, japanese = (replace(STOCK, time_zone=zone) for zone in ("MET", "Japan"))
+    german, japanese = (STOCK._replace(time_zone=zone) for zone in ("MET", "Japan"))
     known = {"ushmds": "ok", "euhmds": "ok", "cashhmds": "ok", "fundhmds": "ok"}
     for broken, lost in (
         ("ushmds", {STOCK, COIN, japanese}),

@@ -1,7 +1,5 @@
 """Names: a person's words become one lookup, and IB's contract becomes one name."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,7 +182,7 @@ def test_names_are_symbol_and_venue(contract, name):
 def test_a_name_leads_back_to_its_instrument():
     assert select(instrument_id=AAPL.instrument_id).symbol == AAPL.symbol
     assert AAPL.display_symbol == "AAPL"
-    assert replace(AAPL, symbol="EUR", asset_class="CASH").display_symbol == "EUR/USD"
+    assert AAPL._replace(symbol="EUR", asset_class="CASH").display_symbol == "EUR/USD"
 
 
 # ---- kinds -----------------------------------------------------------------------------------------------------------
@@ -241,8 +239,8 @@ def test_sessions():
 
 # ---- choosing --------------------------------------------------------------------------------------------------------
 
-IN_FRANKFURT = replace(
-    AAPL, con_id=2, instrument_id="AAPL.IBIS", exchange="IBIS", primary_exchange="IBIS", currency="EUR"
+IN_FRANKFURT = AAPL._replace(
+    con_id=2, instrument_id="AAPL.IBIS", exchange="IBIS", primary_exchange="IBIS", currency="EUR"
 )
 
 

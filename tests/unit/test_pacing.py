@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -32,7 +31,7 @@ def send(wish: Request, book: list[Request], now: int, limits: Limits = Limits()
     """Waits for the pacer, books the request, and tells when it went out."""
     at = next_allowed(wish, book, now, limits)
     assert at >= now
-    book.append(replace(wish, at=at))
+    book.append(wish._replace(at=at))
     return at
 
 
@@ -67,7 +66,7 @@ def violations(sent: Iterable[Request]) -> list[str]:
 
 def test_the_checker_finds_what_is_wrong():
     def at(seconds, **more):
-        return replace(request(**{"identity": str(seconds), **more}), at=START + round(seconds * S))
+        return request(**{"identity": str(seconds), **more})._replace(at=START + round(seconds * S))
 
     assert violations(at(n * 10) for n in range(60)) == []
     assert violations(at(n * 9.9) for n in range(61)) == ["61 in ten minutes"]
@@ -101,7 +100,7 @@ def test_bid_ask_counts_twice_in_a_burst():
 
 
 def test_identical_ones_are_fifteen_seconds_apart():
-    book = [replace(request("same"), at=START)]
+    book = [request("same")._replace(at=START)]
     assert next_allowed(request("same"), book, START + S) == START + 15 * S + MARGIN_NS
     assert next_allowed(request("other"), book, START + S) == START + S
     assert next_allowed(request("same", small=False), book, START + S) == START + S, "lifted for longer bars"
@@ -109,7 +108,7 @@ def test_identical_ones_are_fifteen_seconds_apart():
 
 def fill(weight: int, each: int = 1) -> list[Request]:
     """`weight` sent, a request every five seconds from START."""
-    return [replace(request(f"f{n}", f"c{n}", weight=each), at=START + n * 5 * S) for n in range(weight // each)]
+    return [request(f"f{n}", f"c{n}", weight=each)._replace(at=START + n * 5 * S) for n in range(weight // each)]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_sixty_in_ten_minutes_with_two_kept_for_people(wish, book, frees):
 
 
 def test_longer_bars_take_nothing_from_the_ten_minutes():
-    book = [replace(r, small=False) for r in fill(60)]
+    book = [r._replace(small=False) for r in fill(60)]
     assert next_allowed(request("x"), book, book[-1].at + S) == book[-1].at + S
 
 
@@ -151,14 +150,14 @@ def test_tighter_limits_are_kept():
 
 
 def test_messages_a_second():
-    book = [replace(request(str(n), str(n), small=False), at=START + n * MS) for n in range(MESSAGE_COUNT)]
+    book = [request(str(n), str(n), small=False)._replace(at=START + n * MS) for n in range(MESSAGE_COUNT)]
     now = START + 100 * MS
     assert next_allowed(request("x", "x", small=False), book[1:], now) == now
     assert next_allowed(request("x", "x", small=False), book, now) == START + S + MARGIN_NS
 
 
 def test_the_book_may_be_old_and_in_any_order():
-    book = [replace(r, at=r.at - 3_600 * S) for r in fill(60)] + fill(58)
+    book = [r._replace(at=r.at - 3_600 * S) for r in fill(60)] + fill(58)
     now = START + 300 * S
     expected = START + WINDOW_NS + MARGIN_NS
     Random(1).shuffle(book)
@@ -208,7 +207,7 @@ def test_no_mix_breaks_a_rule_even_when_the_way_to_ib_wavers(mix, seed):
     arrivals, last = [], 0
     for r in book:
         last = max(last, r.at + rng.randrange(49 * MS))
-        arrivals.append(replace(r, at=last))
+        arrivals.append(r._replace(at=last))
     assert violations(arrivals) == []
 
 

@@ -121,7 +121,7 @@ def run(
         waiting.append((job, left))  # its next turn comes after the others'
         chunk = left[0] if dice.random() < lost else left.popleft()
         asked = job.request(chunk)
-        sent.append(replace(asked, at=now))
+        sent.append(asked._replace(at=now))
         arrived = max(arrived, now + dice.randrange(49_000_000))
         series, whole, small = job.wire(chunk)
         counter.arrives(arrived, series, whole, asked.weight, small=small)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nautilus.settings import ApiSettings, MigrateSettings, load
+from nautilus.bridge_settings import MigrateSettings
+from nautilus.settings import ApiSettings, load
 from tests.secrets_extension import Extension, extension
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nautilus/dev/database-AbC123"

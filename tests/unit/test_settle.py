@@ -1,7 +1,5 @@
 """When bars count as closed, for the bridge and for readers."""
 
-from dataclasses import replace
-
 import pytest
 
 from nautilus.settle import Settle
@@ -9,7 +7,7 @@ from nautilus.timeframes import timeframe
 from tests.unit.markets import MINUTE, S, cme, label, ns, nyse
 from tests.unit.test_farms import STOCK
 
-FUTURE = replace(STOCK, asset_class="FUT")
+FUTURE = STOCK._replace(asset_class="FUT")
 NY, CHICAGO = "America/New_York", "America/Chicago"
 
 

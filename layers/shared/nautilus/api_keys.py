@@ -7,19 +7,21 @@ request has to check it.
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _MAX_LENGTH = 100
-_FORM = re.compile(r"nautilus_([0-9a-f]{8})_[0-9a-f]{48}", re.ASCII)
+_FORM = r"(?a)nautilus_([0-9a-f]{8})_[0-9a-f]{48}"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(NamedTuple):
     """A key as its holder has it; `hash` is all that is stored of it, beside the prefix."""
 
-    text: str = field(repr=False)
+    text: str
     prefix: str
-    hash: bytes = field(repr=False)
+    hash: bytes
+
+    def __repr__(self) -> str:
+        return f"ApiKey(prefix={self.prefix!r})"
 
 
 def new_key() -> ApiKey:
@@ -30,5 +32,5 @@ def new_key() -> ApiKey:
 
 def parse(text: str) -> ApiKey | None:
     """The key in a header; None when it has not the form of one."""
-    match = _FORM.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    match = re.fullmatch(_FORM, text) if len(text) <= _MAX_LENGTH else None
     return ApiKey(text, match[1], hashlib.sha256(text.encode()).digest()) if match else None

@@ -32,8 +32,8 @@ MIN_PASSWORD = 12
 """Characters of a new password (NIST SP 800-63B asks for 8 at least, 15 where it is the only factor)."""
 
 # ASCII alone: a Cyrillic a or a Kelvin sign would make two names that look, or in PostgreSQL's lower() become, the same.
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
-_EMAIL = re.compile(r"[a-z0-9._%+-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
+_NAME = r"(?a)[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+_EMAIL = r"(?a)[a-z0-9._%+-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+"
 _MAX_EMAIL = 254
 
 
@@ -115,12 +115,12 @@ def checked_scopes(field: str, scopes: Iterable[str]) -> tuple[str, ...]:
 def login_name(text: str) -> str | None:
     """The name or e-mail address as it is stored, or None when nobody can have such a name."""
     plain = text.strip().lower() if text.isascii() else ""
-    return plain if _NAME.fullmatch(plain) or _is_email(plain) else None
+    return plain if re.fullmatch(_NAME, plain) or _is_email(plain) else None
 
 
 def new_username(text: str) -> str:
     """A name that a new user may have; InvalidInput otherwise."""
-    if not text.isascii() or not _NAME.fullmatch(text.lower()):
+    if not text.isascii() or not re.fullmatch(_NAME, text.lower()):
         raise InvalidInput.field(
             "username", "must be 1 to 64 letters a-z, digits, dots, hyphens or underscores, first and last no sign"
         )
@@ -146,4 +146,4 @@ def new_password(field: str, password: str, username: str) -> str:
 
 
 def _is_email(text: str) -> bool:
-    return len(text) <= _MAX_EMAIL and _EMAIL.fullmatch(text) is not None
+    return len(text) <= _MAX_EMAIL and re.fullmatch(_EMAIL, text) is not None

@@ -1,7 +1,5 @@
 """Asking for bars to be filled: from a caller's wish to rows of the ledger, and what to tell about them."""
 
-import hashlib
-import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,7 +19,6 @@ from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
 
 MAX_ITEMS = 500
-READ_PRIORITY = 8
 _PARTLY_AWAY = ("degraded", "reset_window")
 """States of the session in which some instruments may be served and others not."""
 
@@ -88,12 +85,6 @@ def _frames(wish: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(timeframe(name).name for name in asked))
 
 
-def fingerprint(items: Sequence[Item], mode: str) -> str:
-    """One text per wish, the same however it was spelled."""
-    rows = sorted(json.dumps([i.selector.key, i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items)
-    return hashlib.sha256("\n".join([mode, *rows]).encode()).hexdigest()
-
-
 def ask(
     database: Database,
     caller: Principal,
@@ -107,7 +98,7 @@ def ask(
     key: str = "",
 ) -> Asked:
     """Write the job, or find the one that already serves this wish; the hint is sent by the caller after the commit."""
-    print_ = fingerprint(items, mode)
+    print_ = jobs.fingerprint(items, mode)
     with database.transaction() as cursor:
         _refuse_the_future(items, sessions.market_now(cursor))
         if key:

@@ -6,7 +6,6 @@ session that opens on Sunday evening belongs to Monday.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import NamedTuple
@@ -29,13 +28,13 @@ class Session(NamedTuple):
     trade_date: date
 
 
-@dataclass(frozen=True)
 class Calendar:
     """The sessions of one market (`rth` or `all`), sorted, and the range of time they are known for."""
 
-    sessions: tuple[Session, ...]
-    known: Span
-    time_zone: str
+    def __init__(self, sessions: tuple[Session, ...], known: Span, time_zone: str) -> None:
+        self.sessions = sessions
+        self.known = known
+        self.time_zone = time_zone
 
     @classmethod
     def of(cls, sessions: Iterable[Session], known: Span, time_zone: str) -> "Calendar":

@@ -6,46 +6,18 @@ anywhere and run at another rate.
 """
 
 import re
-import time
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_HOUR = 3_600 * NS_PER_S
 NS_PER_DAY = 24 * NS_PER_HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?", re.ASCII)
+_RFC3339 = r"(?a)(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?"
+_LEAST_NS = 10**17
 _MAX_NS = 2**63 - 1
 """What PostgreSQL's bigint holds: the year 2262."""
-
-
-class Clock(Protocol):
-    """Anything that can say what time it is."""
-
-    def now_ns(self) -> int:
-        """Now, in nanoseconds since the epoch, UTC."""
-
-
-class MachineClock:
-    """This computer's clock."""
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-
-@dataclass
-class SteppedClock:
-    """A clock that stands still until it is told otherwise: for tests of rules."""
-
-    ns: int = 0
-
-    def now_ns(self) -> int:
-        return self.ns
-
-    def advance(self, seconds: float) -> None:
-        self.ns += round(seconds * NS_PER_S)
 
 
 class MarketTime(NamedTuple):
@@ -103,7 +75,7 @@ def parse_rfc3339(text: str) -> int:
 
     A naive time is refused, and one that nanoseconds in 64 bits cannot hold (before 1677 or after 2262).
     """
-    match = _RFC3339.fullmatch(text.strip())
+    match = re.fullmatch(_RFC3339, text.strip())
     try:
         if match is None:
             raise ValueError
@@ -115,3 +87,20 @@ def parse_rfc3339(text: str) -> int:
     if not -_MAX_NS <= ns <= _MAX_NS:
         raise ValueError(f"{text!r} is out of range: times lie between 1677-09-22 and 2262-04-11")
     return ns
+
+
+def nanoseconds(value: Any) -> Any:
+    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; ValueError for naive times and for other units.
+
+    A number before 1973 would be seconds or milliseconds by mistake; such times are given as text.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value).strip()
+    if not text.lstrip("-").isdigit() or len(text) <= 8:
+        return parse_rfc3339(text)
+    if not _LEAST_NS <= int(text) <= _MAX_NS:
+        raise ValueError(
+            f"{text} is not a time in nanoseconds since 1970; RFC 3339 text such as 2024-01-05T14:30:00Z is clearer"
+        )
+    return int(text)

@@ -5,7 +5,6 @@ Covered means settled: IB's answer is stored, or there is provably nothing. Ever
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -39,8 +38,7 @@ FORGOTTEN = "retention"
 """The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
 
     span: Span
@@ -107,8 +105,7 @@ def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: i
     return gaps
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A stretch of open time that is not settled, and why, as callers are told."""
 
     span: Span
@@ -155,4 +152,4 @@ def _open_part(row: Missing, timeframe: Timeframe, calendar: Calendar) -> Missin
     if not calendar.known_axis(timeframe).covers(row.span):
         return row
     units = calendar.units(timeframe, row.span)
-    return replace(row, span=(units[0][0], units[-1][1])) if units else None
+    return row._replace(span=(units[0][0], units[-1][1])) if units else None

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from nautilus.auth import Principal
-from nautilus.backfill import READ_PRIORITY, fingerprint
 from nautilus.clock import rfc3339
 from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
@@ -21,6 +19,7 @@ from nautilus.spans import Spans
 from nautilus.views import View
 
 POLL_S = 0.05
+_PRIORITY = 8
 
 
 def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[View]) -> UUID | None:
@@ -44,10 +43,10 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
             owner=caller.id,
             origin="read",
             items=items,
-            priority=READ_PRIORITY,
+            priority=_PRIORITY,
             mode="missing",
             request={"instrument_ids": [v.subject.instrument.instrument_id for v in views], "wish": _told(items)},
-            fingerprint=fingerprint(items, "missing"),
+            fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),
         )
     queue.send(JobHint(job_id=job_id, correlation_id=correlation.get()))
@@ -70,13 +69,13 @@ def _told(items: Sequence[Item]) -> list[Mapping[str, str]]:
     return [{"timeframe": i.timeframe, "start": rfc3339(i.start or 0), "end": rfc3339(i.end or 0)} for i in items]
 
 
-@dataclass(eq=False)
 class _Waiter:
     """A read that waits until one of its series has another version than it saw, or one of its jobs is over."""
 
-    seen: Mapping[SeriesKey, int]
-    job_ids: frozenset[UUID]
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, seen: Mapping[SeriesKey, int], job_ids: Iterable[UUID]) -> None:
+        self.seen = seen
+        self.job_ids = frozenset(job_ids)
+        self.changed = asyncio.Event()
 
 
 class Watch:
@@ -89,7 +88,7 @@ class Watch:
 
     async def changed(self, views: Sequence[View], job_ids: Iterable[UUID], timeout_s: float) -> bool:
         """Wait until something of these views has changed; False when the time is over."""
-        waiter = _Waiter({v.subject.key: v.data_version for v in views}, frozenset(job_ids))
+        waiter = _Waiter({v.subject.key: v.data_version for v in views}, job_ids)
         self._waiters.add(waiter)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.create_task(self._poll())

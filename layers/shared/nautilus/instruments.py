@@ -8,7 +8,6 @@ front ends send venues that IB renamed years ago.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -59,13 +58,12 @@ _VENUE_CLASS = {
 _RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ"}
 _MONTH_CODES = "FGHJKMNQUVXZ"
 # One contract of a future (ESZ6, M2KH27, or a local symbol in words: ZN DEC 26), not a root such as N225 or ESTX50.
-_CONTRACT = re.compile(rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*")
+_CONTRACT = rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*"
 _COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
 """What a pair without an asset class is taken for: these for CRYPTO, all else for CASH."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(NamedTuple):
     """One tradable thing, as IB's contract details describe it. `expiry` is yyyymmdd or empty."""
 
     con_id: int
@@ -183,7 +181,7 @@ def select(
         if asked_class == "CASH" and not money:
             raise InvalidInput.field("symbol", f"{name!r} is not a currency pair", ["EUR/USD", "EURUSD"])
         return Selector(asked_class, name, money or "USD", exchange_hint=hint)
-    if asked_class == "FUT" and not expiry and _CONTRACT.fullmatch(name):
+    if asked_class == "FUT" and not expiry and re.fullmatch(_CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
     kind = asked_class or "STK"
     default = "USD" if kind in ("STK", "CFD") else ""  # other contracts are told apart by their symbol
@@ -200,7 +198,7 @@ def _from_id(text: str, asked_class: str) -> Selector:
     base, quote = _split_pair(name, kind)
     if quote:
         return Selector(kind, base, quote, exchange_hint=venue)
-    if kind == "FUT" and _CONTRACT.fullmatch(name):
+    if kind == "FUT" and re.fullmatch(_CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
     return Selector(kind, name, "", exchange_hint=venue)
 

@@ -5,8 +5,6 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -48,8 +46,7 @@ _SHAPE = "1"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """What a caller asks for. `names` are the words each instrument was named by."""
 
     selectors: tuple[Selector, ...]
@@ -73,7 +70,7 @@ class Query:
         """True when pages go from the newest to the oldest."""
         return self.descending or self.window.start is None
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """What must be the same from page to page."""
         keys = [selector.key + selector.exchange_hint for selector in self.selectors]
@@ -89,16 +86,16 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
 
 
-@dataclass(slots=True)
 class _Part:
     """One instrument of a query: its view, what of it is still to be read, and as of which version; or why not."""
 
-    name: str | None
-    place: Place
-    view: View | None = None
-    error: NautilusError | None = None
-    key: int | None = None
-    as_of: int | None = None
+    def __init__(self, name: str | None, place: Place) -> None:
+        self.name = name
+        self.place = place
+        self.view: View | None = None
+        self.error: NautilusError | None = None
+        self.key: int | None = None
+        self.as_of: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -125,15 +122,15 @@ class _Scene(NamedTuple):
         return {view.row.id: view.row.data_version for view in self.views if view.row is not None}
 
 
-@dataclass(slots=True)
 class Timing:
     """Where the time went, for Server-Timing: milliseconds by name."""
 
-    began: float = field(default_factory=time.perf_counter)
-    parts: dict[str, float] = field(default_factory=dict)
-    cache: str = ""
-    copy: bool = False
-    """True when a read replica gave the bars."""
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.parts: dict[str, float] = {}
+        self.cache = ""
+        self.copy = False
+        """True when a read replica gave the bars."""
 
     def add(self, name: str, since: float) -> None:
         self.parts[name] = self.parts.get(name, 0.0) + (time.perf_counter() - since) * 1000
@@ -327,7 +324,7 @@ class MarketData:
             if place.series_id and (row is None or row.id != place.series_id or row.data_version < place.version):
                 raise paging.expired()
             now = row.data_version if row else 0
-            part.view = replace(view, span=place.window, row=row if place.series_id else None, finer=finer)
+            part.view = view._replace(span=place.window, row=row if place.series_id else None, finer=finer)
             part.as_of = place.version if now != place.version else None
             part.key = token.key if n == 0 else None
             rest = _remaining(query, part.view.span, part.key)
@@ -476,7 +473,7 @@ class _Reader:
             return page, cut is not None and candles.any_in(self._cursor, self.source(beyond), beyond)
         own = span if cut is None else (cut, span[1]) if self._query.backward else (span[0], cut)
         first, last, more = candles.edges(self._cursor, source, own, beyond)
-        return replace(page, first_ts=first, last_ts=last), more
+        return Text(page.columns, page.count, first, last), more
 
     def near(self, span: Span, limit: int) -> Span:
         """The part of `span` that has room for `limit` bars; all of it when it has no more."""

@@ -8,7 +8,7 @@ a minute and more these were lifted for a soft throttle; we keep the burst rule 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.clock import NS_PER_MS, NS_PER_S
 
@@ -24,8 +24,7 @@ MARGIN_NS = 50 * NS_PER_MS
 """Kept in hand against clocks and queues between us and IB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request about to be sent, or one that was (`at`, market ns)."""
 
     identity: str
@@ -41,8 +40,7 @@ class Request:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The part of the rules that a user may tighten."""
 
     window_weight: int = WINDOW_WEIGHT
@@ -50,7 +48,10 @@ class Limits:
     """Weight of each ten minutes kept for requests that a person waits for."""
 
 
-def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Limits = Limits()) -> int:
+IBS_OWN = Limits()
+
+
+def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Limits = IBS_OWN) -> int:
     """The earliest market time, not before `now`, at which `request` breaks no rule, given all requests ever sent.
 
     `book` may be in any order and needs to reach back ten minutes only. Weight above the limit raises ValueError.

@@ -10,7 +10,6 @@ import hmac
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from nautilus.errors import BadRequest, Gone
@@ -39,8 +38,7 @@ class Place(NamedTuple):
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """What is still to come: `places` in order, the first of them from `key` on (or, walking back, up to `key`)."""
 
     query: str
@@ -111,4 +109,4 @@ def digest(*parts: object) -> str:
 
 def going_on(token: Token, places: Sequence[Place], key: int, done: int) -> Token:
     """The token of the page after."""
-    return replace(token, places=tuple(places), key=key, done=done)
+    return token._replace(places=tuple(places), key=key, done=done)

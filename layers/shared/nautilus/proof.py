@@ -1,7 +1,6 @@
 """Proofs: how much of a window is there, stretch by stretch, and how one bar or one gap came to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from nautilus import grid
@@ -88,9 +87,9 @@ def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
     found: list[Missing] = []
     for stretch in stretches:
         if found and stretch.state is State.CLOSED:
-            found[-1] = replace(found[-1], span=(found[-1].span[0], stretch.span[1]))
+            found[-1] = found[-1]._replace(span=(found[-1].span[0], stretch.span[1]))
         elif found and found[-1].state is State.CLOSED:
-            found[-1] = replace(stretch, span=(found[-1].span[0], stretch.span[1]))
+            found[-1] = stretch._replace(span=(found[-1].span[0], stretch.span[1]))
         else:
             found.append(stretch)
     return found

@@ -2,7 +2,8 @@
 
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole. A process builds
-the checks of its own class alone, when it reads it: that of all classes cost a function 35 ms of its cold start.
+the checks of its own class alone, when it reads it: those of all classes cost a function 35 ms of its cold start. What
+the bridge and the commands read is in nautilus.bridge_settings, as no function needs it.
 
 A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
 secrets.
@@ -14,28 +15,23 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from nautilus import timeframes
-
-if TYPE_CHECKING:
-    from nautilus.settle import Settle
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
+_ORIGIN = r"(?a)https?://[a-z0-9.-]+(:\d{1,5})?"
 _TLS_MODES = ("verify-full", "verify-ca", "require")
 _DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
 DEVELOPMENT_KEY = "dev-"
 """Names of signing keys made on a developer's machine begin so."""
-_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+")
+_SECRET = r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+"
 _EXTENSION_PORT = 2773  # AWS's default; PARAMETERS_SECRETS_EXTENSION_HTTP_PORT moves the extension, and us with it
 _SECRET_TIMEOUT_S = 5
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     env: Literal["dev", "test", "staging", "prod"] = Field(
@@ -50,11 +46,11 @@ class _Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_secret(cls, value: Any) -> Any:
-        found = _SECRET.fullmatch(value) if isinstance(value, str) else None
+        found = re.fullmatch(_SECRET, value) if isinstance(value, str) and value.startswith("arn:") else None
         return read_secret(value, found["region"]) if found else value
 
 
-class _Database(_Settings):
+class DatabaseSettings(Settings):
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/name of the store")
     database_pool: int = Field(10, ge=1, le=100, description="connections kept open; 1 in Lambda")
     statement_timeout_ms: int = Field(15_000, ge=100, description="longest statement before PostgreSQL stops it")
@@ -67,7 +63,7 @@ class _Database(_Settings):
         return value
 
     @model_validator(mode="after")
-    def _safe_when_deployed(self) -> "_Database":
+    def _safe_when_deployed(self) -> "DatabaseSettings":
         for name in ("database_url", "replica_url"):
             url = getattr(self, name, None)
             if self.deployed and url and url.get_secret_value():
@@ -88,13 +84,13 @@ def _check_safe(name: str, url: str) -> None:
         )
 
 
-class _Queue(_Settings):
+class QueueSettings(Settings):
     queue_url: str = Field("", description="SQS queue of hints; empty: none, the bridge's sweep finds the work")
     queue_endpoint: str = Field("", description="SQS endpoint of a local stand-in; empty: AWS")
     queue_region: str = Field("us-east-1", description="AWS region of the queue")
 
 
-class ApiSettings(_Database, _Queue):
+class ApiSettings(DatabaseSettings, QueueSettings):
     """What every function reads. Each uses a part; one class, so that local and deployed run the same."""
 
     api_host: str = Field("127.0.0.1", description="address the local API binds")
@@ -154,7 +150,7 @@ class ApiSettings(_Database, _Queue):
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not _ORIGIN.fullmatch(origin):
+            if not re.fullmatch(_ORIGIN, origin):
                 raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
         return value
 
@@ -209,117 +205,6 @@ class AuthSettings(ApiSettings):
     def _no_development_key_when_deployed(self) -> "AuthSettings":
         self._refuse_development_keys([self.token_key_id])
         return self
-
-
-class _Retention(_Settings):
-    keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
-    keep_revisions_days: int = Field(
-        0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
-    )
-    keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
-    keep_bars_days: str = Field(
-        "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
-    )
-
-    @field_validator("keep_revisions_days")
-    @classmethod
-    def _longer_than_page_tokens(cls, value: int) -> int:
-        if 0 < value < 7:
-            raise ValueError("must be 0 (for good) or at least 7: pages in progress need them")
-        return value
-
-    @field_validator("keep_bars_days")
-    @classmethod
-    def _are_days(cls, value: str) -> str:
-        _days_by_timeframe(value)
-        return value
-
-    @property
-    def kept_bars(self) -> dict[str, int]:
-        """Timeframe -> days."""
-        return _days_by_timeframe(self.keep_bars_days)
-
-
-class BridgeSettings(_Database, _Queue, _Retention):
-    """What the bridge reads."""
-
-    bridge_id: str = Field(
-        "bridge-1", pattern=r"^[a-z0-9-]{1,40}$", description="name of this bridge, the same after a restart"
-    )
-    ib_host: str = Field("127.0.0.1", description="host of IB Gateway, TWS or the simulator")
-    ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
-    ib_client_id: int = Field(17, ge=1, le=9_999, description="first client id to try; others follow when it is in use")
-    ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
-    ib_heartbeat_s: float = Field(
-        5.0, gt=0, description="how often the gateway is asked for its time; twice without an answer: connect anew"
-    )
-    request_timeout_s: float = Field(
-        90.0, gt=0, description="longest wait for one historical answer before it is cancelled"
-    )
-    source_replay: str = Field("", description="name of the replayed file, when the simulator replays one")
-    control_host: str = Field("127.0.0.1", description="host of the simulator's control port")
-    control_port: int = Field(
-        0, ge=0, le=65_535, description="control port to read market time from; 0: IB's own clock. Never when deployed"
-    )
-    max_open_requests: int = Field(6, ge=1, le=50, description="historical requests open at once (IB allows 50)")
-    settle_intraday_s: int = Field(
-        15, ge=0, description="wait after an intraday bar's close before it counts as closed"
-    )
-    settle_daily_s: int = Field(900, ge=0, description="the same for daily bars of STK, IND and CASH")
-    stock_volume_unit: Literal["auto", "shares", "lots"] = Field(
-        "auto", description="unit of stock volumes that IB sends"
-    )
-    health_port: int = Field(
-        0, ge=0, le=65_535, description="port of the bridge's own health page on loopback; 0: none"
-    )
-    forget_hour: int = Field(
-        5, ge=-1, le=23, description="hour (UTC) after which old rows are forgotten, once a day; -1: never"
-    )
-    chunk_spans: str = Field(
-        "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
-    )
-
-    @property
-    def settle(self) -> "Settle":
-        """When a bar counts as closed."""
-        from nautilus.settle import Settle  # the bridge's own, as below
-
-        return Settle(self.settle_intraday_s, self.settle_daily_s)
-
-    @field_validator("chunk_spans")
-    @classmethod
-    def _are_spans(cls, value: str) -> str:
-        from nautilus.planner import chunk_spans  # the bridge's own; every function would load the planner for it
-
-        chunk_spans(value)
-        return value
-
-    @model_validator(mode="after")
-    def _no_foreign_clock_when_deployed(self) -> "BridgeSettings":
-        if self.deployed and (self.control_port or self.source_replay):
-            raise ValueError("control_port and source_replay are for the simulator and refused when deployed")
-        return self
-
-
-class MigrateSettings(_Database):
-    """What the migration command reads."""
-
-
-class RetentionSettings(_Database, _Retention):
-    """What the command reads that forgets old rows."""
-
-
-def _days_by_timeframe(text: str) -> dict[str, int]:
-    """`1s=30,5s=90` as a dictionary. ValueError names what is wrong."""
-    found = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, days = part.partition("=")
-        if name not in timeframes.NAMES or not days.isdecimal() or int(days) < 1:
-            raise ValueError(
-                f"{part!r}: must be timeframe=days, such as 1s=30; timeframes: {', '.join(timeframes.NAMES)}"
-            )
-        found[name] = int(days)
-    return found
 
 
 def snapshot_follows() -> bool:
@@ -385,7 +270,7 @@ def _text(arn: str, answer: dict[str, Any]) -> str:
     return str(answer["SecretString"]).strip()
 
 
-S = TypeVar("S", bound=_Settings)
+S = TypeVar("S", bound=Settings)
 _PREFIX = "NAUTILUS_"
 
 

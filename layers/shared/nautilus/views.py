@@ -4,7 +4,6 @@ A look reads no bars. Where the series itself has gaps but a finer one is comple
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -50,8 +49,7 @@ class Subject(NamedTuple):
         return (self.instrument.con_id, self.timeframe.name, self.price, self.session)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What a look found. `row` is the series whose bars are read: the subject's own, or `finer`, it is derived from."""
 
     subject: Subject
@@ -61,7 +59,7 @@ class View:
     row: Series | None
     missing: Sequence[Missing]
     finer: Timeframe | None = None
-    to_ask: Spans = field(default_factory=Spans)
+    to_ask: Spans = Spans()
     """What nobody has asked for yet, nor just a moment ago."""
     requests: int = 0
     """How many requests to IB would fill that."""

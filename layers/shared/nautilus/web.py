@@ -4,13 +4,14 @@
 differ in that list only.
 """
 
+import gc
 import ipaddress
 import logging
-import re
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from importlib import import_module
+from string import ascii_letters, digits
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
@@ -18,10 +19,12 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nautilus.auth import Client, Principal, anonymous
@@ -53,7 +56,8 @@ ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
 room. Locally too, so that no answer works here and breaks there."""
 
 _TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9=_-]{1,64}")
+_MAX_REQUEST_ID = 64
+_REQUEST_ID_LETTERS = frozenset(ascii_letters + digits + "=_-")
 
 # Most special first: the first class that fits decides.
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
@@ -162,7 +166,7 @@ def tell(request: Request, name: str, value: str) -> None:
 # ---- parameters -----------------------------------------------------------------------------------------------------
 
 
-def parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
+def _parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
     """A model's fields as the OpenAPI document tells of parameters in the address."""
     shape = kind.model_json_schema()
     return [
@@ -173,7 +177,8 @@ def parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
 
 def asked(kind: type[Q], request: Request) -> Q:
     """What the address asks for. One model read at once takes a tenth of the time of a parameter of FastAPI's for each
-    field; the answer to what is wrong is the same."""
+    field; the answer to what is wrong is the same. For the OpenAPI document the route's openapi_extra names the model:
+    `{"parameters": kind}`."""
     try:
         return kind.model_validate(dict(request.query_params))
     except ValidationError as wrong:
@@ -435,9 +440,50 @@ CORS_EXPOSED = (
 )
 
 
+class LateRoute(APIRoute):
+    """A route that FastAPI builds (its parameters, its models, the shape of its answer) when first asked for, by a request
+    or by the API's description. That takes 2 ms each; a function has up to sixteen, and a process is asked for few."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.path = path
+        self.endpoint = endpoint
+        self._options = options
+
+    def build(self) -> None:
+        """Have it built, if it is not."""
+        options = vars(self).pop("_options", None)
+        if options is not None:
+            super().__init__(self.path, self.endpoint, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        # Python comes here for what is not there yet: whatever else a route has, building makes it.
+        if "_options" not in vars(self):
+            raise AttributeError(f"a route has no {name}")
+        self.build()
+        return getattr(self, name)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # The regular expression of the path is not there yet either, and not needed when its beginning says no.
+        begins, parameter, _ = self.path.partition("{")
+        path = scope.get("path", "")
+        if not scope.get("root_path") and not (path.startswith(begins) if parameter else path == begins):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document. Models that routes read with `asked` are described here: deployed, nobody asks for it."""
+        for route in self.routes:
+            extra = getattr(route, "openapi_extra", None) or {}
+            if isinstance(extra.get("parameters"), type):
+                extra["parameters"] = _parameters(extra["parameters"])
+        return super().openapi()
+
+
 def create_app(*routers: APIRouter, services: Services) -> FastAPI:
     """An ASGI app of these routers, with errors as problem answers and a request id on every answer."""
-    app = FastAPI(
+    app = _App(
         title="Nautilus",
         summary="Market data and trading over one Interactive Brokers login",
         version="1",
@@ -683,7 +729,7 @@ def _request_id(scope: Scope) -> str:
     given = str(event.get("requestContext", {}).get("requestId") or "")
     if not given:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if 0 < len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_LETTERS.issuperset(given) else uuid4().hex
 
 
 # ---- Lambda ----------------------------------------------------------------------------------------------------------
@@ -691,7 +737,7 @@ def _request_id(scope: Scope) -> str:
 
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
 
-# What is imported when first needed, and what a snapshot had better hold already.
+# What is imported when first needed, and what a snapshot had better hold already; so with routes.
 _LATE = ("mangum", "boto3", "argon2")
 
 
@@ -710,11 +756,19 @@ def lambda_handler(
     prepare: called once before anything is served; what it raises stops the function. measure: what the event
     {"task": "measure"} of a schedule emits as metrics. commands: other tasks, which answer their event; who may send
     one is IAM's to say, and no HTTP request becomes one, as API Gateway always adds its requestContext.
+
+    A function's module switches the garbage collector off in its first line and calls this in its last, which switches it
+    on again and tells it to leave alone what is there by now: looking at it takes a tenth of a cold start.
     """
     made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
     if snapshot_follows():
         for late in _LATE:
             import_module(late)
+        for route in router.routes:
+            if isinstance(route, LateRoute):
+                route.build()
+    gc.freeze()
+    gc.enable()
 
     def handler(event: dict[str, Any], context: Any) -> Any:
         if not made:

@@ -11,10 +11,10 @@ import io
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of
 from nautilus.db.bars import table_of
@@ -51,8 +51,7 @@ _Sent = memoryview | None
 """A value as PostgreSQL sent it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where the candles of a page come from.
 
     series_id: the stored series, of timeframe `stored`. later: None for the current state; else the version to read it as
@@ -62,7 +61,7 @@ class Source:
     series_id: int
     stored: Timeframe
     as_of: int | None = None
-    added: Spans = field(default_factory=Spans)
+    added: Spans = Spans()
     grid: Slots | None = None
 
     @property
@@ -71,8 +70,7 @@ class Source:
         return self.as_of is None and self.grid is None
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """How candles are written: fields in order, in which form, with which symbol in front, newest first or last."""
 
     form: Format
@@ -86,17 +84,23 @@ class Style:
     """Between which minutes of the day, UTC, nearly all bars lie: the shorter the list of times, the faster."""
 
 
-@dataclass(frozen=True, slots=True)
 class Text:
     """Candles as text, ready to be put into a body; first and last in time, of a plain source only told by `edges`.
 
     columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows.
     """
 
-    columns: Sequence[Sequence[Chunk]] = ()
-    count: int = 0
-    first_ts: int | None = None
-    last_ts: int | None = None
+    def __init__(
+        self,
+        columns: Sequence[Sequence[Chunk]] = (),
+        count: int = 0,
+        first_ts: int | None = None,
+        last_ts: int | None = None,
+    ) -> None:
+        self.columns = columns
+        self.count = count
+        self.first_ts = first_ts
+        self.last_ts = last_ts
 
     def chunks(self, form: Format, fields: Sequence[str]) -> list[Chunk]:
         """The text as it stands in a body, piece by piece."""

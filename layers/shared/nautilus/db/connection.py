@@ -9,8 +9,7 @@ import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import psycopg2.extensions
@@ -39,8 +38,7 @@ class Collision(Unavailable):
     """Two transactions stood in each other's way and PostgreSQL ended this one; the same again will do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A statement that each connection plans once; its values are $1, $2 ... of these types.
 
     Worth it where planning takes longer than the answer: small questions that touch many tables. Not for tables of bars:

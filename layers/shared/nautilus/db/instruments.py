@@ -1,13 +1,12 @@
 """What IB told about instruments, and which words led to which."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.instruments import Instrument, Selector
 
-_COLUMNS = tuple(f.name for f in fields(Instrument))
+_COLUMNS = Instrument._fields
 _LIST = ", ".join(_COLUMNS)
 
 

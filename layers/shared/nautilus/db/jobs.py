@@ -1,5 +1,7 @@
 """Backfill jobs: how they are made, watched and stopped. Rows are the truth; a message only says "look"."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -38,6 +40,12 @@ class Item(NamedTuple):
     start: int | None
     end: int | None
     back: int | None
+
+
+def fingerprint(items: Sequence[Item], mode: str) -> str:
+    """One text per wish, the same however it was spelled."""
+    rows = sorted(json.dumps([i.selector.key, i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items)
+    return hashlib.sha256("\n".join([mode, *rows]).encode()).hexdigest()
 
 
 def notify(cursor: Cursor, kind: str, number: UUID | str) -> None:

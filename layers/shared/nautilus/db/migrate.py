@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import psycopg2
 
+from nautilus.bridge_settings import MigrateSettings
 from nautilus.db import timescale
-from nautilus.settings import MigrateSettings, load
+from nautilus.settings import load
 
 # One migration at a time, whoever starts it. The number is arbitrary and ours alone.
 ADVISORY_LOCK = 7_243_392_110

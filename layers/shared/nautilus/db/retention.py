@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import psycopg2
 
+from nautilus.bridge_settings import BridgeSettings, RetentionSettings
 from nautilus.clock import NS_PER_DAY
 from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
 from nautilus.ledger import LIVE_JOBS
-from nautilus.settings import BridgeSettings, RetentionSettings, load
+from nautilus.settings import load
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import ALL
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from nautilus.bridge_settings import MigrateSettings
 from nautilus.calendars import Calendar
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage import Note, State
@@ -18,7 +19,7 @@ from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, multirange
 from nautilus.db.series import Series
 from nautilus.ledger import LIVE_CHUNKS
-from nautilus.settings import MigrateSettings, load
+from nautilus.settings import load
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import ALL, timeframe
 

@@ -5,31 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nautilus.clock import parse_rfc3339
+from nautilus.clock import nanoseconds
 
-_DURATION = re.compile(r"^\s*(\d{1,4})\s*([SDWMY])\s*$")
+_DURATION = r"^\s*(\d{1,4})\s*([SDWMY])\s*$"
 _MOST_BACK_S = 50 * 365 * 86_400
 _UNIT_S = {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}
-
-
-_LEAST_NS, _MOST_NS = 10**17, 2**63 - 1
-
-
-def nanoseconds(value: Any) -> Any:
-    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; ValueError for naive times and for other units.
-
-    A number before 1973 would be seconds or milliseconds by mistake; such times are given as text.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    text = str(value).strip()
-    if not text.lstrip("-").isdigit() or len(text) <= 8:
-        return parse_rfc3339(text)
-    if not _LEAST_NS <= int(text) <= _MOST_NS:
-        raise ValueError(
-            f"{text} is not a time in nanoseconds since 1970; RFC 3339 text such as 2024-01-05T14:30:00Z is clearer"
-        )
-    return int(text)
 
 
 class BackfillRequest(BaseModel):
@@ -66,7 +46,7 @@ class BackfillRequest(BaseModel):
     @field_validator("duration")
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
-        found = _DURATION.match(value) if value is not None else None
+        found = re.match(_DURATION, value) if value is not None else None
         if value is not None and (found is None or int(found[1]) * _UNIT_S[found[2]] > _MOST_BACK_S):
             raise ValueError("must be a number and one of S D W M Y, such as 30 D, and at most 50 Y")
         return value
@@ -88,7 +68,7 @@ class BackfillRequest(BaseModel):
             return self.days_back * 86_400
         if self.duration is None:
             return None
-        found = _DURATION.match(self.duration)
+        found = re.match(_DURATION, self.duration)
         return int(found[1]) * _UNIT_S[found[2]] if found else None
 
 

@@ -83,7 +83,8 @@ BARS: dict[str, Any] = {
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    # Most processes never give most of these answers: their checks are built with the first one.
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Stretch(_Answer):

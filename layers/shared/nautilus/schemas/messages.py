@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class _Hint(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Functions load these and send few: the checks are built with the first one.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     v: Literal[1] = 1
     correlation_id: str = ""
@@ -28,4 +29,4 @@ class CommandHint(_Hint):
 
 
 Hint = Annotated[JobHint | CommandHint, Field(discriminator="kind")]
-HINT: TypeAdapter[JobHint | CommandHint] = TypeAdapter(Hint)
+HINT: TypeAdapter[JobHint | CommandHint] = TypeAdapter(Hint, config=ConfigDict(defer_build=True))

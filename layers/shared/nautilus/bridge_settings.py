@@ -1,0 +1,115 @@
+"""What the bridge and the commands are told from outside; nautilus.settings says how, and has what functions read."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from nautilus import planner
+from nautilus.settings import DatabaseSettings, QueueSettings, Settings
+from nautilus.settle import Settle
+from nautilus.timeframes import NAMES
+
+
+class _Retention(Settings):
+    keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
+    keep_revisions_days: int = Field(
+        0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
+    )
+    keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
+    keep_bars_days: str = Field(
+        "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
+    )
+
+    @field_validator("keep_revisions_days")
+    @classmethod
+    def _longer_than_page_tokens(cls, value: int) -> int:
+        if 0 < value < 7:
+            raise ValueError("must be 0 (for good) or at least 7: pages in progress need them")
+        return value
+
+    @field_validator("keep_bars_days")
+    @classmethod
+    def _are_days(cls, value: str) -> str:
+        _days_by_timeframe(value)
+        return value
+
+    @property
+    def kept_bars(self) -> dict[str, int]:
+        """Timeframe -> days."""
+        return _days_by_timeframe(self.keep_bars_days)
+
+
+class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
+    """What the bridge reads."""
+
+    bridge_id: str = Field(
+        "bridge-1", pattern=r"^[a-z0-9-]{1,40}$", description="name of this bridge, the same after a restart"
+    )
+    ib_host: str = Field("127.0.0.1", description="host of IB Gateway, TWS or the simulator")
+    ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
+    ib_client_id: int = Field(17, ge=1, le=9_999, description="first client id to try; others follow when it is in use")
+    ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
+    ib_heartbeat_s: float = Field(
+        5.0, gt=0, description="how often the gateway is asked for its time; twice without an answer: connect anew"
+    )
+    request_timeout_s: float = Field(
+        90.0, gt=0, description="longest wait for one historical answer before it is cancelled"
+    )
+    source_replay: str = Field("", description="name of the replayed file, when the simulator replays one")
+    control_host: str = Field("127.0.0.1", description="host of the simulator's control port")
+    control_port: int = Field(
+        0, ge=0, le=65_535, description="control port to read market time from; 0: IB's own clock. Never when deployed"
+    )
+    max_open_requests: int = Field(6, ge=1, le=50, description="historical requests open at once (IB allows 50)")
+    settle_intraday_s: int = Field(
+        15, ge=0, description="wait after an intraday bar's close before it counts as closed"
+    )
+    settle_daily_s: int = Field(900, ge=0, description="the same for daily bars of STK, IND and CASH")
+    stock_volume_unit: Literal["auto", "shares", "lots"] = Field(
+        "auto", description="unit of stock volumes that IB sends"
+    )
+    health_port: int = Field(
+        0, ge=0, le=65_535, description="port of the bridge's own health page on loopback; 0: none"
+    )
+    forget_hour: int = Field(
+        5, ge=-1, le=23, description="hour (UTC) after which old rows are forgotten, once a day; -1: never"
+    )
+    chunk_spans: str = Field(
+        "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"
+    )
+
+    @property
+    def settle(self) -> Settle:
+        """When a bar counts as closed."""
+        return Settle(self.settle_intraday_s, self.settle_daily_s)
+
+    @field_validator("chunk_spans")
+    @classmethod
+    def _are_spans(cls, value: str) -> str:
+        planner.chunk_spans(value)
+        return value
+
+    @model_validator(mode="after")
+    def _no_foreign_clock_when_deployed(self) -> "BridgeSettings":
+        if self.deployed and (self.control_port or self.source_replay):
+            raise ValueError("control_port and source_replay are for the simulator and refused when deployed")
+        return self
+
+
+class MigrateSettings(DatabaseSettings):
+    """What the migration command reads."""
+
+
+class RetentionSettings(DatabaseSettings, _Retention):
+    """What the command reads that forgets old rows."""
+
+
+def _days_by_timeframe(text: str) -> dict[str, int]:
+    """`1s=30,5s=90` as a dictionary. ValueError names what is wrong."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, days = part.partition("=")
+        if name not in NAMES or not days.isdecimal() or int(days) < 1:
+            raise ValueError(f"{part!r}: must be timeframe=days, such as 1s=30; timeframes: {', '.join(NAMES)}")
+        found[name] = int(days)
+    return found
