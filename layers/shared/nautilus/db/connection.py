@@ -61,18 +61,34 @@ class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psyc
 
 
 class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
-    """A cursor that can be given a `Prepared`."""
+    """A cursor whose transaction begins in the same round trip as its first statement, and that can be given a `Prepared`;
+    on a connection in autocommit."""
 
-    def _has_begun(self) -> bool:
-        return bool(self.connection.status != psycopg2.extensions.STATUS_READY)
+    beginning = b"BEGIN;"
+    begun = False
 
-    def _begin_again(self) -> None:
-        self.connection.rollback()
+    def execute(self, query: Any, vars: Any = None) -> Any:
+        if self.begun:
+            return super().execute(query, vars)
+        self.begun = True
+        return super().execute(self.beginning + self.mogrify(query, vars))
+
+    def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.begun:
+            self.begun = True
+            super().execute(self.beginning)
+        return super().copy_expert(*args, **kwargs)
+
+    def end(self, how: str) -> None:
+        """COMMIT or ROLLBACK what was begun."""
+        if self.begun and not self.connection.closed:
+            super().execute(how)
+        self.begun = False
 
     def run(self, statement: Prepared, values: Sequence[Any], *, before: str = "") -> None:
         """Execute it, after the SQL `before` in the same round trip. Collision when it turns out, in the middle of a
         transaction, that plans cannot be kept here."""
-        prepared, first = self.connection.prepared, not self._has_begun()
+        prepared, first = self.connection.prepared, not self.begun
         if prepared is None:
             self._run_plain(statement, values, before)
             return
@@ -86,7 +102,7 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
             self.connection.prepared = None
             if not first:
                 raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
-            self._begin_again()
+            self.end("ROLLBACK")
             self._run_plain(statement, values, before)
         else:
             prepared.add(statement.name)
@@ -101,33 +117,9 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
 
 
 class _SnapshotCursor(_Cursor):
-    """A cursor whose transaction begins in the same round trip as its first statement; on a connection in autocommit."""
+    """The same, for readers of one state of the database."""
 
-    begun = False
-
-    def _has_begun(self) -> bool:
-        return self.begun
-
-    def _begin_again(self) -> None:
-        self.end("ROLLBACK")
-
-    def execute(self, query: Any, vars: Any = None) -> Any:
-        if self.begun:
-            return super().execute(query, vars)
-        self.begun = True
-        return super().execute(_SNAPSHOT + self.mogrify(query, vars))
-
-    def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.begun:
-            self.begun = True
-            super().execute(_SNAPSHOT)
-        return super().copy_expert(*args, **kwargs)
-
-    def end(self, how: str) -> None:
-        """COMMIT or ROLLBACK what was begun."""
-        if self.begun and not self.connection.closed:
-            super().execute(how)
-        self.begun = False
+    beginning = _SNAPSHOT
 
 
 class Database:
@@ -152,7 +144,7 @@ class Database:
             return psycopg2.connect(
                 self._url,
                 connection_factory=_Connection,
-                cursor_factory=_Cursor,
+                cursor_factory=psycopg2.extras.NamedTupleCursor,
                 **self._options,
             )
         except psycopg2.OperationalError as down:
@@ -167,12 +159,8 @@ class Database:
         snapshot: REPEATABLE READ READ ONLY; all statements of the block see one state of the database.
         """
         with self._borrow() as connection:
-            connection.autocommit = snapshot
-            if not snapshot:
-                with connection, connection.cursor() as cursor:
-                    yield cursor
-                return
-            with connection.cursor(cursor_factory=_SnapshotCursor) as cursor:
+            connection.autocommit = True
+            with connection.cursor(cursor_factory=_SnapshotCursor if snapshot else _Cursor) as cursor:
                 try:
                     yield cursor
                 except BaseException:
@@ -204,13 +192,8 @@ class Database:
         finally:
             try:
                 if connection is not None and not connection.closed:
-                    if connection.status != psycopg2.extensions.STATUS_READY:
-                        connection.rollback()
                     with self._lock:
                         self._idle.append(connection)
-            except psycopg2.Error:
-                if connection is not None:
-                    connection.close()
             finally:
                 self._slots.release()
 
@@ -228,7 +211,6 @@ class Database:
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT 1")
-                connection.rollback()
             except psycopg2.Error:
                 connection.close()
                 continue

@@ -196,7 +196,7 @@ def convert(cursor: Cursor, chunk: Chunk) -> bool:
             # the chunk alone meanwhile, and would wait for readers who wait for it.
             cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
     except (psycopg2.errors.LockNotAvailable, psycopg2.errors.SerializationFailure):  # the second is TimescaleDB's own
-        cursor.connection.rollback()
+        cursor.end("ROLLBACK")
         return False
     return True
 
@@ -256,7 +256,7 @@ def drop_empty(cursor: Cursor, table: str) -> int:
                 )
                 dropped += 1
     except psycopg2.errors.LockNotAvailable:
-        cursor.connection.rollback()
+        cursor.end("ROLLBACK")
         return 0
     return dropped
 
