@@ -68,7 +68,7 @@ def test_a_command_that_a_bridge_died_over_is_executed_by_the_next(works: Plant)
     def state() -> str:
         return str(works.rows("SELECT state FROM bridge_commands WHERE id = %s", number)[0].state)
 
-    works.wait(lambda: state() == "running", "the bridge asks")
+    works.wait(lambda: works.received("reqContractDetails"), "the bridge asks, and hears nothing")
     works.kill_bridge()
     assert state() == "running"
     connections = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'nautilus-bridge-1'"
