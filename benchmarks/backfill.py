@@ -139,10 +139,11 @@ def memory_mib(works: Plant) -> float:
 
 
 def year_of_many() -> None:
-    """The clock runs at a quarter: 50 symbols are five million bars, and this machine makes and stores them all."""
+    """The clock runs slowly: 50 symbols are five million bars, and this machine makes, sends, reads and stores them all.
+    What it takes for that counts as market time, on two cores 0.01 s of each answer's 0.21 at a quarter of the pace."""
     start = rfc3339(END - 365 * NS_PER_DAY)
     wishes = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in MANY]
-    with plant_with("--latency", "measured", "--clock", "rate:0.25") as works:
+    with plant_with("--latency", "measured", "--clock", "rate:0.15") as works:
         before = memory_mib(works)
         found = run(works, wishes)
         tell(f"1m of {len(MANY)} symbols, a year", found, CAP)
