@@ -61,7 +61,9 @@ class _Identity:
     prefix: tuple[str, ...] = ()
     ids: tuple[int, int] | None = None
 
-    def run(self, argv: Sequence[str | Path], *, input_text: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, argv: Sequence[str | Path], *, input_text: str = "", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         change: dict[str, Any] = {}
         if self.ids is not None:
             change = {"user": self.ids[0], "group": self.ids[1], "extra_groups": []}
@@ -71,7 +73,7 @@ class _Identity:
             capture_output=True,
             text=True,
             check=False,
-            env=_environment(),
+            env={**_environment(), **(env or {})},
             cwd="/",
             **change,
         )
@@ -97,8 +99,26 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
     if not data.exists():
         _initialize(identity, data, password_file, durable=durable)
     port = port or free_port()
+    return Postgres(_serve(group, folder, identity, port, durable=durable), port, password_of(password_file))
+
+
+def start_standby(group: Group, folder: Path, primary: Postgres, *, durable: bool, port: int | None = None) -> Postgres:
+    """Start a hot standby that follows `primary`, its data in `folder`/postgres; copied from it at the first start.
+
+    Returns as `start_postgres` does: the `primary` must be ready, the standby is soon. StartError likewise.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = _identity(folder)
+    if not (folder / "postgres").exists():
+        _copy(identity, folder / "postgres", primary)
+    port = port or free_port()
+    return Postgres(_serve(group, folder, identity, port, durable=durable), port, primary.password)
+
+
+def _serve(group: Group, folder: Path, identity: _Identity, port: int, *, durable: bool) -> Child:
+    data = folder / "postgres"
     options = COMMON_OPTIONS | (SAFE_OPTIONS if durable else FAST_OPTIONS) | {"port": str(port)}
-    child = group.start(
+    return group.start(
         "postgres",
         [*identity.prefix, str(_binary("postgres")), "-D", str(data)]
         + [word for name, value in options.items() for word in ("-c", f"{name}={value}")],
@@ -108,7 +128,6 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait until every client has gone
         identity=identity.ids,
     )
-    return Postgres(child, port, password_of(password_file))
 
 
 def running(folder: Path) -> str | None:
@@ -126,10 +145,7 @@ def _dsn(password: str, port: int, database: str) -> str:
 
 def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable: bool) -> None:
     """Make the data folder under another name and rename it: it is there whole, or not at all."""
-    new = data.with_name(data.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(mode=0o700)
-    identity.own(new)
+    new = _new(identity, data)
     password_of(password_file)
     identity.own(password_file)
     made = identity.run(
@@ -151,6 +167,30 @@ def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable
     if made.returncode != 0:
         raise StartError(f"PostgreSQL could not make its data folder {new}:\n{made.stdout}{made.stderr}")
     new.rename(data)
+
+
+def _copy(identity: _Identity, data: Path, primary: Postgres) -> None:
+    """Copy the data folder of a running server, with word of how to follow it. It is there whole, or not at all."""
+    new = _new(identity, data)
+    made = identity.run(
+        [
+            *(_binary("pg_basebackup"), "--pgdata", new, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+            *("--host", "127.0.0.1", "--port", str(primary.port), "--username", USER, "--no-password"),
+        ],
+        env={"PGPASSWORD": primary.password},  # arguments can be seen by every user of the machine
+    )
+    if made.returncode != 0:
+        raise StartError(f"PostgreSQL could not copy its data to {new}:\n{made.stdout}{made.stderr}")
+    new.rename(data)
+
+
+def _new(identity: _Identity, data: Path) -> Path:
+    """An empty folder beside the data folder, to be renamed when it is filled."""
+    new = data.with_name(data.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    identity.own(new)
+    return new
 
 
 def _accepts_connections(data: Path, pid: int) -> bool:

@@ -5,7 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import fills, grid, paging
@@ -17,7 +17,8 @@ from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Source, Style, Text
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.reading import LookedUp, Moment
-from nautilus.errors import NautilusError, Unavailable
+from nautilus.db.replica import Replica
+from nautilus.errors import NautilusError
 from nautilus.formats import Format, Piece, body, compact
 from nautilus.instruments import Instrument, Selector, kinds, price_kind, session_kind
 from nautilus.limits import Limits
@@ -38,12 +39,8 @@ _GZIP_LEVEL = 4
 _KEEP_S = 3_600
 _SEALED_NS = 24 * 3_600 * NS_PER_S
 """A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
-_COPY_RESTS_S = 30.0
 _SHAPE = "1"
 """Version of the answers' shape; part of every tag and cache key."""
-
-
-T = TypeVar("T")
 
 
 class Query(NamedTuple):
@@ -143,26 +140,6 @@ class Timing:
         return ", ".join([*rows, f"total;dur={(time.perf_counter() - self.began) * 1000:.1f}"])
 
 
-class _Copy:
-    """A read replica, which may lag behind and may fail; None: there is none."""
-
-    def __init__(self, database: Database | None) -> None:
-        self._database = database
-        self._rests_until = 0.0
-
-    def read(self, store_id: str, versions: Mapping[int, int], call: Callable[[Cursor], T]) -> T | None:
-        """What `call` makes of a snapshot in which the series, by id, have these versions; None when the replica is not
-        that far or fails. One that fails is left alone for a while."""
-        if self._database is None or not versions or time.monotonic() < self._rests_until:
-            return None
-        try:
-            with self._database.transaction(snapshot=True) as cursor:
-                return call(cursor) if reading.is_same(cursor, store_id, versions) else None
-        except Unavailable:
-            self._rests_until = time.monotonic() + _COPY_RESTS_S
-            return None
-
-
 class MarketData:
     """The reads of one process. Without IB, queue or Redis they answer from what is stored."""
 
@@ -182,7 +159,7 @@ class MarketData:
         self._queue = queue
         self._cache = cache
         self._limits = limits
-        self._copy = _Copy(replica)
+        self._replica = Replica(replica)
         self._plan_limit = plan_limit
         self._read_wait_s = read_wait_s
         self._calendars = Calendars()
@@ -361,7 +338,7 @@ class MarketData:
                 return Reply(200, content, {**headers, **json.loads(extra), "Server-Timing": timing.header})
             timing.cache = "miss" if self._cache.there else "none"
         # Everything was decided here. Bars of a version are the same wherever it is known.
-        copied = self._copy.read(scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, query, scene))
+        copied = self._replica.read(scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, query, scene))
         timing.copy = copied is not None
         pieces, token = copied or self._pages(cursor, query, scene)
         timing.add("db", since)

@@ -55,6 +55,7 @@ ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
 """Most that the body of an answer may measure inside Lambda's answer: 6 MiB with headers (API Gateway: 10 KiB) and some
 room. Locally too, so that no answer works here and breaks there."""
 
+_REPLICA_LOCK_MS = 200
 _TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
 _MAX_REQUEST_ID = 64
 _REQUEST_ID_LETTERS = frozenset(ascii_letters + digits + "=_-")
@@ -124,14 +125,16 @@ class Services:
     def replica(self) -> Database | None:
         """A copy of the store that may lag behind; None when there is none."""
         url = self.settings.replica_url
-        return self._database(url) if url.get_secret_value() else None
+        # A lock that was replayed is held until replay goes on: where it stands still, the primary is faster.
+        return self._database(url, lock_timeout_ms=_REPLICA_LOCK_MS) if url.get_secret_value() else None
 
-    def _database(self, url: SecretStr) -> Database:
+    def _database(self, url: SecretStr, *, lock_timeout_ms: int | None = None) -> Database:
         return Database(
             url.get_secret_value(),
             name=f"nautilus-{self.name}",
             size=self.settings.database_pool,
             statement_timeout_ms=self.settings.statement_timeout_ms,
+            lock_timeout_ms=lock_timeout_ms,
         )
 
     @cached_property

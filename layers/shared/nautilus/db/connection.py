@@ -27,6 +27,9 @@ UniqueViolation = psycopg2.errors.UniqueViolation
 
 _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
+_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+_UNHEARD_MS = 5_000
+"""How long what was sent may stay unacknowledged: a machine that is gone says no goodbye, and TCP would try for minutes."""
 # The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
 # before it commits (nautilus/db/timescale.py), so that no snapshot of before meets a catalog of after.
 _SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store IN ACCESS SHARE MODE;"
@@ -125,14 +128,24 @@ class _SnapshotCursor(_Cursor):
 class Database:
     """A pool of at most `size` connections to one database; safe to share between threads."""
 
-    def __init__(self, url: str, *, name: str, size: int = 10, statement_timeout_ms: int = 15_000) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        size: int = 10,
+        statement_timeout_ms: int = 15_000,
+        lock_timeout_ms: int | None = None,
+    ) -> None:
         self._url = url
         self._options = {
             "application_name": name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "keepalives_idle": 30,
+            "tcp_user_timeout": _UNHEARD_MS,
             "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
-            f" -c idle_in_transaction_session_timeout=60000 {_PLANNING}",
+            f" -c idle_in_transaction_session_timeout=60000 {_PLANNING}"
+            + (f" -c lock_timeout={lock_timeout_ms}" if lock_timeout_ms is not None else ""),
         }
         self._idle: list[Any] = []
         self._lock = threading.Lock()
@@ -179,8 +192,11 @@ class Database:
         try:
             connection = self._checked() or self.connect()
             yield connection
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            if isinstance(error, psycopg2.extensions.TransactionRollbackError):
+        except psycopg2.Error as error:
+            # A server that dies in the middle of a COPY leaves psycopg2 without a word: an error of no kind.
+            if not isinstance(error, _LOST) and type(error) is not psycopg2.DatabaseError:
+                raise
+            if isinstance(error, (psycopg2.extensions.TransactionRollbackError, psycopg2.errors.LockNotAvailable)):
                 raise Collision(
                     "another change came in between; try again", code="collision", retry_after_s=1
                 ) from error

@@ -146,15 +146,16 @@ def any_removed(cursor: Cursor, series_id: int, version: int, span: Span) -> boo
 
 _SAME = Prepared(
     "nautilus_same",
-    "SELECT store.id = $1 AND (SELECT count(*) FROM unnest($2, $3) AS w(id, version)"
+    "SELECT pg_is_in_recovery() AND store.id = $1 AND (SELECT count(*) FROM unnest($2, $3) AS w(id, version)"
     " JOIN series s ON s.id = w.id AND s.data_version = w.version) = cardinality($2) AS same FROM store",
     ("uuid", "int[]", "bigint[]"),
 )
 
 
 def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
-    """True when this is a copy of that store in which these series, by id, have these versions: the first question of a
-    snapshot. A version stands for the bars, the revisions and the coverage of its series."""
+    """True when this is a standby of that store in which these series, by id, have these versions: the first question of a
+    snapshot. A version stands for the bars, the revisions and the coverage of its series, in one line of history: who was
+    promoted counts on for other bars, and is asked no more."""
     cursor.run(_SAME, (store_id, list(versions), list(versions.values())))
     return bool(cursor.fetchone().same)
 

@@ -1,0 +1,79 @@
+"""Reading from a read replica, which may lag behind, fail, or be something else by now: then it just gives nothing."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import psycopg2
+
+from nautilus.db import reading
+from nautilus.db.connection import Cursor, Database
+from nautilus.errors import Unavailable
+
+T = TypeVar("T")
+FIRST_REST_S = 1.0
+"""How long a replica that failed is left alone; twice as long after each further failure."""
+LONGEST_REST_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Replica:
+    """The replica of one process, None: there is none. Safe to share between threads.
+
+    A read that replay got in the way of (a "recovery conflict") is no different from one whose server died: mostly
+    PostgreSQL ends the connection, and no word of why arrives. So a failure costs a short rest, and only one after the
+    other makes it long.
+    """
+
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._failed_at = 0.0
+        self._rests_until = 0.0
+        self._rest_s = 0.0
+        """The rest after the last failure; 0: the last read did not fail."""
+
+    def read(self, store_id: str, versions: Mapping[int, int], call: Callable[[Cursor], T]) -> T | None:
+        """What `call` makes of a snapshot of the replica in which the series, by id, have these versions; None when it is
+        not that far, is no replica of that store, fails or rests."""
+        began = time.monotonic()
+        if self._database is None or not versions or not self._may_try(began):
+            return None
+        try:
+            with self._database.transaction(snapshot=True) as cursor:
+                found = call(cursor) if reading.is_same(cursor, store_id, versions) else None
+        except (Unavailable, psycopg2.Error) as failure:  # the second: it has another schema, or broken pages, or ...
+            self._fail(began, failure)
+            return None
+        if self._rest_s:
+            self._recover(began)
+        return found
+
+    def _may_try(self, now: float) -> bool:
+        if not self._rest_s:
+            return True
+        with self._lock:
+            if now < self._rests_until:
+                return False
+            # One read finds out whether it is well again; the others do not wait for a connection that may not come.
+            self._rests_until = now + self._rest_s
+            return True
+
+    def _fail(self, began: float, failure: Exception) -> None:
+        with self._lock:
+            if began < self._failed_at:
+                return  # the same failure, met by a read that was under way as well
+            self._failed_at = time.monotonic()
+            self._rest_s = min(LONGEST_REST_S, max(FIRST_REST_S, 2 * self._rest_s))
+            self._rests_until = self._failed_at + self._rest_s
+        _log.warning("replica-failed: left alone for %g s: %s", self._rest_s, str(failure).partition("\n")[0])
+
+    def _recover(self, began: float) -> None:
+        with self._lock:
+            if began < self._failed_at:
+                return
+            self._rest_s = self._rests_until = 0.0
+        _log.info("replica-recovered")
