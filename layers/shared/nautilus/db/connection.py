@@ -27,7 +27,7 @@ UniqueViolation = psycopg2.errors.UniqueViolation
 
 _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
-_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+_AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
 _UNHEARD_MS = 5_000
 """How long what was sent may stay unacknowledged: a machine that is gone says no goodbye, and TCP would try for minutes."""
 # The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
@@ -176,13 +176,13 @@ class Database:
             with connection.cursor(cursor_factory=_SnapshotCursor if snapshot else _Cursor) as cursor:
                 try:
                     yield cursor
-                except BaseException:
+                    cursor.end("COMMIT")
+                except BaseException:  # a COMMIT that is cancelled before it begins leaves the transaction open, too
                     try:
                         cursor.end("ROLLBACK")
                     except psycopg2.Error:
                         connection.close()
                     raise
-                cursor.end("COMMIT")
 
     @contextmanager
     def _borrow(self) -> Iterator[Any]:
@@ -194,7 +194,7 @@ class Database:
             yield connection
         except psycopg2.Error as error:
             # A server that dies in the middle of a COPY leaves psycopg2 without a word: an error of no kind.
-            if not isinstance(error, _LOST) and type(error) is not psycopg2.DatabaseError:
+            if not isinstance(error, _AWAY) and type(error) is not psycopg2.DatabaseError:
                 raise
             if isinstance(error, (psycopg2.extensions.TransactionRollbackError, psycopg2.errors.LockNotAvailable)):
                 raise Collision(
