@@ -66,9 +66,15 @@ class Pair:
 
     def catch_up(self, standby: Postgres | None = None) -> None:
         """Wait until the standby shows all that the primary has committed."""
-        reached = ask(self.primary.dsn(), "SELECT pg_current_wal_insert_lsn()")
+        # Where the primary writes now would not do: what no commit follows (hints, its own notes) is not sent.
+        reached = self.mark()
         shown = (standby or self.standby).dsn()
         wait_for(lambda: ask(shown, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", reached), "replay")
+
+    def mark(self) -> str:
+        """Commit something: all that was written before is sent to the standby. Returns the place in the WAL."""
+        place: str = ask(self.primary.dsn(), "SELECT pg_logical_emit_message(true, '', '')")
+        return place
 
     def pause(self) -> None:
         """From here on the standby gets what is written, but does not show it."""

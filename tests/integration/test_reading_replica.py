@@ -21,7 +21,7 @@ import pytest
 from nautilus.bars import Bar
 from nautilus.db import replica
 from nautilus.market_data import MarketData
-from tests.conftest import database, execute
+from tests.conftest import database
 from tests.integration.test_reading_pages import FIELDS, Writer, told
 from tests.replicated import TEMPLATE, Pair, ask, wait_for
 from tests.shelf import BARS, Api, Shelf, stock
@@ -393,7 +393,7 @@ def test_a_lock_that_replay_holds_keeps_nobody_waiting(shelf: Shelf, pair: Pair,
     held = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'store'::regclass AND mode = 'AccessExclusiveLock')"
     with shelf.db.transaction() as cursor:
         cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
-        execute(pair.primary, "SELECT pg_logical_emit_message(true, '', '')")  # sends what is not committed along
+        pair.mark()  # sends what is not committed along
         wait_for(lambda: ask(copied, held), "the lock on the standby")
         pair.pause()
     try:
