@@ -6,6 +6,7 @@ the connection that its bars came over.
 
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -20,6 +21,9 @@ import pytest
 
 from nautilus.bars import Bar
 from nautilus.db import replica
+from nautilus.db.connection import Database, _Cursor
+from nautilus.db.replica import Replica
+from nautilus.errors import Unavailable
 from nautilus.market_data import MarketData
 from tests.conftest import database
 from tests.integration.test_reading_pages import FIELDS, Writer, told
@@ -131,27 +135,23 @@ def closes(answer: Any) -> set[float]:
 # ---- as far as the primary, or not -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_a_standby_that_is_as_far_gives_the_same_bytes(shelf: Shelf, api: Api, watch: Watch, tmp_path: Path) -> None:
+    plain = shelf.api(tmp_path)
+    for query in (
         {"end": LAST},
         {"end": LAST, "format": "columns"},
         {"end": LAST, "format": "csv"},
         {"end": LAST, "timeframe": "30m", "sort": "desc"},
         {"end": LAST, "limit": 100},
-    ],
-    ids=["json", "columns", "csv", "derived", "page"],
-)
-def test_a_standby_that_is_as_far_gives_the_same_bytes(
-    shelf: Shelf, api: Api, watch: Watch, tmp_path: Path, query: dict[str, Any]
-) -> None:
-    copied, own = get(api, **query), get(shelf.api(tmp_path), **query)
-    assert watch.tried == [True, False]
-    assert "replica" in copied.headers["server-timing"]
-    assert copied.headers["etag"] == own.headers["etag"]
-    assert len(own.content) > 3_000
-    # A token is sealed anew each time.
-    assert without_token(copied.content) == without_token(own.content)
+    ):
+        watch.tried.clear()
+        copied, own = get(api, **query), get(plain, **query)
+        assert watch.tried == [True, False]
+        assert "replica" in copied.headers["server-timing"]
+        assert copied.headers["etag"] == own.headers["etag"]
+        assert len(own.content) > 3_000
+        # A token is sealed anew each time.
+        assert without_token(copied.content) == without_token(own.content)
 
 
 def without_token(content: bytes) -> bytes:
@@ -381,6 +381,50 @@ def test_a_page_that_breaks_off_on_both_is_no_page(api: Api, watch: Watch) -> No
     assert get(api, end=LAST).json()["total"] == 1000
 
 
+def test_a_server_that_hangs_is_not_waited_for(
+    api: Api, watch: Watch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its machine is awake and keeps the connection; the session itself does nothing any more."""
+    monkeypatch.setattr(replica, "LONGEST_READ_S", 0.2)
+    monkeypatch.setattr(replica, "_LOOK_S", 0.05)
+    expected = get(api, end=LAST).content
+    stopped: list[int] = []
+
+    def stop(cursor: Any) -> Any:
+        stopped.append(cursor.connection.info.backend_pid)
+        os.kill(stopped[0], signal.SIGSTOP)
+        return cursor
+
+    watch.meddle = stop
+    try:
+        got = get(api, end=LAST)
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    assert (watch.tried[-2:], got.content) == ([True, False], expected)
+    assert said(capsys) == ["replica-failed"]
+
+
+def test_a_commit_that_is_cancelled_leaves_no_transaction_behind(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replay's cancel may come just as the session begins to read COMMIT, and the next reader would find a transaction that
+    has failed."""
+    reader = Database(dsn, name="test", size=1)
+    end = _Cursor.end
+
+    def cancelled(cursor: Any, how: str) -> None:
+        if how == "COMMIT":
+            cursor.execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)")
+        end(cursor, how)
+
+    with monkeypatch.context() as once:
+        once.setattr(_Cursor, "end", cancelled)
+        with pytest.raises(Unavailable), reader.transaction(snapshot=True) as cursor:
+            cursor.execute("SELECT 1")
+    with reader.transaction(snapshot=True) as cursor:
+        cursor.execute("SELECT 7")
+        assert cursor.fetchone()[0] == 7
+    reader.close()
+
+
 def break_off(connection: Any) -> None:
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
@@ -423,6 +467,38 @@ def test_a_killed_standby_is_left_alone_until_it_is_back(
     pair.catch_up()
     wait_for(lambda: read()[1], "the standby's next page")
     assert read()[0]["total"] == 390
+
+
+def test_rests_grow_while_it_fails_and_one_read_at_a_time_tries_again(
+    shelf: Shelf, pair: Pair, api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replica, "FIRST_REST_S", 0.02)
+    monkeypatch.setattr(replica, "LONGEST_REST_S", 0.06)
+    (row,) = shelf.rows("SELECT store.id AS store_id, s.id, s.data_version FROM store, series s")
+    asked = (str(row.store_id), {row.id: row.data_version})
+    standby = Database(pair.copied(shelf.dsn), name="test", size=4)
+    copy = Replica(standby)
+    failing, answers = True, []
+
+    def call(cursor: Any) -> bool:
+        if failing:
+            raise Unavailable("it is not well")
+        # Another reader, while this one finds out.
+        answers.append(copy.read(*asked, lambda cursor: True))
+        return True
+
+    deadline = time.monotonic() + 10
+    rests: list[str] = []
+    while len(rests) < 4 and time.monotonic() < deadline:
+        assert copy.read(*asked, call) is None
+        rests += re.findall(r"left alone for ([0-9.]+) s: it is not well", capsys.readouterr().out)
+    assert rests == ["0.02", "0.04", "0.06", "0.06"]
+    failing = False
+    wait_for(lambda: copy.read(*asked, call), "the next read")
+    assert answers == [None]
+    assert copy.read(*asked, call)
+    assert answers == [None, True]
+    standby.close()
 
 
 def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(

@@ -1,10 +1,13 @@
 """Reading from a read replica, which may lag behind, fail, or be something else by now: then it just gives nothing."""
 
 import logging
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import psycopg2
 
@@ -16,6 +19,9 @@ T = TypeVar("T")
 FIRST_REST_S = 1.0
 """How long a replica that failed is left alone; twice as long after each further failure."""
 LONGEST_REST_S = 30.0
+LONGEST_READ_S = 10.0
+"""Then the primary is asked, while most of the 29 s that a function has are left."""
+_LOOK_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +36,7 @@ class Replica:
 
     def __init__(self, database: Database | None) -> None:
         self._database = database
+        self._watch = _Watch()
         self._lock = threading.Lock()
         self._failed_at = 0.0
         self._rests_until = 0.0
@@ -43,8 +50,9 @@ class Replica:
         if self._database is None or not versions or not self._may_try(began):
             return None
         try:
-            with self._database.transaction(snapshot=True) as cursor:
+            with self._database.transaction(snapshot=True) as cursor, self._watch.over(cursor.connection):
                 found = call(cursor) if reading.is_same(cursor, store_id, versions) else None
+                cursor.end("COMMIT")
         except (Unavailable, psycopg2.Error) as failure:  # the second: it has another schema, or broken pages, or ...
             self._fail(began, failure)
             return None
@@ -77,3 +85,43 @@ class Replica:
                 return
             self._rest_s = self._rests_until = 0.0
         _log.info("replica-recovered")
+
+
+class _Watch:
+    """Breaks off reads that take too long. A server whose disk hangs says nothing, not even that its time is over, while
+    its machine keeps the connection alive. One thread looks at all reads, as long as there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadlines: dict[Any, float] = {}
+        self._looking = False
+
+    @contextmanager
+    def over(self, connection: Any) -> Iterator[None]:
+        with self._lock:
+            self._deadlines[connection] = time.monotonic() + LONGEST_READ_S
+            if not self._looking:
+                self._looking = True
+                threading.Thread(target=self._look, name="replica-watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._deadlines[connection]
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            with self._lock:
+                if not self._deadlines:
+                    self._looking = False
+                    return
+                for connection, deadline in self._deadlines.items():
+                    if deadline < time.monotonic():
+                        _break_off(connection)
+
+
+def _break_off(connection: Any) -> None:
+    """End a connection under the hands of the thread that waits for it."""
+    with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
