@@ -95,7 +95,7 @@ class ApiSettings(DatabaseSettings, QueueSettings):
 
     api_host: str = Field("127.0.0.1", description="address the local API binds")
     replica_url: SecretStr = Field(
-        SecretStr(""), description="postgresql://... of a read replica of the store, to read bars from; empty: none"
+        SecretStr(""), description="postgresql://... of a hot standby of the store, to read bars from; empty: none"
     )
     redis_url: SecretStr = Field(SecretStr(""), description="redis://... of the cache; empty: none")
     token_public_keys: str = Field(description="JSON object kid -> public key (PEM), to check access tokens")

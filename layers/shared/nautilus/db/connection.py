@@ -28,8 +28,6 @@ UniqueViolation = psycopg2.errors.UniqueViolation
 _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
 _AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
-_UNHEARD_MS = 5_000
-"""How long what was sent may stay unacknowledged: a machine that is gone says no goodbye, and TCP would try for minutes."""
 # The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
 # before it commits (nautilus/db/timescale.py), so that no snapshot of before meets a catalog of after.
 _SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store IN ACCESS SHARE MODE;"
@@ -176,7 +174,6 @@ class Database:
             "application_name": name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "keepalives_idle": 30,
-            "tcp_user_timeout": _UNHEARD_MS,
             "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
             f" -c idle_in_transaction_session_timeout=60000 {_PLANNING}"
             + (f" -c lock_timeout={lock_timeout_ms}" if lock_timeout_ms is not None else ""),

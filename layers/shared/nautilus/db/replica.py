@@ -88,8 +88,8 @@ class Replica:
 
 
 class _Watch:
-    """Breaks off reads that take too long. A server whose disk hangs says nothing, not even that its time is over, while
-    its machine keeps the connection alive. One thread looks at all reads, as long as there are any."""
+    """Breaks off reads that take too long. A server whose disk hangs says nothing, not even that a statement's time is
+    over, and a network that is cut is noticed after minutes. One thread looks at all reads, as long as there are any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
