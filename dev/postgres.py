@@ -110,7 +110,7 @@ def start_standby(group: Group, folder: Path, primary: Postgres, *, durable: boo
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity = _identity(folder)
     if not (folder / "postgres").exists():
-        _copy(identity, folder / "postgres", primary)
+        _copy(identity, folder / "postgres", primary, durable=durable)
     port = port or free_port()
     return Postgres(_serve(group, folder, identity, port, durable=durable), port, primary.password)
 
@@ -169,13 +169,14 @@ def _initialize(identity: _Identity, data: Path, password_file: Path, *, durable
     new.rename(data)
 
 
-def _copy(identity: _Identity, data: Path, primary: Postgres) -> None:
+def _copy(identity: _Identity, data: Path, primary: Postgres, *, durable: bool) -> None:
     """Copy the data folder of a running server, with word of how to follow it. It is there whole, or not at all."""
     new = _new(identity, data)
     made = identity.run(
         [
-            *(_binary("pg_basebackup"), "--pgdata", new, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+            *(_binary("pg_basebackup"), "--pgdata", new, "--write-recovery-conf", "--checkpoint", "fast"),
             *("--host", "127.0.0.1", "--port", str(primary.port), "--username", USER, "--no-password"),
+            *([] if durable else ["--no-sync"]),
         ],
         env={"PGPASSWORD": primary.password},  # arguments can be seen by every user of the machine
     )
