@@ -4,6 +4,7 @@ import io
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -18,7 +19,11 @@ _VALUES = "open, high, low, close, volume, vwap, trades"
 _HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER = b"\xff\xff"
 _FULL_ROW = struct.Struct("!h ii iq id id id id id id ii")
-_QUOTE_ROW = struct.Struct("!h ii iq id id id id i i i")
+_FULL_VALUES = struct.Struct("!2x 4x4x 4xq 4xd 4xd 4xd 4xd 4xd 4xd 4xi")
+"""The same with room for what is alike in every row: the number of fields, their lengths, the series."""
+_ALIKE = [(at, n) for at, n in enumerate(_FULL_ROW.pack(9, 4, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 4, 0)) if n]
+"""Where in a row without NULL which bytes stand, whatever its values; zeros left out."""
+_SERIES_AT, _TS_AT = 6, 14
 _PRICES = struct.Struct("!h ii iq id id id id")
 _FLOAT = struct.Struct("!id")
 _INT = struct.Struct("!ii")
@@ -75,8 +80,7 @@ def write(
     """
     if not bars:
         return Written()
-    table, rows = table_of(timeframe), _encode(series_id, bars)
-    data = _framed(rows.values())
+    table, data = table_of(timeframe), _encode(series_id, bars)
     stored = _stored(cursor, table, series_id, bars)
     if stored == data:
         return Written(same=len(bars))
@@ -86,16 +90,17 @@ def write(
     if straight:
         try:
             if rest:
-                data = _framed(rows.pop(bar.ts) for part in straight for bar in part)
+                data = _encode(series_id, [bar for part in straight for bar in part])
             _copy(cursor, table, _COLUMNS, data, then="")
         except UniqueViolation:
             # Somebody wrote without the series' lock: look again, and let the upsert sort it out.
             cursor.execute(UNDO)
-            rows, old = _encode(series_id, bars), _decode(_stored(cursor, table, series_id, bars))
+            old = _decode(_stored(cursor, table, series_id, bars))
             added, rest = Spans(), bars
     fresh = len(bars) - len(rest)
     if not rest:
         return Written(new=fresh, added=added)
+    rows = _decode(_encode(series_id, rest))
     mixed = _upsert(cursor, table, series_id, rows, old, version=version, request_id=request_id)
     return Written(new=fresh + mixed.new, revised=mixed.revised, same=mixed.same, added=added | mixed.added)
 
@@ -105,7 +110,7 @@ def write_new(cursor: Cursor, series_id: int, timeframe: Timeframe, bars: Sequen
 
     UniqueViolation when there is one; after UNDO the transaction is as it was before.
     """
-    data = _framed(_encode(series_id, bars).values())
+    data = _encode(series_id, bars)
     _copy(cursor, table_of(timeframe), _COLUMNS, data, then=then)
     return Written(new=len(bars), added=Spans.of(bars[0].ts, bars[-1].ts + 1))
 
@@ -190,37 +195,42 @@ def _stored(cursor: Cursor, table: str, series_id: int, bars: Sequence[Bar]) -> 
     return out.getvalue()
 
 
-def _framed(rows: Iterable[bytes]) -> bytes:
+def _framed(rows: Iterable[bytes | bytearray]) -> bytes:
     return b"".join((_HEADER, *rows, _TRAILER))
 
 
-def _encode(series_id: int, bars: Iterable[Bar]) -> dict[int, bytes]:
-    """ts -> the row in PostgreSQL's binary COPY format: a field count, then length and value of each, -1 for NULL."""
-    rows = {}
-    full, quote = _FULL_ROW.pack, _QUOTE_ROW.pack
-    for ts, o, h, lo, c, volume, vwap, trades in bars:
-        if volume is not None and vwap is not None and trades is not None:
-            rows[ts] = full(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, 8, volume, 8, vwap, 4, trades)
-        elif volume is None and vwap is None and trades is None:
-            rows[ts] = quote(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, -1, -1, -1)
-        else:
-            rows[ts] = (
-                _PRICES.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c)
-                + (_NULL if volume is None else _FLOAT.pack(8, volume))
-                + (_NULL if vwap is None else _FLOAT.pack(8, vwap))
-                + (_NULL if trades is None else _INT.pack(4, trades))
-            )
-    return rows
+def _encode(series_id: int, bars: Sequence[Bar]) -> bytes:
+    """Bars in PostgreSQL's binary COPY format; of each row a field count, then length and value of each, -1 for NULL."""
+    try:
+        rows = bytearray(b"".join(starmap(_FULL_VALUES.pack, bars)))
+    except struct.error:  # some value is lacking
+        return _framed(_row(series_id, bar) for bar in bars)
+    for at, byte in (*_ALIKE, *enumerate(series_id.to_bytes(4, "big"), _SERIES_AT)):
+        rows[at :: _FULL_ROW.size] = bytes((byte,)) * len(bars)
+    return _framed((rows,))
+
+
+def _row(series_id: int, bar: Bar) -> bytes:
+    return (
+        _PRICES.pack(9, 4, series_id, 8, bar.ts, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close)
+        + (_NULL if bar.volume is None else _FLOAT.pack(8, bar.volume))
+        + (_NULL if bar.vwap is None else _FLOAT.pack(8, bar.vwap))
+        + (_NULL if bar.trades is None else _INT.pack(4, bar.trades))
+    )
 
 
 def _decode(data: bytes) -> dict[int, bytes]:
     """The inverse of `_encode`, of a whole COPY: ts -> the row's bytes."""
-    rows, at, end = {}, len(_HEADER), len(data) - len(_TRAILER)
+    at, end, size = len(_HEADER), len(data) - len(_TRAILER), _FULL_ROW.size
+    if all(data[at + place : end : size] == bytes((byte,)) * -(-(end - at) // size) for place, byte in _ALIKE):
+        # The lengths in each row say where the next begins: none lacks a value.
+        return {_TS.unpack_from(data, row + _TS_AT)[0]: data[row : row + size] for row in range(at, end, size)}
+    rows = {}
     while at < end:
         over = at + _PRICES.size
         for _ in range(3):  # volume, vwap, trades
             over += 4 + max(0, _LENGTH.unpack_from(data, over)[0])
-        rows[_TS.unpack_from(data, at + 14)[0]] = data[at:over]
+        rows[_TS.unpack_from(data, at + _TS_AT)[0]] = data[at:over]
         at = over
     return rows
 

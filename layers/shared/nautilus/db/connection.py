@@ -32,6 +32,8 @@ _POOL_WAIT_S = 5.0
 _SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store IN ACCESS SHARE MODE;"
 # Compiling costs more than any statement here takes; a prepared statement is planned once, whatever its values.
 _PLANNING = "-c jit=off -c plan_cache_mode=force_generic_plan"
+_LOST = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement)
+"""The session does not know a plan that its connection has made, or knows one that it has not."""
 
 
 class Collision(Unavailable):
@@ -48,6 +50,10 @@ class Prepared(NamedTuple):
     name: str
     sql: str
     types: tuple[str, ...]
+
+
+_Step = tuple[Prepared, Sequence[Any]]
+"""A statement and its values."""
 
 
 class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psycopg2 has no types
@@ -77,7 +83,10 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         if not self.begun:
             self.begun = True
             super().execute(self.beginning)
-        return super().copy_expert(*args, **kwargs)
+        try:
+            return super().copy_expert(*args, **kwargs)
+        except _LOST as lost:
+            raise self._collision() from lost
 
     def end(self, how: str) -> None:
         """COMMIT or ROLLBACK what was begun."""
@@ -85,35 +94,60 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
             super().execute(how)
         self.begun = False
 
-    def run(self, statement: Prepared, values: Sequence[Any], *, before: str = "") -> None:
-        """Execute it, after the SQL `before` in the same round trip. Collision when it turns out, in the middle of a
+    def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[_Step] = ()) -> None:
+        """Execute it, after the steps `before` in the same round trip. Collision when it turns out, in the middle of a
         transaction, that plans cannot be kept here."""
-        prepared, first = self.connection.prepared, not self.begun
-        if prepared is None:
-            self._run_plain(statement, values, before)
+        steps, anew = [*before, (statement, values)], not self.begun
+        if self.connection.prepared is None:
+            self.execute(self._inlined(steps))
             return
-        query = f"EXECUTE {statement.name} ({', '.join(['%s'] * len(values))})"
-        if statement.name not in prepared:
-            query = f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}; {query}"
+        unknown = [step[0] for step in steps if step[0].name not in self.connection.prepared]
         try:
-            self.execute(before + query, values)
-        except (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement) as lost:
-            # A pooler between us and the server hands out another session for each transaction.
-            self.connection.prepared = None
-            if not first:
-                raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
+            self.execute("; ".join([*map(_preparation, unknown), self._executed(steps)]))
+        except _LOST as lost:
+            collision = self._collision()
+            if not anew:
+                raise collision from lost
             self.end("ROLLBACK")
-            self._run_plain(statement, values, before)
+            self.execute(self._inlined(steps))
         else:
+            self.connection.prepared.update(each.name for each in unknown)
+
+    def planned(self, statement: Prepared, values: Sequence[Any]) -> str:
+        """SQL that executes it, to stand beside other SQL in one round trip. What is not planned yet is planned now, in a
+        round trip of its own. Collision as with `run`."""
+        prepared, steps = self.connection.prepared, [(statement, values)]
+        if prepared is None:
+            return self._inlined(steps)
+        if statement.name not in prepared:
+            try:
+                self.execute(_preparation(statement))
+            except _LOST as lost:
+                raise self._collision() from lost
             prepared.add(statement.name)
+        return self._executed(steps)
 
-    def _run_plain(self, statement: Prepared, values: Sequence[Any], before: str) -> None:
-        self.execute(before + self.inlined(statement, values))
+    def _collision(self) -> Collision:
+        """A pooler between us and the server hands out another session for each transaction: no plans from here on."""
+        self.connection.prepared = None
+        return Collision("the database session changed; try again", code="collision", retry_after_s=1)
 
-    def inlined(self, statement: Prepared, values: Sequence[Any]) -> str:
-        """The statement with its values, as SQL to be planned anew."""
+    def _executed(self, steps: Sequence[_Step]) -> str:
+        """SQL that executes prepared statements."""
+        calls = "; ".join(f"EXECUTE {each.name} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
+        return str(self.mogrify(calls, [value for _, values in steps for value in values]).decode())
+
+    def _inlined(self, steps: Sequence[_Step]) -> str:
+        """The same statements with their values in them, to be planned anew."""
+        return "; ".join(self._with_values(*step) for step in steps)
+
+    def _with_values(self, statement: Prepared, values: Sequence[Any]) -> str:
         texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
         return re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql)
+
+
+def _preparation(statement: Prepared) -> str:
+    return f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}"
 
 
 class _SnapshotCursor(_Cursor):

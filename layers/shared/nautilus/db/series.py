@@ -37,6 +37,7 @@ _SELECT = f"SELECT {_COLUMNS} FROM series"
 
 
 _FOUND = Prepared("series_found", f"{_SELECT} WHERE id = $1", ("int",))
+_LOCK = Prepared("series_lock", "SELECT FROM series WHERE id = $1 FOR UPDATE", ("int",))
 _LOCKED = Prepared(
     "series_locked",
     f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM coverage_notes n WHERE n.series_id = s.id) AS noted FROM series s WHERE id = $1",
@@ -114,7 +115,7 @@ def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
         cursor.run(_FOUND, (series_id,))
         return of_row(cursor.fetchone(), series_id)
     # Looked at by a statement of its own: one that waits for the lock sees notes as they were before.
-    cursor.run(_LOCKED, (series_id,), before=f"SELECT FROM series WHERE id = {int(series_id)} FOR UPDATE; ")
+    cursor.run(_LOCKED, (series_id,), before=[(_LOCK, (series_id,))])
     row = cursor.fetchone()
     return of_row(row, series_id)._replace(noted=row.noted)
 
@@ -236,7 +237,7 @@ def _record_new(
     """The same for bars where nothing is known, in one round trip. UniqueViolation when there is a bar after all."""
     added = Spans.of(bars[0].ts, bars[-1].ts + 1)
     rise = (series.id, multirange(covered), series.data_version + 1, multirange(added))
-    written = bar_store.write_new(cursor, series.id, series.timeframe, bars, then=cursor.inlined(_RISE, rise))
+    written = bar_store.write_new(cursor, series.id, series.timeframe, bars, then=cursor.planned(_RISE, rise))
     _put_notes(cursor, series.id, (), Spans(), doubts, request_id)
     return written
 
