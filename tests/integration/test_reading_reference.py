@@ -242,12 +242,13 @@ def spelt(calendar: Calendar) -> Iterator[Session]:
 
 
 def series(calendar: Calendar, chance: random.Random, step: int, thin: float, *, quotes: bool) -> list[Bar]:
-    """Random bars of the chosen weeks; `thin` of the slots hold none."""
+    """Random bars of the chosen weeks; in every other session or so `thin` of the slots hold none."""
     return [
         some(chance, ts, quotes=quotes)
         for session in spelt(calendar)
+        for rate in [thin * chance.randrange(2)]
         for ts in range(session.open_ns, session.close_ns, step)
-        if chance.random() >= thin
+        if chance.random() >= rate
     ]
 
 
@@ -284,8 +285,12 @@ def markets(dsn: str, tmp_path: Path) -> Iterator[tuple[Api, list[Market]]]:
             ("1m", "2m", "3m", "5m", "15m", "30m", "1h", "2h", "3h", "4h", "8h", "1d", "1w", "1M"),
         ),
         Market(
-            "EUR", pair, "all", "MIDPOINT", {"15m": series(pair, chance, 15 * MINUTE, 0.05, quotes=True)},
-            ("15m", "30m", "1h", "2h", "4h", "8h"),
+            "EUR", pair, "all", "MIDPOINT",
+            {
+                "1m": series(pair, chance, MINUTE, 0.002, quotes=True),
+                "15m": series(pair, chance, 15 * MINUTE, 0.05, quotes=True),
+            },
+            ("1m", "15m", "30m", "1h", "2h", "4h", "8h"),
         ),
     ]  # fmt: skip
     shelf = Shelf(dsn, NOW)
@@ -303,7 +308,7 @@ def markets(dsn: str, tmp_path: Path) -> Iterator[tuple[Api, list[Market]]]:
 def queries(draw: st.DrawFn) -> tuple[int, str, str, dict[str, Any]]:
     which = draw(st.integers(0, 1))
     frames = ("1m", "2m", "3m", "5m", "15m", "30m", "1h", "2h", "3h", "4h", "8h", "1d", "1w", "1M")
-    frame = draw(st.sampled_from(frames if which == 0 else ("15m", "30m", "1h", "2h", "4h", "8h")))
+    frame = draw(st.sampled_from(frames if which == 0 else ("1m", "15m", "30m", "1h", "2h", "4h", "8h")))
     form = draw(st.sampled_from(["json", "csv", "ndjson", "columns"]))
     query: dict[str, Any] = {"sort": draw(st.sampled_from(["asc", "desc"]))}
     first, days = draw(st.sampled_from(SPELLS))
@@ -379,3 +384,37 @@ def test_answers_are_those_of_the_reference(markets: tuple[Api, list[Market]]) -
 
     holds()
     assert len(looked_at) > 35
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_columns_tell_what_objects_tell_where_bars_are_even_and_where_not(dsn: str, tmp_path: Path, order: str) -> None:
+    """Sessions of 24 hours and of a few minutes, whole ones, gaps, and bars beside the multiples of their step."""
+    day = label("2024-06-04")
+    edges = [(0, 23), (24, 30), (30.5, 31), (40, 63), (64, 72)]
+    sessions = [
+        Session(day + int(a * HOUR), day + int(b * HOUR), date(2024, 6, 4 + n)) for n, (a, b) in enumerate(edges)
+    ]
+    span = (day - DAY, day + 4 * DAY)
+    one, shelf = stock(), Shelf(dsn, NOW)
+    shelf.instrument(one, Calendar.of(sessions, span, "America/New_York"), "all")
+    stamps = {ts for s in sessions for ts in range(s.open_ns, s.close_ns, MINUTE)}
+    stamps -= {day + 45 * HOUR, day + 45 * HOUR + MINUTE}
+    # As many as there is room for between the first and the last, and yet not all of them.
+    stamps = stamps - {day + 25 * HOUR} | {day + 25 * HOUR + 7_000_000_000}
+    chance = random.Random(3)
+    shelf.record(one, "1m", [some(chance, ts, quotes=False) for ts in sorted(stamps)], settled=[span], session="all")
+    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    for limit in (10_000, 1_500, 600):
+        query = {"symbol": "AAPL", "timeframe": "1m", "session": "all", "start": day, "end": day + 3 * DAY, "wait": 0}
+        query |= {"sort": order, "limit": limit, "fields": "ts,close,volume"}
+        rows = api.get(BARS, params=query).json()["candles"]
+        query |= {"format": "columns", "fields": "close,time,ts,volume"}
+        columns = api.get(BARS, params=query).json()["candles"]
+        assert [row["ts"] for row in rows] == sorted(stamps, reverse=order == "desc")[:limit]
+        assert columns == {
+            "close": [row["close"] for row in rows],
+            "time": [f"{datetime.fromtimestamp(row['ts'] // 10**9, UTC):%Y%m%d  %H:%M:%SZ}" for row in rows],
+            "ts": [row["ts"] for row in rows],
+            "volume": [row["volume"] for row in rows],
+        }
+    shelf.close()

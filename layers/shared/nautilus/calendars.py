@@ -74,6 +74,10 @@ class Calendar:
         first = max(0, bisect_right(self._opens, start) - 1)
         return [s for s in self.sessions[first : bisect_left(self._opens, end)] if s.close_ns > start and start < end]
 
+    def opens(self, span: Span) -> list[int]:
+        """When sessions open in [start, end)."""
+        return self._opens[bisect_left(self._opens, span[0]) : bisect_left(self._opens, span[1])]
+
     def session_at(self, ns: int) -> Session | None:
         """The session that holds a moment."""
         at = bisect_right(self._opens, ns) - 1

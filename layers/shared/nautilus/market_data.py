@@ -415,8 +415,7 @@ class MarketData:
                 page = reader.joined(page, rest)
         while (weight := _weight(query, page)) > room and page.count > 1:
             page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
-        page, more = reader.ends(span, page, cut)
-        return page, cut if more else None
+        return page, cut
 
     def _hint(self, query: Query, scene: _Scene, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
@@ -465,16 +464,6 @@ class _Reader:
             return Source(self._row.id, self._row.timeframe, grid=slots)
         return Source(self._row.id, self._row.timeframe, self._as_of, self._added, slots)
 
-    def ends(self, span: Span, page: Text, cut: int | None) -> tuple[Text, bool]:
-        """The page with its first and last stamp, and whether there is more beyond `cut`; None: it is all there is."""
-        beyond = self.beyond(span, cut) if cut is not None else (0, 0)
-        source = self.source((0, 0))
-        if not source.plain:
-            return page, cut is not None and candles.any_in(self._cursor, self.source(beyond), beyond)
-        own = span if cut is None else (cut, span[1]) if self._query.backward else (span[0], cut)
-        first, last, more = candles.edges(self._cursor, source, own, beyond)
-        return Text(page.columns, page.count, first, last), more
-
     def near(self, span: Span, limit: int) -> Span:
         """The part of `span` that has room for `limit` bars; all of it when it has no more."""
         view = self._view
@@ -489,7 +478,7 @@ class _Reader:
     def beyond(self, span: Span, cut: int) -> Span:
         return (span[0], cut) if self._query.backward else (cut, span[1])
 
-    def text(self, span: Span, expected: int) -> Text:
+    def text(self, span: Span, expected: int, beyond: Span = (0, 0)) -> Text:
         query, view = self._query, self._view
         slots = None
         if view.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
@@ -502,8 +491,9 @@ class _Reader:
             query.descending,
             slots,
             view.calendar.minutes if view.calendar is not None else (0, 1440),
+            view.calendar.opens(span) if view.calendar is not None else (),
         )
-        return candles.text(self._cursor, self.source(span), span, style, expected)
+        return candles.text(self._cursor, self.source(span), span, style, expected, beyond)
 
     def cut(self, span: Span, number: int) -> tuple[Text, int | None]:
         """Exactly the first (or last) `number` candles of a span, and where they end; None when there are no more."""
@@ -519,12 +509,14 @@ class _Reader:
         Where they end by the calendar is a guess: what holds more is cut, and beyond what holds fewer it goes on.
         """
         near = self.near(span, number)
-        page = self.text(near, number)
+        beyond = self.beyond(span, self.edge(near))
+        page = self.text(near, number, beyond)
         if page.count > number:
             return self.cut(near, number)
         if page.count == number or near == span:
-            return page, self.edge(near)
-        rest, at = self.cut(self.beyond(span, self.edge(near)), number - page.count)
+            more = candles.any_in(self._cursor, self.source(beyond), beyond) if page.more is None else page.more
+            return page, self.edge(near) if more else None
+        rest, at = self.cut(beyond, number - page.count)
         return self.joined(page, rest), at
 
     def joined(self, page: Text, rest: Text) -> Text:

@@ -3,14 +3,15 @@
 What makes it fast (benchmarks/reading.py holds the numbers). A page is cut into stretches of time and each is one
 aggregate: text grown in small pieces, and sent while the next is made, costs a third less than one large string. `concat`
 makes no intermediate strings, as `||` does. to_char alone costs as much as two prices: the time of day is looked up in a
-list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles. In columns the
-times of such a stretch are not asked for at all: mostly they follow from the first stamp and the number of bars.
+list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles. In columns a
+stretch is a session, and its stamps and times are not asked for at all: mostly they follow from the first, the last and the
+number of bars, and where they do not, a second question asks for the stamps.
 """
 
 import io
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
 from itertools import pairwise
@@ -36,13 +37,13 @@ _MOST_DAYS = 8_000
 """Up to so many days (22 years) the dates are looked up in a list sent along; beyond, each bar's is computed."""
 _MOST_NAME = 60
 """PostgreSQL's `name`, whose arrays are the fast ones to look up, holds 63 bytes."""
-_MINUTE_NS = 60 * NS_PER_S
 _DAY_S = 86_400
 _DAY = "\x01"
 """Stands in a text for the date of a stretch."""
 _TIME_OF_DAY = "\x02"
 """Stands in a text for a bar's time of day, minutes: `14:30`."""
 _TO_CHAR = "to_char(timestamp '1970-01-01' + make_interval(secs => ts / 1000000000), '{}')"
+_COUNT, _LENGTH = struct.Struct("!h"), struct.Struct("!i")
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
@@ -82,25 +83,30 @@ class Style(NamedTuple):
     """Opens and closes, when ts_open or ts_close is among the fields."""
     minutes: Span = (0, 1440)
     """Between which minutes of the day, UTC, nearly all bars lie: the shorter the list of times, the faster."""
+    opens: Sequence[int] = ()
+    """When sessions open, as far as that is known: between two of these bars mostly follow each other without a gap."""
 
 
 class Text:
-    """Candles as text, ready to be put into a body; first and last in time, of a plain source only told by `edges`.
+    """Candles as text, ready to be put into a body; first and last in time, which CSV does not tell.
 
-    columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows.
+    columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows. more: whether
+    there is a candle in the span `beyond`; None when that was not found out.
     """
 
     def __init__(
         self,
-        columns: Sequence[Sequence[Chunk]] = (),
+        columns: Sequence[list[Chunk]] = (),
         count: int = 0,
         first_ts: int | None = None,
         last_ts: int | None = None,
+        more: bool | None = None,
     ) -> None:
         self.columns = columns
         self.count = count
         self.first_ts = first_ts
         self.last_ts = last_ts
+        self.more = more
 
     def chunks(self, form: Format, fields: Sequence[str]) -> list[Chunk]:
         """The text as it stands in a body, piece by piece."""
@@ -121,72 +127,124 @@ def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
     return spans_of(cursor.fetchone()[0])
 
 
-def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
-    """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches."""
+def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span = (0, 0)) -> Text:
+    """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches. beyond: a span of
+    which to tell, where that costs no question of its own, whether it holds a candle."""
     if span[0] >= span[1]:
         return Text()
     if style.form is Format.CSV:
         return _lines(cursor, source, span, style, expected)
+    if style.form is Format.COLUMNS:
+        try:
+            return _columns(cursor, source, span, style, expected, beyond)
+        except _SomeNull:
+            return _columns(cursor, source, span, style, expected, beyond, some_null=True)
     dates = _dates(source, style, span, expected)
-    stretches = [span] if source.grid is not None else _stretches(span, expected, dates)
-    if style.form is not Format.COLUMNS:
-        return _of_stretches(cursor, source, span, style, stretches, _Objects(style, span, dates))
-    try:
-        return _of_stretches(cursor, source, span, style, stretches, _Columns(style, span, dates))
-    except _SomeNull:
-        return _of_stretches(cursor, source, span, style, stretches, _Columns(style, span, dates, some_null=True))
+    cuts = _midnights(span) if dates is _Dates.BY_STRETCH else []
+    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts)
+    return _Work(cursor, source, span, style, stretches, beyond).done(_Objects(style, span, dates))
 
 
-def _of_stretches(
-    cursor: Cursor,
-    source: Source,
-    span: Span,
-    style: Style,
-    stretches: Sequence[Span],
-    writer: "_Objects | _Columns",
+def _columns(
+    cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span, *, some_null: bool = False
 ) -> Text:
-    dates = writer.dates
-    days = [_day(low) if dates is _Dates.BY_STRETCH else "" for low, _ in stretches]
-    values = ",".join(
-        f"({n},{low}::int8,{high}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
-        for n, (low, high) in enumerate(stretches)
+    cuts = [at for at in style.opens if span[0] < at < span[1]] or _midnights(span)
+    even = (
+        source.grid is None
+        and style.timeframe.intraday
+        and bool({"ts", "time"} & set(style.fields))
+        and expected >= max(_WORTH_A_LIST, _DENSE * len(cuts))
     )
-    ends = "NULL::int8, NULL::int8" if source.plain else "min(ts), max(ts)"
-    parts = _copy(
-        cursor,
-        f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
-        f" (SELECT count(*), {ends}, {', '.join(writer.selected)}"
-        f" FROM ({_rows(source, 'r.low', 'r.high', style.slots)}) AS b"
-        # Numbers, or TimescaleDB would plan every chunk for each stretch.
-        f" WHERE ts >= {int(span[0])} AND ts < {int(span[1])}) AS s",
-    )
-    found = sorted((p for p in parts if _int(p[1])), key=lambda p: _int(p[0]), reverse=style.descending)
-    if not found:
-        return Text()
-    return Text(
-        writer.columns([(part, days[_int(part[0])]) for part in found]),
-        sum(_int(part[1]) for part in found),
-        min((_int(part[2]) for part in found if part[2] is not None), default=None),
-        max((_int(part[3]) for part in found if part[3] is not None), default=None),
-    )
+    dates = _dates(source, style, span, expected)
+    if dates is _Dates.BY_STRETCH:
+        dates = _Dates.LISTED
+    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts if even else [])
+    work = _Work(cursor, source, span, style, stretches, beyond)
+    return work.done(_Columns(style, span, dates, even=even, some_null=some_null))
 
 
-def edges(cursor: Cursor, source: Source, span: Span, beyond: Span) -> tuple[int | None, int | None, bool]:
-    """The first and the last stamp in `span`, and whether there is a candle in `beyond`; of a plain source.
+class _Part(NamedTuple):
+    """A stretch as PostgreSQL sent it, and the date of its bars if they have one in common."""
 
-    An aggregate of each bar's stamp takes ten times as long.
-    """
-    # Not a prepared statement: with values unknown, TimescaleDB would plan and lock every chunk there is. ORDER BY, where
-    # any candle would do, keeps PostgreSQL from looking for it in the whole table.
-    table, series = table_of(source.stored), int(source.series_id)
+    number: int
+    bars: int
+    first_ts: int
+    last_ts: int
+    values: list[_Sent]
+    day: str
 
-    def edge(part: Span, order: str) -> str:
-        low, high = int(part[0]), int(part[1])
-        return f"(SELECT ts FROM {table} WHERE series_id = {series} AND ts >= {low} AND ts < {high} ORDER BY ts {order} LIMIT 1)"
 
-    cursor.execute(f"SELECT {edge(span, 'ASC')} AS first, {edge(span, 'DESC')} AS last, {edge(beyond, 'ASC')} AS next")
-    row = cursor.fetchone()
-    return row.first, row.last, row.next is not None
+class _Work(NamedTuple):
+    """Candles to be written, stretch by stretch."""
+
+    cursor: Cursor
+    source: Source
+    span: Span
+    style: Style
+    stretches: Sequence[Span]
+    beyond: Span
+
+    def done(self, writer: "_Objects | _Columns") -> Text:
+        """All of them. Each stretch is taken apart while PostgreSQL makes the next."""
+        days = [_day(low) if writer.dates is _Dates.BY_STRETCH else "" for low, _ in self.stretches]
+        found: dict[int, Text] = {}
+        more: list[bool] = []
+
+        def take(row: list[_Sent]) -> None:
+            number, count = _int(row[0]), _int(row[2])
+            if not more:
+                more.append(row[1] is not None)
+            if count:
+                part = _Part(number, count, _int(row[3]), _int(row[4]), row[5:], days[number])
+                found[number] = Text(writer.columns(part), count, part.first_ts, part.last_ts)
+
+        def stamp(row: list[_Sent]) -> None:
+            writer.stamp(found[_int(row[0])].columns, bytes(row[2] or b""))
+
+        everything = range(len(self.stretches))
+        _copy(
+            self.cursor,
+            self._query(everything, writer, days, ["count(*)", "min(ts)", "max(ts)", *writer.selected]),
+            take,
+        )
+        if writer.torn:
+            raise _SomeNull
+        if writer.unstamped:
+            _copy(self.cursor, self._query(writer.unstamped, writer, days, [_strung(self.style)]), stamp)
+        whole = joined(self.style.form, *(found[n] for n in sorted(found, reverse=self.style.descending)))
+        # Of derived candles nobody looks beyond: that takes slots of its own.
+        whole.more = more[0] if self.source.grid is None or self.beyond[0] >= self.beyond[1] else None
+        return whole
+
+    def _query(
+        self, numbers: Sequence[int], writer: "_Objects | _Columns", days: Sequence[str], selected: Sequence[str]
+    ) -> str:
+        """Of these stretches each its number, a candle beyond, and what is selected."""
+        span = self.span
+        values = ",".join(
+            f"({n},{self.stretches[n][0]}::int8,{self.stretches[n][1]}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
+            for n in numbers
+        )
+        return (
+            f"SELECT r.n, {self._next()}, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
+            f" (SELECT {', '.join(selected)}"
+            f" FROM ({_rows(self.source, 'r.low', 'r.high', self.style.slots)}) AS b"
+            # Numbers, or TimescaleDB would plan every chunk for each stretch.
+            f" WHERE ts >= {int(span[0])} AND ts < {int(span[1])}) AS s"
+        )
+
+    def _next(self) -> str:
+        """A candle beyond, found once for all stretches."""
+        if self.source.grid is not None or self.beyond[0] >= self.beyond[1]:
+            return "NULL::int8"
+        return f"({_first(self.source, self.beyond)})"
+
+
+def _first(source: Source, span: Span, *, last: bool = False, after: int = 0) -> str:
+    """The query of the first (or last) stamp in a span, or of one a number of candles after (before) it."""
+    # In order, even where any candle would do: without, PostgreSQL may look for it in the whole table.
+    rows = _rows(source, str(int(span[0])), str(int(span[1])), None)
+    return f"SELECT ts FROM ({rows}) AS b ORDER BY ts {'DESC' if last else 'ASC'} OFFSET {int(after)} LIMIT 1"
 
 
 def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
@@ -227,10 +285,7 @@ def joined(form: Format, *texts: Text) -> Text:
 
 def boundary(cursor: Cursor, source: Source, span: Span, number: int, *, backward: bool) -> int | None:
     """Where to cut [start, end) so that exactly `number` candles lie on the near side; None when there are no more."""
-    rows = _rows(source, str(int(span[0])), str(int(span[1])), None)
-    cursor.execute(
-        f"SELECT ts FROM ({rows}) AS b ORDER BY ts {'DESC' if backward else 'ASC'} OFFSET {int(number)} LIMIT 1"
-    )
+    cursor.execute(_first(source, span, last=backward, after=number))
     row = cursor.fetchone()
     if row is None:
         return None
@@ -318,16 +373,18 @@ def _dates(source: Source, style: Style, span: Span, expected: int) -> _Dates:
     return _Dates.LISTED if days <= _MOST_DAYS else _Dates.COMPUTED
 
 
-def _stretches(span: Span, expected: int, dates: _Dates) -> list[Span]:
-    """Cut a span into stretches of about as many bars; one that tells a date ends with it, at midnight UTC."""
-    cuts = [span[0], span[1]]
-    if dates is _Dates.BY_STRETCH:
-        cuts[1:1] = range((span[0] // NS_PER_DAY + 1) * NS_PER_DAY, span[1], NS_PER_DAY)
+def _midnights(span: Span) -> list[int]:
+    return list(range((span[0] // NS_PER_DAY + 1) * NS_PER_DAY, span[1], NS_PER_DAY))
+
+
+def _stretches(span: Span, expected: int, cuts: Sequence[int]) -> list[Span]:
+    """Cut a span into stretches of about as many bars, none of which goes beyond one of the cuts."""
+    ends = [span[0], *cuts, span[1]]
     total = max(1, min(_MOST_STRETCHES, expected // _STRETCH, span[1] - span[0]))
-    parts = -(-total // (len(cuts) - 1))
+    parts = -(-total // (len(ends) - 1))
     return [
         (low + (high - low) * n // parts, low + (high - low) * (n + 1) // parts)
-        for low, high in pairwise(cuts)
+        for low, high in pairwise(ends)
         for n in range(parts)
         if (high - low) * n // parts < (high - low) * (n + 1) // parts
     ]
@@ -336,14 +393,28 @@ def _stretches(span: Span, expected: int, dates: _Dates) -> list[Span]:
 # ---- writing them ----------------------------------------------------------------------------------------------------
 
 
-class _Objects:
+class _Writer:
+    """Tells what to select of a stretch's candles, and makes text of it."""
+
+    torn = False
+    """True when a field of some bars of a stretch is NULL, of others not: `string_agg` has left out which."""
+    unstamped: Sequence[int] = ()
+    """The stretches of which the stamps have to be asked for."""
+
+    def stamp(self, columns: Sequence[list[Chunk]], stamps: bytes) -> None:
+        """Put stamps, a text with commas, into the columns that wait for them."""
+        raise NotImplementedError
+
+
+class _Objects(_Writer):
     """Candles as JSON objects, or lines: one aggregate of them all, and how many of each nullable field are there."""
 
     def __init__(self, style: Style, span: Span, dates: _Dates) -> None:
         self.dates = dates
         self._form = style.form
-        self._before, values, self._after = _merged(_row(style, span, dates))
-        self._mark = "," if style.form is Format.JSON else "\n"
+        self._before, values, after = _merged(_row(style, span, dates))
+        self._between = f"{after}{',' if style.form is Format.JSON else chr(10)}{self._before}"
+        self._after = after.encode()
         counts = [f"count({name})" for name in style.fields if name in _NULLABLE]
         self.selected = [
             f"string_agg(concat({', '.join(_sql(values, style.minutes))}), r.between ORDER BY ts {_order(style)})",
@@ -352,91 +423,113 @@ class _Objects:
 
     def between(self, day: str) -> str:
         """What stands between two candles of a stretch."""
-        return f"{self._after}{self._mark}{self._before}".replace(_DAY, day)
+        return self._between.replace(_DAY, day)
 
-    def columns(self, parts: Sequence[tuple[list[_Sent], str]]) -> list[list[Chunk]]:
-        after, mark = self._after.encode(), self._mark.encode()
-        rows: list[Chunk] = []
-        for part, day in parts:
-            chunks: list[Chunk] = [self._before.replace(_DAY, day).encode(), part[4] or b"", after]
-            if any(_int(number) != _int(part[1]) for number in part[5:]):
-                # concat writes nothing for a NULL. Nothing else looks like a bare key.
-                chunks = [b"".join(chunks).replace(b'":,', b'":null,').replace(b'":}', b'":null}')]
-            rows += [*chunks, mark]
-        return [rows[:-1] if self._form is Format.JSON else rows]
+    def columns(self, part: _Part) -> list[list[Chunk]]:
+        """The rows of a stretch, as the only column."""
+        rows, *counts = part.values
+        chunks: list[Chunk] = [self._before.replace(_DAY, part.day).encode(), rows or b"", self._after]
+        if any(_int(number) != part.bars for number in counts):
+            # concat writes nothing for a NULL. Nothing else looks like a bare key.
+            chunks = [b"".join(chunks).replace(b'":,', b'":null,').replace(b'":}', b'":null}')]
+        return [chunks if self._form is Format.JSON else [*chunks, b"\n"]]
 
 
 class _SomeNull(Exception):
-    """A field of some bars of a stretch is NULL, of others not: `string_agg` has left out which."""
+    """Columns are torn."""
 
 
-class _Columns:
+class _Columns(_Writer):
     """Candles as one JSON array per field.
 
     To write `null` where a value is lacking costs a tenth of all, and mostly a field lacks nowhere or everywhere, which
-    the number of commas tells. some_null: it was not so.
+    the number of commas tells. some_null: it was not so. even: mostly bars of a stretch follow each other without a gap.
     """
 
-    def __init__(self, style: Style, span: Span, dates: _Dates, *, some_null: bool = False) -> None:
+    def __init__(self, style: Style, span: Span, dates: _Dates, *, even: bool, some_null: bool) -> None:
         self.dates = dates
+        self.unstamped: list[int] = []
         self._counted = () if some_null else _NULLABLE
         self._fields = style.fields
         self._step_ns = style.timeframe.step_ns
-        asked = list(style.fields)
-        if dates is _Dates.BY_STRETCH:
-            asked = [name for name in asked if name != "time"] + ([] if "ts" in asked else ["ts"])
-        self._at = {name: 4 + n for n, name in enumerate(asked)}
-        values = (_column(name, style, span, dates, some_null) for name in asked)
-        self.selected = [f"string_agg({value}, {mark} ORDER BY ts {_order(style)})" for value, mark in values]
+        self._descending = style.descending
+        asked = [name for name in style.fields if not even or name not in ("ts", "time")]
+        self._at = {name: n for n, name in enumerate(asked, start=even)}
+        self.selected = [_strung(style, *_column(name, style, span, dates, some_null)) for name in asked]
+        if even:
+            self.selected.insert(0, f"bit_or(ts % {self._step_ns})")
 
     def between(self, day: str) -> str:
         """What stands between two times that are asked for."""
         return '","'
 
-    def columns(self, parts: Sequence[tuple[list[_Sent], str]]) -> list[list[Chunk]]:
-        found: list[list[Chunk]] = []
-        for name in self._fields:
-            column: list[Chunk] = []
-            for part, day in parts:
-                column += [b","] if column else []
-                column += self._values(name, part, day)
-            found.append(column)
-        return found
+    def columns(self, part: _Part) -> list[list[Chunk]]:
+        """The values of each field in a stretch."""
+        seconds = range(0)
+        if len(self._at) < len(self._fields):
+            seconds = self._seconds(part)
+            if not seconds:
+                self.unstamped.append(part.number)
+        return [self._values(name, part, seconds) for name in self._fields]
 
-    def _values(self, name: str, part: list[_Sent], day: str) -> list[Chunk]:
-        """The values of a field in a stretch."""
-        count = _int(part[1])
+    def _seconds(self, part: _Part) -> range:
+        """All stamps of a stretch, told by the first and the last; none when bars lack between them or lie beside the
+        multiples of their step."""
+        step_ns = self._step_ns
+        if _int(part.values[0]) or part.last_ts - part.first_ts != (part.bars - 1) * step_ns:
+            return range(0)
+        first_s, step_s = part.first_ts // NS_PER_S, step_ns // NS_PER_S
+        found = range(first_s, first_s + part.bars * step_s, step_s)
+        return found[::-1] if self._descending else found
+
+    def _values(self, name: str, part: _Part, seconds: range) -> list[Chunk]:
         if name not in self._at:
-            return [_times(bytes(part[self._at["ts"]] or b""), count, self._step_ns, day)]
-        text = part[self._at[name]]
+            return [] if not seconds else [_even_stamps(seconds) if name == "ts" else _even_times(seconds)]
+        text = part.values[self._at[name]]
         if name == "time":
             return [b'"', text or b"", b'"']
         if name not in self._counted:
             return [text or b""]
         if text is None:
-            return [b",".join([b"null"] * count)]
-        if bytes(text).count(b",") != count - 1:
-            raise _SomeNull
+            return [b",".join([b"null"] * part.bars)]
+        self.torn = self.torn or bytes(text).count(b",") != part.bars - 1
         return [text]
 
+    def stamp(self, columns: Sequence[list[Chunk]], stamps: bytes) -> None:
+        for name, column in zip(self._fields, columns, strict=True):
+            if name not in self._at:
+                column.append(stamps if name == "ts" else _times(stamps))
 
-def _times(stamps: bytes, count: int, step_ns: int, day: str) -> bytes:
-    """The times, in quotes, of the `count` bars of a day that have these stamps, a text with commas.
 
-    Bars of up to a minute lie on multiples of their step: as many as there is room for means that none is lacking.
-    """
-    first, last = int(stamps.partition(b",")[0]), int(stamps.rpartition(b",")[2])
-    if step_ns <= _MINUTE_NS and first % step_ns == 0 and abs(last - first) == (count - 1) * step_ns:
-        step_s = (step_ns if last >= first else -step_ns) // NS_PER_S
-        return _in_a_row(first // NS_PER_S % _DAY_S, count, step_s).replace(_DAY, day).encode()
-    seconds = (int(ts) // NS_PER_S % _DAY_S for ts in stamps.split(b","))
-    return ",".join(f'"{day}  {_clock(second)}"' for second in seconds).encode()
+def _even_stamps(seconds: range) -> bytes:
+    """Nanoseconds as a text with commas."""
+    if min(seconds[0], seconds[-1]) <= 0:
+        return ",".join(str(second * NS_PER_S) for second in seconds).encode()
+    return ("000000000,".join(map(str, seconds)) + "000000000").encode()
+
+
+def _even_times(seconds: range) -> bytes:
+    """The times, in quotes, of bars that follow each other without a gap."""
+    texts = []
+    while seconds:
+        first_s, step_s = seconds[0] % _DAY_S, seconds.step
+        inside = -(-(_DAY_S - first_s) // step_s) if step_s > 0 else first_s // -step_s + 1
+        count = len(seconds[:inside])
+        texts.append(_in_a_row(first_s, count, step_s).replace(_DAY, _day(seconds[0] // _DAY_S * NS_PER_DAY)))
+        seconds = seconds[inside:]
+    return ",".join(texts).encode()
 
 
 @lru_cache(512)
 def _in_a_row(first_s: int, count: int, step_s: int) -> str:
     """The times of bars that follow each other without a gap, from a second of the day on."""
     return ",".join(f'"{_DAY}  {_clock(second)}"' for second in range(first_s, first_s + count * step_s, step_s))
+
+
+def _times(stamps: bytes) -> bytes:
+    """The times, in quotes, of bars that have these stamps, a text with commas."""
+    days = ((int(ts) // NS_PER_S // _DAY_S, int(ts) // NS_PER_S % _DAY_S) for ts in stamps.split(b","))
+    return ",".join(f'"{_day(day * NS_PER_DAY)}  {_clock(second)}"' for day, second in days).encode()
 
 
 @lru_cache(4096)
@@ -471,6 +564,11 @@ def _merged(pieces: Sequence[_Piece]) -> tuple[str, list[_Piece], str]:
         else:
             merged[-1] = (False, merged[-1][1] + piece[1])
     return merged[0][1], merged[1:-1], merged[-1][1]
+
+
+def _strung(style: Style, value: str = "ts::text", mark: str = "','") -> str:
+    """The SQL of all values of a field in one text."""
+    return f"string_agg({value}, {mark} ORDER BY ts {_order(style)})"
 
 
 def _column(name: str, style: Style, span: Span, dates: _Dates, some_null: bool) -> tuple[str, str]:
@@ -555,31 +653,30 @@ def _quoted(piece: str) -> str:
 # ---- moving bytes ----------------------------------------------------------------------------------------------------
 
 
-class _Rows(list[bytes]):
-    """What `copy_expert` writes to: it hands over row by row."""
+class _Rows:
+    """What `copy_expert` writes to: it hands over row by row, and the header before the first. `take` must not fail, or the
+    rest would stay in the connection."""
 
-    write = list.append
+    def __init__(self, take: Callable[[list[_Sent]], None]) -> None:
+        self._take = take
+        self._at = 11 + 4 + 4  # before the first row: signature, flags, length of the header's extension
 
-
-def _copy(cursor: Cursor, query: str) -> list[list[_Sent]]:
-    """The rows of a query, each value as PostgreSQL's binary bytes: no decoding, no encoding, no copy per candle."""
-    sent = _Rows()
-    cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", sent)
-    rows: list[list[_Sent]] = []
-    at = 11 + 4 + 4  # before the first row: signature, flags, length of the header's extension
-    for message in sent:
-        data = memoryview(message)
-        while at < len(data) and (count := struct.unpack_from("!h", data, at)[0]) >= 0:
+    def write(self, message: bytes) -> None:
+        data, at, self._at = memoryview(message), self._at, 0
+        while at < len(data) and (count := _COUNT.unpack_from(data, at)[0]) >= 0:
             at += 2
             row: list[_Sent] = []
             for _ in range(count):
-                (length,) = struct.unpack_from("!i", data, at)
+                (length,) = _LENGTH.unpack_from(data, at)
                 at += 4
                 row.append(data[at : at + length] if length >= 0 else None)
                 at += max(0, length)
-            rows.append(row)
-        at = 0
-    return rows
+            self._take(row)
+
+
+def _copy(cursor: Cursor, query: str, take: Callable[[list[_Sent]], None]) -> None:
+    """Take the rows of a query, each value as PostgreSQL's binary bytes: no decoding, no encoding, no copy per candle."""
+    cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", _Rows(take))
 
 
 def _int(value: _Sent) -> int:
