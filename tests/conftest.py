@@ -4,8 +4,8 @@ One set per pytest-xdist worker: initdb takes about a second and starting next t
 workers would save little, and would need a lock and a last one to switch off the light. A test gets a database of its
 own, a copy of a template in which the migrations ran once (20 to 50 ms by FILE_COPY; WAL_LOG took 50 to 200).
 
-NAUTILUS_TEST_DSN names another server for those databases, such as one with TimescaleDB: the URL of a superuser and of
-any database there. Tests of servers themselves (that kill one, or look into its folder) go on with ours.
+NAUTILUS_TEST_DSN names another server for those databases, such as one with TimescaleDB: the URL of a superuser, with a
+password, and of any database there. Tests of servers themselves (that kill one, or look into its folder) go on with ours.
 """
 
 import itertools

@@ -105,7 +105,15 @@ def test_a_plain_database_whose_server_gets_the_extension(empty_dsn: str, monkey
             holder.execute("SELECT 1 FROM bars_minute LIMIT 1")
             mover = threading.Thread(target=upgrade, args=(empty_dsn,))
             mover.start()
-            mover.join(0.3)
+            tries: set[int] = set()  # each is a connection
+            while mover.is_alive() and len(tries) < 2:
+                with database.transaction() as cursor:
+                    cursor.execute(
+                        "SELECT pid FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND application_name = 'nautilus-migrate'"
+                    )
+                    tries |= {row.pid for row in cursor.fetchall()}
+                mover.join(0.01)
             assert mover.is_alive()
         mover.join(30)
         with database.transaction(snapshot=True) as cursor:

@@ -42,20 +42,21 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
     config.attributes["url"] = url
     config.attributes["lock_timeout"] = _LOCK_WAIT
     target = revision or last_of(ScriptDirectory.from_config(config), phase)
-    with _alone(url) as connection:
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            # Each time another connection: where making TimescaleDB's extension was undone, it cannot be made again.
+            with _alone(url) as connection:
                 if not _has_run(connection, ScriptDirectory.from_config(config), target):
                     command.upgrade(config, target)
                 with connection, connection.cursor() as cursor:
                     cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
                     return timescale.adopt(cursor)
-            except Exception as error:
-                refused = getattr(error, "orig", error)  # Alembic's driver wraps PostgreSQL's own error
-                if attempt == _ATTEMPTS or not isinstance(refused, psycopg2.errors.LockNotAvailable):
-                    raise
+        except Exception as error:
+            refused = getattr(error, "orig", error)  # Alembic's driver wraps PostgreSQL's own error
+            if attempt == _ATTEMPTS or not isinstance(refused, psycopg2.errors.LockNotAvailable):
+                raise
 
 
 def last_of(scripts: Any, phase: Phase) -> str:
