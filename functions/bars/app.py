@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -117,6 +118,8 @@ class Named(NamedTuple):
         return Subject(found, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session))
 
 
+_QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
+"""What stands for itself in a query (RFC 3986, 3.4)."""
 _SYMBOL = "such as AAPL, EURUSD or EUR/USD"
 _INSTRUMENT_ID = "such as AAPL.NASDAQ, instead of symbol"
 _ASSET_CLASS = "STK, CASH, FUT, IND, ...; default from the symbol"
@@ -257,8 +260,15 @@ async def bars(request: Request, caller: Reader) -> Response:
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:
-        headers["Link"] = f'<{request.url.include_query_params(page_token=token)}>; rel="next"'
+        headers["Link"] = f'<{_next_page(request, token)}>; rel="next"'
     return Response(reply.content, reply.status, headers)
+
+
+def _next_page(request: Request, token: str) -> str:
+    """The address of this request with another page token."""
+    base, _, query = str(request.url).partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("page_token=")]
+    return f"{base}?{quote('&'.join([*kept, f'page_token={token}']), safe=_QUERY_MARKS)}"
 
 
 def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], tuple[Selector, ...]]:

@@ -223,6 +223,18 @@ def test_the_forms_tell_the_same(api: Api) -> None:
     assert 'rel="next"' in sheet.headers["link"]
 
 
+def test_links_lead_through_all_pages(api: Api) -> None:
+    address, stamps = f"{BARS}?symbol=AAPL&timeframe=1m&start={FIRST}&limit=600&fields=ts%2Cclose&price=", []
+    while address:
+        page = api.get(address)
+        stamps += [candle["ts"] for candle in page.json()["candles"]]
+        address, _, relation = page.headers.get("link", "<").partition(">; ")
+        address = address[1:]
+        assert (relation == 'rel="next"') == bool(address)
+    assert stamps == [bar.ts for bar in WEEK if bar.ts >= FIRST]
+    assert len(stamps) > 3 * 600
+
+
 def test_what_is_null_stays_a_candle(api: Api, shelf: Shelf) -> None:
     quotes = [Bar(b.ts, 1.1, 1.2, 1.0, 1.15, None, None, None) for b in WEEK[:700]]
     shelf.record(stock(), "1m", quotes, settled=[(FIRST, WEEK[700].ts)], price="MIDPOINT")

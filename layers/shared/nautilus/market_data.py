@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -43,6 +44,9 @@ _SHAPE = "1"
 """Version of the answers' shape; part of every tag and cache key."""
 
 
+_digest = lru_cache(256)(paging.digest)
+
+
 class Query(NamedTuple):
     """What a caller asks for. `names` are the words each instrument was named by."""
 
@@ -70,9 +74,9 @@ class Query(NamedTuple):
     @property
     def digest(self) -> str:
         """What must be the same from page to page."""
-        keys = [selector.key + selector.exchange_hint for selector in self.selectors]
+        keys = tuple(selector.key + selector.exchange_hint for selector in self.selectors)
         window = (self.window.start, self.window.end)
-        return paging.digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
+        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
 
 
 class Reply(NamedTuple):
@@ -449,6 +453,10 @@ class _Reader:
         cut = grid.reach(view.calendar, view.subject.timeframe, span, limit, backward=self._query.backward)
         return (cut, span[1]) if self._query.backward else (span[0], cut)
 
+    def next(self, span: Span) -> Span:
+        """The part of `span` in which the next bar should lie; empty when nobody knows."""
+        return self.near(span, 1) if self._view.calendar is not None else (0, 0)
+
     def edge(self, near: Span) -> int:
         return near[0] if self._query.backward else near[1]
 
@@ -487,11 +495,11 @@ class _Reader:
         """
         near = self.near(span, number)
         beyond = self.beyond(span, self.edge(near))
-        page = self.text(near, number, beyond)
+        page = self.text(near, number, self.next(beyond))
         if page.count > number:
             return self.cut(near, number)
         if page.count == number or near == span:
-            more = candles.any_in(self._cursor, self.source(beyond), beyond) if page.more is None else page.more
+            more = page.more or candles.any_in(self._cursor, self.source(beyond), beyond)
             return page, self.edge(near) if more else None
         rest, at = self.cut(beyond, number - page.count)
         return self.joined(page, rest), at

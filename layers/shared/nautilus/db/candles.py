@@ -10,6 +10,7 @@ number of bars, and where they do not, a second question asks for the stamps.
 
 import io
 import json
+import re
 import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -42,8 +43,11 @@ _DAY = "\x01"
 """Stands in a text for the date of a stretch."""
 _TIME_OF_DAY = "\x02"
 """Stands in a text for a bar's time of day, minutes: `14:30`."""
+_STAMP = re.compile(rb'"ts":(-?[0-9]+)')
 _TO_CHAR = "to_char(timestamp '1970-01-01' + make_interval(secs => ts / 1000000000), '{}')"
 _COUNT, _LENGTH = struct.Struct("!h"), struct.Struct("!i")
+_MOST_ROW = 2_000
+"""No candle's text is longer than so many bytes."""
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 
 
@@ -90,8 +94,8 @@ class Style(NamedTuple):
 class Text:
     """Candles as text, ready to be put into a body; first and last in time, which CSV does not tell.
 
-    columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows. more: whether
-    there is a candle in the span `beyond`; None when that was not found out.
+    columns: the text in chunks, one list per field where the form is column-wise, else a single list of rows. more: True
+    when there is a candle in the span `beyond`; False says nothing.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Text:
         count: int = 0,
         first_ts: int | None = None,
         last_ts: int | None = None,
-        more: bool | None = None,
+        more: bool = False,
     ) -> None:
         self.columns = columns
         self.count = count
@@ -128,8 +132,8 @@ def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
 
 
 def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span = (0, 0)) -> Text:
-    """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches. beyond: a span of
-    which to tell, where that costs no question of its own, whether it holds a candle."""
+    """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches. beyond: a span to
+    look into for a candle, where that costs next to nothing."""
     if span[0] >= span[1]:
         return Text()
     if style.form is Format.CSV:
@@ -164,12 +168,10 @@ def _columns(
 
 
 class _Part(NamedTuple):
-    """A stretch as PostgreSQL sent it, and the date of its bars if they have one in common."""
+    """A stretch as PostgreSQL sent it; the date of its bars, if they have one in common."""
 
     number: int
     bars: int
-    first_ts: int
-    last_ts: int
     values: list[_Sent]
     day: str
 
@@ -188,56 +190,50 @@ class _Work(NamedTuple):
         """All of them. Each stretch is taken apart while PostgreSQL makes the next."""
         days = [_day(low) if writer.dates is _Dates.BY_STRETCH else "" for low, _ in self.stretches]
         found: dict[int, Text] = {}
-        more: list[bool] = []
+        after: list[int] = []
 
         def take(row: list[_Sent]) -> None:
-            number, count = _int(row[0]), _int(row[2])
-            if not more:
-                more.append(row[1] is not None)
-            if count:
-                part = _Part(number, count, _int(row[3]), _int(row[4]), row[5:], days[number])
-                found[number] = Text(writer.columns(part), count, part.first_ts, part.last_ts)
+            number, count, *values = _int(row[0]), _int(row[1]), *row[2:]
+            if number == len(self.stretches):
+                after.append(count)
+            elif count:
+                found[number] = writer.text(_Part(number, count, values, days[number]))
 
         def stamp(row: list[_Sent]) -> None:
-            writer.stamp(found[_int(row[0])].columns, bytes(row[2] or b""))
+            writer.stamp(found[_int(row[0])].columns, bytes(row[1] or b""))
 
-        everything = range(len(self.stretches))
-        _copy(
-            self.cursor,
-            self._query(everything, writer, days, ["count(*)", "min(ts)", "max(ts)", *writer.selected]),
-            take,
-        )
+        numbers = list(range(len(self.stretches)))
+        if self.source.grid is None and self.beyond[0] < self.beyond[1]:
+            numbers.append(len(self.stretches))
+        _copy(self.cursor, self._query(numbers, writer, days, ["count(*)", *writer.selected]), take)
         if writer.torn:
             raise _SomeNull
         if writer.unstamped:
             _copy(self.cursor, self._query(writer.unstamped, writer, days, [_strung(self.style)]), stamp)
-        whole = joined(self.style.form, *(found[n] for n in sorted(found, reverse=self.style.descending)))
-        # Of derived candles nobody looks beyond: that takes slots of its own.
-        whole.more = more[0] if self.source.grid is None or self.beyond[0] >= self.beyond[1] else None
+        texts = [found[n] for n in sorted(found)]
+        whole = joined(self.style.form, *(reversed(texts) if self.style.descending else texts))
+        if texts:
+            whole.first_ts, whole.last_ts = writer.ends(texts[0], texts[-1])
+        whole.more = any(after)
         return whole
 
     def _query(
         self, numbers: Sequence[int], writer: "_Objects | _Columns", days: Sequence[str], selected: Sequence[str]
     ) -> str:
-        """Of these stretches each its number, a candle beyond, and what is selected."""
-        span = self.span
+        """Of these stretches, of which the one after the last is what lies beyond, each its number and what is selected."""
+        spans, dates = [*self.stretches, self.beyond], [*days, ""]
+        low, high = min(spans[n][0] for n in numbers), max(spans[n][1] for n in numbers)
         values = ",".join(
-            f"({n},{self.stretches[n][0]}::int8,{self.stretches[n][1]}::int8,'{days[n]}',{_quoted(writer.between(days[n]))})"
+            f"({n},{spans[n][0]}::int8,{spans[n][1]}::int8,'{dates[n]}',{_quoted(writer.between(dates[n]))})"
             for n in numbers
         )
         return (
-            f"SELECT r.n, {self._next()}, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
+            f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
             f" (SELECT {', '.join(selected)}"
             f" FROM ({_rows(self.source, 'r.low', 'r.high', self.style.slots)}) AS b"
             # Numbers, or TimescaleDB would plan every chunk for each stretch.
-            f" WHERE ts >= {int(span[0])} AND ts < {int(span[1])}) AS s"
+            f" WHERE ts >= {int(low)} AND ts < {int(high)}) AS s"
         )
-
-    def _next(self) -> str:
-        """A candle beyond, found once for all stretches."""
-        if self.source.grid is not None or self.beyond[0] >= self.beyond[1]:
-            return "NULL::int8"
-        return f"({_first(self.source, self.beyond)})"
 
 
 def _first(source: Source, span: Span, *, last: bool = False, after: int = 0) -> str:
@@ -271,10 +267,14 @@ def joined(form: Format, *texts: Text) -> Text:
     """Texts of candles one after the other."""
     there = [text for text in texts if text.count]
     columns: list[list[Chunk]] = []
+    comma = [b","] if form.enveloped else []
     for text in there:
-        columns = columns or [[] for _ in text.columns]
+        if not columns:
+            columns = [list(column) for column in text.columns]
+            continue
         for column, more in zip(columns, text.columns, strict=True):
-            column += [b",", *more] if column and form.enveloped else more
+            column += comma
+            column += more
     return Text(
         columns,
         sum(text.count for text in there),
@@ -405,6 +405,10 @@ class _Writer:
         """Put stamps, a text with commas, into the columns that wait for them."""
         raise NotImplementedError
 
+    def ends(self, first: Text, last: Text) -> tuple[int | None, int | None]:
+        """The first and the last stamp of a page, of its first and its last stretch in time."""
+        return first.first_ts, last.last_ts
+
 
 class _Objects(_Writer):
     """Candles as JSON objects, or lines: one aggregate of them all, and how many of each nullable field are there."""
@@ -415,9 +419,11 @@ class _Objects(_Writer):
         self._before, values, after = _merged(_row(style, span, dates))
         self._between = f"{after}{',' if style.form is Format.JSON else chr(10)}{self._before}"
         self._after = after.encode()
+        self._stamped = "ts" in style.fields
         counts = [f"count({name})" for name in style.fields if name in _NULLABLE]
         self.selected = [
             f"string_agg(concat({', '.join(_sql(values, style.minutes))}), r.between ORDER BY ts {_order(style)})",
+            *([] if self._stamped else ["min(ts)", "max(ts)"]),
             *counts,
         ]
 
@@ -425,14 +431,32 @@ class _Objects(_Writer):
         """What stands between two candles of a stretch."""
         return self._between.replace(_DAY, day)
 
-    def columns(self, part: _Part) -> list[list[Chunk]]:
-        """The rows of a stretch, as the only column."""
-        rows, *counts = part.values
+    def text(self, part: _Part) -> Text:
+        """The rows of a stretch."""
+        rows, *rest = part.values
+        ends, counts = ((None, None), rest) if self._stamped else (_span(rest), rest[2:])
         chunks: list[Chunk] = [self._before.replace(_DAY, part.day).encode(), rows or b"", self._after]
         if any(_int(number) != part.bars for number in counts):
             # concat writes nothing for a NULL. Nothing else looks like a bare key.
             chunks = [b"".join(chunks).replace(b'":,', b'":null,').replace(b'":}', b'":null}')]
-        return [chunks if self._form is Format.JSON else [*chunks, b"\n"]]
+        return Text([chunks if self._form is Format.JSON else [*chunks, b"\n"]], part.bars, *ends)
+
+    def ends(self, first: Text, last: Text) -> tuple[int | None, int | None]:
+        if not self._stamped:
+            return super().ends(first, last)
+        stamps = [stamp for text in (first, last) for stamp in _outer_stamps(text.columns[0])]
+        return min(stamps), max(stamps)
+
+
+def _span(values: Sequence[_Sent]) -> Span:
+    return _int(values[0]), _int(values[1])
+
+
+def _outer_stamps(rows: Sequence[Chunk]) -> Span:
+    """The stamps of the first and of the last row in a text of objects: to have PostgreSQL tell them takes longer."""
+    head = b"".join(bytes(chunk[:_MOST_ROW]) for chunk in rows)
+    tail = b"".join(bytes(chunk[-_MOST_ROW:]) for chunk in rows)
+    return int(_STAMP.findall(head)[0]), int(_STAMP.findall(tail)[-1])
 
 
 class _SomeNull(Exception):
@@ -454,31 +478,34 @@ class _Columns(_Writer):
         self._step_ns = style.timeframe.step_ns
         self._descending = style.descending
         asked = [name for name in style.fields if not even or name not in ("ts", "time")]
-        self._at = {name: n for n, name in enumerate(asked, start=even)}
-        self.selected = [_strung(style, *_column(name, style, span, dates, some_null)) for name in asked]
-        if even:
-            self.selected.insert(0, f"bit_or(ts % {self._step_ns})")
+        self._at = {name: n for n, name in enumerate(asked, start=2 + even)}
+        self.selected = [
+            "min(ts)",
+            "max(ts)",
+            *([f"bit_or(ts % {self._step_ns})"] if even else []),
+            *(_strung(style, *_column(name, style, span, dates, some_null)) for name in asked),
+        ]
 
     def between(self, day: str) -> str:
         """What stands between two times that are asked for."""
         return '","'
 
-    def columns(self, part: _Part) -> list[list[Chunk]]:
+    def text(self, part: _Part) -> Text:
         """The values of each field in a stretch."""
-        seconds = range(0)
+        span, seconds = _span(part.values), range(0)
         if len(self._at) < len(self._fields):
-            seconds = self._seconds(part)
+            seconds = self._seconds(part, span)
             if not seconds:
                 self.unstamped.append(part.number)
-        return [self._values(name, part, seconds) for name in self._fields]
+        return Text([self._values(name, part, seconds) for name in self._fields], part.bars, *span)
 
-    def _seconds(self, part: _Part) -> range:
+    def _seconds(self, part: _Part, span: Span) -> range:
         """All stamps of a stretch, told by the first and the last; none when bars lack between them or lie beside the
         multiples of their step."""
         step_ns = self._step_ns
-        if _int(part.values[0]) or part.last_ts - part.first_ts != (part.bars - 1) * step_ns:
+        if _int(part.values[2]) or span[1] - span[0] != (part.bars - 1) * step_ns:
             return range(0)
-        first_s, step_s = part.first_ts // NS_PER_S, step_ns // NS_PER_S
+        first_s, step_s = span[0] // NS_PER_S, step_ns // NS_PER_S
         found = range(first_s, first_s + part.bars * step_s, step_s)
         return found[::-1] if self._descending else found
 
@@ -501,6 +528,8 @@ class _Columns(_Writer):
                 column.append(stamps if name == "ts" else _times(stamps))
 
 
+# The same sessions are read again and again, and of every instrument of an exchange.
+@lru_cache(256)
 def _even_stamps(seconds: range) -> bytes:
     """Nanoseconds as a text with commas."""
     if min(seconds[0], seconds[-1]) <= 0:
@@ -508,6 +537,7 @@ def _even_stamps(seconds: range) -> bytes:
     return ("000000000,".join(map(str, seconds)) + "000000000").encode()
 
 
+@lru_cache(256)
 def _even_times(seconds: range) -> bytes:
     """The times, in quotes, of bars that follow each other without a gap."""
     texts = []
@@ -520,7 +550,7 @@ def _even_times(seconds: range) -> bytes:
     return ",".join(texts).encode()
 
 
-@lru_cache(512)
+@lru_cache(256)
 def _in_a_row(first_s: int, count: int, step_s: int) -> str:
     """The times of bars that follow each other without a gap, from a second of the day on."""
     return ",".join(f'"{_DAY}  {_clock(second)}"' for second in range(first_s, first_s + count * step_s, step_s))
@@ -669,8 +699,11 @@ class _Rows:
             for _ in range(count):
                 (length,) = _LENGTH.unpack_from(data, at)
                 at += 4
-                row.append(data[at : at + length] if length >= 0 else None)
-                at += max(0, length)
+                if length < 0:
+                    row.append(None)
+                else:
+                    row.append(data[at : at + length])
+                    at += length
             self._take(row)
 
 
