@@ -34,7 +34,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "concurrency",
         }
     )
-    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle"}),
+    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"bridge_settings"}),

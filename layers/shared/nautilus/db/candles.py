@@ -4,8 +4,7 @@ What makes it fast (benchmarks/reading.py holds the numbers). A page is cut into
 aggregate: text grown in small pieces, and sent while the next is made, costs a third less than one large string. `concat`
 makes no intermediate strings, as `||` does. to_char alone costs as much as two prices: the time of day is looked up in a
 list, and where bars are dense a stretch is a day, so that its date is part of the text between two candles. In columns a
-stretch is a session, and its stamps and times are not asked for at all: mostly they follow from the first, the last and the
-number of bars, and where they do not, a second question asks for the stamps.
+stretch is a session, whose stamps come as bytes; their texts are kept (`nautilus.stamps`).
 """
 
 import io
@@ -18,7 +17,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of
+from nautilus import stamps
+from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.formats import Format
@@ -38,7 +38,6 @@ _MOST_DAYS = 8_000
 """Up to so many days (22 years) the dates are looked up in a list sent along; beyond, each bar's is computed."""
 _MOST_NAME = 60
 """PostgreSQL's `name`, whose arrays are the fast ones to look up, holds 63 bytes."""
-_DAY_S = 86_400
 _DAY = "\x01"
 """Stands in a text for the date of a stretch."""
 _TIME_OF_DAY = "\x02"
@@ -153,7 +152,7 @@ def _columns(
     cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span, *, some_null: bool = False
 ) -> Text:
     cuts = [at for at in style.opens if span[0] < at < span[1]] or _midnights(span)
-    even = (
+    by_session = (
         source.grid is None
         and style.timeframe.intraday
         and bool({"ts", "time"} & set(style.fields))
@@ -162,9 +161,9 @@ def _columns(
     dates = _dates(source, style, span, expected)
     if dates is _Dates.BY_STRETCH:
         dates = _Dates.LISTED
-    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts if even else [])
+    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts if by_session else [])
     work = _Work(cursor, source, span, style, stretches, beyond)
-    return work.done(_Columns(style, span, dates, even=even, some_null=some_null))
+    return work.done(_Columns(style, span, dates, by_session=by_session, some_null=some_null))
 
 
 class _Part(NamedTuple):
@@ -199,17 +198,9 @@ class _Work(NamedTuple):
             elif count:
                 found[number] = writer.text(_Part(number, count, values, days[number]))
 
-        def stamp(row: list[_Sent]) -> None:
-            writer.stamp(found[_int(row[0])].columns, bytes(row[1] or b""))
-
-        numbers = list(range(len(self.stretches)))
-        if self.source.grid is None and self.beyond[0] < self.beyond[1]:
-            numbers.append(len(self.stretches))
-        _copy(self.cursor, self._query(numbers, writer, days, ["count(*)", *writer.selected]), take)
+        _copy(self.cursor, self._query(writer, days), take)
         if writer.torn:
             raise _SomeNull
-        if writer.unstamped:
-            _copy(self.cursor, self._query(writer.unstamped, writer, days, [_strung(self.style)]), stamp)
         texts = [found[n] for n in sorted(found)]
         whole = joined(self.style.form, *(reversed(texts) if self.style.descending else texts))
         if texts:
@@ -217,22 +208,22 @@ class _Work(NamedTuple):
         whole.more = any(after)
         return whole
 
-    def _query(
-        self, numbers: Sequence[int], writer: "_Objects | _Columns", days: Sequence[str], selected: Sequence[str]
-    ) -> str:
-        """Of these stretches, of which the one after the last is what lies beyond, each its number and what is selected."""
-        spans, dates = [*self.stretches, self.beyond], [*days, ""]
-        low, high = min(spans[n][0] for n in numbers), max(spans[n][1] for n in numbers)
+    def _query(self, writer: "_Objects | _Columns", days: Sequence[str]) -> str:
+        """Of each stretch, and of what lies beyond as one more, its number, how many bars it has, and their text."""
+        spans, dates = list(self.stretches), list(days)
+        if self.source.grid is None and self.beyond[0] < self.beyond[1]:
+            spans.append(self.beyond)
+            dates.append("")
         values = ",".join(
-            f"({n},{spans[n][0]}::int8,{spans[n][1]}::int8,'{dates[n]}',{_quoted(writer.between(dates[n]))})"
-            for n in numbers
+            f"({n},{low}::int8,{high}::int8,'{date}',{_quoted(writer.between(date))})"
+            for n, ((low, high), date) in enumerate(zip(spans, dates, strict=True))
         )
         return (
             f"SELECT r.n, s.* FROM (VALUES {values}) AS r(n, low, high, day, between) CROSS JOIN LATERAL"
-            f" (SELECT {', '.join(selected)}"
+            f" (SELECT count(*), {', '.join(writer.selected)}"
             f" FROM ({_rows(self.source, 'r.low', 'r.high', self.style.slots)}) AS b"
             # Numbers, or TimescaleDB would plan every chunk for each stretch.
-            f" WHERE ts >= {int(low)} AND ts < {int(high)}) AS s"
+            f" WHERE ts >= {min(low for low, _ in spans)} AND ts < {max(high for _, high in spans)}) AS s"
         )
 
 
@@ -398,12 +389,6 @@ class _Writer:
 
     torn = False
     """True when a field of some bars of a stretch is NULL, of others not: `string_agg` has left out which."""
-    unstamped: Sequence[int] = ()
-    """The stretches of which the stamps have to be asked for."""
-
-    def stamp(self, columns: Sequence[list[Chunk]], stamps: bytes) -> None:
-        """Put stamps, a text with commas, into the columns that wait for them."""
-        raise NotImplementedError
 
     def ends(self, first: Text, last: Text) -> tuple[int | None, int | None]:
         """The first and the last stamp of a page, of its first and its last stretch in time."""
@@ -444,8 +429,8 @@ class _Objects(_Writer):
     def ends(self, first: Text, last: Text) -> tuple[int | None, int | None]:
         if not self._stamped:
             return super().ends(first, last)
-        stamps = [stamp for text in (first, last) for stamp in _outer_stamps(text.columns[0])]
-        return min(stamps), max(stamps)
+        found = [stamp for text in (first, last) for stamp in _outer_stamps(text.columns[0])]
+        return min(found), max(found)
 
 
 def _span(values: Sequence[_Sent]) -> Span:
@@ -467,24 +452,25 @@ class _Columns(_Writer):
     """Candles as one JSON array per field.
 
     To write `null` where a value is lacking costs a tenth of all, and mostly a field lacks nowhere or everywhere, which
-    the number of commas tells. some_null: it was not so. even: mostly bars of a stretch follow each other without a gap.
+    the number of commas tells. some_null: it was not so. by_session: no stretch goes beyond a session, so that its stamps
+    and times are better written here.
     """
 
-    def __init__(self, style: Style, span: Span, dates: _Dates, *, even: bool, some_null: bool) -> None:
+    def __init__(self, style: Style, span: Span, dates: _Dates, *, by_session: bool, some_null: bool) -> None:
         self.dates = dates
-        self.unstamped: list[int] = []
         self._counted = () if some_null else _NULLABLE
         self._fields = style.fields
         self._step_ns = style.timeframe.step_ns
-        self._descending = style.descending
-        asked = [name for name in style.fields if not even or name not in ("ts", "time")]
-        self._at = {name: n for n, name in enumerate(asked, start=2 + even)}
-        self.selected = [
-            "min(ts)",
-            "max(ts)",
-            *([f"bit_or(ts % {self._step_ns})"] if even else []),
-            *(_strung(style, *_column(name, style, span, dates, some_null)) for name in asked),
-        ]
+        self._by_session = by_session
+        asked = [name for name in style.fields if not by_session or name not in ("ts", "time")]
+        leading = ["min(ts)", "max(ts)"]
+        if by_session:
+            leading = [f"string_agg(int8send(ts), '\\x'::bytea ORDER BY ts {_order(style)})"]
+        self._at = {name: n for n, name in enumerate(asked, start=len(leading))}
+        self.selected = leading
+        for name in asked:
+            value, mark = _column(name, style, span, dates, some_null)
+            self.selected.append(f"string_agg({value}, {mark} ORDER BY ts {_order(style)})")
 
     def between(self, day: str) -> str:
         """What stands between two times that are asked for."""
@@ -492,26 +478,16 @@ class _Columns(_Writer):
 
     def text(self, part: _Part) -> Text:
         """The values of each field in a stretch."""
-        span, seconds = _span(part.values), range(0)
-        if len(self._at) < len(self._fields):
-            seconds = self._seconds(part, span)
-            if not seconds:
-                self.unstamped.append(part.number)
-        return Text([self._values(name, part, seconds) for name in self._fields], part.bars, *span)
+        if not self._by_session:
+            return Text([self._values(name, part) for name in self._fields], part.bars, *_span(part.values))
+        packed = bytes(part.values[0] or b"")
+        written = stamps.texts(packed, self._step_ns)
+        own: dict[str, list[Chunk]] = {"ts": [written.stamps], "time": [written.times]}
+        columns = [own[name] if name in own else self._values(name, part) for name in self._fields]
+        first, last = sorted(stamps.ends(packed))
+        return Text(columns, part.bars, first, last)
 
-    def _seconds(self, part: _Part, span: Span) -> range:
-        """All stamps of a stretch, told by the first and the last; none when bars lack between them or lie beside the
-        multiples of their step."""
-        step_ns = self._step_ns
-        if _int(part.values[2]) or span[1] - span[0] != (part.bars - 1) * step_ns:
-            return range(0)
-        first_s, step_s = span[0] // NS_PER_S, step_ns // NS_PER_S
-        found = range(first_s, first_s + part.bars * step_s, step_s)
-        return found[::-1] if self._descending else found
-
-    def _values(self, name: str, part: _Part, seconds: range) -> list[Chunk]:
-        if name not in self._at:
-            return [] if not seconds else [_even_stamps(seconds) if name == "ts" else _even_times(seconds)]
+    def _values(self, name: str, part: _Part) -> list[Chunk]:
         text = part.values[self._at[name]]
         if name == "time":
             return [b'"', text or b"", b'"']
@@ -521,51 +497,6 @@ class _Columns(_Writer):
             return [b",".join([b"null"] * part.bars)]
         self.torn = self.torn or bytes(text).count(b",") != part.bars - 1
         return [text]
-
-    def stamp(self, columns: Sequence[list[Chunk]], stamps: bytes) -> None:
-        for name, column in zip(self._fields, columns, strict=True):
-            if name not in self._at:
-                column.append(stamps if name == "ts" else _times(stamps))
-
-
-# The same sessions are read again and again, and of every instrument of an exchange.
-@lru_cache(256)
-def _even_stamps(seconds: range) -> bytes:
-    """Nanoseconds as a text with commas."""
-    if min(seconds[0], seconds[-1]) <= 0:
-        return ",".join(str(second * NS_PER_S) for second in seconds).encode()
-    return ("000000000,".join(map(str, seconds)) + "000000000").encode()
-
-
-@lru_cache(256)
-def _even_times(seconds: range) -> bytes:
-    """The times, in quotes, of bars that follow each other without a gap."""
-    texts = []
-    while seconds:
-        first_s, step_s = seconds[0] % _DAY_S, seconds.step
-        inside = -(-(_DAY_S - first_s) // step_s) if step_s > 0 else first_s // -step_s + 1
-        count = len(seconds[:inside])
-        texts.append(_in_a_row(first_s, count, step_s).replace(_DAY, _day(seconds[0] // _DAY_S * NS_PER_DAY)))
-        seconds = seconds[inside:]
-    return ",".join(texts).encode()
-
-
-@lru_cache(256)
-def _in_a_row(first_s: int, count: int, step_s: int) -> str:
-    """The times of bars that follow each other without a gap, from a second of the day on."""
-    return ",".join(f'"{_DAY}  {_clock(second)}"' for second in range(first_s, first_s + count * step_s, step_s))
-
-
-def _times(stamps: bytes) -> bytes:
-    """The times, in quotes, of bars that have these stamps, a text with commas."""
-    days = ((int(ts) // NS_PER_S // _DAY_S, int(ts) // NS_PER_S % _DAY_S) for ts in stamps.split(b","))
-    return ",".join(f'"{_day(day * NS_PER_DAY)}  {_clock(second)}"' for day, second in days).encode()
-
-
-@lru_cache(4096)
-def _clock(second: int) -> str:
-    """A second of the day, `14:30:00Z`."""
-    return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
 
 
 _Piece = tuple[bool, str]
@@ -594,11 +525,6 @@ def _merged(pieces: Sequence[_Piece]) -> tuple[str, list[_Piece], str]:
         else:
             merged[-1] = (False, merged[-1][1] + piece[1])
     return merged[0][1], merged[1:-1], merged[-1][1]
-
-
-def _strung(style: Style, value: str = "ts::text", mark: str = "','") -> str:
-    """The SQL of all values of a field in one text."""
-    return f"string_agg({value}, {mark} ORDER BY ts {_order(style)})"
 
 
 def _column(name: str, style: Style, span: Span, dates: _Dates, some_null: bool) -> tuple[str, str]:
