@@ -248,6 +248,13 @@ def test_only_sign_in_may_read_the_signing_key():
     assert "NAUTILUS_TOKEN_PRIVATE_KEY" not in GLOBALS["Environment"]["Variables"]
 
 
+def test_only_bars_are_read_from_a_replica():
+    readers = {role for role in of_type("AWS::IAM::Role") for s in statements(role) if "ReplicaSecretArn" in str(s)}
+    assert readers == {"BarsRole"}
+    told = [name for name in FOLDERS if "NAUTILUS_REPLICA_URL" in settings_of(name)[1]]
+    assert told == ["bars"]
+
+
 def test_no_file_of_infra_holds_a_secret():
     for path in [*(ROOT / "infra").iterdir(), ROOT / "samconfig.toml"]:
         text = path.read_text()
@@ -258,7 +265,7 @@ def test_no_file_of_infra_holds_a_secret():
             allowed = (r"\$\{\w+(:-(inside-this-network)?)?\}", "local")
             assert any(re.fullmatch(pattern, value) for pattern in allowed), f"{path.name}: {value}"
     named = [name for name in TEMPLATE["Parameters"] if re.search("secret|key|password", name, re.IGNORECASE)]
-    assert all("Default" not in TEMPLATE["Parameters"][name] for name in named if name.endswith("SecretArn"))
+    assert not any(TEMPLATE["Parameters"][name].get("Default") for name in named if name.endswith("SecretArn"))
 
 
 def test_parameters_say_what_they_are_and_what_is_allowed():
