@@ -169,7 +169,6 @@ def _columns(
 class _Part(NamedTuple):
     """A stretch as PostgreSQL sent it; the date of its bars, if they have one in common."""
 
-    number: int
     bars: int
     values: list[_Sent]
     day: str
@@ -196,7 +195,7 @@ class _Work(NamedTuple):
             if number == len(self.stretches):
                 after.append(count)
             elif count:
-                found[number] = writer.text(_Part(number, count, values, days[number]))
+                found[number] = writer.text(_Part(count, values, days[number]))
 
         _copy(self.cursor, self._query(writer, days), take)
         if writer.torn:
