@@ -200,8 +200,8 @@ def _writing(database: Database, url: str, bars: list[Bar], *, by_column: bool) 
 def _pairs(database: Database, *, by_column: bool) -> list[tuple[int, int]]:
     """Two pairs of series, ours and the one that raw COPY writes to, in opposite order in the index.
 
-    Behind all of them stands a series that nobody writes to: at the right end of an index, where of all series only the
-    last one writes, COPY is a tenth faster.
+    Behind all of them stands, in every chunk, a series that nobody writes to: at the right end of an index, where of all
+    series only the last one writes, COPY is a tenth faster.
     """
     with database.transaction() as cursor:
         first, second, third, fourth = (
@@ -211,7 +211,7 @@ def _pairs(database: Database, *, by_column: bool) -> list[tuple[int, int]]:
         cursor.execute(
             "INSERT INTO bars_minute SELECT 2000000, n, 1, 1, 1, 1 FROM generate_series(%s::bigint, %s, %s) n"
             " ON CONFLICT DO NOTHING",
-            (START, START + CHUNK * MINUTE, MINUTE),
+            (START, START + CHUNK * CHUNKS * MINUTE, MINUTE),
         )
     return [(first, second), (fourth, third)]
 
@@ -236,7 +236,8 @@ def _ours(database: Database, series_id: int, chunk: list[Bar], what: str) -> No
 
 
 def _raw(database: Database, series_id: int, chunk: Sequence[Bar]) -> None:
-    """The least that can be done: the same bytes, encoded, copied, committed; nothing checked or counted."""
+    """The least that is mostly done: the same bytes, encoded, copied, committed, each in its round trip; nothing checked or
+    counted. (COPY in autocommit, in a single round trip, takes some 6 % less.)"""
     with database.transaction() as cursor:
         cursor.copy_expert(
             f"COPY bars_minute ({bar_store._COLUMNS}) FROM STDIN (FORMAT binary)",
@@ -247,6 +248,9 @@ def _raw(database: Database, series_id: int, chunk: Sequence[Bar]) -> None:
 def _forget(database: Database, series_id: int) -> None:
     with database.transaction() as cursor:
         cursor.execute("DELETE FROM bars_minute WHERE series_id = %s", (series_id,))
+    with closing(database.connect()) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("VACUUM bars_minute")  # or who writes next meets the dead
 
 
 def _dead(database: Database) -> int:

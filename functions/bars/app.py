@@ -266,7 +266,8 @@ async def bars(request: Request, caller: Reader) -> Response:
 
 def _next_page(request: Request, token: str) -> str:
     """The address of this request with another page token."""
-    base, _, query = str(request.url).partition("?")
+    base = f"{request.base_url}{request.scope['path'].lstrip('/')}"
+    query = request.scope["query_string"].decode("latin-1")
     kept = [part for part in query.split("&") if part and not part.startswith("page_token=")]
     return f"{base}?{quote('&'.join([*kept, f'page_token={token}']), safe=_QUERY_MARKS)}"
 

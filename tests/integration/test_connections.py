@@ -202,5 +202,31 @@ def test_steps_go_together_with_plans_and_without(one: Database) -> None:
 
 
 def test_a_session_that_has_the_statement_already_is_no_failure(one: Database) -> None:
-    ask(one, f"PREPARE {_SUM.name} AS SELECT 1; SELECT 1")
+    total(one, 1)
+    plan = ask(one, "SELECT name FROM pg_prepared_statements")[0]
+    one.close()
+    ask(one, f"PREPARE {plan} AS SELECT 1; SELECT 1")
     assert total(one, 2) == (3, ["a $1 %s", "it's"])
+
+
+def test_a_plan_outlives_the_failure_of_its_first_use(one: Database) -> None:
+    share = Prepared("test_share", "SELECT 12 / $1 AS part", ("int",))
+
+    def part(number: int) -> int:
+        with one.transaction() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.run(share, (number,))
+            return int(cursor.fetchone()[0])
+
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        part(0)
+    assert [part(2), part(3)] == [6, 4]
+    assert ask(one, "SELECT count(*), max(generic_plans) FROM pg_prepared_statements") == (1, 3)
+
+
+def test_an_error_of_an_extension_is_no_lost_connection(one: Database) -> None:
+    number = ask(one, "SELECT pg_backend_pid()")
+    with pytest.raises(psycopg2.DatabaseError) as raised, one.transaction() as cursor:
+        cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'compressed' USING ERRCODE = 'TS201'; END $$")
+    assert raised.value.pgcode == "TS201"
+    assert ask(one, "SELECT pg_backend_pid()") == number

@@ -454,8 +454,12 @@ class _Reader:
         return (cut, span[1]) if self._query.backward else (span[0], cut)
 
     def next(self, span: Span) -> Span:
-        """The part of `span` in which the next bar should lie; empty when nobody knows."""
-        return self.near(span, 1) if self._view.calendar is not None else (0, 0)
+        """The part of `span` in which the next bar should lie; empty when that is not known, or not at once."""
+        known = self._view.calendar is not None and self._view.subject.timeframe.intraday
+        return self.near(span, 1) if known else (0, 0)
+
+    def any_in(self, span: Span) -> bool:
+        return span[0] < span[1] and candles.any_in(self._cursor, self.source(span), span)
 
     def edge(self, near: Span) -> int:
         return near[0] if self._query.backward else near[1]
@@ -495,11 +499,12 @@ class _Reader:
         """
         near = self.near(span, number)
         beyond = self.beyond(span, self.edge(near))
-        page = self.text(near, number, self.next(beyond))
+        following = self.next(beyond)
+        page = self.text(near, number, following)
         if page.count > number:
             return self.cut(near, number)
         if page.count == number or near == span:
-            more = page.more or candles.any_in(self._cursor, self.source(beyond), beyond)
+            more = page.more or self.any_in(following) or self.any_in(beyond)
             return page, self.edge(near) if more else None
         rest, at = self.cut(beyond, number - page.count)
         return self.joined(page, rest), at

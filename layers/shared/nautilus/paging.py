@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import zlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from nautilus.errors import BadRequest, Gone
@@ -105,8 +104,3 @@ def _sign(store_id: str, data: bytes) -> bytes:
 def digest(*parts: object) -> str:
     """A short fingerprint of what makes two queries, or two answers, the same."""
     return hashlib.sha256(json.dumps(parts, separators=(",", ":"), default=str).encode()).hexdigest()[:32]
-
-
-def going_on(token: Token, places: Sequence[Place], key: int, done: int) -> Token:
-    """The token of the page after."""
-    return token._replace(places=tuple(places), key=key, done=done)

@@ -15,9 +15,9 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of
 
 _DAY_S = NS_PER_DAY // NS_PER_S
 _KEPT = 256
-"""Sessions whose texts are kept, a year of one exchange: 20 kB each of regular hours, 70 of a whole day."""
-_SPARSE = 8
-"""Of a stretch with fewer than one bar in so many places, each stamp is written by itself."""
+"""Sessions whose texts are kept: 20 kB each of regular hours, 70 of a whole day."""
+_GAPS = 20
+"""Where more than one place in so many is empty, each stamp is written by itself: to cut around every gap takes longer."""
 _DAY = "\x01"
 """Stands in a text for a date."""
 
@@ -46,8 +46,10 @@ def texts(packed: bytes, step_ns: int) -> Texts:
     first, last = ends(packed)
     step = step_ns if first <= last else -step_ns
     places = (last - first) // step + 1
-    alike = first % NS_PER_S == 0 and step % NS_PER_S == 0 and len(str(first)) == len(str(last)) and first > 0
-    if not alike or places * 8 > _SPARSE * len(packed):
+    alike = (
+        first % NS_PER_S == 0 and step % NS_PER_S == 0 and len(str(first)) == len(str(last)) and min(first, last) > 0
+    )
+    if not alike or (places - len(packed) // 8) * _GAPS > places:
         return _one_by_one(packed)
     even = _without_gap(first, places, step)
     if packed == even.packed:

@@ -24,6 +24,7 @@ _FULL_VALUES = struct.Struct("!2x 4x4x 4xq 4xd 4xd 4xd 4xd 4xd 4xd 4xi")
 _ALIKE = [(at, n) for at, n in enumerate(_FULL_ROW.pack(9, 4, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 4, 0)) if n]
 """Where in a row without NULL which bytes stand, whatever its values; zeros left out."""
 _SERIES_AT, _TS_AT = 6, 14
+_QUOTE_ROW = struct.Struct("!h ii iq id id id id i i i")
 _PRICES = struct.Struct("!h ii iq id id id id")
 _FLOAT = struct.Struct("!id")
 _INT = struct.Struct("!ii")
@@ -211,11 +212,16 @@ def _encode(series_id: int, bars: Sequence[Bar]) -> bytes:
 
 
 def _row(series_id: int, bar: Bar) -> bytes:
+    ts, o, h, lo, c, volume, vwap, trades = bar
+    if volume is not None and vwap is not None and trades is not None:
+        return _FULL_ROW.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, 8, volume, 8, vwap, 4, trades)
+    if volume is None and vwap is None and trades is None:
+        return _QUOTE_ROW.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c, -1, -1, -1)
     return (
-        _PRICES.pack(9, 4, series_id, 8, bar.ts, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close)
-        + (_NULL if bar.volume is None else _FLOAT.pack(8, bar.volume))
-        + (_NULL if bar.vwap is None else _FLOAT.pack(8, bar.vwap))
-        + (_NULL if bar.trades is None else _INT.pack(4, bar.trades))
+        _PRICES.pack(9, 4, series_id, 8, ts, 8, o, 8, h, 8, lo, 8, c)
+        + (_NULL if volume is None else _FLOAT.pack(8, volume))
+        + (_NULL if vwap is None else _FLOAT.pack(8, vwap))
+        + (_NULL if trades is None else _INT.pack(4, trades))
     )
 
 

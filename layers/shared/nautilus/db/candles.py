@@ -68,11 +68,6 @@ class Source(NamedTuple):
     added: Spans = Spans()
     grid: Slots | None = None
 
-    @property
-    def plain(self) -> bool:
-        """True when candles are read as they are stored now."""
-        return self.as_of is None and self.grid is None
-
 
 class Style(NamedTuple):
     """How candles are written: fields in order, in which form, with which symbol in front, newest first or last."""
@@ -145,7 +140,7 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
     dates = _dates(source, style, span, expected)
     cuts = _midnights(span) if dates is _Dates.BY_STRETCH else []
     stretches = [span] if source.grid is not None else _stretches(span, expected, cuts)
-    return _Work(cursor, source, span, style, stretches, beyond).done(_Objects(style, span, dates))
+    return _Work(cursor, source, style, stretches, beyond).done(_Objects(style, span, dates))
 
 
 def _columns(
@@ -162,7 +157,7 @@ def _columns(
     if dates is _Dates.BY_STRETCH:
         dates = _Dates.LISTED
     stretches = [span] if source.grid is not None else _stretches(span, expected, cuts if by_session else [])
-    work = _Work(cursor, source, span, style, stretches, beyond)
+    work = _Work(cursor, source, style, stretches, beyond)
     return work.done(_Columns(style, span, dates, by_session=by_session, some_null=some_null))
 
 
@@ -179,7 +174,6 @@ class _Work(NamedTuple):
 
     cursor: Cursor
     source: Source
-    span: Span
     style: Style
     stretches: Sequence[Span]
     beyond: Span
@@ -226,13 +220,6 @@ class _Work(NamedTuple):
         )
 
 
-def _first(source: Source, span: Span, *, last: bool = False, after: int = 0) -> str:
-    """The query of the first (or last) stamp in a span, or of one a number of candles after (before) it."""
-    # In order, even where any candle would do: without, PostgreSQL may look for it in the whole table.
-    rows = _rows(source, str(int(span[0])), str(int(span[1])), None)
-    return f"SELECT ts FROM ({rows}) AS b ORDER BY ts {'DESC' if last else 'ASC'} OFFSET {int(after)} LIMIT 1"
-
-
 def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
     """CSV is what COPY writes anyway: numbers, and text without commas."""
     dates = _dates(source, style, span, expected)
@@ -275,7 +262,11 @@ def joined(form: Format, *texts: Text) -> Text:
 
 def boundary(cursor: Cursor, source: Source, span: Span, number: int, *, backward: bool) -> int | None:
     """Where to cut [start, end) so that exactly `number` candles lie on the near side; None when there are no more."""
-    cursor.execute(_first(source, span, last=backward, after=number))
+    rows = _rows(source, str(int(span[0])), str(int(span[1])), None)
+    # In order, even where any candle would do: without, PostgreSQL may look for it in the whole table.
+    cursor.execute(
+        f"SELECT ts FROM ({rows}) AS b ORDER BY ts {'DESC' if backward else 'ASC'} OFFSET {int(number)} LIMIT 1"
+    )
     row = cursor.fetchone()
     if row is None:
         return None
@@ -609,8 +600,7 @@ def _quoted(piece: str) -> str:
 
 
 class _Rows:
-    """What `copy_expert` writes to: it hands over row by row, and the header before the first. `take` must not fail, or the
-    rest would stay in the connection."""
+    """What `copy_expert` writes to: it hands over row by row, and the header before the first."""
 
     def __init__(self, take: Callable[[list[_Sent]], None]) -> None:
         self._take = take

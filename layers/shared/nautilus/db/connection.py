@@ -9,7 +9,9 @@ import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import psycopg2
 import psycopg2.extensions
@@ -102,7 +104,7 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         if self.connection.prepared is None:
             self.execute(self._inlined(steps))
             return
-        unknown = [step[0] for step in steps if step[0].name not in self.connection.prepared]
+        unknown = [step[0] for step in steps if _plan(step[0]) not in self.connection.prepared]
         try:
             self.execute("; ".join([*map(_preparation, unknown), self._executed(steps)]))
         except _LOST as lost:
@@ -111,8 +113,12 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
                 raise collision from lost
             self.end("ROLLBACK")
             self.execute(self._inlined(steps))
+        except psycopg2.Error:
+            # No rollback undoes a plan.
+            self.connection.prepared.update(map(_plan, unknown))
+            raise
         else:
-            self.connection.prepared.update(each.name for each in unknown)
+            self.connection.prepared.update(map(_plan, unknown))
 
     def planned(self, statement: Prepared, values: Sequence[Any]) -> str:
         """SQL that executes it, to stand beside other SQL in one round trip. What is not planned yet is planned now, in a
@@ -120,12 +126,12 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         prepared, steps = self.connection.prepared, [(statement, values)]
         if prepared is None:
             return self._inlined(steps)
-        if statement.name not in prepared:
+        if _plan(statement) not in prepared:
             try:
                 self.execute(_preparation(statement))
             except _LOST as lost:
                 raise self._collision() from lost
-            prepared.add(statement.name)
+            prepared.add(_plan(statement))
         return self._executed(steps)
 
     def _collision(self) -> Collision:
@@ -135,7 +141,7 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
 
     def _executed(self, steps: Sequence[_Step]) -> str:
         """SQL that executes prepared statements."""
-        calls = "; ".join(f"EXECUTE {each.name} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
+        calls = "; ".join(f"EXECUTE {_plan(each)} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
         return str(self.mogrify(calls, [value for _, values in steps for value in values]).decode())
 
     def _inlined(self, steps: Sequence[_Step]) -> str:
@@ -147,8 +153,14 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         return re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql)
 
 
+@lru_cache
+def _plan(statement: Prepared) -> str:
+    """The name of its plan: behind a pooler, another release's statement of the same name is another one."""
+    return f"{statement.name}_{crc32(statement.sql.encode()):08x}"
+
+
 def _preparation(statement: Prepared) -> str:
-    return f"PREPARE {statement.name} ({', '.join(statement.types)}) AS {statement.sql}"
+    return f"PREPARE {_plan(statement)} ({', '.join(statement.types)}) AS {statement.sql}"
 
 
 class _SnapshotCursor(_Cursor):
@@ -225,7 +237,9 @@ class Database:
             yield connection
         except psycopg2.Error as error:
             # A server that dies in the middle of a COPY leaves psycopg2 without a word: an error of no kind.
-            if not isinstance(error, _AWAY) and type(error) is not psycopg2.DatabaseError:
+            # (So is one with a code that psycopg2 does not know, TimescaleDB's for instance.)
+            wordless = type(error) is psycopg2.DatabaseError and error.pgcode is None
+            if not isinstance(error, _AWAY) and not wordless:
                 raise
             if isinstance(error, (psycopg2.extensions.TransactionRollbackError, psycopg2.errors.LockNotAvailable)):
                 raise Collision(
