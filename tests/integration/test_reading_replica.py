@@ -168,7 +168,7 @@ def test_readers_lock_and_keep_their_plans_on_a_standby_too(read: Read, watch: W
     def meddle(cursor: Any) -> Any:
         cursor.execute(
             "SELECT pg_is_in_recovery() AND current_setting('transaction_isolation') = 'repeatable read'"
-            " AND EXISTS (SELECT 1 FROM pg_prepared_statements WHERE name = 'nautilus_same' AND generic_plans = %s)"
+            " AND EXISTS (SELECT 1 FROM pg_prepared_statements WHERE starts_with(name, 'nautilus_same_') AND generic_plans = %s)"
             " AND EXISTS (SELECT 1 FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'store'::regclass"
             "  AND mode = 'AccessShareLock' AND granted)",
             (len(seen) + 1,),
