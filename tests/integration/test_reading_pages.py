@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,28 @@ class Writer:
             ts, price, price + 1, price - 1, price, volume, None if volume is None else price, chance.randrange(50)
         )
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Writes at full speed beside what is done meanwhile, and must not fail."""
+        over = threading.Event()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while not over.is_set():
+                    self.write()
+            except BaseException as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(30)
+        assert not failures
+
 
 @pytest.fixture
 def shelf(dsn: str) -> Iterator[Shelf]:
@@ -119,21 +142,9 @@ def test_pages_between_writes_are_the_first_pages_snapshot(shelf: Shelf, tmp_pat
 def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(shelf: Shelf, tmp_path: Path) -> None:
     writer = Writer(shelf, 99)
     writer.write()
-    over = threading.Event()
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not over.is_set():
-                writer.write()
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=work)
     api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
     walks = []
-    thread.start()
-    try:
+    with writer.running():
         for n in range(12):
             token, seen, version = None, [], None
             while True:
@@ -144,10 +155,6 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(shelf: She
                 if token is None:
                     break
             walks.append((version, seen))
-    finally:
-        over.set()
-        thread.join(30)
-    assert not failures
     assert writer.version > walks[0][0] + 12, "the writer hardly wrote"
     for version, seen in walks:
         assert seen == told(writer.history[version])

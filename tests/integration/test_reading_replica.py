@@ -9,9 +9,9 @@ import re
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,21 +233,9 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
     writer.write()
     pair.catch_up()
     api = shelf.api(tmp_path, replica_url=pair.copied(dsn))
-    over = threading.Event()
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not over.is_set():
-                writer.write()
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=work)
     walks: list[tuple[int, list[Any]]] = []
     deadline = time.monotonic() + 20
-    thread.start()
-    try:
+    with closing(shelf), writer.running():
         while len(walks) < 10 or (set(watch.tried) != {True, False} and time.monotonic() < deadline):
             answer = get(api, limit=25, fields=FIELDS).json()
             version, seen = answer["data_version"], answer["candles"]
@@ -256,11 +244,6 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
                 assert answer["data_version"] == version
                 seen += answer["candles"]
             walks.append((version, seen))
-    finally:
-        over.set()
-        thread.join(30)
-        shelf.close()
-    assert not failures
     assert writer.version > walks[0][0] + 10, "the writer hardly wrote"
     assert set(watch.tried) == {True, False}, "pages came from one of them alone"
     for version, seen in walks:
