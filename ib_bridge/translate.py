@@ -223,15 +223,18 @@ def stamp(when: date | datetime, frame: Timeframe) -> int:
 
 
 def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_factor: float = 1.0) -> list[Bar]:
-    """IB's bars as ours: sorted by ts, one per ts (the last one told wins), -1 as None."""
+    """IB's bars as ours: sorted by ts, one per ts (the last one told wins).
+
+    A volume or a count of -1 is None, and so is the average price beside either; prices may be negative.
+    """
     found = {}
     for row in rows:
         ts = stamp(row.date, frame)
         volume = vwap = trades = None
         if price not in QUOTE_KINDS and row.volume >= 0:
             volume = float(row.volume) * volume_factor
-            vwap = float(row.average) if row.average >= 0 else None
-            trades = int(row.barCount) if row.barCount >= 0 else None
+            if row.barCount >= 0:
+                vwap, trades = float(row.average), int(row.barCount)
         found[ts] = Bar(ts, float(row.open), float(row.high), float(row.low), float(row.close), volume, vwap, trades)
     return [found[ts] for ts in sorted(found)]
 

@@ -28,7 +28,7 @@ __all__ = ["INTRADAY_S", "SIZES", "Bar", "Market", "MarketSource", "OptionParams
 
 
 class Quote(NamedTuple):
-    """The top of the book and the day so far. A price of -1 means there is none (then its size is 0).
+    """The top of the book and the day so far. A price of -1 whose size is 0 means there is none: prices may be negative.
 
     `last_s` is the time of the last trade (0: none). `open high low volume` are of the current or last regular
     session; `close` is the one before it. `halted` is IB's tick 49. While the market is shut the last values stay.
@@ -49,6 +49,18 @@ class Quote(NamedTuple):
     volume: float
     halted: bool
     is_open: bool
+
+    @property
+    def has_bid(self) -> bool:
+        return self.bid_size > 0
+
+    @property
+    def has_ask(self) -> bool:
+        return self.ask_size > 0
+
+    @property
+    def has_last(self) -> bool:
+        return self.last_s > 0
 
 
 class Tick(NamedTuple):

@@ -187,7 +187,7 @@ class OrderBook:
         if self._opens_s(order) > now_s:
             return
         quote = self._gateway.quote(contract, now_s)
-        if quote.bid <= 0 or quote.ask <= 0:
+        if not (quote.has_bid and quote.has_ask):
             return
         if not self._triggered(order, quote):
             return
@@ -208,8 +208,8 @@ class OrderBook:
         """Stops are touched by the last trade, of currencies and CFDs by bid or ask; a trailing stop follows."""
         if order.kind in ("MKT", "LMT") or order.triggered:
             return True
-        touch = quote.last if quote.last > 0 and order.contract.kinds[0] == "TRADES" else 0.0
-        touch = touch or (quote.ask if order.buys else quote.bid)
+        traded = quote.has_last and order.contract.kinds[0] == "TRADES"
+        touch = quote.last if traded else quote.ask if order.buys else quote.bid
         if order.kind == "TRAIL":
             stop = self._trail(order, touch)
         else:
@@ -219,7 +219,7 @@ class OrderBook:
 
     def _trail(self, order: Order, touch: float) -> float:
         percent = order.request.optional("trailingPercent")
-        distance = touch * percent / 100 if percent else order.request.number("auxPrice")
+        distance = abs(touch) * percent / 100 if percent else order.request.number("auxPrice")
         follows = round(touch + distance if order.buys else touch - distance, 8)
         if order.stop is None:
             order.stop = order.request.optional("trailStopPrice") or follows
@@ -383,7 +383,7 @@ def _funds(client: Client, request: wire.Request, contract: Contract) -> Violati
     more = abs(before + signed) - abs(before)
     if more <= 0:
         return None
-    value = more * gateway.mark(contract) * multiplier(contract) * gateway.dollars(contract.currency)
+    value = more * abs(gateway.mark(contract)) * multiplier(contract) * gateway.dollars(contract.currency)
     needed, available = value * margin_rate(contract), gateway.totals().available
     if needed <= available:
         return None
@@ -418,7 +418,7 @@ def _preview(client: Client, request: wire.Request, contract: Contract) -> None:
     signed = quantity if request.text("action").upper() == "BUY" else -quantity
     held = gateway.portfolio.positions.get(contract.con_id)
     before = held.quantity if held else 0.0
-    more = (abs(before + signed) - abs(before)) * price * multiplier(contract) * gateway.dollars(contract.currency)
+    more = (abs(before + signed) - abs(before)) * abs(price) * multiplier(contract) * gateway.dollars(contract.currency)
     fee = commission(contract, quantity, price)
     order = Order(request, contract, client.client_id, 0, gateway.market.account, gateway.clock.now_s(), "PreSubmitted")
     margin = round(totals.margin, 2), round(totals.margin + more * margin_rate(contract), 2)

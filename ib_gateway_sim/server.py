@@ -118,9 +118,11 @@ class Gateway:
     def mark(self, contract: Contract) -> float:
         """The price at which a position is valued: the last trade, or the middle of bid and ask."""
         quote = self.quote(contract, self.clock.now_s())
-        if quote.last > 0 and "TRADES" in contract.kinds:
+        if quote.has_last and "TRADES" in contract.kinds:
             return quote.last
-        return round((quote.bid + quote.ask) / 2, 8) if quote.bid > 0 and quote.ask > 0 else max(quote.close, 0.0)
+        if quote.has_bid and quote.has_ask:
+            return round((quote.bid + quote.ask) / 2, 8)
+        return quote.close if quote.close != -1 else 0.0
 
     def dollars(self, currency: str) -> float:
         """US dollars for one unit of a currency, by its currency pair; 1 where the market has none."""

@@ -142,20 +142,20 @@ class _Board:
     def show(self, quote: Quote) -> None:
         self._price(_BID, quote.bid, quote.bid_size)
         self._price(_ASK, quote.ask, quote.ask_size)
-        if quote.last > 0:
+        if quote.has_last:
             traded = self._price(_LAST, quote.last, quote.last_size)
             traded |= self._size(_VOLUME, quote.volume)
             if traded:
                 self._client.send(46, 6, self._request_id, self._kind(_LAST_TIME), int(quote.last_s))
                 self._real_time_volume(quote)
         for kind, value in ((6, quote.high), (7, quote.low), (9, quote.close), (14, quote.open)):
-            if value > 0:
+            if value != -1:
                 self._price(kind, value)
         if self._contract.sec_type == "OPT":
             self._greeks(quote)
         if not self._delayed:
             self._halted(quote)
-            if self._generic & {"221", "232"} and quote.bid > 0 and quote.ask > 0:
+            if self._generic & {"221", "232"} and quote.has_bid and quote.has_ask:
                 self._price(_MARK, round((quote.bid + quote.ask) / 2, 6))
 
     def _kind(self, kind: int) -> int:
@@ -172,7 +172,7 @@ class _Board:
         size = shown_size(self._client, self._contract, size)
         if not self._new(kind, price, size):
             return False
-        automatic = kind in (_BID, _ASK) and price > 0  # can be executed automatically
+        automatic = kind in (_BID, _ASK) and size > 0  # can be executed automatically
         self._client.send(1, 6, self._request_id, self._kind(kind), price, size, automatic)
         if kind in _SIZE_OF:
             self._size(_SIZE_OF[kind], size, scaled=True)
@@ -490,14 +490,14 @@ async def _depth(client: Client, request: wire.Request, contract: Contract) -> N
 def ladder(contract: Contract, quote: Quote, side: int, rows: int) -> list[Row]:
     """The book behind the quote: each row one tick worse and deeper; its first row is the quote."""
     price, size = (quote.ask, quote.ask_size) if side == 0 else (quote.bid, quote.bid_size)
-    if price <= 0 or size <= 0:
+    if size <= 0:
         return []
     step = contract.min_tick if side == 0 else -contract.min_tick
     digits = max(0, -math.floor(math.log10(contract.min_tick))) + 2
     worse = [
         (_VENUES[at % len(_VENUES)], round(price + at * step, digits), size * (1 + at * 3 % 5)) for at in range(rows)
     ]
-    return [row for row in worse if row[1] > 0]
+    return [row for row in worse if price < 0 or row[1] > 0]
 
 
 def _changes(old: list[Row], new: list[Row]) -> list[tuple[int, tuple[int, Row]]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control import Control
-from ib_gateway_sim.market import Market
+from ib_gateway_sim.market import Market, MarketSource
 from ib_gateway_sim.server import Gateway, Settings
 
 MONDAY_NOON_NS = 1_772_470_800 * 1_000_000_000  # 2026-03-02 17:00 UTC, noon in New York
@@ -113,9 +113,9 @@ class RawClient:
 
 @asynccontextmanager
 async def gateway(
-    clock: str = "stepped", start_ns: int = MONDAY_NOON_NS, **settings: Any
+    clock: str = "stepped", start_ns: int = MONDAY_NOON_NS, market: MarketSource | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Gateway, Control]]:
-    made = Gateway(Market(7), Clock(clock, start_ns=start_ns), settings=Settings(**settings))
+    made = Gateway(market or Market(7), Clock(clock, start_ns=start_ns), settings=Settings(**settings))
     await made.listen("127.0.0.1", 0)
     control = Control(made)
     try:

@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
+from ib_gateway_sim.clock import SECOND_NS
+from ib_gateway_sim.contracts import ContractQuery
+from ib_gateway_sim.replay import Replay, ReplayFile
 from tests.integration.sim_client import AAPL, EURUSD, RawClient, gateway
+from tests.unit.test_sim_replay import at, written
 
 NOPERM = ("0", "NOPERM", *AAPL[2:])
 SPX = ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
@@ -322,5 +326,32 @@ def test_a_split_adjusts_history_from_its_session_on():
             after = [float(value) for value in (await client.message(17))[6:11]]
             assert after[:4] == pytest.approx([price / 4 for price in before[:4]], abs=0.01)
             assert after[4] == pytest.approx(before[4] * 4, rel=1e-3)
+
+    asyncio.run(work())
+
+
+def test_negative_prices_are_quoted_as_any_others(tmp_path):
+    """The day on which oil was sold below zero: a price of -1 is absent only beside a size of 0."""
+    rows = ["2020-04-20 18:28:00,-36,-35.5,-37.63,-37.63,120", "2020-04-20 18:29:00,-37.63,-0.5,-38,-37.5,80"]
+    market = Replay([ReplayFile(written(tmp_path, rows), "CLK0")])
+    oil = ("0", "CL", "FUT", "20200421", "0.0", "", "", "NYMEX", "", "USD", "", "")
+
+    async def work():
+        async with gateway(start_ns=at("2020-04-20 18:30:00") * SECOND_NS, market=market) as (sim, _):
+            client = await RawClient.start(sim.port)
+            ask_quotes(client, 5, contract=oil, generic="221")
+            prices: dict[str, float] = {}
+            while not {"1", "2", "4", "6", "7", "14", "37"} <= prices.keys():
+                fields = await client.read()
+                assert fields[0] != "4", fields
+                if fields[0] == "1":
+                    prices[fields[3]] = float(fields[4])
+            assert prices["4"] == prices["1"] == -37.5
+            assert (prices["14"], prices["7"]) == (-36.0, -38.0)
+            assert prices["1"] < prices["37"] < prices["2"] < 0
+            ask_depth(client, 6, contract=oil, smart=0)
+            assert float((await client.message(12))[6]) < 0
+            (contract,) = market.find(ContractQuery(local_symbol="CLK0"), market.end_s)
+            assert sim.mark(contract) == -37.5
 
     asyncio.run(work())

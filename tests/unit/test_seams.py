@@ -23,6 +23,18 @@ def test_five_bars_that_differ_by_one_ratio_are_a_split():
     assert seam.revised == ()
 
 
+def test_prices_that_change_their_sign_are_revised_and_never_a_split():
+    old = {ts: bar(ts, 2.0) for ts in range(8)}
+    seam = compare([bar(ts, -37.63) for ts in range(8)], old)
+    assert seam.ratio is None
+    assert len(seam.revised) == 8
+
+
+def test_a_ratio_of_two_negative_prices_is_told_as_that_of_positive_ones():
+    old = {ts: bar(ts, -40.0) for ts in range(8)}
+    assert compare([bar(ts, -10.0) for ts in range(8)], old).ratio == 0.25
+
+
 def test_four_are_not_enough_and_are_revisions():
     old = {ts: bar(ts, 400.0) for ts in range(4)}
     seam = compare([bar(ts, 100.0) for ts in range(4)], old)

@@ -37,6 +37,12 @@ def compare(new: Sequence[Bar], old: Mapping[int, Bar]) -> Seam:
     if len(ratios) >= LEAST_BARS and len(ratios) >= 0.8 * len(pairs):
         middle = sorted(ratios)[len(ratios) // 2]
         alike = [r for r in ratios if abs(r / middle - 1) <= _SPREAD]
-        if abs(middle - 1) >= _LEAST_SPLIT and len(alike) >= LEAST_BARS and len(alike) >= 0.8 * len(ratios):
+        # Prices that change their sign are revised; no split does that.
+        if (
+            middle > 0
+            and abs(middle - 1) >= _LEAST_SPLIT
+            and len(alike) >= LEAST_BARS
+            and len(alike) >= 0.8 * len(ratios)
+        ):
             return Seam(middle, ())
     return Seam(None, tuple(bar for bar, _ in differing))
