@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import select
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from nautilus.db.connection import Database
+from nautilus.db.connection import Database, readable
 from nautilus.db.jobs import CHANNEL
 from nautilus.errors import NautilusError
 from nautilus.queue import Queue, Received
@@ -43,7 +42,7 @@ class Listener:
                 with connection.cursor() as cursor:
                     cursor.execute(f"LISTEN {CHANNEL}")
                 while not self._stop.is_set():
-                    if select.select([connection], [], [], 0.5)[0]:
+                    if readable(connection, 0.5):
                         connection.poll()
                         if connection.notifies:
                             connection.notifies.clear()

@@ -163,6 +163,14 @@ def _preparation(statement: Prepared) -> str:
     return f"PREPARE {_plan(statement)} ({', '.join(statement.types)}) AS {statement.sql}"
 
 
+def readable(connection: Any, timeout_s: float) -> bool:
+    """True when the server has sent something, or hung up, within `timeout_s` seconds. Any number of open files is fine."""
+    # Not select(): it knows no descriptor above 1,023.
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN | select.POLLPRI)
+    return bool(waiting.poll(timeout_s * 1000))
+
+
 class _SnapshotCursor(_Cursor):
     """The same, for readers of one state of the database."""
 
@@ -267,12 +275,11 @@ class Database:
                 connection = self._idle.pop()
             if connection.closed:
                 continue
-            if not select.select([connection], [], [], 0)[0]:
-                return connection
             try:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-            except psycopg2.Error:
+                if readable(connection, 0):
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT 1")
+            except (psycopg2.Error, OSError):
                 connection.close()
                 continue
             return connection
