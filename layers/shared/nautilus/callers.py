@@ -6,7 +6,6 @@ within that time.
 """
 
 import hmac
-import threading
 import time
 from collections.abc import Collection
 from typing import Any
@@ -18,6 +17,7 @@ from nautilus.db import audit, refresh_families
 from nautilus.db.connection import Database
 from nautilus.errors import Unauthorized
 from nautilus.log import Log
+from nautilus.single_flight import SingleFlight
 from nautilus.tokens import KeySet
 
 DENIED_FOR_S = 5.0
@@ -98,24 +98,30 @@ def matching(rows: Collection[Any], key: api_keys.ApiKey) -> Any | None:
 
 
 class _DenyList:
-    """The sessions that ended while their access tokens live, at most `DENIED_FOR_S` old."""
+    """The sessions that ended while their access tokens live, at most `DENIED_FOR_S` old.
+
+    One thread reads it; whoever needs it meanwhile shares the outcome, and a failure for a second more: while the database
+    hangs, everybody hears so as soon as the first one does.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._lock = threading.Lock()
+        self._reading = SingleFlight(self._read, max_age_s=DENIED_FOR_S)
         self._sessions: Collection[str] = ()
         self._read_at: tuple[float, float] | None = None
 
     def now(self) -> Collection[str]:
-        with self._lock:
-            held = self.at_hand()
-            if held is None:
-                # The age counts from before the question, so that an answer is never older than it says.
-                asked_at = _clocks()
-                with self._db.transaction(snapshot=True) as cursor:
-                    held = self._sessions = refresh_families.denied(cursor)
-                self._read_at = asked_at
-            return held
+        held = self.at_hand()
+        return self._reading.result() if held is None else held
+
+    def _read(self) -> Collection[str]:
+        # The age counts from before the question, so that an answer is never older than it says.
+        asked_at = _clocks()
+        with self._db.transaction(snapshot=True) as cursor:
+            found = refresh_families.denied(cursor)
+        self._sessions = found
+        self._read_at = asked_at
+        return found
 
     def at_hand(self) -> Collection[str] | None:
         """The list without a lock and without a question; None when it is too old."""

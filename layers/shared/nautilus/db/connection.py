@@ -17,6 +17,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
+from nautilus.breaker import Breaker
 from nautilus.errors import Unavailable
 from nautilus.spans import Span, Spans
 
@@ -29,6 +30,10 @@ UniqueViolation = psycopg2.errors.UniqueViolation
 
 _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
+_SLOW_CONNECT_S = 1.0
+"""A connection that failed only after so long: the host swallows packets, and the next one would take as long."""
+_SHARED_FAILURE_S = 1.0
+"""For so long such a failure is everybody's, and nobody else tries."""
 _AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
 # The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
 # before it commits (nautilus/db/timescale.py), so that no snapshot of before meets a catalog of after.
@@ -201,6 +206,7 @@ class Database:
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
+        self._reach = Breaker(_SHARED_FAILURE_S)
 
     def connect(self) -> Any:
         """A connection of its own, outside the pool: for LISTEN and for session locks. The caller closes it."""
@@ -241,7 +247,7 @@ class Database:
             raise Unavailable("all database connections are busy", code="database-busy", retry_after_s=2)
         connection = None
         try:
-            connection = self._checked() or self.connect()
+            connection = self._checked() or self._opened()
             yield connection
         except psycopg2.Error as error:
             # A server that dies in the middle of a COPY leaves psycopg2 without a word: an error of no kind.
@@ -265,6 +271,20 @@ class Database:
                         self._idle.append(connection)
             finally:
                 self._slots.release()
+
+    def _opened(self) -> Any:
+        """A new connection for the pool. Where the last one failed slowly a moment ago, the same failure at once."""
+        if not self._reach.admits():
+            raise Unavailable("the database cannot be reached (no answer just now)", code="database-unavailable")
+        began = self._reach.clock()
+        try:
+            connection = self.connect()
+        except Unavailable:
+            if self._reach.clock() - began >= _SLOW_CONNECT_S:
+                self._reach.failed(began)
+            raise
+        self._reach.succeeded(began)
+        return connection
 
     def _checked(self) -> Any | None:
         """An idle connection that still lives. Data waiting on an idle one means the server said goodbye (or froze us)."""
