@@ -297,3 +297,11 @@ def test_whatever_is_recorded_counts_versions_and_coverage_are_those_of_a_plain_
         assert not spans_of(notes.r) & covered
     stored = ledger.one("SELECT json_object_agg(ts / %s, close) AS bars FROM bars_minute", MINUTE).bars or {}
     assert {int(ts): close for ts, close in stored.items()} == model
+
+
+def test_notes_come_in_order_of_time_however_many_digits_it_has(ledger: Ledger) -> None:
+    spans = [(-300, -200), (9, 10), (20, 30), (100, 200)]
+    with ledger.db.transaction() as cursor:
+        row = series.by_id(cursor, ledger.series, lock=True)
+        series.record(cursor, row, noted=[Note(span, State.FAILED, "x", None, 0, None) for span in spans])
+        assert [note.span for note in series.notes(cursor, row.id, series.ALL_TIME)] == spans

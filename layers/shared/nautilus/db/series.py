@@ -162,7 +162,7 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
     """The notes that touch `span`, in order."""
     cursor.execute(
         "SELECT range::text, state, reason, ib_code, checked_at, expires_at FROM coverage_notes"
-        " WHERE series_id = %s AND range && %s::int8range ORDER BY range",
+        " WHERE series_id = %s AND range && %s::int8range ORDER BY coverage_notes.range",
         (series_id, int8range(span)),
     )
     return [Note(span_of(row[0]), State(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
