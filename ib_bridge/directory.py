@@ -95,8 +95,7 @@ class Directory:
             keep_s = _FRONT_KEEP_S
 
         def keep(cursor: Cursor) -> None:
-            for one, more in found:
-                instruments.store(cursor, one, more)
+            instruments.store_all(cursor, found)
             instruments.remember(cursor, selector.key, [one.con_id for one in chosen], keep_s=keep_s)
 
         await self._store.run(keep)
@@ -248,8 +247,7 @@ class Directory:
                 rows = await self._details(translate.contract(instrument), f"hours|{instrument.con_id}", correlation_id)
             except (IbError, Unavailable):
                 return upto
-            for one, more in map(translate.instrument, rows):
-                await self._store.run(instruments.store, one, more)
+            await self._store.run(instruments.store_all, [translate.instrument(row) for row in rows])
             told = await self._hours(instrument, session)
         later = [moment for moment in translate.opens(told, instrument.time_zone) if moment >= upto]
         return max(upto, min([translate.last_day(told, instrument.time_zone), *later]))

@@ -157,8 +157,9 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
-    for number, _ in others:
-        chunks.done_unasked(cursor, number, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
+    if others:
+        numbers = [number for number, _ in others]
+        chunks.done_unasked(cursor, numbers, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
 
 
 def failed(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:

@@ -5,10 +5,19 @@ from typing import Any
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans_of
+from nautilus.db.rows import insert_rows
 from nautilus.spans import Span, Spans
 
 _AGAIN_NS, _MOST_DOUBLINGS = NS_PER_HOUR, 8
 """A refused schedule is asked for again after an hour, then after two, four ... up to eleven days of market time."""
+_SESSION = {
+    "calendar": "text",
+    "session": "text",
+    "trade_date": "date",
+    "open_ns": "bigint",
+    "close_ns": "bigint",
+    "stand_in": "boolean",
+}
 _LONGEST_NS = 14 * NS_PER_DAY
 """No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
 
@@ -90,13 +99,15 @@ def store(
         "DELETE FROM trading_sessions WHERE calendar = %s AND session = %s AND %s::int8multirange @> open_ns",
         (calendar, session, multirange(fresh)),
     )
-    for s in (s for s in sessions if not stand_in or s.open_ns in fresh):
-        cursor.execute(
-            "INSERT INTO trading_sessions (calendar, session, trade_date, open_ns, close_ns, stand_in)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (calendar, session, open_ns)"
-            " DO UPDATE SET close_ns = excluded.close_ns, trade_date = excluded.trade_date, stand_in = excluded.stand_in",
-            (calendar, session, s.trade_date, s.open_ns, s.close_ns, stand_in),
-        )
+    kept = {s.open_ns: s for s in sessions if not stand_in or s.open_ns in fresh}
+    insert_rows(
+        cursor,
+        "trading_sessions",
+        _SESSION,
+        [(calendar, session, s.trade_date, s.open_ns, s.close_ns, stand_in) for s in kept.values()],
+        then="ON CONFLICT (calendar, session, open_ns) DO UPDATE SET close_ns = excluded.close_ns,"
+        " trade_date = excluded.trade_date, stand_in = excluded.stand_in",
+    )
 
 
 # ---- guesses ---------------------------------------------------------------------------------------------------------

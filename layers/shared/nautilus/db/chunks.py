@@ -11,6 +11,7 @@ from uuid import UUID
 
 from nautilus.db import jobs
 from nautilus.db.connection import Cursor
+from nautilus.db.rows import insert_rows
 from nautilus.ledger import Chunk, check_chunk
 from nautilus.planner import Chunk as Planned
 from nautilus.spans import Span
@@ -50,19 +51,25 @@ class LeaseLost(Exception):
     """Somebody else has the chunk now, or it was cancelled: what we bring is rolled back."""
 
 
+_PLANNED = {
+    "series_id": "integer",
+    "span_start": "bigint",
+    "span_end": "bigint",
+    "window_start": "bigint",
+    "window_end": "bigint",
+    "mode": "text",
+    "parent_id": "bigint",
+}
+
+
 def insert(
     cursor: Cursor, series_id: int, planned: Sequence[Planned], *, mode: str, parent: int | None = None
 ) -> list[int]:
     """Write pending chunks, newest first: a trader wants yesterday before last year."""
-    ids = []
-    for chunk in sorted(planned, key=lambda c: c.span, reverse=True):
-        cursor.execute(
-            "INSERT INTO backfill_chunks (series_id, span_start, span_end, window_start, window_end, mode, parent_id)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
-            (series_id, *chunk.span, *chunk.window, mode, parent),
-        )
-        ids.append(cursor.fetchone().id)
-    return ids
+    ordered = sorted(planned, key=lambda c: c.span, reverse=True)
+    lines = [(series_id, *chunk.span, *chunk.window, mode, parent) for chunk in ordered]
+    insert_rows(cursor, "backfill_chunks", _PLANNED, lines, then="RETURNING id")
+    return [row.id for row in cursor.fetchall()] if lines else []
 
 
 def force(cursor: Cursor, chunk_ids: Sequence[int]) -> None:
@@ -176,7 +183,7 @@ def done(
 ) -> None:
     """The chunk has its answer: `filled`, `empty:confirmed`, `empty:unconfirmed`, `unavailable:<reason>`, `covered`."""
     _end(cursor, held, Chunk.DONE, outcome=outcome, bars=bars, request_id=request_id, ib_code=ib_code)
-    jobs.count_chunk(cursor, held.chunk_id, good=good, new=new, revised=revised, same=same)
+    jobs.count_chunks(cursor, [held.chunk_id], good=good, new=new, revised=revised, same=same)
 
 
 def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
@@ -189,20 +196,21 @@ def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
     return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
 
 
-def done_unasked(cursor: Cursor, chunk_id: int, *, outcome: str, ib_code: int | None) -> None:
-    """A pending chunk has its answer through another's: the series as a whole is refused. The caller holds its lock."""
+def done_unasked(cursor: Cursor, chunk_ids: Sequence[int], *, outcome: str, ib_code: int | None) -> None:
+    """Pending chunks have their answer through another's: the series as a whole is refused. The caller holds their
+    locks."""
     check_chunk(Chunk.PENDING, Chunk.DONE)
     cursor.execute(
         "UPDATE backfill_chunks SET state = %s, outcome = %s, ib_code = %s, bars = 0, updated_at = clock_timestamp()"
-        " WHERE id = %s",
-        (Chunk.DONE, outcome, ib_code, chunk_id),
+        " WHERE id = ANY(%s)",
+        (Chunk.DONE, outcome, ib_code, list(chunk_ids)),
     )
-    jobs.count_chunk(cursor, chunk_id, good=False)
+    jobs.count_chunks(cursor, chunk_ids, good=False)
 
 
 def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, request_id: int | None) -> None:
     _end(cursor, held, Chunk.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
-    jobs.count_chunk(cursor, held.chunk_id, good=False)
+    jobs.count_chunks(cursor, [held.chunk_id], good=False)
 
 
 def again(cursor: Cursor, held: Lease, *, not_before: int, outcome: str, ib_code: int | None = None) -> None:
@@ -214,13 +222,16 @@ def split(cursor: Cursor, held: Lease, parts: Sequence[Planned], *, request_id: 
     """Replace a chunk that is too large by smaller ones, for every job that wants it."""
     _end(cursor, held, Chunk.SPLIT, outcome="too_slow", request_id=request_id)
     ids = insert(cursor, held.series_id, parts, mode="force" if held.force else "missing", parent=held.chunk_id)
-    cursor.execute("SELECT job_id FROM job_chunks WHERE chunk_id = %s ORDER BY job_id", (held.chunk_id,))
-    for row in cursor.fetchall():
-        want(cursor, row.job_id, ids)
-        # The parts take the place of the whole in the counting.
-        cursor.execute(
-            "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id = %s", (len(ids) - 1, row.job_id)
-        )
+    cursor.execute(
+        "INSERT INTO job_chunks (job_id, chunk_id) SELECT job_id, unnest(%s::bigint[]) FROM job_chunks WHERE chunk_id = %s",
+        (ids, held.chunk_id),
+    )
+    # The parts take the place of the whole in the counting.
+    cursor.execute(
+        "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id IN (SELECT j.id FROM backfill_jobs j"
+        "  JOIN job_chunks c ON c.job_id = j.id WHERE c.chunk_id = %s ORDER BY j.id FOR UPDATE OF j)",
+        (len(ids) - 1, held.chunk_id),
+    )
 
 
 def cancel(cursor: Cursor, held: Lease) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.db.connection import Cursor, Json
+from nautilus.db.rows import insert_rows
 from nautilus.instruments import Instrument, Selector
 
 _COLUMNS = Instrument._fields
 _LIST = ", ".join(_COLUMNS)
+_TYPES = dict.fromkeys(_COLUMNS, "text") | {"con_id": "bigint", "min_tick": "float8", "details": "jsonb"}
 
 
 class Lookup(NamedTuple):
@@ -103,12 +105,19 @@ def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tup
 
 def store(cursor: Cursor, instrument: Instrument, details: dict[str, Any]) -> None:
     """Insert or refresh an instrument; `details` keeps what else IB said."""
+    store_all(cursor, [(instrument, details)])
+
+
+def store_all(cursor: Cursor, found: Iterable[tuple[Instrument, dict[str, Any]]]) -> None:
+    """Insert or refresh instruments, each with what else IB said; of one that comes twice the last is kept."""
+    kept = {one.con_id: (*one, Json(details)) for one, details in found}
     updates = ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "details"))
-    marks = ", ".join(["%s"] * len(_COLUMNS))
-    cursor.execute(
-        f"INSERT INTO instruments ({_LIST}, details) VALUES ({marks}, %s)"
-        f" ON CONFLICT (con_id) DO UPDATE SET {updates}, resolved_at = clock_timestamp()",
-        (*(getattr(instrument, name) for name in _COLUMNS), Json(details)),
+    insert_rows(
+        cursor,
+        "instruments",
+        _TYPES,
+        [kept[con_id] for con_id in sorted(kept)],
+        then=f"ON CONFLICT (con_id) DO UPDATE SET {updates}, resolved_at = clock_timestamp()",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.connection import Cursor, Json
+from nautilus.db.rows import insert_rows
 from nautilus.errors import InvalidInput
 from nautilus.instruments import Selector
 from nautilus.ledger import (
@@ -42,6 +43,18 @@ class Item(NamedTuple):
     back: int | None
 
 
+_ITEM = {
+    "job_id": "uuid",
+    "selector": "jsonb",
+    "timeframe": "text",
+    "price": "text",
+    "session": "text",
+    "wanted_start": "bigint",
+    "wanted_end": "bigint",
+    "wanted_back": "bigint",
+}
+
+
 def fingerprint(items: Sequence[Item], mode: str) -> str:
     """One text per wish, the same however it was spelled."""
     rows = sorted(json.dumps([i.selector.key, i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items)
@@ -72,21 +85,7 @@ def create(
         (owner, origin, priority, mode, Json(dict(request)), fingerprint, correlation_id),
     )
     job_id: UUID = cursor.fetchone().id
-    for item in items:
-        cursor.execute(
-            "INSERT INTO backfill_items (job_id, selector, timeframe, price, session, wanted_start, wanted_end, wanted_back)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                job_id,
-                Json(item.selector.as_dict()),
-                item.timeframe,
-                item.price,
-                item.session,
-                item.start,
-                item.end,
-                item.back,
-            ),
-        )
+    insert_rows(cursor, "backfill_items", _ITEM, [(job_id, Json(i.selector.as_dict()), *i[1:]) for i in items])
     notify(cursor, "job", job_id)
     return job_id
 
@@ -298,16 +297,22 @@ def finish_stopping(cursor: Cursor) -> None:
     )
 
 
-def count_chunk(cursor: Cursor, chunk_id: int, *, good: bool, new: int = 0, revised: int = 0, same: int = 0) -> None:
-    """Credit an ended chunk to every job that wants it; the statement that raises the counter also ends the job."""
+def count_chunks(
+    cursor: Cursor, chunk_ids: Sequence[int], *, good: bool, new: int = 0, revised: int = 0, same: int = 0
+) -> None:
+    """Credit ended chunks to every job that wants them; the statement that raises the counter also ends the job.
+
+    good: each of them is wholly settled. new, revised, same: bars of all of them together.
+    """
     cursor.execute(
         "SELECT j.id, j.state, j.chunks_total, j.chunks_done, j.chunks_good, j.items_failed, j.shortfall,"
-        " j.bars_new + j.bars_revised + j.bars_same AS bars"
-        " FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id WHERE c.chunk_id = %s ORDER BY j.id FOR UPDATE OF j",
-        (chunk_id,),
+        " j.bars_new + j.bars_revised + j.bars_same AS bars, c.ended FROM backfill_jobs j JOIN"
+        " (SELECT job_id, count(*) AS ended FROM job_chunks WHERE chunk_id = ANY(%s) GROUP BY job_id) c ON c.job_id = j.id"
+        " ORDER BY j.id FOR UPDATE OF j",
+        (list(chunk_ids),),
     )
     for job in cursor.fetchall():
-        done, good_now = job.chunks_done + 1, job.chunks_good + good
+        done, good_now = job.chunks_done + job.ended, job.chunks_good + (job.ended if good else 0)
         state, over = job.state, False
         if job.state == Job.RUNNING and done >= job.chunks_total:
             state = ending(

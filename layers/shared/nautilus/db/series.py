@@ -8,6 +8,7 @@ from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db.bars import Written
 from nautilus.db.connection import Cursor, Prepared, UniqueViolation, int8range, multirange, span_of, spans_of
+from nautilus.db.rows import insert_rows
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
@@ -64,6 +65,18 @@ _RISE_AND_CUT = Prepared(
 )
 """The same, and the old notes that touch fresh ranges are taken out."""
 _ONLY_CUT = Prepared("series_cut", _CUT.format(fresh="$2"), ("int", "int8multirange"))
+
+
+_NOTE = {
+    "series_id": "integer",
+    "range": "int8range",
+    "state": "text",
+    "reason": "text",
+    "ib_code": "integer",
+    "checked_at": "bigint",
+    "expires_at": "bigint",
+    "request_id": "bigint",
+}
 
 
 def of_row(row: Any, series_id: int) -> Series:
@@ -254,15 +267,10 @@ def _put_notes(
     cursor: Cursor, series_id: int, old: Sequence[Any], fresh: Spans, noted: Sequence[Note], request_id: int | None
 ) -> None:
     """Write the new notes, and what is left of the old ones beside the fresh ranges."""
-    rows = [(note.span, note.state.value, *_rest(note), request_id) for note in noted]
+    put = [(series_id, int8range(note.span), note.state.value, *_rest(note), request_id) for note in noted]
     for row in old:
-        rows += [(span, *row[1:]) for span in Spans.of(*span_of(row[0])) - fresh]
-    for span, *values in rows:
-        cursor.execute(
-            "INSERT INTO coverage_notes (series_id, range, state, reason, ib_code, checked_at, expires_at, request_id)"
-            " VALUES (%s, %s::int8range, %s, %s, %s, %s, %s, %s)",
-            (series_id, int8range(span), *values),
-        )
+        put += [(series_id, int8range(span), *row[1:]) for span in Spans.of(*span_of(row[0])) - fresh]
+    insert_rows(cursor, "coverage_notes", _NOTE, put)
 
 
 def _rest(note: Note) -> tuple[str, int | None, int, int | None]:
