@@ -303,6 +303,7 @@ class Bridge:
                 **self._worker.activity(),
                 "servers_lost": self._session.servers_lost,
                 "unmapped_codes": self._session.unmapped,
+                "gateway_language": self._session.language or "unknown",
             },
             clock=self._clock.reading,
             settle_s=(self._settings.settle_intraday_s, self._settings.settle_daily_s),

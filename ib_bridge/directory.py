@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ib_bridge import schedules, translate
 from ib_bridge.booking import Booking
 from ib_bridge.clock import MarketClock
-from ib_bridge.ib_codes import Reaction, meaning
+from ib_bridge.ib_codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.calendars import Calendar, weekdays
@@ -17,7 +17,7 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import calendars, instruments, series
 from nautilus.db.connection import spans_of
 from nautilus.db.series import Series
-from nautilus.errors import NotFound, Unavailable, Upstream
+from nautilus.errors import Conflict, NotFound, Unavailable, Upstream
 from nautilus.instruments import Instrument, Selector, choose
 from nautilus.pacing import Request
 from nautilus.spans import Span
@@ -26,6 +26,8 @@ T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
 _FRONT_KEEP_S = 3600
 """A future without expiry means the front contract, which changes: asked again after an hour."""
+_PASSING = frozenset({Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT, Reaction.RESUBSCRIBE, Reaction.INFO})
+"""Reactions after which IB may give the same schedule a little later."""
 _SCHEDULE_DAYS = 364
 """IB takes no more than 365 D; a day is added so that no session is cut."""
 _SEARCH_PAUSE_S = 1.0
@@ -72,10 +74,17 @@ class Directory:
         try:
             rows = await self._details(asked, selector.key, correlation_id)
         except IbError as refused:
-            if meaning(refused.code, refused.text).reason != "unknown_contract" or not self._session.can_resolve:
+            reason = meaning(refused.code, refused.text).reason
+            if reason not in UNRESOLVED or not self._session.can_resolve:
                 raise Unavailable(
                     f"IB could not look up {selector.words}",
                     code="ib-unavailable",
+                    upstream=Upstream(refused.code, refused.text),
+                ) from None
+            if reason == "ambiguous_contract":
+                raise Conflict(
+                    f"{selector.words} means several contracts at IB; say more, such as exchange, currency or expiry",
+                    code="ambiguous-instrument",
                     upstream=Upstream(refused.code, refused.text),
                 ) from None
             await self._store.run(
@@ -196,7 +205,7 @@ class Directory:
             rows = translate.sessions(schedule)
         except IbError as refused:
             told = meaning(refused.code, refused.text).reaction
-            passing = told in (Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT)
+            passing = told in _PASSING
             if passing or not self._session.serves(instrument):
                 raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
             why = {"ib_code": refused.code, "ib_text": refused.text}

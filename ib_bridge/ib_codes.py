@@ -1,12 +1,15 @@
 """What each code of Interactive Brokers means and what we do about it: one table.
 
-Sources: TWS API "message codes" and IBKR Campus "error handling" (read 2026-11); texts behind 162 as users report them.
+Sources: TWS API "message codes" and IBKR Campus "error handling" (read 2026-11); texts behind codes that have several as
+users report them and as public clients compare with them (twstools, rust-ibapi, Lean, IBrokers and others, read 2026-11).
 An unmapped code is an alarm, never a silent retry.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+from ib_bridge.ib_language import is_english, is_surely_english, plain
 
 
 class Reaction(StrEnum):
@@ -28,6 +31,10 @@ class Reaction(StrEnum):
     """Nothing failed."""
     ALARM = "alarm"
     """Nobody knows this code: a person should look."""
+
+
+UNRESOLVED = frozenset({"unknown_contract", "ambiguous_contract", "unknown_exchange"})
+"""Reasons that are often false while IB's contract database is away."""
 
 
 class Scope(StrEnum):
@@ -58,7 +65,7 @@ _P, _I, _W = Reaction.PERMANENT, Reaction.INFO, Reaction.WAIT
 CODES: dict[int, Meaning] = {
     100: _m(_S, _W, "message_rate"),
     101: _m(_R, Reaction.RETRY, "no_market_data_line_free"),
-    102: _m(_R, _P, "duplicate_request_id"),
+    102: _m(_R, Reaction.RETRY, "duplicate_request_id"),
     103: _m(_O, _P, "duplicate_order_id"),
     104: _m(_O, _P, "order_already_filled"),
     105: _m(_O, _P, "order_does_not_match"),
@@ -89,9 +96,9 @@ CODES: dict[int, Meaning] = {
     355: _m(_O, _P, "order_size"),
     357: _m(_S, _P, "client_out_of_date"),
     365: _m(_R, _I, "late_cancel"),
-    366: _m(_R, _I, "late_cancel"),
-    385: _m(_R, _P, "duplicate_request_id"),
-    386: _m(_R, _P, "duplicate_request_id"),
+    366: _m(_R, Reaction.RETRY, "query_lost"),
+    385: _m(_R, Reaction.RETRY, "duplicate_request_id"),
+    386: _m(_R, Reaction.RETRY, "duplicate_request_id"),
     387: _m(_O, _P, "order_type_not_supported"),
     388: _m(_O, _P, "order_size"),
     399: _m(_O, _I, "order_notice"),
@@ -144,20 +151,60 @@ CODES: dict[int, Meaning] = {
     10346: _m(_R, _P, "displayed_elsewhere"),
 }
 
-# Behind 162 are many things; the text tells which. First match decides.
-_HISTORY_TEXTS: tuple[tuple[str, Meaning], ...] = (
-    (r"pacing violation", _m(_R, _W, "pacing")),
-    (r"different IP address", _m(_R, _W, "competing_session")),
-    (r"query cancelled", _m(_R, Reaction.RETRY, "cancelled_by_ib")),
-    (r"no market data permissions", _m(_R, _P, "no_permission")),
-    (r"HMDS Expired Contract Violation", _m(_R, _P, "expired_contract")),
-    (r"no data of type (EODChart|DayChart)", _m(_R, _P, "kind_not_offered")),
-    (r"No historical market data for", _m(_R, _P, "kind_not_offered")),
-    (r"returned no data", _m(_R, Reaction.EMPTY, "no_data")),
-    (r"Unknown contract", _m(_R, _P, "unknown_contract")),
-    (r"invalid step|must occur before|end date/time string|exceeds|too large|duration", _m(_R, _P, "invalid_request")),
-    (r"Query failed|TWS exited|temporarily|try again", _m(_R, Reaction.RETRY, "query_failed")),
+Texts = tuple[tuple[str, Meaning], ...]
+
+_COMPETING = (r"different IP address|competing (live )?session", _m(_R, _W, "competing_session"))
+_PACING = (r"\bpacing\b|too many requests|simultaneous|max(imum)? (rate|number)", _m(_R, _W, "pacing"))
+_NO_PERMISSION = (r"\bpermissions?\b|not subscribed|additional subscription", _m(_R, _P, "no_permission"))
+_DUPLICATE = (r"duplicate (ticker|request)? ?id", _m(_R, Reaction.RETRY, "duplicate_request_id"))
+_READ_ONLY = (r"read.only", _m(_R, _P, "read_only"))
+
+# What IB's data service says: the text behind 162, and behind the codes that quote it. First match decides.
+_SERVICE: Texts = (
+    _PACING,
+    _COMPETING,
+    (r"scanner subscription cancelled", _m(_R, _I, "scanner_ended")),
+    (r"query cancell?ed", _m(_R, Reaction.RETRY, "cancelled_by_ib")),
+    (r"tim(ed|e) ?out", _m(_R, Reaction.RETRY, "timed_out")),
+    _NO_PERMISSION,
+    (r"Expired Contract", _m(_R, _P, "expired_contract")),
+    (r"no head time ?stamp", _m(_R, _P, "no_head")),
+    (
+        r"\bunavailable\b|disconnect|attempt failed|not connected|connection (is|was) (broken|lost)|\binactive\b",
+        _m(_R, Reaction.RETRY, "history_farm_away"),
+    ),
+    (r"no data of type", _m(_R, _P, "kind_not_offered")),
+    (r"no historical (market )?data for|queries are not supported", _m(_R, _P, "kind_not_offered")),
+    (r"returned no data|no data (was |is )?returned", _m(_R, Reaction.EMPTY, "no_data")),
+    (r"unknown contract|no security definition", _m(_R, _P, "unknown_contract")),
+    (r"earlier than .* (is|are) rejected|earlier than .* back from now", _m(_R, _P, "too_old")),
+    (
+        r"query failed|TWS exited|temporar(y|ily)|try again|internal error|server error",
+        _m(_R, Reaction.RETRY, "query_failed"),
+    ),
+    (
+        r"\binvalid\b|must occur before|\bexceeds?\b|too (large|long)|greater than|longer than|\bduration\b|\brejected\b",
+        _m(_R, _P, "invalid_request"),
+    ),
 )
+
+# Codes behind which are several things; the text tells which. First match decides, none leaves what the code means alone.
+TEXTS: dict[int, Texts] = {
+    162: (*_SERVICE, (r"^[\s.]*$", _m(_R, Reaction.RETRY, "query_failed"))),
+    200: (
+        (r"ambiguous", _m(_R, _P, "ambiguous_contract")),
+        (r"(destination|exchange).*invalid|invalid.*(destination|exchange)", _m(_R, _P, "unknown_exchange")),
+    ),
+    321: (_READ_ONLY, _DUPLICATE, _PACING),
+    322: (_DUPLICATE,),
+    354: (_COMPETING,),
+    420: tuple(row for row in _SERVICE if row[1].reaction is not Reaction.EMPTY),
+    10089: (_COMPETING,),
+    10168: (_COMPETING,),
+    10186: (_COMPETING,),
+    10187: (_PACING, _COMPETING, *(row for row in _SERVICE if row[1].reaction in (Reaction.RETRY, Reaction.EMPTY))),
+    10189: (_PACING, _COMPETING, *(row for row in _SERVICE if row[1].reaction is Reaction.RETRY)),
+}
 
 # 2100 to 2199 are notices, and IB adds new ones: a range, never a list. These change what we know of the connection.
 FARM_CODES: dict[int, tuple[str, str]] = {
@@ -174,15 +221,26 @@ FARM_CODES: dict[int, tuple[str, str]] = {
 _UNKNOWN = _m(_R, Reaction.ALARM, "unmapped_code")
 
 
+_OTHER_LANGUAGE = _m(_R, Reaction.ALARM, "other_language")
+
+
+# What stands before the words of the data service, in English.
+_LEAD = re.compile(r"^(historical market data service error message|invalid real-time query)\W*", re.IGNORECASE)
+
+
 def meaning(code: int, text: str = "") -> Meaning:
-    """What a code means; 162 and 420 are told apart by their text. Unmapped codes are alarms."""
+    """What a code means; those of `TEXTS` are told apart by their text. Unmapped codes are alarms.
+
+    A 162 whose text is not English is `other_language`: nobody knows what it says, so it is never taken for "no data".
+    """
+    lead, said = _parts(code, text)
+    if code == 162 and not is_english(said):
+        return _OTHER_LANGUAGE
+    for pattern, found in TEXTS.get(code, ()):
+        if re.search(pattern, said, re.IGNORECASE):
+            return found
     if code == 162:
-        for pattern, found in _HISTORY_TEXTS:
-            if re.search(pattern, text, re.IGNORECASE):
-                return found
-        return _UNKNOWN
-    if code == 420 and "permission" in text.lower():
-        return _m(_R, _P, "no_permission")
+        return _UNKNOWN if is_english(lead) else _OTHER_LANGUAGE
     if 2100 <= code < 2200:
         return _m(_S, _I, "notice")
     if 510 <= code < 600:
@@ -190,7 +248,27 @@ def meaning(code: int, text: str = "") -> Meaning:
     return CODES.get(code, _UNKNOWN)
 
 
+def language(code: int, text: str) -> str | None:
+    """The language a text shows the gateway to speak: `english`, `other`, or None when the text does not tell."""
+    lead, said = _parts(code, text)
+    own = lead or said
+    if not is_english(own):
+        return "other"
+    return "english" if is_surely_english(own) else None
+
+
+def _parts(code: int, text: str) -> tuple[str, str]:
+    """A text as what the gateway puts before the words of the data service, in its own language, and these words, which
+    come from IB's servers and are often English whatever the gateway speaks."""
+    said = plain(text).strip()
+    if english := _LEAD.match(said):
+        return english[0], said[english.end() :]
+    found = re.match(r"([^:\uff1a]*)[:\uff1a](.*)", said, re.DOTALL) if code == 162 else None
+    return (found[1], found[2]) if found and not is_english(found[1]) else ("", said)
+
+
 def farm_of(text: str) -> str:
-    """The farm's name in a notice such as `HMDS data farm connection is OK:ushmds`; those of 2107 and 2108 have no colon."""
-    found = re.search(r"(?:demand\.|:)\s*([\w.-]+)\s*$", text)
+    """The farm's name in a notice such as `HMDS data farm connection is OK:ushmds`, in any language; those of 2107 and 2108
+    have a full stop in place of the colon."""
+    found = re.search(r"[:.\uff1a\u3002]\s*([\w.-]+)\s*$", plain(text), re.ASCII)
     return found[1] if found else "unnamed"

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from ib_bridge.clock import MarketClock, read_control
 from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
-from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, meaning
+from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, language, meaning
 from nautilus import farms
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_S
@@ -39,6 +39,10 @@ _SHORT_ANSWER_S = 20.0
 """Longest wait for answers that IB gives at once: contract details, schedules, heads."""
 _DISPLACED_NS = 300 * NS_PER_S
 """For how long another session is believed to have the login after IB last said so."""
+_OTHER_LANGUAGE = (
+    "the gateway writes its errors in another language than English, so what they mean is not known: set"
+    ' "Show API error messages in English" (Configure, API, Settings) or its language to English'
+)
 _OLD_NEWS_NS = 600 * NS_PER_S
 """IB repeats an outage about every half minute and tells the return of a farm. After so long without a word what we know
 may be wrong: who connects anew is told of every farm."""
@@ -108,6 +112,8 @@ class Session:
         self.client_id = settings.ib_client_id
         self.server_version: int | None = None
         self.unmapped = 0
+        self.language: str | None = None
+        """`english` or `other`, as the texts of this connection show; None until one does."""
 
     # ---- what works --------------------------------------------------------------------------------------------------
 
@@ -131,7 +137,7 @@ class Session:
         broken = self._away()
         if broken:
             return Health(self._outage(map(farms.served_by, broken)), f"data farms are away: {', '.join(broken)}")
-        return Health(State.CONNECTED, "")
+        return Health(State.CONNECTED, _OTHER_LANGUAGE if self.language == "other" else "")
 
     def _outage(self, regions: Iterable[str | None]) -> State:
         return State.RESET_WINDOW if farms.resting(self._clock.now_ns(), regions) else State.DEGRADED
@@ -208,6 +214,7 @@ class Session:
         self._lost.clear()
         self.servers_lost = False
         self.farms.clear()
+        self.language = None
         self._ib = ib
         where = f"{self._settings.ib_host}:{self._settings.ib_port}"
         try:
@@ -351,6 +358,7 @@ class Session:
 
     def _on_error(self, number: int, code: int, text: str) -> None:
         """Every message of IB passes here: notices change what we know, the rest belongs to its request."""
+        self._learn_language(code, text)
         if code in FARM_CODES:
             kind, state = FARM_CODES[code]
             self.farms[farm_of(text)] = {"kind": kind, "state": state}
@@ -358,7 +366,7 @@ class Session:
             self.servers_lost = True
         elif code in (1101, 1102):
             self.servers_lost = False
-        elif code == 10197 or (code == 162 and meaning(code, text).reason == "competing_session"):
+        elif meaning(code, text).reason == "competing_session":
             self._displaced_until = self._clock.now_ns() + _DISPLACED_NS
         elif code == 1300:
             self._fail(State.DOWN, "the gateway moved to another port")
@@ -370,6 +378,16 @@ class Session:
             return
         self._heard_at = self._clock.now_ns()
         self._log.info("ib-notice", extra={"ib_code": code, "ib_text": text})
+        self._changed()
+
+    def _learn_language(self, code: int, text: str) -> None:
+        """One text in another language is enough: those of IB's servers are English whatever the gateway speaks."""
+        found = language(code, text)
+        if found is None or self.language in (found, "other"):
+            return
+        self.language = found
+        if found == "other":
+            self._log.error("ib-other-language", extra={"ib_code": code, "ib_text": text})
         self._changed()
 
     # ---- asking ------------------------------------------------------------------------------------------------------

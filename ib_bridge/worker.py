@@ -9,7 +9,7 @@ from typing import Any
 from ib_bridge import translate, writer
 from ib_bridge.booking import Booking, NotYet
 from ib_bridge.clock import MarketClock
-from ib_bridge.ib_codes import Reaction, meaning
+from ib_bridge.ib_codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnit
@@ -31,6 +31,10 @@ from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
 _MAX_ATTEMPTS = 8
+_PATIENCE = 3
+"""So often IB may say that a request timed out at its side before less is asked for."""
+_PASSING = frozenset({Reaction.RETRY, Reaction.RESUBSCRIBE, Reaction.INFO})
+"""Reactions after which the same request may succeed; a notice that the client library took for the end is one of them."""
 _MOST_ATTEMPTS = 60
 """Waits for IB's sake are patient, but a request on which IB hangs up each time must end some day."""
 _PACING_WAIT_NS = 60 * NS_PER_S
@@ -369,7 +373,7 @@ class Worker:
         )
         if told.reaction is Reaction.EMPTY and self._session.serves(task.instrument):
             await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
-        elif told.reaction is Reaction.EMPTY or (told.reason == "unknown_contract" and not self._session.can_resolve):
+        elif told.reaction is Reaction.EMPTY or (told.reason in UNRESOLVED and not self._session.can_resolve):
             # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
             await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
         elif told.reaction is Reaction.PERMANENT:
@@ -385,7 +389,9 @@ class Worker:
             await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
         elif told.reaction is Reaction.RECONNECT:
             await self._again(task, answer, "error", told.reason, now)
-        elif told.reaction is Reaction.RETRY and task.held.attempts < _MAX_ATTEMPTS:
+        elif told.reason == "timed_out" and task.held.attempts >= _PATIENCE:
+            await self._too_slow(task, answer)
+        elif told.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
             await self._again(task, answer, "error", told.reason, now + task.held.attempts * _RETRY_NS)
         else:
             await self._store.run(writer.failed, task.held, answer, told.reason, now)

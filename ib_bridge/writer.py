@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ib_bridge.ib_codes import UNRESOLVED
 from ib_bridge.store import Cursor
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
@@ -22,7 +23,7 @@ SECOND_LOOK_NS = 900 * NS_PER_S
 _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
 _FAILED_NS = 3600 * NS_PER_S
-_WHOLE_SERIES = frozenset({"no_permission", "kind_not_offered", "unknown_contract", "no_market_data_subscription"})
+_WHOLE_SERIES = UNRESOLVED | {"no_permission", "kind_not_offered", "no_market_data_subscription"}
 """Refusals that hold for every range of a series: what is still pending need not be asked."""
 _NO_DATA = "no_data"
 """Of what is in doubt, only what IB itself called empty counts as a first answer."""

@@ -41,6 +41,11 @@ HISTORY_ERRORS = {
     "other_address": "Trading TWS session is connected from a different IP address",
     "no_history": "No historical market data for {symbol}/{sec_type}@{exchange} Last 1m",
     "exited": "TWS exited during processing of HMDS query",
+    "timed_out": "Request Timed Out",
+    "unavailable": "HMDS connection attempt failed.  Connection will be re-attempted...",
+    "not_supported": "BEST queries are not supported for this contract",
+    "too_long": "Time length exceed max.",
+    "no_head": "No head time stamp",
 }
 
 

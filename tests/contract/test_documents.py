@@ -135,8 +135,12 @@ def reasons() -> dict[str, set[int]]:
     found: dict[str, set[int]] = {ib_codes.meaning(-7).reason: set()}
     for code, told in ib_codes.CODES.items():
         found.setdefault(told.reason, set()).add(code)
-    for _, told in ib_codes._HISTORY_TEXTS:
-        found.setdefault(told.reason, set()).add(162)
+    for code, texts in ib_codes.TEXTS.items():
+        for _, told in texts:
+            found.setdefault(told.reason, set()).add(code)
+    found.setdefault(ib_codes.meaning(162, "Mensaje de error de los servicios de datos:no se sabe").reason, set()).add(
+        162
+    )
     for code in range(10, 11_000):
         told = ib_codes.meaning(code)
         if code != 162 and told.reason not in ("unmapped_code", ib_codes.CODES.get(code, told).reason):

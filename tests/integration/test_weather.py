@@ -2,6 +2,7 @@
 complete when it clears. The table is held against the simulator's own list of what it can do.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -93,6 +94,9 @@ def unplanned(*begins: str, blocked_on: str, symbol: str, **more: Any) -> Item:
     return Item(begins, blocked_on=blocked_on, upcoming=True, wish=wish)
 
 
+SERVICE = "Historical Market Data Service error message:"
+OLD = {"symbol": "GLD", "timeframe": "1d", "start": "2025-01-06T00:00:00Z", "end": "2025-01-10T00:00:00Z"}
+"""So old that the oldest bar is asked for first."""
 SILENCE = "IB did not answer in time"
 ITEMS = (
     # ---- time
@@ -119,6 +123,11 @@ ITEMS = (
     answered("history_error cancelled 2", "error:162", "cancelled_by_ib"),
     answered("history_error query_failed 2", "error:162", "query_failed"),
     answered("history_error exited 2", "error:162", "query_failed"),
+    answered("history_error timed_out 2", "error:162", "timed_out"),
+    answered("history_error unavailable 2", "error:162", "history_farm_away"),
+    refused("history_error not_supported 2", "error:162"),
+    refused("history_error too_long 2", "error:162"),
+    refused("history_error no_head 2", "error:162"),
     Item(("history_error no_data 1",), answers=("empty:162",), status="partial", remedy="second look", upcoming=True),
     refused("history_error no_permission 2", "error:162"),
     refused("history_error unknown_contract 2", "error:162"),
@@ -128,9 +137,12 @@ ITEMS = (
     answered("reject_next reqHistoricalData 100 Max 2", "error:100", "message_rate"),
     answered("reject_next reqHistoricalData 322 Max 2", "error:322", "cannot_process"),
     answered("reject_next reqHistoricalData 504 Not 2", "error:504"),
+    answered("reject_next reqHistoricalData 366 'No historical data query found' 2", "error:366", "query_lost"),
+    answered("reject_next reqHistoricalData 386 'Duplicate ticker ID' 2", "error:386", "duplicate_request_id"),
     refused("reject_next reqHistoricalData 321 cause 2", "error:321"),
     refused("reject_next reqHistoricalData 354 Not 2", "error:354"),
     refused("reject_next reqHistoricalData 54321 What 2", "error:54321", alarms=2),
+    Item((f"reject_next reqHeadTimestamp 162 '{SERVICE}No head time stamp'",), upcoming=True, wish=OLD),
     unplanned("reject_next reqContractDetails 322 Max", blocked_on="IB could not look up NVDA", symbol="NVDA"),
     # ---- connections
     Item(("drop",), answers=("lost",)),
@@ -431,3 +443,23 @@ def test_every_question_of_the_bridge_went_unanswered_once(sky: Plant) -> None:
     asked = {kind for kind in asked if not kind.startswith("cancel")}
     assert asked <= words_of("silent") | {"reqHistoricalData"}
     assert "reqContractDetails" in asked
+
+
+def test_a_gateway_of_another_language_is_told_and_never_taken_for_no_data(works: Plant) -> None:
+    """The sentence is one that a Spanish gateway sends, its accent escaped as on the wire; the words behind it are ours."""
+    said = "Mensaje de error de los servicios de datos de mercado hist\\u00f3ricos:La consulta no devolvi\\u00f3 datos"
+    works.wait(lambda: works.session()["activity"]["gateway_language"] == "english", "the farms are told in English")
+    works.sim.command(json.dumps({"cmd": "reject_next", "kind": "reqHistoricalData", "code": 162, "text": said}))
+    job = works.finished(
+        works.backfill(symbol="AAPL", timeframe="5m", start="2025-12-01T00:00:00Z", end="2025-12-02T00:00:00Z")
+    )
+    assert job["status"] == "failed"
+    works.wait(lambda: works.session()["activity"]["gateway_language"] == "other", "the language is told")
+    session = works.session()
+    assert session["state"] == "connected"
+    assert "Show API error messages in English" in session["reason"]
+    chunks = works.client.get(f"/api/v1/historical/backfill/{job['job_id']}/chunks").json()["chunks"]
+    assert {chunk["outcome"] for chunk in chunks} == {"other_language"}
+    works.sim.command("drop")
+    works.wait(lambda: works.session()["activity"]["gateway_language"] == "english", "another connection, told anew")
+    pass_time(works, lambda: works.session()["state"] == "connected" and not works.session()["reason"], "well again")
