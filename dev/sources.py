@@ -93,12 +93,12 @@ def source_of(options: argparse.Namespace) -> Source:
 def gateway_of(text: str) -> Gateway:
     """`host:port` of a gateway, for argparse."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+    if not host or not re.fullmatch("[0-9]+", port) or not 0 < int(port) < 65_536:
         raise argparse.ArgumentTypeError(f"{text!r} is not host:port, as in 127.0.0.1:4002")
     return Gateway(host, int(port))
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
+    if not re.fullmatch("[0-9]+", text) or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 1 to 65535")
     return int(text)

@@ -1,5 +1,6 @@
 """IB's words into ours, and back: contracts, bars, dates. IB's own spellings live here and die here."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -203,7 +204,7 @@ def opens(hours: str, zone: str) -> list[int]:
 
 def last_day(hours: str, zone: str) -> int:
     """The end of the last day that contract details tell of, in ns; 0 when they tell of none."""
-    days = [part.strip()[:8] for part in hours.replace(",", ";").split(";") if part.strip()[:8].isdigit()]
+    days = [part.strip()[:8] for part in hours.replace(",", ";").split(";") if re.match("[0-9]{8}", part.strip())]
     if not days:
         return 0
     return ns_of(datetime.strptime(max(days), "%Y%m%d").replace(tzinfo=ZoneInfo(zone)) + timedelta(days=1))
@@ -245,7 +246,7 @@ def head(when: Any) -> int | None:
         return ns_of(when if when.tzinfo else when.replace(tzinfo=UTC))
     if isinstance(when, date):
         return label_of(when)
-    return int(when) * NS_PER_S if str(when).isdigit() else None
+    return int(when) * NS_PER_S if re.fullmatch("[0-9]+", str(when)) else None
 
 
 def moment(ns: int) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
+    if not re.fullmatch("[0-9]+", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed: 0 to 65535")
     return int(text)
 

@@ -36,7 +36,7 @@ class Wrong(Exception):
 def parse_time_ns(value: Any) -> int:
     """Nanoseconds since the epoch, from an integer or RFC 3339 text with an offset."""
     text = str(value)
-    if text.isdecimal():
+    if re.fullmatch("[0-9]+", text):
         return int(text)
     try:
         at = dt.datetime.fromisoformat(text)
@@ -302,7 +302,7 @@ class Control:
 
     def do_restart_daily(self, at: str, seconds: Any = 60, how: str = "refuse") -> Answer:
         """restarts each day at HH:MM of the login zone"""
-        match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", at)
+        match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", at)
         if match is None:
             raise Wrong(f"at {at!r}; allowed: HH:MM, as 23:45")
         wait_s = _number("seconds", seconds, 0, 80_000)

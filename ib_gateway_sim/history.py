@@ -538,7 +538,7 @@ def _same_prices(tick: Tick, last: Tick | None) -> bool:
 def req_histogram(client: Client, request: wire.Request) -> None:
     request_id = request.request_id
     contract = one_contract(client, request)
-    match = re.fullmatch(r"(\d{1,3}) (day|week|month)s?", request.text("period"))
+    match = re.fullmatch(r"([0-9]{1,3}) (day|week|month)s?", request.text("period"))
     if isinstance(contract, Violation):
         client.refuse(request_id, contract)
     elif match is None:

@@ -87,7 +87,7 @@ def bar_size(text: str) -> str | Violation:
 
 
 def duration(text: str) -> Duration | Violation:
-    match = re.fullmatch(r"(\d{1,9}) ([SDWMY])", text)
+    match = re.fullmatch(r"([0-9]{1,9}) ([SDWMY])", text)
     if match is None or int(match[1]) == 0:
         return invalid(
             "Historical data query duration string is invalid; Duration format: integer{SPACE}unit (S|D|W|M|Y)"
@@ -194,7 +194,7 @@ def what_to_show(what: str, sec_type: str, symbol: str, exchange: str) -> Violat
 
 
 # ---- dates -----------------------------------------------------------------------------------------------------------
-_DATE = re.compile(r"(\d{8})(-|\s+)(\d{2}:\d{2}:\d{2})(?:\s+(\S.*))?")
+_DATE = re.compile(r"(?a)(\d{8})(-|\s+)(\d{2}:\d{2}:\d{2})(?:\s+(\S.*))?")
 NO_ZONE = Violation(
     2174,
     "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "

@@ -6,6 +6,7 @@ Prices follow Black and Scholes at a constant volatility; options trade in regul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -52,7 +53,7 @@ def matching(query: ContractQuery, spot: float, today: date) -> Iterator[Instrum
     """The options of a query's symbol that may answer it; a strike off the list is taken when it is said."""
     symbol = (query.symbol or query.local_symbol[:6]).strip().upper()
     spelled = query.local_symbol[13:] if len(query.local_symbol) == 21 else ""
-    said = int(spelled) / 1000 if spelled.isdigit() else query.strike
+    said = int(spelled) / 1000 if re.fullmatch("[0-9]+", spelled) else query.strike
     chosen = strikes(spot) if not said else (said,) if _encodable(said) and 0.2 < said / spot < 5 else ()
     for end in expirations(today):
         if f"{end:%Y%m%d}".startswith(query.last_trade_date):

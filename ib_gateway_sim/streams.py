@@ -5,6 +5,7 @@ subscription is a job of its client; `client.STREAMS` names their families.
 """
 
 import math
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -53,7 +54,7 @@ def req_market_data(client: Client, request: wire.Request) -> None:
         problem = contract
     elif generic and request.flag("snapshot"):
         problem = Violation(414, "Snapshot market data subscription is not applicable to generic ticks")
-    elif not all(tick.split(":")[0].isdecimal() or tick.startswith("mdoff") for tick in generic):
+    elif not all(re.fullmatch("[0-9]+", tick.split(":")[0]) or tick.startswith("mdoff") for tick in generic):
         problem = limits.invalid("Incorrect generic tick list of " + request.text("genericTickList"))
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)

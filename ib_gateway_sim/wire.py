@@ -78,7 +78,7 @@ class Greeting:
         return chosen if chosen >= max(self.lowest, VERSION_FLOOR) else None
 
 
-_GREETING = re.compile(r"v(\d{1,6})\.\.(\d{1,6})(?: (.*))?\Z", re.DOTALL)
+_GREETING = re.compile(r"v([0-9]{1,6})\.\.([0-9]{1,6})(?: (.*))?\Z", re.DOTALL)
 
 
 class GreetingReader:
@@ -314,6 +314,8 @@ def _places(message_id: int) -> tuple[str, tuple[_Place, ...]]:
 def _integer(text: str) -> int:
     if text == "":
         return 0
+    if not text.isascii():
+        raise ValueError
     number = float(text) if not text.lstrip("-").isdigit() else int(text)
     if abs(number) > 2**63:
         raise ValueError
@@ -366,7 +368,7 @@ def request(data: bytes, version: int) -> Request:
     """Reads one payload as the negotiated version lays it out. Raises Malformed."""
     fields = split(data)
     head = fields[0] if fields else ""
-    if not head.isdecimal() or len(head) > 6 or int(head) not in REQUESTS:
+    if not re.fullmatch("[0-9]{1,6}", head) or int(head) not in REQUESTS:
         raise Malformed("unknown", -1, f"Unable to parse data. message id '{head[:20]}' is unknown")
     message_id = int(head)
     kind, places = _places(message_id)

@@ -289,7 +289,7 @@ def _wait(headers: Headers, given: float | None) -> float | None:
     """Seconds to wait: the parameter, else `Prefer: wait=N` (RFC 7240)."""
     if given is not None:
         return given
-    found = re.search(r"\bwait=(\d+(?:\.\d+)?)", headers.get("prefer", ""))
+    found = re.search(r"(?a)\bwait=(\d+(?:\.\d+)?)", headers.get("prefer", ""))
     return min(float(found[1]), MAX_WAIT_S) if found else None
 
 

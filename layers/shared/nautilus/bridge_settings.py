@@ -1,5 +1,6 @@
 """What the bridge and the commands are told from outside; nautilus.settings says how, and has what functions read."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -109,7 +110,7 @@ def _days_by_timeframe(text: str) -> dict[str, int]:
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, days = part.partition("=")
-        if name not in NAMES or not days.isdecimal() or int(days) < 1:
+        if name not in NAMES or not re.fullmatch("[0-9]+", days) or int(days) < 1:
             raise ValueError(f"{part!r}: must be timeframe=days, such as 1s=30; timeframes: {', '.join(NAMES)}")
         found[name] = int(days)
     return found

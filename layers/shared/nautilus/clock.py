@@ -97,7 +97,7 @@ def nanoseconds(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     text = str(value).strip()
-    if not text.lstrip("-").isdigit() or len(text) <= 8:
+    if not re.fullmatch(r"-?[0-9]{9,}", text):
         return parse_rfc3339(text)
     if not _LEAST_NS <= int(text) <= _MAX_NS:
         raise ValueError(

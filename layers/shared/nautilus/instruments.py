@@ -8,6 +8,7 @@ front ends send venues that IB renamed years ago.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -165,7 +166,7 @@ def select(
     if bool(symbol) == bool(instrument_id):
         raise InvalidInput.field("symbol", "give either symbol or instrument_id", ["symbol", "instrument_id"])
     asked_class = _clean_class(asset_class)
-    if expiry and not (expiry.isdigit() and len(expiry) in (6, 8)):
+    if expiry and not _is_contract_month(expiry):
         raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
     if instrument_id:
         return _from_id(instrument_id, asked_class)
@@ -189,11 +190,11 @@ def select(
 
 
 def _from_id(text: str, asked_class: str) -> Selector:
-    name, dot, venue = text.strip().upper().rpartition(".")
-    if not dot or not name or not venue:
+    name, dot, venue = _upper(text).rpartition(".")
+    if not dot or not name or not re.fullmatch("[A-Z0-9_-]{1,20}", venue):
         raise InvalidInput.field("instrument_id", f"{text!r} is not of the form SYMBOL.VENUE", ["AAPL.NASDAQ"])
     venue = _RENAMED.get(venue, venue)
-    _clean_name("instrument_id", name)
+    name = _clean_name("instrument_id", name)
     kind = asked_class or _VENUE_CLASS.get(venue, "STK")
     base, quote = _split_pair(name, kind)
     if quote:
@@ -203,10 +204,26 @@ def _from_id(text: str, asked_class: str) -> Selector:
     return Selector(kind, name, "", exchange_hint=venue)
 
 
+def _is_contract_month(text: str) -> bool:
+    """True for a month or a day that exists, in ASCII digits: yyyymm or yyyymmdd, from 1970 to 2199."""
+    if not re.fullmatch(r"(19[7-9]|20[0-9]|21[0-9])[0-9](0[1-9]|1[0-2])([0-9]{2})?", text):
+        return False
+    try:
+        date(int(text[:4]), int(text[4:6]), int(text[6:] or 1))
+    except ValueError:
+        return False
+    return True
+
+
+def _upper(text: str) -> str:
+    """Upper case of ASCII text; other text stays: `ß` and `ſ` would become letters that nobody typed."""
+    return text.strip().upper() if text.isascii() else text
+
+
 def _clean_class(text: str | None) -> str:
     if not text:
         return ""
-    name = text.strip().upper()
+    name = _upper(text)
     name = {"CONTFUT": "FUT", "FOREX": "CASH", "FX": "CASH", "STOCK": "STK", "ETF": "STK"}.get(name, name)
     if name not in ASSET_CLASSES:
         raise InvalidInput.field("asset_class", f"{text!r} is not an asset class", ASSET_CLASSES)
@@ -214,14 +231,14 @@ def _clean_class(text: str | None) -> str:
 
 
 def _clean_name(field: str, text: str) -> str:
-    name = " ".join(text.strip().upper().split())
+    name = _upper(" ".join(text.split()))
     if not name or len(name) > 40 or not all(c.isalnum() or c in "./-_ ^&" for c in name) or not name.isascii():
         raise InvalidInput.field(field, f"{text!r} is not a symbol: letters, digits and . / - only, at most 40")
     return name
 
 
 def _clean_hint(field: str, text: str | None, examples: Sequence[str]) -> str:
-    name = (text or "").upper().strip()
+    name = _upper(text or "")
     if len(name) > 20 or not name.isascii() or not all(c.isalnum() or c in ".-_" for c in name):
         raise InvalidInput.field(field, f"{text!r} is not a name of that kind", examples)
     return name
@@ -247,7 +264,7 @@ def price_kind(asset_class: str, asked: str | None) -> str:
     offered = _OFFERED.get(asset_class, _TRADED)
     if not asked:
         return offered[0]
-    kind = asked.strip().upper()
+    kind = _upper(asked)
     if kind not in offered:
         raise InvalidInput.field("price", f"{asked!r} does not exist for {asset_class}", offered)
     return kind

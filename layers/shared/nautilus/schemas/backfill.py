@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nautilus.clock import nanoseconds
 
-_DURATION = r"^\s*(\d{1,4})\s*([SDWMY])\s*$"
+_DURATION = r"\s*([0-9]{1,4})\s*([SDWMY])\s*"
 _MOST_BACK_S = 50 * 365 * 86_400
 _UNIT_S = {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}
 
@@ -46,7 +46,7 @@ class BackfillRequest(BaseModel):
     @field_validator("duration")
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
-        found = re.match(_DURATION, value) if value is not None else None
+        found = re.fullmatch(_DURATION, value) if value is not None else None
         if value is not None and (found is None or int(found[1]) * _UNIT_S[found[2]] > _MOST_BACK_S):
             raise ValueError("must be a number and one of S D W M Y, such as 30 D, and at most 50 Y")
         return value
@@ -68,7 +68,7 @@ class BackfillRequest(BaseModel):
             return self.days_back * 86_400
         if self.duration is None:
             return None
-        found = re.match(_DURATION, self.duration)
+        found = re.fullmatch(_DURATION, self.duration)
         return int(found[1]) * _UNIT_S[found[2]] if found else None
 
 
