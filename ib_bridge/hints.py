@@ -9,6 +9,7 @@ from typing import Any
 from nautilus.db.connection import Database, readable
 from nautilus.db.jobs import CHANNEL
 from nautilus.errors import NautilusError
+from nautilus.executors import Executor
 from nautilus.queue import Queue, Received
 
 _RETRY_S = 2.0
@@ -67,19 +68,19 @@ class Consumer:
         self._wake = wake
         self._log = log
         self._dead_letters: str | None = None
+        self._thread = Executor("sqs", 1)
 
     async def run(self) -> None:
         """Poll until cancelled; without a queue, do nothing."""
         if not self._queue.url:
             return
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 # Short polls: a thread that waits cannot be cancelled, and shutting down must not take 20 seconds.
-                messages = await loop.run_in_executor(None, self._queue.receive, 2)
+                messages = await self._thread.run(self._queue.receive, 2)
                 if messages:
                     self._wake()
-                    await loop.run_in_executor(None, self._finish, messages)
+                    await self._thread.run(self._finish, messages)
             except asyncio.CancelledError:
                 raise
             except Exception as gone:

@@ -75,7 +75,7 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
     if asked.job_id is None:
         return JSONResponse({"job_id": None, "status": "complete", "missing": [], "message": "nothing is missing"}, 200)
     if not asked.deduplicated:
-        services.queue.send(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
+        services.queue.announce(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
     place = f"/api/v1/historical/backfill/{asked.job_id}"
     job = backfill.status(services.db, None, asked.job_id)["jobs"][0]
     body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {place}"}
@@ -150,7 +150,7 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
                 raise NotFound(f"there is no job {job_id}", code="unknown-job")
         stopped = jobs.stop(cursor, job_id, owner)
     for number in stopped:
-        services.queue.send(JobHint(job_id=number, correlation_id=correlation.get()))
+        services.queue.announce(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
     told = [backfill.status(services.db, None, number)["jobs"][0] for number in wanted]
     message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"

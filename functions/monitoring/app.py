@@ -98,7 +98,7 @@ def reconnect(services: ServicesDep, caller: Annotated[Principal, needs("session
         number = commands.request(
             cursor, "reconnect", {}, by=caller.id, correlation_id=correlation.get(), expires_s=_RECONNECT_WITHIN_S
         )
-    services.queue.send(CommandHint(command_id=number, correlation_id=correlation.get()))
+    services.queue.announce(CommandHint(command_id=number, correlation_id=correlation.get()))
     return {"command_id": str(number), "message": "watch /api/v1/ib/session"}
 
 

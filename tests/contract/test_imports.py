@@ -17,7 +17,7 @@ OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
 # nautilus from the bottom to the top: a module may import those of lower levels. Rules and the database may also import
 # their own kind, as long as there is no circle. A new module needs a place here.
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "breaker", "single_flight"}),
+    frozenset({"errors", "clock", "breaker", "executors", "single_flight"}),
     frozenset({"timeframes", "spans", "instruments", "calendars", "coverage", "planner", "pacing", "bars"})
     | frozenset(
         {

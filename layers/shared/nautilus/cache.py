@@ -4,9 +4,10 @@ Calls give up after a tenth of a second; after a failure none is made for a few 
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from nautilus.breaker import Breaker
 
 T = TypeVar("T")
 _CONNECT_S = 0.1
@@ -18,18 +19,21 @@ MAX_BYTES = 8 * 1024 * 1024
 
 
 class Cache:
-    """A cache of one process's connection to Redis; safe to share between threads. An empty URL: no cache."""
+    """A cache of one process's connection to Redis; safe to share between threads. An empty URL: no cache.
 
-    def __init__(self, url: str) -> None:
+    breaker: what leaves a Redis alone that failed.
+    """
+
+    def __init__(self, url: str, breaker: Breaker | None = None) -> None:
         self._url = url
         self._client: Any = None
         self._lock = threading.Lock()
-        self._rests_until = 0.0
+        self._breaker = breaker or Breaker(_REST_S)
 
     @property
     def there(self) -> bool:
         """True when Redis is configured and did not just fail."""
-        return bool(self._url) and time.monotonic() >= self._rests_until
+        return bool(self._url) and not self._breaker.resting
 
     def get(self, key: str) -> bytes | None:
         found = self._try(lambda client: client.get(key))
@@ -53,16 +57,19 @@ class Cache:
         self._try(lambda client: client.decr(key))
 
     def _try(self, call: Callable[[Any], T]) -> T | None:
-        if not self.there:
+        if not self._url or not self._breaker.admits():
             return None
         # Not at the top: redis costs a tenth of a second at import, and the breaker must catch its errors by name.
         import redis
 
+        began = self._breaker.clock()
         try:
-            return call(self._connected())
+            found = call(self._connected())
         except (redis.RedisError, OSError):
-            self._rests_until = time.monotonic() + _REST_S
+            self._breaker.failed(began)
             return None
+        self._breaker.succeeded(began)
+        return found
 
     def _connected(self) -> Any:
         with self._lock:

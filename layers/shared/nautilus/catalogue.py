@@ -146,7 +146,7 @@ class Catalogue:
                 correlation_id=correlation.get(),
                 expires_s=self._wait_s + _EXPIRES_MORE_S,
             )
-        self._queue.send(CommandHint(command_id=number, correlation_id=correlation.get()))
+        self._queue.announce(CommandHint(command_id=number, correlation_id=correlation.get()))
         return number
 
     def _outcome(self, number: UUID) -> Any | None:

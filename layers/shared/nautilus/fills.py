@@ -49,7 +49,7 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
             fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),
         )
-    queue.send(JobHint(job_id=job_id, correlation_id=correlation.get()))
+    queue.announce(JobHint(job_id=job_id, correlation_id=correlation.get()))
     return job_id
 
 

@@ -1,21 +1,32 @@
 """SQS, both ends: functions send hints after their commit, the bridge receives them.
 
-Sending never fails a request: the row is written, and the bridge's sweep finds it without the message. boto3 costs
-400 ms at import, so it is imported at the first send.
+No request fails or waits because of a hint: the row is written, and the bridge's sweep finds it without the message. Hints
+go out from threads of their own, and an SQS that fails is left alone for a while. boto3 costs 400 ms at import, so it is
+imported at the first send.
 """
 
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from nautilus.breaker import Breaker
+from nautilus.executors import Executor
 from nautilus.schemas.messages import HINT, CommandHint, JobHint
 
 _WAIT_S = 20
+_RECEIVE_MORE_S = 3.0
+"""What a poll may take beyond the time that SQS was asked to wait."""
 _SEND_S = 2.0
-"""A caller waits for the hint to be sent; it is worth no more than this."""
+"""A hint is worth no more than this."""
+_REST_S = 5.0
+"""How long an SQS that failed is sent nothing."""
+_SENDERS = 2
+_MOST_UNDER_WAY = 200
+"""With so many hints under way a further one is dropped: the sweep, once a second, is faster."""
 _log = logging.getLogger(__name__)
 
 
@@ -29,16 +40,31 @@ class Received(NamedTuple):
 
 
 class Queue:
-    """One SQS queue of hints. Without a URL nothing is sent and nothing ever comes."""
+    """One SQS queue of hints; safe to share between threads. Without a URL nothing is sent and nothing ever comes.
 
-    def __init__(self, url: str, *, endpoint: str = "", region: str = "us-east-1") -> None:
+    patience_s: how long SQS may take over one hint. breaker: what leaves an SQS alone that failed to take one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        endpoint: str = "",
+        region: str = "us-east-1",
+        patience_s: float = _SEND_S,
+        breaker: Breaker | None = None,
+    ) -> None:
         self.url = url
         self._endpoint = endpoint
         self._region = region
+        self._patience_s = patience_s
+        self._breaker = breaker or Breaker(_REST_S)
+        self._senders = Executor("hints", _SENDERS)
+        self._under_way: set[Future[bool]] = set()
         self._clients: dict[float, Any] = {}
         self._lock = threading.Lock()
 
-    def _sqs(self, patience_s: float = _WAIT_S + 5) -> Any:
+    def _sqs(self, patience_s: float = _WAIT_S + _RECEIVE_MORE_S) -> Any:
         with self._lock:
             if patience_s not in self._clients:
                 import boto3
@@ -52,21 +78,37 @@ class Queue:
                 )
             return self._clients[patience_s]
 
+    def announce(self, hint: JobHint | CommandHint) -> None:
+        """Have a hint sent; nobody waits for that. Call it after the commit of what the hint tells of."""
+        if not self.url or self._breaker.resting or len(self._under_way) >= _MOST_UNDER_WAY:
+            return
+        sending = self._senders.start(self.send, hint)
+        self._under_way.add(sending)
+        sending.add_done_callback(self._under_way.discard)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the hints under way are sent or given up; False when `timeout_s` seconds were not enough."""
+        return not wait(tuple(self._under_way), timeout_s).not_done
+
     def send(self, hint: JobHint | CommandHint) -> bool:
-        """Send a hint; False when it could not be sent, which only makes things slower."""
-        if not self.url:
+        """Send a hint now; False when it could not be sent, which only makes things slower."""
+        if not self.url or not self._breaker.admits():
             return False
+        began = self._breaker.clock()
         try:
-            self._sqs(_SEND_S).send_message(QueueUrl=self.url, MessageBody=hint.model_dump_json())
+            self._sqs(self._patience_s).send_message(QueueUrl=self.url, MessageBody=hint.model_dump_json())
         except Exception as gone:
             # Whatever it is (network, credentials, a queue that is gone): the row is the truth, the sweep will find it.
+            self._breaker.failed(began)
             _log.warning("hint-not-sent: %s", gone)
             return False
+        self._breaker.succeeded(began)
         return True
 
     def receive(self, wait_s: int = _WAIT_S) -> list[Received]:
         """Up to ten messages, waiting at most `wait_s` for the first. botocore's errors are the caller's."""
-        answer = self._sqs().receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_s)
+        sqs = self._sqs(wait_s + _RECEIVE_MORE_S)
+        answer = sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_s)
         return [_read(message["ReceiptHandle"], message["Body"]) for message in answer.get("Messages", [])]
 
     def delete(self, messages: Sequence[Received]) -> None:

@@ -56,6 +56,8 @@ ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
 room. Locally too, so that no answer works here and breaks there."""
 
 _REPLICA_LOCK_MS = 200
+_HINTS_S = 1.0
+"""How long a Lambda function holds its answer for hints under way: what is not sent then is frozen with the process."""
 _TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
 _MAX_REQUEST_ID = 64
 _REQUEST_ID_LETTERS = frozenset(ascii_letters + digits + "=_-")
@@ -779,7 +781,10 @@ def lambda_handler(
         known, answer = made[0]
         invocation.set(getattr(context, "aws_request_id", ""))
         if "requestContext" in event:
-            return answer(event, context)
+            try:
+                return answer(event, context)
+            finally:
+                known.queue.flush(_HINTS_S)
         task = str(event.get("task"))
         if task == "measure" and measure is not None:
             emit(name, measure(known))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 
+from nautilus.breaker import Breaker
 from nautilus.db import reading
 from nautilus.db.connection import Cursor, Database
 from nautilus.errors import Unavailable
@@ -37,18 +38,14 @@ class Replica:
     def __init__(self, database: Database | None) -> None:
         self._database = database
         self._watch = _Watch()
-        self._lock = threading.Lock()
-        self._failed_at = 0.0
-        self._rests_until = 0.0
-        self._rest_s = 0.0
-        """The rest after the last failure; 0: the last read did not fail."""
+        self._breaker = Breaker(FIRST_REST_S, LONGEST_REST_S)
 
     def read(self, store_id: str, versions: Mapping[int, int], call: Callable[[Cursor], T]) -> T | None:
         """What `call` makes of a snapshot of the replica in which the series, by id, have these versions; None when it is
         not that far, is no replica of that store, fails or rests."""
-        began = time.monotonic()
-        if self._database is None or not versions or not self._may_try(began):
+        if self._database is None or not versions or not self._breaker.admits():
             return None
+        began = self._breaker.clock()
         try:
             with self._database.transaction(snapshot=True) as cursor, self._watch.over(cursor.connection):
                 found = call(cursor) if reading.is_same(cursor, store_id, versions) else None
@@ -56,35 +53,14 @@ class Replica:
         except (Unavailable, psycopg2.Error) as failure:  # the second: it has another schema, or broken pages, or ...
             self._fail(began, failure)
             return None
-        if self._rest_s:
-            self._recover(began)
+        if self._breaker.succeeded(began):
+            _log.info("replica-recovered")
         return found
 
-    def _may_try(self, now: float) -> bool:
-        if not self._rest_s:
-            return True
-        with self._lock:
-            if now < self._rests_until:
-                return False
-            # One read finds out whether it is well again; the others do not wait for a connection that may not come.
-            self._rests_until = now + self._rest_s
-            return True
-
     def _fail(self, began: float, failure: Exception) -> None:
-        with self._lock:
-            if began < self._failed_at:
-                return  # the same failure, met by a read that was under way as well
-            self._failed_at = time.monotonic()
-            self._rest_s = min(LONGEST_REST_S, max(FIRST_REST_S, 2 * self._rest_s))
-            self._rests_until = self._failed_at + self._rest_s
-        _log.warning("replica-failed: left alone for %g s: %s", self._rest_s, str(failure).partition("\n")[0])
-
-    def _recover(self, began: float) -> None:
-        with self._lock:
-            if began < self._failed_at:
-                return
-            self._rest_s = self._rests_until = 0.0
-        _log.info("replica-recovered")
+        if self._breaker.failed(began):
+            reason = str(failure).partition("\n")[0]
+            _log.warning("replica-failed: left alone for %g s: %s", self._breaker.rest_s, reason)
 
 
 class _Watch:
