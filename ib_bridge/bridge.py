@@ -15,6 +15,7 @@ from ib_bridge.hints import Consumer, Listener
 from ib_bridge.planning import Planning
 from ib_bridge.session import Session, State
 from ib_bridge.store import Cursor, Store
+from ib_bridge.volumes import VolumeUnits, adopt_guesses
 from ib_bridge.worker import Worker
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import chunks, jobs, requests, retention, sessions
@@ -27,6 +28,7 @@ _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
 _SECOND_LOOKS_S = 5.0
 _UPKEEP_S = 30.0
+_VOLUME_UNITS_S = 5.0
 
 
 class CannotStart(RuntimeError):
@@ -67,7 +69,10 @@ class Bridge:
         self._directory = Directory(self._store, self._session, self._clock, booking, log)
         self._planning = Planning(settings, self._store, self._directory, self._clock, log)
         self._commands = Commands(settings.bridge_id, self._store, self._directory, self._session, log)
-        self._worker = Worker(settings, self._store, self._session, booking, self._clock, log, lambda: self._ready)
+        self._volumes = VolumeUnits(settings, self._store, self._session, booking, self._clock, log)
+        self._worker = Worker(
+            settings, self._store, self._session, booking, self._clock, self._volumes, log, lambda: self._ready
+        )
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
@@ -95,6 +100,7 @@ class Bridge:
             self._repeat("commands", self._command, _SWEEP_S),
             self._repeat("leases", self._sweep, _SWEEP_S),
             self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
+            self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._repeat("upkeep", self._forget, _UPKEEP_S),
             self._worker.run(),
@@ -171,7 +177,8 @@ class Bridge:
         freed = chunks.release(cursor, self._settings.bridge_id)
         jobs.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
-        self._worker.remember(sessions.last_activity(cursor, self._settings.bridge_id))
+        self._volumes.recall(sessions.last_activity(cursor, self._settings.bridge_id))
+        adopt_guesses(cursor, self._settings.bridge_id, self._log)
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 
     def _farewell(self, cursor: Cursor) -> None:
@@ -241,6 +248,10 @@ class Bridge:
         jobs.expire_plans(cursor)
         jobs.finish_stopping(cursor)
 
+    async def _keep_volumes(self) -> None:
+        if self._ready:
+            await self._volumes.keep()
+
     async def _forget(self) -> None:
         """Once a day, when nothing is hurt by it, forget what is not kept any longer."""
         settings = self._settings
@@ -301,6 +312,7 @@ class Bridge:
             farms=self._session.farms,
             activity={
                 **self._worker.activity(),
+                **self._volumes.activity(),
                 "servers_lost": self._session.servers_lost,
                 "unmapped_codes": self._session.unmapped,
                 "gateway_language": self._session.language or "unknown",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 from nautilus.clock import NS_PER_S, MarketTime
 
@@ -36,14 +37,20 @@ class MarketClock:
 
 
 async def read_control(host: str, port: int) -> tuple[int, float]:
-    """(now_ns, rate) of the simulator's clock, from its control port. OSError or ValueError when it does not answer."""
+    """(now_ns, rate) of the simulator's clock. OSError or ValueError when its control port does not answer."""
+    answer = await ask_control(host, port, "clock")
+    return int(answer["now_ns"]), float(answer["rate"])
+
+
+async def ask_control(host: str, port: int, command: str) -> dict[str, Any]:
+    """What the simulator's control port answers. OSError when nobody does, ValueError when it refuses."""
     reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 5)
     try:
-        writer.write(b"clock\n")
+        writer.write(command.encode() + b"\n")
         await writer.drain()
         answer = json.loads(await asyncio.wait_for(reader.readline(), 5))
     finally:
         writer.close()
     if not answer.get("ok"):
         raise ValueError(f"the control port refused: {answer}")
-    return int(answer["now_ns"]), float(answer["rate"])
+    return dict(answer)

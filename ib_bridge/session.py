@@ -22,7 +22,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from ib_bridge.clock import MarketClock, read_control
+from ib_bridge.clock import MarketClock, ask_control, read_control
 from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
 from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, language, meaning
 from nautilus import farms
@@ -35,6 +35,8 @@ T = TypeVar("T")
 _CONTROL_S = 0.25
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
+_IN_LOTS = 174
+"""The last protocol version in which historical volumes of US stocks come in lots (ib_bridge/volumes.py)."""
 _SHORT_ANSWER_S = 20.0
 """Longest wait for answers that IB gives at once: contract details, schedules, heads."""
 _DISPLACED_NS = 300 * NS_PER_S
@@ -79,6 +81,16 @@ class NotConnected(Exception):
     """There is no connection, or it went away while waiting."""
 
 
+def _quiet_client() -> IB:
+    """A client of the library that fails requests aloud, holds nothing back, and asks for nothing by itself."""
+    ib = IB()
+    ib.RaiseRequestErrors = True
+    ib.client.MaxRequests = 0  # our own pacer counts messages
+    # At each 1102 the library subscribes to the account's summary once more, and IB allows two.
+    ib.errorEvent -= ib._onError
+    return ib
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What is known about the connection right now."""
@@ -111,6 +123,10 @@ class Session:
         self.accounts: list[str] = []
         self.client_id = settings.ib_client_id
         self.server_version: int | None = None
+        self.connection = 0
+        """Counts the connections that were made."""
+        self.stated_volume_unit: str | None = None
+        """In which unit a simulator says that it sends volumes of US stocks; None where nobody says."""
         self.unmapped = 0
         self.language: str | None = None
         """`english` or `other`, as the texts of this connection show; None until one does."""
@@ -193,9 +209,7 @@ class Session:
     async def _connect(self) -> bool:
         """Try once; True when it failed because the client id is in use."""
         self._close()
-        ib = IB()
-        ib.RaiseRequestErrors = True
-        ib.client.MaxRequests = 0  # our own pacer counts messages
+        ib = _quiet_client()
         codes: list[int] = []
 
         def on_error(number: int, code: int, text: str, _contract: Any) -> None:
@@ -206,8 +220,6 @@ class Session:
             self._on_error(number, code, text)
 
         refused = asyncio.Event()
-        # At each 1102 the library subscribes to the account's summary once more, and IB allows two.
-        ib.errorEvent -= ib._onError
         ib.errorEvent += on_error
         ib.client.apiError += lambda _text: refused.set()
         ib.disconnectedEvent += lambda: self._on_disconnect(ib)
@@ -237,9 +249,12 @@ class Session:
             return in_use
         self.accounts = sorted(ib.client.getAccounts())
         self.server_version = ib.client.serverVersion()
+        self.connection += 1
+        self.stated_volume_unit = None
         self._established = True
         if self._settings.control_port:
             await self._read_control()
+            await self._read_volume_unit()
         else:
             await self._read_clock()
         self._heard_at = self._clock.now_ns()
@@ -331,6 +346,15 @@ class Session:
         self._clock.learn(now, rate, asked, time.time_ns())
         if jumped:
             self._changed()  # readers of the published clock must not wait for the next heartbeat
+
+    async def _read_volume_unit(self) -> None:
+        try:
+            told = await ask_control(self._settings.control_host, self._settings.control_port, "volume_unit")
+        except (TimeoutError, OSError, ValueError) as silent:
+            self._log.warning("volume-unit-not-stated", extra={"reason": str(silent)})
+            return
+        if told.get("stocks") in ("shares", "lots"):
+            self.stated_volume_unit = told["stocks"]
 
     def drop(self) -> None:
         """Let go of the connection; `run` makes a new one."""
@@ -438,7 +462,43 @@ class Session:
         self, contract: Contract, *, end: str, duration: str, size: str, price: str, rth: bool, timeout_s: float
     ) -> list[Any]:
         """Bars as ib_insync parsed them. A request that is given up, by time-out or cancellation, is cancelled at IB."""
-        ib = self._connected()
+        return await self._history_of(self._connected(), contract, end, duration, size, price, rth, timeout_s)
+
+    async def daily(self, contract: Contract, end: str, duration: str) -> list[Any]:
+        """Daily bars of regular hours' trades up to `end`, as ib_insync parsed them."""
+        return await self.history(
+            contract, end=end, duration=duration, size="1 day", price="TRADES", rth=True, timeout_s=self._short_s
+        )
+
+    async def daily_in_lots(self, contract: Contract, end: str, duration: str) -> list[Any]:
+        """The same as a client of version 174 gets them, whose volumes are in lots of a hundred: over a connection of its
+        own, that lives for this one question. NotConnected when the gateway takes no such client."""
+        ib = _quiet_client()
+        ib.client.MaxClientVersion = _IN_LOTS
+        settings = self._settings
+        try:
+            await ib.client.connectAsync(
+                settings.ib_host, settings.ib_port, settings.ib_client_id + _CLIENT_IDS, settings.ib_timeout_s
+            )
+            if ib.client.serverVersion() > _IN_LOTS:
+                raise NotConnected(f"the gateway speaks version {ib.client.serverVersion()} to a client of {_IN_LOTS}")
+            return await self._history_of(ib, contract, end, duration, "1 day", "TRADES", True, self._short_s)
+        except (TimeoutError, OSError) as failed:
+            raise NotConnected(f"no connection of version {_IN_LOTS}: {failed or type(failed).__name__}") from None
+        finally:
+            ib.client.disconnect()
+
+    async def _history_of(
+        self,
+        ib: IB,
+        contract: Contract,
+        end: str,
+        duration: str,
+        size: str,
+        price: str,
+        rth: bool,
+        timeout_s: float,
+    ) -> list[Any]:
         number = ib.client.getReqId()
         rows = BarDataList()
         # The library's own call answers [] for errors and time-outs alike and hides the id that a cancel needs.

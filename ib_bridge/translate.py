@@ -10,6 +10,7 @@ from ib_bridge.ib_api import Contract
 from nautilus.bars import Bar
 from nautilus.calendars import Session
 from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
+from nautilus.db.volume_units import in_shares
 from nautilus.instruments import QUOTE_KINDS, Instrument, Selector, instrument_id
 from nautilus.timeframes import Timeframe
 
@@ -223,9 +224,10 @@ def stamp(when: date | datetime, frame: Timeframe) -> int:
     return frame.floor(label_of(day))
 
 
-def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_factor: float = 1.0) -> list[Bar]:
+def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_unit: str = "shares") -> list[Bar]:
     """IB's bars as ours: sorted by ts, one per ts (the last one told wins).
 
+    volume_unit: in which unit volumes came; those in lots become shares, those of unknown unit stay as they are.
     A volume or a count of -1 is None, and so is the average price beside either; prices may be negative.
     """
     found = {}
@@ -233,7 +235,7 @@ def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_factor: fl
         ts = stamp(row.date, frame)
         volume = vwap = trades = None
         if price not in QUOTE_KINDS and row.volume >= 0:
-            volume = float(row.volume) * volume_factor
+            volume = in_shares(float(row.volume), volume_unit)
             if row.barCount >= 0:
                 vwap, trades = float(row.average), int(row.barCount)
         found[ts] = Bar(ts, float(row.open), float(row.high), float(row.low), float(row.close), volume, vwap, trades)

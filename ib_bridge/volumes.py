@@ -1,42 +1,205 @@
 """In which unit IB sends volumes of US stocks: shares, or lots of a hundred. We store shares.
 
-From server version 175 on historical volumes are in shares, unless the gateway's setting "send market data in lots for
-US stocks" is on; images that answer IB's dialog by themselves often leave it on (IBC user guide). Lots show: a volume
-of 948837.22 can only be lots, as nobody trades 0.22 of a share in a liquid stock's minute.
+From server version 175 on historical volumes come in shares, unless the gateway's setting "send market data in lots for
+US stocks" is on; images that answer IB's dialog by themselves often leave it on (IBC user guide). The volumes themselves
+prove nothing: shares are traded in fractions, too. What decides is, in this order:
+
+    setting         a person's word, NAUTILUS_STOCK_VOLUME_UNIT
+    server_version  below 175 volumes come in lots
+    stated          a simulator's own word, at its control port
+    compared        days that are over, asked for once more as a client of version 174, to which IB sends lots
+
+Until then volumes are stored as they came, and are said to be of unknown unit. All but the setting holds for one
+connection: the gateway behind the next one may be set otherwise.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from nautilus.instruments import Instrument
+from ib_bridge import translate
+from ib_bridge.booking import Booking, NotYet
+from ib_bridge.clock import MarketClock
+from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.store import Cursor, Store
+from nautilus.bridge_settings import BridgeSettings
+from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.db import instruments, volume_units
+from nautilus.db.volume_units import UNKNOWN, Taken, Unit
+from nautilus.instruments import Instrument, sent_in_lots
+from nautilus.log import fields
+from nautilus.pacing import Request
 
 SHARES_SINCE = 175
-_ENOUGH = 20
-"""Bars with volume that must be looked at before their whole numbers mean shares."""
+"""HMDS_MARKET_DATA_IN_SHARES in the version table of IB's own clients (server_versions, read 2026-11)."""
+_COMPARE_AGAIN_S = 600.0
+"""Machine time between two attempts to compare on one connection."""
+_DAYS = 10
+_LEAST_LOTS = 1_000
+"""Lots of the days compared: below, what a lot is rounded by could matter."""
+_SPREAD = 0.1
+"""How far the ratio of two answers may be from 1 or 100: history is adjusted now and then, never by so much."""
 
 
-class VolumeUnit:
-    """The unit, once known: told by the setting, or by the first answer that shows it."""
+def compared(modern: Sequence[Any], in_lots: Sequence[Any]) -> str:
+    """The unit of `modern` bars, by the same days as they came in lots; `unknown` when these cannot tell.
 
-    def __init__(self, setting: Literal["auto", "shares", "lots"]) -> None:
-        self.unit: str = "unknown" if setting == "auto" else setting
+    Both are IB's daily bars, with `date` and `volume`.
+    """
+    lots = {row.date: row.volume for row in in_lots if row.volume > 0}
+    pairs = [(row.volume, lots[row.date]) for row in modern if row.volume > 0 and row.date in lots]
+    total = sum(lot for _, lot in pairs)
+    if total < _LEAST_LOTS:
+        return "unknown"
+    ratio = sum(volume for volume, _ in pairs) / total
+    if abs(ratio / 100 - 1) <= _SPREAD:
+        return "shares"
+    return "lots" if abs(ratio - 1) <= _SPREAD else "unknown"
 
-    def recall(self, unit: str) -> None:
-        """What an earlier process had learnt; a setting stands above it."""
-        if self.unit == "unknown" and unit in ("shares", "lots"):
-            self.unit = unit
 
-    def factor(self, instrument: Instrument, rows: Sequence[Any], server_version: int) -> float:
-        """What volumes of an answer are multiplied with to be shares."""
-        if instrument.asset_class != "STK" or instrument.currency != "USD":
-            return 1.0
-        if self.unit == "unknown":
-            self._learn(rows, server_version)
-        return 100.0 if self.unit == "lots" else 1.0
+class VolumeUnits:
+    """The unit of this login's volumes, and the stored bars that were taken otherwise."""
 
-    def _learn(self, rows: Sequence[Any], server_version: int) -> None:
-        volumes = [row.volume for row in rows if row.volume > 0]
-        if server_version < SHARES_SINCE or any(volume != int(volume) for volume in volumes):
-            self.unit = "lots"
-        elif len(volumes) >= _ENOUGH:
-            self.unit = "shares"
+    def __init__(
+        self, settings: BridgeSettings, store: Store, session: Session, booking: Booking, clock: MarketClock, log: Any
+    ) -> None:
+        self._setting = settings.stock_volume_unit
+        self._store = store
+        self._session = session
+        self._booking = booking
+        self._clock = clock
+        self._log = log
+        self._comparing = asyncio.Lock()
+        self._compared: tuple[int, Unit] = (0, UNKNOWN)
+        """The connection that was compared last, and the outcome."""
+        self._compare_at = 0.0
+        self._told = UNKNOWN
+        self._last_known = "unknown"
+        self._change: Mapping[str, Any] | None = None
+
+    # ---- what is known -----------------------------------------------------------------------------------------------
+
+    def recall(self, activity: Mapping[str, Any]) -> None:
+        """Take over what a predecessor of this name had told, so that a change of mind is told as one."""
+        self._last_known = str(activity.get("volume_unit", "unknown"))
+        self._change = activity.get("volume_unit_change")
+
+    def current(self) -> Unit:
+        """The unit of what the present connection sends; what was last known while there is none."""
+        session = self._session
+        if self._setting != "auto":
+            return self._tell(Unit(self._setting, "setting"))
+        if not session.up:
+            return self._told
+        if (session.server_version or 0) < SHARES_SINCE:
+            return self._tell(Unit("lots", "server_version"))
+        if session.stated_volume_unit is not None:
+            return self._tell(Unit(session.stated_volume_unit, "stated"))
+        connection, unit = self._compared
+        return self._tell(unit if connection == session.connection else UNKNOWN)
+
+    def activity(self) -> dict[str, Any]:
+        """For the session's status: the unit, its evidence, and the last change of mind."""
+        unit = self.current()
+        return {
+            "volume_unit": unit.unit,
+            "volume_unit_evidence": unit.evidence,
+            "volume_unit_change": self._change,
+        }
+
+    def _tell(self, unit: Unit) -> Unit:
+        if unit == self._told:
+            return unit
+        was, self._told = self._last_known, unit
+        if unit.known:
+            self._last_known = unit.unit
+        if unit.known and was not in ("unknown", unit.unit):
+            self._change = {"was": was, "is": unit.unit, "evidence": unit.evidence, "at": rfc3339(self._clock.now_ns())}
+            self._log.warning("volume-unit-changed", extra={"was": was, "unit": unit.unit, "evidence": unit.evidence})
+        elif unit.known:
+            self._log.info("volume-unit-known", extra={"unit": unit.unit, "evidence": unit.evidence})
+        return unit
+
+    async def taken(self, instrument: Instrument, price: str, connection: int) -> Taken | None:
+        """How to take the volumes of an answer that came over `connection`; None when they are of one unit always."""
+        if not sent_in_lots(instrument, price):
+            return None
+        if not self.current().known:
+            await self._compare(instrument)
+        unit = self.current()
+        same = self._setting != "auto" or connection == self._session.connection
+        return Taken(self._session.login, unit if same else UNKNOWN)
+
+    # ---- comparing ---------------------------------------------------------------------------------------------------
+
+    async def _compare(self, instrument: Instrument) -> None:
+        """Ask for closed days in both units, once per connection; after a failure not before some minutes."""
+        async with self._comparing:
+            connection = self._session.connection
+            again = self._compared[0] == connection and time.monotonic() < self._compare_at
+            if self.current().known or again or not self._session.serves(instrument):
+                return
+            self._compare_at = time.monotonic() + _COMPARE_AGAIN_S
+            self._compared = (connection, UNKNOWN)
+            try:
+                unit = await self._ask_twice(instrument)
+            except (IbError, NoAnswer, NotConnected, NotYet) as failed:
+                self._log.warning("volume-unit-not-compared", extra={"reason": str(failed) or type(failed).__name__})
+                return
+            if unit == "unknown":
+                self._log.warning("volume-unit-not-compared", extra={"reason": "the volumes of these days do not tell"})
+            elif connection == self._session.connection:
+                self._compared = (connection, Unit(unit, "compared"))
+
+    async def _ask_twice(self, instrument: Instrument) -> str:
+        end = translate.moment(self._clock.now_ns() // NS_PER_DAY * NS_PER_DAY)
+        asked = (translate.contract(instrument), end, f"{_DAYS} D")
+        answers = []
+        for name, ask in (("now", self._session.daily), ("lots", self._session.daily_in_lots)):
+            identity = f"{instrument.con_id}|VOLUMES|{name}|{end}"
+            request = Request(identity, f"{instrument.con_id}|VOLUMES", small=False)
+            number = await self._booking.book(self._session.login, "volumes", request)
+            began = time.monotonic()
+            try:
+                answers.append(await ask(*asked))
+            except (IbError, NoAnswer, NotConnected) as failed:
+                code, text = (failed.code, failed.text) if isinstance(failed, IbError) else (None, None)
+                outcome = "timeout" if isinstance(failed, NoAnswer) else "error" if code else "lost"
+                await self._booking.close(number, outcome, began, ib_code=code, ib_text=text)
+                raise
+            await self._booking.close(number, "ok", began)
+        return compared(answers[0], answers[1])
+
+    # ---- what is stored ----------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Put right what was taken in another unit; while the unit is unknown, try to learn it."""
+        login = self._session.login
+        if not login:
+            return
+        if not self.current().known and self._session.up:
+            con_id = await self._store.run(volume_units.undecided, login)
+            instrument = await self._store.run(instruments.by_id, con_id) if con_id is not None else None
+            if instrument is not None:
+                await self._compare(instrument)
+        unit = self.current()
+        if unit.known:
+            await self._revise(Taken(login, unit))
+
+    async def _revise(self, taken: Taken) -> None:
+        bars, touched = 0, set()
+        while (step := await self._store.run(volume_units.revise, taken)) is not None:
+            bars += step.bars
+            touched.add(step.series_id)
+        if touched:
+            self._log.warning(
+                "volumes-revised",
+                extra=fields(unit=taken.unit.unit, evidence=taken.unit.evidence, series=len(touched), bars=bars),
+            )
+
+
+def adopt_guesses(cursor: Cursor, bridge: str, log: Any) -> None:
+    """What an earlier release stored by a guess is of unknown unit until there is evidence."""
+    if series := volume_units.adopt_guesses(cursor, bridge):
+        log.warning("volumes-were-guessed", extra={"series": series})

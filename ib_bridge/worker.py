@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.ib_codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
-from ib_bridge.volumes import VolumeUnit
+from ib_bridge.volumes import VolumeUnits
 from ib_bridge.writer import Answer
 from nautilus.bars import Bar
 from nautilus.bridge_settings import BridgeSettings
@@ -83,6 +83,7 @@ class Worker:
         session: Session,
         booking: Booking,
         clock: MarketClock,
+        volumes: VolumeUnits,
         log: Any,
         ready: Callable[[], bool],
     ) -> None:
@@ -99,7 +100,7 @@ class Worker:
         """Leases whose requests are open at IB; the others' answers are being stored."""
         self._instruments: dict[int, Instrument] = {}
         self._concurrency = Concurrency(settings.max_open_requests)
-        self._volumes = VolumeUnit(settings.stock_volume_unit)
+        self._volumes = volumes
         self.blocked_on: str | None = None
         self.violations = 0
         self._quiet_until = 0
@@ -109,10 +110,6 @@ class Worker:
         """Something changed: look for work now."""
         self._wake.set()
 
-    def remember(self, activity: Mapping[str, Any]) -> None:
-        """Take over what a predecessor of this name had learnt."""
-        self._volumes.recall(str(activity.get("stock_volume_unit", "")))
-
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
         return {
@@ -120,7 +117,6 @@ class Worker:
             "allowed_requests": self._concurrency.allowed,
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
-            "stock_volume_unit": self._volumes.unit,
         }
 
     # ---- picking -----------------------------------------------------------------------------------------------------
@@ -294,6 +290,7 @@ class Worker:
 
     async def _fetch(self, task: Task) -> None:
         began = time.monotonic()
+        connection = self._session.connection
 
         def answer(code: int | None = None, text: str | None = None) -> Answer:
             return Answer(task.request_id, round((time.monotonic() - began) * 1000), code, text)
@@ -313,7 +310,7 @@ class Worker:
             await asyncio.shield(self._drop(task, answer()))
             raise
         else:
-            await self._store_bars(task, answer(), rows)
+            await self._store_bars(task, answer(), rows, connection)
 
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
@@ -332,12 +329,14 @@ class Worker:
         self.wake()
         return rows
 
-    async def _store_bars(self, task: Task, answer: Answer, rows: list[Any]) -> None:
-        factor = self._volumes.factor(task.instrument, rows, self._session.server_version or 0)
-        found = translate.bars(rows, task.row.timeframe, task.row.price, volume_factor=factor)
+    async def _store_bars(self, task: Task, answer: Answer, rows: list[Any], connection: int) -> None:
+        taken = await self._volumes.taken(task.instrument, task.row.price, connection)
+        unit = taken.unit.unit if taken else "shares"
+        found = translate.bars(rows, task.row.timeframe, task.row.price, volume_unit=unit)
         closed = self._closed(task, found)
         self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
-        stored = await self._store.run(writer.bars, task.held, answer, task.calendar, closed, self._clock.now_ns())
+        about = (task.held, answer, task.calendar, closed, self._clock.now_ns(), taken)
+        stored = await self._store.run(writer.bars, *about)
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.
             self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})

@@ -9,10 +9,11 @@ from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage import Note, State, judge
 from nautilus.db import bars as bar_store
-from nautilus.db import chunks, jobs, requests, series
+from nautilus.db import chunks, jobs, requests, series, volume_units
 from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
 from nautilus.db.series import Series
+from nautilus.db.volume_units import Taken
 from nautilus.planner import Chunk as Planned
 from nautilus.seams import compare
 from nautilus.spans import Span, Spans
@@ -48,9 +49,18 @@ class Stored:
     splits: tuple[float, ...]
 
 
-def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: list[Bar], market_ns: int) -> Stored:
+def bars(
+    cursor: Cursor,
+    held: Lease,
+    answer: Answer,
+    calendar: Calendar,
+    rows: list[Bar],
+    market_ns: int,
+    taken: Taken | None = None,
+) -> Stored:
     """Store an answer that came with bars, or with the statement that there are none, and credit what it settles.
 
+    taken: how the volumes were taken, where they may come in several units.
     Of bars outside the chunk only those that meet settled ranges count: they are compared with what is there.
     """
     row = series.by_id(cursor, held.series_id, lock=True)
@@ -72,14 +82,17 @@ def bars(cursor: Cursor, held: Lease, answer: Answer, calendar: Calendar, rows: 
     beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
     revised, stale, splits = _seams(cursor, row, held.span, beyond, market_ns)
     inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
+    stored = sorted([*inside, *revised])
     written = series.record(
         cursor,
         row,
-        bars=sorted([*inside, *revised]),
+        bars=stored,
         settled=Spans.of(*held.span) - doubtful,
         noted=[*noted, *stale],
         request_id=answer.request_id,
     )
+    if taken is not None:
+        volume_units.record(cursor, row, stored, taken)
     if inside and row.head_ts is not None and inside[0].ts < row.head_ts:
         series.set_head(cursor, row.id, inside[0].ts)  # IB's word on its oldest bar is not always right
     _close(cursor, answer, "ok" if rows else "empty", len(rows))

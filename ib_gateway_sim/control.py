@@ -169,6 +169,10 @@ class Control:
             "slow": self.gateway.latency.factor,
         }
 
+    def do_volume_unit(self) -> Answer:
+        """stocks: in which unit clients from version 175 on get historical volumes of US stocks, shares or lots"""
+        return {"stocks": self.gateway.settings.volume}
+
     # ---- time ----------------------------------------------------------------------------------------------------
     def do_clock(self) -> Answer:
         """the clock: now_ns, rate, mode"""

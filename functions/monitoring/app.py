@@ -71,6 +71,8 @@ def session(services: ServicesDep, caller: Annotated[Principal, needs("monitorin
             "since": None,
             "reason": "no bridge was ever heard of; start one",
             "source": store.source,
+            "volume_unit": "unknown",
+            "volume_unit_evidence": "none",
         }
     return {
         "state": found.state,
@@ -84,6 +86,8 @@ def session(services: ServicesDep, caller: Annotated[Principal, needs("monitorin
         "client_id": found.client_id,
         "server_version": found.server_version,
         "farms": found.farms,
+        "volume_unit": found.activity.get("volume_unit", "unknown"),
+        "volume_unit_evidence": found.activity.get("volume_unit_evidence", "none"),
         "activity": found.activity,
         "heartbeat_at": _text(found.heartbeat_at),
         "market_time": _market(found.market_ns),

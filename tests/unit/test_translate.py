@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ib_bridge import translate
-from ib_bridge.volumes import VolumeUnit
+from ib_bridge.volumes import compared
 from nautilus.timeframes import timeframe
 from tests.unit.markets import label, ns
-from tests.unit.test_farms import PAIR, STOCK
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -74,31 +73,45 @@ def test_bars_come_sorted_and_once():
 
 # ---- shares and lots -------------------------------------------------------------------------------------------------
 
-SHARES, LOTS = [row(None, volume) for volume in range(1, 30)], [row(None, 948837.22)]
+
+@pytest.mark.parametrize(
+    ("unit", "told", "stored"),
+    [
+        ("shares", 0.22, 0.22),
+        ("shares", 948837.22, 948837.22),
+        ("unknown", 948837.22, 948837.22),
+        ("lots", 948837.22, 94883722.0),
+        ("lots", 0.07, 7.0),
+        ("lots", 1.1, 110.0),
+    ],
+)
+def test_volumes_become_shares_with_the_digits_they_came_in(unit, told, stored):
+    rows = [row(datetime(2024, 3, 5, 14, 30, tzinfo=UTC), told)]
+    (bar,) = translate.bars(rows, timeframe("1m"), "TRADES", volume_unit=unit)
+    assert bar.volume == stored
+
+
+def days(*volumes: float) -> list[Any]:
+    return [row(date(2024, 3, day), volume) for day, volume in enumerate(volumes, 4)]
 
 
 @pytest.mark.parametrize(
-    ("setting", "rows", "version", "factor"),
+    ("modern", "in_lots", "unit"),
     [
-        ("auto", SHARES, 176, 1.0),
-        ("auto", LOTS, 176, 100.0),
-        ("auto", SHARES, 174, 100.0),
-        ("auto", SHARES[:5], 176, 1.0),
-        ("lots", SHARES, 176, 100.0),
-        ("shares", LOTS, 176, 1.0),
+        (days(51_234_567, 60_000_012), days(512_345, 600_000), "shares"),
+        (days(512_345, 600_000), days(512_345, 600_000), "lots"),
+        (days(512_345.67, 600_000.12), days(512_345, 600_000), "lots"),
+        # History is adjusted now and then, between the two answers too.
+        (days(51_000_000, 60_000_000), days(512_345, 600_000), "shares"),
+        # Two days in common decide; the others do not count.
+        (days(51_234_567, 60_000_012), days(512_345), "shares"),
+        # What cannot be otherwise is neither of these.
+        (days(0.4, 3.7, 2.2), days(), "unknown"),
+        (days(99, 250), days(0, 2), "unknown"),
+        (days(5_123_456, 6_000_001), days(512_345, 600_000), "unknown"),
+        ([], days(512_345), "unknown"),
+        (days(-1, -1), days(-1, -1), "unknown"),
     ],
 )
-def test_volumes_of_us_stocks_become_shares(setting, rows, version, factor):
-    assert VolumeUnit(setting).factor(STOCK, rows, version) == factor
-
-
-def test_the_unit_once_known_stays_and_five_bars_are_not_enough_to_know_it():
-    unit = VolumeUnit("auto")
-    assert unit.factor(STOCK, SHARES[:5], 176) == 1.0
-    assert unit.unit == "unknown"
-    assert unit.factor(STOCK, LOTS, 176) == 100.0
-    assert unit.factor(STOCK, SHARES, 176) == 100.0
-    assert VolumeUnit("auto").factor(PAIR, LOTS, 176) == 1.0, "only of US stocks"
-    later = VolumeUnit("auto")
-    later.recall("lots")
-    assert later.factor(STOCK, SHARES, 176) == 100.0, "what an earlier process had learnt"
+def test_the_same_days_in_lots_decide_the_unit_and_fractions_do_not(modern, in_lots, unit):
+    assert compared(modern, in_lots) == unit

@@ -48,7 +48,12 @@ class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
     )
     ib_host: str = Field("127.0.0.1", description="host of IB Gateway, TWS or the simulator")
     ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
-    ib_client_id: int = Field(17, ge=1, le=9_999, description="first client id to try; others follow when it is in use")
+    ib_client_id: int = Field(
+        17,
+        ge=1,
+        le=9_999,
+        description="first client id to try; the next nine when it is in use, the tenth to compare volumes",
+    )
     ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
     ib_heartbeat_s: float = Field(
         5.0, gt=0, description="how often the gateway is asked for its time; twice without an answer: connect anew"
@@ -67,7 +72,7 @@ class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
     )
     settle_daily_s: int = Field(900, ge=0, description="the same for daily bars of STK, IND and CASH")
     stock_volume_unit: Literal["auto", "shares", "lots"] = Field(
-        "auto", description="unit of stock volumes that IB sends"
+        "auto", description="unit in which IB sends volumes of US stocks; auto: by evidence, unknown without"
     )
     health_port: int = Field(
         0, ge=0, le=65_535, description="port of the bridge's own health page on loopback; 0: none"

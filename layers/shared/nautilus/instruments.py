@@ -21,6 +21,15 @@ SESSION_KINDS: tuple[str, ...] = ("rth", "all")
 QUOTE_KINDS = frozenset({"MIDPOINT", "BID", "ASK", "BID_ASK"})
 """Kinds that have a bar for every slot of a session, and no volume."""
 
+VOLUME_UNITS: dict[str, str] = {
+    "STK": "shares",
+    "FUT": "contracts",
+    "OPT": "contracts",
+    "FOP": "contracts",
+    "CRYPTO": "coins",
+}
+"""Asset class -> what stored volumes count; the others have none, or IB does not say what it counts."""
+
 _TRADED = ("TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK")
 _QUOTED = ("MIDPOINT", "BID", "ASK", "BID_ASK")
 # Which kinds IB offers for which product (TWS API, historical bars, "available data per product"; read 2026-11).
@@ -87,6 +96,16 @@ class Instrument(NamedTuple):
     def display_symbol(self) -> str:
         """The symbol a caller would use again: `EUR/USD` for a pair, the root for a future."""
         return f"{self.symbol}/{self.currency}" if self.asset_class in ("CASH", "CRYPTO") else self.symbol
+
+
+def volume_unit(instrument: Instrument, price: str) -> str | None:
+    """What the volumes of a series count; None where it has none."""
+    return None if price in QUOTE_KINDS else VOLUME_UNITS.get(instrument.asset_class)
+
+
+def sent_in_lots(instrument: Instrument, price: str) -> bool:
+    """True for the series whose volumes some gateways send in lots of a hundred: those of US stocks."""
+    return instrument.asset_class == "STK" and instrument.currency == "USD" and price not in QUOTE_KINDS
 
 
 class Selector(NamedTuple):

@@ -7,10 +7,11 @@ from nautilus import grid
 from nautilus.calendars import Calendar
 from nautilus.clock import rfc3339
 from nautilus.coverage import SETTLED, Missing, State
-from nautilus.db import bars, reading
+from nautilus.db import bars, reading, volume_units
 from nautilus.db.connection import Cursor
 from nautilus.db.reading import Moment
-from nautilus.spans import Span
+from nautilus.instruments import sent_in_lots, volume_unit
+from nautilus.spans import Span, Spans
 from nautilus.views import Calendars, Subject, View, Window, look
 
 _MOST_SLOTS = 10_000_000
@@ -45,8 +46,18 @@ def coverage(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject,
         "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
         "intervals": rows,
         "summary": _summary(view, rows, stretches),
+        "volume_unit": _volume_unit(cursor, view),
         "job_id": str(view.job_id) if view.job_id else None,
     }
+
+
+def _volume_unit(cursor: Cursor, view: View) -> str | None:
+    """What the volumes of the window count; `unknown` where IB may have sent shares or lots and nobody knows which."""
+    about = (view.subject.instrument, view.subject.price)
+    doubtful = view.row is not None and sent_in_lots(*about)
+    if doubtful and view.row and volume_units.unknown(cursor, view.row.id, Spans.of(*view.span)):
+        return "unknown"
+    return volume_unit(*about)
 
 
 def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]) -> Mapping[str, Any]:

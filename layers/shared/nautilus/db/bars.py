@@ -252,6 +252,16 @@ def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[
     return {row[0]: Bar(*row) for row in cursor.fetchall()}
 
 
+def first(cursor: Cursor, series_id: int, timeframe: Timeframe, span: Span, limit: int) -> list[Bar]:
+    """The first bars with ts in `span`, at most `limit`, ascending."""
+    cursor.execute(
+        f"SELECT ts, {_VALUES} FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s"
+        " ORDER BY ts LIMIT %s",
+        (series_id, *span, limit),
+    )
+    return [Bar(*row) for row in cursor.fetchall()]
+
+
 def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end: int) -> list[int]:
     """The ts of all bars in [start, end), ascending."""
     cursor.execute(

@@ -110,6 +110,9 @@ class Coverage(_Answer):
     window: Stretch
     intervals: list[Interval]
     summary: dict[str, Any]
+    volume_unit: str | None = Field(
+        description="what volumes count: shares, contracts, coins; unknown: as IB sent them, in shares or in lots; null: none"
+    )
     job_id: str | None
 
 

@@ -1,0 +1,140 @@
+"""Volumes of US stocks: the source's own, decided by evidence alone, and put right as a revision when the evidence comes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.integration.test_backfill import own_bars
+from tests.plant import Plant, plant
+
+WEEK = {"symbol": "AAPL", "timeframe": "1h", "start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
+SIM = ("--latency", "none", "--start", "2026-03-04T17:30:30Z")
+
+
+def coins() -> list[tuple[str, float]]:
+    """(time, volume) of two days of a coin's minutes, replayed as a stock: every volume is a fraction."""
+    opens = [datetime(2024, 1, day, 14, 30, tzinfo=UTC) for day in (3, 4)]
+    minutes = [first + timedelta(minutes=n) for first in opens for n in range(120)]
+    return [(f"{when:%Y-%m-%d %H:%M:%S}", round(0.00017 + n * 0.0713, 5)) for n, when in enumerate(minutes)]
+
+
+@pytest.fixture
+def coin(servers: SimpleNamespace, dsn: str, tmp_path: Path) -> Iterator[Plant]:
+    """A plant that replays them; no bridge runs yet."""
+    file = tmp_path / "coin.csv"
+    rows = [f"{when},100,101,99,100.5,{volume!r}" for when, volume in coins()]
+    file.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
+    options = ("--latency", "none", "--replay", str(file), "--replay-symbol", "COIN")
+    with plant(servers.group, servers.folder, dsn, *options) as works:
+        yield works
+
+
+def fetched(works: Plant) -> None:
+    job = works.finished(works.backfill(symbol="COIN", timeframe="1m", start="2024-01-02T00:00:00Z"))
+    assert job["status"] == "succeeded", job
+
+
+def volumes(works: Plant) -> list[float]:
+    return [row.volume for row in works.rows("SELECT volume FROM bars_minute ORDER BY ts")]
+
+
+def unit(works: Plant) -> tuple[str, str]:
+    told = works.session()
+    return told["volume_unit"], told["volume_unit_evidence"]
+
+
+def covered_in(works: Plant, symbol: str, timeframe: str = "1m", **more: Any) -> tuple[str | None, int]:
+    query = {"symbol": symbol, "timeframe": timeframe, "start": "2024-01-03T00:00:00Z", "end": "2024-01-05T00:00:00Z"}
+    answer = works.client.get("/api/v1/market-data/historical/coverage", params=query | more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["volume_unit"], answer.json()["data_version"]
+
+
+def said(works: Plant, action: str) -> list[dict[str, Any]]:
+    return [line for line in works.log() if line["message"] == action]
+
+
+def test_a_replay_of_fractions_gives_exactly_the_volumes_of_the_file(coin: Plant) -> None:
+    coin.start_bridge()
+    fetched(coin)
+    assert volumes(coin) == [volume for _, volume in coins()]
+    assert unit(coin) == ("shares", "stated")
+    assert covered_in(coin, "COIN")[0] == "shares"
+    assert coin.rows("SELECT 1 FROM bar_revisions UNION ALL SELECT 1 FROM volume_units") == []
+
+
+def test_what_nobody_knows_is_stored_as_it_came_said_so_and_revised_when_a_person_knows(coin: Plant) -> None:
+    """Without the control port nobody states a unit, and so few coins prove nothing."""
+    own = [volume for _, volume in coins()]
+    coin.start_bridge(control_port="0")
+    fetched(coin)
+    assert volumes(coin) == own
+    assert unit(coin) == ("unknown", "none")
+    assert covered_in(coin, "COIN")[0] == "unknown"
+    (version,) = [row.data_version for row in coin.rows("SELECT data_version FROM series")]
+    assert said(coin, "volume-unit-not-compared")
+    before = coin.bars(symbol="COIN", timeframe="1m", start="2024-01-03T00:00:00Z", end="2024-01-05T00:00:00Z")
+
+    coin.stop_bridge()
+    coin.start_bridge(control_port="0", stock_volume_unit="lots")
+    coin.wait(lambda: said(coin, "volumes-revised"), "the bars are put right")
+    lots = [round(volume * 100, 3) for volume in own]
+    assert volumes(coin) == lots
+    assert unit(coin) == ("lots", "setting")
+    told, risen = covered_in(coin, "COIN")
+    assert told == "shares"
+    assert risen > version
+    assert [row.volume for row in coin.rows("SELECT volume FROM bar_revisions ORDER BY ts")] == own
+    after = coin.bars(symbol="COIN", timeframe="1m", start="2024-01-03T00:00:00Z", end="2024-01-05T00:00:00Z")
+    assert [row["volume"] for row in after["candles"]] == [round(row["volume"] * 100, 3) for row in before["candles"]]
+
+    coin.stop_bridge()
+    coin.start_bridge(control_port="0", stock_volume_unit="shares")
+    coin.wait(lambda: said(coin, "volumes-revised"), "the person has changed their mind")
+    assert volumes(coin) == own
+    (changed,) = said(coin, "volume-unit-changed")
+    assert (changed["was"], changed["unit"], changed["evidence"]) == ("lots", "shares", "setting")
+    change = coin.session()["activity"]["volume_unit_change"]
+    assert (change["was"], change["is"], change["evidence"]) == ("lots", "shares", "setting")
+
+
+def test_what_an_earlier_release_guessed_is_put_right_by_evidence(coin: Plant) -> None:
+    """It took one fraction for lots, and multiplied every volume that came after."""
+    coin.start_bridge()
+    fetched(coin)
+    coin.stop_bridge()
+    coin.rows("UPDATE bars_minute SET volume = volume * 100.0::float8 RETURNING 1")
+    coin.rows('UPDATE ib_sessions SET activity = \'{"stock_volume_unit": "lots"}\' RETURNING 1')
+    coin.start_bridge(control_port="0")
+    assert covered_in(coin, "COIN")[0] == "unknown"
+    assert said(coin, "volumes-were-guessed")
+    coin.stop_bridge()
+    coin.start_bridge()
+    coin.wait(lambda: said(coin, "volumes-revised"), "the bars are put right")
+    assert volumes(coin) == [volume for _, volume in coins()]
+    assert covered_in(coin, "COIN")[0] == "shares"
+
+
+@pytest.mark.parametrize("sent", ["shares", "lots"])
+@pytest.mark.parametrize("control", [True, False], ids=["stated", "compared"])
+def test_the_unit_is_stated_by_the_simulator_or_found_by_asking_twice(
+    servers: SimpleNamespace, dsn: str, sent: str, control: bool
+) -> None:
+    with plant(servers.group, servers.folder, dsn, *SIM, "--volume", sent) as works:
+        works.start_bridge(**({} if control else {"control_port": "0"}))
+        assert unit(works)[0] == (sent if control else "unknown"), "nothing was asked for yet"
+        assert works.finished(works.backfill(**WEEK))["status"] == "succeeded"
+        works.wait(lambda: unit(works) == (sent, "stated" if control else "compared"), "the unit is told")
+        con_id = works.rows("SELECT con_id FROM instruments")[0].con_id
+        there = [row.volume for row in works.rows("SELECT volume FROM bars_coarse ORDER BY ts")]
+        assert len(there) == 35
+        bars = own_bars(works, con_id, "TRADES", WEEK["start"], WEEK["end"], rth=True, size="1h")
+        own = [bar.volume for bar in bars]
+        assert there == ([volume // 100 * 100 for volume in own] if sent == "lots" else own)
+        assert works.rows("SELECT 1 FROM bar_revisions UNION ALL SELECT 1 FROM volume_units") == []
+        asked = [row.outcome for row in works.rows("SELECT outcome FROM ib_requests WHERE kind = 'volumes'")]
+        assert asked == ([] if control else ["ok", "ok"])
