@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 
 PAGE = "/docs"
 # The package carries a published build of Swagger UI; its code, which serves more than these, is not used.
@@ -17,7 +17,7 @@ _FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the page of an app that has an OpenAPI document."""
+    """Add the page of an app that has an OpenAPI document; the root leads to it."""
     script, style, icon = (f"{PAGE}/{name}" for name in _FILES)
     html = bytes(
         get_swagger_ui_html(
@@ -29,6 +29,10 @@ def add_pages(app: FastAPI) -> None:
         ).body
     )
     headers = {"Content-Security-Policy": _policy(html)}
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse(PAGE)  # a path: whatever Host the caller sent
 
     @app.get(PAGE, include_in_schema=False)
     async def page() -> HTMLResponse:

@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from nautilus import backfill
+from nautilus import backfill, json_body
 from nautilus.auth import Principal
 from nautilus.clock import rfc3339
 from nautilus.db import jobs
@@ -132,11 +132,12 @@ async def stop(request: Request, services: ServicesDep, caller: Caller) -> dict[
     # The front end sends no body and no content type here.
     raw = await request.body()
     try:
-        wish = StopRequest.model_validate_json(raw) if raw.strip() else StopRequest()
+        wish = StopRequest.model_validate(json_body.parse(raw)) if raw.strip() else StopRequest()
         job_id = UUID(wish.job_id) if wish.job_id else None
-    except ValueError:
+    except (ValueError, InvalidInput) as wrong:
+        why = f" ({wrong.detail})" if isinstance(wrong, InvalidInput) else ""
         raise InvalidInput.field(
-            "job_id", "must be the id of a job, in a JSON object", ["{}", '{"job_id": "..."}']
+            "job_id", f"must be the id of a job, in a JSON object{why}", ["{}", '{"job_id": "..."}']
         ) from None
     return await run_in_threadpool(_stop, services, caller, job_id)
 
@@ -162,7 +163,7 @@ def chunks(
     job_id: UUID,
     services: ServicesDep,
     caller: Annotated[Principal, needs("bars:read")],
-    after: Annotated[int, Query(ge=0, description="the last chunk_id of the page before")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
     return backfill.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)

@@ -18,7 +18,7 @@ from nautilus import catalogue, proof
 from nautilus.auth import Principal
 from nautilus.cache import Cache
 from nautilus.calendars import Session
-from nautilus.clock import NS_PER_DAY, nanoseconds, rfc3339
+from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
@@ -34,6 +34,7 @@ from nautilus.web import services as services_of
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"
+_BARS = f"{_ROOT}/historical/bars"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
 
 
@@ -170,11 +171,11 @@ WindowDep = Annotated[Window, Depends(_window)]
 
 def _time(field: str, text: str | None) -> int | None:
     try:
-        value: int | None = nanoseconds(text)
+        value = time_in_address(text)
     except ValueError as wrong:
         raise InvalidInput.field(field, str(wrong), ["2024-01-05T14:30:00Z", "1704465000000000000"]) from None
     if value is not None and not 0 <= value < 2**63:
-        raise InvalidInput.field(field, f"{text!r} lies before 1970 or after 2262")
+        raise InvalidInput.field(field, "lies before 1970 or after 2262")
     return value
 
 
@@ -237,7 +238,7 @@ class _Asked(BaseModel):
 
 
 @router.get(
-    f"{_ROOT}/historical/bars",
+    _BARS,
     summary="Bars of one or several instruments, with what is missing and why",
     response_class=Response,
     responses={
@@ -265,8 +266,8 @@ async def bars(request: Request, caller: Reader) -> Response:
 
 
 def _next_page(request: Request, token: str) -> str:
-    """The address of this request with another page token."""
-    base = f"{request.base_url}{request.scope['path'].lstrip('/')}"
+    """The address of this request with another page token, below the caller's own host: a Host header may say anything."""
+    base = request.scope.get("root_path", "").rstrip("/") + _BARS
     query = request.scope["query_string"].decode("latin-1")
     kept = [part for part in query.split("&") if part and not part.startswith("page_token=")]
     return f"{base}?{quote('&'.join([*kept, f'page_token={token}']), safe=_QUERY_MARKS)}"

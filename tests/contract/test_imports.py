@@ -43,17 +43,19 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"sign_in", "fills", "proof"}),
     frozenset({"market_data"}),
     frozenset({"estimate"}),
+    frozenset({"parameters", "json_body"}),
     frozenset({"web"}),
 )
 RULES = LEVELS[1]
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "fastapi": ("nautilus.web", "functions", "dev.local_api", "dev.pages"),
+    "fastapi": ("nautilus.web", "nautilus.parameters", "nautilus.json_body", "functions", "dev.local_api", "dev.pages"),
     "starlette": ("nautilus.web", "functions", "dev.pages"),
     "mangum": ("nautilus.web", "functions"),
     "pydantic": (
         *("nautilus.schemas", "nautilus.settings", "nautilus.bridge_settings", "nautilus.queue", "nautilus.web"),
+        "nautilus.parameters",
         "functions",
     ),
     "aws_lambda_powertools": ("nautilus.log",),

@@ -9,6 +9,8 @@ import re
 import secrets
 from typing import NamedTuple
 
+PREFIX = "nautilus_"
+"""What every key begins with."""
 _MAX_LENGTH = 100
 _FORM = r"(?a)nautilus_([0-9a-f]{8})_[0-9a-f]{48}"
 

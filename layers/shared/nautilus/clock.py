@@ -15,6 +15,10 @@ NS_PER_HOUR = 3_600 * NS_PER_S
 NS_PER_DAY = 24 * NS_PER_HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = r"(?a)(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|z|[+-]\d{2}:\d{2})?"
+_LONGEST = 64
+"""Characters of the longest text that is looked at, and shown in a sentence; a time has 35."""
+_AS_TEXT = "RFC 3339 text such as 2024-01-05T14:30:00Z"
+_LOST_PLUS = ": in an address + stands for a blank; write it as %2B, such as 2024-01-05T14:30:00%2B01:00"
 _LEAST_NS = 10**17
 _MAX_NS = 2**63 - 1
 """What PostgreSQL's bigint holds: the year 2262."""
@@ -75,32 +79,53 @@ def parse_rfc3339(text: str) -> int:
 
     A naive time is refused, and one that nanoseconds in 64 bits cannot hold (before 1677 or after 2262).
     """
-    match = re.fullmatch(_RFC3339, text.strip())
+    match = re.fullmatch(_RFC3339, text.strip()) if len(text) <= _LONGEST else None
     try:
         if match is None:
             raise ValueError
         day, seconds, fraction, offset = match.groups()
         moment = datetime.fromisoformat(f"{day}T{seconds}{(offset or '').upper().replace('Z', '+00:00')}")
     except ValueError:
-        raise ValueError(f"{text!r} is not an RFC 3339 time such as 2024-01-05T14:30:00Z") from None
+        why = _LOST_PLUS if re.search(r"(?a)\d \d{2}:?\d{2}$", text.strip()[:_LONGEST]) else ""
+        raise ValueError(f"{_shown(text)} is not an RFC 3339 time such as 2024-01-05T14:30:00Z{why}") from None
     ns = ns_of(moment) + int((fraction or "").ljust(9, "0"))
     if not -_MAX_NS <= ns <= _MAX_NS:
-        raise ValueError(f"{text!r} is out of range: times lie between 1677-09-22 and 2262-04-11")
+        raise ValueError(f"{_shown(text)} is out of range: times lie between 1677-09-22 and 2262-04-11")
     return ns
 
 
-def nanoseconds(value: Any) -> Any:
-    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds; ValueError for naive times and for other units.
+def nanoseconds(value: Any) -> int | None:
+    """Epoch nanoseconds as they are, RFC 3339 text as nanoseconds, None as None: a time as JSON has it.
 
-    A number before 1973 would be seconds or milliseconds by mistake; such times are given as text.
+    ValueError for everything else: naive times, other units, true and false, numbers with a decimal point, numbers in
+    quotes. A whole number before 1973 would be seconds or milliseconds by mistake; such times are given as text.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    text = str(value).strip()
-    if not re.fullmatch(r"-?[0-9]{9,}", text):
-        return parse_rfc3339(text)
-    if not _LEAST_NS <= int(text) <= _MAX_NS:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            raise ValueError(f"{_shown(value)} is a number in quotes: leave them out, or write {_AS_TEXT}")
+        return parse_rfc3339(value)
+    if type(value) is not int:  # True is an int too
+        raise ValueError(f"{_shown(value)} is no time: it is a whole number of nanoseconds since 1970, or {_AS_TEXT}")
+    if not _LEAST_NS <= value <= _MAX_NS:
         raise ValueError(
-            f"{text} is not a time in nanoseconds since 1970; RFC 3339 text such as 2024-01-05T14:30:00Z is clearer"
+            f"{_shown(value)} is not a time in nanoseconds since 1970; RFC 3339 text such as 2024-01-05T14:30:00Z is clearer"
         )
-    return int(text)
+    return value
+
+
+def time_in_address(text: str | None) -> int | None:
+    """The same of a time in an address, where a number has no quotes: digits are nanoseconds, anything else is text."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"(?a)-?\d{9,}", text.strip()):
+        return parse_rfc3339(text)
+    # No time has more digits than _MAX_NS; converting thousands of them takes long, and Python refuses.
+    return nanoseconds(int(text.strip()[:_LONGEST]))
+
+
+def _shown(value: Any) -> str:
+    """A value that a caller sent, for a sentence that names it."""
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

@@ -3,6 +3,7 @@
     NautilusError                 has a stable `code`, a sentence for a person, and field errors
     ├── InvalidInput              mend the request: each field is named with what is allowed
     ├── BadRequest                mend the request as a whole
+    ├── UnsupportedMediaType      send the body as JSON, and say so in a header
     ├── NotAcceptable             ask for one of the forms that are named
     ├── Unauthorized              sign in (again)
     ├── Forbidden                 ask for the scope that is named
@@ -83,6 +84,10 @@ class InvalidInput(NautilusError):
 
 class BadRequest(NautilusError):
     code = "bad-request"
+
+
+class UnsupportedMediaType(NautilusError):
+    code = "unsupported-media-type"
 
 
 class NotAcceptable(NautilusError):

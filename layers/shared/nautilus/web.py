@@ -7,6 +7,7 @@ differ in that list only.
 import gc
 import ipaddress
 import logging
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
@@ -27,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nautilus import api_keys, json_body, parameters
 from nautilus.auth import Client, Principal, anonymous
 from nautilus.callers import Callers
 from nautilus.db.connection import Database
@@ -44,6 +46,7 @@ from nautilus.errors import (
     Refused,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
 )
 from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
 from nautilus.queue import Queue
@@ -66,6 +69,7 @@ _REQUEST_ID_LETTERS = frozenset(ascii_letters + digits + "=_-")
 _STATUS: tuple[tuple[type[NautilusError], int], ...] = (
     (InvalidInput, 422),
     (BadRequest, 400),
+    (UnsupportedMediaType, 415),
     (NotAcceptable, 406),
     (Unauthorized, 401),
     (Forbidden, 403),
@@ -87,6 +91,7 @@ _TITLES = {
     409: "Conflict",
     410: "Gone",
     413: "Too large",
+    415: "Not such a body",
     422: "Not valid",
     424: "Refused by Interactive Brokers",
     429: "Too many requests",
@@ -239,6 +244,7 @@ async def _principal(request: Request) -> Principal | None:
     key = request.headers.get("x-api-key", "").strip()
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
+    _refuse_mixed_up(key, token)
     caller = None
     if key:
         caller = await run_in_threadpool(known.callers.by_key, key, client_of(request))
@@ -255,15 +261,47 @@ async def _principal(request: Request) -> Principal | None:
     return caller
 
 
+def _refuse_mixed_up(key: str, token: str) -> None:
+    """Unauthorized when a credential came in the header of the other kind: it may be good, and is not looked at."""
+    if not key and token.startswith(api_keys.PREFIX):
+        raise Unauthorized(
+            "this is an API key, sent as an access token: send it in the header X-API-Key, not as Authorization: Bearer",
+            code="invalid-token",
+        )
+    if key.lower().startswith("bearer ") or key.count(".") == 2:
+        raise Unauthorized(
+            "this is an access token, sent as an API key: send it as Authorization: Bearer, not in X-API-Key",
+            code="invalid-api-key",
+        )
+
+
 _CALLER = "nautilus.caller"
 """Under this name the ASGI scope tells the log line who called."""
 
 
+_HOST = re.compile(r"(?a)(localhost|[0-9.]+|\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?", re.IGNORECASE)
+"""A Host that a browser sends: a name or an address, and perhaps a port. Anything else can be read in two ways."""
+
+
+def host_of(request: Request) -> tuple[str, str] | None:
+    """The name in the one Host header and the whole of it, in small letters; None where there is none to be sure of.
+
+    The framework's own `request.url` stands the server's address in for a Host that it cannot parse.
+    """
+    given = request.headers.getlist("host")
+    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    if found is None or int(found[2] or 0) > 65_535:
+        return None
+    return found[1].strip("[]").lower(), found[0].lower()
+
+
 def _at_home(request: Request, settings: ApiSettings) -> bool:
     """True for a browser or script on this computer that no foreign page sent: a localhost Host and no foreign Origin."""
-    host = (request.url.hostname or "").lower()
+    host = host_of(request)
+    if host is None:
+        return False
     try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        local = host[0] == "localhost" or ipaddress.ip_address(host[0]).is_loopback
     except ValueError:
         local = False
     return local and _from_own_page(request)
@@ -274,8 +312,10 @@ def _from_own_page(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
-    own = f"{request.url.scheme}://{request.url.netloc}"
-    return origin == own or origin in services(request).settings.cors_origins
+    if origin in services(request).settings.cors_origins:
+        return True
+    host = host_of(request)
+    return host is not None and origin == f"{request.scope['scheme']}://{host[1]}"
 
 
 def needs(scope: str) -> Any:
@@ -417,19 +457,42 @@ def _from_validation(wrong: RequestValidationError) -> JSONResponse:
     return problem(422, detail, code="validation-error", errors=[e.as_dict() for e in errors])
 
 
+_WORDS: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of this request",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    "int_parsing_size": "must be a whole number with fewer digits",
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    "finite_number": "must be a number, and neither NaN nor infinite",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "list_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    **dict.fromkeys(("uuid_type", "uuid_parsing"), "must be an id such as 9e107d9d-3721-4bd2-a5cb-5f1d9b0c7e11"),
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
+}
+"""What is said of an error that pydantic finds. Of others its own sentence is left."""
+
+
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     place = [str(part) for part in error["loc"] if part not in ("query", "path", "header", "cookie")]
-    if error["type"] == "json_invalid":
-        return FieldError("body", "is not JSON: " + str(error.get("ctx", {}).get("error", "")).strip())
     if len(place) > 1 and place[0] == "body":
         place = place[1:]
     context = error.get("ctx") or {}
     allowed = None
     if "expected" in context:
         allowed = [part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
-    message = "is missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "is not a field of this request"
+    words = _WORDS.get(error["type"])
+    message = words.format_map(context) if words else str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        message = f"must be one of {', '.join(allowed or ())}"
     return FieldError(".".join(place) or "body", message, allowed)
 
 
@@ -445,9 +508,18 @@ CORS_EXPOSED = (
 )
 
 
+_UNCHECKED = "/health"
+"""Below it any parameter is taken: load balancers and monitors add what they like."""
+
+
 class LateRoute(APIRoute):
-    """A route that FastAPI builds (its parameters, its models, the shape of its answer) when first asked for, by a request
-    or by the API's description. That takes 2 ms each; a function has up to sixteen, and a process is asked for few."""
+    """A route that refuses parameters it does not know and reads JSON strictly, without a word in its own code.
+
+    FastAPI builds it (its parameters, its models, the shape of its answer) when it is first asked for, by a request or by
+    the API's description. That takes 2 ms each; a function has up to sixteen, and a process is asked for few.
+    """
+
+    known_parameters: parameters.Known
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self.path = path
@@ -459,6 +531,14 @@ class LateRoute(APIRoute):
         options = vars(self).pop("_options", None)
         if options is not None:
             super().__init__(self.path, self.endpoint, **options)
+            extra = (self.openapi_extra or {}).get("parameters")
+            self.known_parameters = parameters.declared(self.dependant, extra if isinstance(extra, type) else None)
+            if not self.path.startswith(_UNCHECKED):
+                parameters.guard(self.dependant)
+
+    def get_route_handler(self) -> json_body.Handler:
+        handle = super().get_route_handler()
+        return json_body.strictly_read(handle) if self.body_field is not None else handle
 
     def __getattr__(self, name: str) -> Any:
         # Python comes here for what is not there yet: whatever else a route has, building makes it.
@@ -495,6 +575,8 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
         docs_url=None,  # its page loads scripts from the internet; dev/pages.py has one that does not
         redoc_url=None,
         openapi_url=None if services.settings.deployed else "/openapi.json",
+        # A redirect would lead to whatever Host the caller sent, and to http behind a proxy that ends TLS.
+        redirect_slashes=False,
         # Not by include_router: it would build each route a second time, at the first request.
         routes=[route for router in routers for route in router.routes],
     )
@@ -510,11 +592,7 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
-        detail = str(error.detail)
-        if error.status_code in (404, 405):
-            detail = f"{request.method} {request.url.path} does not exist"
-        code = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "http-error")
-        return problem(error.status_code, detail, code=code, headers=error.headers)
+        return _from_http(request, error)
 
     # The last one added is the first to see a request.
     app.add_middleware(_Guard, services=services)
@@ -530,6 +608,32 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
     app.add_middleware(_Limit)
     app.add_middleware(_Envelope, services=services)
     return app
+
+
+def _from_http(request: Request, error: HTTPException) -> Response:
+    """What the framework refuses by itself: a path that nobody serves, a method that a path has not."""
+    path = request.scope["path"]
+    detail, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 404:
+        detail = f"{request.method} {path} does not exist"
+        if path.endswith("/") and _methods_of(request, path.rstrip("/")):
+            detail += f"; {path.rstrip('/')} does: leave out the slash at the end"
+    elif error.status_code == 405:
+        allowed = ", ".join(_methods_of(request, path))
+        detail = f"{request.method} {path} does not exist; {path} takes {allowed}"
+        headers["Allow"] = allowed
+    code = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    return problem(error.status_code, detail, code=code, headers=headers)
+
+
+def _methods_of(request: Request, path: str) -> list[str]:
+    """The methods of all routes that serve a path; HEAD wherever GET is."""
+    found: set[str] = set()
+    scope = {**request.scope, "path": path, "method": "GET"}
+    for route in request.app.routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def lambda_bytes(body: bytes, *, text: bool) -> int:
@@ -601,7 +705,7 @@ _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
 
 class _Envelope:
-    """Gives each request an id, logs it in one line, and puts the security headers on its answer."""
+    """Gives each request an id, logs it in one line, puts the security headers on its answer, and answers HEAD as GET."""
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
@@ -612,6 +716,9 @@ class _Envelope:
             await self._app(scope, receive, send)
             return
         number = _request_id(scope)
+        head = scope["method"] == "HEAD"
+        # A copy: the server looks at its own to know whether a body follows.
+        inner = {**scope, "method": "GET"} if head else scope
         status = 500
 
         async def send_with_headers(message: Message) -> None:
@@ -620,23 +727,21 @@ class _Envelope:
                 status = message["status"]
                 self._add_headers(scope["path"], message.setdefault("headers", []))
                 message["headers"].append((b"x-request-id", number.encode()))
-                message["headers"].extend(scope.get(_EXTRA, ()))
+                message["headers"].extend(inner.get(_EXTRA, ()))
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         with correlated(number):
             try:
-                await self._app(scope, receive, send_with_headers)
+                await self._app(inner, receive, send_with_headers)
             finally:
                 if not scope["path"].startswith("/health"):
-                    self._services.log.info(
-                        "request",
-                        extra={
-                            "method": scope["method"],
-                            "path": scope["path"],
-                            "status": status,
-                            "caller": scope.get(_CALLER, ""),
-                        },
-                    )
+                    self._log(scope, status, inner.get(_CALLER, ""))
+
+    def _log(self, scope: Scope, status: int, caller: str) -> None:
+        told = {"method": scope["method"], "path": scope["path"], "status": status, "caller": caller}
+        self._services.log.info("request", extra=told)
 
     def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         headers.extend(_SECURITY_HEADERS)
@@ -716,6 +821,14 @@ class _Guard:
         if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
             # No name, symbol or id holds one, and PostgreSQL takes none.
             return problem(400, "the address holds a null character", code="null-character")
+        packed = dict(headers).get(b"content-encoding", b"").decode("latin-1").strip().lower()
+        if packed not in ("", "identity"):
+            return _from_error(
+                UnsupportedMediaType(
+                    f"the body is packed (Content-Encoding: {packed[:20]}); send it as plain JSON, without that header",
+                    code="unsupported-content-encoding",
+                )
+            )
         length = dict(headers).get(b"content-length", b"0")
         limit = self._body_limit(scope)
         return _too_large(limit) if length.isdigit() and int(length[:20]) > limit else None

@@ -6,9 +6,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nautilus.clock import nanoseconds
+from nautilus.schemas.values import Flag, WholeNumber
 
 _DURATION = r"\s*([0-9]{1,4})\s*([SDWMY])\s*"
-_MOST_BACK_S = 50 * 365 * 86_400
+MAX_DAYS_BACK = 50 * 365
+"""Fifty years: longer than IB has daily bars of anything."""
+_MOST_BACK_S = MAX_DAYS_BACK * 86_400
 _UNIT_S = {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}
 
 
@@ -31,12 +34,14 @@ class BackfillRequest(BaseModel):
     start: int | None = Field(None, description="first moment, RFC 3339 with offset or epoch nanoseconds")
     end: int | None = Field(None, description="end, excluded; none: the last closed bar")
     duration: str | None = Field(None, description="instead of start: `1 D`, `2 W`, `6 M`, `1 Y` back from end")
-    days_back: int | None = Field(None, ge=1, le=18_250, description="instead of start: days back from end")
+    days_back: WholeNumber | None = Field(
+        None, ge=1, le=MAX_DAYS_BACK, description="instead of start: days back from end"
+    )
     price: str | None = None
     session: str | None = None
-    priority: int = Field(4, ge=0, le=9, description="9 first")
+    priority: WholeNumber = Field(4, ge=0, le=9, description="9 first")
     mode: Literal["missing", "force"] = "missing"
-    dry_run: bool = False
+    dry_run: Flag = False
 
     @field_validator("start", "end", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nautilus.auth import MAX_PASSWORD, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
+from nautilus.schemas.values import Flag
 
 
 def _storable(text: str) -> str:
@@ -100,4 +101,4 @@ class UserChange(_Body):
     password: Password | None = None
     role: Role | None = None
     scopes: Scopes | None = None
-    is_active: bool | None = None
+    is_active: Flag | None = None

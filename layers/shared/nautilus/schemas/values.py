@@ -1,0 +1,22 @@
+"""Numbers and flags in JSON bodies, taken as what they are: `"5"` and true are no number, `"yes"` and 1 are no flag."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+
+def _whole(value: Any) -> Any:
+    # 5.0 is a whole number in JSON, which has one kind of number.
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return value
+    raise ValueError("must be a whole number, without quotes")
+
+
+def _flag(value: Any) -> Any:
+    if type(value) is bool:
+        return value
+    raise ValueError("must be true or false, without quotes")
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
