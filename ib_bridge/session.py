@@ -15,7 +15,6 @@ Four healths are kept apart, because they fail apart: our socket, IB's servers b
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +32,8 @@ from nautilus.log import fields
 
 T = TypeVar("T")
 _CONTROL_S = 0.25
+_CLOCK_PAUSE_S = 0.27
+"""Between the first questions for the time: no divisor of a second, so that each answer tells something else."""
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _IN_LOTS = 174
@@ -256,7 +257,7 @@ class Session:
             await self._read_control()
             await self._read_volume_unit()
         else:
-            await self._read_clock()
+            await self._read_clock_first()
         self._heard_at = self._clock.now_ns()
         self._log.info(
             "ib-connected",
@@ -319,16 +320,22 @@ class Session:
 
     async def _read_clock(self) -> bool:
         """A heartbeat: ask the gateway for the time. False when nobody answers."""
-        asked = time.time_ns()
         try:
             async with self._time_lock:
                 ib = self._connected()
+                asked = self._clock.steady_ns()
                 moment: datetime = await asyncio.wait_for(ib.reqCurrentTimeAsync(), self._settings.ib_heartbeat_s)
         except (TimeoutError, NotConnected, ConnectionError):
             return False
         if not self._settings.control_port:
-            self._clock.learn_seconds(int(moment.timestamp()), asked, time.time_ns())
+            self._clock.learn_seconds(int(moment.timestamp()), asked, self._clock.steady_ns())
         return True
+
+    async def _read_clock_first(self) -> None:
+        """Ask for the time, and for the first time a few times more: each answer is good for a second only, all together
+        for a fraction of it."""
+        while await self._read_clock() and self._clock.uncertain and not self._lost.is_set():
+            await asyncio.sleep(_CLOCK_PAUSE_S)
 
     async def _follow_control(self) -> None:
         """Keep up with a simulator's clock, which may run fast, stand still or jump."""
@@ -337,13 +344,13 @@ class Session:
             await asyncio.sleep(_CONTROL_S)
 
     async def _read_control(self) -> None:
-        asked = time.time_ns()
+        asked = self._clock.steady_ns()
         try:
             now, rate = await read_control(self._settings.control_host, self._settings.control_port)
         except (TimeoutError, OSError, ValueError):
             return
         jumped = abs(now - self._clock.now_ns()) > NS_PER_S
-        self._clock.learn(now, rate, asked, time.time_ns())
+        self._clock.learn(now, rate, asked, self._clock.steady_ns())
         if jumped:
             self._changed()  # readers of the published clock must not wait for the next heartbeat
 
