@@ -27,6 +27,7 @@ from nautilus.queue import Queue
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
 _SECOND_LOOKS_S = 5.0
+_RENEW_S = 5.0
 _UPKEEP_S = 30.0
 _VOLUME_UNITS_S = 5.0
 
@@ -101,6 +102,7 @@ class Bridge:
             self._repeat("leases", self._sweep, _SWEEP_S),
             self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
             self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
+            self._repeat("lookups", self._renew_lookups, _RENEW_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._repeat("upkeep", self._forget, _UPKEEP_S),
             self._worker.run(),
@@ -241,6 +243,11 @@ class Bridge:
                 await self._directory.relearn()
             except Unavailable as gone:
                 self._log.info("schedules-not-asked", extra={"reason": gone.detail})
+
+    async def _renew_lookups(self) -> None:
+        """Ask again what words mean that were asked for long ago."""
+        if self._ready:
+            await self._directory.renew()
 
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:

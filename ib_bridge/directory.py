@@ -17,15 +17,18 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import calendars, instruments, series
 from nautilus.db.connection import spans_of
 from nautilus.db.series import Series
-from nautilus.errors import Conflict, NotFound, Unavailable, Upstream
-from nautilus.instruments import Instrument, Selector, choose
+from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
+from nautilus.instruments import Instrument, Selector
+from nautilus.lookups import FRONT_OLD_AFTER_S
 from nautilus.pacing import Request
 from nautilus.spans import Span
 
 T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
-_FRONT_KEEP_S = 3600
-"""A future without expiry means the front contract, which changes: asked again after an hour."""
+_RENEWED_AT_ONCE = 20
+"""How many old lookups one pass renews, so that it ends soon."""
+_NOT_RENEWED_AGAIN_S = 900.0
+"""A lookup that could not be renewed is not tried again for so long, or it would keep the others waiting."""
 _PASSING = frozenset({Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT, Reaction.RESUBSCRIBE, Reaction.INFO})
 """Reactions after which IB may give the same schedule a little later."""
 _SCHEDULE_DAYS = 364
@@ -47,29 +50,57 @@ class Directory:
         self._booking = booking
         self._log = log
         self._searching = asyncio.Lock()
+        self._not_renewed: dict[str, float] = {}
         self._searched = 0.0
 
     # ---- instruments -------------------------------------------------------------------------------------------------
 
-    async def instrument(self, selector: Selector, correlation_id: str = "") -> Instrument:
-        """The one instrument a selector means. NotFound, Conflict, or Unavailable when IB could not say."""
+    async def instrument(self, selector: Selector, correlation_id: str = "", *, anew: bool = False) -> Instrument:
+        """The one instrument a selector means. NotFound, Conflict, or Unavailable when IB could not say.
+
+        anew: IB is asked again unless it was on this day. What was known before is the answer when IB cannot be asked.
+        """
+        if await self._store.run(self._is_old, selector, anew):
+            try:
+                await self._candidates(selector, correlation_id)
+            except Unavailable as gone:
+                self._log.info("lookup-not-renewed", extra={"lookup": selector.key, "reason": gone.detail})
         found = await self._store.run(known_instrument, selector)
         if found is not None:
             return found
+        await self._candidates(selector, correlation_id)
+        found = await self._store.run(known_instrument, selector)
+        if found is None:
+            raise Unavailable(f"IB tells no contract of {selector.words} that still trades", code="ib-unavailable")
+        return found
+
+    @staticmethod
+    def _is_old(cursor: Cursor, selector: Selector, anew: bool) -> bool:
+        """True when what is known about a selector should be asked again before it is planned with."""
+        known = instruments.look_up(cursor, selector)
+        if selector.con_id or known is None or not known.candidates:
+            return False
+        if selector.front and not instruments.checked_within(cursor, selector.key, FRONT_OLD_AFTER_S):
+            return True
+        return anew and not instruments.checked_today(cursor, selector.key)
+
+    async def renew(self) -> None:
+        """Ask again for lookups that have grown old, the oldest first. No reader waits for this."""
+        if not self._session.can_resolve:
+            return
+        now = time.monotonic()
+        self._not_renewed = {key: until for key, until in self._not_renewed.items() if until > now}
+        for key in await self._store.run(instruments.due, _RENEWED_AT_ONCE, without=list(self._not_renewed)):
+            try:
+                await self._candidates(Selector.of_key(key), "")
+            except NautilusError as gone:
+                self._not_renewed[key] = now + _NOT_RENEWED_AGAIN_S
+                self._log.info("lookup-not-renewed", extra={"lookup": key, "reason": gone.detail})
+
+    async def _candidates(self, selector: Selector, correlation_id: str) -> None:
+        """Ask IB what a selector means and keep the answer. Unavailable when IB could not say."""
         if not self._session.can_resolve:
             raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
-        candidates = await self._candidates(selector, correlation_id)
-        if not candidates:
-            raise NotFound(
-                f"{selector.words} is not known to Interactive Brokers",
-                code="unknown-instrument",
-                upstream=Upstream(200, "No security definition has been found for the request"),
-            )
-        chosen = choose(selector, candidates)
-        assert chosen is not None  # noqa: S101  for the type checker: there are candidates
-        return chosen
-
-    async def _candidates(self, selector: Selector, correlation_id: str) -> list[Instrument]:
         asked = translate.contracts(selector)
         try:
             rows = await self._details(asked, selector.key, correlation_id)
@@ -95,20 +126,21 @@ class Directory:
                 ib_text=refused.text,
                 keep_s=_NEGATIVE_KEEP_S,
             )
-            return []
+            return
         found = [translate.instrument(row) for row in rows]
-        keep_s = None if found else _NEGATIVE_KEEP_S
         chosen = [one for one, _ in found]
-        if selector.asset_class == "FUT" and not selector.expiry and not selector.local_symbol and not selector.con_id:
+        if selector.front:
             chosen = await self._front(chosen, correlation_id)
-            keep_s = _FRONT_KEEP_S
 
-        def keep(cursor: Cursor) -> None:
+        def keep(cursor: Cursor) -> instruments.Renewal | None:
             instruments.store_all(cursor, found)
-            instruments.remember(cursor, selector.key, [one.con_id for one in chosen], keep_s=keep_s)
+            numbers = [one.con_id for one in chosen]
+            return instruments.remember(cursor, selector.key, numbers, keep_s=_NEGATIVE_KEEP_S)
 
-        await self._store.run(keep)
-        return chosen
+        renewal = await self._store.run(keep)
+        if renewal is not None:
+            changed = {"from_con_ids": list(renewal.before), "to_con_ids": list(renewal.now)}
+            self._log.warning("instrument-changed", extra={"lookup": selector.key, "instrument_changed": changed})
 
     async def matches(self, pattern: str, correlation_id: str = "") -> list[dict[str, Any]]:
         """What IB's symbol search finds. IB takes one such question per second and login."""

@@ -70,7 +70,7 @@ class Planning:
         except (Unavailable, PlanLost):
             raise
         except NautilusError as wrong:
-            error = {"code": wrong.code, "detail": wrong.detail}
+            error = {"code": wrong.code, "detail": wrong.detail, **wrong.extra}
             if wrong.upstream is not None:
                 error["upstream"] = wrong.upstream.as_dict()
             self._log.warning("item-failed", extra=fields(job_id=str(job.id), **error))
@@ -87,7 +87,8 @@ class Planning:
         """Learn what planning needs: instrument, series, head, sessions, and the wish as a range."""
         frame = timeframe(item.timeframe)
         number = job.correlation_id
-        instrument = await self._directory.instrument(Selector.of(item.selector), number)
+        selector = Selector.of(item.selector)
+        instrument = await self._directory.instrument(selector, number, anew=job.mode == "force")
         price = price_kind(instrument.asset_class, item.price)
         session = session_kind(instrument.asset_class, item.session)
         row = await self._store.run(series.find_or_make, instrument.con_id, frame, price, session)

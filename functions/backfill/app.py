@@ -35,8 +35,8 @@ def ask(
     caller: Caller,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    if not (wish.symbol or wish.symbols or wish.instrument_id):
-        raise InvalidInput.field("symbol", "is missing", ["symbol", "symbols", "instrument_id"])
+    if not (wish.symbol or wish.symbols or wish.instrument_id or wish.con_id):
+        raise InvalidInput.field("symbol", "is missing", ["symbol", "symbols", "instrument_id", "con_id"])
     return _ask(wish, services, caller, idempotency_key or "")
 
 
@@ -60,6 +60,8 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
         default_frames=settings.watch_timeframes,
         default_days=settings.watch_days,
     )
+    if wish.instrument_id is not None:
+        items = backfill.by_name(services.db, wish, items)
     if wish.dry_run:
         return JSONResponse(dry_run(services.db, items), 200)
     asked = backfill.ask(

@@ -22,8 +22,9 @@ from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
-from nautilus.instruments import Instrument, Selector, price_kind, select, session_kind
+from nautilus.instruments import Instrument, InstrumentName, Selector, name_of, price_kind, select, session_kind
 from nautilus.limits import Limits
+from nautilus.lookups import Identity
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
@@ -101,6 +102,7 @@ class Named(NamedTuple):
     timeframe: Timeframe
     price: str | None
     session: str | None
+    con_id: int | None = None
 
     def selector(self, symbol: str | None = None) -> Selector:
         """The lookup of the named instrument, or of another symbol with the same hints."""
@@ -110,19 +112,29 @@ class Named(NamedTuple):
             asset_class=self.asset_class,
             exchange=self.exchange,
             currency=self.currency,
+            con_id=self.con_id,
         )
 
-    async def subject(self, services: Services, caller: Principal) -> Subject:
-        """The series meant, its instrument looked up at IB when nobody knows it."""
-        found = await _data(services).reads.catalogue.instrument(self.selector(), caller)
-        kind = found.asset_class
-        return Subject(found, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session))
+    @property
+    def name(self) -> InstrumentName | None:
+        """The instrument_id, where that names the instrument."""
+        if self.instrument_id is None:
+            return None
+        return name_of(self.instrument_id, self.asset_class, self.currency)
+
+    async def subject(self, services: Services, caller: Principal) -> tuple[Subject, Identity]:
+        """The series meant, its instrument looked up at IB when nobody knows it, and how old that knowledge is."""
+        found = await _data(services).reads.catalogue.identity(self.selector(), caller, self.name)
+        one, kind = found.instrument, found.instrument.asset_class
+        return Subject(one, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session)), found
 
 
 _QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
 """What stands for itself in a query (RFC 3986, 3.4)."""
 _SYMBOL = "such as AAPL, EURUSD or EUR/USD"
 _INSTRUMENT_ID = "such as AAPL.NASDAQ, instead of symbol"
+_CON_ID = "IB's number of the contract, instead of symbol"
+_MOST_CON_ID = 2**63
 _ASSET_CLASS = "STK, CASH, FUT, IND, ...; default from the symbol"
 _EXCHANGE = "a hint between candidates"
 _CURRENCY = "STK: default USD"
@@ -140,8 +152,9 @@ async def _named(
     frame: Annotated[str, Query(alias="timeframe", description=_TIMEFRAME)] = "1h",
     price: Annotated[str | None, Query(description=_PRICE)] = None,
     session: Annotated[str | None, Query(description=_SESSION)] = None,
+    con_id: Annotated[int | None, Query(ge=1, lt=_MOST_CON_ID, description=_CON_ID)] = None,
 ) -> Named:
-    return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session)
+    return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session, con_id)
 
 
 NamedDep = Annotated[Named, Depends(_named)]
@@ -190,6 +203,7 @@ class _Asked(BaseModel):
     symbols: str | None = Field(
         None, description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"
     )
+    con_id: int | None = Field(None, ge=1, lt=_MOST_CON_ID, description=_CON_ID)
     asset_class: str | None = Field(None, description=_ASSET_CLASS)
     exchange: str | None = Field(None, description=_EXCHANGE)
     currency: str | None = Field(None, description=_CURRENCY)
@@ -216,6 +230,7 @@ class _Asked(BaseModel):
             timeframe(self.timeframe),
             self.price,
             self.session,
+            self.con_id,
         )
         window = _window_of(self.start, self.end, self.limit)
         names, selectors = _names(named, self.symbols)
@@ -234,6 +249,7 @@ class _Asked(BaseModel):
             _takes_gzip(headers.get("accept-encoding", "")),
             headers.get("if-none-match", ""),
             _wait(headers, self.wait),
+            named.name,
         )
 
 
@@ -276,10 +292,9 @@ def _next_page(request: Request, token: str) -> str:
 def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], tuple[Selector, ...]]:
     if symbols is None:
         return (named.symbol,), (named.selector(),)
-    if named.symbol or named.instrument_id:
-        raise InvalidInput.field(
-            "symbols", "give only one of symbol, symbols, instrument_id", ["symbol", "symbols", "instrument_id"]
-        )
+    if named.symbol or named.instrument_id or named.con_id:
+        ways = ["symbol", "symbols", "instrument_id", "con_id"]
+        raise InvalidInput.field("symbols", f"give only one of {', '.join(ways)}", ways)
     names = list(dict.fromkeys(part.strip() for part in symbols.split(",") if part.strip()))
     if not 1 <= len(names) <= MAX_SYMBOLS:
         raise InvalidInput.field("symbols", f"must be 1 to {MAX_SYMBOLS} symbols, comma-separated")
@@ -313,8 +328,9 @@ async def coverage(
     services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep, response: Response
 ) -> shapes.Coverage:
     response.headers["Cache-Control"] = "no-store"
-    subject = await named.subject(services, caller)
-    return shapes.Coverage.model_validate(await _read(services, proof.coverage, subject, window))
+    subject, known = await named.subject(services, caller)
+    told = await _read(services, proof.coverage, subject, window)
+    return shapes.Coverage.model_validate({**told, **known.as_dict()})
 
 
 @router.get(f"{_ROOT}/historical/explain", summary="How one bar came to be, or why there is none")
@@ -328,8 +344,9 @@ async def explain(
     response.headers["Cache-Control"] = "no-store"
     moment = _time("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
-    subject = await named.subject(services, caller)
-    return shapes.Explanation.model_validate(await _read(services, proof.explain, subject, moment))
+    subject, known = await named.subject(services, caller)
+    told = await _read(services, proof.explain, subject, moment)
+    return shapes.Explanation.model_validate({**told, **known.as_dict()})
 
 
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
@@ -346,7 +363,7 @@ async def _read(services: Services, prove: Any, subject: Subject, what: Window |
 
 @router.get(f"{_ROOT}/calendar", summary="Trading sessions of an instrument, as far as IB told them")
 async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep) -> shapes.CalendarAnswer:
-    subject = await named.subject(services, caller)
+    subject, _ = await named.subject(services, caller)
     return await asyncio.to_thread(_sessions, services, subject, window)
 
 
@@ -405,8 +422,17 @@ async def instrument(
     caller: Caller,
     instrument_id: Annotated[str, Path(description="such as AAPL.NASDAQ or EUR/USD.IDEALPRO")],
 ) -> shapes.InstrumentRow:
-    found = await _data(services).reads.catalogue.instrument(select(instrument_id=instrument_id), caller)
-    return shapes.InstrumentRow.model_validate(await asyncio.to_thread(_with_details, services, found))
+    wanted, name = select(instrument_id=instrument_id), name_of(instrument_id)
+    found = await _data(services).reads.catalogue.identity(wanted, caller, name)
+    row = await asyncio.to_thread(_with_details, services, found.instrument)
+    return shapes.InstrumentRow.model_validate({**row, **_age(found)})
+
+
+def _age(found: Identity) -> Mapping[str, Any]:
+    """When IB was last asked about the words, and whether they changed hands, beside an instrument's own columns."""
+    told = found.as_dict()
+    known = told.pop("instrument")
+    return {**told, **{name: value for name, value in known.items() if name != "con_id"}}
 
 
 def _with_details(services: Services, found: Instrument) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "concurrency",
         }
     )
-    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps"}),
+    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"bridge_settings"}),

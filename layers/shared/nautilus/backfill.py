@@ -1,6 +1,6 @@
 """Asking for bars to be filled: from a caller's wish to rows of the ledger, and what to tell about them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,9 +11,10 @@ from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.instruments import Instrument, Selector, choose, price_kind, select, session_kind
+from nautilus.instruments import Instrument, Selector, name_of, price_kind, select, session_kind
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
+from nautilus.lookups import Change, change_of, identify, identify_by_name, trade_day
 from nautilus.schemas.backfill import BackfillRequest
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
@@ -57,11 +58,12 @@ def items_of(
 
 
 def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Selector]:
-    given = [x for x in (wish.symbol, wish.symbols, wish.instrument_id) if x is not None]
+    given = [x for x in (wish.symbol, wish.symbols, wish.instrument_id, wish.con_id) if x is not None]
     if len(given) > 1:
-        raise InvalidInput.field(
-            "symbol", "give only one of symbol, symbols, instrument_id", ["symbol", "symbols", "instrument_id"]
-        )
+        ways = ["symbol", "symbols", "instrument_id", "con_id"]
+        raise InvalidInput.field("symbol", f"give only one of {', '.join(ways)}", ways)
+    if wish.con_id is not None:
+        return [select(con_id=wish.con_id)]
     if wish.instrument_id is not None:
         return [select(instrument_id=wish.instrument_id, asset_class=wish.asset_class)]
     names = wish.symbols or ([wish.symbol] if wish.symbol is not None else list(default_symbols))
@@ -76,6 +78,22 @@ def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Select
         for name in names
     ]
     return list(dict.fromkeys(selectors))
+
+
+def by_name(database: Database, wish: BackfillRequest, items: Sequence[Item]) -> list[Item]:
+    """The items of an instrument_id, for the contract that has this name here, if there is one.
+
+    Conflict when several do. `force` asks IB again what the words mean, so that they stay words.
+    """
+    assert wish.instrument_id is not None  # noqa: S101  for the type checker: called for these alone
+    name = name_of(wish.instrument_id, wish.asset_class, wish.currency)
+    with database.transaction(snapshot=True) as cursor:
+        stored, today = instruments.named(cursor, name), trade_day(sessions.market_now(cursor))
+        found = identify_by_name(name, stored, items[0].selector, None, today)
+    if found is None or (wish.mode == "force" and found.instrument.asset_class == items[0].selector.asset_class):
+        return list(items)
+    con_id, kind = found.instrument.con_id, found.instrument.asset_class
+    return [i._replace(selector=i.selector._replace(con_id=con_id, asset_class=kind)) for i in items]
 
 
 def _frames(wish: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
@@ -144,9 +162,10 @@ def _nothing_missing(cursor: Cursor, item: Item) -> bool:
     found = instruments.look_up(cursor, item.selector)
     if found is None or not found.candidates or item.start is None or item.end is None:
         return False
-    instrument = choose(item.selector, found.candidates)
-    if instrument is None:
+    known = identify(item.selector, found, trade_day(sessions.market_now(cursor)))
+    if known is None:
         return False
+    instrument = known.instrument
     kind = price_kind(instrument.asset_class, item.price)
     session = session_kind(instrument.asset_class, item.session)
     frame = timeframe(item.timeframe)
@@ -170,6 +189,7 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
         numbers = [row.id for row in rows]
         items = jobs.items(cursor, numbers)
         session = sessions.latest(cursor)
+        changes = _changes(cursor, items)
         known = {}
         if session and session.state in _PARTLY_AWAY:
             known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
@@ -180,7 +200,7 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
     for row in rows:
         mine = [item for item in items if item.job_id == row.id]
         waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
-        told.append(_job(row, mine, waits or put_off.get(row.id), now))
+        told.append(_job(row, mine, changes, waits or put_off.get(row.id), now))
     return {
         "jobs": told,
         "totals": totals,
@@ -232,7 +252,21 @@ def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _job(row: Any, items: Sequence[Any], waits: str | None, now_ns: int) -> dict[str, Any]:
+def _changes(cursor: Cursor, items: Sequence[Any]) -> dict[str, Change]:
+    """The words of these items that mean another contract than before, by the key of their lookup."""
+    selectors = {(one := Selector.of(item.selector)).key: one for item in items}
+    found = {}
+    for key in instruments.changed(cursor, selectors):
+        lookup = instruments.look_up(cursor, selectors[key])
+        change = change_of(selectors[key], lookup) if lookup else None
+        if change is not None:
+            found[key] = change
+    return found
+
+
+def _job(
+    row: Any, items: Sequence[Any], changes: Mapping[str, Change], waits: str | None, now_ns: int
+) -> dict[str, Any]:
     begun = row.started_at or row.created_at
     ended_s = row.finished_at.timestamp() if row.finished_at else now_ns / NS_PER_S
     seconds = max(0.001, ended_s - begun.timestamp())
@@ -259,7 +293,7 @@ def _job(row: Any, items: Sequence[Any], waits: str | None, now_ns: int) -> dict
         "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
         "eta_seconds": left / rate if live and rate and total else None,
         "blocked_on": waits,
-        "items": [_item(item) for item in items],
+        "items": [_item(item, changes) for item in items],
         "errors": [item.error | {"item": _item_name(item)} for item in items if item.error],
         "created_at": _text(row.created_at),
         "started_at": _text(row.started_at),
@@ -297,10 +331,13 @@ def _is_away(session: sessions.Session, instrument: Instrument | None) -> bool:
     return bool(farms.away(session.farms, instrument))
 
 
-def _item(item: Any) -> dict[str, Any]:
+def _item(item: Any, changes: Mapping[str, Change]) -> dict[str, Any]:
+    change = changes.get(Selector.of(item.selector).key)
     return {
         "instrument_id": item.instrument_id,
+        "con_id": item.con_id,
         "asked": _item_name(item),
+        **({"instrument_changed": change.as_dict()} if change else {}),
         "timeframe": item.timeframe,
         "price": item.price,
         "session": item.session,

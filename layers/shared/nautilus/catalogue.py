@@ -8,10 +8,11 @@ from uuid import UUID
 from nautilus.auth import Principal
 from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.instruments import Lookup
-from nautilus.errors import InvalidInput, NautilusError, NotFound, Unavailable, Upstream
-from nautilus.instruments import ASSET_CLASSES, Instrument, Selector, choose, select
+from nautilus.db.sessions import market_now
+from nautilus.errors import InvalidInput, NautilusError, Unavailable
+from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, select
 from nautilus.log import correlation
+from nautilus.lookups import Identity, identify, identify_by_name, trade_day
 from nautilus.queue import Queue
 from nautilus.schemas.messages import CommandHint
 
@@ -34,19 +35,19 @@ def known_instrument(cursor: Cursor, selector: Selector) -> Instrument | None:
 
     NotFound with IB's words when IB said so within the hour; Conflict with candidates when several fit.
     """
+    found = known_identity(cursor, selector)
+    return found.instrument if found else None
+
+
+def known_identity(cursor: Cursor, selector: Selector, name: InstrumentName | None = None) -> Identity | None:
+    """The contract that a selector, or a name, means, and how old that knowledge is. Raises as `known_instrument` does."""
     found = instruments.look_up(cursor, selector)
-    return meant(selector, found) if found is not None else None
-
-
-def meant(selector: Selector, found: Lookup) -> Instrument | None:
-    """The instrument that a selector means, of what its lookup found. Raises as `known_instrument` does."""
-    if not found.candidates:
-        raise NotFound(
-            f"{selector.words} is not known to Interactive Brokers",
-            code="unknown-instrument",
-            upstream=Upstream(found.ib_code or 200, found.ib_text or ""),
-        )
-    return choose(selector, found.candidates)
+    today = trade_day(market_now(cursor))
+    if name is not None:
+        by_name = identify_by_name(name, instruments.named(cursor, name), selector, found, today)
+        if by_name is not None:
+            return by_name
+    return identify(selector, found, today) if found is not None else None
 
 
 class Catalogue:
@@ -57,12 +58,12 @@ class Catalogue:
         self._queue = queue
         self._wait_s = wait_s
 
-    async def instrument(self, selector: Selector, caller: Principal) -> Instrument:
-        """The one instrument that a selector means, asking IB through the bridge when it is unknown.
+    async def identity(self, selector: Selector, caller: Principal, name: InstrumentName | None = None) -> Identity:
+        """The one contract that a selector, or a name, means, asking IB through the bridge when it is unknown.
 
         NotFound with IB's words, Conflict with candidates, Unavailable when nobody could say in time.
         """
-        found = await asyncio.to_thread(self._known, selector)
+        found = await asyncio.to_thread(self._known, selector, name)
         if found is not None:
             return found
         row = await self._ask("resolve", selector.as_dict(), caller)
@@ -71,7 +72,7 @@ class Catalogue:
                 f"{selector.words} is not known yet and IB has not answered in time; ask again",
                 code="instrument-not-resolved",
             )
-        found = await asyncio.to_thread(self._known, selector)
+        found = await asyncio.to_thread(self._known, selector, name)
         if found is None:
             raise Unavailable(
                 f"{selector.words} could not be looked up at IB: {(row.error or {}).get('detail', 'no answer')}",
@@ -79,9 +80,9 @@ class Catalogue:
             )
         return found
 
-    def _known(self, selector: Selector) -> Instrument | None:
+    def _known(self, selector: Selector, name: InstrumentName | None) -> Identity | None:
         with self._db.transaction(snapshot=True) as cursor:
-            return known_instrument(cursor, selector)
+            return known_identity(cursor, selector, name)
 
     # ---- searching ---------------------------------------------------------------------------------------------------
 

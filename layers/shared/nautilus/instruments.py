@@ -128,6 +128,22 @@ class Selector(NamedTuple):
             return f"{self.asset_class}|local={self.local_symbol}"
         return f"{self.asset_class}|{self.symbol}|{self.currency}|{self.expiry or 'front'}"
 
+    @property
+    def front(self) -> bool:
+        """True when the front contract of a future is meant, which changes by itself."""
+        return self.asset_class == "FUT" and not (self.expiry or self.local_symbol or self.con_id)
+
+    @classmethod
+    def of_key(cls, key: str) -> "Selector":
+        """A selector that has this key. Hints are no part of a key and are not known."""
+        if key.startswith("conId="):
+            return cls("", "", con_id=int(key.removeprefix("conId=")))
+        asset_class, _, rest = key.partition("|")
+        if rest.startswith("local="):
+            return cls(asset_class, "", local_symbol=rest.removeprefix("local="))
+        symbol, currency, expiry = rest.split("|")
+        return cls(asset_class, symbol, currency, "" if expiry == "front" else expiry)
+
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Selector":
         """The selector that `as_dict` made."""
@@ -141,6 +157,14 @@ class Selector(NamedTuple):
         """For a sentence: `AAPL (STK)`."""
         name = self.local_symbol or self.symbol or str(self.con_id)
         return f"{name} ({self.asset_class})" if self.asset_class else name
+
+
+class InstrumentName(NamedTuple):
+    """An instrument_id as a caller gave it, and the hints that choose between contracts of that name."""
+
+    text: str
+    asset_class: str = ""
+    currency: str = ""
 
 
 def instrument_id(
@@ -180,6 +204,8 @@ def select(
     con_id: int | None = None,
 ) -> Selector:
     """The lookup that a caller's words mean. InvalidInput names the field that makes no sense."""
+    if con_id and (symbol or instrument_id):
+        raise InvalidInput.field("con_id", "give only one of symbol, instrument_id, con_id")
     if con_id:
         return Selector("", "", con_id=con_id)
     if bool(symbol) == bool(instrument_id):
@@ -208,12 +234,21 @@ def select(
     return Selector(kind, name, money or default, expiry=expiry or "", exchange_hint=hint)
 
 
-def _from_id(text: str, asked_class: str) -> Selector:
+def name_of(text: str, asset_class: str | None = None, currency: str | None = None) -> InstrumentName:
+    """An instrument_id in its one spelling. InvalidInput names the field that makes no sense."""
+    name, venue = _split_id(text)
+    return InstrumentName(f"{name}.{venue}", _clean_class(asset_class), _clean_hint("currency", currency, ["USD"]))
+
+
+def _split_id(text: str) -> tuple[str, str]:
     name, dot, venue = _upper(text).rpartition(".")
     if not dot or not name or not re.fullmatch("[A-Z0-9_-]{1,20}", venue):
         raise InvalidInput.field("instrument_id", f"{text!r} is not of the form SYMBOL.VENUE", ["AAPL.NASDAQ"])
-    venue = _RENAMED.get(venue, venue)
-    name = _clean_name("instrument_id", name)
+    return _clean_name("instrument_id", name), _RENAMED.get(venue, venue)
+
+
+def _from_id(text: str, asked_class: str) -> Selector:
+    name, venue = _split_id(text)
     kind = asked_class or _VENUE_CLASS.get(venue, "STK")
     base, quote = _split_pair(name, kind)
     if quote:
@@ -315,10 +350,18 @@ def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument |
     if len(found) > 1 and selector.exchange_hint:
         found = [i for i in found if selector.exchange_hint in (i.primary_exchange, i.exchange)] or found
     if len(found) > 1:
-        names = [f"{i.instrument_id} ({i.currency})" for i in found]
-        raise Conflict(
-            f"{selector.words} means several instruments; name one by instrument_id: {', '.join(names)}",
-            code="ambiguous-instrument",
-            extra={"candidates": [{"instrument_id": i.instrument_id, "currency": i.currency} for i in found]},
-        )
+        raise ambiguous(selector.words, found)
     return found[0] if found else None
+
+
+def ambiguous(words: str, found: Sequence[Instrument]) -> Conflict:
+    """Several instruments fit the words. The error lists them; con_id names one even where they share a name."""
+    names = [f"{i.instrument_id} ({i.currency})" for i in found]
+    if len(set(names)) < len(names):
+        names = [f"{i.instrument_id} ({i.currency}, con_id={i.con_id})" for i in found]
+    shown = ("con_id", "instrument_id", "asset_class", "currency", "expiry", "long_name")
+    return Conflict(
+        f"{words} means several instruments; name one by instrument_id or con_id: {', '.join(names)}",
+        code="ambiguous-instrument",
+        extra={"candidates": [{name: getattr(one, name) for name in shown} for one in found]},
+    )

@@ -12,7 +12,7 @@ from uuid import UUID
 from nautilus import fills, grid, paging
 from nautilus.auth import Principal
 from nautilus.cache import Cache
-from nautilus.catalogue import Catalogue, known_instrument, meant
+from nautilus.catalogue import Catalogue, known_identity
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Source, Style, Text
@@ -21,8 +21,9 @@ from nautilus.db.reading import LookedUp, Moment
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
 from nautilus.formats import Format, Piece, body, compact
-from nautilus.instruments import Instrument, Selector, kinds, price_kind, session_kind
+from nautilus.instruments import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
 from nautilus.limits import Limits
+from nautilus.lookups import Identity, identify, identify_by_name, trade_day
 from nautilus.paging import Place, Token
 from nautilus.queue import Queue
 from nautilus.spans import Span
@@ -40,7 +41,7 @@ _GZIP_LEVEL = 4
 _KEEP_S = 3_600
 _SEALED_NS = 24 * 3_600 * NS_PER_S
 """A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
-_SHAPE = "1"
+_SHAPE = "2"
 """Version of the answers' shape; part of every tag and cache key."""
 
 
@@ -65,6 +66,8 @@ class Query(NamedTuple):
     if_none_match: str = ""
     wait_s: float | None = None
     """How long to hold the answer for what is under way; None: the setting, when nothing is there at all."""
+    instrument_name: InstrumentName | None = None
+    """The instrument_id of the one instrument, where it was named by that."""
 
     @property
     def backward(self) -> bool:
@@ -94,6 +97,7 @@ class _Part:
         self.name = name
         self.place = place
         self.view: View | None = None
+        self.identity: Identity | None = None
         self.error: NautilusError | None = None
         self.key: int | None = None
         self.as_of: int | None = None
@@ -195,7 +199,7 @@ class MarketData:
 
     async def _resolve(self, scene: _Scene, caller: Principal) -> None:
         """Have unknown instruments looked up. One that is asked for alone must be found; of several each tells itself."""
-        asked = [self.catalogue.instrument(selector, caller) for selector in scene.unknown]
+        asked = [self.catalogue.identity(selector, caller) for selector in scene.unknown]
         results = await asyncio.gather(*asked, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and (len(scene.parts) == 1 or not isinstance(result, NautilusError)):
@@ -252,8 +256,7 @@ class MarketData:
 
     def _set(self, cursor: Cursor, query: Query) -> _Scene:
         prices, sessions = kinds(price_kind, query.price), kinds(session_kind, query.session)
-        keys = [selector.key for selector in query.selectors]
-        found = reading.looked_up(cursor, keys, query.timeframe, prices, sessions)
+        found = reading.looked_up(cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name)
         moment = found.moment
         if query.page_token is not None:
             token = paging.unseal(
@@ -265,12 +268,11 @@ class MarketData:
             part = _Part(name, Place(0, 0, 0, "", (0, 0), False))
             parts.append(part)
             try:
-                lookup = found.lookups.get(selector.key)
-                instrument = meant(selector, lookup) if lookup else None
-                if instrument is None:
+                part.identity = _identity(query, found, selector)
+                if part.identity is None:
                     unknown.append(selector)
                     continue
-                part.view = self._look(cursor, found, _subject(query, instrument), query.window)
+                part.view = self._look(cursor, found, _subject(query, part.identity.instrument), query.window)
                 part.place = _place(part.view)
             except NautilusError as wrong:
                 if not query.several:
@@ -293,9 +295,11 @@ class MarketData:
             instrument = candidates.get(place.con_id)
             if instrument is None and place.con_id:
                 instrument = instruments.by_id(cursor, place.con_id)
+            selector = query.selectors[token.done + n]
             if instrument is None:
-                part.error = _why_unknown(cursor, query.selectors[token.done + n])
+                part.error = _why_unknown(cursor, selector)
                 continue
+            part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
             view = self._look(cursor, found, _subject(query, instrument), Window(*place.window, query.window.limit))
             finer = timeframe(place.source) if place.source else None
             row = series.find(
@@ -515,9 +519,19 @@ class _Reader:
         return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
+def _identity(query: Query, found: LookedUp, selector: Selector) -> Identity | None:
+    """The contract that a selector of the query means; None when only IB can tell."""
+    today, lookup = trade_day(found.moment.market_ns), found.lookups.get(selector.key)
+    if query.instrument_name is not None:
+        by_name = identify_by_name(query.instrument_name, found.named, selector, lookup, today)
+        if by_name is not None:
+            return by_name
+    return identify(selector, lookup, today) if lookup else None
+
+
 def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
     try:
-        known_instrument(cursor, selector)
+        known_identity(cursor, selector)
     except NautilusError as wrong:
         return wrong
     return None
@@ -608,6 +622,7 @@ def _piece(query: Query, scene: _Scene, part: _Part, page: Text) -> Piece:
         "data_version": part.place.version,
         "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
         "coverage": {"complete": part.complete, "missing": told(view.missing)},
+        **(part.identity.as_dict() if part.identity else {}),
     }
     if part.as_of is not None:
         # The gaps are those of now, the candles those of the first page.
@@ -633,7 +648,10 @@ def _text(job_id: UUID | None) -> str | None:
 def _tag(query: Query, scene: _Scene) -> str:
     """What makes two complete answers the same: the store, the query as resolved, the form, and every series' version."""
     parts = [
-        (p.name, p.place.con_id, p.place.series_id, p.place.version, p.place.source, p.place.window, p.as_of is None)
+        (
+            (p.name, p.place.con_id, p.place.series_id, p.place.version, p.place.source, p.place.window),
+            (p.as_of is None, p.identity.as_dict() if p.identity else None),
+        )
         for p in scene.parts
     ]
     gaps = [told(view.missing) for view in scene.views]
@@ -683,6 +701,9 @@ def _telling(query: Query, scene: _Scene, pieces: Sequence[Piece], token: str | 
             {"complete": all(part.complete for part in scene.parts), "gaps": len(gaps), "missing": gaps[:10]},
             separators=(",", ":"),
         )
+        changes = [part.identity.change.as_dict() for part in scene.parts if part.identity and part.identity.change]
+        if changes:
+            headers["X-Instrument-Changed"] = json.dumps(changes, separators=(",", ":"))
         errors = [piece.head["symbol"] for piece in pieces if "error" in piece.tail]
         if errors:
             headers["X-Errors"] = json.dumps(errors)

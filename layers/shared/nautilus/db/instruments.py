@@ -5,19 +5,26 @@ from typing import Any, NamedTuple
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
-from nautilus.instruments import Instrument, Selector
+from nautilus.db.sessions import market_now
+from nautilus.instruments import Instrument, InstrumentName, Selector
+from nautilus.lookups import (
+    FRONT_OLD_AFTER_S,
+    OLD_AFTER_S,
+    REFUSED_OLD_AFTER_S,
+    Lookup,
+    identify_by_name,
+    trade_day,
+)
 
 _COLUMNS = Instrument._fields
 _LIST = ", ".join(_COLUMNS)
 _TYPES = dict.fromkeys(_COLUMNS, "text") | {"con_id": "bigint", "min_tick": "float8", "details": "jsonb"}
 
 
-class Lookup(NamedTuple):
-    """The answer to one lookup: candidates, or IB's refusal."""
-
-    candidates: tuple[Instrument, ...]
-    ib_code: int | None = None
-    ib_text: str | None = None
+BELIEVED = "(cardinality(l.con_ids) > 0 OR l.expires_at IS NULL OR l.expires_at > clock_timestamp())"
+"""For a WHERE clause: a positive answer is answered from however old it is, a negative one until it expires."""
+ANSWER = "l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at AS looked_up_at, l.changed_at"
+"""What `lookup` needs of a row of instrument_lookups beside the columns of an instrument."""
 
 
 def _instrument(row: Any) -> Instrument:
@@ -43,25 +50,35 @@ def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
     return dict(row.details) if row else {}
 
 
-def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
-    """By NautilusTrader-style name; a name that IB gave twice (futures a decade apart) means the newer one."""
+def named(cursor: Cursor, name: InstrumentName) -> Lookup:
+    """All contracts that are stored under a NautilusTrader-style name, expired ones too, and when IB last described one."""
     cursor.execute(
-        f"SELECT {_LIST} FROM instruments WHERE instrument_id = %s ORDER BY expiry DESC LIMIT 1", (instrument_id,)
+        f"SELECT {_LIST}, resolved_at FROM instruments WHERE instrument_id = %s ORDER BY con_id", (name.text,)
     )
-    row = cursor.fetchone()
-    return _instrument(row) if row else None
+    rows = cursor.fetchall()
+    return Lookup(
+        tuple(_instrument(row) for row in rows), checked_at=max((row.resolved_at for row in rows), default=None)
+    )
+
+
+def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
+    """By NautilusTrader-style name. Of futures a decade apart the one that trades; Conflict when several do."""
+    name = InstrumentName(instrument_id)
+    found = identify_by_name(name, named(cursor, name), Selector("", ""), None, trade_day(market_now(cursor)))
+    return found.instrument if found else None
 
 
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
-    """What is known about a selector; None when nobody asked, or when the answer has expired."""
+    """What is known about a selector; None when nobody asked, or when IB's refusal has expired."""
     if selector.con_id:
-        found = by_id(cursor, selector.con_id)
-        if found:
-            return Lookup((found,))
+        cursor.execute(f"SELECT {_LIST}, resolved_at FROM instruments WHERE con_id = %s", (selector.con_id,))
+        row = cursor.fetchone()
+        if row:
+            return Lookup((_instrument(row),), checked_at=row.resolved_at)
     cursor.execute(
-        f"SELECT l.con_ids, l.ib_code, l.ib_text, {columns('i')} FROM instrument_lookups l"
-        " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
-        " WHERE l.key = %s AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp()) ORDER BY i.con_id",
+        f"SELECT {ANSWER}, {columns('i')} FROM instrument_lookups l"
+        " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids || l.former_con_ids)"
+        f" WHERE l.key = %s AND {BELIEVED} ORDER BY i.con_id",
         (selector.key,),
     )
     rows = cursor.fetchall()
@@ -74,10 +91,17 @@ def columns(table: str) -> str:
 
 
 def lookup(rows: Sequence[Any]) -> Lookup:
-    """The lookup that these rows tell, one per candidate: con_ids, ib_code and ib_text beside an instrument's columns."""
-    if not rows[0].con_ids:
-        return Lookup((), rows[0].ib_code, rows[0].ib_text)
-    return Lookup(tuple(_instrument(row) for row in rows if row.con_id is not None))
+    """The lookup that these rows tell, one per contract: `ANSWER` beside an instrument's columns."""
+    first = rows[0]
+    contracts = [_instrument(row) for row in rows if row.con_id is not None]
+    return Lookup(
+        tuple(one for one in contracts if one.con_id in first.con_ids),
+        first.ib_code,
+        first.ib_text,
+        first.looked_up_at,
+        tuple(one for one in contracts if one.con_id in first.former_con_ids),
+        first.changed_at,
+    )
 
 
 def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:
@@ -121,6 +145,13 @@ def store_all(cursor: Cursor, found: Iterable[tuple[Instrument, dict[str, Any]]]
     )
 
 
+class Renewal(NamedTuple):
+    """A positive answer that another one has replaced: the contracts of before and of now."""
+
+    before: tuple[int, ...]
+    now: tuple[int, ...]
+
+
 def remember(
     cursor: Cursor,
     key: str,
@@ -129,12 +160,82 @@ def remember(
     ib_code: int | None = None,
     ib_text: str | None = None,
     keep_s: int | None,
-) -> None:
-    """Keep the answer to a lookup for `keep_s` seconds of machine time (None: for good)."""
+) -> Renewal | None:
+    """Keep the answer to a lookup; a refusal for `keep_s` seconds of machine time (None: for good).
+
+    Words that IB knew once keep their contracts when it refuses them now, with the refusal beside them. When a contract
+    is no longer among the answers, those of before are kept as former ones and a Renewal is returned.
+    """
+    cursor.execute("SELECT con_ids FROM instrument_lookups WHERE key = %s FOR UPDATE", (key,))
+    row = cursor.fetchone()
+    before = tuple(row.con_ids) if row else ()
+    if before and not con_ids:
+        cursor.execute(
+            "UPDATE instrument_lookups SET ib_code = %s, ib_text = %s, checked_at = clock_timestamp() WHERE key = %s",
+            (ib_code, ib_text, key),
+        )
+        return None
+    changed = bool(set(before) - set(con_ids)) and not Selector.of_key(key).front
     cursor.execute(
         "INSERT INTO instrument_lookups (key, con_ids, ib_code, ib_text, expires_at)"
         " VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
         " ON CONFLICT (key) DO UPDATE SET con_ids = excluded.con_ids, ib_code = excluded.ib_code,"
         " ib_text = excluded.ib_text, checked_at = clock_timestamp(), expires_at = excluded.expires_at",
-        (key, list(con_ids), ib_code, ib_text, keep_s),
+        (key, list(con_ids), ib_code, ib_text, None if con_ids else keep_s),
     )
+    if not changed:
+        return None
+    cursor.execute(
+        "UPDATE instrument_lookups SET former_con_ids = %s, changed_at = clock_timestamp() WHERE key = %s",
+        (list(before), key),
+    )
+    return Renewal(before, tuple(con_ids))
+
+
+_FRONT = "l.key LIKE 'FUT|%%|front'"
+
+
+def due(cursor: Cursor, limit: int, *, without: Sequence[str] = ()) -> list[str]:
+    """Keys of positive answers that have grown old, the oldest first, but for some."""
+    cursor.execute(
+        "SELECT l.key FROM instrument_lookups l WHERE cardinality(l.con_ids) > 0 AND l.key NOT LIKE 'conId=%%'"
+        " AND l.key <> ALL(%(without)s) AND l.checked_at < clock_timestamp() - make_interval(secs =>"
+        f"  CASE WHEN {_FRONT} THEN %(front)s WHEN l.ib_code IS NOT NULL THEN %(refused)s ELSE %(old)s END)"
+        " ORDER BY l.checked_at LIMIT %(limit)s",
+        {
+            "without": list(without),
+            "front": FRONT_OLD_AFTER_S,
+            "refused": REFUSED_OLD_AFTER_S,
+            "old": OLD_AFTER_S,
+            "limit": limit,
+        },
+    )
+    return [row.key for row in cursor.fetchall()]
+
+
+def checked_within(cursor: Cursor, key: str, seconds: int) -> bool:
+    """True when IB was asked about these words within so many seconds of machine time."""
+    cursor.execute(
+        "SELECT 1 FROM instrument_lookups WHERE key = %s"
+        " AND checked_at > clock_timestamp() - make_interval(secs => %s)",
+        (key, seconds),
+    )
+    return cursor.fetchone() is not None
+
+
+def checked_today(cursor: Cursor, key: str) -> bool:
+    """True when IB was asked about these words on this UTC day of machine time."""
+    cursor.execute(
+        "SELECT 1 FROM instrument_lookups WHERE key = %s"
+        " AND (checked_at AT TIME ZONE 'UTC')::date = (clock_timestamp() AT TIME ZONE 'UTC')::date",
+        (key,),
+    )
+    return cursor.fetchone() is not None
+
+
+def changed(cursor: Cursor, keys: Iterable[str]) -> set[str]:
+    """Those of the lookups whose words have changed hands."""
+    cursor.execute(
+        "SELECT key FROM instrument_lookups WHERE key = ANY(%s) AND changed_at IS NOT NULL", (list(set(keys)),)
+    )
+    return {row.key for row in cursor.fetchall()}

@@ -8,9 +8,10 @@ from uuid import UUID
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
-from nautilus.db.instruments import Lookup
 from nautilus.db.series import Series, find_several, of_row
+from nautilus.instruments import InstrumentName, Selector
 from nautilus.ledger import LIVE_JOBS
+from nautilus.lookups import Lookup
 from nautilus.settle import Settle
 from nautilus.spans import Span
 from nautilus.timeframes import Timeframe
@@ -83,48 +84,63 @@ def _standing(row: Any) -> Standing:
 
 _LOOKED_UP = Prepared(
     "nautilus_looked_up",
-    f"SELECT {_MOMENT}, l.key, l.con_ids, l.ib_code, l.ib_text, {instruments.columns('i')}, {_STANDING}"
+    f"SELECT {_MOMENT}, l.key, {instruments.ANSWER}, {instruments.columns('i')}, {_STANDING}"
     f" FROM {_MOMENT_FROM}"
-    " LEFT JOIN (SELECT key, con_ids, ib_code, ib_text FROM instrument_lookups"
-    "  WHERE key = ANY($1) AND (expires_at IS NULL OR expires_at > clock_timestamp())) l ON true"
-    " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids)"
+    " LEFT JOIN ("
+    "  SELECT l.key, l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at, l.changed_at"
+    f"   FROM instrument_lookups l WHERE l.key = ANY($1) AND {instruments.BELIEVED}"
+    "   AND (left(l.key, 6) <> 'conId=' OR cardinality(l.con_ids) = 0)"
+    "  UNION ALL SELECT 'conId=' || con_id, ARRAY[con_id], '{}', NULL, NULL, resolved_at, NULL"
+    "   FROM instruments WHERE con_id = ANY($5)"
+    "  UNION ALL SELECT '=' || $6, array_agg(con_id), '{}', NULL, NULL, max(resolved_at), NULL"
+    "   FROM instruments WHERE instrument_id = $6 HAVING count(*) > 0"
+    " ) l ON true"
+    " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids || l.former_con_ids)"
     " LEFT JOIN series s ON s.con_id = i.con_id AND s.timeframe = $2"
     "  AND s.price = $3 ->> i.asset_class AND s.session = $4 ->> i.asset_class"
     " LEFT JOIN calendars c ON c.calendar = i.calendar AND c.session = $4 ->> i.asset_class"
     " ORDER BY l.key, i.con_id",
-    ("text[]", "text", "jsonb", "jsonb"),
+    ("text[]", "text", "jsonb", "jsonb", "bigint[]", "text"),
 )
 
 
 class LookedUp(NamedTuple):
     """The answer to one question for all that a read of some series must know.
 
-    lookups: by the selector's key, those that were ever answered. standings: by con_id, of every candidate.
+    lookups: by the selector's key, those that were ever answered. standings: by con_id, of every candidate. named: all
+    contracts that are stored under the name that was given.
     """
 
     moment: Moment
     lookups: Mapping[str, Lookup]
     standings: Mapping[int, Standing]
+    named: Lookup = Lookup(())
 
 
 def looked_up(
     cursor: Cursor,
-    keys: Sequence[str],
+    selectors: Sequence[Selector],
     frame: Timeframe,
     prices: Mapping[str, str],
     sessions: Mapping[str, str],
+    name: InstrumentName | None = None,
 ) -> LookedUp:
-    """The moment, what is known by these keys, and how each candidate's series stands: the first question of a snapshot.
+    """The moment, what is known about these selectors and under a name, and how each candidate's series stands: the first
+    question of a snapshot.
 
     prices and sessions: asset class -> which series is meant; none is looked for where a class is left out.
     """
-    cursor.run(_LOOKED_UP, (list(keys), frame.name, Json(prices), Json(sessions)))
+    keys = [selector.key for selector in selectors]
+    numbers = [selector.con_id for selector in selectors if selector.con_id]
+    text = name.text if name else ""
+    cursor.run(_LOOKED_UP, (keys, frame.name, Json(prices), Json(sessions), numbers, text))
     rows = cursor.fetchall()
     groups = {key: list(group) for key, group in groupby((r for r in rows if r.key is not None), lambda r: str(r.key))}
     return LookedUp(
         _moment(rows[0]),
-        {key: instruments.lookup(group) for key, group in groups.items()},
+        {key: instruments.lookup(group) for key, group in groups.items() if key != f"={text}"},
         {r.con_id: _standing(r) for r in rows if r.con_id is not None and r.asset_class in prices},
+        instruments.lookup(groups[f"={text}"]) if f"={text}" in groups else Lookup(()),
     )
 
 

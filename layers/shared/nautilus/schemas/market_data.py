@@ -37,6 +37,26 @@ _CANDLE = {
         "ts_close": _STAMP,
     },
 }
+_INSTRUMENT = {
+    "type": "object",
+    "required": ["con_id", "checked_at"],
+    "properties": {
+        "con_id": {"type": "integer"},
+        "checked_at": {**_TEXT, "description": "machine time when IB was last asked what the words mean"},
+        "upstream": {"type": "object", "description": "IB's refusal, when it no longer knows the words"},
+    },
+}
+_CHANGED = {
+    "type": "object",
+    "description": "the words mean another contract than before",
+    "properties": {
+        "from_con_id": {"type": "integer"},
+        "from_instrument_id": {"type": "string"},
+        "to_con_id": {"type": "integer"},
+        "to_instrument_id": {"type": "string"},
+        "seen_at": _TEXT,
+    },
+}
 _ONE = {
     "type": "object",
     "required": ["symbol", "candles", "total"],
@@ -63,6 +83,8 @@ _ONE = {
                 "newer_version": {"type": "integer"},
             },
         },
+        "instrument": _INSTRUMENT,
+        "instrument_changed": _CHANGED,
         "error": {"type": "object"},
         "job_id": _TEXT,
         "next_page_token": _TEXT,

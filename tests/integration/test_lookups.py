@@ -1,0 +1,220 @@
+"""Tickers that change hands: old answers are answered from, renewed beside the reads, and no contract takes over in silence."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nautilus.clock import parse_rfc3339
+from nautilus.db import instruments
+from nautilus.instruments import Instrument, select
+from tests.integration.test_reading import CALENDAR, NOW, minutes
+from tests.plant import Plant, plant
+from tests.shelf import BARS, Api, Shelf, stock
+
+MONDAY = "2024-01-08"
+ROOT = "/api/v1/market-data"
+OLD = "UPDATE instrument_lookups SET checked_at = checked_at - interval '8 days'"
+
+
+@pytest.fixture
+def shelf(dsn: str) -> Iterator[Shelf]:
+    made = Shelf(dsn, NOW)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(shelf: Shelf, tmp_path: Path) -> Api:
+    return shelf.api(tmp_path)
+
+
+def remember(shelf: Shelf, key: str, *con_ids: int, **more: Any) -> Any:
+    with shelf.db.transaction() as cursor:
+        return instruments.remember(cursor, key, con_ids, keep_s=3600, **more)
+
+
+def look_up(shelf: Shelf, **words: Any) -> Any:
+    with shelf.db.transaction() as cursor:
+        return instruments.look_up(cursor, select(**words))
+
+
+def due(shelf: Shelf) -> list[str]:
+    with shelf.db.transaction() as cursor:
+        return instruments.due(cursor, 10)
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def test_another_contract_for_the_same_words_is_kept_beside_the_one_before(shelf: Shelf) -> None:
+    for number in (1, 2):
+        shelf.instrument(stock(number), CALENDAR)
+    key = select(symbol="AAPL").key
+    assert remember(shelf, key, 1) == instruments.Renewal((2,), (1,))
+    assert remember(shelf, key, 1) is None, "asked again, the same"
+    found = look_up(shelf, symbol="AAPL")
+    assert ([i.con_id for i in found.candidates], [i.con_id for i in found.former]) == ([1], [2])
+    assert found.changed_at is not None
+
+
+def test_words_that_ib_no_longer_knows_keep_their_contract(shelf: Shelf, api: Api) -> None:
+    shelf.instrument(stock(1), CALENDAR)
+    assert remember(shelf, select(symbol="AAPL").key, ib_code=200, ib_text="No security definition") is None
+    told = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).json()
+    assert told["instrument"]["con_id"] == 1
+    assert told["instrument"]["upstream"]["code"] == 200
+
+
+def test_old_answers_are_due_and_the_front_month_after_an_hour(shelf: Shelf) -> None:
+    front = future(5, "20240315")
+    shelf.instrument(stock(1), CALENDAR)
+    shelf.instrument(front, CALENDAR, "all")
+    remember(shelf, "conId=1", 1)
+    assert due(shelf) == []
+    shelf.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '2 hours'")
+    assert set(due(shelf)) == {"FUT|ES|USD|front", "FUT|ES||front"}
+    shelf.rows(OLD)
+    assert set(due(shelf)) == {"STK|AAPL|USD|front", "STK|AAPL||front", "FUT|ES|USD|front", "FUT|ES||front"}
+
+
+def future(con_id: int, expiry: str) -> Instrument:
+    return stock(con_id, "ES", "FUT:CME:ES")._replace(
+        instrument_id="ESH4.CME",
+        asset_class="FUT",
+        exchange="CME",
+        primary_exchange="",
+        local_symbol="ESH4",
+        trading_class="ES",
+        expiry=expiry,
+    )
+
+
+def test_a_front_month_is_answered_from_until_it_is_over(shelf: Shelf, api: Api) -> None:
+    shelf.instrument(future(5, "20240315"), CALENDAR, "all")
+    shelf.rows(OLD)
+    shelf.rows("UPDATE instrument_lookups SET expires_at = clock_timestamp() - interval '1 day'")
+    query = {"symbol": "ES", "asset_class": "FUT", "timeframe": "1m"}
+    assert api.get(BARS, params=query).json()["instrument_id"] == "ESH4.CME"
+    shelf.set_time(parse_rfc3339("2024-03-16T12:00:00Z"))
+    answer = api.get(BARS, params=query)
+    assert (answer.status_code, answer.json()["code"]) == (503, "instrument-not-resolved")
+
+
+# ---- what a reader is told -------------------------------------------------------------------------------------------
+
+
+def test_an_old_answer_is_answered_from_at_once_and_tells_its_age(shelf: Shelf, api: Api) -> None:
+    one = shelf.instrument(stock(1), CALENDAR)
+    shelf.record(one, "1m", minutes(MONDAY))
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z"}
+    fresh = api.get(BARS, params=query)
+    shelf.rows(OLD)
+    old = api.get(BARS, params=query)
+    assert old.json()["candles"] == fresh.json()["candles"] != []
+    assert old.json()["instrument"]["con_id"] == 1
+    assert old.json()["instrument"]["checked_at"] < fresh.json()["instrument"]["checked_at"]
+    assert old.headers.get("etag") != fresh.headers.get("etag") or old.headers.get("etag") is None
+    assert shelf.rows("SELECT count(*) FROM bridge_commands")[0][0] == 0, "nobody waits for a renewal"
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_ticker_that_changed_hands_says_so_and_series_stay(shelf: Shelf, api: Api, form: str) -> None:
+    first = shelf.instrument(stock(1), CALENDAR)
+    shelf.record(first, "1m", minutes(MONDAY))
+    second = shelf.instrument(stock(2)._replace(instrument_id="AAPL.NYSE", primary_exchange="NYSE"), CALENDAR)
+    assert second.con_id == 2
+    window = {"timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z", "format": form}
+    answer = api.get(BARS, params={"symbol": "AAPL", **window})
+    if form == "csv":
+        assert '"from_con_id":1,' in answer.headers["X-Instrument-Changed"]
+        assert '"to_con_id":2,' in answer.headers["X-Instrument-Changed"]
+        return
+    told = answer.json()
+    assert told["instrument"]["con_id"] == 2
+    assert (told["instrument_changed"]["from_con_id"], told["instrument_changed"]["to_con_id"]) == (1, 2)
+    assert told["candles"] == []
+    mine = api.get(BARS, params={"con_id": 1, **window}).json()
+    assert len(mine["candles"]) == 390
+    assert "instrument_changed" not in mine
+    by_name = api.get(BARS, params={"instrument_id": "AAPL.NASDAQ", **window}).json()
+    assert by_name["instrument"]["con_id"] == 1, "the name is still that of the first"
+    for path in ("historical/coverage", "historical/explain"):
+        more = {"ts": f"{MONDAY}T15:00:00Z"} if path.endswith("explain") else {}
+        proof = api.get(f"{ROOT}/{path}", params={"symbol": "AAPL", "timeframe": "1m", **more}).json()
+        assert proof["instrument_changed"]["to_con_id"] == 2
+
+
+def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(shelf: Shelf, api: Api) -> None:
+    for number in (1, 2):
+        shelf.instrument(stock(number), CALENDAR)
+    for path, query in (
+        (BARS, {"instrument_id": "AAPL.NASDAQ"}),
+        (f"{ROOT}/historical/coverage", {"instrument_id": "AAPL.NASDAQ"}),
+        (f"{ROOT}/calendar", {"instrument_id": "aapl.island"}),
+        (f"{ROOT}/instruments/AAPL.NASDAQ", {}),
+    ):
+        answer = api.get(path, params=query)
+        assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-instrument"), path
+        assert [one["con_id"] for one in answer.json()["candidates"]] == [1, 2]
+    for number in (1, 2):
+        assert api.get(BARS, params={"con_id": number}).json()["instrument"]["con_id"] == number
+    twice = api.get(BARS, params={"con_id": 1, "symbol": "AAPL"})
+    assert twice.status_code == 422
+    with shelf.db.transaction() as cursor, pytest.raises(Exception, match="several instruments"):
+        instruments.by_name(cursor, "AAPL.NASDAQ")
+
+
+# ---- with a bridge ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+    options = ("--latency", "none", "--clock", "stepped", "--start", "2026-03-06T20:30:30Z")
+    with plant(servers.group, servers.folder, dsn, *options) as made:
+        yield made
+
+
+def first_owner(works: Plant, symbol: str) -> None:
+    """The words of a symbol led to another contract, eight days ago."""
+    with works.db.transaction() as cursor:
+        instruments.store(cursor, stock(7, symbol), {})
+        instruments.remember(cursor, select(symbol=symbol).key, [7], keep_s=None)
+        cursor.execute(OLD)
+
+
+def test_an_old_lookup_is_renewed_beside_the_reads_and_the_change_is_told(works: Plant) -> None:
+    first_owner(works, "AAPL")
+    query = {"symbol": "AAPL", "timeframe": "1d", "wait": 0}
+    assert works.bars(**query)["instrument"]["con_id"] == 7, "IB is away: it is answered from"
+    works.start_bridge()
+    works.wait(lambda: "instrument_changed" in works.bars(**query), "the change is told")
+    told = works.bars(**query)
+    assert told["instrument_changed"]["from_con_id"] == 7
+    assert told["instrument_changed"]["to_con_id"] == told["instrument"]["con_id"] != 7
+    lines = [line for line in works.log() if line["message"] == "instrument-changed"]
+    assert lines[0]["instrument_changed"] == {"from_con_ids": [7], "to_con_ids": [told["instrument"]["con_id"]]}
+    job = works.job(works.backfill(symbol="AAPL", timeframe="1d", days_back=10))
+    assert job["items"][0]["instrument_changed"]["from_con_id"] == 7
+    assert works.rows("SELECT count(*) FROM instruments WHERE con_id = 7")[0][0] == 1
+
+
+def test_force_asks_ib_again_once_a_day_what_the_words_mean(works: Plant) -> None:
+    works.start_bridge()
+    wish = {"symbol": "AAPL", "timeframe": "1d", "days_back": 10, "mode": "force"}
+
+    def asked() -> int:
+        identity = f"details|{select(symbol='AAPL').key}"
+        return int(works.rows("SELECT count(*) FROM ib_requests WHERE identity = %s", identity)[0][0])
+
+    works.finished(works.backfill(**wish))
+    works.finished(works.backfill(**wish))
+    assert asked() == 1
+    works.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '1 day' RETURNING 1")
+    job = works.finished(works.backfill(**wish))
+    assert asked() == 2
+    assert "instrument_changed" not in job["items"][0]
+    works.finished(works.backfill(**{**wish, "mode": "missing", "days_back": 20}))
+    assert asked() == 2
