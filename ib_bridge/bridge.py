@@ -69,7 +69,9 @@ class Bridge:
         booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
         self._directory = Directory(self._store, self._session, self._clock, booking, log)
         self._planning = Planning(settings, self._store, self._directory, self._clock, log)
-        self._commands = Commands(settings.bridge_id, self._store, self._directory, self._session, log)
+        self._commands = Commands(
+            settings.bridge_id, self._store, self._directory, self._session, log, lambda: self._look["commands"].set()
+        )
         self._volumes = VolumeUnits(settings, self._store, self._session, booking, self._clock, log)
         self._worker = Worker(
             settings, self._store, self._session, booking, self._clock, self._volumes, log, lambda: self._ready
@@ -130,6 +132,7 @@ class Bridge:
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=1)
+        await self._commands.stop()
         if page is not None:
             page.close()
         await asyncio.to_thread(listener.stop)
@@ -225,8 +228,7 @@ class Bridge:
             self._worker.wake()
 
     async def _command(self) -> None:
-        while await self._commands.execute_next(only=None if self._ready else "reconnect"):
-            pass
+        await self._commands.begin(only=None if self._ready else "reconnect")
 
     async def _sweep(self) -> None:
         """What would otherwise wait for ever: leases and plans of silent bridges, jobs asked to stop."""

@@ -1,6 +1,10 @@
 """Commands that functions leave for the bridge: resolve an instrument, search for one, reconnect."""
 
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from ib_bridge.directory import Directory
 from ib_bridge.session import Session
@@ -10,41 +14,84 @@ from nautilus.errors import NautilusError
 from nautilus.instruments import Selector
 from nautilus.log import correlated
 
+_AT_ONCE = 4
+"""How many commands a bridge executes at once; `commands.claim` gives each caller's their turn."""
+
 
 class Commands:
-    """Executes commands one after the other."""
+    """Executes commands, several at a time, so that a slow one keeps nobody else waiting.
 
-    def __init__(self, bridge: str, store: Store, directory: Directory, session: Session, log: Any) -> None:
+    done: called when one has ended, as there is room for the next.
+    """
+
+    def __init__(
+        self, bridge: str, store: Store, directory: Directory, session: Session, log: Any, done: Callable[[], None]
+    ) -> None:
         self._bridge = bridge
         self._store = store
         self._directory = directory
         self._session = session
         self._log = log
+        self._done = done
+        self._under_way: dict[UUID, asyncio.Task[None]] = {}
+        self._types: dict[UUID, str] = {}
 
-    async def execute_next(self, only: str | None = None) -> bool:
-        """Execute the oldest command (of type `only`); False when there is none. Its failure is its result, never ours."""
-        row = await self._store.run(commands.claim, self._bridge, only)
-        if row is None:
-            return False
+    async def begin(self, only: str | None = None) -> None:
+        """Begin to execute what is queued (of type `only`), as far as there is room. Their failure is their result.
+
+        One search at a time, as IB takes one a second: more would wait for each other in the places of lookups.
+        """
+        while len(self._under_way) < _AT_ONCE:
+            without = ["search"] if "search" in self._types.values() else []
+            row = await self._store.run(commands.claim, self._bridge, only, list(self._under_way), without)
+            if row is None:
+                return
+            task = asyncio.create_task(self._run(row))
+            self._under_way[row.id], self._types[row.id] = task, row.type
+            task.add_done_callback(partial(self._ended, row.id))
+
+    def _ended(self, number: UUID, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(number, None)
+        self._types.pop(number, None)
+        self._done()
+
+    async def stop(self) -> None:
+        """Leave what is under way; the next bridge executes it again."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, row: Any) -> None:
         with correlated(row.correlation_id):
             try:
                 result = await self._execute(row.type, row.args)
             except NautilusError as wrong:
-                await self._failed(row, {"code": wrong.code, "detail": wrong.detail})
+                error = {"code": wrong.code, "detail": wrong.detail}
             except Exception:
                 # Nobody foresaw it: who waits is told, and the next command is not held up.
                 self._log.exception("command-broke", extra={"command": row.type})
-                await self._failed(row, {"code": "internal-error", "detail": "it broke; the bridge's log says why"})
+                error = {"code": "internal-error", "detail": "it broke; the bridge's log says why"}
             else:
-                await self._store.run(commands.finish, row.id, self._bridge, result=result)
-                self._log.info("command-done", extra={"command": row.type})
-        return True
+                await self._tell(row, result=result)
+                return
+            await self._tell(row, error=error)
 
-    async def _failed(self, row: Any, error: dict[str, Any]) -> None:
-        await self._store.run(commands.finish, row.id, self._bridge, error=error)
-        self._log.warning("command-failed", extra={"command": row.type, **error})
+    async def _tell(self, row: Any, *, result: Any = None, error: dict[str, Any] | None = None) -> None:
+        try:
+            await self._store.run(commands.finish, row.id, self._bridge, result=result, error=error)
+        except Exception:
+            # It stays `running` in our name, and is executed again.
+            self._log.exception("command-not-told", extra={"command": row.type})
+            return
+        if error is None:
+            self._log.info("command-done", extra={"command": row.type})
+        else:
+            self._log.warning("command-failed", extra={"command": row.type, **error})
 
     async def _execute(self, type_: str, args: dict[str, Any]) -> dict[str, Any]:
+        if type_ == "resolve" and "selectors" in args:
+            return await self._resolve_several([Selector.of(one) for one in args["selectors"]])
         if type_ == "resolve":
             found = await self._directory.instrument(Selector.of(args))
             return {"con_id": found.con_id, "instrument_id": found.instrument_id}
@@ -54,3 +101,12 @@ class Commands:
             self._session.drop()
             return {"reconnecting": True}
         raise NautilusError(f"the bridge cannot {type_} yet", code="unknown-command")
+
+    async def _resolve_several(self, selectors: Sequence[Selector]) -> dict[str, Any]:
+        """The numbers of those that IB knows, and why not the others, by the keys of their lookups."""
+        found = await self._directory.instruments(selectors)
+        failed = {key: one for key, one in found.items() if isinstance(one, NautilusError)}
+        return {
+            "con_ids": {key: one.con_id for key, one in found.items() if not isinstance(one, NautilusError)},
+            "failed": {key: {"code": one.code, "detail": one.detail} for key, one in failed.items()},
+        }

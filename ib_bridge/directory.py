@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from ib_bridge import schedules, translate
@@ -25,6 +25,8 @@ from nautilus.spans import Span
 
 T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
+_LOOKUPS_AT_ONCE = 8
+"""How many lookups of one command are under way at IB; the pacing book keeps them within IB's messages per second."""
 _RENEWED_AT_ONCE = 20
 """How many old lookups one pass renews, so that it ends soon."""
 _NOT_RENEWED_AGAIN_S = 900.0
@@ -50,6 +52,7 @@ class Directory:
         self._booking = booking
         self._log = log
         self._searching = asyncio.Lock()
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._not_renewed: dict[str, float] = {}
         self._searched = 0.0
 
@@ -97,8 +100,34 @@ class Directory:
                 self._not_renewed[key] = now + _NOT_RENEWED_AGAIN_S
                 self._log.info("lookup-not-renewed", extra={"lookup": key, "reason": gone.detail})
 
+    async def instruments(
+        self, selectors: Sequence[Selector], correlation_id: str = ""
+    ) -> dict[str, Instrument | NautilusError]:
+        """What each selector means, or why not, by its key. IB is asked about several at a time."""
+        room = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+        async def one(selector: Selector) -> Instrument | NautilusError:
+            async with room:
+                try:
+                    return await self.instrument(selector, correlation_id)
+                except NautilusError as wrong:
+                    return wrong
+
+        found = await asyncio.gather(*map(one, selectors))
+        return {selector.key: answer for selector, answer in zip(selectors, found, strict=True)}
+
     async def _candidates(self, selector: Selector, correlation_id: str) -> None:
-        """Ask IB what a selector means and keep the answer. Unavailable when IB could not say."""
+        """Ask IB what a selector means and keep the answer; who asks the same meanwhile waits for that answer.
+
+        Unavailable when IB could not say.
+        """
+        key = selector.key
+        if key not in self._asking:
+            self._asking[key] = asyncio.create_task(self._ask(selector, correlation_id))
+            self._asking[key].add_done_callback(lambda _: self._asking.pop(key, None))
+        await asyncio.shield(self._asking[key])
+
+    async def _ask(self, selector: Selector, correlation_id: str) -> None:
         if not self._session.can_resolve:
             raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
         asked = translate.contracts(selector)

@@ -1,14 +1,17 @@
 """Commands for the bridge: executed once, or again when whoever had them died."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 import pytest
 
 from nautilus.clock import MarketTime
 from nautilus.db import commands, sessions
 from nautilus.db.connection import Database
+from nautilus.errors import RateLimited
 
 
 @pytest.fixture
@@ -27,6 +30,13 @@ def claim(db: Database, bridge: str) -> Any | None:
     with db.transaction() as cursor:
         row = commands.claim(cursor, bridge)
         return row.id if row else None
+
+
+def resolve(db: Database, symbol: str, by: str = "x", most_open: int | None = None) -> UUID:
+    with db.transaction() as cursor:
+        return commands.request(
+            cursor, "resolve", {"symbol": symbol}, by=by, correlation_id="", expires_s=60, most_open=most_open
+        )
 
 
 def told(db: Database, number: UUID) -> tuple[str, Any, Any]:
@@ -97,3 +107,72 @@ def test_what_nobody_waits_for_any_more_ends_with_a_reason(db: Database) -> None
     assert claim(db, "a") is None
     state, result, error = told(db, number)
     assert (state, result, error["code"]) == ("failed", None, "expired")
+
+
+def test_of_equal_commands_one_is_open_whoever_writes_them(db: Database) -> None:
+    number = resolve(db, "AAPL")
+    with db.transaction() as cursor, pytest.raises(psycopg2.errors.UniqueViolation):
+        cursor.execute(
+            "INSERT INTO bridge_commands (type, args, requested_by, correlation_id, expires_at)"
+            " SELECT type, args, 'other', '', expires_at FROM bridge_commands WHERE id = %s",
+            (number,),
+        )
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda _: resolve(db, "MSFT"), range(24))) == {resolve(db, "MSFT")}
+
+
+def test_a_command_as_long_as_the_words_of_many_symbols_is_open_once(db: Database) -> None:
+    names = "".join(f"{n:x}" for n in range(20_000))
+    assert resolve(db, names) == resolve(db, names)
+
+
+def test_joining_a_command_that_nobody_took_has_it_wait_as_long(db: Database) -> None:
+    number = ask(db, expires_s=-1)
+    assert ask(db) == number
+    assert claim(db, "a") == number
+    assert ask(db) == number, "it runs"
+
+
+def test_one_caller_has_no_more_than_its_share_open(db: Database) -> None:
+    first = resolve(db, "A0", "reader", 3)
+    for symbol in ("A1", "A2"):
+        resolve(db, symbol, "reader", 3)
+    with pytest.raises(RateLimited) as refused:
+        resolve(db, "A3", "reader", 3)
+    assert refused.value.code == "too-many-lookups"
+    with db.transaction() as cursor:
+        cursor.execute("SELECT count(*) AS n FROM bridge_commands")
+        assert cursor.fetchone().n == 3, "what was refused is not written"
+    assert resolve(db, "A0", "reader", 3) == first, "to join costs nothing"
+    resolve(db, "A3", "other", 3)
+    assert claim(db, "a") == first
+    with db.transaction() as cursor:
+        commands.finish(cursor, first, "a", result={})
+    resolve(db, "A4", "reader", 3)
+
+
+def test_each_caller_has_a_turn(db: Database) -> None:
+    heartbeat(db, "a", 0)
+    flood = [resolve(db, f"A{n}", "flood") for n in range(6)]
+    late = resolve(db, "B", "late")
+    busy: list[UUID] = []
+    for _ in range(3):
+        with db.transaction() as cursor:
+            row = commands.claim(cursor, "a", None, busy)
+        assert row is not None
+        busy.append(row.id)
+    assert busy == [flood[0], late, flood[1]]
+
+
+def test_types_are_left_out_and_what_is_under_way_is_not_taken_again(db: Database) -> None:
+    heartbeat(db, "a", 0)
+    number = ask(db)
+    other = resolve(db, "A")
+    with db.transaction() as cursor:
+        row = commands.claim(cursor, "a", None, (), ["reconnect"])
+        assert row is not None
+        assert row.id == other
+        row = commands.claim(cursor, "a", None, [other])
+        assert row is not None
+        assert row.id == number
+        assert commands.claim(cursor, "a", None, [other, number]) is None

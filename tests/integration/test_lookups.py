@@ -1,5 +1,7 @@
 """Tickers that change hands: old answers are answered from, renewed beside the reads, and no contract takes over in silence."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from nautilus.clock import parse_rfc3339
-from nautilus.db import instruments
+from nautilus.db import commands, instruments
 from nautilus.instruments import Instrument, select
 from tests.integration.test_reading import CALENDAR, NOW, minutes
 from tests.plant import Plant, plant
@@ -167,6 +169,48 @@ def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(shelf
         instruments.by_name(cursor, "AAPL.NASDAQ")
 
 
+# ---- many at once ----------------------------------------------------------------------------------------------------
+
+
+def transactions(shelf: Shelf) -> int:
+    """How many transactions were committed in this database; sessions tell it within a second after they rest."""
+    time.sleep(1.5)
+    return int(shelf.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[0][0])
+
+
+def test_a_read_of_a_hundred_unknown_symbols_costs_few_commands_and_transactions(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.instrument(stock(1), CALENDAR)
+    api = shelf.api(tmp_path, search_wait_s=3)
+    names = ["AAPL", *(f"NEW{n}" for n in range(99))]
+    before = transactions(shelf)
+    told = api.get(BARS, params={"symbols": ",".join(names), "timeframe": "1m"}).json()["results"]
+    spent = transactions(shelf) - before
+    assert spent < 120, "2,598 when each symbol had a command and a watch of its own"
+    assert [one["symbol"] for one in told] == names
+    assert "error" not in told[0]
+    codes = Counter(one["error"]["code"] for one in told[1:])
+    assert codes == {"instrument-not-resolved": 50, "too-many-unknown-symbols": 49}
+    assert shelf.rows("SELECT count(*) FROM bridge_commands")[0][0] == 5
+    assert sum(len(row.args["selectors"]) for row in shelf.rows("SELECT args FROM bridge_commands")) == 50
+
+
+def test_a_reader_with_too_many_open_lookups_is_told_and_others_are_not_held_up(shelf: Shelf, tmp_path: Path) -> None:
+    api = shelf.api(tmp_path, search_wait_s=0.05)
+    answers = [
+        api.get(BARS, params={"symbol": f"NEW{n}", "timeframe": "1m"}, headers=shelf.user(1, "bars:read"))
+        for n in range(21)
+    ]
+    assert [answer.status_code for answer in answers] == [503] * 20 + [429]
+    assert answers[-1].json()["code"] == "too-many-lookups"
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    other = api.get(BARS, params={"symbol": "NEW99", "timeframe": "1m"}, headers=shelf.user(2, "bars:read"))
+    assert other.status_code == 503
+    told = api.get(
+        BARS, params={"symbols": "NEW50,NEW51", "timeframe": "1m"}, headers=shelf.user(1, "bars:read")
+    ).json()
+    assert {one["error"]["code"] for one in told["results"]} == {"too-many-lookups"}
+
+
 # ---- with a bridge ---------------------------------------------------------------------------------------------------
 
 
@@ -218,3 +262,38 @@ def test_force_asks_ib_again_once_a_day_what_the_words_mean(works: Plant) -> Non
     assert "instrument_changed" not in job["items"][0]
     works.finished(works.backfill(**{**wish, "mode": "missing", "days_back": 20}))
     assert asked() == 2
+
+
+@pytest.fixture
+def running(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+    """Market time runs, as IB's limit of messages per second goes by it."""
+    with plant(servers.group, servers.folder, dsn, "--latency", "none") as made:
+        yield made
+
+
+def test_many_unknown_symbols_are_looked_up_together_and_each_tells_what_became_of_it(running: Plant) -> None:
+    works = running
+    works.start_bridge()
+    names = [*(f"MANY{n:02}" for n in range(1, 41)), *(f"NONE{n}" for n in range(30))]
+    results: list[dict[str, Any]] = []
+
+    def looked_up() -> bool:
+        results[:] = works.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)["results"]
+        codes = {one["error"]["code"] for one in results if "error" in one}
+        return codes == {"unknown-instrument"}
+
+    works.wait(looked_up, "all are known or unknown", 60, lambda: Counter(str(one.get("error")) for one in results))
+    assert ["error" in one for one in results] == [False] * 40 + [True] * 30
+    asked = works.rows("SELECT identity, count(*) AS n FROM ib_requests WHERE kind = 'details' GROUP BY identity")
+    assert {row.n for row in asked} == {1}, "nothing was asked twice"
+    assert len(asked) == 70
+
+
+def test_a_search_holds_no_lookup_up(works: Plant) -> None:
+    works.start_bridge()
+    with works.db.transaction() as cursor:
+        for n in range(6):  # IB takes one a second
+            commands.request(cursor, "search", {"pattern": f"Q{n}"}, by="x", correlation_id="", expires_s=60)
+    assert works.bars(symbol="MSFT", timeframe="1d", wait=0)["instrument"]["con_id"]
+    open_ = works.rows("SELECT count(*) FROM bridge_commands WHERE type = 'search' AND state IN ('queued', 'running')")
+    assert open_[0][0] > 0, "the lookup did not wait for the searches before it"

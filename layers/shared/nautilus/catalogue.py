@@ -6,17 +6,21 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.auth import Principal
+from nautilus.command_watch import CommandWatch
 from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
-from nautilus.errors import InvalidInput, NautilusError, Unavailable
+from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
 from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, select
 from nautilus.log import correlation
 from nautilus.lookups import Identity, identify, identify_by_name, trade_day
 from nautilus.queue import Queue
 from nautilus.schemas.messages import CommandHint
 
-_POLL_S = 0.05
+MAX_UNKNOWN = 50
+"""How many unknown symbols one read has looked up; the others are told to ask again."""
+_BATCH = 10
+"""How many lookups go into one command: the bridge works on several commands at once."""
 _EXPIRES_MORE_S = 30
 _MATCHED = ("STK", "IND", "BOND")
 """Asset classes that IB's symbol search tells; the others are asked for by name."""
@@ -57,6 +61,7 @@ class Catalogue:
         self._db = database
         self._queue = queue
         self._wait_s = wait_s
+        self._watch = CommandWatch(database)
 
     async def identity(self, selector: Selector, caller: Principal, name: InstrumentName | None = None) -> Identity:
         """The one contract that a selector, or a name, means, asking IB through the bridge when it is unknown.
@@ -66,19 +71,31 @@ class Catalogue:
         found = await asyncio.to_thread(self._known, selector, name)
         if found is not None:
             return found
-        row = await self._ask("resolve", selector.as_dict(), caller)
-        if row is None:
-            raise Unavailable(
-                f"{selector.words} is not known yet and IB has not answered in time; ask again",
-                code="instrument-not-resolved",
-            )
+        failed = await self.look_up([selector], caller)
         found = await asyncio.to_thread(self._known, selector, name)
         if found is None:
-            raise Unavailable(
-                f"{selector.words} could not be looked up at IB: {(row.error or {}).get('detail', 'no answer')}",
-                code="instrument-not-resolved",
-            )
+            raise failed.get(selector.key) or _unanswered(selector)
         return found
+
+    async def look_up(self, selectors: Sequence[Selector], caller: Principal) -> Mapping[str, NautilusError]:
+        """Have IB asked about unknown words, all of them at once, and wait for it together.
+
+        Returns for each key that IB could not be asked about why; NotFound and the like are found in the database.
+        """
+        wanted = {selector.key: selector for selector in selectors}
+        keys = sorted(wanted)
+        failed: dict[str, NautilusError] = {key: _too_many(wanted[key]) for key in keys[MAX_UNKNOWN:]}
+        batches = [keys[n : n + _BATCH] for n in range(0, len(keys[:MAX_UNKNOWN]), _BATCH)]
+        asked = [_resolve([wanted[key] for key in batch]) for batch in batches]
+        try:
+            numbers = await asyncio.to_thread(self._leave, asked, caller)
+        except RateLimited as refused:
+            return failed | dict.fromkeys(keys[:MAX_UNKNOWN], refused)
+        rows = await self._watch.ended(numbers, self._wait_s)
+        for batch, number in zip(batches, numbers, strict=True):
+            for key in batch:
+                failed[key] = _why_failed(wanted[key], rows.get(number))
+        return failed
 
     def _known(self, selector: Selector, name: InstrumentName | None) -> Identity | None:
         with self._db.transaction(snapshot=True) as cursor:
@@ -126,33 +143,62 @@ class Catalogue:
         if selector is not None:
             await self._ask("resolve", selector.as_dict(), caller)
 
-    async def _ask(self, type_: str, args: Mapping[str, Any], caller: Principal) -> Any | None:
-        """Leave a command for the bridge; its row once it has ended, None when that takes too long."""
-        number = await asyncio.to_thread(self._leave, type_, args, caller)
-        deadline = asyncio.get_running_loop().time() + self._wait_s
-        while asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_POLL_S)
-            row = await asyncio.to_thread(self._outcome, number)
-            if row is not None and row.state in ("done", "failed"):
-                return row
-        return None
+    async def _ask(self, type_: str, args: Mapping[str, Any], caller: Principal) -> None:
+        """Leave a command for the bridge and wait until it has ended, or for as long as a caller waits."""
+        numbers = await asyncio.to_thread(self._leave, [(type_, args)], caller)
+        await self._watch.ended(numbers, self._wait_s)
 
-    def _leave(self, type_: str, args: Mapping[str, Any], caller: Principal) -> UUID:
+    def _leave(self, asked: Sequence[tuple[str, Mapping[str, Any]]], caller: Principal) -> list[UUID]:
+        """Write commands in one transaction. RateLimited when too many of this caller are open."""
         with self._db.transaction() as cursor:
-            number = commands.request(
-                cursor,
-                type_,
-                args,
-                by=caller.id,
-                correlation_id=correlation.get(),
-                expires_s=self._wait_s + _EXPIRES_MORE_S,
-            )
-        self._queue.announce(CommandHint(command_id=number, correlation_id=correlation.get()))
-        return number
+            numbers = [
+                commands.request(
+                    cursor,
+                    type_,
+                    args,
+                    by=caller.id,
+                    correlation_id=correlation.get(),
+                    expires_s=self._wait_s + _EXPIRES_MORE_S,
+                    most_open=commands.OPEN_PER_CALLER,
+                )
+                for type_, args in asked
+            ]
+        for number in numbers:
+            self._queue.announce(CommandHint(command_id=number, correlation_id=correlation.get()))
+        return numbers
 
-    def _outcome(self, number: UUID) -> Any | None:
-        with self._db.transaction(snapshot=True) as cursor:
-            return commands.outcome(cursor, number)
+
+def _resolve(batch: Sequence[Selector]) -> tuple[str, Mapping[str, Any]]:
+    """The command that looks these up: type and arguments."""
+    if len(batch) == 1:
+        return "resolve", batch[0].as_dict()
+    return "resolve", {"selectors": [selector.as_dict() for selector in batch]}
+
+
+def _unanswered(selector: Selector) -> Unavailable:
+    return Unavailable(
+        f"{selector.words} is not known yet and IB has not answered in time; ask again", code="instrument-not-resolved"
+    )
+
+
+def _too_many(selector: Selector) -> RateLimited:
+    return RateLimited(
+        f"{selector.words} is not known yet, and one read has at most {MAX_UNKNOWN} unknown symbols looked up;"
+        " ask again for the rest",
+        code="too-many-unknown-symbols",
+        retry_after_s=1,
+    )
+
+
+def _why_failed(selector: Selector, row: Any | None) -> NautilusError:
+    """Why IB could not be asked about a selector, as the row of its command tells; None: it has not ended."""
+    if row is None:
+        return _unanswered(selector)
+    told = (row.result or {}).get("failed", {}).get(selector.key) or row.error or {}
+    return Unavailable(
+        f"{selector.words} could not be looked up at IB: {told.get('detail', 'no answer')}",
+        code="instrument-not-resolved",
+    )
 
 
 def _selector(name: str, kind: str) -> Selector | None:

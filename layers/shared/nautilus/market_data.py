@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -185,9 +186,12 @@ class MarketData:
         query, found = await asyncio.to_thread(self._attempt, asked, caller, timing)
         if isinstance(found, Reply):
             return found
+        failed: Mapping[str, NautilusError] = {}
         if found.unknown:
-            await self._resolve(found, caller)
-            found = await asyncio.to_thread(self._scene, query)
+            failed = await self.catalogue.look_up(found.unknown, caller)
+            found = await asyncio.to_thread(self._scene, query, failed)
+            if found.unknown and not query.several:
+                raise failed[found.unknown[0].key]
         wanted = self._to_fill(found, caller)
         job_id = await asyncio.to_thread(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
         pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
@@ -195,15 +199,7 @@ class MarketData:
         if pending and found.token is None and query.wait_s != 0:
             await self._wait(query, pending, job_id, caller)
         timing.add("wait", since)
-        return await asyncio.to_thread(self._answer, query, job_id, caller, timing)
-
-    async def _resolve(self, scene: _Scene, caller: Principal) -> None:
-        """Have unknown instruments looked up. One that is asked for alone must be found; of several each tells itself."""
-        asked = [self.catalogue.identity(selector, caller) for selector in scene.unknown]
-        results = await asyncio.gather(*asked, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and (len(scene.parts) == 1 or not isinstance(result, NautilusError)):
-                raise result
+        return await asyncio.to_thread(self._answer, query, failed, job_id, caller, timing)
 
     def _to_fill(self, scene: _Scene, caller: Principal) -> list[View]:
         """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
@@ -245,16 +241,24 @@ class MarketData:
                 return query, scene
             return query, self._write(cursor, query, scene, None, caller, timing, since)
 
-    def _scene(self, query: Query) -> _Scene:
+    def _scene(self, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
         with self._db.transaction(snapshot=True) as cursor:
-            return self._set(cursor, query)
+            return self._set(cursor, query, failed)
 
-    def _answer(self, query: Query, job_id: UUID | None, caller: Principal, timing: Timing) -> Reply:
+    def _answer(
+        self,
+        query: Query,
+        failed: Mapping[str, NautilusError],
+        job_id: UUID | None,
+        caller: Principal,
+        timing: Timing,
+    ) -> Reply:
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
-            return self._write(cursor, query, self._set(cursor, query), job_id, caller, timing, since)
+            return self._write(cursor, query, self._set(cursor, query, failed), job_id, caller, timing, since)
 
-    def _set(self, cursor: Cursor, query: Query) -> _Scene:
+    def _set(self, cursor: Cursor, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
+        """What a query needs. failed: why the unknown could not be looked up, by the key of their lookup."""
         prices, sessions = kinds(price_kind, query.price), kinds(session_kind, query.session)
         found = reading.looked_up(cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name)
         moment = found.moment
@@ -271,6 +275,7 @@ class MarketData:
                 part.identity = _identity(query, found, selector)
                 if part.identity is None:
                     unknown.append(selector)
+                    part.error = failed.get(selector.key)
                     continue
                 part.view = self._look(cursor, found, _subject(query, part.identity.instrument), query.window)
                 part.place = _place(part.view)

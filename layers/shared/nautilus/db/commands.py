@@ -1,31 +1,50 @@
 """What functions ask of the bridge besides backfills: resolve an instrument, search, reconnect."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.jobs import notify
 from nautilus.db.sessions import SILENT_AFTER_S
+from nautilus.errors import RateLimited
+
+OPEN_PER_CALLER = 20
+"""How many commands of one caller may be open; more would have all others wait."""
 
 
 def request(
-    cursor: Cursor, type_: str, args: Mapping[str, Any], *, by: str, correlation_id: str, expires_s: float
+    cursor: Cursor,
+    type_: str,
+    args: Mapping[str, Any],
+    *,
+    by: str,
+    correlation_id: str,
+    expires_s: float,
+    most_open: int | None = None,
 ) -> UUID:
-    """Queue a command, or join one that already asks the same; wakes the bridge."""
+    """Queue a command, or join the open one that asks the same, which then waits as long; wakes the bridge.
+
+    most_open: RateLimited when so many commands of this caller are open already; joining another's costs nothing.
+    """
+    if most_open is not None:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7243395))", (f"commands|{by}",))
     cursor.execute(
-        "SELECT id FROM bridge_commands WHERE type = %s AND args = %s AND state IN ('queued', 'running')"
-        " AND expires_at > clock_timestamp() ORDER BY created_at DESC LIMIT 1",
-        (type_, Json(dict(args))),
+        "INSERT INTO bridge_commands (type, args, requested_by, correlation_id, expires_at)"
+        " VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
+        " ON CONFLICT (type, md5(args::text)) WHERE state IN ('queued', 'running')"
+        " DO UPDATE SET expires_at = greatest(bridge_commands.expires_at, excluded.expires_at)"
+        " RETURNING id, (SELECT count(*) FROM bridge_commands WHERE requested_by = %s"
+        "  AND state IN ('queued', 'running') AND expires_at > clock_timestamp()) AS others, xmax = 0 AS made",
+        (type_, Json(dict(args)), by, correlation_id, expires_s, by),
     )
     row = cursor.fetchone()
-    if row is None:
-        cursor.execute(
-            "INSERT INTO bridge_commands (type, args, requested_by, correlation_id, expires_at)"
-            " VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s)) RETURNING id",
-            (type_, Json(dict(args)), by, correlation_id, expires_s),
+    if most_open is not None and row.made and row.others >= most_open:
+        raise RateLimited(
+            f"{row.others} lookups that you asked for are not answered yet; wait for them",
+            code="too-many-lookups",
+            retry_after_s=2,
         )
-        row = cursor.fetchone()
     number: UUID = row.id
     notify(cursor, "command", number)
     return number
@@ -35,6 +54,15 @@ def outcome(cursor: Cursor, number: UUID) -> Any | None:
     """The command's row (state, result, error)."""
     cursor.execute("SELECT id, type, state, result, error FROM bridge_commands WHERE id = %s", (number,))
     return cursor.fetchone()
+
+
+def ended(cursor: Cursor, numbers: Collection[UUID]) -> list[Any]:
+    """The rows (state, result, error) of those of the commands that were executed or failed."""
+    cursor.execute(
+        "SELECT id, type, state, result, error FROM bridge_commands WHERE id = ANY(%s) AND state IN ('done', 'failed')",
+        (list(numbers),),
+    )
+    return list(cursor.fetchall())
 
 
 def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | None:
@@ -48,11 +76,18 @@ def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | No
     return row.result if row else None
 
 
-def claim(cursor: Cursor, bridge: str, only: str | None = None) -> Any | None:
-    """The next command to execute (of type `only`, when given); those nobody waits for any more are failed.
+def claim(
+    cursor: Cursor,
+    bridge: str,
+    only: str | None = None,
+    busy: Collection[UUID] = (),
+    without: Collection[str] = (),
+) -> Any | None:
+    """The next command to execute (of type `only`, when given, and of none of `without`); those nobody waits for are failed.
 
-    A bridge executes one after the other: what runs in its name is left from a life that ended, and is executed again, as
-    is what a bridge took that has gone silent. All commands may be executed twice.
+    First come those whose caller has the fewest under way, then the oldest. busy: what this bridge is executing. What else
+    runs in its name is left from a life that ended, and is executed again, as is what a bridge took that has gone silent.
+    All commands may be executed twice.
     """
     cursor.execute(
         "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
@@ -61,11 +96,19 @@ def claim(cursor: Cursor, bridge: str, only: str | None = None) -> Any | None:
     )
     cursor.execute(
         "UPDATE bridge_commands SET state = 'running', bridge = %(bridge)s WHERE id = (SELECT id FROM bridge_commands c"
-        " WHERE (state = 'queued' OR (state = 'running' AND (bridge = %(bridge)s OR NOT EXISTS (SELECT 1 FROM ib_sessions s"
-        "  WHERE s.bridge = c.bridge AND s.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent)s)))))"
-        " AND type = coalesce(%(only)s, type)"
-        " ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, type, args, correlation_id",
-        {"bridge": bridge, "silent": SILENT_AFTER_S, "only": only},
+        " WHERE (state = 'queued' OR (state = 'running' AND id <> ALL(%(busy)s::uuid[])"
+        "  AND (bridge = %(bridge)s OR NOT EXISTS (SELECT 1 FROM ib_sessions s"
+        "   WHERE s.bridge = c.bridge AND s.heartbeat_at > clock_timestamp() - make_interval(secs => %(silent)s)))))"
+        " AND type = coalesce(%(only)s, type) AND type <> ALL(%(without)s)"
+        " ORDER BY (SELECT count(*) FROM bridge_commands r WHERE r.state = 'running' AND r.requested_by = c.requested_by),"
+        "  created_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED) RETURNING id, type, args, correlation_id",
+        {
+            "bridge": bridge,
+            "silent": SILENT_AFTER_S,
+            "only": only,
+            "busy": list(busy),
+            "without": list(without),
+        },
     )
     return cursor.fetchone()
 
