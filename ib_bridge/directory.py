@@ -18,7 +18,7 @@ from nautilus.db import calendars, instruments, series
 from nautilus.db.connection import spans_of
 from nautilus.db.series import Series
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
-from nautilus.instruments import Instrument, Selector
+from nautilus.instruments import Instrument, Selector, leads_back
 from nautilus.lookups import FRONT_OLD_AFTER_S
 from nautilus.pacing import Request
 from nautilus.spans import Span
@@ -188,7 +188,26 @@ class Directory:
                     code="ib-unavailable",
                     upstream=Upstream(refused.code, refused.text),
                 ) from None
-        return [translate.match(one) for one in found]
+        rows = [translate.match(one) for one in found]
+        return await self._named([row for row in rows if row["con_id"]], correlation_id)
+
+    async def _named(self, rows: list[dict[str, Any]], correlation_id: str) -> list[dict[str, Any]]:
+        """Matches under names that lead back to them. IB's search tells no venue of many; contract details do.
+
+        What IB does not describe has no name and is left out. Unavailable when IB could not say.
+        """
+        unclear = [row for row in rows if not leads_back(row["instrument_id"], row["asset_class"], row["symbol"])]
+        described = await self.instruments([Selector("", "", con_id=row["con_id"]) for row in unclear], correlation_id)
+        named = []
+        for row in rows:
+            found = described.get(f"conId={row['con_id']}")
+            if isinstance(found, Unavailable):
+                raise found
+            if isinstance(found, Instrument):
+                row = row | {name: getattr(found, name) for name in ("instrument_id", "exchange", "primary_exchange")}
+            if not isinstance(found, NautilusError):
+                named.append(row)
+        return named
 
     async def _front(self, months: list[Instrument], correlation_id: str) -> list[Instrument]:
         """Of all months of a future the front one, as IB's continuous future says; else the nearest expiry."""

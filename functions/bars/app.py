@@ -22,7 +22,16 @@ from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
-from nautilus.instruments import Instrument, InstrumentName, Selector, name_of, price_kind, select, session_kind
+from nautilus.instruments import (
+    Instrument,
+    InstrumentName,
+    Selector,
+    name_of,
+    price_kind,
+    renamed_venue,
+    select,
+    session_kind,
+)
 from nautilus.limits import Limits
 from nautilus.lookups import Identity
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
@@ -124,9 +133,24 @@ class Named(NamedTuple):
 
     async def subject(self, services: Services, caller: Principal) -> tuple[Subject, Identity]:
         """The series meant, its instrument looked up at IB when nobody knows it, and how old that knowledge is."""
-        found = await _data(services).reads.catalogue.identity(self.selector(), caller, self.name)
+        try:
+            found = await _data(services).reads.catalogue.identity(self.selector(), caller, self.name)
+        except NotFound as unknown:
+            raise _with_venue(unknown, self.exchange, self.instrument_id) from None
         one, kind = found.instrument, found.instrument.asset_class
         return Subject(one, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session)), found
+
+
+def _with_venue(unknown: NotFound, exchange: str | None, instrument_id: str | None) -> NotFound:
+    """The error, with a suggestion more when the venue was given by a name that IB retired."""
+    venue = renamed_venue(exchange, instrument_id)
+    if venue is not None:
+        old, new = venue
+        told = {"exchange": new, "why": f"{old} is called {new} now"}
+        if instrument_id:
+            told["instrument_id"] = f"{instrument_id.upper().rpartition('.')[0]}.{new}"
+        unknown.extra["suggestions"] = [*unknown.extra.get("suggestions", ()), told]
+    return unknown
 
 
 _QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
@@ -273,7 +297,11 @@ async def bars(request: Request, caller: Reader) -> Response:
         _count(request, data, caller)
         return asked(_Asked, request).query(request.headers)
 
-    reply = await data.reads.read(query, caller)
+    try:
+        reply = await data.reads.read(query, caller)
+    except NotFound as unknown:
+        given = request.query_params
+        raise _with_venue(unknown, given.get("exchange"), given.get("instrument_id")) from None
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:
@@ -423,7 +451,10 @@ async def instrument(
     instrument_id: Annotated[str, Path(description="such as AAPL.NASDAQ or EUR/USD.IDEALPRO")],
 ) -> shapes.InstrumentRow:
     wanted, name = select(instrument_id=instrument_id), name_of(instrument_id)
-    found = await _data(services).reads.catalogue.identity(wanted, caller, name)
+    try:
+        found = await _data(services).reads.catalogue.identity(wanted, caller, name)
+    except NotFound as unknown:
+        raise _with_venue(unknown, None, instrument_id) from None
     row = await asyncio.to_thread(_with_details, services, found.instrument)
     return shapes.InstrumentRow.model_validate({**row, **_age(found)})
 

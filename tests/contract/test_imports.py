@@ -34,7 +34,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "concurrency",
         }
     )
-    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups"}),
+    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log"}),
     frozenset({"bridge_settings"}),

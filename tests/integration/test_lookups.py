@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -297,3 +298,50 @@ def test_a_search_holds_no_lookup_up(works: Plant) -> None:
     assert works.bars(symbol="MSFT", timeframe="1d", wait=0)["instrument"]["con_id"]
     open_ = works.rows("SELECT count(*) FROM bridge_commands WHERE type = 'search' AND state IN ('queued', 'running')")
     assert open_[0][0] > 0, "the lookup did not wait for the searches before it"
+
+
+# ---- what a 404 suggests, and what a search returns ------------------------------------------------------------------
+
+
+def test_a_404_suggests_what_is_known_here_and_how_ib_writes_it(shelf: Shelf, api: Api) -> None:
+    shelf.instrument(stock(3, "BRK B"), CALENDAR)
+    for words in ({"symbol": "BRK.B"}, {"symbol": "BRK-B"}, {"symbol": "BRK/B"}):
+        remember(shelf, select(symbol=words["symbol"]).key, ib_code=200, ib_text="No security definition")
+        answer = api.get(BARS, params=words)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown-instrument")
+        first = answer.json()["suggestions"][0]
+        assert (first["symbol"], first["asset_class"], first["instrument_id"]) == ("BRK B", "STK", "BRK B.NASDAQ")
+        assert "BRK B (STK)" in answer.json()["detail"]
+        assert answer.json()["upstream"]["code"] == 200
+    told = api.get(BARS, params={"symbols": "BRK.B,BRK B", "timeframe": "1m"}).json()["results"]
+    assert told[0]["error"]["suggestions"][0]["symbol"] == "BRK B"
+    assert "error" not in told[1]
+
+
+def test_a_404_at_a_venue_of_an_old_name_tells_the_new_one(shelf: Shelf, api: Api) -> None:
+    remember(shelf, select(instrument_id="NOSUCH.GLOBEX").key, ib_code=200, ib_text="No security definition")
+    for path in (BARS, f"{ROOT}/historical/coverage"):
+        told = api.get(path, params={"instrument_id": "NOSUCH.GLOBEX"}).json()
+        assert told["suggestions"][-1]["exchange"] == "CME"
+        assert told["suggestions"][-1]["instrument_id"] == "NOSUCH.CME"
+    told = api.get(f"{ROOT}/instruments/NOSUCH.GLOBEX").json()
+    assert told["suggestions"][-1]["exchange"] == "CME"
+
+
+def test_every_name_that_a_search_returns_leads_to_its_instrument(running: Plant) -> None:
+    works = running
+    works.start_bridge()
+    unknown = works.client.get(BARS, params={"symbol": "ES"}).json()
+    assert (unknown["code"], unknown["suggestions"][0]["asset_class"]) == ("unknown-instrument", "FUT")
+    seen = {}
+    for text in ("SPX", "ES", "AAPL", "500", "NDX", "EUR", "BTC", "VIX"):
+        for path in (f"{ROOT}/instruments/search?q={text}", f"/api/v1/ib/instruments/search/{text}?sec_type=IND"):
+            for row in works.client.get(path).json()["instruments"]:
+                seen[row["instrument_id"]] = row.get("con_id") or row["contract_id"]
+    assert "SPX.CBOE" in seen
+    for name, con_id in seen.items():
+        found = works.client.get(f"{ROOT}/instruments/{quote(name)}")
+        assert (found.status_code, found.json().get("con_id")) == (200, con_id), (name, found.text)
+        read = works.client.get(BARS, params={"instrument_id": name, "timeframe": "1d", "limit": 1, "wait": 0})
+        assert read.status_code == 200, (name, read.text)
+        assert read.json()["instrument"]["con_id"] == con_id

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
-from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, select
+from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
 from nautilus.log import correlation
 from nautilus.lookups import Identity, identify, identify_by_name, trade_day
 from nautilus.queue import Queue
@@ -51,7 +52,7 @@ def known_identity(cursor: Cursor, selector: Selector, name: InstrumentName | No
         by_name = identify_by_name(name, instruments.named(cursor, name), selector, found, today)
         if by_name is not None:
             return by_name
-    return identify(selector, found, today) if found is not None else None
+    return identify(selector, found, today, partial(instruments.alike, cursor, selector)) if found is not None else None
 
 
 class Catalogue:
@@ -120,7 +121,8 @@ class Catalogue:
             known, matches, _ = await asyncio.to_thread(self._find, name, kind, most)
         there = {row["con_id"] for row in known}
         found = [*known, *(row for row in matches if row["con_id"] not in there)]
-        return sorted(found, key=lambda row: _rank(row, name))[:most]
+        # A row that cannot be asked for by its name helps nobody.
+        return sorted((row for row in found if is_name(row["instrument_id"])), key=lambda row: _rank(row, name))[:most]
 
     def _find(self, name: str, kind: str, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
         with self._db.transaction(snapshot=True) as cursor:

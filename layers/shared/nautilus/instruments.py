@@ -46,7 +46,7 @@ _OFFERED: dict[str, tuple[str, ...]] = {
     "CRYPTO": ("AGGTRADES", *_QUOTED),
 }
 
-_CURRENCIES = frozenset(
+CURRENCIES = frozenset(
     ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "HKD", "SGD", "CNH", "MXN", "ZAR")
 ) | frozenset(("PLN", "CZK", "HUF", "ILS", "KRW", "INR", "TRY"))
 # Venues by which an instrument id tells its asset class.
@@ -65,11 +65,11 @@ _VENUE_CLASS = {
     "CBOE": "IND",
 }
 # Names that IB retired in favour of another (GLOBEX became CME in 2022).
-_RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ"}
+_RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ", "DTB": "EUREX", "IPE": "ICEEU", "CMECRYPTO": "CME"}
 _MONTH_CODES = "FGHJKMNQUVXZ"
 # One contract of a future (ESZ6, M2KH27, or a local symbol in words: ZN DEC 26), not a root such as N225 or ESTX50.
-_CONTRACT = rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*"
-_COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
+CONTRACT = rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*"
+COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
 """What a pair without an asset class is taken for: these for CRYPTO, all else for CASH."""
 
 
@@ -179,6 +179,7 @@ def instrument_id(
     expiry: str,
 ) -> str:
     """The NautilusTrader-style name. Futures whose local symbol has spaces get root, month code and year digit."""
+    symbol, local_symbol, trading_class = symbol.upper(), local_symbol.upper(), trading_class.upper()
     venue = primary_exchange if primary_exchange and exchange in ("SMART", "") else exchange or primary_exchange
     venue = _RENAMED.get(venue, venue)
     if asset_class in ("CASH", "CRYPTO"):
@@ -222,12 +223,12 @@ def select(
     money = _clean_hint("currency", currency, ["USD", "EUR"])
     base, quote = _split_pair(name, asked_class)
     if quote:
-        return Selector(asked_class or ("CRYPTO" if base in _COINS else "CASH"), base, quote, exchange_hint=hint)
+        return Selector(asked_class or ("CRYPTO" if base in COINS else "CASH"), base, quote, exchange_hint=hint)
     if asked_class in ("CASH", "CRYPTO"):
         if asked_class == "CASH" and not money:
             raise InvalidInput.field("symbol", f"{name!r} is not a currency pair", ["EUR/USD", "EURUSD"])
         return Selector(asked_class, name, money or "USD", exchange_hint=hint)
-    if asked_class == "FUT" and not expiry and re.fullmatch(_CONTRACT, name):
+    if asked_class == "FUT" and not expiry and re.fullmatch(CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
     kind = asked_class or "STK"
     default = "USD" if kind in ("STK", "CFD") else ""  # other contracts are told apart by their symbol
@@ -238,6 +239,30 @@ def name_of(text: str, asset_class: str | None = None, currency: str | None = No
     """An instrument_id in its one spelling. InvalidInput names the field that makes no sense."""
     name, venue = _split_id(text)
     return InstrumentName(f"{name}.{venue}", _clean_class(asset_class), _clean_hint("currency", currency, ["USD"]))
+
+
+def renamed_venue(exchange: str | None, instrument_id: str | None) -> tuple[str, str] | None:
+    """The old and the new name of a venue that was given by the old one."""
+    venue = _upper(exchange or (instrument_id or "").rpartition(".")[2])
+    return (venue, _RENAMED[venue]) if venue in _RENAMED else None
+
+
+def leads_back(name: str, asset_class: str, symbol: str) -> bool:
+    """True when an instrument_id, looked up by its words, means an instrument of this class and symbol."""
+    try:
+        meant = select(instrument_id=name)
+    except InvalidInput:
+        return False
+    return meant.asset_class == asset_class and (meant.symbol == symbol.upper() or bool(meant.local_symbol))
+
+
+def is_name(name: str) -> bool:
+    """True when an instrument_id is one that callers may give."""
+    try:
+        name_of(name)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _split_id(text: str) -> tuple[str, str]:
@@ -253,7 +278,7 @@ def _from_id(text: str, asked_class: str) -> Selector:
     base, quote = _split_pair(name, kind)
     if quote:
         return Selector(kind, base, quote, exchange_hint=venue)
-    if kind == "FUT" and re.fullmatch(_CONTRACT, name):
+    if kind == "FUT" and re.fullmatch(CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
     return Selector(kind, name, "", exchange_hint=venue)
 
@@ -284,9 +309,13 @@ def _clean_class(text: str | None) -> str:
     return name
 
 
+_MARKS = "./-_ ^&+*#!@$'():="
+"""What stands in IB's symbols besides letters and digits, and in those of other systems."""
+
+
 def _clean_name(field: str, text: str) -> str:
     name = _upper(" ".join(text.split()))
-    if not name or len(name) > 40 or not all(c.isalnum() or c in "./-_ ^&" for c in name) or not name.isascii():
+    if not name or len(name) > 40 or not all(c.isalnum() or c in _MARKS for c in name) or not name.isascii():
         raise InvalidInput.field(field, f"{text!r} is not a symbol: letters, digits and . / - only, at most 40")
     return name
 
@@ -306,9 +335,9 @@ def _split_pair(name: str, asset_class: str) -> tuple[str, str]:
         base, found, quote = name.partition(mark)
         if found and base and len(quote) == 3 and (mark == "/" or asset_class):
             return base, quote
-    if len(name) == 6 and (asset_class == "CASH" or {name[:3], name[3:]} <= _CURRENCIES):
+    if len(name) == 6 and (asset_class == "CASH" or {name[:3], name[3:]} <= CURRENCIES):
         return name[:3], name[3:]
-    if asset_class == "CRYPTO" and len(name) > 3 and name[-3:] in _CURRENCIES:
+    if asset_class == "CRYPTO" and len(name) > 3 and name[-3:] in CURRENCIES:
         return name[:-3], name[-3:]
     return name, ""
 

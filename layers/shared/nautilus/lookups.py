@@ -4,13 +4,14 @@ A ticker may pass from one company to another. A positive answer is asked for ag
 IB is away, it is answered from. Another contract for the same words is told with both numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from nautilus.clock import day_of
 from nautilus.errors import Conflict, NotFound, Upstream
 from nautilus.instruments import Instrument, InstrumentName, Selector, ambiguous, choose
+from nautilus.suggestions import sentence, suggestions
 
 OLD_AFTER_S = 7 * 86_400
 """A positive answer is asked for again after so many seconds of machine time."""
@@ -90,16 +91,22 @@ def unexpired(contracts: Sequence[Instrument], today: str) -> list[Instrument]:
     return [one for one in contracts if not one.expiry or one.expiry >= today]
 
 
-def identify(selector: Selector, found: Lookup, today: str) -> Identity | None:
+def identify(
+    selector: Selector, found: Lookup, today: str, alike: Callable[[], Sequence[Instrument]] = tuple
+) -> Identity | None:
     """The contract that a selector means, of what its lookup found; None when only IB can tell: a front month is over.
 
-    NotFound with IB's words when IB knows none; Conflict with the candidates when several fit.
+    NotFound with IB's words and suggestions when IB knows none; Conflict with the candidates when several fit.
+
+    alike: what is stored under such symbols, for the suggestions.
     """
     if not found.candidates:
+        others = suggestions(selector, unexpired(alike(), today))
         raise NotFound(
-            f"{selector.words} is not known to Interactive Brokers",
+            f"{selector.words} is not known to Interactive Brokers{sentence(others)}",
             code="unknown-instrument",
             upstream=Upstream(found.ib_code or 200, found.ib_text or ""),
+            extra={"suggestions": others} if others else None,
         )
     alive = unexpired(found.candidates, today)
     if selector.front and not alive:

@@ -5,7 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -272,7 +272,7 @@ class MarketData:
             part = _Part(name, Place(0, 0, 0, "", (0, 0), False))
             parts.append(part)
             try:
-                part.identity = _identity(query, found, selector)
+                part.identity = _identity(cursor, query, found, selector)
                 if part.identity is None:
                     unknown.append(selector)
                     part.error = failed.get(selector.key)
@@ -524,14 +524,14 @@ class _Reader:
         return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
-def _identity(query: Query, found: LookedUp, selector: Selector) -> Identity | None:
+def _identity(cursor: Cursor, query: Query, found: LookedUp, selector: Selector) -> Identity | None:
     """The contract that a selector of the query means; None when only IB can tell."""
     today, lookup = trade_day(found.moment.market_ns), found.lookups.get(selector.key)
     if query.instrument_name is not None:
         by_name = identify_by_name(query.instrument_name, found.named, selector, lookup, today)
         if by_name is not None:
             return by_name
-    return identify(selector, lookup, today) if lookup else None
+    return identify(selector, lookup, today, partial(instruments.alike, cursor, selector)) if lookup else None
 
 
 def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
@@ -611,7 +611,7 @@ def _piece(query: Query, scene: _Scene, part: _Part, page: Text) -> Piece:
     rows = page.chunks(query.form, query.fields)
     if part.view is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
-        problem = {"code": error.code, "detail": error.detail}
+        problem = {"code": error.code, "detail": error.detail, **error.extra}
         upstream = {"upstream": error.upstream.as_dict()} if error.upstream else {}
         return Piece({"symbol": part.name}, rows, {"total": 0, "error": problem | upstream})
     view, subject = part.view, part.view.subject

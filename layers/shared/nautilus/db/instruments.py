@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from nautilus import suggestions
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
 from nautilus.db.sessions import market_now
@@ -66,6 +67,16 @@ def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
     name = InstrumentName(instrument_id)
     found = identify_by_name(name, named(cursor, name), Selector("", ""), None, trade_day(market_now(cursor)))
     return found.instrument if found else None
+
+
+def alike(cursor: Cursor, selector: Selector) -> list[Instrument]:
+    """Stored instruments of any class whose symbol is what may be meant by a selector, a few."""
+    cursor.execute(
+        f"SELECT DISTINCT ON (asset_class, symbol, currency) {_LIST} FROM instruments WHERE symbol = ANY(%s)"
+        " ORDER BY asset_class, symbol, currency, expiry DESC LIMIT 20",
+        (suggestions.alike(selector),),
+    )
+    return [_instrument(row) for row in cursor.fetchall()]
 
 
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:

@@ -1,0 +1,147 @@
+"""What a caller may have meant by words that IB does not know: other spellings, and other asset classes that have them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nautilus.instruments import COINS, CONTRACT, CURRENCIES, Instrument, Selector
+
+_MOST = 8
+# Roots of futures and their venues at IB (contract search, read 2026-11). Other systems' names lead to IB's.
+_FUTURES = {
+    **dict.fromkeys(("ES", "NQ", "RTY", "MES", "MNQ", "M2K", "EUR", "GBP", "JPY", "AUD", "CAD", "CHF", "NZD"), "CME"),
+    **dict.fromkeys(("MXP", "HE", "LE", "GF", "MBT", "BRR", "MET"), "CME"),
+    **dict.fromkeys(("YM", "MYM", "ZN", "ZB", "ZF", "ZT", "UB", "TN", "ZC", "ZS", "ZW", "ZL", "ZM", "KE"), "CBOT"),
+    **dict.fromkeys(("CL", "QM", "MCL", "NG", "RB", "HO", "PL", "PA"), "NYMEX"),
+    **dict.fromkeys(("GC", "SI", "HG", "MGC", "SIL", "MHG"), "COMEX"),
+    **dict.fromkeys(("DAX", "ESTX50", "GBL", "GBM", "GBS", "GBX"), "EUREX"),
+    "VIX": "CFE",
+}
+_FUTURE_NAMES = {
+    "6E": "EUR",
+    "6B": "GBP",
+    "6J": "JPY",
+    "6A": "AUD",
+    "6C": "CAD",
+    "6S": "CHF",
+    "6N": "NZD",
+    "6M": "MXP",
+    "VX": "VIX",
+    "FDAX": "DAX",
+    "FESX": "ESTX50",
+    "FGBL": "GBL",
+    "FGBM": "GBM",
+    "FGBS": "GBS",
+    "FGBX": "GBX",
+}
+_INDEXES = {
+    **dict.fromkeys(("SPX", "VIX", "XSP", "OEX", "RUT", "DJX"), "CBOE"),
+    "NDX": "NASDAQ",
+    "COMP": "NASDAQ",
+    "INDU": "CME",
+    "DAX": "EUREX",
+    "ESTX50": "EUREX",
+    "HSI": "HKFE",
+}
+_INDEX_NAMES = {"GSPC": "SPX", "DJI": "INDU", "IXIC": "COMP", "GDAXI": "DAX", "STOXX50E": "ESTX50"}
+_METALS = ("XAU", "XAG")
+_PAIR = rf"([A-Z]{{3,5}})[./_ -]?({'|'.join(sorted(CURRENCIES))})[TC]?"
+"""EUR.USD, EUR-USD, EURUSD; coins against USDT or USDC are meant against dollars."""
+
+
+def suggestions(selector: Selector, known: Sequence[Instrument] = ()) -> list[dict[str, Any]]:
+    """What to ask for instead, the likeliest first: symbol, asset_class, perhaps exchange and instrument_id, and why.
+
+    known: instruments that are stored and have such a symbol; of these it is sure that IB has them.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in (*_spellings(selector), *_stored(selector, known), *_other_classes(selector)):
+        key = (one["symbol"], one["asset_class"])
+        if key != (_name(selector), selector.asset_class):
+            found[key] = one | found.get(key, {})
+    return list(found.values())[:_MOST]
+
+
+def alike(selector: Selector) -> list[str]:
+    """Symbols under which what is meant may be stored."""
+    name = _name(selector)
+    pair = _pair(selector)
+    spelled = [one["symbol"] for one in _spellings(selector)]
+    bare = name.lstrip("^$")
+    other = [_FUTURE_NAMES.get(bare, bare), _INDEX_NAMES.get(bare, bare)]
+    return list(dict.fromkeys([name, bare, *spelled, *([pair[0]] if pair else []), *other]))
+
+
+def sentence(found: Sequence[dict[str, Any]]) -> str:
+    """`; perhaps BRK B (STK)`, or nothing."""
+    names = [f"{one['symbol']} ({one['asset_class']})" for one in found[:3]]
+    return f"; perhaps {' or '.join(names)} is meant" if names else ""
+
+
+def _name(selector: Selector) -> str:
+    if selector.asset_class in ("CASH", "CRYPTO") and selector.currency:
+        return f"{selector.symbol}/{selector.currency}"
+    return selector.local_symbol or selector.symbol
+
+
+def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "") -> dict[str, Any]:
+    told = {"symbol": symbol, "asset_class": asset_class, "why": why}
+    return told | ({"exchange": venue} if venue else {})
+
+
+def _spellings(selector: Selector) -> Iterator[dict[str, Any]]:
+    """The same in IB's spelling: classes of shares have a space, in Toronto a point."""
+    name = _name(selector)
+    if selector.asset_class not in ("STK", ""):
+        return
+    found = re.fullmatch(r"([A-Z0-9]+)[./_-]([A-Z]{1,3})", name)
+    if found and not _pair(selector):
+        why = "IB writes classes of shares with a space"
+        if preferred := re.fullmatch("P([A-Z])", found[2]):
+            yield _suggestion(f"{found[1]} PR{preferred[1]}", "STK", why)
+        yield _suggestion(f"{found[1]} {found[2]}", "STK", why)
+    if found := re.fullmatch(r"([A-Z0-9]+) ([A-Z]{1,3})", name):
+        yield _suggestion(f"{found[1]}.{found[2]}", "STK", "IB writes classes of Canadian shares with a point")
+
+
+def _stored(selector: Selector, known: Sequence[Instrument]) -> Iterator[dict[str, Any]]:
+    for one in known:
+        if one.asset_class != selector.asset_class or one.display_symbol != _name(selector):
+            why = f"{one.long_name or one.instrument_id} is known here"
+            venue = one.primary_exchange or one.exchange
+            yield _suggestion(one.display_symbol, one.asset_class, why, venue) | {"instrument_id": one.instrument_id}
+
+
+def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
+    name = _name(selector).lstrip("^$").removesuffix("=F").removesuffix("1!")
+    if pair := _pair(selector):
+        yield from _pairs(selector, *pair)
+    if name in COINS:
+        yield _suggestion(f"{name}/USD", "CRYPTO", "a coin is a pair")
+    root = _FUTURE_NAMES.get(name, name)
+    if root in _FUTURES:
+        yield _suggestion(root, "FUT", "a future has this symbol", _FUTURES[root])
+    elif re.fullmatch(CONTRACT, name):
+        yield _suggestion(name, "FUT", "it reads as one contract of a future")
+    index = _INDEX_NAMES.get(name, name)
+    if index in _INDEXES:
+        yield _suggestion(index, "IND", "an index has this symbol", _INDEXES[index])
+
+
+def _pair(selector: Selector) -> tuple[str, str] | None:
+    """(base, quote) where the words read as a pair, with any mark between them or none."""
+    found = re.fullmatch(_PAIR, _name(selector))
+    if found is None:
+        return None
+    return (found[1], found[2]) if found[1] in (*CURRENCIES, *COINS, *_METALS) else None
+
+
+def _pairs(selector: Selector, base: str, quote: str) -> Iterator[dict[str, Any]]:
+    if base in COINS:
+        yield _suggestion(f"{base}/{quote}", "CRYPTO", "it reads as a pair of a coin")
+    elif base in _METALS:
+        yield _suggestion(f"{base}{quote}", "CMDTY", "a metal is a commodity at IB")
+    elif selector.asset_class == "CASH":
+        yield _suggestion(f"{quote}/{base}", "CASH", "IB has each pair in one direction")
+    else:
+        yield _suggestion(f"{base}/{quote}", "CASH", "it reads as a pair of currencies", "IDEALPRO")
