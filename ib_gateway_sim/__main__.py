@@ -9,13 +9,14 @@ import re
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control import Control, Wrong, parse_time_ns
 from ib_gateway_sim.latency import Latency
 from ib_gateway_sim.market import Market, MarketSource
 from ib_gateway_sim.reference import zone
-from ib_gateway_sim.replay import Replay, ReplayFile
+from ib_gateway_sim.replay import CLASSES, Replay, ReplayFile
 from ib_gateway_sim.server import Gateway, Settings
 
 _ABOUT = """A TCP server that behaves as Interactive Brokers' Gateway does towards any TWS API client.
@@ -52,9 +53,17 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--replay", type=Path, help="serve the one-minute bars of this CSV instead of a market")
     made.add_argument("--replay-symbol", help="what it is: AAPL, EUR/USD, ESZ6")
-    made.add_argument("--replay-class", default="", help="STK, CASH, FUT or IND (default: guessed from the symbol)")
+    made.add_argument("--replay-class", default="", help=f"{', '.join(CLASSES)} (default: guessed from the symbol)")
+    made.add_argument(
+        "--replay-zone", default="", help="zone of its times without one, America/New_York (default: UTC)"
+    )
     made.add_argument("--stamp", choices=("open", "close"), default="open", help="what its times are (default: open)")
-    made.add_argument("--replay-price", default="", help="its whatToShow (default: MIDPOINT for CASH, else TRADES)")
+    made.add_argument(
+        "--replay-price",
+        default="",
+        help="its whatToShow (default: MIDPOINT for CASH, AGGTRADES for CRYPTO, else TRADES)",
+    )
+    made.add_argument("--describe", action="store_true", help="print what the file holds as one JSON line, and end")
     made.add_argument("--read-only", action="store_true", help="refuse orders, as the Read-Only API checkbox does")
     made.add_argument("--lines", type=int, default=100, help="market data lines; half is messages/s (default: 100)")
     made.add_argument(
@@ -91,8 +100,17 @@ def make_market(options: argparse.Namespace) -> MarketSource:
         stamp=options.stamp,
         kind=options.replay_price,
         sec_type=options.replay_class,
+        zone=options.replay_zone,
     )
     return Replay([file])
+
+
+def describe(options: argparse.Namespace) -> dict[str, Any]:
+    """What a replayed file holds. ValueError when it cannot be read, or there is none."""
+    market = make_market(options)
+    if not isinstance(market, Replay):
+        raise ValueError("--describe: there is no file to describe; say --replay and --replay-symbol")
+    return market.description()
 
 
 def make_clock(options: argparse.Namespace, market: MarketSource) -> Clock:
@@ -179,6 +197,9 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> int:
     options = parser().parse_args()
     try:
+        if options.describe:
+            print(json.dumps(describe(options)))
+            return 0
         asyncio.run(serve(options))
     except (Wrong, ValueError, OSError) as problem:
         print(f"ib_gateway_sim: {problem}", file=sys.stderr)

@@ -179,6 +179,11 @@ def no_data(symbol: str, exchange: str, what: str) -> Violation:
     return service_error(f"HMDS query returned no data: {symbol}@{exchange} {word}")
 
 
+def bar_kinds(sec_type: str) -> frozenset[str]:
+    """The whatToShow values that IB has bars of for such a product."""
+    return _OFFERED.get(sec_type, frozenset()) - {"SCHEDULE"}
+
+
 def what_to_show(what: str, sec_type: str, symbol: str, exchange: str) -> Violation | None:
     if what not in KINDS:
         return invalid(f"What to show field is missing or incorrect. Legal ones are: {', '.join(sorted(KINDS))}")

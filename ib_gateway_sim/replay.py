@@ -12,9 +12,6 @@ What a file does not say is decided so:
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,24 +20,23 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
-from itertools import pairwise
 from math import gcd
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim import calendars, instruments
+from ib_gateway_sim import calendars, instruments, limits
+from ib_gateway_sim.bar_files import MINUTE_S, STAMPS, read_bars
 from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
 from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.market import OptionParams, Quote, Tick
 
-MINUTE_S = 60
 PAUSE_S = 30 * 60
-STAMPS = ("open", "close")
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")
-TIME_COLUMNS = ("timestamp_utc", "timestamp")
-PRICE_COLUMNS = ("open", "high", "low", "close")
+CLASSES = ("STK", "CASH", "FUT", "IND", "CRYPTO")
+REGULAR_HOURS = ("STK", "IND")
+"""Classes that have regular hours; of the rest all hours are."""
 _CURRENCY_FUTURES = {  # root -> IB's symbol and multiplier
     "6E": ("EUR", "125000"),
     "6B": ("GBP", "62500"),
@@ -50,22 +46,24 @@ _CURRENCY_FUTURES = {  # root -> IB's symbol and multiplier
     "6S": ("CHF", "125000"),
 }
 _CURRENCIES = ("USD", "EUR", "GBP", "AUD", "JPY", "CHF", "CAD", "NZD", "SEK", "NOK", "DKK", "HKD", "SGD", "CNH", "MXN")
-_SHIFTED_DAY = {"FUT": ("America/Chicago", 7), "CASH": ("America/New_York", 7)}  # zone, hours that the day starts early
+_COINS = ("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE")
+# zone, hours that the day starts early
+_SHIFTED_DAY = {"FUT": ("America/Chicago", 7), "CASH": ("America/New_York", 7), "CRYPTO": ("UTC", 0)}
+_TIME_ZONES = {"FUT": "US/Central", "CRYPTO": "UTC"}  # as IB spells them; US/Eastern for the rest
+_EXCHANGES = {"CASH": "IDEALPRO", "FUT": "CME", "IND": "CBOE", "CRYPTO": "PAXOS"}  # SMART for the rest
+_USUAL_KIND = {"CASH": "MIDPOINT", "CRYPTO": "AGGTRADES"}  # TRADES for the rest
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayFile:
-    """One file of one-minute bars and what it is.
-
-    CSV or CSV.gz (Parquet where pyarrow is installed) with the columns timestamp_utc or timestamp, open, high, low,
-    close and perhaps volume; times without a zone are UTC.
-    """
+    """One file of one-minute bars (bar_files.py) and what it is."""
 
     path: Path
     symbol: str  # ES, 6EH4, EURUSD, EUR/USD, AAPL; a future's local symbol names its expiry
     stamp: str = "open"  # what the time of a row is: the bar's "open" or its "close"
     kind: str = ""  # whatToShow of the file; default MIDPOINT for CASH, TRADES otherwise
-    sec_type: str = ""  # guessed from the symbol when empty
+    sec_type: str = ""  # one of CLASSES; guessed from the symbol when empty
+    zone: str = ""  # IANA name of the zone of times without one; empty: UTC
     exchange: str = ""
     currency: str = ""
 
@@ -114,9 +112,9 @@ class Replay:
     def __init__(self, files: list[ReplayFile]) -> None:
         if not files:
             raise ValueError("a replay needs at least one file")
-        contents = [file.path.read_bytes() for file in files]
-        digests = [sha256(content) for content in contents]
-        self._digest = digests[0] if len(digests) == 1 else sha256(b"".join(one.digest() for one in digests))
+        contents = [_content(file) for file in files]
+        digests = [_digest(file, content) for file, content in zip(files, contents, strict=True)]
+        self._digest = digests[0] if len(digests) == 1 else sha256(b"".join(digests)).digest()
         tapes = [_tape(file, content) for file, content in zip(files, contents, strict=True)]
         self._tapes = {tape.contract.con_id: tape for tape in tapes}
         if len(self._tapes) < len(tapes):
@@ -124,12 +122,30 @@ class Replay:
 
     @property
     def account(self) -> str:
-        return f"SIMR{self._digest.hexdigest()[:8]}"
+        return f"SIMR{self._digest.hex()[:8]}"
 
     @property
     def end_s(self) -> int:
         """Close of the last bar of all files: where market time may start."""
         return max(tape.bars[-1].t + MINUTE_S for tape in self._tapes.values())
+
+    def description(self) -> dict[str, Any]:
+        """What the first file holds, for whoever asks for its bars: JSON values; times are RFC 3339 UTC."""
+        tape = next(iter(self._tapes.values()))
+        contract, regular = tape.contract, tape.by_date[True].values()
+        pair = contract.sec_type in ("CASH", "CRYPTO")
+        return {
+            "account": self.account,
+            "symbol": f"{contract.symbol}/{contract.currency}" if pair else contract.local_symbol,
+            "asset_class": contract.sec_type,
+            "price": tape.kind,
+            "bars": len(tape.bars),
+            "regular_bars": sum(
+                len(tape.between(one.open_s, one.close_s, self.end_s)) for day in regular for one in day
+            ),
+            "start": _utc(tape.bars[0].t),
+            "end": _utc(tape.bars[-1].t + MINUTE_S),
+        }
 
     def find(self, query: ContractQuery, now_s: float) -> list[Contract]:
         found = []
@@ -267,80 +283,40 @@ class Replay:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
+def _content(file: ReplayFile) -> bytes:
+    try:
+        return file.path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file.path.name} cannot be read: {error.strerror}") from None
+
+
+def _digest(file: ReplayFile, content: bytes) -> bytes:
+    """The hash of a file, and of what makes other bars of its rows."""
+    options = "".join([file.stamp if file.stamp != "open" else "", file.zone])
+    return sha256(content + options.encode()).digest()
+
+
 def _tape(file: ReplayFile, content: bytes) -> _Tape:
-    if file.stamp not in STAMPS:
-        raise ValueError(f"stamp {file.stamp!r} of {file.path.name} is not one of {', '.join(STAMPS)}")
-    if file.kind and file.kind not in KINDS:
-        raise ValueError(f"kind {file.kind!r} of {file.path.name} is not one of {', '.join(KINDS)}")
-    rows = _parquet_rows(content) if file.path.suffix == ".parquet" else _csv_rows(file.path, content)
-    back_s = MINUTE_S if file.stamp == "close" else 0
-    bars = sorted(_bar(row, back_s) for row in rows)
-    if not bars:
-        raise ValueError(f"{file.path.name} holds no bars")
-    for one, following in pairwise(bars):
-        if one.t == following.t:
-            raise ValueError(f"{file.path.name} has two bars at {datetime.fromtimestamp(one.t, UTC)}")
-    contract = _contract(file, bars)
+    contract = _contract(file)
+    positive = contract.sec_type in ("STK", "CASH", "CRYPTO")  # a future, a spread or an index may fall below zero
+    bars = read_bars(file.path.name, content, stamp=file.stamp, zone=file.zone, positive=positive)
+    contract = replace(contract, min_tick=_tick_size(bars))
+    if contract.sec_type == "FUT":
+        contract = _future(contract, bars, file.exchange)
     zone_name, early_hours = _SHIFTED_DAY.get(contract.sec_type, ("America/New_York", 0))
     zone = ZoneInfo(zone_name)
-    sessions = tuple(_sessions(bars, zone, early_hours))
-    regular = tuple(_regular(sessions)) if contract.sec_type in ("STK", "IND") else sessions
+    week = contract.sec_type != "CRYPTO"
+    sessions = tuple(_sessions(bars, zone, early_hours, week=week))
+    regular = tuple(_regular(sessions)) if contract.sec_type in REGULAR_HOURS else sessions
     return _Tape(contract, contract.kinds[0], zone, tuple(bars), sessions, regular)
 
 
-def _csv_rows(path: Path, content: bytes) -> Iterator[list[Any]]:
-    """Rows as [time, open, high, low, close, volume or None]."""
-    text = gzip.decompress(content) if path.suffix == ".gz" else content
-    reader = csv.reader(io.StringIO(text.decode()))
-    columns = _columns([name.strip().lower() for name in next(reader, [])], path.name)
-    return ([None if n is None else row[n] for n in columns] for row in reader if row)
-
-
-def _parquet_rows(content: bytes) -> Iterator[list[Any]]:
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped,import-not-found,unused-ignore]
-    except ImportError as error:
-        raise ValueError("Parquet needs pyarrow: install it, or give the bars as CSV") from error
-    table = pyarrow.parquet.read_table(io.BytesIO(content))
-    columns = _columns([name.lower() for name in table.column_names], "the Parquet file")
-    values = [[None] * table.num_rows if n is None else table.column(n).to_pylist() for n in columns]
-    return (list(row) for row in zip(*values, strict=True))
-
-
-def _columns(names: list[str], where: str) -> list[int | None]:
-    time = next((name for name in TIME_COLUMNS if name in names), None)
-    if time is None or not all(name in names for name in PRICE_COLUMNS):
-        wanted = f"{' or '.join(TIME_COLUMNS)}, {', '.join(PRICE_COLUMNS)} and perhaps volume"
-        raise ValueError(f"{where} has the columns {', '.join(names)}; needed are {wanted}")
-    return [
-        *(names.index(name) for name in (time, *PRICE_COLUMNS)),
-        names.index("volume") if "volume" in names else None,
-    ]
-
-
-def _bar(row: list[Any], back_s: int) -> Bar:
-    at, opened, high, low, close, volume = row
-    when = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    shares = float(volume) if volume not in (None, "") else -1.0
-    return Bar(
-        int(when.timestamp()) - back_s,
-        float(opened),
-        float(high),
-        float(low),
-        float(close),
-        int(shares) if shares.is_integer() else shares,
-        -1,
-        -1,
-    )
-
-
-def _sessions(bars: Sequence[Bar], zone: ZoneInfo, early_hours: int) -> Iterator[Session]:
+def _sessions(bars: Sequence[Bar], zone: ZoneInfo, early_hours: int, *, week: bool) -> Iterator[Session]:
     opened, before = bars[0].t, bars[0].t
-    day = _trade_date(opened, zone, early_hours)
+    day = _trade_date(opened, zone, early_hours, week)
     for bar in bars[1:]:
         # the trade date can only change on a full hour, and looking it up is slow
-        today = day if bar.t // 3600 == before // 3600 else _trade_date(bar.t, zone, early_hours)
+        today = day if bar.t // 3600 == before // 3600 else _trade_date(bar.t, zone, early_hours, week)
         if bar.t - before - MINUTE_S > PAUSE_S:
             yield Session(opened, before + MINUTE_S, day)
             opened = bar.t
@@ -352,10 +328,11 @@ def _sessions(bars: Sequence[Bar], zone: ZoneInfo, early_hours: int) -> Iterator
     yield Session(opened, before + MINUTE_S, day)
 
 
-def _trade_date(t_s: int, zone: ZoneInfo, early_hours: int) -> date:
+def _trade_date(t_s: int, zone: ZoneInfo, early_hours: int, week: bool) -> date:
+    """The day a time belongs to; `week`: Saturday belongs to Friday, and Sunday to Monday."""
     local = datetime.fromtimestamp(t_s, zone)
     day = (local.replace(tzinfo=None) + timedelta(hours=early_hours)).date()
-    return day + timedelta(days={5: -1, 6: 1}.get(day.weekday(), 0))
+    return day if not week else day + timedelta(days={5: -1, 6: 1}.get(day.weekday(), 0))
 
 
 def _regular(sessions: Iterable[Session]) -> Iterator[Session]:
@@ -374,39 +351,71 @@ def _regular(sessions: Iterable[Session]) -> Iterator[Session]:
 # ---- what the file is of --------------------------------------------------------------------------------------------
 
 
-def _contract(file: ReplayFile, bars: Sequence[Bar]) -> Contract:
+def _contract(file: ReplayFile) -> Contract:
+    """The instrument, as far as its bars do not say more. ValueError names the option that makes no sense."""
     name = file.symbol.strip().upper()
     sec_type = file.sec_type.upper() or _guessed_type(name)
-    kind = file.kind or ("MIDPOINT" if sec_type == "CASH" else "TRADES")
-    tick = _tick_size(bars)
+    kind = file.kind.upper() or _USUAL_KIND.get(sec_type, "TRADES")
+    _check_options(file, sec_type, kind)
+    exchange = file.exchange or _EXCHANGES.get(sec_type, "SMART")
     contract = Contract(
         con_id=instruments.con_id("replay", sec_type, name),
         symbol=name,
         sec_type=sec_type,
-        exchange=file.exchange or {"CASH": "IDEALPRO", "FUT": "CME", "IND": "CBOE"}.get(sec_type, "SMART"),
+        exchange=exchange,
         currency=file.currency or "USD",
         local_symbol=name,
         long_name=f"Replay of {file.path.name}",
         calendar="",
-        time_zone="US/Central" if sec_type == "FUT" else "US/Eastern",
-        min_tick=tick,
+        time_zone=_TIME_ZONES.get(sec_type, "US/Eastern"),
+        min_tick=0.01,
         kinds=(kind,),
         trading_class=name,
         market_name=name,
-        market_rule_ids=(9000,),
         stock_type="COMMON" if sec_type == "STK" else "",
     )
-    if sec_type == "CASH":
-        base, quote = _pair(name) or (name, contract.currency)
-        pair = f"{base}.{quote}"
-        contract = replace(
-            contract, symbol=base, currency=quote, local_symbol=pair, trading_class=pair, market_name=pair
-        )
-    if sec_type == "FUT":
-        contract = _future(contract, bars, file.exchange)
-    primary = "NASDAQ" if sec_type == "STK" and contract.exchange == "SMART" else ""
-    valid = tuple(dict.fromkeys(one for one in (contract.exchange, primary) if one))
+    if sec_type in ("CASH", "CRYPTO"):
+        contract = _paired(contract, name)
+    primary = "NASDAQ" if sec_type == "STK" and exchange == "SMART" else ""
+    valid = tuple(dict.fromkeys(one for one in (exchange, primary) if one))
     return replace(contract, valid_exchanges=valid, primary_exchange=primary, market_rule_ids=(9000,) * len(valid))
+
+
+def _check_options(file: ReplayFile, sec_type: str, kind: str) -> None:
+    name = file.path.name
+    if not file.symbol.strip():
+        raise ValueError(f"the symbol of {name} is empty; wanted is AAPL, EUR/USD or ESZ6")
+    if file.stamp not in STAMPS:
+        raise ValueError(f"stamp {file.stamp!r} of {name} is not one of {', '.join(STAMPS)}")
+    if sec_type not in CLASSES:
+        raise ValueError(f"class {file.sec_type!r} of {name} is not one of {', '.join(CLASSES)}")
+    offered = [one for one in KINDS if one in limits.bar_kinds(sec_type)]
+    if kind not in offered:
+        raise ValueError(f"price {file.kind!r} of {name} is not one of {', '.join(offered)}, those of class {sec_type}")
+    try:
+        ZoneInfo(file.zone or "UTC")
+    except (LookupError, ValueError, OSError):
+        raise ValueError(
+            f"zone {file.zone!r} of {name} is unknown; wanted is UTC, America/New_York or the like"
+        ) from None
+
+
+def _paired(contract: Contract, name: str) -> Contract:
+    """The same as a pair of currencies, or of a coin and a currency, as IB spells it."""
+    base, quote = _pair(name, _COINS if contract.sec_type == "CRYPTO" else ()) or (name, contract.currency)
+    if base == name and contract.sec_type == "CASH":
+        raise ValueError(f"a currency pair is replayed under two names, such as EUR/USD, not {name}")
+    local = f"{base}.{quote}"
+    known_as = base if contract.sec_type == "CRYPTO" else local
+    return replace(
+        contract,
+        symbol=base,
+        currency=quote,
+        local_symbol=local,
+        trading_class=known_as,
+        market_name=known_as,
+        con_id=instruments.con_id("replay", contract.sec_type, local),
+    )
 
 
 def _future(contract: Contract, bars: Sequence[Bar], exchange: str) -> Contract:
@@ -441,6 +450,8 @@ def _third_wednesday_less_two(year: int, month: int) -> date:
 
 
 def _guessed_type(name: str) -> str:
+    if _pair(name, _COINS):
+        return "CRYPTO"
     if _pair(name):
         return "CASH"
     listed = {one.contract.symbol: one.contract.sec_type for one in reversed(instruments.listed())}
@@ -450,20 +461,27 @@ def _guessed_type(name: str) -> str:
     return "FUT" if found and (instruments.root_of(found[1]) or found[1] in _CURRENCY_FUTURES) else "STK"
 
 
-def _pair(name: str) -> tuple[str, str] | None:
-    letters = re.sub(r"[^A-Z]", "", name)
-    base, quote = letters[:3], letters[3:]
-    return (base, quote) if base in _CURRENCIES and quote in _CURRENCIES else None
+def _pair(name: str, bases: Sequence[str] = ()) -> tuple[str, str] | None:
+    """The two halves of EUR/USD, EUR.USD or EURUSD, where the first is one of `bases` (none: a currency)."""
+    marked = re.fullmatch(r"([A-Z]+)[/.]([A-Z]{3})", name)
+    base, quote = (marked[1], marked[2]) if marked else (name[:-3], name[-3:])
+    if marked and "/" in name and not bases and base not in _COINS:
+        return base, quote  # any other name with a slash is a pair too: XAU/USD
+    return (base, quote) if base in (bases or _CURRENCIES) and quote in _CURRENCIES else None
 
 
 def _tick_size(bars: Sequence[Bar]) -> float:
     """The largest step that all prices of the file are multiples of."""
     prices = {Decimal(repr(price)) for bar in bars for price in bar[1:5]}
     decimals = max(max(-int(price.as_tuple().exponent), 0) for price in prices)
-    return gcd(*(int(price.scaleb(decimals)) for price in prices)) / 10.0**decimals
+    return (gcd(*(int(price.scaleb(decimals)) for price in prices)) or 1) / 10.0**decimals
 
 
 # ---- small things ---------------------------------------------------------------------------------------------------
+
+
+def _utc(t_s: int) -> str:
+    return datetime.fromtimestamp(t_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _on_grid(price: float, tick: float) -> float:

