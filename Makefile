@@ -35,13 +35,18 @@ requirements: ## pin all dependencies again from pyproject.toml
 
 # ---- run ---------------------------------------------------------------------------------------------------------
 # REPLAY=bars.csv.gz SYMBOL=6EH4 STAMP=open|close PRICE=BID   bars of a file instead of the simulated market
+# CLASS=STK|CASH|FUT|IND|CRYPTO ZONE=America/New_York          what the file holds, whose its times without a zone are
+# SESSION=rth|all                                              which of its bars to ask for
 # IB=127.0.0.1:4002 (make up)                                  a running IB Gateway instead of the simulator
 # AT=http://127.0.0.1:8001 (make demo)                         an API that runs already; NAUTILUS_DEMO_PASSWORD=...
 # API_PORT=8001                                                a port of your choice for the API
 # DATA=folder                                                  where the data lie, one folder per source (.data)
 DATA ?= .data
+# Desktops export a SESSION of their own: from the environment only our two words count.
+SESSION_GIVEN = $(or $(filter command,$(origin SESSION)),$(filter rth all,$(SESSION)))
 STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYMBOL),--symbol '$(SYMBOL)') \
-	$(if $(STAMP),--stamp '$(STAMP)') $(if $(PRICE),--price '$(PRICE)') $(if $(API_PORT),--port '$(API_PORT)')
+	$(if $(STAMP),--stamp '$(STAMP)') $(if $(PRICE),--price '$(PRICE)') $(if $(CLASS),--class '$(CLASS)') \
+	$(if $(ZONE),--zone '$(ZONE)') $(if $(SESSION_GIVEN),--session '$(SESSION)') $(if $(API_PORT),--port '$(API_PORT)')
 
 demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
 	@$(PY) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')

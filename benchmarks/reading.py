@@ -30,10 +30,11 @@ from fastapi import FastAPI
 
 from benchmarks import _peer, _serving
 from dev.credentials import token_settings
+from dev.environment import environment
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group, free_port
 from dev.redis import start_redis
-from dev.stack import MEMORY, environment
+from dev.stack import MEMORY
 from nautilus import api_keys
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar, Session

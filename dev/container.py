@@ -12,7 +12,7 @@ from pathlib import Path
 from dev import local_api
 from dev.credentials import password_of, token_settings
 from functions.auth.app import make_admin
-from nautilus.auth import USER_SCOPES
+from nautilus.auth import ROLES
 from nautilus.db.connection import Database
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings, load
@@ -20,7 +20,7 @@ from nautilus.sign_in import put_user
 from nautilus.web import Services
 
 DATA = Path("/data")
-USERNAME = "trader"
+USERNAME = ROLE = "trader"
 PORT = 8001
 # What `sam local` passes on: only what the template declares reaches a function.
 _PASSED_ON = ("NAUTILUS_", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -32,7 +32,7 @@ def prepare(folder: Path = DATA) -> AuthSettings:
     settings = load(AuthSettings)
     database = Database(settings.database_url.get_secret_value(), name="nautilus-prepare", size=1)
     password = password_of(folder / f"{USERNAME}.password")
-    put_user(database, Passwords(), USERNAME, password, USER_SCOPES, reason="container start")
+    put_user(database, Passwords(), USERNAME, password, ROLES[ROLE], reason="container start")
     database.close()
     return settings
 

@@ -5,14 +5,11 @@ progress, prints the last bars and a summary, and leaves nothing running. With -
 runs already, in containers or in AWS (make demo AT=https://...).
 """
 
-import csv
+import argparse
 import datetime as dt
-import gzip
-import io
 import itertools
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +28,7 @@ TIMEFRAME = "1m"
 MONTHS_BACK = 24  # how far an earlier run may have come
 POLL_S = 0.2
 QUIET_S = 0.8  # between two lines of progress, unless a series has ended
-MOST_BARS = 50_000  # in one answer
+MOST_BARS = 50_000  # in one page
 TABLE_ROWS = 4
 MOST_GAPS = 6
 MEANING = {
@@ -40,6 +37,7 @@ MEANING = {
     "queued": " (under way)",
 }
 LIVE = ("queued", "planning", "running", "stopping")
+STORED = ("succeeded", "partial")  # what is not there is told with its reason
 
 
 class DemoError(Exception):
@@ -70,17 +68,18 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One series to ask for, as the selector of the API."""
+class SeriesRequest:
+    """One series to ask for, as the selector of the API. `expected`: how many bars it has, None where nobody knows."""
 
     name: str
     selector: dict[str, str]
+    expected: int | None = None
 
 
-WISHES = (
-    Wish("AAPL", {"symbol": "AAPL", "asset_class": "STK"}),
-    Wish("EUR/USD", {"symbol": "EUR/USD", "asset_class": "CASH"}),
-    Wish("ES", {"symbol": "ES", "asset_class": "FUT"}),
+SIMULATED = (
+    SeriesRequest("AAPL", {"symbol": "AAPL", "asset_class": "STK"}),
+    SeriesRequest("EUR/USD", {"symbol": "EUR/USD", "asset_class": "CASH"}),
+    SeriesRequest("ES", {"symbol": "ES", "asset_class": "FUT"}),
 )
 
 
@@ -104,9 +103,15 @@ class Api:
         self._client.close()
 
     def _read(self, answer: httpx.Response) -> dict[str, Any]:
-        body: dict[str, Any] = answer.json()
+        where = f"{answer.request.method} {answer.request.url.path}"
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise DemoError(f"{where}: status {answer.status_code}, and no JSON object; is this the API?")
         if answer.is_error:
-            raise DemoError(f"{answer.request.method} {answer.request.url.path}: {body.get('detail', body)}")
+            raise DemoError(f"{where}: {body.get('detail', body)}")
         return body
 
 
@@ -135,34 +140,16 @@ def months_back(now: dt.datetime) -> Iterator[Window]:
 
 def windows_of(source: Source, now: dt.datetime) -> Iterator[Window]:
     """What to ask for, until something of it is not here yet; of a file, all of it at once."""
-    return iter([window_of(source)]) if isinstance(source, Replay) else itertools.islice(months_back(now), MONTHS_BACK)
+    if isinstance(source, Replay):
+        return iter([Window(source.content.start, source.content.end)])
+    return itertools.islice(months_back(now), MONTHS_BACK)
 
 
-def window_of(replay: Replay) -> Window:
-    """From the first to the last bar of a file of one-minute bars."""
-    raw = replay.file.read_bytes()
-    text = gzip.decompress(raw) if replay.file.suffix == ".gz" else raw
-    rows = [row for row in csv.reader(io.StringIO(text.decode())) if row]
-    first, last = (_utc(row[0]) for row in (rows[1], rows[-1]))
-    minute = dt.timedelta(minutes=1)
-    return Window(first - minute, last) if replay.stamp == "close" else Window(first, last + minute)
-
-
-def _utc(text: str) -> dt.datetime:
-    at = dt.datetime.fromisoformat(text)
-    return at.replace(tzinfo=dt.UTC) if at.tzinfo is None else at.astimezone(dt.UTC)
-
-
-def wishes_of(source: Source) -> Sequence[Wish]:
+def requests_of(source: Source) -> Sequence[SeriesRequest]:
     """What this source has to offer."""
     if not isinstance(source, Replay):
-        return WISHES
-    selector = {"symbol": source.symbol}
-    if re.fullmatch(r"[A-Z0-9]{2,4}[FGHJKMNQUVXZ]\d{1,2}", source.symbol):  # a future by its month: 6EH4
-        selector["asset_class"] = "FUT"
-    if source.price:
-        selector["price"] = source.price
-    return (Wish(source.symbol, selector),)
+        return SIMULATED
+    return (SeriesRequest(source.content.symbol, source.selector, source.bars_to_read),)
 
 
 # ---- what the reader sees --------------------------------------------------------------------------------------------
@@ -170,9 +157,9 @@ def wishes_of(source: Source) -> Sequence[Wish]:
 
 @dataclass
 class Fetched:
-    """One series of the demo: its job (None: nothing was missing), and what the API last said about it."""
+    """One series of the demo: its job (None: the API had nothing to fetch), and what the API last said about it."""
 
-    wish: Wish
+    series: SeriesRequest
     job_id: str | None
     job: dict[str, Any]
 
@@ -184,14 +171,30 @@ class Fetched:
         return int(self.job["progress"][name]) if self.job else 0
 
     @property
+    def stored(self) -> bool:
+        """Whether its job left what it could; what it could not has a reason."""
+        return self.job_id is None or self.job["status"] in STORED
+
+    @property
     def words(self) -> str:
         if self.job_id is None:
-            return f"{self.wish.name} already here"
-        if self.job["status"] in ("queued", "planning"):
-            return f"{self.wish.name} {self.job['status']}"
-        if self.live:
-            return f"{self.wish.name} {self.number('chunks_done')}/{self.number('chunks_total')}"
-        return f"{self.wish.name} {self.job['status']}"
+            return f"{self.series.name} nothing to fetch"
+        if self.job["status"] == "running":
+            return f"{self.series.name} {self.number('chunks_done')}/{self.number('chunks_total')}"
+        return f"{self.series.name} {self.job['status']}"
+
+
+@dataclass(frozen=True)
+class StoredBars:
+    """One series read back, all pages of it. `complete`: the API calls it so; `missing`: its gaps, each with a state."""
+
+    name: str
+    price: str
+    source: str
+    candles: Sequence[Mapping[str, Any]]
+    pages: int
+    complete: bool
+    missing: Sequence[Mapping[str, Any]]
 
 
 def total(series: Sequence[Fetched], name: str) -> int:
@@ -208,16 +211,24 @@ def show(stack: Running, api: Api) -> bool:
     for window in windows_of(stack.source, dt.datetime.fromisoformat(session["market_time"])):
         say(f"\nAsking for one-minute bars, {window}:")
         begun = time.monotonic()
-        series = [ask(api, wish, window) for wish in wishes_of(stack.source)]
-        if any(one.job_id for one in series):
-            follow(stack, api, series)
+        fetched = [ask(api, series, window) for series in requests_of(stack.source)]
+        if any(one.job_id for one in fetched):
+            follow(stack, api, fetched)
         seconds = time.monotonic() - begun
-        if total(series, "requests_sent"):
+        if total(fetched, "requests_sent") or not all(one.stored for one in fetched):
             break
-        say("  all of them are here from an earlier run")
-    read = sum(show_bars(api, one.wish, window) for one in series)
-    summarize(series, read, seconds)
-    return all(one.job_id is None or one.job["status"] in ("succeeded", "partial") for one in series)
+        say("  nothing had to be fetched: an earlier run asked for all of it")
+    found = [show_bars(api, one, window) for one in fetched]
+    summarize(fetched, found, seconds)
+    if isinstance(stack.source, Replay) and stack.source.hint:
+        say(f"  {stack.source.hint}")
+    return all(went_well(one, bars) for one, bars in zip(fetched, found, strict=True))
+
+
+def went_well(fetched: Fetched, bars: StoredBars) -> bool:
+    """Whether there are bars, all that were expected where that is known, and no job failed."""
+    expected = fetched.series.expected
+    return fetched.stored and len(bars.candles) > 0 and expected in (None, len(bars.candles))
 
 
 def until_connected(stack: Running, api: Api) -> dict[str, Any]:
@@ -233,12 +244,12 @@ def until_connected(stack: Running, api: Api) -> dict[str, Any]:
         time.sleep(POLL_S)
 
 
-def ask(api: Api, wish: Wish, window: Window) -> Fetched:
-    body = {**wish.selector, "timeframe": TIMEFRAME, **window.query()}
+def ask(api: Api, series: SeriesRequest, window: Window) -> Fetched:
+    body = {**series.selector, "timeframe": TIMEFRAME, **window.query()}
     answer = api.post("/api/v1/ib/backfill", body)
     job_id = answer["job_id"]
     say(f"  POST /api/v1/ib/backfill {json.dumps(body)}")
-    return Fetched(wish, job_id, answer if job_id else {})
+    return Fetched(series, job_id, answer if job_id else {})
 
 
 def follow(stack: Running, api: Api, series: Sequence[Fetched]) -> None:
@@ -263,66 +274,108 @@ def follow(stack: Running, api: Api, series: Sequence[Fetched]) -> None:
         time.sleep(POLL_S)
 
 
-def show_bars(api: Api, wish: Wish, window: Window) -> int:
-    """Read the whole window back; print its end and what is missing. Returns the number of bars in it."""
-    begun = time.monotonic()
-    answer = api.get(
-        "/api/v1/market-data/historical/bars",
-        **wish.selector,
-        timeframe=TIMEFRAME,
+def read_bars(api: Api, series: SeriesRequest, window: Window, *, page_size: int = MOST_BARS) -> StoredBars:
+    """The whole window, page by page. DemoError when the API says no."""
+    query: dict[str, object] = {
+        **series.selector,
+        "timeframe": TIMEFRAME,
         **window.query(),
-        limit=MOST_BARS,
-        wait=0,
+        "limit": page_size,
+        "wait": 0,
+    }
+    first = answer = api.get("/api/v1/market-data/historical/bars", **query)
+    candles, pages = list(answer["candles"]), 1
+    while answer["next_page_token"]:
+        answer = api.get("/api/v1/market-data/historical/bars", **query, page_token=answer["next_page_token"])
+        candles += answer["candles"]
+        pages += 1
+    coverage = answer["coverage"]
+    return StoredBars(
+        first["instrument_id"],
+        first["price"],
+        first["source"],
+        candles,
+        pages,
+        first["coverage"]["complete"] and coverage["complete"],
+        coverage["missing"],
     )
+
+
+def show_bars(api: Api, fetched: Fetched, window: Window) -> StoredBars:
+    """Read the whole window back; print its end, and what the API says is missing."""
+    begun = time.monotonic()
+    bars = read_bars(api, fetched.series, window)
     ms = 1000 * (time.monotonic() - begun)
-    say(f"\n{answer['instrument_id']}, {answer['price']}, {answer['source']}: {answer['total']:,} bars in {ms:.0f} ms")
-    if answer["candles"]:
+    pages = f" in {bars.pages} pages" if bars.pages > 1 else ""
+    say(f"\n{bars.name}, {bars.price}, {bars.source}: {len(bars.candles):,} bars in {ms:.0f} ms{pages}")
+    if bars.candles:
         say(f"  {'time (UTC)':<19} {'open':>10} {'high':>10} {'low':>10} {'close':>10} {'volume':>12}")
-    for candle in answer["candles"][-TABLE_ROWS:]:
+    for candle in bars.candles[-TABLE_ROWS:]:
         prices = " ".join(f"{candle[name]:>10.10g}" for name in ("open", "high", "low", "close"))
-        volume = "-" if candle["volume"] is None else f"{candle['volume']:,.0f}"
+        volume = "-" if candle["volume"] is None else f"{candle['volume']:,.10g}"
         at = dt.datetime.fromtimestamp(candle["ts"] // 1_000_000_000, dt.UTC)
         say(f"  {at:%Y-%m-%d %H:%M:%S} {prices} {volume:>12}")
-    missing = answer["coverage"]["missing"]
-    if not missing:
-        say("  nothing is missing: every other minute the market was closed, or had no trade")
-    for gap in missing[:MOST_GAPS]:
+    for line in completeness(fetched, bars):
+        say(f"  {line}")
+    return bars
+
+
+def completeness(fetched: Fetched, bars: StoredBars) -> Iterator[str]:
+    """What is missing, a line each; that nothing is only where the API says so and no job says otherwise."""
+    name, expected = fetched.series.name, fetched.series.expected
+    if not fetched.stored:
+        yield f"the job of {name} {fetched.job['status']}: what is not here was not fetched"
+    if expected is not None and expected != len(bars.candles):
+        yield f"the file has {expected:,} bars of this range, {len(bars.candles):,} came back"
+    elif not bars.candles:
+        yield "there is no bar in this range"
+    elif bars.complete and not bars.missing and fetched.stored:
+        yield "nothing is missing: every other minute the market was closed, or had no trade"
+    elif not bars.missing:
+        yield "the API does not call this range complete, and names no gap"
+    for gap in bars.missing[:MOST_GAPS]:
         why = ", ".join(str(gap[name]) for name in ("state", "reason", "ib_code") if name in gap)
-        say(f"  missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}")
-    if len(missing) > MOST_GAPS:
-        say(f"  and {len(missing) - MOST_GAPS} more such ranges")
-    return int(answer["total"])
+        yield f"missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}"
+    if len(bars.missing) > MOST_GAPS:
+        yield f"and {len(bars.missing) - MOST_GAPS} more such ranges"
 
 
-def summarize(series: Sequence[Fetched], read: int, seconds: float) -> None:
-    fetched, requests = total(series, "bars_written"), total(series, "requests_sent")
-    beyond = f" (and {fetched - read:,} beside it: IB counts in whole days and weeks)" if fetched > read else ""
-    say(f"\n{read:,} bars in the range asked for{beyond}, {requests} requests to IB, {seconds:.1f} s")
-    for one in series:
+def summarize(fetched: Sequence[Fetched], found: Sequence[StoredBars], seconds: float) -> None:
+    read = sum(len(one.candles) for one in found)
+    say(f"\n{read:,} bars in the range asked for, {total(fetched, 'requests_sent')} requests to IB, {seconds:.1f} s")
+    for one in fetched:
         for error in one.job.get("errors", []):
-            say(f"  {one.wish.name}: {error.get('detail', error)}")
+            say(f"  {one.series.name}: {error.get('detail', error)}")
 
 
 def show_at(url: str) -> int:
     """The demonstration with an API that runs at `url`; returns the exit status."""
     password = os.environ.get("NAUTILUS_DEMO_PASSWORD", "")
     if not password:
-        print(f"--at needs NAUTILUS_DEMO_PASSWORD, the password of the user {USERNAME} there", file=sys.stderr)
+        print(f"AT needs NAUTILUS_DEMO_PASSWORD, the password of the user {USERNAME} there", file=sys.stderr)
         return 2
     say(f"Nautilus at {url}:")
     try:
         with closing(Api(url)) as api:
             return 0 if show(Elsewhere(password), api) else 1
-    except (DemoError, httpx.HTTPError, json.JSONDecodeError) as error:
+    except (DemoError, httpx.HTTPError, httpx.InvalidURL) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 130
 
 
 def main() -> int:
     made = parser("make demo", "See it work, then leave nothing running.")
     made.add_argument("--at", metavar="URL", help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password")
-    options = made.parse_args()
+    return run(made.parse_args())
+
+
+def run(options: argparse.Namespace) -> int:
     if options.at:
+        if options.replay is not None:
+            raise SystemExit("AT and REPLAY exclude each other: an API that runs has its own source")
         return show_at(options.at)
     source = source_of(options)
     end_on_signals()

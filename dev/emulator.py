@@ -23,10 +23,10 @@ import httpx
 
 from dev.credentials import token_settings
 from dev.demo import Api, DemoError
+from dev.environment import REGION, REPOSITORY, environment
 from dev.process import Child, Group, StartError, end_on_signals, free_port
 from dev.sources import Generated
-from dev.sqs import REGION
-from dev.stack import REPOSITORY, USERNAME, environment, stack_of
+from dev.stack import USERNAME, stack_of
 from dev.up import say
 
 STACK = "nautilus-emulated"
@@ -183,7 +183,7 @@ def main() -> int:
                 lines = (folder / "deploy.log").read_text().splitlines()
                 made = [line.split() for line in lines if line.startswith("CREATE_COMPLETE")]
                 say(f"  sam deploy: {len(made)} times CREATE_COMPLETE, the last for {made[-1][-1]}")
-                show(emulator, add_routes(emulator), stack.password, stack.symbol)
+                show(emulator, add_routes(emulator), stack.password, stack.source.selector["symbol"])
         except (StartError, DemoError, httpx.HTTPError, OSError) as error:
             print(f"the emulator did not work: {error}", file=sys.stderr)
             return 1

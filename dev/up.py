@@ -1,12 +1,14 @@
 """Keeps the whole backend up on this machine until Ctrl-C (make up), and says how to talk to it."""
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 from dev.process import StartError, end_on_signals
-from dev.sources import gateway_of, parser, source_of
+from dev.sources import Replay, gateway_of, parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
 
 POLL_S = 0.5
@@ -21,6 +23,8 @@ def main() -> int:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
             say(_addresses(stack))
+            if isinstance(source, Replay) and source.hint:
+                say(f"{source.hint}.\n")
             session = ""
             while True:
                 stack.tend(say)
@@ -44,6 +48,7 @@ def _options() -> argparse.Namespace:
 
 def _addresses(stack: Stack) -> str:
     folder = shown(stack.folder)
+    selector = stack.source.selector
     redis = "none on this machine; the API works without a cache"
     if stack.redis is not None:
         redis = f"127.0.0.1:{stack.redis.port}, password in {folder}/redis.conf"
@@ -70,9 +75,9 @@ Sign in, ask for a month of bars, read the last of them:
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
 
   curl -s {stack.url}/api/v1/ib/backfill -H "Authorization: Bearer $TOKEN" \\
-    -H 'Content-Type: application/json' -d '{{"symbol": "{stack.symbol}", "timeframe": "1m", "days_back": 30}}'
+    -H 'Content-Type: application/json' -d '{json.dumps({**selector, "timeframe": "1m", "days_back": 30})}'
 
-  curl -s "{stack.url}/api/v1/market-data/historical/bars?symbol={stack.symbol}&timeframe=1m&limit=5" \\
+  curl -s "{stack.url}/api/v1/market-data/historical/bars?{urlencode(selector, safe="/")}&timeframe=1m&limit=5" \\
     -H "Authorization: Bearer $TOKEN"
 """
 

@@ -24,10 +24,11 @@ import psycopg2
 import pytest
 import redis
 
+from dev.environment import CLIENT_ENVIRONMENT
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group
 from dev.redis import Redis, redis_binary, start_redis
-from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
+from dev.sqs import Sqs, start_sqs
 from nautilus.db.migrate import upgrade
 
 _numbers = itertools.count(1)

@@ -22,8 +22,8 @@ import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
 from dev.credentials import token_settings
+from dev.environment import environment
 from dev.process import Child, Group, free_port
-from dev.stack import environment
 from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database

@@ -17,9 +17,10 @@ from uuid import UUID
 
 import pytest
 
+from dev.environment import CLIENT_ENVIRONMENT
 from dev.postgres import Postgres, start_postgres
 from dev.process import Group, StartError
-from dev.sqs import CLIENT_ENVIRONMENT, Sqs, start_sqs
+from dev.sqs import Sqs, start_sqs
 from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339

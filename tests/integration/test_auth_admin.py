@@ -14,8 +14,8 @@ import pytest
 
 import functions.auth.app
 from dev.credentials import new_private_key
+from dev.environment import environment
 from dev.postgres import DATABASE, Postgres
-from dev.stack import environment
 from nautilus.db.migrate import upgrade
 from nautilus.settings import AuthSettings
 from nautilus.web import lambda_handler
