@@ -420,7 +420,7 @@ def _paired(contract: Contract, name: str) -> Contract:
 
 def _future(contract: Contract, bars: Sequence[Bar], exchange: str) -> Contract:
     """Root, month and year of a local symbol such as 6EH4; the year is the first that is not before the file."""
-    found = re.fullmatch(rf"([A-Z0-9]+?)([{instruments.MONTH_CODES}])([0-9]{1, 2})", contract.local_symbol)
+    found = re.fullmatch(rf"([A-Z0-9]+?)([{instruments.MONTH_CODES}])([0-9][0-9]?)", contract.local_symbol)
     if not found:
         raise ValueError(f"a future is replayed under its local symbol, such as ESH4 or 6EH4, not {contract.symbol}")
     name, month, digits = found[1], instruments.MONTH_CODES.index(found[2]) + 1, found[3]
@@ -457,7 +457,7 @@ def _guessed_type(name: str) -> str:
     listed = {one.contract.symbol: one.contract.sec_type for one in reversed(instruments.listed())}
     if listed.get(name) == "IND":
         return "IND"
-    found = re.fullmatch(rf"([A-Z0-9]+?)[{instruments.MONTH_CODES}][0-9]{1, 2}", name)
+    found = re.fullmatch(rf"([A-Z0-9]+?)[{instruments.MONTH_CODES}][0-9][0-9]?", name)
     return "FUT" if found and (instruments.root_of(found[1]) or found[1] in _CURRENCY_FUTURES) else "STK"
 
 
