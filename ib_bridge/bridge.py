@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from ib_bridge import health, second_looks
@@ -21,6 +22,7 @@ from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import chunks, jobs, requests, retention, sessions
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
+from nautilus.loops import Backoff, repeat
 from nautilus.pacing import Limits
 from nautilus.queue import Queue
 
@@ -106,7 +108,7 @@ class Bridge:
             self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
             self._repeat("lookups", self._renew_lookups, _RENEW_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
-            self._repeat("upkeep", self._forget, _UPKEEP_S),
+            self._repeat("upkeep", self._keep_up, _UPKEEP_S),
             self._worker.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -169,8 +171,10 @@ class Bridge:
             with self._name_lock.cursor() as cursor:
                 cursor.execute("SELECT 1")
             self._name_lock.rollback()
-        except Exception:
-            return False  # whatever psycopg2 says: the session is gone, and the lock with it
+        except Exception as gone:
+            # Whatever psycopg2 says: the session is gone, and the lock with it.
+            self._log.warning("name-lost", extra={"reason": str(gone).strip() or type(gone).__name__})
+            return False
         return True
 
     def _stop_for(self, reason: CannotStart) -> None:
@@ -207,21 +211,15 @@ class Bridge:
     async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
         event = self._look.get(name) or asyncio.Event()
-        while True:
+
+        async def step() -> None:
             event.clear()
-            try:
-                await work()
-            except Unavailable as gone:
-                self._log.warning(f"{name}-delayed", extra={"reason": gone.detail})
-                await asyncio.sleep(_SWEEP_S)
-            except Exception:
-                # What nobody foresaw in one loop must not end the session and all other work.
-                self._log.exception(f"{name}-broke")
-                await asyncio.sleep(_SWEEP_S)
-            try:
+            await work()
+            with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), every_s)
-            except TimeoutError:
-                continue
+
+        # What nobody foresaw in one loop must not end the session and all other work.
+        await repeat(name, step, self._log, backoff=Backoff(longest_s=max(_SWEEP_S, every_s)))
 
     async def _plan(self) -> None:
         while self._ready and await self._planning.plan_next():
@@ -260,6 +258,14 @@ class Bridge:
     async def _keep_volumes(self) -> None:
         if self._ready:
             await self._volumes.keep()
+
+    async def _keep_up(self) -> None:
+        """Close the requests whose end could not be written down, and forget what is old."""
+        longest_s = self._settings.request_timeout_s + _UPKEEP_S
+        lost = await self._store.run(requests.lose_old, self._settings.bridge_id, longest_s)
+        if lost:
+            self._log.warning("requests-lost", extra={"requests": lost})
+        await self._forget()
 
     async def _forget(self) -> None:
         """Once a day, when nothing is hurt by it, forget what is not kept any longer."""

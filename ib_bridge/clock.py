@@ -170,9 +170,12 @@ class MarketClock:
 
 
 async def read_control(host: str, port: int) -> tuple[int, float]:
-    """(now_ns, rate) of the simulator's clock. OSError or ValueError when its control port does not answer."""
+    """(now_ns, rate) of the simulator's clock. OSError or ValueError when its control port does not tell."""
     answer = await ask_control(host, port, "clock")
-    return int(answer["now_ns"]), float(answer["rate"])
+    try:
+        return int(answer["now_ns"]), float(answer["rate"])
+    except (KeyError, TypeError) as lacking:
+        raise ValueError(f"the control port told no time: {answer}") from lacking
 
 
 async def ask_control(host: str, port: int, command: str) -> dict[str, Any]:
@@ -184,6 +187,6 @@ async def ask_control(host: str, port: int, command: str) -> dict[str, Any]:
         answer = json.loads(await asyncio.wait_for(reader.readline(), 5))
     finally:
         writer.close()
-    if not answer.get("ok"):
+    if not isinstance(answer, dict) or not answer.get("ok"):
         raise ValueError(f"the control port refused: {answer}")
     return dict(answer)

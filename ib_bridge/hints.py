@@ -8,7 +8,6 @@ from typing import Any
 
 from nautilus.db.connection import Database, readable
 from nautilus.db.jobs import CHANNEL
-from nautilus.errors import NautilusError
 from nautilus.executors import Executor
 from nautilus.queue import Queue, Received
 
@@ -48,11 +47,9 @@ class Listener:
                         if connection.notifies:
                             connection.notifies.clear()
                             loop.call_soon_threadsafe(self._wake)
-            except NautilusError:
-                self._stop.wait(_RETRY_S)
             except Exception as gone:
-                # psycopg2's errors when the server goes away; the sweep goes on finding work meanwhile.
-                self._log.warning("listen-lost", extra={"reason": str(gone).strip()})
+                # The database is away, or psycopg2 says so when the server goes; the sweep finds the work meanwhile.
+                self._log.warning("listen-lost", extra={"reason": str(gone).strip() or type(gone).__name__})
                 self._stop.wait(_RETRY_S)
             finally:
                 if connection is not None:

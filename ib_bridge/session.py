@@ -29,6 +29,7 @@ from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_S
 from nautilus.instruments import Instrument
 from nautilus.log import fields
+from nautilus.loops import Backoff, repeat
 
 T = TypeVar("T")
 _CONTROL_S = 0.25
@@ -116,6 +117,8 @@ class Session:
         self._heard_at = 0
         self._failure = State.STARTING
         self._reason = "connecting"
+        self._delay_s = 0.0
+        self._rotation = 0
         self._time_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._lost = asyncio.Event()
@@ -176,27 +179,34 @@ class Session:
     # ---- staying connected -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Connect, watch, and connect again, until cancelled."""
-        delay = 0.0
-        rotation = 0
+        """Connect, watch, and connect again, until cancelled: no error ends it."""
         try:
-            while True:
-                await self._pause(delay * random.uniform(0.5, 1.0))  # jitter: many clients must not come back at once
-                began = self._clock.now_ns()
-                self.client_id = self._settings.ib_client_id + rotation
-                in_use = await self._connect()
-                if self.up:
-                    await self._watch()
-                    # A connection that held for a minute starts the back-off anew.
-                    held = self._clock.now_ns() - began > 60 * NS_PER_S
-                    delay = 0.5 if held else min(30.0, max(0.5, delay * 2))
-                elif in_use:
-                    rotation = (rotation + 1) % _CLIENT_IDS
-                    delay = 0.2
-                else:
-                    delay = min(30.0, max(0.5, delay * 2))
+            await repeat("session", self._connect_and_watch, self._log, backoff=Backoff(longest_s=1.0))
         finally:
             self._close()
+
+    async def _connect_and_watch(self) -> None:
+        """One attempt, after the pause that the ones before have earned, and the life of its connection."""
+        # Jitter: many clients must not come back at once.
+        await self._pause(self._delay_s * random.uniform(0.5, 1.0))
+        began = self._clock.now_ns()
+        self.client_id = self._settings.ib_client_id + self._rotation
+        longer_s = min(30.0, max(0.5, self._delay_s * 2))
+        self._delay_s = longer_s
+        try:
+            in_use = await self._connect()
+            if self.up:
+                await self._watch()
+                # A connection that held for a minute starts the back-off anew.
+                held = self._clock.now_ns() - began > 60 * NS_PER_S
+                self._delay_s = 0.5 if held else longer_s
+            elif in_use:
+                self._rotation = (self._rotation + 1) % _CLIENT_IDS
+                self._delay_s = 0.2
+        except Exception as broke:
+            self._close()
+            self._fail(State.DOWN, f"the connection broke ({type(broke).__name__}: {broke}); connecting anew")
+            raise
 
     async def _pause(self, seconds: float) -> None:
         """Wait so many seconds of market time before the next attempt, unless somebody asks for it now."""
@@ -294,7 +304,11 @@ class Session:
     async def _watch(self) -> None:
         """Return when the connection is lost: told so, or silent for two heartbeats."""
         missed = 0
-        virtual = asyncio.create_task(self._follow_control()) if self._settings.control_port else None
+        virtual = (
+            asyncio.create_task(repeat("control", self._follow_control, self._log))
+            if self._settings.control_port
+            else None
+        )
         try:
             while not self._lost.is_set():
                 try:
@@ -339,9 +353,8 @@ class Session:
 
     async def _follow_control(self) -> None:
         """Keep up with a simulator's clock, which may run fast, stand still or jump."""
-        while True:
-            await self._read_control()
-            await asyncio.sleep(_CONTROL_S)
+        await self._read_control()
+        await asyncio.sleep(_CONTROL_S)
 
     async def _read_control(self) -> None:
         asked = self._clock.steady_ns()

@@ -1,6 +1,8 @@
 """The bridge's way to the database: each call is one transaction in a worker thread, so the event loop never waits."""
 
 import asyncio
+import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -9,14 +11,17 @@ from nautilus.db.connection import Collision, Cursor, Database
 
 T = TypeVar("T")
 _TRIES = 4
-"""A transaction that met another one (deadlock, serialization) is tried again this often."""
+"""A transaction that met another one (deadlock, serialization) is tried this often in all."""
+_PAUSE_S = 0.05
+"""Machine time before the second try, doubled before each further one: the other transaction needs time to end."""
 
 
 class Store:
     """Runs database work off the event loop. Errors are the caller's, `Unavailable` when the database is away."""
 
-    def __init__(self, database: Database, threads: int) -> None:
+    def __init__(self, database: Database, threads: int, sleep: Callable[[float], None] = time.sleep) -> None:
         self.database = database
+        self._sleep = sleep
         self._pool = ThreadPoolExecutor(threads, "store")
 
     async def run(self, work: Callable[..., T], *args: Any, **more: Any) -> T:
@@ -30,6 +35,8 @@ class Store:
                 except Collision:
                     if attempt == _TRIES - 1:
                         raise
+                    # In this thread of the pool; by chance, so that two that collided do not do so again.
+                    self._sleep(_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))
             raise AssertionError("unreachable")
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, transaction)

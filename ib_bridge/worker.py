@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,14 @@ from nautilus.db.series import Series
 from nautilus.errors import Unavailable
 from nautilus.instruments import Instrument
 from nautilus.log import correlated, fields
+from nautilus.loops import Backoff, repeat
 from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import duration, end_text, halves
 from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
+_BACKOFF = Backoff(longest_s=5.0)
+"""Both loops go on well within a lease's 60 s."""
 _MAX_ATTEMPTS = 8
 _PATIENCE = 3
 """So often IB may say that a request timed out at its side before less is asked for."""
@@ -123,33 +127,25 @@ class Worker:
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
-        renewal = asyncio.create_task(self._renew())
+        loops = (
+            repeat("dispatch", self._dispatch, self._log, delayed="store-unavailable", backoff=_BACKOFF),
+            repeat("renewal", self._renew, self._log, delayed="leases-not-renewed", backoff=_BACKOFF),
+        )
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
-            while True:
-                self._wake.clear()
-                try:
-                    pause = await self._step()
-                except Unavailable as gone:
-                    self._log.warning("store-unavailable", extra={"reason": gone.detail})
-                    pause = 1.0
-                except Exception:
-                    # A row that nobody foresaw must not end the bridge and all other work with it.
-                    self._log.exception("dispatch-broke")
-                    pause = 5.0
-                if pause > 0:
-                    await self._sleep(pause)
+            await asyncio.gather(*tasks)
         finally:
-            renewal.cancel()
-            running = [task for _, task in self._open.values()]
+            running = [*tasks, *(task for _, task in self._open.values())]
             for task in running:
                 task.cancel()
-            await asyncio.gather(renewal, *running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
 
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+    async def _dispatch(self) -> None:
+        self._wake.clear()
+        pause_s = await self._step()
+        if pause_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause_s)
 
     async def _step(self) -> float:
         """Start at most one request; returns how long to wait before looking again (0: at once)."""
@@ -276,8 +272,6 @@ class Worker:
         with correlated(task.correlation_id):
             try:
                 await self._fetch(task)
-            except LeaseLost:
-                self._log.warning("lease-lost", extra={"chunk_id": task.held.chunk_id})
             except Unavailable as gone:
                 # The lease runs out by itself; the answer is asked for again.
                 self._log.warning("answer-not-stored", extra={"chunk_id": task.held.chunk_id, "reason": gone.detail})
@@ -298,19 +292,39 @@ class Worker:
         try:
             rows = await self._history(task)
         except IbError as refused:
-            await self._refused(task, answer(refused.code, refused.text))
+            told = answer(refused.code, refused.text)
+            await self._stored(task, told, "error", self._refused(task, told))
         except NoAnswer:
-            await self._too_slow(task, answer())
+            told = answer()
+            await self._stored(task, told, "timeout", self._too_slow(task, told))
         except NotConnected:
-            if task.held.attempts >= _MOST_ATTEMPTS:
-                await self._store.run(writer.failed, task.held, answer(), "connection_lost", self._clock.now_ns())
-            else:
-                await self._again(task, answer(), "lost", "ib_session", self._clock.now_ns())
+            told = answer()
+            await self._stored(task, told, "lost", self._cut_off(task, told))
         except asyncio.CancelledError:
-            await asyncio.shield(self._drop(task, answer()))
+            told = answer()
+            await asyncio.shield(self._stored(task, told, "cancelled", self._drop(task, told)))
             raise
         else:
-            await self._store_bars(task, answer(), rows, connection)
+            told = answer()
+            storing = self._store_bars(task, told, rows, connection)
+            await self._stored(task, told, "ok" if rows else "empty", storing, len(rows))
+
+    async def _stored(
+        self, task: Task, answer: Answer, outcome: str, storing: Awaitable[None], bars: int | None = None
+    ) -> None:
+        """Store what came. When somebody else has the chunk meanwhile, nothing is but how our request ended."""
+        try:
+            await storing
+        except LeaseLost:
+            self._log.warning("lease-lost", extra={"chunk_id": task.held.chunk_id})
+            await self._store.run(writer.close, answer, outcome, bars)
+
+    async def _cut_off(self, task: Task, answer: Answer) -> None:
+        """The connection went away while we waited."""
+        if task.held.attempts >= _MOST_ATTEMPTS:
+            await self._store.run(writer.failed, task.held, answer, "connection_lost", self._clock.now_ns(), "lost")
+        else:
+            await self._again(task, answer, "lost", "ib_session", self._clock.now_ns())
 
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
@@ -423,21 +437,20 @@ class Worker:
             await self._again(task, answer, "cancelled", "bridge_stopped", 0)
 
     async def _give_up(self, task: Task, reason: str) -> None:
+        answer = Answer(task.request_id, 0)
+        failing = self._store.run(writer.failed, task.held, answer, reason, self._clock.now_ns(), "error")
         try:
-            await self._store.run(writer.failed, task.held, Answer(task.request_id, 0), reason, self._clock.now_ns())
-        except (LeaseLost, Unavailable):
-            self._log.warning("chunk-left-to-expire", extra={"chunk_id": task.held.chunk_id})
+            await self._stored(task, answer, "error", failing)
+        except Exception as failed:
+            # Whatever it is, the lease runs out by itself.
+            self._log.warning("chunk-left-to-expire", extra={"chunk_id": task.held.chunk_id, "reason": str(failed)})
 
     # ---- leases ------------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
         """Prolong our leases, and let go of what is not ours or not wanted any more."""
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            try:
-                await self.check_leases(renew=True)
-            except Unavailable as gone:
-                self._log.warning("leases-not-renewed", extra={"reason": gone.detail})
+        await asyncio.sleep(_RENEW_S)
+        await self.check_leases(renew=True)
 
     async def check_leases(self, *, renew: bool = False) -> None:
         """Cancel the requests of chunks that no live job wants; with `renew`, prolong the others' leases."""

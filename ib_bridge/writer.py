@@ -176,13 +176,18 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
         chunks.done_unasked(cursor, numbers, outcome=f"unavailable:{reason}", ib_code=answer.ib_code)
 
 
-def failed(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
-    """Nobody could get this range for now: a note that says why, and the chunk has failed."""
+def failed(
+    cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int, outcome: str | None = None
+) -> None:
+    """Nobody could get this range for now: a note that says why, and the chunk has failed.
+
+    outcome: how the request ended; by itself an error where IB gave a code, else without an answer.
+    """
     row = series.by_id(cursor, held.series_id, lock=True)
     span = Spans.of(*held.span) - row.covered
     noted = [Note(s, State.FAILED, reason, answer.ib_code, market_ns, market_ns + _FAILED_NS) for s in span]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
-    _close(cursor, answer, "error" if answer.ib_code else "timeout")
+    _close(cursor, answer, outcome or ("error" if answer.ib_code else "timeout"))
     chunks.failed(cursor, held, outcome=reason, ib_code=answer.ib_code, request_id=answer.request_id)
 
 
@@ -204,6 +209,11 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     _close(cursor, answer, "cancelled")
     chunks.cancel(cursor, held)
     jobs.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
+
+
+def close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:
+    """Write down how a request ended, where its chunk is not ours any more and nothing else is stored."""
+    _close(cursor, answer, outcome, bars)
 
 
 def _close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:

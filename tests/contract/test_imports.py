@@ -36,7 +36,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     )
     | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"}),
     frozenset({"schemas"}),
-    frozenset({"settings", "log"}),
+    frozenset({"settings", "log", "loops"}),
     frozenset({"bridge_settings"}),
     frozenset({"db", "queue", "cache"}),
     frozenset({"backfill", "callers", "limits", "command_watch", "views"}),

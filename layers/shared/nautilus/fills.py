@@ -1,6 +1,7 @@
 """Filling what a read misses: asked for once, however many read it, and watched without holding anything."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
@@ -10,15 +11,17 @@ from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import SeriesKey
-from nautilus.errors import Unavailable
 from nautilus.instruments import Selector
 from nautilus.log import correlation
+from nautilus.loops import Backoff, repeat
 from nautilus.queue import Queue
 from nautilus.schemas.messages import JobHint
 from nautilus.spans import Spans
 from nautilus.views import View
 
+_log = logging.getLogger(__name__)
 POLL_S = 0.05
+_BACKOFF = Backoff(first_s=0.2, longest_s=1.0)
 _PRIORITY = 8
 
 
@@ -91,7 +94,8 @@ class Watch:
         waiter = _Waiter({v.subject.key: v.data_version for v in views}, job_ids)
         self._waiters.add(waiter)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
-            self._task = asyncio.create_task(self._poll())
+            polling = repeat("watch", self._poll, _log, backoff=_BACKOFF, going_on=lambda: bool(self._waiters))
+            self._task = asyncio.create_task(polling)
         try:
             await asyncio.wait_for(waiter.changed.wait(), timeout_s)
         except TimeoutError:
@@ -101,16 +105,13 @@ class Watch:
         return True
 
     async def _poll(self) -> None:
-        while self._waiters:
-            await asyncio.sleep(POLL_S)
-            waiters = list(self._waiters)
-            try:
-                found, ended = await asyncio.to_thread(self._states, waiters)
-            except Unavailable:
-                continue  # the read itself will say so when its time is over
-            for waiter in waiters:
-                if waiter.job_ids & ended or any(found.get(key, 0) != seen for key, seen in waiter.seen.items()):
-                    waiter.changed.set()
+        """Look once. While the database is away nobody is woken: a read says so itself when its time is over."""
+        await asyncio.sleep(POLL_S)
+        waiters = list(self._waiters)
+        found, ended = await asyncio.to_thread(self._states, waiters)
+        for waiter in waiters:
+            if waiter.job_ids & ended or any(found.get(key, 0) != seen for key, seen in waiter.seen.items()):
+                waiter.changed.set()
 
     def _states(self, waiters: Sequence[_Waiter]) -> tuple[dict[SeriesKey, int], set[UUID]]:
         with self._db.transaction(snapshot=True) as cursor:

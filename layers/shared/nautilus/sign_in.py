@@ -11,14 +11,14 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from nautilus import api_keys, auth
 from nautilus.auth import Client, Principal
 from nautilus.callers import matching
-from nautilus.clock import NS_PER_S
+from nautilus.clock import NS_PER_S, ns_of
 from nautilus.db import api_keys as stored_keys
 from nautilus.db import audit, login_failures, refresh_families, sessions, users
 from nautilus.db.connection import Cursor, Database, UniqueViolation
@@ -281,13 +281,14 @@ class SignIn:
         self, caller: Principal, name: str, scopes: Sequence[str] | None, expires_at: datetime | None, client: Client
     ) -> tuple[Any, str]:
         """A new API key: its row, and its text, which exists only here. Its scopes are some of the caller's."""
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidInput.field("expires_at", "must be in the future")
         wanted = auth.checked_scopes("scopes", caller.scopes if scopes is None else scopes)
         for scope in wanted:
             caller.require(scope)
         key = api_keys.new_key()
         with self._db.transaction() as cursor:
+            # By the clock that will end it.
+            if expires_at is not None and ns_of(expires_at) <= sessions.machine_now(cursor):
+                raise InvalidInput.field("expires_at", "must be in the future")
             user = users.locked(cursor, caller.user_id)
             if user is None or not user.is_active:
                 raise Unauthorized("this user does not exist any more, or is disabled", code="invalid-token")

@@ -94,7 +94,11 @@ class _Watch:
                     return
                 for connection, deadline in self._deadlines.items():
                     if deadline < time.monotonic():
-                        _break_off(connection)
+                        try:
+                            _break_off(connection)
+                        except Exception:
+                            # One connection of an odd kind must not end the watch over all others.
+                            _log.exception("replica-watch-broke")
 
 
 def _break_off(connection: Any) -> None:

@@ -88,6 +88,21 @@ def lose(cursor: Cursor, bridge: str) -> None:
     cursor.execute("UPDATE ib_requests SET outcome = 'lost' WHERE bridge = %s AND outcome = 'sent'", (bridge,))
 
 
+_RECENT = 10_000
+"""Requests among which those are looked for that were never closed: some hours of them."""
+
+
+def lose_old(cursor: Cursor, bridge: str, older_than_s: float) -> int:
+    """Requests of a bridge that are open for longer than any answer is waited for (machine time), as what became of them
+    could not be written; returns how many."""
+    cursor.execute(
+        "UPDATE ib_requests SET outcome = 'lost' WHERE id > (SELECT max(id) FROM ib_requests) - %s AND bridge = %s"
+        " AND outcome = 'sent' AND booked_at < clock_timestamp() - make_interval(secs => %s)",
+        (_RECENT, bridge, older_than_s),
+    )
+    return int(cursor.rowcount)
+
+
 def typical_ms(cursor: Cursor) -> float | None:
     """The median time of the last answers with bars; None when there were none."""
     cursor.execute(

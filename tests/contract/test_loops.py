@@ -1,0 +1,121 @@
+"""Every loop that waits is known, and no error ends one that runs in the background."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLACES = ("ib_bridge", "functions", "layers/shared/nautilus")
+
+# Loops whose error is told to whoever waits for them; the sentence says who that is.
+CALLERS = {
+    "ib_bridge.booking.Booking.book": "who sends the request",
+    "ib_bridge.bridge.Bridge.run": "the process: its loops end by their own end alone",
+    "ib_bridge.bridge.Bridge._end": "the process, which ends",
+    "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
+    "ib_bridge.bridge.Bridge._command": "a step of the loop of commands",
+    "ib_bridge.directory.Directory.calendar": "who asks for the calendar",
+    "ib_bridge.directory.Directory.relearn": "a step of the loop of second looks",
+    "ib_bridge.session.Session._watch": "a step of the loop that connects",
+    "ib_bridge.volumes.VolumeUnits._revise": "a step of the loop of volume units",
+    "nautilus.catalogue.Catalogue._ask": "who looks an instrument up",
+    "nautilus.market_data.MarketData._wait": "who reads",
+}
+# Loops that catch everything in their body themselves: threads, and one that waits in its own way.
+GUARDED = {"ib_bridge.hints.Listener._run", "ib_bridge.hints.Consumer.run", "nautilus.db.replica._Watch._look"}
+HELPER = "nautilus.loops.repeat"
+
+WAITS = ("sleep", "wait", "wait_for", "run_in_executor", "get", "acquire", "join")
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for place in PLACES:
+        base = (ROOT / place).parent
+        for path in sorted((ROOT / place).rglob("*.py")):
+            yield ".".join(path.relative_to(base).with_suffix("").parts), ast.parse(path.read_text())
+
+
+def functions(tree: ast.AST, name: str) -> Iterator[tuple[str, ast.AST]]:
+    """Every function with its qualified name."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            inner = f"{name}.{child.name}"
+            if not isinstance(child, ast.ClassDef):
+                yield inner, child
+            yield from functions(child, inner)
+        else:
+            yield from functions(child, name)
+
+
+def own(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function, those of functions in it left out."""
+    for child in ast.iter_child_nodes(function):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from own(child)
+
+
+def waits(loop: ast.While) -> bool:
+    """True when a loop waits for something between its rounds."""
+    return any(
+        isinstance(node, ast.Await)
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WAITS)
+        for node in own(loop)
+    )
+
+
+def catches_everything(loop: ast.While) -> bool:
+    return any(
+        isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Name) and node.type.id == "Exception"
+        for node in own(loop)
+    )
+
+
+LOOPS = {
+    name: [node for node in own(function) if isinstance(node, ast.While) and waits(node)]
+    for module, tree in modules()
+    for name, function in functions(tree, module)
+}
+LOOPS = {name: found for name, found in LOOPS.items() if found}
+
+
+def test_every_loop_that_waits_is_known() -> None:
+    assert {"ib_bridge.hints.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
+    unknown = set(LOOPS) - set(CALLERS) - GUARDED - {HELPER}
+    assert not unknown, f"use nautilus.loops.repeat, or say who hears of an error: {sorted(unknown)}"
+    assert set(CALLERS) | GUARDED <= set(LOOPS), "a loop that is gone has no place in the table"
+
+
+@pytest.mark.parametrize("name", sorted(GUARDED | {HELPER}))
+def test_a_loop_of_its_own_catches_everything(name: str) -> None:
+    assert catches_everything(LOOPS[name][0])
+
+
+def started(tree: ast.AST) -> Iterator[str]:
+    """What is started in the background, as text: the first argument of create_task, the target of a thread."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called == "create_task":
+                yield ast.unparse(node.args[0])
+            elif called == "Thread":
+                yield ast.unparse(next(k.value for k in node.keywords if k.arg == "target"))
+
+
+# What may run in the background besides `repeat(...)`, and why that cannot end unheard.
+BACKGROUND = {
+    "loop": "the loops of a process, each of which catches everything, or the helper",
+    "polling": "made of the helper",
+    "stop.wait()": "an event",
+    "self._fatal_event.wait()": "an event",
+    "self._work(task)": "one request, whose every error is told and gives the chunk back",
+    "self._run": "catches everything",
+    "self._look": "catches everything",
+}
+
+
+def test_what_runs_in_the_background_cannot_end_unheard() -> None:
+    found = {what for _, tree in modules() for what in started(tree)}
+    assert {what for what in found if not what.startswith("repeat(")} == set(BACKGROUND)
