@@ -59,3 +59,15 @@ def test_a_redis_that_fails_is_left_alone_for_a_while():
     assert cache.there
     assert cache.get("a") is None
     assert not cache.there
+
+
+def test_a_place_that_is_never_given_back_is_free_again_after_the_longest_wait():
+    now = [120.0]
+    limits = Limits(Cache(""), 0, lambda: now[0])
+    held = [limits.waiting("a") for _ in range(WAITS)]
+    assert [wait.__enter__() for wait in held] == [True] * WAITS
+    with limits.waiting("a") as granted:
+        assert not granted
+    now[0] += 31
+    with limits.waiting("a") as granted:
+        assert granted

@@ -16,6 +16,16 @@ _REST_S = 5.0
 """How long a Redis that failed is left alone."""
 MAX_BYTES = 8 * 1024 * 1024
 """Larger values are not kept."""
+# A sorted set: holder -> when its place expires. It goes when the last place does.
+_HOLD = """
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], now_ms + ARGV[3], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return 1
+"""
 
 
 class Cache:
@@ -47,14 +57,25 @@ class Cache:
         """Raise a counter that lives `keep_s` from now on and return it; None when nobody counts."""
 
         def raised(client: Any) -> int:
-            with client.pipeline(transaction=False) as commands:
+            # As one: a counter whose expiry gets lost on the way would stay for ever.
+            with client.pipeline(transaction=True) as commands:
                 commands.incr(key).expire(key, keep_s)
                 return int(commands.execute()[0])
 
         return self._try(raised)
 
-    def discount(self, key: str) -> None:
-        self._try(lambda client: client.decr(key))
+    def hold(self, key: str, holder: str, most: int, keep_s: float) -> bool | None:
+        """Have `holder` hold one of `most` places until it is released, at most `keep_s`; None when nobody counts.
+
+        Each place expires by itself, by Redis' own clock: who dies, or finds Redis away, keeps none for longer.
+        """
+        keep_ms = max(1, round(keep_s * 1000))
+        held = self._try(lambda client: client.eval(_HOLD, 1, key, holder, most, keep_ms))
+        return None if held is None else bool(held)
+
+    def release(self, key: str, holder: str) -> None:
+        """Let go of a place."""
+        self._try(lambda client: client.zrem(key, holder))
 
     def _try(self, call: Callable[[Any], T]) -> T | None:
         if not self._url or not self._breaker.admits():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+from uuid import uuid4
 
 from nautilus.cache import Cache
 from nautilus.errors import RateLimited
@@ -12,7 +13,8 @@ from nautilus.errors import RateLimited
 WINDOW_S = 60
 WAITS = 4
 """How many reads of one caller may wait for bars at once; a fifth is answered at once with what is there."""
-_LONGEST_WAIT_S = 30
+LONGEST_WAIT_S = 30.0
+"""A place that is held for longer is free again: its process died, or could not say that the wait was over."""
 
 
 class Rate(NamedTuple):
@@ -31,16 +33,24 @@ class Rate(NamedTuple):
 
 
 class Limits:
-    """The limits of one process. per_minute 0: no limit of requests."""
+    """The limits of one process. per_minute 0: no limit of requests. longest_wait_s: when a place of a wait expires."""
 
-    def __init__(self, cache: Cache, per_minute: int, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        per_minute: int,
+        now_s: Callable[[], float] = time.time,
+        longest_wait_s: float = LONGEST_WAIT_S,
+    ) -> None:
         self._cache = cache
         self._per_minute = per_minute
         self._now_s = now_s
+        self._longest_wait_s = longest_wait_s
         self._lock = threading.Lock()
         self._minute = 0
         self._taken: dict[str, int] = {}
-        self._waiting: dict[str, int] = {}
+        self._waiting: dict[str, dict[str, float]] = {}
+        """Caller -> wait -> when its place expires."""
 
     def take(self, caller: str) -> Rate | None:
         """Count a request. None when there is no limit. Ask `check` whether it was too many."""
@@ -66,17 +76,31 @@ class Limits:
 
     @contextmanager
     def waiting(self, caller: str) -> Iterator[bool]:
-        """Count a waiting read as long as the block lasts; yields False when the caller has too many already."""
-        key = f"nautilus:waits:{caller}"
-        shared = self._cache.count(key, _LONGEST_WAIT_S)
-        with self._lock:
-            own = self._waiting[caller] = self._waiting.get(caller, 0) + 1
+        """Hold one of the caller's places as long as the block lasts; yields False when all are held already."""
+        key, wait = f"nautilus:waiting:{caller}", uuid4().hex
+        shared = self._cache.hold(key, wait, WAITS, self._longest_wait_s)
+        own = self._hold(caller, wait)
         try:
-            yield (own if shared is None else shared) <= WAITS
+            yield own if shared is None else shared
         finally:
-            with self._lock:
-                self._waiting[caller] -= 1
-                if not self._waiting[caller]:
-                    del self._waiting[caller]
-            if shared is not None:
-                self._cache.discount(key)
+            self._release(caller, wait)
+            if shared is not False:  # also when Redis did not answer: it may have counted all the same
+                self._cache.release(key, wait)
+
+    def _hold(self, caller: str, wait: str) -> bool:
+        """The same in this process alone, for when nobody else counts."""
+        now = self._now_s()
+        with self._lock:
+            held = {name: until for name, until in self._waiting.get(caller, {}).items() if until > now}
+            granted = len(held) < WAITS
+            if granted:
+                held[wait] = now + self._longest_wait_s
+            self._waiting[caller] = held
+        return granted
+
+    def _release(self, caller: str, wait: str) -> None:
+        with self._lock:
+            held = self._waiting.get(caller, {})
+            held.pop(wait, None)
+            if not held:
+                self._waiting.pop(caller, None)
