@@ -44,6 +44,7 @@ class Ledger:
     """A series and short words for what happens to it."""
 
     def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
         self.db = Database(dsn, name="test", size=4)
         with self.db.transaction() as cursor:
             instruments.store(cursor, AAPL, {})

@@ -88,19 +88,23 @@ def test_old_rows_of_the_record_go_and_young_ones_stay(database: Database) -> No
         )
         cursor.execute("UPDATE series_changes SET committed_at = now() - interval '8 days' WHERE series_id = 2")
     gone = retention.forget(database, Kept(requests=4, revisions=7, audit=9, bars={}))
-    assert gone == {"ib_requests": 7, "bar_revisions": 14, "series_changes": 1, "audit_log": 2}
+    assert {table: count for table, count in gone.items() if count} == {
+        "ib_requests": 7,
+        "bar_revisions": 14,
+        "series_changes": 1,
+        "audit_log": 2,
+    }
     assert query(database, "SELECT count(*) FROM ib_requests") == [(3,)]
     assert query(database, "SELECT series_id FROM series_changes") == [(1,)]
 
 
-def test_more_than_a_batch_goes_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "_BATCH", 3)
+def test_more_than_a_batch_goes_in_batches(database: Database) -> None:
     with database.transaction() as cursor:
         cursor.execute(
             "INSERT INTO audit_log (at, action, outcome, actor)"
             " SELECT now() - interval '3 days', 'a', 'ok', 'x' FROM generate_series(1, 10)"
         )
-    assert retention.forget(database, Kept(0, 0, 1, {}))["audit_log"] == 10
+    assert retention.forget(database, Kept(0, 0, 1, {}), batch=3)["audit_log"] == 10
 
 
 def is_due(database: Database, *, done: str, now: str, jobs: int = 0) -> bool:

@@ -113,6 +113,7 @@ HARMS: dict[str, Callable[[Cursor], None]] = {
     "chunks_overlap": lambda cursor: job(cursor, [chunk(cursor, "pending"), chunk(cursor, "leased")], 2),
     "chunk_unwanted": lambda cursor: void(chunk(cursor, "pending")),
     "job_counters": lambda cursor: job(cursor, [chunk(cursor, "pending")], 2),
+    "chunk_counts": lambda cursor: cursor.execute("INSERT INTO backfill_chunk_counts VALUES (0, 'failed', 3)"),
 }
 
 

@@ -115,7 +115,7 @@ def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint:
     The key is locked until the transaction ends: of two callers at once the second waits and finds the first's job.
     """
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{principal}|{route}|{key}",))
-    cursor.execute("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '1 day'")
+    forget_old_keys(cursor)
     cursor.execute(
         "SELECT fingerprint, job_id FROM idempotency_keys WHERE principal = %s AND route = %s AND key = %s",
         (principal, route, key),
@@ -129,6 +129,12 @@ def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint:
         )
     job_id: UUID = row.job_id
     return job_id
+
+
+def forget_old_keys(cursor: Cursor) -> None:
+    """Remove the keys of a day ago."""
+    # Not clock_timestamp(): no index is used for what may change from row to row.
+    cursor.execute("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - interval '1 day'")
 
 
 def keep_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str, job_id: UUID) -> None:
@@ -149,8 +155,11 @@ _SUMMARY = (
 
 def summaries(cursor: Cursor, owner: str | None, limit: int = 50) -> list[Any]:
     """The newest jobs, live ones first; of one owner, or of all when None."""
+    newest = "(%(owner)s IS NULL OR owner = %(owner)s) ORDER BY created_at DESC LIMIT %(limit)s"
+    # Each half by an index of its own: sorted together, all jobs that ever were would be read.
     cursor.execute(
-        f"{_SUMMARY} WHERE %(owner)s IS NULL OR owner = %(owner)s"
+        f"SELECT * FROM (({_SUMMARY} WHERE state = ANY(%(live)s) AND {newest}) UNION ALL"
+        f" ({_SUMMARY} WHERE state <> ALL(%(live)s) AND {newest})) j"
         " ORDER BY state = ANY(%(live)s) DESC, created_at DESC LIMIT %(limit)s",
         {"owner": owner, "live": list(LIVE_JOBS), "limit": limit},
     )
@@ -177,11 +186,17 @@ def items(cursor: Cursor, job_ids: Sequence[UUID]) -> list[Any]:
 
 def put_off(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UUID, str]:
     """Running jobs of which nothing can be asked before a later market time, with the reason of what comes first."""
+    # Of each series the first by an index: a job may wait for more chunks than one wants to read every few seconds.
     cursor.execute(
-        "SELECT DISTINCT ON (j.id) j.id, c.outcome, c.not_before FROM backfill_jobs j JOIN job_chunks jc ON jc.job_id = j.id"
-        " JOIN backfill_chunks c ON c.id = jc.chunk_id WHERE j.id = ANY(%s) AND j.state = %s AND c.state = ANY(%s)"
-        " ORDER BY j.id, c.state = %s, c.not_before",
-        (list(job_ids), Job.RUNNING, list(LIVE_CHUNKS), Chunk.PENDING),
+        "SELECT DISTINCT ON (j.id) j.id, c.outcome, c.not_before FROM backfill_jobs j"
+        " JOIN backfill_items i ON i.job_id = j.id CROSS JOIN LATERAL"
+        " (SELECT c.outcome, c.not_before FROM backfill_chunks c WHERE c.series_id = i.series_id AND c.state = 'pending'"
+        "   AND EXISTS (SELECT 1 FROM job_chunks w WHERE w.job_id = j.id AND w.chunk_id = c.id)"
+        "  ORDER BY c.not_before LIMIT 1) c"
+        " WHERE j.id = ANY(%s) AND j.state = %s AND NOT EXISTS (SELECT 1 FROM backfill_chunks l"
+        "  JOIN job_chunks w ON w.chunk_id = l.id WHERE w.job_id = j.id AND l.state = 'leased')"
+        " ORDER BY j.id, c.not_before",
+        (list(job_ids), Job.RUNNING),
     )
     return {row.id: row.outcome for row in cursor.fetchall() if row.not_before > market_ns and row.outcome}
 
@@ -200,16 +215,19 @@ def chunks(cursor: Cursor, job_id: UUID, after: int, limit: int) -> list[Any]:
 
 
 def totals(cursor: Cursor) -> Any:
-    """Counts over everything, for the front end's card: cheap estimates where exact ones would scan the bars."""
+    """Counts over everything, for the front end's card: chunks as they are counted when they change, and cheap estimates
+    where exact numbers would scan the bars."""
     cursor.execute(
-        "SELECT (SELECT count(*) FROM backfill_chunks WHERE state = 'pending') AS queue_size,"
-        " (SELECT count(*) FROM backfill_chunks WHERE state = 'leased') AS active_requests,"
-        " (SELECT count(*) FROM backfill_chunks WHERE state IN ('done', 'split')) AS completed_requests,"
-        " (SELECT count(*) FROM backfill_chunks WHERE state = 'failed') AS failed_requests,"
-        " (SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 'bars\\_%%') AS total_bars,"
+        "SELECT n.*, (SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 'bars\\_%%')"
+        "  AS total_bars,"
         " (SELECT count(DISTINCT con_id) FROM series) AS unique_instruments,"
         " (SELECT count(DISTINCT timeframe) FROM series) AS unique_timeframes,"
-        " pg_database_size(current_database()) AS database_bytes"
+        " pg_database_size(current_database()) AS database_bytes FROM"
+        " (SELECT coalesce(sum(chunks) FILTER (WHERE state = 'pending'), 0)::bigint AS queue_size,"
+        "   coalesce(sum(chunks) FILTER (WHERE state = 'leased'), 0)::bigint AS active_requests,"
+        "   coalesce(sum(chunks) FILTER (WHERE state IN ('done', 'split')), 0)::bigint AS completed_requests,"
+        "   coalesce(sum(chunks) FILTER (WHERE state = 'failed'), 0)::bigint AS failed_requests"
+        "  FROM backfill_chunk_counts) n"
     )
     return cursor.fetchone()
 

@@ -149,6 +149,6 @@ def forget_old(cursor: Cursor) -> None:
     )
     cursor.execute(
         "DELETE FROM refresh_families WHERE id IN (SELECT id FROM refresh_families"
-        " WHERE least(expires_at, ended_at) < clock_timestamp() - make_interval(days => %s) FOR UPDATE SKIP LOCKED)",
+        " WHERE least(expires_at, ended_at) < statement_timestamp() - make_interval(days => %s) FOR UPDATE SKIP LOCKED)",
         (_KEPT_DAYS,),
     )

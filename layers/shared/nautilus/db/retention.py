@@ -1,7 +1,7 @@
 """What is forgotten, and when: once a day by the bridge, or now by `python -m nautilus.db.retention`. By default no bar is
 ever forgotten.
 
-Old requests, revisions and audit rows go in batches, each its own transaction, so that nobody waits for them. Then, with
+Everything goes in batches, each its own transaction, so that nobody waits for long. Then, with
 TimescaleDB, quiet chunks of bars are stored by column, those that a backfill touched again. Safe to repeat and to kill.
 """
 
@@ -14,7 +14,7 @@ import psycopg2
 from nautilus.bridge_settings import BridgeSettings, RetentionSettings
 from nautilus.clock import NS_PER_DAY
 from nautilus.coverage import FORGOTTEN, Note, State
-from nautilus.db import series, sessions, timescale
+from nautilus.db import chunk_counts, series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database
 from nautilus.ledger import LIVE_JOBS
@@ -27,12 +27,17 @@ _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
 
-# What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes.
+_BARS_AT_ONCE = 50_000
+"""Bars of a series that go in one transaction, under its lock: a second or so, then its writer has a turn."""
+
+# What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes, a search
+# that was made before one day of commands.
 _OLD = {
     "ib_requests": "booked_at",
     "bar_revisions": "changed_at",
     "series_changes": "committed_at",
     "audit_log": "at",
+    "bridge_commands": "coalesce(finished_at, expires_at)",
 }
 
 
@@ -44,9 +49,11 @@ class Kept:
     revisions: int
     audit: int
     bars: Mapping[str, int]
+    commands: int = 0
 
     def days(self, table: str) -> int:
-        return {"ib_requests": self.requests, "audit_log": self.audit}.get(table, self.revisions)
+        named = {"ib_requests": self.requests, "audit_log": self.audit, "bridge_commands": self.commands}
+        return named.get(table, self.revisions)
 
 
 class Busy(Exception):
@@ -92,56 +99,120 @@ def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> di
 
 def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
     """What the settings say."""
-    return Kept(settings.keep_requests_days, settings.keep_revisions_days, settings.keep_audit_days, settings.kept_bars)
+    return Kept(
+        settings.keep_requests_days,
+        settings.keep_revisions_days,
+        settings.keep_audit_days,
+        settings.kept_bars,
+        settings.keep_commands_days,
+    )
 
 
-def forget(database: Database, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
-    """Forget what is older than it is kept; returns how many rows of each table."""
-    gone = {table: _rows(database, table, column, kept.days(table), stopped) for table, column in _OLD.items()}
+def forget(
+    database: Database,
+    kept: Kept,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    batch: int = _BATCH,
+    bars_at_once: int = _BARS_AT_ONCE,
+) -> dict[str, int]:
+    """Forget what is older than it is kept; returns how many rows of each table.
+
+    stopped: asked between transactions. batch, bars_at_once: rows, and bars of a series, that go in one transaction.
+    """
+    gone = {
+        table: _rows(database, table, _older(when, kept.days(table)), stopped, batch) if kept.days(table) else 0
+        for table, when in _OLD.items()
+    }
+    gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped, batch)
+    if not stopped():
+        with database.transaction() as cursor:
+            chunk_counts.fold(cursor)
     for name, days in kept.bars.items():
         with database.transaction() as cursor:
             limit = sessions.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = [row.id for row in cursor.fetchall()]
-        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit) for series_id in ids if not stopped())
+        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit, stopped, bars_at_once) for series_id in ids)
     return gone
 
 
-def _rows(database: Database, table: str, column: str, days: int, stopped: Callable[[], bool]) -> int:
+_EXPIRED_REFUSALS = "cardinality(con_ids) = 0 AND expires_at < statement_timestamp() - interval '1 day'"
+"""Words that IB did not know a day ago and nobody has asked about since. What it knew is answered from however old."""
+
+
+def _older(when: str, days: int) -> str:
+    # Not clock_timestamp(): no index is used for what may change from row to row.
+    return f"{when} < statement_timestamp() - make_interval(days => {days:d})"
+
+
+def _rows(database: Database, table: str, condition: str, stopped: Callable[[], bool], batch: int) -> int:
+    """Delete the rows of a condition, `batch` in a transaction; returns how many."""
     total = 0
-    while days and not stopped():
+    while not stopped():
         with database.transaction() as cursor:
             cursor.execute(
-                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
-                f" WHERE {column} < clock_timestamp() - make_interval(days => %s) LIMIT {_BATCH}))",
-                (days,),
+                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {batch:d}))"
+                f" AND {condition}"
             )
-            gone = cursor.rowcount
+            gone = int(cursor.rowcount)
         total += gone
-        if gone < _BATCH:
+        if gone < batch:
             break
     return total
 
 
-def _bars(database: Database, series_id: int, limit: int) -> int:
-    """Forget the bars of a series before `limit`, and say so: the stretch becomes `unavailable: retention`."""
-    with database.transaction() as cursor:
-        row = series.by_id(cursor, series_id, lock=True)
-        before = row.timeframe.floor(limit)
-        table = table_of(row.timeframe)
-        cursor.execute(f"SELECT min(ts) AS first FROM {table} WHERE series_id = %s AND ts < %s", (row.id, before))
-        first = cursor.fetchone().first
-        span = _forgotten(cursor, row, first, before)
-        if span is None:
-            return 0
+def _bars(
+    database: Database,
+    series_id: int,
+    limit: int,
+    stopped: Callable[[], bool] = lambda: False,
+    at_once: int = _BARS_AT_ONCE,
+) -> int:
+    """Forget the bars of a series before `limit`, the oldest first, each part in a transaction of its own; returns how many.
+    Between two the writer of the series has its turn."""
+    total, last = 0, False
+    while not last and not stopped():
+        with database.transaction() as cursor:
+            gone, last = _oldest_bars(cursor, series_id, limit, at_once)
+        total += gone
+    return total
+
+
+def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tuple[int, bool]:
+    """Forget the oldest bars of a series before `limit`, and say so: the stretch becomes `unavailable: retention`.
+
+    Returns how many were forgotten, and whether none is left before `limit`.
+    """
+    row = series.by_id(cursor, series_id, lock=True)
+    before = row.timeframe.floor(limit)
+    table = table_of(row.timeframe)
+    first, following = _ends(cursor, table, row.id, before, at_once)
+    upto = before if following is None else following
+    span = _forgotten(cursor, row, first, upto)
+    if span is None:
+        return 0, True
+    gone = 0
+    if first is not None:
         timescale.lift_limits(cursor)
-        cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts < %s", (series_id, before))
+        cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts >= %s AND ts < %s", (series_id, first, upto))
         gone = int(cursor.rowcount)
-        note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
-        series.record(cursor, row, noted=[note])
-        if first is not None:
-            series.removed(cursor, row, (first, before))
-    return gone
+    note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
+    series.record(cursor, row, noted=[note])
+    if first is not None:
+        series.removed(cursor, row, (first, upto))
+    return gone, following is None
+
+
+def _ends(cursor: Cursor, table: str, series_id: int, before: int, count: int) -> tuple[int | None, int | None]:
+    """The ts of the first bar of a series before a stamp, and of the one that comes `count` later; None: there is none."""
+    oldest = f"SELECT ts FROM {table} WHERE series_id = %s AND ts < %s ORDER BY ts"
+    cursor.execute(
+        f"SELECT ({oldest} LIMIT 1) AS first, ({oldest} OFFSET %s LIMIT 1) AS following",
+        (series_id, before, series_id, before, count),
+    )
+    row = cursor.fetchone()
+    return row.first, row.following
 
 
 def _forgotten(cursor: Cursor, row: series.Series, first: int | None, before: int) -> Span | None:

@@ -14,7 +14,7 @@ from nautilus.bridge_settings import MigrateSettings
 from nautilus.calendars import Calendar
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage import Note, State
-from nautilus.db import calendars, instruments, series, sessions, timescale
+from nautilus.db import calendars, chunk_counts, instruments, series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, multirange
 from nautilus.db.series import Series
@@ -55,8 +55,11 @@ KINDS = {
     "chunks_overlap": "two chunks under way for the same stretch",
     "job_counters": "counters of a job that differ from its chunks",
     "chunk_unwanted": "a chunk under way that no live job wants",
+    "chunk_counts": "counts of chunks by state that differ from the chunks",
 }
-REPAIRED = frozenset({"covered_without_bars", "covered_and_noted", "notes_overlap", "bars_of_no_series"})
+REPAIRED = frozenset(
+    {"covered_without_bars", "covered_and_noted", "notes_overlap", "bars_of_no_series", "chunk_counts"}
+)
 
 
 @dataclass
@@ -84,6 +87,10 @@ def repair(database: Database, findings: Iterable[Finding]) -> int:
     """Mend what REPAIRED names, a series at a time under its lock, looked at again; returns how many were mended."""
     wanted = [finding for finding in findings if finding.kind in REPAIRED]
     mended = 0
+    if miscounted := [finding for finding in wanted if finding.kind == "chunk_counts"]:
+        with database.transaction() as cursor:
+            chunk_counts.recount(cursor)
+        mended += len(miscounted)
     for series_id in sorted({f.series_id for f in wanted if f.series_id is not None}):
         with database.transaction() as cursor:
             if any(f.kind == "bars_of_no_series" for f in wanted if f.series_id == series_id):
@@ -349,6 +356,8 @@ def _ledger(cursor: Cursor) -> Iterator[Finding]:
             "job_counters",
             f"job {row.id} counts {row.chunks_done} of {row.chunks_total} chunks, its chunks say {row.done} of {row.total}",
         )
+    for state, (counted, there) in chunk_counts.wrong(cursor).items():
+        yield Finding("chunk_counts", f"{counted} chunks are counted as {state}, there are {there}")
 
 
 # ---- the command -------------------------------------------------------------------------------------------------------
