@@ -6,20 +6,21 @@ gc.disable()  # until lambda_handler below: what is loaded here stays, and looki
 
 import asyncio
 import secrets
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Cookie, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from nautilus.auth import ROLES, USER_SCOPES, Principal, new_password, role_of
-from nautilus.errors import InvalidInput, Unauthorized
-from nautilus.passwords import Passwords
+from nautilus.errors import InvalidInput, Unauthorized, Unavailable
+from nautilus.executors import Executor
+from nautilus.passwords import AT_ONCE, BUSY, Passwords
 from nautilus.schemas.sign_in import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.settings import AuthSettings
-from nautilus.sign_in import Issued, SignIn, put_user
+from nautilus.sign_in import Attempt, Issued, SignIn, put_user
 from nautilus.signing import Signer
 from nautilus.web import (
     PROBLEMS,
@@ -37,6 +38,8 @@ from nautilus.web import (
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"
 _KEYS_AGE_S = 300
+P = ParamSpec("P")
+T = TypeVar("T")
 
 router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=LateRoute)
 
@@ -69,9 +72,40 @@ def _settings(services: Services) -> AuthSettings:
     return settings
 
 
-def _sign_in(services: ServicesDep) -> SignIn:
-    passwords = services.kept(Passwords, Passwords)
-    return SignIn(services.db, _settings(services), _signer(services), passwords, services.log)
+async def _sign_in(services: ServicesDep) -> SignIn:
+    return SignIn(services.db, _settings(services), _signer(services), _passwords(services), services.log)
+
+
+def _passwords(services: Services) -> Passwords:
+    return services.kept(Passwords, Passwords)
+
+
+class _Threads(Executor):
+    """The threads of sign-in: a crowd at the door takes no others, and at most half of the database's connections."""
+
+
+async def _on_thread(services: Services, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    size = max(AT_ONCE + 1, services.settings.database_pool // 2)
+    return await services.kept(_Threads, lambda: _Threads("sign-in", size)).run(work, *args, **more)
+
+
+async def _in_turn(services: Services, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """The result of work that checks or makes a hash of a password. It gets a thread when its turn has come."""
+    async with _passwords(services).turn():
+        return await _on_thread(services, work, *args, **more)
+
+
+async def _judged(
+    services: Services, sign_in: SignIn, attempt: Attempt, work: Callable[..., Issued], *args: Any
+) -> Issued:
+    """The outcome of an attempt with a password. One whose turn never came is not counted."""
+    await asyncio.sleep(attempt.pause_s)
+    try:
+        return await _in_turn(services, work, attempt, *args)
+    except Unavailable as busy:
+        if busy.code == BUSY:
+            await _on_thread(services, sign_in.give_back, attempt)
+        raise
 
 
 SignInDep = Annotated[SignIn, Depends(_sign_in)]
@@ -85,22 +119,24 @@ RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, inclu
 
 
 @router.post("/login", dependencies=[from_own_page()], summary="Sign in by name and password, or by an API key")
-async def login(body: Login, request: Request, sign_in: SignInDep, client: ClientDep) -> Response:
+async def login(
+    body: Login, request: Request, services: ServicesDep, sign_in: SignInDep, client: ClientDep
+) -> Response:
     if body.api_key is not None:
         key = body.api_key.get_secret_value().strip()
-        attempt = await run_in_threadpool(sign_in.admit, "an API key", client)
-        issued = await run_in_threadpool(sign_in.login_by_key, attempt, key, client)
+        attempt = await _on_thread(services, sign_in.admit, "an API key", client)
+        issued = await _on_thread(services, sign_in.login_by_key, attempt, key, client)
     else:
         name, password = body.username or "", _text(body.password)
-        attempt = await run_in_threadpool(sign_in.admit, name, client)
-        await asyncio.sleep(attempt.pause_s)
-        issued = await run_in_threadpool(sign_in.login, attempt, name, password, client)
+        attempt = await _on_thread(services, sign_in.admit, name, client)
+        issued = await _judged(services, sign_in, attempt, sign_in.login, name, password, client)
     return _issued(request, issued)
 
 
 @router.post("/refresh", dependencies=[from_own_page()], summary="New tokens for a refresh token, by body or cookie")
-def refresh(
+async def refresh(
     request: Request,
+    services: ServicesDep,
     sign_in: SignInDep,
     client: ClientDep,
     body: Refresh | None = None,
@@ -110,7 +146,7 @@ def refresh(
     token = given or cookie
     if not token:
         raise Unauthorized("there is no refresh token, neither in the body nor as a cookie; sign in")
-    return _issued(request, sign_in.refresh(token, client), tell=bool(given))
+    return _issued(request, await _on_thread(services, sign_in.refresh, token, client), tell=bool(given))
 
 
 @router.post("/logout", dependencies=[from_own_page()], summary="End the session of the token that is sent")
@@ -152,13 +188,18 @@ def jwks(services: ServicesDep) -> Response:
 
 @router.post("/password", summary="Change the own password; ends all other sessions")
 async def password(
-    body: PasswordChange, request: Request, sign_in: SignInDep, client: ClientDep, caller: ByPassword
+    body: PasswordChange,
+    request: Request,
+    services: ServicesDep,
+    sign_in: SignInDep,
+    client: ClientDep,
+    caller: ByPassword,
 ) -> Response:
     current, new = _text(body.current_password), _text(body.new_password)
     new_password("new_password", new, caller.name)
-    attempt = await run_in_threadpool(sign_in.admit, caller.name, client)
-    await asyncio.sleep(attempt.pause_s)
-    return _issued(request, await run_in_threadpool(sign_in.change_password, attempt, caller, current, new, client))
+    attempt = await _on_thread(services, sign_in.admit, caller.name, client)
+    issued = await _judged(services, sign_in, attempt, sign_in.change_password, caller, current, new, client)
+    return _issued(request, issued)
 
 
 @router.get("/sessions", summary="Own sessions that can still be refreshed")
@@ -216,20 +257,28 @@ def users(sign_in: SignInDep, caller: Admin) -> dict[str, Any]:
 
 
 @router.post("/users", status_code=201, summary="Make a user")
-def make_user(body: NewUser, sign_in: SignInDep, client: ClientDep, caller: Admin) -> dict[str, Any]:
+async def make_user(
+    body: NewUser, services: ServicesDep, sign_in: SignInDep, client: ClientDep, caller: Admin
+) -> dict[str, Any]:
     scopes = _scopes(body.role, body.scopes)
     granted = USER_SCOPES if scopes is None else scopes
-    return _user(sign_in.make_user(caller, body.username, body.email, _text(body.password), granted, client))
+    about = (caller, body.username, body.email, _text(body.password), granted, client)
+    return _user(await _in_turn(services, sign_in.make_user, *about))
 
 
 @router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
-def change_user(user_id: int, body: UserChange, sign_in: SignInDep, client: ClientDep, caller: Admin) -> dict[str, Any]:
-    changed = sign_in.change_user(
+async def change_user(
+    user_id: int, body: UserChange, services: ServicesDep, sign_in: SignInDep, client: ClientDep, caller: Admin
+) -> dict[str, Any]:
+    password = _text(body.password) or None
+    changed = await (_in_turn if password else _on_thread)(
+        services,
+        sign_in.change_user,
         caller,
         user_id,
         client,
         email=body.email,
-        password=_text(body.password) or None,
+        password=password,
         scopes=_scopes(body.role, body.scopes),
         is_active=body.is_active,
     )
@@ -324,7 +373,7 @@ def make_admin(services: Services, event: dict[str, Any]) -> dict[str, Any]:
     and nowhere else."""
     made = secrets.token_urlsafe(18)
     username = str(event.get("username") or "admin")
-    put_user(services.db, services.kept(Passwords, Passwords), username, made, ROLES["admin"], reason="make-admin")
+    put_user(services.db, _passwords(services), username, made, ROLES["admin"], reason="make-admin")
     return {"username": username, "password": made, "message": "sign in with it and change it"}
 
 

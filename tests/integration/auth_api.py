@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -69,6 +69,10 @@ class Client:
         self.tokens: dict[str, Any] = {}
         self._loop = loop
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine on the API's event loop."""
+        return self._loop.run(work)
+
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self._loop.run(self.http.request(method, path, **more))
 
@@ -97,15 +101,20 @@ class Client:
 
 
 class Api:
-    """The API with an administrator `boss` and a user `ann`; each client has an address of its own."""
+    """The API with an administrator `boss` and a user `ann`; each client has an address of its own.
 
-    def __init__(self, dsn: str, *, real_argon2: bool = False, **more: Any) -> None:
+    argon2: other parameters than the cheap ones.
+    """
+
+    def __init__(
+        self, dsn: str, *, real_argon2: bool = False, argon2: Mapping[str, int] | None = None, **more: Any
+    ) -> None:
         self.dsn = dsn
         self.pem = new_private_key()
         self.settings = settings_of(dsn, self.pem, **more)
         self.app = dev.local_api.create(self.settings)
         self.services: Services = self.app.state.services
-        self.passwords = self.services.kept(Passwords, lambda: Passwords(**({} if real_argon2 else CHEAP)))
+        self.passwords = self.services.kept(Passwords, lambda: Passwords(**({} if real_argon2 else argon2 or CHEAP)))
         put_user(self.services.db, self.passwords, "boss", ADMIN_PASSWORD, ROLES["admin"], reason="test")
         put_user(self.services.db, self.passwords, "ann", PASSWORD, ROLES["analyst"], reason="test")
         self._loop = Loop()

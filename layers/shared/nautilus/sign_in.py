@@ -8,8 +8,8 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from nautilus.clock import NS_PER_S, ns_of
 from nautilus.db import api_keys as stored_keys
 from nautilus.db import audit, login_failures, refresh_families, sessions, users
 from nautilus.db.connection import Cursor, Database, UniqueViolation
-from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized
+from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized, Unavailable
 from nautilus.log import Log
 from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
@@ -50,10 +50,15 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An admitted attempt, already counted as failed; `pause_s`: how long to wait before it is judged."""
+    """An admitted attempt, already counted as failed; `pause_s`: how long to wait before it is judged.
+
+    before, counted_at: the counters before it was counted, and when that was.
+    """
 
     subjects: Subjects
     pause_s: float
+    before: Mapping[str, login_failures.Row]
+    counted_at: datetime
 
 
 class SignIn:
@@ -73,18 +78,34 @@ class SignIn:
         subjects = Subjects.of(name, client.address)
         with self._db.transaction() as cursor:
             rows = login_failures.locked(cursor, (subjects.pair, subjects.address, subjects.name))
-            counters = {subject: Counter(*row) for subject, row in rows.items()}
+            counters = {subject: Counter(row.failures, row.idle_s) for subject, row in rows.items()}
             wait_s = max(
                 counters[subjects.pair].wait_s(PAIR),
                 self._address_wait_s(cursor, counters[subjects.address], name, client),
             )
             if not wait_s:
-                login_failures.count(cursor, {subject: counter.now + 1 for subject, counter in counters.items()})
+                counted = {subject: counter.now + 1 for subject, counter in counters.items()}
+                counted_at = login_failures.count(cursor, counted)
         if wait_s:
             self._log.info("sign-in-throttled", extra={"address": client.address})
             seconds = math.ceil(wait_s)
             raise RateLimited(f"too many failed attempts; try again in {seconds} s", retry_after_s=seconds)
-        return Attempt(subjects, NAME.delay_s(counters[subjects.name].now))
+        return Attempt(subjects, NAME.delay_s(counters[subjects.name].now), rows, counted_at)
+
+    def give_back(self, attempt: Attempt) -> None:
+        """Take back that an attempt was counted: it was never judged."""
+        with self._db.transaction() as cursor:
+            login_failures.uncount(cursor, attempt.before, attempt.counted_at)
+
+    @contextmanager
+    def _unjudged(self, attempt: Attempt) -> Iterator[None]:
+        """What goes wrong in this block is no failure of who signs in."""
+        try:
+            yield
+        except Unavailable:
+            with suppress(Unavailable):  # the same that went wrong: then it stays counted
+                self.give_back(attempt)
+            raise
 
     def _address_wait_s(self, cursor: Cursor, counter: Counter, name: str, client: Client) -> float:
         """An address from which this very user has signed in before is not closed to them by what others do there."""
@@ -100,14 +121,14 @@ class SignIn:
 
         Unauthorized in the same words and after the same work for an unknown name, a wrong password, a disabled user.
         """
-        with self._db.transaction() as cursor:
+        with self._unjudged(attempt), self._db.transaction() as cursor:
             user = self._user(cursor, name)
         stored = user.password_hash if user is not None and user.is_active else None
         # In this order: without a user the same work is done.
         if not self._passwords.fits(password, stored) or user is None:
             raise self._refused("sign-in", user, client)
         renewed = self._passwords.hash(password) if self._passwords.outdated(user.password_hash) else None
-        with self._db.transaction() as cursor:
+        with self._unjudged(attempt), self._db.transaction() as cursor:
             held = users.locked(cursor, user.id)
             good = held is not None and held.is_active and held.password_hash == user.password_hash
             if good:
@@ -128,7 +149,7 @@ class SignIn:
         key = api_keys.parse(text)
         issued = None
         if key is not None:
-            with self._db.transaction() as cursor:
+            with self._unjudged(attempt), self._db.transaction() as cursor:
                 row = matching(stored_keys.candidates(cursor, key.prefix), key)
                 user = users.locked(cursor, row.user_id) if row else None
                 held = stored_keys.locked_live(cursor, row.id) if row else None
@@ -262,11 +283,12 @@ class SignIn:
 
     def change_password(self, attempt: Attempt, caller: Principal, current: str, new: str, client: Client) -> Issued:
         """Set a new password (one that may be set), end all sessions, and open a new one for the caller."""
-        user = self.user(caller)
+        with self._unjudged(attempt):
+            user = self.user(caller)
         if not self._passwords.fits(current, user.password_hash):
             raise self._refused("password-change", user, client)
         hashed = self._passwords.hash(new)
-        with self._db.transaction() as cursor:
+        with self._unjudged(attempt), self._db.transaction() as cursor:
             held = users.locked(cursor, user.id)
             if held is None or not held.is_active or held.password_hash != user.password_hash:
                 raise Conflict("the user was changed meanwhile; sign in again", code="changed-meanwhile")

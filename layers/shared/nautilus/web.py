@@ -232,7 +232,12 @@ def _is_proxy(address: str, networks: Iterable[str]) -> bool:
     return any(found in ipaddress.ip_network(network) for network in networks)
 
 
-ClientDep = Annotated[Client, Depends(client_of)]
+async def _client(request: Request) -> Client:
+    # A coroutine: FastAPI would give a plain function a thread.
+    return client_of(request)
+
+
+ClientDep = Annotated[Client, Depends(_client)]
 
 
 async def _principal(request: Request) -> Principal | None:
@@ -583,15 +588,15 @@ def create_app(*routers: APIRouter, services: Services) -> FastAPI:
     app.state.services = services
 
     @app.exception_handler(NautilusError)
-    def _known(_: Request, error: NautilusError) -> Response:
+    async def _known(_: Request, error: NautilusError) -> Response:
         return _from_error(error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_: Request, error: RequestValidationError) -> Response:
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
         return _from_validation(error)
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         return _from_http(request, error)
 
     # The last one added is the first to see a request.

@@ -1,16 +1,18 @@
 """Counters of failed attempts to sign in. An attempt is counted before it is judged: many at once are not free."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.connection import Cursor
 
 
 class Row(NamedTuple):
-    """failures, and seconds since the last one."""
+    """failures, seconds since the last one, and when that was."""
 
     failures: int
     idle_s: float
+    last_failed_at: datetime
 
 
 def locked(cursor: Cursor, subjects: Iterable[str]) -> Mapping[str, Row]:
@@ -18,19 +20,45 @@ def locked(cursor: Cursor, subjects: Iterable[str]) -> Mapping[str, Row]:
     ordered = sorted(subjects)
     cursor.execute(
         "INSERT INTO login_failures (subject) SELECT unnest(%s) ON CONFLICT (subject) DO UPDATE SET subject ="
-        " excluded.subject RETURNING subject, failures, extract(epoch FROM clock_timestamp() - last_failed_at) AS idle_s",
+        " excluded.subject RETURNING subject, failures, last_failed_at,"
+        " extract(epoch FROM clock_timestamp() - last_failed_at) AS idle_s",
         (ordered,),
     )
-    return {row.subject: Row(row.failures, float(row.idle_s)) for row in cursor.fetchall()}
+    return {row.subject: Row(row.failures, float(row.idle_s), row.last_failed_at) for row in cursor.fetchall()}
 
 
-def count(cursor: Cursor, failures: Mapping[str, int]) -> None:
-    """Set the counters; the last failure is now."""
-    for subject in sorted(failures):
-        cursor.execute(
-            "UPDATE login_failures SET failures = %s, last_failed_at = clock_timestamp() WHERE subject = %s",
-            (failures[subject], subject),
-        )
+def count(cursor: Cursor, failures: Mapping[str, int]) -> datetime:
+    """Set the counters, whose rows are locked; the last failure is now. Returns when that is."""
+    cursor.execute(
+        "WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)"
+        " UPDATE login_failures f SET failures = n.failures, last_failed_at = moment.at"
+        " FROM moment, unnest(%s::text[], %s::integer[]) AS n(subject, failures) WHERE f.subject = n.subject"
+        " RETURNING moment.at",
+        (list(failures), list(failures.values())),
+    )
+    at: datetime = cursor.fetchone().at
+    return at
+
+
+def uncount(cursor: Cursor, before: Mapping[str, Row], counted_at: datetime) -> None:
+    """Take back an attempt that was counted at a moment and never judged. A counter that nobody has raised since is as it
+    was before; any other lacks one failure."""
+    cursor.execute(
+        "SELECT 1 FROM login_failures WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE", (sorted(before),)
+    )
+    cursor.execute(
+        "UPDATE login_failures f SET"
+        " failures = CASE WHEN f.last_failed_at = %(at)s THEN b.failures ELSE greatest(0, f.failures - 1) END,"
+        " last_failed_at = CASE WHEN f.last_failed_at = %(at)s THEN b.last_failed_at ELSE f.last_failed_at END"
+        " FROM unnest(%(subjects)s::text[], %(failures)s::integer[], %(moments)s::timestamptz[])"
+        "  AS b(subject, failures, last_failed_at) WHERE f.subject = b.subject",
+        {
+            "at": counted_at,
+            "subjects": list(before),
+            "failures": [row.failures for row in before.values()],
+            "moments": [row.last_failed_at for row in before.values()],
+        },
+    )
 
 
 def forgive(cursor: Cursor, whole: str, one: Iterable[str]) -> None:
