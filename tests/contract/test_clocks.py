@@ -7,7 +7,6 @@ from tests.contract.test_loops import modules
 # Place -> why its own clock will do. Two machines' clocks differ; what is stored and compared goes by the database's.
 OWN_CLOCK = {
     "ib_bridge.clock": "the difference between this clock and IB's is what it learns",
-    "ib_bridge.session": "readings for that",
     "nautilus.limits": "which minute of a rate limit it is; neighbours may differ by a second",
     "nautilus.tokens": "a token is checked where no database is asked, with leeway",
     "nautilus.callers": "the same, once per request",

@@ -15,16 +15,21 @@ CALLERS = {
     "ib_bridge.bridge.Bridge.run": "the process: its loops end by their own end alone",
     "ib_bridge.bridge.Bridge._end": "the process, which ends",
     "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
-    "ib_bridge.bridge.Bridge._command": "a step of the loop of commands",
+    "ib_bridge.commands.Commands.begin": "a step of the loop of commands",
     "ib_bridge.directory.Directory.calendar": "who asks for the calendar",
     "ib_bridge.directory.Directory.relearn": "a step of the loop of second looks",
+    "ib_bridge.session.Session._read_clock_first": "a step of the loop that connects",
     "ib_bridge.session.Session._watch": "a step of the loop that connects",
     "ib_bridge.volumes.VolumeUnits._revise": "a step of the loop of volume units",
-    "nautilus.catalogue.Catalogue._ask": "who looks an instrument up",
     "nautilus.market_data.MarketData._wait": "who reads",
 }
-# Loops that catch everything in their body themselves: threads, and one that waits in its own way.
-GUARDED = {"ib_bridge.hints.Listener._run", "ib_bridge.hints.Consumer.run", "nautilus.db.replica._Watch._look"}
+# Loops that catch everything in their body themselves: threads, and some that wait in their own way.
+GUARDED = {
+    "ib_bridge.hints.Listener._run",
+    "ib_bridge.hints.Consumer.run",
+    "nautilus.command_watch.CommandWatch._poll",
+    "nautilus.db.replica._Watch._look",
+}
 HELPER = "nautilus.loops.repeat"
 
 WAITS = ("sleep", "wait", "wait_for", "run_in_executor", "get", "acquire", "join")
@@ -106,16 +111,22 @@ def started(tree: ast.AST) -> Iterator[str]:
 
 # What may run in the background besides `repeat(...)`, and why that cannot end unheard.
 BACKGROUND = {
-    "loop": "the loops of a process, each of which catches everything, or the helper",
-    "polling": "made of the helper",
-    "stop.wait()": "an event",
-    "self._fatal_event.wait()": "an event",
-    "self._work(task)": "one request, whose every error is told and gives the chunk back",
-    "self._run": "catches everything",
-    "self._look": "catches everything",
+    "ib_bridge.bridge: loop": "the loops of the process, each of which catches everything, or the helper",
+    "ib_bridge.bridge: stop.wait()": "an event",
+    "ib_bridge.bridge: self._fatal_event.wait()": "an event",
+    "ib_bridge.commands: self._run(row)": "one command, whose every error is its result",
+    "ib_bridge.directory: self._ask(selector, correlation_id)": "one lookup, whose error is told to all who wait for it",
+    "ib_bridge.hints: self._run": "catches everything",
+    "ib_bridge.worker: loop": "made of the helper",
+    "ib_bridge.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
+    "nautilus.command_watch: self._poll()": "catches everything",
+    "nautilus.db.replica: self._look": "catches everything",
+    "nautilus.fills: polling": "made of the helper",
 }
 
 
 def test_what_runs_in_the_background_cannot_end_unheard() -> None:
-    found = {what for _, tree in modules() for what in started(tree)}
-    assert {what for what in found if not what.startswith("repeat(")} == set(BACKGROUND)
+    found = {
+        f"{module}: {what}" for module, tree in modules() for what in started(tree) if not what.startswith("repeat(")
+    }
+    assert found == set(BACKGROUND)
