@@ -63,7 +63,7 @@ def tokens(folder: Path) -> None:
             user_id=1,
             name="ann",
             scopes=["bars:read"],
-            session="s",
+            session="9e107d9d-3721-4bd2-a5cb-5f1d9b0c7e11",
             key_id=None,
             now_s=now_s,
             expires_s=now_s + 900,

@@ -34,7 +34,8 @@ LEVELS: tuple[frozenset[str], ...] = (
             "concurrency",
         }
     )
-    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"}),
+    | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"})
+    | frozenset({"database_url"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log", "loops"}),
     frozenset({"bridge_settings"}),
@@ -60,7 +61,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "functions",
     ),
     "aws_lambda_powertools": ("nautilus.log",),
-    "psycopg2": ("nautilus.db",),
+    "psycopg2": ("nautilus.db", "nautilus.database_url"),
     # Migrations are plain SQL that Alembic runs; nothing else needs either.
     "sqlalchemy": ("nautilus.db.migrations", "nautilus.db.migrate"),
     "alembic": ("nautilus.db.migrations", "nautilus.db.migrate"),

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from dev.stack import MEMORY
 from nautilus import web
-from nautilus.bridge_settings import BridgeSettings, MigrateSettings
-from nautilus.settings import ApiSettings, AuthSettings, Settings
+from nautilus.bridge_settings import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.settings import ORIGIN, ApiSettings, AuthSettings, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -278,6 +278,80 @@ def test_parameters_say_what_they_are_and_what_is_allowed():
             assert re.search(parameter["AllowedPattern"], parameter["Default"]), name
 
 
+def sample_values() -> list[str]:
+    """Values of CorsOrigins and KeepBarsDays: good ones, slips, and everything one character away from the good ones."""
+    good = ["https://app.example.com", "http://localhost:3000,https://a.b", "1s=30,5s=90", "1M=1", "30m=999999", "1w=7"]
+    bad = ["*", "https://*", "https://a/", "HTTPS://a", "https://a:", "https://a:123456", "ftp://a", "a.example.com"]
+    bad += [
+        "1s=0",
+        "1s=01",
+        "1s",
+        "7m=3",
+        "1s=3,",
+        ",1s=3",
+        "1s=3;5s=4",
+        "1s=-3",
+        "1s=1000000",
+        "1s=3,,5s=4",
+        "1S=3",
+        "99d=5",
+    ]
+    bad += [
+        "https://a,,https://b",
+        "https://[::1]",
+        "https://a?x",
+        "https://a#x",
+        "https://a_b",
+        "https://ä.de",
+        "https://a:٣",
+    ]
+    near = [v[:n] + c + v[n + k :] for v in good for n in range(len(v) + 1) for k in (0, 1) for c in "/:,=0*Aä9"]
+    return good + bad + near
+
+
+@pytest.mark.parametrize(
+    ("parameter", "setting", "kind", "part"),
+    [
+        ("CorsOrigins", "cors_origins", ApiSettings, ORIGIN),
+        ("KeepBarsDays", "keep_bars_days", RetentionSettings, KEPT_DAYS),
+    ],
+)
+def test_a_parameter_takes_what_its_setting_takes(parameter, setting, kind, part):
+    """What the template lets through and a process refuses is a stack that deploys and does not start."""
+    pattern = TEMPLATE["Parameters"][parameter]["AllowedPattern"]
+    assert pattern in (f"^{part}(,{part})*$", f"^({part}(,{part})*)?$")
+    url = SecretStr("postgresql://x:y@h/d")
+    for value in sample_values():
+        try:
+            kind(**{"database_url": url, "token_public_keys": "{}", setting: value})
+            taken = True
+        except ValueError:
+            taken = False
+        allowed = bool(re.fullmatch(pattern.strip("^$"), value, re.ASCII))
+        names = [one.partition("=")[0] for one in value.split(",")]
+        if setting == "keep_bars_days" and len(set(names)) < len(names):
+            continue  # twice the same timeframe: no pattern says that
+        # A process forgives a comma too many, the template does not.
+        assert allowed == taken or (taken and "" in value.split(",")), value
+
+
+def test_parameters_with_a_pattern_of_a_settings_own_were_found():
+    """Each parameter that goes into a setting is of a fixed list, a number, a reference, or compared above."""
+    compared = {"CorsOrigins", "KeepBarsDays"}
+    for process in PROCESSES:
+        kind, given = settings_of(process)
+        for variable, value in given.items():
+            name = str(value.get("Ref", "")) if isinstance(value, dict) else ""
+            parameter = TEMPLATE["Parameters"].get(name, {})
+            if not variable.startswith("NAUTILUS_") or name in compared or not parameter:
+                continue
+            field = kind.model_fields[variable.removeprefix("NAUTILUS_").lower()]
+            if "AllowedValues" in parameter:
+                assert set(parameter["AllowedValues"]) <= set(get_args(field.annotation)), name
+            else:
+                assert name == "TokenKeyId" or name.endswith("SecretArn") or "SSM" in parameter["Type"], name
+
+
 # ---- roles -----------------------------------------------------------------------------------------------------------
 
 
@@ -439,6 +513,41 @@ def test_images_have_versions_and_agree():
     assert services["ib-gateway"]["image"] == TEMPLATE["Parameters"]["GatewayImage"]["Default"]
     assert re.search(TEMPLATE["Parameters"]["GatewayImage"]["AllowedPattern"], services["ib-gateway"]["image"])
     assert not re.search(TEMPLATE["Parameters"]["GatewayImage"]["AllowedPattern"], "ghcr.io/gnzsnz/ib-gateway:latest")
+
+
+DIGEST = "@sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("parameter", "version"),
+    [
+        ("GatewayImage", "ghcr.io/gnzsnz/ib-gateway:10.45.1j"),
+        ("GatewayImage", "registry.example.com:5000/ib-gateway:10.45.1j"),
+        ("BridgeImageTag", "7"),
+        ("CommandImageTag", "7"),
+    ],
+)
+def test_an_image_may_be_named_with_its_digest(parameter, version):
+    pattern = TEMPLATE["Parameters"][parameter]["AllowedPattern"]
+    for good in (version, version + DIGEST):
+        assert re.search(pattern, good), good
+    for bad in (version + DIGEST[:-1], version + DIGEST.upper(), version + "@", version + DIGEST + "x", DIGEST):
+        assert not re.search(pattern, bad), bad
+    if parameter == "GatewayImage":
+        for moving in ("latest", "stable"):
+            name = version.rpartition(":")[0]
+            assert not re.search(pattern, f"{name}:{moving}")
+            assert not re.search(pattern, f"{name}:{moving}{DIGEST}")
+
+
+def test_the_database_is_of_the_version_that_was_measured_last():
+    """docs/decisions/0026-timescaledb.md names the versions on which the whole suite ran."""
+    image = COMPOSE["services"]["database"]["image"]
+    [version] = (tuple(map(int, found)) for found in re.findall(r":(\d+)\.(\d+)\.(\d+)-pg\d+$", image))
+    measured = (ROOT / "docs" / "decisions" / "0026-timescaledb.md").read_text()
+    newest = max(tuple(map(int, found)) for found in re.findall(r"\b(2)\.(\d+)\.(\d+)\b", measured))
+    assert version == newest
+    assert image in (ROOT / "docs" / "aws.md").read_text()
 
 
 def test_sam_deploys_what_was_built():

@@ -109,6 +109,55 @@ FORGERIES: dict[str, Any] = {
     "no session": lambda api: without(api, "sid"),
     "no expiry": lambda api: without(api, "exp"),
     "no issuer": lambda api: without(api, "iss"),
+    "good for longer than any": lambda api: signed(api, exp=int(time.time()) + 3_700),
+    "good for ever": lambda api: signed(api, exp=2**62),
+    "issued long ago and good for long": lambda api: signed(api, iat=1, nbf=1),
+    "issued before time began": lambda api: signed(api, iat=-(10**30)),
+    **{
+        f"{name} is {value!r:.40}": lambda api, name=name, value=value: signed(api, **{name: value})
+        for name, values in {
+            "sub": (
+                *("user:0", "user:-1", "user:", "user:x", "user:1.5", "user: 1", "user:1 ", "user:٣", "user:1_0"),
+                *(
+                    "user:1\x00",
+                    "user:1\n",
+                    "\ud800",
+                    "user:\ud800",
+                    f"user:{2**63}",
+                    f"user:{'9' * 3_000}",
+                    "anonymous",
+                ),
+                *("", "User:1", "key:1", "1", 1, None, ["user:1"], {"user": 1}, True),
+            ),
+            "sid": (
+                *(
+                    "",
+                    "x",
+                    "\x00",
+                    "\ud800",
+                    "9e107d9d-0000-0000-0000-00000000000",
+                    "9E107D9D-0000-0000-0000-000000000000",
+                ),
+                *(
+                    "9e107d9d000000000000000000000000",
+                    "9e107d9d-0000-0000-0000-000000000000\n",
+                    "{9e107d9d}",
+                    7,
+                    None,
+                    [],
+                    True,
+                ),
+            ),
+            "name": ("\x00", "a\x00b", "\ud800", "x" * 300, 7, None, [], {}, True),
+            "key": (0, -1, 2**63, 10**30, 1.5, "1", True, [], {}),
+            "exp": (None, "9999999999", True, 1e10, [], float("inf")),
+            "iat": (None, "1", True, 1.5, float("nan")),
+            "nbf": (None, "1", False, 1.5),
+            "scope": (None, 7, {}, True),
+            "jti": (None, 7, []),
+        }.items()
+        for value in values
+    },
     "rubbish": lambda api: "a.b.c",
     "empty parts": lambda api: "..",
     "deeply nested": lambda api: "e30." + base64.urlsafe_b64encode(b"[" * 2000).decode() + ".x",
@@ -130,6 +179,17 @@ def test_a_forged_access_token_is_refused(shared: Api, name: str) -> None:
     answer = shared.client().get(ME, headers=bearer(FORGERIES[name](shared)))
     refused(answer, 401, "invalid-token")
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+def test_no_odd_claim_breaks_a_route(shared: Api) -> None:
+    """Each route that takes a token and then asks the database for what its claims say."""
+    odd = {name: made for name, made in FORGERIES.items() if name.split()[0] in ("sub", "sid", "name", "key")}
+    assert len(odd) > 40
+    for made in odd.values():
+        for method, path in (("POST", "/logout"), ("POST", "/logout-all"), ("GET", "/sessions"), ("POST", "/password")):
+            body = {"current_password": "x", "new_password": "a good long one, 8"} if path == "/password" else {}
+            answer = shared.client().request(method, AUTH + path, headers=bearer(made(shared)), json=body)
+            assert answer.status_code in (401, 200 if path == "/logout" else 401), (path, answer.text)
 
 
 def test_the_forgeries_differ_from_a_good_token_only_in_what_they_are_about(shared: Api) -> None:

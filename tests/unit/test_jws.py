@@ -5,6 +5,7 @@ import json
 import string
 import time
 from typing import Any
+from uuid import UUID
 
 import jwt
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from nautilus import jws
 from nautilus.errors import Unauthorized
-from nautilus.tokens import LEEWAY_S, TYPE, KeySet
+from nautilus.tokens import LEEWAY_S, MAX_LIFE_S, TYPE, KeySet
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key()
@@ -216,7 +217,14 @@ def taken_by_pyjwt(claims):
 
 
 def good(now_s):
-    texts = {"iss": "nautilus", "aud": "api", "sub": "user:1", "jti": "x", "sid": "s", "scope": "bars:read"}
+    texts = {
+        "iss": "nautilus",
+        "aud": "api",
+        "sub": "user:1",
+        "jti": "x",
+        "sid": str(UUID(int=1)),
+        "scope": "bars:read",
+    }
     return texts | {"iat": now_s, "nbf": now_s, "exp": now_s + 60}
 
 
@@ -224,8 +232,11 @@ TEXTS: tuple[Any, ...] = (None, "", "other", "nautilus", "api", ["api"], ["nauti
 # Seconds from now, away from the leeway's edge by more than the test takes.
 TIMES: tuple[Any, ...] = (None, "", "x", [], {}, -(10**9), -60, -2, 0, 2, 60, 10**9, 10**30)
 OTHER_VALUES = {
-    **dict.fromkeys(("iss", "aud", "sub", "jti"), TEXTS),
-    **dict.fromkeys(("iat", "nbf", "exp"), TIMES),
+    **dict.fromkeys(("iss", "aud", "jti"), TEXTS),
+    "nbf": TIMES,
+    # Without what the test of the longest life is about.
+    "iat": tuple(value for value in TIMES if value != -(10**9)),
+    "exp": tuple(value for value in TIMES if value not in (10**9, 10**30)),
 }
 
 
@@ -236,13 +247,30 @@ def test_of_claims_pyjwt_thinks_the_same(name):
     assert taken_by_pyjwt(good(now_s))
     verdicts = set()
     for value in OTHER_VALUES[name]:
-        moved = now_s + value if type(value) is int and OTHER_VALUES[name] is TIMES else value
+        moved = now_s + value if type(value) is int and name in ("iat", "nbf", "exp") else value
         claims = good(now_s) | {name: moved}
         assert taken(claims) == taken_by_pyjwt(claims), f"{name}={value!r}"
         verdicts.add(taken(claims))
         del claims[name]
         assert (taken(claims), taken_by_pyjwt(claims)) == (False, False)
     assert False in verdicts
+
+
+def test_no_token_is_good_for_longer_than_what_denies_it_is_kept():
+    """PyJWT takes these; nobody would know any more that the session has ended."""
+    now_s = int(time.time())
+    for issued, expires, verdict in (
+        (now_s, now_s + MAX_LIFE_S, True),
+        (now_s - 60, now_s + MAX_LIFE_S - 60, True),
+        (now_s, now_s + MAX_LIFE_S + 1, False),
+        (now_s - MAX_LIFE_S, now_s + 1, False),
+        (now_s - 10**9, now_s + 60, False),
+        (now_s, 10**30, False),
+        (-(10**30), now_s + 60, False),
+    ):
+        claims = good(now_s) | {"iat": issued, "exp": expires}
+        assert taken_by_pyjwt(claims)
+        assert taken(claims) == verdict, (issued, expires)
 
 
 @pytest.mark.parametrize("name", ["iat", "nbf", "exp"])

@@ -10,6 +10,9 @@ from nautilus.settings import DatabaseSettings, QueueSettings, Settings
 from nautilus.settle import Settle
 from nautilus.timeframes import NAMES
 
+KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
+"""One part of keep_bars_days. infra/template.yaml has the same for its parameter KeepBarsDays."""
+
 
 class _Retention(Settings):
     keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
@@ -113,10 +116,12 @@ class RetentionSettings(DatabaseSettings, _Retention):
 
 def _days_by_timeframe(text: str) -> dict[str, int]:
     """`1s=30,5s=90` as a dictionary. ValueError names what is wrong."""
-    found = {}
+    found: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, days = part.partition("=")
-        if name not in NAMES or not re.fullmatch("[0-9]+", days) or int(days) < 1:
+        if not re.fullmatch(KEPT_DAYS, part):
             raise ValueError(f"{part!r}: must be timeframe=days, such as 1s=30; timeframes: {', '.join(NAMES)}")
+        if name in found:
+            raise ValueError(f"{name} stands twice")
         found[name] = int(days)
     return found

@@ -16,14 +16,14 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from nautilus.database_url import check_safe
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ORIGIN = r"(?a)https?://[a-z0-9.-]+(:\d{1,5})?"
-_TLS_MODES = ("verify-full", "verify-ca", "require")
-_DEFAULT_PASSWORDS = ("", "nautilus", "postgres", "password", "changeme", "secret", "admin", "test")
+ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"
+"""An origin as browsers write it. infra/template.yaml has the same for its parameter CorsOrigins."""
 DEVELOPMENT_KEY = "dev-"
 """Names of signing keys made on a developer's machine begin so."""
 _SECRET = r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+"
@@ -67,21 +67,8 @@ class DatabaseSettings(Settings):
         for name in ("database_url", "replica_url"):
             url = getattr(self, name, None)
             if self.deployed and url and url.get_secret_value():
-                _check_safe(name, url.get_secret_value())
+                check_safe(name, url.get_secret_value(), os.environ)
         return self
-
-
-def _check_safe(name: str, url: str) -> None:
-    """ValueError when a database would be reached with a password that anybody guesses, or in the clear."""
-    parts = urlsplit(url)
-    if (parts.password or "").lower() in _DEFAULT_PASSWORDS:
-        raise ValueError(f"the password in {name} is empty or a default one: refused when deployed")
-    mode = dict(parse_qsl(parts.query)).get("sslmode", "prefer")
-    if parts.hostname not in _LOOPBACK and mode not in _TLS_MODES:
-        raise ValueError(
-            f"{name} has sslmode={mode}: when deployed it must be {', '.join(_TLS_MODES)} (the first checks"
-            " whose server it is), unless the database is on the same machine"
-        )
 
 
 class QueueSettings(Settings):
@@ -150,7 +137,7 @@ class ApiSettings(DatabaseSettings, QueueSettings):
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not re.fullmatch(_ORIGIN, origin):
+            if not re.fullmatch(ORIGIN, origin):
                 raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
         return value
 

@@ -4,6 +4,7 @@ Only functions/auth holds the private key (nautilus/signing.py); all others chec
 has a name, the `kid`: during a change of keys both names are known, so that tokens of either key are good.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,10 @@ _MAX_TOKEN = 4_096
 _TEXTS = ("iss", "aud", "sub", "jti", "sid", "scope")
 _TIMES = ("exp", "iat", "nbf")
 _SCOPES = frozenset(SCOPES)
+_SUBJECT = r"(?a)user:[1-9]\d{0,18}"
+_SESSION = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_MAX_ID = 2**63 - 1
+_MAX_NAME = 254
 
 
 class KeySet:
@@ -54,6 +59,8 @@ class KeySet:
         )
         if not whole or (claims["iss"], claims["aud"]) != (self._issuer, self._audience):
             raise _invalid()
+        if claims["exp"] - claims["iat"] > MAX_LIFE_S:
+            raise _invalid()
         now_s = time.time()
         if max(claims["iat"], claims["nbf"]) > now_s + LEEWAY_S:
             raise _invalid()
@@ -73,11 +80,21 @@ class KeySet:
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
-    key_id = claims.get("key")
-    if not claims["sid"] or not (key_id is None or type(key_id) is int):
+    """The caller whom the claims name, in the very forms that `Signer.sign` writes: numbers and ids go into the database."""
+    subject, session, name, key_id = claims["sub"], claims["sid"], claims.get("name", ""), claims.get("key")
+    known = (
+        re.fullmatch(_SUBJECT, subject)
+        and int(subject.removeprefix("user:")) <= _MAX_ID
+        and re.fullmatch(_SESSION, session)
+        and type(name) is str
+        and len(name) <= _MAX_NAME
+        and name.isprintable()  # neither a null character nor half a letter
+        and (key_id is None or (type(key_id) is int and 0 < key_id <= _MAX_ID))
+    )
+    if not known:
         raise _invalid()
     scopes = frozenset(claims["scope"].split()) & _SCOPES
-    return Principal(claims["sub"], str(claims.get("name", "")), scopes, claims["sid"], key_id)
+    return Principal(subject, name, scopes, session, key_id)
 
 
 def _invalid() -> Unauthorized:
