@@ -33,6 +33,8 @@ from nautilus.web import Services, create_app
 from tests.integration.sim_process import Simulator, simulator
 
 PASSWORD = "correct horse battery"
+PATIENCE_S = 120
+"""How long anything here may take on a machine that does much else."""
 _names = itertools.count(1)
 
 
@@ -64,7 +66,9 @@ class Plant:
         self._api = uvicorn.Server(uvicorn.Config(self._app(), "127.0.0.1", free_port(), log_level="warning"))
         self._serving = threading.Thread(target=self._api.run, daemon=True)
         self._serving.start()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self._api.config.port}", timeout=30, trust_env=False)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self._api.config.port}", timeout=PATIENCE_S, trust_env=False
+        )
         self.wait(lambda: self._api.started, "the API listens")
         self.sign_in("trader")
 
@@ -100,7 +104,7 @@ class Plant:
             env=environment(own),
             ready=lambda child: child.said("ib-connected"),
         )
-        child.wait_ready()
+        child.wait_ready(within_s=PATIENCE_S)
         self.bridges[name] = child
         self.wait(lambda: self.session()["state"] != "starting", "the bridge tells its state")
         return child
@@ -175,7 +179,7 @@ class Plant:
     def wait(
         true: Callable[[], Any],
         what: str,
-        within_s: float = 30,
+        within_s: float = PATIENCE_S,
         tell: Callable[[], Any] = lambda: "",
         every_s: float = 0.05,
     ) -> None:

@@ -130,6 +130,7 @@ class Chaos:
         raise AssertionError("the bridge does not come back")
 
 
+@pytest.mark.timeout(1_800 + 120 * KILLS)
 def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CLIENT_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

@@ -23,6 +23,8 @@ from tests.conftest import database
 from tests.shelf import stock
 
 USER, PASSWORD = "trader", "correct horse"
+PATIENCE_S = 300
+"""How long an event may take on a machine that does much else."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,10 +75,12 @@ def settings(servers: Any, store: SimpleNamespace, hints: SimpleNamespace) -> Ma
         "NAUTILUS_ENV": "staging",
         "NAUTILUS_DATABASE_URL": store.dsn,
         "NAUTILUS_DATABASE_POOL": "1",
-        "NAUTILUS_STATEMENT_TIMEOUT_MS": "500",
+        # Nothing here is about how soon an answer comes; the tests that are say so with settings of their own.
+        "NAUTILUS_STATEMENT_TIMEOUT_MS": str(PATIENCE_S * 1000),
         "NAUTILUS_QUEUE_URL": hints.url,
         "NAUTILUS_QUEUE_ENDPOINT": hints.endpoint_url,
         "POWERTOOLS_METRICS_NAMESPACE": "Nautilus/test",
+        "NAUTILUS_TOKEN_MINUTES": "60",
         **token_settings(servers.folder, kid_prefix="built-"),
     }
 
@@ -90,7 +94,8 @@ def functions(servers: Any, settings: Mapping[str, str]) -> Iterator[Callable[[s
         def named(name: str) -> Function:
             if name not in started:
                 log = servers.folder / f"lambda-{name}.log"
-                started[name] = stack.enter_context(running(Function(servers.group, name, log, settings)))
+                made = Function(servers.group, name, log, settings, timeout_s=PATIENCE_S)
+                started[name] = stack.enter_context(running(made))
             return started[name]
 
         yield named
