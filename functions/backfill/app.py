@@ -135,7 +135,8 @@ async def stop(request: Request, services: ServicesDep, caller: Caller) -> dict[
     raw = await request.body()
     try:
         wish = StopRequest.model_validate(json_body.parse(raw)) if raw.strip() else StopRequest()
-        job_id = UUID(wish.job_id) if wish.job_id else None
+        # An empty id names no job, least of all every one.
+        job_id = UUID(wish.job_id) if wish.job_id is not None else None
     except (ValueError, InvalidInput) as wrong:
         why = f" ({wrong.detail})" if isinstance(wrong, InvalidInput) else ""
         raise InvalidInput.field(

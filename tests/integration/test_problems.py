@@ -56,6 +56,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     (BACKFILL, {"symbol": "AAPL", "timeframe": "1m", "session": "night"}, "session", "rth"),
     (BACKFILL, {"timeframe": "1m"}, "symbol", "symbols"),
     (STOP, {"job_id": "the last one"}, "job_id", "job"),
+    (STOP, {"job_id": ""}, "job_id", "job"),
 ]
 
 

@@ -1,12 +1,12 @@
 """Bodies of the backfill routes."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nautilus.clock import nanoseconds
-from nautilus.schemas.values import Flag, WholeNumber
+from nautilus.schemas.values import WHOLE_NUMBER, Flag
 
 _DURATION = r"\s*([0-9]{1,4})\s*([SDWMY])\s*"
 MAX_DAYS_BACK = 50 * 365
@@ -35,12 +35,12 @@ class BackfillRequest(BaseModel):
     start: int | None = Field(None, description="first moment, RFC 3339 with offset or epoch nanoseconds")
     end: int | None = Field(None, description="end, excluded; none: the last closed bar")
     duration: str | None = Field(None, description="instead of start: `1 D`, `2 W`, `6 M`, `1 Y` back from end")
-    days_back: WholeNumber | None = Field(
-        None, ge=1, le=MAX_DAYS_BACK, description="instead of start: days back from end"
+    days_back: Annotated[int, Field(ge=1, le=MAX_DAYS_BACK), WHOLE_NUMBER] | None = Field(
+        None, description="instead of start: days back from end"
     )
     price: str | None = None
     session: str | None = None
-    priority: WholeNumber = Field(4, ge=0, le=9, description="9 first")
+    priority: Annotated[int, Field(ge=0, le=9), WHOLE_NUMBER] = Field(4, description="9 first")
     mode: Literal["missing", "force"] = "missing"
     dry_run: Flag = False
 

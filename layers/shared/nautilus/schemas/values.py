@@ -18,5 +18,6 @@ def _flag(value: Any) -> Any:
     raise ValueError("must be true or false, without quotes")
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
+WHOLE_NUMBER = BeforeValidator(_whole)
+"""Of an int, behind its limits: `Annotated[int, Field(ge=0, le=9), WHOLE_NUMBER]`; before them the document loses them."""
 Flag = Annotated[bool, BeforeValidator(_flag)]

@@ -1,0 +1,173 @@
+"""Limits that the documents tell are those that the code keeps: of every parameter, every field, and those in sentences."""
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from nautilus import auth, backfill, instruments, json_body, limits, market_data, throttle, timeframes, web
+from nautilus.formats import FIELDS, Format
+from nautilus.schemas.backfill import MAX_DAYS_BACK, BackfillRequest
+from nautilus.settings import ApiSettings, AuthSettings
+
+ROOT = Path(__file__).parents[2]
+API = (ROOT / "docs" / "api.md").read_text()
+BACKFILL = (ROOT / "docs" / "backfill.md").read_text()
+BARS = "/api/v1/market-data/historical/bars"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def limits_of(schema: Mapping[str, Any]) -> str:
+    """The limits of a JSON schema in the words of the documents; empty when it has none."""
+    kinds = [schema, *(one for one in schema.get("anyOf", ()) if one.get("type") != "null")]
+    found = {name: value for kind in kinds for name, value in kind.items()}
+    for low, high, unit in (
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " entries"),
+    ):
+        least, most = found.get(low), found.get(high)
+        if most is not None:
+            return f"{number(least)} to {number(most)}{unit}" if least is not None else f"at most {number(most)}{unit}"
+        if least is not None:
+            return f"at least {number(least)}{unit}"
+    return ""
+
+
+def table(text: str, first: str) -> Iterator[list[str]]:
+    """The rows below the heading row that begins with the cell `first`."""
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            inside = False
+        elif inside and not set(cells[0]) <= set("-: "):
+            yield cells
+        elif cells[0] == first:
+            inside = True
+
+
+def document() -> dict[str, Any]:
+    modules = [
+        importlib.import_module(f"functions.{path.parent.name}.app") for path in (ROOT / "functions").glob("*/app.py")
+    ]
+    app = FastAPI(routes=[route for module in modules for route in module.router.routes])
+    for route in app.routes:
+        extra = getattr(route, "openapi_extra", None) or {}
+        if isinstance(extra.get("parameters"), type):
+            extra["parameters"] = web._parameters(extra["parameters"])
+    return app.openapi()
+
+
+DOCUMENT = document()
+
+
+def parameters() -> Iterator[tuple[str, str, str]]:
+    """(operation, parameter, limits) of everything in an address or a header that has limits."""
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            for one in operation.get("parameters", ()):
+                told = limits_of(one["schema"])
+                if told:
+                    yield f"`{method.upper()} {path}`", f"`{one['name']}`", told
+
+
+def fields() -> Iterator[tuple[str, str, str]]:
+    """(body, field, limits) of every body that a route takes."""
+    for name, shape in DOCUMENT["components"]["schemas"].items():
+        if shape.get("additionalProperties") is False and name != "BackfillRequest":  # it has a page of its own
+            for field, schema in shape["properties"].items():
+                told = limits_of(schema)
+                if told:
+                    yield f"`{name}`", f"`{field}`", told
+
+
+def test_every_limit_of_a_parameter_or_field_is_documented_as_it_is() -> None:
+    expected = [*parameters(), *fields()]
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in expected)
+    assert [tuple(cells) for cells in table(API, "request")] == expected, f"docs/api.md, All limits:\n{rows}"
+    assert len(expected) > 20
+
+
+def test_the_fields_of_a_backfill_are_documented_with_their_limits() -> None:
+    schema = BackfillRequest.model_json_schema()["properties"]
+    told = {cells[0].strip("`"): cells for cells in table(BACKFILL, "field") if re.fullmatch(r"`\w+`", cells[0])}
+    asked = {name: cells for name, cells in told.items() if name in schema}
+    assert set(asked) == set(schema)
+    for name, cells in asked.items():
+        found = re.search(r"[\d,]+ to [\d,]+", cells[1])
+        assert (found[0] if found else "") == limits_of(schema[name]).removesuffix(" entries"), name
+    assert told["priority"][2] == str(schema["priority"]["default"])
+    assert told["mode"][2].strip("`") == schema["mode"]["default"]
+    assert told["dry_run"][2] == str(schema["dry_run"]["default"]).lower()
+
+
+def test_the_parameters_of_bars_are_documented() -> None:
+    told = [name for cells in table(API, "parameter") for name in re.findall(r"`(\w+)`", cells[0])]
+    assert sorted(told) == sorted(one["name"] for one in DOCUMENT["paths"][BARS]["get"]["parameters"])
+
+
+def test_every_parameter_is_named_in_the_documents() -> None:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            for one in operation.get("parameters", ()):
+                name = one["name"]
+                if one["in"] == "path" and name.endswith("_id") and "/auth/" in path:
+                    name = "id"
+                assert re.search(rf"[`?&{{]{name}[`=}}?&]", API + BACKFILL), f"{method} {path} takes {name}"
+
+
+BYTES = {1: "", 1024: " KiB"}
+SENTENCES: dict[str, tuple[str, str]] = {
+    "bars in a page": (API, f"default {number(market_data.DEFAULT_LIMIT)}, at most {number(market_data.MAX_LIMIT)}"),
+    "symbols of a read": (API, f"(at most {market_data.MAX_SYMBOLS}: symbol first"),
+    "seconds to wait": (API, f"seconds to wait for missing bars, at most {market_data.MAX_WAIT_S:g};"),
+    "waits at once": (API, f"{ {4: 'Four'}[limits.WAITS] } reads of a caller may wait at once"),
+    "reads a minute": (API, f'"reads";q={ApiSettings.model_fields["reads_per_minute"].default};w=60'),
+    "size of an answer": (API, f"could not carry ({market_data and round(web.ANSWER_BYTES / 1024**2)} MB)"),
+    "bodies of sign-in": (API, f"below `/api/v1/auth` {web._MAX_AUTH_BODY_BYTES // 1024} KiB"),
+    "headers": (API, f"headers {web._MAX_HEADER_BYTES // 1024} KiB"),
+    "digits": (API, f"whole numbers of more than {json_body.MAX_DIGITS} digits"),
+    "names": (API, "Names are 1 to 64 ASCII letters"),
+    "passwords": (API, f"Passwords have {auth.MIN_PASSWORD} to {auth.MAX_PASSWORD} characters"),
+    "life of a token": (API, f'"expires_in": {AuthSettings.model_fields["token_minutes"].default * 60}'),
+    "life of a refresh token": (
+        API,
+        f'"refresh_expires_in": {AuthSettings.model_fields["refresh_days"].default * 86_400}',
+    ),
+    "unused": (API, f"not used for {AuthSettings.model_fields['refresh_days'].default} days"),
+    "session": (API, f"ends {AuthSettings.model_fields['session_days'].default} days after the sign-in"),
+    "grace": (API, f"again within {AuthSettings.model_fields['refresh_grace_s'].default:g} s"),
+    "failures of a pair": (API, f"| name and address | {throttle.PAIR.free} | refused for {throttle.PAIR.first_s:g} s"),
+    "longest refusal": (API, f"up to {throttle.LONGEST_S // 60} minutes"),
+    "failures of an address": (API, f"| address | {throttle.ADDRESS.free} |"),
+    "failures of a name": (
+        API,
+        f"| name | {throttle.NAME.free} | everybody waits a moment, {throttle.NAME.first_s:g} to {throttle.NAME.longest_s:g} s",
+    ),
+    "series of a job": (BACKFILL, f"at most {backfill.MAX_ITEMS} series"),
+    "days back": (BACKFILL, f"| `days_back` | 1 to {number(MAX_DAYS_BACK)} |"),
+    "default days": (BACKFILL, f"| {ApiSettings.model_fields['watch_days'].default} when no range is given |"),
+    "planned by a read": (
+        BACKFILL,
+        f"takes {ApiSettings.model_fields['read_plan_limit'].default} requests or fewer",
+    ),
+    "timeframes": (API, f"| `timeframe` | `{' '.join(timeframes.NAMES)}`, default `1h` |"),
+    "timeframes of a backfill": (BACKFILL, f"`{' '.join(timeframes.NAMES)}`"),
+    "fields": (API, f"of `{' '.join(FIELDS)}`"),
+    "formats": (API, ", ".join(f"`{one.label}`" for one in Format)),
+    "asset classes": (BACKFILL, " ".join(f"`{name}`" for name in instruments.ASSET_CLASSES)),
+}
+
+
+@pytest.mark.parametrize("what", SENTENCES)
+def test_a_sentence_tells_the_limit_that_is_kept(what: str) -> None:
+    page, sentence = SENTENCES[what]
+    assert sentence in page
