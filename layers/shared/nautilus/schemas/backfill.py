@@ -23,7 +23,9 @@ class BackfillRequest(BaseModel):
     symbol: str | None = Field(None, description="one symbol, such as AAPL or EUR/USD")
     symbols: list[str] | None = Field(None, min_length=1, max_length=200, description="several symbols")
     instrument_id: str | None = Field(None, description="one instrument, such as AAPL.NASDAQ")
-    con_id: int | None = Field(None, ge=1, lt=2**63, description="one instrument by IB's number of its contract")
+    con_id: Annotated[int, Field(ge=1, lt=2**63), WHOLE_NUMBER] | None = Field(
+        None, description="one instrument by IB's number of its contract"
+    )
     asset_class: str | None = None
     exchange: str | None = None
     currency: str | None = None
