@@ -311,7 +311,18 @@ class Database:
                 self._idle.pop().close()
 
 
+def plain_connection(url: str, *, name: str) -> Any:
+    """A connection without limits of time and without a pool, for commands. Unavailable when nobody answers, or refuses."""
+    try:
+        return psycopg2.connect(url, application_name=name, connect_timeout=_CONNECT_TIMEOUT_S)
+    except psycopg2.OperationalError as down:
+        raise Unavailable(
+            f"the database cannot be reached ({_first_line(down)})", code="database-unavailable"
+        ) from down
+
+
 def _first_line(error: Exception) -> str:
+    """What a driver's error says, in one line and without a password."""
     text = str(error).strip().splitlines()
     return re.sub(r"password=\S+", "password=...", text[0]) if text else type(error).__name__
 

@@ -6,6 +6,7 @@ what runs still works. The second, `--after`, when nothing old runs any more, re
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import psycopg2
 
 from nautilus.bridge_settings import MigrateSettings
 from nautilus.db import timescale
+from nautilus.db.connection import plain_connection
+from nautilus.errors import Unavailable
 from nautilus.settings import load
 
 # One migration at a time, whoever starts it. The number is arbitrary and ours alone.
@@ -59,6 +62,14 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
                 raise
 
 
+def is_current(url: str) -> bool:
+    """Whether the database has this version's schema, or a newer one. Unavailable when it cannot be reached."""
+    from alembic.script import ScriptDirectory
+
+    with closing(plain_connection(url, name="nautilus-migrate")) as connection:
+        return _has_run(connection, ScriptDirectory(str(FOLDER)), "head")
+
+
 def last_of(scripts: Any, phase: Phase) -> str:
     """The revision a phase goes to: the newest one, or for `expand` the newest one that does not remove."""
     for script in scripts.walk_revisions():
@@ -86,20 +97,25 @@ def _has_run(connection: Any, scripts: Any, target: str) -> bool:
 @contextmanager
 def _alone(url: str) -> Iterator[Any]:
     """A connection that holds the migration lock: whoever comes second waits, and then finds nothing to do."""
-    with closing(psycopg2.connect(url, application_name="nautilus-migrate")) as connection:
+    with closing(plain_connection(url, name="nautilus-migrate")) as connection:
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
         yield connection
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Bring the database to this version's schema.")
     parser.add_argument("--after", action="store_true", help="also remove what only the version before this one needed")
     phase: Phase = "contract" if parser.parse_args().after else "expand"
     settings = load(MigrateSettings)
-    storage = upgrade(settings.database_url.get_secret_value(), phase=phase)
+    try:
+        storage = upgrade(settings.database_url.get_secret_value(), phase=phase)
+    except Unavailable as away:
+        print(f"no migration: {away}", file=sys.stderr)
+        return 1
     print(f"the database is up to date ({storage})")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

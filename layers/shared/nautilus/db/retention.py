@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-import psycopg2
-
 from nautilus.bridge_settings import BridgeSettings, RetentionSettings
 from nautilus.clock import NS_PER_DAY
 from nautilus.coverage import FORGOTTEN, Note, State
 from nautilus.db import chunk_counts, series, sessions, timescale
 from nautilus.db.bars import table_of
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Cursor, Database, plain_connection
+from nautilus.errors import Unavailable
 from nautilus.ledger import LIVE_JOBS
 from nautilus.settings import load
 from nautilus.spans import Span, Spans
@@ -258,7 +257,7 @@ def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) 
 @contextmanager
 def alone(url: str) -> Iterator[bool]:
     """While the block lasts nobody else forgets or moves bars, nor copies the database; False: somebody is at it."""
-    with closing(psycopg2.connect(url, application_name="nautilus-retention")) as connection:
+    with closing(plain_connection(url, name="nautilus-retention")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
@@ -269,6 +268,8 @@ def main() -> None:
     settings = load(RetentionSettings)
     try:
         told = run(settings.database_url.get_secret_value(), kept_of(settings))
+    except Unavailable as away:
+        raise SystemExit(f"nothing was forgotten: {away}") from None
     except Busy:
         raise SystemExit("another process forgets, or copies the database") from None
     for what, count in told.items():

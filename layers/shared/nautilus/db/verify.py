@@ -18,6 +18,7 @@ from nautilus.db import calendars, chunk_counts, instruments, series, sessions, 
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, multirange
 from nautilus.db.series import Series
+from nautilus.errors import Unavailable
 from nautilus.ledger import LIVE_CHUNKS
 from nautilus.settings import load
 from nautilus.spans import Span, Spans
@@ -380,11 +381,19 @@ def main() -> int:
     parser.add_argument("--repair", action="store_true", help="mend what can be mended without guessing")
     options = parser.parse_args()
     url = load(MigrateSettings).database_url.get_secret_value()
+    try:
+        return _prove(url, mend=options.repair)
+    except Unavailable as away:
+        print(f"nothing was verified: {away}", file=sys.stderr)
+        return 1
+
+
+def _prove(url: str, *, mend: bool) -> int:
     database = Database(url, name="nautilus-verify", size=1, statement_timeout_ms=_TIMEOUT_MS)
     with database.transaction(snapshot=True) as cursor:
         report = verify(cursor)
     _show(report)
-    if options.repair and report.findings:
+    if mend and report.findings:
         print(f"\nmended: {repair(database, report.findings)}")
         with database.transaction(snapshot=True) as cursor:
             report = verify(cursor)
