@@ -4,8 +4,10 @@ The wheel's own `get_server` hides the server's options, leaves a daemon behind 
 root; so we run its binaries ourselves. docs/decisions/0001-embedded-postgresql.md says why this wheel.
 """
 
+import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +23,7 @@ from dev.process import Child, Group, StartError, free_port, packaged
 USER = "nautilus"
 DATABASE = "nautilus"
 PASSWORD_FILE = "postgres.password"
+_PORT_LINE, _STATUS_LINE = 3, 7  # of postmaster.pid, counted from 0
 
 COMMON_OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -88,7 +91,8 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
     """Start the server whose data lie in `folder`/postgres; made, with a database `nautilus`, at the first start.
 
     `durable=False`: no fsync, for tests. Returns when the server has begun to start: `child.wait_ready()`.
-    StartError when its data folder cannot be made, or it cannot run as this user.
+    StartError when its data folder cannot be made or a server runs in it, or it cannot run as this user. Whoever calls
+    this holds the folder: nobody else starts a server in it.
 
     Clients come over TCP from the same machine, where any other user could connect too, and a superuser may run
     programs: hence a password, 192 random bits, kept beside the data with mode 0600, and never `trust`.
@@ -99,6 +103,7 @@ def start_postgres(group: Group, folder: Path, *, durable: bool, port: int | Non
     password_file = folder / PASSWORD_FILE
     if not data.exists():
         _initialize(identity, data, password_file, durable=durable)
+    _remove_stale_pid(data)
     port = port or free_port()
     return Postgres(_serve(group, folder, identity, port, durable=durable), port, password_of(password_file))
 
@@ -132,12 +137,78 @@ def _serve(group: Group, folder: Path, identity: _Identity, port: int, *, durabl
 
 
 def running(folder: Path) -> str | None:
-    """The connection URL of the server that another process has started in `folder`; None when none runs there."""
+    """The connection URL of the server that another process has started in `folder`; None when none runs there.
+
+    StartError while it starts or ends.
+    """
+    data = folder / "postgres"
+    lines = _pid_file(data)
+    if lines is None or _server_of(data) is None:
+        return None
+    if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() != "ready":
+        raise StartError(f"PostgreSQL in {folder} is just starting or ending: try again in a moment")
+    return _dsn(password_of(folder / PASSWORD_FILE), int(lines[_PORT_LINE]), DATABASE)
+
+
+def _pid_file(data: Path) -> list[str] | None:
+    """The lines of the file in which a server tells of itself; None without one."""
     try:
-        lines = (folder / "postgres" / "postmaster.pid").read_text().split("\n")
+        return (data / "postmaster.pid").read_text(errors="replace").split("\n")
     except FileNotFoundError:
         return None
-    return _dsn(password_of(folder / PASSWORD_FILE), int(lines[3]), DATABASE)
+
+
+def _remove_stale_pid(data: Path) -> None:
+    """Remove a pid file that would keep PostgreSQL from starting: an empty one (the machine stopped while it was written),
+    or one whose number another program has by now. One whose number nobody has PostgreSQL removes itself.
+
+    StartError when a server works in the folder: its owner and the guard were killed, and so the folder is free.
+    """
+    lines = _pid_file(data)
+    if lines is None:
+        return
+    server = _server_of(data)
+    if server is not None:
+        raise StartError(
+            f"PostgreSQL (process {server}) still runs in {data}, though what started it is gone: kill -INT {server}, "
+            "then start again"
+        )
+    text = lines[0].strip()
+    if not re.fullmatch("[0-9]{1,9}", text) or _exists(int(text)):
+        (data / "postmaster.pid").unlink()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _server_of(data: Path) -> int | None:
+    """The process id of a server, or of what is left of one, that works in this data folder; None when there is none."""
+    folder = data.resolve()
+    if not Path("/proc/self/cwd").exists():
+        return _listed_server(folder)
+    for process in Path("/proc").glob("[0-9]*"):
+        # A process that has just ended, or is another user's, tells nothing.
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text().startswith("postgres") and (process / "cwd").readlink() == folder:
+                return int(process.name)
+    return None
+
+
+def _listed_server(folder: Path) -> int | None:
+    """The same where there is no /proc: its command line names the folder."""
+    listing = subprocess.run(["ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    for line in listing.splitlines():
+        pid, _, words = line.strip().partition(" ")
+        if f"postgres -D {folder} " in words:
+            return int(pid)
+    return None
 
 
 def _dsn(password: str, port: int, database: str) -> str:
@@ -197,11 +268,8 @@ def _new(identity: _Identity, data: Path) -> Path:
 
 def _accepts_connections(data: Path, pid: int) -> bool:
     """What `pg_ctl --wait` looks at. Connecting could not tell our server from another on the same port."""
-    try:
-        lines = (data / "postmaster.pid").read_text().split("\n")
-    except FileNotFoundError:
-        return False
-    return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+    lines = _pid_file(data) or []
+    return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE].strip() == "ready"
 
 
 def _identity(folder: Path) -> _Identity:

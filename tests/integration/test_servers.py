@@ -67,6 +67,30 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> bool
     return True
 
 
+@pytest.mark.parametrize("content", ["", "\n", "{pid}\n", "{pid}\n/elsewhere\n1\n5432\n", "no number\n"])
+def test_a_stale_pid_file_keeps_no_server_from_starting(folder: Path, group: Group, content: str) -> None:
+    """Empty after the machine stopped; of a number that another program has by now, here this test's own."""
+    with Group() as killed:
+        killed.kill_child(started(start_postgres(killed, folder, durable=False)).child)
+    (folder / "postgres" / "postmaster.pid").write_text(content.format(pid=os.getpid()))
+    assert query(started(start_postgres(group, folder, durable=False)).dsn(), "SELECT 1") == [(1,)]
+
+
+def test_a_server_that_outlived_its_owner_is_named(folder: Path, group: Group) -> None:
+    first = started(start_postgres(group, folder, durable=False))
+    for content in (None, ""):
+        if content is not None:
+            (folder / "postgres" / "postmaster.pid").write_text(content)
+        with (
+            Group() as other,
+            pytest.raises(StartError, match=r"PostgreSQL \(process (\d+)\) still runs in") as refused,
+        ):
+            start_postgres(other, folder, durable=False)
+        assert str(first.child.pid) in str(refused.value)
+        assert "\n" not in str(refused.value)
+    assert query(first.dsn(), "SELECT 1") == [(1,)]
+
+
 def never(child: Child) -> bool:
     return False
 
