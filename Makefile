@@ -5,17 +5,22 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/shared
+# What the shell tells another Python (PYTHONHOME, PYTHONWARNINGS, PYTHONINSPECT) is not for ours.
+unexport $(filter-out PYTHONPATH,$(filter PYTHON%,$(.VARIABLES)))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# On a terminal uv shows how far it is; elsewhere it would only list a hundred packages.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 # ---- environment -------------------------------------------------------------------------------------------------
 $(VENV)/.ready: requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.13 ...")'
-	@echo "setting up $(VENV) ..."
+	@echo "setting up $(VENV): 1 to 5 minutes, once; most of it is downloads and compiling bytecode"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(PY) --compile-bytecode requirements/dev.txt
+	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(PY) --compile-bytecode requirements/dev.txt
 	@touch $@
 
 setup: $(VENV)/.ready ## make the environment (the other commands do it when needed)
@@ -48,30 +53,33 @@ STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYM
 	$(if $(STAMP),--stamp '$(STAMP)') $(if $(PRICE),--price '$(PRICE)') $(if $(CLASS),--class '$(CLASS)') \
 	$(if $(ZONE),--zone '$(ZONE)') $(if $(SESSION_GIVEN),--session '$(SESSION)') $(if $(API_PORT),--port '$(API_PORT)')
 
+# Ctrl-C while Python starts waits until dev/launch.py has something better to say than a traceback.
+START := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT) $(PY)
+
 demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
-	@$(PY) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
+	@$(START) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
 
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
-	@$(PY) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
+	@$(START) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
 admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
-	@$(PY) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
+	@$(START) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
 
 # URL=postgresql://...   a database that is not that of `make up`
 migrate: $(VENV)/.ready ## bring the database of URL to this version's schema (AFTER=1: the second half, after a deployment)
 	@$(if $(URL),NAUTILUS_DATABASE_URL='$(URL)') $(PY) -m nautilus.db.migrate $(if $(AFTER),--after)
 
 verify: $(VENV)/.ready ## prove coverage against bars against sessions, while `make up` runs (REPAIR=1 mends; URL=)
-	@$(PY) -m dev.store verify --data '$(DATA)' $(if $(URL),--url '$(URL)') $(if $(REPAIR),--repair)
+	@$(START) -m dev.store verify --data '$(DATA)' $(if $(URL),--url '$(URL)') $(if $(REPAIR),--repair)
 
 forget: $(VENV)/.ready ## forget what is older than it is kept (docs/operations.md), while `make up` runs (URL=)
-	@$(PY) -m dev.store forget --data '$(DATA)' $(if $(URL),--url '$(URL)')
+	@$(START) -m dev.store forget --data '$(DATA)' $(if $(URL),--url '$(URL)')
 
 backup: $(VENV)/.ready ## copy the database to FILE (nautilus.dump), while `make up` runs (URL=)
-	@$(PY) -m dev.store backup '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)')
+	@$(START) -m dev.store backup '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)')
 
 restore: $(VENV)/.ready ## make a database INTO (nautilus_restored) of FILE, migrate and verify it (URL=)
-	@$(PY) -m dev.store restore '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)') \
+	@$(START) -m dev.store restore '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)') \
 		--into '$(or $(INTO),nautilus_restored)'
 
 clean: ## remove what demo and up have stored

@@ -5,6 +5,11 @@ progress, prints the last bars and a summary, and leaves nothing running. With -
 runs already, in containers or in AWS (make demo AT=https://...).
 """
 
+if __name__ == "__main__":  # first: what follows takes half a second, in which somebody may press Ctrl-C
+    from dev.launch import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import datetime as dt
 import itertools
@@ -19,10 +24,13 @@ from typing import Any, Protocol
 
 import httpx
 
+from dev.environment import drop_foreign
+from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
 from dev.sources import Generated, Replay, Source, parser, source_of
 from dev.stack import USERNAME, stack_of
 from dev.up import say, shown
+from nautilus.errors import NautilusError
 
 TIMEFRAME = "1m"
 MONTHS_BACK = 24  # how far an earlier run may have come
@@ -361,41 +369,39 @@ def show_at(url: str) -> int:
     except (DemoError, httpx.HTTPError, httpx.InvalidURL) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        say("\nStopped.")
-        return 130
 
 
 def main() -> int:
     made = parser("make demo", "See it work, then leave nothing running.")
     made.add_argument("--at", metavar="URL", help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password")
-    return run(made.parse_args())
-
-
-def run(options: argparse.Namespace) -> int:
-    if options.at:
-        if options.replay is not None:
-            raise SystemExit("AT and REPLAY exclude each other: an API that runs has its own source")
-        return show_at(options.at)
-    source = source_of(options)
-    end_on_signals()
-    begun = time.monotonic()
+    options = made.parse_args()
     try:
-        say(f"Nautilus with {source}:")
-        with stack_of(options.data, source, port=options.port) as stack:
-            stack.start(lambda line: say(f"  {line}"))
-            say("  on 127.0.0.1: " + ", ".join(f"{name} {port}" for name, port in stack.ports.items()))
-            say(f"  the API's pages: {stack.url}/docs")
-            with closing(Api(stack.url)) as api:
-                good = show(stack, api)
-    except (StartError, DemoError, httpx.HTTPError) as error:
+        unwind_on_interrupt()
+        end_on_signals()
+        drop_foreign()
+        return show_at(options.at) if options.at and options.replay is None else show_here(options)
+    except (StartError, DemoError, NautilusError, httpx.HTTPError, OSError) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("\nStopped; nothing runs any more.")
-        return 130
-    folder = shown((options.data / source.folder).resolve())
-    say(f"Nothing runs any more ({time.monotonic() - begun:.1f} s in all). The bars stay in {folder}.")
+        say("\nStopped." if options.at else "\nStopped; nothing runs any more.")
+        return INTERRUPTED
+
+
+def show_here(options: argparse.Namespace) -> int:
+    """The demonstration with a stack of its own; returns the exit status."""
+    if options.at:
+        raise SystemExit("AT and REPLAY exclude each other: an API that runs has its own source")
+    source = source_of(options)
+    begun = time.monotonic()
+    say(f"Nautilus with {source}:")
+    with stack_of(options.data, source, port=options.port) as stack:
+        stack.start(lambda line: say(f"  {line}"))
+        say("  on 127.0.0.1: " + ", ".join(f"{name} {port}" for name, port in stack.ports.items()))
+        say(f"  the API's pages: {stack.url}/docs")
+        with closing(Api(stack.url)) as api:
+            good = show(stack, api)
+    say(f"Nothing runs any more ({time.monotonic() - begun:.1f} s in all). The bars stay in {shown(stack.folder)}.")
     say("make up keeps it running; make clean removes the bars.")
     return 0 if good else 1
 

@@ -21,13 +21,17 @@ FOREIGN = ("AWS_", "BOTO_", "MOTO_", "FLASK_", "WERKZEUG_", "PG", "PYTHON")
 
 def inherited() -> dict[str, str]:
     """The shell's environment without what is meant for others."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {name: value for name, value in os.environ.items() if not _foreign(name)}
 
 
 def drop_foreign() -> None:
     """Take the same out of this process's own environment, before a client of ours reads it by itself."""
-    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    for name in filter(_foreign, list(os.environ)):
         del os.environ[name]
+
+
+def _foreign(name: str) -> bool:
+    return name.startswith(FOREIGN) and name != "PYTHONPATH"  # which is how our own modules are found
 
 
 def environment(settings: Mapping[str, str]) -> Mapping[str, str]:

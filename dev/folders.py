@@ -13,9 +13,16 @@ from dev.process import StartError
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[int]:
-    """Make the folder if need be and hold it; yields the lock's file descriptor. StartError when somebody holds it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    """Make the folder if need be and hold it; yields the lock's file descriptor. StartError when somebody holds it, or it
+    cannot be made or written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / "lock").open("a")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StartError(f"{error.filename} is no folder: take another one (DATA=...)") from None
+    except OSError as error:
+        raise StartError(f"{folder} cannot be used: {error.strerror}; take another folder (DATA=...)") from None
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -23,6 +30,18 @@ def in_use(folder: Path) -> Iterator[int]:
                 f"another stack uses {folder}, or is just ending: stop it first, or take another folder (DATA=...)"
             ) from None
         yield lock.fileno()
+
+
+def held(folder: Path) -> bool:
+    """Whether a stack uses the folder now. The lock is tried for a moment."""
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def main() -> int:

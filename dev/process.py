@@ -16,8 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -149,9 +151,10 @@ class Group:
         identity: tuple[int, int] | None = None,
     ) -> Child:
         """Start a process and return at once; `wait_ready` waits for it. The arguments are those of Child."""
-        child = Child(name, argv, log=log, ready=ready, env=env, stop_signal=stop_signal, identity=identity)
-        self._tell_guard(f"+{child.pid} {int(stop_signal)}")
-        self._children.append(child)
+        with held_back_signals():
+            child = Child(name, argv, log=log, ready=ready, env=env, stop_signal=stop_signal, identity=identity)
+            self._tell_guard(f"+{child.pid} {int(stop_signal)}")
+            self._children.append(child)
         return child
 
     def wait_ready(self) -> None:
@@ -233,6 +236,27 @@ def free_port() -> int:
                 continue
             return port
     raise StartError("no free port between 20000 and 32000 on 127.0.0.1")
+
+
+@contextmanager
+def held_back_signals() -> Iterator[None]:
+    """Hold back what would unwind the main thread until the block has ended: a process that has begun and is in no list
+    yet would outlive us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {one: handler for one, handler in handlers.items() if callable(handler)}
+    for one in handlers:
+        signal.signal(one, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def end_on_signals() -> None:

@@ -5,6 +5,11 @@ pg_dump's custom format (compressed, one snapshot). It is restored into a new da
 this version's schema and verified; nothing is replaced. docs/operations.md says how to put it in place.
 """
 
+if __name__ == "__main__":  # first: what follows takes half a second, in which somebody may press Ctrl-C
+    from dev.launch import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import os
 import subprocess
@@ -14,8 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from dev.admin import databases
-from dev.process import packaged
+from dev.admin import running_databases
+from dev.environment import drop_foreign
+from dev.launch import INTERRUPTED, unwind_on_interrupt
+from dev.process import StartError, packaged
 from nautilus.db import retention, timescale, verify
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
@@ -153,6 +160,7 @@ def main() -> int:
     options.add_argument("--repair", action="store_true", help="verify: mend what can be mended without guessing")
     told = options.parse_args()
     try:
+        unwind_on_interrupt()
         url = told.url or _only(told.data)
         if told.what in _COMMANDS:
             return _command(told.what, url, ["--repair"] if told.repair else [])
@@ -161,9 +169,12 @@ def main() -> int:
             print(f"{told.file}: {told.file.stat().st_size:,} bytes")
             return 0
         report = restore(url, told.file, told.into)
-    except (Failed, NautilusError) as error:
+    except (Failed, StartError, NautilusError, OSError) as error:
         print(f"no {told.what}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return INTERRUPTED
     print(f"the database {told.into} holds {report.series} series, {report.bars:,} bars; docs/operations.md goes on")
     for finding in report.findings:
         print(f"  {finding.kind}: {finding.text}")
@@ -179,10 +190,12 @@ def _command(what: str, url: str, options: list[str]) -> int:
 
 
 def _only(data: Path) -> str:
-    found = list(databases(data))
+    """The one database that runs in `data`; for it nothing of the shell counts that is meant for another server."""
+    drop_foreign()
+    found = running_databases(data)
     if len(found) != 1:
-        names = ", ".join(str(folder) for folder, _ in found) or "nothing"
-        raise Failed(f"in {data} runs {names}: one is needed; start it (make up), or say URL=postgresql://...")
+        names = ", ".join(str(folder) for folder, _ in found)
+        raise Failed(f"in {data} runs {names}: one is needed; end the others, or say URL=postgresql://...")
     return found[0][1]
 
 

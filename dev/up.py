@@ -1,5 +1,10 @@
 """Keeps the whole backend up on this machine until Ctrl-C (make up), and says how to talk to it."""
 
+if __name__ == "__main__":  # first: what follows takes half a second, in which somebody may press Ctrl-C
+    from dev.launch import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import json
 import sys
@@ -7,37 +12,52 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+from dev.environment import drop_foreign
+from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
 from dev.sources import Replay, gateway_of, parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
+from nautilus.errors import NautilusError
 
 POLL_S = 0.5
 
 
 def main() -> int:
     options = _options()
-    end_on_signals()
-    source = source_of(options)
     try:
+        unwind_on_interrupt()
+        end_on_signals()
+        drop_foreign()
+        source = source_of(options)
         with stack_of(options.data, source, port=options.port) as stack:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
-            say(_addresses(stack))
-            if isinstance(source, Replay) and source.hint:
-                say(f"{source.hint}.\n")
-            session = ""
-            while True:
-                stack.tend(say)
-                if session != (now := stack.session()):
-                    session = now
-                    say(f"{time.strftime('%H:%M:%S')}  session with IB: {session}")
-                time.sleep(POLL_S)
-    except StartError as error:
+            try:
+                keep_up(stack)
+            except KeyboardInterrupt:
+                say("\nending ...")
+        say(f"Nautilus has ended; the data stay in {shown(stack.folder)}")
+        return 0
+    except (StartError, NautilusError, OSError) as error:
         print(f"Nautilus cannot run: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say(f"\nNautilus has ended; the data stay in {shown((options.data / source.folder).resolve())}")
-        return 0
+        say("\nStopped while it started; nothing runs any more.")
+        return INTERRUPTED
+
+
+def keep_up(stack: Stack) -> None:
+    """Say how to talk to it, start again what ends, and tell of its session with IB, until somebody interrupts."""
+    say(_addresses(stack))
+    if isinstance(stack.source, Replay) and stack.source.hint:
+        say(f"{stack.source.hint}.\n")
+    session = ""
+    while True:
+        stack.tend(say)
+        if session != (now := stack.session()):
+            session = now
+            say(f"{time.strftime('%H:%M:%S')}  session with IB: {session}")
+        time.sleep(POLL_S)
 
 
 def _options() -> argparse.Namespace:

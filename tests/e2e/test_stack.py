@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,17 +24,19 @@ if binary := redis_binary():
 
 
 class Running:
-    """A program of ours in its own process; what it prints goes to a file."""
+    """A program of ours in its own process; what it prints goes to a file. deaf: whether SIGINT is as it is for the tests."""
 
-    def __init__(self, module: str, data: Path) -> None:
+    def __init__(self, module: str, data: Path, env: Mapping[str, str] | None = None, *, deaf: bool = True) -> None:
         self.output = data.with_name(f"{data.name}-{module}.out")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, "--data", str(data)],
                 cwd=REPOSITORY,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **(env or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # Tests that run in the background are deaf to SIGINT, and so are their children unless told.
+                preexec_fn=None if deaf else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def text(self) -> str:
@@ -58,8 +60,8 @@ class Running:
 
 
 @contextmanager
-def running(module: str, data: Path) -> Iterator[Running]:
-    program = Running(module, data)
+def running(module: str, data: Path, env: Mapping[str, str] | None = None, *, deaf: bool = True) -> Iterator[Running]:
+    program = Running(module, data, env, deaf=deaf)
     try:
         yield program
     finally:
