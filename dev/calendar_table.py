@@ -5,14 +5,14 @@ Runs in an environment of its own, once a year or when an exchange announces a c
     uv venv /tmp/calendars && uv pip install --python /tmp/calendars/bin/python pandas_market_calendars==5.5.0
     /tmp/calendars/bin/python dev/calendar_table.py
 
-The holidays and early closes are those of the library; the hours that it does not know (extended hours of US stocks,
-regular hours of futures, currencies, crypto) are given here.
+The holidays and early closes are those of the library, but for the short days that it has wrong (`short_days`); the hours
+that it does not know (extended hours of US stocks, regular hours of futures, currencies, crypto) are given here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +34,13 @@ EXCHANGES: dict[str, tuple[str, str, str, Span | None]] = {
     "toronto": ("America/Toronto", "US/Eastern", "XTSE", None),
     "london": ("Europe/London", "GB-Eire", "XLON", None),
 }
+SHORT_EQUITY = 735
+"""On the short days of the New York Stock Exchange (the Friday after Thanksgiving, Christmas Eve, the day before the Fourth
+of July) CME's equity futures and Cboe's index options close at 12:15 Chicago, a quarter of an hour after the stocks. The
+library has 12:00 for the former, as on holidays, and a full Christmas Eve for the latter (CME and Cboe holiday schedules
+of 2013, 2017 and 2026, read 2026-11)."""
+SHORT_COMMODITY = 825
+"""On Christmas Eve energy and metals close at 13:45 New York; the library knows that of 2026 alone."""
 EXTENDED = (240, 1200)  # US stocks trade from 04:00 to 20:00, after an early close to 17:00
 EXTENDED_EARLY = (240, 1020)
 
@@ -66,11 +73,35 @@ def merged(spans: list[Span]) -> list[Span]:
     return result
 
 
-def clipped(spans: list[Span], window: Span) -> Iterator[Span]:
+def clipped(spans: Iterable[Span], window: Span) -> Iterator[Span]:
     """The parts of the spans inside the window."""
     for start, end in spans:
         if max(start, window[0]) < min(end, window[1]):
             yield max(start, window[0]), min(end, window[1])
+
+
+def short_days(name: str, hours: dict[date, Hours], nyse: dict[date, Hours]) -> dict[date, Hours]:
+    """A calendar with the short days that the library has wrong put right."""
+    early = {day for day, (spans, _) in nyse.items() if spans[-1][1] <= 780}
+    closes = {
+        "cme_equity": dict.fromkeys(early, SHORT_EQUITY),
+        "cboe_index": dict.fromkeys(early, SHORT_EQUITY),
+        "nymex_energy": {day: SHORT_COMMODITY for day in hours if (day.month, day.day) == (12, 24)},
+        "comex_metals": {day: SHORT_COMMODITY for day in hours if (day.month, day.day) == (12, 24)},
+    }.get(name, {})
+    window = EXCHANGES[name][3]
+    right = dict(hours)
+    for day, close in closes.items():
+        if day in hours:
+            every = closing_at(hours[day][0], close)
+            right[day] = (every, every if window is None else tuple(clipped(every, window)))
+    return right
+
+
+def closing_at(spans: tuple[Span, ...], close: int) -> tuple[Span, ...]:
+    """The spans with the last of them, of those that begin before it, ended at `close`."""
+    begun = [span for span in spans if span[0] < close]
+    return (*begun[:-1], (begun[-1][0], close))
 
 
 def us_stock_hours(regular: dict[date, Hours]) -> dict[date, Hours]:
@@ -117,9 +148,10 @@ def spelled(spans: tuple[Span, ...]) -> str:
 def main() -> None:
     """Build all calendars and write the table."""
     table: dict[str, Any] = {}
-    for name, (zone, ib_zone, library_name, regular) in EXCHANGES.items():
-        table[name] = encoded(zone, ib_zone, library_hours(library_name, zone, regular))
     nyse = library_hours("NYSE", "America/New_York", None)
+    for name, (zone, ib_zone, library_name, regular) in EXCHANGES.items():
+        hours = library_hours(library_name, zone, regular)
+        table[name] = encoded(zone, ib_zone, short_days(name, hours, nyse))
     table["us_stock"] = encoded("America/New_York", "US/Eastern", us_stock_hours(nyse))
     table["idealpro"] = encoded("America/New_York", "US/Eastern", currency_hours())
     always = ((0, 1440),)

@@ -38,6 +38,11 @@ def hours(calendar: str, day: date, *, rth: bool, zone: ZoneInfo = NEW_YORK) -> 
         ("us_index", date(2024, 1, 3), ["03 09:30-03 16:00"], ["03 09:30-03 16:00"]),
         ("nymex_energy", date(2024, 1, 3), ["03 09:00-03 14:30"], ["02 18:00-03 17:00"]),
         ("comex_metals", date(2024, 1, 3), ["03 08:20-03 13:30"], ["02 18:00-03 17:00"]),
+        # the short days of energy and metals: the Friday after Thanksgiving and Christmas Eve
+        ("nymex_energy", date(2024, 11, 29), ["29 09:00-29 13:45"], ["28 18:00-29 13:45"]),
+        ("nymex_energy", date(2024, 12, 24), ["24 09:00-24 13:45"], ["23 18:00-24 13:45"]),
+        ("comex_metals", date(2013, 12, 24), ["24 08:20-24 13:30"], ["23 18:00-24 13:45"]),
+        ("nymex_energy", date(2024, 12, 26), ["26 09:00-26 14:30"], ["25 18:00-26 17:00"]),
     ],
 )
 def test_hours_in_new_york(calendar: str, day: date, regular: list[str], every: list[str]) -> None:
@@ -52,11 +57,29 @@ def test_hours_in_new_york(calendar: str, day: date, regular: list[str], every: 
         (date(2020, 3, 9), ["09 08:30-09 15:00"], ["08 17:00-09 15:15", "09 15:30-09 16:00"]),  # a break until 2021
         (date(2024, 11, 28), ["28 08:30-28 12:00"], ["27 17:00-28 12:00"]),  # Thanksgiving
         (date(2024, 12, 25), [], []),
+        # the short days, a quarter of an hour after the stocks; not so on holidays
+        (date(2024, 11, 29), ["29 08:30-29 12:15"], ["28 17:00-29 12:15"]),
+        (date(2024, 12, 24), ["24 08:30-24 12:15"], ["23 17:00-24 12:15"]),
+        (date(2025, 7, 3), ["03 08:30-03 12:15"], ["02 17:00-03 12:15"]),
+        (date(2026, 11, 27), ["27 08:30-27 12:15"], ["26 17:00-27 12:15"]),
+        (date(2013, 12, 24), ["24 08:30-24 12:15"], ["23 17:00-24 12:15"]),
+        (date(2024, 7, 4), ["04 08:30-04 12:00"], ["03 17:00-04 12:00"]),
+        (date(2024, 9, 2), ["02 08:30-02 12:00"], ["01 17:00-02 12:00"]),
     ],
 )
 def test_equity_futures_in_chicago(day: date, regular: list[str], every: list[str]) -> None:
     assert hours("cme_equity", day, rth=True, zone=CHICAGO) == regular
     assert hours("cme_equity", day, rth=False, zone=CHICAGO) == every
+
+
+def test_who_follows_the_short_days_of_the_stocks() -> None:
+    every = [calendars.FIRST + timedelta(n) for n in range((calendars.LAST - calendars.FIRST).days + 1)]
+    short = [day for day in every if any(" 13:00" in one for one in hours("us_index", day, rth=True))]
+    assert len(short) > 50
+    for day in short:
+        assert hours("us_stock", day, rth=False)[0].endswith("17:00")
+        for calendar in ("cme_equity", "cboe_index"):
+            assert hours(calendar, day, rth=True, zone=CHICAGO) == [f"{day:%d} 08:30-{day:%d} 12:15"], day
 
 
 def test_daylight_saving_moves_the_instant_and_not_the_wall_clock() -> None:
