@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import groupby
@@ -64,6 +65,29 @@ def merged_slots(parts: list[Bar], size_s: int, shift_s: int, what: str, session
         opened = next(one.open_s for one in sessions if one.close_s > start_s)
         result.append(merged(list(group), max(start_s, opened), what))
     return result
+
+
+def filled(parts: list[Bar], slots: Sequence[int], before: Callable[[float], float | None]) -> list[Bar]:
+    """Bars of one trade date with a flat one of no volume, at the last price traded, for each of the slots without a trade.
+
+    So IB serves minutes of stocks outside regular hours. `before`: the last price before an instant when no bar tells it;
+    None before the first trade of the date, where there is no bar either.
+    """
+    times = [bar.t for bar in parts]
+    have = set(times)
+    result = list(parts)
+    earlier: float | None = None
+    asked = False
+    for t in slots:
+        if t in have:
+            continue
+        at = bisect_left(times, t)
+        if at == 0 and not asked:
+            asked, earlier = True, before(t)
+        price = parts[at - 1].close if at else earlier
+        if price is not None:
+            result.append(Bar(t, price, price, price, price, 0, price, 0))
+    return sorted(result)
 
 
 def merged(bars: list[Bar], t: int, what: str) -> Bar:

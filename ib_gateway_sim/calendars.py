@@ -76,6 +76,20 @@ def day_segments(calendar: str, day: date) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
+@lru_cache(maxsize=10_000)
+def quiet_slots(calendar: str, day: date, size_s: int, shift_s: int) -> tuple[int, ...]:
+    """The slots of the wall clock, by the label of their bar, in which a trade date has a session and no regular hours."""
+    segments = day_segments(calendar, day)
+    regular = [one for one in segments if one.regular]
+    labels: dict[int, None] = {}
+    for segment in segments:
+        first = (segment.open_s + shift_s) // size_s * size_s - shift_s
+        for slot in range(first, segment.close_s, size_s):
+            if not any(one.open_s < slot + size_s and slot < one.close_s for one in regular):
+                labels.setdefault(max(slot, segment.open_s))
+    return tuple(labels)
+
+
 def known_sessions(calendar: str, day: date, *, rth: bool) -> tuple[Session, ...]:
     """The sessions of one trade date, empty also outside 2004 to 2030."""
     return day_sessions(calendar, day, rth=rth) if FIRST <= day <= LAST else ()

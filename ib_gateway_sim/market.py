@@ -11,13 +11,23 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from math import exp
 from typing import NamedTuple, Protocol
 
 from ib_gateway_sim import calendars, instruments, options
-from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, days_between, merged, merged_slots, midnight_s
+from ib_gateway_sim.bars import (
+    INTRADAY_S,
+    SIZES,
+    Bar,
+    dated_bars,
+    days_between,
+    filled,
+    merged,
+    merged_slots,
+    midnight_s,
+)
 from ib_gateway_sim.calendars import Session
 from ib_gateway_sim.contracts import Contract, ContractQuery
 from ib_gateway_sim.instruments import Instrument, expiry
@@ -338,8 +348,22 @@ class Market:
             if size_s != LEVELS_S[level]:
                 sessions = calendars.day_sessions(one.contract.calendar, day, rth=rth)
                 parts = merged_slots(parts, size_s, shift, what, sessions)
+            if what == "TRADES" and not rth and size_s >= 60 and one.contract.sec_type == "STK":
+                slots = calendars.quiet_slots(one.contract.calendar, day, size_s, shift)
+                asked = [t for t in slots if max(first, start_s) <= t < min(beyond, end_s, now_s)]
+                parts = filled(parts, asked, partial(self._traded_before, view, day))
             result += [bar for bar in parts if start_s <= bar.t < end_s]
         return result
+
+    @staticmethod
+    def _traded_before(view: View, day: date, t_s: float) -> float | None:
+        """The price of the last trade of a trade date before an instant."""
+        for piece in reversed(view.walk.pieces(day, rth=False)):
+            if piece.segment.open_s < t_s and piece.node.n:
+                last = next(view.walk.ticks(piece.node, 0, t_s * 1000, reverse=True), None)
+                if last is not None:
+                    return view.price(last.price)
+        return None
 
     def _day_bar(self, one: Instrument, day: date, what: str, rth: bool, now_s: float) -> Bar | None:
         view = self._view(one, day, what, now_s)

@@ -41,9 +41,13 @@ within_s = st.integers(NOW_S - 300 * DAY_S, NOW_S - DAY_S)
 
 
 def bars(one: Contract, size: str, what: str, start_s: float, end_s: float, **said: float | bool) -> list[Bar]:
-    """Bars of the shared market, all hours and known today unless said otherwise."""
+    """Bars of the shared market, all hours and known today unless said otherwise; without those filled in."""
     rth, now_s = bool(said.get("rth", False)), said.get("now_s", NOW_S)
-    return MARKET.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=now_s)
+    return with_trades(MARKET.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=now_s))
+
+
+def with_trades(found: list[Bar]) -> list[Bar]:
+    return [bar for bar in found if bar.count != 0]
 
 
 def first_kind(one: Contract) -> str:
@@ -157,7 +161,7 @@ def test_any_window_is_a_piece_of_the_whole(one: Contract, at_s: int, size: str,
     whole = bars(one, size, what, at_s - 600 * step_s, at_s + 600 * step_s, rth=rth)
     start_s, end_s = at_s - reach % 500 * step_s, at_s + reach % 300 * step_s
     fresh = Market(7)  # nothing cached, and asked in another order
-    piece = fresh.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=NOW_S)
+    piece = with_trades(fresh.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=NOW_S))
     if size == "1d":
         assert piece == whole[whole.index(piece[0]) :][: len(piece)] if piece else True
     else:
@@ -485,3 +489,50 @@ def test_a_size_or_kind_that_does_not_exist_is_named() -> None:
         bars(AAPL, "7m", "TRADES", 0, 1)
     with pytest.raises(ValueError, match="CASH EUR has no TRADES, only MIDPOINT"):
         bars(EURUSD, "1m", "TRADES", 0, 1)
+
+
+# ---- minutes without a trade -----------------------------------------------------------------------------------------
+
+EVENING_S = int(datetime(2026, 1, 13, 21, tzinfo=UTC).timestamp())  # regular hours end
+
+
+@pytest.mark.parametrize("size", ["1m", "5m", "1h"])
+def test_outside_regular_hours_a_stock_has_flat_bars_of_no_volume(size: str) -> None:
+    """From the first trade of the date to the end; inside regular hours nothing is filled in."""
+    step_s = INTRADAY_S[size]
+    filled_in = 0
+    for back in range(12):
+        closed_s = EVENING_S - back * DAY_S
+        day = {"start_s": closed_s - 12 * 3600, "end_s": closed_s + 4 * 3600, "now_s": NOW_S}
+        every = MARKET.bars(THIN, size, "TRADES", rth=False, **day)
+        regular = {bar.t for bar in MARKET.bars(THIN, size, "BID", rth=True, **day)}
+        evening = [bar.t for bar in every if bar.t >= closed_s]
+        assert evening == (list(range(closed_s, closed_s + 4 * 3600, step_s)) if every[:1] != [] else [])
+        for before, bar in pairwise(every):
+            if bar.count == 0:
+                assert bar.t not in regular
+                assert bar[1:] == (*[before.close] * 4, 0, before.close, 0)
+                filled_in += 1
+        assert all(bar.count > 0 for bar in every[:1])
+    assert filled_in > 20
+
+
+def test_a_window_that_begins_between_two_trades_fills_in_the_same_bars() -> None:
+    start_s, end_s = EVENING_S - 12 * 3600, EVENING_S + 4 * 3600
+    whole = MARKET.bars(THIN, "1m", "TRADES", rth=False, start_s=start_s, end_s=end_s, now_s=NOW_S)
+    parts: list[Bar] = []
+    for low_s in range(start_s, end_s, 1740):
+        high_s = min(low_s + 1740, end_s)
+        parts += MARKET.bars(THIN, "1m", "TRADES", rth=False, start_s=low_s, end_s=high_s, now_s=NOW_S)
+    assert whole != with_trades(whole)
+    assert parts == whole
+
+
+@pytest.mark.parametrize(
+    ("one", "size", "what"),
+    [(THIN, "30s", "TRADES"), (THIN, "1m", "MIDPOINT"), (THIN, "1d", "TRADES"), (CL_FAR, "1m", "TRADES")],
+)
+def test_no_other_bars_are_filled_in(one: Contract, size: str, what: str) -> None:
+    found = MARKET.bars(one, size, what, rth=False, start_s=EVENING_S - DAY_S, end_s=NOW_S, now_s=NOW_S)
+    assert found
+    assert with_trades(found) == found
