@@ -7,7 +7,7 @@ from ib_gateway_sim import wire
 from ib_gateway_sim.client import Client
 from ib_gateway_sim.contracts import Contract
 from ib_gateway_sim.limits import Violation
-from ib_gateway_sim.portfolio import CURRENCY, Position, Totals
+from ib_gateway_sim.portfolio import CURRENCY, START_CASH, Position, Totals
 from ib_gateway_sim.reference import text_date
 from ib_gateway_sim.streams import beats
 
@@ -18,49 +18,112 @@ _PNL_S = 1.0
 _SUMMARIES = 2  # subscriptions at a time
 _WHOLE = 0  # the request id of subscriptions that have none
 
-Values = dict[str, tuple[str, str]]  # tag -> (value, currency)
+BASE = "BASE"  # what all currencies come to, in the account's own
+Values = dict[tuple[str, str], str]  # (tag, currency) -> value, as IB lists them: by tag, then by currency
+
+# Money that this account never has, in the account's currency and by currency.
+_NOTHING = (
+    *("AccruedDividend", "Billable", "Guarantee", "IndianStockHaircut", "NetLiquidationUncertainty", "PASharesValue"),
+    *("PhysicalCertificateValue", "PostExpirationExcess", "PostExpirationMargin", "TotalDebitCardPendingCharges"),
+)
+_NOTHING_BY_CURRENCY = (
+    *("AccruedCash", "CorporateBondValue", "FundValue", "FutureOptionValue", "IssuerOptionValue"),
+    *("MoneyMarketFundValue", "MutualFundValue", "NetDividend", "TBillValue", "TBondValue", "WarrantValue"),
+)
+_MARKET_VALUES = {  # tag of the ledger -> security types whose positions it sums
+    "StockMarketValue": ("STK",),
+    "OptionMarketValue": ("OPT",),
+    "FxCashBalance": ("CASH",),
+    "Cryptocurrency": ("CRYPTO",),
+}
 
 
 def values(client: Client) -> Values:
+    """All account values, as account updates tell them."""
     totals = client.gateway.totals()
-    money = {
+    words = {
+        "AccountCode": client.gateway.market.account,
+        "AccountReady": "true",
+        "AccountType": "INDIVIDUAL",
+        "Cushion": f"{totals.available / totals.net if totals.net else 0.0:.6f}",
+        "DayTradesRemaining": "-1",  # no pattern day trading rule for accounts of this size
+        "HighestSeverity": "0",
+        "Leverage": _leverage(totals),
+        "Leverage-S": _leverage(totals),
+        "LookAheadNextChange": "0",
+        "NLVAndMarginInReview": "false",
+        "SegmentTitle-S": "US Securities",
+        "TradingType-S": "STKNOPT",
+    }
+    money = {**dict.fromkeys(_NOTHING, 0.0), **_money(totals)}
+    found = {(tag, ""): text for tag, text in words.items()}
+    found |= {(tag, CURRENCY): f"{amount:.2f}" for tag, amount in money.items()}
+    return dict(sorted((found | ledger(client)).items()))
+
+
+def _money(totals: Totals) -> dict[str, float]:
+    available = dict.fromkeys(
+        ("AvailableFunds", "ExcessLiquidity", "FullAvailableFunds", "FullExcessLiquidity", "LookAheadAvailableFunds"),
+        totals.available,
+    )
+    margins = ("InitMarginReq", "MaintMarginReq", "FullInitMarginReq", "FullMaintMarginReq", "LookAheadInitMarginReq")
+    return {
+        **available,
+        **dict.fromkeys((*margins, "LookAheadMaintMarginReq", "RegTMargin"), totals.margin),
+        "LookAheadExcessLiquidity": totals.available,
         "NetLiquidation": totals.net,
+        "EquityWithLoanValue": totals.net,
+        "PreviousDayEquityWithLoanValue": START_CASH,
+        "RegTEquity": totals.net,
+        "SMA": totals.available,
         "TotalCashValue": totals.cash,
         "SettledCash": totals.cash,
-        "AvailableFunds": totals.available,
         "BuyingPower": max(0.0, totals.available * 4),
-        "EquityWithLoanValue": totals.net,
-        "ExcessLiquidity": totals.available,
-        "FullInitMarginReq": totals.margin,
-        "FullMaintMarginReq": totals.margin,
-        "InitMarginReq": totals.margin,
-        "MaintMarginReq": totals.margin,
-        "FullAvailableFunds": totals.available,
         "GrossPositionValue": totals.positions,
     }
-    cushion = totals.available / totals.net if totals.net else 0.0
-    return {
-        "AccountType": ("INDIVIDUAL", ""),
-        "Cushion": (f"{cushion:.6f}", ""),
-        **{tag: (f"{amount:.2f}", CURRENCY) for tag, amount in money.items()},
-        **ledger(totals),
-    }
 
 
-def ledger(totals: Totals) -> Values:
-    """What is kept by currency; the account has one."""
+def _leverage(totals: Totals) -> str:
+    return f"{abs(totals.positions) / totals.net if totals.net else 0.0:.2f}"
+
+
+def ledger(client: Client) -> Values:
+    """What is kept by currency: each row once for the account's one currency and once as the sum of all."""
+    totals = client.gateway.totals()
     money = {
+        **dict.fromkeys(_NOTHING_BY_CURRENCY, 0.0),
+        **_market_values(client),
         "CashBalance": totals.cash,
         "TotalCashBalance": totals.cash,
         "NetLiquidationByCurrency": totals.net,
         "UnrealizedPnL": totals.unrealized,
         "RealizedPnL": totals.realized,
     }
-    return {
-        "Currency": (CURRENCY, CURRENCY),
-        "ExchangeRate": ("1.00", CURRENCY),
-        **{tag: (f"{amount:.2f}", CURRENCY) for tag, amount in money.items()},
-    }
+    found: Values = {}
+    for currency in (BASE, CURRENCY):
+        found |= {(tag, currency): f"{amount:.2f}" for tag, amount in money.items()}
+        found |= {
+            ("AccountOrGroup", currency): client.gateway.market.account,
+            ("Currency", currency): currency,
+            ("ExchangeRate", currency): "1.00",
+            ("RealCurrency", currency): CURRENCY,
+        }
+    return dict(sorted(found.items()))
+
+
+def _market_values(client: Client) -> dict[str, float]:
+    """The market values of positions by kind, in the account's currency, and the profit of open futures."""
+    gateway = client.gateway
+    found = {**dict.fromkeys(_MARKET_VALUES, 0.0), "FuturesPNL": 0.0}
+    for position in gateway.portfolio.open_positions():
+        mark, rate = gateway.mark(position.contract), gateway.dollars(position.contract.currency)
+        kind = position.contract.sec_type
+        for tag, kinds in _MARKET_VALUES.items():
+            if kind in kinds:
+                found[tag] += position.value(mark) * rate
+        if kind == "FUT":
+            found["FuturesPNL"] += position.unrealized(mark) * rate
+    return found
 
 
 # ---- account updates -------------------------------------------------------------------------------------------------
@@ -83,8 +146,8 @@ def req_account_updates(client: Client, request: wire.Request) -> None:
 def send_updates(client: Client) -> None:
     """What has changed since the client was last told, and the time."""
     account = client.gateway.market.account
-    for tag, pair in _changed(client.account_told, values(client)).items():
-        client.send(6, 2, tag, *pair, account)
+    for (tag, currency), value in _changed(client.account_told, values(client)).items():
+        client.send(6, 2, tag, value, currency, account)
     for position in client.gateway.portfolio.positions.values():
         send_portfolio(client, position)
     now = text_date(client.gateway.clock.now_s(), client.gateway.settings.login_zone)
@@ -93,7 +156,7 @@ def send_updates(client: Client) -> None:
 
 def _changed(told: Values, now: Values) -> Values:
     """The values that are new, which count as told from now on."""
-    new = {tag: pair for tag, pair in now.items() if told.get(tag) != pair}
+    new = {row: value for row, value in now.items() if told.get(row) != value}
     told.update(new)
     return new
 
@@ -104,7 +167,7 @@ def send_portfolio(client: Client, position: Position) -> None:
     client.send(
         7,
         8,
-        *_head(contract),
+        *_head(contract, contract.right or "0"),
         contract.primary_exchange or contract.exchange,
         contract.currency,
         contract.local_symbol,
@@ -119,8 +182,7 @@ def send_portfolio(client: Client, position: Position) -> None:
     )
 
 
-def _head(contract: Contract) -> tuple[wire.Value, ...]:
-    right = contract.right or "0"
+def _head(contract: Contract, right: str) -> tuple[wire.Value, ...]:
     return (
         contract.con_id,
         contract.symbol,
@@ -144,9 +206,11 @@ def req_account_updates_multi(client: Client, request: wire.Request) -> None:
     told: Values = {}
 
     def send() -> None:
-        now = ledger(client.gateway.totals()) if only_ledger else values(client)
-        for tag, pair in _changed(told, now).items():
-            client.send(73, 1, request_id, client.gateway.market.account, model, tag, *pair)
+        now = values(client)
+        if only_ledger:
+            now = {row: now[row] for row in sorted([*ledger(client), ("NetLiquidation", CURRENCY)])}
+        for (tag, currency), value in _changed(told, now).items():
+            client.send(73, 1, request_id, client.gateway.market.account, model, tag, value, currency)
 
     send()
     client.send(74, 1, request_id)
@@ -170,8 +234,8 @@ def req_account_summary(client: Client, request: wire.Request) -> None:
     tags = [tag for tag in request.text("tags").split(",") if tag]
 
     def send() -> None:
-        for tag, (text, currency) in _summary(client, tags).items():
-            client.send(63, 1, request_id, client.gateway.market.account, tag, text, currency)
+        for (tag, currency), value in _summary(client, tags).items():
+            client.send(63, 1, request_id, client.gateway.market.account, tag, value, currency)
 
     send()
     client.send(64, 1, request_id)
@@ -179,8 +243,17 @@ def req_account_summary(client: Client, request: wire.Request) -> None:
 
 
 def _summary(client: Client, tags: list[str]) -> Values:
-    wanted = {tag: pair for tag, pair in values(client).items() if tag in tags}
-    return wanted | ledger(client.gateway.totals()) if any(tag.startswith("$LEDGER") for tag in tags) else wanted
+    """The tags that are wanted, in the order of the request, and the ledger: `$LEDGER` of the sum of all currencies,
+    `$LEDGER:USD` of one, `$LEDGER:ALL` of each and the sum."""
+    now, book = values(client), ledger(client)
+    found: Values = {}
+    for tag in tags:
+        name, _, wanted = tag.partition(":")
+        if name == "$LEDGER":
+            found |= {row: value for row, value in book.items() if wanted == "ALL" or row[1] == (wanted or BASE)}
+        else:
+            found |= {row: value for row, value in now.items() if row[0] == tag and row[1] != BASE}
+    return found
 
 
 def cancel_account_summary(client: Client, request: wire.Request) -> None:
@@ -207,8 +280,10 @@ def send_position(client: Client, position: Position) -> None:
 
 def _position(position: Position) -> tuple[wire.Value, ...]:
     contract = position.contract
-    where = (contract.exchange, contract.currency, contract.local_symbol, contract.trading_class)
-    return (*_head(contract), *where, position.quantity, round(position.average_cost, 8))
+    # Where it is listed, not where its orders were routed; and no right where the portfolio shows "0".
+    listed = contract.primary_exchange or contract.exchange
+    where = (listed, contract.currency, contract.local_symbol, contract.trading_class)
+    return (*_head(contract, contract.right), *where, position.quantity, round(position.average_cost, 8))
 
 
 def cancel_positions(client: Client, request: wire.Request) -> None:

@@ -33,7 +33,7 @@ class Client:
         self.jobs: dict[tuple[str, int], asyncio.Task[None]] = {}  # (family of requests, request id) -> its work
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
         self.dead_live: dict[int, str] = {}  # requests kept up to date that died with their farm -> their series
-        self.account_told: dict[str, tuple[str, str]] = {}  # tag -> (value, currency) of account updates
+        self.account_told: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
         self._writer = writer
         self._out = bytearray()

@@ -76,7 +76,8 @@ def read_query(client: Client, request: wire.Request) -> BarsQuery | Violation:
         return problem
     end_s = None
     if end_text:
-        end = limits.moment(end_text, field_name="End Date/Time", login_zone=settings.login_zone)
+        now_s = client.gateway.clock.now_s()
+        end = limits.moment(end_text, field_name="End Date/Time", login_zone=settings.login_zone, now_s=now_s)
         if isinstance(end, Violation):
             return end
         if end.zone_missing:
@@ -497,7 +498,9 @@ def _ticks_problem(client: Client, request: wire.Request) -> tuple[Contract, Mom
     if what not in ("TRADES", "BID_ASK", "MIDPOINT"):
         return limits.invalid("What to show field is missing or incorrect. Legal ones are: BID_ASK, MIDPOINT, TRADES")
     name = "Start Date/Time" if start else "End Date/Time"
-    at = limits.moment(start or end, field_name=name, login_zone=client.gateway.settings.login_zone)
+    at = limits.moment(
+        start or end, field_name=name, login_zone=client.gateway.settings.login_zone, now_s=client.gateway.clock.now_s()
+    )
     if isinstance(at, Violation):
         return at
     if at.zone_missing:

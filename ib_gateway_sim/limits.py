@@ -199,7 +199,10 @@ def what_to_show(what: str, sec_type: str, symbol: str, exchange: str) -> Violat
 
 
 # ---- dates -----------------------------------------------------------------------------------------------------------
-_DATE = re.compile(r"(?a)(\d{8})(-|\s+)(\d{2}:\d{2}:\d{2})(?:\s+(\S.*))?")
+_DATE = re.compile(r"(?a)(?:(\d{8})(-|\s+))?(\d{2}:\d{2}:\d{2})(?:\s+(\S.*))?")
+_ZONES_WITHOUT_SLASH = frozenset({"UTC", "GB-Eire", "MET"})
+"""IB takes zones of the form Region/City (also US/Eastern), UTC, and those that contract details spell without a slash.
+GMT, EST, EDT and the like it refuses (users' reports of 10314, read 2026-11)."""
 NO_ZONE = Violation(
     2174,
     "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
@@ -214,20 +217,28 @@ class Moment:
     zone_missing: bool = False  # answered, with warning 2174
 
 
-def moment(text: str, *, field_name: str, login_zone: str) -> Moment | Violation:
-    """A date-time as clients send it: `yyyymmdd hh:mm:ss Region/City`, `yyyymmdd-hh:mm:ss` (UTC), or zone-less."""
+def moment(text: str, *, field_name: str, login_zone: str, now_s: float) -> Moment | Violation:
+    """A date-time as clients send it: `yyyymmdd hh:mm:ss Region/City`, `yyyymmdd-hh:mm:ss` (UTC), or zone-less.
+
+    Without a date it is today, in the zone of the text.
+    """
     match = _DATE.fullmatch(text.strip())
-    if match is None or (match[2] == "-" and match[4]):
+    if match is None or (match[2] == "-" and match[4]) or (match[4] and not _is_zone(match[4])):
         return _bad_date(field_name)
     zone_name = "UTC" if match[2] == "-" else match[4] or login_zone
     try:
         zone = ZoneInfo(zone_name)
-        at = dt.datetime.strptime(f"{match[1]} {match[3]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
+        day = match[1] or f"{dt.datetime.fromtimestamp(now_s, zone):%Y%m%d}"
+        at = dt.datetime.strptime(f"{day} {match[3]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
         if not 1950 <= at.year <= 2200:
             return _bad_date(field_name)
         return Moment(int(at.timestamp()), zone_missing=match[2] != "-" and not match[4])
     except (ValueError, OSError, LookupError, OverflowError):
         return _bad_date(field_name)
+
+
+def _is_zone(name: str) -> bool:
+    return "/" in name or name in _ZONES_WITHOUT_SLASH
 
 
 def _bad_date(field_name: str) -> Violation:

@@ -367,7 +367,12 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
 
 
 def good_till(gateway: "Gateway", request: wire.Request) -> Moment | Violation:
-    return moment(request.text("goodTillDate"), field_name="Good Till Date", login_zone=gateway.settings.login_zone)
+    return moment(
+        request.text("goodTillDate"),
+        field_name="Good Till Date",
+        login_zone=gateway.settings.login_zone,
+        now_s=gateway.clock.now_s(),
+    )
 
 
 def _on_tick(price: float, tick: float) -> bool:

@@ -240,8 +240,22 @@ def req_family_codes(client: Client, request: wire.Request) -> None:
     client.send(78, 1, client.gateway.market.account, "")
 
 
+_DEPTH_EXCHANGES = (  # exchange, security type, listing exchange, kind of book: with market makers, or without
+    *((venue, "STK", "", "Deep2") for venue in ("ARCA", "BATS", "EDGX", "IEX", "ISLAND", "NYSE")),
+    ("IDEALPRO", "CASH", "", "Deep"),
+    ("CME", "FUT", "", "Deep"),
+    ("NYMEX", "FUT", "", "Deep"),
+    ("COMEX", "FUT", "", "Deep"),
+    ("PAXOS", "CRYPTO", "", "Deep"),
+)
+
+
 def req_depth_exchanges(client: Client, request: wire.Request) -> None:
-    client.send(80, 2, "ISLAND", "STK", "", "Deep2", 1, "CME", "FUT", "", "Deep", "")
+    fields: list[wire.Value] = [80, len(_DEPTH_EXCHANGES)]
+    for exchange, sec_type, listed, service in _DEPTH_EXCHANGES:
+        # Only venues of one listing share a group. Clients read the group as a number: a book of its own has IB's unset one.
+        fields += [exchange, sec_type, listed, service, 1 if service == "Deep2" else wire.UNSET_INTEGER]
+    client.send(*fields)
 
 
 def req_smart_components(client: Client, request: wire.Request) -> None:

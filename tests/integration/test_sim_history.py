@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from pathlib import Path
 
 import pytest
 
@@ -323,3 +324,19 @@ def test_historical_ticks_of_one_session(what, message):
             assert (await client.error())[:2] == (3, 321)
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("what", ["HISTORICAL_VOLATILITY", "OPTION_IMPLIED_VOLATILITY", "FEE_RATE", "YIELD_LAST"])
+def test_kinds_that_are_not_served_are_documented_and_answered_with_no_data(what):
+    document = Path(__file__).parents[2] / "docs" / "simulator.md"
+    assert what in document.read_text().partition("are not served")[0]
+
+    async def ask():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            client.ask_bars(1, what=what, size="1 day", duration="5 D")
+            return await client.error()
+
+    number, code, text = asyncio.run(ask())
+    assert (number, code) == (1, 162)
+    assert text.endswith(f"HMDS query returned no data: AAPL@SMART {what.title()}")

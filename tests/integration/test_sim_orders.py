@@ -400,7 +400,7 @@ async def test_summaries_are_two_at_a_time(client, sim, control):
     assert (await client.error())[:2] == (3, 322)
     client.send(63, 1, 1)
     client.send(62, 1, 3, "All", "$LEDGER")
-    assert (await client.message(63))[4] == "Currency"
+    assert (await client.message(63))[4:7] == ["AccountOrGroup", "SIM7", "BASE"]
 
 
 @played()

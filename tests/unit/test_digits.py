@@ -115,7 +115,7 @@ def test_ibs_own_texts_are_read_by_ascii_digits(foreign):
 
 def test_the_simulator_refuses_other_digits_as_ib_does(foreign):
     assert isinstance(limits.duration("30 D".translate(foreign)), limits.Violation)
-    told = limits.moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC")
+    told = limits.moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
     assert isinstance(told, limits.Violation)
     with pytest.raises(wire.Malformed):
         wire.request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)

@@ -87,10 +87,26 @@ NOON_UTC_S = int(dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC).timestamp())
         ("20260302 07:00:00 US/Eastern", Moment(NOON_UTC_S)),
         ("20260302 07:00:00 America/New_York", Moment(NOON_UTC_S)),
         ("20260302  07:00:00", Moment(NOON_UTC_S, zone_missing=True)),
+        ("20260302 12:00:00 GB-Eire", Moment(NOON_UTC_S)),
+        # without a date: today, which in New York is the day before until five in the morning UTC
+        ("12:00:00 UTC", Moment(NOON_UTC_S)),
+        ("07:00:00 US/Eastern", Moment(NOON_UTC_S)),
+        ("07:00:00", Moment(NOON_UTC_S, zone_missing=True)),
+        ("23:00:00 Asia/Tokyo", Moment(NOON_UTC_S + 2 * 3600)),
     ],
 )
 def test_date_forms(text, expected):
-    assert limits.moment(text, field_name="End Date/Time", login_zone="US/Eastern") == expected
+    assert moment(text) == expected
+
+
+def moment(text, now_s=NOON_UTC_S):
+    return limits.moment(text, field_name="End Date/Time", login_zone="US/Eastern", now_s=now_s)
+
+
+def test_today_is_that_of_the_zone():
+    night = NOON_UTC_S - 10 * 3600  # two in the morning of 2 March UTC, nine in the evening of the 1st in New York
+    assert moment("21:00:00 US/Eastern", night) == Moment(night)
+    assert moment("02:00:00 UTC", night) == Moment(night)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +118,22 @@ def test_date_forms(text, expected):
         "20261302 12:00:00 UTC",
         "20260302 12:00:00 Mars/Base",
         "20260302 12:00:00 ../../etc/passwd",
+        "20260302 12:00:00 GMT",
+        "20260302 12:00:00 Z",
+        "20260302 12:00:00 EST",
+        "20260302 12:00:00 EDT",
+        "20260302 12:00:00 EST5EDT",
+        "20260302 12:00:00 GMT+1",
+        "12:00:00 GMT",
+        "-12:00:00",
+        "12:00",
         "20260302-12:00:00 UTC",
         "99991231 23:59:59 Asia/Tokyo",
         "x",
     ],
 )
 def test_every_other_date_names_its_field_in_10314(text):
-    refused = limits.moment(text, field_name="End Date/Time", login_zone="US/Eastern")
+    refused = moment(text)
     assert isinstance(refused, Violation)
     assert refused.code == 10314
     assert refused.text.startswith("End Date/Time: ")
