@@ -64,15 +64,21 @@ class Course(NamedTuple):
         return self.line.at(self.until) + steady_ns - self.until
 
 
+def steady_since_the_epoch() -> Callable[[], int]:
+    """A clock of nanoseconds since the epoch as this machine's clock tells them now, which later settings do not move."""
+    ahead = time.time_ns() - time.monotonic_ns()
+    return lambda: time.monotonic_ns() + ahead
+
+
 class MarketClock:
     """Market time on this machine's steady clock. `wall` tells machine time (ns since the epoch), `steady` nanoseconds that
     nobody sets."""
 
-    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] | None = None) -> None:
         self._wall = wall
-        self.steady_ns = steady
+        self.steady_ns = steady or steady_since_the_epoch()
         self._rate = 1.0
-        self._course = Course(MarketTime(steady(), wall()))
+        self._course = Course(MarketTime(self.steady_ns(), wall()))
         self._bounds: Bounds | None = None
         self._first: Bounds | None = None
         self._contradiction: Bounds | None = None
