@@ -212,6 +212,17 @@ def test_a_reader_with_too_many_open_lookups_is_told_and_others_are_not_held_up(
     assert {one["error"]["code"] for one in told["results"]} == {"too-many-lookups"}
 
 
+def test_what_a_read_has_to_post_names_the_contract_that_it_read(shelf: Shelf, tmp_path: Path) -> None:
+    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    for number in (1, 2):
+        shelf.instrument(stock(number), CALENDAR)
+    window = {"timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z"}
+    for words, number in (({"con_id": "1"}, 1), ({"symbol": "AAPL"}, 2)):
+        told = api.get(BARS, params={**words, **window}).json()
+        assert told["instrument"]["con_id"] == number
+        assert told["backfill"]["body"]["con_id"] == number
+
+
 # ---- with a bridge ---------------------------------------------------------------------------------------------------
 
 
@@ -345,3 +356,38 @@ def test_every_name_that_a_search_returns_leads_to_its_instrument(running: Plant
         read = works.client.get(BARS, params={"instrument_id": name, "timeframe": "1d", "limit": 1, "wait": 0})
         assert read.status_code == 200, (name, read.text)
         assert read.json()["instrument"]["con_id"] == con_id
+
+
+def test_a_backfill_of_a_name_that_two_share_is_refused_and_a_number_chooses(works: Plant) -> None:
+    with works.db.transaction() as cursor:
+        for number in (7, 8):
+            instruments.store(cursor, stock(number), {})
+    wish = {"timeframe": "1d", "days_back": 5}
+    for more in ({}, {"mode": "force"}, {"dry_run": True}):
+        answer = works.client.post("/api/v1/ib/backfill", json={"instrument_id": "AAPL.NASDAQ", **wish, **more})
+        assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-instrument"), more
+        assert [one["con_id"] for one in answer.json()["candidates"]] == [7, 8]
+    assert works.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
+    works.backfill(con_id=8, **wish)
+    assert works.rows("SELECT selector FROM backfill_items")[0].selector == {"con_id": 8}
+    twice = works.client.post("/api/v1/ib/backfill", json={"con_id": 8, "symbol": "AAPL", **wish})
+    assert twice.status_code == 422
+
+
+def test_a_name_means_the_contract_that_has_it_whatever_its_words_suggest(works: Plant) -> None:
+    index = stock(9, "DAX")._replace(asset_class="IND", instrument_id="DAX.EUREX", exchange="EUREX", currency="EUR")
+    with works.db.transaction() as cursor:
+        instruments.store(cursor, index._replace(primary_exchange=""), {})
+    works.backfill(instrument_id="DAX.EUREX", timeframe="1d", days_back=5)
+    kept = works.rows("SELECT selector FROM backfill_items")[0].selector
+    assert (kept["con_id"], kept["asset_class"]) == (9, "IND"), "by its venue it would be a future"
+
+
+def test_lookups_of_one_read_are_under_way_at_once(servers: SimpleNamespace, dsn: str) -> None:
+    with plant(servers.group, servers.folder, dsn, "--latency", "1000") as works:
+        works.start_bridge()
+        works.bars(symbols=",".join(f"MANY{n:02}" for n in range(1, 9)), timeframe="1d", wait=0, limit=1)
+        rows = works.rows("SELECT sent_at, ms FROM ib_requests WHERE kind = 'details' ORDER BY sent_at")
+        assert len(rows) == 8
+        first_ends = rows[0].sent_at + rows[0].ms * 1_000_000
+        assert sum(row.sent_at < first_ends for row in rows) > 4

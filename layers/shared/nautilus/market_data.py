@@ -409,17 +409,22 @@ class MarketData:
 
     def _hint(self, query: Query, scene: _Scene, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
-        views = [view for view in scene.views if view.to_ask]
-        if not views or self._to_fill(scene, caller):
+        parts = [part for part in scene.parts if part.view is not None and part.view.to_ask]
+        if not parts or self._to_fill(scene, caller):
             return {}
-        view = views[0]
+        part = parts[0]
+        view = part.view
+        assert view is not None  # noqa: S101  for the type checker: chosen so
+        one, known = view.subject.instrument, part.identity
+        # A name may be shared by then; the number of a contract never is.
+        by_number = bool(query.selectors[0].con_id or (known and known.change))
         gaps = list(view.to_ask)
         return {
             "backfill": {
                 "method": "POST",
                 "path": "/api/v1/ib/backfill",
                 "body": {
-                    "instrument_id": view.subject.instrument.instrument_id,
+                    **({"con_id": one.con_id} if by_number else {"instrument_id": one.instrument_id}),
                     "timeframe": query.timeframe.name,
                     "price": view.subject.price,
                     "session": view.subject.session,

@@ -509,7 +509,7 @@ CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CORS_HEADERS = ("authorization", "content-type", "x-api-key", "idempotency-key", "prefer", "if-none-match")
 CORS_EXPOSED = (
     *("x-request-id", "etag", "location", "link", "retry-after", "server-timing", "ratelimit", "ratelimit-policy"),
-    *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source", "x-errors"),
+    *("x-next-page-token", "x-coverage", "x-total", "x-data-version", "x-source", "x-errors", "x-instrument-changed"),
 )
 
 
