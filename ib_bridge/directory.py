@@ -25,8 +25,8 @@ from nautilus.spans import Span
 
 T = TypeVar("T")
 _NEGATIVE_KEEP_S = 3600
-_LOOKUPS_AT_ONCE = 8
-"""How many lookups of one command are under way at IB; the pacing book keeps them within IB's messages per second."""
+LOOKUPS_AT_ONCE = 8
+"""How many lookups of one command or job are under way at IB; the pacing book keeps them within IB's messages per second."""
 _RENEWED_AT_ONCE = 20
 """How many old lookups one pass renews, so that it ends soon."""
 _NOT_RENEWED_AGAIN_S = 900.0
@@ -101,15 +101,15 @@ class Directory:
                 self._log.info("lookup-not-renewed", extra={"lookup": key, "reason": gone.detail})
 
     async def instruments(
-        self, selectors: Sequence[Selector], correlation_id: str = ""
+        self, selectors: Sequence[Selector], correlation_id: str = "", *, anew: bool = False
     ) -> dict[str, Instrument | NautilusError]:
         """What each selector means, or why not, by its key. IB is asked about several at a time."""
-        room = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        room = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
         async def one(selector: Selector) -> Instrument | NautilusError:
             async with room:
                 try:
-                    return await self.instrument(selector, correlation_id)
+                    return await self.instrument(selector, correlation_id, anew=anew)
                 except NautilusError as wrong:
                     return wrong
 

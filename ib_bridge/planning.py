@@ -1,10 +1,11 @@
 """Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ib_bridge.booking import NotYet
 from ib_bridge.clock import MarketClock
-from ib_bridge.directory import Directory
+from ib_bridge.directory import LOOKUPS_AT_ONCE, Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.calendars import Calendar
@@ -46,7 +47,10 @@ class Planning:
             return False
         with correlated(job.correlation_id):
             try:
-                for item in await self._store.run(jobs.open_items, job.id):
+                items = await self._store.run(jobs.open_items, job.id)
+                for n, item in enumerate(items):
+                    if n % LOOKUPS_AT_ONCE == 0:
+                        await self._look_up(job, items[n : n + LOOKUPS_AT_ONCE])
                     await self._plan_item(job, item)
                 await self._store.run(jobs.planned, job.id, self._settings.bridge_id)
                 self._log.info("job-planned", extra={"job_id": str(job.id)})
@@ -61,6 +65,12 @@ class Planning:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
                 await self._store.run(jobs.unplan, job.id, self._settings.bridge_id, gone.detail)
         return True
+
+    async def _look_up(self, job: Any, items: Sequence[Any]) -> None:
+        """Have the instruments of the next items looked up together; each item then tells what became of its own."""
+        selectors = {(one := Selector.of(item.selector)).key: one for item in items}
+        if len(selectors) > 1:
+            await self._directory.instruments(list(selectors.values()), job.correlation_id, anew=job.mode == "force")
 
     async def _plan_item(self, job: Any, item: Any) -> None:
         error: dict[str, Any]

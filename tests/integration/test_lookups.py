@@ -383,11 +383,17 @@ def test_a_name_means_the_contract_that_has_it_whatever_its_words_suggest(works:
     assert (kept["con_id"], kept["asset_class"]) == (9, "IND"), "by its venue it would be a future"
 
 
-def test_lookups_of_one_read_are_under_way_at_once(servers: SimpleNamespace, dsn: str) -> None:
+@pytest.mark.parametrize("way", ["read", "backfill"])
+def test_lookups_of_one_read_or_job_are_under_way_at_once(servers: SimpleNamespace, dsn: str, way: str) -> None:
+    names = [f"MANY{n:02}" for n in range(1, 9)]
     with plant(servers.group, servers.folder, dsn, "--latency", "1000") as works:
         works.start_bridge()
-        works.bars(symbols=",".join(f"MANY{n:02}" for n in range(1, 9)), timeframe="1d", wait=0, limit=1)
-        rows = works.rows("SELECT sent_at, ms FROM ib_requests WHERE kind = 'details' ORDER BY sent_at")
-        assert len(rows) == 8
+        if way == "read":
+            works.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)
+        else:
+            works.backfill(symbols=names, timeframe="1d", days_back=5)
+        query = "SELECT sent_at, ms FROM ib_requests WHERE identity LIKE 'details|STK|%%' AND ms IS NOT NULL"
+        works.wait(lambda: len(works.rows(query)) == 8, "all are looked up")
+        rows = sorted(works.rows(query))
         first_ends = rows[0].sent_at + rows[0].ms * 1_000_000
         assert sum(row.sent_at < first_ends for row in rows) > 4
