@@ -6,8 +6,8 @@ a time-out of whoever waits tells.
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,8 +15,11 @@ from urllib.parse import urlsplit, urlunsplit
 class Relay:
     """Listens on a free port of 127.0.0.1 and passes bytes to and from `target` until it is told to hang.
 
-    target: (host, port), or None for a neighbour that never says anything. accepted: connections so far.
+    target: (host, port), or None for a neighbour that never says anything. accepted: connections so far. overheard: is
+    given what clients send before it is passed on.
     """
+
+    overheard: Callable[[bytes], None] | None = None
 
     def __init__(self, target: tuple[str, int] | None) -> None:
         self.accepted = 0
@@ -58,15 +61,26 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self._writers.append(writer)
-        await self._passing.wait()
-        assert self._target is not None
-        there, back = await asyncio.open_connection(*self._target)
-        self._writers.append(back)
-        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        with suppress(asyncio.CancelledError):  # the end of the test
+            await self._passing.wait()
+            assert self._target is not None
+            there, back = await asyncio.open_connection(*self._target)
+            self._writers.append(back)
+            await asyncio.gather(self._pass(reader, back, self._overhear), self._pass(there, writer))
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    def _overhear(self, data: bytes) -> None:
+        if self.overheard is not None:
+            self.overheard(data)
+
+    async def _pass(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        overhear: Callable[[bytes], None] = lambda data: None,
+    ) -> None:
         try:
             while data := await source.read(65_536):
+                overhear(data)
                 await self._passing.wait()
                 sink.write(data)
                 await sink.drain()

@@ -4,7 +4,6 @@ import gc
 
 gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
@@ -82,7 +81,7 @@ async def _admitted(request: Request, services: ServicesDep, caller: Reader) -> 
     """The caller, counted."""
     data = _data(services)
     if data.cache.there:
-        await asyncio.to_thread(_count, request, data, caller)
+        await data.cache.threads.run(_count, request, data, caller)
     else:
         _count(request, data, caller)
     return caller
@@ -383,7 +382,7 @@ async def _read(services: Services, prove: Any, subject: Subject, what: Window |
             found: Mapping[str, Any] = prove(cursor, reading.moment(cursor), Calendars(), subject, what)
             return found
 
-    return await asyncio.to_thread(look)
+    return await _data(services).reads.threads.run(look)
 
 
 # ---- sessions --------------------------------------------------------------------------------------------------------
@@ -392,7 +391,7 @@ async def _read(services: Services, prove: Any, subject: Subject, what: Window |
 @router.get(f"{_ROOT}/calendar", summary="Trading sessions of an instrument, as far as IB told them")
 async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep) -> shapes.CalendarAnswer:
     subject, _ = await named.subject(services, caller)
-    return await asyncio.to_thread(_sessions, services, subject, window)
+    return await _data(services).reads.threads.run(_sessions, services, subject, window)
 
 
 def _sessions(services: Services, subject: Subject, window: Window) -> shapes.CalendarAnswer:
@@ -455,7 +454,7 @@ async def instrument(
         found = await _data(services).reads.catalogue.identity(wanted, caller, name)
     except NotFound as unknown:
         raise _with_venue(unknown, None, instrument_id) from None
-    row = await asyncio.to_thread(_with_details, services, found.instrument)
+    row = await _data(services).reads.threads.run(_with_details, services, found.instrument)
     return shapes.InstrumentRow.model_validate({**row, **_age(found)})
 
 

@@ -4,6 +4,7 @@ A real standby, following by streaming. Where a page was read is not taken from 
 the connection that its bars came over.
 """
 
+import asyncio
 import os
 import re
 import signal
@@ -22,10 +23,12 @@ import pytest
 
 from dev.process import Group
 from nautilus.bars import Bar
+from nautilus.breaker import Breaker
 from nautilus.db import replica
 from nautilus.db.connection import Database, _Cursor
 from nautilus.db.replica import Replica
 from nautilus.errors import Unavailable
+from nautilus.log import logger
 from nautilus.market_data import MarketData
 from tests.conftest import database
 from tests.integration.test_reading_pages import FIELDS, Writer, told
@@ -457,35 +460,38 @@ def test_a_killed_standby_is_left_alone_until_it_is_back(
 
 
 def test_rests_grow_while_it_fails_and_one_read_at_a_time_tries_again(
-    shelf: Shelf, pair: Pair, api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shelf: Shelf, pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(replica, "FIRST_REST_S", 0.05)
-    monkeypatch.setattr(replica, "LONGEST_REST_S", 0.3)
+    pair.catch_up()
     (row,) = shelf.rows("SELECT store.id AS store_id, s.id, s.data_version FROM store, series s")
-    asked = (str(row.store_id), {row.id: row.data_version})
     standby = Database(pair.copied(shelf.dsn), name="test", size=4)
-    copy = Replica(standby)
+    copy = Replica(standby, patience_s=60, breaker=Breaker(0.05, 0.3))
+    logger("test", "INFO")
     failing, answers = True, []
+
+    def read(call: Callable[[Any], bool]) -> bool | None:
+        return asyncio.run(copy.read(str(row.store_id), {row.id: row.data_version}, call))
 
     def call(cursor: Any) -> bool:
         if failing:
             raise Unavailable("it is not well")
         # Another reader, while this one finds out.
-        answers.append(copy.read(*asked, lambda cursor: True))
+        answers.append(read(lambda cursor: True))
         return True
 
-    deadline = time.monotonic() + 10
     rests: list[str] = []
-    while len(rests) < 4 and time.monotonic() < deadline:
-        assert copy.read(*asked, call) is None
-        rests += re.findall(r"left alone for ([0-9.]+) s: it is not well", capsys.readouterr().out)
-        time.sleep(0.005)
-    assert rests == ["0.05", "0.1", "0.2", "0.3"]
+
+    def rested() -> bool:
+        assert read(call) is None
+        rests.extend(re.findall(r"left alone for ([0-9.]+) s: it is not well", capsys.readouterr().out))
+        return len(rests) >= 4
+
+    wait_for(rested, "the fourth rest")
+    assert rests[:4] == ["0.05", "0.1", "0.2", "0.3"]
     failing = False
-    wait_for(lambda: copy.read(*asked, call), "the next read")
-    assert answers == [None]
-    assert copy.read(*asked, call)
-    assert answers == [None, True]
+    wait_for(lambda: read(call), "a read that finds it well")
+    assert read(lambda cursor: True)
+    assert answers[0] is None, "it was ill still"
     standby.close()
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nautilus.breaker import Breaker
+from nautilus.executors import Executor
 
 T = TypeVar("T")
 _CONNECT_S = 0.1
 _ANSWER_S = 0.1
 _REST_S = 5.0
 """How long a Redis that failed is left alone."""
+_THREADS = 4
 MAX_BYTES = 8 * 1024 * 1024
 """Larger values are not kept."""
 # A sorted set: holder -> when its place expires. It goes when the last place does.
@@ -39,6 +41,8 @@ class Cache:
         self._client: Any = None
         self._lock = threading.Lock()
         self._breaker = breaker or Breaker(_REST_S)
+        self.threads = Executor("redis", _THREADS)
+        """Where coroutines have Redis asked."""
 
     @property
     def there(self) -> bool:

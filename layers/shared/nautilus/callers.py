@@ -16,11 +16,13 @@ from nautilus.db import api_keys as stored
 from nautilus.db import audit, refresh_families
 from nautilus.db.connection import Database
 from nautilus.errors import Unauthorized
+from nautilus.executors import Executor
 from nautilus.log import Log
 from nautilus.single_flight import SingleFlight
 from nautilus.tokens import KeySet
 
 DENIED_FOR_S = 5.0
+_THREADS = 4
 
 
 class Callers:
@@ -31,6 +33,9 @@ class Callers:
         self._keys = keys
         self._log = log
         self._denied = _DenyList(db)
+        # Each with threads of its own: a key that the database does not tell of keeps no token waiting.
+        self.key_threads = Executor("api-keys", _THREADS)
+        self.token_threads = Executor("deny-list", _THREADS)
 
     def by_token(self, token: str, client: Client, denied: Collection[str] | None = None) -> Principal:
         """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say.

@@ -1,6 +1,5 @@
 """Instruments for those who ask: from the database, and from IB through the bridge when nobody knows them yet."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
+from nautilus.executors import Executor
 from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
 from nautilus.log import correlation
 from nautilus.lookups import Identity, identify, identify_by_name, trade_day
@@ -56,9 +56,11 @@ def known_identity(cursor: Cursor, selector: Selector, name: InstrumentName | No
 
 
 class Catalogue:
-    """Looks instruments up, at most `wait_s` seconds at IB."""
+    """Looks instruments up, at most `wait_s` seconds at IB. reads, writes: the threads that ask and change the database."""
 
-    def __init__(self, database: Database, queue: Queue, *, wait_s: float) -> None:
+    def __init__(self, database: Database, queue: Queue, *, wait_s: float, reads: Executor, writes: Executor) -> None:
+        self._reads = reads
+        self._writes = writes
         self._db = database
         self._queue = queue
         self._wait_s = wait_s
@@ -69,11 +71,11 @@ class Catalogue:
 
         NotFound with IB's words, Conflict with candidates, Unavailable when nobody could say in time.
         """
-        found = await asyncio.to_thread(self._known, selector, name)
+        found = await self._reads.run(self._known, selector, name)
         if found is not None:
             return found
         failed = await self.look_up([selector], caller)
-        found = await asyncio.to_thread(self._known, selector, name)
+        found = await self._reads.run(self._known, selector, name)
         if found is None:
             raise failed.get(selector.key) or _unanswered(selector)
         return found
@@ -89,7 +91,7 @@ class Catalogue:
         batches = [keys[n : n + _BATCH] for n in range(0, len(keys[:MAX_UNKNOWN]), _BATCH)]
         asked = [_resolve([wanted[key] for key in batch]) for batch in batches]
         try:
-            numbers = await asyncio.to_thread(self._leave, asked, caller)
+            numbers = await self._writes.run(self._leave, asked, caller)
         except RateLimited as refused:
             return failed | dict.fromkeys(keys[:MAX_UNKNOWN], refused)
         rows = await self._watch.ended(numbers, self._wait_s)
@@ -115,10 +117,10 @@ class Catalogue:
         kind = asset_class.upper()
         if kind and kind not in ASSET_CLASSES:
             raise InvalidInput.field("sec_type", f"{asset_class!r} is not an asset class", ASSET_CLASSES)
-        known, matches, fresh = await asyncio.to_thread(self._find, name, kind, most)
+        known, matches, fresh = await self._reads.run(self._find, name, kind, most)
         if not fresh:
             await self._learn(name, kind, caller)
-            known, matches, _ = await asyncio.to_thread(self._find, name, kind, most)
+            known, matches, _ = await self._reads.run(self._find, name, kind, most)
         there = {row["con_id"] for row in known}
         found = [*known, *(row for row in matches if row["con_id"] not in there)]
         # A row that cannot be asked for by its name helps nobody.
@@ -147,7 +149,7 @@ class Catalogue:
 
     async def _ask(self, type_: str, args: Mapping[str, Any], caller: Principal) -> None:
         """Leave a command for the bridge and wait until it has ended, or for as long as a caller waits."""
-        numbers = await asyncio.to_thread(self._leave, [(type_, args)], caller)
+        numbers = await self._writes.run(self._leave, [(type_, args)], caller)
         await self._watch.ended(numbers, self._wait_s)
 
     def _leave(self, asked: Sequence[tuple[str, Mapping[str, Any]]], caller: Principal) -> list[UUID]:

@@ -11,6 +11,7 @@ from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import SeriesKey
+from nautilus.executors import Executor
 from nautilus.instruments import Selector
 from nautilus.log import correlation
 from nautilus.loops import Backoff, repeat
@@ -86,6 +87,7 @@ class Watch:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._thread = Executor("watch", 1)
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -108,7 +110,7 @@ class Watch:
         """Look once. While the database is away nobody is woken: a read says so itself when its time is over."""
         await asyncio.sleep(POLL_S)
         waiters = list(self._waiters)
-        found, ended = await asyncio.to_thread(self._states, waiters)
+        found, ended = await self._thread.run(self._states, waiters)
         for waiter in waiters:
             if waiter.job_ids & ended or any(found.get(key, 0) != seen for key, seen in waiter.seen.items()):
                 waiter.changed.set()

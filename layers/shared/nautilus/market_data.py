@@ -21,6 +21,7 @@ from nautilus.db.connection import Cursor, Database
 from nautilus.db.reading import LookedUp, Moment
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
+from nautilus.executors import Executor, share
 from nautilus.formats import Format, Piece, body, compact
 from nautilus.instruments import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
 from nautilus.limits import Limits
@@ -42,6 +43,8 @@ _GZIP_LEVEL = 4
 _KEEP_S = 3_600
 _SEALED_NS = 24 * 3_600 * NS_PER_S
 """A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
+_OF_ONE_ANSWER = ("Cache-Control", "Vary", "ETag", "Server-Timing")
+"""Headers that are made anew for each answer; the others are kept with it."""
 _SHAPE = "2"
 """Version of the answers' shape; part of every tag and cache key."""
 
@@ -128,6 +131,26 @@ class _Scene(NamedTuple):
         return {view.row.id: view.row.data_version for view in self.views if view.row is not None}
 
 
+class _Draft(NamedTuple):
+    """What a snapshot has decided about an answer whose bars may come from somewhere else."""
+
+    query: Query
+    scene: _Scene
+    failed: Mapping[str, NautilusError]
+    job_id: UUID | None
+    tag: str
+    headers: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The name of the answer in Redis."""
+        return f"nautilus:bars:{self.tag}"
+
+
+_Pages = tuple[list[Piece], str | None]
+"""The candles of one page, and the token of the next one."""
+
+
 class Timing:
     """Where the time went, for Server-Timing: milliseconds by name."""
 
@@ -172,8 +195,14 @@ class MarketData:
         self._plan_limit = plan_limit
         self._read_wait_s = read_wait_s
         self._calendars = Calendars()
+        # Of the connections, reads leave a quarter to who needs the database for something else; where a replica gives
+        # the bars, its failure takes half of them at most.
+        reads = share(database.size)
+        self.threads = Executor("reads", reads, per_caller=share(reads))
+        self._fall_back = Executor("fall-back", max(1, database.size // 2))
+        self._writes = Executor("read-through", max(1, database.size // 4))
         self._watch = fills.Watch(database)
-        self.catalogue = Catalogue(database, queue, wait_s=search_wait_s)
+        self.catalogue = Catalogue(database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes)
 
     # ---- bars --------------------------------------------------------------------------------------------------------
 
@@ -183,23 +212,24 @@ class MarketData:
         asked: tells the query, in the thread that answers it. Waiting holds no thread, connection or transaction.
         """
         timing = Timing()
-        query, found = await asyncio.to_thread(self._attempt, asked, caller, timing)
-        if isinstance(found, Reply):
-            return found
+        query, found = await self.threads.run(self._attempt, asked, caller, timing)
+        if not isinstance(found, _Scene):
+            return await self._completed(found, caller, timing)
         failed: Mapping[str, NautilusError] = {}
         if found.unknown:
             failed = await self.catalogue.look_up(found.unknown, caller)
-            found = await asyncio.to_thread(self._scene, query, failed)
+            found = await self.threads.run(self._scene, query, failed)
             if found.unknown and not query.several:
                 raise failed[found.unknown[0].key]
         wanted = self._to_fill(found, caller)
-        job_id = await asyncio.to_thread(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
+        job_id = await self._writes.run(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
         pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
         since = time.perf_counter()
         if pending and found.token is None and query.wait_s != 0:
             await self._wait(query, pending, job_id, caller)
         timing.add("wait", since)
-        return await asyncio.to_thread(self._answer, query, failed, job_id, caller, timing)
+        answer = await self.threads.run(self._answer, query, failed, job_id, caller, timing)
+        return await self._completed(answer, caller, timing)
 
     def _to_fill(self, scene: _Scene, caller: Principal) -> list[View]:
         """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
@@ -211,17 +241,18 @@ class MarketData:
         """Hold the read until nothing of its window is under way any more, or its time is over."""
         wait_s = query.wait_s
         if wait_s is None:
-            if not await asyncio.to_thread(self._all_empty, pending):
+            if not await self.threads.run(self._all_empty, pending):
                 return
             wait_s = self._read_wait_s
         clock = asyncio.get_running_loop().time
         deadline = clock() + wait_s
-        with self._limits.waiting(caller.id) as granted:
+        # Redis counts the waits: not in the event loop.
+        async with self._cache.threads.within(self._limits.waiting(caller.id)) as granted:
             while granted and pending and clock() < deadline:
                 jobs = {view.job_id for view in pending if view.job_id} | ({job_id} if job_id else set())
                 if not await self._watch.changed(pending, jobs, deadline - clock()):
                     return
-                scene = await asyncio.to_thread(self._scene, query)
+                scene = await self.threads.run(self._scene, query)
                 pending = [view for view in scene.views if view.pending]
 
     def _all_empty(self, views: Sequence[View]) -> bool:
@@ -230,7 +261,9 @@ class MarketData:
 
     # ---- one snapshot ------------------------------------------------------------------------------------------------
 
-    def _attempt(self, asked: Callable[[], Query], caller: Principal, timing: Timing) -> tuple[Query, Reply | _Scene]:
+    def _attempt(
+        self, asked: Callable[[], Query], caller: Principal, timing: Timing
+    ) -> tuple[Query, Reply | _Draft | _Scene]:
         """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
         query = asked()
         since = time.perf_counter()
@@ -239,7 +272,9 @@ class MarketData:
             waits = query.wait_s != 0 and scene.token is None and any(view.pending for view in scene.views)
             if scene.unknown or waits or self._to_fill(scene, caller):
                 return query, scene
-            return query, self._write(cursor, query, scene, None, caller, timing, since)
+            draft, pages = self._drafted(cursor, query, scene, {}, None)
+        timing.add("db", since)
+        return query, self._written(draft, pages, caller, timing)
 
     def _scene(self, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
         with self._db.transaction(snapshot=True) as cursor:
@@ -252,10 +287,87 @@ class MarketData:
         job_id: UUID | None,
         caller: Principal,
         timing: Timing,
-    ) -> Reply:
+        *,
+        from_primary: bool = False,
+    ) -> Reply | _Draft:
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
-            return self._write(cursor, query, self._set(cursor, query, failed), job_id, caller, timing, since)
+            scene = self._set(cursor, query, failed)
+            draft, pages = self._drafted(cursor, query, scene, failed, job_id, from_primary=from_primary)
+        timing.add("db", since)
+        return self._written(draft, pages, caller, timing)
+
+    def _drafted(
+        self,
+        cursor: Cursor,
+        query: Query,
+        scene: _Scene,
+        failed: Mapping[str, NautilusError],
+        job_id: UUID | None,
+        *,
+        from_primary: bool = False,
+    ) -> tuple[_Draft, _Pages | None]:
+        """What the answer will be, with its bars unless it needs none or somebody else may have them."""
+        complete = all(part.complete for part in scene.parts)
+        tag = _tag(query, scene) if complete else ""
+        headers = _headers(query, scene, complete)
+        draft = _Draft(query, scene, failed, job_id, tag, headers | ({"ETag": f'"{tag}"'} if tag else {}))
+        elsewhere = self._replica.configured or (tag and self._cache.there)
+        if _unchanged(draft) or (elsewhere and not from_primary):
+            return draft, None
+        return draft, self._pages(cursor, query, scene)
+
+    # ---- from somewhere else -----------------------------------------------------------------------------------------
+
+    async def _completed(self, found: Reply | _Draft, caller: Principal, timing: Timing) -> Reply:
+        """The answer to a draft: from Redis, from the replica, from the primary; no snapshot is open while one is asked."""
+        if isinstance(found, Reply):
+            return found
+        kept = await self._kept(found, timing)
+        if kept is not None:
+            return kept
+        scene = found.scene
+        since = time.perf_counter()
+        # Everything was decided. Bars of a version are the same wherever it is known.
+        pages = await self._replica.read(
+            scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, found.query, scene)
+        )
+        timing.add("db", since)
+        timing.copy = pages is not None
+        if pages is not None:
+            reply = await self.threads.run(self._reply, found, pages, caller, timing)
+            return await self._keep(found.tag, reply)
+        threads = self._fall_back if self._replica.configured else self.threads
+        reply = await threads.run(self._from_primary, found, caller, timing)
+        return await self._keep(reply.headers.get("ETag", "").strip('"'), reply)
+
+    def _from_primary(self, draft: _Draft, caller: Principal, timing: Timing) -> Reply:
+        """The answer in a new snapshot, as the one of the draft is over: decided anew, bars and all."""
+        reply = self._answer(draft.query, draft.failed, draft.job_id, caller, timing, from_primary=True)
+        assert isinstance(reply, Reply)  # noqa: S101  for the type checker: the primary has the bars
+        return reply
+
+    async def _kept(self, draft: _Draft, timing: Timing) -> Reply | None:
+        """The answer as Redis has it."""
+        if not draft.tag:
+            return None
+        since = time.perf_counter()
+        kept = await self._cache.threads.run(self._cache.get, draft.key) if self._cache.there else None
+        timing.add("redis", since)
+        if kept is None:
+            timing.cache = "miss" if self._cache.there else "none"
+            return None
+        timing.cache = "hit"
+        extra, _, content = kept.partition(b"\n")
+        return Reply(200, content, {**draft.headers, **json.loads(extra), "Server-Timing": timing.header})
+
+    async def _keep(self, tag: str, reply: Reply) -> Reply:
+        """The same answer, kept in Redis where it is one that may be."""
+        if tag and reply.status == 200 and self._cache.there:
+            extra = {name: text for name, text in reply.headers.items() if name not in _OF_ONE_ANSWER}
+            value = json.dumps(extra).encode() + b"\n" + reply.content
+            await self._cache.threads.run(self._cache.put, f"nautilus:bars:{tag}", value, _KEEP_S)
+        return reply
 
     def _set(self, cursor: Cursor, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
         """What a query needs. failed: why the unknown could not be looked up, by the key of their lookup."""
@@ -325,51 +437,31 @@ class MarketData:
 
     # ---- writing the answer ------------------------------------------------------------------------------------------
 
-    def _write(
-        self,
-        cursor: Cursor,
-        query: Query,
-        scene: _Scene,
-        job_id: UUID | None,
-        caller: Principal,
-        timing: Timing,
-        since: float,
-    ) -> Reply:
-        complete = all(part.complete for part in scene.parts)
-        tag = _tag(query, scene) if complete else ""
-        headers = _headers(query, scene, complete)
-        if tag:
-            headers["ETag"] = f'"{tag}"'
-            if _matches(query.if_none_match, tag):
-                timing.add("db", since)
-                return Reply(304, b"", {**headers, "Server-Timing": timing.header})
-            kept = self._cache.get(f"nautilus:bars:{tag}")
-            if kept is not None:
-                timing.cache = "hit"
-                extra, _, content = kept.partition(b"\n")
-                timing.add("db", since)
-                return Reply(200, content, {**headers, **json.loads(extra), "Server-Timing": timing.header})
-            timing.cache = "miss" if self._cache.there else "none"
-        # Everything was decided here. Bars of a version are the same wherever it is known.
-        copied = self._replica.read(scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, query, scene))
-        timing.copy = copied is not None
-        pieces, token = copied or self._pages(cursor, query, scene)
-        timing.add("db", since)
+    def _written(self, draft: _Draft, pages: _Pages | None, caller: Principal, timing: Timing) -> Reply | _Draft:
+        """The answer, or the draft of one whose bars are still to be had. No snapshot is open any more."""
+        if _unchanged(draft):
+            return Reply(304, b"", {**draft.headers, "Server-Timing": timing.header})
+        if pages is None:
+            return draft
+        if draft.tag and not timing.cache:
+            timing.cache = "none"
+        return self._reply(draft, pages, caller, timing)
+
+    def _reply(self, draft: _Draft, pages: _Pages, caller: Principal, timing: Timing) -> Reply:
+        query, scene, (pieces, token) = draft.query, draft.scene, pages
         since = time.perf_counter()
         rest: dict[str, Any] = {"next_page_token": token}
         if not query.several:
-            rest |= {"job_id": _text(job_id or _job(scene)), **self._hint(query, scene, caller)}
+            rest |= {"job_id": _text(draft.job_id or _job(scene)), **self._hint(query, scene, caller)}
         content = body(query.form, pieces, query.fields, several=query.several, rest=rest)
         extra_headers = _telling(query, scene, pieces, token)
         if query.gzip and len(content) >= _MIN_GZIP_BYTES:
             content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
             extra_headers["Content-Encoding"] = "gzip"
-        if tag:
-            self._cache.put(f"nautilus:bars:{tag}", json.dumps(extra_headers).encode() + b"\n" + content, _KEEP_S)
         timing.add("write", since)
-        return Reply(200, content, {**headers, **extra_headers, "Server-Timing": timing.header})
+        return Reply(200, content, {**draft.headers, **extra_headers, "Server-Timing": timing.header})
 
-    def _pages(self, cursor: Cursor, query: Query, scene: _Scene) -> tuple[list[Piece], str | None]:
+    def _pages(self, cursor: Cursor, query: Query, scene: _Scene) -> _Pages:
         """The candles that fit into one page, instrument by instrument, and the token of the next page."""
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
@@ -677,6 +769,11 @@ def _tag(query: Query, scene: _Scene) -> str:
     return paging.digest(
         _SHAPE, scene.moment.store_id, query.digest, query.window.limit, key, form, parts, gaps, scene.moment.source
     )
+
+
+def _unchanged(draft: _Draft) -> bool:
+    """True when the caller has the answer already."""
+    return bool(draft.tag) and _matches(draft.query.if_none_match, draft.tag)
 
 
 def _matches(header: str, tag: str) -> bool:

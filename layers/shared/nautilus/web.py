@@ -10,7 +10,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from functools import cached_property
 from importlib import import_module
 from string import ascii_letters, digits
 from typing import Annotated, Any, TypeVar
@@ -23,12 +22,11 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, SecretStr, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus import api_keys, json_body, parameters
+from nautilus import api_keys, executors, json_body, parameters
 from nautilus.auth import Client, Principal, anonymous
 from nautilus.callers import Callers
 from nautilus.db.connection import Database
@@ -106,7 +104,10 @@ Q = TypeVar("Q", bound=BaseModel)
 
 
 class Services:
-    """What the routes of one process share, made when first used. ValueError when the public keys are none."""
+    """What the routes of one process share. ValueError when the public keys are none.
+
+    All of it is made at once, so that no two first requests make two: nothing here connects before it is used.
+    """
 
     def __init__(self, settings: ApiSettings, name: str) -> None:
         self.settings = settings
@@ -115,6 +116,11 @@ class Services:
         self.keys = KeySet(settings.public_keys, issuer=settings.token_issuer, audience=settings.token_audience)
         self._kept: dict[type, Any] = {}
         self._keeping = threading.Lock()
+        self.db = self._database(settings.database_url)
+        self.replica = self._replica()
+        """A copy of the store that may lag behind; None when there is none."""
+        self.queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
+        self.callers = Callers(self.db, self.keys, self.log)
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
         """What one function alone needs in each of its requests; made at the first."""
@@ -124,13 +130,7 @@ class Services:
             found: T = self._kept[kind]
             return found
 
-    @cached_property
-    def db(self) -> Database:
-        return self._database(self.settings.database_url)
-
-    @cached_property
-    def replica(self) -> Database | None:
-        """A copy of the store that may lag behind; None when there is none."""
+    def _replica(self) -> Database | None:
         url = self.settings.replica_url
         # A lock that was replayed is held until replay goes on: where it stands still, the primary is faster.
         return self._database(url, lock_timeout_ms=_REPLICA_LOCK_MS) if url.get_secret_value() else None
@@ -143,14 +143,6 @@ class Services:
             statement_timeout_ms=self.settings.statement_timeout_ms,
             lock_timeout_ms=lock_timeout_ms,
         )
-
-    @cached_property
-    def queue(self) -> Queue:
-        return Queue(self.settings.queue_url, endpoint=self.settings.queue_endpoint, region=self.settings.queue_region)
-
-    @cached_property
-    def callers(self) -> Callers:
-        return Callers(self.db, self.keys, self.log)
 
 
 def services(request: Request) -> Services:
@@ -252,16 +244,17 @@ async def _principal(request: Request) -> Principal | None:
     _refuse_mixed_up(key, token)
     caller = None
     if key:
-        caller = await run_in_threadpool(known.callers.by_key, key, client_of(request))
+        caller = await known.callers.key_threads.run(known.callers.by_key, key, client_of(request))
     elif token and token not in ("null", "undefined"):
         denied = known.callers.denied_at_hand
         if denied is not None:
             caller = known.callers.by_token(token, client_of(request), denied)
         else:
-            caller = await run_in_threadpool(known.callers.by_token, token, client_of(request))
+            caller = await known.callers.token_threads.run(known.callers.by_token, token, client_of(request))
     elif known.settings.anonymous_scopes and _at_home(request, known.settings):
         caller = anonymous(known.settings.anonymous_scopes)
     if caller is not None:
+        executors.caller.set(caller.id)
         request.scope[_CALLER] = f"{caller.id} {caller.credential}".strip()
     return caller
 

@@ -7,6 +7,7 @@ call tries again from scratch.
 import re
 import select
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,6 +20,7 @@ import psycopg2.extras
 
 from nautilus.breaker import Breaker
 from nautilus.errors import Unavailable
+from nautilus.executors import caller, share
 from nautilus.spans import Span, Spans
 
 psycopg2.extras.register_uuid()
@@ -182,6 +184,38 @@ class _SnapshotCursor(_Cursor):
     beginning = _SNAPSHOT
 
 
+class _Places:
+    """The places of a pool of connections. One caller gets three quarters of them, where there are four or more."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._share = share(size) if size >= 4 else size
+        self._taken: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def take(self, who: str, timeout_s: float) -> bool:
+        """Wait for a place, at most so many seconds; False when there was none."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._open_to(who), timeout_s):
+                return False
+            self._free -= 1
+            if who:
+                self._taken[who] += 1
+            return True
+
+    def _open_to(self, who: str) -> bool:
+        return self._free > 0 and self._taken.get(who, 0) < self._share
+
+    def give_back(self, who: str) -> None:
+        with self._changed:
+            self._free += 1
+            if who:
+                self._taken[who] -= 1
+                if not self._taken[who]:
+                    del self._taken[who]
+            self._changed.notify_all()
+
+
 class Database:
     """A pool of at most `size` connections to one database; safe to share between threads."""
 
@@ -194,6 +228,7 @@ class Database:
         statement_timeout_ms: int = 15_000,
         lock_timeout_ms: int | None = None,
     ) -> None:
+        self.size = size
         self._url = url
         self._options = {
             "application_name": name,
@@ -205,7 +240,7 @@ class Database:
         }
         self._idle: list[Any] = []
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(size)
+        self._places = _Places(size)
         self._reach = Breaker(_SHARED_FAILURE_S)
 
     def connect(self) -> Any:
@@ -243,7 +278,8 @@ class Database:
 
     @contextmanager
     def _borrow(self) -> Iterator[Any]:
-        if not self._slots.acquire(timeout=_POOL_WAIT_S):
+        who = caller.get()
+        if not self._places.take(who, _POOL_WAIT_S):
             raise Unavailable("all database connections are busy", code="database-busy", retry_after_s=2)
         connection = None
         try:
@@ -270,7 +306,7 @@ class Database:
                     with self._lock:
                         self._idle.append(connection)
             finally:
-                self._slots.release()
+                self._places.give_back(who)
 
     def _opened(self) -> Any:
         """A new connection for the pool. Where the last one failed slowly a moment ago, the same failure at once."""
