@@ -5,7 +5,9 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial
+from threading import BoundedSemaphore
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -200,6 +202,7 @@ class MarketData:
         reads = share(database.size)
         self.threads = Executor("reads", reads, per_caller=share(reads))
         self._fall_back = Executor("fall-back", max(1, database.size // 2))
+        self._fall_backs = BoundedSemaphore(max(1, database.size // 2))
         self._writes = Executor("read-through", max(1, database.size // 4))
         self._watch = fills.Watch(database)
         self.catalogue = Catalogue(database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes)
@@ -312,10 +315,16 @@ class MarketData:
         tag = _tag(query, scene) if complete else ""
         headers = _headers(query, scene, complete)
         draft = _Draft(query, scene, failed, job_id, tag, headers | ({"ETag": f'"{tag}"'} if tag else {}))
-        elsewhere = self._replica.configured or (tag and self._cache.there)
-        if _unchanged(draft) or (elsewhere and not from_primary):
+        if _unchanged(draft):
             return draft, None
-        return draft, self._pages(cursor, query, scene)
+        if from_primary or not (self._replica.configured or (tag and self._cache.there)):
+            return draft, self._pages(cursor, query, scene)
+        if (tag and self._cache.there) or not self._replica.resting or not self._fall_backs.acquire(blocking=False):
+            return draft, None
+        try:
+            return draft, self._pages(cursor, query, scene)
+        finally:
+            self._fall_backs.release()
 
     # ---- from somewhere else -----------------------------------------------------------------------------------------
 
@@ -343,7 +352,8 @@ class MarketData:
 
     def _from_primary(self, draft: _Draft, caller: Principal, timing: Timing) -> Reply:
         """The answer in a new snapshot, as the one of the draft is over: decided anew, bars and all."""
-        reply = self._answer(draft.query, draft.failed, draft.job_id, caller, timing, from_primary=True)
+        with self._fall_backs if self._replica.configured else nullcontext():
+            reply = self._answer(draft.query, draft.failed, draft.job_id, caller, timing, from_primary=True)
         assert isinstance(reply, Reply)  # noqa: S101  for the type checker: the primary has the bars
         return reply
 

@@ -65,6 +65,11 @@ class Replica:
     def configured(self) -> bool:
         return self._database is not None
 
+    @property
+    def resting(self) -> bool:
+        """True while it is left alone after a failure."""
+        return self._breaker.resting
+
     async def read(self, store_id: str, versions: Mapping[int, int], call: Callable[[Cursor], T]) -> T | None:
         """What `call` makes of a snapshot of the replica in which the series, by id, have these versions; None when it is
         not that far, is no replica of that store, fails, says nothing or rests."""
