@@ -22,6 +22,7 @@ from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import chunks, jobs, requests, retention, sessions
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
+from nautilus.executors import Executor
 from nautilus.loops import Backoff, repeat
 from nautilus.pacing import Limits
 from nautilus.queue import Queue
@@ -81,6 +82,8 @@ class Bridge:
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
+        # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
+        self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
         self._told = State.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
@@ -92,7 +95,7 @@ class Bridge:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
-        await asyncio.to_thread(self._take_name)
+        await self._name_thread.run(self._take_name)
         await self._store.run(self._tidy)
         listener = Listener(self._database, self._wake, self._log)
         listener.start(asyncio.get_running_loop())
@@ -140,7 +143,7 @@ class Bridge:
         await asyncio.to_thread(listener.stop)
         try:
             # Without the name, the rows under it are another process's.
-            if await asyncio.to_thread(self._name_is_held):
+            if await self._name_thread.run(self._name_is_held):
                 await self._store.run(self._farewell)
         except Unavailable as gone:
             self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
@@ -159,10 +162,10 @@ class Bridge:
 
     async def _keep_name(self) -> None:
         """The name is held by a database session; when that ends (a restart), take it again or stop."""
-        if await asyncio.to_thread(self._name_is_held):
+        if await self._name_thread.run(self._name_is_held):
             return
         try:
-            await asyncio.to_thread(self._take_name)
+            await self._name_thread.run(self._take_name)
         except CannotStart as taken:
             self._stop_for(taken)
 
@@ -274,7 +277,7 @@ class Bridge:
             return
         url, kept = settings.database_url.get_secret_value(), retention.kept_of(settings)
         try:
-            told = await asyncio.to_thread(retention.run, url, kept, self._ending.is_set)
+            told = await self._upkeep_thread.run(retention.run, url, kept, self._ending.is_set)
         except retention.Busy:
             return
         self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in told.items() if count}})

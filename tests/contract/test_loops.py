@@ -28,7 +28,7 @@ GUARDED = {
     "ib_bridge.hints.Listener._run",
     "ib_bridge.hints.Consumer.run",
     "nautilus.command_watch.CommandWatch._poll",
-    "nautilus.db.replica._Watch._look",
+    "nautilus.db.deadlines.Deadlines._look",
 }
 HELPER = "nautilus.loops.repeat"
 
@@ -120,7 +120,7 @@ BACKGROUND = {
     "ib_bridge.worker: loop": "made of the helper",
     "ib_bridge.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
     "nautilus.command_watch: self._poll()": "catches everything",
-    "nautilus.db.replica: self._look": "catches everything",
+    "nautilus.db.deadlines: self._look": "catches everything",
     "nautilus.fills: polling": "made of the helper",
 }
 

@@ -1,5 +1,7 @@
 """A database host that accepts connections and says nothing: everybody hears 503 as soon as the first one does."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,6 +48,39 @@ def _refusals(database: Database, number: int) -> set[str]:
         return {future.result() for future in [threads.submit(ask) for _ in range(number)]}
 
 
+def test_a_server_that_falls_silent_over_a_statement_is_not_waited_for_for_ever(dsn: str) -> None:
+    """As when it is frozen, or the network is cut: connections are open, the server's own time limits are not kept."""
+    with relay(dsn) as between:
+        database = Database(between.before(dsn), name="nautilus-test", size=3, statement_timeout_ms=200)
+        both = threading.Barrier(3)
+
+        def ask(_: int) -> None:
+            with database.transaction(snapshot=True) as cursor:
+                both.wait(20)
+                cursor.execute("SELECT 1")
+
+        with ThreadPoolExecutor(3) as threads:
+            list(threads.map(ask, range(3)))
+            between.hang()
+            asked = [threads.submit(ask, n) for n in range(3)]
+            try:
+                assert {type(each.exception(timeout=60)) for each in asked} == {Unavailable}
+                assert {each.exception().code for each in asked} == {"database-unavailable"}  # type: ignore[union-attr]
+            finally:
+                between.heal()
+        assert _answered(database)
+        database.close()
+
+
+def test_a_statement_within_its_time_is_not_broken_off(dsn: str) -> None:
+    database = Database(dsn, name="nautilus-test", size=1, statement_timeout_ms=60_000)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_sleep(2.5)")
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone()[0] == 1
+    database.close()
+
+
 def test_requests_with_a_key_fail_together(dsn: str, tmp_path: Path) -> None:
     shelf = Shelf(dsn, NOW)
     with relay() as silent:
@@ -65,13 +100,16 @@ def test_a_database_that_is_back_is_asked_again(dsn: str) -> None:
         between.hang()
         assert _refusals(database, 1) == {"database-unavailable"}
         between.heal()
-        found = None
-        while found is None:
-            try:
-                with database.transaction(snapshot=True) as cursor:
-                    cursor.execute("SELECT 1")
-                    found = cursor.fetchone()[0]
-            except Unavailable:
-                continue
-        assert found == 1
+        assert _answered(database)
         database.close()
+
+
+def _answered(database: Database) -> bool:
+    """Ask until there is an answer."""
+    while True:
+        try:
+            with database.transaction(snapshot=True) as cursor:
+                cursor.execute("SELECT 1")
+                return bool(cursor.fetchone()[0] == 1)
+        except Unavailable:
+            time.sleep(0.05)

@@ -9,7 +9,7 @@ import select
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -19,6 +19,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from nautilus.breaker import Breaker
+from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from nautilus.executors import caller, share
 from nautilus.spans import Span, Spans
@@ -34,6 +35,8 @@ _CONNECT_TIMEOUT_S = 3
 _POOL_WAIT_S = 5.0
 _SLOW_CONNECT_S = 1.0
 """A connection that failed only after so long: the host swallows packets, and the next one would take as long."""
+_SILENCE_S = 3.0
+"""How much longer than a statement may take the server may be silent about it; then it hangs."""
 _SHARED_FAILURE_S = 1.0
 """For so long such a failure is everybody's, and nobody else tries."""
 _AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -44,6 +47,9 @@ _SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store 
 _PLANNING = "-c jit=off -c plan_cache_mode=force_generic_plan"
 _LOST = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement)
 """The session does not know a plan that its connection has made, or knows one that it has not."""
+
+
+_DEADLINES = Deadlines()
 
 
 class Collision(Unavailable):
@@ -67,13 +73,20 @@ _Step = tuple[Prepared, Sequence[Any]]
 
 
 class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psycopg2 has no types
-    """A connection that knows which statements it has planned; `None` when it cannot keep them."""
+    """A connection that knows which statements it has planned; `None` when it cannot keep them. longest_s: how long it may
+    be silent over one statement; None: for ever. broken_off: it was silent for longer."""
 
     prepared: set[str] | None
+    longest_s: float | None = None
+    broken_off = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared = set()
+
+    def waited_for(self) -> AbstractContextManager[None]:
+        """A block that waits for the server's answer to one statement."""
+        return _DEADLINES.over(self, self.longest_s) if self.longest_s is not None else nullcontext()
 
 
 class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
@@ -84,24 +97,27 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
     begun = False
 
     def execute(self, query: Any, vars: Any = None) -> Any:
-        if self.begun:
-            return super().execute(query, vars)
-        self.begun = True
-        return super().execute(self.beginning + self.mogrify(query, vars))
+        with self.connection.waited_for():
+            if self.begun:
+                return super().execute(query, vars)
+            self.begun = True
+            return super().execute(self.beginning + self.mogrify(query, vars))
 
     def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.begun:
-            self.begun = True
-            super().execute(self.beginning)
-        try:
-            return super().copy_expert(*args, **kwargs)
-        except _LOST as lost:
-            raise self._collision() from lost
+        with self.connection.waited_for():
+            if not self.begun:
+                self.begun = True
+                super().execute(self.beginning)
+            try:
+                return super().copy_expert(*args, **kwargs)
+            except _LOST as lost:
+                raise self._collision() from lost
 
     def end(self, how: str) -> None:
         """COMMIT or ROLLBACK what was begun."""
         if self.begun and not self.connection.closed:
-            super().execute(how)
+            with self.connection.waited_for():
+                super().execute(how)
         self.begun = False
 
     def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[_Step] = ()) -> None:
@@ -230,6 +246,7 @@ class Database:
     ) -> None:
         self.size = size
         self._url = url
+        self._longest_s = statement_timeout_ms / 1000 + _SILENCE_S if statement_timeout_ms else None
         self._options = {
             "application_name": name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -299,6 +316,11 @@ class Database:
                 raise Unavailable("the database took too long to answer", code="database-slow") from error
             if connection is not None:
                 connection.close()
+                if connection.broken_off:
+                    # Whoever comes now hears so at once, instead of finding out on another idle connection.
+                    self.close()
+                    self._reach.failed(self._reach.clock())
+                    raise Unavailable("the database says nothing", code="database-unavailable") from error
             raise Unavailable(f"the database went away ({_first_line(error)})", code="database-unavailable") from error
         finally:
             try:
@@ -320,6 +342,7 @@ class Database:
                 self._reach.failed(began)
             raise
         self._reach.succeeded(began)
+        connection.longest_s = self._longest_s
         return connection
 
     def _checked(self) -> Any | None:

@@ -2,13 +2,8 @@
 
 import asyncio
 import logging
-import os
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg2
@@ -16,6 +11,7 @@ import psycopg2
 from nautilus.breaker import Breaker
 from nautilus.db import reading
 from nautilus.db.connection import Cursor, Database
+from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from nautilus.executors import Executor
 
@@ -57,7 +53,7 @@ class Replica:
     ) -> None:
         self._database = database
         self._patience_s = patience_s
-        self._watch = _Watch()
+        self._deadlines = Deadlines(_LOOK_S)
         self._breaker = breaker or Breaker(FIRST_REST_S, LONGEST_REST_S)
         self._threads = Executor("replica", database.size if database else 1)
 
@@ -96,7 +92,10 @@ class Replica:
         word.began = began = self._breaker.clock()
         found = None
         try:
-            with self._database.transaction(snapshot=True) as cursor, self._watch.over(cursor.connection):
+            with (
+                self._database.transaction(snapshot=True) as cursor,
+                self._deadlines.over(cursor.connection, LONGEST_READ_S),
+            ):
                 same = reading.is_same(cursor, store_id, versions)
                 word.heard.set_result(None)
                 found = call(cursor) if same else None
@@ -118,47 +117,3 @@ def _seen(reading: "asyncio.Future[Any]") -> None:
     """Take the outcome of a read that nobody waits for."""
     if not reading.cancelled():
         reading.exception()
-
-
-class _Watch:
-    """Breaks off reads that take too long. A server whose disk hangs says nothing, not even that a statement's time is
-    over, and a network that is cut is noticed after minutes. One thread looks at all reads, as long as there are any."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._deadlines: dict[Any, float] = {}
-        self._looking = False
-
-    @contextmanager
-    def over(self, connection: Any) -> Iterator[None]:
-        with self._lock:
-            self._deadlines[connection] = time.monotonic() + LONGEST_READ_S
-            if not self._looking:
-                self._looking = True
-                threading.Thread(target=self._look, name="replica-watch", daemon=True).start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._deadlines[connection]
-
-    def _look(self) -> None:
-        while True:
-            time.sleep(_LOOK_S)
-            with self._lock:
-                if not self._deadlines:
-                    self._looking = False
-                    return
-                for connection, deadline in self._deadlines.items():
-                    if deadline < time.monotonic():
-                        try:
-                            _break_off(connection)
-                        except Exception:
-                            # One connection of an odd kind must not end the watch over all others.
-                            _log.exception("replica-watch-broke")
-
-
-def _break_off(connection: Any) -> None:
-    """End a connection under the hands of the thread that waits for it."""
-    with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
-        line.shutdown(socket.SHUT_RDWR)
