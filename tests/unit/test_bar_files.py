@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ib_gateway_sim.bar_files import BadFile, read_bars
 from ib_gateway_sim.bars import Bar
@@ -277,6 +279,51 @@ def test_a_file_that_is_no_table_of_minutes_is_refused(content: str, problem: st
 )
 def test_a_file_that_is_no_text_is_refused(content: bytes, name: str, problem: str) -> None:
     assert problem in refusal(content, name)
+
+
+_JUNK = (
+    "",
+    ",",
+    ";",
+    "\t",
+    '"',
+    "\n",
+    "\r",
+    "\0",
+    "NaN",
+    "1e400",
+    "-",
+    ".",
+    "1,2",
+    "é",
+    "\ufeff",
+    "\u2028",
+    "9" * 30,
+    "+99:99",
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 6), st.sampled_from(_JUNK)), min_size=1, max_size=4),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"]),
+    st.sampled_from(["", "America/New_York"]),
+)
+def test_a_damaged_file_is_read_in_order_or_refused_in_one_line(
+    damages: list[tuple[int, int, str]], encoding: str, zone: str
+) -> None:
+    text = TEXT
+    for at, length, junk in damages:
+        text = text[:at] + junk + text[at + length :]
+    bars, sentence = [], ""
+    try:
+        bars = read(text.encode(encoding, "replace"), zone=zone)
+    except BadFile as refused:
+        sentence = str(refused)
+    assert bool(bars) != bool(sentence)
+    assert sentence == "" or (sentence.startswith("bars.csv") and sentence.isprintable())
+    assert [bar.t for bar in bars] == sorted({bar.t for bar in bars})
+    assert all(bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high for bar in bars)
 
 
 # ---- the files beside this checkout ----------------------------------------------------------------------------------
