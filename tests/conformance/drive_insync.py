@@ -68,6 +68,11 @@ class Checks:
     async def market_rule(self) -> str:
         return str(await self.ib.reqMarketRuleAsync(26))
 
+    async def depth_exchanges(self) -> str:
+        found = await self.ib.reqMktDepthExchangesAsync()
+        assert {one.exchange for one in found} >= {"ISLAND", "CME"}
+        return str(found)
+
     async def head_timestamp(self) -> str:
         at = await self.ib.reqHeadTimeStampAsync(self.contract, "TRADES", True, 2)
         assert at.year == 2004

@@ -121,6 +121,10 @@ class Checks:
         self.app.reqMarketRule(26)
         return self.wait("marketRule")[1]
 
+    def depth_exchanges(self) -> Any:
+        self.app.reqMktDepthExchanges()
+        return self.wait("mktDepthExchanges")[0]
+
     def head_timestamp(self) -> Any:
         self.app.reqHeadTimeStamp(5, self._contract(), "TRADES", 1, 1)
         return self.wait("headTimestamp")[1] == "20040102-14:30:00"

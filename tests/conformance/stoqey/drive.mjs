@@ -94,6 +94,10 @@ const CHECKS = {
     ib.reqMarketRule(26);
     return wait("marketRule");
   },
+  async depth_exchanges() {
+    ib.reqMktDepthExchanges();
+    return wait("mktDepthExchanges");
+  },
   async head_timestamp() {
     ib.reqHeadTimestamp(5, STOCK, "TRADES", true, 1);
     const [, at] = await wait("headTimestamp");
