@@ -26,7 +26,7 @@ SYMBOLS = ("AAPL", "MSFT", "SPY")
 LAST = datetime(2026, 2, 25, tzinfo=UTC)
 """A Wednesday. Each item has a Thursday, a Friday, a Monday and a Tuesday before one, of its own: two requests."""
 NEW_YORK = ZoneInfo("America/New_York")
-NOT_WEATHER = {"help", "received", "forget", "clients", "weather", "clock"}
+NOT_WEATHER = {"help", "received", "forget", "clients", "weather", "clock", "volume_unit"}
 """Commands that ask and change nothing."""
 HELD = "latency 60000"
 """Requests stay open for a minute of market time, or until the clock is moved on."""
