@@ -217,7 +217,8 @@ def test_finished_commands_and_expired_refusals_go(ledger: Ledger) -> None:
     with ledger.db.transaction() as cursor:
         cursor.execute(
             "INSERT INTO bridge_commands (type, args, state, requested_by, created_at, expires_at, finished_at)"
-            " SELECT 'search', '{}', state, 'x', at, at, CASE WHEN state IN ('done', 'failed') THEN at END FROM"
+            " SELECT 'search', jsonb_build_object('at', at), state, 'x', at, at,"
+            " CASE WHEN state IN ('done', 'failed') THEN at END FROM"
             " (SELECT now() - make_interval(days => n) AS at, state FROM generate_series(1, 10) n,"
             "  unnest('{queued,done,failed}'::text[]) state) c"
         )
