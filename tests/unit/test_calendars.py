@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -372,3 +373,122 @@ def test_weekdays_stand_in_for_a_missing_schedule():
     friday = calendar.sessions[1]
     assert (friday.open_ns, friday.close_ns) == (ns("2024-03-08 00:00", NY), ns("2024-03-09 00:00", NY))
     assert weekdays(ns("2024-03-09 00:00", NY), ns("2024-03-10 12:00", NY), NY).sessions == ()
+
+
+# ---- the edge of what is known ---------------------------------------------------------------------------------------
+
+
+def known_to(calendar, end):
+    """The calendar as it was kept when its sessions were known up to `end`: what opens later is not told yet."""
+    dates = {s.trade_date for s in calendar.sessions if s.open_ns < end}
+    sessions = [s for s in calendar.sessions if s.trade_date in dates]  # the sessions of a date are told together
+    return Calendar.of(sessions, (calendar.known[0], end), calendar.time_zone)
+
+
+def test_a_futures_day_is_over_where_the_next_session_is_known_to_open():
+    """The bridge keeps what is known up to the next open, which is no session of the calendar yet."""
+    thursday, opens = label("2024-01-04"), ns("2024-01-04 17:00", CHICAGO)
+    calendar = known_to(cme(), opens)
+    assert calendar.closed_by(timeframe("1d"), thursday, late_settlement=True) == opens
+    assert until(calendar, "1d", "2024-01-05 06:00", settle_s=900, late=True, zone=CHICAGO) == label("2024-01-05")
+    later = known_to(cme(), ns("2024-01-04 20:00", CHICAGO))
+    assert later.closed_by(timeframe("1d"), thursday, late_settlement=True) == opens, "what is known to open, opens"
+
+
+def test_a_contract_that_trades_no_more_is_over_after_three_days():
+    whole = cme(date(2024, 1, 2), 4)
+    calendar = Calendar(whole.sessions, (whole.known[0], ns("2024-02-05 16:00", CHICAGO)), CHICAGO)
+    friday = label("2024-01-05")
+    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=True) == ns("2024-01-08 16:00", CHICAGO)
+
+
+def test_a_friday_nobody_knows_of_is_not_settled_on_saturday():
+    calendar = known_to(cme(), ns("2024-01-04 17:00", CHICAGO))
+    friday = label("2024-01-05")
+    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=True) == ns("2024-01-08 00:00", CHICAGO)
+    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=False) == ns("2024-01-06 00:00", CHICAGO)
+
+
+@pytest.mark.parametrize(
+    ("known", "name", "first", "after"),
+    [
+        ("2024-01-08 09:30", "1d", "2023-11-29", "2024-01-08"),  # Monday's open: nothing is said about Monday
+        ("2024-01-08 16:00", "1d", "2023-11-29", "2024-01-09"),  # its close: the sessions of a day are told together
+        ("2024-01-06 12:00", "1d", "2023-11-29", "2024-01-08"),
+        ("2024-01-08 09:30", "1w", "2023-12-04", "2024-01-08"),
+        ("2024-01-05 16:00", "1w", "2023-12-04", "2024-01-08"),  # a weekend is left, on which nothing trades
+        ("2024-01-05 09:30", "1w", "2023-12-04", "2024-01-01"),
+        ("2024-02-01 09:30", "1M", "2023-12-01", "2024-02-01"),
+        ("2024-01-31 16:00", "1M", "2023-12-01", "2024-02-01"),
+        ("2024-01-31 09:30", "1M", "2023-12-01", "2024-01-01"),
+    ],
+)
+def test_a_day_week_or_month_is_known_when_each_of_its_days_is(known, name, first, after):
+    calendar = known_to(nyse(), ns(known, NY))
+    assert list(calendar.known_axis(timeframe(name))) == [(label(first), label(after))]
+
+
+def test_a_day_of_which_the_beginning_is_not_known_is_not_known():
+    whole = nyse()
+    calendar = Calendar.of(
+        [s for s in whole.sessions if s.close_ns > ns("2024-01-09 18:00", NY)],
+        (ns("2024-01-09 18:00", NY), whole.known[1]),
+        NY,
+    )
+    assert next(iter(calendar.known_axis(timeframe("1d"))))[0] == label("2024-01-10")
+    assert next(iter(calendar.known_axis(timeframe("1w"))))[0] == label("2024-01-15")
+    assert next(iter(calendar.known_axis(timeframe("1M"))))[0] == label("2024-02-01")
+
+
+@pytest.mark.parametrize(
+    ("calendar", "opens", "zone"), [(cme(), "2024-01-07 17:00", CHICAGO), (forex(), "2024-01-07 17:15", NY)]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_week_is_over_on_the_weekend_though_the_next_session_opens_before_monday(calendar, opens, zone, late):
+    """Sunday's open is Monday's session: the week before is known whole."""
+    short = known_to(calendar, ns(opens, zone))
+    over = (
+        ns(opens, zone) if late else calendar.real_time(timeframe("1w"), (label("2024-01-01"), label("2024-01-08")))[1]
+    )
+    assert short.closed_by(timeframe("1w"), label("2024-01-01"), late_settlement=late) == over
+
+
+@many
+@given(markets, st.sampled_from([*COARSE, *LABELLED]), moments, st.integers(0, 20 * DAY), st.booleans())
+def test_at_the_edge_of_what_is_known_no_closed_bar_is_left_out_in_silence(name, t, end, later, late):
+    """The bridge keeps what is known up to an open. Where a closed bar may be left out, it is said that nobody knows."""
+    whole = MARKETS[name]
+    end = next_open(whole, end)
+    now = end + later
+    short = known_to(whole, end)
+    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": late and not t.intraday}
+    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
+    edge = short.undecided_until(t, now, settle_ns=15 * S) or found
+    assert not whole.units(t, (max(found, edge), max(truth, found, edge)))
+
+
+@many
+@given(markets, st.sampled_from(ALL), moments, st.integers(0, 5 * DAY))
+def test_before_the_end_of_what_is_known_the_same_is_closed_as_with_all_of_it(name, t, now, before):
+    whole = MARKETS[name]
+    short = known_to(whole, next_open(whole, now + before))
+    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": False}
+    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
+    assert not whole.units(t, (min(truth, found), max(truth, found)))
+
+
+@many
+@given(markets, st.sampled_from(LABELLED), moments, st.integers(0, 20 * DAY), st.booleans())
+def test_at_the_edge_of_what_is_known_no_forming_bar_counts_as_closed(name, t, end, later, at_open):
+    whole = MARKETS[name]
+    end = next_open(whole, end) if at_open else end
+    now = end + later
+    short = known_to(whole, end)
+    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": False}
+    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
+    known = [s for s, _ in whole.units(t, (truth, max(truth, found))) if short.known_axis(t).covers((s, t.next(s)))]
+    assert not known
+
+
+def next_open(calendar, at):
+    return min(s.open_ns for s in calendar.sessions if s.open_ns >= at)

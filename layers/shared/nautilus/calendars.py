@@ -18,6 +18,11 @@ from nautilus.timeframes import Timeframe
 _NS_PER_MINUTE = 60 * NS_PER_S
 _QUARTER_NS = 15 * _NS_PER_MINUTE
 """Since 1972 all clocks of the world differ by whole quarters of an hour: no zone is needed for what divides one."""
+_WEEK_NS = 7 * NS_PER_DAY
+_PATTERN = 60
+"""So many of the last sessions tell on which days and at which hours a market opens."""
+_LONGEST_SETTLEMENT_NS = 3 * NS_PER_DAY
+"""A settlement price is published within hours, Friday's on Saturday at times (users' reports)."""
 
 
 class Session(NamedTuple):
@@ -170,9 +175,44 @@ class Calendar:
         return units[-1][1] if units else ns
 
     def known_axis(self, timeframe: Timeframe) -> Spans:
-        """The known range on the series' axis: for labelled bars, whole slots."""
+        """The known range on the series' axis: for labelled bars, the slots of which every session is known.
+
+        A label's slot lasts from midnight to midnight of the exchange. A day of which IB told one session is known, as
+        the sessions of a day are told together; of a week or month each day must be known.
+        """
         start, end = self.known
-        return Spans.of(start, end) if timeframe.intraday else Spans.of(timeframe.floor(start), timeframe.ceil(end))
+        if timeframe.intraday:
+            return Spans.of(start, end)
+        first = timeframe.floor(self._date_label(start))
+        if self._local(day_of(first)) < start:
+            first = timeframe.next(first)
+        return Spans.of(first, max(first, timeframe.floor(label_of(self._unknown_from))))
+
+    @cached_property
+    def _unknown_from(self) -> date:
+        """The first date of which not every session is known.
+
+        The sessions of a date are told together. What opens later than the known range ends has a later date where none
+        of the market's sessions opens so late on its own date: over a weekend a future's next open is Monday's.
+        """
+        local = datetime_of(self.known[1]).astimezone(self.zone)
+        day = local.date()
+        opens = [(s.trade_date, datetime_of(s.open_ns).astimezone(self.zone)) for s in self.sessions[-_PATTERN:]]
+        none_later = bool(opens) and not any(o.date() == d and o.time() >= local.time() for d, o in opens)
+        if day in self._by_date or none_later:
+            day += timedelta(days=1)
+        return day if self._trades_at_weekends else _weekday_from(day)
+
+    @cached_property
+    def _trades_at_weekends(self) -> bool:
+        """True when a Saturday or Sunday was a trade date, or too little is known to say that none was."""
+        if self.known[1] - self.known[0] < _WEEK_NS or not self.sessions:
+            return True
+        return any(s.trade_date.weekday() > 4 for s in self.sessions[-_PATTERN:])
+
+    def _date_label(self, ns: int) -> int:
+        """The label of the exchange's date at a moment."""
+        return label_of(datetime_of(ns).astimezone(self.zone).date())
 
     def real_time(self, timeframe: Timeframe, span: Span) -> Span:
         """From the first open to the last close of the bars in a stretch of the axis; intraday, the stretch itself.
@@ -191,21 +231,37 @@ class Calendar:
         """The market time at which the bar with this stamp is over, without the settle time.
 
         late_settlement: futures, whose daily close may be a settlement price that comes hours later; their day is over
-        when the next session opens. A week or month is over with its last trade date.
+        when the next session opens. A week or month is over with its last trade date. Of days nobody knows the sessions
+        of, the end is their midnight; with late settlement the first one after which a weekday begins.
         """
         if timeframe.intraday:
             return self.slot_end(timeframe, ts)
         first, after = day_of(timeframe.floor(ts)), day_of(timeframe.next(ts))
         begin, end = self._local(first), self._local(after)
-        known = self.known[0] <= begin and end <= self.known[1]
+        known = self.known[0] <= begin and after <= self._unknown_from
         dates = self.trade_dates(first, after)
+        if known and not dates:
+            return begin
+        if late_settlement:
+            end = self._local(_weekday_from(after))
         if not dates:
-            return begin if known else end
+            return end
         over = self._by_date[dates[-1]][-1].close_ns
         if late_settlement:
-            later = bisect_left(self._opens, over)
-            over = self._opens[later] if later < len(self._opens) else over + 3 * NS_PER_DAY
+            over = self._next_open(over)
         return over if known or timeframe.name == "1d" else max(over, end)
+
+    def _next_open(self, close: int) -> int:
+        """When the next session opens after a close; where that is not known, when it does at the latest.
+
+        Nothing opens before the end of what is known, so that a day closed before it is over by then. Where what is
+        known ends with the close itself, three days are waited, and never more: a contract may have traded its last.
+        """
+        later = bisect_left(self._opens, close)
+        if later < len(self._opens):
+            return self._opens[later]
+        longest = close + _LONGEST_SETTLEMENT_NS
+        return min(longest, self.known[1]) if self.known[1] > close else longest
 
     def closed_until(self, timeframe: Timeframe, now: int, *, settle_ns: int, late_settlement: bool) -> int:
         """The end, on the series' axis, of what can be asked for at market time `now`: no bar before it still forms."""
@@ -219,12 +275,28 @@ class Calendar:
                 return at - at % NS_PER_S  # a closed market: nothing forms
             before = bisect_right(self._opens, at) - 1
             return max(start, self.sessions[before].close_ns) if before >= 0 else start
-        today = label_of(datetime_of(at).astimezone(self.zone).date())
+        today = self._date_label(at)
         # Two weeks back no bar still forms: longer than any holiday, and every week and month ends within.
         label = timeframe.floor(today - 14 * NS_PER_DAY)
         while label <= today and self.closed_by(timeframe, label, late_settlement=late_settlement) <= at:
             label = timeframe.next(label)
         return label
+
+    def undecided_until(self, timeframe: Timeframe, now: int, *, settle_ns: int) -> int | None:
+        """Where the sessions are not known up to market time `now`: the end of the last slot that may be closed by now.
+
+        Between it and `closed_until` a session that nobody knows of may have closed a bar: of that, nothing may be said
+        before the calendar has been extended. None where the sessions are known.
+        """
+        at = now - settle_ns
+        if at <= self.known[1]:
+            return None
+        return self.slot(timeframe, at)[1] if timeframe.intraday else timeframe.next(self._date_label(at))
+
+
+def _weekday_from(day: date) -> date:
+    """The first day from Monday to Friday, not before `day`."""
+    return day + timedelta(days=max(0, 7 - day.weekday()) if day.weekday() > 4 else 0)
 
 
 def _beyond(label: int) -> date:

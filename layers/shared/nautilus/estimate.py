@@ -87,7 +87,7 @@ def _plan(
     now = moment.market_ns
     end = item.end if item.end is not None else now
     start = item.start if item.start is not None else end - (item.back or NS_PER_DAY)
-    around = (min(start, now) - 14 * NS_PER_DAY, max(end, now) + 14 * NS_PER_DAY)
+    around = (frame.floor(min(start, now)) - 14 * NS_PER_DAY, frame.ceil(max(end, now)) + 14 * NS_PER_DAY)
     told: Calendar | None = calendars.load(cursor, kind.calendar, session, around) if known else None
     complete = told is not None and told.known[0] <= start and min(end, now) <= told.known[1] + NS_PER_DAY
     calendar = told if told is not None and complete else weekdays(*around, kind.time_zone)

@@ -24,6 +24,10 @@ class Settle(NamedTuple):
         """The end, on the series' axis, of what is closed at market time `now`."""
         return calendar.closed_until(frame, now, settle_ns=self._ns(frame), late_settlement=_late(instrument))
 
+    def undecided_until(self, calendar: Calendar, frame: Timeframe, now: int) -> int | None:
+        """The end of what may be closed at market time `now`, where the calendar does not reach so far; else None."""
+        return calendar.undecided_until(frame, now, settle_ns=self._ns(frame))
+
     def is_closed(self, calendar: Calendar, frame: Timeframe, instrument: Instrument, ts: int, now: int) -> bool:
         """True when the bar with this stamp is closed at market time `now`."""
         over = calendar.closed_by(frame, ts, late_settlement=_late(instrument))

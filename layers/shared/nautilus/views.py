@@ -26,6 +26,8 @@ from nautilus.windows import back_from, last_close
 _EDGE_NS = 60 * NS_PER_S
 """Bars shorter than a minute are asked for at the edge once a minute has come together."""
 _MOST_CALENDARS = 200
+_ZONES_NS = 2 * NS_PER_DAY
+"""So far around a stretch of labels a stand-in must reach to know their days by any clock of the world."""
 
 
 class Window(NamedTuple):
@@ -122,23 +124,41 @@ def look(
     if standing.calendar is not None:
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
     frame = subject.timeframe
-    until = closed_until(calendar, frame, subject.instrument, moment.market_ns, moment.settle)
-    span = _span(window, frame, calendar, until, moment.market_ns)
-    view = _assess(cursor, moment, subject, span, until, calendar, standing.row)
+    reach = _reach(calendar, frame, subject.instrument, moment)
+    span = _span(window, frame, calendar, reach, moment.market_ns)
+    view = _assess(cursor, moment, subject, span, reach, calendar, standing.row)
     if view.complete or calendar is None:
         return view
-    return _derived(cursor, moment, view, calendar) or view
+    return _derived(cursor, moment, view, reach, calendar) or view
 
 
-def _span(window: Window, frame: Timeframe, calendar: Calendar | None, until: int, now: int) -> Span:
+class _Reach(NamedTuple):
+    """How far a series' axis is decided at a moment: bars before `closed` are closed, none from `undecided` on is.
+
+    Between the two, sessions that nobody has asked for yet may have closed bars; where the calendar reaches up to market
+    time, the two are the same.
+    """
+
+    closed: int
+    undecided: int
+
+
+def _reach(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, moment: Moment) -> _Reach:
+    until = closed_until(calendar, frame, instrument, moment.market_ns, moment.settle)
+    edge = moment.settle.undecided_until(calendar, frame, moment.market_ns) if calendar else None
+    return _Reach(until, max(until, edge or until))
+
+
+def _span(window: Window, frame: Timeframe, calendar: Calendar | None, reach: _Reach, now: int) -> Span:
     if window.start is not None and window.start >= now:
         raise InvalidInput.field(
             "start",
             f"{rfc3339(window.start)} lies in the future; market time is {rfc3339(now)}",
             [f"before {rfc3339(now)}"],
         )
-    closed = last_close(until, frame, calendar)
-    end = window.end if window.end is not None else closed
+    closed = last_close(reach.closed, frame, calendar)
+    newest = closed if reach.undecided == reach.closed else reach.undecided
+    end = window.end if window.end is not None else newest
     start = window.start
     if start is None:
         start = back_from(min(end, closed), frame, window.limit, calendar)[0]
@@ -157,20 +177,21 @@ def _assess(
     moment: Moment,
     subject: Subject,
     span: Span,
-    until: int,
+    reach: _Reach,
     calendar: Calendar | None,
     row: Series | None,
 ) -> View:
     """What of the window is settled in a series, and what explains the rest. Asks the ledger only when there is a rest."""
     frame = row.timeframe if row else subject.timeframe
     covered = row.covered if row else Spans()
+    until, edge = reach
     _, cut = by_rules(
-        span, frame, now=moment.market_ns, until=until, head=row.head_ts if row else None, calendar=calendar
+        span, frame, now=moment.market_ns, until=edge, head=row.head_ts if row else None, calendar=calendar
     )
 
     def gaps(notes: Sequence[Any], live: Spans) -> list[Missing]:
         return missing(
-            span, frame, calendar, covered=covered, notes=notes, live=live, until=until, impossible=cut.impossible
+            span, frame, calendar, covered=covered, notes=notes, live=live, until=edge, impossible=cut.impossible
         )
 
     found = gaps((), Spans())
@@ -196,7 +217,7 @@ def _assess(
     return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
-def _derived(cursor: Cursor, moment: Moment, own: View, calendar: Calendar) -> View | None:
+def _derived(cursor: Cursor, moment: Moment, own: View, reach: _Reach, calendar: Calendar) -> View | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
     frame = subject.timeframe
@@ -214,12 +235,19 @@ def _derived(cursor: Cursor, moment: Moment, own: View, calendar: Calendar) -> V
         return None
     wide = (span[0], slots.closes[-1])
     for row in reading.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
-        until = closed_until(calendar, row.timeframe, subject.instrument, moment.market_ns, moment.settle)
-        view = _assess(cursor, moment, subject, wide, until, calendar, row)
+        finer = _reach(calendar, row.timeframe, subject.instrument, moment)
+        view = _assess(cursor, moment, subject, wide, finer, calendar, row)
         if not view.missing:
-            told = [m for m in own.missing if m.state is State.NOT_CLOSED_YET]
-            return View(subject, span, own.until, calendar, row, told, row.timeframe)
+            rest = _beyond_closed(own, reach)
+            to_ask = own.to_ask & Spans(m.span for m in rest if m.state is State.NOT_ASKED)
+            return View(subject, span, own.until, calendar, row, rest, row.timeframe, to_ask, 0, own.job_id)
     return None
+
+
+def _beyond_closed(own: View, reach: _Reach) -> list[Missing]:
+    """What a view misses of the slots that are not closed, or of which nobody can say so."""
+    rows = [m for m in own.missing if m.span[1] > reach.closed]
+    return [m._replace(span=(max(m.span[0], reach.closed), m.span[1])) for m in rows]
 
 
 def _requests(
@@ -229,7 +257,8 @@ def _requests(
     total = 0
     for gap in gaps:
         known = calendar is not None and calendar.known_axis(frame).covers(gap)
-        sessions = calendar if calendar is not None and known else weekdays(gap[0], gap[1], instrument.time_zone)
+        around = (gap[0] - _ZONES_NS, gap[1] + _ZONES_NS)
+        sessions = calendar if calendar is not None and known else weekdays(*around, instrument.time_zone)
         made = plan(
             gap,
             frame,
