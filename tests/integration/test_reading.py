@@ -454,6 +454,35 @@ def test_coverage_says_of_every_stretch_why(api: Api, shelf: Shelf) -> None:
     assert told["summary"]["complete_pct"] == 75.0
 
 
+def covered(api: Api, **query: Any) -> Any:
+    answer = api.get("/api/v1/market-data/historical/coverage", params={"symbol": "AAPL", "timeframe": "1m", **query})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_coverage_has_no_number_for_what_nobody_knows(api: Api, shelf: Shelf) -> None:
+    """Before the known sessions nobody can say how many bars are missing; what lies after is counted all the same."""
+    for frame, expected in (("1m", 1_950), ("1d", 5)):
+        shelf.record(stock(), frame, settled=[(FIRST - 18 * HOUR, ns("2024-01-13 00:00"))])
+        told = covered(api, timeframe=frame, start=CALENDAR.known[0] - 47 * DAY)
+        summary = told["summary"]
+        assert (summary["complete"], summary["complete_pct"], summary["missing_bars"]) == (False, None, None), frame
+        assert summary["unknown"] == [i["expected"] for i in told["intervals"]].count(None) == 1, frame
+        assert summary["expected"] == sum(i["expected"] or 0 for i in told["intervals"]) > expected, frame
+        known = covered(api, timeframe=frame, start=FIRST - 15 * HOUR)["summary"]
+        assert (known["complete"], known["complete_pct"], known["missing_bars"], known["unknown"]) == (True, 100, 0, 0)
+    nothing = covered(api, timeframe="1h", start=CALENDAR.known[0] - 9 * DAY, end=CALENDAR.known[0] - 2 * DAY)[
+        "summary"
+    ]
+    assert (nothing["complete"], nothing["complete_pct"], nothing["missing_bars"]) == (False, None, None)
+    assert (nothing["expected"], nothing["unknown"]) == (0, 1)
+
+
+def test_what_is_not_closed_yet_is_not_missing_from_what_is_complete(api: Api) -> None:
+    summary = covered(api, start=FIRST, end=ns("2024-01-17 00:00"))["summary"]
+    assert (summary["complete"], summary["complete_pct"], summary["missing_bars"]) == (True, 100.0, 0)
+
+
 def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, shelf: Shelf) -> None:
     where = "/api/v1/market-data/historical/explain"
     shelf.record(stock(), "1m", [WEEK[5]._replace(close=7.0)])

@@ -61,14 +61,22 @@ def _volume_unit(cursor: Cursor, view: View) -> str | None:
 
 
 def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]) -> Mapping[str, Any]:
-    settled = [r for r, s in zip(rows, stretches, strict=True) if s.state in SETTLED]
-    expected = sum(r["expected"] or 0 for r in rows)
+    """The window in numbers, without what is not closed yet: `complete` asks for none of that.
+
+    Where the sessions of a stretch are not known nobody can say how many bars are missing, nor what share is there.
+    """
+    closed = [(r, s.state) for r, s in zip(rows, stretches, strict=True) if s.state is not State.NOT_CLOSED_YET]
+    unknown = sum(r["expected"] is None for r, _ in closed)
+    expected = sum(r["expected"] or 0 for r, _ in closed)
+    settled = sum(r["expected"] or 0 for r, state in closed if state in SETTLED)
+    share = 100.0 * settled / expected if expected else 100.0 if view.complete else 0.0
     return {
         "complete": view.complete,
-        "complete_pct": 100.0 * sum(r["expected"] or 0 for r in settled) / expected if expected else 100.0,
+        "complete_pct": None if unknown else share,
         "bars": sum(r["bars"] for r in rows),
         "expected": expected,
-        "missing_bars": expected - sum(r["expected"] or 0 for r in settled),
+        "missing_bars": None if unknown else expected - settled,
+        "unknown": unknown,
     }
 
 
@@ -88,9 +96,18 @@ def _stretches(cursor: Cursor, view: View) -> list[Missing]:
         if at < gap.span[0]:
             found += _settled(cursor, view, (at, gap.span[0]))
         if gap.span[0] < gap.span[1]:
-            found.append(gap)
+            found += _at_the_edge(view, gap)
         at = gap.span[1]
     return _without_closed(found)
+
+
+def _at_the_edge(view: View, gap: Missing) -> list[Missing]:
+    """A gap in parts: those of which the sessions are known can be counted in bars, the others cannot."""
+    if view.calendar is None:
+        return [gap]
+    whole = Spans.of(*gap.span)
+    known = view.calendar.known_axis(view.row.timeframe if view.row else view.subject.timeframe)
+    return [gap._replace(span=span) for span in sorted([*(whole & known), *(whole - known)])]
 
 
 def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:

@@ -122,6 +122,15 @@ class Interval(Stretch):
     ib_code: int | None = None
 
 
+class CoverageSummary(_Answer):
+    complete: bool
+    complete_pct: float | None = Field(description="settled slots of `expected`; null while `unknown` is not 0")
+    bars: int
+    expected: int = Field(description="slots that have closed, where the sessions are known")
+    missing_bars: int | None = Field(description="slots that are not settled; null while `unknown` is not 0")
+    unknown: int = Field(description="intervals that have closed and of which the sessions are not known")
+
+
 class Coverage(_Answer):
     instrument_id: str
     timeframe: str
@@ -131,7 +140,7 @@ class Coverage(_Answer):
     data_version: int
     window: Stretch
     intervals: list[Interval]
-    summary: dict[str, Any]
+    summary: CoverageSummary
     volume_unit: str | None = Field(
         description="what volumes count: shares, contracts, coins; unknown: as IB sent them, in shares or in lots; null: none"
     )
