@@ -333,6 +333,7 @@ class Bridge:
                 **self._volumes.activity(),
                 "servers_lost": self._session.servers_lost,
                 "unmapped_codes": self._session.unmapped,
+                "planning": self._settings.plan_rules.published,
                 "gateway_language": self._session.language or "unknown",
             },
             clock=self._clock.reading,

@@ -21,6 +21,7 @@ from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
 from nautilus.instruments import Instrument, Selector, leads_back
 from nautilus.lookups import FRONT_OLD_AFTER_S
 from nautilus.pacing import Request
+from nautilus.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.spans import Span
 
 T = TypeVar("T")
@@ -37,9 +38,6 @@ _SCHEDULE_DAYS = 364
 """IB takes no more than 365 D; a day is added so that no session is cut."""
 _SEARCH_PAUSE_S = 1.0
 """Between two symbol searches (TWS API, matching symbols: at least one second)."""
-_HEAD_DAYS = 30
-_HEAD_MATTERS_NS = 365 * NS_PER_DAY
-"""Only wishes that reach further back than this ask for the head first: heads count as small-bar requests."""
 
 
 class Directory:
@@ -361,11 +359,11 @@ class Directory:
 
         NotYet when IB's limits allow the question only later.
         """
-        if start > self._clock.now_ns() - _HEAD_MATTERS_NS:
+        if not PlanRules.asks_head(start, self._clock.now_ns()):
             return row.head_ts
-        if await self._store.run(series.head_is_fresh, row.id, _HEAD_DAYS):
+        if await self._store.run(series.head_is_fresh, row.id, HEAD_DAYS):
             return row.head_ts
-        if await self._store.run(series.share_head, row, _HEAD_DAYS):
+        if await self._store.run(series.share_head, row, HEAD_DAYS):
             return (await self._store.run(series.by_id, row.id)).head_ts
         key = f"{instrument.con_id}|HEAD|{row.price}|{row.session}"
         request = Request(

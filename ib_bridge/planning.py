@@ -17,8 +17,7 @@ from nautilus.db.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.instruments import Instrument, Selector, price_kind, session_kind
 from nautilus.log import correlated, fields
-from nautilus.planner import Plan, by_rules, chunk_spans, plan
-from nautilus.seams import OVERLAP_BARS
+from nautilus.planner import Plan, by_rules, plan
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
@@ -38,7 +37,7 @@ class Planning:
         self._directory = directory
         self._clock = clock
         self._log = log
-        self._spans = chunk_spans(settings.chunk_spans)
+        self._rules = settings.plan_rules
 
     async def plan_next(self) -> bool:
         """Plan the next queued job; False when there is none. A job that cannot be planned now waits, others go first."""
@@ -120,7 +119,7 @@ class Planning:
                 instrument, row, wish[0], job.correlation_id, interactive=job.origin == "read"
             )
         except NotYet:
-            if wish[1] - wish[0] > _FEW * self._spans[row.timeframe.name] * NS_PER_S:
+            if wish[1] - wish[0] > _FEW * self._rules.spans_s[row.timeframe.name] * NS_PER_S:
                 raise
             return row.head_ts
 
@@ -164,8 +163,8 @@ class Planning:
             covered=Spans() if force else row.covered,
             noted=Spans() if force else Spans(n.span for n in notes),
             live=Spans(chunk for _, chunk in under_way),
-            span_s=self._spans[frame.name],
-            overlap=OVERLAP_BARS if instrument.asset_class == "STK" and not force else 0,
+            span_s=self._rules.spans_s[frame.name],
+            overlap=self._rules.overlap(instrument.asset_class, job.mode),
         )
         if made.closed:
             series.record(cursor, row, settled=made.closed)

@@ -63,7 +63,7 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
     if wish.instrument_id is not None:
         items = backfill.by_name(services.db, wish, items)
     if wish.dry_run:
-        return JSONResponse(dry_run(services.db, items), 200)
+        return JSONResponse(dry_run(services.db, items, wish.mode), 200)
     asked = backfill.ask(
         services.db,
         caller,

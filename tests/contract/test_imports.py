@@ -35,7 +35,7 @@ LEVELS: tuple[frozenset[str], ...] = (
         }
     )
     | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"})
-    | frozenset({"database_url"}),
+    | frozenset({"database_url", "plan_rules"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log", "loops"}),
     frozenset({"bridge_settings"}),

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from nautilus import planner
+from nautilus.plan_rules import PlanRules
 from nautilus.settings import DatabaseSettings, QueueSettings, Settings
 from nautilus.settle import Settle
 from nautilus.timeframes import NAMES
@@ -92,6 +93,11 @@ class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
     def settle(self) -> Settle:
         """When a bar counts as closed."""
         return Settle(self.settle_intraday_s, self.settle_daily_s)
+
+    @property
+    def plan_rules(self) -> PlanRules:
+        """What plans are made by."""
+        return PlanRules(planner.chunk_spans(self.chunk_spans), self.max_open_requests)
 
     @field_validator("chunk_spans")
     @classmethod

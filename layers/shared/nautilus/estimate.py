@@ -1,71 +1,102 @@
 """What a backfill would cost, before anything is spent: requests, IB's budget, seconds, and what can never be had."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from nautilus.calendars import Calendar, weekdays
+from nautilus.calendars import Calendar, extended, weekdays
 from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import calendars, reading, requests, series
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import Moment
+from nautilus.db.series import Series
 from nautilus.errors import NautilusError
 from nautilus.instruments import Instrument, price_kind, session_kind
 from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
-from nautilus.planner import CHUNK_SPANS_S, Plan, plan
-from nautilus.spans import Spans
+from nautilus.plan_rules import HEAD_DAYS, PlanRules
+from nautilus.planner import Plan, by_rules, plan
+from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import closed_until
 
 _CHUNKS_SHOWN = 500
 _GUESSED_MS = 600
 """One request of a day of one-minute bars, as users measured it; used until our own requests tell better."""
-_OPEN_REQUESTS = 6
 _STAND_IN = Instrument(0, "", "", "STK", "SMART", "", "USD", "", "", "", "", 0.01, "", "America/New_York", "")
 
 
-def dry_run(database: Database, items: Sequence[Item]) -> dict[str, Any]:
-    """Plan without writing anything. Items whose instrument or sessions are not known yet are told as approximate."""
+class _Series(NamedTuple):
+    """A series that a request names, as far as it is known. row: None while it has no bars and no coverage."""
+
+    instrument: Instrument
+    known: bool
+    """False while nobody has looked the instrument up: another stands in."""
+    timeframe: Timeframe
+    price: str
+    session: str
+    row: Series | None
+
+
+class Estimate(NamedTuple):
+    """What planning an item comes to."""
+
+    series: _Series
+    plan: Plan
+    approximate: bool
+    """True where it rests on guesses: weekdays for sessions, or an instrument nobody has looked up."""
+    asks_head: bool
+    """True when the oldest bar is asked for first, which may make the plan smaller."""
+
+
+def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") -> dict[str, Any]:
+    """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are told
+    as approximate."""
     with database.transaction(snapshot=True) as cursor:
         moment = reading.moment(cursor)
-        rows = [_item(cursor, item, moment) for item in items]
+        rows = [_item(cursor, item, moment, mode) for item in items]
         answer_ms = requests.typical_ms(cursor) or _GUESSED_MS
-    weight = sum(row["weight"] for row in rows)
-    count = sum(row["requests"] for row in rows)
     return {
         "dry_run": True,
-        "requests": count,
-        "weight": weight,
-        "seconds": _seconds(rows, answer_ms),
+        "requests": sum(row["requests"] for row in rows),
+        "head_requests": sum(row["head_requests"] for row in rows),
+        "weight": sum(row["weight"] for row in rows),
+        "seconds": _seconds(rows, answer_ms, moment.rules.open_requests),
         "approximate": any(row["approximate"] for row in rows),
         "items": rows,
     }
 
 
-def _item(cursor: Cursor, item: Item, moment: Moment) -> dict[str, Any]:
+_NOTHING: Mapping[str, Any] = {
+    "requests": 0,
+    "head_requests": 0,
+    "weight": 0,
+    "small": False,
+    "approximate": False,
+    "unavailable": [],
+    "chunks": [],
+}
+
+
+def _item(cursor: Cursor, item: Item, moment: Moment, mode: str) -> dict[str, Any]:
     frame = timeframe(item.timeframe)
     told: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
-    nothing = {"requests": 0, "weight": 0, "small": frame.small, "approximate": False, "unavailable": [], "chunks": []}
     try:
-        found = known_instrument(cursor, item.selector)
-        kind = found or _STAND_IN
-        asset_class = found.asset_class if found else item.selector.asset_class or "STK"
-        price = price_kind(asset_class, item.price)
-        session = session_kind(asset_class, item.session)
+        found = estimate(cursor, item, moment, mode)
     except NautilusError as wrong:
-        return told | nothing | {"error": {"code": wrong.code, "detail": wrong.detail}}
-    made, approximate = _plan(cursor, item, kind, found is not None, frame, price, session, moment)
-    weight = 2 if price == "BID_ASK" else 1
+        return {**told, **_NOTHING, "small": frame.small, "error": {"code": wrong.code, "detail": wrong.detail}}
+    series_, made = found.series, found.plan
+    weight = 2 if series_.price == "BID_ASK" else 1
     return {
         **told,
-        "instrument_id": found.instrument_id if found else None,
-        "price": price,
-        "session": session,
+        "instrument_id": series_.instrument.instrument_id if series_.known else None,
+        "price": series_.price,
+        "session": series_.session,
         "requests": len(made.chunks),
+        "head_requests": int(found.asks_head),
         "weight": len(made.chunks) * weight if frame.small else 0,
         "small": frame.small,
-        "approximate": approximate,
+        "approximate": found.approximate,
         "unavailable": [{"start": rfc3339(s[0]), "end": rfc3339(s[1]), "reason": why} for s, why in made.impossible],
         "not_closed_yet": [{"start": rfc3339(s), "end": rfc3339(e)} for s, e in made.not_closed_yet],
         "under_way": [{"start": rfc3339(s), "end": rfc3339(e)} for s, e in made.under_way],
@@ -73,52 +104,77 @@ def _item(cursor: Cursor, item: Item, moment: Moment) -> dict[str, Any]:
     }
 
 
-def _plan(
-    cursor: Cursor,
-    item: Item,
-    kind: Instrument,
-    known: bool,
-    frame: Timeframe,
-    price: str,
-    session: str,
-    moment: Moment,
-) -> tuple[Plan, bool]:
-    """The plan, and whether it rests on guesses: weekdays for sessions, or an instrument nobody has looked up."""
-    now = moment.market_ns
+def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
+    """The plan of an item by the bridge's own numbers, from what is stored. NautilusError when it makes no sense."""
+    wanted = _series(cursor, item)
+    frame, now = wanted.timeframe, moment.market_ns
     end = item.end if item.end is not None else now
     start = item.start if item.start is not None else end - (item.back or NS_PER_DAY)
-    around = (frame.floor(min(start, now)) - 14 * NS_PER_DAY, frame.ceil(max(end, now)) + 14 * NS_PER_DAY)
-    told: Calendar | None = calendars.load(cursor, kind.calendar, session, around) if known else None
-    complete = told is not None and told.known[0] <= start and min(end, now) <= told.known[1] + NS_PER_DAY
-    calendar = told if told is not None and complete else weekdays(*around, kind.time_zone)
-    row = series.find(cursor, kind.con_id, frame, price, session) if known else None
-    until = closed_until(calendar, frame, kind, now, moment.settle)
+    head, asks_head = _head(cursor, wanted, start, now)
+    # Sessions matter only where bars can be: a range may begin long before the instrument did.
+    (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
+    calendar, told = _calendar(cursor, wanted, (frame.floor(min(first, now)), frame.ceil(max(end, now))), min(end, now))
+    until = closed_until(calendar, frame, wanted.instrument, now, moment.settle)
     if item.end is None:
         end = max(start, until)
-    notes = series.notes(cursor, row.id, (start, end)) if row and start < end else []
+    wide = (calendar.slot(frame, start)[0], calendar.slot(frame, max(start, end) - 1)[1])
+    row, force = wanted.row, mode == "force"
+    notes = series.notes(cursor, row.id, wide) if row and not force else []
     made = plan(
         (start, end),
         frame,
         calendar,
         now=now,
         until=until,
-        head=row.head_ts if row else None,
-        covered=row.covered if row else Spans(),
+        head=head,
+        covered=row.covered if row and not force else Spans(),
         noted=Spans(n.span for n in notes if n.expires_at is None or n.expires_at > now),
-        live=Spans(span for _, span in series.live(cursor, row.id, (start, end))) if row and start < end else Spans(),
-        span_s=CHUNK_SPANS_S[frame.name],
+        live=Spans(span for _, span in series.live(cursor, row.id, wide)) if row else Spans(),
+        span_s=moment.rules.spans_s[frame.name],
+        overlap=moment.rules.overlap(wanted.instrument.asset_class, mode),
     )
-    return made, not (known and complete)
+    return Estimate(wanted, made, not (wanted.known and told), asks_head)
 
 
-def _seconds(rows: Sequence[dict[str, Any]], answer_ms: float) -> float:
+def _series(cursor: Cursor, item: Item) -> _Series:
+    found = known_instrument(cursor, item.selector)
+    asset_class = found.asset_class if found else item.selector.asset_class or "STK"
+    frame = timeframe(item.timeframe)
+    price, session = price_kind(asset_class, item.price), session_kind(asset_class, item.session)
+    row = series.find(cursor, found.con_id, frame, price, session) if found else None
+    return _Series(found or _STAND_IN._replace(asset_class=asset_class), found is not None, frame, price, session, row)
+
+
+def _calendar(cursor: Cursor, wanted: _Series, span: Span, newest: int) -> tuple[Calendar, bool]:
+    """The sessions around a range, weekdays where they are not known, and whether they are known up to `newest`."""
+    instrument = wanted.instrument
+    around = (span[0] - 14 * NS_PER_DAY, span[1] + 14 * NS_PER_DAY)
+    told = calendars.load(cursor, instrument.calendar, wanted.session, around) if wanted.known else None
+    if told is None:
+        return weekdays(*around, instrument.time_zone), False
+    known = told.known[0] <= span[0] and newest <= told.known[1]
+    return (told if known else extended(told, around)), known
+
+
+def _head(cursor: Cursor, wanted: _Series, start: int, now: int) -> tuple[int | None, bool]:
+    """The oldest bar as the bridge will know it, and whether it asks IB first."""
+    row = wanted.row
+    if not PlanRules.asks_head(start, now):
+        return (row.head_ts if row else None), False
+    if not wanted.known:
+        return None, True
+    fresh, head = series.known_head(cursor, wanted.instrument.con_id, wanted.price, wanted.session, HEAD_DAYS)
+    return (head, False) if fresh else (row.head_ts if row else None, True)
+
+
+def _seconds(rows: Sequence[dict[str, Any]], answer_ms: float, open_requests: int) -> float:
     """The longest of what bounds a backfill: IB's ten-minute window, its burst rule per contract, and the answers."""
     limits = Limits()
-    small = sum(row["weight"] for row in rows)
+    small = sum(row["weight"] + row["head_requests"] for row in rows)
     window_s = small / (limits.window_weight - limits.reserve) * WINDOW_NS / NS_PER_S if small else 0.0
     per_contract: dict[str, int] = {}
     for row in rows:
         per_contract[row["asked"]] = per_contract.get(row["asked"], 0) + row["requests"]
     burst_s = max(per_contract.values(), default=0) / BURST_COUNT * BURST_NS / NS_PER_S
-    answers_s = sum(row["requests"] for row in rows) * answer_ms / 1000 / _OPEN_REQUESTS
+    answers_s = sum(row["requests"] for row in rows) * answer_ms / 1000 / open_requests
     return float(round(max(window_s, burst_s, answers_s), 1))

@@ -17,7 +17,7 @@ from nautilus.db.reading import Moment, SeriesKey, Standing
 from nautilus.db.series import Series
 from nautilus.errors import InvalidInput
 from nautilus.instruments import Instrument
-from nautilus.planner import CHUNK_SPANS_S, by_rules, plan
+from nautilus.planner import by_rules, plan
 from nautilus.settle import Settle
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe
@@ -213,7 +213,7 @@ def _assess(
     to_ask = not_asked - Spans(w.span for w in wished)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
-    requests = _requests(to_ask, frame, calendar, subject.instrument, moment.market_ns, until)
+    requests = _requests(to_ask, frame, calendar, subject.instrument, moment, until)
     return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
@@ -251,7 +251,7 @@ def _beyond_closed(own: View, reach: _Reach) -> list[Missing]:
 
 
 def _requests(
-    gaps: Spans, frame: Timeframe, calendar: Calendar | None, instrument: Instrument, now: int, until: int
+    gaps: Spans, frame: Timeframe, calendar: Calendar | None, instrument: Instrument, moment: Moment, until: int
 ) -> int:
     """How many requests the gaps come to; where the calendar does not reach, weekdays stand in for it."""
     total = 0
@@ -263,13 +263,13 @@ def _requests(
             gap,
             frame,
             sessions,
-            now=now,
+            now=moment.market_ns,
             until=until,
             head=None,
             covered=Spans(),
             noted=Spans(),
             live=Spans(),
-            span_s=CHUNK_SPANS_S[frame.name],
+            span_s=moment.rules.spans_s[frame.name],
         )
         total += len(made.chunks)
     return total

@@ -12,6 +12,7 @@ from nautilus.db.series import Series, find_several, of_row
 from nautilus.instruments import InstrumentName, Selector
 from nautilus.ledger import LIVE_JOBS
 from nautilus.lookups import Lookup
+from nautilus.plan_rules import PlanRules
 from nautilus.settle import Settle
 from nautilus.spans import Span
 from nautilus.timeframes import Timeframe
@@ -32,11 +33,13 @@ class Moment(NamedTuple):
     store_id: str
     source: str
     settle: Settle
+    rules: PlanRules = PlanRules()
+    """What the bridge plans by."""
 
 
 _MOMENT = (
     "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
-    " b.settle_intraday_s, b.settle_daily_s,"
+    " b.settle_intraday_s, b.settle_daily_s, b.activity -> 'planning' AS planning,"
     " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
 )
 _MOMENT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
@@ -52,11 +55,12 @@ def moment(cursor: Cursor) -> Moment:
 
 
 def _moment(row: Any) -> Moment:
-    clock, settle = SAME_TIME, Settle()
+    clock, settle, rules = SAME_TIME, Settle(), PlanRules()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
         settle = Settle(row.settle_intraday_s, row.settle_daily_s)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle)
+        rules = PlanRules.of(row.planning)
+    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle, rules)
 
 
 class Standing(NamedTuple):

@@ -161,6 +161,17 @@ def share_head(cursor: Cursor, row: Series, days: int) -> bool:
     return bool(cursor.rowcount)
 
 
+def known_head(cursor: Cursor, con_id: int, price: str, session: str, days: int) -> tuple[bool, int | None]:
+    """Whether IB was asked for the head of any of these series within the last `days` days, and what it said."""
+    cursor.execute(
+        "SELECT head_ts FROM series WHERE con_id = %s AND price = %s AND session = %s"
+        " AND head_checked_at > clock_timestamp() - make_interval(days => %s) ORDER BY head_checked_at DESC LIMIT 1",
+        (con_id, price, session, days),
+    )
+    row = cursor.fetchone()
+    return row is not None, row.head_ts if row else None
+
+
 def head_is_fresh(cursor: Cursor, series_id: int, days: int) -> bool:
     """True when IB was asked for the head within the last `days` days."""
     cursor.execute(
