@@ -9,7 +9,7 @@ from ib_bridge.directory import LOOKUPS_AT_ONCE, Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.calendars import Calendar
-from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage import State
 from nautilus.db import chunks, jobs, series
 from nautilus.db.jobs import PlanLost
@@ -22,8 +22,6 @@ from nautilus.spans import Span, Spans
 from nautilus.timeframes import Timeframe, timeframe
 
 _PLAN_LEASE_S = 120
-_FEW = 4
-"""A head saves the requests before it: for a wish of so few in all it is not waited for."""
 
 
 class Planning:
@@ -119,7 +117,7 @@ class Planning:
                 instrument, row, wish[0], job.correlation_id, interactive=job.origin == "read"
             )
         except NotYet:
-            if wish[1] - wish[0] > _FEW * self._rules.spans_s[row.timeframe.name] * NS_PER_S:
+            if not self._rules.is_small(wish[1] - wish[0], row.timeframe.name):
                 raise
             return row.head_ts
 

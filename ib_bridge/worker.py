@@ -121,6 +121,7 @@ class Worker:
             "allowed_requests": self._concurrency.allowed,
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
+            "quiet_until": self._quiet_until or None,
         }
 
     # ---- picking -----------------------------------------------------------------------------------------------------

@@ -35,16 +35,18 @@ LEVELS: tuple[frozenset[str], ...] = (
         }
     )
     | frozenset({"grid", "derived", "formats", "paging", "farms", "settle", "stamps", "lookups", "suggestions"})
-    | frozenset({"database_url", "plan_rules"}),
+    | frozenset({"database_url", "plan_rules", "send_times"}),
     frozenset({"schemas"}),
     frozenset({"settings", "log", "loops"}),
     frozenset({"bridge_settings"}),
     frozenset({"db", "queue", "cache"}),
-    frozenset({"backfill", "callers", "limits", "command_watch", "views"}),
+    frozenset({"callers", "limits", "command_watch", "views"}),
     frozenset({"catalogue"}),
     frozenset({"sign_in", "fills", "proof"}),
     frozenset({"market_data"}),
     frozenset({"estimate"}),
+    frozenset({"outlook"}),
+    frozenset({"backfill"}),
     frozenset({"parameters", "json_body"}),
     frozenset({"web"}),
 )

@@ -15,6 +15,7 @@ from nautilus.instruments import Instrument, Selector, name_of, price_kind, sele
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.lookups import Change, change_of, identify, identify_by_name, trade_day
+from nautilus.outlook import Outlook, outlook
 from nautilus.schemas.backfill import BackfillRequest
 from nautilus.spans import Spans
 from nautilus.timeframes import timeframe
@@ -194,13 +195,15 @@ def status(database: Database, owner: str | None, job_id: UUID | None = None) ->
         if session and session.state in _PARTLY_AWAY:
             known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
         put_off = jobs.put_off(cursor, numbers, session.market_ns) if session else {}
+        live = any(row.state in LIVE_JOBS for row in rows)
+        ahead = outlook(cursor, session) if live else None
         totals = jobs.totals(cursor) if job_id is None else None
         now = sessions.machine_now(cursor)
     told = []
     for row in rows:
         mine = [item for item in items if item.job_id == row.id]
         waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
-        told.append(_job(row, mine, changes, waits or put_off.get(row.id), now))
+        told.append(_job(row, mine, changes, waits or put_off.get(row.id), now, ahead))
     return {
         "jobs": told,
         "totals": totals,
@@ -265,14 +268,17 @@ def _changes(cursor: Cursor, items: Sequence[Any]) -> dict[str, Change]:
 
 
 def _job(
-    row: Any, items: Sequence[Any], changes: Mapping[str, Change], waits: str | None, now_ns: int
+    row: Any,
+    items: Sequence[Any],
+    changes: Mapping[str, Change],
+    waits: str | None,
+    now_ns: int,
+    ahead: Outlook | None,
 ) -> dict[str, Any]:
     begun = row.started_at or row.created_at
     ended_s = row.finished_at.timestamp() if row.finished_at else now_ns / NS_PER_S
     seconds = max(0.001, ended_s - begun.timestamp())
     rate = row.chunks_done / seconds
-    left = row.chunks_total - row.chunks_done
-    live = row.state in LIVE_JOBS
     total = row.chunks_total
     return {
         "job_id": str(row.id),
@@ -291,7 +297,7 @@ def _job(
             "pct": 100.0 * row.chunks_done / total if total else (100.0 if row.state == "succeeded" else 0.0),
         },
         "rate": {"chunks_per_s": rate, "bars_per_s": (row.bars_new + row.bars_revised + row.bars_same) / seconds},
-        "eta_seconds": left / rate if live and rate and total else None,
+        **_ahead(row, waits, rate, ahead),
         "blocked_on": waits,
         "items": [_item(item, changes) for item in items],
         "errors": [item.error | {"item": _item_name(item)} for item in items if item.error],
@@ -300,6 +306,25 @@ def _job(
         "finished_at": _text(row.finished_at),
         "updated_at": _text(row.updated_at),
     }
+
+
+def _ahead(row: Any, waits: str | None, rate: float, ahead: Outlook | None) -> dict[str, Any]:
+    """When the last answer of a job is to be expected and its next request is sent; nulls while nobody can say.
+
+    IB's limits and the requests that may be open tell it; where no hard limit holds a job back it takes no less than at
+    its rate until now.
+    """
+    unknown: dict[str, Any] = {"eta_seconds": None, "next_request_at": None}
+    left = row.chunks_total - row.chunks_done
+    if row.state not in LIVE_JOBS or ahead is None or waits in ("ib_session", "reset_window"):
+        return unknown
+    times = ahead.times.get(row.id)
+    if times is None and not left:
+        return unknown
+    seconds = ahead.seconds_left(row.id)
+    if row.id not in ahead.paced and waits is None and rate:
+        seconds = max(seconds, left / rate)
+    return {"eta_seconds": seconds, "next_request_at": rfc3339(times.first) if times else None}
 
 
 def _waits(row: Any, known: Collection[Instrument | None], session: sessions.Session | None) -> str | None:

@@ -21,7 +21,7 @@ from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import closed_until
 
 _CHUNKS_SHOWN = 500
-_GUESSED_MS = 600
+GUESSED_MS = 600
 """One request of a day of one-minute bars, as users measured it; used until our own requests tell better."""
 _STAND_IN = Instrument(0, "", "", "STK", "SMART", "", "USD", "", "", "", "", 0.01, "", "America/New_York", "")
 
@@ -47,6 +47,8 @@ class Estimate(NamedTuple):
     """True where it rests on guesses: weekdays for sessions, or an instrument nobody has looked up."""
     asks_head: bool
     """True when the oldest bar is asked for first, which may make the plan smaller."""
+    length: int
+    """How long the range is that bars are wanted of, in ns on the series' axis."""
 
 
 def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") -> dict[str, Any]:
@@ -55,7 +57,7 @@ def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") ->
     with database.transaction(snapshot=True) as cursor:
         moment = reading.moment(cursor)
         rows = [_item(cursor, item, moment, mode) for item in items]
-        answer_ms = requests.typical_ms(cursor) or _GUESSED_MS
+        answer_ms = requests.typical_ms(cursor) or GUESSED_MS
     return {
         "dry_run": True,
         "requests": sum(row["requests"] for row in rows),
@@ -133,7 +135,7 @@ def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
         span_s=moment.rules.spans_s[frame.name],
         overlap=moment.rules.overlap(wanted.instrument.asset_class, mode),
     )
-    return Estimate(wanted, made, not (wanted.known and told), asks_head)
+    return Estimate(wanted, made, not (wanted.known and told), asks_head, max(0, end - start))
 
 
 def _series(cursor: Cursor, item: Item) -> _Series:

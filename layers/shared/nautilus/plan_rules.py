@@ -7,7 +7,7 @@ bridge ever came, the built-in numbers hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nautilus.clock import NS_PER_DAY
+from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.planner import CHUNK_SPANS_S
 from nautilus.seams import OVERLAP_BARS
 
@@ -15,6 +15,8 @@ HEAD_DAYS = 30
 """So long, machine time, a head is believed."""
 HEAD_MATTERS_NS = 365 * NS_PER_DAY
 """Only requests for bars that reach further back than this ask for the head first: heads count as small-bar requests."""
+
+_FEW = 4
 
 
 class PlanRules(NamedTuple):
@@ -43,6 +45,10 @@ class PlanRules(NamedTuple):
     def overlap(asset_class: str, mode: str) -> int:
         """How many bars a request reaches into covered ranges: stocks may split."""
         return OVERLAP_BARS if asset_class == "STK" and mode != "force" else 0
+
+    def is_small(self, length: int, timeframe: str) -> bool:
+        """True for so few requests that a head, which saves those before it, is not waited for. length: in ns."""
+        return length <= _FEW * self.spans_s[timeframe] * NS_PER_S
 
     @staticmethod
     def asks_head(start: int, now: int) -> bool:
