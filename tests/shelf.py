@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
@@ -164,7 +165,7 @@ class Shelf:
             user_id=number,
             name="",
             scopes=scopes,
-            session=f"s{number}",
+            session=str(UUID(int=number)),
             key_id=None,
             now_s=now_s,
             expires_s=now_s + 300,

@@ -42,7 +42,7 @@ def test_with_a_hundred_waiting_reads_a_plain_one_is_answered_first(shelf: Shelf
         assert answer.json()["coverage"]["missing"][0]["state"] == "queued"
 
     async def crowd() -> tuple[float, float]:
-        waiting = [asyncio.create_task(wait(n // 4)) for n in range(100)]
+        waiting = [asyncio.create_task(wait(1 + n // 4)) for n in range(100)]
         while not shelf.rows("SELECT 1 FROM backfill_jobs"):
             await asyncio.sleep(0.05)
         began = time.monotonic()
