@@ -111,6 +111,14 @@ def test_who_gives_a_symbol_twice_is_told_how_to_ask_for_several(boss: Client) -
     assert "fields=ts,close" in boss.get(f"{BARS}?symbol=AAPL&fields=ts&fields=close").json()["detail"]
 
 
+@pytest.mark.parametrize("text", ["1_0", " 10", "10 ", "+10", "10.0", "1e1", "0x10", "", "ten"])
+def test_a_whole_number_is_written_in_digits_alone(boss: Client, text: str) -> None:
+    answer = boss.get(BARS, params={"symbol": "AAPL", "limit": text})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["limit"]
+    assert "whole number" in answer.json()["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize(("given", "meant"), MEANT.items())
 def test_the_nearest_name_is_named(boss: Client, given: str, meant: str) -> None:
     told = boss.get(f"{BARS}?symbol=AAPL&{given}=1").json()

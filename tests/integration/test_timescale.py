@@ -89,6 +89,13 @@ def test_migrating_makes_hypertables_and_again_changes_nothing(empty_dsn: str) -
     assert {row.integer_now_func for row in found.values()} == {"nautilus_now_ns"}
 
 
+def test_bars_in_chunks_and_columns_are_estimated(database: Database) -> None:
+    record(database, bars(5_000))
+    with database.transaction() as cursor:
+        cursor.execute("ANALYZE bars_minute")
+        assert timescale.estimated_bars(cursor) == 5_000
+
+
 def test_a_plain_database_whose_server_gets_the_extension(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Migrating again moves what is there; who holds a table is waited for in turns, as by any migration."""
     with monkeypatch.context() as before:

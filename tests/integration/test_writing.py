@@ -10,7 +10,7 @@ from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
 from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
-from nautilus.db import series
+from nautilus.db import jobs, series, timescale
 from nautilus.db.bars import Written
 from nautilus.db.connection import Cursor, Database, spans_of
 from nautilus.spans import Spans
@@ -175,3 +175,13 @@ def test_what_is_no_number_is_refused(database: Database, wrong: float) -> None:
         record(database, [bar(0)._replace(high=wrong)])
     with database.transaction() as cursor:
         assert stored(cursor) == []
+
+
+def test_how_many_bars_there_are_is_known_after_the_counters_were_lost(database: Database) -> None:
+    """As after a crash of the server, which forgets what it counted since the last vacuum."""
+    record(database, [bar(n) for n in range(500)])
+    with database.transaction() as cursor:
+        cursor.execute("ANALYZE bars_minute")
+        cursor.execute("SELECT pg_stat_reset_single_table_counters('bars_minute'::regclass)")
+    with database.transaction() as cursor:
+        assert timescale.estimated_bars(cursor) == jobs.totals(cursor).total_bars == 500

@@ -4,6 +4,7 @@ A parameter that a route does not know is refused, as is one that is given twice
 one that was asked looks like data. `known_only` is added to every route in one place, `nautilus.web.LateRoute`.
 """
 
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,16 +46,19 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
 }
 """What other market-data services call the same thing; asked for by whoever comes from there."""
 _LISTS = {"fields": "fields=ts,close", "symbols": "symbols=AAPL,MSFT", "symbol": "symbols=AAPL,MSFT"}
+_DIGITS = re.compile("-?[0-9]+")
 _NEAR = 0.5
 """How alike two names must be (0 to 1, as difflib measures it) to be taken for a slip of the keyboard."""
 _SHOWN = 40
 
 
 class Known(NamedTuple):
-    """The names that a route knows, in the order of its document, and those of them that may stand more than once."""
+    """The names that a route knows, in the order of its document; those of them that may stand more than once, and those
+    that are whole numbers."""
 
     names: tuple[str, ...]
     lists: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
 
 
 def declared(dependant: Dependant, model: type[BaseModel] | None = None) -> Known:
@@ -62,23 +66,28 @@ def declared(dependant: Dependant, model: type[BaseModel] | None = None) -> Know
     found = dict(_of(dependant))
     if model is not None:
         found |= _of_model(model)
-    return Known(tuple(found), frozenset(name for name, several in found.items() if several))
+    return Known(
+        tuple(found),
+        frozenset(name for name, kind in found.items() if _several(kind)),
+        frozenset(name for name, kind in found.items() if _whole_number(kind)),
+    )
 
 
-def _of(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+def _of(dependant: Dependant) -> Iterator[tuple[str, Any]]:
+    """Name and type of each parameter."""
     for field in dependant.query_params:
         kind = field.field_info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _of_model(kind)
         else:
-            yield field.alias, _several(kind)
+            yield field.alias, kind
     for inner in dependant.dependencies:
         yield from _of(inner)
 
 
-def _of_model(kind: type[BaseModel]) -> Iterator[tuple[str, bool]]:
+def _of_model(kind: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     for name, field in kind.model_fields.items():
-        yield field.alias or name, _several(field.annotation)
+        yield field.alias or name, field.annotation
 
 
 def _several(kind: Any) -> bool:
@@ -87,6 +96,10 @@ def _several(kind: Any) -> bool:
         typing.get_origin(one) in (list, set, frozenset, tuple, Sequence) or one in (list, set, frozenset, tuple)
         for one in (kind, *typing.get_args(kind))
     )
+
+
+def _whole_number(kind: Any) -> bool:
+    return int in (kind, *typing.get_args(kind))
 
 
 def guard(dependant: Dependant) -> None:
@@ -105,11 +118,15 @@ async def known_only(request: Request) -> None:
 
 
 def check(known: Known, given: Iterable[tuple[str, str]]) -> None:
-    """InvalidInput unless each name is known and stands once; it names the nearest one that is known."""
+    """InvalidInput unless each name is known and stands once, and each whole number is written in digits alone (Python
+    would take `1_0` and `10.0` for 10 too). It names the nearest parameter that is known."""
     seen: set[str] = set()
     unknown: dict[str, None] = {}
     repeated: dict[str, None] = {}
-    for name, _ in given:
+    misread: dict[str, None] = {}
+    for name, text in given:
+        if name in known.numbers and not _DIGITS.fullmatch(text):
+            misread[name] = None
         if name not in known.names:
             unknown[name] = None
         elif name in seen and name not in known.lists:
@@ -119,6 +136,8 @@ def check(known: Known, given: Iterable[tuple[str, str]]) -> None:
         raise _refusal(UNKNOWN, [FieldError(_short(name), _unknown(name, known), known.names) for name in unknown])
     if repeated:
         raise _refusal(REPEATED, [FieldError(name, _repeated(name, known)) for name in repeated])
+    if misread:
+        raise _refusal("invalid-input", [FieldError(name, "must be a whole number: digits alone") for name in misread])
 
 
 def _refusal(code: str, errors: Sequence[FieldError]) -> InvalidInput:

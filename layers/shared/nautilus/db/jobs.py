@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus.db import timescale
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
 from nautilus.errors import InvalidInput
@@ -250,16 +251,15 @@ def totals(cursor: Cursor) -> Any:
     """Counts over everything, for the front end's card: chunks as they are counted when they change, and cheap estimates
     where exact numbers would scan the bars."""
     cursor.execute(
-        "SELECT n.*, (SELECT coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 'bars\\_%%')"
-        "  AS total_bars,"
-        " (SELECT count(DISTINCT con_id) FROM series) AS unique_instruments,"
+        "SELECT n.*, %s::bigint AS total_bars, (SELECT count(DISTINCT con_id) FROM series) AS unique_instruments,"
         " (SELECT count(DISTINCT timeframe) FROM series) AS unique_timeframes,"
         " pg_database_size(current_database()) AS database_bytes FROM"
         " (SELECT coalesce(sum(chunks) FILTER (WHERE state = 'pending'), 0)::bigint AS queue_size,"
         "   coalesce(sum(chunks) FILTER (WHERE state = 'leased'), 0)::bigint AS active_requests,"
         "   coalesce(sum(chunks) FILTER (WHERE state IN ('done', 'split')), 0)::bigint AS completed_requests,"
         "   coalesce(sum(chunks) FILTER (WHERE state = 'failed'), 0)::bigint AS failed_requests"
-        "  FROM backfill_chunk_counts) n"
+        "  FROM backfill_chunk_counts) n",
+        (timescale.estimated_bars(cursor),),
     )
     return cursor.fetchone()
 
