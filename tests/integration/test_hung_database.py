@@ -3,13 +3,15 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psycopg2
 import pytest
 
 from nautilus.api_keys import new_key
-from nautilus.db.connection import Database
+from nautilus.db.connection import Database, readable
 from nautilus.errors import Unavailable
 from tests.neighbours import relay
 from tests.shelf import BARS, Api, Shelf
@@ -69,6 +71,22 @@ def test_a_server_that_falls_silent_over_a_statement_is_not_waited_for_for_ever(
             finally:
                 between.heal()
         assert _answered(database)
+        database.close()
+
+
+def test_what_an_idle_connection_has_to_say_is_not_waited_for_for_ever(dsn: str) -> None:
+    """Data waits on it, so it is asked whether it still lives before it is used; its server hangs by then."""
+    with relay(dsn) as between, closing(psycopg2.connect(dsn)) as other:
+        database = Database(between.before(dsn), name="nautilus-test", size=1, statement_timeout_ms=200)
+        with database.transaction() as cursor:
+            cursor.execute("LISTEN hung_database")
+            idle = cursor.connection
+        with other, other.cursor() as cursor:
+            cursor.execute("NOTIFY hung_database")
+        assert readable(idle, 20)
+        between.hang()
+        assert _refusals(database, 1) == {"database-unavailable"}
+        between.heal()
         database.close()
 
 

@@ -356,7 +356,7 @@ class Database:
                 continue
             try:
                 if readable(connection, 0):
-                    with connection.cursor() as cursor:
+                    with connection.waited_for(), connection.cursor() as cursor:
                         cursor.execute("SELECT 1")
             except (psycopg2.Error, OSError):
                 connection.close()
