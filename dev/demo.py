@@ -371,9 +371,21 @@ def show_at(url: str) -> int:
         return 1
 
 
+def api_address(text: str) -> str:
+    """The address of an API, for argparse."""
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8001")
+    return text
+
+
 def main() -> int:
     made = parser("make demo", "See it work, then leave nothing running.")
-    made.add_argument("--at", metavar="URL", help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password")
+    made.add_argument(
+        "--at",
+        type=api_address,
+        metavar="URL",
+        help="an API that runs; NAUTILUS_DEMO_PASSWORD is its trader's password",
+    )
     options = made.parse_args()
     try:
         unwind_on_interrupt()

@@ -1,8 +1,10 @@
 """What the demo says of bars it has read, and when it says that all went well."""
 
+import argparse
+
 import pytest
 
-from dev.demo import Fetched, SeriesRequest, StoredBars, completeness, went_well
+from dev.demo import Fetched, SeriesRequest, StoredBars, api_address, completeness, went_well
 
 NOTHING_MISSING = "nothing is missing: every other minute the market was closed, or had no trade"
 GAP = {
@@ -52,3 +54,10 @@ def test_nothing_is_missing_is_said_nowhere_else(job: Fetched, bars: StoredBars,
     assert line in lines
     assert NOTHING_MISSING not in lines
     assert went_well(job, bars) == well
+
+
+def test_an_address_without_a_scheme_is_refused_with_one_that_has_it() -> None:
+    assert api_address("http://127.0.0.1:8001") == "http://127.0.0.1:8001"
+    for text in ("127.0.0.1:8001", "localhost", "ftp://127.0.0.1", " http://127.0.0.1"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"no address such as http://127\.0\.0\.1:8001"):
+            api_address(text)
