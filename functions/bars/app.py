@@ -317,10 +317,13 @@ def _next_page(request: Request, token: str) -> str:
 
 
 def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], tuple[Selector, ...]]:
+    ways = ["symbol", "symbols", "instrument_id", "con_id"]
+    one_is_named = bool(named.symbol or named.instrument_id or named.con_id)
+    if symbols is None and not one_is_named:
+        raise InvalidInput.field("symbol", f"give one of {', '.join(ways)}", ways)
     if symbols is None:
         return (named.symbol,), (named.selector(),)
-    if named.symbol or named.instrument_id or named.con_id:
-        ways = ["symbol", "symbols", "instrument_id", "con_id"]
+    if one_is_named:
         raise InvalidInput.field("symbols", f"give only one of {', '.join(ways)}", ways)
     names = list(dict.fromkeys(part.strip() for part in symbols.split(",") if part.strip()))
     if not 1 <= len(names) <= MAX_SYMBOLS:

@@ -46,6 +46,23 @@ def told(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, problem["code"], problem["detail"]
 
 
+# ---- which instrument ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["", "?symbol=", "?timeframe=1d", "?instrument_id="])
+def test_a_read_that_names_no_instrument_hears_all_ways_to_name_one(boss: Client, query: str) -> None:
+    status, code, detail = told(boss.get(BARS + query))
+    assert (status, code) == (422, "validation-error")
+    assert detail.startswith("symbol: give one of symbol, symbols, instrument_id, con_id (")
+
+
+@pytest.mark.parametrize("query", ["?symbol=AAPL,MSFT", "?instrument_id=AAPL,MSFT.NASDAQ"])
+def test_several_symbols_in_place_of_one_are_refused_with_the_parameter_for_several(boss: Client, query: str) -> None:
+    status, code, detail = told(boss.get(BARS + query))
+    assert (status, code) == (422, "validation-error")
+    assert "a comma stands between several, which some routes take as symbols" in detail
+
+
 # ---- numbers, flags and times in JSON --------------------------------------------------------------------------------
 
 NOT_NUMBERS = ("true", "false", '"5"', "1.5", "NaN", "Infinity", "1e400", "-1e400", "9" * 5_000, "[5]", "{}", '"x"')

@@ -89,7 +89,7 @@ def test_words_mean_one_lookup(words, expected):
 @pytest.mark.parametrize(
     ("words", "field", "says"),
     [
-        ({}, "symbol", "either symbol or instrument_id"),
+        ({}, "symbol", "either symbol or instrument_id or con_id"),
         ({"symbol": "", "instrument_id": ""}, "symbol", "either symbol or instrument_id"),
         ({"symbol": "AAPL", "instrument_id": "AAPL.NASDAQ"}, "symbol", "either symbol or instrument_id"),
         ({"symbol": "AAPL", "asset_class": "SHARE"}, "asset_class", "STK, CASH, FUT"),
@@ -137,7 +137,7 @@ def test_a_selector_travels_as_a_dict_and_reads_as_words():
         assert Selector.of(selector.as_dict()) == selector
     assert select(symbol="AAPL").words == "AAPL (STK)"
     assert select(instrument_id="ESZ6.CME").words == "ESZ6 (FUT)"
-    assert select(con_id=5).words == "5"
+    assert select(con_id=5).words == "con_id 5"
 
 
 # ---- from a contract to a name ---------------------------------------------------------------------------------------

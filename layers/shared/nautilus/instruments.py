@@ -155,7 +155,7 @@ class Selector(NamedTuple):
     @property
     def words(self) -> str:
         """For a sentence: `AAPL (STK)`."""
-        name = self.local_symbol or self.symbol or str(self.con_id)
+        name = self.local_symbol or self.symbol or f"con_id {self.con_id}"
         return f"{name} ({self.asset_class})" if self.asset_class else name
 
 
@@ -210,7 +210,8 @@ def select(
     if con_id:
         return Selector("", "", con_id=con_id)
     if bool(symbol) == bool(instrument_id):
-        raise InvalidInput.field("symbol", "give either symbol or instrument_id", ["symbol", "instrument_id"])
+        ways = ["symbol", "instrument_id", "con_id"]
+        raise InvalidInput.field("symbol", f"give either {' or '.join(ways)}", ways)
     asked_class = _clean_class(asset_class)
     if expiry and not _is_contract_month(expiry):
         raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
@@ -316,7 +317,9 @@ _MARKS = "./-_ ^&+*#!@$'():="
 def _clean_name(field: str, text: str) -> str:
     name = _upper(" ".join(text.split()))
     if not name or len(name) > 40 or not all(c.isalnum() or c in _MARKS for c in name) or not name.isascii():
-        raise InvalidInput.field(field, f"{text!r} is not a symbol: letters, digits and . / - only, at most 40")
+        wanted = f"letters, digits, blanks and {_MARKS.replace(' ', '')} only, at most 40"
+        several = "; a comma stands between several, which some routes take as symbols" if "," in text else ""
+        raise InvalidInput.field(field, f"{text!r} is not a symbol: {wanted}{several}")
     return name
 
 
