@@ -83,7 +83,8 @@ class Catalogue:
     async def look_up(self, selectors: Sequence[Selector], caller: Principal) -> Mapping[str, NautilusError]:
         """Have IB asked about unknown words, all of them at once, and wait for it together.
 
-        Returns for each key that IB could not be asked about why; NotFound and the like are found in the database.
+        Returns by key what to raise for a selector that is still unknown afterwards. What IB has answered, NotFound and
+        the like too, is found in the database.
         """
         wanted = {selector.key: selector for selector in selectors}
         keys = sorted(wanted)
