@@ -171,9 +171,7 @@ class Bridge:
 
     def _name_is_held(self) -> bool:
         try:
-            with self._name_lock.cursor() as cursor:
-                cursor.execute("SELECT 1")
-            self._name_lock.rollback()
+            sessions.check_bridge_name(self._name_lock)
         except Exception as gone:
             # Whatever psycopg2 says: the session is gone, and the lock with it.
             self._log.warning("name-lost", extra={"reason": str(gone).strip() or type(gone).__name__})

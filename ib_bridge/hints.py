@@ -37,10 +37,7 @@ class Listener:
         while not self._stop.is_set():
             connection: Any = None
             try:
-                connection = self._database.connect()
-                connection.autocommit = True
-                with connection.cursor() as cursor:
-                    cursor.execute(f"LISTEN {CHANNEL}")
+                connection = self._database.listen(CHANNEL)
                 while not self._stop.is_set():
                     if readable(connection, 0.5):
                         connection.poll()

@@ -232,13 +232,7 @@ class Worker:
         calendar = calendars.load(cursor, instrument.calendar, row.session, around)
         if calendar is None:
             raise LookupError(f"a chunk without a calendar: {instrument.calendar}")
-        cursor.execute(
-            "SELECT correlation_id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
-            f" WHERE c.chunk_id = %s AND j.state IN {jobs.ACTIVE} ORDER BY j.created_at LIMIT 1",
-            (held.chunk_id,),
-        )
-        first = cursor.fetchone()
-        correlation_id = first.correlation_id if first else ""
+        correlation_id = jobs.correlation_of(cursor, held.chunk_id)
         now = self._clock.now_ns()  # again: what is booked is when it leaves
         number = requests.insert(
             cursor,

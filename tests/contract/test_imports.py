@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -193,6 +194,15 @@ def test_the_tree_was_read():
 def test_every_module_of_nautilus_has_a_level():
     homeless = sorted(name for name in MODULES if within(name, "nautilus") and name != "nautilus" and level(name) < 0)
     assert homeless == [], "name them in LEVELS"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge")])
+def test_sql_stands_in_the_database_package_alone(name):
+    if within(name, "nautilus.db"):
+        return
+    texts = [n.value for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Constant)]
+    begins = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|LISTEN|NOTIFY|WITH|COPY) [\w(*]")
+    assert [text for text in texts if isinstance(text, str) and begins.match(text)] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -125,11 +125,9 @@ def ask(
             if known is not None:
                 return Asked(known, deduplicated=True)
         else:
-            # Two equal wishes at once: the second waits here and then finds the first one's job.
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{caller.id}|{print_}",))
-            twin = jobs.live_twin(cursor, caller.id, print_)
-            if twin is not None:
-                return Asked(twin, deduplicated=True)
+            duplicate = jobs.live_duplicate(cursor, caller.id, print_)
+            if duplicate is not None:
+                return Asked(duplicate, deduplicated=True)
         if mode == "missing" and all(_nothing_missing(cursor, item) for item in items):
             return Asked(None)
         job_id = jobs.create(

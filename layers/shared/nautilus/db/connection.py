@@ -274,6 +274,18 @@ class Database:
                 f"the database cannot be reached ({_first_line(down)})", code="database-unavailable"
             ) from down
 
+    def listen(self, channel: str) -> Any:
+        """A connection of its own that hears the notifications of a channel; the caller polls and closes it."""
+        connection = self.connect()
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {channel}")
+        except psycopg2.Error as down:
+            connection.close()
+            raise Unavailable(f"the database is gone ({_first_line(down)})", code="database-unavailable") from down
+        return connection
+
     @contextmanager
     def transaction(self, *, snapshot: bool = False) -> Iterator[Cursor]:
         """A cursor in one transaction: committed at the end of the block, rolled back on any error.

@@ -99,8 +99,10 @@ def any_live(cursor: Cursor, origin: str) -> bool:
     return cursor.fetchone() is not None
 
 
-def live_twin(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
-    """A live job of the same owner that asks for the same."""
+def live_duplicate(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
+    """A live job of the same owner for the same. Of two equal requests at once the second waits here until the first has
+    committed, and then finds its job."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{owner}|{fingerprint}",))
     cursor.execute(
         f"SELECT id FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND state IN {ACTIVE}"
         " ORDER BY created_at DESC LIMIT 1",
@@ -108,6 +110,17 @@ def live_twin(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
     )
     row = cursor.fetchone()
     return row.id if row else None
+
+
+def correlation_of(cursor: Cursor, chunk_id: int) -> str:
+    """The correlation id of the oldest live job that wants a chunk; empty when none does."""
+    cursor.execute(
+        "SELECT correlation_id FROM backfill_jobs j JOIN job_chunks c ON c.job_id = j.id"
+        f" WHERE c.chunk_id = %s AND j.state IN {ACTIVE} ORDER BY j.created_at LIMIT 1",
+        (chunk_id,),
+    )
+    row = cursor.fetchone()
+    return str(row.correlation_id) if row else ""
 
 
 def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str) -> UUID | None:

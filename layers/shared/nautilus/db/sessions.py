@@ -168,6 +168,13 @@ def publish(
     )
 
 
+def check_bridge_name(connection: Any) -> None:
+    """Raise whatever psycopg2 raises when the connection that holds the bridge's name is gone, and the lock with it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connection.rollback()
+
+
 def hold_bridge_name(connection: Any, bridge: str) -> bool:
     """Hold the bridge's name for as long as this connection lives; False when another process holds it."""
     with connection.cursor() as cursor:
