@@ -13,6 +13,7 @@ import pytest
 
 from dev.redis import Redis
 from nautilus.bars import Bar
+from nautilus.calendars import Calendar
 from nautilus.coverage import Note, State
 from nautilus.db import reading
 from nautilus.web import ANSWER_BYTES, lambda_bytes
@@ -476,6 +477,24 @@ def test_coverage_has_no_number_for_what_nobody_knows(api: Api, shelf: Shelf) ->
     ]
     assert (nothing["complete"], nothing["complete_pct"], nothing["missing_bars"]) == (False, None, None)
     assert (nothing["expected"], nothing["unknown"]) == (0, 1)
+
+
+@pytest.mark.parametrize("since", ["2024-01-10 12:00", "2024-01-12 12:00", "2024-01-12 16:30"])
+def test_a_week_of_which_the_beginning_is_not_known_is_not_called_complete(
+    dsn: str, tmp_path: Path, since: str
+) -> None:
+    """The week's bar closed with Friday's session, an hour ago; sessions are known since the middle of the week."""
+    known = ns(since, "America/New_York")
+    late = Calendar.of(
+        [s for s in CALENDAR.sessions if s.close_ns > known], (known, CALENDAR.known[1]), CALENDAR.time_zone
+    )
+    shelf = Shelf(dsn, NOW)
+    shelf.instrument(stock(), late)
+    api = shelf.api(tmp_path)
+    for window in ({"start": ns("2024-01-08 00:00")}, {"limit": 1}):
+        told = read(api, timeframe="1w", **window)
+        assert not told["coverage"]["complete"], window
+    shelf.close()
 
 
 def test_what_is_not_closed_yet_is_not_missing_from_what_is_complete(api: Api) -> None:

@@ -467,6 +467,31 @@ def test_at_the_edge_of_what_is_known_no_closed_bar_is_left_out_in_silence(name,
     assert not whole.units(t, (max(found, edge), max(truth, found, edge)))
 
 
+def known_from(calendar, start):
+    """The calendar as it was kept when its sessions were known since `start` only."""
+    sessions = [s for s in calendar.sessions if s.close_ns > start]
+    return Calendar.of(sessions, (start, calendar.known[1]), calendar.time_zone)
+
+
+@many
+@given(markets, st.sampled_from(LABELLED), moments, st.integers(0, 20 * DAY), st.booleans())
+def test_where_the_beginning_is_not_known_no_closed_bar_is_left_out_in_silence(name, t, start, later, late):
+    whole = MARKETS[name]
+    short, now = known_from(whole, start), start + later
+    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": late}
+    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
+    edge = short.undecided_until(t, now, settle_ns=15 * S) or found
+    assert not whole.units(t, (max(found, edge), max(truth, found, edge)))
+
+
+@pytest.mark.parametrize("since", ["2024-01-10 12:00", "2024-01-12 12:00", "2024-01-12 20:00"])
+def test_a_week_is_over_on_friday_though_its_monday_is_not_known(since):
+    short, friday = known_from(nyse(), ns(since, NY)), ns("2024-01-12 21:00", NY)
+    found = short.closed_until(timeframe("1w"), friday, settle_ns=15 * S, late_settlement=False)
+    edge = short.undecided_until(timeframe("1w"), friday, settle_ns=15 * S)
+    assert label("2024-01-15") == (edge or found)
+
+
 @many
 @given(markets, st.sampled_from(ALL), moments, st.integers(0, 5 * DAY))
 def test_before_the_end_of_what_is_known_the_same_is_closed_as_with_all_of_it(name, t, now, before):

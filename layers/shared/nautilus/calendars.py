@@ -238,9 +238,9 @@ class Calendar:
             return self.slot_end(timeframe, ts)
         first, after = day_of(timeframe.floor(ts)), day_of(timeframe.next(ts))
         begin, end = self._local(first), self._local(after)
-        known = self.known[0] <= begin and after <= self._unknown_from
+        known = after <= self._unknown_from
         dates = self.trade_dates(first, after)
-        if known and not dates:
+        if known and not dates and self.known[0] <= begin:
             return begin
         if late_settlement:
             end = self._local(_weekday_from(after))
@@ -284,14 +284,26 @@ class Calendar:
 
     def undecided_until(self, timeframe: Timeframe, now: int, *, settle_ns: int) -> int | None:
         """Where the sessions are not known up to market time `now`: the end of the last slot that may be closed by now.
+        So too where they are known since so late that all sessions of the newest label may lie before.
 
         Between it and `closed_until` a session that nobody knows of may have closed a bar: of that, nothing may be said
         before the calendar has been extended. None where the sessions are known.
         """
         at = now - settle_ns
-        if at <= self.known[1]:
+        if at <= self.known[1] and not self._begins_within(timeframe, at):
             return None
         return self.slot(timeframe, at)[1] if timeframe.intraday else timeframe.next(self._date_label(at))
+
+    def _begins_within(self, timeframe: Timeframe, at: int) -> bool:
+        """Whether the newest label at a moment, or the one before, began earlier than the sessions are known, and has none."""
+        if timeframe.intraday:
+            return at < self.known[0]
+        newest = timeframe.floor(self._date_label(at))
+        return any(
+            self._local(day_of(label)) < self.known[0]
+            and not self.trade_dates(day_of(label), day_of(timeframe.next(label)))
+            for label in (newest, timeframe.floor(newest - NS_PER_DAY))
+        )
 
 
 def extended(calendar: Calendar, span: Span) -> Calendar:
