@@ -332,14 +332,15 @@ def _distinct(table: _Table, bars: Sequence[Bar]) -> dict[int, Row]:
 
 def _check_step(table: _Table, bars: Sequence[Bar], row_of: dict[int, Row]) -> None:
     """Refuse bars of more than a minute, which would be served as minutes: all lie a multiple of more than a minute apart,
-    and that multiple occurs twice; or no two lie within half an hour."""
+    and that multiple occurs twice; or most lie equally far apart, and none a minute; or no two lie within half an hour."""
     if len(bars) < 3:
         return
     steps = Counter(following.t - one.t for one, following in pairwise(bars))
-    step_s, least_s = gcd(*steps), min(steps)
-    if steps[step_s] < 2 and least_s <= _PAUSE_S:
+    step_s, least_s, (_, most) = gcd(*steps), min(steps), steps.most_common(1)[0]
+    usual = most > 2 and 2 * most > steps.total()
+    if steps[step_s] < 2 and least_s <= _PAUSE_S and not usual:
         return
-    if max(step_s, least_s) > MINUTE_S:
+    if least_s > MINUTE_S:
         second = next(following for one, following in pairwise(bars) if following.t - one.t == least_s)
         row = row_of[second.t]
         problem = f"opens {timedelta(seconds=least_s)} h after the bar before, and no two bars of the file lie closer"

@@ -256,6 +256,16 @@ def test_a_price_that_is_not_above_zero_is_refused_where_there_is_none(price: st
             "column timestamp: '2026-03-03 15:05' opens",
         ),
         (text_of([(f"2026-03-0{n} 00:00", *ROWS[0][1:]) for n in (2, 3, 6)]), "opens 1 day, 0:00:00 h after"),
+        (  # IB's hours of a day of stocks: the first is half as long
+            text_of(
+                [(f"2026-03-03 {at}", *ROWS[0][1:]) for at in ("14:30", *(f"{hour}:00" for hour in range(15, 21)))]
+            ),
+            "column timestamp: '2026-03-03 15:00' opens",
+        ),
+        (
+            text_of([(f"2026-03-03 {at}", *ROWS[0][1:]) for at in ("15:00", "15:05", "15:10", "15:15", "15:21")]),
+            "column timestamp: '2026-03-03 15:05' opens",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_of_minutes_is_refused(content: str, problem: str) -> None:
