@@ -65,6 +65,7 @@ AAPL = Instrument(
         ),
         ({"symbol": "ES", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "ES", "", "202612")),
         ({"symbol": "IBEX35", "asset_class": "FUT", "expiry": "202612"}, Selector("FUT", "IBEX35", "", "202612")),
+        ({"instrument_id": "ES.CME", "expiry": "202612"}, Selector("FUT", "ES", "", "202612", exchange_hint="CME")),
         ({"symbol": "M2K", "asset_class": "FUT"}, Selector("FUT", "M2K", "")),
         ({"symbol": "N225", "asset_class": "FUT", "currency": "JPY"}, Selector("FUT", "N225", "JPY")),
         ({"symbol": "ESZ6", "asset_class": "FUT"}, Selector("FUT", "", local_symbol="ESZ6")),
@@ -94,6 +95,21 @@ def test_words_mean_one_lookup(words, expected):
         ({"symbol": "AAPL", "instrument_id": "AAPL.NASDAQ"}, "symbol", "either symbol or instrument_id"),
         ({"symbol": "AAPL", "asset_class": "SHARE"}, "asset_class", "STK, CASH, FUT"),
         ({"symbol": "ES", "asset_class": "FUT", "expiry": "DEC26"}, "expiry", "yyyymm, yyyymmdd"),
+        ({"con_id": 5, "expiry": "202613"}, "expiry", "yyyymm, yyyymmdd"),
+        *(
+            ({**words, "expiry": "202612"}, "expiry", "has no contract month")
+            for words in (
+                {"con_id": 5},
+                {"symbol": "AAPL"},
+                {"symbol": "EUR/USD"},
+                {"symbol": "EURUSD"},
+                {"symbol": "SPX", "asset_class": "IND"},
+                {"instrument_id": "EUR/USD.IDEALPRO"},
+                {"instrument_id": "AAPL.NASDAQ"},
+                {"instrument_id": "SPX.CBOE"},
+                {"instrument_id": "ESZ6.CME"},
+            )
+        ),
         ({"symbol": "EUR", "asset_class": "CASH"}, "symbol", "EUR/USD, EURUSD"),
         ({"symbol": "A;B"}, "symbol", "letters, digits"),
         ({"symbol": "ÄPPEL"}, "symbol", "letters, digits"),

@@ -64,9 +64,9 @@ def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Select
         ways = ["symbol", "symbols", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give only one of {', '.join(ways)}", ways)
     if wish.con_id is not None:
-        return [select(con_id=wish.con_id)]
+        return [select(con_id=wish.con_id, expiry=wish.expiry)]
     if wish.instrument_id is not None:
-        return [select(instrument_id=wish.instrument_id, asset_class=wish.asset_class)]
+        return [select(instrument_id=wish.instrument_id, asset_class=wish.asset_class, expiry=wish.expiry)]
     names = wish.symbols or ([wish.symbol] if wish.symbol is not None else list(default_symbols))
     selectors = [
         select(

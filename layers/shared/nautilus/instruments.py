@@ -69,6 +69,8 @@ _RENAMED = {"GLOBEX": "CME", "ECBOT": "CBOT", "ISLAND": "NASDAQ", "DTB": "EUREX"
 _MONTH_CODES = "FGHJKMNQUVXZ"
 # One contract of a future (ESZ6, M2KH27, or a local symbol in words: ZN DEC 26), not a root such as N225 or ESTX50.
 CONTRACT = rf"[A-Z0-9]+[{_MONTH_CODES}]([0-9]|[23][0-9])|.* .*[0-9].*"
+_EXPIRING = frozenset(("FUT", "OPT", "FOP"))
+"""The classes of which a symbol has a contract for each month."""
 COINS = frozenset(("BTC", "ETH", "LTC", "BCH", "SOL", "ADA", "XRP", "DOGE"))
 """What a pair without an asset class is taken for: these for CRYPTO, all else for CASH."""
 
@@ -207,22 +209,25 @@ def select(
     """The lookup that a caller's words mean. InvalidInput names the field that makes no sense."""
     if con_id and (symbol or instrument_id):
         raise InvalidInput.field("con_id", "give only one of symbol, instrument_id, con_id")
+    if expiry and not _is_contract_month(expiry):
+        raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
     if con_id:
+        _refuse_unused(expiry, str(con_id))
         return Selector("", "", con_id=con_id)
     if bool(symbol) == bool(instrument_id):
         ways = ["symbol", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give either {' or '.join(ways)}", ways)
     asked_class = _clean_class(asset_class)
-    if expiry and not _is_contract_month(expiry):
-        raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
     if instrument_id:
-        return _from_id(instrument_id, asked_class)
+        return _from_id(instrument_id, asked_class, expiry or "")
     assert symbol is not None  # noqa: S101  for the type checker: exactly one of the two is there
     name = _clean_name("symbol", symbol)
     hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
     hint = _RENAMED.get(hint, hint)
     money = _clean_hint("currency", currency, ["USD", "EUR"])
     base, quote = _split_pair(name, asked_class)
+    if quote or (asked_class or "STK") not in _EXPIRING:
+        _refuse_unused(expiry, name)
     if quote:
         return Selector(asked_class or ("CRYPTO" if base in COINS else "CASH"), base, quote, exchange_hint=hint)
     if asked_class in ("CASH", "CRYPTO"):
@@ -273,15 +278,26 @@ def _split_id(text: str) -> tuple[str, str]:
     return _clean_name("instrument_id", name), _RENAMED.get(venue, venue)
 
 
-def _from_id(text: str, asked_class: str) -> Selector:
+def _refuse_unused(expiry: str | None, name: str) -> None:
+    """InvalidInput for a contract month beside words that mean one contract already, which may be another one."""
+    if expiry:
+        raise InvalidInput.field(
+            "expiry", f"{name} has no contract month to choose; give one with the root of a future"
+        )
+
+
+def _from_id(text: str, asked_class: str, expiry: str = "") -> Selector:
     name, venue = _split_id(text)
     kind = asked_class or _VENUE_CLASS.get(venue, "STK")
     base, quote = _split_pair(name, kind)
+    one_contract = bool(quote) or (kind == "FUT" and re.fullmatch(CONTRACT, name) is not None)
+    if one_contract or kind not in _EXPIRING:
+        _refuse_unused(expiry, text)
     if quote:
         return Selector(kind, base, quote, exchange_hint=venue)
-    if kind == "FUT" and re.fullmatch(CONTRACT, name):
+    if one_contract:
         return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
-    return Selector(kind, name, "", exchange_hint=venue)
+    return Selector(kind, name, "", expiry=expiry, exchange_hint=venue)
 
 
 def _is_contract_month(text: str) -> bool:
