@@ -228,6 +228,27 @@ def test_a_credential_in_the_other_ones_header_is_told_where_it_belongs(api: Api
     assert stranger.get(f"{AUTH}/me", headers=key(text) | {"authorization": "Bearer null"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "written", ["{}", "Token {}", "ApiKey {}", 'Bearer "{}"', "Bearer\t{}", "bearer  {}", "Basic {}"]
+)
+def test_an_api_key_in_the_other_header_is_known_in_any_words(api: Api, written: str) -> None:
+    text = api.new_key(api.signed_in())["api_key"]
+    status, code, detail = told(api.client().get(BARS, headers={"authorization": written.format(text)}))
+    assert (status, code) == (401, "invalid-token")
+    assert "X-API-Key" in detail
+    assert "API key, sent as an access token" in detail
+    assert text not in detail
+
+
+@pytest.mark.parametrize("written", ['"{}"', "ApiKey {}", "key={}", "X-API-Key: {}", "'{}'"])
+def test_more_than_the_key_in_its_own_header_is_told(api: Api, written: str) -> None:
+    text = api.new_key(api.signed_in())["api_key"]
+    status, code, detail = told(api.client().get(BARS, headers=key(written.format(text))))
+    assert (status, code) == (401, "invalid-api-key")
+    assert "send the key alone" in detail
+    assert text not in detail
+
+
 # ---- paths and methods -----------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,17 @@ from tests.unit.markets import many
         ({"symbol": "BTC/USD", "asset_class": "CASH"}, "BTC/USD", "CRYPTO"),
         ({"symbol": "ETH"}, "ETH/USD", "CRYPTO"),
         ({"symbol": "XAUUSD"}, "XAUUSD", "CMDTY"),
+        ({"symbol": "/ES"}, "ES", "FUT"),
+        ({"symbol": "@NQ"}, "NQ", "FUT"),
+        ({"symbol": "CME_MINI:ES1!"}, "ES", "FUT"),
+        ({"symbol": "I:SPX"}, "SPX", "IND"),
+        ({"symbol": "EURUSD=X"}, "EUR/USD", "CASH"),
+        ({"symbol": "C:EURUSD"}, "EUR/USD", "CASH"),
+        ({"symbol": "BINANCE:BTCUSDT"}, "BTC/USD", "CRYPTO"),
+        ({"symbol": "NASDAQ:AAPL"}, "AAPL", "STK"),
+        ({"symbol": "AAPL.NASDAQ"}, "AAPL", "STK"),
+        ({"symbol": "AAPL.US"}, "AAPL", "STK"),
+        ({"symbol": "aapl:us"}, "AAPL", "STK"),
     ],
 )
 def test_other_spellings_and_classes_are_suggested(words, symbol, asset_class):

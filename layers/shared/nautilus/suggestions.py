@@ -67,7 +67,7 @@ def alike(selector: Selector) -> list[str]:
     name = _name(selector)
     pair = _pair(selector)
     spelled = [one["symbol"] for one in _spellings(selector)]
-    bare = name.lstrip("^$")
+    bare = _bare(name)
     other = [_FUTURE_NAMES.get(bare, bare), _INDEX_NAMES.get(bare, bare)]
     return list(dict.fromkeys([name, bare, *spelled, *([pair[0]] if pair else []), *other]))
 
@@ -84,6 +84,18 @@ def _name(selector: Selector) -> str:
     return selector.local_symbol or selector.symbol
 
 
+_VENUES = "NASDAQ|NYSE|ARCA|AMEX|BATS|IEX|ISLAND|SMART|US"
+_BEFORE = re.compile(r"(?:[\^$/@]+|[A-Z_]{1,12}:)(?=[A-Z0-9])")
+_BEHIND = re.compile(rf"(?:=[FX]|[12]!|:US|\.(?:{_VENUES}))$")
+
+
+def _bare(name: str) -> str:
+    """A name without what other systems write around it: ^GSPC, /ES, NASDAQ:AAPL, I:SPX, ES=F, ES1!, AAPL:US, AAPL.NASDAQ."""
+    name = _BEHIND.sub("", name)
+    before = _BEFORE.match(name)
+    return name[before.end() :] if before else name
+
+
 def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "") -> dict[str, Any]:
     told = {"symbol": symbol, "asset_class": asset_class, "why": why}
     return told | ({"exchange": venue} if venue else {})
@@ -94,8 +106,11 @@ def _spellings(selector: Selector) -> Iterator[dict[str, Any]]:
     name = _name(selector)
     if selector.asset_class not in ("STK", ""):
         return
+    bare = _bare(name)
+    if bare != name and not any(_other_classes(selector)):
+        yield _suggestion(bare, "STK", "a venue is no part of a symbol")
     found = re.fullmatch(r"([A-Z0-9]+)[./_-]([A-Z]{1,3})", name)
-    if found and not _pair(selector):
+    if found and bare == name and not _pair(selector):
         why = "IB writes classes of shares with a space"
         if preferred := re.fullmatch("P([A-Z])", found[2]):
             yield _suggestion(f"{found[1]} PR{preferred[1]}", "STK", why)
@@ -113,7 +128,7 @@ def _stored(selector: Selector, known: Sequence[Instrument]) -> Iterator[dict[st
 
 
 def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
-    name = _name(selector).lstrip("^$").removesuffix("=F").removesuffix("1!")
+    name = _bare(_name(selector))
     if pair := _pair(selector):
         yield from _pairs(selector, *pair)
     if name in COINS:
@@ -130,7 +145,7 @@ def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
 
 def _pair(selector: Selector) -> tuple[str, str] | None:
     """(base, quote) where the words read as a pair, with any mark between them or none."""
-    found = re.fullmatch(_PAIR, _name(selector))
+    found = re.fullmatch(_PAIR, _bare(_name(selector)))
     if found is None:
         return None
     return (found[1], found[2]) if found[1] in (*CURRENCIES, *COINS, *_METALS) else None

@@ -239,9 +239,10 @@ async def _principal(request: Request) -> Principal | None:
     """
     known = services(request)
     key = request.headers.get("x-api-key", "").strip()
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    credentials = request.headers.get("authorization", "").strip()
+    scheme, _, token = credentials.partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
-    _refuse_mixed_up(key, token)
+    _refuse_mixed_up(key, credentials)
     caller = None
     if key:
         caller = await known.callers.key_threads.run(known.callers.by_key, key, client_of(request))
@@ -259,9 +260,10 @@ async def _principal(request: Request) -> Principal | None:
     return caller
 
 
-def _refuse_mixed_up(key: str, token: str) -> None:
-    """Unauthorized when a credential came in the header of the other kind: it may be good, and is not looked at."""
-    if not key and token.startswith(api_keys.PREFIX):
+def _refuse_mixed_up(key: str, authorization: str) -> None:
+    """Unauthorized when a credential came in the header of the other kind, or in other words than that header has: it may
+    be good, and is not looked at."""
+    if not key and _API_KEY.search(authorization):
         raise Unauthorized(
             "this is an API key, sent as an access token: send it in the header X-API-Key, not as Authorization: Bearer",
             code="invalid-token",
@@ -271,6 +273,14 @@ def _refuse_mixed_up(key: str, token: str) -> None:
             "this is an access token, sent as an API key: send it as Authorization: Bearer, not in X-API-Key",
             code="invalid-api-key",
         )
+    if _API_KEY.search(key, 1):
+        raise Unauthorized(
+            "the header X-API-Key holds more than the API key: send the key alone", code="invalid-api-key"
+        )
+
+
+_API_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){api_keys.PREFIX}")
+"""Where an API key begins, whatever word or quotation mark stands before it."""
 
 
 _CALLER = "nautilus.caller"
