@@ -30,6 +30,15 @@ def test_prices_that_change_their_sign_are_revised_and_never_a_split():
     assert len(seam.revised) == 8
 
 
+def test_prices_that_become_nothing_are_revised_and_never_a_split():
+    old = {ts: bar(ts, 2.0) for ts in range(8)}
+    for nothing in (0.0, -0.0):
+        seam = compare([bar(ts, nothing) for ts in range(8)], old)
+        assert seam.ratio is None
+        assert len(seam.revised) == 8
+    assert compare([bar(ts, 2.0) for ts in range(8)], {ts: bar(ts, 0.0) for ts in range(8)}).ratio is None
+
+
 def test_a_ratio_of_two_negative_prices_is_told_as_that_of_positive_ones():
     old = {ts: bar(ts, -40.0) for ts in range(8)}
     assert compare([bar(ts, -10.0) for ts in range(8)], old).ratio == 0.25

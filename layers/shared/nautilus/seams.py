@@ -36,13 +36,12 @@ def compare(new: Sequence[Bar], old: Mapping[int, Bar]) -> Seam:
     ratios = [bar.close / was.close for bar, was in moved]
     if len(ratios) >= LEAST_BARS and len(ratios) >= 0.8 * len(pairs):
         middle = sorted(ratios)[len(ratios) // 2]
-        alike = [r for r in ratios if abs(r / middle - 1) <= _SPREAD]
-        # Prices that change their sign are revised; no split does that.
-        if (
-            middle > 0
-            and abs(middle - 1) >= _LEAST_SPLIT
-            and len(alike) >= LEAST_BARS
-            and len(alike) >= 0.8 * len(ratios)
-        ):
+        # Prices that become nothing, or change their sign, are revised; no split does that.
+        if middle > 0 and abs(middle - 1) >= _LEAST_SPLIT and _are_alike(ratios, middle):
             return Seam(middle, ())
     return Seam(None, tuple(bar for bar, _ in differing))
+
+
+def _are_alike(ratios: Sequence[float], middle: float) -> bool:
+    alike = [r for r in ratios if abs(r / middle - 1) <= _SPREAD]
+    return len(alike) >= LEAST_BARS and len(alike) >= 0.8 * len(ratios)
