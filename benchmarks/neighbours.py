@@ -21,10 +21,11 @@ from typing import Any
 import httpx
 import psycopg2
 
+from dev.environment import CLIENT_ENVIRONMENT
 from dev.postgres import start_postgres
 from dev.process import Group
 from dev.redis import start_redis
-from dev.sqs import CLIENT_ENVIRONMENT, start_sqs
+from dev.sqs import start_sqs
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of

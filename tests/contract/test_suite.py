@@ -1,9 +1,12 @@
-"""The suite itself: a test that hangs is ended, wherever it runs."""
+"""The suite itself: a test that hangs is ended, wherever it runs; and the benchmarks, which no test runs, can be begun."""
 
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,3 +32,8 @@ def test_a_test_that_hangs_is_ended_and_says_where(tmp_path):
     assert done.returncode == 1, done.stdout
     assert "threading.Event().wait()" in done.stdout
     assert "Timeout" in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_a_benchmark_finds_all_that_it_imports(name):
+    import_module(f"benchmarks.{name}")
