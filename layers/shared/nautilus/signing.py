@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from nautilus import jws
-from nautilus.tokens import TYPE
+from nautilus.tokens import ALGORITHM, TYPE
 
 
 class Access(NamedTuple):
@@ -60,4 +60,5 @@ class Signer:
         }
         if key_id is not None:
             claims["key"] = key_id
-        return Access(jws.sign(claims, self._key, kid=self.kid, kind=TYPE), expires_s - now_s)
+        token = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.kid, "typ": TYPE})
+        return Access(token, expires_s - now_s)

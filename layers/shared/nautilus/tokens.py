@@ -4,19 +4,23 @@ Only functions/auth holds the private key (nautilus/signing.py); all others chec
 has a name, the `kid`: during a change of keys both names are known, so that tokens of either key are good.
 """
 
+import base64
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from nautilus import jws
 from nautilus.auth import SCOPES, Principal
 from nautilus.errors import Unauthorized
 
+ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
 """RFC 9068: nothing else that this key may sign one day passes for an access token."""
+_HEADER = {"alg", "kid", "typ"}
 LEEWAY_S = 5
 MAX_LIFE_S = 3_600
 """Longest life of an access token; what denies one may be forgotten after it."""
@@ -24,6 +28,8 @@ _MAX_TOKEN = 4_096
 _TEXTS = ("iss", "aud", "sub", "jti", "sid", "scope")
 _TIMES = ("exp", "iat", "nbf")
 _SCOPES = frozenset(SCOPES)
+_NO_TOKEN = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+"""What PyJWT and the JSON in a token raise for what is no token of ours, the signed ones among it."""
 _SUBJECT = r"(?a)user:[1-9]\d{0,18}"
 _SESSION = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _MAX_ID = 2**63 - 1
@@ -42,30 +48,51 @@ class KeySet:
         """The caller behind an access token. Unauthorized says what is wrong with it, never more."""
         if len(token) > _MAX_TOKEN:
             raise _invalid()
+        key = self._key_of(token)
         try:
-            claims = jws.verify(token, self._keys, kind=TYPE)
-        except jws.UnknownKey:
-            raise Unauthorized("the access token was signed by an unknown key", code="invalid-token") from None
-        except jws.Invalid:
-            raise _invalid() from None
-        self._check(claims)
+            claims = self._decoded(token, key)
+        except jwt.ExpiredSignatureError:
+            _check(self._decoded(token, key, verify_exp=False))
+            raise Unauthorized(
+                "the access token has expired; refresh it or sign in again", code="expired-token"
+            ) from None
+        _check(claims)
         return _principal(claims)
 
-    def _check(self, claims: Mapping[str, Any]) -> None:
-        """Unauthorized unless the claims are whole, meant for us and good at this moment (machine time)."""
-        # The exact types that we write: True is no time, and a text is none either.
-        whole = all(type(claims.get(name)) is str for name in _TEXTS) and all(
-            type(claims.get(name)) is int for name in _TIMES
-        )
-        if not whole or (claims["iss"], claims["aud"]) != (self._issuer, self._audience):
+    def _decoded(self, token: str, key: Ed25519PublicKey, *, verify_exp: bool = True) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=LEEWAY_S,
+                options={"require": [*_TEXTS, *_TIMES], "strict_aud": True, "verify_exp": verify_exp},
+            )
+        except jwt.ExpiredSignatureError:
+            raise
+        except _NO_TOKEN:
+            raise _invalid() from None
+
+    def _key_of(self, token: str) -> Ed25519PublicKey:
+        """The key that the token names in a header of just our form.
+
+        No jwk, jku, x5c or crit: which key is right is for us to say, by its name alone.
+        """
+        try:
+            header = jwt.get_unverified_header(token)
+            ours = (
+                set(header) == _HEADER and (header["alg"], header["typ"]) == (ALGORITHM, TYPE) and _has_one_form(token)
+            )
+        except _NO_TOKEN:
+            raise _invalid() from None
+        if not ours:
             raise _invalid()
-        if claims["exp"] - claims["iat"] > MAX_LIFE_S:
-            raise _invalid()
-        now_s = time.time()
-        if max(claims["iat"], claims["nbf"]) > now_s + LEEWAY_S:
-            raise _invalid()
-        if claims["exp"] <= now_s - LEEWAY_S:
-            raise Unauthorized("the access token has expired; refresh it or sign in again", code="expired-token")
+        key = self._keys.get(header["kid"]) if isinstance(header["kid"], str) else None
+        if key is None:
+            raise Unauthorized("the access token was signed by an unknown key", code="invalid-token")
+        return key
 
     def jwks(self) -> dict[str, Any]:
         """The keys as a JSON Web Key Set (RFC 7517, RFC 8037)."""
@@ -77,6 +104,20 @@ class KeySet:
             raise ValueError(
                 f"the signing key {kid!r} is not among NAUTILUS_TOKEN_PUBLIC_KEYS: publish its public half first"
             )
+
+
+def _check(claims: Mapping[str, Any]) -> None:
+    """Unauthorized unless the claims are of the exact types that we write (True is no time, and a text is none either) and
+    the token lives no longer than what may deny it is kept."""
+    whole = all(type(claims[name]) is str for name in _TEXTS) and all(type(claims[name]) is int for name in _TIMES)
+    if not whole or claims["exp"] - claims["iat"] > MAX_LIFE_S:
+        raise _invalid()
+
+
+def _has_one_form(token: str) -> bool:
+    """True when each part is written as its bytes are encoded: a decoder leaves out padding, letters that it does not know
+    and bits that are too many, and would take several texts for one token."""
+    return all(_encoded(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) == part for part in token.split("."))
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
@@ -102,12 +143,21 @@ def _invalid() -> Unauthorized:
 
 
 def _public_key(kid: str, pem: str) -> Ed25519PublicKey:
+    """ValueError, in words that name the key, when the text is no Ed25519 key in PEM."""
     try:
-        return jws.public_key(pem)
-    except ValueError as wrong:
-        raise ValueError(f"the public key {kid!r} {wrong}") from None
+        key = load_pem_public_key(pem.strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"the public key {kid!r} is not a PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(f"the public key {kid!r} is not an Ed25519 key")
+    return key
+
+
+def _encoded(raw: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _jwk(kid: str, key: Ed25519PublicKey) -> dict[str, str]:
-    x = jws.encoded(key.public_bytes_raw())
-    return {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x, "alg": jws.ALGORITHM, "use": "sig"}
+    x = _encoded(key.public_bytes_raw())
+    return {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x, "alg": ALGORITHM, "use": "sig"}
