@@ -96,6 +96,11 @@ def test_words_mean_one_lookup(words, expected):
         ({"symbol": "AAPL", "asset_class": "SHARE"}, "asset_class", "STK, CASH, FUT"),
         ({"symbol": "ES", "asset_class": "FUT", "expiry": "DEC26"}, "expiry", "yyyymm, yyyymmdd"),
         ({"con_id": 5, "expiry": "202613"}, "expiry", "yyyymm, yyyymmdd"),
+        ({"con_id": 5, "asset_class": "SHARE"}, "asset_class", "STK"),
+        ({"con_id": 5, "currency": "US$"}, "currency", "USD"),
+        ({"con_id": 5, "exchange": "N?"}, "exchange", "NASDAQ"),
+        ({"instrument_id": "AAPL.NASDAQ", "currency": "US$"}, "currency", "USD"),
+        ({"instrument_id": "AAPL.NASDAQ", "exchange": "N?"}, "exchange", "NASDAQ"),
         *(
             ({**words, "expiry": "202612"}, "expiry", "has no contract month")
             for words in (

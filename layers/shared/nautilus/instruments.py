@@ -211,20 +211,21 @@ def select(
         raise InvalidInput.field("con_id", "give only one of symbol, instrument_id, con_id")
     if expiry and not _is_contract_month(expiry):
         raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
+    # Looked at beside any name: a word that nobody knows is told, though other words decide.
+    asked_class = _clean_class(asset_class)
+    hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
+    hint = _RENAMED.get(hint, hint)
+    money = _clean_hint("currency", currency, ["USD", "EUR"])
     if con_id:
         _refuse_unused(expiry, str(con_id))
         return Selector("", "", con_id=con_id)
     if bool(symbol) == bool(instrument_id):
         ways = ["symbol", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give either {' or '.join(ways)}", ways)
-    asked_class = _clean_class(asset_class)
     if instrument_id:
         return _from_id(instrument_id, asked_class, expiry or "")
     assert symbol is not None  # noqa: S101  for the type checker: exactly one of the two is there
     name = _clean_name("symbol", symbol)
-    hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
-    hint = _RENAMED.get(hint, hint)
-    money = _clean_hint("currency", currency, ["USD", "EUR"])
     base, quote = _split_pair(name, asked_class)
     if quote or (asked_class or "STK") not in _EXPIRING:
         _refuse_unused(expiry, name)
