@@ -63,6 +63,7 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
     if wish.instrument_id is not None:
         items = backfill.by_name(services.db, wish, items)
     if wish.dry_run:
+        backfill.check_range(services.db, items)
         return JSONResponse(dry_run(services.db, items, wish.mode), 200)
     asked = backfill.ask(
         services.db,

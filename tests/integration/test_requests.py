@@ -104,6 +104,43 @@ def test_numbers_flags_and_times_are_taken_for_what_they_are(boss: Client) -> No
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize(
+    ("range_", "why"),
+    [
+        ({"duration": "0 D"}, "from 1 on"),
+        ({"duration": "000 Y"}, "from 1 on"),
+        ({"end": "1960-01-01T00:00:00Z"}, "before 1970"),
+        ({"start": "2199-01-01T00:00:00Z"}, "lies in the future"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_ranges_that_hold_nothing_are_refused_and_not_estimated(
+    api: Api, boss: Client, range_: dict[str, str], why: str, dry_run: bool
+) -> None:
+    answer = boss.post(BACKFILL, json={"symbol": "AAPL", "timeframe": "1d", "dry_run": dry_run, **range_})
+    status, _, detail = told(answer)
+    assert (status, why in detail) == (422, True), detail
+    assert api.sql("SELECT 1 FROM backfill_jobs") == []
+
+
+@pytest.mark.parametrize("body", [b'{"job_id": null}', b'{"job_id": ""}', b'{"job_id": " "}', b"null", b"[]", b"0"])
+def test_who_names_no_job_does_not_stop_every_one(api: Api, boss: Client, body: bytes) -> None:
+    status, code, detail = told(boss.post(STOP, content=body, headers=JSON))
+    assert (status, code) == (422, "validation-error")
+    assert "must be the id of a job" in detail
+
+
+def test_lengths_of_secrets_are_counted_in_characters(boss: Client) -> None:
+    for body, limit in (
+        ({"username": "ann", "password": ""}, "at least 1"),
+        ({"username": "a" * 999, "password": "x"}, "at most"),
+    ):
+        detail = told(boss.post(f"{AUTH}/login", json=body))[2]
+        assert limit in detail
+        assert "characters" in detail
+        assert "entries" not in detail
+
+
 @pytest.mark.parametrize("wrong", [1, 0, "true", "no", 1.0])
 def test_a_user_is_not_disabled_by_what_is_no_flag(boss: Client, wrong: Any) -> None:
     status, code, detail = told(boss.patch(f"{AUTH}/users/2", json={"is_active": wrong}))

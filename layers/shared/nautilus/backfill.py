@@ -64,9 +64,25 @@ def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Select
         ways = ["symbol", "symbols", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give only one of {', '.join(ways)}", ways)
     if wish.con_id is not None:
-        return [select(con_id=wish.con_id, expiry=wish.expiry)]
+        return [
+            select(
+                con_id=wish.con_id,
+                asset_class=wish.asset_class,
+                exchange=wish.exchange,
+                currency=wish.currency,
+                expiry=wish.expiry,
+            )
+        ]
     if wish.instrument_id is not None:
-        return [select(instrument_id=wish.instrument_id, asset_class=wish.asset_class, expiry=wish.expiry)]
+        return [
+            select(
+                instrument_id=wish.instrument_id,
+                asset_class=wish.asset_class,
+                exchange=wish.exchange,
+                currency=wish.currency,
+                expiry=wish.expiry,
+            )
+        ]
     names = wish.symbols or ([wish.symbol] if wish.symbol is not None else list(default_symbols))
     selectors = [
         select(
@@ -144,6 +160,12 @@ def ask(
         if key:
             jobs.keep_key(cursor, caller.id, route, key, print_, job_id)
         return Asked(job_id)
+
+
+def check_range(database: Database, items: Sequence[Item]) -> None:
+    """InvalidInput for items that begin in the future: `ask` refuses them too."""
+    with database.transaction(snapshot=True) as cursor:
+        _refuse_the_future(items, sessions.market_now(cursor))
 
 
 def _refuse_the_future(items: Sequence[Item], now: int) -> None:

@@ -498,6 +498,10 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     if "expected" in context:
         allowed = [part.strip(" '") for part in str(context["expected"]).replace(" or ", ", ").split(",")]
     words = _WORDS.get(error["type"])
+    if (
+        context.get("field_type") == "Value"
+    ):  # text that is kept secret or checked on its way: its length is in characters
+        words = _WORDS.get(error["type"].replace("too_", "string_too_"), words)
     message = words.format_map(context) if words else str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "literal_error":
         message = f"must be one of {', '.join(allowed or ())}"

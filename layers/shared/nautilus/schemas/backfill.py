@@ -55,16 +55,17 @@ class BackfillRequest(BaseModel):
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
         found = re.fullmatch(_DURATION, value) if value is not None else None
-        if value is not None and (found is None or int(found[1]) * _UNIT_S[found[2]] > _MOST_BACK_S):
-            raise ValueError("must be a number and one of S D W M Y, such as 30 D, and at most 50 Y")
+        if value is not None and not (found and 0 < int(found[1]) * _UNIT_S[found[2]] <= _MOST_BACK_S):
+            raise ValueError("must be a number from 1 on and one of S D W M Y, such as 30 D, and at most 50 Y")
         return value
 
     @model_validator(mode="after")
     def _one_range(self) -> "BackfillRequest":
         if sum(x is not None for x in (self.start, self.duration, self.days_back)) > 1:
             raise ValueError("give only one of start, duration, days_back")
-        if self.start is not None and self.start < 0:
-            raise ValueError("start must not be before 1970: IB has no bars from then")
+        for name, moment in (("start", self.start), ("end", self.end)):
+            if moment is not None and moment < 0:
+                raise ValueError(f"{name} must not be before 1970: IB has no bars from then")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError("start must be before end")
         return self
@@ -86,3 +87,11 @@ class StopRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     job_id: str | None = None
+
+    @field_validator("job_id")
+    @classmethod
+    def _named(cls, value: str | None) -> str:
+        # Looked at only where it is given: an id that somebody's script does not have names no job, least of all every one.
+        if value is None:
+            raise ValueError("null is the id of no job")
+        return value
