@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dev.credentials import token_settings
@@ -40,7 +41,7 @@ def passwords() -> None:
     for passes, mib in PARAMETERS:
         made = Passwords(passes=passes, memory_kib=mib * 1024)
         stored = made.hash("a rather long sentence")
-        spent_ms = cpu_s(lambda made=made, stored=stored: made.fits("a rather long sentence", stored), 9) * 1e3
+        spent_ms = cpu_s(partial(made.fits, "a rather long sentence", stored), 9) * 1e3
         chosen = " <- used" if (passes, mib * 1024) == (PASSES, MEMORY_KIB) else ""
         print(f"  {passes} passes, {mib:3} MiB   {spent_ms:5.0f} ms{chosen}")
     assert LANES == 1
@@ -48,7 +49,7 @@ def passwords() -> None:
 
 def tokens(folder: Path) -> None:
     settings = {name.removeprefix("NAUTILUS_").lower(): value for name, value in token_settings(folder).items()}
-    known = ApiSettings(database_url="postgresql://nobody@localhost/none", **settings)  # type: ignore[arg-type]
+    known = ApiSettings(database_url="postgresql://nobody@localhost/none", **settings)
     keys = KeySet(known.public_keys, issuer=known.token_issuer, audience=known.token_audience)
     signer = Signer(
         settings["token_key_id"],

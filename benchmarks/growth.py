@@ -30,9 +30,10 @@ import psycopg2
 
 from benchmarks._crowd import LOGIN
 from dev.credentials import token_settings
+from dev.environment import environment
 from dev.postgres import start_postgres
 from dev.process import Group, free_port
-from dev.stack import MEMORY, environment, read
+from dev.stack import MEMORY, read
 from nautilus import backfill
 from nautilus.auth import ROLES
 from nautilus.bars import Bar

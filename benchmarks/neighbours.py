@@ -115,7 +115,7 @@ async def _read_gaps(api: Api, headers: dict[str, str], numbers: Iterator[int]) 
 
     async def ask() -> None:
         while True:
-            asked = {"symbol": f"S{next(numbers)}", "timeframe": "1m", "wait": 0}
+            asked: dict[str, Any] = {"symbol": f"S{next(numbers)}", "timeframe": "1m", "wait": 0}
             reads.add(asyncio.create_task(api.client.get(BARS, params=asked, headers=headers)))
             await asyncio.sleep(1 / _HINTS_PER_S)
 
@@ -182,7 +182,13 @@ async def _busy(api: Api, headers: dict[str, str], number: int) -> AsyncIterator
 async def _hang(dsn: str, api: Api, headers: dict[str, str]) -> AsyncIterator[None]:
     connection = psycopg2.connect(dsn)
     connection.cursor().execute("LOCK TABLE bars_coarse IN ACCESS EXCLUSIVE MODE")
-    asked = {"symbol": "S0", "timeframe": "1d", "start": _OPEN - 30 * NS_PER_DAY, "end": _CLOSE, "wait": 0}
+    asked: dict[str, Any] = {
+        "symbol": "S0",
+        "timeframe": "1d",
+        "start": _OPEN - 30 * NS_PER_DAY,
+        "end": _CLOSE,
+        "wait": 0,
+    }
     reads = [asyncio.create_task(api.client.get(BARS, params=asked, headers=headers)) for _ in range(_HANGING)]
     await asyncio.sleep(0.5)
     try:

@@ -71,7 +71,8 @@ def run() -> None:
 
 
 def _days() -> list[date]:
-    found, day = [], _FIRST
+    found: list[date] = []
+    day = _FIRST
     while len(found) < _DAYS:
         if day.weekday() < 5:
             found.append(day)
@@ -87,7 +88,7 @@ def _filled(dsn: str) -> tuple[Shelf, int, int]:
     shelf = Shelf(dsn, end + 3_600_000_000_000)
     sessions = [Session(at, at + 390 * _MINUTE, day) for at, day in zip(opens, days, strict=True)]
     shelf.instrument(stock(), Calendar.of(sessions, (start - NS_PER_DAY, end + NS_PER_DAY), "America/New_York"))
-    bars = []
+    bars: list[Bar] = []
     for at in opens:
         for n in range(390):
             price = round(180 + (len(bars) * 7919 % 1000) / 100, 2)
@@ -151,7 +152,7 @@ class _App:
             else:
                 parts.append(message.get("body", b""))
 
-        await self._app(scope, receive, send)  # type: ignore[arg-type]
+        await self._app(scope, receive, send)
         return found, b"".join(parts)
 
 
