@@ -16,7 +16,7 @@ import functions.bars.app
 from dev.credentials import token_settings
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
-from nautilus.clock import MarketTime
+from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
 from nautilus.coverage import Note
 from nautilus.db import calendars, instruments, series, sessions
 from nautilus.db.bars import Written
@@ -171,6 +171,12 @@ class Shelf:
             expires_s=now_s + 300,
         ).token
         return {"Authorization": f"Bearer {token}"}
+
+    def record_session(self, start: int, now: int) -> None:
+        """The 390 one-minute bars of a session of the stock that opens at `start`; from the day before up to `now` all is
+        settled."""
+        bars = [Bar(start + n * 60 * NS_PER_S, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
+        self.record(stock(), "1m", bars, settled=[(start - NS_PER_DAY, now)])
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         with self.db.transaction() as cursor:

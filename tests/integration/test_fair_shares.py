@@ -12,7 +12,6 @@ import pytest
 
 import functions.backfill.app
 import functions.bars.app
-from nautilus.bars import Bar
 from nautilus.web import create_app
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import DAY, MINUTE, ns, nyse
@@ -28,8 +27,7 @@ STATUS = "/api/v1/historical/backfill/status"
 def shelf(dsn: str) -> Iterator[Shelf]:
     made = Shelf(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
-    bars = [Bar(START + n * MINUTE, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
-    made.record(stock(), "1m", bars, settled=[(START - DAY, NOW)])
+    made.record_session(START, NOW)
     made.record(stock(), "1d", settled=[(START - 60 * DAY, NOW)])
     yield made
     made.close()

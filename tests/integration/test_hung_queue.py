@@ -13,7 +13,6 @@ import pytest
 import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
-from nautilus.bars import Bar
 from nautilus.breaker import Breaker
 from nautilus.queue import Queue
 from nautilus.schemas.messages import JobHint
@@ -21,7 +20,7 @@ from nautilus.web import create_app
 from tests.neighbours import Relay, relay
 from tests.replicated import wait_for
 from tests.shelf import BARS, Api, Shelf, stock
-from tests.unit.markets import DAY, MINUTE, ns, nyse
+from tests.unit.markets import ns, nyse
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -43,8 +42,7 @@ def shelf(dsn: str) -> Iterator[Shelf]:
     made = Shelf(dsn, NOW)
     for number, symbol in enumerate(("AAPL", "MSFT", "NVDA", "AMZN"), 1):
         made.instrument(stock(number, symbol), CALENDAR)
-    bars = [Bar(START + n * MINUTE, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
-    made.record(stock(), "1m", bars, settled=[(START - DAY, NOW)])
+    made.record_session(START, NOW)
     yield made
     made.close()
 

@@ -12,11 +12,10 @@ import httpx
 import psycopg2
 import pytest
 
-from nautilus.bars import Bar
 from tests.neighbours import Relay, relay
 from tests.replicated import wait_for
 from tests.shelf import BARS, Api, Shelf, stock
-from tests.unit.markets import DAY, MINUTE, ns, nyse
+from tests.unit.markets import MINUTE, ns, nyse
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -28,8 +27,7 @@ LISTING = "/api/v1/market-data/instruments"
 def shelf(dsn: str) -> Iterator[Shelf]:
     made = Shelf(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
-    bars = [Bar(START + n * MINUTE, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
-    made.record(stock(), "1m", bars, settled=[(START - DAY, NOW)])
+    made.record_session(START, NOW)
     yield made
     made.close()
 
