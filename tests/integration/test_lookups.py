@@ -162,6 +162,7 @@ def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(shelf
         answer = api.get(path, params=query)
         assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-instrument"), path
         assert [one["con_id"] for one in answer.json()["candidates"]] == [1, 2]
+        assert "name one by con_id:" in answer.json()["detail"], "they share the other name"
     for number in (1, 2):
         assert api.get(BARS, params={"con_id": number}).json()["instrument"]["con_id"] == number
     twice = api.get(BARS, params={"con_id": 1, "symbol": "AAPL"})

@@ -56,6 +56,9 @@ from tests.unit.markets import many
         ({"symbol": "NASDAQ:AAPL"}, "AAPL", "STK"),
         ({"symbol": "AAPL.NASDAQ"}, "AAPL", "STK"),
         ({"symbol": "AAPL.US"}, "AAPL", "STK"),
+        ({"symbol": "SPX.CBOE"}, "SPX", "IND"),
+        ({"symbol": "ES.GLOBEX"}, "ES", "FUT"),
+        ({"symbol": "ESZ6.CME"}, "ESZ6", "FUT"),
         ({"symbol": "aapl:us"}, "AAPL", "STK"),
     ],
 )

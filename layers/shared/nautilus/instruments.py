@@ -405,12 +405,13 @@ def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument |
 
 def ambiguous(words: str, found: Sequence[Instrument]) -> Conflict:
     """Several instruments fit the words. The error lists them; con_id names one even where they share a name."""
-    names = [f"{i.instrument_id} ({i.currency})" for i in found]
+    names, way = [f"{i.instrument_id} ({i.currency})" for i in found], "instrument_id or con_id"
     if len(set(names)) < len(names):
+        way = "con_id"
         names = [f"{i.instrument_id} ({i.currency}, con_id={i.con_id})" for i in found]
     shown = ("con_id", "instrument_id", "asset_class", "currency", "expiry", "long_name")
     return Conflict(
-        f"{words} means several instruments; name one by instrument_id or con_id: {', '.join(names)}",
+        f"{words} means several instruments; name one by {way}: {', '.join(names)}",
         code="ambiguous-instrument",
         extra={"candidates": [{name: getattr(one, name) for name in shown} for one in found]},
     )

@@ -84,7 +84,9 @@ def _name(selector: Selector) -> str:
     return selector.local_symbol or selector.symbol
 
 
-_VENUES = "NASDAQ|NYSE|ARCA|AMEX|BATS|IEX|ISLAND|SMART|US"
+_VENUES = (
+    "NASDAQ|NYSE|ARCA|AMEX|BATS|IEX|ISLAND|SMART|US|CBOE|CFE|CME|CBOT|NYMEX|COMEX|GLOBEX|ECBOT|EUREX|IDEALPRO|PAXOS"
+)
 _BEFORE = re.compile(r"(?:[\^$/@]+|[A-Z_]{1,12}:)(?=[A-Z0-9])")
 _BEHIND = re.compile(rf"(?:=[FX]|[12]!|:US|\.(?:{_VENUES}))$")
 
