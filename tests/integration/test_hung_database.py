@@ -12,6 +12,7 @@ import pytest
 
 from nautilus.api_keys import new_key
 from nautilus.db.connection import Database, readable
+from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from tests.neighbours import relay
 from tests.shelf import BARS, Api, Shelf
@@ -88,6 +89,21 @@ def test_what_an_idle_connection_has_to_say_is_not_waited_for_for_ever(dsn: str)
         assert _refusals(database, 1) == {"database-unavailable"}
         between.heal()
         database.close()
+
+
+def test_a_watch_that_found_no_thread_begins_with_the_next_statement(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    deadlines = Deadlines(look_s=0.05)
+    with closing(Database(dsn, name="nautilus-test").connect()) as connection, connection.cursor() as cursor:
+        with monkeypatch.context() as exhausted:
+            exhausted.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(RuntimeError, match="new thread"), deadlines.over(connection, 60):
+                cursor.execute("SELECT 1")
+        with pytest.raises(psycopg2.Error), deadlines.over(connection, 0):
+            cursor.execute("SELECT pg_sleep(10)")
+        assert connection.broken_off
 
 
 def test_a_statement_within_its_time_is_not_broken_off(dsn: str) -> None:

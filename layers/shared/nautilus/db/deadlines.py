@@ -33,10 +33,11 @@ class Deadlines:
         """A block in which the connection is broken off once it has lasted longer than `longest_s` seconds; then its
         attribute `broken_off` is True."""
         with self._lock:
-            self._deadlines[connection] = time.monotonic() + longest_s
             if not self._looking:
-                self._looking = True
+                # Where no thread can be had, this call fails, and the next one tries again.
                 threading.Thread(target=self._look, name="deadlines", daemon=True).start()
+                self._looking = True
+            self._deadlines[connection] = time.monotonic() + longest_s
         try:
             yield
         finally:
