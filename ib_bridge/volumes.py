@@ -27,6 +27,7 @@ from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import instruments, volume_units
 from nautilus.db.volume_units import UNKNOWN, Taken, Unit
+from nautilus.errors import Unavailable
 from nautilus.instruments import Instrument, sent_in_lots
 from nautilus.log import fields
 from nautilus.pacing import Request
@@ -146,6 +147,12 @@ class VolumeUnits:
                 unit = await self._ask_twice(instrument)
             except (IbError, NoAnswer, NotConnected, NotYet) as failed:
                 self._log.warning("volume-unit-not-compared", extra={"reason": str(failed) or type(failed).__name__})
+                return
+            except Unavailable:
+                raise
+            except Exception:
+                # What nobody foresaw in comparing must not cost the answer that waits for the outcome.
+                self._log.exception("volume-unit-broke")
                 return
             if unit == "unknown":
                 self._log.warning("volume-unit-not-compared", extra={"reason": "the volumes of these days do not tell"})
