@@ -15,8 +15,11 @@ CLIENT_ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 # Meant for other servers, another account or another interpreter: libpq reads PGOPTIONS and PGSERVICE, boto3 AWS_PROFILE,
-# Werkzeug (below moto) a file descriptor, every Python PYTHONHOME and PYTHONWARNINGS.
-FOREIGN = ("AWS_", "BOTO_", "MOTO_", "FLASK_", "WERKZEUG_", "PG", "PYTHON")
+# Werkzeug (below moto) a file descriptor, uvicorn a number of workers, every Python PYTHONHOME and PYTHONWARNINGS.
+FOREIGN = (
+    *("AWS_", "BOTO_", "MOTO_", "FLASK_", "WERKZEUG_", "UVICORN_", "PG", "PYTHON"),
+    *("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"),
+)
 
 
 def inherited() -> dict[str, str]:

@@ -46,6 +46,7 @@ def serve(settings: AuthSettings, port: int) -> None:
         access_log=False,
         # nautilus.web decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
         proxy_headers=False,
+        workers=1,  # else uvicorn takes the number that WEB_CONCURRENCY says to others, and cannot serve an app that is made
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
 

@@ -29,6 +29,8 @@ OTHERS = {
     "MOTO_ACCOUNT_ID": "not a number",
     "WERKZEUG_RUN_MAIN": "true",
     "WERKZEUG_SERVER_FD": "77",
+    "WEB_CONCURRENCY": "8",
+    "FORWARDED_ALLOW_IPS": "*",
 }
 
 
