@@ -86,6 +86,15 @@ def test_what_is_stored_under_the_symbol_comes_with_its_name():
     assert {"BRK.B", "BRK B"} <= set(alike(select(symbol="BRK.B")))
 
 
+def test_a_stored_contract_of_a_future_is_not_suggested_as_the_front_one():
+    june = stock(8, "ES")._replace(asset_class="FUT", instrument_id="ESM6.CME", primary_exchange="", exchange="CME")
+    told = {
+        (one["symbol"], one["asset_class"]): one.get("instrument_id")
+        for one in suggestions(select(symbol="ES"), [june])
+    }
+    assert told == {("ES", "FUT"): None, ("ESM6", "FUT"): "ESM6.CME"}
+
+
 @pytest.mark.parametrize(
     ("exchange", "name", "expected"),
     [

@@ -126,7 +126,9 @@ def _stored(selector: Selector, known: Sequence[Instrument]) -> Iterator[dict[st
         if one.asset_class != selector.asset_class or one.display_symbol != _name(selector):
             why = f"{one.long_name or one.instrument_id} is known here"
             venue = one.primary_exchange or one.exchange
-            yield _suggestion(one.display_symbol, one.asset_class, why, venue) | {"instrument_id": one.instrument_id}
+            # The root of a future means its front contract, which may be another one than this.
+            symbol = one.instrument_id.rpartition(".")[0] if one.asset_class == "FUT" else one.display_symbol
+            yield _suggestion(symbol, one.asset_class, why, venue) | {"instrument_id": one.instrument_id}
 
 
 def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
