@@ -109,6 +109,17 @@ def test_what_nobody_waits_for_any_more_ends_with_a_reason(db: Database) -> None
     assert (state, result, error["code"]) == ("failed", None, "expired")
 
 
+def test_taking_one_waits_for_nobody_who_joins_one_that_has_expired(dsn: str, db: Database) -> None:
+    """Who joins several comes for one after the other; a bridge that held one and waited for another could stop both."""
+    late, next_ = ask(db, expires_s=-1), resolve(db, "MSFT")
+    impatient = Database(dsn, name="test", lock_timeout_ms=300)
+    with db.transaction() as joining:
+        commands.request(joining, "reconnect", {}, by="x", correlation_id="", expires_s=60)
+        assert claim(impatient, "one") == next_
+    assert claim(impatient, "one") == late, "it waits again, as somebody waits for it"
+    impatient.close()
+
+
 def test_of_equal_commands_one_is_open_whoever_writes_them(db: Database) -> None:
     number = resolve(db, "AAPL")
     with db.transaction() as cursor, pytest.raises(psycopg2.errors.UniqueViolation):

@@ -92,7 +92,9 @@ def claim(
     cursor.execute(
         "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
         ' error = \'{"code": "expired", "detail": "nobody took it in time"}\''
-        " WHERE state IN ('queued', 'running') AND expires_at < clock_timestamp()"
+        # Whoever joins several at this moment holds some and comes for the others: waiting could have both wait for ever.
+        " WHERE id = ANY(ARRAY(SELECT id FROM bridge_commands WHERE state IN ('queued', 'running')"
+        "  AND expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED))"
     )
     cursor.execute(
         "UPDATE bridge_commands SET state = 'running', bridge = %(bridge)s WHERE id = (SELECT id FROM bridge_commands c"
