@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import copy_context
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ import pytest
 
 import functions.backfill.app
 import functions.bars.app
+from nautilus.command_watch import CommandWatch
+from nautilus.db import commands, jobs
+from nautilus.db.connection import Database
+from nautilus.executors import caller, share
+from nautilus.fills import Watch
 from nautilus.web import create_app
+from tests.integration.test_ledger import Ledger
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import DAY, MINUTE, ns, nyse
 
@@ -70,3 +77,65 @@ def test_another_callers_reads_are_answered_beside_thirty_that_hang(
 
     api.all(crowd())
     api.close()
+
+
+@contextmanager
+def used_up(database: Database, who: str) -> Iterator[None]:
+    """All connections that one caller may have are with questions of that caller."""
+    with ExitStack() as held:
+        context = copy_context()
+        context.run(caller.set, who)
+        for _ in range(share(database.size)):
+            transaction = database.transaction()
+            context.run(transaction.__enter__)
+            held.callback(transaction.__exit__, None, None, None)
+        yield
+
+
+def test_commands_are_watched_for_all_when_the_first_who_waits_has_used_up_its_share(dsn: str) -> None:
+    database = Database(dsn, name="test", size=4)
+    watch = CommandWatch(database)
+    with database.transaction() as cursor:
+        first, second = (
+            commands.request(cursor, "resolve", {"symbol": s}, by="x", correlation_id="", expires_s=600) for s in "AB"
+        )
+
+    async def work() -> None:
+        caller.set("user:1")
+        one = asyncio.create_task(watch.ended([first], 600))
+        await asyncio.sleep(0)
+        caller.set("user:2")
+        other = asyncio.create_task(watch.ended([second], 20))
+        with used_up(database, "user:1"):
+            with closing(psycopg2.connect(dsn)) as bridge, bridge, bridge.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE bridge_commands SET state = 'done', finished_at = now() WHERE id = %s", (second,)
+                )
+            assert set(await other) == {second}
+        one.cancel()
+
+    asyncio.run(work())
+    database.close()
+
+
+def test_bars_are_watched_for_all_when_the_first_who_waits_has_used_up_its_share(dsn: str) -> None:
+    ledger = Ledger(dsn)
+    (first, _), (second, _) = ledger.job((0, 10)), ledger.job((20, 30))
+    database = Database(dsn, name="test", size=4)
+    watch = Watch(database)
+
+    async def work() -> None:
+        caller.set("user:1")
+        one = asyncio.create_task(watch.changed([], [first], 600))
+        await asyncio.sleep(0)
+        caller.set("user:2")
+        other = asyncio.create_task(watch.changed([], [second], 20))
+        with used_up(database, "user:1"):
+            with ledger.db.transaction() as cursor:
+                jobs.stop(cursor, second, None)
+                jobs.finish_stopping(cursor)
+            assert await other
+        one.cancel()
+
+    asyncio.run(work())
+    database.close()

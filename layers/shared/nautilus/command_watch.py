@@ -9,7 +9,7 @@ from uuid import UUID
 from nautilus.db import commands
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
-from nautilus.executors import Executor
+from nautilus.executors import Executor, shared_task
 
 _POLL_S = 0.05
 _LATER_POLL_S = 0.25
@@ -44,7 +44,7 @@ class CommandWatch:
             return {}
         self._waiters.add(waiter)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
-            self._task = asyncio.create_task(self._poll())
+            self._task = shared_task(self._poll())
         try:
             await asyncio.wait_for(waiter.all_ended.wait(), timeout_s)
         except TimeoutError:

@@ -3,12 +3,12 @@
 import asyncio
 import contextvars
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,6 +19,12 @@ caller: ContextVar[str] = ContextVar("caller", default="")
 def share(total: int) -> int:
     """How many of `total` threads or connections one user of them may take: a quarter is left to the others."""
     return max(1, total - max(1, total // 4))
+
+
+def shared_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task whose work is everybody's. It inherits nothing from who happens to start it: neither `caller`, whose share may
+    be used up, nor the correlation id of log lines."""
+    return asyncio.create_task(work, context=contextvars.Context())
 
 
 class _Turns:
@@ -87,12 +93,22 @@ class Executor:
 
     @asynccontextmanager
     async def within(self, manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-        """A block within a context manager that is entered and left in threads of this pool."""
-        found = await self.run(manager.__enter__)
+        """A block within a context manager that is entered and left in threads of this pool; left, too, when whoever waits
+        for it to be entered is cancelled."""
+        entering = asyncio.ensure_future(self.run(manager.__enter__))
+        try:
+            found = await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            entering.add_done_callback(partial(self._leave, manager))
+            raise
         try:
             yield found
         finally:
-            await self.run(manager.__exit__, None, None, None)
+            await asyncio.shield(self.run(manager.__exit__, None, None, None))
+
+    def _leave(self, manager: AbstractContextManager[Any], entering: "asyncio.Future[Any]") -> None:
+        if not entering.cancelled() and entering.exception() is None:
+            self.start(manager.__exit__, None, None, None)
 
     def start(self, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> Future[T]:
         """Begin a call; nobody has to wait for it."""

@@ -11,7 +11,7 @@ from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import SeriesKey
-from nautilus.executors import Executor
+from nautilus.executors import Executor, shared_task
 from nautilus.instruments import Selector
 from nautilus.log import correlation
 from nautilus.loops import Backoff, repeat
@@ -97,7 +97,7 @@ class Watch:
         self._waiters.add(waiter)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             polling = repeat("watch", self._poll, _log, backoff=_BACKOFF, going_on=lambda: bool(self._waiters))
-            self._task = asyncio.create_task(polling)
+            self._task = shared_task(polling)
         try:
             await asyncio.wait_for(waiter.changed.wait(), timeout_s)
         except TimeoutError:
