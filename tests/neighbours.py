@@ -20,6 +20,8 @@ class Relay:
     """
 
     overheard: Callable[[bytes], None] | None = None
+    drip_s: float = 0.0
+    """When set: answers are passed on byte by byte, each after so many seconds."""
 
     def __init__(self, target: tuple[str, int] | None) -> None:
         self.accepted = 0
@@ -66,7 +68,7 @@ class Relay:
             assert self._target is not None
             there, back = await asyncio.open_connection(*self._target)
             self._writers.append(back)
-            await asyncio.gather(self._pass(reader, back, self._overhear), self._pass(there, writer))
+            await asyncio.gather(self._pass(reader, back, self._overhear), self._pass(there, writer, dripping=True))
 
     def _overhear(self, data: bytes) -> None:
         if self.overheard is not None:
@@ -77,11 +79,17 @@ class Relay:
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         overhear: Callable[[bytes], None] = lambda data: None,
+        *,
+        dripping: bool = False,
     ) -> None:
         try:
             while data := await source.read(65_536):
                 overhear(data)
                 await self._passing.wait()
+                while dripping and self.drip_s and data:
+                    sink.write(data[:1])
+                    data = data[1:]
+                    await asyncio.sleep(self.drip_s)
                 sink.write(data)
                 await sink.drain()
         except OSError:

@@ -1,9 +1,11 @@
 """Redis as a cache: complete answers, and counters. Every failure of it is harmless.
 
-Calls give up after a tenth of a second; after a failure none is made for a few seconds. Without Redis nothing is kept.
+Calls give up when nothing comes for a tenth of a second, or not all within half a second; after a failure none is made for a
+few seconds. Without Redis nothing is kept.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +15,8 @@ from nautilus.executors import Executor
 T = TypeVar("T")
 _CONNECT_S = 0.1
 _ANSWER_S = 0.1
+_WHOLE_ANSWER_S = 0.5
+"""An answer whose bytes keep coming, each in time, is given up, too."""
 _REST_S = 5.0
 """How long a Redis that failed is left alone."""
 _THREADS = 4
@@ -28,6 +32,37 @@ redis.call('ZADD', KEYS[1], now_ms + ARGV[3], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1
 """
+
+
+class _PatientSocket:
+    """A connected socket whose answer to what was sent last has to be there, all of it, within `_WHOLE_ANSWER_S`."""
+
+    def __init__(self, connected: Any) -> None:
+        self._connected = connected
+        self._deadline = time.monotonic() + _WHOLE_ANSWER_S
+
+    def sendall(self, *args: Any) -> None:
+        self._deadline = time.monotonic() + _WHOLE_ANSWER_S
+        self._connected.sendall(*args)
+
+    def recv(self, *args: Any) -> Any:
+        # Without a time-out it is only asked whether anything is there: of a connection that nobody used for a while.
+        if self._connected.gettimeout() and time.monotonic() > self._deadline:
+            raise TimeoutError("the answer takes too long")
+        return self._connected.recv(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connected, name)
+
+
+def _patient(connection: type) -> type:
+    """The same class of the library's connections (plain, TLS or of a file), with a patient socket."""
+
+    class Patient(connection):  # type: ignore[misc]  # whichever class it is
+        def _connect(self) -> _PatientSocket:
+            return _PatientSocket(super()._connect())
+
+    return Patient
 
 
 class Cache:
@@ -90,7 +125,11 @@ class Cache:
         began = self._breaker.clock()
         try:
             found = call(self._connected())
-        except (redis.RedisError, OSError):
+        except (
+            redis.RedisError,
+            OSError,
+            ValueError,
+        ):  # the last: its client reads numbers where something else speaks
             self._breaker.failed(began)
             return None
         self._breaker.succeeded(began)
@@ -110,6 +149,8 @@ class Cache:
                     retry=Retry(NoBackoff(), 0),
                     health_check_interval=0,
                 )
+                pool = self._client.connection_pool
+                pool.connection_class = _patient(pool.connection_class)
             return self._client
 
     def close(self) -> None:

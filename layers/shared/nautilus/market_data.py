@@ -364,12 +364,12 @@ class MarketData:
         since = time.perf_counter()
         kept = await self._cache.threads.run(self._cache.get, draft.key) if self._cache.there else None
         timing.add("redis", since)
-        if kept is None:
+        headers, content = _kept_parts(kept or b"")
+        if headers is None:
             timing.cache = "miss" if self._cache.there else "none"
             return None
         timing.cache = "hit"
-        extra, _, content = kept.partition(b"\n")
-        return Reply(200, content, {**draft.headers, **json.loads(extra), "Server-Timing": timing.header})
+        return Reply(200, content, {**draft.headers, **headers, "Server-Timing": timing.header})
 
     async def _keep(self, tag: str, reply: Reply) -> Reply:
         """The same answer, kept in Redis where it is one that may be."""
@@ -825,3 +825,14 @@ def _telling(query: Query, scene: _Scene, pieces: Sequence[Piece], token: str | 
         if errors:
             headers["X-Errors"] = json.dumps(errors)
     return headers
+
+
+def _kept_parts(kept: bytes) -> tuple[dict[str, str] | None, bytes]:
+    """The headers and the body of an answer as Redis has it; None instead of headers for what is none of ours."""
+    extra, _, content = kept.partition(b"\n")
+    try:
+        headers = json.loads(extra)
+    except ValueError:
+        return None, b""
+    ours = isinstance(headers, dict) and all(isinstance(value, str) for value in headers.values())
+    return (headers, content) if ours else (None, b"")
