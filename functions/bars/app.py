@@ -141,9 +141,12 @@ class Named(NamedTuple):
 
 
 def _with_venue(unknown: NotFound, exchange: str | None, instrument_id: str | None) -> NotFound:
-    """The error, with a suggestion more when the venue was given by a name that IB retired."""
+    """The error, with a suggestion more when the venue was given by a name that IB retired.
+
+    Without words of IB the error is about the venue itself, and its suggestions are the contract's own names.
+    """
     venue = renamed_venue(exchange, instrument_id)
-    if venue is not None:
+    if venue is not None and unknown.upstream is not None:
         old, new = venue
         told = {"exchange": new, "why": f"{old} is called {new} now"}
         if instrument_id:

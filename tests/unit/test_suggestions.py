@@ -92,7 +92,7 @@ def test_a_stored_contract_of_a_future_is_not_suggested_as_the_front_one():
         (one["symbol"], one["asset_class"]): one.get("instrument_id")
         for one in suggestions(select(symbol="ES"), [june])
     }
-    assert told == {("ES", "FUT"): None, ("ESM6", "FUT"): "ESM6.CME"}
+    assert told == {("ES", "FUT"): "ES.CME", ("ESM6", "FUT"): "ESM6.CME"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from nautilus import farms
 from nautilus.auth import Principal
+from nautilus.catalogue import known_identity, known_instrument
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
@@ -14,7 +15,7 @@ from nautilus.errors import InvalidInput, NotFound
 from nautilus.instruments import Instrument, Selector, name_of, price_kind, select, session_kind
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
-from nautilus.lookups import Change, change_of, identify, identify_by_name, trade_day
+from nautilus.lookups import Change, change_of, identify_by_name, trade_day
 from nautilus.outlook import Outlook, outlook
 from nautilus.schemas.backfill import BackfillRequest
 from nautilus.spans import Spans
@@ -100,17 +101,20 @@ def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Select
 def by_name(database: Database, wish: BackfillRequest, items: Sequence[Item]) -> list[Item]:
     """The items of an instrument_id, for the contract that has this name here, if there is one.
 
-    Conflict when several do. `force` asks IB again what the words mean, so that they stay words.
+    Conflict when several do; NotFound when the words are known to mean none, or one at another venue. `force` asks IB again
+    what the words mean, so that they stay words.
     """
     assert wish.instrument_id is not None  # noqa: S101  for the type checker: called for these alone
     name = name_of(wish.instrument_id, wish.asset_class, wish.currency)
     with database.transaction(snapshot=True) as cursor:
         stored, today = instruments.named(cursor, name), trade_day(sessions.market_now(cursor))
         found = identify_by_name(name, stored, items[0].selector, None, today)
+        if found is None and wish.mode != "force":
+            known_identity(cursor, items[0].selector)
     if found is None or (wish.mode == "force" and found.instrument.asset_class == items[0].selector.asset_class):
         return list(items)
     con_id, kind = found.instrument.con_id, found.instrument.asset_class
-    return [i._replace(selector=i.selector._replace(con_id=con_id, asset_class=kind)) for i in items]
+    return [i._replace(selector=i.selector._replace(con_id=con_id, asset_class=kind, venue="")) for i in items]
 
 
 def _frames(wish: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
@@ -183,10 +187,9 @@ def _nothing_missing(cursor: Cursor, item: Item) -> bool:
     found = instruments.look_up(cursor, item.selector)
     if found is None or not found.candidates or item.start is None or item.end is None:
         return False
-    known = identify(item.selector, found, trade_day(sessions.market_now(cursor)))
-    if known is None:
+    instrument = known_instrument(cursor, item.selector)
+    if instrument is None:
         return False
-    instrument = known.instrument
     kind = price_kind(instrument.asset_class, item.price)
     session = session_kind(instrument.asset_class, item.session)
     frame = timeframe(item.timeframe)

@@ -2,7 +2,7 @@
 
 An instrument is its IB `conId`. Its name is NautilusTrader-style `SYMBOL.VENUE`: `AAPL.NASDAQ`, `EUR/USD.IDEALPRO`,
 `ESZ6.CME`. An exchange or a currency that a caller gives is a hint to choose between candidates, never part of a key:
-front ends send venues that IB renamed years ago.
+front ends send venues that IB renamed years ago. The venue of an instrument_id is a part of the name.
 """
 
 import re
@@ -120,6 +120,8 @@ class Selector(NamedTuple):
     local_symbol: str = ""
     con_id: int = 0
     exchange_hint: str = ""
+    venue: str = ""
+    """The venue of an instrument_id, by its present name: unlike a hint it must be the contract's own."""
 
     @property
     def key(self) -> str:
@@ -149,7 +151,8 @@ class Selector(NamedTuple):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Selector":
         """The selector that `as_dict` made."""
-        return cls(**({"asset_class": "", "symbol": ""} | dict(row)))
+        known = {name: value for name, value in row.items() if name in cls._fields}
+        return cls(**({"asset_class": "", "symbol": ""} | known))
 
     def as_dict(self) -> dict[str, str | int]:
         return {name: value for name, value in self._asdict().items() if value}
@@ -289,16 +292,24 @@ def _refuse_unused(expiry: str | None, name: str) -> None:
 
 def _from_id(text: str, asked_class: str, expiry: str = "") -> Selector:
     name, venue = _split_id(text)
-    kind = asked_class or _VENUE_CLASS.get(venue, "STK")
+    kind = asked_class or _pair_class(name) or _VENUE_CLASS.get(venue, "STK")
     base, quote = _split_pair(name, kind)
     one_contract = bool(quote) or (kind == "FUT" and re.fullmatch(CONTRACT, name) is not None)
     if one_contract or kind not in _EXPIRING:
         _refuse_unused(expiry, text)
     if quote:
-        return Selector(kind, base, quote, exchange_hint=venue)
+        return Selector(kind, base, quote, venue=venue)
     if one_contract:
-        return Selector("FUT", "", local_symbol=name, exchange_hint=venue)
-    return Selector(kind, name, "", expiry=expiry, exchange_hint=venue)
+        return Selector("FUT", "", local_symbol=name, venue=venue)
+    return Selector(kind, name, "", expiry=expiry, venue=venue)
+
+
+def _pair_class(name: str) -> str:
+    """The asset class of a pair that is written as one, of known coins and currencies, whatever its venue; else empty."""
+    base, mark, quote = name.partition("/")
+    if not mark or quote not in CURRENCIES:
+        return ""
+    return "CRYPTO" if base in COINS else "CASH" if base in CURRENCIES else ""
 
 
 def _is_contract_month(text: str) -> bool:
@@ -395,12 +406,22 @@ def kinds(rule: Callable[[str, str | None], str], asked: str | None) -> Mapping[
 
 def choose(selector: Selector, candidates: Iterable[Instrument]) -> Instrument | None:
     """The one instrument a selector means among IB's candidates; None when there is none, Conflict when several."""
-    found: Sequence[Instrument] = list(candidates)
+    found: Sequence[Instrument] = at_venue(selector, candidates)
     if len(found) > 1 and selector.exchange_hint:
-        found = [i for i in found if selector.exchange_hint in (i.primary_exchange, i.exchange)] or found
+        found = [i for i in found if _is_at(selector.exchange_hint, i)] or found
     if len(found) > 1:
         raise ambiguous(selector.words, found)
     return found[0] if found else None
+
+
+def at_venue(selector: Selector, candidates: Iterable[Instrument]) -> list[Instrument]:
+    """Those at the venue that an instrument_id names; all where none is named."""
+    return [one for one in candidates if not selector.venue or _is_at(selector.venue, one)]
+
+
+def _is_at(venue: str, one: Instrument) -> bool:
+    """True for the exchange that a contract is listed at, or is sent to (SMART), under its old name or the present one."""
+    return venue in {_RENAMED.get(name, name) for name in (one.primary_exchange, one.exchange)}
 
 
 def ambiguous(words: str, found: Sequence[Instrument]) -> Conflict:

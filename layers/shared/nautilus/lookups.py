@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from nautilus.clock import day_of
 from nautilus.errors import Conflict, NotFound, Upstream
-from nautilus.instruments import Instrument, InstrumentName, Selector, ambiguous, choose
-from nautilus.suggestions import sentence, suggestions
+from nautilus.instruments import Instrument, InstrumentName, Selector, ambiguous, at_venue, choose
+from nautilus.suggestions import elsewhere, sentence, suggestions
 
 OLD_AFTER_S = 7 * 86_400
 """A positive answer is asked for again after so many seconds of machine time."""
@@ -96,7 +96,8 @@ def identify(
 ) -> Identity | None:
     """The contract that a selector means, of what its lookup found; None when only IB can tell: a front month is over.
 
-    NotFound with IB's words and suggestions when IB knows none; Conflict with the candidates when several fit.
+    NotFound with IB's words and suggestions when IB knows none, and with the right names when none is at the venue of an
+    instrument_id; Conflict with the candidates when several fit.
 
     alike: what is stored under such symbols, for the suggestions.
     """
@@ -111,8 +112,21 @@ def identify(
     alive = unexpired(found.candidates, today)
     if selector.front and not alive:
         return None
-    chosen = choose(selector, alive or found.candidates)
+    contracts = alive or found.candidates
+    if not at_venue(selector, contracts):
+        raise _not_at_venue(selector, contracts)
+    chosen = choose(selector, contracts)
     return Identity.of(selector, found, chosen) if chosen else None
+
+
+def _not_at_venue(selector: Selector, contracts: Sequence[Instrument]) -> NotFound:
+    others = elsewhere(selector, contracts)
+    names = " or ".join(one["instrument_id"] for one in others[:3])
+    return NotFound(
+        f"{selector.words} is not listed at {selector.venue}; perhaps {names} is meant",
+        code="unknown-instrument",
+        extra={"suggestions": others},
+    )
 
 
 def identify_by_name(

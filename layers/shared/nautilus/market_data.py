@@ -83,7 +83,7 @@ class Query(NamedTuple):
     @property
     def digest(self) -> str:
         """What must be the same from page to page."""
-        keys = tuple(selector.key + selector.exchange_hint for selector in self.selectors)
+        keys = tuple(selector.key + selector.exchange_hint + selector.venue for selector in self.selectors)
         window = (self.window.start, self.window.end)
         return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
 

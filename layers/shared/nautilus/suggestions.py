@@ -62,6 +62,19 @@ def suggestions(selector: Selector, known: Sequence[Instrument] = ()) -> list[di
     return list(found.values())[:_MOST]
 
 
+def elsewhere(selector: Selector, contracts: Sequence[Instrument]) -> list[dict[str, Any]]:
+    """The contracts that a name means but for its venue, under their own names; of a root that of the future first."""
+    found = {}
+    for one in contracts:
+        venue = one.instrument_id.rpartition(".")[2]
+        if selector.front:
+            name = f"{selector.symbol}.{venue}"
+            found[name] = _suggestion(selector.symbol, "FUT", f"its contracts are listed at {venue}", venue, name)
+        name = one.instrument_id
+        found[name] = _suggestion(_symbol(one), one.asset_class, f"it is listed at {venue}", venue, name)
+    return list(found.values())[:_MOST]
+
+
 def alike(selector: Selector) -> list[str]:
     """Symbols under which what is meant may be stored."""
     name = _name(selector)
@@ -98,9 +111,20 @@ def _bare(name: str) -> str:
     return name[before.end() :] if before else name
 
 
-def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "") -> dict[str, Any]:
+def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "", instrument_id: str = "") -> dict[str, Any]:
     told = {"symbol": symbol, "asset_class": asset_class, "why": why}
-    return told | ({"exchange": venue} if venue else {})
+    more = {"exchange": venue, "instrument_id": instrument_id}
+    return told | {name: text for name, text in more.items() if text}
+
+
+def _at(symbol: str, asset_class: str, why: str, venue: str) -> dict[str, Any]:
+    """A suggestion of what has one known venue, with the name that this makes."""
+    return _suggestion(symbol, asset_class, why, venue, f"{symbol}.{venue}" if venue else "")
+
+
+def _symbol(one: Instrument) -> str:
+    """The symbol that means this very contract; the root of a future means its front contract, perhaps another one."""
+    return one.instrument_id.rpartition(".")[0] if one.asset_class == "FUT" else one.display_symbol
 
 
 def _spellings(selector: Selector) -> Iterator[dict[str, Any]]:
@@ -126,9 +150,7 @@ def _stored(selector: Selector, known: Sequence[Instrument]) -> Iterator[dict[st
         if one.asset_class != selector.asset_class or one.display_symbol != _name(selector):
             why = f"{one.long_name or one.instrument_id} is known here"
             venue = one.primary_exchange or one.exchange
-            # The root of a future means its front contract, which may be another one than this.
-            symbol = one.instrument_id.rpartition(".")[0] if one.asset_class == "FUT" else one.display_symbol
-            yield _suggestion(symbol, one.asset_class, why, venue) | {"instrument_id": one.instrument_id}
+            yield _suggestion(_symbol(one), one.asset_class, why, venue, one.instrument_id)
 
 
 def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
@@ -139,12 +161,19 @@ def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:
         yield _suggestion(f"{name}/USD", "CRYPTO", "a coin is a pair")
     root = _FUTURE_NAMES.get(name, name)
     if root in _FUTURES:
-        yield _suggestion(root, "FUT", "a future has this symbol", _FUTURES[root])
+        yield _at(root, "FUT", "a future has this symbol", _FUTURES[root])
     elif re.fullmatch(CONTRACT, name):
-        yield _suggestion(name, "FUT", "it reads as one contract of a future")
+        yield _at(name, "FUT", "it reads as one contract of a future", _venue_of_month(name))
     index = _INDEX_NAMES.get(name, name)
     if index in _INDEXES:
-        yield _suggestion(index, "IND", "an index has this symbol", _INDEXES[index])
+        yield _at(index, "IND", "an index has this symbol", _INDEXES[index])
+
+
+def _venue_of_month(name: str) -> str:
+    """Where one contract of a future is listed, by its root; empty when that is not known, or has blanks."""
+    found = re.fullmatch("(.+)[A-Z][0-9]{1,2}", name)
+    root = found[1] if found else ""
+    return _FUTURES.get(_FUTURE_NAMES.get(root, root), "")
 
 
 def _pair(selector: Selector) -> tuple[str, str] | None:
@@ -161,6 +190,6 @@ def _pairs(selector: Selector, base: str, quote: str) -> Iterator[dict[str, Any]
     elif base in _METALS:
         yield _suggestion(f"{base}{quote}", "CMDTY", "a metal is a commodity at IB")
     elif selector.asset_class == "CASH":
-        yield _suggestion(f"{quote}/{base}", "CASH", "IB has each pair in one direction")
+        yield _at(f"{quote}/{base}", "CASH", "IB has each pair in one direction", "IDEALPRO")
     else:
-        yield _suggestion(f"{base}/{quote}", "CASH", "it reads as a pair of currencies", "IDEALPRO")
+        yield _at(f"{base}/{quote}", "CASH", "it reads as a pair of currencies", "IDEALPRO")

@@ -70,11 +70,13 @@ def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
 
 
 def alike(cursor: Cursor, selector: Selector) -> list[Instrument]:
-    """Stored instruments of any class whose symbol is what may be meant by a selector, a few."""
+    """Stored instruments of any class whose symbol, or local symbol, is what may be meant by a selector, a few."""
+    names = suggestions.alike(selector)
     cursor.execute(
         f"SELECT DISTINCT ON (asset_class, symbol, currency) {_LIST} FROM instruments WHERE symbol = ANY(%s)"
+        " OR regexp_replace(local_symbol, ' +', ' ', 'g') = ANY(%s)"
         " ORDER BY asset_class, symbol, currency, expiry DESC LIMIT 20",
-        (suggestions.alike(selector),),
+        (names, names),
     )
     return [_instrument(row) for row in cursor.fetchall()]
 

@@ -58,8 +58,15 @@ _ITEM = {
 
 def fingerprint(items: Sequence[Item], mode: str) -> str:
     """One text per wish, the same however it was spelled."""
-    rows = sorted(json.dumps([i.selector.key, i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items)
+    rows = sorted(
+        json.dumps([_words(i.selector), i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items
+    )
     return hashlib.sha256("\n".join([mode, *rows]).encode()).hexdigest()
+
+
+def _words(selector: Selector) -> str:
+    """What names the instrument: where a venue was named, another one may mean another contract, or none."""
+    return f"{selector.key}@{selector.venue}" if selector.venue else selector.key
 
 
 def notify(cursor: Cursor, kind: str, number: UUID | str) -> None:
