@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from dev.credentials import token_settings
-from nautilus import api_keys
-from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
+from nautilus.auth import api_keys
+from nautilus.auth.passwords import LANES, MEMORY_KIB, PASSES, Passwords
+from nautilus.auth.tokens.sign import Signer
+from nautilus.auth.tokens.verify import KeySet
 from nautilus.settings import ApiSettings
-from nautilus.signing import Signer
-from nautilus.tokens import KeySet
 
 PARAMETERS = ((2, 19), (2, 32), (3, 32), (1, 46), (2, 46), (1, 64), (3, 64))
 """Passes, MiB. (2, 19) and (1, 46) are the least that OWASP's cheat sheet names, (3, 64) is RFC 9106's second choice."""
@@ -85,7 +85,7 @@ def tokens(folder: Path) -> None:
 def imports() -> None:
     """The libraries that every function loads anyway come first; what is timed is what sign-in adds."""
     script = (
-        f"import sys, time, {LIBRARIES}; begun = time.process_time(); import nautilus.callers;"
+        f"import sys, time, {LIBRARIES}; begun = time.process_time(); import nautilus.auth.authenticate;"
         "print((time.process_time() - begun) * 1e3);"
         "print(*sorted({m.split('.')[0] for m in sys.modules} & {'argon2', 'jwt', 'cryptography'}))"
     )

@@ -35,16 +35,16 @@ from dev.postgres import start_postgres
 from dev.process import Group, free_port
 from dev.stack import MEMORY, read
 from nautilus import backfill
-from nautilus.auth import ROLES
+from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import ROLES
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import chunks, commands, instruments, series
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.migrate import upgrade
-from nautilus.passwords import Passwords
 from nautilus.planner import Chunk
-from nautilus.sign_in import put_user
 from nautilus.timeframes import timeframe
 from tests.shelf import Api, Shelf, stock
 

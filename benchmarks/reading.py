@@ -35,7 +35,7 @@ from dev.postgres import Postgres, start_postgres
 from dev.process import Group, free_port
 from dev.redis import start_redis
 from dev.stack import MEMORY
-from nautilus import api_keys
+from nautilus.auth import api_keys
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, label_of

@@ -16,12 +16,12 @@ from dev.folders import held
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.postgres import PASSWORD_FILE, running
 from dev.process import StartError
-from nautilus.auth import ROLES
+from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import is_current
 from nautilus.errors import NautilusError
-from nautilus.passwords import Passwords
-from nautilus.sign_in import put_user
 
 
 def main() -> int:

@@ -12,11 +12,11 @@ from pathlib import Path
 from dev import local_api
 from dev.credentials import password_of, token_settings
 from functions.auth.app import make_admin
-from nautilus.auth import ROLES
+from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
-from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings, load
-from nautilus.sign_in import put_user
 from nautilus.web import Services
 
 DATA = Path("/data")

@@ -23,11 +23,11 @@ from dev.process import Child, Group, StartError, ended, free_port
 from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
 from dev.sqs import start_sqs
-from nautilus.auth import ROLES
+from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
-from nautilus.passwords import Passwords
-from nautilus.sign_in import put_user
 
 QUEUE = "nautilus-hints"
 USERNAME = ROLE = "trader"

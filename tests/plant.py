@@ -24,10 +24,10 @@ import functions.monitoring.app
 from dev.credentials import token_settings
 from dev.environment import environment
 from dev.process import Child, Group, free_port
+from nautilus.auth.passwords import Passwords
 from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database
-from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
 from nautilus.web import Services, create_app
 from tests.integration.sim_process import Simulator, simulator

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 import functions.bars.app
 from dev.credentials import token_settings
+from nautilus.auth.tokens.sign import Signer
 from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
@@ -23,7 +24,6 @@ from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
-from nautilus.signing import Signer
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
 from nautilus.web import Services, create_app

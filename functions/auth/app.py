@@ -14,14 +14,14 @@ from fastapi import APIRouter, Cookie, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from nautilus.auth import ROLES, USER_SCOPES, Principal, new_password, role_of
+from nautilus.auth.accounts.schemas import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
+from nautilus.auth.accounts.sign_in import Attempt, Issued, SignIn, put_user
+from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
+from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password, role_of
+from nautilus.auth.tokens.sign import Signer
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
 from nautilus.executors import Executor
-from nautilus.passwords import AT_ONCE, BUSY, Passwords
-from nautilus.schemas.sign_in import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.settings import AuthSettings
-from nautilus.sign_in import Attempt, Issued, SignIn, put_user
-from nautilus.signing import Signer
 from nautilus.web import (
     PROBLEMS,
     ClientDep,

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from nautilus import backfill, json_body
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.db import jobs
 from nautilus.errors import InvalidInput, NotFound

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
 
 from nautilus import catalogue, proof
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.calendars import Session
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import commands, measures, requests, sessions, timescale
 from nautilus.errors import Unavailable

@@ -10,10 +10,12 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
-from nautilus import auth, backfill, instruments, json_body, limits, market_data, throttle, timeframes, web
+from nautilus import backfill, instruments, json_body, limits, market_data, timeframes, web
+from nautilus.auth import login_throttle as throttle
+from nautilus.auth import principal
+from nautilus.auth.accounts import schemas as sign_in_bodies
 from nautilus.formats import FIELDS, Format
 from nautilus.schemas import backfill as backfill_bodies
-from nautilus.schemas import sign_in as sign_in_bodies
 from nautilus.schemas.backfill import MAX_DAYS_BACK, BackfillRequest
 from nautilus.settings import ApiSettings, AuthSettings
 
@@ -167,7 +169,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "headers": (API, f"headers {web._MAX_HEADER_BYTES // 1024} KiB"),
     "digits": (API, f"whole numbers of more than {json_body.MAX_DIGITS} digits"),
     "names": (API, "Names are 1 to 64 ASCII letters"),
-    "passwords": (API, f"Passwords have {auth.MIN_PASSWORD} to {auth.MAX_PASSWORD} characters"),
+    "passwords": (API, f"Passwords have {principal.MIN_PASSWORD} to {principal.MAX_PASSWORD} characters"),
     "life of a token": (API, f'"expires_in": {AuthSettings.model_fields["token_minutes"].default * 60}'),
     "life of a refresh token": (
         API,

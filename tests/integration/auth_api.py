@@ -15,11 +15,11 @@ from pydantic import SecretStr
 
 import dev.local_api
 from dev.credentials import new_private_key, public_pem
-from nautilus.auth import ROLES
-from nautilus.passwords import Passwords
+from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import ROLES
+from nautilus.auth.tokens.sign import Signer
 from nautilus.settings import AuthSettings
-from nautilus.sign_in import put_user
-from nautilus.signing import Signer
 from nautilus.web import Services
 
 AUTH = "/api/v1/auth"

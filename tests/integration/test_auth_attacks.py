@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dev.credentials import public_pem
-from nautilus import api_keys
-from nautilus.callers import matching
-from nautilus.throttle import ADDRESS, NAME, PAIR
+from nautilus.auth import api_keys
+from nautilus.auth.authenticate import matching
+from nautilus.auth.login_throttle import ADDRESS, NAME, PAIR
 from tests.integration.auth_api import ADMIN_PASSWORD, AUTH, PASSWORD, Api, Client, api_of, bearer, key
 
 ME = f"{AUTH}/me"
@@ -523,7 +523,7 @@ def test_keys_are_compared_in_constant_time_and_to_the_end_of_the_list(monkeypat
         return hmac_compare(one, other)
 
     hmac_compare = hmac.compare_digest  # whose time does not tell where two differ
-    monkeypatch.setattr("nautilus.callers.hmac.compare_digest", compare)
+    monkeypatch.setattr("nautilus.auth.authenticate.hmac.compare_digest", compare)
     right = api_keys.new_key()
     first = Row(bytes([right.hash[0] ^ 1]) + right.hash[1:])
     same = Row(right.hash)

@@ -10,7 +10,7 @@ import httpx
 import psycopg2
 import pytest
 
-from nautilus.api_keys import new_key
+from nautilus.auth.api_keys import new_key
 from nautilus.db.connection import Database, readable
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable

@@ -9,10 +9,10 @@ import jwt
 import pytest
 
 from dev.credentials import new_private_key, public_pem
-from nautilus.callers import DENIED_FOR_S
-from nautilus.passwords import Passwords
-from nautilus.signing import Signer
-from nautilus.tokens import KeySet
+from nautilus.auth.authenticate import DENIED_FOR_S
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.tokens.sign import Signer
+from nautilus.auth.tokens.verify import KeySet
 from tests.integration.auth_api import (
     ADMIN_PASSWORD,
     AUTH,
@@ -227,7 +227,7 @@ def test_a_process_that_was_frozen_reads_the_deny_list_again(api: Api) -> None:
 
 
 def _somewhere() -> Any:
-    from nautilus.auth import Client
+    from nautilus.auth.principal import Client
 
     return Client("192.0.2.1")
 

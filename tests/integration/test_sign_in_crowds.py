@@ -9,8 +9,8 @@ import httpx
 import psycopg2
 import pytest
 
-from nautilus.auth import Client as Caller
-from nautilus.sign_in import SignIn
+from nautilus.auth.accounts.sign_in import SignIn
+from nautilus.auth.principal import Client as Caller
 from tests.integration.auth_api import ADMIN_PASSWORD, AUTH, PASSWORD, Api, Client, api_of
 
 CROWD = 80

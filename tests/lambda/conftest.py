@@ -14,11 +14,11 @@ import pytest
 
 from dev.credentials import token_settings
 from dev.lambda_runtime import Function, http_event, missing, running
-from nautilus.auth import USER_SCOPES
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import USER_SCOPES
 from nautilus.db import instruments, users
 from nautilus.db.connection import Database
 from nautilus.instruments import select
-from nautilus.passwords import Passwords
 from tests.conftest import database
 from tests.shelf import stock
 

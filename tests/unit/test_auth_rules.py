@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from dev.credentials import new_private_key, public_pem
-from nautilus import api_keys
-from nautilus.auth import (
+from nautilus.auth import api_keys
+from nautilus.auth.login_throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
+from nautilus.auth.passwords import LANES, MEMORY_KIB, PASSES, Passwords
+from nautilus.auth.principal import (
     ROLES,
     SCOPES,
     Principal,
@@ -22,13 +24,11 @@ from nautilus.auth import (
     new_username,
     role_of,
 )
+from nautilus.auth.tokens.sign import Signer
+from nautilus.auth.tokens.verify import KeySet
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.errors import Forbidden, InvalidInput
-from nautilus.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.settings import ApiSettings, AuthSettings
-from nautilus.signing import Signer
-from nautilus.throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
-from nautilus.tokens import KeySet
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nautilus.auth.tokens.sign import Signer
+from nautilus.auth.tokens.verify import MAX_LIFE_S, TYPE, KeySet
 from nautilus.errors import Unauthorized
-from nautilus.signing import Signer
-from nautilus.tokens import MAX_LIFE_S, TYPE, KeySet
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import farms
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.catalogue import known_identity, known_instrument
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db import instruments, jobs, requests, series, sessions

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.command_watch import CommandWatch
 from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.db import jobs, reading
 from nautilus.db.connection import Database

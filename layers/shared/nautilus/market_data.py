@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus import fills, grid, paging
-from nautilus.auth import Principal
+from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.catalogue import Catalogue, known_identity
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339

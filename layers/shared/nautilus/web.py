@@ -26,9 +26,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus import api_keys, executors, json_body, parameters
-from nautilus.auth import Client, Principal, anonymous
-from nautilus.callers import Callers
+from nautilus import executors, json_body, parameters
+from nautilus.auth import api_keys
+from nautilus.auth.authenticate import Callers
+from nautilus.auth.principal import Client, Principal, anonymous
+from nautilus.auth.tokens.verify import KeySet
 from nautilus.db.connection import Database
 from nautilus.errors import (
     BadRequest,
@@ -49,7 +51,6 @@ from nautilus.errors import (
 from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
 from nautilus.queue import Queue
 from nautilus.settings import ApiSettings, explain, read, snapshot_follows
-from nautilus.tokens import KeySet
 
 PROBLEM = "application/problem+json"
 ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nautilus.auth import Client
+from nautilus.auth.principal import Client
 from nautilus.db.connection import Cursor, Json
 
 

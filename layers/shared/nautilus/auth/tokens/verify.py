@@ -1,6 +1,6 @@
 """Access tokens: JWTs signed with Ed25519, good for minutes, checked without asking anybody.
 
-Only functions/auth holds the private key (nautilus/signing.py); all others check with the public keys (`KeySet`). A key
+Only functions/auth holds the private key (nautilus/auth/tokens/sign.py); all others check with the public keys (`KeySet`). A key
 has a name, the `kid`: during a change of keys both names are known, so that tokens of either key are good.
 """
 
@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from nautilus.auth import SCOPES, Principal
+from nautilus.auth.principal import SCOPES, Principal
 from nautilus.errors import Unauthorized
 
 ALGORITHM = "EdDSA"

@@ -15,20 +15,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from nautilus import api_keys, auth
-from nautilus.auth import Client, Principal
-from nautilus.callers import matching
+from nautilus.auth import api_keys, principal
+from nautilus.auth.authenticate import matching
+from nautilus.auth.login_throttle import ADDRESS, NAME, PAIR, Counter, Subjects
+from nautilus.auth.passwords import Passwords
+from nautilus.auth.principal import Client, Principal
+from nautilus.auth.tokens.sign import Access, Signer
+from nautilus.auth.tokens.verify import LEEWAY_S, MAX_LIFE_S
 from nautilus.clock import NS_PER_S, ns_of
 from nautilus.db import api_keys as stored_keys
 from nautilus.db import audit, login_failures, refresh_families, sessions, users
 from nautilus.db.connection import Cursor, Database, UniqueViolation
 from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized, Unavailable
 from nautilus.log import Log
-from nautilus.passwords import Passwords
 from nautilus.settings import AuthSettings
-from nautilus.signing import Access, Signer
-from nautilus.throttle import ADDRESS, NAME, PAIR, Counter, Subjects
-from nautilus.tokens import LEEWAY_S, MAX_LIFE_S
 
 DENIED_S = MAX_LIFE_S + 12 * LEEWAY_S
 """How long an ended session's access tokens are refused: longer than any lives."""
@@ -303,7 +303,7 @@ class SignIn:
         self, caller: Principal, name: str, scopes: Sequence[str] | None, expires_at: datetime | None, client: Client
     ) -> tuple[Any, str]:
         """A new API key: its row, and its text, which exists only here. Its scopes are some of the caller's."""
-        wanted = auth.checked_scopes("scopes", caller.scopes if scopes is None else scopes)
+        wanted = principal.checked_scopes("scopes", caller.scopes if scopes is None else scopes)
         for scope in wanted:
             caller.require(scope)
         key = api_keys.new_key()
@@ -349,10 +349,10 @@ class SignIn:
     def make_user(
         self, caller: Principal, username: str, email: str | None, password: str, scopes: Sequence[str], client: Client
     ) -> Any:
-        name = auth.new_username(username)
-        address = auth.new_email(email) if email else None
-        granted = auth.checked_scopes("scopes", scopes)
-        hashed = self._passwords.hash(auth.new_password("password", password, name))
+        name = principal.new_username(username)
+        address = principal.new_email(email) if email else None
+        granted = principal.checked_scopes("scopes", scopes)
+        hashed = self._passwords.hash(principal.new_password("password", password, name))
         with _taken(), self._db.transaction() as cursor:
             user = users.create(cursor, name, address, hashed, granted)
             audit.record(
@@ -377,13 +377,13 @@ class SignIn:
         is_active: bool | None = None,
     ) -> Any:
         """Change what is not None. Other scopes, another password or being disabled ends the user's sessions."""
-        granted = None if scopes is None else auth.checked_scopes("scopes", scopes)
-        address = auth.new_email(email) if email else None
+        granted = None if scopes is None else principal.checked_scopes("scopes", scopes)
+        address = principal.new_email(email) if email else None
         with self._db.transaction(snapshot=True) as cursor:
             before = _there(users.by_id(cursor, user_id))
         hashed = None
         if password is not None:
-            hashed = self._passwords.hash(auth.new_password("password", password, before.username))
+            hashed = self._passwords.hash(principal.new_password("password", password, before.username))
         with _taken(), self._db.transaction() as cursor:
             admins = users.lock_active_admins(cursor)
             before = _there(users.locked(cursor, user_id))
@@ -407,7 +407,7 @@ class SignIn:
     @staticmethod
     def _user(cursor: Cursor, name: str) -> Any | None:
         """The user of a name as typed. A name that nobody can have is looked up too: the same work."""
-        return users.by_login(cursor, auth.login_name(name) or "")
+        return users.by_login(cursor, principal.login_name(name) or "")
 
     def _open(self, cursor: Cursor, user: Any, client: Client, key: Any = None) -> Issued:
         """A new session of the user, whose row is locked; `key`: the API key it was opened with."""
@@ -426,7 +426,7 @@ class SignIn:
 
     def _pair(self, cursor: Cursor, user: Any, key: Any, family: Any, refresh_token: str) -> Issued:
         now_s = sessions.machine_now(cursor) // NS_PER_S
-        scopes = auth.key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
+        scopes = principal.key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
         access = self._signer.sign(
             user_id=user.id,
             name=user.username,
@@ -461,9 +461,9 @@ def put_user(
 ) -> bool:
     """Make a user, or give the user of this name this password and these scopes, from a command; False when nothing
     had to change. A change ends the user's sessions."""
-    name = auth.new_username(username)
-    granted = auth.checked_scopes("scopes", scopes)
-    auth.new_password("password", password, name)
+    name = principal.new_username(username)
+    granted = principal.checked_scopes("scopes", scopes)
+    principal.new_password("password", password, name)
     with db.transaction() as cursor:
         user = users.by_login(cursor, name)
     if user is not None and user.is_active and set(user.scopes) == set(granted):

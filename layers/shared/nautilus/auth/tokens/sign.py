@@ -8,7 +8,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from nautilus.tokens import ALGORITHM, TYPE
+from nautilus.auth.tokens.verify import ALGORITHM, TYPE
 
 
 class Access(NamedTuple):

@@ -10,8 +10,9 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from nautilus import api_keys
-from nautilus.auth import Client, Principal, key_scopes
+from nautilus.auth import api_keys
+from nautilus.auth.principal import Client, Principal, key_scopes
+from nautilus.auth.tokens.verify import KeySet
 from nautilus.db import api_keys as stored
 from nautilus.db import audit, refresh_families
 from nautilus.db.connection import Database
@@ -19,7 +20,6 @@ from nautilus.errors import Unauthorized
 from nautilus.executors import Executor
 from nautilus.log import Log
 from nautilus.single_flight import SingleFlight
-from nautilus.tokens import KeySet
 
 DENIED_FOR_S = 5.0
 _THREADS = 4

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from nautilus.auth import MAX_PASSWORD
+from nautilus.auth.principal import MAX_PASSWORD
 from nautilus.errors import Unavailable
 
 PASSES = 3

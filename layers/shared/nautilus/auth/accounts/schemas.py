@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from nautilus.auth import MAX_PASSWORD, ROLES, SCOPES
+from nautilus.auth.principal import MAX_PASSWORD, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
 from nautilus.schemas.values import Flag
 
