@@ -6,8 +6,8 @@ from fastapi import APIRouter, FastAPI
 
 import functions.bars.app
 from benchmarks import _peer
+from nautilus.http.app import Services, create_app
 from nautilus.settings import ApiSettings, load
-from nautilus.web import Services, create_app
 
 EMPTY = "/empty"
 

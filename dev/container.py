@@ -16,8 +16,8 @@ from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
+from nautilus.http.app import Services
 from nautilus.settings import AuthSettings, load
-from nautilus.web import Services
 
 DATA = Path("/data")
 USERNAME = ROLE = "trader"

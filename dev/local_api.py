@@ -10,8 +10,8 @@ import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
 from dev.pages import add_pages
+from nautilus.http.app import Services, create_app
 from nautilus.settings import AuthSettings, load
-from nautilus.web import Services, create_app
 
 SHUTDOWN_GRACE_S = 3
 
@@ -44,7 +44,7 @@ def serve(settings: AuthSettings, port: int) -> None:
         host=settings.api_host,
         port=port,
         access_log=False,
-        # nautilus.web decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
+        # nautilus.http.app decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
         proxy_headers=False,
         workers=1,  # else uvicorn takes the number that WEB_CONCURRENCY says to others, and cannot serve an app that is made
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,

@@ -28,8 +28,8 @@ from nautilus.auth.passwords import Passwords
 from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database
+from nautilus.http.app import Services, create_app
 from nautilus.settings import AuthSettings
-from nautilus.web import Services, create_app
 from tests.integration.sim_process import Simulator, simulator
 
 PASSWORD = "correct horse battery"

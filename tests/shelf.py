@@ -22,11 +22,11 @@ from nautilus.coverage import Note
 from nautilus.db import calendars, instruments, series, sessions
 from nautilus.db.bars import Written
 from nautilus.db.connection import Database
+from nautilus.http.app import Services, create_app
 from nautilus.instruments import Instrument, Selector
 from nautilus.settings import ApiSettings
 from nautilus.spans import Span, Spans
 from nautilus.timeframes import timeframe
-from nautilus.web import Services, create_app
 
 BARS = "/api/v1/market-data/historical/bars"
 SOURCE = "sim:7"

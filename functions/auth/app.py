@@ -21,8 +21,7 @@ from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password,
 from nautilus.auth.tokens.sign import Signer
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
 from nautilus.executors import Executor
-from nautilus.settings import AuthSettings
-from nautilus.web import (
+from nautilus.http.app import (
     PROBLEMS,
     ClientDep,
     LateRoute,
@@ -34,6 +33,7 @@ from nautilus.web import (
     needs,
     needs_password,
 )
+from nautilus.settings import AuthSettings
 
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"

@@ -11,17 +11,18 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from nautilus import backfill, json_body
+from nautilus import backfill
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.db import jobs
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.estimate import dry_run
+from nautilus.http import json_body
+from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.schemas.backfill import BackfillRequest, StopRequest
 from nautilus.schemas.messages import JobHint
-from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
 
 router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=LateRoute)
 Caller = Annotated[Principal, needs("backfill:write")]

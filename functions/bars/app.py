@@ -21,6 +21,8 @@ from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
+from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
+from nautilus.http.app import services as services_of
 from nautilus.instruments import (
     Instrument,
     InstrumentName,
@@ -38,8 +40,6 @@ from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
 from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
-from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
-from nautilus.web import services as services_of
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"

@@ -13,10 +13,10 @@ from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import commands, measures, requests, sessions, timescale
 from nautilus.errors import Unavailable
+from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
 from nautilus.log import Measure, correlation
 from nautilus.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.schemas.messages import CommandHint
-from nautilus.web import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=LateRoute)
 _RECONNECT_WITHIN_S = 60.0

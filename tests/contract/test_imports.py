@@ -116,18 +116,25 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "HTTP",
         (
-            "nautilus.parameters",
-            "nautilus.json_body",
-            "nautilus.web",
+            "nautilus.http.parameters",
+            "nautilus.http.json_body",
+            "nautilus.http.app",
         ),
     ),
 )
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "fastapi": ("nautilus.web", "nautilus.parameters", "nautilus.json_body", "functions", "dev.local_api", "dev.pages"),
-    "starlette": ("nautilus.web", "functions", "dev.pages"),
-    "mangum": ("nautilus.web", "functions"),
+    "fastapi": (
+        "nautilus.http.app",
+        "nautilus.http.parameters",
+        "nautilus.http.json_body",
+        "functions",
+        "dev.local_api",
+        "dev.pages",
+    ),
+    "starlette": ("nautilus.http.app", "functions", "dev.pages"),
+    "mangum": ("nautilus.http.app", "functions"),
     "pydantic": (
         *(
             "nautilus.auth.accounts.schemas",
@@ -138,9 +145,9 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.settings",
             "nautilus.bridge_settings",
             "nautilus.queue",
-            "nautilus.web",
+            "nautilus.http.app",
         ),
-        "nautilus.parameters",
+        "nautilus.http.parameters",
         "functions",
     ),
     "aws_lambda_powertools": ("nautilus.log",),
@@ -255,7 +262,7 @@ def may_import(name: str, other: str) -> bool:
     if top == "functions":
         return other_top == "nautilus"
     if top == "ib_bridge":
-        return other_top == "ib_bridge" or (other_top == "nautilus" and not within(other, "nautilus.web"))
+        return other_top == "ib_bridge" or (other_top == "nautilus" and not within(other, "nautilus.http.app"))
     return other_top != "ib_bridge"  # dev starts the bridge as a process
 
 
@@ -295,8 +302,8 @@ def test_imports_make_no_circle():
 
 
 def test_the_direction_is_what_the_design_says():
-    assert may_import("functions.bars.app", "nautilus.web")
-    assert may_import("nautilus.web", "nautilus.db.connection")
+    assert may_import("functions.bars.app", "nautilus.http.app")
+    assert may_import("nautilus.http.app", "nautilus.db.connection")
     assert may_import("nautilus.planner", "nautilus.calendars")
     for name, other in (
         ("nautilus.planner", "nautilus.db.bars"),
@@ -304,10 +311,10 @@ def test_the_direction_is_what_the_design_says():
         ("nautilus.db.bars", "nautilus.queue"),
         ("nautilus.settings", "nautilus.db.connection"),
         ("nautilus.coverage", "nautilus.views"),
-        ("nautilus.web", "functions.bars.app"),
+        ("nautilus.http.app", "functions.bars.app"),
         ("functions.bars.app", "functions.auth.app"),
         ("functions.bars.app", "ib_bridge.session"),
-        ("ib_bridge.worker", "nautilus.web"),
+        ("ib_bridge.worker", "nautilus.http.app"),
         ("ib_bridge.worker", "functions.bars.app"),
         ("ib_gateway_sim.server", "nautilus.clock"),
         ("dev.stack", "ib_gateway_sim.server"),

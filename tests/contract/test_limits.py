@@ -10,11 +10,13 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
-from nautilus import backfill, instruments, json_body, limits, market_data, timeframes, web
+from nautilus import backfill, instruments, limits, market_data, timeframes
 from nautilus.auth import login_throttle as throttle
 from nautilus.auth import principal
 from nautilus.auth.accounts import schemas as sign_in_bodies
 from nautilus.formats import FIELDS, Format
+from nautilus.http import app as web
+from nautilus.http import json_body
 from nautilus.schemas import backfill as backfill_bodies
 from nautilus.schemas.backfill import MAX_DAYS_BACK, BackfillRequest
 from nautilus.settings import ApiSettings, AuthSettings

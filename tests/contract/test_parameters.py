@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from pydantic import BaseModel
 
 from nautilus.errors import InvalidInput
-from nautilus.parameters import Known, check, nearest
-from nautilus.web import LateRoute, create_app
+from nautilus.http.app import LateRoute, create_app
+from nautilus.http.parameters import Known, check, nearest
 from tests.integration.auth_api import Api, Client, api_of
 
 BARS = "/api/v1/market-data/historical/bars"

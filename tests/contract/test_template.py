@@ -16,8 +16,8 @@ import yaml
 from pydantic import SecretStr
 
 from dev.stack import MEMORY
-from nautilus import web
 from nautilus.bridge_settings import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.http import app as web
 from nautilus.settings import ORIGIN, ApiSettings, AuthSettings, Settings
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.auth.tokens.sign import Signer
+from nautilus.http.app import Services
 from nautilus.settings import AuthSettings
-from nautilus.web import Services
 
 AUTH = "/api/v1/auth"
 PASSWORD = "a rather long sentence, 7"

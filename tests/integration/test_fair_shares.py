@@ -18,7 +18,7 @@ from nautilus.db import commands, jobs
 from nautilus.db.connection import Database
 from nautilus.executors import caller, share
 from nautilus.fills import Watch
-from nautilus.web import create_app
+from nautilus.http.app import create_app
 from tests.integration.test_ledger import Ledger
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import DAY, MINUTE, ns, nyse

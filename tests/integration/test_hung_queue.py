@@ -14,9 +14,9 @@ import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
 from nautilus.breaker import Breaker
+from nautilus.http.app import create_app
 from nautilus.queue import Queue
 from nautilus.schemas.messages import JobHint
-from nautilus.web import create_app
 from tests.neighbours import Relay, relay
 from tests.replicated import wait_for
 from tests.shelf import BARS, Api, Shelf, stock

@@ -16,7 +16,7 @@ from nautilus.bars import Bar
 from nautilus.calendars import Calendar
 from nautilus.coverage import Note, State
 from nautilus.db import reading
-from nautilus.web import ANSWER_BYTES, lambda_bytes
+from nautilus.http.app import ANSWER_BYTES, lambda_bytes
 from tests.shelf import BARS, SOURCE, Api, Shelf, stock
 from tests.unit.markets import DAY, HOUR, MINUTE, ns, nyse
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Path, Query
 from fastapi.routing import APIRoute
 
-from nautilus.web import LateRoute, lambda_handler
+from nautilus.http.app import LateRoute, lambda_handler
 
 
 def router_of(kind: type[APIRoute]) -> APIRouter:

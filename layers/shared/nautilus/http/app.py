@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus import executors, json_body, parameters
+from nautilus import executors
 from nautilus.auth import api_keys
 from nautilus.auth.authenticate import Callers
 from nautilus.auth.principal import Client, Principal, anonymous
@@ -48,6 +48,7 @@ from nautilus.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from nautilus.http import json_body, parameters
 from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
 from nautilus.queue import Queue
 from nautilus.settings import ApiSettings, explain, read, snapshot_follows
