@@ -38,14 +38,14 @@ from nautilus import backfill
 from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import chunks, commands, instruments, series
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.migrate import upgrade
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar, Session
+from nautilus.market.timeframes import timeframe
 from nautilus.planner import Chunk
-from nautilus.timeframes import timeframe
 from tests.shelf import Api, Shelf, stock
 
 PLANNED = 6_000

@@ -26,10 +26,10 @@ from dev.postgres import start_postgres
 from dev.process import Group
 from dev.redis import start_redis
 from dev.sqs import start_sqs
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.db.migrate import upgrade
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar, Session
 from tests.neighbours import relay
 from tests.shelf import BARS, Api, Shelf, stock
 

@@ -36,12 +36,12 @@ from dev.process import Group, free_port
 from dev.redis import start_redis
 from dev.stack import MEMORY
 from nautilus.auth import api_keys
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, label_of
 from nautilus.db import api_keys as stored_keys
 from nautilus.db import users
 from nautilus.db.migrate import upgrade
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar, Session
 from tests.plant import plant
 from tests.shelf import BARS, Shelf, stock
 

@@ -35,14 +35,14 @@ from dev.postgres import start_postgres
 from dev.process import Group
 from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
-from nautilus.bars import Bar
 from nautilus.db import bars as bar_store
 from nautilus.db import candles, retention, series, timescale
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 from nautilus.formats import Format
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 
 MINUTE = 60_000_000_000
 CHUNK = 2_000

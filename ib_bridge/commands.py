@@ -11,8 +11,8 @@ from ib_bridge.session import Session
 from ib_bridge.store import Store
 from nautilus.db import commands
 from nautilus.errors import NautilusError
-from nautilus.instruments import Selector
 from nautilus.log import correlated
+from nautilus.market.instrument import Selector
 
 _AT_ONCE = 4
 """How many commands a bridge executes at once; `commands.claim` gives each caller's their turn."""

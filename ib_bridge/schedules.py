@@ -6,9 +6,9 @@ settled, and the next plan closes it.
 """
 
 from ib_bridge.store import Cursor
-from nautilus.calendars import Calendar, Session
 from nautilus.coverage import Note, State
 from nautilus.db import calendars, series
+from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span
 
 REASON = "schedule_corrected"

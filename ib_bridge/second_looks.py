@@ -7,8 +7,8 @@ from ib_bridge.store import Cursor
 from nautilus.clock import NS_PER_S
 from nautilus.db import jobs, series
 from nautilus.db.jobs import Item
-from nautilus.instruments import Selector
 from nautilus.log import correlation
+from nautilus.market.instrument import Selector
 
 OWNER = "bridge"
 _AGAIN_NS = 3600 * NS_PER_S

@@ -7,12 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ib_bridge.ib_api import Contract
-from nautilus.bars import Bar
-from nautilus.calendars import Session
 from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
 from nautilus.db.volume_units import in_shares
-from nautilus.instruments import QUOTE_KINDS, Instrument, Selector, instrument_id
-from nautilus.timeframes import Timeframe
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Session
+from nautilus.market.instrument import QUOTE_KINDS, Instrument, Selector, instrument_id
+from nautilus.market.timeframes import Timeframe
 
 # Zone names that IB uses and the zone database does not have, or has for other purposes.
 _ZONES = {

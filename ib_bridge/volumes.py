@@ -28,8 +28,8 @@ from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import instruments, volume_units
 from nautilus.db.volume_units import UNKNOWN, Taken, Unit
 from nautilus.errors import Unavailable
-from nautilus.instruments import Instrument, sent_in_lots
 from nautilus.log import fields
+from nautilus.market.instrument import Instrument, sent_in_lots
 from nautilus.pacing import Request
 
 SHARES_SINCE = 175

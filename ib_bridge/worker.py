@@ -15,21 +15,21 @@ from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnits
 from ib_bridge.writer import Answer
-from nautilus.bars import Bar
 from nautilus.bridge_settings import BridgeSettings
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
 from nautilus.db import calendars, chunks, instruments, jobs, requests, series
 from nautilus.db.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
-from nautilus.instruments import Instrument
 from nautilus.log import correlated, fields
 from nautilus.loops import Backoff, repeat
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import timeframe
 from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import duration, end_text, halves
-from nautilus.timeframes import timeframe
 
 _RENEW_S = 15.0
 _BACKOFF = Backoff(longest_s=5.0)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from ib_bridge.ib_codes import UNRESOLVED
 from ib_bridge.store import Cursor
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage import Note, State, judge
 from nautilus.db import bars as bar_store
@@ -14,10 +12,12 @@ from nautilus.db.bars import Written
 from nautilus.db.chunks import Lease
 from nautilus.db.series import Series
 from nautilus.db.volume_units import Taken
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import timeframe
 from nautilus.planner import Chunk as Planned
 from nautilus.seams import compare
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import timeframe
 
 SECOND_LOOK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""

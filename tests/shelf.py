@@ -15,18 +15,18 @@ from fastapi import FastAPI
 import functions.bars.app
 from dev.credentials import token_settings
 from nautilus.auth.tokens.sign import Signer
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
 from nautilus.coverage import Note
 from nautilus.db import calendars, instruments, series, sessions
 from nautilus.db.bars import Written
 from nautilus.db.connection import Database
 from nautilus.http.app import Services, create_app
-from nautilus.instruments import Instrument, Selector
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import Instrument, Selector
+from nautilus.market.timeframes import timeframe
 from nautilus.settings import ApiSettings
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import timeframe
 
 BARS = "/api/v1/market-data/historical/bars"
 SOURCE = "sim:7"

@@ -16,14 +16,16 @@ from starlette.datastructures import Headers
 from nautilus import catalogue, proof
 from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
-from nautilus.calendars import Session
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.http.app import services as services_of
-from nautilus.instruments import (
+from nautilus.limits import Limits
+from nautilus.lookups import Identity
+from nautilus.market.calendar import Session
+from nautilus.market.instrument import (
     Instrument,
     InstrumentName,
     Selector,
@@ -33,12 +35,10 @@ from nautilus.instruments import (
     select,
     session_kind,
 )
-from nautilus.limits import Limits
-from nautilus.lookups import Identity
+from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
-from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, Window
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)

@@ -35,15 +35,15 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rules: plain values in, plain values out",
         (
-            "nautilus.timeframes",
-            "nautilus.instruments",
-            "nautilus.bars",
-            "nautilus.calendars",
-            "nautilus.grid",
-            "nautilus.windows",
-            "nautilus.farms",
-            "nautilus.derived",
-            "nautilus.settle",
+            "nautilus.market.timeframes",
+            "nautilus.market.instrument",
+            "nautilus.market.bar",
+            "nautilus.market.calendar",
+            "nautilus.market.slots",
+            "nautilus.market.windows",
+            "nautilus.market.farms",
+            "nautilus.market.aggregation",
+            "nautilus.market.closing",
             "nautilus.coverage",
             "nautilus.seams",
             "nautilus.pacing",
@@ -304,7 +304,7 @@ def test_imports_make_no_circle():
 def test_the_direction_is_what_the_design_says():
     assert may_import("functions.bars.app", "nautilus.http.app")
     assert may_import("nautilus.http.app", "nautilus.db.connection")
-    assert may_import("nautilus.planner", "nautilus.calendars")
+    assert may_import("nautilus.planner", "nautilus.market.calendar")
     for name, other in (
         ("nautilus.planner", "nautilus.db.bars"),
         ("nautilus.clock", "nautilus.errors"),

@@ -10,13 +10,14 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
-from nautilus import backfill, instruments, limits, market_data, timeframes
+from nautilus import backfill, limits, market_data
 from nautilus.auth import login_throttle as throttle
 from nautilus.auth import principal
 from nautilus.auth.accounts import schemas as sign_in_bodies
 from nautilus.formats import FIELDS, Format
 from nautilus.http import app as web
 from nautilus.http import json_body
+from nautilus.market import instrument, timeframes
 from nautilus.schemas import backfill as backfill_bodies
 from nautilus.schemas.backfill import MAX_DAYS_BACK, BackfillRequest
 from nautilus.settings import ApiSettings, AuthSettings
@@ -198,7 +199,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "timeframes of a backfill": (BACKFILL, f"`{' '.join(timeframes.NAMES)}`"),
     "fields": (API, f"of `{' '.join(FIELDS)}`"),
     "formats": (API, ", ".join(f"`{one.label}`" for one in Format)),
-    "asset classes": (BACKFILL, " ".join(f"`{name}`" for name in instruments.ASSET_CLASSES)),
+    "asset classes": (BACKFILL, " ".join(f"`{name}`" for name in instrument.ASSET_CLASSES)),
 }
 
 

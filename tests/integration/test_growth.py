@@ -8,7 +8,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import (
     chunk_counts,
@@ -25,6 +24,7 @@ from nautilus.db import (
     verify,
 )
 from nautilus.db.retention import Kept
+from nautilus.market.bar import Bar
 from nautilus.spans import Spans
 from tests.integration.test_ledger import Ledger
 

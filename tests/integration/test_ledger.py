@@ -8,16 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nautilus.bars import Bar
 from nautilus.coverage import Note, State
 from nautilus.db import chunks, instruments, jobs, series
 from nautilus.db.chunks import Lease, LeaseLost
 from nautilus.db.connection import Database, spans_of
 from nautilus.db.jobs import Item, PlanLost
-from nautilus.instruments import Instrument, Selector
+from nautilus.market.bar import Bar
+from nautilus.market.instrument import Instrument, Selector
+from nautilus.market.timeframes import timeframe
 from nautilus.planner import Chunk
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 
 MINUTE = 60 * 10**9
 AAPL = Instrument(

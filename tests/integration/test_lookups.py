@@ -12,7 +12,7 @@ import pytest
 
 from nautilus.clock import parse_rfc3339
 from nautilus.db import commands, instruments
-from nautilus.instruments import Instrument, select
+from nautilus.market.instrument import Instrument, select
 from tests.integration.test_reading import CALENDAR, NOW, minutes
 from tests.plant import Plant, plant
 from tests.shelf import BARS, Api, Shelf, stock

@@ -12,12 +12,12 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from nautilus.bars import Bar
 from nautilus.db import migrate, series
 from nautilus.db.bars import Written
 from nautilus.db.connection import Database
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 
 MINUTE = 60_000_000_000
 AT = 1_704_465_000_000_000_000

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from dev.redis import Redis
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar
 from nautilus.coverage import Note, State
 from nautilus.db import reading
 from nautilus.http.app import ANSWER_BYTES, lambda_bytes
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
 from tests.shelf import BARS, SOURCE, Api, Shelf, stock
 from tests.unit.markets import DAY, HOUR, MINUTE, ns, nyse
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nautilus.bars import Bar
+from nautilus.market.bar import Bar
 from tests.shelf import BARS, Shelf, stock
 from tests.unit.markets import DAY, MINUTE, ns, nyse
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nautilus.bars import Bar
 from nautilus.db import retention
+from nautilus.market.bar import Bar
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import MINUTE, ns, nyse
 

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from nautilus.bars import Bar
-from nautilus.calendars import Calendar, Session
-from nautilus.timeframes import timeframe
-from nautilus.windows import days_back
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar, Session
+from nautilus.market.timeframes import timeframe
+from nautilus.market.windows import days_back
 from tests.shelf import BARS, SOURCE, Api, Shelf, stock
 from tests.unit.markets import DAY, HOUR, MINUTE, forex, label, ns, nyse
 

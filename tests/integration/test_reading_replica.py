@@ -22,13 +22,13 @@ import psycopg2
 import pytest
 
 from dev.process import Group
-from nautilus.bars import Bar
 from nautilus.breaker import Breaker
 from nautilus.db import replica
 from nautilus.db.connection import Database, _Cursor
 from nautilus.db.replica import Replica
 from nautilus.errors import Unavailable
 from nautilus.log import logger
+from nautilus.market.bar import Bar
 from nautilus.market_data import MarketData
 from tests.conftest import database
 from tests.integration.test_reading_pages import FIELDS, Writer, told

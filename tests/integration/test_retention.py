@@ -11,14 +11,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.coverage import State
 from nautilus.db import retention, series, sessions
 from nautilus.db.connection import Database
 from nautilus.db.retention import Kept
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 from tests.integration.test_migrate import INSTRUMENT
 
 DAY = NS_PER_DAY

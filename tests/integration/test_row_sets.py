@@ -7,13 +7,13 @@ import pytest
 
 from ib_bridge import writer
 from ib_bridge.writer import Answer
-from nautilus.calendars import Session
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.coverage import Note, State
 from nautilus.db import calendars, chunks, instruments, jobs, series
 from nautilus.db.connection import Cursor
 from nautilus.db.jobs import Item
-from nautilus.instruments import Selector
+from nautilus.market.calendar import Session
+from nautilus.market.instrument import Selector
 from nautilus.planner import Chunk
 from nautilus.spans import Spans
 from tests.integration.test_ledger import AAPL, MINUTE, Ledger

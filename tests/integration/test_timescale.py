@@ -15,7 +15,6 @@ import psycopg2
 import pytest
 
 from dev import store
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import candles, migrate, retention, series, sessions, timescale, verify
 from nautilus.db.bars import Written
@@ -23,8 +22,9 @@ from nautilus.db.candles import Source, Style
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.migrate import upgrade
 from nautilus.formats import Format
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 from tests.conftest import Server
 from tests.integration.test_migrate import INSTRUMENT, old_database
 from tests.integration.test_writing import write_any

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S, label_of
 from nautilus.coverage import Note, State
 from nautilus.db import calendars, series, verify
 from nautilus.db.connection import Cursor, Database, int8range
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 from tests.integration.test_migrate import INSTRUMENT
 from tests.plant import plant
 from tests.unit.markets import ns, nyse

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
 from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db import jobs, series, timescale
 from nautilus.db.bars import Written
 from nautilus.db.connection import Cursor, Database, spans_of
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 from tests.integration.test_migrate import INSTRUMENT
 
 MINUTE = 60 * NS_PER_S

@@ -18,7 +18,7 @@ from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import USER_SCOPES
 from nautilus.db import instruments, users
 from nautilus.db.connection import Database
-from nautilus.instruments import select
+from nautilus.market.instrument import select
 from tests.conftest import database
 from tests.shelf import stock
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, settings
 
-from nautilus.calendars import Calendar, Session
+from nautilus.market.calendar import Calendar, Session
 
 S = 1_000_000_000
 MINUTE, HOUR, DAY = 60 * S, 3_600 * S, 86_400 * S

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.calendars import Calendar, Session, weekdays
+from nautilus.market.calendar import Calendar, Session, weekdays
+from nautilus.market.timeframes import ALL, timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import ALL, timeframe
 from tests.unit.markets import DAY, HOUR, MARKETS, MINUTE, S, cme, few, forex, hong_kong, label, many, market, ns, nyse
 
 NY, CHICAGO = "America/New_York", "America/Chicago"

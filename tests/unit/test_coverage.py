@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.calendars import Calendar
 from nautilus.coverage import NOTED, SETTLED, Missing, Note, State, judge, missing
-from nautilus.instruments import QUOTE_KINDS
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import QUOTE_KINDS
+from nautilus.market.timeframes import ALL, timeframe
 from nautilus.spans import Spans
-from nautilus.timeframes import ALL, timeframe
 from tests.unit.markets import DAY, MARKETS, MINUTE, cme, hong_kong, label, many, ns, nyse
 
 NY = "America/New_York"

@@ -10,7 +10,7 @@ from ib_gateway_sim import limits, wire
 from nautilus.bridge_settings import _days_by_timeframe
 from nautilus.clock import nanoseconds
 from nautilus.errors import InvalidInput
-from nautilus.instruments import ASSET_CLASSES, price_kind, select
+from nautilus.market.instrument import ASSET_CLASSES, price_kind, select
 from nautilus.schemas.backfill import BackfillRequest
 from tests.unit.markets import many
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nautilus import farms
-from nautilus.instruments import Instrument
+from nautilus.market import farms
+from nautilus.market.instrument import Instrument
 from tests.unit.markets import ns
 
 STOCK = Instrument(1, "A.X", "A", "STK", "SMART", "X", "USD", "A", "A", "", "", 0.01, "A", "US/Eastern", "X")

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus import derived, grid
-from nautilus.timeframes import ALL, timeframe
-from nautilus.windows import last_close
+from nautilus.market import aggregation
+from nautilus.market import slots as grid
+from nautilus.market.timeframes import ALL, timeframe
+from nautilus.market.windows import last_close
 from tests.unit.markets import DAY, HOUR, MARKETS, MINUTE, few, hong_kong, label, ns, nyse
 
 frames = st.sampled_from([f for f in ALL if f.step_ns >= MINUTE])
@@ -82,7 +83,7 @@ def test_of_a_week_the_first_open_and_the_last_close():
     ],
 )  # fmt: skip
 def test_what_can_be_derived_from_what(frame, price, names):
-    assert tuple(f.name for f in derived.sources(timeframe(frame), price)) == names
+    assert tuple(f.name for f in aggregation.sources(timeframe(frame), price)) == names
 
 
 def test_a_window_ends_at_the_last_close():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.errors import Conflict, InvalidInput
-from nautilus.instruments import (
+from nautilus.market.instrument import (
     ASSET_CLASSES,
     PRICE_KINDS,
     Instrument,

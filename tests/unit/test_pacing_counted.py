@@ -18,11 +18,11 @@ from ib_gateway_sim.limits import MessageRate, PacingBook
 from nautilus import pacing
 from nautilus.clock import NS_PER_S
 from nautilus.db.chunks import Candidate
-from nautilus.instruments import Instrument
+from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import timeframe
 from nautilus.pacing import Limits, Request, next_allowed
 from nautilus.planner import CHUNK_SPANS_S, Chunk, duration, end_text, plan
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 from tests.unit.markets import HOUR, MINUTE, few, forex, ns, nyse
 
 NYSE, FOREX = nyse(), forex()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nautilus.calendars import Calendar
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import ALL, timeframe
 from nautilus.planner import CHUNK_SPANS_S, SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
 from nautilus.spans import Spans
-from nautilus.timeframes import ALL, timeframe
 from tests.unit.markets import DAY, HOUR, MARKETS, MINUTE, S, cme, few, label, many, ns, nyse
 
 NY = "America/New_York"

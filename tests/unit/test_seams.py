@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.bars import Bar
+from nautilus.market.bar import Bar
 from nautilus.seams import compare
 
 

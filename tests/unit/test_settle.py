@@ -2,8 +2,8 @@
 
 import pytest
 
-from nautilus.settle import Settle
-from nautilus.timeframes import timeframe
+from nautilus.market.closing import Settle
+from nautilus.market.timeframes import timeframe
 from tests.unit.markets import MINUTE, S, cme, label, ns, nyse
 from tests.unit.test_farms import STOCK
 

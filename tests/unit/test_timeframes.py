@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nautilus.clock import day_of
 from nautilus.errors import InvalidInput
-from nautilus.timeframes import ALL, NAMES, timeframe
+from nautilus.market.timeframes import ALL, NAMES, timeframe
 from tests.unit.markets import DAY, MINUTE, S, few, label, many, ns
 
 # The list that the gateway itself gives in its error 321.

@@ -9,7 +9,7 @@ import pytest
 
 from ib_bridge import translate
 from ib_bridge.volumes import compared
-from nautilus.timeframes import timeframe
+from nautilus.market.timeframes import timeframe
 from tests.unit.markets import label, ns
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus import farms
 from nautilus.auth.principal import Principal
 from nautilus.catalogue import known_identity, known_instrument
 from nautilus.clock import NS_PER_S, rfc3339
@@ -12,14 +11,15 @@ from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.instruments import Instrument, Selector, name_of, price_kind, select, session_kind
 from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
 from nautilus.lookups import Change, change_of, identify_by_name, trade_day
+from nautilus.market import farms
+from nautilus.market.instrument import Instrument, Selector, name_of, price_kind, select, session_kind
+from nautilus.market.timeframes import timeframe
 from nautilus.outlook import Outlook, outlook
 from nautilus.schemas.backfill import BackfillRequest
 from nautilus.spans import Spans
-from nautilus.timeframes import timeframe
 
 MAX_ITEMS = 500
 _PARTLY_AWAY = ("degraded", "reset_window")

@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from nautilus import planner
+from nautilus.market.closing import Settle
+from nautilus.market.timeframes import NAMES
 from nautilus.plan_rules import PlanRules
 from nautilus.settings import DatabaseSettings, QueueSettings, Settings
-from nautilus.settle import Settle
-from nautilus.timeframes import NAMES
 
 KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
 """One part of keep_bars_days. infra/template.yaml has the same for its parameter KeepBarsDays."""

@@ -12,9 +12,9 @@ from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
 from nautilus.executors import Executor
-from nautilus.instruments import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
 from nautilus.log import correlation
 from nautilus.lookups import Identity, identify, identify_by_name, trade_day
+from nautilus.market.instrument import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
 from nautilus.queue import Queue
 from nautilus.schemas.messages import CommandHint
 

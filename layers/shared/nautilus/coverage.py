@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from nautilus.calendars import Calendar
-from nautilus.instruments import QUOTE_KINDS
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import QUOTE_KINDS
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
 
 
 class State(StrEnum):

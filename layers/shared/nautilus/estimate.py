@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nautilus.calendars import Calendar, extended, weekdays
 from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import calendars, reading, requests, series
@@ -12,12 +11,13 @@ from nautilus.db.jobs import Item
 from nautilus.db.reading import Moment
 from nautilus.db.series import Series
 from nautilus.errors import NautilusError
-from nautilus.instruments import Instrument, price_kind, session_kind
+from nautilus.market.calendar import Calendar, extended, weekdays
+from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
 from nautilus.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.planner import Plan, by_rules, plan
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import closed_until
 
 _CHUNKS_SHOWN = 500

@@ -12,9 +12,9 @@ from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import SeriesKey
 from nautilus.executors import Executor, shared_task
-from nautilus.instruments import Selector
 from nautilus.log import correlation
 from nautilus.loops import Backoff, repeat
+from nautilus.market.instrument import Selector
 from nautilus.queue import Queue
 from nautilus.schemas.messages import JobHint
 from nautilus.spans import Spans

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from nautilus.clock import day_of
 from nautilus.errors import Conflict, NotFound, Upstream
-from nautilus.instruments import Instrument, InstrumentName, Selector, ambiguous, at_venue, choose
+from nautilus.market.instrument import Instrument, InstrumentName, Selector, ambiguous, at_venue, choose
 from nautilus.suggestions import elsewhere, sentence, suggestions
 
 OLD_AFTER_S = 7 * 86_400

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus import fills, grid, paging
+from nautilus import fills, paging
 from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.catalogue import Catalogue, known_identity
@@ -25,13 +25,14 @@ from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
 from nautilus.executors import Executor, share
 from nautilus.formats import Format, Piece, body, compact
-from nautilus.instruments import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
 from nautilus.limits import Limits
 from nautilus.lookups import Identity, identify, identify_by_name, trade_day
+from nautilus.market import slots as grid
+from nautilus.market.instrument import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
+from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.paging import Place, Token
 from nautilus.queue import Queue
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe, timeframe
 from nautilus.views import Calendars, Subject, View, Window, look, told
 
 DEFAULT_LIMIT = 1_000

@@ -12,11 +12,11 @@ from nautilus.db.jobs import Item
 from nautilus.db.sessions import Session
 from nautilus.errors import NautilusError
 from nautilus.estimate import GUESSED_MS, Estimate, estimate
-from nautilus.instruments import Selector
+from nautilus.market.instrument import Selector
+from nautilus.market.timeframes import timeframe
 from nautilus.pacing import Request
 from nautilus.plan_rules import PlanRules
 from nautilus.send_times import Line, SendTimes, send_times
-from nautilus.timeframes import timeframe
 
 _MOST_ITEMS = 20
 """So many unplanned items are estimated; of a job that has more, each counts for several."""

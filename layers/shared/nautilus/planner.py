@@ -6,10 +6,10 @@ Nothing is asked for that is covered, noted, already under way, closed, still fo
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe, timeframe
 
 _DAY_S = 86_400
 _WEEK_NS = 7 * NS_PER_DAY

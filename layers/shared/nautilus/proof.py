@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nautilus import grid
-from nautilus.calendars import Calendar
 from nautilus.clock import rfc3339
 from nautilus.coverage import SETTLED, Missing, State
 from nautilus.db import bars, reading, volume_units
 from nautilus.db.connection import Cursor
 from nautilus.db.reading import Moment
-from nautilus.instruments import sent_in_lots, volume_unit
+from nautilus.market import slots
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import sent_in_lots, volume_unit
 from nautilus.spans import Span, Spans
 from nautilus.views import Calendars, Subject, View, Window, look
 
@@ -85,7 +85,7 @@ def _slots(calendar: Calendar | None, view: View, span: Span) -> int | None:
     frame = view.row.timeframe if view.row else view.subject.timeframe
     if calendar is None or not calendar.known_axis(frame).covers(span):
         return None
-    return grid.count(calendar, frame, span, _MOST_SLOTS)
+    return slots.count(calendar, frame, span, _MOST_SLOTS)
 
 
 def _stretches(cursor: Cursor, view: View) -> list[Missing]:

@@ -8,7 +8,7 @@ single differing bars are revisions.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nautilus.bars import Bar
+from nautilus.market.bar import Bar
 
 LEAST_BARS = 5
 OVERLAP_BARS = 12

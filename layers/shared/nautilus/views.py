@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus import derived, grid
-from nautilus.calendars import Calendar, weekdays
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage import Missing, State, missing
 from nautilus.db import calendars, reading, series
@@ -16,12 +14,15 @@ from nautilus.db.connection import Cursor
 from nautilus.db.reading import Moment, SeriesKey, Standing
 from nautilus.db.series import Series
 from nautilus.errors import InvalidInput
-from nautilus.instruments import Instrument
+from nautilus.market import aggregation
+from nautilus.market import slots as grid
+from nautilus.market.calendar import Calendar, weekdays
+from nautilus.market.closing import Settle
+from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import Timeframe
+from nautilus.market.windows import back_from, last_close
 from nautilus.planner import by_rules, plan
-from nautilus.settle import Settle
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
-from nautilus.windows import back_from, last_close
 
 _EDGE_NS = 60 * NS_PER_S
 """Bars shorter than a minute are asked for at the edge once a minute has come together."""
@@ -221,7 +222,7 @@ def _derived(cursor: Cursor, moment: Moment, own: View, reach: _Reach, calendar:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
     frame = subject.timeframe
-    candidates = derived.sources(frame, subject.price)
+    candidates = aggregation.sources(frame, subject.price)
     span = own.span
     if (
         not candidates

@@ -8,11 +8,11 @@ from itertools import starmap
 from operator import itemgetter
 from typing import NamedTuple
 
-from nautilus.bars import Bar
 from nautilus.clock import NS_PER_S
 from nautilus.db.connection import Cursor, UniqueViolation
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
 
 _COLUMNS = "series_id, ts, open, high, low, close, volume, vwap, trades"
 _VALUES = "open, high, low, close, volume, vwap, trades"

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from nautilus.calendars import Calendar, Session
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.db.connection import Cursor, int8range, multirange, span_of, spans_of
 from nautilus.db.rows import insert_rows
+from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span, Spans
 
 _AGAIN_NS, _MOST_DOUBLINGS = NS_PER_HOUR, 8

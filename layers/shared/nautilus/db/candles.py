@@ -22,9 +22,9 @@ from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.formats import Format
-from nautilus.grid import Slots
+from nautilus.market.slots import Slots
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
 
 _COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trades")
 _STRETCH = 640

@@ -7,7 +7,6 @@ from nautilus import suggestions
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
 from nautilus.db.sessions import market_now
-from nautilus.instruments import Instrument, InstrumentName, Selector
 from nautilus.lookups import (
     FRONT_OLD_AFTER_S,
     OLD_AFTER_S,
@@ -16,6 +15,7 @@ from nautilus.lookups import (
     identify_by_name,
     trade_day,
 )
+from nautilus.market.instrument import Instrument, InstrumentName, Selector
 
 _COLUMNS = Instrument._fields
 _LIST = ", ".join(_COLUMNS)

@@ -10,7 +10,6 @@ from nautilus.db import timescale
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
 from nautilus.errors import InvalidInput
-from nautilus.instruments import Selector
 from nautilus.ledger import (
     ACTIVE_JOBS,
     LIVE_CHUNKS,
@@ -22,6 +21,7 @@ from nautilus.ledger import (
     ending,
     jobs_before,
 )
+from nautilus.market.instrument import Selector
 
 ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"
 """The states of jobs that still want their chunks, for a WHERE clause."""

@@ -9,13 +9,13 @@ from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
 from nautilus.db.series import Series, find_several, of_row
-from nautilus.instruments import InstrumentName, Selector
 from nautilus.ledger import LIVE_JOBS
 from nautilus.lookups import Lookup
+from nautilus.market.closing import Settle
+from nautilus.market.instrument import InstrumentName, Selector
+from nautilus.market.timeframes import Timeframe
 from nautilus.plan_rules import PlanRules
-from nautilus.settle import Settle
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe
 
 AGAIN_AFTER_S = 60
 """A read asks for the same stretch at most once in so many seconds of machine time, whatever became of it."""

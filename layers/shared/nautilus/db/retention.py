@@ -17,9 +17,9 @@ from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, plain_connection
 from nautilus.errors import Unavailable
 from nautilus.ledger import LIVE_JOBS
+from nautilus.market.timeframes import ALL
 from nautilus.settings import load
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import ALL
 
 DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 _BATCH = 20_000

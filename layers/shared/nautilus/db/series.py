@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from nautilus.bars import Bar
 from nautilus.coverage import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db.bars import Written
 from nautilus.db.connection import Cursor, Prepared, UniqueViolation, int8range, multirange, span_of, spans_of
 from nautilus.db.rows import insert_rows
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe, timeframe
 
 ALL_TIME: Span = (-(2**63), 2**63 - 1)
 """Every place on an axis."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nautilus.bridge_settings import MigrateSettings
-from nautilus.calendars import Calendar
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage import Note, State
 from nautilus.db import calendars, chunk_counts, instruments, series, sessions, timescale
@@ -20,9 +19,10 @@ from nautilus.db.connection import Cursor, Database, multirange
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
 from nautilus.ledger import LIVE_CHUNKS
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import ALL, timeframe
 from nautilus.settings import load
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import ALL, timeframe
 
 BAR_TABLES = tuple(dict.fromkeys(table_of(frame) for frame in ALL))
 _TIMEOUT_MS = 3_600_000

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from nautilus.bars import Bar
 from nautilus.db import bars as bar_store
 from nautilus.db import series
 from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.db.series import ALL_TIME, Series
+from nautilus.market.bar import Bar
 from nautilus.spans import Spans
 
 PROVEN = frozenset({"server_version", "stated", "compared"})

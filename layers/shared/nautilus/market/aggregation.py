@@ -4,7 +4,7 @@
 BID_ASK bars hold averages of two prices, which do not aggregate. Weeks and months are made of days alone.
 """
 
-from nautilus.timeframes import ALL, Timeframe, timeframe
+from nautilus.market.timeframes import ALL, Timeframe, timeframe
 
 
 def sources(frame: Timeframe, price: str) -> tuple[Timeframe, ...]:

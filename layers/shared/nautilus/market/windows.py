@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_DAY, datetime_of, day_of, label_of
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe
 
 # Trading days per timeframe. The front end asks without a window and expects what its backend always gave: a day of
 # minutes, a week of quarter hours, a month of hours, a year of days.

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, datetime_of, day_of, label_of, ns_of
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
-from nautilus.timeframes import Timeframe
 
 _NS_PER_MINUTE = 60 * NS_PER_S
 _QUARTER_NS = 15 * _NS_PER_MINUTE

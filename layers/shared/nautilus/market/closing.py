@@ -5,10 +5,10 @@ The waits are settings of the bridge, which publishes them with its session; rea
 
 from typing import NamedTuple
 
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_S
-from nautilus.instruments import Instrument
-from nautilus.timeframes import Timeframe
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import Timeframe
 
 
 class Settle(NamedTuple):

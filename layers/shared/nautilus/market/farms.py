@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from nautilus.clock import datetime_of
-from nautilus.instruments import Instrument
+from nautilus.market.instrument import Instrument
 
 _KINDS = {"CASH": "cash", "CMDTY": "cash", "FUND": "fund"}
 _SERVED = {"cash": "cash", "fund": "fund", "us": "us", "eu": "eu", "hk": "asia", "h": "asia", "j": "asia", "a": "asia"}

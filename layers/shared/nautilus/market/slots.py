@@ -12,10 +12,10 @@ Alignment, one table (an assumption about IB until a real gateway confirms it):
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nautilus.calendars import Calendar
 from nautilus.clock import NS_PER_HOUR
+from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
-from nautilus.timeframes import Timeframe
 
 
 class Slots(NamedTuple):
