@@ -34,10 +34,11 @@ from dev.environment import environment
 from dev.postgres import start_postgres
 from dev.process import Group, free_port
 from dev.stack import MEMORY, read
-from nautilus import backfill
 from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
+from nautilus.backfill import submit
+from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import chunks, commands, instruments, series
 from nautilus.db.connection import Cursor, Database
@@ -45,7 +46,6 @@ from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
 from nautilus.market.timeframes import timeframe
-from nautilus.planner import Chunk
 from tests.shelf import Api, Shelf, stock
 
 PLANNED = 6_000
@@ -184,7 +184,7 @@ def _grown(dsn: str, folder: Path) -> None:
         _grow(shelf, chunks_, commands_)
         told.append(
             (
-                _ms(lambda: backfill.status(shelf.db, None), 15),
+                _ms(lambda: submit.status(shelf.db, None), 15),
                 _ms(lambda: _explained(api), 31),
                 _ms(lambda: _searched(shelf.db), 31),
             )

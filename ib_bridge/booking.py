@@ -6,10 +6,10 @@ import time
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.store import Cursor, Store
+from nautilus.backfill.pacing import MARGIN_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_S
 from nautilus.db import requests
 from nautilus.errors import Unavailable
-from nautilus.pacing import MARGIN_NS, Limits, Request, next_allowed
 
 _PATIENCE_NS = 10 * NS_PER_S
 """Longer than any rule but that of ten minutes makes a request wait."""

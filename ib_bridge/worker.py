@@ -15,6 +15,8 @@ from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnits
 from ib_bridge.writer import Answer
+from nautilus.backfill.pacing import Limits, Request, next_allowed
+from nautilus.backfill.planner import duration, end_text, halves
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
@@ -28,8 +30,6 @@ from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import timeframe
-from nautilus.pacing import Limits, Request, next_allowed
-from nautilus.planner import duration, end_text, halves
 
 _RENEW_S = 15.0
 _BACKOFF = Backoff(longest_s=5.0)

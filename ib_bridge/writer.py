@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from ib_bridge.ib_codes import UNRESOLVED
 from ib_bridge.store import Cursor
+from nautilus.backfill.planner import Chunk as Planned
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
-from nautilus.coverage import Note, State, judge
+from nautilus.coverage.judge import Note, State, judge
+from nautilus.coverage.splits import compare
 from nautilus.db import bars as bar_store
 from nautilus.db import chunks, jobs, requests, series, volume_units
 from nautilus.db.bars import Written
@@ -15,8 +17,6 @@ from nautilus.db.volume_units import Taken
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import timeframe
-from nautilus.planner import Chunk as Planned
-from nautilus.seams import compare
 from nautilus.spans import Span, Spans
 
 SECOND_LOOK_NS = 900 * NS_PER_S

@@ -16,7 +16,7 @@ import functions.bars.app
 from dev.credentials import token_settings
 from nautilus.auth.tokens.sign import Signer
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
-from nautilus.coverage import Note
+from nautilus.coverage.judge import Note
 from nautilus.db import calendars, instruments, series, sessions
 from nautilus.db.bars import Written
 from nautilus.db.connection import Database

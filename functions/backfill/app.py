@@ -11,17 +11,17 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from nautilus import backfill
 from nautilus.auth.principal import Principal
+from nautilus.backfill import submit
+from nautilus.backfill.estimate import dry_run
+from nautilus.backfill.schemas import BackfillRequest, StopRequest
+from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import rfc3339
 from nautilus.db import jobs
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.estimate import dry_run
 from nautilus.http import json_body
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
-from nautilus.ledger import LIVE_JOBS
 from nautilus.log import correlation
-from nautilus.schemas.backfill import BackfillRequest, StopRequest
 from nautilus.schemas.messages import JobHint
 
 router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=LateRoute)
@@ -55,18 +55,18 @@ def start(
 
 def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str) -> Response:
     settings = services.settings
-    items = backfill.items_of(
+    items = submit.items_of(
         wish,
         default_symbols=settings.watch_list,
         default_frames=settings.watch_timeframes,
         default_days=settings.watch_days,
     )
     if wish.instrument_id is not None:
-        items = backfill.by_name(services.db, wish, items)
+        items = submit.by_name(services.db, wish, items)
     if wish.dry_run:
-        backfill.check_range(services.db, items)
+        submit.check_range(services.db, items)
         return JSONResponse(dry_run(services.db, items, wish.mode), 200)
-    asked = backfill.ask(
+    asked = submit.ask(
         services.db,
         caller,
         items,
@@ -81,7 +81,7 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
     if not asked.deduplicated:
         services.queue.announce(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
     place = f"/api/v1/historical/backfill/{asked.job_id}"
-    job = backfill.status(services.db, None, asked.job_id)["jobs"][0]
+    job = submit.status(services.db, None, asked.job_id)["jobs"][0]
     body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {place}"}
     return JSONResponse(body, 202, {"Location": place, "Retry-After": "1"})
 
@@ -101,9 +101,9 @@ def status(
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
     owner = None if caller.admin else caller.id
-    told = backfill.status(services.db, owner)
+    told = submit.status(services.db, owner)
     if job_id is not None:
-        told["jobs"] = backfill.status(services.db, owner, job_id)["jobs"]
+        told["jobs"] = submit.status(services.db, owner, job_id)["jobs"]
     live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
     totals = told["totals"]
     return {
@@ -158,7 +158,7 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
     for number in stopped:
         services.queue.announce(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
-    told = [backfill.status(services.db, None, number)["jobs"][0] for number in wanted]
+    told = [submit.status(services.db, None, number)["jobs"][0] for number in wanted]
     message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"
     return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": told}
 
@@ -171,12 +171,12 @@ def chunks(
     after: Annotated[int, Query(ge=0, lt=2**63, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
-    return backfill.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
+    return submit.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
 
 
 @router.get("/api/v1/historical/backfill/{job_id}", summary="One job")
 def one(job_id: UUID, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]) -> dict[str, Any]:
-    job: dict[str, Any] = backfill.status(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
+    job: dict[str, Any] = submit.status(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
     return job
 
 

@@ -17,6 +17,7 @@ from nautilus import catalogue, proof
 from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
+from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.formats import FIELDS, Format, choose, fields_of
@@ -39,7 +40,6 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
 from nautilus.market_data import Query as BarsQuery
 from nautilus.schemas import market_data as shapes
-from nautilus.views import Calendars, Subject, Window
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"

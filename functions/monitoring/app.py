@@ -10,12 +10,12 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from nautilus.auth.principal import Principal
+from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import commands, measures, requests, sessions, timescale
 from nautilus.errors import Unavailable
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
 from nautilus.log import Measure, correlation
-from nautilus.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.schemas.messages import CommandHint
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=LateRoute)

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from ib_bridge import ib_codes, session
-from nautilus.coverage import State
-from nautilus.ledger import Chunk, Job
+from nautilus.backfill.states import Chunk, Job
+from nautilus.coverage.judge import State
 from nautilus.schemas.messages import CommandHint, JobHint
 
 ROOT = Path(__file__).parents[2]

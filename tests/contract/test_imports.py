@@ -44,13 +44,13 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.market.farms",
             "nautilus.market.aggregation",
             "nautilus.market.closing",
-            "nautilus.coverage",
-            "nautilus.seams",
-            "nautilus.pacing",
-            "nautilus.plan_rules",
-            "nautilus.planner",
-            "nautilus.send_times",
-            "nautilus.ledger",
+            "nautilus.coverage.judge",
+            "nautilus.coverage.splits",
+            "nautilus.backfill.pacing",
+            "nautilus.backfill.plan_rules",
+            "nautilus.backfill.planner",
+            "nautilus.backfill.send_times",
+            "nautilus.backfill.states",
             "nautilus.lookups",
             "nautilus.suggestions",
             "nautilus.formats",
@@ -70,7 +70,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "shapes of bodies and messages",
         (
             "nautilus.auth.accounts.schemas",
-            "nautilus.schemas.backfill",
+            "nautilus.backfill.schemas",
             "nautilus.schemas.market_data",
             "nautilus.schemas.messages",
             "nautilus.schemas.values",
@@ -99,7 +99,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.auth.accounts.sign_in",
             "nautilus.command_watch",
             "nautilus.catalogue",
-            "nautilus.views",
+            "nautilus.coverage.availability",
         ),
     ),
     (
@@ -108,9 +108,9 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.fills",
             "nautilus.proof",
             "nautilus.market_data",
-            "nautilus.estimate",
-            "nautilus.outlook",
-            "nautilus.backfill",
+            "nautilus.backfill.estimate",
+            "nautilus.backfill.outlook",
+            "nautilus.backfill.submit",
         ),
     ),
     (
@@ -138,7 +138,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "pydantic": (
         *(
             "nautilus.auth.accounts.schemas",
-            "nautilus.schemas.backfill",
+            "nautilus.backfill.schemas",
             "nautilus.schemas.market_data",
             "nautilus.schemas.messages",
             "nautilus.schemas.values",
@@ -270,8 +270,10 @@ def may_import(name: str, other: str) -> bool:
 
 
 def test_the_tree_was_read():
-    assert {"nautilus.planner", "nautilus.db.connection", "functions.bars.app", "ib_gateway_sim"} <= set(MODULES)
-    assert "nautilus.clock" in IMPORTS["nautilus.planner"]
+    assert {"nautilus.backfill.planner", "nautilus.db.connection", "functions.bars.app", "ib_gateway_sim"} <= set(
+        MODULES
+    )
+    assert "nautilus.clock" in IMPORTS["nautilus.backfill.planner"]
 
 
 def test_every_module_of_nautilus_has_a_floor():
@@ -304,13 +306,13 @@ def test_imports_make_no_circle():
 def test_the_direction_is_what_the_design_says():
     assert may_import("functions.bars.app", "nautilus.http.app")
     assert may_import("nautilus.http.app", "nautilus.db.connection")
-    assert may_import("nautilus.planner", "nautilus.market.calendar")
+    assert may_import("nautilus.backfill.planner", "nautilus.market.calendar")
     for name, other in (
-        ("nautilus.planner", "nautilus.db.bars"),
+        ("nautilus.backfill.planner", "nautilus.db.bars"),
         ("nautilus.clock", "nautilus.errors"),
         ("nautilus.db.bars", "nautilus.queue"),
         ("nautilus.settings", "nautilus.db.connection"),
-        ("nautilus.coverage", "nautilus.views"),
+        ("nautilus.coverage.judge", "nautilus.coverage.availability"),
         ("nautilus.http.app", "functions.bars.app"),
         ("functions.bars.app", "functions.auth.app"),
         ("functions.bars.app", "ib_bridge.session"),

@@ -10,16 +10,17 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
-from nautilus import backfill, limits, market_data
+from nautilus import limits, market_data
 from nautilus.auth import login_throttle as throttle
 from nautilus.auth import principal
 from nautilus.auth.accounts import schemas as sign_in_bodies
+from nautilus.backfill import schemas as backfill_bodies
+from nautilus.backfill import submit
+from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.formats import FIELDS, Format
 from nautilus.http import app as web
 from nautilus.http import json_body
 from nautilus.market import instrument, timeframes
-from nautilus.schemas import backfill as backfill_bodies
-from nautilus.schemas.backfill import MAX_DAYS_BACK, BackfillRequest
 from nautilus.settings import ApiSettings, AuthSettings
 
 ROOT = Path(__file__).parents[2]
@@ -188,7 +189,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         API,
         f"| name | {throttle.NAME.free} | everybody waits a moment, {throttle.NAME.first_s:g} to {throttle.NAME.longest_s:g} s",
     ),
-    "series of a job": (BACKFILL, f"at most {backfill.MAX_ITEMS} series"),
+    "series of a job": (BACKFILL, f"at most {submit.MAX_ITEMS} series"),
     "days back": (BACKFILL, f"| `days_back` | 1 to {number(MAX_DAYS_BACK)} |"),
     "default days": (BACKFILL, f"| {ApiSettings.model_fields['watch_days'].default} when no range is given |"),
     "planned by a read": (

@@ -13,12 +13,12 @@ import pytest
 from ib_bridge.clock import MarketClock
 from ib_bridge.session import Session
 from ib_bridge.store import Store
+from nautilus.backfill.pacing import Request
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import jobs, requests
 from nautilus.db.connection import Cursor, Database
 from nautilus.fills import Watch
 from nautilus.log import logger
-from nautilus.pacing import Request
 from tests.integration.sim_process import simulator
 from tests.integration.test_ledger import Ledger
 from tests.plant import Plant, plant

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from nautilus.backfill.pacing import Request
 from nautilus.clock import rfc3339
 from nautilus.db import requests
-from nautilus.pacing import Request
 from tests.conftest import Server, database
 from tests.plant import Plant, plant
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nautilus.coverage import Note, State
+from nautilus.backfill.planner import Chunk
+from nautilus.coverage.judge import Note, State
 from nautilus.db import chunks, instruments, jobs, series
 from nautilus.db.chunks import Lease, LeaseLost
 from nautilus.db.connection import Database, spans_of
@@ -16,7 +17,6 @@ from nautilus.db.jobs import Item, PlanLost
 from nautilus.market.bar import Bar
 from nautilus.market.instrument import Instrument, Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.planner import Chunk
 from nautilus.spans import Spans
 
 MINUTE = 60 * 10**9

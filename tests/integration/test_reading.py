@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dev.redis import Redis
-from nautilus.coverage import Note, State
+from nautilus.coverage.judge import Note, State
 from nautilus.db import reading
 from nautilus.http.app import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.coverage import State
+from nautilus.coverage.judge import State
 from nautilus.db import retention, series, sessions
 from nautilus.db.connection import Database
 from nautilus.db.retention import Kept

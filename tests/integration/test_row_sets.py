@@ -7,14 +7,14 @@ import pytest
 
 from ib_bridge import writer
 from ib_bridge.writer import Answer
+from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
-from nautilus.coverage import Note, State
+from nautilus.coverage.judge import Note, State
 from nautilus.db import calendars, chunks, instruments, jobs, series
 from nautilus.db.connection import Cursor
 from nautilus.db.jobs import Item
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import Selector
-from nautilus.planner import Chunk
 from nautilus.spans import Spans
 from tests.integration.test_ledger import AAPL, MINUTE, Ledger
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nautilus.clock import NS_PER_S, label_of
-from nautilus.coverage import Note, State
+from nautilus.coverage.judge import Note, State
 from nautilus.db import calendars, series, verify
 from nautilus.db.connection import Cursor, Database, int8range
 from nautilus.market.bar import Bar

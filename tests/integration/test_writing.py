@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_S
-from nautilus.coverage import Note, State
+from nautilus.coverage.judge import Note, State
 from nautilus.db import bars as bar_store
 from nautilus.db import jobs, series, timescale
 from nautilus.db.bars import Written

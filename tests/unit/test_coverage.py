@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.coverage import NOTED, SETTLED, Missing, Note, State, judge, missing
+from nautilus.coverage.judge import NOTED, SETTLED, Missing, Note, State, judge, missing
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import QUOTE_KINDS
 from nautilus.market.timeframes import ALL, timeframe

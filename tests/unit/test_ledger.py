@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nautilus.ledger import (
+from nautilus.backfill.states import (
     ACTIVE_JOBS,
     CHUNK_MOVES,
     JOB_MOVES,

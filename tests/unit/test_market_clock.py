@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ib_bridge.clock import MarketClock
 from ib_gateway_sim.limits import PacingBook
+from nautilus.backfill.pacing import Request, next_allowed
 from nautilus.clock import NS_PER_MS, NS_PER_S
-from nautilus.pacing import Request, next_allowed
 from tests.unit.markets import few
 
 EPOCH = 1_772_467_200 * NS_PER_S

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.pacing import (
+from nautilus.backfill.pacing import (
     BURST_COUNT,
     MARGIN_NS,
     MESSAGE_COUNT,

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from ib_bridge.worker import request_of
 from ib_gateway_sim.limits import MessageRate, PacingBook
-from nautilus import pacing
+from nautilus.backfill import pacing
+from nautilus.backfill.pacing import Limits, Request, next_allowed
+from nautilus.backfill.planner import CHUNK_SPANS_S, Chunk, duration, end_text, plan
 from nautilus.clock import NS_PER_S
 from nautilus.db.chunks import Candidate
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import timeframe
-from nautilus.pacing import Limits, Request, next_allowed
-from nautilus.planner import CHUNK_SPANS_S, Chunk, duration, end_text, plan
 from nautilus.spans import Spans
 from tests.unit.markets import HOUR, MINUTE, few, forex, ns, nyse
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nautilus.backfill.planner import CHUNK_SPANS_S, SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, timeframe
-from nautilus.planner import CHUNK_SPANS_S, SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
 from nautilus.spans import Spans
 from tests.unit.markets import DAY, HOUR, MARKETS, MINUTE, S, cme, few, label, many, ns, nyse
 

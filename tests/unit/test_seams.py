@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nautilus.coverage.splits import compare
 from nautilus.market.bar import Bar
-from nautilus.seams import compare
 
 
 def bar(ts: int, price: float, volume: float = 100.0) -> Bar:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.pacing import BURST_NS, MARGIN_NS, WINDOW_NS, Limits, Request, next_allowed
-from nautilus.send_times import Line, send_times
+from nautilus.backfill.pacing import BURST_NS, MARGIN_NS, WINDOW_NS, Limits, Request, next_allowed
+from nautilus.backfill.send_times import Line, send_times
 from tests.unit.markets import S, few
 
 NOW = 1_800_000_000 * S

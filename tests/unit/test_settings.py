@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from nautilus.backfill.planner import CHUNK_SPANS_S, chunk_spans
 from nautilus.bridge_settings import BridgeSettings, MigrateSettings
-from nautilus.planner import CHUNK_SPANS_S, chunk_spans
 from nautilus.settings import ApiSettings, AuthSettings, explain, load, read
 
 URL = "postgresql://someone:hidden-word@127.0.0.1:5432/bars"

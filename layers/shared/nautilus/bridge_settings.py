@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from nautilus import planner
+from nautilus.backfill import planner
+from nautilus.backfill.plan_rules import PlanRules
 from nautilus.market.closing import Settle
 from nautilus.market.timeframes import NAMES
-from nautilus.plan_rules import PlanRules
 from nautilus.settings import DatabaseSettings, QueueSettings, Settings
 
 KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
+from nautilus.coverage.availability import View
 from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
@@ -18,7 +19,6 @@ from nautilus.market.instrument import Selector
 from nautilus.queue import Queue
 from nautilus.schemas.messages import JobHint
 from nautilus.spans import Spans
-from nautilus.views import View
 
 _log = logging.getLogger(__name__)
 POLL_S = 0.05

@@ -17,6 +17,7 @@ from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.catalogue import Catalogue, known_identity
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
+from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
 from nautilus.db import candles, instruments, reading, series
 from nautilus.db.candles import Source, Style, Text
 from nautilus.db.connection import Cursor, Database
@@ -33,7 +34,6 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.paging import Place, Token
 from nautilus.queue import Queue
 from nautilus.spans import Span
-from nautilus.views import Calendars, Subject, View, Window, look, told
 
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 50_000

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nautilus.clock import rfc3339
-from nautilus.coverage import SETTLED, Missing, State
+from nautilus.coverage.availability import Calendars, Subject, View, Window, look
+from nautilus.coverage.judge import SETTLED, Missing, State
 from nautilus.db import bars, reading, volume_units
 from nautilus.db.connection import Cursor
 from nautilus.db.reading import Moment
@@ -12,7 +13,6 @@ from nautilus.market import slots
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import sent_in_lots, volume_unit
 from nautilus.spans import Span, Spans
-from nautilus.views import Calendars, Subject, View, Window, look
 
 _MOST_SLOTS = 10_000_000
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from nautilus.backfill.planner import Chunk as Planned
+from nautilus.backfill.states import Chunk, check_chunk
 from nautilus.db import jobs
 from nautilus.db.connection import Cursor
 from nautilus.db.rows import insert_rows
-from nautilus.ledger import Chunk, check_chunk
-from nautilus.planner import Chunk as Planned
 from nautilus.spans import Span
 
 LEASE_S = 60

@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus.db import timescale
-from nautilus.db.connection import Cursor, Json
-from nautilus.db.rows import insert_rows
-from nautilus.errors import InvalidInput
-from nautilus.ledger import (
+from nautilus.backfill.states import (
     ACTIVE_JOBS,
     LIVE_CHUNKS,
     LIVE_JOBS,
@@ -21,6 +17,10 @@ from nautilus.ledger import (
     ending,
     jobs_before,
 )
+from nautilus.db import timescale
+from nautilus.db.connection import Cursor, Json
+from nautilus.db.rows import insert_rows
+from nautilus.errors import InvalidInput
 from nautilus.market.instrument import Selector
 
 ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"

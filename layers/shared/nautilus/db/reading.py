@@ -5,16 +5,16 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus.backfill.plan_rules import PlanRules
+from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
 from nautilus.db.series import Series, find_several, of_row
-from nautilus.ledger import LIVE_JOBS
 from nautilus.lookups import Lookup
 from nautilus.market.closing import Settle
 from nautilus.market.instrument import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
-from nautilus.plan_rules import PlanRules
 from nautilus.spans import Span
 
 AGAIN_AFTER_S = 60

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from nautilus.backfill.states import LIVE_JOBS
 from nautilus.bridge_settings import BridgeSettings, RetentionSettings
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage import FORGOTTEN, Note, State
+from nautilus.coverage.judge import FORGOTTEN, Note, State
 from nautilus.db import chunk_counts, series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, plain_connection
 from nautilus.errors import Unavailable
-from nautilus.ledger import LIVE_JOBS
 from nautilus.market.timeframes import ALL
 from nautilus.settings import load
 from nautilus.spans import Span, Spans

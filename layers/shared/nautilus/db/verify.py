@@ -10,15 +10,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from nautilus.backfill.states import LIVE_CHUNKS
 from nautilus.bridge_settings import MigrateSettings
 from nautilus.clock import label_of, rfc3339
-from nautilus.coverage import Note, State
+from nautilus.coverage.judge import Note, State
 from nautilus.db import calendars, chunk_counts, instruments, series, sessions, timescale
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, multirange
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
-from nautilus.ledger import LIVE_CHUNKS
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, timeframe
 from nautilus.settings import load

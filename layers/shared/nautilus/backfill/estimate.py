@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
+from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
+from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
+from nautilus.coverage.availability import closed_until
 from nautilus.db import calendars, reading, requests, series
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
@@ -14,11 +18,7 @@ from nautilus.errors import NautilusError
 from nautilus.market.calendar import Calendar, extended, weekdays
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
-from nautilus.plan_rules import HEAD_DAYS, PlanRules
-from nautilus.planner import Plan, by_rules, plan
 from nautilus.spans import Span, Spans
-from nautilus.views import closed_until
 
 _CHUNKS_SHOWN = 500
 GUESSED_MS = 600

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus.backfill.planner import by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.coverage import Missing, State, missing
+from nautilus.coverage.judge import Missing, State, missing
 from nautilus.db import calendars, reading, series
 from nautilus.db.connection import Cursor
 from nautilus.db.reading import Moment, SeriesKey, Standing
@@ -21,7 +22,6 @@ from nautilus.market.closing import Settle
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import Timeframe
 from nautilus.market.windows import back_from, last_close
-from nautilus.planner import by_rules, plan
 from nautilus.spans import Span, Spans
 
 _EDGE_NS = 60 * NS_PER_S

@@ -5,18 +5,18 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus.backfill.estimate import GUESSED_MS, Estimate, estimate
+from nautilus.backfill.pacing import Request
+from nautilus.backfill.plan_rules import PlanRules
+from nautilus.backfill.send_times import Line, SendTimes, send_times
 from nautilus.clock import NS_PER_MS, NS_PER_S
 from nautilus.db import jobs, reading, requests
 from nautilus.db.connection import Cursor
 from nautilus.db.jobs import Item
 from nautilus.db.sessions import Session
 from nautilus.errors import NautilusError
-from nautilus.estimate import GUESSED_MS, Estimate, estimate
 from nautilus.market.instrument import Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.pacing import Request
-from nautilus.plan_rules import PlanRules
-from nautilus.send_times import Line, SendTimes, send_times
 
 _MOST_ITEMS = 20
 """So many unplanned items are estimated; of a job that has more, each counts for several."""

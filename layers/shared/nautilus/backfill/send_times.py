@@ -1,6 +1,6 @@
 """When what still waits will be sent: the pacing book played forward by the rules that the bridge sends by.
 
-Times are market time in nanoseconds. The rules and their numbers are those of `nautilus.pacing`.
+Times are market time in nanoseconds. The rules and their numbers are those of `nautilus.backfill.pacing`.
 """
 
 import heapq
@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nautilus.pacing import (
+from nautilus.backfill.pacing import (
     BURST_COUNT,
     BURST_NS,
     IBS_OWN,

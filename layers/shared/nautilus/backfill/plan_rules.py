@@ -7,9 +7,9 @@ bridge ever came, the built-in numbers hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from nautilus.backfill.planner import CHUNK_SPANS_S
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.planner import CHUNK_SPANS_S
-from nautilus.seams import OVERLAP_BARS
+from nautilus.coverage.splits import OVERLAP_BARS
 
 HEAD_DAYS = 30
 """So long, machine time, a head is believed."""
