@@ -39,9 +39,9 @@ from nautilus.db import bars as bar_store
 from nautilus.db import candles, retention, series, timescale
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
-from nautilus.formats import Format
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
+from nautilus.reading.formats import Format
 from nautilus.spans import Spans
 
 MINUTE = 60_000_000_000

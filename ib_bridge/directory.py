@@ -13,13 +13,13 @@ from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
-from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import calendars, instruments, series
 from nautilus.db.connection import spans_of
 from nautilus.db.series import Series
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
-from nautilus.lookups import FRONT_OLD_AFTER_S
+from nautilus.lookup.identity import FRONT_OLD_AFTER_S
+from nautilus.lookup.resolve import known_instrument
 from nautilus.market.calendar import Calendar, weekdays
 from nautilus.market.instrument import Instrument, Selector, leads_back
 from nautilus.spans import Span

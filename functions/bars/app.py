@@ -13,18 +13,17 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
 
-from nautilus import catalogue, proof
 from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.formats import FIELDS, Format, choose, fields_of
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.http.app import services as services_of
 from nautilus.limits import Limits
-from nautilus.lookups import Identity
+from nautilus.lookup import resolve
+from nautilus.lookup.identity import Identity
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import (
     Instrument,
@@ -37,9 +36,11 @@ from nautilus.market.instrument import (
     session_kind,
 )
 from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.market_data import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
-from nautilus.market_data import Query as BarsQuery
-from nautilus.schemas import market_data as shapes
+from nautilus.reading import coverage_report
+from nautilus.reading import schemas as shapes
+from nautilus.reading.formats import FIELDS, Format, choose, fields_of
+from nautilus.reading.service import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
+from nautilus.reading.service import Query as BarsQuery
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"
@@ -362,7 +363,7 @@ async def coverage(
 ) -> shapes.Coverage:
     response.headers["Cache-Control"] = "no-store"
     subject, known = await named.subject(services, caller)
-    told = await _read(services, proof.coverage, subject, window)
+    told = await _read(services, coverage_report.coverage, subject, window)
     return shapes.Coverage.model_validate({**told, **known.as_dict()})
 
 
@@ -378,7 +379,7 @@ async def explain(
     moment = _time("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
     subject, known = await named.subject(services, caller)
-    told = await _read(services, proof.explain, subject, moment)
+    told = await _read(services, coverage_report.explain, subject, moment)
     return shapes.Explanation.model_validate({**told, **known.as_dict()})
 
 
@@ -415,7 +416,8 @@ def _sessions(services: Services, subject: Subject, window: Window) -> shapes.Ca
         time_zone=found.time_zone if found else subject.instrument.time_zone,
         known=shapes.Stretch(start=rfc3339(known[0]), end=rfc3339(known[1])) if known else None,
         sessions=[
-            shapes.SessionRow.model_validate(proof.session_row(row)) for row in rows[: window.limit or MAX_LIMIT]
+            shapes.SessionRow.model_validate(coverage_report.session_row(row))
+            for row in rows[: window.limit or MAX_LIMIT]
         ],
     )
 
@@ -432,7 +434,7 @@ def listing(
     after: Annotated[int, Query(ge=0, lt=2**63, description="con_id of the last one of the page before")] = 0,
 ) -> shapes.Instruments:
     with services.db.transaction(snapshot=True) as cursor:
-        rows = catalogue.listed(cursor, (asset_class or "").upper(), after, limit)
+        rows = resolve.listed(cursor, (asset_class or "").upper(), after, limit)
     told = [shapes.InstrumentRow.model_validate(row) for row in rows]
     return shapes.Instruments(instruments=told, next_after=told[-1].con_id if len(told) == limit else None)
 
@@ -476,7 +478,7 @@ def _with_details(services: Services, found: Instrument) -> Mapping[str, Any]:
         rows = instruments.listed(cursor, "", found.con_id - 1, 1)
     if not rows:
         raise NotFound(f"{found.instrument_id} is not known any more", code="unknown-instrument")
-    return catalogue.row_of(*rows[0])
+    return resolve.row_of(*rows[0])
 
 
 @router.get("/api/v1/ib/instruments/search/{query:path}", summary="The same search, in the words of the web front end")
@@ -501,7 +503,7 @@ async def front_end_search(
 def forex_pairs(services: ServicesDep, caller: Caller) -> shapes.ForexPairs:
     with services.db.transaction(snapshot=True) as cursor:
         known = [row for row, _ in instruments.listed(cursor, "CASH", 0, 1_000)]
-    return shapes.ForexPairs(forex_pairs=catalogue.pairs(known))
+    return shapes.ForexPairs(forex_pairs=resolve.pairs(known))
 
 
 handler = lambda_handler("bars", router)

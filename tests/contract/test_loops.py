@@ -21,13 +21,13 @@ CALLERS = {
     "ib_bridge.session.Session._read_clock_first": "a step of the loop that connects",
     "ib_bridge.session.Session._watch": "a step of the loop that connects",
     "ib_bridge.volumes.VolumeUnits._revise": "a step of the loop of volume units",
-    "nautilus.market_data.MarketData._wait": "who reads",
+    "nautilus.reading.service.MarketData._wait": "who reads",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
     "ib_bridge.hints.Listener._run",
     "ib_bridge.hints.Consumer.run",
-    "nautilus.command_watch.CommandWatch._poll",
+    "nautilus.lookup.command_watch.CommandWatch._poll",
     "nautilus.db.deadlines.Deadlines._look",
 }
 HELPER = "nautilus.loops.repeat"
@@ -119,9 +119,9 @@ BACKGROUND = {
     "ib_bridge.hints: self._run": "catches everything",
     "ib_bridge.worker: loop": "made of the helper",
     "ib_bridge.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
-    "nautilus.command_watch: self._poll()": "catches everything",
+    "nautilus.lookup.command_watch: self._poll()": "catches everything",
     "nautilus.db.deadlines: self._look": "catches everything",
-    "nautilus.fills: polling": "made of the helper",
+    "nautilus.reading.read_through: polling": "made of the helper",
 }
 
 

@@ -17,8 +17,8 @@ from nautilus.backfill.pacing import Request
 from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import jobs, requests
 from nautilus.db.connection import Cursor, Database
-from nautilus.fills import Watch
 from nautilus.log import logger
+from nautilus.reading.read_through import Watch
 from tests.integration.sim_process import simulator
 from tests.integration.test_ledger import Ledger
 from tests.plant import Plant, plant

@@ -13,12 +13,12 @@ import pytest
 
 import functions.backfill.app
 import functions.bars.app
-from nautilus.command_watch import CommandWatch
 from nautilus.db import commands, jobs
 from nautilus.db.connection import Database
 from nautilus.executors import caller, share
-from nautilus.fills import Watch
 from nautilus.http.app import create_app
+from nautilus.lookup.command_watch import CommandWatch
+from nautilus.reading.read_through import Watch
 from tests.integration.test_ledger import Ledger
 from tests.shelf import BARS, Api, Shelf, stock
 from tests.unit.markets import DAY, MINUTE, ns, nyse

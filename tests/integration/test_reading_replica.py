@@ -29,7 +29,7 @@ from nautilus.db.replica import Replica
 from nautilus.errors import Unavailable
 from nautilus.log import logger
 from nautilus.market.bar import Bar
-from nautilus.market_data import MarketData
+from nautilus.reading.service import MarketData
 from tests.conftest import database
 from tests.integration.test_reading_pages import FIELDS, Writer, told
 from tests.replicated import TEMPLATE, Pair, ask, wait_for

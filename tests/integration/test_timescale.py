@@ -21,9 +21,9 @@ from nautilus.db.bars import Written
 from nautilus.db.candles import Source, Style
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.migrate import upgrade
-from nautilus.formats import Format
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
+from nautilus.reading.formats import Format
 from nautilus.spans import Spans
 from tests.conftest import Server
 from tests.integration.test_migrate import INSTRUMENT, old_database

@@ -3,7 +3,7 @@
 import pytest
 
 from nautilus.errors import InvalidInput, NotAcceptable
-from nautilus.formats import FIELDS, Format, Piece, body, choose, fields_of
+from nautilus.reading.formats import FIELDS, Format, Piece, body, choose, fields_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.errors import Conflict, NotFound
-from nautilus.lookups import Lookup, change_of, identify, identify_by_name
+from nautilus.lookup.identity import Lookup, change_of, identify, identify_by_name
 from nautilus.market.instrument import ASSET_CLASSES, InstrumentName, Selector, select
 from tests.shelf import stock
 from tests.unit.markets import many

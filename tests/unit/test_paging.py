@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.errors import BadRequest, Gone
-from nautilus.paging import LIFE_S, Place, Token, expiry, unseal
+from nautilus.reading.page_token import LIFE_S, Place, Token, expiry, unseal
 from tests.unit.markets import few
 
 STORE = "5e4a0f6c-0000-4000-8000-000000000000"

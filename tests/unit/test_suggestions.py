@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from ib_bridge import translate
 from ib_bridge.ib_api import Contract
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.lookups import Lookup, identify
+from nautilus.lookup.identity import Lookup, identify
+from nautilus.lookup.suggestions import alike, suggestions
 from nautilus.market.instrument import ASSET_CLASSES, instrument_id, is_name, leads_back, name_of, renamed_venue, select
-from nautilus.suggestions import alike, suggestions
 from tests.shelf import stock
 from tests.unit.markets import many
 

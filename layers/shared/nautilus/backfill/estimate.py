@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.backfill.planner import Plan, by_rules, plan
-from nautilus.catalogue import known_instrument
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.availability import closed_until
 from nautilus.db import calendars, reading, requests, series
@@ -15,6 +14,7 @@ from nautilus.db.jobs import Item
 from nautilus.db.reading import Moment
 from nautilus.db.series import Series
 from nautilus.errors import NautilusError
+from nautilus.lookup.resolve import known_instrument
 from nautilus.market.calendar import Calendar, extended, weekdays
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe

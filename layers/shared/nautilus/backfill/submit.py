@@ -8,14 +8,14 @@ from nautilus.auth.principal import Principal
 from nautilus.backfill.outlook import Outlook, outlook
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.backfill.states import LIVE_JOBS
-from nautilus.catalogue import known_identity, known_instrument
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db import instruments, jobs, requests, series, sessions
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.jobs import Item
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.log import correlation
-from nautilus.lookups import Change, change_of, identify_by_name, trade_day
+from nautilus.lookup.identity import Change, change_of, identify_by_name, trade_day
+from nautilus.lookup.resolve import known_identity, known_instrument
 from nautilus.market import farms
 from nautilus.market.instrument import Instrument, Selector, name_of, price_kind, select, session_kind
 from nautilus.market.timeframes import timeframe

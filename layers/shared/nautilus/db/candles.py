@@ -21,9 +21,9 @@ from nautilus import stamps
 from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, multirange, spans_of
-from nautilus.formats import Format
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
+from nautilus.reading.formats import Format
 from nautilus.spans import Span, Spans
 
 _COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trades")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from nautilus import suggestions
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
 from nautilus.db.sessions import market_now
-from nautilus.lookups import (
+from nautilus.lookup import suggestions
+from nautilus.lookup.identity import (
     FRONT_OLD_AFTER_S,
     OLD_AFTER_S,
     REFUSED_OLD_AFTER_S,

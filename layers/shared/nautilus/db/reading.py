@@ -11,7 +11,7 @@ from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db import instruments
 from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
 from nautilus.db.series import Series, find_several, of_row
-from nautilus.lookups import Lookup
+from nautilus.lookup.identity import Lookup
 from nautilus.market.closing import Settle
 from nautilus.market.instrument import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe

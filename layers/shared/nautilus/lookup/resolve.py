@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.auth.principal import Principal
-from nautilus.command_watch import CommandWatch
 from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
 from nautilus.executors import Executor
 from nautilus.log import correlation
-from nautilus.lookups import Identity, identify, identify_by_name, trade_day
+from nautilus.lookup.command_watch import CommandWatch
+from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.market.instrument import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
 from nautilus.queue import Queue
 from nautilus.schemas.messages import CommandHint

@@ -12,10 +12,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus import fills, paging
 from nautilus.auth.principal import Principal
 from nautilus.cache import Cache
-from nautilus.catalogue import Catalogue, known_identity
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
 from nautilus.db import candles, instruments, reading, series
@@ -25,14 +23,17 @@ from nautilus.db.reading import LookedUp, Moment
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
 from nautilus.executors import Executor, share
-from nautilus.formats import Format, Piece, body, compact
 from nautilus.limits import Limits
-from nautilus.lookups import Identity, identify, identify_by_name, trade_day
+from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
+from nautilus.lookup.resolve import Catalogue, known_identity
 from nautilus.market import slots as grid
 from nautilus.market.instrument import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.paging import Place, Token
 from nautilus.queue import Queue
+from nautilus.reading import page_token as paging
+from nautilus.reading import read_through
+from nautilus.reading.formats import Format, Piece, body, compact
+from nautilus.reading.page_token import Place, Token
 from nautilus.spans import Span
 
 DEFAULT_LIMIT = 1_000
@@ -205,7 +206,7 @@ class MarketData:
         self._fall_back = Executor("fall-back", max(1, database.size // 2))
         self._fall_backs = BoundedSemaphore(max(1, database.size // 2))
         self._writes = Executor("read-through", max(1, database.size // 4))
-        self._watch = fills.Watch(database)
+        self._watch = read_through.Watch(database)
         self.catalogue = Catalogue(database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes)
 
     # ---- bars --------------------------------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ class MarketData:
             if found.unknown and not query.several:
                 raise failed[found.unknown[0].key]
         wanted = self._to_fill(found, caller)
-        job_id = await self._writes.run(fills.ask, self._db, self._queue, caller, wanted) if wanted else None
+        job_id = await self._writes.run(read_through.ask, self._db, self._queue, caller, wanted) if wanted else None
         pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
         since = time.perf_counter()
         if pending and found.token is None and query.wait_s != 0:
