@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 import functions.bars.app
 from benchmarks import _peer
 from nautilus.http.app import Services, create_app
-from nautilus.settings import ApiSettings, load
+from nautilus.settings.api import ApiSettings, load
 
 EMPTY = "/empty"
 

@@ -19,11 +19,11 @@ from nautilus.auth import api_keys
 from nautilus.auth.passwords import LANES, MEMORY_KIB, PASSES, Passwords
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import KeySet
-from nautilus.settings import ApiSettings
+from nautilus.settings.api import ApiSettings
 
 PARAMETERS = ((2, 19), (2, 32), (3, 32), (1, 46), (2, 46), (1, 64), (3, 64))
 """Passes, MiB. (2, 19) and (1, 46) are the least that OWASP's cheat sheet names, (3, 64) is RFC 9106's second choice."""
-LIBRARIES = "fastapi, psycopg2.extras, nautilus.db.connection, nautilus.settings, nautilus.log"
+LIBRARIES = "fastapi, psycopg2.extras, nautilus.db.connection, nautilus.settings.api, nautilus.log"
 
 
 def cpu_s(work: Callable[[], object], times: int) -> float:

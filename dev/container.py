@@ -17,7 +17,7 @@ from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
 from nautilus.http.app import Services
-from nautilus.settings import AuthSettings, load
+from nautilus.settings.api import AuthSettings, load
 
 DATA = Path("/data")
 USERNAME = ROLE = "trader"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from nautilus.settings import DEVELOPMENT_KEY
+from nautilus.settings.api import DEVELOPMENT_KEY
 
 
 def password_of(file: Path) -> str:

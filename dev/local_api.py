@@ -11,7 +11,7 @@ import functions.bars.app
 import functions.monitoring.app
 from dev.pages import add_pages
 from nautilus.http.app import Services, create_app
-from nautilus.settings import AuthSettings, load
+from nautilus.settings.api import AuthSettings, load
 
 SHUTDOWN_GRACE_S = 3
 

@@ -4,10 +4,10 @@ import asyncio
 import signal
 import sys
 
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.errors import NautilusError
 from nautilus.log import logger
-from nautilus.settings import load
+from nautilus.settings.api import load
+from nautilus.settings.bridge import BridgeSettings
 
 
 async def _main(settings: BridgeSettings) -> None:

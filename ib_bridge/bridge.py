@@ -19,13 +19,13 @@ from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnits, adopt_guesses
 from ib_bridge.worker import Worker
 from nautilus.backfill.pacing import Limits
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import chunks, jobs, requests, retention, sessions
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
-from nautilus.executors import Executor
-from nautilus.loops import Backoff, repeat
-from nautilus.queue import Queue
+from nautilus.infra.executors import Executor
+from nautilus.infra.loops import Backoff, repeat
+from nautilus.infra.queue import Queue
+from nautilus.settings.bridge import BridgeSettings
 
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0

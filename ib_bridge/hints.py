@@ -8,8 +8,8 @@ from typing import Any
 
 from nautilus.db.connection import Database, readable
 from nautilus.db.jobs import CHANNEL
-from nautilus.executors import Executor
-from nautilus.queue import Queue, Received
+from nautilus.infra.executors import Executor
+from nautilus.infra.queue import Queue, Received
 
 _RETRY_S = 2.0
 

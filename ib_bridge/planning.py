@@ -8,7 +8,6 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.directory import LOOKUPS_AT_ONCE, Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.planner import Plan, by_rules, plan
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import State
 from nautilus.db import chunks, jobs, series
@@ -19,6 +18,7 @@ from nautilus.log import correlated, fields
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument, Selector, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.settings.bridge import BridgeSettings
 from nautilus.spans import Span, Spans
 
 _PLAN_LEASE_S = 120

@@ -24,12 +24,12 @@ from typing import Any, TypeVar
 from ib_bridge.clock import MarketClock, ask_control, read_control
 from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
 from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, language, meaning
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_S
+from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
-from nautilus.loops import Backoff, repeat
 from nautilus.market import farms
 from nautilus.market.instrument import Instrument
+from nautilus.settings.bridge import BridgeSettings
 
 T = TypeVar("T")
 _CONTROL_S = 0.25

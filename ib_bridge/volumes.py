@@ -24,13 +24,13 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import Request
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db import instruments, volume_units
 from nautilus.db.volume_units import UNKNOWN, Taken, Unit
 from nautilus.errors import Unavailable
 from nautilus.log import fields
 from nautilus.market.instrument import Instrument, sent_in_lots
+from nautilus.settings.bridge import BridgeSettings
 
 SHARES_SINCE = 175
 """HMDS_MARKET_DATA_IN_SHARES in the version table of IB's own clients (server_versions, read 2026-11)."""

@@ -17,19 +17,19 @@ from ib_bridge.volumes import VolumeUnits
 from ib_bridge.writer import Answer
 from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import duration, end_text, halves
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
 from nautilus.db import calendars, chunks, instruments, jobs, requests, series
 from nautilus.db.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.series import Series
 from nautilus.errors import Unavailable
+from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import correlated, fields
-from nautilus.loops import Backoff, repeat
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import timeframe
+from nautilus.settings.bridge import BridgeSettings
 
 _RENEW_S = 15.0
 _BACKOFF = Backoff(longest_s=5.0)

@@ -29,7 +29,7 @@ from nautilus.clock import parse_rfc3339
 from nautilus.db import users
 from nautilus.db.connection import Database
 from nautilus.http.app import Services, create_app
-from nautilus.settings import AuthSettings
+from nautilus.settings.api import AuthSettings
 from tests.integration.sim_process import Simulator, simulator
 
 PASSWORD = "correct horse battery"

@@ -25,7 +25,7 @@ from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument, Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.settings import ApiSettings
+from nautilus.settings.api import ApiSettings
 from nautilus.spans import Span, Spans
 
 BARS = "/api/v1/market-data/historical/bars"

@@ -20,7 +20,6 @@ from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
 from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password, role_of
 from nautilus.auth.tokens.sign import Signer
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
-from nautilus.executors import Executor
 from nautilus.http.app import (
     PROBLEMS,
     ClientDep,
@@ -33,7 +32,8 @@ from nautilus.http.app import (
     needs,
     needs_password,
 )
-from nautilus.settings import AuthSettings
+from nautilus.infra.executors import Executor
+from nautilus.settings.api import AuthSettings
 
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"

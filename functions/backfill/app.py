@@ -21,8 +21,8 @@ from nautilus.db import jobs
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
+from nautilus.infra.messages import JobHint
 from nautilus.log import correlation
-from nautilus.schemas.messages import JobHint
 
 router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=LateRoute)
 Caller = Annotated[Principal, needs("backfill:write")]

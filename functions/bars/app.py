@@ -14,14 +14,14 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
 
 from nautilus.auth.principal import Principal
-from nautilus.cache import Cache
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db import calendars, instruments, reading
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.http.app import services as services_of
-from nautilus.limits import Limits
+from nautilus.infra.cache import Cache
+from nautilus.infra.rate_limit import Limits
 from nautilus.lookup import resolve
 from nautilus.lookup.identity import Identity
 from nautilus.market.calendar import Session

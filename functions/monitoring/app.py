@@ -15,8 +15,8 @@ from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import commands, measures, requests, sessions, timescale
 from nautilus.errors import Unavailable
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
+from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
-from nautilus.schemas.messages import CommandHint
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=LateRoute)
 _RECONNECT_WITHIN_S = 60.0

@@ -13,7 +13,7 @@ import pytest
 from ib_bridge import ib_codes, session
 from nautilus.backfill.states import Chunk, Job
 from nautilus.coverage.judge import State
-from nautilus.schemas.messages import CommandHint, JobHint
+from nautilus.infra.messages import CommandHint, JobHint
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -26,10 +26,10 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "nautilus.spans",
             "nautilus.log",
-            "nautilus.breaker",
-            "nautilus.executors",
-            "nautilus.loops",
-            "nautilus.single_flight",
+            "nautilus.infra.breaker",
+            "nautilus.infra.executors",
+            "nautilus.infra.loops",
+            "nautilus.infra.single_flight",
         ),
     ),
     (
@@ -63,7 +63,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.auth.login_throttle",
             "nautilus.auth.tokens.verify",
             "nautilus.auth.tokens.sign",
-            "nautilus.database_url",
+            "nautilus.settings.database_url",
         ),
     ),
     (
@@ -72,24 +72,24 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.auth.accounts.schemas",
             "nautilus.backfill.schemas",
             "nautilus.reading.schemas",
-            "nautilus.schemas.messages",
+            "nautilus.infra.messages",
             "nautilus.schemas.values",
         ),
     ),
     (
         "settings",
         (
-            "nautilus.settings",
-            "nautilus.bridge_settings",
+            "nautilus.settings.api",
+            "nautilus.settings.bridge",
         ),
     ),
     ("database", ("nautilus.db",)),
     (
         "neighbours",
         (
-            "nautilus.queue",
-            "nautilus.cache",
-            "nautilus.limits",
+            "nautilus.infra.queue",
+            "nautilus.infra.cache",
+            "nautilus.infra.rate_limit",
         ),
     ),
     (
@@ -140,24 +140,24 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.auth.accounts.schemas",
             "nautilus.backfill.schemas",
             "nautilus.reading.schemas",
-            "nautilus.schemas.messages",
+            "nautilus.infra.messages",
             "nautilus.schemas.values",
-            "nautilus.settings",
-            "nautilus.bridge_settings",
-            "nautilus.queue",
+            "nautilus.settings.api",
+            "nautilus.settings.bridge",
+            "nautilus.infra.queue",
             "nautilus.http.app",
         ),
         "nautilus.http.parameters",
         "functions",
     ),
     "aws_lambda_powertools": ("nautilus.log",),
-    "psycopg2": ("nautilus.db", "nautilus.database_url"),
+    "psycopg2": ("nautilus.db", "nautilus.settings.database_url"),
     # Migrations are plain SQL that Alembic runs; nothing else needs either.
     "sqlalchemy": ("nautilus.db.migrations", "nautilus.db.migrate"),
     "alembic": ("nautilus.db.migrations", "nautilus.db.migrate"),
-    "boto3": ("nautilus.queue", "nautilus.settings"),
-    "botocore": ("nautilus.queue", "nautilus.settings"),
-    "redis": ("nautilus.cache",),
+    "boto3": ("nautilus.infra.queue", "nautilus.settings.api"),
+    "botocore": ("nautilus.infra.queue", "nautilus.settings.api"),
+    "redis": ("nautilus.infra.cache",),
     "argon2": ("nautilus.auth.passwords",),
     "cryptography": ("nautilus.auth.tokens.verify", "nautilus.auth.tokens.sign", "dev"),
     "jwt": ("nautilus.auth.tokens.verify", "nautilus.auth.tokens.sign"),
@@ -310,8 +310,8 @@ def test_the_direction_is_what_the_design_says():
     for name, other in (
         ("nautilus.backfill.planner", "nautilus.db.bars"),
         ("nautilus.clock", "nautilus.errors"),
-        ("nautilus.db.bars", "nautilus.queue"),
-        ("nautilus.settings", "nautilus.db.connection"),
+        ("nautilus.db.bars", "nautilus.infra.queue"),
+        ("nautilus.settings.api", "nautilus.db.connection"),
         ("nautilus.coverage.judge", "nautilus.coverage.availability"),
         ("nautilus.http.app", "functions.bars.app"),
         ("functions.bars.app", "functions.auth.app"),
@@ -353,7 +353,7 @@ def test_what_is_known_to_be_out_of_place_still_is():
 def test_only_settings_read_the_environment(name):
     """Anything else would be a setting that nobody finds in docs/settings.md. (It reads
     ours, and what AWS tells a process in Lambda.)"""
-    if name == "nautilus.settings":
+    if name == "nautilus.settings.api":
         return
     words = {n.attr for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Attribute)}
     names = {n.id for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Name)}

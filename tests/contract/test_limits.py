@@ -10,7 +10,6 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
-from nautilus import limits
 from nautilus.auth import login_throttle as throttle
 from nautilus.auth import principal
 from nautilus.auth.accounts import schemas as sign_in_bodies
@@ -19,10 +18,11 @@ from nautilus.backfill import submit
 from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.http import app as web
 from nautilus.http import json_body
+from nautilus.infra import rate_limit
 from nautilus.market import instrument, timeframes
 from nautilus.reading import service
 from nautilus.reading.formats import FIELDS, Format
-from nautilus.settings import ApiSettings, AuthSettings
+from nautilus.settings.api import ApiSettings, AuthSettings
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
@@ -167,7 +167,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "bars in a page": (API, f"default {number(service.DEFAULT_LIMIT)}, at most {number(service.MAX_LIMIT)}"),
     "symbols of a read": (API, f"(at most {service.MAX_SYMBOLS}: symbol first"),
     "seconds to wait": (API, f"seconds to wait for missing bars, at most {service.MAX_WAIT_S:g};"),
-    "waits at once": (API, f"{ {4: 'Four'}[limits.WAITS] } reads of a caller may wait at once"),
+    "waits at once": (API, f"{ {4: 'Four'}[rate_limit.WAITS] } reads of a caller may wait at once"),
     "reads a minute": (API, f'"reads";q={ApiSettings.model_fields["reads_per_minute"].default};w=60'),
     "size of an answer": (API, f"could not carry ({round(web.ANSWER_BYTES / 1024**2)} MB)"),
     "bodies of sign-in": (API, f"below `/api/v1/auth` {web._MAX_AUTH_BODY_BYTES // 1024} KiB"),

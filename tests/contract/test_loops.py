@@ -30,7 +30,7 @@ GUARDED = {
     "nautilus.lookup.command_watch.CommandWatch._poll",
     "nautilus.db.deadlines.Deadlines._look",
 }
-HELPER = "nautilus.loops.repeat"
+HELPER = "nautilus.infra.loops.repeat"
 
 WAITS = ("sleep", "wait", "wait_for", "run_in_executor", "get", "acquire", "join")
 
@@ -89,7 +89,7 @@ LOOPS = {name: found for name, found in LOOPS.items() if found}
 def test_every_loop_that_waits_is_known() -> None:
     assert {"ib_bridge.hints.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
     unknown = set(LOOPS) - set(CALLERS) - GUARDED - {HELPER}
-    assert not unknown, f"use nautilus.loops.repeat, or say who hears of an error: {sorted(unknown)}"
+    assert not unknown, f"use nautilus.infra.loops.repeat, or say who hears of an error: {sorted(unknown)}"
     assert set(CALLERS) | GUARDED <= set(LOOPS), "a loop that is gone has no place in the table"
 
 

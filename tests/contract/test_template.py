@@ -16,9 +16,9 @@ import yaml
 from pydantic import SecretStr
 
 from dev.stack import MEMORY
-from nautilus.bridge_settings import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
 from nautilus.http import app as web
-from nautilus.settings import ORIGIN, ApiSettings, AuthSettings, Settings
+from nautilus.settings.api import ORIGIN, ApiSettings, AuthSettings, Settings
+from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -26,8 +26,8 @@ from ib_gateway_sim.market import Market
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db import series
 from nautilus.db.migrate import upgrade
-from nautilus.queue import Queue
-from nautilus.schemas.messages import JobHint
+from nautilus.infra.messages import JobHint
+from nautilus.infra.queue import Queue
 from nautilus.spans import Spans
 from tests.plant import Plant, plant
 

@@ -18,7 +18,7 @@ from dev.environment import environment
 from dev.postgres import DATABASE, Postgres
 from nautilus.db.migrate import upgrade
 from nautilus.http.app import lambda_handler
-from nautilus.settings import AuthSettings
+from nautilus.settings.api import AuthSettings
 from tests.integration.auth_api import AUTH, api_of, bearer, settings_of
 
 

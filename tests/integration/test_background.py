@@ -14,11 +14,11 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.session import Session
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.db import jobs, requests
 from nautilus.db.connection import Cursor, Database
 from nautilus.log import logger
 from nautilus.reading.read_through import Watch
+from nautilus.settings.bridge import BridgeSettings
 from tests.integration.sim_process import simulator
 from tests.integration.test_ledger import Ledger
 from tests.plant import Plant, plant

@@ -15,8 +15,8 @@ import functions.backfill.app
 import functions.bars.app
 from nautilus.db import commands, jobs
 from nautilus.db.connection import Database
-from nautilus.executors import caller, share
 from nautilus.http.app import create_app
+from nautilus.infra.executors import caller, share
 from nautilus.lookup.command_watch import CommandWatch
 from nautilus.reading.read_through import Watch
 from tests.integration.test_ledger import Ledger

@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
-from nautilus.queue import Queue
-from nautilus.schemas.messages import JobHint
+from nautilus.infra.messages import JobHint
+from nautilus.infra.queue import Queue
 from tests.plant import plant
 
 

@@ -13,10 +13,10 @@ import pytest
 import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
-from nautilus.breaker import Breaker
 from nautilus.http.app import create_app
-from nautilus.queue import Queue
-from nautilus.schemas.messages import JobHint
+from nautilus.infra.breaker import Breaker
+from nautilus.infra.messages import JobHint
+from nautilus.infra.queue import Queue
 from tests.neighbours import Relay, relay
 from tests.replicated import wait_for
 from tests.shelf import BARS, Api, Shelf, stock

@@ -22,11 +22,11 @@ import psycopg2
 import pytest
 
 from dev.process import Group
-from nautilus.breaker import Breaker
 from nautilus.db import replica
 from nautilus.db.connection import Database, _Cursor
 from nautilus.db.replica import Replica
 from nautilus.errors import Unavailable
+from nautilus.infra.breaker import Breaker
 from nautilus.log import logger
 from nautilus.market.bar import Bar
 from nautilus.reading.service import MarketData

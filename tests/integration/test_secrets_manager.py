@@ -4,8 +4,8 @@ import boto3
 import pytest
 
 from dev.process import free_port
-from nautilus.bridge_settings import MigrateSettings
-from nautilus.settings import load
+from nautilus.settings.api import load
+from nautilus.settings.bridge import MigrateSettings
 
 URL = "postgresql://someone:hidden-word@db.example:5432/bars"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from nautilus.cache import Cache
+from nautilus.infra.cache import Cache
 from tests.neighbours import relay
 from tests.shelf import BARS, Shelf, stock
 from tests.unit.markets import MINUTE, ns, nyse

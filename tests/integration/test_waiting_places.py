@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 import pytest
 import redis
 
-from nautilus.cache import Cache
-from nautilus.limits import WAITS, Limits
+from nautilus.infra.cache import Cache
+from nautilus.infra.rate_limit import WAITS, Limits
 
 LASTS_S = 0.5
 _DIES_WAITING = """

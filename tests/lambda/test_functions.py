@@ -20,8 +20,8 @@ from dev.lambda_runtime import (
     size_bytes,
 )
 from dev.process import free_port
-from nautilus.queue import Queue
-from nautilus.schemas.messages import JobHint
+from nautilus.infra.messages import JobHint
+from nautilus.infra.queue import Queue
 from tests.secrets_extension import extension
 
 pytestmark = pytest.mark.built

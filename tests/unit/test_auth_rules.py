@@ -26,9 +26,9 @@ from nautilus.auth.principal import (
 )
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import KeySet
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.errors import Forbidden, InvalidInput
-from nautilus.settings import ApiSettings, AuthSettings
+from nautilus.settings.api import ApiSettings, AuthSettings
+from nautilus.settings.bridge import BridgeSettings
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------
 

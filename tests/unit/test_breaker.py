@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from nautilus.breaker import Breaker
+from nautilus.infra.breaker import Breaker
 
 
 def breaker(rest_s: float, longest_rest_s: float | None = None) -> tuple[Breaker, SimpleNamespace]:

@@ -3,8 +3,8 @@
 import psycopg2
 import pytest
 
-from nautilus.database_url import addresses, effective, on_this_machine
-from nautilus.settings import DatabaseSettings, read
+from nautilus.settings.api import DatabaseSettings, read
+from nautilus.settings.database_url import addresses, effective, on_this_machine
 
 STRONG = "kR7-xyz"
 REFUSED = {

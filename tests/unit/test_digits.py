@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from ib_bridge import translate
 from ib_gateway_sim import limits, wire
 from nautilus.backfill.schemas import BackfillRequest
-from nautilus.bridge_settings import _days_by_timeframe
 from nautilus.clock import nanoseconds
 from nautilus.errors import InvalidInput
 from nautilus.market.instrument import ASSET_CLASSES, price_kind, select
+from nautilus.settings.bridge import _days_by_timeframe
 from tests.unit.markets import many
 
 FOREIGN = {

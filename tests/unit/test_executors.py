@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from nautilus.executors import Executor
+from nautilus.infra.executors import Executor
 
 
 def test_a_block_whose_caller_goes_while_it_is_entered_is_left() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nautilus.cache import Cache
 from nautilus.errors import RateLimited
-from nautilus.limits import WAITS, Limits, Rate
+from nautilus.infra.cache import Cache
+from nautilus.infra.rate_limit import WAITS, Limits, Rate
 
 
 def take(limits: Limits, caller: str) -> Rate:

@@ -70,7 +70,7 @@ def test_what_our_modules_say_is_such_a_line_and_is_written_once(log, capsys):
     """Lambda's runtime has a handler at the root: it must not write the line again."""
     root = logging.StreamHandler(io.StringIO())
     logging.getLogger().addHandler(root)
-    logging.getLogger("nautilus.queue").warning("hint-not-sent: %s", "ü\n")
+    logging.getLogger("nautilus.infra.queue").warning("hint-not-sent: %s", "ü\n")
     logging.getLogger().removeHandler(root)
     (line,) = lines(capsys)
     assert (line["message"], line["service"], line["level"]) == ("hint-not-sent: ü\n", "bars", "WARNING")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nautilus.errors import Unavailable
-from nautilus.loops import Backoff, repeat
+from nautilus.infra.loops import Backoff, repeat
 
 AT_ONCE = Backoff(first_s=0.0, longest_s=0.0)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nautilus.bridge_settings import MigrateSettings
-from nautilus.settings import ApiSettings, load
+from nautilus.settings.api import ApiSettings, load
+from nautilus.settings.bridge import MigrateSettings
 from tests.secrets_extension import Extension, extension
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nautilus/dev/database-AbC123"

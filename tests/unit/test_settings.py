@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from nautilus.backfill.planner import CHUNK_SPANS_S, chunk_spans
-from nautilus.bridge_settings import BridgeSettings, MigrateSettings
-from nautilus.settings import ApiSettings, AuthSettings, explain, load, read
+from nautilus.settings.api import ApiSettings, AuthSettings, explain, load, read
+from nautilus.settings.bridge import BridgeSettings, MigrateSettings
 
 URL = "postgresql://someone:hidden-word@127.0.0.1:5432/bars"
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nautilus.single_flight import SingleFlight
+from nautilus.infra.single_flight import SingleFlight
 
 
 class Source:

@@ -6,8 +6,8 @@ from typing import Any
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.volumes import VolumeUnits
-from nautilus.bridge_settings import BridgeSettings
 from nautilus.db.volume_units import UNKNOWN, Taken
+from nautilus.settings.bridge import BridgeSettings
 from tests.shelf import stock
 
 

@@ -17,9 +17,9 @@ from nautilus.db import api_keys as stored
 from nautilus.db import audit, refresh_families
 from nautilus.db.connection import Database
 from nautilus.errors import Unauthorized
-from nautilus.executors import Executor
+from nautilus.infra.executors import Executor
+from nautilus.infra.single_flight import SingleFlight
 from nautilus.log import Log
-from nautilus.single_flight import SingleFlight
 
 DENIED_FOR_S = 5.0
 _THREADS = 4

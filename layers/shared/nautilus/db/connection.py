@@ -18,10 +18,10 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from nautilus.breaker import Breaker
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
-from nautilus.executors import caller, share
+from nautilus.infra.breaker import Breaker
+from nautilus.infra.executors import caller, share
 from nautilus.spans import Span, Spans
 
 psycopg2.extras.register_uuid()

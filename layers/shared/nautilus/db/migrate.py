@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import psycopg2
 
-from nautilus.bridge_settings import MigrateSettings
 from nautilus.db import timescale
 from nautilus.db.connection import plain_connection
 from nautilus.errors import Unavailable
-from nautilus.settings import load
+from nautilus.settings.api import load
+from nautilus.settings.bridge import MigrateSettings
 
 # One migration at a time, whoever starts it. The number is arbitrary and ours alone.
 ADVISORY_LOCK = 7_243_392_110

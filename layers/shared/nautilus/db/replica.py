@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-from nautilus.breaker import Breaker
 from nautilus.db import reading
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
-from nautilus.executors import Executor
+from nautilus.infra.breaker import Breaker
+from nautilus.infra.executors import Executor
 
 T = TypeVar("T")
 FIRST_REST_S = 1.0

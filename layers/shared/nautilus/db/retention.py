@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from nautilus.backfill.states import LIVE_JOBS
-from nautilus.bridge_settings import BridgeSettings, RetentionSettings
 from nautilus.clock import NS_PER_DAY
 from nautilus.coverage.judge import FORGOTTEN, Note, State
 from nautilus.db import chunk_counts, series, sessions, timescale
@@ -18,7 +17,8 @@ from nautilus.db.bars import table_of
 from nautilus.db.connection import Cursor, Database, plain_connection
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
-from nautilus.settings import load
+from nautilus.settings.api import load
+from nautilus.settings.bridge import BridgeSettings, RetentionSettings
 from nautilus.spans import Span, Spans
 
 DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"

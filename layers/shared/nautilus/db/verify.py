@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nautilus.backfill.states import LIVE_CHUNKS
-from nautilus.bridge_settings import MigrateSettings
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage.judge import Note, State
 from nautilus.db import calendars, chunk_counts, instruments, series, sessions, timescale
@@ -21,7 +20,8 @@ from nautilus.db.series import Series
 from nautilus.errors import Unavailable
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, timeframe
-from nautilus.settings import load
+from nautilus.settings.api import load
+from nautilus.settings.bridge import MigrateSettings
 from nautilus.spans import Span, Spans
 
 BAR_TABLES = tuple(dict.fromkeys(table_of(frame) for frame in ALL))

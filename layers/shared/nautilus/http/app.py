@@ -26,7 +26,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus import executors
 from nautilus.auth import api_keys
 from nautilus.auth.authenticate import Callers
 from nautilus.auth.principal import Client, Principal, anonymous
@@ -49,9 +48,10 @@ from nautilus.errors import (
     UnsupportedMediaType,
 )
 from nautilus.http import json_body, parameters
+from nautilus.infra import executors
+from nautilus.infra.queue import Queue
 from nautilus.log import Measure, correlated, correlation, emit, invocation, logger
-from nautilus.queue import Queue
-from nautilus.settings import ApiSettings, explain, read, snapshot_follows
+from nautilus.settings.api import ApiSettings, explain, read, snapshot_follows
 
 PROBLEM = "application/problem+json"
 ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024

@@ -9,7 +9,7 @@ from uuid import UUID
 from nautilus.db import commands
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
-from nautilus.executors import Executor, shared_task
+from nautilus.infra.executors import Executor, shared_task
 
 _POLL_S = 0.05
 _LATER_POLL_S = 0.25

@@ -10,13 +10,13 @@ from nautilus.db import commands, instruments
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.sessions import market_now
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
-from nautilus.executors import Executor
+from nautilus.infra.executors import Executor
+from nautilus.infra.messages import CommandHint
+from nautilus.infra.queue import Queue
 from nautilus.log import correlation
 from nautilus.lookup.command_watch import CommandWatch
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.market.instrument import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
-from nautilus.queue import Queue
-from nautilus.schemas.messages import CommandHint
 
 MAX_UNKNOWN = 50
 """How many unknown symbols one read has looked up; the others are told to ask again."""

@@ -12,12 +12,12 @@ from nautilus.db import jobs, reading
 from nautilus.db.connection import Database
 from nautilus.db.jobs import Item
 from nautilus.db.reading import SeriesKey
-from nautilus.executors import Executor, shared_task
+from nautilus.infra.executors import Executor, shared_task
+from nautilus.infra.loops import Backoff, repeat
+from nautilus.infra.messages import JobHint
+from nautilus.infra.queue import Queue
 from nautilus.log import correlation
-from nautilus.loops import Backoff, repeat
 from nautilus.market.instrument import Selector
-from nautilus.queue import Queue
-from nautilus.schemas.messages import JobHint
 from nautilus.spans import Spans
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.auth.principal import Principal
-from nautilus.cache import Cache
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
 from nautilus.db import candles, instruments, reading, series
@@ -22,14 +21,15 @@ from nautilus.db.connection import Cursor, Database
 from nautilus.db.reading import LookedUp, Moment
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
-from nautilus.executors import Executor, share
-from nautilus.limits import Limits
+from nautilus.infra.cache import Cache
+from nautilus.infra.executors import Executor, share
+from nautilus.infra.queue import Queue
+from nautilus.infra.rate_limit import Limits
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.lookup.resolve import Catalogue, known_identity
 from nautilus.market import slots as grid
 from nautilus.market.instrument import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.queue import Queue
 from nautilus.reading import page_token as paging
 from nautilus.reading import read_through
 from nautilus.reading.formats import Format, Piece, body, compact

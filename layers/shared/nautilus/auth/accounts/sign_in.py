@@ -28,7 +28,7 @@ from nautilus.db import audit, login_failures, refresh_families, sessions, users
 from nautilus.db.connection import Cursor, Database, UniqueViolation
 from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized, Unavailable
 from nautilus.log import Log
-from nautilus.settings import AuthSettings
+from nautilus.settings.api import AuthSettings
 
 DENIED_S = MAX_LIFE_S + 12 * LEEWAY_S
 """How long an ended session's access tokens are refused: longer than any lives."""

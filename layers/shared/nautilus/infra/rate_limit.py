@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import uuid4
 
-from nautilus.cache import Cache
 from nautilus.errors import RateLimited
+from nautilus.infra.cache import Cache
 
 WINDOW_S = 60
 WAITS = 4

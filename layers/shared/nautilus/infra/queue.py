@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from nautilus.breaker import Breaker
-from nautilus.executors import Executor
-from nautilus.schemas.messages import HINT, CommandHint, JobHint
+from nautilus.infra.breaker import Breaker
+from nautilus.infra.executors import Executor
+from nautilus.infra.messages import HINT, CommandHint, JobHint
 
 _WAIT_S = 20
 _RECEIVE_MORE_S = 3.0

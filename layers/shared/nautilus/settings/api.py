@@ -3,7 +3,7 @@
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole. A process builds
 the checks of its own class alone, when it reads it: those of all classes cost a function 35 ms of its cold start. What
-the bridge and the commands read is in nautilus.bridge_settings, as no function needs it.
+the bridge and the commands read is in nautilus.settings.bridge, as no function needs it.
 
 A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
 secrets.
@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from nautilus.database_url import check_safe
+from nautilus.settings.database_url import check_safe
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from nautilus.breaker import Breaker
-from nautilus.executors import Executor
+from nautilus.infra.breaker import Breaker
+from nautilus.infra.executors import Executor
 
 T = TypeVar("T")
 _CONNECT_S = 0.1
