@@ -40,8 +40,10 @@ from nautilus.auth.principal import ROLES
 from nautilus.backfill import submit
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, rfc3339
-from nautilus.db import chunks, commands, instruments, series
+from nautilus.db.bridge import commands
 from nautilus.db.connection import Cursor, Database
+from nautilus.db.ledger import chunks
+from nautilus.db.market import instruments, series
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session

@@ -37,8 +37,8 @@ from dev.redis import start_redis
 from dev.stack import MEMORY
 from nautilus.auth import api_keys
 from nautilus.clock import NS_PER_DAY, label_of
-from nautilus.db import api_keys as stored_keys
-from nautilus.db import users
+from nautilus.db.auth import api_keys as stored_keys
+from nautilus.db.auth import users
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session

@@ -1,6 +1,6 @@
 """Writing and keeping bars: the writer against raw binary COPY of the same chunks into the same table, in one run.
 
-Chunks of 2,000 one-minute bars, each its own transaction, through `nautilus.db.series.record`: new, the same again, all
+Chunks of 2,000 one-minute bars, each its own transaction, through `nautilus.db.market.series.record`: new, the same again, all
 revised; before them raw COPY against itself. Contestants take turns chunk by chunk, so that whatever else the machine does
 strikes both alike; processor time is that of this process and of the server's, which neighbours hardly change. Then a page
 of 10,000 bars, bytes per bar, other forms of a bar, and the newest bars of one series in a small and in a large table.
@@ -35,9 +35,11 @@ from dev.postgres import start_postgres
 from dev.process import Group
 from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
-from nautilus.db import bars as bar_store
-from nautilus.db import candles, retention, series, timescale
+from nautilus.db import retention, timescale
+from nautilus.db.bars import candles
+from nautilus.db.bars import write as bar_store
 from nautilus.db.connection import Database
+from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe

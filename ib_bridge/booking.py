@@ -8,7 +8,7 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import MARGIN_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_S
-from nautilus.db import requests
+from nautilus.db.ledger import requests
 from nautilus.errors import Unavailable
 
 _PATIENCE_NS = 10 * NS_PER_S

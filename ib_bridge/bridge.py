@@ -19,8 +19,10 @@ from ib_bridge.store import Cursor, Store
 from ib_bridge.volumes import VolumeUnits, adopt_guesses
 from ib_bridge.worker import Worker
 from nautilus.backfill.pacing import Limits
-from nautilus.db import chunks, jobs, requests, retention, sessions
+from nautilus.db import retention
+from nautilus.db.bridge import status
 from nautilus.db.connection import Database
+from nautilus.db.ledger import chunks, jobs, requests
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
@@ -154,7 +156,7 @@ class Bridge:
     def _take_name(self) -> None:
         """Hold this bridge's name; a second process with the same name must not work."""
         self._name_lock = self._database.connect()
-        if not sessions.hold_bridge_name(self._name_lock, self._settings.bridge_id):
+        if not status.hold_bridge_name(self._name_lock, self._settings.bridge_id):
             raise CannotStart(
                 f"another process already works as bridge {self._settings.bridge_id!r}; stop it, or set another"
                 " NAUTILUS_BRIDGE_ID (and another NAUTILUS_IB_CLIENT_ID) for this one"
@@ -171,7 +173,7 @@ class Bridge:
 
     def _name_is_held(self) -> bool:
         try:
-            sessions.check_bridge_name(self._name_lock)
+            status.check_bridge_name(self._name_lock)
         except Exception as gone:
             # Whatever psycopg2 says: the session is gone, and the lock with it.
             self._log.warning("name-lost", extra={"reason": str(gone).strip() or type(gone).__name__})
@@ -187,7 +189,7 @@ class Bridge:
         freed = chunks.release(cursor, self._settings.bridge_id)
         jobs.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
-        self._volumes.recall(sessions.last_activity(cursor, self._settings.bridge_id))
+        self._volumes.recall(status.last_activity(cursor, self._settings.bridge_id))
         adopt_guesses(cursor, self._settings.bridge_id, self._log)
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 
@@ -297,7 +299,7 @@ class Bridge:
         except CannotStart as nameless:
             self._stop_for(nameless)
             return
-        there = await self._store.run(sessions.claim_source, mine)
+        there = await self._store.run(status.claim_source, mine)
         if there != mine:
             self._stop_for(
                 CannotStart(
@@ -314,7 +316,7 @@ class Bridge:
         return self._session.up and self._cleared == self._session.accounts
 
     def _publish(self, cursor: Cursor, state: str, reason: str) -> None:
-        sessions.publish(
+        status.publish(
             cursor,
             self._settings.bridge_id,
             login=self._session.login,

@@ -9,7 +9,7 @@ from uuid import UUID
 from ib_bridge.directory import Directory
 from ib_bridge.session import Session
 from ib_bridge.store import Store
-from nautilus.db import commands
+from nautilus.db.bridge import commands
 from nautilus.errors import NautilusError
 from nautilus.log import correlated
 from nautilus.market.instrument import Selector

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nautilus.db.connection import Database, readable
-from nautilus.db.jobs import CHANNEL
+from nautilus.db.ledger.jobs import CHANNEL
 from nautilus.infra.executors import Executor
 from nautilus.infra.queue import Queue, Received
 

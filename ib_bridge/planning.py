@@ -10,9 +10,10 @@ from ib_bridge.store import Cursor, Store
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import State
-from nautilus.db import chunks, jobs, series
-from nautilus.db.jobs import PlanLost
-from nautilus.db.series import Series
+from nautilus.db.ledger import chunks, jobs
+from nautilus.db.ledger.jobs import PlanLost
+from nautilus.db.market import series
+from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.log import correlated, fields
 from nautilus.market.calendar import Calendar

@@ -7,7 +7,7 @@ settled, and the next plan closes it.
 
 from ib_bridge.store import Cursor
 from nautilus.coverage.judge import Note, State
-from nautilus.db import calendars, series
+from nautilus.db.market import calendars, series
 from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span
 

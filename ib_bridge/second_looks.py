@@ -5,8 +5,9 @@ The bridge opens a job of its own for them, at the lowest priority, so that a ca
 
 from ib_bridge.store import Cursor
 from nautilus.clock import NS_PER_S
-from nautilus.db import jobs, series
-from nautilus.db.jobs import Item
+from nautilus.db.ledger import jobs
+from nautilus.db.ledger.jobs import Item
+from nautilus.db.market import series
 from nautilus.log import correlation
 from nautilus.market.instrument import Selector
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from ib_bridge.ib_api import Contract
 from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
-from nautilus.db.volume_units import in_shares
+from nautilus.db.bars.volume_units import in_shares
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import QUOTE_KINDS, Instrument, Selector, instrument_id

@@ -25,8 +25,9 @@ from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
-from nautilus.db import instruments, volume_units
-from nautilus.db.volume_units import UNKNOWN, Taken, Unit
+from nautilus.db.bars import volume_units
+from nautilus.db.bars.volume_units import UNKNOWN, Taken, Unit
+from nautilus.db.market import instruments
 from nautilus.errors import Unavailable
 from nautilus.log import fields
 from nautilus.market.instrument import Instrument, sent_in_lots

@@ -19,9 +19,10 @@ from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import duration, end_text, halves
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.concurrency import Concurrency
-from nautilus.db import calendars, chunks, instruments, jobs, requests, series
-from nautilus.db.chunks import Candidate, Lease, LeaseLost
-from nautilus.db.series import Series
+from nautilus.db.ledger import chunks, jobs, requests
+from nautilus.db.ledger.chunks import Candidate, Lease, LeaseLost
+from nautilus.db.market import calendars, instruments, series
+from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import correlated, fields

@@ -8,12 +8,14 @@ from nautilus.backfill.planner import Chunk as Planned
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage.judge import Note, State, judge
 from nautilus.coverage.splits import compare
-from nautilus.db import bars as bar_store
-from nautilus.db import chunks, jobs, requests, series, volume_units
-from nautilus.db.bars import Written
-from nautilus.db.chunks import Lease
-from nautilus.db.series import Series
-from nautilus.db.volume_units import Taken
+from nautilus.db.bars import volume_units
+from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.volume_units import Taken
+from nautilus.db.bars.write import Written
+from nautilus.db.ledger import chunks, jobs, requests
+from nautilus.db.ledger.chunks import Lease
+from nautilus.db.market import series
+from nautilus.db.market.series import Series
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import timeframe

@@ -26,7 +26,7 @@ from dev.environment import environment
 from dev.process import Child, Group, free_port
 from nautilus.auth.passwords import Passwords
 from nautilus.clock import parse_rfc3339
-from nautilus.db import users
+from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.http.app import Services, create_app
 from nautilus.settings.api import AuthSettings

@@ -1,6 +1,6 @@
 """A shelf of bars for tests of reading: a real database with instruments, sessions and series, and the API before it.
 
-No bridge and no simulator: what IB would have answered is put in through `nautilus.db.series.record`, as the bridge does.
+No bridge and no simulator: what IB would have answered is put in through `nautilus.db.market.series.record`, as the bridge does.
 """
 
 import asyncio
@@ -17,9 +17,10 @@ from dev.credentials import token_settings
 from nautilus.auth.tokens.sign import Signer
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
 from nautilus.coverage.judge import Note
-from nautilus.db import calendars, instruments, series, sessions
-from nautilus.db.bars import Written
+from nautilus.db.bars.write import Written
+from nautilus.db.bridge import status
 from nautilus.db.connection import Database
+from nautilus.db.market import calendars, instruments, series
 from nautilus.http.app import Services, create_app
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
@@ -83,13 +84,13 @@ class Shelf:
         self._apis: list[Api] = []
         self.db = Database(dsn, name="test-shelf", size=12)
         with self.db.transaction() as cursor:
-            sessions.claim_source(cursor, SOURCE)
+            status.claim_source(cursor, SOURCE)
         self.set_time(now)
 
     def set_time(self, now: int) -> None:
         """Market time stands still at `now`, and the bridge that says so was heard just now."""
         with self.db.transaction() as cursor:
-            sessions.publish(
+            status.publish(
                 cursor,
                 "bridge-1",
                 login="SIM7",

@@ -17,7 +17,7 @@ from nautilus.backfill.estimate import dry_run
 from nautilus.backfill.schemas import BackfillRequest, StopRequest
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import rfc3339
-from nautilus.db import jobs
+from nautilus.db.ledger import jobs
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs

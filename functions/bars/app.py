@@ -16,7 +16,8 @@ from starlette.datastructures import Headers
 from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
 from nautilus.coverage.availability import Calendars, Subject, Window
-from nautilus.db import calendars, instruments, reading
+from nautilus.db.bars import read
+from nautilus.db.market import calendars, instruments
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.http.app import services as services_of
@@ -386,7 +387,7 @@ async def explain(
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
     def look() -> Mapping[str, Any]:
         with services.db.transaction(snapshot=True) as cursor:
-            found: Mapping[str, Any] = prove(cursor, reading.moment(cursor), Calendars(), subject, what)
+            found: Mapping[str, Any] = prove(cursor, read.moment(cursor), Calendars(), subject, what)
             return found
 
     return await _data(services).reads.threads.run(look)
@@ -403,7 +404,7 @@ async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, windo
 
 def _sessions(services: Services, subject: Subject, window: Window) -> shapes.CalendarAnswer:
     with services.db.transaction(snapshot=True) as cursor:
-        now = reading.moment(cursor).market_ns
+        now = read.moment(cursor).market_ns
         end = window.end if window.end is not None else now + 7 * NS_PER_DAY
         start = window.start if window.start is not None else end - 37 * NS_PER_DAY
         name = subject.instrument.calendar

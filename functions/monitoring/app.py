@@ -12,7 +12,11 @@ from fastapi.responses import JSONResponse
 from nautilus.auth.principal import Principal
 from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
-from nautilus.db import commands, measures, requests, sessions, timescale
+from nautilus.db import timescale
+from nautilus.db.bridge import commands
+from nautilus.db.bridge import status as sessions
+from nautilus.db.ledger import requests
+from nautilus.db.monitoring import measures
 from nautilus.errors import Unavailable
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
 from nautilus.infra.messages import CommandHint

@@ -308,9 +308,9 @@ def test_the_direction_is_what_the_design_says():
     assert may_import("nautilus.http.app", "nautilus.db.connection")
     assert may_import("nautilus.backfill.planner", "nautilus.market.calendar")
     for name, other in (
-        ("nautilus.backfill.planner", "nautilus.db.bars"),
+        ("nautilus.backfill.planner", "nautilus.db.bars.write"),
         ("nautilus.clock", "nautilus.errors"),
-        ("nautilus.db.bars", "nautilus.infra.queue"),
+        ("nautilus.db.bars.write", "nautilus.infra.queue"),
         ("nautilus.settings.api", "nautilus.db.connection"),
         ("nautilus.coverage.judge", "nautilus.coverage.availability"),
         ("nautilus.http.app", "functions.bars.app"),

@@ -24,7 +24,7 @@ from dev.sqs import Sqs, start_sqs
 from ib_gateway_sim.contracts import ContractQuery
 from ib_gateway_sim.market import Market
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.db import series
+from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue

@@ -9,7 +9,7 @@ import pytest
 from dev.postgres import start_postgres
 from dev.process import Group
 from nautilus.clock import parse_rfc3339
-from nautilus.db import commands
+from nautilus.db.bridge import commands
 from nautilus.db.migrate import upgrade
 from tests.integration.test_backfill import own_bars, stored
 from tests.plant import Plant, plant

@@ -14,8 +14,8 @@ from ib_bridge.clock import MarketClock
 from ib_bridge.session import Session
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
-from nautilus.db import jobs, requests
 from nautilus.db.connection import Cursor, Database
+from nautilus.db.ledger import jobs, requests
 from nautilus.log import logger
 from nautilus.reading.read_through import Watch
 from nautilus.settings.bridge import BridgeSettings

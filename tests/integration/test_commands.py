@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import MarketTime
-from nautilus.db import commands, sessions
+from nautilus.db.bridge import commands, status
 from nautilus.db.connection import Database
 from nautilus.errors import RateLimited
 
@@ -48,7 +48,7 @@ def told(db: Database, number: UUID) -> tuple[str, Any, Any]:
 
 def heartbeat(db: Database, bridge: str, ago_s: float) -> None:
     with db.transaction() as cursor:
-        sessions.publish(
+        status.publish(
             cursor,
             bridge,
             login="",

@@ -8,7 +8,7 @@ import pytest
 
 from nautilus.backfill.pacing import Request
 from nautilus.clock import rfc3339
-from nautilus.db import requests
+from nautilus.db.ledger import requests
 from tests.conftest import Server, database
 from tests.plant import Plant, plant
 

@@ -8,7 +8,7 @@ import pytest
 
 from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits, Request
 from nautilus.clock import NS_PER_S, parse_rfc3339
-from nautilus.db import requests
+from nautilus.db.ledger import requests
 from tests.plant import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"

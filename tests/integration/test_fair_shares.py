@@ -13,8 +13,9 @@ import pytest
 
 import functions.backfill.app
 import functions.bars.app
-from nautilus.db import commands, jobs
+from nautilus.db.bridge import commands
 from nautilus.db.connection import Database
+from nautilus.db.ledger import jobs
 from nautilus.http.app import create_app
 from nautilus.infra.executors import caller, share
 from nautilus.lookup.command_watch import CommandWatch

@@ -9,20 +9,12 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.db import (
-    chunk_counts,
-    chunks,
-    commands,
-    jobs,
-    login_failures,
-    reading,
-    refresh_families,
-    requests,
-    retention,
-    series,
-    sessions,
-    verify,
-)
+from nautilus.db import retention, verify
+from nautilus.db.auth import login_failures, refresh_families
+from nautilus.db.bars import read
+from nautilus.db.bridge import commands, status
+from nautilus.db.ledger import chunk_counts, chunks, jobs, requests
+from nautilus.db.market import series
 from nautilus.db.retention import Kept
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
@@ -119,8 +111,8 @@ QUESTIONS: dict[str, Any] = {
     "jobs of all": lambda cursor: jobs.summaries(cursor, None),
     "jobs of one": lambda cursor: jobs.summaries(cursor, "user:7"),
     "search": lambda cursor: commands.last_result(cursor, "search", {"pattern": "P7"}),
-    "explain, old": lambda cursor: reading.chunks_at(cursor, 1, (700, 701)),
-    "explain, new": lambda cursor: reading.chunks_at(cursor, 1, (CHUNKS * 100, CHUNKS * 100 + 1)),
+    "explain, old": lambda cursor: read.chunks_at(cursor, 1, (700, 701)),
+    "explain, new": lambda cursor: read.chunks_at(cursor, 1, (CHUNKS * 100, CHUNKS * 100 + 1)),
     "start of a bridge": lambda cursor: requests.lose(cursor, "b"),
     "keys of a day ago": jobs.forget_old_keys,
     "failures of a day ago": login_failures.forget_old,
@@ -240,7 +232,7 @@ def test_finished_commands_and_expired_refusals_go(ledger: Ledger) -> None:
 
 def test_old_bars_go_in_parts_and_the_writer_has_its_turn_between_them(ledger: Ledger) -> None:
     with ledger.db.transaction() as cursor:
-        now = sessions.market_now(cursor) // NS_PER_DAY * NS_PER_DAY
+        now = status.market_now(cursor) // NS_PER_DAY * NS_PER_DAY
         first = now - 40 * NS_PER_DAY
         bars = [Bar(first + n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(95)]
         row = series.by_id(cursor, ledger.series, lock=True)
@@ -270,13 +262,13 @@ def test_old_bars_go_in_parts_and_the_writer_has_its_turn_between_them(ledger: L
     assert versions == sorted(set(versions))
     with ledger.db.transaction() as cursor:
         (note,) = series.notes(cursor, ledger.series, series.ALL_TIME)
-        assert reading.any_removed(cursor, ledger.series, 1, (first + 90 * MINUTE, first + 91 * MINUTE))
+        assert read.any_removed(cursor, ledger.series, 1, (first + 90 * MINUTE, first + 91 * MINUTE))
     assert note.span[1] >= now - 30 * NS_PER_DAY
 
 
 def test_whoever_stops_it_keeps_the_rest(ledger: Ledger) -> None:
     with ledger.db.transaction() as cursor:
-        first = sessions.market_now(cursor) // NS_PER_DAY * NS_PER_DAY - 40 * NS_PER_DAY
+        first = status.market_now(cursor) // NS_PER_DAY * NS_PER_DAY - 40 * NS_PER_DAY
         bars = [Bar(first + n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(95)]
         row = series.by_id(cursor, ledger.series, lock=True)
         series.record(cursor, row, bars=bars, settled=Spans.of(first, first + 95 * MINUTE))

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from nautilus.backfill.planner import Chunk
 from nautilus.coverage.judge import Note, State
-from nautilus.db import chunks, instruments, jobs, series
-from nautilus.db.chunks import Lease, LeaseLost
 from nautilus.db.connection import Database, spans_of
-from nautilus.db.jobs import Item, PlanLost
+from nautilus.db.ledger import chunks, jobs
+from nautilus.db.ledger.chunks import Lease, LeaseLost
+from nautilus.db.ledger.jobs import Item, PlanLost
+from nautilus.db.market import instruments, series
 from nautilus.market.bar import Bar
 from nautilus.market.instrument import Instrument, Selector
 from nautilus.market.timeframes import timeframe

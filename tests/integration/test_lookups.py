@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from nautilus.clock import parse_rfc3339
-from nautilus.db import commands, instruments
+from nautilus.db.bridge import commands
+from nautilus.db.market import instruments
 from nautilus.market.instrument import Instrument, select
 from tests.integration.test_reading import CALENDAR, NOW, minutes
 from tests.plant import Plant, plant

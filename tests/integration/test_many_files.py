@@ -10,7 +10,7 @@ import pytest
 
 from ib_bridge.hints import Listener
 from nautilus.db.connection import Database
-from nautilus.db.jobs import CHANNEL
+from nautilus.db.ledger.jobs import CHANNEL
 from nautilus.log import logger
 
 MANY = 1_100

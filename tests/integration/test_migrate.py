@@ -12,9 +12,10 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from nautilus.db import migrate, series
-from nautilus.db.bars import Written
+from nautilus.db import migrate
+from nautilus.db.bars.write import Written
 from nautilus.db.connection import Database
+from nautilus.db.market import series
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans

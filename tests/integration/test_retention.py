@@ -13,8 +13,10 @@ import pytest
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.coverage.judge import State
-from nautilus.db import retention, series, sessions
+from nautilus.db import retention
+from nautilus.db.bridge import status as sessions
 from nautilus.db.connection import Database
+from nautilus.db.market import series
 from nautilus.db.retention import Kept
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe

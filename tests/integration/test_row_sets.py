@@ -10,9 +10,10 @@ from ib_bridge.writer import Answer
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.coverage.judge import Note, State
-from nautilus.db import calendars, chunks, instruments, jobs, series
 from nautilus.db.connection import Cursor
-from nautilus.db.jobs import Item
+from nautilus.db.ledger import chunks, jobs
+from nautilus.db.ledger.jobs import Item
+from nautilus.db.market import calendars, instruments, series
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import Selector
 from nautilus.spans import Spans

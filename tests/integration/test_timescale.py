@@ -16,10 +16,13 @@ import pytest
 
 from dev import store
 from nautilus.clock import NS_PER_DAY
-from nautilus.db import candles, migrate, retention, series, sessions, timescale, verify
-from nautilus.db.bars import Written
-from nautilus.db.candles import Source, Style
+from nautilus.db import migrate, retention, timescale, verify
+from nautilus.db.bars import candles
+from nautilus.db.bars.candles import Source, Style
+from nautilus.db.bars.write import Written
+from nautilus.db.bridge import status
 from nautilus.db.connection import Cursor, Database
+from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
@@ -221,7 +224,7 @@ def test_bars_are_forgotten_out_of_columns_and_empty_chunks_go(database: Databas
     record(database, [bar._replace(ts=START + n * NS_PER_DAY // 100) for n, bar in enumerate(bars(100 * days))])
     retention.recompress(database)
     with database.transaction() as cursor:
-        kept_days = (sessions.market_now(cursor) - START) // NS_PER_DAY - days // 2
+        kept_days = (status.market_now(cursor) - START) // NS_PER_DAY - days // 2
         chunks = timescale.size(cursor, "bars_minute")
         assert chunks is not None
     gone = retention.forget(database, retention.Kept(0, 0, 0, {"1m": kept_days}))["bars of 1m"]

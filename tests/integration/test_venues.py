@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nautilus.db import instruments
+from nautilus.db.market import instruments
 from tests.plant import Plant, plant
 from tests.shelf import stock
 

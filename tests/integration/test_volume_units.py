@@ -2,9 +2,10 @@
 
 import random
 
-from nautilus.db import series, volume_units
+from nautilus.db.bars import volume_units
+from nautilus.db.bars.volume_units import UNKNOWN, Taken, Unit
 from nautilus.db.connection import Database
-from nautilus.db.volume_units import UNKNOWN, Taken, Unit
+from nautilus.db.market import series
 from nautilus.spans import Spans
 from tests.integration.test_writing import MINUTE, bar, database, stored
 

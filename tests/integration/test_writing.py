@@ -8,10 +8,12 @@ import pytest
 
 from nautilus.clock import NS_PER_S
 from nautilus.coverage.judge import Note, State
-from nautilus.db import bars as bar_store
-from nautilus.db import jobs, series, timescale
-from nautilus.db.bars import Written
+from nautilus.db import timescale
+from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.write import Written
 from nautilus.db.connection import Cursor, Database, spans_of
+from nautilus.db.ledger import jobs
+from nautilus.db.market import series
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans

@@ -16,8 +16,9 @@ from dev.credentials import token_settings
 from dev.lambda_runtime import Function, http_event, missing, running
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import USER_SCOPES
-from nautilus.db import instruments, users
+from nautilus.db.auth import users
 from nautilus.db.connection import Database
+from nautilus.db.market import instruments
 from nautilus.market.instrument import select
 from tests.conftest import database
 from tests.shelf import stock

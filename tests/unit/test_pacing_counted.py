@@ -19,7 +19,7 @@ from nautilus.backfill import pacing
 from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import CHUNK_SPANS_S, Chunk, duration, end_text, plan
 from nautilus.clock import NS_PER_S
-from nautilus.db.chunks import Candidate
+from nautilus.db.ledger.chunks import Candidate
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans

@@ -6,7 +6,7 @@ from typing import Any
 
 from ib_bridge.clock import MarketClock
 from ib_bridge.volumes import VolumeUnits
-from nautilus.db.volume_units import UNKNOWN, Taken
+from nautilus.db.bars.volume_units import UNKNOWN, Taken
 from nautilus.settings.bridge import BridgeSettings
 from tests.shelf import stock
 

@@ -13,8 +13,8 @@ from typing import Any
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, key_scopes
 from nautilus.auth.tokens.verify import KeySet
-from nautilus.db import api_keys as stored
-from nautilus.db import audit, refresh_families
+from nautilus.db.auth import api_keys as stored
+from nautilus.db.auth import audit, refresh_families
 from nautilus.db.connection import Database
 from nautilus.errors import Unauthorized
 from nautilus.infra.executors import Executor

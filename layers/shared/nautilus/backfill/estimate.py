@@ -8,11 +8,13 @@ from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.availability import closed_until
-from nautilus.db import calendars, reading, requests, series
+from nautilus.db.bars import read
+from nautilus.db.bars.read import Moment
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.jobs import Item
-from nautilus.db.reading import Moment
-from nautilus.db.series import Series
+from nautilus.db.ledger import requests
+from nautilus.db.ledger.jobs import Item
+from nautilus.db.market import calendars, series
+from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.calendar import Calendar, extended, weekdays
@@ -55,7 +57,7 @@ def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") ->
     """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are told
     as approximate."""
     with database.transaction(snapshot=True) as cursor:
-        moment = reading.moment(cursor)
+        moment = read.moment(cursor)
         rows = [_item(cursor, item, moment, mode) for item in items]
         answer_ms = requests.typical_ms(cursor) or GUESSED_MS
     return {

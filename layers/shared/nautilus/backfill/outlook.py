@@ -10,10 +10,11 @@ from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.backfill.send_times import Line, SendTimes, send_times
 from nautilus.clock import NS_PER_MS, NS_PER_S
-from nautilus.db import jobs, reading, requests
+from nautilus.db.bars import read
+from nautilus.db.bridge.status import Session
 from nautilus.db.connection import Cursor
-from nautilus.db.jobs import Item
-from nautilus.db.sessions import Session
+from nautilus.db.ledger import jobs, requests
+from nautilus.db.ledger.jobs import Item
 from nautilus.errors import NautilusError
 from nautilus.market.instrument import Selector
 from nautilus.market.timeframes import timeframe
@@ -49,7 +50,7 @@ def outlook(cursor: Cursor, session: Session | None) -> Outlook | None:
     """Of all live jobs; None while there is no session that could send anything."""
     if session is None or session.state in _AWAY:
         return None
-    moment = reading.moment(cursor)
+    moment = read.moment(cursor)
     now, rate = session.market_ns, session.clock.rate or 1.0
     lines = [*_planned(cursor), *_unplanned(cursor, moment)]
     answer_ns = round((requests.typical_ms(cursor) or GUESSED_MS) * NS_PER_MS * rate)
@@ -94,7 +95,7 @@ def _request(con_id: int, exchange: str, price: str, small: bool, interactive: b
     return Request("", f"{con_id}|{exchange}|{price}", small, 2 if price == "BID_ASK" else 1, interactive)
 
 
-def _unplanned(cursor: Cursor, moment: reading.Moment) -> list[Line]:
+def _unplanned(cursor: Cursor, moment: read.Moment) -> list[Line]:
     """A line per item that the bridge has not planned yet, as an estimate; none where it makes no sense."""
     rows = jobs.unplanned_items(cursor, _MOST_ITEMS)
     lines, heads = [], set()

@@ -9,9 +9,11 @@ from nautilus.backfill.outlook import Outlook, outlook
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_S, rfc3339
-from nautilus.db import instruments, jobs, requests, series, sessions
+from nautilus.db.bridge import status as sessions
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.jobs import Item
+from nautilus.db.ledger import jobs, requests
+from nautilus.db.ledger.jobs import Item
+from nautilus.db.market import instruments, series
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.log import correlation
 from nautilus.lookup.identity import Change, change_of, identify_by_name, trade_day

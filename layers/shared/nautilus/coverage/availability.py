@@ -10,10 +10,11 @@ from uuid import UUID
 from nautilus.backfill.planner import by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.judge import Missing, State, missing
-from nautilus.db import calendars, reading, series
+from nautilus.db.bars import read
+from nautilus.db.bars.read import Moment, SeriesKey, Standing
 from nautilus.db.connection import Cursor
-from nautilus.db.reading import Moment, SeriesKey, Standing
-from nautilus.db.series import Series
+from nautilus.db.market import calendars, series
+from nautilus.db.market.series import Series
 from nautilus.errors import InvalidInput
 from nautilus.market import aggregation
 from nautilus.market import slots as grid
@@ -120,7 +121,7 @@ def look(
 
     standing: how the series stands, from who has asked in the same snapshot.
     """
-    standing = standing or reading.standing(cursor, subject.key, subject.instrument.calendar)
+    standing = standing or read.standing(cursor, subject.key, subject.instrument.calendar)
     calendar = None
     if standing.calendar is not None:
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
@@ -199,7 +200,7 @@ def _assess(
     if not any(m.state is State.NOT_ASKED for m in found):
         return View(subject, span, until, calendar, row, found)
     chunks = series.live(cursor, row.id, span) if row else []
-    wished = reading.wishes(cursor, subject.key)
+    wished = read.wishes(cursor, subject.key)
     live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in wished if w.waiting)])
     notes = [
         n
@@ -210,7 +211,7 @@ def _assess(
     not_asked = Spans(m.span for m in found if m.state is State.NOT_ASKED)
     job_id = next((w.job_id for w in wished if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
     if job_id is None and chunks:
-        job_id = reading.job_of(cursor, [number for number, _ in chunks])
+        job_id = read.job_of(cursor, [number for number, _ in chunks])
     to_ask = not_asked - Spans(w.span for w in wished)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
@@ -235,7 +236,7 @@ def _derived(cursor: Cursor, moment: Moment, own: View, reach: _Reach, calendar:
     if not slots.starts:
         return None
     wide = (span[0], slots.closes[-1])
-    for row in reading.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
+    for row in read.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
         finer = _reach(calendar, row.timeframe, subject.instrument, moment)
         view = _assess(cursor, moment, subject, wide, finer, calendar, row)
         if not view.missing:

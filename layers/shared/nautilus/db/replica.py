@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-from nautilus.db import reading
+from nautilus.db.bars import read as reading
 from nautilus.db.connection import Cursor, Database
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_DAY
 from nautilus.coverage.judge import FORGOTTEN, Note, State
-from nautilus.db import chunk_counts, series, sessions, timescale
-from nautilus.db.bars import table_of
+from nautilus.db import timescale
+from nautilus.db.bars.write import table_of
+from nautilus.db.bridge import status
 from nautilus.db.connection import Cursor, Database, plain_connection
+from nautilus.db.ledger import chunk_counts
+from nautilus.db.market import series
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
 from nautilus.settings.api import load
@@ -129,7 +132,7 @@ def forget(
             chunk_counts.fold(cursor)
     for name, days in kept.bars.items():
         with database.transaction() as cursor:
-            limit = sessions.market_now(cursor) - days * NS_PER_DAY
+            limit = status.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = [row.id for row in cursor.fetchall()]
         gone[f"bars of {name}"] = sum(_bars(database, series_id, limit, stopped, bars_at_once) for series_id in ids)
@@ -196,7 +199,7 @@ def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tu
         timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts >= %s AND ts < %s", (series_id, first, upto))
         gone = int(cursor.rowcount)
-    note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, sessions.market_now(cursor))
+    note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, status.market_now(cursor))
     series.record(cursor, row, noted=[note])
     if first is not None:
         series.removed(cursor, row, (first, upto))
@@ -244,7 +247,7 @@ def recompress(database: Database, stopped: Callable[[], bool] = lambda: False) 
     for table in timescale.HYPERTABLES:
         frames = [frame.name for frame in ALL if table_of(frame) == table]
         with database.transaction() as cursor:
-            chunks = timescale.chunks_to_convert(cursor, table, frames, sessions.market_now(cursor))
+            chunks = timescale.chunks_to_convert(cursor, table, frames, status.market_now(cursor))
         for chunk in chunks:
             if stopped():
                 break

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from nautilus.backfill.states import LIVE_CHUNKS
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage.judge import Note, State
-from nautilus.db import calendars, chunk_counts, instruments, series, sessions, timescale
-from nautilus.db.bars import table_of
+from nautilus.db import timescale
+from nautilus.db.bars.write import table_of
+from nautilus.db.bridge import status
 from nautilus.db.connection import Cursor, Database, multirange
-from nautilus.db.series import Series
+from nautilus.db.ledger import chunk_counts
+from nautilus.db.market import calendars, instruments, series
+from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, timeframe
@@ -251,7 +254,7 @@ def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -
 
 def _mend(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> None:
     """What is both, or unproven, is no longer covered: in doubt, and due at once. The newer of two notes stays."""
-    now = sessions.market_now(cursor)
+    now = status.market_now(cursor)
     doubts = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
     noted = [Note(span, State.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in doubts]
     kept = (

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from nautilus.db import commands
+from nautilus.db.bridge import commands
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor, shared_task

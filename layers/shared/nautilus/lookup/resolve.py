@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.auth.principal import Principal
-from nautilus.db import commands, instruments
+from nautilus.db.bridge import commands
+from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.sessions import market_now
+from nautilus.db.market import instruments
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.messages import CommandHint

@@ -6,9 +6,9 @@ from typing import Any
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look
 from nautilus.coverage.judge import SETTLED, Missing, State
-from nautilus.db import bars, reading, volume_units
+from nautilus.db.bars import read, volume_units, write
+from nautilus.db.bars.read import Moment
 from nautilus.db.connection import Cursor
-from nautilus.db.reading import Moment
 from nautilus.market import slots
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import sent_in_lots, volume_unit
@@ -24,7 +24,7 @@ def coverage(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject,
     """
     view = look(cursor, moment, known, subject, window)
     stretches = _stretches(cursor, view)
-    counts = bars.counts(cursor, view.row.id, view.row.timeframe, [s.span for s in stretches]) if view.row else []
+    counts = write.counts(cursor, view.row.id, view.row.timeframe, [s.span for s in stretches]) if view.row else []
     rows = []
     for n, stretch in enumerate(stretches):
         row: dict[str, Any] = {
@@ -128,7 +128,7 @@ def _settled(cursor: Cursor, view: View, span: Span) -> list[Missing]:
     if view.calendar is None or view.row is None:
         return [Missing(span, State.CLOSED)]
     units = view.calendar.units(view.row.timeframe, span)
-    counts = bars.counts(cursor, view.row.id, view.row.timeframe, units)
+    counts = write.counts(cursor, view.row.id, view.row.timeframe, units)
     merged: list[tuple[int, State]] = []  # (start, state); each reaches to the next
     for (start, _), number in zip(units, counts, strict=True):
         state = State.FILLED if number else State.EMPTY_CONFIRMED
@@ -159,13 +159,13 @@ def explain(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, 
             "revisions": [],
         }
     row = view.row
-    bar = reading.bar(cursor, bars.table_of(row.timeframe), row.id, slot[0])
-    revisions = reading.revisions(cursor, row.id, slot[0])
-    chunks = reading.chunks_at(cursor, row.id, slot)
+    bar = read.bar(cursor, write.table_of(row.timeframe), row.id, slot[0])
+    revisions = read.revisions(cursor, row.id, slot[0])
+    chunks = read.chunks_at(cursor, row.id, slot)
     numbers = [r.request_id for r in revisions if r.request_id]
-    requests = reading.requests_of(cursor, [c.id for c in chunks], numbers)
-    arrival = reading.arrival(cursor, row.id, slot[0])
-    note = reading.note_at(cursor, row.id, slot[0])
+    requests = read.requests_of(cursor, [c.id for c in chunks], numbers)
+    arrival = read.arrival(cursor, row.id, slot[0])
+    note = read.note_at(cursor, row.id, slot[0])
     return {
         **_about(view, slot, ts),
         "state": _state(view, bar is not None).value,

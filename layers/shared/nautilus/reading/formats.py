@@ -1,6 +1,6 @@
 """In which form bars are answered: which fields, which media type, and how the pieces make one body.
 
-PostgreSQL writes the candles as text (`nautilus.db.candles`); here they are put between the other fields as they are.
+PostgreSQL writes the candles as text (`nautilus.db.bars.candles`); here they are put between the other fields as they are.
 """
 
 import json

@@ -8,10 +8,11 @@ from uuid import UUID
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import View
-from nautilus.db import jobs, reading
+from nautilus.db.bars import read
+from nautilus.db.bars.read import SeriesKey
 from nautilus.db.connection import Database
-from nautilus.db.jobs import Item
-from nautilus.db.reading import SeriesKey
+from nautilus.db.ledger import jobs
+from nautilus.db.ledger.jobs import Item
 from nautilus.infra.executors import Executor, shared_task
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.infra.messages import JobHint
@@ -36,8 +37,8 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
         items: list[Item] = []
         theirs: UUID | None = None
         for view in sorted(views, key=lambda v: v.subject.key):
-            reading.lock_asking(cursor, view.subject.key)
-            wishes = reading.wishes(cursor, view.subject.key)
+            read.lock_asking(cursor, view.subject.key)
+            wishes = read.wishes(cursor, view.subject.key)
             theirs = theirs or next((wish.job_id for wish in wishes if wish.live), None)
             items += [_item(view, span) for span in _hull(view.to_ask - Spans(wish.span for wish in wishes))]
         if not items:
@@ -119,4 +120,4 @@ class Watch:
         with self._db.transaction(snapshot=True) as cursor:
             keys = [key for waiter in waiters for key in waiter.seen]
             job_ids = [job_id for waiter in waiters for job_id in waiter.job_ids]
-            return reading.versions(cursor, keys), reading.ended(cursor, job_ids)
+            return read.versions(cursor, keys), read.ended(cursor, job_ids)

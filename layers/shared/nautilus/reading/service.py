@@ -15,10 +15,12 @@ from uuid import UUID
 from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
-from nautilus.db import candles, instruments, reading, series
-from nautilus.db.candles import Source, Style, Text
+from nautilus.db.bars import candles
+from nautilus.db.bars import read as reading
+from nautilus.db.bars.candles import Source, Style, Text
+from nautilus.db.bars.read import LookedUp, Moment
 from nautilus.db.connection import Cursor, Database
-from nautilus.db.reading import LookedUp, Moment
+from nautilus.db.market import instruments, series
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError
 from nautilus.infra.cache import Cache

@@ -23,8 +23,9 @@ from nautilus.auth.principal import Client, Principal
 from nautilus.auth.tokens.sign import Access, Signer
 from nautilus.auth.tokens.verify import LEEWAY_S, MAX_LIFE_S
 from nautilus.clock import NS_PER_S, ns_of
-from nautilus.db import api_keys as stored_keys
-from nautilus.db import audit, login_failures, refresh_families, sessions, users
+from nautilus.db.auth import api_keys as stored_keys
+from nautilus.db.auth import audit, login_failures, refresh_families, users
+from nautilus.db.bridge import status
 from nautilus.db.connection import Cursor, Database, UniqueViolation
 from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized, Unavailable
 from nautilus.log import Log
@@ -309,7 +310,7 @@ class SignIn:
         key = api_keys.new_key()
         with self._db.transaction() as cursor:
             # By the clock that will end it.
-            if expires_at is not None and ns_of(expires_at) <= sessions.machine_now(cursor):
+            if expires_at is not None and ns_of(expires_at) <= status.machine_now(cursor):
                 raise InvalidInput.field("expires_at", "must be in the future")
             user = users.locked(cursor, caller.user_id)
             if user is None or not user.is_active:
@@ -425,7 +426,7 @@ class SignIn:
         return self._pair(cursor, user, key, family, token)
 
     def _pair(self, cursor: Cursor, user: Any, key: Any, family: Any, refresh_token: str) -> Issued:
-        now_s = sessions.machine_now(cursor) // NS_PER_S
+        now_s = status.machine_now(cursor) // NS_PER_S
         scopes = principal.key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
         access = self._signer.sign(
             user_id=user.id,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nautilus import stamps
 from nautilus.clock import NS_PER_DAY, day_of
-from nautilus.db.bars import table_of
+from nautilus.db.bars.write import table_of
 from nautilus.db.connection import Cursor, multirange, spans_of
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from nautilus.db import bars as bar_store
-from nautilus.db import series
+from nautilus.db.bars import write as bar_store
 from nautilus.db.connection import Cursor, multirange, spans_of
-from nautilus.db.series import ALL_TIME, Series
+from nautilus.db.market import series
+from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
 

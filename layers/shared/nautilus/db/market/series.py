@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.coverage.judge import Note, State
-from nautilus.db import bars as bar_store
-from nautilus.db.bars import Written
+from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.write import Written
 from nautilus.db.connection import Cursor, Prepared, UniqueViolation, int8range, multirange, span_of, spans_of
 from nautilus.db.rows import insert_rows
 from nautilus.market.bar import Bar

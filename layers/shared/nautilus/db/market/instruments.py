@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Cursor, Json
 from nautilus.db.rows import insert_rows
-from nautilus.db.sessions import market_now
 from nautilus.lookup import suggestions
 from nautilus.lookup.identity import (
     FRONT_OLD_AFTER_S,

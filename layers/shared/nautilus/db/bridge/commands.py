@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
+from nautilus.db.bridge.status import SILENT_AFTER_S
 from nautilus.db.connection import Cursor, Json
-from nautilus.db.jobs import notify
-from nautilus.db.sessions import SILENT_AFTER_S
+from nautilus.db.ledger.jobs import notify
 from nautilus.errors import RateLimited
 
 OPEN_PER_CALLER = 20
