@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from ib_bridge import health, second_looks
-from ib_bridge.booking import Booking
-from ib_bridge.clock import MarketClock
-from ib_bridge.commands import Commands
-from ib_bridge.directory import Directory
-from ib_bridge.hints import Consumer, Listener
-from ib_bridge.planning import Planning
-from ib_bridge.session import Session, State
+from ib_bridge import liveness
+from ib_bridge.history import empty_checks
+from ib_bridge.history.booking import Booking
+from ib_bridge.history.planning import Planning
+from ib_bridge.history.volume_units import VolumeUnits, adopt_guesses
+from ib_bridge.history.worker import Worker
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.connection import Session, State
+from ib_bridge.inbox.commands import Commands
+from ib_bridge.inbox.notify import Consumer, Listener
+from ib_bridge.reference.directory import Directory
 from ib_bridge.store import Cursor, Store
-from ib_bridge.volumes import VolumeUnits, adopt_guesses
-from ib_bridge.worker import Worker
 from nautilus.backfill.pacing import Limits
 from nautilus.db import retention
 from nautilus.db.bridge import status
@@ -101,7 +102,7 @@ class Bridge:
         await self._store.run(self._tidy)
         listener = Listener(self._database, self._wake, self._log)
         listener.start(asyncio.get_running_loop())
-        page = await health.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
+        page = await liveness.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
         loops = [
             self._session.run(),
             Consumer(self._queue, self._wake, self._log).run(),
@@ -241,7 +242,7 @@ class Bridge:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
         await self._store.run(jobs.cancel_strays)
         if self._ready and self._session.health().state is State.CONNECTED:
-            await self._store.run(second_looks.open_job, self._clock.now_ns())
+            await self._store.run(empty_checks.open_job, self._clock.now_ns())
             try:
                 await self._directory.relearn()
             except Unavailable as gone:

@@ -6,7 +6,7 @@ from tests.contract.test_loops import modules
 
 # Place -> why its own clock will do. Two machines' clocks differ; what is stored and compared goes by the database's.
 OWN_CLOCK = {
-    "ib_bridge.clock": "the difference between this clock and IB's is what it learns",
+    "ib_bridge.ib.clock": "the difference between this clock and IB's is what it learns",
     "nautilus.infra.rate_limit": "which minute of a rate limit it is; neighbours may differ by a second",
     "nautilus.auth.authenticate": "the same, once per request",
     "nautilus.reading.schemas": "a field of the old front end that tells when it was answered",

@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ib_bridge import ib_codes, session
+from ib_bridge.ib import codes as ib_codes
+from ib_bridge.ib import connection as session
 from nautilus.backfill.states import Chunk, Job
 from nautilus.coverage.judge import State
 from nautilus.infra.messages import CommandHint, JobHint

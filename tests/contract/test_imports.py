@@ -56,7 +56,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.reading.formats",
             "nautilus.reading.page_token",
             "nautilus.stamps",
-            "nautilus.concurrency",
+            "ib_bridge.history.concurrency",
             "nautilus.auth.principal",
             "nautilus.auth.api_keys",
             "nautilus.auth.passwords",
@@ -161,7 +161,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "argon2": ("nautilus.auth.passwords",),
     "cryptography": ("nautilus.auth.tokens.verify", "nautilus.auth.tokens.sign", "dev"),
     "jwt": ("nautilus.auth.tokens.verify", "nautilus.auth.tokens.sign"),
-    "ib_insync": ("ib_bridge.ib_api",),
+    "ib_insync": ("ib_bridge.ib.client",),
     "pandas": (),
     # Development alone; nothing that is deployed has them.
     "uvicorn": ("dev",),
@@ -315,12 +315,12 @@ def test_the_direction_is_what_the_design_says():
         ("nautilus.coverage.judge", "nautilus.coverage.availability"),
         ("nautilus.http.app", "functions.bars.app"),
         ("functions.bars.app", "functions.auth.app"),
-        ("functions.bars.app", "ib_bridge.session"),
-        ("ib_bridge.worker", "nautilus.http.app"),
-        ("ib_bridge.worker", "functions.bars.app"),
+        ("functions.bars.app", "ib_bridge.ib.connection"),
+        ("ib_bridge.history.worker", "nautilus.http.app"),
+        ("ib_bridge.history.worker", "functions.bars.app"),
         ("ib_gateway_sim.server", "nautilus.clock"),
         ("dev.stack", "ib_gateway_sim.server"),
-        ("dev.stack", "ib_bridge.session"),
+        ("dev.stack", "ib_bridge.ib.connection"),
     ):
         assert not may_import(name, other), (name, other)
 

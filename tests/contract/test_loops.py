@@ -11,22 +11,22 @@ PLACES = ("ib_bridge", "functions", "layers/shared/nautilus")
 
 # Loops whose error is told to whoever waits for them; the sentence says who that is.
 CALLERS = {
-    "ib_bridge.booking.Booking.book": "who sends the request",
+    "ib_bridge.history.booking.Booking.book": "who sends the request",
     "ib_bridge.bridge.Bridge.run": "the process: its loops end by their own end alone",
     "ib_bridge.bridge.Bridge._end": "the process, which ends",
     "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
-    "ib_bridge.commands.Commands.begin": "a step of the loop of commands",
-    "ib_bridge.directory.Directory.calendar": "who asks for the calendar",
-    "ib_bridge.directory.Directory.relearn": "a step of the loop of second looks",
-    "ib_bridge.session.Session._read_clock_first": "a step of the loop that connects",
-    "ib_bridge.session.Session._watch": "a step of the loop that connects",
-    "ib_bridge.volumes.VolumeUnits._revise": "a step of the loop of volume units",
+    "ib_bridge.inbox.commands.Commands.begin": "a step of the loop of commands",
+    "ib_bridge.reference.directory.Directory.calendar": "who asks for the calendar",
+    "ib_bridge.reference.directory.Directory.relearn": "a step of the loop of second looks",
+    "ib_bridge.ib.connection.Session._read_clock_first": "a step of the loop that connects",
+    "ib_bridge.ib.connection.Session._watch": "a step of the loop that connects",
+    "ib_bridge.history.volume_units.VolumeUnits._revise": "a step of the loop of volume units",
     "nautilus.reading.service.MarketData._wait": "who reads",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
-    "ib_bridge.hints.Listener._run",
-    "ib_bridge.hints.Consumer.run",
+    "ib_bridge.inbox.notify.Listener._run",
+    "ib_bridge.inbox.notify.Consumer.run",
     "nautilus.lookup.command_watch.CommandWatch._poll",
     "nautilus.db.deadlines.Deadlines._look",
 }
@@ -87,7 +87,7 @@ LOOPS = {name: found for name, found in LOOPS.items() if found}
 
 
 def test_every_loop_that_waits_is_known() -> None:
-    assert {"ib_bridge.hints.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
+    assert {"ib_bridge.inbox.notify.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
     unknown = set(LOOPS) - set(CALLERS) - GUARDED - {HELPER}
     assert not unknown, f"use nautilus.infra.loops.repeat, or say who hears of an error: {sorted(unknown)}"
     assert set(CALLERS) | GUARDED <= set(LOOPS), "a loop that is gone has no place in the table"
@@ -114,11 +114,11 @@ BACKGROUND = {
     "ib_bridge.bridge: loop": "the loops of the process, each of which catches everything, or the helper",
     "ib_bridge.bridge: stop.wait()": "an event",
     "ib_bridge.bridge: self._fatal_event.wait()": "an event",
-    "ib_bridge.commands: self._run(row)": "one command, whose every error is its result",
-    "ib_bridge.directory: self._ask(selector, correlation_id)": "one lookup, whose error is told to all who wait for it",
-    "ib_bridge.hints: self._run": "catches everything",
-    "ib_bridge.worker: loop": "made of the helper",
-    "ib_bridge.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
+    "ib_bridge.inbox.commands: self._run(row)": "one command, whose every error is its result",
+    "ib_bridge.reference.directory: self._ask(selector, correlation_id)": "one lookup: all who wait for it get its error",
+    "ib_bridge.inbox.notify: self._run": "catches everything",
+    "ib_bridge.history.worker: loop": "made of the helper",
+    "ib_bridge.history.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
     "nautilus.lookup.command_watch: self._poll()": "catches everything",
     "nautilus.db.deadlines: self._look": "catches everything",
     "nautilus.reading.read_through: polling": "made of the helper",

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ib_bridge.clock import MarketClock
-from ib_bridge.session import Session
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.connection import Session
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.db.connection import Cursor, Database

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ib_bridge.hints import Listener
+from ib_bridge.inbox.notify import Listener
 from nautilus.db.connection import Database
 from nautilus.db.ledger.jobs import CHANNEL
 from nautilus.log import logger

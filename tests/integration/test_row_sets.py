@@ -5,8 +5,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from ib_bridge import writer
-from ib_bridge.writer import Answer
+from ib_bridge.history import writer
+from ib_bridge.history.writer import Answer
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.coverage.judge import Note, State

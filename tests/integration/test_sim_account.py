@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ib_bridge.ib_api import library
+from ib_bridge.ib.client import library
 from tests.integration.sim_client import AAPL, RawClient, gateway
 from tests.integration.test_sim_orders import order, played
 

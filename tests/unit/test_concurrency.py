@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from nautilus.concurrency import Concurrency
+from ib_bridge.history.concurrency import Concurrency
 
 
 def serve(control: Concurrency, answers: int, hidden: int, base_ms: float = 200.0) -> list[int]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ib_bridge import translate
+from ib_bridge.ib import translate
 from ib_gateway_sim import limits, wire
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import nanoseconds

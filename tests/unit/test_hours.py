@@ -2,7 +2,7 @@
 
 import pytest
 
-from ib_bridge.translate import UnknownZone, last_day, opens, time_zone
+from ib_bridge.ib.translate import UnknownZone, last_day, opens, time_zone
 from tests.unit.markets import ns
 
 NEW_YORK = "America/New_York"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ib_bridge.ib_codes import CODES, FARM_CODES, Reaction, Scope, farm_of, language, meaning
+from ib_bridge.ib.codes import CODES, FARM_CODES, Reaction, Scope, farm_of, language, meaning
 
 # TWS API "message codes" and IBKR Campus "error handling" (read 2026-11), written down here on its own.
 KNOWN = """

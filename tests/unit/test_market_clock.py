@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ib_bridge.clock import MarketClock
+from ib_bridge.ib.clock import MarketClock
 from ib_gateway_sim.limits import PacingBook
 from nautilus.backfill.pacing import Request, next_allowed
 from nautilus.clock import NS_PER_MS, NS_PER_S

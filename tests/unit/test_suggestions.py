@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ib_bridge import translate
-from ib_bridge.ib_api import Contract
+from ib_bridge.ib import translate
+from ib_bridge.ib.client import Contract
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.lookup.identity import Lookup, identify
 from nautilus.lookup.suggestions import alike, suggestions

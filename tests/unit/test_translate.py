@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ib_bridge import translate
-from ib_bridge.volumes import compared
+from ib_bridge.history.volume_units import compared
+from ib_bridge.ib import translate
 from nautilus.market.timeframes import timeframe
 from tests.unit.markets import label, ns
 

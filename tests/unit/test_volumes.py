@@ -4,8 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from ib_bridge.clock import MarketClock
-from ib_bridge.volumes import VolumeUnits
+from ib_bridge.history.volume_units import VolumeUnits
+from ib_bridge.ib.clock import MarketClock
 from nautilus.db.bars.volume_units import UNKNOWN, Taken
 from nautilus.settings.bridge import BridgeSettings
 from tests.shelf import stock

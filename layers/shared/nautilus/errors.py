@@ -14,7 +14,7 @@
     └── Unavailable               ask again after `retry_after_s`
         └── RateLimited           the same, and it was you
 
-`nautilus.http.app` turns them into HTTP in one place; `ib_bridge.ib_codes` turns IB's codes into them in one table.
+`nautilus.http.app` turns them into HTTP in one place; `ib_bridge.ib.codes` turns IB's codes into them in one table.
 """
 
 from collections.abc import Mapping, Sequence

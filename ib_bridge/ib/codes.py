@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ib_bridge.ib_language import is_english, is_surely_english, plain
+from ib_bridge.ib.language import is_english, is_surely_english, plain
 
 
 class Reaction(StrEnum):

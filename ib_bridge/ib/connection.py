@@ -21,9 +21,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from ib_bridge.clock import MarketClock, ask_control, read_control
-from ib_bridge.ib_api import IB, BarDataList, Contract, RequestError, fail
-from ib_bridge.ib_codes import FARM_CODES, Reaction, Scope, farm_of, language, meaning
+from ib_bridge.ib.client import IB, BarDataList, Contract, RequestError, fail
+from ib_bridge.ib.clock import MarketClock, ask_control, read_control
+from ib_bridge.ib.codes import FARM_CODES, Reaction, Scope, farm_of, language, meaning
 from nautilus.clock import NS_PER_S
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
@@ -38,7 +38,7 @@ _CLOCK_PAUSE_S = 0.27
 _CLIENT_IDS = 10
 """How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _IN_LOTS = 174
-"""The last protocol version in which historical volumes of US stocks come in lots (ib_bridge/volumes.py)."""
+"""The last protocol version in which historical volumes of US stocks come in lots (ib_bridge/history/volume_units.py)."""
 _SHORT_ANSWER_S = 20.0
 """Longest wait for answers that IB gives at once: contract details, schedules, heads."""
 _DISPLACED_NS = 300 * NS_PER_S

@@ -7,18 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ib_bridge import translate, writer
-from ib_bridge.booking import Booking, NotYet
-from ib_bridge.clock import MarketClock
-from ib_bridge.ib_codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.history import writer
+from ib_bridge.history.booking import Booking, NotYet
+from ib_bridge.history.concurrency import Concurrency
+from ib_bridge.history.volume_units import VolumeUnits
+from ib_bridge.history.writer import Answer
+from ib_bridge.ib import translate
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
+from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
-from ib_bridge.volumes import VolumeUnits
-from ib_bridge.writer import Answer
 from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import duration, end_text, halves
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.concurrency import Concurrency
 from nautilus.db.ledger import chunks, jobs, requests
 from nautilus.db.ledger.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.market import calendars, instruments, series

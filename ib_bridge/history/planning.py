@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ib_bridge.booking import NotYet
-from ib_bridge.clock import MarketClock
-from ib_bridge.directory import LOOKUPS_AT_ONCE, Directory
+from ib_bridge.history.booking import NotYet
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.reference.directory import LOOKUPS_AT_ONCE, Directory
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339

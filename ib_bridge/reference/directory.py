@@ -5,11 +5,12 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from ib_bridge import schedules, translate
-from ib_bridge.booking import Booking
-from ib_bridge.clock import MarketClock
-from ib_bridge.ib_codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.history.booking import Booking
+from ib_bridge.ib import translate
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
+from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.reference import schedule_repair
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
@@ -296,7 +297,7 @@ class Directory:
         keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
         ahead = await self._closed_until(instrument, session, upto, correlation_id) if latest else upto
         about = (instrument.calendar, session, zone, (start, ahead), keep, self._clock.now_ns())
-        if corrected := await self._store.run(schedules.keep, *about):
+        if corrected := await self._store.run(schedule_repair.keep, *about):
             self._log.warning("schedule-corrected", extra={"calendar": instrument.calendar, "series": corrected})
         return True
 

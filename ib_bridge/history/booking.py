@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 
-from ib_bridge.clock import MarketClock
+from ib_bridge.ib.clock import MarketClock
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import MARGIN_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_S

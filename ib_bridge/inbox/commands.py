@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from ib_bridge.directory import Directory
-from ib_bridge.session import Session
+from ib_bridge.ib.connection import Session
+from ib_bridge.reference.directory import Directory
 from ib_bridge.store import Store
 from nautilus.db.bridge import commands
 from nautilus.errors import NautilusError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ib_bridge.ib_codes import UNRESOLVED
+from ib_bridge.ib.codes import UNRESOLVED
 from ib_bridge.store import Cursor
 from nautilus.backfill.planner import Chunk as Planned
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_bridge.ib_api import Contract
+from ib_bridge.ib.client import Contract
 from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
 from nautilus.db.bars.volume_units import in_shares
 from nautilus.market.bar import Bar

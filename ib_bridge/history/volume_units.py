@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ib_bridge import translate
-from ib_bridge.booking import Booking, NotYet
-from ib_bridge.clock import MarketClock
-from ib_bridge.session import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.history.booking import Booking, NotYet
+from ib_bridge.ib import translate
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Cursor, Store
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
