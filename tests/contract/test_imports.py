@@ -73,7 +73,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "nautilus.backfill.schemas",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",
-            "nautilus.schemas.values",
+            "nautilus.http.json_values",
         ),
     ),
     (
@@ -141,7 +141,7 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.backfill.schemas",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",
-            "nautilus.schemas.values",
+            "nautilus.http.json_values",
             "nautilus.settings.api",
             "nautilus.settings.bridge",
             "nautilus.infra.queue",

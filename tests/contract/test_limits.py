@@ -128,7 +128,7 @@ BODIES = [
 
 
 def test_no_number_or_flag_of_a_body_is_taken_from_another_kind() -> None:
-    """true is 1 and `"5"` is 5 to pydantic, unless a field says otherwise (nautilus/schemas/values.py)."""
+    """true is 1 and `"5"` is 5 to pydantic, unless a field says otherwise (nautilus/http/json_values.py)."""
     seen = []
     for kind in BODIES:
         for name, schema in kind.model_json_schema().get("properties", {}).items():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nautilus.clock import nanoseconds
-from nautilus.schemas.values import WHOLE_NUMBER, Flag
+from nautilus.http.json_values import WHOLE_NUMBER, Flag
 
 _DURATION = r"\s*([0-9]{1,4})\s*([SDWMY])\s*"
 MAX_DAYS_BACK = 50 * 365

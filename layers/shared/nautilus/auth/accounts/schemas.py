@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nautilus.auth.principal import MAX_PASSWORD, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
-from nautilus.schemas.values import Flag
+from nautilus.http.json_values import Flag
 
 
 def _storable(text: str) -> str:

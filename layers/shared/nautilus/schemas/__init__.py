@@ -1,1 +1,0 @@
-"""Shapes that cross a border: queue messages and HTTP bodies."""
