@@ -451,7 +451,7 @@ def test_what_is_watched_is_emitted():
     assert watched <= emitted
     assert {"SessionConnected", "JobSilence", "PacingViolations", "UnmappedCodes"} <= watched
 
-    log_lines = "".join(path.read_text() for path in (ROOT / "ib_bridge").glob("*.py"))
+    log_lines = "".join(path.read_text() for path in (ROOT / "ib_bridge").rglob("*.py"))
     for name, properties in filters.items():
         (action,) = re.findall(r'\$\.message = "([\w-]+)"', properties["FilterPattern"])
         assert f'"{action}"' in log_lines, f"{name} looks for a line that the bridge never writes"
