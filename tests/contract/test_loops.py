@@ -99,11 +99,11 @@ def test_a_loop_of_its_own_catches_everything(name: str) -> None:
 
 
 def started(tree: ast.AST) -> Iterator[str]:
-    """What is started in the background, as text: the first argument of create_task, the target of a thread."""
+    """What is started in the background, as text: the first argument of create_task or shared_task, the target of a thread."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called == "create_task":
+            if called in ("create_task", "shared_task"):
                 yield ast.unparse(node.args[0])
             elif called == "Thread":
                 yield ast.unparse(next(k.value for k in node.keywords if k.arg == "target"))
@@ -119,6 +119,7 @@ BACKGROUND = {
     "ib_bridge.inbox.notify: self._run": "catches everything",
     "ib_bridge.history.worker: loop": "made of the helper",
     "ib_bridge.history.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
+    "nautilus.infra.executors: work": "shared_task itself, whose work is listed where it is called",
     "nautilus.lookup.command_watch: self._poll()": "catches everything",
     "nautilus.db.deadlines: self._look": "catches everything",
     "nautilus.reading.read_through: polling": "made of the helper",
