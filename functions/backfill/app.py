@@ -21,6 +21,7 @@ from nautilus.db.ledger import jobs
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
+from nautilus.http.json_values import MAX_NUMBER
 from nautilus.infra.messages import JobHint
 from nautilus.log import correlation
 
@@ -168,7 +169,7 @@ def chunks(
     job_id: UUID,
     services: ServicesDep,
     caller: Annotated[Principal, needs("bars:read")],
-    after: Annotated[int, Query(ge=0, lt=2**63, description="the last chunk_id of the page before")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
     return submit.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)

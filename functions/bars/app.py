@@ -21,6 +21,7 @@ from nautilus.db.market import calendars, instruments
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
 from nautilus.http.app import services as services_of
+from nautilus.http.json_values import MAX_NUMBER
 from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import Limits
 from nautilus.lookup import resolve
@@ -162,7 +163,6 @@ _QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
 _SYMBOL = "such as AAPL, EURUSD or EUR/USD"
 _INSTRUMENT_ID = "such as AAPL.NASDAQ, instead of symbol"
 _CON_ID = "IB's number of the contract, instead of symbol"
-_MOST_CON_ID = 2**63
 _ASSET_CLASS = "STK, CASH, FUT, IND, ...; default from the symbol"
 _EXCHANGE = "a hint between candidates"
 _CURRENCY = "STK: default USD"
@@ -180,7 +180,7 @@ async def _named(
     frame: Annotated[str, Query(alias="timeframe", description=_TIMEFRAME)] = "1h",
     price: Annotated[str | None, Query(description=_PRICE)] = None,
     session: Annotated[str | None, Query(description=_SESSION)] = None,
-    con_id: Annotated[int | None, Query(ge=1, lt=_MOST_CON_ID, description=_CON_ID)] = None,
+    con_id: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description=_CON_ID)] = None,
 ) -> Named:
     return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session, con_id)
 
@@ -231,7 +231,7 @@ class _Asked(BaseModel):
     symbols: str | None = Field(
         None, description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"
     )
-    con_id: int | None = Field(None, ge=1, lt=_MOST_CON_ID, description=_CON_ID)
+    con_id: int | None = Field(None, ge=1, le=MAX_NUMBER, description=_CON_ID)
     asset_class: str | None = Field(None, description=_ASSET_CLASS)
     exchange: str | None = Field(None, description=_EXCHANGE)
     currency: str | None = Field(None, description=_CURRENCY)
@@ -432,7 +432,7 @@ def listing(
     caller: Caller,
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    after: Annotated[int, Query(ge=0, lt=2**63, description="con_id of the last one of the page before")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="con_id of the last one of the page before")] = 0,
 ) -> shapes.Instruments:
     with services.db.transaction(snapshot=True) as cursor:
         rows = resolve.listed(cursor, (asset_class or "").upper(), after, limit)

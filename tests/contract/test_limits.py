@@ -16,9 +16,11 @@ from nautilus.auth.accounts import schemas as sign_in_bodies
 from nautilus.backfill import schemas as backfill_bodies
 from nautilus.backfill import submit
 from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
+from nautilus.db.bridge import commands
 from nautilus.http import app as web
 from nautilus.http import json_body
 from nautilus.infra import rate_limit
+from nautilus.lookup import resolve
 from nautilus.market import instrument, timeframes
 from nautilus.reading import service
 from nautilus.reading.formats import FIELDS, Format
@@ -31,13 +33,14 @@ BARS = "/api/v1/market-data/historical/bars"
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
 def limits_of(schema: Mapping[str, Any]) -> str:
     """The limits of a JSON schema in the words of the documents; empty when it has none."""
     kinds = [schema, *(one for one in schema.get("anyOf", ()) if one.get("type") != "null")]
     found = {name: value for kind in kinds for name, value in kind.items()}
+    assert not {"exclusiveMinimum", "exclusiveMaximum"} & set(found), "a limit that is no longer one of what is allowed"
     for low, high, unit in (
         ("minimum", "maximum", ""),
         ("minLength", "maxLength", " characters"),
@@ -148,6 +151,27 @@ def test_no_number_or_flag_of_a_body_is_taken_from_another_kind() -> None:
     assert {"start", "days_back", "priority", "dry_run", "is_active"} <= set(seen)
 
 
+@pytest.mark.parametrize("text", ["1 S", "86400 S", "1576800000 S", "18250 D", "2607 W", "608 M", "50 Y", "0086400 S"])
+def test_a_duration_of_up_to_fifty_years_is_taken_in_any_unit(text: str) -> None:
+    assert BackfillRequest(duration=text).back_s
+
+
+@pytest.mark.parametrize("text", ["0 S", "1576800001 S", "18251 D", "2608 W", "609 M", "51 Y", "9" * 11 + " S", "-1 D"])
+def test_a_longer_duration_is_refused_with_the_limit(text: str) -> None:
+    with pytest.raises(ValidationError, match="at most 50 Y"):
+        BackfillRequest(duration=text)
+
+
+def test_a_new_password_is_as_long_as_its_field_says() -> None:
+    for kind in BODIES:
+        for name, schema in kind.model_json_schema().get("properties", {}).items():
+            if "password" in name and kind.__name__ != "Login" and name != "current_password":
+                assert limits_of(schema) == f"{principal.MIN_PASSWORD} to {principal.MAX_PASSWORD} characters", (
+                    kind,
+                    name,
+                )
+
+
 def test_the_parameters_of_bars_are_documented() -> None:
     told = [name for cells in table(API, "parameter") for name in re.findall(r"`(\w+)`", cells[0])]
     assert sorted(told) == sorted(one["name"] for one in DOCUMENT["paths"][BARS]["get"]["parameters"])
@@ -191,6 +215,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         f"| name | {throttle.NAME.free} | everybody waits a moment, {throttle.NAME.first_s:g} to {throttle.NAME.longest_s:g} s",
     ),
     "series of a job": (BACKFILL, f"at most {submit.MAX_ITEMS} series"),
+    "longest duration": (BACKFILL, f"`Y`, at most {MAX_DAYS_BACK // 365} Y |"),
+    "length of a symbol": (API, f"A symbol has at most {instrument.MAX_SYMBOL} characters"),
+    "length of a venue": (API, f"a venue or a currency at most {instrument.MAX_VENUE}."),
+    "unknown symbols of a read": (API, f"at most {resolve.MAX_UNKNOWN} of a read"),
+    "open lookups": (API, f"at most {commands.OPEN_PER_CALLER} lookups of { {10: 'ten'}[resolve._BATCH] } symbols"),
     "days back": (BACKFILL, f"| `days_back` | 1 to {number(MAX_DAYS_BACK)} |"),
     "default days": (BACKFILL, f"| {ApiSettings.model_fields['watch_days'].default} when no range is given |"),
     "planned by a read": (

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nautilus.clock import nanoseconds
-from nautilus.http.json_values import WHOLE_NUMBER, Flag
+from nautilus.http.json_values import MAX_NUMBER, WHOLE_NUMBER, Flag
 
-_DURATION = r"\s*([0-9]{1,4})\s*([SDWMY])\s*"
+_DURATION = r"\s*([0-9]{1,10})\s*([SDWMY])\s*"
 MAX_DAYS_BACK = 50 * 365
 """Fifty years: longer than IB has daily bars of anything."""
 _MOST_BACK_S = MAX_DAYS_BACK * 86_400
@@ -23,7 +23,7 @@ class BackfillRequest(BaseModel):
     symbol: str | None = Field(None, description="one symbol, such as AAPL or EUR/USD")
     symbols: list[str] | None = Field(None, min_length=1, max_length=200, description="several symbols")
     instrument_id: str | None = Field(None, description="one instrument, such as AAPL.NASDAQ")
-    con_id: Annotated[int, Field(ge=1, lt=2**63), WHOLE_NUMBER] | None = Field(
+    con_id: Annotated[int, Field(ge=1, le=MAX_NUMBER), WHOLE_NUMBER] | None = Field(
         None, description="one instrument by IB's number of its contract"
     )
     asset_class: str | None = None

@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+MAX_NUMBER = 2**63 - 1
+"""The largest number that the database keeps."""
+
 
 def _whole(value: Any) -> Any:
     # 5.0 is a whole number in JSON, which has one kind of number.

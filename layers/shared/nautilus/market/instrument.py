@@ -277,7 +277,7 @@ def is_name(name: str) -> bool:
 
 def _split_id(text: str) -> tuple[str, str]:
     name, dot, venue = _upper(text).rpartition(".")
-    if not dot or not name or not re.fullmatch("[A-Z0-9_-]{1,20}", venue):
+    if not dot or not name or not re.fullmatch(f"[A-Z0-9_-]{{1,{MAX_VENUE}}}", venue):
         raise InvalidInput.field("instrument_id", f"{text!r} is not of the form SYMBOL.VENUE", ["AAPL.NASDAQ"])
     return _clean_name("instrument_id", name), _RENAMED.get(venue, venue)
 
@@ -338,14 +338,18 @@ def _clean_class(text: str | None) -> str:
     return name
 
 
+MAX_SYMBOL = 40
+"""Characters of a symbol."""
+MAX_VENUE = 20
+"""Characters of an exchange, and of any other word that chooses between contracts."""
 _MARKS = "./-_ ^&+*#!@$'():="
 """What stands in IB's symbols besides letters and digits, and in those of other systems."""
 
 
 def _clean_name(field: str, text: str) -> str:
     name = _upper(" ".join(text.split()))
-    if not name or len(name) > 40 or not all(c.isalnum() or c in _MARKS for c in name) or not name.isascii():
-        wanted = f"letters, digits, blanks and {_MARKS.replace(' ', '')} only, at most 40"
+    if not name or len(name) > MAX_SYMBOL or not all(c.isalnum() or c in _MARKS for c in name) or not name.isascii():
+        wanted = f"letters, digits, blanks and {_MARKS.replace(' ', '')} only, at most {MAX_SYMBOL}"
         several = "; a comma stands between several, which some routes take as symbols" if "," in text else ""
         raise InvalidInput.field(field, f"{text!r} is not a symbol: {wanted}{several}")
     return name
@@ -353,7 +357,7 @@ def _clean_name(field: str, text: str) -> str:
 
 def _clean_hint(field: str, text: str | None, examples: Sequence[str]) -> str:
     name = _upper(text or "")
-    if len(name) > 20 or not name.isascii() or not all(c.isalnum() or c in ".-_" for c in name):
+    if len(name) > MAX_VENUE or not name.isascii() or not all(c.isalnum() or c in ".-_" for c in name):
         raise InvalidInput.field(field, f"{text!r} is not a name of that kind", examples)
     return name
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from nautilus.auth.principal import MAX_PASSWORD, ROLES, SCOPES
+from nautilus.auth.principal import MAX_PASSWORD, MIN_PASSWORD, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
 from nautilus.http.json_values import Flag
 
@@ -40,6 +40,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 Text = Annotated[str, AfterValidator(_storable)]
 Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 Password = Annotated[Secret, Field(min_length=1, max_length=MAX_PASSWORD)]
+NewPassword = Annotated[Secret, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 Scopes = Annotated[list[str], Field(max_length=len(SCOPES), description=", ".join(SCOPES))]
 Role = Annotated[str, Field(description=", ".join(ROLES))]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -73,7 +74,7 @@ class Refresh(_Body):
 
 class PasswordChange(_Body):
     current_password: Password
-    new_password: Password
+    new_password: NewPassword
 
 
 class NewKey(_Body):
@@ -89,7 +90,7 @@ class NewUser(_Body):
 
     username: Annotated[Text, Field(min_length=1, max_length=64)]
     email: Email | None = None
-    password: Password
+    password: NewPassword
     role: Role | None = None
     scopes: Scopes | None = None
 
@@ -98,7 +99,7 @@ class UserChange(_Body):
     """What to change in a user; what is missing stays."""
 
     email: Email | None = None
-    password: Password | None = None
+    password: NewPassword | None = None
     role: Role | None = None
     scopes: Scopes | None = None
     is_active: Flag | None = None
