@@ -6,7 +6,8 @@ from fastapi import APIRouter, FastAPI
 
 import functions.bars.app
 from benchmarks import _peer
-from nautilus.http.app import Services, create_app
+from nautilus.http.app import create_app
+from nautilus.http.services import Services
 from nautilus.settings.api import ApiSettings, load
 
 EMPTY = "/empty"

@@ -42,7 +42,7 @@ handler = Mangum(app, lifespan="off")
 OURS = """
 from fastapi import APIRouter
 
-from nautilus.web import lambda_handler
+from nautilus.http.lambda_entry import lambda_handler
 
 router = APIRouter()
 

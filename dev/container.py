@@ -16,7 +16,7 @@ from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
-from nautilus.http.app import Services
+from nautilus.http.services import Services
 from nautilus.settings.api import AuthSettings, load
 
 DATA = Path("/data")

@@ -10,7 +10,8 @@ import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
 from dev.pages import add_pages
-from nautilus.http.app import Services, create_app
+from nautilus.http.app import create_app
+from nautilus.http.services import Services
 from nautilus.settings.api import AuthSettings, load
 
 SHUTDOWN_GRACE_S = 3

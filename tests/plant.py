@@ -28,7 +28,8 @@ from nautilus.auth.passwords import Passwords
 from nautilus.clock import parse_rfc3339
 from nautilus.db.auth import users
 from nautilus.db.connection import Database
-from nautilus.http.app import Services, create_app
+from nautilus.http.app import create_app
+from nautilus.http.services import Services
 from nautilus.settings.api import AuthSettings
 from tests.integration.sim_process import Simulator, simulator
 

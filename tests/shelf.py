@@ -21,7 +21,8 @@ from nautilus.db.bars.write import Written
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.market import calendars, instruments, series
-from nautilus.http.app import Services, create_app
+from nautilus.http.app import create_app
+from nautilus.http.services import Services
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument, Selector

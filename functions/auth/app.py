@@ -20,18 +20,11 @@ from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
 from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password, role_of
 from nautilus.auth.tokens.sign import Signer
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
-from nautilus.http.app import (
-    PROBLEMS,
-    ClientDep,
-    LateRoute,
-    Services,
-    ServicesDep,
-    from_own_page,
-    lambda_handler,
-    maybe,
-    needs,
-    needs_password,
-)
+from nautilus.http.dependencies import ClientDep, ServicesDep, from_own_page, maybe, needs, needs_password
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.problems import PROBLEMS
+from nautilus.http.routes import LateRoute
+from nautilus.http.services import Services
 from nautilus.infra.executors import Executor
 from nautilus.settings.api import AuthSettings
 

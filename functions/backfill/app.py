@@ -20,8 +20,12 @@ from nautilus.clock import rfc3339
 from nautilus.db.ledger import jobs
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
-from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, needs
+from nautilus.http.dependencies import ServicesDep, needs
 from nautilus.http.json_values import MAX_NUMBER
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.problems import PROBLEMS
+from nautilus.http.routes import LateRoute
+from nautilus.http.services import Services
 from nautilus.infra.messages import JobHint
 from nautilus.log import correlation
 

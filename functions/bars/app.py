@@ -19,9 +19,13 @@ from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
 from nautilus.db.market import calendars, instruments
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, asked, lambda_handler, needs, tell
-from nautilus.http.app import services as services_of
+from nautilus.http.dependencies import ServicesDep, asked, needs, tell
+from nautilus.http.dependencies import services as services_of
 from nautilus.http.json_values import MAX_NUMBER
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.problems import PROBLEMS
+from nautilus.http.routes import LateRoute
+from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import Limits
 from nautilus.lookup import resolve

@@ -18,7 +18,11 @@ from nautilus.db.bridge import status as sessions
 from nautilus.db.ledger import requests
 from nautilus.db.monitoring import measures
 from nautilus.errors import Unavailable
-from nautilus.http.app import PROBLEMS, LateRoute, Services, ServicesDep, lambda_handler, maybe, needs
+from nautilus.http.dependencies import ServicesDep, maybe, needs
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.problems import PROBLEMS
+from nautilus.http.routes import LateRoute
+from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
 

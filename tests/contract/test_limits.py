@@ -17,8 +17,7 @@ from nautilus.backfill import schemas as backfill_bodies
 from nautilus.backfill import submit
 from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.db.bridge import commands
-from nautilus.http import app as web
-from nautilus.http import json_body
+from nautilus.http import dependencies, json_body, middleware
 from nautilus.infra import rate_limit
 from nautilus.lookup import resolve
 from nautilus.market import instrument, timeframes
@@ -75,7 +74,7 @@ def document() -> dict[str, Any]:
     for route in app.routes:
         extra = getattr(route, "openapi_extra", None) or {}
         if isinstance(extra.get("parameters"), type):
-            extra["parameters"] = web._parameters(extra["parameters"])
+            extra["parameters"] = dependencies.model_parameters(extra["parameters"])
     return app.openapi()
 
 
@@ -193,9 +192,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "seconds to wait": (API, f"seconds to wait for missing bars, at most {service.MAX_WAIT_S:g};"),
     "waits at once": (API, f"{ {4: 'Four'}[rate_limit.WAITS] } reads of a caller may wait at once"),
     "reads a minute": (API, f'"reads";q={ApiSettings.model_fields["reads_per_minute"].default};w=60'),
-    "size of an answer": (API, f"could not carry ({round(web.ANSWER_BYTES / 1024**2)} MB)"),
-    "bodies of sign-in": (API, f"below `/api/v1/auth` {web._MAX_AUTH_BODY_BYTES // 1024} KiB"),
-    "headers": (API, f"headers {web._MAX_HEADER_BYTES // 1024} KiB"),
+    "size of an answer": (API, f"could not carry ({round(middleware.ANSWER_BYTES / 1024**2)} MB)"),
+    "bodies of sign-in": (API, f"below `/api/v1/auth` {middleware._MAX_AUTH_BODY_BYTES // 1024} KiB"),
+    "headers": (API, f"headers {middleware._MAX_HEADER_BYTES // 1024} KiB"),
     "digits": (API, f"whole numbers of more than {json_body.MAX_DIGITS} digits"),
     "names": (API, "Names are 1 to 64 ASCII letters"),
     "passwords": (API, f"Passwords have {principal.MIN_PASSWORD} to {principal.MAX_PASSWORD} characters"),

@@ -19,7 +19,7 @@ from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.auth.tokens.sign import Signer
-from nautilus.http.app import Services
+from nautilus.http.services import Services
 from nautilus.settings.api import AuthSettings
 
 AUTH = "/api/v1/auth"

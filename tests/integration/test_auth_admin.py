@@ -17,7 +17,7 @@ from dev.credentials import new_private_key
 from dev.environment import environment
 from dev.postgres import DATABASE, Postgres
 from nautilus.db.migrate import upgrade
-from nautilus.http.app import lambda_handler
+from nautilus.http.lambda_entry import lambda_handler
 from nautilus.settings.api import AuthSettings
 from tests.integration.auth_api import AUTH, api_of, bearer, settings_of
 

@@ -16,8 +16,8 @@ from nautilus.infra.rate_limit import WAITS, Limits
 LASTS_S = 0.5
 _DIES_WAITING = """
 import os, sys
-from nautilus.cache import Cache
-from nautilus.limits import WAITS, Limits
+from nautilus.infra.cache import Cache
+from nautilus.infra.rate_limit import WAITS, Limits
 limits = Limits(Cache(sys.argv[1]), 0, longest_wait_s=float(sys.argv[2]))
 held = [limits.waiting("user:1") for _ in range(WAITS)]
 assert all(wait.__enter__() for wait in held)

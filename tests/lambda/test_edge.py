@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dev.lambda_runtime import ANSWER_LIMIT_BYTES, Function, TimedOut, http_event, running
-from nautilus.http.app import ANSWER_BYTES, lambda_bytes
+from nautilus.http.middleware import ANSWER_BYTES, lambda_bytes
 
 pytestmark = pytest.mark.built
 
@@ -17,7 +17,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from nautilus.web import lambda_handler
+from nautilus.http.lambda_entry import lambda_handler
 
 router = APIRouter()
 

@@ -184,7 +184,7 @@ def test_without_the_queue_a_backfill_is_accepted_all_the_same(servers, settings
 @pytest.mark.parametrize(("kind", "loaded"), [("on-demand", False), ("snap-start", True)])
 def test_a_snapshot_holds_what_is_else_imported_late(servers, settings, kind, loaded, tmp_path):
     (tmp_path / "app.py").write_text(
-        "import sys\nfrom fastapi import APIRouter\nfrom nautilus.http.app import lambda_handler\n"
+        "import sys\nfrom fastapi import APIRouter\nfrom nautilus.http.lambda_entry import lambda_handler\n"
         "lambda_handler('x', APIRouter())\n"
         "def handler(event, context):\n    return sorted({'boto3', 'mangum', 'argon2'} & set(sys.modules))\n"
     )

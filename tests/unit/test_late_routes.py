@@ -8,7 +8,8 @@ import pytest
 from fastapi import APIRouter, FastAPI, Path, Query
 from fastapi.routing import APIRoute
 
-from nautilus.http.app import LateRoute, lambda_handler
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.routes import LateRoute
 
 
 def router_of(kind: type[APIRoute]) -> APIRouter:

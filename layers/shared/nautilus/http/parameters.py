@@ -1,7 +1,7 @@
 """The parameters in the address of a request: which ones a route knows, and what the caller of another one is told.
 
 A parameter that a route does not know is refused, as is one that is given twice: an answer to another question than the
-one that was asked looks like data. `known_only` is added to every route in one place, `nautilus.http.app.LateRoute`.
+one that was asked looks like data. `known_only` is added to every route in one place, `nautilus.http.routes.LateRoute`.
 """
 
 import re

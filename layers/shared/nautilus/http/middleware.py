@@ -1,0 +1,234 @@
+"""What every request passes on its way in and every answer on its way out: id and log line, sizes, headers."""
+
+from string import ascii_letters, digits
+from uuid import uuid4
+
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nautilus.errors import UnsupportedMediaType
+from nautilus.http.dependencies import CALLER, EXTRA_HEADERS
+from nautilus.http.problems import PROBLEM, from_error, problem
+from nautilus.http.services import Services
+from nautilus.log import correlated
+
+ANSWER_BYTES = 6 * 1024 * 1024 - 16 * 1024
+"""Most that the body of an answer may measure inside Lambda's answer: 6 MiB with headers (API Gateway: 10 KiB) and some
+room. Locally too, so that no answer works here and breaks there."""
+TEXT_TYPES = ("text/", "application/json", PROBLEM, "application/x-ndjson", "application/vnd.nautilus.columns+json")
+_MAX_REQUEST_ID = 64
+_REQUEST_ID_LETTERS = frozenset(ascii_letters + digits + "=_-")
+
+
+def lambda_bytes(body: bytes, *, text: bool) -> int:
+    """How much a body measures inside Lambda's answer: text as a JSON string, anything else (gzip too) as base64."""
+    if not text:
+        return (len(body) + 2) // 3 * 4
+    return 2 * len(body) - len(body.translate(None, b'"\\\n\r\t'))
+
+
+class ResponseSizeLimit:
+    """Turns an answer that Lambda could not carry into a problem that says so. Routes with pages make shorter pages
+    before; this is the net below. Answers are held back until they are whole, as Mangum does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        parts: list[bytes] = []
+        size = 0
+
+        async def hold(message: Message) -> None:
+            nonlocal start, size
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= ANSWER_BYTES:
+                parts.append(part)
+            if message.get("more_body"):
+                return
+            if size <= ANSWER_BYTES < 2 * size:  # counting takes time, and no coding doubles a body
+                size = sum(lambda_bytes(part, text=_is_text(start)) for part in parts)
+            if size > ANSWER_BYTES:
+                too_large = problem(
+                    413,
+                    "this answer would be larger than 6 MB; ask for less (limit, fields, a shorter range) or for gzip",
+                    code="answer-too-large",
+                )
+                await too_large(scope, receive, send)
+                return
+            await send(start)
+            await send({"type": "http.response.body", "body": b"".join(parts)})
+
+        await self._app(scope, receive, hold)
+
+
+def _is_text(start: Message) -> bool:
+    """Whether Mangum hands this answer on as text."""
+    headers = {bytes(name).lower(): bytes(value) for name, value in start.get("headers", [])}
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    return b"content-encoding" not in headers and any(known in kind for known in TEXT_TYPES)
+
+
+_MAX_HEADER_BYTES = 32_768
+"""Of all headers together. API Gateway refuses more than 10,240 itself."""
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+# Answers are data, which no page has to run or frame. A page (dev alone) brings a policy of its own.
+_DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+
+
+class RequestContext:
+    """Gives each request an id, logs it in one line, puts the security headers on its answer, and answers HEAD as GET."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        number = _request_id(scope)
+        head = scope["method"] == "HEAD"
+        # A copy: the server looks at its own to know whether a body follows.
+        inner = {**scope, "method": "GET"} if head else scope
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(scope["path"], message.setdefault("headers", []))
+                message["headers"].append((b"x-request-id", number.encode()))
+                message["headers"].extend(inner.get(EXTRA_HEADERS, ()))
+            elif head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        with correlated(number):
+            try:
+                await self._app(inner, receive, send_with_headers)
+            finally:
+                if not scope["path"].startswith("/health"):
+                    self._log(scope, status, inner.get(CALLER, ""))
+
+    def _log(self, scope: Scope, status: int, caller: str) -> None:
+        told = {"method": scope["method"], "path": scope["path"], "status": status, "caller": caller}
+        self._services.log.info("request", extra=told)
+
+    def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        headers.extend(_SECURITY_HEADERS)
+        there = {name for name, _ in headers}
+        if _DATA_POLICY[0] not in there:
+            headers.append(_DATA_POLICY)
+        if self._services.settings.deployed:
+            headers.append(_HTTPS_ONLY)
+        if path.startswith(_AUTH_PATH) and b"cache-control" not in there:
+            headers.append((b"cache-control", b"no-store"))
+
+
+_AUTH_PATH = "/api/v1/auth/"
+
+
+class _TooLarge(Exception):
+    """The body that is being received is larger than allowed."""
+
+
+class RequestGuard:
+    """Refuses what is too large or cannot be, and turns what nobody expected into a 500 that says so."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        started = False
+        left = limit = self._body_limit(scope)
+
+        async def receive_some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise _TooLarge
+            return message
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            # What a framework makes of _TooLarge is not what we want to say.
+            if started or left >= 0:
+                started = True
+                await send(message)
+
+        answer: Response | None = None
+        try:
+            await self._app(scope, receive_some, send_on)
+        except Exception:
+            if started:
+                raise
+            if left >= 0:
+                self._services.log.exception("request-broke", extra={"path": scope["path"]})
+                answer = problem(
+                    500, "something broke here; the request id leads to it in the log", code="internal-error"
+                )
+        if left < 0 and not started:
+            answer = _too_large(limit)
+        if answer is not None:
+            await answer(scope, receive, send)
+
+    def _body_limit(self, scope: Scope) -> int:
+        largest = self._services.settings.max_body_bytes
+        return min(largest, _MAX_AUTH_BODY_BYTES) if scope["path"].startswith(_AUTH_PATH) else largest
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES:
+            return problem(431, f"the headers are larger than {_MAX_HEADER_BYTES} bytes", code="headers-too-large")
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            # No name, symbol or id holds one, and PostgreSQL takes none.
+            return problem(400, "the address holds a null character", code="null-character")
+        packed = dict(headers).get(b"content-encoding", b"").decode("latin-1").strip().lower()
+        if packed not in ("", "identity"):
+            return from_error(
+                UnsupportedMediaType(
+                    f"the body is packed (Content-Encoding: {packed[:20]}); send it as plain JSON, without that header",
+                    code="unsupported-content-encoding",
+                )
+            )
+        length = dict(headers).get(b"content-length", b"0")
+        limit = self._body_limit(scope)
+        return _too_large(limit) if length.isdigit() and int(length[:20]) > limit else None
+
+
+_MAX_AUTH_BODY_BYTES = 16_384
+
+
+def _too_large(limit: int) -> Response:
+    return problem(413, f"the body is larger than {limit} bytes", code="body-too-large")
+
+
+def _request_id(scope: Scope) -> str:
+    """API Gateway's request id, or the caller's own when it is harmless, or a new one."""
+    event = scope.get("aws.event") or {}
+    given = str(event.get("requestContext", {}).get("requestId") or "")
+    if not given:
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return given if 0 < len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_LETTERS.issuperset(given) else uuid4().hex
