@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from nautilus.db.market import instruments, series
+from nautilus.market.timeframes import timeframe
 from tests.integration.test_backfill import own_bars
 from tests.plant import Plant, plant
+from tests.shelf import stock
 
 WEEK = {"symbol": "AAPL", "timeframe": "1h", "start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
 SIM = ("--latency", "none", "--start", "2026-03-04T17:30:30Z")
@@ -138,3 +141,22 @@ def test_the_unit_is_stated_by_the_simulator_or_found_by_asking_twice(
         assert works.rows("SELECT 1 FROM bar_revisions UNION ALL SELECT 1 FROM volume_units") == []
         asked = [row.outcome for row in works.rows("SELECT outcome FROM ib_requests WHERE kind = 'volumes'")]
         assert asked == ([] if control else ["ok", "ok"])
+
+
+def test_a_stock_that_cannot_be_compared_keeps_no_other_one_from_it(servers: SimpleNamespace, dsn: str) -> None:
+    """The first series of unknown unit is of a stock that IB does not know any more."""
+    with plant(servers.group, servers.folder, dsn, *SIM, "--volume", "lots") as works:
+        with works.db.transaction() as cursor:
+            instruments.store(cursor, stock(7, "GONE"), {})
+            row = series.find_or_make(cursor, 7, timeframe("1h"), "TRADES", "rth")
+            taken = {"series": row.id, "login": works.sim.ready.get("account", "SIM7")}
+            cursor.execute(
+                "INSERT INTO volume_units (series_id, login, unit, evidence, ranges)"
+                " VALUES (%(series)s, %(login)s, 'unknown', 'none', '{[0,1)}')",
+                taken,
+            )
+        works.start_bridge(control_port="0")
+        works.wait(lambda: said(works, "volume-unit-not-compared"), "the first one was tried")
+        assert works.finished(works.backfill(**WEEK))["status"] == "succeeded"
+        works.wait(lambda: unit(works) == ("lots", "compared"), "the other one tells")
+        works.wait(lambda: covered_in(works, "AAPL", "1h")[0] == "shares", "its bars are put right")

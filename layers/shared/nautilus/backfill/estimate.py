@@ -1,6 +1,6 @@
 """What a backfill would cost, before anything is spent: requests, IB's budget, seconds, and what can never be had."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
@@ -41,8 +41,9 @@ class _Series(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What planning an item comes to."""
+    """What planning an item comes to. words: the key of the lookup of its instrument."""
 
+    words: str
     series: _Series
     plan: Plan
     approximate: bool
@@ -52,13 +53,20 @@ class Estimate(NamedTuple):
     length: int
     """How long the range is that bars are wanted of, in ns on the series' axis."""
 
+    @property
+    def head_key(self) -> Hashable:
+        """What the oldest bar belongs to: it is asked for once, whatever timeframes want it."""
+        about = self.series
+        return (about.instrument.con_id or self.words, about.price, about.session)
+
 
 def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") -> dict[str, Any]:
     """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are told
     as approximate."""
     with database.transaction(snapshot=True) as cursor:
         moment = read.moment(cursor)
-        rows = [_item(cursor, item, moment, mode) for item in items]
+        heads: set[Hashable] = set()
+        rows = [_item(cursor, item, moment, mode, heads) for item in items]
         answer_ms = requests.typical_ms(cursor) or GUESSED_MS
     return {
         "dry_run": True,
@@ -82,7 +90,8 @@ _NOTHING: Mapping[str, Any] = {
 }
 
 
-def _item(cursor: Cursor, item: Item, moment: Moment, mode: str) -> dict[str, Any]:
+def _item(cursor: Cursor, item: Item, moment: Moment, mode: str, heads: set[Hashable]) -> dict[str, Any]:
+    """What one item comes to. heads: what the oldest bar was asked of for earlier items; the item's own is added."""
     frame = timeframe(item.timeframe)
     told: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
     try:
@@ -90,6 +99,9 @@ def _item(cursor: Cursor, item: Item, moment: Moment, mode: str) -> dict[str, An
     except NautilusError as wrong:
         return {**told, **_NOTHING, "small": frame.small, "error": {"code": wrong.code, "detail": wrong.detail}}
     series_, made = found.series, found.plan
+    asks_head = found.asks_head and found.head_key not in heads
+    if asks_head:
+        heads.add(found.head_key)
     weight = 2 if series_.price == "BID_ASK" else 1
     return {
         **told,
@@ -97,7 +109,7 @@ def _item(cursor: Cursor, item: Item, moment: Moment, mode: str) -> dict[str, An
         "price": series_.price,
         "session": series_.session,
         "requests": len(made.chunks),
-        "head_requests": int(found.asks_head),
+        "head_requests": int(asks_head),
         "weight": len(made.chunks) * weight if frame.small else 0,
         "small": frame.small,
         "approximate": found.approximate,
@@ -137,7 +149,7 @@ def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
         span_s=moment.rules.spans_s[frame.name],
         overlap=moment.rules.overlap(wanted.instrument.asset_class, mode),
     )
-    return Estimate(wanted, made, not (wanted.known and told), asks_head, max(0, end - start))
+    return Estimate(item.selector.key, wanted, made, not (wanted.known and told), asks_head, max(0, end - start))
 
 
 def _series(cursor: Cursor, item: Item) -> _Series:

@@ -107,9 +107,9 @@ def _unplanned(cursor: Cursor, moment: read.Moment) -> list[Line]:
         except NautilusError:
             continue
         about = found.series
-        key = (about.instrument.con_id or selector.key, about.price, about.session)
-        head = None if key in heads else _head(found, moment.rules, row.interactive)
-        heads.add(key)
+        head = None if found.head_key in heads else _head(found, moment.rules, row.interactive)
+        if head is not None:
+            heads.add(found.head_key)
         shown = sum(other.job_id == row.job_id for other in rows)
         small, who = about.timeframe.small, about.instrument
         request = _request(who.con_id, who.exchange, about.price, small, row.interactive)
