@@ -1,13 +1,18 @@
 """`python -m ib_bridge`: start the bridge; SIGTERM or Ctrl-C stops it, giving back what it was working on."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 
 from nautilus.errors import NautilusError
 from nautilus.log import logger
 from nautilus.settings.api import load
 from nautilus.settings.bridge import BridgeSettings
+
+_LEAVE_S = 1.0
+"""How long the interpreter waits for threads once all is given back."""
 
 
 async def _main(settings: BridgeSettings) -> None:
@@ -32,5 +37,13 @@ def main() -> int:
     return 0
 
 
+def _leave(code: int) -> None:
+    """End, although a neighbour that hangs may hold a thread, which the interpreter would wait for."""
+    insists = threading.Timer(_LEAVE_S, os._exit, [code])
+    insists.daemon = True
+    insists.start()
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

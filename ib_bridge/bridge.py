@@ -36,6 +36,10 @@ _SECOND_LOOKS_S = 5.0
 _RENEW_S = 5.0
 _UPKEEP_S = 30.0
 _VOLUME_UNITS_S = 5.0
+_NAME_SILENCE_S = 5.0
+"""A server that says nothing about the name for so long is cut off from us, or frozen: the name is taken anew."""
+_END_S = 6.0
+"""What giving back may take once the bridge is told to stop; what is not given back by then expires."""
 
 
 class CannotStart(RuntimeError):
@@ -85,8 +89,10 @@ class Bridge:
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
+        self._name_session: status.NameSession | None = None
         # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
         self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
+        self._end_thread = Executor("end", 1)
         self._told = State.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
@@ -143,7 +149,15 @@ class Bridge:
         await self._commands.stop()
         if page is not None:
             page.close()
-        await asyncio.to_thread(listener.stop)
+        try:
+            async with asyncio.timeout(_END_S):
+                await self._give_back(listener)
+        except TimeoutError:
+            # The threads that hang are left behind (`ib_bridge.__main__`).
+            self._log.warning("farewell-not-stored", extra={"reason": f"the database said nothing for {_END_S:g} s"})
+
+    async def _give_back(self, listener: Listener) -> None:
+        await self._end_thread.run(listener.stop)
         try:
             # Without the name, the rows under it are another process's.
             if await self._name_thread.run(self._name_is_held):
@@ -152,16 +166,23 @@ class Bridge:
             self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
         if self._name_lock is not None:
             self._name_lock.close()
-        await asyncio.to_thread(self._store.close)
+        await self._end_thread.run(self._store.close)
 
     def _take_name(self) -> None:
         """Hold this bridge's name; a second process with the same name must not work."""
-        self._name_lock = self._database.connect()
-        if not status.hold_bridge_name(self._name_lock, self._settings.bridge_id):
+        connection = self._database.connect(_NAME_SILENCE_S)
+        held = None
+        try:
+            held = status.hold_bridge_name(connection, self._settings.bridge_id, self._name_session)
+        finally:
+            if held is None:
+                connection.close()
+        if held is None:
             raise CannotStart(
                 f"another process already works as bridge {self._settings.bridge_id!r}; stop it, or set another"
                 " NAUTILUS_BRIDGE_ID (and another NAUTILUS_IB_CLIENT_ID) for this one"
             )
+        self._name_lock, self._name_session = connection, held
 
     async def _keep_name(self) -> None:
         """The name is held by a database session; when that ends (a restart), take it again or stop."""
@@ -178,6 +199,7 @@ class Bridge:
         except Exception as gone:
             # Whatever psycopg2 says: the session is gone, and the lock with it.
             self._log.warning("name-lost", extra={"reason": str(gone).strip() or type(gone).__name__})
+            self._name_lock.close()
             return False
         return True
 

@@ -47,9 +47,13 @@ class Relay:
         """From here on nothing is passed on, over no connection."""
         self._loop.call_soon_threadsafe(self._passing.clear)
 
-    def heal(self) -> None:
-        """Pass on again, beginning with what was held back."""
-        self._loop.call_soon_threadsafe(self._passing.set)
+    def heal(self, *, anew: bool = False) -> None:
+        """Pass on again, beginning with what was held back. anew: over new connections alone; the others stay silent."""
+        self._loop.call_soon_threadsafe(self._set_anew if anew else self._passing.set)
+
+    def _set_anew(self) -> None:
+        self._passing = asyncio.Event()
+        self._passing.set()
 
     def close(self) -> None:
         self._do(self._end())
@@ -63,12 +67,15 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self._writers.append(writer)
+        passing = self._passing
         with suppress(asyncio.CancelledError):  # the end of the test
-            await self._passing.wait()
+            await passing.wait()
             assert self._target is not None
             there, back = await asyncio.open_connection(*self._target)
             self._writers.append(back)
-            await asyncio.gather(self._pass(reader, back, self._overhear), self._pass(there, writer, dripping=True))
+            await asyncio.gather(
+                self._pass(reader, back, passing, self._overhear), self._pass(there, writer, passing, dripping=True)
+            )
 
     def _overhear(self, data: bytes) -> None:
         if self.overheard is not None:
@@ -78,6 +85,7 @@ class Relay:
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
+        passing: asyncio.Event,
         overhear: Callable[[bytes], None] = lambda data: None,
         *,
         dripping: bool = False,
@@ -85,13 +93,14 @@ class Relay:
         try:
             while data := await source.read(65_536):
                 overhear(data)
-                await self._passing.wait()
+                await passing.wait()
                 while dripping and self.drip_s and data:
                     sink.write(data[:1])
                     data = data[1:]
                     await asyncio.sleep(self.drip_s)
                 sink.write(data)
                 await sink.drain()
+            await passing.wait()  # nor is it passed on that this side has hung up
         except OSError:
             pass
         finally:

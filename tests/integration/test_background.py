@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from nautilus.reading.read_through import Watch
 from nautilus.settings.bridge import BridgeSettings
 from tests.integration.sim_process import simulator
 from tests.integration.test_ledger import Ledger
+from tests.neighbours import Relay, relay
 from tests.plant import Plant, plant
 
 NOW = ("--latency", "none", "--start", "2026-03-04T17:30:30Z")
@@ -187,6 +190,44 @@ def test_a_lost_name_is_told_and_taken_again(works: Plant) -> None:
     held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
     works.wait(lambda: works.rows(held), "the name is held again")
     assert works.bridges["bridge-1"].exit_code() is None
+
+
+_HELD = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+
+
+@contextmanager
+def cut_off(servers: SimpleNamespace, dsn: str) -> Iterator[tuple[Plant, Relay]]:
+    """A plant whose bridge alone has a database that can fall silent."""
+    with relay(dsn) as between, plant(servers.group, servers.folder, dsn, *NOW) as works:
+        works.start_bridge(database_url=between.before(dsn))
+        try:
+            yield works, between
+        finally:
+            between.heal()
+
+
+def test_a_name_whose_server_says_nothing_is_taken_anew(servers: SimpleNamespace, dsn: str) -> None:
+    """The network is cut: the server goes on with a session that nobody is at the other end of."""
+    with cut_off(servers, dsn) as (works, between):
+        before = works.rows(_HELD)
+        between.hang()
+        works.wait(lambda: [x for x in works.log() if x["message"] == "name-lost"], "the bridge tells")
+        assert works.rows(_HELD) == before, "the server has not noticed"
+        between.heal(anew=True)
+        works.wait(lambda: works.rows(_HELD) and works.rows(_HELD) != before, "the name is held again")
+        assert works.bridges["bridge-1"].exit_code() is None
+        works.finished(works.backfill(**DAY))
+
+
+def test_a_bridge_whose_database_hangs_ends_when_it_is_told_to(servers: SimpleNamespace, dsn: str) -> None:
+    with cut_off(servers, dsn) as (works, between):
+        between.hang()
+        bridge = works.bridges["bridge-1"]
+        os.kill(bridge.pid, signal.SIGTERM)
+        works.wait(lambda: bridge.exit_code() is not None, "the bridge ends", 60)
+        assert bridge.exit_code() == 0
+        told = [x for x in works.log() if x["message"] == "farewell-not-stored"]
+        assert len(told) == 1
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------

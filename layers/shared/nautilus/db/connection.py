@@ -260,15 +260,20 @@ class Database:
         self._places = _Places(size)
         self._reach = Breaker(_SHARED_FAILURE_S)
 
-    def connect(self) -> Any:
-        """A connection of its own, outside the pool: for LISTEN and for session locks. The caller closes it."""
+    def connect(self, longest_s: float | None = None) -> Any:
+        """A connection of its own, outside the pool: for LISTEN and for session locks. The caller closes it.
+
+        longest_s: how long its server may be silent within a block of `waited_for`, in seconds; None: for ever.
+        """
         try:
-            return psycopg2.connect(
+            connection = psycopg2.connect(
                 self._url,
                 connection_factory=_Connection,
                 cursor_factory=psycopg2.extras.NamedTupleCursor,
                 **self._options,
             )
+            connection.longest_s = longest_s
+            return connection
         except psycopg2.OperationalError as down:
             raise Unavailable(
                 f"the database cannot be reached ({_first_line(down)})", code="database-unavailable"
@@ -276,10 +281,10 @@ class Database:
 
     def listen(self, channel: str) -> Any:
         """A connection of its own that hears the notifications of a channel; the caller polls and closes it."""
-        connection = self.connect()
+        connection = self.connect(self._longest_s)
         try:
             connection.autocommit = True
-            with connection.cursor() as cursor:
+            with connection.waited_for(), connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {channel}")
         except psycopg2.Error as down:
             connection.close()
@@ -348,13 +353,12 @@ class Database:
             raise Unavailable("the database cannot be reached (no answer just now)", code="database-unavailable")
         began = self._reach.clock()
         try:
-            connection = self.connect()
+            connection = self.connect(self._longest_s)
         except Unavailable:
             if self._reach.clock() - began >= _SLOW_CONNECT_S:
                 self._reach.failed(began)
             raise
         self._reach.succeeded(began)
-        connection.longest_s = self._longest_s
         return connection
 
     def _checked(self) -> Any | None:
