@@ -82,6 +82,15 @@ def test_a_dry_run_tells_of_the_head_that_is_asked_for_first(works: Plant) -> No
     assert foretold(works, **wish | {"mode": "force"})["head_requests"] == 0
 
 
+def test_a_head_is_foretold_once_for_all_timeframes_that_want_it(works: Plant) -> None:
+    wish = {"symbols": ["QQQ", "SPY"], "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
+    told = foretold(works, **wish, timeframes=["8h", "4h", "1d"])
+    asked = len(works.received("reqHeadTimestamp"))
+    works.finished(works.backfill(**wish, timeframes=["8h", "4h", "1d"]))
+    assert told["head_requests"] == len(works.received("reqHeadTimestamp")) - asked == 2
+    assert [item["head_requests"] for item in told["items"]] == [1, 0, 0] * 2
+
+
 def test_the_time_foretold_goes_by_the_requests_the_bridge_has_open(works: Plant) -> None:
     wish = {"symbol": "MSFT", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
     with works.db.transaction() as cursor:

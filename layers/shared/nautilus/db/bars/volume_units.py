@@ -127,12 +127,13 @@ def unknown(cursor: Cursor, series_id: int, spans: Spans) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def undecided(cursor: Cursor, login: str) -> int | None:
-    """An instrument (con_id) of this login with volumes of unknown or guessed unit; None when there is none."""
+def undecided(cursor: Cursor, login: str, without: Sequence[int] = ()) -> int | None:
+    """An instrument (con_id) of this login with volumes of unknown or guessed unit, but for some; None when there is none."""
     cursor.execute(
         "SELECT s.con_id FROM volume_units v JOIN series s ON s.id = v.series_id"
-        " WHERE v.login = %s AND (v.unit = 'unknown' OR v.evidence = 'guess') ORDER BY s.id LIMIT 1",
-        (login,),
+        " WHERE v.login = %s AND (v.unit = 'unknown' OR v.evidence = 'guess') AND s.con_id <> ALL(%s)"
+        " ORDER BY s.id LIMIT 1",
+        (login, list(without)),
     )
     row = cursor.fetchone()
     return int(row.con_id) if row else None
