@@ -1,7 +1,7 @@
 """IB's words into ours, and back: contracts, bars, dates. IB's own spellings live here and die here."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -59,6 +59,20 @@ def contracts(selector: Selector) -> Contract:
         contract.lastTradeDateOrContractMonth = selector.expiry
         contract.includeExpired = bool(selector.local_symbol or selector.expiry)
     return contract
+
+
+_ROUTES = re.compile("SMART|QBALGO.*")
+"""Names of exchanges that only send orders on. IB lists futures once more at them, under the same number."""
+
+
+def listed_once(found: Sequence[tuple[Instrument, dict[str, Any]]]) -> list[tuple[Instrument, dict[str, Any]]]:
+    """Each contract once, in IB's order: of several rows of one con_id the first at the exchange where it is listed."""
+    kept: dict[int, tuple[Instrument, dict[str, Any]]] = {}
+    for row in found:
+        before = kept.setdefault(row[0].con_id, row)
+        if _ROUTES.fullmatch(before[0].exchange) and not _ROUTES.fullmatch(row[0].exchange):
+            kept[row[0].con_id] = row
+    return list(kept.values())
 
 
 def continuous(symbol: str, exchange: str, currency: str) -> Contract:

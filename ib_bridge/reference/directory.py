@@ -155,7 +155,7 @@ class Directory:
                 keep_s=_NEGATIVE_KEEP_S,
             )
             return
-        found = [translate.instrument(row) for row in rows]
+        found = translate.listed_once([translate.instrument(row) for row in rows])
         chosen = [one for one, _ in found]
         if selector.front:
             chosen = await self._front(chosen, correlation_id)
@@ -335,7 +335,9 @@ class Directory:
                 rows = await self._details(translate.contract(instrument), f"hours|{instrument.con_id}", correlation_id)
             except (IbError, Unavailable):
                 return upto
-            await self._store.run(instruments.store_all, [translate.instrument(row) for row in rows])
+            await self._store.run(
+                instruments.store_all, translate.listed_once([translate.instrument(row) for row in rows])
+            )
             told = await self._hours(instrument, session)
         later = [moment for moment in translate.opens(told, instrument.time_zone) if moment >= upto]
         return max(upto, min([translate.last_day(told, instrument.time_zone), *later]))

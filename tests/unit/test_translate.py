@@ -10,6 +10,7 @@ import pytest
 from ib_bridge.history.volume_units import compared
 from ib_bridge.ib import translate
 from nautilus.market.timeframes import timeframe
+from tests.shelf import stock
 from tests.unit.markets import label, ns
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -115,3 +116,22 @@ def days(*volumes: float) -> list[Any]:
 )
 def test_the_same_days_in_lots_decide_the_unit_and_fractions_do_not(modern, in_lots, unit):
     assert compared(modern, in_lots) == unit
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "kept"),
+    [
+        (["CME", "QBALGO"], "CME"),
+        (["QBALGO", "CME"], "CME"),
+        (["SMART", "NYMEX", "QBALGO"], "NYMEX"),
+        (["QBALGOIEU", "ICEEU"], "ICEEU"),
+        (["SMART"], "SMART"),
+        (["CME"], "CME"),
+    ],
+)
+def test_a_contract_that_comes_once_per_exchange_is_the_one_where_it_is_listed(exchanges, kept):
+    rows: list[Any] = [(stock(7)._replace(exchange=name), {"n": n}) for n, name in enumerate(exchanges)]
+    other: tuple[Any, dict[str, Any]] = (stock(8)._replace(exchange="EUREX"), {})
+    found = translate.listed_once([*rows, other])
+    assert [(one.con_id, one.exchange) for one, _ in found] == [(7, kept), (8, "EUREX")]
+    assert found[0][1] == {"n": exchanges.index(kept)}
