@@ -15,7 +15,7 @@ import functions.bars.app
 import functions.monitoring.app
 from nautilus.http.app import create_app
 from nautilus.infra.breaker import Breaker
-from nautilus.infra.messages import JobHint
+from nautilus.infra.messages import CommandHint, JobHint
 from nautilus.infra.queue import Queue
 from tests.neighbours import Relay, relay
 from tests.replicated import wait_for
@@ -140,3 +140,12 @@ def test_hints_that_cannot_go_do_not_pile_up(queue: SimpleNamespace, hung: Relay
     hung.heal()
     assert ours.flush(60)
     assert ours.send(JobHint(job_id=uuid4())), "it was not ill, only slow"
+
+
+def test_an_answer_is_held_for_no_hint_of_an_earlier_one(hung: Relay) -> None:
+    sender = Queue("http://127.0.0.1/queue", endpoint=hung.before("http://127.0.0.1"), patience_s=60)
+    sender.announce(CommandHint(command_id=uuid4(), correlation_id=""))
+    assert not sender.flush(0.2)
+    assert sender.flush(0.2), "nothing new is under way"
+    sender.announce(CommandHint(command_id=uuid4(), correlation_id=""))
+    assert not sender.flush(0.2)

@@ -61,6 +61,7 @@ class Queue:
         self._breaker = breaker or Breaker(_REST_S)
         self._senders = Executor("hints", _SENDERS)
         self._under_way: set[Future[bool]] = set()
+        self._waited_for: set[Future[bool]] = set()
         self._clients: dict[float, Any] = {}
         self._lock = threading.Lock()
 
@@ -87,8 +88,13 @@ class Queue:
         sending.add_done_callback(self._under_way.discard)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the hints under way are sent or given up; False when `timeout_s` seconds were not enough."""
-        return not wait(tuple(self._under_way), timeout_s).not_done
+        """Wait until the hints under way are sent or given up; False when `timeout_s` seconds were not enough.
+
+        None is waited for twice: what hung at the end of one answer keeps no other.
+        """
+        left = wait(set(self._under_way) - self._waited_for, timeout_s).not_done
+        self._waited_for = (self._waited_for & self._under_way) | left
+        return not left
 
     def send(self, hint: JobHint | CommandHint) -> bool:
         """Send a hint now; False when it could not be sent, which only makes things slower."""
