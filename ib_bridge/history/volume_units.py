@@ -35,8 +35,13 @@ from nautilus.settings.bridge import BridgeSettings
 
 SHARES_SINCE = 175
 """HMDS_MARKET_DATA_IN_SHARES in the version table of IB's own clients (server_versions, read 2026-11)."""
-_COMPARE_AGAIN_S = 600.0
-"""Machine time between two attempts to compare on one connection."""
+_AGAIN_S = 600.0
+"""Machine time before an instrument is compared once more on a connection, when IB did not answer."""
+_UNTELLING_AGAIN_S = 6 * 3_600.0
+"""The same, when IB answered and the volumes of its days do not tell."""
+_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 120.0
+"""Machine time between two attempts with any instruments on one connection: doubled with each."""
 _DAYS = 10
 _LEAST_LOTS = 1_000
 """Lots of the days compared: below, what a lot is rounded by could matter."""
@@ -75,7 +80,11 @@ class VolumeUnits:
         self._comparing = asyncio.Lock()
         self._compared: tuple[int, Unit] = (0, UNKNOWN)
         """The connection that was compared last, and the outcome."""
+        self._attempts = 0
         self._compare_at = 0.0
+        """When the next comparison on that connection may begin, with any instrument."""
+        self._not_before: dict[int, float] = {}
+        """con_id of what was compared on that connection in vain, and until when it is left alone."""
         self._told = UNKNOWN
         self._last_known = "unknown"
         self._change: Mapping[str, Any] | None = None
@@ -136,14 +145,18 @@ class VolumeUnits:
     # ---- comparing ---------------------------------------------------------------------------------------------------
 
     async def _compare(self, instrument: Instrument) -> None:
-        """Ask for closed days in both units, once per connection; after a failure not before some minutes."""
+        """Ask for closed days in both units, until the unit is known for this connection. An instrument that does not tell
+        rests for itself, so that it keeps no other one from telling."""
         async with self._comparing:
             connection = self._session.connection
-            again = self._compared[0] == connection and time.monotonic() < self._compare_at
-            if self.current().known or again or not self._session.serves(instrument):
+            self._begin(connection)
+            now = time.monotonic()
+            rests = now < max(self._compare_at, self._not_before.get(instrument.con_id, 0.0))
+            if self.current().known or rests or not self._session.serves(instrument):
                 return
-            self._compare_at = time.monotonic() + _COMPARE_AGAIN_S
-            self._compared = (connection, UNKNOWN)
+            self._compare_at = now + min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(self._attempts, 10))
+            self._attempts += 1
+            self._not_before[instrument.con_id] = now + _AGAIN_S
             try:
                 unit = await self._ask_twice(instrument)
             except (IbError, NoAnswer, NotConnected, NotYet) as failed:
@@ -156,9 +169,21 @@ class VolumeUnits:
                 self._log.exception("volume-unit-broke")
                 return
             if unit == "unknown":
+                self._not_before[instrument.con_id] = now + _UNTELLING_AGAIN_S
                 self._log.warning("volume-unit-not-compared", extra={"reason": "the volumes of these days do not tell"})
             elif connection == self._session.connection:
                 self._compared = (connection, Unit(unit, "compared"))
+
+    def _begin(self, connection: int) -> None:
+        """Forget what was found out about another connection."""
+        if self._compared[0] != connection:
+            self._compared, self._attempts, self._compare_at = (connection, UNKNOWN), 0, 0.0
+            self._not_before.clear()
+
+    def _resting(self) -> list[int]:
+        """con_ids of what was compared on this connection in vain not long ago."""
+        self._begin(self._session.connection)
+        return [con_id for con_id, until in self._not_before.items() if time.monotonic() < until]
 
     async def _ask_twice(self, instrument: Instrument) -> str:
         end = translate.moment(self._clock.now_ns() // NS_PER_DAY * NS_PER_DAY)
@@ -187,7 +212,7 @@ class VolumeUnits:
         if not login:
             return
         if not self.current().known and self._session.up:
-            con_id = await self._store.run(volume_units.undecided, login)
+            con_id = await self._store.run(volume_units.undecided, login, self._resting())
             instrument = await self._store.run(instruments.by_id, con_id) if con_id is not None else None
             if instrument is not None:
                 await self._compare(instrument)
