@@ -87,6 +87,13 @@ class Plant:
 
     def start_bridge(self, name: str = "bridge-1", **settings: str) -> Child:
         """Start a bridge and wait until it answers; settings as lower-case names."""
+        child = self.launch_bridge(name, **settings)
+        child.wait_ready(within_s=PATIENCE_S)
+        self.wait(lambda: self.session()["state"] != "starting", "the bridge tells its state")
+        return child
+
+    def launch_bridge(self, name: str = "bridge-1", **settings: str) -> Child:
+        """Start a bridge that may give up before it answers."""
         port = free_port()
         own = {
             **self._settings,
@@ -105,9 +112,7 @@ class Plant:
             env=environment(own),
             ready=lambda child: child.said("ib-connected"),
         )
-        child.wait_ready(within_s=PATIENCE_S)
         self.bridges[name] = child
-        self.wait(lambda: self.session()["state"] != "starting", "the bridge tells its state")
         return child
 
     def kill_bridge(self, name: str = "bridge-1") -> None:
