@@ -91,6 +91,13 @@ def test_a_name_with_a_wrong_venue_is_unknown_on_every_route_and_the_right_name_
         assert (answer.status_code, answer.json().get("instrument_id")) == (200, right), name
 
 
+def test_names_that_differ_in_their_venue_are_looked_up_with_one_command(works: Plant) -> None:
+    """While no bridge answers, what is open is joined by who asks for the same words."""
+    for name in ("AAPL.NASDAQ", "AAPL.FOO", "AAPL.ISLAND"):
+        assert works.client.get(f"{ROOT}/instruments/{name}").status_code == 503
+    assert len(works.rows("SELECT 1 FROM bridge_commands WHERE type = 'resolve'")) == 1
+
+
 def refused_backfills(works: Plant, name: str, right: str) -> Iterator[tuple[Any, ...]]:
     """What is wrong with the answers to backfills of a name whose words are known."""
     span = {"start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"}

@@ -175,10 +175,9 @@ class Catalogue:
 
 
 def _resolve(batch: Sequence[Selector]) -> tuple[str, Mapping[str, Any]]:
-    """The command that looks these up: type and arguments."""
-    if len(batch) == 1:
-        return "resolve", batch[0].as_dict()
-    return "resolve", {"selectors": [selector.as_dict() for selector in batch]}
+    """The command that looks these up: type and arguments. IB is asked about the words, whatever venue was named with them."""
+    asked = [selector._replace(venue="").as_dict() for selector in batch]
+    return "resolve", asked[0] if len(asked) == 1 else {"selectors": asked}
 
 
 def _unanswered(selector: Selector) -> Unavailable:
