@@ -24,9 +24,10 @@ def test_a_block_whose_caller_goes_while_it_is_entered_is_left() -> None:
 
     async def work() -> None:
         threads = Executor("test", 1)
+        kept = place()  # which nobody leaves by forgetting it
 
         async def hold() -> None:
-            async with threads.within(place()):
+            async with threads.within(kept):
                 raise AssertionError("the caller has gone")
 
         holding = asyncio.create_task(hold())
@@ -35,7 +36,7 @@ def test_a_block_whose_caller_goes_while_it_is_entered_is_left() -> None:
         with pytest.raises(asyncio.CancelledError):
             await holding
         enter.set()
-        assert await asyncio.to_thread(left.wait, 10)
+        assert await asyncio.to_thread(left.wait, 10), kept
         threads.close()
 
     asyncio.run(work())
