@@ -57,6 +57,7 @@ STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYM
 START := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT) $(PY)
 
 demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
+	@$(if $(IB),echo 'make demo shows a simulated market; for an IB Gateway: make up IB=$(IB)'; exit 2)
 	@$(START) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
 
 up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C

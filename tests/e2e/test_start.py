@@ -207,3 +207,15 @@ def test_signals_are_held_back_while_a_child_is_made() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_demo_of_a_gateway_is_refused_with_the_command_that_takes_one() -> None:
+    done = subprocess.run(
+        ["make", "-s", "--old-file=.venv/.ready", "demo", "IB=127.0.0.1:4002"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "make up IB=127.0.0.1:4002" in done.stdout
