@@ -22,6 +22,14 @@ def fill(works: Plant) -> dict[str, Any]:
     return works.finished(works.backfill(symbol="AAPL", timeframe="1m", days_back=7), 90)
 
 
+def asked_to_log_in(works: Plant) -> bool:
+    """Let the login be missing, again where a connection was being made while all others were dropped."""
+    state = works.session()["state"]
+    if state == "connected":
+        works.sim.command("login_needed mute")
+    return bool(state == "needs_login")
+
+
 def test_a_week_with_nightly_restarts_and_a_login_needs_no_hand(servers: SimpleNamespace, dsn: str) -> None:
     options = ("--latency", "none", "--clock", "rate:20", "--start", START)
     with plant(servers.group, servers.folder, dsn, *options) as works:
@@ -39,8 +47,7 @@ def test_a_week_with_nightly_restarts_and_a_login_needs_no_hand(servers: SimpleN
             works.sim.command("farm_up ushmds")
         # Sunday night the token has expired: the gateway takes the connection and says nothing until a person logs in.
         leap(works, "2026-03-08T06:00:00Z")
-        works.sim.command("login_needed mute")
-        works.wait(lambda: works.session()["state"] == "needs_login", "somebody is asked to log in", 60, works.session)
+        works.wait(lambda: asked_to_log_in(works), "somebody is asked to log in", 60, works.session)
         assert works.client.get("/health").json()["status"] == "degraded"
         works.sim.command("login")
         works.wait(lambda: works.session()["state"] == "connected", "connected again by itself", 60)

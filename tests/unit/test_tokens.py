@@ -48,7 +48,7 @@ def good(now_s: int) -> dict[str, Any]:
         "sid": str(UUID(int=1)),
         "scope": "bars:read",
     }
-    return texts | {"iat": now_s, "nbf": now_s, "exp": now_s + 600}
+    return texts | {"iat": now_s, "nbf": now_s, "exp": now_s + MAX_LIFE_S - 600}
 
 
 CLAIMS = good(int(time.time()))
