@@ -177,8 +177,8 @@ test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
 	@touch $@
 
-BRIDGE_TESTS := tests/integration/test_backfill.py tests/integration/test_doubts.py tests/integration/test_weather.py \
-	tests/integration/test_field.py tests/e2e/test_crashes.py
+BRIDGE_TESTS := tests/integration/backfill/test_backfill.py tests/integration/backfill/test_empty_rechecks.py tests/integration/backfill/test_fault_injection.py \
+	tests/integration/backfill/test_known_complaints.py tests/e2e/test_crashes.py
 test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
 	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
 

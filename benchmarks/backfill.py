@@ -22,8 +22,8 @@ from ib_gateway_sim.limits import Duration, duration
 from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.db.migrate import upgrade
-from tests.integration.sim_process import Simulator, simulator
-from tests.plant import Plant, plant
+from tests.support.sim_process import Simulator, simulator
+from tests.support.stack import Plant, plant
 
 NOW = "2026-03-04T22:30:00Z"
 END = parse_rfc3339("2026-03-01T00:00:00Z")

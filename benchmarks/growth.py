@@ -48,7 +48,7 @@ from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
 from nautilus.market.timeframes import timeframe
-from tests.shelf import Api, Shelf, stock
+from tests.support.stored_bars import Api, Shelf, stock
 
 PLANNED = 6_000
 FEW_CHUNKS, MANY_CHUNKS = 3_000, 300_000

@@ -30,8 +30,8 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
-from tests.neighbours import relay
-from tests.shelf import BARS, Api, Shelf, stock
+from tests.support.neighbours import relay
+from tests.support.stored_bars import BARS, Api, Shelf, stock
 
 _MINUTE = 60 * NS_PER_S
 _DAY = label_of(date(2024, 1, 11))

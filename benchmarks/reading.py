@@ -42,8 +42,8 @@ from nautilus.db.auth import users
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
-from tests.plant import plant
-from tests.shelf import BARS, Shelf, stock
+from tests.support.stack import plant
+from tests.support.stored_bars import BARS, Shelf, stock
 
 _MINUTE = 60_000_000_000
 _FIRST = date(2023, 9, 4)

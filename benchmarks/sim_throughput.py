@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.integration.sim_client import EURUSD, RawClient
-from tests.integration.sim_process import Simulator, simulator
+from tests.support.sim_client import EURUSD, RawClient
+from tests.support.sim_process import Simulator, simulator
 
 START = "2026-03-02T15:00:00Z"
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "SPY", "QQQ", "AMD")

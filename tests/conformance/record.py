@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.conformance.test_conformance import DRIVERS
-from tests.integration.sim_process import ROOT, simulator
+from tests.support.sim_process import ROOT, simulator
 
 DATA = ROOT / "tests" / "data" / "tws"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.sim_process import ROOT, simulator
+from tests.support.sim_process import ROOT, simulator
 
 HERE = Path(__file__).parent
 ENVS = ROOT / ".data" / "clients"

@@ -14,7 +14,7 @@ from nautilus.errors import InvalidInput
 from nautilus.http.app import create_app
 from nautilus.http.parameters import Known, check, nearest
 from nautilus.http.routes import LateRoute
-from tests.integration.auth_api import Api, Client, api_of
+from tests.support.auth_api import Api, Client, api_of
 
 BARS = "/api/v1/market-data/historical/bars"
 

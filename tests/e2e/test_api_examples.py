@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.plant import Plant, plant
+from tests.support.stack import Plant, plant
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 MOST_CHARS = 600

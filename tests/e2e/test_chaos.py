@@ -29,7 +29,7 @@ from nautilus.db.migrate import upgrade
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue
 from nautilus.spans import Spans
-from tests.plant import Plant, plant
+from tests.support.stack import Plant, plant
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)

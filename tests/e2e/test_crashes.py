@@ -11,8 +11,8 @@ from dev.process import Group
 from nautilus.clock import parse_rfc3339
 from nautilus.db.bridge import commands
 from nautilus.db.migrate import upgrade
-from tests.integration.test_backfill import own_bars, stored
-from tests.plant import Plant, plant
+from tests.integration.backfill.test_backfill import own_bars, stored
+from tests.support.stack import Plant, plant
 
 MONTH = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-02-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
 

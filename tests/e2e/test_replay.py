@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.plant import Plant, plant
+from tests.support.stack import Plant, plant
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FILES = {

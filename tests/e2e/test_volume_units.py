@@ -10,9 +10,9 @@ import pytest
 
 from nautilus.db.market import instruments, series
 from nautilus.market.timeframes import timeframe
-from tests.integration.test_backfill import own_bars
-from tests.plant import Plant, plant
-from tests.shelf import stock
+from tests.integration.backfill.test_backfill import own_bars
+from tests.support.stack import Plant, plant
+from tests.support.stored_bars import stock
 
 WEEK = {"symbol": "AAPL", "timeframe": "1h", "start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
 SIM = ("--latency", "none", "--start", "2026-03-04T17:30:30Z")

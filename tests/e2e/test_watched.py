@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nautilus.clock import NS_PER_S
-from tests.plant import Plant, plant
+from tests.support.stack import Plant, plant
 
 FIRST = os.environ.get("WATCH_FROM", "2026-02-23")
 """`make watch` has it begin three weeks earlier."""

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nautilus.clock import NS_PER_S, parse_rfc3339
-from tests.plant import Plant, plant
+from tests.support.stack import Plant, plant
 
 START = "2026-03-02T13:00:00Z"
 WEEK = ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06"]

@@ -21,7 +21,7 @@ from nautilus.db.connection import Database
 from nautilus.db.market import instruments
 from nautilus.market.instrument import select
 from tests.conftest import database
-from tests.shelf import stock
+from tests.support.stored_bars import stock
 
 USER, PASSWORD = "trader", "correct horse"
 PATIENCE_S = 300

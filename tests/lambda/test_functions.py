@@ -22,7 +22,7 @@ from dev.lambda_runtime import (
 from dev.process import free_port
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue
-from tests.secrets_extension import extension
+from tests.support.secrets_extension import extension
 
 pytestmark = pytest.mark.built
 FUNCTIONS = sorted(path.parent.name for path in (Path(__file__).parents[2] / "functions").glob("*/app.py"))

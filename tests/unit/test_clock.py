@@ -18,7 +18,7 @@ from nautilus.clock import (
     parse_rfc3339,
     rfc3339,
 )
-from tests.unit.markets import few, many
+from tests.support.markets import few, many
 
 NOW = 1_704_465_000_123_456_789  # 2024-01-05 14:30:00.123456789Z
 times = st.integers(-(2**63) + 1, 2**63 - 1)

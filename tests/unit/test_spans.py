@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.spans import Span, Spans
-from tests.unit.markets import few, many
+from tests.support.markets import few, many
 
 edges = st.integers(-20, 60)
 span = st.tuples(edges, edges)

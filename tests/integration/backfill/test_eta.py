@@ -1,0 +1,85 @@
+"""A backfill says when it will end: not by its mean rate, but by when IB's limits let the rest of its requests out."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits, Request
+from nautilus.clock import NS_PER_S, parse_rfc3339
+from nautilus.db.ledger import requests
+from tests.support.stack import Plant, plant
+
+NOW = "2026-03-04T17:30:30Z"
+BACKGROUND = Limits().window_weight - Limits().reserve
+AGO_S = 60
+
+
+@pytest.fixture
+def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+    """A plant whose market time stands still until it is moved: seconds are those of market time."""
+    options = ("--latency", "none", "--clock", "stepped", "--start", NOW)
+    with plant(servers.group, servers.folder, dsn, *options) as made:
+        made.start_bridge()
+        yield made
+
+
+def crowd(works: Plant, count: int) -> int:
+    """So many small requests went out a minute ago; returns when the first of them leaves IB's ten minutes."""
+    (login,) = (row.login for row in works.rows("SELECT login FROM ib_sessions"))
+    at = works.market_ns() - AGO_S * NS_PER_S
+    with works.db.transaction() as cursor:
+        for number in range(count):
+            requests.insert(cursor, login, "another", "bars", Request(f"{number}", f"{number}", True), sent_at=at)
+    return at + WINDOW_NS + MARGIN_NS
+
+
+def blocked(works: Plant, job_id: str) -> dict[str, Any]:
+    def paced() -> bool:
+        return bool(works.job(job_id)["blocked_on"] == "pacing")
+
+    works.wait(paced, "it waits for IB's limits", tell=lambda: works.job(job_id))
+    return works.job(job_id)
+
+
+def test_a_paced_job_ends_when_the_book_lets_its_last_request_out(works: Plant) -> None:
+    free = crowd(works, BACKGROUND - 3)
+    job = works.backfill(symbol="AAPL", timeframe="30s", start="2026-02-23T00:00:00Z", end="2026-03-04T17:00:00Z")
+    works.wait(lambda: works.job(job)["progress"]["chunks_done"] == 3, "three requests find a place")
+    told = blocked(works, job)
+    left = (free - works.market_ns()) / NS_PER_S
+    assert left == pytest.approx(540, abs=1)
+    # Nothing but the book holds the rest: a request or two after the window, five in two seconds, and an answer.
+    assert left <= told["eta_seconds"] <= left + 10, told
+    assert parse_rfc3339(told["next_request_at"]) == free
+    works.advance(300)
+    assert blocked(works, job)["eta_seconds"] == pytest.approx(told["eta_seconds"] - 300, abs=5)
+    works.advance(242)  # the window is free again
+
+    def ended() -> bool:
+        works.advance(3)
+        return bool(works.job(job)["finished_at"])
+
+    works.wait(ended, "it ends", every_s=0.3)
+    over = works.job(job)
+    assert (over["eta_seconds"], over["next_request_at"]) == (None, None)
+
+
+def test_a_job_whose_head_waits_says_so_before_it_is_planned(works: Plant) -> None:
+    free = crowd(works, BACKGROUND)
+    job = works.backfill(symbol="IWM", timeframe="1h", start="2023-06-01T00:00:00Z", end="2026-03-04T00:00:00Z")
+    told = blocked(works, job)
+    assert told["status"] == "queued"
+    left = (free - works.market_ns()) / NS_PER_S
+    assert parse_rfc3339(told["next_request_at"]) == free
+    assert left <= told["eta_seconds"] <= left + 30, told
+
+
+def test_while_there_is_no_session_nobody_can_say(works: Plant) -> None:
+    crowd(works, BACKGROUND)
+    job = works.backfill(symbol="AAPL", timeframe="30s", start="2026-02-23T00:00:00Z", end="2026-03-04T17:00:00Z")
+    assert blocked(works, job)["eta_seconds"] is not None
+    works.stop_bridge()
+    told = works.job(job)
+    assert (told["blocked_on"], told["eta_seconds"], told["next_request_at"]) == ("ib_session", None, None)

@@ -1,0 +1,180 @@
+"""What the daily command forgets, what it keeps, and what a reader is told of bars that are gone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+import pytest
+
+from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.coverage.judge import State
+from nautilus.db import retention
+from nautilus.db.bridge import status as sessions
+from nautilus.db.connection import Database
+from nautilus.db.market import series
+from nautilus.db.retention import Kept
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
+from tests.integration.db.test_migrate import INSTRUMENT
+
+DAY = NS_PER_DAY
+FOR_GOOD = Kept(requests=0, revisions=0, audit=0, bars={})
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    """Daily and one-minute bars, one a day, of the last hundred days."""
+    made = Database(dsn, name="test")
+    with made.transaction() as cursor:
+        cursor.execute(INSTRUMENT)
+        today = sessions.machine_now(cursor) // DAY * DAY
+        for name in ("1m", "1d"):
+            row = series.find_or_make(cursor, 1, timeframe(name), "TRADES", "rth")
+            bars = [Bar(today - n * DAY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(100, 0, -1)]
+            series.record(cursor, row, bars=bars, settled=Spans.of(today - 100 * DAY, today), request_id=1)
+    yield made
+    made.close()
+
+
+def query(database: Database, text: str) -> list[tuple[Any, ...]]:
+    with database.transaction() as cursor:
+        cursor.execute(text)
+        return [tuple(row) for row in cursor.fetchall()]
+
+
+def test_by_default_no_bar_is_forgotten(database: Database) -> None:
+    assert set(retention.forget(database, FOR_GOOD).values()) == {0}
+    assert query(database, "SELECT count(*) FROM bars_minute") == [(100,)]
+
+
+def test_bars_of_one_timeframe_go_and_the_stretch_says_why(database: Database) -> None:
+    kept = Kept(0, 0, 0, {"1m": 30})
+    assert retention.forget(database, kept)["bars of 1m"] in (70, 71)  # 70 in the first minute of a day
+    with database.transaction() as cursor:
+        now = sessions.machine_now(cursor)
+        row = series.by_id(cursor, 1)
+        notes = series.notes(cursor, 1, (0, now))
+    assert [(n.state, n.reason, n.expires_at) for n in notes] == [(State.UNAVAILABLE, "retention", None)]
+    assert not row.covered & Spans.of(*notes[0].span)
+    assert abs(notes[0].span[1] - (now - 30 * DAY)) < 120 * NS_PER_S
+    assert query(database, "SELECT count(*) FROM bars_coarse") == [(100,)]
+    assert retention.forget(database, kept)["bars of 1m"] == 0
+
+
+def test_a_day_later_the_stretch_grows_and_stays_one(database: Database) -> None:
+    for days in (30, 29, 28):
+        retention.forget(database, Kept(0, 0, 0, {"1m": days}))
+    assert query(database, "SELECT count(*) FROM coverage_notes") == [(1,)]
+    assert query(database, "SELECT count(*) FROM bars_minute")[0][0] in (27, 28)
+
+
+def test_old_rows_of_the_record_go_and_young_ones_stay(database: Database) -> None:
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO ib_requests (login, bridge, kind, identity, contract, small, weight, sent_at, booked_at)"
+            " SELECT 'l', 'b', 'bars', '', '', false, 1, 0, now() - make_interval(days => n) FROM generate_series(1, 10) n"
+        )
+        cursor.execute(
+            "INSERT INTO bar_revisions (series_id, ts, until_version, changed_at)"
+            " SELECT 1, n, 1, now() - make_interval(days => n) FROM generate_series(1, 20) n"
+        )
+        cursor.execute(
+            "INSERT INTO audit_log (at, action, outcome, actor)"
+            " SELECT now() - make_interval(days => n), 'a', 'ok', 'x' FROM generate_series(1, 10) n"
+        )
+        cursor.execute("UPDATE series_changes SET committed_at = now() - interval '8 days' WHERE series_id = 2")
+    gone = retention.forget(database, Kept(requests=4, revisions=7, audit=9, bars={}))
+    assert {table: count for table, count in gone.items() if count} == {
+        "ib_requests": 7,
+        "bar_revisions": 14,
+        "series_changes": 1,
+        "audit_log": 2,
+    }
+    assert query(database, "SELECT count(*) FROM ib_requests") == [(3,)]
+    assert query(database, "SELECT series_id FROM series_changes") == [(1,)]
+
+
+def test_more_than_a_batch_goes_in_batches(database: Database) -> None:
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_log (at, action, outcome, actor)"
+            " SELECT now() - interval '3 days', 'a', 'ok', 'x' FROM generate_series(1, 10)"
+        )
+    assert retention.forget(database, Kept(0, 0, 1, {}), batch=3)["audit_log"] == 10
+
+
+def is_due(database: Database, *, done: str, now: str, jobs: int = 0) -> bool:
+    """Whether it is time, at 05:00, when it was done last and it is now, both as `day hour:minute` of March."""
+    with database.transaction() as cursor:
+        # The database's clock cannot be set: what happened is moved instead, and the hour of the day.
+        cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now")
+        real = cursor.fetchone().now
+        told, last = (datetime.strptime(f"2026-03-{text}", "%Y-%m-%d %H:%M") for text in (now, done))
+        shift = real.replace(minute=0, second=0, microsecond=0) - told.replace(minute=0)
+        cursor.execute("UPDATE store SET forgotten_at = %s AT TIME ZONE 'UTC'", (last + shift,))
+        for n in range(jobs):
+            cursor.execute(
+                "INSERT INTO backfill_jobs (owner, origin, request, fingerprint) VALUES ('x', 'api', '{}', %s)",
+                (str(n),),
+            )
+        found = retention.due(cursor, (5 + real.hour - told.hour) % 24)
+        cursor.connection.rollback()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("done", "now", "jobs", "due"),
+    [
+        ("01 05:00", "02 04:00", 0, False),
+        ("01 05:00", "02 05:00", 0, True),
+        ("02 05:00", "02 05:00", 0, False),
+        ("02 05:00", "02 23:00", 0, False),
+        ("01 23:00", "02 06:00", 0, True),
+        ("01 05:00", "02 06:00", 1, False),  # not while a backfill runs
+        ("01 05:00", "03 03:00", 1, False),
+        ("01 05:00", "03 04:00", 1, True),  # but some day it must be
+    ],
+)
+def test_it_is_due_once_a_day_and_not_while_a_backfill_runs(
+    database: Database, done: str, now: str, jobs: int, due: bool
+) -> None:
+    assert is_due(database, done=done, now=now, jobs=jobs) is due
+
+
+def test_a_new_store_is_left_alone(database: Database) -> None:
+    with database.transaction() as cursor:
+        assert not any(retention.due(cursor, hour) for hour in range(24))
+
+
+def test_two_at_a_time_never_do_and_who_is_stopped_has_not_done_it(database: Database, dsn: str) -> None:
+    with closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (retention._LOCK,))
+        with pytest.raises(retention.Busy):
+            retention.run(dsn, FOR_GOOD)
+    retention.run(dsn, FOR_GOOD, stopped=lambda: True)
+    assert query(database, "SELECT forgotten_at FROM store") == [(None,)]
+    retention.run(dsn, FOR_GOOD)
+    assert query(database, "SELECT forgotten_at IS NULL FROM store") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "words"),
+    [
+        ({}, 0, "bars of 1m: 70 rows forgotten|bars of 1m: 71 rows forgotten"),
+        ({"NAUTILUS_KEEP_BARS_DAYS": "1x=3"}, 2, "1x=3"),
+        ({"NAUTILUS_KEEP_REVISIONS_DAYS": "2"}, 2, "at least 7"),
+    ],
+)
+def test_the_command(database: Database, dsn: str, settings: dict[str, str], status: int, words: str) -> None:
+    environment = os.environ | {"NAUTILUS_DATABASE_URL": dsn, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"NAUTILUS_KEEP_BARS_DAYS": "1m=30"} | settings
+    command = [sys.executable, "-m", "nautilus.db.retention"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert told.returncode == status, told.stderr
+    assert any(part in told.stdout + told.stderr for part in words.split("|"))

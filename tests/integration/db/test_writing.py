@@ -1,0 +1,189 @@
+"""Bars on their way into the database: exactly counted, nothing rewritten that is the same, nothing lost that changes."""
+
+import random
+from collections.abc import Callable, Iterator
+
+import psycopg2
+import pytest
+
+from nautilus.clock import NS_PER_S
+from nautilus.coverage.judge import Note, State
+from nautilus.db import timescale
+from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.write import Written
+from nautilus.db.connection import Cursor, Database, spans_of
+from nautilus.db.ledger import jobs
+from nautilus.db.market import series
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
+from tests.integration.db.test_migrate import INSTRUMENT
+
+MINUTE = 60 * NS_PER_S
+AT = 1_704_465_000 * NS_PER_S
+FRAME = timeframe("1m")
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    made = Database(dsn, name="test")
+    with made.transaction() as cursor:
+        cursor.execute(INSTRUMENT)
+        series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
+    yield made
+    made.close()
+
+
+def bar(n: int, price: float = 10.0, kind: int = 0) -> Bar:
+    """kind: 0 with volume, vwap and trades, 1 without any, 2 and 3 with some."""
+    rest = ((100.0, price, 7), (None, None, None), (5.0, None, 1), (None, 9.5, None))[kind]
+    return Bar(AT + n * MINUTE, price, price + 1, price - 1, price + 0.1, *rest)
+
+
+def record(database: Database, bars: list[Bar], request_id: int | None = 4) -> Written:
+    with database.transaction() as cursor:
+        settled = Spans.of(bars[0].ts, bars[-1].ts + MINUTE) if bars else Spans()
+        row = series.by_id(cursor, 1, lock=True)
+        return series.record(cursor, row, bars=bars, settled=settled, request_id=request_id)
+
+
+def stored(cursor: Cursor) -> list[Bar]:
+    cursor.execute("SELECT ts, open, high, low, close, volume, vwap, trades FROM bars_minute ORDER BY ts")
+    return [Bar(*row) for row in cursor.fetchall()]
+
+
+def test_any_bars_over_any_others_are_stored_counted_and_undone(database: Database) -> None:
+    write_any(database, lambda: None)
+
+
+def write_any(database: Database, between: Callable[[], object]) -> None:
+    """Against a dictionary: what is there, the counts, and from revisions and changes every version before.
+
+    between: what else happens after each write.
+    """
+    rng = random.Random(11)
+    now: dict[int, Bar] = {}
+    history: list[dict[int, Bar]] = [{}]
+    for _ in range(60):
+        first, count = rng.randint(0, 90), rng.choice((1, 3, 40, 80))
+        wanted = sorted(rng.sample(range(first, first + count), rng.randint(1, count)))
+        keep = rng.random()
+        chosen = [
+            now.get(n) if n in now and rng.random() < keep else bar(n, 10.0 + rng.randint(0, 2), n % 4) for n in wanted
+        ]
+        bars = [b for b in chosen if b]
+        numbers = [(b.ts - AT) // MINUTE for b in bars]
+        new = [n for n in numbers if n not in now]
+        revised = [n for n, b in zip(numbers, bars, strict=True) if n in now and now[n] != b]
+        written = record(database, bars)
+        assert (written.new, written.revised) == (len(new), len(revised))
+        assert written.same == len(bars) - len(new) - len(revised)
+        now = now | dict(zip(numbers, bars, strict=True))
+        if written.changed:
+            history.append(now)
+        between()
+    with database.transaction(snapshot=True) as cursor:
+        assert stored(cursor) == [now[n] for n in sorted(now)]
+        for version, state in enumerate(history):
+            assert at_version(cursor, version) == [state[n] for n in sorted(state)]
+
+
+def at_version(cursor: Cursor, version: int) -> list[Bar]:
+    """The bars as they were: without what was added later, each with its earliest later revision (DESIGN: pages)."""
+    cursor.execute("SELECT added::text FROM series_changes WHERE version > %s", (version,))
+    added = Spans(span for row in cursor.fetchall() for span in spans_of(row[0]))
+    cursor.execute(
+        "SELECT DISTINCT ON (ts) ts, open, high, low, close, volume, vwap, trades FROM bar_revisions"
+        " WHERE until_version > %s AND request_id = 4 ORDER BY ts, until_version",
+        (version,),
+    )
+    older = {row[0]: Bar(*row) for row in cursor.fetchall()}
+    found = [older.get(b.ts, b) for b in stored(cursor) if b.ts not in added]
+    return [b for b in found if b.open is not None]
+
+
+def test_the_same_again_writes_nothing(database: Database) -> None:
+    bars = [bar(n, kind=n % 4) for n in range(200)]
+    record(database, bars)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT ctid, xmin FROM bars_minute ORDER BY ts")
+        before = cursor.fetchall()
+    assert record(database, bars) == Written(same=200)
+    with database.transaction() as cursor:
+        cursor.execute("SELECT ctid, xmin FROM bars_minute ORDER BY ts")
+        assert cursor.fetchall() == before
+        assert series.by_id(cursor, 1).data_version == 1
+
+
+def stray(cursor: Cursor) -> None:
+    cursor.execute("INSERT INTO bars_minute VALUES (1, %s, 1, 1, 1, 1)", (AT + MINUTE,))
+
+
+def check_beside_a_stray(database: Database, written: Written) -> None:
+    """Of three bars the second was there, by another hand."""
+    assert (written.new, written.revised, written.same) == (2, 1, 0)
+    assert list(written.added) == [(AT, AT + 1), (AT + 2 * MINUTE, AT + 2 * MINUTE + 1)]
+    with database.transaction() as cursor:
+        assert stored(cursor) == [bar(n) for n in range(3)]
+
+
+def test_another_writer_without_the_lock_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It commits between our look and our COPY."""
+    with database.transaction() as cursor:  # where something is covered, there is a look
+        row = series.by_id(cursor, 1, lock=True)
+        series.record(cursor, row, settled=Spans.of(AT, AT + MINUTE))
+    look, looks = bar_store._stored, []
+
+    def late(cursor: Cursor, *args: object) -> bytes:
+        found = look(cursor, *args)  # type: ignore[arg-type]
+        looks.append(len(found))
+        if len(looks) == 1:
+            with database.transaction() as other:
+                stray(other)
+        return found
+
+    monkeypatch.setattr(bar_store, "_stored", late)
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
+    assert len(looks) == 2
+
+
+def test_where_nothing_is_known_nobody_looks_until_a_bar_is_met(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as cursor:
+        stray(cursor)
+    look, looks = bar_store._stored, []
+
+    def counted(cursor: Cursor, *args: object) -> bytes:
+        looks.append(args)
+        return look(cursor, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bar_store, "_stored", counted)
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
+    assert len(looks) == 1
+    later = [bar(n) for n in range(10, 13)]
+    assert record(database, later).new == 3
+    assert len(looks) == 1
+    doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), State.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
+    with database.transaction() as cursor:
+        series.record(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
+    assert record(database, [bar(30)]).new == 1
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_refused(database: Database, wrong: float) -> None:
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        record(database, [bar(0)._replace(high=wrong)])
+    with database.transaction() as cursor:
+        assert stored(cursor) == []
+
+
+def test_how_many_bars_there_are_is_known_after_the_counters_were_lost(database: Database) -> None:
+    """As after a crash of the server, which forgets what it counted since the last vacuum."""
+    record(database, [bar(n) for n in range(500)])
+    with database.transaction() as cursor:
+        cursor.execute("ANALYZE bars_minute")
+        cursor.execute("SELECT pg_stat_reset_single_table_counters('bars_minute'::regclass)")
+    with database.transaction() as cursor:
+        assert timescale.estimated_bars(cursor) == jobs.totals(cursor).total_bars == 500

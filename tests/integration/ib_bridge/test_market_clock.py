@@ -1,0 +1,36 @@
+"""A gateway whose clock is not this machine's: the simulator, told through whole seconds alone, counts no violation."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from nautilus.clock import NS_PER_S, parse_rfc3339
+from tests.conftest import Server, database
+from tests.support.stack import plant
+
+
+@pytest.mark.parametrize("offset_s", [1.8, 3.0, -1.9])
+def test_no_violation_however_far_ibs_clock_is_from_ours(
+    servers: SimpleNamespace, server: Server, template: str, offset_s: float
+) -> None:
+    options = ("--latency", "none", "--clock", "real")
+    with database(server, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as works:
+        start = datetime.now(UTC) + timedelta(seconds=offset_s)
+        works.sim.command(f"set_clock {start:%Y-%m-%dT%H:%M:%S.%f}Z")
+        # No control port: market time is learnt as from IB.
+        works.start_bridge(control_port="0", ib_heartbeat_s="0.5")
+        days = [start - timedelta(days=n) for n in range(3, 8)]
+        day = next(one for one in days if one.weekday() == 1 or one.weekday() == 2)
+        job = works.finished(
+            works.backfill(
+                symbol="MSFT", timeframe="1s", start=f"{day:%Y-%m-%d}T15:00:00Z", end=f"{day:%Y-%m-%d}T20:00:00Z"
+            )
+        )
+        assert job["status"] == "succeeded"
+        assert job["progress"]["requests_sent"] >= 10
+        errors = works.sim.command("received error")["received"]
+        assert [e["fields"] for e in errors if e["fields"]["code"] == 162] == []
+        sim_ns = works.sim.command("clock")["now_ns"]
+        told_ns = parse_rfc3339(works.session()["market_time"])
+        assert abs(told_ns - sim_ns) < NS_PER_S

@@ -1,0 +1,566 @@
+"""A read replica takes the bars off the primary's hands, and neither its lag nor its failures show in an answer.
+
+A real standby, following by streaming. Where a page was read is not taken from the answer's word alone: the tests look at
+the connection that its bars came over.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+
+from dev.process import Group
+from nautilus.db import replica
+from nautilus.db.connection import Database, _Cursor
+from nautilus.db.replica import Replica
+from nautilus.errors import Unavailable
+from nautilus.infra.breaker import Breaker
+from nautilus.log import logger
+from nautilus.market.bar import Bar
+from nautilus.reading.service import MarketData
+from tests.conftest import database
+from tests.integration.reading.test_pages import FIELDS, Writer, told
+from tests.support.markets import MINUTE, ns, nyse
+from tests.support.replication import TEMPLATE, Pair, ask, wait_for
+from tests.support.stored_bars import BARS, Api, Shelf, stock
+
+NOW = ns("2024-01-12 17:00", "America/New_York")
+DAYS = [
+    (ns(f"2024-01-{day:02} 09:30", "America/New_York"), ns(f"2024-01-{day:02} 16:00", "America/New_York"))
+    for day in range(8, 12)
+]
+START, END = DAYS[0]
+LAST = DAYS[-1][1]
+
+
+def bars(close: float = 100.5, days: int = 1) -> list[Bar]:
+    stamps = [ts for start, end in DAYS[:days] for ts in range(start, end, MINUTE)]
+    return [Bar(ts, 100.0, 101.0, 99.0, close, 10.0, 100.1, 3) for ts in stamps]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with tempfile.TemporaryDirectory(prefix="nautilus-pair-") as name, Group() as group:
+        Path(name).chmod(0o711)  # as root the servers may have to be somebody else (dev/postgres.py)
+        yield Pair(group, Path(name))
+
+
+@pytest.fixture
+def dsn(pair: Pair) -> Iterator[str]:
+    with database(pair.primary, TEMPLATE) as own:
+        yield own
+
+
+@pytest.fixture
+def shelf(dsn: str) -> Iterator[Shelf]:
+    made = Shelf(dsn, NOW)
+    made.instrument(stock(), nyse(date(2023, 12, 1), 60))
+    made.record(stock(), "1m", bars(days=4), settled=DAYS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(shelf: Shelf, pair: Pair, tmp_path: Path) -> Api:
+    pair.catch_up()
+    return shelf.api(tmp_path, replica_url=pair.copied(shelf.dsn), log_level="INFO")
+
+
+Meddling = Callable[[Any], Any]
+
+
+class Watch:
+    """Sees the connection of each page's bars; `meddle` is given the standby's cursor before a page is read, and gives back
+    the cursor to read with. `meddle_primary`: the same with the primary's."""
+
+    def __init__(self, standby_port: int) -> None:
+        self.standby_port = standby_port
+        self.tried: list[bool] = []
+        """For each page that was begun: was it on the standby?"""
+        self.meddle: Meddling | None = None
+        self.meddle_primary: Meddling | None = None
+
+    def saw(self, cursor: Any) -> Any:
+        self.tried.append(cursor.connection.info.port == self.standby_port)
+        meddle = self.meddle if self.tried[-1] else self.meddle_primary
+        return meddle(cursor) if meddle else cursor
+
+
+@pytest.fixture(autouse=True)
+def watch(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    made = Watch(pair.standby.port)
+    pages = MarketData._pages
+    monkeypatch.setattr(
+        MarketData, "_pages", lambda self, cursor, query, scene: pages(self, made.saw(cursor), query, scene)
+    )
+    return made
+
+
+@pytest.fixture
+def read(api: Api, watch: Watch) -> Callable[..., tuple[Any, bool]]:
+    def answer(**query: Any) -> tuple[Any, bool]:
+        """The answer, and whether the standby gave its bars."""
+        before = len(watch.tried)
+        got = get(api, **query)
+        copied = "replica" in got.headers["server-timing"]
+        # A standby that was given up may be noted after the primary that answered.
+        assert copied in watch.tried[before:]
+        return got.json(), copied
+
+    return answer
+
+
+Read = Callable[..., tuple[Any, bool]]
+
+
+def get(api: Api, **query: Any) -> Any:
+    asked = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "wait": 0}
+    got = api.get(BARS, params=asked | query)
+    assert got.status_code == 200, got.text
+    return got
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The log lines about the replica since the last call."""
+    return re.findall(r'"message":"(replica-[a-z]+)', capsys.readouterr().out)
+
+
+def closes(answer: Any) -> set[float]:
+    return {candle["close"] for candle in answer["candles"]}
+
+
+# ---- as far as the primary, or not -------------------------------------------------------------------------------------
+
+
+def test_a_standby_that_is_as_far_gives_the_same_bytes(shelf: Shelf, api: Api, watch: Watch, tmp_path: Path) -> None:
+    plain = shelf.api(tmp_path)
+    for query in (
+        {"end": LAST},
+        {"end": LAST, "format": "columns"},
+        {"end": LAST, "format": "csv"},
+        {"end": LAST, "timeframe": "30m", "sort": "desc"},
+        {"end": LAST, "limit": 100},
+    ):
+        watch.tried.clear()
+        copied, own = get(api, **query), get(plain, **query)
+        assert watch.tried == [True, False]
+        assert "replica" in copied.headers["server-timing"]
+        assert copied.headers["etag"] == own.headers["etag"]
+        assert len(own.content) > 3_000
+        # A token is sealed anew each time.
+        assert without_token(copied.content) == without_token(own.content)
+
+
+def without_token(content: bytes) -> bytes:
+    return re.sub(rb'"next_page_token":"[^"]+"', b"", content)
+
+
+def test_readers_lock_and_keep_their_plans_on_a_standby_too(read: Read, watch: Watch) -> None:
+    seen: list[bool] = []
+
+    def meddle(cursor: Any) -> Any:
+        cursor.execute(
+            "SELECT pg_is_in_recovery() AND current_setting('transaction_isolation') = 'repeatable read'"
+            " AND EXISTS (SELECT 1 FROM pg_prepared_statements WHERE starts_with(name, 'nautilus_same_') AND generic_plans = %s)"
+            " AND EXISTS (SELECT 1 FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'store'::regclass"
+            "  AND mode = 'AccessShareLock' AND granted)",
+            (len(seen) + 1,),
+        )
+        seen.append(cursor.fetchone()[0])
+        return cursor
+
+    watch.meddle = meddle
+    assert [read()[1] for _ in range(3)] == [True] * 3
+    assert seen == [True] * 3
+
+
+def test_what_a_standby_does_not_show_yet_is_read_from_the_primary(shelf: Shelf, pair: Pair, read: Read) -> None:
+    assert read()[1]
+    with pair.paused():
+        shelf.record(stock(), "1m", [bars()[0]._replace(close=100.75)])
+        for _ in range(3):
+            answer, copied = read()
+            assert (copied, answer["candles"][0]["close"]) == (False, 100.75)
+        other = stock(2, "MSFT")
+        shelf.instrument(other, nyse(date(2023, 12, 1), 60))
+        shelf.record(other, "1m", bars(close=55.5), settled=[(START, END)])
+        answer, copied = read(symbol="MSFT")
+        assert (copied, answer["total"], closes(answer)) == (False, 390, {55.5})
+    answer, copied = read()
+    assert (copied, answer["candles"][0]["close"]) == (True, 100.75)
+    assert read(symbol="MSFT")[1]
+
+
+def test_pages_of_a_walk_may_come_from_either(shelf: Shelf, pair: Pair, read: Read) -> None:
+    first, copied = read(limit=100)
+    assert copied
+    with pair.paused():
+        shelf.record(stock(), "1m", bars(close=99.5))
+        second, copied = read(limit=100, page_token=first["next_page_token"])
+        assert not copied, "as of the first page's version, which only the primary can tell by now"
+        begun, copied = read(limit=100)
+        assert (copied, closes(begun)) == (False, {99.5})
+    third, copied = read(limit=1000, page_token=second["next_page_token"])
+    assert copied
+    candles = [c for page in (first, second, third) for c in page["candles"]]
+    assert [(c["ts"], c["close"]) for c in candles] == [(b.ts, b.close) for b in bars()]
+    rest, copied = read(limit=1000, page_token=begun["next_page_token"])
+    assert (copied, rest["total"], closes(rest)) == (True, 290, {99.5})
+
+
+def test_a_tag_is_the_primarys(shelf: Shelf, pair: Pair, api: Api) -> None:
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END}
+    tag = api.get(BARS, params=query).headers["etag"]
+    assert api.get(BARS, params=query, headers={"if-none-match": tag}).status_code == 304
+    with pair.paused():
+        shelf.record(stock(), "1m", bars(close=99.5))
+        assert api.get(BARS, params=query, headers={"if-none-match": tag}).status_code == 200
+
+
+def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
+    dsn: str, pair: Pair, tmp_path: Path, watch: Watch
+) -> None:
+    shelf = Shelf(dsn, NOW)
+    shelf.instrument(stock(), nyse(date(2023, 12, 1), 60))
+    writer = Writer(shelf, 7)
+    writer.write()
+    pair.catch_up()
+    api = shelf.api(tmp_path, replica_url=pair.copied(dsn))
+    walks: list[tuple[int, list[Any]]] = []
+    deadline = time.monotonic() + 20
+    with closing(shelf), writer.running():
+        while len(walks) < 10 or (set(watch.tried) != {True, False} and time.monotonic() < deadline):
+            answer = get(api, limit=25, fields=FIELDS).json()
+            version, seen = answer["data_version"], answer["candles"]
+            while token := answer["next_page_token"]:
+                answer = get(api, limit=25, fields=FIELDS, page_token=token).json()
+                assert answer["data_version"] == version
+                seen += answer["candles"]
+            walks.append((version, seen))
+    assert writer.version > walks[0][0] + 10, "the writer hardly wrote"
+    assert set(watch.tried) == {True, False}, "pages came from one of them alone"
+    for version, seen in walks:
+        assert seen == told(writer.history[version])
+
+
+# ---- replay gets in the way --------------------------------------------------------------------------------------------
+
+
+class Meddled:
+    """A cursor that stops in the middle of what it copies: the rest is not sent until `stir` was called."""
+
+    def __init__(self, cursor: Any, stir: Callable[[], None]) -> None:
+        self._cursor = cursor
+        self._stir = stir
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def copy_expert(self, query: str, file: Any) -> None:
+        inner = re.fullmatch(r"COPY \((.*)\) TO STDOUT \(FORMAT binary\)", query, re.DOTALL)
+        assert inner, query
+        slowly = f"SELECT * FROM ({inner[1]}) AS q WHERE q.n < 2 OR pg_sleep(10) IS NOT NULL"
+        told: list[bytes] = []
+
+        def write(row: bytes) -> None:
+            told.append(row)
+            file.write(row)
+            if len(told) == 1:
+                self._stir()
+
+        self._cursor.copy_expert(f"COPY ({slowly}) TO STDOUT (FORMAT binary)", SimpleNamespace(write=write))
+
+
+def stirring(stir: Callable[[], None], *, midway: bool) -> Meddling:
+    """Do it once: between two statements of a page, or in the middle of its bars."""
+    left = [stir]
+
+    def once() -> None:
+        left.pop()()
+
+    def meddle(cursor: Any) -> Any:
+        if not left:
+            return cursor
+        if midway:
+            return Meddled(cursor, once)
+        once()
+        return cursor
+
+    return meddle
+
+
+VACUUM = ["UPDATE series SET head_ts = head_ts", "VACUUM series"]
+LOCK = ["BEGIN; LOCK TABLE store IN ACCESS EXCLUSIVE MODE; COMMIT"]
+
+
+@pytest.mark.parametrize("midway", [False, True], ids=["between-statements", "midway"])
+@pytest.mark.parametrize("written", [VACUUM, LOCK], ids=["vacuum", "lock"])
+def test_a_read_that_replay_cancels_is_answered_by_the_primary(
+    shelf: Shelf,
+    pair: Pair,
+    api: Api,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    written: list[str],
+    midway: bool,
+) -> None:
+    monkeypatch.setattr(replica, "FIRST_REST_S", 0.05)
+    expected = get(api, end=LAST).content
+
+    def resume() -> None:
+        pair.resume()
+        pair.catch_up()
+
+    with pair.impatient():
+        conflicts = pair.conflicts
+        pair.pause()
+        for statement in written:
+            ask(shelf.dsn, statement)
+        watch.tried.clear()
+        watch.meddle = stirring(resume, midway=midway)
+        got = get(api, end=LAST)
+        assert watch.tried == [True, False]
+        assert "replica" not in got.headers["server-timing"]
+        assert got.content == expected
+        assert pair.conflicts == conflicts + 1
+        wait_for(lambda: "replica" in get(api, end=LAST).headers["server-timing"], "the standby's next page")
+    assert said(capsys) == ["replica-failed", "replica-recovered"]
+
+
+@pytest.mark.parametrize("midway", [False, True], ids=["between-statements", "midway"])
+def test_a_session_of_the_standby_that_is_ended_is_replaced(
+    pair: Pair, api: Api, watch: Watch, monkeypatch: pytest.MonkeyPatch, midway: bool
+) -> None:
+    monkeypatch.setattr(replica, "FIRST_REST_S", 0.05)
+    expected = get(api, end=LAST).content
+    watch.meddle = stirring(
+        lambda: ask(
+            pair.standby.dsn(),
+            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'nautilus-test'",
+        ),
+        midway=midway,
+    )
+    got = get(api, end=LAST)
+    assert (watch.tried[-2:], got.content) == ([True, False], expected)
+    wait_for(lambda: "replica" in get(api, end=LAST).headers["server-timing"], "the standby's next page")
+
+
+def test_a_page_that_breaks_off_on_both_is_no_page(api: Api, watch: Watch) -> None:
+    """The connection ends in the middle of the bars, without a word: first the standby's, then the primary's too."""
+
+    def meddle(cursor: Any) -> Any:
+        return Meddled(cursor, lambda: break_off(cursor.connection))
+
+    watch.meddle = watch.meddle_primary = meddle
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": LAST, "wait": 0}
+    got = api.get(BARS, params=query)
+    assert watch.tried == [True, False]
+    assert (got.status_code, got.json()["code"]) == (503, "database-unavailable")
+    watch.meddle = watch.meddle_primary = None
+    assert get(api, end=LAST).json()["total"] == 1000
+
+
+def test_a_server_that_hangs_is_not_waited_for(
+    api: Api, watch: Watch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its machine is awake and keeps the connection; the session itself does nothing any more."""
+    monkeypatch.setattr(replica, "LONGEST_READ_S", 0.2)
+    monkeypatch.setattr(replica, "_LOOK_S", 0.05)
+    expected = get(api, end=LAST).content
+    stopped: list[int] = []
+
+    def stop(cursor: Any) -> Any:
+        stopped.append(cursor.connection.info.backend_pid)
+        os.kill(stopped[0], signal.SIGSTOP)
+        return cursor
+
+    watch.meddle = stop
+    try:
+        got = get(api, end=LAST)
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    assert (watch.tried[-2:], got.content) == ([True, False], expected)
+    assert said(capsys) == ["replica-failed"]
+
+
+def test_a_commit_that_is_cancelled_leaves_no_transaction_behind(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replay's cancel may come just as the session begins to read COMMIT, and the next reader would find a transaction that
+    has failed."""
+    reader = Database(dsn, name="test", size=1)
+    end = _Cursor.end
+
+    def cancelled(cursor: Any, how: str) -> None:
+        if how == "COMMIT":
+            cursor.execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)")
+        end(cursor, how)
+
+    with monkeypatch.context() as once:
+        once.setattr(_Cursor, "end", cancelled)
+        with pytest.raises(Unavailable), reader.transaction(snapshot=True) as cursor:
+            cursor.execute("SELECT 1")
+    with reader.transaction(snapshot=True) as cursor:
+        cursor.execute("SELECT 7")
+        assert cursor.fetchone()[0] == 7
+    reader.close()
+
+
+def break_off(connection: Any) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_lock_that_replay_holds_keeps_nobody_waiting(shelf: Shelf, pair: Pair, read: Read) -> None:
+    """What moves bars into columns locks `store` and commits; here replay stops between the two."""
+    assert read()[1]
+    copied = pair.copied(shelf.dsn)
+    held = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'store'::regclass AND mode = 'AccessExclusiveLock')"
+    with shelf.db.transaction() as cursor:
+        cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
+        pair.mark()  # sends what is not committed along
+        wait_for(lambda: ask(copied, held), "the lock on the standby")
+        pair.pause()
+    try:
+        since = time.monotonic()
+        answer, was_copied = read()
+        assert (was_copied, answer["total"]) == (False, 390)
+        assert time.monotonic() - since < 3
+    finally:
+        pair.resume()
+    pair.catch_up()
+
+
+# ---- servers come and go -----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_standby_is_left_alone_until_it_is_back(
+    pair: Pair, read: Read, watch: Watch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read()[1]
+    watch.meddle = stirring(pair.kill_standby, midway=True)
+    answer, copied = read(end=LAST)
+    assert (copied, answer["total"]) == (False, 1000)
+    for _ in range(2):
+        assert not read()[1]
+    assert said(capsys) == ["replica-failed"], "it was asked again at once"
+    pair.start_standby()
+    pair.catch_up()
+    wait_for(lambda: read()[1], "the standby's next page")
+    assert read()[0]["total"] == 390
+
+
+def test_rests_grow_while_it_fails_and_one_read_at_a_time_tries_again(
+    shelf: Shelf, pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair.catch_up()
+    (row,) = shelf.rows("SELECT store.id AS store_id, s.id, s.data_version FROM store, series s")
+    standby = Database(pair.copied(shelf.dsn), name="test", size=4)
+    copy = Replica(standby, patience_s=60, breaker=Breaker(0.05, 0.3))
+    logger("test", "INFO")
+    failing, answers = True, []
+
+    def read(call: Callable[[Any], bool]) -> bool | None:
+        return asyncio.run(copy.read(str(row.store_id), {row.id: row.data_version}, call))
+
+    def call(cursor: Any) -> bool:
+        if failing:
+            raise Unavailable("it is not well")
+        # Another reader, while this one finds out.
+        answers.append(read(lambda cursor: True))
+        return True
+
+    rests: list[str] = []
+
+    def rested() -> bool:
+        assert read(call) is None
+        rests.extend(re.findall(r"left alone for ([0-9.]+) s: it is not well", capsys.readouterr().out))
+        return len(rests) >= 4
+
+    wait_for(rested, "the fourth rest")
+    assert rests[:4] == ["0.05", "0.1", "0.2", "0.3"]
+    failing = False
+    wait_for(lambda: read(call), "a read that finds it well")
+    assert read(lambda cursor: True)
+    assert answers[0] is None, "it was ill still"
+    standby.close()
+
+
+def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(
+    shelf: Shelf, pair: Pair, api: Api, read: Read
+) -> None:
+    assert read()[1]
+    pair.stop_primary()
+    try:
+        refused = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END})
+        assert (refused.status_code, refused.json()["code"]) == (503, "database-unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+    finally:
+        pair.start_primary()
+    answer, copied = read()
+    assert (copied, answer["total"]) == (True, 390)
+    shelf.record(stock(), "1m", bars(close=99.5))
+    assert closes(read()[0]) == {99.5}
+    pair.catch_up()
+    answer, copied = read()
+    assert (copied, closes(answer)) == (True, {99.5})
+
+
+def test_a_promoted_standby_counts_on_for_itself_and_is_a_replica_no_more(
+    shelf: Shelf, pair: Pair, tmp_path: Path, watch: Watch
+) -> None:
+    """The same store, the same series, the same version, and other bars."""
+    other = pair.another("promoted")
+    watch.standby_port = other.port
+    theirs = other.dsn(shelf.dsn.rpartition("/")[2].partition("?")[0])
+    api = shelf.api(tmp_path, replica_url=theirs)
+    assert "replica" in get(api).headers["server-timing"]
+    assert ask(other.dsn(), "SELECT pg_promote()")
+    promoted = Shelf(theirs, NOW)
+    promoted.record(stock(), "1m", bars(close=77.25))
+    shelf.record(stock(), "1m", bars(close=99.5))
+    same = "SELECT concat(store.id, data_version) FROM store, series"
+    assert ask(shelf.dsn, same) == ask(theirs, same)
+    answer = get(api)
+    assert "replica" not in answer.headers["server-timing"]
+    assert closes(answer.json()) == {99.5}
+    # The other way round: the one that was promoted decides, and the one that was its primary is no replica of it.
+    answer = get(promoted.api(tmp_path, replica_url=shelf.dsn))
+    assert closes(answer.json()) == {77.25}
+    promoted.close()
+
+
+# ---- no replica at all -------------------------------------------------------------------------------------------------
+
+
+def test_another_store_is_no_replica(shelf: Shelf, pair: Pair, tmp_path: Path, watch: Watch) -> None:
+    """The same series with the same version, and other bars: the store's id tells them apart."""
+    with database(pair.primary, TEMPLATE) as another:
+        ask(another, "UPDATE store SET id = gen_random_uuid()")
+        other = Shelf(another, NOW)
+        other.instrument(stock(), nyse(date(2023, 12, 1), 60))
+        other.record(stock(), "1m", bars(close=55.5, days=4), settled=DAYS)
+        pair.catch_up()
+        answer = get(shelf.api(tmp_path, replica_url=pair.copied(another)))
+        other.close()
+    assert closes(answer.json()) == {100.5}
+    assert watch.tried == [False]
+
+
+def test_a_standby_without_the_tables_yet_is_passed_over(shelf: Shelf, pair: Pair, tmp_path: Path) -> None:
+    """It lags behind a migration."""
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        ask(pair.standby.dsn("nautilus"), "SELECT FROM store")
+    answer = get(shelf.api(tmp_path, replica_url=pair.standby.dsn("nautilus")))
+    assert answer.json()["total"] == 390
