@@ -28,6 +28,7 @@ from nautilus.settings.api import ApiSettings, AuthSettings
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
 BACKFILL = (ROOT / "docs" / "backfill.md").read_text()
+DATA = (ROOT / "docs" / "data.md").read_text()
 BARS = "/api/v1/market-data/historical/bars"
 
 
@@ -227,6 +228,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "timeframes": (API, f"| `timeframe` | `{' '.join(timeframes.NAMES)}`, default `1h` |"),
     "timeframes of a backfill": (BACKFILL, f"`{' '.join(timeframes.NAMES)}`"),
+    "number of timeframes of a backfill": (BACKFILL, f"| `timeframes` | list, 1 to {len(timeframes.NAMES)} |"),
+    "timeframes of a series": (DATA, f"| `timeframe` | text | `{' '.join(timeframes.NAMES)}` |"),
     "fields": (API, f"of `{' '.join(FIELDS)}`"),
     "formats": (API, ", ".join(f"`{one.label}`" for one in Format)),
     "asset classes": (BACKFILL, " ".join(f"`{name}`" for name in instrument.ASSET_CLASSES)),

@@ -17,11 +17,11 @@ from ib_bridge.history.worker import request_of
 from ib_gateway_sim.limits import MessageRate, PacingBook
 from nautilus.backfill import pacing
 from nautilus.backfill.pacing import Limits, Request, next_allowed
-from nautilus.backfill.planner import CHUNK_SPANS_S, Chunk, duration, end_text, plan
+from nautilus.backfill.planner import Chunk, duration, end_text, plan
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger.chunks import Candidate
 from nautilus.market.instrument import Instrument
-from nautilus.market.timeframes import timeframe
+from nautilus.market.timeframes import REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
 from tests.support.markets import HOUR, MINUTE, few, forex, ns, nyse
 
@@ -65,7 +65,7 @@ class Job:
             covered=Spans(),
             noted=Spans(),
             live=Spans(),
-            span_s=CHUNK_SPANS_S[self.frame],
+            span_s=REQUEST_SPANS_S[self.frame],
         ).chunks
 
     def request(self, chunk: Chunk) -> Request:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nautilus.backfill.planner import CHUNK_SPANS_S, SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
+from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
 from nautilus.market.calendar import Calendar
-from nautilus.market.timeframes import ALL, timeframe
+from nautilus.market.timeframes import ALL, REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
 from tests.support.markets import DAY, HOUR, MARKETS, MINUTE, S, cme, few, label, many, ns, nyse
 
@@ -32,7 +32,7 @@ def ask(span, name, calendar=None, *, now=NOW, until=None, head=None, covered=NO
         covered=covered,
         noted=noted,
         live=live,
-        span_s=span_s or CHUNK_SPANS_S[name],
+        span_s=span_s or REQUEST_SPANS_S[name],
     )
 
 
@@ -228,7 +228,7 @@ def wishes(draw):
     late = name == "cme"
     state["until"] = calendar.closed_until(t, now, settle_ns=15 * S, late_settlement=late)
     state["head"] = draw(st.none() | st.integers(start - DAY, end))
-    state["span_s"] = draw(st.sampled_from([CHUNK_SPANS_S[t.name], CHUNK_SPANS_S[t.name] // 7, 5_000]))
+    state["span_s"] = draw(st.sampled_from([REQUEST_SPANS_S[t.name], REQUEST_SPANS_S[t.name] // 7, 5_000]))
     return calendar, t, (start, end), now, state
 
 
@@ -381,7 +381,7 @@ CURRENT = {
     "Y": (60, 30 * 86_400, 68),
 }
 # The older table: (duration up to, largest bar), seconds. Its smallest bars are exceeded knowingly: what the larger
-# requests cost was measured (see CHUNK_SPANS_S), and the current table allows them.
+# requests cost was measured (see REQUEST_SPANS_S), and the current table allows them.
 OLDER = [
     (60, 60),
     (120, 120),
@@ -457,7 +457,7 @@ def test_daily_bars_of_a_future_end_before_the_next_day_begins():
 @given(wishes())
 def test_durations_hold_their_window_in_every_reading(wish):
     calendar, t, wanted, now, state = wish
-    assume(state["span_s"] <= CHUNK_SPANS_S[t.name])
+    assume(state["span_s"] <= REQUEST_SPANS_S[t.name])
     for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:6]:
         text = duration(chunk.window, t, calendar)
         assert_legal(text, t)
@@ -469,7 +469,7 @@ def test_durations_hold_their_window_in_every_reading(wish):
 def test_windows_of_any_length_up_to_the_longest_are_legal(name, t, start, part):
     calendar = MARKETS[name]
     start = calendar.slot(t, start)[0]
-    end = calendar.slot(t, start + min(round(part * CHUNK_SPANS_S[t.name] * S), 320 * DAY))[0]
+    end = calendar.slot(t, start + min(round(part * REQUEST_SPANS_S[t.name] * S), 320 * DAY))[0]
     assume(end > start)
     for window in [(u[0][0], u[-1][1]) for u in [calendar.units(t, (start, end))] if u]:
         text = duration(window, t, calendar)
@@ -497,9 +497,9 @@ def assert_holds(text, window, t, calendar):
 
 
 def test_the_default_spans_cover_every_timeframe_and_fit_their_own_limits():
-    assert list(CHUNK_SPANS_S) == [t.name for t in ALL]
+    assert list(REQUEST_SPANS_S) == [t.name for t in ALL]
     for a, b in pairwise(ALL[:-3]):
-        assert CHUNK_SPANS_S[a.name] <= CHUNK_SPANS_S[b.name], "longer bars, longer requests"
+        assert REQUEST_SPANS_S[a.name] <= REQUEST_SPANS_S[b.name], "longer bars, longer requests"
     for t in ALL:
-        assert CHUNK_SPANS_S[t.name] * S >= 2 * t.step_ns
-        assert CHUNK_SPANS_S[t.name] // bar_s(t) <= 10_080, "IB advises a few thousand bars"
+        assert REQUEST_SPANS_S[t.name] * S >= 2 * t.step_ns
+        assert REQUEST_SPANS_S[t.name] // bar_s(t) <= 10_080, "IB advises a few thousand bars"

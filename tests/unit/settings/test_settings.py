@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from nautilus.backfill.planner import CHUNK_SPANS_S, chunk_spans
+from nautilus.backfill.planner import chunk_spans
+from nautilus.market.timeframes import REQUEST_SPANS_S
 from nautilus.settings.api import ApiSettings, AuthSettings, explain, load, read
 from nautilus.settings.bridge import BridgeSettings, MigrateSettings
 
@@ -132,10 +133,10 @@ def test_an_error_about_several_settings_has_no_single_name(environment):
 
 
 def test_spans_of_requests_may_be_changed_one_by_one():
-    assert chunk_spans("") == dict(CHUNK_SPANS_S)
+    assert chunk_spans("") == dict(REQUEST_SPANS_S)
     found = chunk_spans(" 1m = 86400, 1s=2000 ,")
-    assert (found["1m"], found["1s"], found["5m"]) == (86_400, 2_000, CHUNK_SPANS_S["5m"])
-    assert CHUNK_SPANS_S["1m"] == 604_800, "the built-in ones stay"
+    assert (found["1m"], found["1s"], found["5m"]) == (86_400, 2_000, REQUEST_SPANS_S["5m"])
+    assert REQUEST_SPANS_S["1m"] == 604_800, "the built-in ones stay"
 
 
 @pytest.mark.parametrize(

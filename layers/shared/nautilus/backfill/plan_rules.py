@@ -7,9 +7,9 @@ bridge ever came, the built-in numbers hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nautilus.backfill.planner import CHUNK_SPANS_S
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.coverage.splits import OVERLAP_BARS
+from nautilus.market.timeframes import REQUEST_SPANS_S
 
 HEAD_DAYS = 30
 """So long, machine time, a head is believed."""
@@ -26,14 +26,14 @@ class PlanRules(NamedTuple):
     at once (`NAUTILUS_MAX_OPEN_REQUESTS`).
     """
 
-    spans_s: Mapping[str, int] = CHUNK_SPANS_S
+    spans_s: Mapping[str, int] = REQUEST_SPANS_S
     open_requests: int = 6
 
     @classmethod
     def of(cls, published: Mapping[str, Any] | None) -> "PlanRules":
         """The rules as a bridge published them; built-in numbers for what it did not publish."""
         told = published or {}
-        spans_s = {**CHUNK_SPANS_S, **{str(k): int(v) for k, v in told.get("chunk_spans_s", {}).items()}}
+        spans_s = {**REQUEST_SPANS_S, **{str(k): int(v) for k, v in told.get("chunk_spans_s", {}).items()}}
         return cls(spans_s, int(told.get("max_open_requests") or cls().open_requests))
 
     @property

@@ -3,12 +3,11 @@
 Nothing is asked for that is covered, noted, already under way, closed, still forming, or that IB cannot serve.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S, datetime_of
 from nautilus.market.calendar import Calendar
-from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.market.timeframes import REQUEST_SPANS_S, Timeframe, timeframe
 from nautilus.spans import Span, Spans
 
 _DAY_S = 86_400
@@ -16,46 +15,19 @@ _WEEK_NS = 7 * NS_PER_DAY
 SIX_MONTHS_NS = 181 * NS_PER_DAY
 """The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look like a proof."""
 
-CHUNK_SPANS_S: Mapping[str, int] = {
-    # Safe request lengths per bar size: IB's table (TWS API, historical bars; 2,000 S is the limit for 1 s bars) and
-    # what users measured: a week of one-minute bars takes 0.2 s, two weeks 6 s, a month 24 s. Settings may change them.
-    "1s": 1_800,
-    "5s": 7_200,
-    "10s": 14_400,
-    "15s": 14_400,
-    "30s": 28_800,
-    "1m": 7 * _DAY_S,
-    "2m": 14 * _DAY_S,
-    "3m": 14 * _DAY_S,
-    "5m": 28 * _DAY_S,
-    "10m": 28 * _DAY_S,
-    "15m": 56 * _DAY_S,
-    "20m": 56 * _DAY_S,
-    "30m": 84 * _DAY_S,
-    "1h": 182 * _DAY_S,
-    "2h": 364 * _DAY_S,
-    "3h": 364 * _DAY_S,
-    "4h": 364 * _DAY_S,
-    "8h": 364 * _DAY_S,
-    "1d": 3_650 * _DAY_S,
-    "1w": 3_650 * _DAY_S,
-    "1M": 7_300 * _DAY_S,
-}
-_MOST_SPAN_S = {"1s": 2_000, "5s": _DAY_S, "10s": _DAY_S, "15s": _DAY_S, "30s": _DAY_S}
-_MIN_SPAN_S = {"1s": 60, "5s": 300, "10s": 600, "15s": 900, "30s": 1_800}
-
 
 def chunk_spans(text: str) -> dict[str, int]:
     """The built-in spans, with those of a setting such as `1m=86400,1h=604800` in their place. Seconds.
 
     ValueError names what is wrong: no timeframe, no number, shorter than a bar, or longer than IB accepts.
     """
-    found = dict(CHUNK_SPANS_S)
+    found = dict(REQUEST_SPANS_S)
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, number = (p.strip() for p in part.partition("="))
         if name not in found or not (number.isascii() and number.isdigit()):
             raise ValueError(f"{part!r} is not of the form timeframe=seconds, such as 1m=86400")
-        least, most = timeframe(name).step_ns // NS_PER_S, _MOST_SPAN_S.get(name, CHUNK_SPANS_S["1M"])
+        frame = timeframe(name)
+        least, most = frame.step_ns // NS_PER_S, frame.longest_request_s
         if not least <= int(number) <= most:
             raise ValueError(f"{part!r}: {name} takes {least} to {most} seconds")
         found[name] = int(number)
@@ -203,7 +175,7 @@ def halves(span: Span, timeframe: Timeframe, calendar: Calendar) -> list[Chunk]:
         return []
     start, end = units[0][0], units[-1][1]
     half = (end - start) // 2
-    if half < _MIN_SPAN_S.get(timeframe.name, max(3_600, timeframe.step_ns // NS_PER_S)) * NS_PER_S:
+    if half < timeframe.shortest_request_s * NS_PER_S:
         return []
     middle = calendar.slot(timeframe, start + half - 1)[1]
     if not start < middle < end:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nautilus.clock import nanoseconds
 from nautilus.http.json_values import MAX_NUMBER, WHOLE_NUMBER, Flag
+from nautilus.market.timeframes import NAMES
 
 _DURATION = r"\s*([0-9]{1,10})\s*([SDWMY])\s*"
 MAX_DAYS_BACK = 50 * 365
@@ -33,7 +34,7 @@ class BackfillRequest(BaseModel):
         None, description="contract month of a future, yyyymm or yyyymmdd; none: the front contract"
     )
     timeframe: str | None = None
-    timeframes: list[str] | None = Field(None, min_length=1, max_length=21)
+    timeframes: list[str] | None = Field(None, min_length=1, max_length=len(NAMES))
     start: int | None = Field(None, description="first moment, RFC 3339 with offset or epoch nanoseconds")
     end: int | None = Field(None, description="end, excluded; none: the last closed bar")
     duration: str | None = Field(None, description="instead of start: `1 D`, `2 W`, `6 M`, `1 Y` back from end")

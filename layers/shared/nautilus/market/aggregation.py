@@ -4,14 +4,14 @@
 BID_ASK bars hold averages of two prices, which do not aggregate. Weeks and months are made of days alone.
 """
 
-from nautilus.market.timeframes import ALL, Timeframe, timeframe
+from nautilus.market.timeframes import ALL, Timeframe
 
 
 def sources(frame: Timeframe, price: str) -> tuple[Timeframe, ...]:
     """The finer timeframes that `frame` can be derived from, the coarsest first: the fewer bars to read, the better."""
-    if price == "BID_ASK" or frame.name == "1d":
+    if price == "BID_ASK" or frame.label == "day":
         return ()
     if not frame.intraday:
-        return (timeframe("1d"),)
+        return tuple(f for f in ALL if f.label == "day")
     finer = [f for f in ALL if f.intraday and f.step_ns < frame.step_ns and frame.step_ns % f.step_ns == 0]
     return tuple(sorted(finer, key=lambda f: f.step_ns, reverse=True))

@@ -249,7 +249,7 @@ class Calendar:
         over = self._by_date[dates[-1]][-1].close_ns
         if late_settlement:
             over = self._next_open(over)
-        return over if known or timeframe.name == "1d" else max(over, end)
+        return over if known or timeframe.label == "day" else max(over, end)
 
     def _next_open(self, close: int) -> int:
         """When the next session opens after a close; where that is not known, when it does at the latest.

@@ -7,35 +7,10 @@ from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
 
-# Trading days per timeframe. The front end asks without a window and expects what its backend always gave: a day of
-# minutes, a week of quarter hours, a month of hours, a year of days.
-DEFAULT_DAYS = {
-    "1s": 1,
-    "5s": 1,
-    "10s": 1,
-    "15s": 1,
-    "30s": 1,
-    "1m": 1,
-    "2m": 2,
-    "3m": 2,
-    "5m": 5,
-    "10m": 5,
-    "15m": 5,
-    "20m": 10,
-    "30m": 10,
-    "1h": 21,
-    "2h": 42,
-    "3h": 42,
-    "4h": 63,
-    "8h": 126,
-    "1d": 252,
-    "1w": 504,
-    "1M": 1260,
-}
+_TRADING_DAYS = {"day": 1, "week": 5, "month": 23}
+"""The most trading days that one bar with such a label takes."""
 _SHORTEST_DAY_S = 3 * 3600
 """A regular session is hardly ever shorter; used to turn a number of bars into a number of trading days."""
-
-
 _LONGEST_BREAK_NS = 40 * NS_PER_DAY
 """Longer than any holiday; a month of bars begins within."""
 
@@ -43,9 +18,9 @@ _LONGEST_BREAK_NS = 40 * NS_PER_DAY
 def days_back(timeframe: Timeframe, limit: int | None) -> int:
     """How many trading days hold the default window, or at least `limit` bars."""
     if limit is None:
-        return DEFAULT_DAYS[timeframe.name]
-    if not timeframe.intraday:
-        return limit * {"1d": 1, "1w": 5, "1M": 23}[timeframe.name]
+        return timeframe.default_days
+    if timeframe.label:
+        return limit * _TRADING_DAYS[timeframe.label]
     per_day = max(1, _SHORTEST_DAY_S * 1_000_000_000 // timeframe.step_ns)
     return -(-limit // per_day)
 
