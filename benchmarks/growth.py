@@ -41,7 +41,8 @@ from nautilus.backfill import submit
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db.bridge import commands
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks
 from nautilus.db.market import instruments, series
 from nautilus.db.migrate import upgrade

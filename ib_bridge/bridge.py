@@ -18,11 +18,12 @@ from ib_bridge.ib.connection import Session, State
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.reference.directory import Directory
-from ib_bridge.store import Cursor, Store
+from ib_bridge.store import Store
 from nautilus.backfill.pacing import Limits
 from nautilus.db import retention
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, jobs, requests
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from nautilus.db.connection import Collision, Cursor, Database
+from nautilus.db.connection import Collision, Database
 
 T = TypeVar("T")
 _TRIES = 4
@@ -44,6 +44,3 @@ class Store:
     def close(self) -> None:
         self._pool.shutdown(wait=True)
         self.database.close()
-
-
-__all__ = ["Cursor", "Store"]

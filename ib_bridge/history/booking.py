@@ -5,9 +5,10 @@ import math
 import time
 
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.store import Cursor, Store
+from ib_bridge.store import Store
 from nautilus.backfill.pacing import MARGIN_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_S
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.errors import Unavailable
 

@@ -3,8 +3,8 @@
 The bridge opens a job of its own for them, at the lowest priority, so that a caller's job never waits for a confirmation.
 """
 
-from ib_bridge.store import Cursor
 from nautilus.clock import NS_PER_S
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import series

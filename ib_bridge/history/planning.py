@@ -6,10 +6,11 @@ from typing import Any
 from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.reference.directory import LOOKUPS_AT_ONCE, Directory
-from ib_bridge.store import Cursor, Store
+from ib_bridge.store import Store
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import State
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, jobs
 from nautilus.db.ledger.jobs import PlanLost
 from nautilus.db.market import series

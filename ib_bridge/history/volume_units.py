@@ -22,11 +22,12 @@ from ib_bridge.history.booking import Booking, NotYet
 from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
-from ib_bridge.store import Cursor, Store
+from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db.bars import volume_units
 from nautilus.db.bars.volume_units import UNKNOWN, Taken, Unit
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.errors import Unavailable
 from nautilus.log import fields

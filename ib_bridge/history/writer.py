@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ib_bridge.ib.codes import UNRESOLVED
-from ib_bridge.store import Cursor
 from nautilus.backfill.planner import Chunk as Planned
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
 from nautilus.coverage.judge import Note, State, judge
@@ -12,6 +11,7 @@ from nautilus.db.bars import volume_units
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.bars.write import Written
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, jobs, requests
 from nautilus.db.ledger.chunks import Lease
 from nautilus.db.market import series

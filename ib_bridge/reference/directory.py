@@ -11,11 +11,12 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.reference import schedule_repair
-from ib_bridge.store import Cursor, Store
+from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.connection import spans_of
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, instruments, series
 from nautilus.db.market.series import Series
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream

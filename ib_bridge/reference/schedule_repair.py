@@ -5,8 +5,8 @@ not is in doubt again, and asked for at once; time that was taken for open and i
 settled, and the next plan closes it.
 """
 
-from ib_bridge.store import Cursor
 from nautilus.coverage.judge import Note, State
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span

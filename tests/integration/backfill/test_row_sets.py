@@ -10,7 +10,7 @@ from ib_bridge.history.writer import Answer
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.coverage.judge import Note, State
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import calendars, instruments, series

@@ -8,7 +8,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from nautilus.db.connection import Collision, Database, Prepared
+from nautilus.db.connection import Collision, Database
+from nautilus.db.cursor import Prepared
 from nautilus.errors import Unavailable
 
 _SUM = Prepared("test_sum", "SELECT $1 + 1 AS number, $2 AS words", ("int", "text[]"))
@@ -171,7 +172,7 @@ def test_what_goes_along_with_copy_is_planned_once_and_behind_a_pooler_a_collisi
     def copied(then: Prepared) -> None:
         with one.transaction() as cursor:
             cursor.execute("CREATE TEMP TABLE IF NOT EXISTS told (number int) ON COMMIT DELETE ROWS")
-            cursor.copy_expert(f"COPY told FROM STDIN; {cursor.planned(then, (7,))}", io.StringIO("1\n2\n"))
+            cursor.copy_expert(f"COPY told FROM STDIN; {cursor.planned(then, (7,))}", io.BytesIO(b"1\n2\n"))
             cursor.execute("SELECT sum(number) FROM told")
             assert cursor.fetchone()[0] == 10
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 import pytest
@@ -98,7 +98,7 @@ def pages_read(ledger: Ledger, work: Any) -> int:
     """How many pages of tables and indexes the last statement of `work` reads."""
     with ledger.db.transaction() as cursor:
         work(cursor)
-        statement = cursor.query.decode().split("BEGIN;")[-1]
+        statement = cast(Any, cursor).query.decode().split("BEGIN;")[-1]
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
         (told,) = cursor.fetchone()
         cursor.connection.rollback()

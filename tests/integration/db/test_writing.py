@@ -11,7 +11,8 @@ from nautilus.coverage.judge import Note, State
 from nautilus.db import timescale
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
-from nautilus.db.connection import Cursor, Database, spans_of
+from nautilus.db.connection import Database, spans_of
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs
 from nautilus.db.market import series
 from nautilus.market.bar import Bar

@@ -16,7 +16,8 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import Session
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs, requests
 from nautilus.log import logger
 from nautilus.reading.read_through import Watch

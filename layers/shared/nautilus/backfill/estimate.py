@@ -10,7 +10,8 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.availability import closed_until
 from nautilus.db.bars import read
 from nautilus.db.bars.read import Moment
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import calendars, series

@@ -12,7 +12,7 @@ from nautilus.backfill.send_times import Line, SendTimes, send_times
 from nautilus.clock import NS_PER_MS, NS_PER_S
 from nautilus.db.bars import read
 from nautilus.db.bridge.status import Session
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs, requests
 from nautilus.db.ledger.jobs import Item
 from nautilus.errors import NautilusError

@@ -10,7 +10,8 @@ from nautilus.backfill.schemas import BackfillRequest
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db.bridge import status as sessions
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs, requests
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import instruments, series

@@ -12,7 +12,7 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.judge import Missing, State, missing
 from nautilus.db.bars import read
 from nautilus.db.bars.read import Moment, SeriesKey, Standing
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.db.market.series import Series
 from nautilus.errors import InvalidInput

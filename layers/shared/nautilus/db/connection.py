@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
+from nautilus.db.cursor import Cursor, Prepared, Step
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from nautilus.infra.breaker import Breaker
@@ -26,8 +27,6 @@ from nautilus.spans import Span, Spans
 
 psycopg2.extras.register_uuid()
 
-Cursor = Any
-"""A psycopg2 cursor whose rows are named tuples (psycopg2 has no types of its own)."""
 Json = psycopg2.extras.Json
 UniqueViolation = psycopg2.errors.UniqueViolation
 
@@ -54,22 +53,6 @@ _DEADLINES = Deadlines()
 
 class Collision(Unavailable):
     """Two transactions stood in each other's way and PostgreSQL ended this one; the same again will do."""
-
-
-class Prepared(NamedTuple):
-    """A statement that each connection plans once; its values are $1, $2 ... of these types.
-
-    Worth it where planning takes longer than the answer: small questions that touch many tables. Not for tables of bars:
-    without their values TimescaleDB plans and locks every chunk.
-    """
-
-    name: str
-    sql: str
-    types: tuple[str, ...]
-
-
-_Step = tuple[Prepared, Sequence[Any]]
-"""A statement and its values."""
 
 
 class _Connection(psycopg2.extensions.connection):  # type: ignore[misc]  # psycopg2 has no types
@@ -120,7 +103,7 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
                 super().execute(how)
         self.begun = False
 
-    def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[_Step] = ()) -> None:
+    def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[Step] = ()) -> None:
         """Execute it, after the steps `before` in the same round trip. Collision when it turns out, in the middle of a
         transaction, that plans cannot be kept here."""
         steps, anew = [*before, (statement, values)], not self.begun
@@ -162,12 +145,12 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
         self.connection.prepared = None
         return Collision("the database session changed; try again", code="collision", retry_after_s=1)
 
-    def _executed(self, steps: Sequence[_Step]) -> str:
+    def _executed(self, steps: Sequence[Step]) -> str:
         """SQL that executes prepared statements."""
         calls = "; ".join(f"EXECUTE {_plan(each)} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
         return str(self.mogrify(calls, [value for _, values in steps for value in values]).decode())
 
-    def _inlined(self, steps: Sequence[_Step]) -> str:
+    def _inlined(self, steps: Sequence[Step]) -> str:
         """The same statements with their values in them, to be planned anew."""
         return "; ".join(self._with_values(*step) for step in steps)
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import psycopg2
 
 from nautilus.db.bars import read as reading
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from nautilus.infra.breaker import Breaker

@@ -15,7 +15,8 @@ from nautilus.coverage.judge import FORGOTTEN, Note, State
 from nautilus.db import timescale
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
-from nautilus.db.connection import Cursor, Database, plain_connection
+from nautilus.db.connection import Database, plain_connection
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
 from nautilus.errors import Unavailable

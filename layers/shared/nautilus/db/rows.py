@@ -1,13 +1,77 @@
-"""Many rows in one statement. Row by row, each costs a round trip, often under a lock that others wait for."""
+"""Rows of the database as typed tuples, and many rows written by one statement.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A row is a NamedTuple with a field for each column of its SELECT. The type checker then finds a column that is misspelt
+where the row is used, and the functions here find one that is misspelt in the SQL, with the first row that is read.
+"""
 
-from nautilus.db.connection import Cursor
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from nautilus.db.cursor import Cursor
+
+R = TypeVar("R", bound=tuple[Any, ...])
+"""A NamedTuple."""
+V = TypeVar("V")
+
+
+def one(cursor: Cursor, kind: type[R]) -> R:
+    """The row of a statement that always returns one."""
+    row = one_or_none(cursor, kind)
+    if row is None:
+        raise LookupError(f"no row for {kind.__name__}")
+    return row
+
+
+def one_or_none(cursor: Cursor, kind: type[R]) -> R | None:
+    """The first row, or None."""
+    row = cursor.fetchone()
+    return None if row is None else _maker(cursor, kind)(row)
+
+
+def every(cursor: Cursor, kind: type[R]) -> list[R]:
+    """All rows, in their order."""
+    rows = cursor.fetchall()
+    return list(map(_maker(cursor, kind), rows)) if rows else []
+
+
+def _maker(cursor: Cursor, kind: type[R]) -> Callable[[Sequence[Any]], R]:
+    """What makes a row of its values; TypeError when the columns of the answer are not its fields, in their order."""
+    named: Any = kind  # no type of Python says "any NamedTuple"
+    columns = tuple(column.name for column in cursor.description or ())
+    if columns != named._fields:
+        raise TypeError(f"{kind.__name__} has the fields {named._fields}, the answer has the columns {columns}")
+    make: Callable[[Sequence[Any]], R] = named._make
+    return make
+
+
+def scalar(cursor: Cursor, kind: type[V]) -> V:
+    """The only value of a statement that always returns one row, with a value of this type in its only column."""
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError(f"no row with a value of type {kind.__name__}")
+    return _value(row, kind)
+
+
+def scalar_or_none(cursor: Cursor, kind: type[V]) -> V | None:
+    """The only value; None when there is no row, or NULL in it."""
+    row = cursor.fetchone()
+    return None if row is None or row[0] is None else _value(row, kind)
+
+
+def scalars(cursor: Cursor, kind: type[V]) -> list[V]:
+    """The only value of each row."""
+    return [_value(row, kind) for row in cursor.fetchall()]
+
+
+def _value(row: Any, kind: type[V]) -> V:
+    (value,) = row
+    if not isinstance(value, kind):
+        raise TypeError(f"a value of type {type(value).__name__}, not {kind.__name__}")
+    return value
 
 
 def insert_rows(
-    cursor: Cursor, table: str, types: Mapping[str, str], rows: Sequence[Sequence[Any]], *, then: str = ""
+    cursor: Cursor, table: str, types: Mapping[str, str], rows: Sequence[Sequence[object]], *, then: str = ""
 ) -> None:
     """Insert rows in their order, so that identities rise in it too.
 

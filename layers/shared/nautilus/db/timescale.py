@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 LEAST_VERSION = (2, 20)
 _LOCK_WAIT = "500ms"

@@ -8,7 +8,8 @@ from uuid import UUID
 from nautilus.auth.principal import Principal
 from nautilus.db.bridge import commands
 from nautilus.db.bridge.status import market_now
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unavailable
 from nautilus.infra.executors import Executor

@@ -8,7 +8,7 @@ from nautilus.coverage.availability import Calendars, Subject, View, Window, loo
 from nautilus.coverage.judge import SETTLED, Missing, State
 from nautilus.db.bars import read, volume_units, write
 from nautilus.db.bars.read import Moment
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 from nautilus.market import slots
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import sent_in_lots, volume_unit

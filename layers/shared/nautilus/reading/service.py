@@ -19,7 +19,8 @@ from nautilus.db.bars import candles
 from nautilus.db.bars import read as reading
 from nautilus.db.bars.candles import Source, Style, Text
 from nautilus.db.bars.read import LookedUp, Moment
-from nautilus.db.connection import Cursor, Database
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments, series
 from nautilus.db.replica import Replica
 from nautilus.errors import NautilusError

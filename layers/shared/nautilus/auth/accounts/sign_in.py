@@ -26,7 +26,8 @@ from nautilus.clock import NS_PER_S, ns_of
 from nautilus.db.auth import api_keys as stored_keys
 from nautilus.db.auth import audit, login_failures, refresh_families, users
 from nautilus.db.bridge import status
-from nautilus.db.connection import Cursor, Database, UniqueViolation
+from nautilus.db.connection import Database, UniqueViolation
+from nautilus.db.cursor import Cursor
 from nautilus.errors import Conflict, InvalidInput, NautilusError, NotFound, RateLimited, Unauthorized, Unavailable
 from nautilus.log import Log
 from nautilus.settings.api import AuthSettings

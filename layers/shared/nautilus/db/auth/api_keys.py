@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from nautilus.db.connection import Cursor, Prepared
+from nautilus.db.cursor import Cursor, Prepared
 
 _COLUMNS = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at, last_used_from, revoked_at"
 _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nautilus.auth.principal import Client
-from nautilus.db.connection import Cursor, Json
+from nautilus.db.connection import Json
+from nautilus.db.cursor import Cursor
 
 
 def record(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 
 class Row(NamedTuple):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 _COLUMNS = "id, user_id, api_key_id, address, user_agent, created_at, used_at, expires_at"
 _LIVE = "ended_at IS NULL AND expires_at > clock_timestamp()"

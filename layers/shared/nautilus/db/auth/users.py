@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 _COLUMNS = "id, username, email, password_hash, scopes, is_active, created_at, last_login"
 

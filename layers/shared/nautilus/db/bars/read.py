@@ -8,7 +8,8 @@ from uuid import UUID
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.db.connection import Cursor, Json, Prepared, int8range, span_of
+from nautilus.db.connection import Json, int8range, span_of
+from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.market import instruments
 from nautilus.db.market.series import Series, find_several, of_row
 from nautilus.lookup.identity import Lookup

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.bars import write as bar_store
-from nautilus.db.connection import Cursor, multirange, spans_of
+from nautilus.db.connection import multirange, spans_of
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.market.bar import Bar

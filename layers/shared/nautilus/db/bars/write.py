@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_S
-from nautilus.db.connection import Cursor, UniqueViolation
+from nautilus.db.connection import UniqueViolation
+from nautilus.db.cursor import Cursor
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans

@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from nautilus.db.bridge.status import SILENT_AFTER_S
-from nautilus.db.connection import Cursor, Json
+from nautilus.db.connection import Json
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import notify
 from nautilus.errors import RateLimited
 

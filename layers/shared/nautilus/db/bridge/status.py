@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.db.connection import Cursor, Json
+from nautilus.db.connection import Json
+from nautilus.db.cursor import Cursor
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""

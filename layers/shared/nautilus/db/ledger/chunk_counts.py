@@ -3,7 +3,7 @@ no transaction waits for another one's; the sum over all of them is the number."
 
 from collections.abc import Mapping
 
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 
 def totals(cursor: Cursor) -> Mapping[str, int]:

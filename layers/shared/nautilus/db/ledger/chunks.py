@@ -11,7 +11,7 @@ from uuid import UUID
 
 from nautilus.backfill.planner import Chunk as Planned
 from nautilus.backfill.states import Chunk, check_chunk
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs
 from nautilus.db.rows import insert_rows
 from nautilus.spans import Span

@@ -18,7 +18,8 @@ from nautilus.backfill.states import (
     jobs_before,
 )
 from nautilus.db import timescale
-from nautilus.db.connection import Cursor, Json
+from nautilus.db.connection import Json
+from nautilus.db.cursor import Cursor
 from nautilus.db.rows import insert_rows
 from nautilus.errors import InvalidInput
 from nautilus.market.instrument import Selector

@@ -5,7 +5,7 @@ from typing import Any
 
 from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Request
 from nautilus.clock import NS_PER_S
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 _SKEW_NS = 5 * NS_PER_S
 """Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""

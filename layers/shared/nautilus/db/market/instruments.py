@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.db.bridge.status import market_now
-from nautilus.db.connection import Cursor, Json
+from nautilus.db.connection import Json
+from nautilus.db.cursor import Cursor
 from nautilus.db.rows import insert_rows
 from nautilus.lookup import suggestions
 from nautilus.lookup.identity import (

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nautilus.db.connection import Cursor
+from nautilus.db.cursor import Cursor
 
 
 class LiveJobs(NamedTuple):

@@ -1,0 +1,85 @@
+"""The cursor that every function of nautilus.db takes: one transaction of one connection."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+Values = Sequence[object] | Mapping[str, object] | None
+"""The values of a statement: for `%s` in their order, for `%(name)s` by name."""
+
+
+class Prepared(NamedTuple):
+    """A statement that each connection plans once; its values are $1, $2 ... of these types.
+
+    Worth it where planning takes longer than the answer: small questions that touch many tables. Not for tables of bars:
+    without their values TimescaleDB plans and locks every chunk.
+    """
+
+    name: str
+    sql: str
+    types: tuple[str, ...]
+
+
+Step = tuple[Prepared, Sequence[object]]
+"""A prepared statement and its values."""
+
+
+class Readable(Protocol):
+    """What COPY reads from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """What COPY writes to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Column(Protocol):
+    """A column of an answer."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Cursor(Protocol):
+    """A cursor in one transaction. `Database.transaction` makes it; psycopg2, which has no types, does the work.
+
+    Read its rows with the functions of nautilus/db/rows.py: they give each row its type.
+    """
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement returned or changed."""
+
+    @property
+    def description(self) -> Sequence[Column] | None:
+        """The columns of the last answer; None when it has no rows."""
+
+    @property
+    def connection(self) -> Any:
+        """The connection of psycopg2."""
+
+    def execute(self, query: str, vars: Values = None, /) -> None:
+        """Execute one statement."""
+
+    def run(self, statement: Prepared, values: Sequence[object], *, before: Sequence[Step] = ()) -> None:
+        """Execute a prepared statement, after the steps `before` in the same round trip."""
+
+    def planned(self, statement: Prepared, values: Sequence[object]) -> str:
+        """SQL that executes a prepared statement, to stand beside other SQL in one round trip."""
+
+    def copy_expert(self, sql: str, file: Readable | Writable, size: int = 8192) -> None:
+        """Execute COPY from or to a file."""
+
+    def mogrify(self, query: str, vars: Values = None, /) -> bytes:
+        """The SQL with its values in it."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+    def end(self, how: str) -> None:
+        """COMMIT or ROLLBACK what was begun."""
