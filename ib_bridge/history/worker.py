@@ -17,8 +17,9 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
 from ib_bridge.store import Store
+from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import Limits, Request, next_allowed
-from nautilus.backfill.planner import duration, end_text, halves
+from nautilus.backfill.planner import halves
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, jobs, requests

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from ib_bridge.history.worker import request_of
 from ib_gateway_sim.limits import MessageRate, PacingBook
 from nautilus.backfill import pacing
+from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import Limits, Request, next_allowed
-from nautilus.backfill.planner import Chunk, duration, end_text, plan
+from nautilus.backfill.planner import Chunk, plan
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger.chunks import Candidate
 from nautilus.market.instrument import Instrument

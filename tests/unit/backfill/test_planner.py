@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, by_rules, duration, end_text, halves, plan
+from nautilus.backfill.ib_durations import duration, end_text
+from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, by_rules, halves, plan
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
