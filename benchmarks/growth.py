@@ -37,8 +37,8 @@ from dev.stack import MEMORY, read
 from nautilus.auth.accounts.sign_in import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
-from nautilus.backfill import submit
 from nautilus.backfill.planner import Chunk
+from nautilus.backfill.status import read_jobs
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db.bridge import commands
 from nautilus.db.connection import Database
@@ -187,7 +187,7 @@ def _grown(dsn: str, folder: Path) -> None:
         _grow(shelf, chunks_, commands_)
         told.append(
             (
-                _ms(lambda: submit.status(shelf.db, None), 15),
+                _ms(lambda: read_jobs(shelf.db, None), 15),
                 _ms(lambda: _explained(api), 31),
                 _ms(lambda: _searched(shelf.db), 31),
             )

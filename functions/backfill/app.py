@@ -16,6 +16,7 @@ from nautilus.backfill import submit
 from nautilus.backfill.estimate import dry_run
 from nautilus.backfill.schemas import BackfillRequest, StopRequest
 from nautilus.backfill.states import LIVE_JOBS
+from nautilus.backfill.status import read_chunks, read_jobs
 from nautilus.clock import rfc3339
 from nautilus.db.ledger import jobs
 from nautilus.errors import InvalidInput, NotFound
@@ -86,7 +87,7 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
     if not asked.deduplicated:
         services.queue.announce(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
     place = f"/api/v1/historical/backfill/{asked.job_id}"
-    job = submit.status(services.db, None, asked.job_id)["jobs"][0]
+    job = read_jobs(services.db, None, asked.job_id)["jobs"][0]
     body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {place}"}
     return JSONResponse(body, 202, {"Location": place, "Retry-After": "1"})
 
@@ -106,9 +107,9 @@ def status(
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
     owner = None if caller.admin else caller.id
-    told = submit.status(services.db, owner)
+    told = read_jobs(services.db, owner)
     if job_id is not None:
-        told["jobs"] = submit.status(services.db, owner, job_id)["jobs"]
+        told["jobs"] = read_jobs(services.db, owner, job_id)["jobs"]
     live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
     totals = told["totals"]
     return {
@@ -163,7 +164,7 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
     for number in stopped:
         services.queue.announce(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
-    told = [submit.status(services.db, None, number)["jobs"][0] for number in wanted]
+    told = [read_jobs(services.db, None, number)["jobs"][0] for number in wanted]
     message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"
     return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": told}
 
@@ -176,12 +177,12 @@ def chunks(
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
-    return submit.chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
+    return read_chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
 
 
 @router.get("/api/v1/historical/backfill/{job_id}", summary="One job")
 def one(job_id: UUID, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]) -> dict[str, Any]:
-    job: dict[str, Any] = submit.status(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
+    job: dict[str, Any] = read_jobs(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
     return job
 
 
