@@ -24,7 +24,7 @@ from nautilus.db import retention
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, jobs, requests
+from nautilus.db.ledger import chunks, job_planning, job_stopping, requests
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
@@ -211,7 +211,7 @@ class Bridge:
     def _tidy(self, cursor: Cursor) -> None:
         """We hold the name, so what a predecessor left leased or planned is nobody's: free it at once."""
         freed = chunks.release(cursor, self._settings.bridge_id)
-        jobs.expire_plans(cursor, self._settings.bridge_id)
+        job_planning.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
         self._volumes.recall(status.last_activity(cursor, self._settings.bridge_id))
         adopt_guesses(cursor, self._settings.bridge_id, self._log)
@@ -219,7 +219,7 @@ class Bridge:
 
     def _farewell(self, cursor: Cursor) -> None:
         chunks.release(cursor, self._settings.bridge_id)
-        jobs.expire_plans(cursor, self._settings.bridge_id)
+        job_planning.expire_plans(cursor, self._settings.bridge_id)
         self._publish(cursor, "down", "the bridge was stopped")
 
     # ---- loops -------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ class Bridge:
 
     async def _look_again(self) -> None:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
-        await self._store.run(jobs.cancel_strays)
+        await self._store.run(job_stopping.cancel_strays)
         if self._ready and self._session.health().state is State.CONNECTED:
             await self._store.run(empty_checks.open_job, self._clock.now_ns())
             try:
@@ -279,8 +279,8 @@ class Bridge:
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:
         chunks.release(cursor)
-        jobs.expire_plans(cursor)
-        jobs.finish_stopping(cursor)
+        job_planning.expire_plans(cursor)
+        job_stopping.finish_stopping(cursor)
 
     async def _keep_volumes(self) -> None:
         if self._ready:
@@ -312,7 +312,7 @@ class Bridge:
         told = self._session.health()
         await self._store.run(self._publish, told.state.value, told.reason)
         if told.state is State.CONNECTED and self._told is not State.CONNECTED:
-            await self._store.run(jobs.hurry)
+            await self._store.run(job_planning.hurry)
             self._look["planning"].set()
         self._told = told.state
 

@@ -18,7 +18,7 @@ from nautilus.backfill.schemas import BackfillRequest, StopRequest
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.backfill.status import read_chunks, read_jobs
 from nautilus.clock import rfc3339
-from nautilus.db.ledger import jobs
+from nautilus.db.ledger import job_list, job_stopping
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
 from nautilus.http.dependencies import ServicesDep, needs
@@ -157,10 +157,10 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
     owner = None if caller.admin else caller.id
     with services.db.transaction() as cursor:
         if job_id is not None:
-            row = jobs.summary(cursor, job_id)
+            row = job_list.summary(cursor, job_id)
             if row is None or (owner is not None and row.owner != owner):
                 raise NotFound(f"there is no job {job_id}", code="unknown-job")
-        stopped = jobs.stop(cursor, job_id, owner)
+        stopped = job_stopping.stop(cursor, job_id, owner)
     for number in stopped:
         services.queue.announce(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped

@@ -11,8 +11,8 @@ from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import State
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, jobs
-from nautilus.db.ledger.jobs import PlanLost
+from nautilus.db.ledger import chunks, job_planning
+from nautilus.db.ledger.job_planning import PlanLost
 from nautilus.db.market import series
 from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError, Unavailable
@@ -41,28 +41,28 @@ class Planning:
 
     async def plan_next(self) -> bool:
         """Plan the next queued job; False when there is none. A job that cannot be planned now waits, others go first."""
-        job = await self._store.run(jobs.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
+        job = await self._store.run(job_planning.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
         if job is None:
             return False
         with correlated(job.correlation_id):
             try:
-                items = await self._store.run(jobs.open_items, job.id)
+                items = await self._store.run(job_planning.open_items, job.id)
                 for n, item in enumerate(items):
                     if n % LOOKUPS_AT_ONCE == 0:
                         await self._look_up(job, items[n : n + LOOKUPS_AT_ONCE])
                     await self._plan_item(job, item)
-                await self._store.run(jobs.planned, job.id, self._settings.bridge_id)
+                await self._store.run(job_planning.planned, job.id, self._settings.bridge_id)
                 self._log.info("job-planned", extra={"job_id": str(job.id)})
             except PlanLost:
                 self._log.info("plan-dropped", extra={"job_id": str(job.id)})
             except NotYet as later:
                 self._log.info("job-put-off", extra={"job_id": str(job.id), "seconds": later.retry_after_s})
                 await self._store.run(
-                    jobs.unplan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
+                    job_planning.unplan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
                 )
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
-                await self._store.run(jobs.unplan, job.id, self._settings.bridge_id, gone.detail)
+                await self._store.run(job_planning.unplan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
     async def _look_up(self, job: Any, items: Sequence[Any]) -> None:
@@ -90,7 +90,7 @@ class Planning:
         else:
             return
         lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
-        await self._store.run(jobs.fail_item, item.id, job.id, error, **lease)
+        await self._store.run(job_planning.fail_item, item.id, job.id, error, **lease)
 
     async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, int, Calendar, tuple[int, int], int | None]:
         """Learn what planning needs: instrument, series, head, sessions, and the wish as a range."""
@@ -171,7 +171,7 @@ class Planning:
         new = chunks.insert(cursor, row.id, made.chunks, mode=job.mode)
         wanted = chunks.want(cursor, job.id, [*new, *(number for number, _ in under_way)])
         noted = bool(made.already - row.covered)
-        jobs.item_planned(
+        job_planning.item_planned(
             cursor,
             item_id,
             job.id,

@@ -22,7 +22,7 @@ from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import halves
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, jobs, requests
+from nautilus.db.ledger import chunks, job_counts, job_planning, job_waits, requests
 from nautilus.db.ledger.chunks import Candidate, Lease, LeaseLost
 from nautilus.db.market import calendars, instruments, series
 from nautilus.db.market.series import Series
@@ -208,7 +208,9 @@ class Worker:
     def _limits(self, cursor: Cursor) -> Limits:
         """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
         limits = self._booking.limits
-        return limits._replace(reserve=limits.reserve + 1) if jobs.planning_waits(cursor, NotYet.code) else limits
+        return (
+            limits._replace(reserve=limits.reserve + 1) if job_planning.planning_waits(cursor, NotYet.code) else limits
+        )
 
     def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
         if con_id not in self._instruments:
@@ -236,7 +238,7 @@ class Worker:
         calendar = calendars.load(cursor, instrument.calendar, row.session, around)
         if calendar is None:
             raise LookupError(f"a chunk without a calendar: {instrument.calendar}")
-        correlation_id = jobs.correlation_of(cursor, held.chunk_id)
+        correlation_id = job_waits.correlation_of(cursor, held.chunk_id)
         now = self._clock.now_ns()  # again: what is booked is when it leaves
         number = requests.insert(
             cursor,
@@ -249,7 +251,7 @@ class Worker:
             chunk_id=held.chunk_id,
             correlation_id=correlation_id,
         )
-        jobs.served(cursor, held.chunk_id)
+        job_counts.served(cursor, held.chunk_id)
         return Task(held, row, instrument, calendar, number, now, correlation_id, self._concurrency.epoch)
 
     # ---- asking ------------------------------------------------------------------------------------------------------

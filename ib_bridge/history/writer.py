@@ -12,7 +12,7 @@ from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.bars.write import Written
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, jobs, requests
+from nautilus.db.ledger import chunks, job_stopping, requests
 from nautilus.db.ledger.chunks import Lease
 from nautilus.db.market import series
 from nautilus.db.market.series import Series
@@ -210,7 +210,7 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     """Nobody wants the chunk any more; its request was cancelled at IB."""
     _close(cursor, answer, "cancelled")
     chunks.cancel(cursor, held)
-    jobs.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
+    job_stopping.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
 
 
 def close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from nautilus.backfill.planner import Chunk
 from nautilus.coverage.judge import Note, State
 from nautilus.db.connection import Database, spans_of
-from nautilus.db.ledger import chunks, jobs
+from nautilus.db.ledger import chunks, job_counts, job_planning, job_stopping, jobs
 from nautilus.db.ledger.chunks import Lease, LeaseLost
-from nautilus.db.ledger.jobs import Item, PlanLost
+from nautilus.db.ledger.job_planning import PlanLost
+from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import instruments, series
 from nautilus.market.bar import Bar
 from nautilus.market.instrument import Instrument, Selector
@@ -65,14 +66,14 @@ class Ledger:
                 fingerprint="f",
                 correlation_id="",
             )
-            jobs.claim_queued(cursor, "b", 60)
+            job_planning.claim_queued(cursor, "b", 60)
             planned = [Chunk((a * MINUTE, b * MINUTE), (a * MINUTE, b * MINUTE)) for a, b in spans]
             ids = chunks.insert(cursor, self.series, planned, mode="missing")
             chunks.want(cursor, number, ids)
-            (item,) = jobs.open_items(cursor, number)
-            jobs.item_planned(cursor, item.id, number, self.series, {}, chunks=len(ids), shortfall=False, **OUR)
+            (item,) = job_planning.open_items(cursor, number)
+            job_planning.item_planned(cursor, item.id, number, self.series, {}, chunks=len(ids), shortfall=False, **OUR)
             if state == "running":
-                jobs.planned(cursor, number, "b")
+                job_planning.planned(cursor, number, "b")
         return number, ids
 
     def join(self, ids: list[int]) -> UUID:
@@ -151,27 +152,27 @@ def test_a_plan_whose_bridge_went_silent_is_queued_again_and_the_old_planner_is_
     job, _ = ledger.job((0, 10), state="planning")
     ledger.one("UPDATE backfill_jobs SET lease_until = clock_timestamp() - interval '1 s' RETURNING 1")
     with ledger.db.transaction() as cursor:
-        assert jobs.expire_plans(cursor) == 1
+        assert job_planning.expire_plans(cursor) == 1
     assert ledger.state(job) == "queued"
     with pytest.raises(PlanLost), ledger.db.transaction() as cursor:
-        jobs.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
+        job_planning.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
 
 
 def test_a_job_stopped_while_it_is_planned_leaves_no_chunk_behind(ledger: Ledger) -> None:
     job, (chunk,) = ledger.job((0, 10), state="planning")
     with ledger.db.transaction() as cursor:
-        assert jobs.stop(cursor, job, "user:1") == [job]
-        assert jobs.stop(cursor, job, "user:1") == []
+        assert job_stopping.stop(cursor, job, "user:1") == [job]
+        assert job_stopping.stop(cursor, job, "user:1") == []
     assert (ledger.state(job), ledger.state(chunk)) == ("stopped", "cancelled")
     with pytest.raises(PlanLost), ledger.db.transaction() as cursor:
-        jobs.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
+        job_planning.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
 
 
 def test_stopping_one_job_leaves_what_another_wants(ledger: Ledger) -> None:
     job, (mine, shared) = ledger.job((0, 10), (10, 20))
     other = ledger.join([shared])
     with ledger.db.transaction() as cursor:
-        jobs.stop(cursor, job, None)
+        job_stopping.stop(cursor, job, None)
     assert (ledger.state(mine), ledger.state(shared), ledger.state(job)) == ("cancelled", "pending", "stopped")
     held = ledger.lease(shared)
     assert held is not None
@@ -185,12 +186,12 @@ def test_stopping_waits_for_what_is_being_asked_and_the_bridge_ends_it(ledger: L
     held = ledger.lease(chunk)
     assert held is not None
     with ledger.db.transaction() as cursor:
-        jobs.stop(cursor, job, None)
+        job_stopping.stop(cursor, job, None)
     assert ledger.state(job) == "stopping"
     with ledger.db.transaction() as cursor:
         assert chunks.unwanted(cursor, [held]) == [chunk]
         chunks.cancel(cursor, held)
-        jobs.finish_stopping(cursor)
+        job_stopping.finish_stopping(cursor)
     assert (ledger.state(chunk), ledger.state(job)) == ("cancelled", "stopped")
 
 
@@ -240,7 +241,7 @@ def test_the_job_served_longest_ago_is_next_within_a_priority(ledger: Ledger) ->
 
     assert order() == [b, c, a]
     with ledger.db.transaction() as cursor:
-        jobs.served(cursor, b)
+        job_counts.served(cursor, b)
     assert order() == [c, b, a]
 
 
@@ -248,7 +249,7 @@ def test_chunks_that_no_live_job_wants_are_swept_away(ledger: Ledger) -> None:
     job, (chunk,) = ledger.job((0, 10))
     ledger.one("UPDATE backfill_jobs SET state = 'stopped' WHERE id = %s RETURNING 1", job)
     with ledger.db.transaction() as cursor:
-        assert jobs.cancel_strays(cursor) == 1
+        assert job_stopping.cancel_strays(cursor) == 1
     assert ledger.state(chunk) == "cancelled"
 
 

@@ -11,7 +11,7 @@ from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.coverage.judge import Note, State
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, jobs
+from nautilus.db.ledger import chunks, job_planning, jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import calendars, instruments, series
 from nautilus.market.calendar import Session
@@ -66,7 +66,7 @@ def a_job_of_many_series(ledger: Ledger, count: int) -> None:
             fingerprint="f",
             correlation_id="",
         )
-        stored = jobs.open_items(cursor, job)
+        stored = job_planning.open_items(cursor, job)
     assert [Selector.of(row.selector) for row in stored] == [item.selector for item in items]
     assert {(row.price, row.wanted_start, row.wanted_end, row.wanted_back) for row in stored} == {
         (None, 0, None, MINUTE)

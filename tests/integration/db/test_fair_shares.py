@@ -15,7 +15,7 @@ import functions.backfill.app
 import functions.bars.app
 from nautilus.db.bridge import commands
 from nautilus.db.connection import Database
-from nautilus.db.ledger import jobs
+from nautilus.db.ledger import job_stopping
 from nautilus.http.app import create_app
 from nautilus.infra.executors import caller, share
 from nautilus.lookup.command_watch import CommandWatch
@@ -133,8 +133,8 @@ def test_bars_are_watched_for_all_when_the_first_who_waits_has_used_up_its_share
         other = asyncio.create_task(watch.changed([], [second], 20))
         with used_up(database, "user:1"):
             with ledger.db.transaction() as cursor:
-                jobs.stop(cursor, second, None)
-                jobs.finish_stopping(cursor)
+                job_stopping.stop(cursor, second, None)
+                job_stopping.finish_stopping(cursor)
             assert await other
         one.cancel()
 

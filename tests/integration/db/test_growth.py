@@ -13,7 +13,7 @@ from nautilus.db import retention, verify
 from nautilus.db.auth import login_failures, refresh_families
 from nautilus.db.bars import read
 from nautilus.db.bridge import commands, status
-from nautilus.db.ledger import chunk_counts, chunks, jobs, requests
+from nautilus.db.ledger import chunk_counts, chunks, idempotency, job_list, job_stopping, job_waits, requests
 from nautilus.db.market import series
 from nautilus.db.retention import Kept
 from nautilus.market.bar import Bar
@@ -107,14 +107,14 @@ def pages_read(ledger: Ledger, work: Any) -> int:
 
 
 QUESTIONS: dict[str, Any] = {
-    "status": jobs.totals,
-    "jobs of all": lambda cursor: jobs.summaries(cursor, None),
-    "jobs of one": lambda cursor: jobs.summaries(cursor, "user:7"),
+    "status": job_list.totals,
+    "jobs of all": lambda cursor: job_list.summaries(cursor, None),
+    "jobs of one": lambda cursor: job_list.summaries(cursor, "user:7"),
     "search": lambda cursor: commands.last_result(cursor, "search", {"pattern": "P7"}),
     "explain, old": lambda cursor: read.chunks_at(cursor, 1, (700, 701)),
     "explain, new": lambda cursor: read.chunks_at(cursor, 1, (CHUNKS * 100, CHUNKS * 100 + 1)),
     "start of a bridge": lambda cursor: requests.lose(cursor, "b"),
-    "keys of a day ago": jobs.forget_old_keys,
+    "keys of a day ago": idempotency.forget_old_keys,
     "failures of a day ago": login_failures.forget_old,
     "sessions that ended long ago": refresh_families.forget_old,
 }
@@ -136,9 +136,9 @@ def test_what_a_large_job_is_put_off_for_is_told_from_a_few_pages(grown: Ledger,
             )
         cursor.execute("SELECT min(not_before) AS at FROM backfill_chunks WHERE state = 'pending'")
         first = cursor.fetchone().at
-        assert jobs.put_off(cursor, [job], first - 1) == ({} if leased else {job: "pacing"})
-        assert jobs.put_off(cursor, [job], first) == {}
-    assert pages_read(grown, lambda cursor: jobs.put_off(cursor, [job], first)) < 170
+        assert job_waits.put_off(cursor, [job], first - 1) == ({} if leased else {job: "pacing"})
+        assert job_waits.put_off(cursor, [job], first) == {}
+    assert pages_read(grown, lambda cursor: job_waits.put_off(cursor, [job], first)) < 170
 
 
 # ---- counts of chunks ------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def counts(ledger: Ledger) -> dict[str, int]:
     """What the front end's card is told; each number is compared with the rows."""
     with ledger.db.transaction(snapshot=True) as cursor:
         assert chunk_counts.wrong(cursor) == {}
-        row = jobs.totals(cursor)
+        row = job_list.totals(cursor)
     return {
         "pending": row.queue_size,
         "leased": row.active_requests,
@@ -173,7 +173,7 @@ def test_chunks_are_counted_through_all_that_becomes_of_them(ledger: Ledger) -> 
         raise ZeroDivisionError
     assert counts(ledger) == {"pending": 1, "leased": 1, "done": 1, "failed": 1}
     with ledger.db.transaction() as cursor:
-        jobs.stop(cursor, job, None)
+        job_stopping.stop(cursor, job, None)
     assert counts(ledger) == {"pending": 0, "leased": 1, "done": 1, "failed": 1}
     ledger.one("DELETE FROM series RETURNING 1")
     assert counts(ledger) == {"pending": 0, "leased": 0, "done": 0, "failed": 0}

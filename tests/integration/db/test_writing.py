@@ -13,7 +13,7 @@ from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import Database, spans_of
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs
+from nautilus.db.ledger import job_list
 from nautilus.db.market import series
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
@@ -187,4 +187,4 @@ def test_how_many_bars_there_are_is_known_after_the_counters_were_lost(database:
         cursor.execute("ANALYZE bars_minute")
         cursor.execute("SELECT pg_stat_reset_single_table_counters('bars_minute'::regclass)")
     with database.transaction() as cursor:
-        assert timescale.estimated_bars(cursor) == jobs.totals(cursor).total_bars == 500
+        assert timescale.estimated_bars(cursor) == job_list.totals(cursor).total_bars == 500

@@ -18,7 +18,7 @@ from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs, requests
+from nautilus.db.ledger import job_stopping, requests
 from nautilus.log import logger
 from nautilus.reading.read_through import Watch
 from nautilus.settings.bridge import BridgeSettings
@@ -141,8 +141,8 @@ def test_a_waiting_read_is_woken_after_an_error_that_nobody_foresaw(
                 assert not waiting.done(), told
                 await asyncio.sleep(0.05)
         with ledger.db.transaction() as cursor:
-            jobs.stop(cursor, job, None)
-            jobs.finish_stopping(cursor)
+            job_stopping.stop(cursor, job, None)
+            job_stopping.finish_stopping(cursor)
         assert await waiting
 
     asyncio.run(work())

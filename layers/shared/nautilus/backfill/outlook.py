@@ -13,7 +13,7 @@ from nautilus.clock import NS_PER_MS, NS_PER_S
 from nautilus.db.bars import read
 from nautilus.db.bridge.status import Session
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs, requests
+from nautilus.db.ledger import job_waits, requests
 from nautilus.db.ledger.jobs import Item
 from nautilus.errors import NautilusError
 from nautilus.market.instrument import Selector
@@ -69,7 +69,7 @@ def outlook(cursor: Cursor, session: Session | None) -> Outlook | None:
 
 def _planned(cursor: Cursor) -> list[Line]:
     """A line per series; where jobs share a series, what the smaller one waits for is what both wait for."""
-    rows = jobs.waiting_chunks(cursor, most=_MOST_COUNTED)
+    rows = job_waits.waiting_chunks(cursor, most=_MOST_COUNTED)
     order = {series_id: n for n, series_id in reversed(list(enumerate(row.series_id for row in rows)))}
     lines = []
     by_series = sorted(rows, key=lambda row: (order[row.series_id], row.pending))
@@ -97,7 +97,7 @@ def _request(con_id: int, exchange: str, price: str, small: bool, interactive: b
 
 def _unplanned(cursor: Cursor, moment: read.Moment) -> list[Line]:
     """A line per item that the bridge has not planned yet, as an estimate; none where it makes no sense."""
-    rows = jobs.unplanned_items(cursor, _MOST_ITEMS)
+    rows = job_waits.unplanned_items(cursor, _MOST_ITEMS)
     lines, heads = [], set()
     for row in rows:
         selector = Selector.of(row.selector)

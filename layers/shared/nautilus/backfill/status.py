@@ -10,7 +10,7 @@ from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs, requests
+from nautilus.db.ledger import job_list, job_waits, requests
 from nautilus.db.market import instruments
 from nautilus.errors import NotFound
 from nautilus.lookup.identity import Change, change_of
@@ -25,23 +25,23 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
     """Jobs with their progress, and the numbers of the front end's card. NotFound for a job that is not there."""
     with database.transaction(snapshot=True) as cursor:
         if job_id is None:
-            rows = jobs.summaries(cursor, owner)
+            rows = job_list.summaries(cursor, owner)
         else:
-            row = jobs.summary(cursor, job_id)
+            row = job_list.summary(cursor, job_id)
             if row is None or (owner is not None and row.owner != owner):
                 raise NotFound(f"there is no job {job_id}", code="unknown-job")
             rows = [row]
         numbers = [row.id for row in rows]
-        items = jobs.items(cursor, numbers)
+        items = job_list.items(cursor, numbers)
         session = status.latest(cursor)
         changes = _changes(cursor, items)
         known = {}
         if session and session.state in _PARTLY_AWAY:
             known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
-        put_off = jobs.put_off(cursor, numbers, session.market_ns) if session else {}
+        put_off = job_waits.put_off(cursor, numbers, session.market_ns) if session else {}
         live = any(row.state in LIVE_JOBS for row in rows)
         ahead = outlook(cursor, session) if live else None
-        totals = jobs.totals(cursor) if job_id is None else None
+        totals = job_list.totals(cursor) if job_id is None else None
         now = status.machine_now(cursor)
     told = []
     for row in rows:
@@ -59,10 +59,10 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
 def read_chunks(database: Database, owner: str | None, job_id: UUID, after: int, limit: int) -> dict[str, Any]:
     """A page of a job's chunks, with every request each took. NotFound for a job that is not there."""
     with database.transaction(snapshot=True) as cursor:
-        row = jobs.summary(cursor, job_id)
+        row = job_list.summary(cursor, job_id)
         if row is None or (owner is not None and row.owner != owner):
             raise NotFound(f"there is no job {job_id}", code="unknown-job")
-        found = jobs.chunks(cursor, job_id, after, limit)
+        found = job_list.chunks(cursor, job_id, after, limit)
         asked = requests.of_chunks(cursor, [c.id for c in found])
     rows = [_chunk(c, [r for r in asked if r.chunk_id == c.id]) for c in found]
     return {"job_id": str(job_id), "chunks": rows, "next_after": found[-1].id if len(found) == limit else None}

@@ -10,7 +10,7 @@ from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs
+from nautilus.db.ledger import idempotency, jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import instruments, series
 from nautilus.errors import InvalidInput
@@ -139,7 +139,7 @@ def ask(
     with database.transaction() as cursor:
         _refuse_the_future(items, status.market_now(cursor))
         if key:
-            known = jobs.claim_key(cursor, caller.id, route, key, print_)
+            known = idempotency.claim_key(cursor, caller.id, route, key, print_)
             if known is not None:
                 return Asked(known, deduplicated=True)
         else:
@@ -160,7 +160,7 @@ def ask(
             correlation_id=correlation.get(),
         )
         if key:
-            jobs.keep_key(cursor, caller.id, route, key, print_, job_id)
+            idempotency.keep_key(cursor, caller.id, route, key, print_, job_id)
         return Asked(job_id)
 
 

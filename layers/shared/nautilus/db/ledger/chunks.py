@@ -12,7 +12,7 @@ from uuid import UUID
 from nautilus.backfill.planner import Chunk as Planned
 from nautilus.backfill.states import Chunk, check_chunk
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import jobs
+from nautilus.db.ledger import job_counts, job_stopping, jobs
 from nautilus.db.rows import insert_rows
 from nautilus.spans import Span
 
@@ -183,7 +183,7 @@ def done(
 ) -> None:
     """The chunk has its answer: `filled`, `empty:confirmed`, `empty:unconfirmed`, `unavailable:<reason>`, `covered`."""
     _end(cursor, held, Chunk.DONE, outcome=outcome, bars=bars, request_id=request_id, ib_code=ib_code)
-    jobs.count_chunks(cursor, [held.chunk_id], good=good, new=new, revised=revised, same=same)
+    job_counts.count_chunks(cursor, [held.chunk_id], good=good, new=new, revised=revised, same=same)
 
 
 def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
@@ -205,12 +205,12 @@ def done_unasked(cursor: Cursor, chunk_ids: Sequence[int], *, outcome: str, ib_c
         " WHERE id = ANY(%s)",
         (Chunk.DONE, outcome, ib_code, list(chunk_ids)),
     )
-    jobs.count_chunks(cursor, chunk_ids, good=False)
+    job_counts.count_chunks(cursor, chunk_ids, good=False)
 
 
 def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, request_id: int | None) -> None:
     _end(cursor, held, Chunk.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
-    jobs.count_chunks(cursor, [held.chunk_id], good=False)
+    job_counts.count_chunks(cursor, [held.chunk_id], good=False)
 
 
 def again(cursor: Cursor, held: Lease, *, not_before: int, outcome: str, ib_code: int | None = None) -> None:
@@ -241,7 +241,7 @@ def cancel(cursor: Cursor, held: Lease) -> None:
         (held.chunk_id, held.token),
     )
     if cursor.fetchone() is not None:
-        jobs.cancel_orphans(cursor, [held.chunk_id])
+        job_stopping.cancel_orphans(cursor, [held.chunk_id])
 
 
 def release(cursor: Cursor, bridge: str | None = None) -> int:
@@ -253,5 +253,5 @@ def release(cursor: Cursor, bridge: str | None = None) -> int:
         (Chunk.PENDING, Chunk.LEASED, bridge),
     )
     freed = [row.id for row in cursor.fetchall()]
-    jobs.cancel_orphans(cursor, freed)
+    job_stopping.cancel_orphans(cursor, freed)
     return len(freed)
