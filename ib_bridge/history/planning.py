@@ -18,6 +18,7 @@ from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.log import correlated, fields
 from nautilus.market.calendar import Calendar
+from nautilus.market.closing import BarClosing
 from nautilus.market.instrument import Instrument, Selector, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.settings.bridge import BridgeSettings
@@ -124,7 +125,9 @@ class Planning:
             return row.head_ts
 
     def _until(self, calendar: Calendar, frame: Timeframe, instrument: Instrument) -> int:
-        return self._settings.settle.closed_until(calendar, frame, instrument, self._clock.now_ns())
+        now = self._clock.now_ns()
+        delay = self._settings.close_delay
+        return BarClosing.of(calendar, frame, instrument, delay=delay, now=now).closed_until(now)
 
     def _write(
         self,

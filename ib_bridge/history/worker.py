@@ -31,6 +31,7 @@ from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import correlated, fields
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
+from nautilus.market.closing import BarClosing
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import timeframe
 from nautilus.settings.bridge import BridgeSettings
@@ -369,11 +370,9 @@ class Worker:
 
     def _closed(self, task: Task, bars: list[Bar]) -> list[Bar]:
         """Without the newest ones that still formed when the request was sent: IB sends them with no flag."""
-        settle, count = self._settings.settle, len(bars)
-        about = (task.calendar, task.row.timeframe, task.instrument)
-        while count and not settle.is_closed(*about, bars[count - 1].ts, task.sent_at):
-            count -= 1
-        return bars[:count]
+        delay, now = self._settings.close_delay, task.sent_at
+        closing = BarClosing.of(task.calendar, task.row.timeframe, task.instrument, delay=delay, now=now)
+        return closing.without_forming(bars, now)
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, settings
 
 from nautilus.market.calendar import Calendar, Session
+from nautilus.market.closing import BarClosing
+from nautilus.market.timeframes import Timeframe
 
 S = 1_000_000_000
 MINUTE, HOUR, DAY = 60 * S, 3_600 * S, 86_400 * S
@@ -93,3 +95,24 @@ MARKETS = {
     "sydney": sydney(),
     "round-the-clock": market("UTC", date(2023, 12, 1), 400, [(0, 1440)], weekdays=range(7)),
 }
+
+
+def closing(calendar: Calendar, frame: Timeframe, *, delay_s: int = 0, late: bool = False) -> BarClosing:
+    return BarClosing(calendar, frame, delay_s * S, late)
+
+
+def known_to(calendar: Calendar, end: int) -> Calendar:
+    """The calendar as it was kept when its sessions were known up to `end`: what opens later is not known yet."""
+    dates = {s.trade_date for s in calendar.sessions if s.open_ns < end}
+    sessions = [s for s in calendar.sessions if s.trade_date in dates]  # the sessions of a date are told together
+    return Calendar.of(sessions, (calendar.known[0], end), calendar.time_zone)
+
+
+def known_from(calendar: Calendar, start: int) -> Calendar:
+    """The calendar as it was kept when its sessions were known since `start` only."""
+    sessions = [s for s in calendar.sessions if s.close_ns > start]
+    return Calendar.of(sessions, (start, calendar.known[1]), calendar.time_zone)
+
+
+def next_open(calendar: Calendar, at: int) -> int:
+    return min(s.open_ns for s in calendar.sessions if s.open_ns >= at)

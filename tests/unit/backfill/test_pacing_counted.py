@@ -24,7 +24,7 @@ from nautilus.db.ledger.chunks import Candidate
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
-from tests.support.markets import HOUR, MINUTE, few, forex, ns, nyse
+from tests.support.markets import HOUR, MINUTE, closing, few, forex, ns, nyse
 
 NYSE, FOREX = nyse(), forex()
 NOW = ns("2024-03-07 18:00")
@@ -61,7 +61,7 @@ class Job:
             frame,
             self.calendar,
             now=NOW,
-            until=self.calendar.closed_until(frame, NOW, settle_ns=15 * NS_PER_S, late_settlement=False),
+            until=closing(self.calendar, frame, delay_s=15).closed_until(NOW),
             head=None,
             covered=Spans(),
             noted=Spans(),

@@ -13,7 +13,7 @@ from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, by_rules, halves, pl
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
-from tests.support.markets import DAY, HOUR, MARKETS, MINUTE, S, cme, few, label, many, ns, nyse
+from tests.support.markets import DAY, HOUR, MARKETS, MINUTE, S, closing, cme, few, label, many, ns, nyse
 
 NY = "America/New_York"
 NONE = Spans()
@@ -113,7 +113,7 @@ def test_a_wish_for_the_future_or_for_nothing():
 def test_what_is_cut_and_what_is_left_partition_the_wish(t, name, start, length, head, now):
     calendar, wanted = MARKETS[name], (start, start + length)
     head = None if head is None else start + head
-    until = calendar.closed_until(t, start + now, settle_ns=15 * S, late_settlement=False)
+    until = closing(calendar, t, delay_s=15, late=False).closed_until(start + now)
     span, cut = by_rules(wanted, t, now=NOW, until=until, head=head, calendar=calendar)
     parts = [s for s in (span, *(s for s, _ in cut.impossible), *cut.not_closed_yet) if s[0] < s[1]]
     assert parts == [] or length > 0
@@ -227,7 +227,7 @@ def wishes(draw):
     state = {"covered": some(3), "noted": some(2), "live": some(2)}
     now = draw(st.sampled_from([end + DAY, start + (end - start) // 2]))
     late = name == "cme"
-    state["until"] = calendar.closed_until(t, now, settle_ns=15 * S, late_settlement=late)
+    state["until"] = closing(calendar, t, delay_s=15, late=late).closed_until(now)
     state["head"] = draw(st.none() | st.integers(start - DAY, end))
     state["span_s"] = draw(st.sampled_from([REQUEST_SPANS_S[t.name], REQUEST_SPANS_S[t.name] // 7, 5_000]))
     return calendar, t, (start, end), now, state

@@ -1,8 +1,7 @@
-"""Sessions and what follows for bars: slots by the exchange's clock, and what is over at a moment."""
+"""Sessions and what follows for bars: units, slots by the exchange's clock, and what is known."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import pairwise
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,6 +21,7 @@ from tests.support.markets import (
     few,
     forex,
     hong_kong,
+    known_to,
     label,
     many,
     market,
@@ -224,160 +224,6 @@ def test_the_real_time_of_weeks_and_of_intraday_spans():
     assert nyse().real_time(timeframe("1d"), weekend) == weekend, "no session: nothing better to say"
 
 
-# ---- what is over ----------------------------------------------------------------------------------------------------
-
-
-def until(calendar, name, now, *, settle_s=15, late=False, zone=NY):
-    return calendar.closed_until(timeframe(name), ns(now, zone), settle_ns=settle_s * S, late_settlement=late)
-
-
-@pytest.mark.parametrize(
-    ("name", "now", "expected"),
-    [
-        ("1m", "2024-01-05 10:00:14", "2024-01-05 09:59"),
-        ("1m", "2024-01-05 10:00:15", "2024-01-05 10:00"),
-        ("5m", "2024-01-05 10:04:59", "2024-01-05 10:00"),
-        ("1h", "2024-01-05 09:45", "2024-01-05 09:30"),
-        ("1h", "2024-01-05 10:00:15", "2024-01-05 10:00"),
-        ("4h", "2024-01-05 11:59", "2024-01-05 09:30"),
-        ("8h", "2024-01-05 16:00:14", "2024-01-05 09:30"),
-        ("8h", "2024-01-05 16:00:15", "2024-01-05 16:00"),
-        ("8h", "2024-07-03 13:00:14", "2024-07-03 09:30"),
-        ("8h", "2024-07-03 13:00:15", "2024-07-03 13:00"),
-        ("1m", "2024-01-06 12:00:15.7", "2024-01-06 12:00"),
-    ],
-)
-def test_intraday_bars_are_over_with_their_slot_or_session(name, now, expected):
-    assert until(nyse(), name, now) == ns(expected, NY)
-
-
-def test_the_bar_after_a_break_within_a_slot_still_forms():
-    """3h bars of Chicago: 15:00 to 16:00, the break, then 17:00 to 18:00, all in one slot of the grid."""
-    calendar = cme()
-    assert until(calendar, "3h", "2024-01-09 16:30", zone=CHICAGO) == ns("2024-01-09 16:29:45", CHICAGO)
-    assert until(calendar, "3h", "2024-01-09 17:30", zone=CHICAGO) == ns("2024-01-09 17:00", CHICAGO)
-    assert until(calendar, "3h", "2024-01-09 18:00:15", zone=CHICAGO) == ns("2024-01-09 18:00", CHICAGO)
-
-
-def test_beyond_what_is_known_only_the_known_and_whole_slots_are_over():
-    """A schedule that was fetched at ten in the morning tells today's session and nothing after."""
-    whole = nyse(date(2024, 6, 3), 31)  # to the early close of 3 July
-    calendar = Calendar(whole.sessions, (whole.known[0], ns("2024-07-03 10:00", NY)), NY)
-    assert until(calendar, "8h", "2024-07-03 12:00") == ns("2024-07-03 09:30", NY)
-    assert until(calendar, "8h", "2024-07-03 14:00") == ns("2024-07-03 13:00", NY)
-    assert until(calendar, "8h", "2024-07-04 11:00") == ns("2024-07-04 08:00", NY), "a session there would be cut so"
-    assert until(Calendar.of([], (0, 1), NY), "1h", "2024-07-04 11:30") == ns("2024-07-04 11:00", NY)
-
-
-@many
-@given(markets, st.sampled_from(COARSE), moments, st.integers(0, 1_000))
-def test_no_forming_bar_passes_and_none_waits_needlessly(name, t, now, settle_s):
-    calendar, at = MARKETS[name], now - settle_s * S
-    end = calendar.closed_until(t, now, settle_ns=settle_s * S, late_settlement=False)
-    assert end <= at
-    for start, over in bars_near(calendar, t, at):
-        assert (start < end) == (over <= at), (start, over, at)
-
-
-def bars_near(calendar, t, at):
-    """Every bar of the grid within two days of `at`: (stamp, when it is over), slot by slot from midnight."""
-    zone = ZoneInfo(calendar.time_zone)
-    day = datetime.fromtimestamp(at / S, zone).date() - timedelta(days=2)
-    marks = []
-    for _ in range(5):
-        minutes = range(0, 1440, max(1, t.step_ns // MINUTE))
-        marks += [ns(f"{day} {m // 60:02d}:{m % 60:02d}", calendar.time_zone) for m in minutes]
-        day += timedelta(days=1)
-    for s in calendar.between(marks[0], marks[-1]):
-        for a, b in pairwise(marks):
-            if max(a, s.open_ns) < min(b, s.close_ns):
-                yield max(a, s.open_ns), min(b, s.close_ns)
-
-
-def test_a_stocks_day_is_over_with_its_close():
-    calendar = nyse()
-    day = {"settle_s": 900}
-    assert until(calendar, "1d", "2024-01-05 16:14:59", **day) == label("2024-01-05")
-    assert until(calendar, "1d", "2024-01-05 16:15", **day) == label("2024-01-06")
-    assert until(calendar, "1d", "2024-07-03 13:15", **day) == label("2024-07-04"), "early close"
-    assert until(calendar, "1d", "2024-01-07 12:00", **day) == label("2024-01-08"), "a Sunday: all before it is over"
-    assert until(calendar, "1d", "2024-01-08 09:00", **day) == label("2024-01-08")
-    extended = MARKETS["nyse-extended"]
-    assert until(extended, "1d", "2024-01-05 20:14", **day) == label("2024-01-05"), "00:59Z of the 6th, and not over"
-    assert until(extended, "1d", "2024-01-05 20:15", **day) == label("2024-01-06")
-
-
-def test_a_futures_day_is_over_when_the_next_session_opens():
-    calendar = cme()
-    chicago = {"settle_s": 15, "late": True, "zone": CHICAGO}
-    assert until(calendar, "1d", "2024-01-05 16:30", **chicago) == label("2024-01-05"), "the settlement may come yet"
-    assert until(calendar, "1d", "2024-01-07 17:00:14", **chicago) == label("2024-01-05")
-    assert until(calendar, "1d", "2024-01-07 17:00:15", **chicago) == label("2024-01-08")
-    assert until(calendar, "1d", "2024-01-08 17:00:15", **chicago) == label("2024-01-09")
-    assert until(calendar, "1d", "2024-01-05 16:00:15", zone=CHICAGO) == label("2024-01-06"), "without settlement"
-
-
-def test_a_futures_day_whose_next_session_is_not_known_waits_three_days():
-    whole = cme(date(2024, 1, 2), 4)
-    calendar = Calendar(whole.sessions, (whole.known[0], ns("2024-01-05 16:00", CHICAGO)), CHICAGO)
-    friday = label("2024-01-05")
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=True) == ns("2024-01-08 16:00", CHICAGO)
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=False) == ns("2024-01-05 16:00", CHICAGO)
-
-
-def test_an_unknown_day_is_over_at_its_midnight():
-    calendar = Calendar.of([], (0, 1), NY)
-    friday = label("2024-01-05")
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=False) == ns("2024-01-06 00:00", NY)
-    assert until(calendar, "1d", "2024-01-05 23:59", settle_s=0) == friday
-    assert until(calendar, "1d", "2024-01-06 00:00", settle_s=0) == friday + DAY
-
-
-def test_weeks_and_months_are_over_with_their_last_trade_date():
-    calendar = nyse()
-    assert until(calendar, "1w", "2024-01-05 16:14", settle_s=900) == label("2024-01-01")
-    assert until(calendar, "1w", "2024-01-05 16:15", settle_s=900) == label("2024-01-08")
-    assert until(calendar, "1M", "2024-03-28 16:14", settle_s=900) == label("2024-03-01"), "the 29th was Good Friday"
-    assert until(calendar, "1M", "2024-03-28 16:15", settle_s=900) == label("2024-04-01")
-    future = {"settle_s": 15, "late": True, "zone": CHICAGO}
-    assert until(cme(), "1w", "2024-01-06 12:00", **future) == label("2024-01-01")
-    assert until(cme(), "1w", "2024-01-07 17:00:15", **future) == label("2024-01-08")
-    # May ends on a Friday: on Saturday, 1 June, its last settlement may still be missing.
-    assert until(cme(), "1M", "2024-06-01 12:00", **future) == label("2024-05-01")
-    assert until(cme(), "1M", "2024-06-02 17:00:15", **future) == label("2024-06-01")
-
-
-def test_a_week_of_which_the_end_is_not_known_is_over_with_the_week():
-    whole = nyse(date(2024, 1, 2), 3)  # Tuesday to Thursday
-    calendar = Calendar(whole.sessions, (whole.known[0], ns("2024-01-04 18:00", NY)), NY)
-    assert until(calendar, "1w", "2024-01-05 18:00") == label("2024-01-01")
-    assert until(calendar, "1w", "2024-01-08 00:00:15") == label("2024-01-08")
-
-
-@many
-@given(markets, st.sampled_from(LABELLED), moments, st.booleans())
-def test_no_forming_day_week_or_month_passes_and_none_waits_needlessly(name, t, now, late):
-    calendar = MARKETS[name]
-    end = calendar.closed_until(t, now, settle_ns=0, late_settlement=late)
-    assert t.floor(end) == end
-    closes: dict[int, int] = {}
-    for session, following in pairwise(calendar.sessions):
-        over = following.open_ns if late else session.close_ns
-        unit = t.floor(label(session.trade_date.isoformat()))
-        closes[unit] = max(over, closes.get(unit, 0))
-    for unit, over in closes.items():
-        if abs(unit - now) < 60 * DAY:
-            assert (unit < end) == (over <= now), (unit, over, now)
-
-
-@few
-@given(markets, st.sampled_from(ALL), moments, st.integers(0, 3 * DAY), st.booleans())
-def test_what_is_over_stays_over(name, t, now, later, late):
-    calendar = MARKETS[name]
-    first = calendar.closed_until(t, now, settle_ns=15 * S, late_settlement=late)
-    assert first <= calendar.closed_until(t, now + later, settle_ns=15 * S, late_settlement=late)
-
-
 # ---- the stand-in ----------------------------------------------------------------------------------------------------
 
 
@@ -390,38 +236,7 @@ def test_weekdays_stand_in_for_a_missing_schedule():
     assert weekdays(ns("2024-03-09 00:00", NY), ns("2024-03-10 12:00", NY), NY).sessions == ()
 
 
-# ---- the edge of what is known ---------------------------------------------------------------------------------------
-
-
-def known_to(calendar, end):
-    """The calendar as it was kept when its sessions were known up to `end`: what opens later is not told yet."""
-    dates = {s.trade_date for s in calendar.sessions if s.open_ns < end}
-    sessions = [s for s in calendar.sessions if s.trade_date in dates]  # the sessions of a date are told together
-    return Calendar.of(sessions, (calendar.known[0], end), calendar.time_zone)
-
-
-def test_a_futures_day_is_over_where_the_next_session_is_known_to_open():
-    """The bridge keeps what is known up to the next open, which is no session of the calendar yet."""
-    thursday, opens = label("2024-01-04"), ns("2024-01-04 17:00", CHICAGO)
-    calendar = known_to(cme(), opens)
-    assert calendar.closed_by(timeframe("1d"), thursday, late_settlement=True) == opens
-    assert until(calendar, "1d", "2024-01-05 06:00", settle_s=900, late=True, zone=CHICAGO) == label("2024-01-05")
-    later = known_to(cme(), ns("2024-01-04 20:00", CHICAGO))
-    assert later.closed_by(timeframe("1d"), thursday, late_settlement=True) == opens, "what is known to open, opens"
-
-
-def test_a_contract_that_trades_no_more_is_over_after_three_days():
-    whole = cme(date(2024, 1, 2), 4)
-    calendar = Calendar(whole.sessions, (whole.known[0], ns("2024-02-05 16:00", CHICAGO)), CHICAGO)
-    friday = label("2024-01-05")
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=True) == ns("2024-01-08 16:00", CHICAGO)
-
-
-def test_a_friday_nobody_knows_of_is_not_settled_on_saturday():
-    calendar = known_to(cme(), ns("2024-01-04 17:00", CHICAGO))
-    friday = label("2024-01-05")
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=True) == ns("2024-01-08 00:00", CHICAGO)
-    assert calendar.closed_by(timeframe("1d"), friday, late_settlement=False) == ns("2024-01-06 00:00", CHICAGO)
+# ---- the end of what is known ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -453,82 +268,3 @@ def test_a_day_of_which_the_beginning_is_not_known_is_not_known():
     assert next(iter(calendar.known_axis(timeframe("1d"))))[0] == label("2024-01-10")
     assert next(iter(calendar.known_axis(timeframe("1w"))))[0] == label("2024-01-15")
     assert next(iter(calendar.known_axis(timeframe("1M"))))[0] == label("2024-02-01")
-
-
-@pytest.mark.parametrize(
-    ("calendar", "opens", "zone"), [(cme(), "2024-01-07 17:00", CHICAGO), (forex(), "2024-01-07 17:15", NY)]
-)
-@pytest.mark.parametrize("late", [False, True])
-def test_a_week_is_over_on_the_weekend_though_the_next_session_opens_before_monday(calendar, opens, zone, late):
-    """Sunday's open is Monday's session: the week before is known whole."""
-    short = known_to(calendar, ns(opens, zone))
-    over = (
-        ns(opens, zone) if late else calendar.real_time(timeframe("1w"), (label("2024-01-01"), label("2024-01-08")))[1]
-    )
-    assert short.closed_by(timeframe("1w"), label("2024-01-01"), late_settlement=late) == over
-
-
-@many
-@given(markets, st.sampled_from([*COARSE, *LABELLED]), moments, st.integers(0, 20 * DAY), st.booleans())
-def test_at_the_edge_of_what_is_known_no_closed_bar_is_left_out_in_silence(name, t, end, later, late):
-    """The bridge keeps what is known up to an open. Where a closed bar may be left out, it is said that nobody knows."""
-    whole = MARKETS[name]
-    end = next_open(whole, end)
-    now = end + later
-    short = known_to(whole, end)
-    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": late and not t.intraday}
-    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
-    edge = short.undecided_until(t, now, settle_ns=15 * S) or found
-    assert not whole.units(t, (max(found, edge), max(truth, found, edge)))
-
-
-def known_from(calendar, start):
-    """The calendar as it was kept when its sessions were known since `start` only."""
-    sessions = [s for s in calendar.sessions if s.close_ns > start]
-    return Calendar.of(sessions, (start, calendar.known[1]), calendar.time_zone)
-
-
-@many
-@given(markets, st.sampled_from(LABELLED), moments, st.integers(0, 20 * DAY), st.booleans())
-def test_where_the_beginning_is_not_known_no_closed_bar_is_left_out_in_silence(name, t, start, later, late):
-    whole = MARKETS[name]
-    short, now = known_from(whole, start), start + later
-    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": late}
-    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
-    edge = short.undecided_until(t, now, settle_ns=15 * S) or found
-    assert not whole.units(t, (max(found, edge), max(truth, found, edge)))
-
-
-@pytest.mark.parametrize("since", ["2024-01-10 12:00", "2024-01-12 12:00", "2024-01-12 20:00"])
-def test_a_week_is_over_on_friday_though_its_monday_is_not_known(since):
-    short, friday = known_from(nyse(), ns(since, NY)), ns("2024-01-12 21:00", NY)
-    found = short.closed_until(timeframe("1w"), friday, settle_ns=15 * S, late_settlement=False)
-    edge = short.undecided_until(timeframe("1w"), friday, settle_ns=15 * S)
-    assert label("2024-01-15") == (edge or found)
-
-
-@many
-@given(markets, st.sampled_from(ALL), moments, st.integers(0, 5 * DAY))
-def test_before_the_end_of_what_is_known_the_same_is_closed_as_with_all_of_it(name, t, now, before):
-    whole = MARKETS[name]
-    short = known_to(whole, next_open(whole, now + before))
-    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": False}
-    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
-    assert not whole.units(t, (min(truth, found), max(truth, found)))
-
-
-@many
-@given(markets, st.sampled_from(LABELLED), moments, st.integers(0, 20 * DAY), st.booleans())
-def test_at_the_edge_of_what_is_known_no_forming_bar_counts_as_closed(name, t, end, later, at_open):
-    whole = MARKETS[name]
-    end = next_open(whole, end) if at_open else end
-    now = end + later
-    short = known_to(whole, end)
-    asked: dict[str, Any] = {"settle_ns": 15 * S, "late_settlement": False}
-    truth, found = whole.closed_until(t, now, **asked), short.closed_until(t, now, **asked)
-    known = [s for s, _ in whole.units(t, (truth, max(truth, found))) if short.known_axis(t).covers((s, t.next(s)))]
-    assert not known
-
-
-def next_open(calendar, at):
-    return min(s.open_ns for s in calendar.sessions if s.open_ns >= at)

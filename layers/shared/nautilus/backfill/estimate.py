@@ -7,7 +7,6 @@ from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.coverage.availability import closed_until
 from nautilus.db.bars import read
 from nautilus.db.bars.read import Moment
 from nautilus.db.connection import Database
@@ -19,6 +18,7 @@ from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.calendar import Calendar, extended, weekdays
+from nautilus.market.closing import BarClosing
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
@@ -131,7 +131,8 @@ def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
     # Sessions matter only where bars can be: a range may begin long before the instrument did.
     (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
     calendar, told = _calendar(cursor, wanted, (frame.floor(min(first, now)), frame.ceil(max(end, now))), min(end, now))
-    until = closed_until(calendar, frame, wanted.instrument, now, moment.settle)
+    closing = BarClosing.of(calendar, frame, wanted.instrument, delay=moment.close_delay, now=now)
+    until = closing.closed_until(now)
     if item.end is None:
         end = max(start, until)
     wide = (calendar.slot(frame, start)[0], calendar.slot(frame, max(start, end) - 1)[1])

@@ -19,7 +19,7 @@ from nautilus.errors import InvalidInput
 from nautilus.market import aggregation
 from nautilus.market import slots as grid
 from nautilus.market.calendar import Calendar, weekdays
-from nautilus.market.closing import Settle
+from nautilus.market.closing import BarClosing, ClosedBounds
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import Timeframe
 from nautilus.market.windows import back_from, last_close
@@ -126,40 +126,28 @@ def look(
     if standing.calendar is not None:
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
     frame = subject.timeframe
-    reach = _reach(calendar, frame, subject.instrument, moment)
-    span = _span(window, frame, calendar, reach, moment.market_ns)
-    view = _assess(cursor, moment, subject, span, reach, calendar, standing.row)
+    bounds = _bounds(calendar, frame, subject.instrument, moment)
+    span = _span(window, frame, calendar, bounds, moment.market_ns)
+    view = _assess(cursor, moment, subject, span, bounds, calendar, standing.row)
     if view.complete or calendar is None:
         return view
-    return _derived(cursor, moment, view, reach, calendar) or view
+    return _derived(cursor, moment, view, bounds, calendar) or view
 
 
-class _Reach(NamedTuple):
-    """How far a series' axis is decided at a moment: bars before `closed` are closed, none from `undecided` on is.
-
-    Between the two, sessions that nobody has asked for yet may have closed bars; where the calendar reaches up to market
-    time, the two are the same.
-    """
-
-    closed: int
-    undecided: int
+def _bounds(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, moment: Moment) -> ClosedBounds:
+    now = moment.market_ns
+    return BarClosing.of(calendar, frame, instrument, delay=moment.close_delay, now=now).bounds(now)
 
 
-def _reach(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, moment: Moment) -> _Reach:
-    until = closed_until(calendar, frame, instrument, moment.market_ns, moment.settle)
-    edge = moment.settle.undecided_until(calendar, frame, moment.market_ns) if calendar else None
-    return _Reach(until, max(until, edge or until))
-
-
-def _span(window: Window, frame: Timeframe, calendar: Calendar | None, reach: _Reach, now: int) -> Span:
+def _span(window: Window, frame: Timeframe, calendar: Calendar | None, bounds: ClosedBounds, now: int) -> Span:
     if window.start is not None and window.start >= now:
         raise InvalidInput.field(
             "start",
             f"{rfc3339(window.start)} lies in the future; market time is {rfc3339(now)}",
             [f"before {rfc3339(now)}"],
         )
-    closed = last_close(reach.closed, frame, calendar)
-    newest = closed if reach.undecided == reach.closed else reach.undecided
+    closed = last_close(bounds.closed, frame, calendar)
+    newest = closed if bounds.undecided == bounds.closed else bounds.undecided
     end = window.end if window.end is not None else newest
     start = window.start
     if start is None:
@@ -168,25 +156,19 @@ def _span(window: Window, frame: Timeframe, calendar: Calendar | None, reach: _R
     return first, max(first, end)
 
 
-def closed_until(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, now: int, settle: Settle) -> int:
-    """The end of what is closed at market time `now`, on the series' axis; without a calendar, weekdays stand in."""
-    known = calendar or weekdays(now - 14 * NS_PER_DAY, now, instrument.time_zone)
-    return settle.closed_until(known, frame, instrument, now)
-
-
 def _assess(
     cursor: Cursor,
     moment: Moment,
     subject: Subject,
     span: Span,
-    reach: _Reach,
+    bounds: ClosedBounds,
     calendar: Calendar | None,
     row: Series | None,
 ) -> View:
     """What of the window is settled in a series, and what explains the rest. Asks the ledger only when there is a rest."""
     frame = row.timeframe if row else subject.timeframe
     covered = row.covered if row else Spans()
-    until, edge = reach
+    until, edge = bounds
     _, cut = by_rules(
         span, frame, now=moment.market_ns, until=edge, head=row.head_ts if row else None, calendar=calendar
     )
@@ -219,7 +201,7 @@ def _assess(
     return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
-def _derived(cursor: Cursor, moment: Moment, own: View, reach: _Reach, calendar: Calendar) -> View | None:
+def _derived(cursor: Cursor, moment: Moment, own: View, bounds: ClosedBounds, calendar: Calendar) -> View | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
     frame = subject.timeframe
@@ -237,19 +219,19 @@ def _derived(cursor: Cursor, moment: Moment, own: View, reach: _Reach, calendar:
         return None
     wide = (span[0], slots.closes[-1])
     for row in read.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
-        finer = _reach(calendar, row.timeframe, subject.instrument, moment)
+        finer = _bounds(calendar, row.timeframe, subject.instrument, moment)
         view = _assess(cursor, moment, subject, wide, finer, calendar, row)
         if not view.missing:
-            rest = _beyond_closed(own, reach)
+            rest = _beyond_closed(own, bounds)
             to_ask = own.to_ask & Spans(m.span for m in rest if m.state is State.NOT_ASKED)
             return View(subject, span, own.until, calendar, row, rest, row.timeframe, to_ask, 0, own.job_id)
     return None
 
 
-def _beyond_closed(own: View, reach: _Reach) -> list[Missing]:
+def _beyond_closed(own: View, bounds: ClosedBounds) -> list[Missing]:
     """What a view misses of the slots that are not closed, or of which nobody can say so."""
-    rows = [m for m in own.missing if m.span[1] > reach.closed]
-    return [m._replace(span=(max(m.span[0], reach.closed), m.span[1])) for m in rows]
+    rows = [m for m in own.missing if m.span[1] > bounds.closed]
+    return [m._replace(span=(max(m.span[0], bounds.closed), m.span[1])) for m in rows]
 
 
 def _requests(

@@ -21,8 +21,6 @@ _QUARTER_NS = 15 * _NS_PER_MINUTE
 _WEEK_NS = 7 * NS_PER_DAY
 _PATTERN = 60
 """So many of the last sessions tell on which days and at which hours a market opens."""
-_LONGEST_SETTLEMENT_NS = 3 * NS_PER_DAY
-"""A settlement price is published within hours, Friday's on Saturday at times (users' reports)."""
 
 
 class Session(NamedTuple):
@@ -83,10 +81,24 @@ class Calendar:
         """When sessions open in [start, end)."""
         return self._opens[bisect_left(self._opens, span[0]) : bisect_left(self._opens, span[1])]
 
-    def session_at(self, ns: int) -> Session | None:
-        """The session that holds a moment."""
+    def latest_session(self, ns: int) -> Session | None:
+        """The last session that opens at `ns` or before."""
         at = bisect_right(self._opens, ns) - 1
-        return self.sessions[at] if at >= 0 and ns < self.sessions[at].close_ns else None
+        return self.sessions[at] if at >= 0 else None
+
+    def first_from(self, ns: int) -> Session | None:
+        """The first session that opens at `ns` or later."""
+        at = bisect_left(self._opens, ns)
+        return self.sessions[at] if at < len(self.sessions) else None
+
+    def session_at(self, ns: int) -> Session | None:
+        """The session that holds the time `ns`."""
+        latest = self.latest_session(ns)
+        return latest if latest is not None and ns < latest.close_ns else None
+
+    def sessions_of(self, trade_date: date) -> list[Session]:
+        """The sessions of a trade date, ascending."""
+        return self._by_date.get(trade_date, [])
 
     def trade_dates(self, start: date, end: date) -> list[date]:
         """The trade dates in [start, end), ascending."""
@@ -111,11 +123,15 @@ class Calendar:
             start = ns - (ns + offset) % step
             return start, start + step
         marks = [self._local(local.date(), hour) for hour in range(0, 24, step // NS_PER_HOUR)]
-        marks.append(self._local(local.date() + timedelta(days=1)))
+        marks.append(self.midnight(local.date() + timedelta(days=1)))
         at = bisect_right(marks, ns)
         return marks[at - 1], marks[at]
 
-    def _local(self, day: date, hour: int = 0) -> int:
+    def midnight(self, day: date) -> int:
+        """When a date begins at the exchange."""
+        return self._local(day, 0)
+
+    def _local(self, day: date, hour: int) -> int:
         return ns_of(datetime.combine(day, time(hour), tzinfo=self.zone))
 
     def slot_end(self, timeframe: Timeframe, ts: int) -> int:
@@ -183,13 +199,13 @@ class Calendar:
         start, end = self.known
         if timeframe.intraday:
             return Spans.of(start, end)
-        first = timeframe.floor(self._date_label(start))
-        if self._local(day_of(first)) < start:
+        first = timeframe.floor(self.date_label(start))
+        if self.midnight(day_of(first)) < start:
             first = timeframe.next(first)
-        return Spans.of(first, max(first, timeframe.floor(label_of(self._unknown_from))))
+        return Spans.of(first, max(first, timeframe.floor(label_of(self.unknown_from))))
 
     @cached_property
-    def _unknown_from(self) -> date:
+    def unknown_from(self) -> date:
         """The first date of which not every session is known.
 
         The sessions of a date are told together. What opens later than the known range ends has a later date where none
@@ -201,7 +217,7 @@ class Calendar:
         none_later = bool(opens) and not any(o.date() == d and o.time() >= local.time() for d, o in opens)
         if day in self._by_date or none_later:
             day += timedelta(days=1)
-        return day if self._trades_at_weekends else _weekday_from(day)
+        return day if self._trades_at_weekends else weekday_from(day)
 
     @cached_property
     def _trades_at_weekends(self) -> bool:
@@ -210,7 +226,7 @@ class Calendar:
             return True
         return any(s.trade_date.weekday() > 4 for s in self.sessions[-_PATTERN:])
 
-    def _date_label(self, ns: int) -> int:
+    def date_label(self, ns: int) -> int:
         """The label of the exchange's date at a moment."""
         return label_of(datetime_of(ns).astimezone(self.zone).date())
 
@@ -227,84 +243,6 @@ class Calendar:
             return span
         return self._by_date[dates[0]][0].open_ns, self._by_date[dates[-1]][-1].close_ns
 
-    def closed_by(self, timeframe: Timeframe, ts: int, *, late_settlement: bool) -> int:
-        """The market time at which the bar with this stamp is over, without the settle time.
-
-        late_settlement: futures, whose daily close may be a settlement price that comes hours later; their day is over
-        when the next session opens. A week or month is over with its last trade date. Of days nobody knows the sessions
-        of, the end is their midnight; with late settlement the first one after which a weekday begins.
-        """
-        if timeframe.intraday:
-            return self.slot_end(timeframe, ts)
-        first, after = day_of(timeframe.floor(ts)), day_of(timeframe.next(ts))
-        begin, end = self._local(first), self._local(after)
-        known = after <= self._unknown_from
-        dates = self.trade_dates(first, after)
-        if known and not dates and self.known[0] <= begin:
-            return begin
-        if late_settlement:
-            end = self._local(_weekday_from(after))
-        if not dates:
-            return end
-        over = self._by_date[dates[-1]][-1].close_ns
-        if late_settlement:
-            over = self._next_open(over)
-        return over if known or timeframe.label == "day" else max(over, end)
-
-    def _next_open(self, close: int) -> int:
-        """When the next session opens after a close; where that is not known, when it does at the latest.
-
-        Nothing opens before the end of what is known, so that a day closed before it is over by then. Where what is
-        known ends with the close itself, three days are waited, and never more: a contract may have traded its last.
-        """
-        later = bisect_left(self._opens, close)
-        if later < len(self._opens):
-            return self._opens[later]
-        longest = close + _LONGEST_SETTLEMENT_NS
-        return min(longest, self.known[1]) if self.known[1] > close else longest
-
-    def closed_until(self, timeframe: Timeframe, now: int, *, settle_ns: int, late_settlement: bool) -> int:
-        """The end, on the series' axis, of what can be asked for at market time `now`: no bar before it still forms."""
-        at = now - settle_ns
-        if timeframe.intraday:
-            start = self.slot(timeframe, at)[0]
-            session = self.session_at(at)
-            if session:
-                return max(start, session.open_ns)
-            if self.known[0] <= at < self.known[1]:
-                return at - at % NS_PER_S  # a closed market: nothing forms
-            before = bisect_right(self._opens, at) - 1
-            return max(start, self.sessions[before].close_ns) if before >= 0 else start
-        today = self._date_label(at)
-        # Two weeks back no bar still forms: longer than any holiday, and every week and month ends within.
-        label = timeframe.floor(today - 14 * NS_PER_DAY)
-        while label <= today and self.closed_by(timeframe, label, late_settlement=late_settlement) <= at:
-            label = timeframe.next(label)
-        return label
-
-    def undecided_until(self, timeframe: Timeframe, now: int, *, settle_ns: int) -> int | None:
-        """Where the sessions are not known up to market time `now`: the end of the last slot that may be closed by now.
-        So too where they are known since so late that all sessions of the newest label may lie before.
-
-        Between it and `closed_until` a session that nobody knows of may have closed a bar: of that, nothing may be said
-        before the calendar has been extended. None where the sessions are known.
-        """
-        at = now - settle_ns
-        if at <= self.known[1] and not self._begins_within(timeframe, at):
-            return None
-        return self.slot(timeframe, at)[1] if timeframe.intraday else timeframe.next(self._date_label(at))
-
-    def _begins_within(self, timeframe: Timeframe, at: int) -> bool:
-        """Whether the newest label at a moment, or the one before, began earlier than the sessions are known, and has none."""
-        if timeframe.intraday:
-            return at < self.known[0]
-        newest = timeframe.floor(self._date_label(at))
-        return any(
-            self._local(day_of(label)) < self.known[0]
-            and not self.trade_dates(day_of(label), day_of(timeframe.next(label)))
-            for label in (newest, timeframe.floor(newest - NS_PER_DAY))
-        )
-
 
 def extended(calendar: Calendar, span: Span) -> Calendar:
     """The calendar with weekdays for what it does not know of a range: for estimates, where IB is asked nothing."""
@@ -316,7 +254,7 @@ def extended(calendar: Calendar, span: Span) -> Calendar:
     return Calendar.of([*calendar.sessions, *outside, *edges], (start, end), calendar.time_zone)
 
 
-def _weekday_from(day: date) -> date:
+def weekday_from(day: date) -> date:
     """The first day from Monday to Friday, not before `day`."""
     return day + timedelta(days=max(0, 7 - day.weekday()) if day.weekday() > 4 else 0)
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nautilus.backfill import planner
 from nautilus.backfill.plan_rules import PlanRules
-from nautilus.market.closing import Settle
+from nautilus.market.closing import BarCloseDelay
 from nautilus.market.timeframes import NAMES
 from nautilus.settings.api import DatabaseSettings, QueueSettings, Settings
 
@@ -90,9 +90,9 @@ class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
     )
 
     @property
-    def settle(self) -> Settle:
-        """When a bar counts as closed."""
-        return Settle(self.settle_intraday_s, self.settle_daily_s)
+    def close_delay(self) -> BarCloseDelay:
+        """How long after its close a bar counts as closed."""
+        return BarCloseDelay(self.settle_intraday_s, self.settle_daily_s)
 
     @property
     def plan_rules(self) -> PlanRules:

@@ -13,7 +13,7 @@ from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.market import instruments
 from nautilus.db.market.series import Series, find_several, of_row
 from nautilus.lookup.identity import Lookup
-from nautilus.market.closing import Settle
+from nautilus.market.closing import BarCloseDelay
 from nautilus.market.instrument import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
@@ -33,7 +33,7 @@ class Moment(NamedTuple):
     machine_ns: int
     store_id: str
     source: str
-    settle: Settle
+    close_delay: BarCloseDelay
     rules: PlanRules = PlanRules()
     """What the bridge plans by."""
 
@@ -56,12 +56,12 @@ def moment(cursor: Cursor) -> Moment:
 
 
 def _moment(row: Any) -> Moment:
-    clock, settle, rules = SAME_TIME, Settle(), PlanRules()
+    clock, close_delay, rules = SAME_TIME, BarCloseDelay(), PlanRules()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
-        settle = Settle(row.settle_intraday_s, row.settle_daily_s)
+        close_delay = BarCloseDelay(row.settle_intraday_s, row.settle_daily_s)
         rules = PlanRules.of(row.planning)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", settle, rules)
+    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", close_delay, rules)
 
 
 class Standing(NamedTuple):
