@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ib_gateway_sim.clock import Clock
-from ib_gateway_sim.control import Control, Wrong, parse_time_ns
-from ib_gateway_sim.latency import Latency
-from ib_gateway_sim.market import Market, MarketSource
-from ib_gateway_sim.reference import zone
-from ib_gateway_sim.replay import CLASSES, Replay, ReplayFile
-from ib_gateway_sim.server import Gateway, Settings
+from ib_gateway_sim.control.port import Control, Wrong, parse_time_ns
+from ib_gateway_sim.market.generated import Market, MarketSource
+from ib_gateway_sim.market.replay import CLASSES, Replay, ReplayFile
+from ib_gateway_sim.reference.requests import zone
+from ib_gateway_sim.rules.latency import Latency
+from ib_gateway_sim.session.server import Gateway, Settings
 
 _ABOUT = """A TCP server that behaves as Interactive Brokers' Gateway does towards any TWS API client.
 

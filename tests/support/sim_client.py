@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ib_gateway_sim.clock import Clock
-from ib_gateway_sim.control import Control
-from ib_gateway_sim.market import Market, MarketSource
-from ib_gateway_sim.server import Gateway, Settings
+from ib_gateway_sim.control.port import Control
+from ib_gateway_sim.market.generated import Market, MarketSource
+from ib_gateway_sim.session.server import Gateway, Settings
 
 MONDAY_NOON_NS = 1_772_470_800 * 1_000_000_000  # 2026-03-02 17:00 UTC, noon in New York
 AAPL = ("0", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ib_gateway_sim.market import Market
+from ib_gateway_sim.market.generated import Market
 from nautilus.clock import NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.spans import Spans
 from tests.support.stack import Plant, plant
@@ -146,7 +146,7 @@ def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None
 
 def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth: bool, size: str = "5m") -> list[Any]:
     """The simulator's bars, straight from its market, without any protocol between."""
-    from ib_gateway_sim.contracts import ContractQuery
+    from ib_gateway_sim.market.contracts import ContractQuery
 
     market = Market(int(works.sim.ready["account"].removeprefix("SIM")))
     now = works.market_ns() / NS_PER_S

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ib_gateway_sim.control import Control
-from ib_gateway_sim.weather import HISTORY_ERRORS
-from ib_gateway_sim.weather import Weather as Sky
+from ib_gateway_sim.control.port import Control
+from ib_gateway_sim.faults.weather import HISTORY_ERRORS
+from ib_gateway_sim.faults.weather import Weather as Sky
 from nautilus.clock import datetime_of, parse_rfc3339
 from tests.conftest import Server, database
 from tests.support.stack import Plant, plant

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from ib_gateway_sim.__main__ import parser
-from ib_gateway_sim.control import Control
+from ib_gateway_sim.control.port import Control
 from tests.support.sim_process import ROOT, simulator
 
 PAGE = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")

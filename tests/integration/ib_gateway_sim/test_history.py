@@ -187,7 +187,7 @@ def test_sixty_in_ten_minutes_over_all_clients_with_head_timestamps():
 
 
 def test_who_asks_for_more_than_a_frame_can_hold_is_dropped(monkeypatch):
-    monkeypatch.setattr("ib_gateway_sim.limits.LONGEST_ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("ib_gateway_sim.rules.limits.LONGEST_ANSWER_BYTES", 10_000)
 
     async def work():
         async with gateway() as (sim, _):

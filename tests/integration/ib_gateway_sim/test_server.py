@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ib_gateway_sim import wire
+from ib_gateway_sim.wire import codec
 from tests.support.sim_client import AAPL, RawClient, gateway
 
 
@@ -119,7 +119,7 @@ def test_volumes_of_us_stocks_come_in_lots_below_175(version, lots):
 
 
 def _first_volume(sim):
-    from ib_gateway_sim.contracts import ContractQuery
+    from ib_gateway_sim.market.contracts import ContractQuery
 
     now_s = sim.clock.now_s()
     (aapl,) = sim.market.find(ContractQuery(symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD"), now_s)
@@ -202,7 +202,7 @@ def test_byte_by_byte_is_as_good_as_whole():
     async def work():
         async with gateway() as (sim, _):
             client = await RawClient.start(sim.port)
-            for byte in wire.frame(49, 1) + wire.frame(17, 1):
+            for byte in codec.frame(49, 1) + codec.frame(17, 1):
                 client.writer.write(bytes([byte]))
                 await client.writer.drain()
                 await asyncio.sleep(0)
@@ -275,7 +275,7 @@ def test_thirty_two_clients_and_no_more():
 
 
 def test_a_client_that_does_not_read_is_dropped_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr("ib_gateway_sim.client._SLOW_READER_BYTES", 200_000)
+    monkeypatch.setattr("ib_gateway_sim.session.client._SLOW_READER_BYTES", 200_000)
 
     async def work():
         async with gateway() as (sim, _):
@@ -293,7 +293,7 @@ def test_no_burst_ends_where_the_official_client_would_lose_it():
     async def work():
         async with gateway() as (sim, _):
             client = await RawClient.start(sim.port)
-            plain = len(wire.frame(4, 2, -1, 2100, "", ""))
+            plain = len(codec.frame(4, 2, -1, 2100, "", ""))
             sim.broadcast(2100, "x" * (4096 - plain))
             assert (await client.read())[3] == "2100"
             assert (await client.read())[3] == "2158"

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ib_bridge.ib import translate
-from ib_gateway_sim import limits, wire
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.wire import codec
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import nanoseconds
 from nautilus.errors import InvalidInput
@@ -117,5 +118,5 @@ def test_the_simulator_refuses_other_digits_as_ib_does(foreign):
     assert isinstance(limits.duration("30 D".translate(foreign)), limits.Violation)
     told = limits.moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
     assert isinstance(told, limits.Violation)
-    with pytest.raises(wire.Malformed):
-        wire.request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)
+    with pytest.raises(codec.Malformed):
+        codec.request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)

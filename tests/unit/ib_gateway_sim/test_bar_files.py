@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.bar_files import BadFile, read_bars
-from ib_gateway_sim.bars import Bar
+from ib_gateway_sim.market.bar_files import BadFile, read_bars
+from ib_gateway_sim.market.bars import Bar
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 HEADER = ("timestamp", "open", "high", "low", "close", "volume")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ib_gateway_sim import calendars
+from ib_gateway_sim.market import calendars
 
 NEW_YORK, CHICAGO = ZoneInfo("America/New_York"), ZoneInfo("America/Chicago")
 names = st.sampled_from(calendars.calendar_names())

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ib_gateway_sim import instruments
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.market import Market
+from ib_gateway_sim.market import instruments
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import Market
 
 MARKET = Market(7)
 NOW_S = datetime(2026, 1, 14, 18, tzinfo=UTC).timestamp()

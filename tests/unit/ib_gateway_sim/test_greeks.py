@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ib_gateway_sim import greeks
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.streams import greeks
 
 
 def option(right, strike=100.0):

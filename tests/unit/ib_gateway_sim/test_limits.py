@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
-from ib_gateway_sim import limits
-from ib_gateway_sim.latency import Latency
-from ib_gateway_sim.limits import Duration, Moment, Violation
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.latency import Latency
+from ib_gateway_sim.rules.limits import Duration, Moment, Violation
 
 
 def code_of(answer):

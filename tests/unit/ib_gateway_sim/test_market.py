@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim import instruments
-from ib_gateway_sim.bars import period_start
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.market import INTRADAY_S, SIZES, Bar, Market
+from ib_gateway_sim.market import instruments
+from ib_gateway_sim.market.bars import period_start
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import INTRADAY_S, SIZES, Bar, Market
 
 DAY_S = 86400
 NOW_S = int(datetime(2026, 1, 14, 18, 20, 33, tzinfo=UTC).timestamp())  # a Wednesday, all markets open

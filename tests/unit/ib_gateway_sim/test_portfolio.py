@@ -2,8 +2,8 @@
 
 import pytest
 
-from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.portfolio import START_CASH, Portfolio, commission
+from ib_gateway_sim.account.portfolio import START_CASH, Portfolio, commission
+from ib_gateway_sim.market.contracts import Contract
 
 
 def contract(sec_type="STK", multiplier="", con_id=1):

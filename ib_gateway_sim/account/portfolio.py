@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.market.contracts import Contract
 
 START_CASH = 1_000_000.0
 CURRENCY = "USD"

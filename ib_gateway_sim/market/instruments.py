@@ -23,8 +23,8 @@ from functools import cache
 from math import log
 from zlib import crc32
 
-from ib_gateway_sim import calendars
-from ib_gateway_sim.contracts import ORDER_TYPES, Contract
+from ib_gateway_sim.market import calendars
+from ib_gateway_sim.market.contracts import ORDER_TYPES, Contract
 
 HALTED_DAYS = frozenset({date(2024, 3, 13), date(2025, 3, 12), date(2025, 9, 10), date(2026, 3, 11), date(2026, 9, 9)})
 EXPIRED_FUTURE_DAYS = 730  # facts: an expired future is known for two years

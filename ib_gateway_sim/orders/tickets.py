@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ib_gateway_sim import wire
-from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.wire import UNSET_DOUBLE, UNSET_INTEGER, Request
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.codec import UNSET_DOUBLE, UNSET_INTEGER, Request
 
 DONE = frozenset({"Filled", "Cancelled", "Inactive"})
 # Who may go where; a status that is not here is an end.
@@ -100,7 +100,7 @@ class Preview:
     fee: float
 
 
-def _contract(contract: Contract) -> list[wire.Value]:
+def _contract(contract: Contract) -> list[codec.Value]:
     return [
         contract.con_id,
         contract.symbol,
@@ -117,7 +117,7 @@ def _contract(contract: Contract) -> list[wire.Value]:
 
 
 def order_status(order: Order) -> bytes:
-    return wire.frame(
+    return codec.frame(
         3,
         order.order_id,
         order.status,
@@ -135,18 +135,18 @@ def order_status(order: Order) -> bytes:
 
 def execution(made: Execution, request_id: int, version: int) -> bytes:
     order, contract = made.order, made.order.contract
-    fields: list[wire.Value] = [11, request_id, order.order_id, *_contract(contract)]
+    fields: list[codec.Value] = [11, request_id, order.order_id, *_contract(contract)]
     fields += [made.exec_id, made.time, order.account, made.exchange, "BOT" if order.buys else "SLD"]
     fields += [made.shares, made.price, order.perm_id, order.client_id, 0, made.cumulated, made.average_price]
     fields += [order.request.text("orderRef"), "", "", "", 1]
     if version >= 178:
         fields.append(False)
-    return wire.frame(*fields)
+    return codec.frame(*fields)
 
 
 def commission_report(made: Execution) -> bytes:
     realized = UNSET_DOUBLE if made.realized is None else round(made.realized, 4)
-    return wire.frame(59, 1, made.exec_id, made.fee, made.order.contract.currency, realized, UNSET_DOUBLE, "")
+    return codec.frame(59, 1, made.exec_id, made.fee, made.order.contract.currency, realized, UNSET_DOUBLE, "")
 
 
 def _price(value: float | None) -> float:
@@ -156,7 +156,7 @@ def _price(value: float | None) -> float:
 def open_order(order: Order, version: int, preview: Preview | None = None) -> bytes:
     """Message 5, whose fields shrink and grow at 160, 162, 170 and 177."""
     asked = order.request
-    fields: list[wire.Value] = [5, order.order_id, *_contract(order.contract)]
+    fields: list[codec.Value] = [5, order.order_id, *_contract(order.contract)]
     fields += [asked.text("action").upper(), order.quantity, order.kind]
     fields += [asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY", asked.text("ocaGroup")]
     fields += [order.account, asked.text("openClose"), asked.integer("origin"), asked.text("orderRef")]
@@ -185,10 +185,10 @@ def open_order(order: Order, version: int, preview: Preview | None = None) -> by
         fields.append(False)  # autoCancelParent
     if version >= 170:
         fields += [UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]
-    return wire.frame(*fields)
+    return codec.frame(*fields)
 
 
-def _margins(preview: Preview | None) -> list[wire.Value]:
+def _margins(preview: Preview | None) -> list[codec.Value]:
     """Initial and maintenance margin and equity: before, change, after; then commission, its bounds, currency."""
     if preview is None:
         return [*[UNSET_DOUBLE] * 9, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, ""]
@@ -201,7 +201,7 @@ def _margins(preview: Preview | None) -> list[wire.Value]:
 def completed_order(order: Order, version: int, completed_time: str) -> bytes:
     """Message 101."""
     asked = order.request
-    fields: list[wire.Value] = [101, *_contract(order.contract), asked.text("action").upper(), order.quantity]
+    fields: list[codec.Value] = [101, *_contract(order.contract), asked.text("action").upper(), order.quantity]
     fields += [order.kind, asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY"]
     fields += [asked.text("ocaGroup"), order.account, asked.text("openClose"), asked.integer("origin")]
     fields += [asked.text("orderRef"), order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
@@ -218,7 +218,7 @@ def completed_order(order: Order, version: int, completed_time: str) -> bytes:
     fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
     fields += [order.status, False, False, 0, _price(order.stop), UNSET_DOUBLE, 0, False, False, ""]
     fields += [order.filled, UNSET_INTEGER, False, "", False, False, 0, completed_time]
-    fields.append("Filled Size: " + wire.text_of(order.filled) if order.status == "Filled" else "Cancelled by Trader")
+    fields.append("Filled Size: " + codec.text_of(order.filled) if order.status == "Filled" else "Cancelled by Trader")
     if version >= 170:
         fields += [UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]
-    return wire.frame(*fields)
+    return codec.frame(*fields)

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
-from ib_gateway_sim import wire
-from ib_gateway_sim.client import Client
-from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Violation
-from ib_gateway_sim.portfolio import CURRENCY, START_CASH, Position, Totals
-from ib_gateway_sim.reference import text_date
-from ib_gateway_sim.streams import beats
+from ib_gateway_sim.account.portfolio import CURRENCY, START_CASH, Position, Totals
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.reference.requests import text_date
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.streams.requests import beats
+from ib_gateway_sim.wire import codec
 
 UPDATES, UPDATES_MULTI, SUMMARY = "account updates", "account updates multi", "account summary"
 POSITIONS, POSITIONS_MULTI, PNL, PNL_SINGLE = "positions", "positions multi", "pnl", "pnl single"
@@ -127,7 +127,7 @@ def _market_values(client: Client) -> dict[str, float]:
 
 
 # ---- account updates -------------------------------------------------------------------------------------------------
-def req_account_updates(client: Client, request: wire.Request) -> None:
+def req_account_updates(client: Client, request: codec.Request) -> None:
     client.stop(UPDATES, _WHOLE)
     if not request.flag("subscribe"):
         return
@@ -182,7 +182,7 @@ def send_portfolio(client: Client, position: Position) -> None:
     )
 
 
-def _head(contract: Contract, right: str) -> tuple[wire.Value, ...]:
+def _head(contract: Contract, right: str) -> tuple[codec.Value, ...]:
     return (
         contract.con_id,
         contract.symbol,
@@ -200,7 +200,7 @@ async def _repeat(client: Client, send: Callable[[], None]) -> None:
         send()
 
 
-def req_account_updates_multi(client: Client, request: wire.Request) -> None:
+def req_account_updates_multi(client: Client, request: codec.Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
     only_ledger = request.flag("ledgerAndNLV")
     told: Values = {}
@@ -217,12 +217,12 @@ def req_account_updates_multi(client: Client, request: wire.Request) -> None:
     client.start(UPDATES_MULTI, request_id, _repeat(client, send))
 
 
-def cancel_account_updates_multi(client: Client, request: wire.Request) -> None:
+def cancel_account_updates_multi(client: Client, request: codec.Request) -> None:
     client.stop(UPDATES_MULTI, request.request_id)
 
 
 # ---- summary ---------------------------------------------------------------------------------------------------------
-def req_account_summary(client: Client, request: wire.Request) -> None:
+def req_account_summary(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     if client.has(SUMMARY, request_id):
         client.error(request_id, 322, "Error processing request.-'bS' : cause - Duplicate ticker ID")
@@ -256,12 +256,12 @@ def _summary(client: Client, tags: list[str]) -> Values:
     return found
 
 
-def cancel_account_summary(client: Client, request: wire.Request) -> None:
+def cancel_account_summary(client: Client, request: codec.Request) -> None:
     client.stop(SUMMARY, request.request_id)
 
 
 # ---- positions -------------------------------------------------------------------------------------------------------
-def req_positions(client: Client, request: wire.Request) -> None:
+def req_positions(client: Client, request: codec.Request) -> None:
     client.stop(POSITIONS, _WHOLE)
     for position in client.gateway.portfolio.open_positions():
         send_position(client, position)
@@ -278,7 +278,7 @@ def send_position(client: Client, position: Position) -> None:
     client.send(61, 3, client.gateway.market.account, *_position(position))
 
 
-def _position(position: Position) -> tuple[wire.Value, ...]:
+def _position(position: Position) -> tuple[codec.Value, ...]:
     contract = position.contract
     # Where it is listed, not where its orders were routed; and no right where the portfolio shows "0".
     listed = contract.primary_exchange or contract.exchange
@@ -286,11 +286,11 @@ def _position(position: Position) -> tuple[wire.Value, ...]:
     return (*_head(contract, contract.right), *where, position.quantity, round(position.average_cost, 8))
 
 
-def cancel_positions(client: Client, request: wire.Request) -> None:
+def cancel_positions(client: Client, request: codec.Request) -> None:
     client.stop(POSITIONS, _WHOLE)
 
 
-def req_positions_multi(client: Client, request: wire.Request) -> None:
+def req_positions_multi(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     account, model = client.gateway.market.account, request.text("modelCode")
     for position in client.gateway.portfolio.open_positions():
@@ -299,7 +299,7 @@ def req_positions_multi(client: Client, request: wire.Request) -> None:
     client.start(POSITIONS_MULTI, request_id, _idle())
 
 
-def cancel_positions_multi(client: Client, request: wire.Request) -> None:
+def cancel_positions_multi(client: Client, request: codec.Request) -> None:
     client.stop(POSITIONS_MULTI, request.request_id)
 
 
@@ -316,12 +316,12 @@ def tell_change(client: Client, contract: Contract) -> None:
 
 
 # ---- profit and loss -------------------------------------------------------------------------------------------------
-def req_pnl(client: Client, request: wire.Request) -> None:
+def req_pnl(client: Client, request: codec.Request) -> None:
     if _pnl_allowed(client, request, PNL):
         client.start(PNL, request.request_id, _pnl(client, request.request_id))
 
 
-def _pnl_allowed(client: Client, request: wire.Request, family: str) -> bool:
+def _pnl_allowed(client: Client, request: codec.Request, family: str) -> bool:
     problem = None
     if client.has(family, request.request_id):
         problem = Violation(322, "Error processing request.-'bP' : cause - Duplicate ticker ID")
@@ -341,16 +341,16 @@ async def _pnl(client: Client, request_id: int) -> None:
         await anext(beats(client, _PNL_S))
 
 
-def cancel_pnl(client: Client, request: wire.Request) -> None:
+def cancel_pnl(client: Client, request: codec.Request) -> None:
     client.stop(PNL, request.request_id)
 
 
-def req_pnl_single(client: Client, request: wire.Request) -> None:
+def req_pnl_single(client: Client, request: codec.Request) -> None:
     if _pnl_allowed(client, request, PNL_SINGLE):
         client.start(PNL_SINGLE, request.request_id, _pnl_single(client, request))
 
 
-async def _pnl_single(client: Client, request: wire.Request) -> None:
+async def _pnl_single(client: Client, request: codec.Request) -> None:
     while True:
         position = client.gateway.portfolio.positions.get(request.integer("conId"))
         if position is not None:
@@ -359,15 +359,15 @@ async def _pnl_single(client: Client, request: wire.Request) -> None:
             money = [round(amount, 2) for amount in (gain + realized, gain, realized, position.value(mark))]
             client.send(95, request.request_id, position.quantity, *money)
         else:
-            client.send(95, request.request_id, 0, 0.0, wire.UNSET_DOUBLE, wire.UNSET_DOUBLE, 0.0)
+            client.send(95, request.request_id, 0, 0.0, codec.UNSET_DOUBLE, codec.UNSET_DOUBLE, 0.0)
         await anext(beats(client, _PNL_S))
 
 
-def cancel_pnl_single(client: Client, request: wire.Request) -> None:
+def cancel_pnl_single(client: Client, request: codec.Request) -> None:
     client.stop(PNL_SINGLE, request.request_id)
 
 
-HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
     "reqAccountUpdates": req_account_updates,
     "reqAccountUpdatesMulti": req_account_updates_multi,
     "cancelAccountUpdatesMulti": cancel_account_updates_multi,

@@ -13,9 +13,9 @@ from datetime import date, timedelta
 from functools import cache
 from math import erf, exp, log, sqrt
 
-from ib_gateway_sim import calendars, instruments
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.instruments import TRADED, Instrument
+from ib_gateway_sim.market import calendars, instruments
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.instruments import TRADED, Instrument
 
 UNDERLYINGS = ("AAPL", "SPY")
 EXCHANGES = ("SMART", "CBOE", "AMEX", "ISE", "PHLX")

@@ -22,7 +22,7 @@ from math import gcd, isfinite
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.bars import Bar
+from ib_gateway_sim.market.bars import Bar
 
 MINUTE_S = 60
 STAMPS = ("open", "close")

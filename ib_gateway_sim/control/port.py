@@ -15,18 +15,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from ib_gateway_sim import wire
-from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.contracts import ContractQuery
-from ib_gateway_sim.latency import Latency
-from ib_gateway_sim.reference import text_date
-from ib_gateway_sim.server import Gateway
-from ib_gateway_sim.weather import COMPETING, HISTORY_ERRORS, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
+from ib_gateway_sim.faults.weather import COMPETING, HISTORY_ERRORS, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
+from ib_gateway_sim.market.contracts import ContractQuery
+from ib_gateway_sim.reference.requests import text_date
+from ib_gateway_sim.rules.latency import Latency
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.session.server import Gateway
+from ib_gateway_sim.wire import codec
 
 _LINE_BYTES = 1 << 20
 Answer = dict[str, Any]
-_KINDS = sorted(kind for kind, _ in wire.REQUESTS.values())
+_KINDS = sorted(kind for kind, _ in codec.REQUESTS.values())
 
 
 class Wrong(Exception):

@@ -157,7 +157,7 @@ def _day_spans(calendar: str, day: date) -> tuple[tuple[Span, ...], tuple[Span, 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
     """name -> {zone, ib_zone, years: {"2004": one letter per day}, hours: {letter: (all spans, regular spans)}}."""
-    text = (Path(__file__).parent / "data" / "calendars.json").read_text()
+    text = (Path(__file__).parents[1] / "data" / "calendars.json").read_text()
     calendars: dict[str, Any] = json.loads(text)["calendars"]
     for entry in calendars.values():
         entry["hours"] = {chr(ord("a") + n): _spans(pattern) for n, pattern in enumerate(entry["patterns"])}

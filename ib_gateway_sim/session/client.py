@@ -6,11 +6,11 @@ import traceback
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ib_gateway_sim import wire
-from ib_gateway_sim.limits import MessageRate, Violation
+from ib_gateway_sim.rules.limits import MessageRate, Violation
+from ib_gateway_sim.wire import codec
 
 if TYPE_CHECKING:
-    from ib_gateway_sim.server import Gateway
+    from ib_gateway_sim.session.server import Gateway
 
 _SLOW_READER_BYTES = 64 << 20  # a client that lets so much pile up is dropped
 _OFFICIAL_READ_BYTES = 4096
@@ -41,8 +41,8 @@ class Client:
         self.gone = False
 
     # ---- out -----------------------------------------------------------------------------------------------------
-    def send(self, *fields: wire.Value) -> None:
-        self.send_bytes(wire.frame(*fields))
+    def send(self, *fields: codec.Value) -> None:
+        self.send_bytes(codec.frame(*fields))
 
     def send_bytes(self, data: bytes) -> None:
         """Queues whole frames; they leave together at the end of this turn of the event loop."""
@@ -59,7 +59,7 @@ class Client:
             return
         if len(self._out) % _OFFICIAL_READ_BYTES == 0:
             # The official Python client reads on until it gets less than 4096 bytes, and loses a burst that ends there.
-            self._out += wire.frame(4, 2, -1, 2158, "Sec-def data farm connection is OK:secdefil", *self._json())
+            self._out += codec.frame(4, 2, -1, 2158, "Sec-def data farm connection is OK:secdefil", *self._json())
         self._writer.write(bytes(self._out))
         self._out.clear()
         if self._writer.transport.get_write_buffer_size() > _SLOW_READER_BYTES:

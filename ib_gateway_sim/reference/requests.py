@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim import wire
-from ib_gateway_sim.client import Client
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.limits import HMDS, NOT_FOUND, Violation, ambiguous
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.rules.limits import HMDS, NOT_FOUND, Violation, ambiguous
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.wire import codec
 
 
 @cache
@@ -21,7 +21,7 @@ def text_date(at_s: float, zone_name: str) -> dt.datetime:
 
 
 # ---- contracts -------------------------------------------------------------------------------------------------------
-def query_of(request: wire.Request) -> ContractQuery:
+def query_of(request: codec.Request) -> ContractQuery:
     # A continuous future is described with its front contract's expiry and name; sent back they mean nothing.
     rolling = request.text("secType") == "CONTFUT"
     return ContractQuery(
@@ -50,7 +50,7 @@ _NO_FRACTIONS = (
 )
 
 
-def one_contract(client: Client, request: wire.Request) -> Contract | Violation:
+def one_contract(client: Client, request: codec.Request) -> Contract | Violation:
     """The contract that a request for data means; unknown and ambiguous are both error 200."""
     query = query_of(request)
     found = client.gateway.market.find(query, client.gateway.clock.now_s())
@@ -70,7 +70,7 @@ def contract_details(contract: Contract, request_id: int, version: int, trading:
         expiry = f"{expiry} {contract.last_trade_time} {contract.time_zone}"
     exchanges = contract.valid_exchanges or (contract.exchange,)
     rules = contract.market_rule_ids or (26,) * len(exchanges)
-    fields: list[wire.Value] = [10]
+    fields: list[codec.Value] = [10]
     if version < 164:
         fields.append(8)
     fields += [
@@ -123,14 +123,14 @@ def contract_details(contract: Contract, request_id: int, version: int, trading:
         fields.append(contract.min_size)
     if version >= 164:
         fields += [contract.min_size, contract.size_increment, contract.suggested_size_increment]
-    return wire.frame(*fields)
+    return codec.frame(*fields)
 
 
-def req_contract_details(client: Client, request: wire.Request) -> None:
+def req_contract_details(client: Client, request: codec.Request) -> None:
     client.start("contract", request.request_id, _contract_details(client, request))
 
 
-async def _contract_details(client: Client, request: wire.Request) -> None:
+async def _contract_details(client: Client, request: codec.Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     if not gateway.weather.farm_ok("secdef", "", ""):
@@ -150,15 +150,15 @@ async def _contract_details(client: Client, request: wire.Request) -> None:
     client.send(52, 1, request.request_id)
 
 
-def req_matching_symbols(client: Client, request: wire.Request) -> None:
+def req_matching_symbols(client: Client, request: codec.Request) -> None:
     client.start("symbols", request.request_id, _matching_symbols(client, request))
 
 
-async def _matching_symbols(client: Client, request: wire.Request) -> None:
+async def _matching_symbols(client: Client, request: codec.Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     found = gateway.market.search(request.text("pattern"), gateway.clock.now_s())
-    fields: list[wire.Value] = [79, request.request_id, len(found)]
+    fields: list[codec.Value] = [79, request.request_id, len(found)]
     for contract in found:
         fields += [contract.con_id, contract.symbol, contract.sec_type, contract.primary_exchange, contract.currency]
         derivatives = gateway.market.derivatives(contract)
@@ -168,11 +168,11 @@ async def _matching_symbols(client: Client, request: wire.Request) -> None:
     client.send(*fields)
 
 
-def req_option_params(client: Client, request: wire.Request) -> None:
+def req_option_params(client: Client, request: codec.Request) -> None:
     client.start("options", request.request_id, _option_params(client, request))
 
 
-async def _option_params(client: Client, request: wire.Request) -> None:
+async def _option_params(client: Client, request: codec.Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     now_s = gateway.clock.now_s()
@@ -197,7 +197,7 @@ async def _option_params(client: Client, request: wire.Request) -> None:
     client.send(76, request.request_id)
 
 
-def req_market_rule(client: Client, request: wire.Request) -> None:
+def req_market_rule(client: Client, request: codec.Request) -> None:
     rule_id = request.integer("marketRuleId")
     try:
         steps = client.gateway.market.market_rule(rule_id)
@@ -208,19 +208,19 @@ def req_market_rule(client: Client, request: wire.Request) -> None:
 
 
 # ---- time, user, and what there is none of ---------------------------------------------------------------------------
-def req_current_time(client: Client, request: wire.Request) -> None:
+def req_current_time(client: Client, request: codec.Request) -> None:
     client.send(49, 1, int(client.gateway.clock.now_s()))
 
 
-def req_ids(client: Client, request: wire.Request) -> None:
+def req_ids(client: Client, request: codec.Request) -> None:
     client.send(9, 1, client.gateway.orders.next_id(client.client_id))
 
 
-def req_managed_accounts(client: Client, request: wire.Request) -> None:
+def req_managed_accounts(client: Client, request: codec.Request) -> None:
     client.send(15, 1, client.gateway.market.account)
 
 
-def req_market_data_type(client: Client, request: wire.Request) -> None:
+def req_market_data_type(client: Client, request: codec.Request) -> None:
     wanted = request.integer("marketDataType")
     if wanted not in (1, 2, 3, 4):
         client.error(-1, 321, "Error validating request.-'bM' : cause - Market data type must be 1, 2, 3 or 4")
@@ -228,15 +228,15 @@ def req_market_data_type(client: Client, request: wire.Request) -> None:
     client.market_data_type = wanted
 
 
-def req_user_info(client: Client, request: wire.Request) -> None:
+def req_user_info(client: Client, request: codec.Request) -> None:
     client.send(107, request.request_id, "")
 
 
-def req_soft_dollar_tiers(client: Client, request: wire.Request) -> None:
+def req_soft_dollar_tiers(client: Client, request: codec.Request) -> None:
     client.send(77, request.request_id, 0)
 
 
-def req_family_codes(client: Client, request: wire.Request) -> None:
+def req_family_codes(client: Client, request: codec.Request) -> None:
     client.send(78, 1, client.gateway.market.account, "")
 
 
@@ -250,36 +250,36 @@ _DEPTH_EXCHANGES = (  # exchange, security type, listing exchange, kind of book:
 )
 
 
-def req_depth_exchanges(client: Client, request: wire.Request) -> None:
-    fields: list[wire.Value] = [80, len(_DEPTH_EXCHANGES)]
+def req_depth_exchanges(client: Client, request: codec.Request) -> None:
+    fields: list[codec.Value] = [80, len(_DEPTH_EXCHANGES)]
     for exchange, sec_type, listed, service in _DEPTH_EXCHANGES:
         # Only venues of one listing share a group. Clients read the group as a number: a book of its own has IB's unset one.
-        fields += [exchange, sec_type, listed, service, 1 if service == "Deep2" else wire.UNSET_INTEGER]
+        fields += [exchange, sec_type, listed, service, 1 if service == "Deep2" else codec.UNSET_INTEGER]
     client.send(*fields)
 
 
-def req_smart_components(client: Client, request: wire.Request) -> None:
+def req_smart_components(client: Client, request: codec.Request) -> None:
     exchanges = (("NYSE", "N"), ("ARCA", "P"), ("NASDAQ", "Q"), ("BATS", "Z"))
-    fields: list[wire.Value] = [82, request.request_id, len(exchanges)]
+    fields: list[codec.Value] = [82, request.request_id, len(exchanges)]
     for bit, (name, letter) in enumerate(exchanges):
         fields += [bit, name, letter]
     client.send(*fields)
 
 
-def req_news_providers(client: Client, request: wire.Request) -> None:
+def req_news_providers(client: Client, request: codec.Request) -> None:
     client.send(85, 0)
 
 
 # ---- what there is nothing of ----------------------------------------------------------------------------------------
-def req_fundamental_data(client: Client, request: wire.Request) -> None:
+def req_fundamental_data(client: Client, request: codec.Request) -> None:
     client.error(request.request_id, 430, "The fundamentals data for the security specified is not available.")
 
 
-def req_scanner_parameters(client: Client, request: wire.Request) -> None:
+def req_scanner_parameters(client: Client, request: codec.Request) -> None:
     client.send(19, 1, '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse></ScanParameterResponse>')
 
 
-def req_scanner_subscription(client: Client, request: wire.Request) -> None:
+def req_scanner_subscription(client: Client, request: codec.Request) -> None:
     """Every scan is empty: IB says so with 165 and an answer without rows."""
     client.scans.add(request.request_id)
     text = "Historical Market Data Service query message:no items retrieved"
@@ -287,7 +287,7 @@ def req_scanner_subscription(client: Client, request: wire.Request) -> None:
     client.send(20, 3, request.request_id, 0)
 
 
-def cancel_scanner_subscription(client: Client, request: wire.Request) -> None:
+def cancel_scanner_subscription(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     if request_id in client.scans:
         client.scans.discard(request_id)
@@ -296,19 +296,19 @@ def cancel_scanner_subscription(client: Client, request: wire.Request) -> None:
         client.error(request_id, 365, f"No scanner subscription found for ticker id:{request_id}")
 
 
-def req_historical_news(client: Client, request: wire.Request) -> None:
+def req_historical_news(client: Client, request: codec.Request) -> None:
     client.send(87, request.request_id, False)
 
 
-def req_news_article(client: Client, request: wire.Request) -> None:
+def req_news_article(client: Client, request: codec.Request) -> None:
     client.error(request.request_id, 10172, "Failed to request news article:No data available")
 
 
-def _quiet(client: Client, request: wire.Request) -> None:
+def _quiet(client: Client, request: codec.Request) -> None:
     """Accepted and without an answer, as at IB (log level, news bulletins while there are none)."""
 
 
-HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
     "reqContractDetails": req_contract_details,
     "reqMatchingSymbols": req_matching_symbols,
     "reqSecDefOptParams": req_option_params,

@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim import calendars, instruments, limits
-from ib_gateway_sim.bar_files import MINUTE_S, STAMPS, read_bars
-from ib_gateway_sim.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
-from ib_gateway_sim.calendars import Session
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.market import OptionParams, Quote, Tick
+from ib_gateway_sim.market import calendars, instruments
+from ib_gateway_sim.market.bar_files import MINUTE_S, STAMPS, read_bars
+from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
+from ib_gateway_sim.market.calendars import Session
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import OptionParams, Quote, Tick
+from ib_gateway_sim.rules import limits
 
 PAUSE_S = 30 * 60
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")

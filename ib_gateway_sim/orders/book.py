@@ -7,17 +7,18 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ib_gateway_sim import tickets, wire
-from ib_gateway_sim.client import Client
-from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Moment, Violation, invalid, moment
-from ib_gateway_sim.market import Quote
-from ib_gateway_sim.portfolio import commission, margin_rate, multiplier
-from ib_gateway_sim.reference import one_contract, text_date
-from ib_gateway_sim.tickets import Execution, Order, Preview
+from ib_gateway_sim.account.portfolio import commission, margin_rate, multiplier
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.market.generated import Quote
+from ib_gateway_sim.orders import tickets
+from ib_gateway_sim.orders.tickets import Execution, Order, Preview
+from ib_gateway_sim.reference.requests import one_contract, text_date
+from ib_gateway_sim.rules.limits import Moment, Violation, invalid, moment
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.wire import codec
 
 if TYPE_CHECKING:
-    from ib_gateway_sim.server import Gateway
+    from ib_gateway_sim.session.server import Gateway
 
 KINDS = ("MKT", "LMT", "STP", "STP LMT", "TRAIL")
 TIMES_IN_FORCE = ("", "DAY", "GTC", "IOC", "FOK", "GTD")
@@ -60,7 +61,7 @@ class OrderBook:
             client.error(order.order_id, code, text)
 
     # ---- placing -------------------------------------------------------------------------------------------------
-    def place(self, client: Client, request: wire.Request, contract: Contract) -> None:
+    def place(self, client: Client, request: codec.Request, contract: Contract) -> None:
         key = (client.client_id, request.integer("orderId"))
         known = self.orders.get(key)
         if known is not None:
@@ -87,7 +88,7 @@ class OrderBook:
             if each.client_id == order.client_id and root in (each.order_id, each.parent_id)
         ]
 
-    def _modify(self, order: Order, request: wire.Request) -> None:
+    def _modify(self, order: Order, request: codec.Request) -> None:
         client_id = order.client_id
         if not order.open:
             code, what = (104, "a filled") if order.status == "Filled" else (201, "a cancelled")
@@ -118,7 +119,7 @@ class OrderBook:
         self.tell(order)
         if held:
             at = text_date(opens, order.contract.time_zone).strftime("%Y-%m-%d %H:%M:%S")
-            what = f"{'BUY' if order.buys else 'SELL'} {wire.text_of(order.quantity)} {order.contract.local_symbol}"
+            what = f"{'BUY' if order.buys else 'SELL'} {codec.text_of(order.quantity)} {order.contract.local_symbol}"
             zone = order.contract.time_zone
             self.error(
                 order,
@@ -315,12 +316,12 @@ class OrderBook:
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------
-def place_order(client: Client, request: wire.Request) -> None:
+def place_order(client: Client, request: codec.Request) -> None:
     # Two messages about one order are two jobs; they are worked in turn, because all wait equally long.
     client.start("order", next(_JOB_NUMBERS), _place(client, request))
 
 
-async def _place(client: Client, request: wire.Request) -> None:
+async def _place(client: Client, request: codec.Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     contract = one_contract(client, request)
@@ -336,7 +337,7 @@ async def _place(client: Client, request: wire.Request) -> None:
             gateway.orders.place(client, request, contract)
 
 
-def _problem(client: Client, request: wire.Request, contract: Contract) -> Violation | None:
+def _problem(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
     """What the gateway checks before it takes an order."""
     book = client.gateway.orders
     order_id, kind = request.integer("orderId"), request.text("orderType").upper()
@@ -366,7 +367,7 @@ def _problem(client: Client, request: wire.Request, contract: Contract) -> Viola
     return _funds(client, request, contract) or _crowd(client, request, contract)
 
 
-def good_till(gateway: "Gateway", request: wire.Request) -> Moment | Violation:
+def good_till(gateway: "Gateway", request: codec.Request) -> Moment | Violation:
     return moment(
         request.text("goodTillDate"),
         field_name="Good Till Date",
@@ -380,7 +381,7 @@ def _on_tick(price: float, tick: float) -> bool:
     return abs(steps - round(steps)) < 1e-6 * max(1.0, abs(steps))
 
 
-def _funds(client: Client, request: wire.Request, contract: Contract) -> Violation | None:
+def _funds(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
     gateway = client.gateway
     held = gateway.portfolio.positions.get(contract.con_id)
     before = held.quantity if held else 0.0
@@ -399,7 +400,7 @@ def _funds(client: Client, request: wire.Request, contract: Contract) -> Violati
     )
 
 
-def _crowd(client: Client, request: wire.Request, contract: Contract) -> Violation | None:
+def _crowd(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
     side = request.text("action").upper() == "BUY"
     active = sum(
         order.open and order.contract.con_id == contract.con_id and order.buys == side
@@ -414,7 +415,7 @@ def _crowd(client: Client, request: wire.Request, contract: Contract) -> Violati
     )
 
 
-def _preview(client: Client, request: wire.Request, contract: Contract) -> None:
+def _preview(client: Client, request: codec.Request, contract: Contract) -> None:
     """A what-if order: margin before and after, and no order."""
     gateway = client.gateway
     totals = gateway.totals()
@@ -431,11 +432,11 @@ def _preview(client: Client, request: wire.Request, contract: Contract) -> None:
     client.send_bytes(tickets.open_order(order, client.version, preview))
 
 
-def cancel_order(client: Client, request: wire.Request) -> None:
+def cancel_order(client: Client, request: codec.Request) -> None:
     client.start("order", next(_JOB_NUMBERS), _cancel(client, request))
 
 
-async def _cancel(client: Client, request: wire.Request) -> None:
+async def _cancel(client: Client, request: codec.Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     order_id = request.integer("orderId")
@@ -451,18 +452,18 @@ async def _cancel(client: Client, request: wire.Request) -> None:
         gateway.orders.cancel(order, "")
 
 
-def global_cancel(client: Client, request: wire.Request) -> None:
+def global_cancel(client: Client, request: codec.Request) -> None:
     if client.gateway.settings.read_only:
         client.refuse(-1, READ_ONLY)
     else:
         client.gateway.orders.cancel_all()
 
 
-def req_open_orders(client: Client, request: wire.Request) -> None:
+def req_open_orders(client: Client, request: codec.Request) -> None:
     _send_open(client, [order for order in _all(client) if order.client_id == client.client_id])
 
 
-def req_all_open_orders(client: Client, request: wire.Request) -> None:
+def req_all_open_orders(client: Client, request: codec.Request) -> None:
     _send_open(client, _all(client))
 
 
@@ -477,12 +478,12 @@ def _send_open(client: Client, orders: list[Order]) -> None:
     client.send(53, 1)
 
 
-def req_auto_open_orders(client: Client, request: wire.Request) -> None:
+def req_auto_open_orders(client: Client, request: codec.Request) -> None:
     if client.client_id != 0 and request.flag("bind"):
         client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
 
 
-def req_completed_orders(client: Client, request: wire.Request) -> None:
+def req_completed_orders(client: Client, request: codec.Request) -> None:
     zone = client.gateway.settings.login_zone
     for order in client.gateway.orders.orders.values():
         if not order.open:
@@ -491,7 +492,7 @@ def req_completed_orders(client: Client, request: wire.Request) -> None:
     client.send(102)
 
 
-def req_executions(client: Client, request: wire.Request) -> None:
+def req_executions(client: Client, request: codec.Request) -> None:
     """Executions of the day that fit the filter; their commissions behind them."""
     wanted = [made for made in client.gateway.orders.executions if _fits(client, request, made)]
     for made in wanted:
@@ -500,7 +501,7 @@ def req_executions(client: Client, request: wire.Request) -> None:
     client.send(55, 1, request.request_id)
 
 
-def _fits(client: Client, request: wire.Request, made: Execution) -> bool:
+def _fits(client: Client, request: codec.Request, made: Execution) -> bool:
     zone = client.gateway.settings.login_zone
     today = text_date(client.gateway.clock.now_s(), zone).date()
     contract = made.order.contract
@@ -518,7 +519,7 @@ def _fits(client: Client, request: wire.Request, made: Execution) -> bool:
     )
 
 
-HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
     "placeOrder": place_order,
     "cancelOrder": cancel_order,
     "reqGlobalCancel": global_cancel,

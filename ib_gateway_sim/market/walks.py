@@ -11,10 +11,10 @@ from hashlib import blake2b, shake_128
 from math import exp
 from typing import NamedTuple
 
-from ib_gateway_sim import calendars
-from ib_gateway_sim.calendars import Segment
-from ib_gateway_sim.instruments import Instrument, expiry
-from ib_gateway_sim.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
+from ib_gateway_sim.market import calendars
+from ib_gateway_sim.market.calendars import Segment
+from ib_gateway_sim.market.instruments import Instrument, expiry
+from ib_gateway_sim.market.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
 
 
 class Piece(NamedTuple):

@@ -16,8 +16,8 @@ from hashlib import blake2b
 from math import exp
 from typing import NamedTuple, Protocol
 
-from ib_gateway_sim import calendars, instruments, options
-from ib_gateway_sim.bars import (
+from ib_gateway_sim.market import calendars, instruments, options
+from ib_gateway_sim.market.bars import (
     INTRADAY_S,
     SIZES,
     Bar,
@@ -28,11 +28,11 @@ from ib_gateway_sim.bars import (
     merged_slots,
     midnight_s,
 )
-from ib_gateway_sim.calendars import Session
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.instruments import Instrument, expiry
-from ib_gateway_sim.paths import LEVELS_S, Node, PathTick, joined
-from ib_gateway_sim.walks import Noise, Piece, Walk
+from ib_gateway_sim.market.calendars import Session
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.instruments import Instrument, expiry
+from ib_gateway_sim.market.paths import LEVELS_S, Node, PathTick, joined
+from ib_gateway_sim.market.walks import Noise, Piece, Walk
 
 __all__ = ["INTRADAY_S", "SIZES", "Bar", "Market", "MarketSource", "OptionParams", "Quote", "Tick"]
 

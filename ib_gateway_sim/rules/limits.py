@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market import SIZES
+from ib_gateway_sim.market.generated import SIZES
 
 UTC = dt.UTC
 DAY_S = 86_400

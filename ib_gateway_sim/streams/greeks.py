@@ -4,7 +4,7 @@ import datetime as dt
 import math
 from typing import NamedTuple
 
-from ib_gateway_sim.contracts import Contract
+from ib_gateway_sim.market.contracts import Contract
 
 _YEAR_S = 365 * 86_400.0
 _EXPIRES_UTC = dt.time(20, 0)  # about the close in New York

@@ -9,21 +9,23 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from ib_gateway_sim import greeks, limits, wire
-from ib_gateway_sim.client import Client
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.greeks import Greeks
-from ib_gateway_sim.limits import Violation
-from ib_gateway_sim.market import Bar, Quote, Tick
-from ib_gateway_sim.reference import one_contract
-from ib_gateway_sim.weather import COMPETING
+from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import Bar, Quote, Tick
+from ib_gateway_sim.reference.requests import one_contract
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.streams import greeks
+from ib_gateway_sim.streams.greeks import Greeks
+from ib_gateway_sim.wire import codec
 
 QUOTES, BY_TICK, DEPTH, BARS = "market data", "tick by tick", "depth", "real-time bars"
 DELAY_S = 900  # delayed data lag by 15 minutes
 _UNSUBSCRIBED = "Requested market data is not subscribed."
 
-Values = tuple[wire.Value, ...]
+Values = tuple[codec.Value, ...]
 
 
 async def beats(client: Client, period_s: float) -> AsyncIterator[float]:
@@ -44,7 +46,7 @@ def shown_size(client: Client, contract: Contract, size: float) -> float:
 
 
 # ---- quotes ----------------------------------------------------------------------------------------------------------
-def req_market_data(client: Client, request: wire.Request) -> None:
+def req_market_data(client: Client, request: codec.Request) -> None:
     problem: Violation | None = None
     contract = one_contract(client, request)
     generic = {tick for tick in request.text("genericTickList").replace(" ", "").split(",") if tick}
@@ -78,7 +80,7 @@ def no_line(client: Client) -> bool:
     return used >= gateway.settings.lines
 
 
-async def _quotes(client: Client, request: wire.Request, contract: Contract, generic: frozenset[str]) -> None:
+async def _quotes(client: Client, request: codec.Request, contract: Contract, generic: frozenset[str]) -> None:
     gateway = client.gateway
     request_id = request.request_id
     delayed = not contract.permitted
@@ -195,7 +197,7 @@ class _Board:
         if "233" in self._generic and not self._delayed:
             middle = round((quote.high + quote.low + quote.last) / 3, 4)
             parts = (quote.last, quote.last_size, int(quote.last_s * 1000), quote.volume, middle, "true")
-            text = ";".join(wire.text_of(part) for part in parts)
+            text = ";".join(codec.text_of(part) for part in parts)
             self._client.send(46, 6, self._request_id, _REAL_TIME_VOLUME, text)
 
     def _greeks(self, quote: Quote) -> None:
@@ -232,7 +234,7 @@ def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> Non
 _CUSTOM = 53  # tick type of what a calculator was asked for
 
 
-def calculate(client: Client, request: wire.Request) -> None:
+def calculate(client: Client, request: codec.Request) -> None:
     """The option calculators: volatility from a price, price from a volatility."""
     contract = one_contract(client, request)
     under = request.number("underPrice")
@@ -255,11 +257,11 @@ def calculate(client: Client, request: wire.Request) -> None:
         send_greeks(client, request.request_id, _CUSTOM, made)
 
 
-def _nothing_to_cancel(client: Client, request: wire.Request) -> None:
+def _nothing_to_cancel(client: Client, request: codec.Request) -> None:
     """Calculations are answered at once."""
 
 
-def cancel_market_data(client: Client, request: wire.Request) -> None:
+def cancel_market_data(client: Client, request: codec.Request) -> None:
     if not client.stop(QUOTES, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")
 
@@ -269,7 +271,7 @@ _TICK_KINDS = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
 _TICK_WHAT = {"Last": "TRADES", "AllLast": "TRADES", "BidAsk": "BID_ASK", "MidPoint": "MIDPOINT"}
 
 
-def req_tick_by_tick(client: Client, request: wire.Request) -> None:
+def req_tick_by_tick(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     kind = request.text("tickType")
     contract = one_contract(client, request)
@@ -303,7 +305,7 @@ def offers(contract: Contract, what: str) -> bool:
     return what in contract.kinds or (what == "TRADES" and "AGGTRADES" in contract.kinds)
 
 
-async def _tick_by_tick(client: Client, request: wire.Request, contract: Contract, kind: str) -> None:
+async def _tick_by_tick(client: Client, request: codec.Request, contract: Contract, kind: str) -> None:
     gateway = client.gateway
     what = _TICK_WHAT[kind]
     since_s = gateway.clock.now_s()
@@ -341,7 +343,7 @@ def _tick_fields(client: Client, contract: Contract, kind: str, tick: Tick) -> V
 def send_ticks(client: Client, request_id: int, contract: Contract, what: str, ticks: list[Tick]) -> None:
     """Messages 96 (MIDPOINT), 97 (BID_ASK) or 98 (TRADES), all ticks in one."""
     number = {"MIDPOINT": 96, "BID_ASK": 97}.get(what, 98)
-    fields: list[wire.Value] = [number, request_id, len(ticks)]
+    fields: list[codec.Value] = [number, request_id, len(ticks)]
     for tick in ticks:
         at_s = int(tick.t_s)
         if number == 96:
@@ -354,7 +356,7 @@ def send_ticks(client: Client, request_id: int, contract: Contract, what: str, t
     client.send(*fields, True)
 
 
-def cancel_tick_by_tick(client: Client, request: wire.Request) -> None:
+def cancel_tick_by_tick(client: Client, request: codec.Request) -> None:
     if not client.stop(BY_TICK, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")
 
@@ -363,7 +365,7 @@ def cancel_tick_by_tick(client: Client, request: wire.Request) -> None:
 _BARS_PER_WINDOW, _BARS_WINDOW_S = 60, 600.0
 
 
-def req_real_time_bars(client: Client, request: wire.Request) -> None:
+def req_real_time_bars(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     what = request.text("whatToShow").upper()
     contract = one_contract(client, request)
@@ -399,7 +401,7 @@ def _within_pace(asked: deque[float], now_s: float) -> bool:
     return True
 
 
-async def _real_time_bars(client: Client, request: wire.Request, contract: Contract, what: str) -> None:
+async def _real_time_bars(client: Client, request: codec.Request, contract: Contract, what: str) -> None:
     gateway = client.gateway
     rth = request.flag("useRTH")
     before: Bar | None = None
@@ -430,7 +432,7 @@ async def _real_time_bars(client: Client, request: wire.Request, contract: Contr
             before = bar
 
 
-def cancel_real_time_bars(client: Client, request: wire.Request) -> None:
+def cancel_real_time_bars(client: Client, request: codec.Request) -> None:
     if not client.stop(BARS, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")
 
@@ -441,7 +443,7 @@ _INSERT, _UPDATE, _DELETE = 0, 1, 2
 Row = tuple[str, float, float]  # market maker, price, size
 
 
-def req_market_depth(client: Client, request: wire.Request) -> None:
+def req_market_depth(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     contract = one_contract(client, request)
     problem: Violation | None = None
@@ -464,7 +466,7 @@ def req_market_depth(client: Client, request: wire.Request) -> None:
         client.start(DEPTH, request_id, _depth(client, request, contract))
 
 
-async def _depth(client: Client, request: wire.Request, contract: Contract) -> None:
+async def _depth(client: Client, request: codec.Request, contract: Contract) -> None:
     gateway = client.gateway
     rows = min(max(request.integer("numRows"), 1), 20)
     smart = request.flag("isSmartDepth")
@@ -511,14 +513,14 @@ def _changes(old: list[Row], new: list[Row]) -> list[tuple[int, tuple[int, Row]]
     return changes + gone
 
 
-def cancel_market_depth(client: Client, request: wire.Request) -> None:
+def cancel_market_depth(client: Client, request: codec.Request) -> None:
     if not client.stop(DEPTH, request.request_id):
         client.error(
             request.request_id, 310, f"Can't find the subscribed market depth with tickerId:{request.request_id}"
         )
 
 
-HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
     "calculateImpliedVolatility": calculate,
     "calculateOptionPrice": calculate,
     "cancelCalculateImpliedVolatility": _nothing_to_cancel,

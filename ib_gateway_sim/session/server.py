@@ -8,17 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ib_gateway_sim import account, history, orders, reference, streams, wire
-from ib_gateway_sim.client import Client
+from ib_gateway_sim.account import requests as account
+from ib_gateway_sim.account.portfolio import Portfolio, Totals
 from ib_gateway_sim.clock import SECOND_NS, Clock
-from ib_gateway_sim.contracts import Contract, ContractQuery
-from ib_gateway_sim.latency import Latency
-from ib_gateway_sim.limits import RATE_EXCEEDED, RATE_STRIKES, PacingBook
-from ib_gateway_sim.market import MarketSource, Quote
-from ib_gateway_sim.portfolio import Portfolio, Totals
-from ib_gateway_sim.weather import COMPETING, LOST, Weather
+from ib_gateway_sim.faults.weather import COMPETING, LOST, Weather
+from ib_gateway_sim.history import requests as history
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import MarketSource, Quote
+from ib_gateway_sim.orders import book as orders
+from ib_gateway_sim.reference import requests as reference
+from ib_gateway_sim.rules.latency import Latency
+from ib_gateway_sim.rules.limits import RATE_EXCEEDED, RATE_STRIKES, PacingBook
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.streams import requests as streams
+from ib_gateway_sim.wire import codec
 
-Handler = Callable[[Client, wire.Request], None]
+Handler = Callable[[Client, codec.Request], None]
 HANDLERS: dict[str, Handler] = {
     **reference.HANDLERS,
     **history.HANDLERS,
@@ -46,7 +51,7 @@ class Settings:
     volume: str = "shares"  # of US stocks from version 175 on: shares | lots
     read_only: bool = False
     max_clients: int = 32  # what a real gateway allows
-    max_version: int = wire.VERSION_CEILING
+    max_version: int = codec.VERSION_CEILING
     next_order_id: int = 1
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
 
@@ -168,7 +173,7 @@ class Gateway:
             elif self.weather.accepting == "yes":
                 self._watch(client)
                 await self._converse(client, reader)
-        except (wire.Refused, ConnectionError, TimeoutError, OSError):
+        except (codec.Refused, ConnectionError, TimeoutError, OSError):
             client.abort()
         except asyncio.CancelledError:
             client.abort()
@@ -189,7 +194,7 @@ class Gateway:
             timer.cancel()
 
     async def _converse(self, client: Client, reader: asyncio.StreamReader) -> None:
-        greeting = wire.GreetingReader()
+        greeting = codec.GreetingReader()
         while (done := greeting.feed(await _read(reader))) is None:
             pass
         offer, rest = done
@@ -198,7 +203,7 @@ class Gateway:
             return
         client.version = version
         client.send(version, self._connection_time())
-        frames = wire.FrameReader()
+        frames = codec.FrameReader()
         waiting = deque(frames.feed(rest))
         while True:
             while waiting:
@@ -212,7 +217,7 @@ class Gateway:
             waiting += frames.feed(await _read(reader))
 
     async def _read_on(
-        self, reader: asyncio.StreamReader, frames: wire.FrameReader, waiting: deque[bytes], seconds: float
+        self, reader: asyncio.StreamReader, frames: codec.FrameReader, waiting: deque[bytes], seconds: float
     ) -> None:
         """Waits, and reads meanwhile, so that a client that goes does not stay for what it had sent too fast."""
         turn = asyncio.ensure_future(self.clock.sleep(seconds))
@@ -250,8 +255,8 @@ class Gateway:
         if client.muted:
             return
         try:
-            request = wire.request(payload, client.version)
-        except wire.Malformed as problem:
+            request = codec.request(payload, client.version)
+        except codec.Malformed as problem:
             self.log("malformed", client, {"reason": problem.reason})
             client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
             return
@@ -267,7 +272,7 @@ class Gateway:
         else:
             self._handle(client, request)
 
-    def _handle(self, client: Client, request: wire.Request) -> None:
+    def _handle(self, client: Client, request: codec.Request) -> None:
         rejection = self.weather.take_reject(request.kind)
         if rejection is not None:
             client.error(request.request_id, *rejection)
@@ -281,7 +286,7 @@ class Gateway:
         except Exception:
             client.failed(request.request_id)
 
-    def _start(self, client: Client, request: wire.Request) -> None:
+    def _start(self, client: Client, request: codec.Request) -> None:
         client_id = request.integer("clientId")
         if client.started:
             client.error(-1, 501, "Already connected.")

@@ -7,15 +7,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ib_gateway_sim import limits, wire
-from ib_gateway_sim.calendars import Session
-from ib_gateway_sim.client import Client
-from ib_gateway_sim.contracts import Contract
-from ib_gateway_sim.limits import Duration, Moment, Violation
-from ib_gateway_sim.market import Bar, Tick
-from ib_gateway_sim.reference import one_contract, text_date
-from ib_gateway_sim.streams import beats, offers, send_ticks
-from ib_gateway_sim.weather import HISTORY_ERRORS, LIVE_LOST
+from ib_gateway_sim.faults.weather import HISTORY_ERRORS, LIVE_LOST
+from ib_gateway_sim.market.calendars import Session
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.market.generated import Bar, Tick
+from ib_gateway_sim.reference.requests import one_contract, text_date
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Duration, Moment, Violation
+from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.streams.requests import beats, offers, send_ticks
+from ib_gateway_sim.wire import codec
 
 FAMILY, LIVE = "history", "live bars"  # pending requests; those answered and kept up to date
 HEADS, TICKS, HISTOGRAM = "head", "historical ticks", "histogram"
@@ -54,7 +55,7 @@ class BarsQuery:
         return self.size_s >= _DAY_S
 
 
-def read_query(client: Client, request: wire.Request) -> BarsQuery | Violation:
+def read_query(client: Client, request: codec.Request) -> BarsQuery | Violation:
     """Checks a request as the gateway does; warning 2174 is sent on the way."""
     settings = client.gateway.settings
     size = limits.bar_size(request.text("barSize"))
@@ -178,7 +179,7 @@ def _whole_period(day: dt.date, size: str) -> dt.date:
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
-def req_historical_data(client: Client, request: wire.Request) -> None:
+def req_historical_data(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     if client.has(FAMILY, request_id) or client.has(LIVE, request_id):
         client.refuse(request_id, limits.DUPLICATE_HISTORY)
@@ -206,7 +207,7 @@ def _seconds(client: Client, query: BarsQuery) -> float:
     return seconds * gateway.weather.hidden_factor if crawls else seconds
 
 
-def _refusal(client: Client, request: wire.Request, query: BarsQuery) -> Violation | None:
+def _refusal(client: Client, request: codec.Request, query: BarsQuery) -> Violation | None:
     """What the historical service refuses at once."""
     weather = client.gateway.weather
     contract = query.contract
@@ -236,7 +237,7 @@ def open_requests(client: Client) -> int:
     return sum(each.count(FAMILY) + len(each.open_heads) for each in client.gateway.clients.values())
 
 
-def book(client: Client, request: wire.Request, contract: Contract, what: str) -> bool:
+def book(client: Client, request: codec.Request, contract: Contract, what: str) -> bool:
     """Counts a request that IB paces; False for a violation."""
     whole = "|".join(
         str(value) for name, value in request.values.items() if name not in ("reqId", "formatDate", "options")
@@ -246,7 +247,7 @@ def book(client: Client, request: wire.Request, contract: Contract, what: str) -
     return client.gateway.pacing.ask(client.gateway.clock.now_s(), series, f"{request.kind}|{whole}", weight)
 
 
-def cancel_historical_data(client: Client, request: wire.Request) -> None:
+def cancel_historical_data(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     dead = client.dead_live.pop(request_id, None) is not None
     if client.stop(FAMILY, request_id) or client.stop(LIVE, request_id) or dead:
@@ -277,7 +278,7 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
         client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
         return
     dates = [edge_text(client, contract, at_s) for at_s in (start_s, end_s)]
-    head = wire.payload([17, query.request_id, *dates, count])
+    head = codec.payload([17, query.request_id, *dates, count])
     body = b"".join([head, *parts])
     data = len(body).to_bytes(4, "big") + body
     if gateway.weather.take("cut"):
@@ -342,7 +343,7 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
         if left_out:
             bars = [bar for bar in bars if not any(each.open_s <= bar.t < each.close_s for each in left_out)]
         if bars:
-            parts.append(wire.payload([value for bar in bars for value in bar_fields(client, query, bar)]))
+            parts.append(codec.payload([value for bar in bars for value in bar_fields(client, query, bar)]))
             count += len(bars)
             size += len(parts[-1])
             if size > limits.LONGEST_ANSWER_BYTES:
@@ -363,7 +364,7 @@ def _left_out(client: Client, query: BarsQuery, start_s: int, end_s: int) -> lis
     return client.gateway.market.sessions(query.contract, start_s, end_s, rth=query.rth)[::2]
 
 
-def bar_fields(client: Client, query: BarsQuery, bar: Bar) -> tuple[wire.Value, ...]:
+def bar_fields(client: Client, query: BarsQuery, bar: Bar) -> tuple[codec.Value, ...]:
     """date, open, high, low, close, volume, wap, count."""
     return (
         bar_date(client, query, bar.t),
@@ -420,7 +421,7 @@ def _send_schedule(client: Client, query: BarsQuery, end_s: int) -> None:
     def local(at_s: int) -> str:
         return text_date(at_s, contract.time_zone).strftime("%Y%m%d-%H:%M:%S")
 
-    fields: list[wire.Value] = [106, query.request_id, local(sessions[0].open_s), local(sessions[-1].close_s)]
+    fields: list[codec.Value] = [106, query.request_id, local(sessions[0].open_s), local(sessions[-1].close_s)]
     fields += [contract.time_zone, len(sessions)]
     for session in sessions:
         fields += [local(session.open_s), local(session.close_s), session.trade_date.strftime("%Y%m%d")]
@@ -428,7 +429,7 @@ def _send_schedule(client: Client, query: BarsQuery, end_s: int) -> None:
 
 
 # ---- head timestamps -------------------------------------------------------------------------------------------------
-def req_head_timestamp(client: Client, request: wire.Request) -> None:
+def req_head_timestamp(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     if request_id in client.open_heads:
         client.refuse(request_id, limits.DUPLICATE_HISTORY)
@@ -450,7 +451,7 @@ def req_head_timestamp(client: Client, request: wire.Request) -> None:
     client.start(HEADS, request_id, _head(client, request, contract, what))
 
 
-async def _head(client: Client, request: wire.Request, contract: Contract, what: str) -> None:
+async def _head(client: Client, request: codec.Request, contract: Contract, what: str) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
@@ -463,7 +464,7 @@ async def _head(client: Client, request: wire.Request, contract: Contract, what:
     client.send(88, request.request_id, text)
 
 
-def cancel_head_timestamp(client: Client, request: wire.Request) -> None:
+def cancel_head_timestamp(client: Client, request: codec.Request) -> None:
     """Frees the slot that the request holds even after its answer."""
     client.stop(HEADS, request.request_id)
     client.open_heads.discard(request.request_id)
@@ -473,7 +474,7 @@ def cancel_head_timestamp(client: Client, request: wire.Request) -> None:
 _MOST_TICKS = 1000
 
 
-def req_historical_ticks(client: Client, request: wire.Request) -> None:
+def req_historical_ticks(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     asked = _ticks_problem(client, request)
     if isinstance(asked, Violation):
@@ -482,7 +483,7 @@ def req_historical_ticks(client: Client, request: wire.Request) -> None:
         client.start(TICKS, request_id, _ticks(client, request, *asked))
 
 
-def _ticks_problem(client: Client, request: wire.Request) -> tuple[Contract, Moment] | Violation:
+def _ticks_problem(client: Client, request: codec.Request) -> tuple[Contract, Moment] | Violation:
     """The contract and the one time that was given, or what is wrong."""
     if client.has(TICKS, request.request_id):
         return limits.DUPLICATE_HISTORY
@@ -513,7 +514,7 @@ def _ticks_problem(client: Client, request: wire.Request) -> tuple[Contract, Mom
     return (contract, at) if book(client, request, contract, what) else limits.PACING
 
 
-async def _ticks(client: Client, request: wire.Request, contract: Contract, at: Moment) -> None:
+async def _ticks(client: Client, request: codec.Request, contract: Contract, at: Moment) -> None:
     """Ticks of one session: from the start on, or up to the end."""
     gateway = client.gateway
     await gateway.wait(request.kind)
@@ -538,7 +539,7 @@ def _same_prices(tick: Tick, last: Tick | None) -> bool:
     return last is not None and (tick.bid, tick.ask) == (last.bid, last.ask)
 
 
-def req_histogram(client: Client, request: wire.Request) -> None:
+def req_histogram(client: Client, request: codec.Request) -> None:
     request_id = request.request_id
     contract = one_contract(client, request)
     match = re.fullmatch(r"([0-9]{1,3}) (day|week|month)s?", request.text("period"))
@@ -553,7 +554,7 @@ def req_histogram(client: Client, request: wire.Request) -> None:
         client.start(HISTOGRAM, request_id, _histogram(client, request, contract, min(days, 366)))
 
 
-async def _histogram(client: Client, request: wire.Request, contract: Contract, days: int) -> None:
+async def _histogram(client: Client, request: codec.Request, contract: Contract, days: int) -> None:
     """Volume by price, from bars of half an hour."""
     gateway = client.gateway
     await gateway.wait(request.kind)
@@ -569,11 +570,11 @@ async def _histogram(client: Client, request: wire.Request, contract: Contract, 
     client.send(89, request.request_id, len(sizes), *pairs)
 
 
-def cancel_histogram(client: Client, request: wire.Request) -> None:
+def cancel_histogram(client: Client, request: codec.Request) -> None:
     client.stop(HISTOGRAM, request.request_id)
 
 
-HANDLERS: dict[str, Callable[[Client, wire.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
     "reqHistoricalData": req_historical_data,
     "cancelHistoricalData": cancel_historical_data,
     "reqHeadTimestamp": req_head_timestamp,

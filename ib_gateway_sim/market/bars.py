@@ -8,8 +8,8 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from ib_gateway_sim import calendars
-from ib_gateway_sim.calendars import Session
+from ib_gateway_sim.market import calendars
+from ib_gateway_sim.market.calendars import Session
 
 # seconds of each bar size that is shorter than a day; the rest are "1d" "1w" "1M"
 INTRADAY_S = {
