@@ -232,7 +232,15 @@ def _signed_in(shelf: Shelf) -> tuple[dict[str, str], dict[str, str]]:
     key = api_keys.new_key()
     with shelf.db.transaction() as cursor:
         number = users.put(cursor, "reader", "", ["bars:read"])
-        stored_keys.create(cursor, number, "bench", key.prefix, key.hash, ["bars:read"], None)
+        stored_keys.create(
+            cursor,
+            user_id=number,
+            name="bench",
+            prefix=key.prefix,
+            secret_hash=key.hash,
+            scopes=["bars:read"],
+            expires_at=None,
+        )
     token = {name.lower(): value for name, value in shelf.user(number, "bars:read").items()}
     return token, {"x-api-key": key.text}
 

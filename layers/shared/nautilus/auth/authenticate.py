@@ -8,7 +8,6 @@ within that time.
 import hmac
 import time
 from collections.abc import Collection
-from typing import Any
 
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, key_scopes
@@ -78,12 +77,12 @@ class Callers:
         scopes = key_scopes(row.user_scopes, row.scopes)
         return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id)
 
-    def _note_use(self, row: Any, client: Client) -> None:
+    def _note_use(self, row: stored.Candidate, client: Client) -> None:
         with self._db.transaction() as cursor:
             if stored.used(cursor, row.id, client.address):
                 audit.record(cursor, "key-used", actor=f"key:{row.id}", subject=f"user:{row.user_id}", client=client)
 
-    def _note_refusal(self, rows: Collection[Any], client: Client) -> None:
+    def _note_refusal(self, rows: Collection[stored.Candidate], client: Client) -> None:
         if not rows:
             return
         with self._db.transaction() as cursor:
@@ -93,7 +92,7 @@ class Callers:
                     audit.record(cursor, "key-used", actor="unknown", subject=subject, client=client, refused=True)
 
 
-def matching(rows: Collection[Any], key: api_keys.ApiKey) -> Any | None:
+def matching(rows: Collection[stored.Candidate], key: api_keys.ApiKey) -> stored.Candidate | None:
     """The row whose hash is that of the key, compared in constant time and to the end of the list."""
     found = None
     for row in rows:

@@ -59,7 +59,7 @@ class Attempt:
 
     subjects: Subjects
     pause_s: float
-    before: Mapping[str, login_failures.Row]
+    before: Mapping[str, login_failures.Failures]
     counted_at: datetime
 
 
@@ -203,7 +203,7 @@ class SignIn:
             or (owner.api_key_id and key is None)
         ):
             return None, ""
-        found: Any = refresh_families.token(cursor, _sha256(token), self._settings.refresh_grace_s)
+        found = refresh_families.token(cursor, _sha256(token), self._settings.refresh_grace_s)
         following = self._next(cursor, family, token, found)
         if following is not None:
             return self._pair(cursor, user, key, family, following), ""
@@ -318,7 +318,15 @@ class SignIn:
                 raise Unauthorized("this user does not exist any more, or is disabled", code="invalid-token")
             if stored_keys.count_live(cursor, user.id) >= MAX_KEYS:
                 raise Conflict(f"there are {MAX_KEYS} keys already; revoke one", code="too-many-keys")
-            row = stored_keys.create(cursor, user.id, name, key.prefix, key.hash, wanted, expires_at)
+            row = stored_keys.create(
+                cursor,
+                user_id=user.id,
+                name=name,
+                prefix=key.prefix,
+                secret_hash=key.hash,
+                scopes=wanted,
+                expires_at=expires_at,
+            )
             audit.record(
                 cursor,
                 "key-made",
@@ -356,7 +364,7 @@ class SignIn:
         granted = principal.checked_scopes("scopes", scopes)
         hashed = self._passwords.hash(principal.new_password("password", password, name))
         with _taken(), self._db.transaction() as cursor:
-            user = users.create(cursor, name, address, hashed, granted)
+            user = users.create(cursor, username=name, email=address, password_hash=hashed, scopes=granted)
             audit.record(
                 cursor,
                 "user-made",

@@ -2,29 +2,68 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor, Prepared
+from nautilus.db.rows import every, one, one_or_none, scalar
 
-_COLUMNS = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at, last_used_from, revoked_at"
 _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
+
+
+class Key(NamedTuple):
+    """A row of `api_keys`, without its hash; `live`: neither revoked nor expired."""
+
+    id: int
+    user_id: int
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    last_used_from: str | None
+    revoked_at: datetime | None
+    live: bool
+
+
+_COLUMNS = ", ".join(Key._fields[:-1]) + f", {_LIVE} AS live"
+
+
+class Candidate(NamedTuple):
+    """A key that may be the one somebody has sent, with its user, and how both stand now.
+
+    used_lately, refused_lately: noted within the last minute, so that nothing needs to be written.
+    """
+
+    id: int
+    user_id: int
+    secret_hash: memoryview
+    scopes: list[str]
+    username: str
+    user_scopes: list[str]
+    is_active: bool
+    revoked: bool
+    expired: bool
+    used_lately: bool
+    refused_lately: bool
 
 
 def create(
     cursor: Cursor,
+    *,
     user_id: int,
     name: str,
     prefix: str,
     secret_hash: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None,
-) -> Any:
+) -> Key:
     cursor.execute(
         "INSERT INTO api_keys (user_id, name, prefix, secret_hash, scopes, expires_at) VALUES (%s, %s, %s, %s, %s, %s)"
         f" RETURNING {_COLUMNS}",
         (user_id, name, prefix, secret_hash, list(scopes), expires_at),
     )
-    return cursor.fetchone()
+    return one(cursor, Key)
 
 
 _CANDIDATES = Prepared(
@@ -39,13 +78,10 @@ _CANDIDATES = Prepared(
 )
 
 
-def candidates(cursor: Cursor, prefix: str) -> list[Any]:
-    """The keys with this prefix (nearly always one), with their user, and how they stand now.
-
-    `used_lately`, `refused_lately`: noted within the last minute, so that nothing needs to be written.
-    """
+def candidates(cursor: Cursor, prefix: str) -> list[Candidate]:
+    """The keys with this prefix: nearly always one."""
     cursor.run(_CANDIDATES, (prefix,))
-    return list(cursor.fetchall())
+    return every(cursor, Candidate)
 
 
 def used(cursor: Cursor, key_id: int, address: str) -> bool:
@@ -68,28 +104,28 @@ def refused(cursor: Cursor, key_id: int) -> bool:
     return bool(cursor.rowcount)
 
 
-def locked_live(cursor: Cursor, key_id: int) -> Any | None:
+def locked_live(cursor: Cursor, key_id: int) -> Key | None:
     """The key, if it is live, kept so until the transaction ends."""
     cursor.execute(f"SELECT {_COLUMNS} FROM api_keys WHERE id = %s AND {_LIVE} FOR SHARE", (key_id,))
-    return cursor.fetchone()
+    return one_or_none(cursor, Key)
 
 
-def of_user(cursor: Cursor, user_id: int) -> list[Any]:
+def of_user(cursor: Cursor, user_id: int) -> list[Key]:
     """All keys of the user, also those that ended, newest first."""
-    cursor.execute(f"SELECT {_COLUMNS}, {_LIVE} AS live FROM api_keys WHERE user_id = %s ORDER BY id DESC", (user_id,))
-    return list(cursor.fetchall())
+    cursor.execute(f"SELECT {_COLUMNS} FROM api_keys WHERE user_id = %s ORDER BY id DESC", (user_id,))
+    return every(cursor, Key)
 
 
 def count_live(cursor: Cursor, user_id: int) -> int:
     cursor.execute(f"SELECT count(*) FROM api_keys WHERE user_id = %s AND {_LIVE}", (user_id,))
-    return int(cursor.fetchone()[0])
+    return scalar(cursor, int)
 
 
-def revoke(cursor: Cursor, key_id: int, user_id: int | None) -> Any | None:
+def revoke(cursor: Cursor, key_id: int, user_id: int | None) -> Key | None:
     """Revoke the key, of this user or (None) of anybody; the key as it is now, None when there is none."""
     cursor.execute(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp())"
         f" WHERE id = %s AND (%s::bigint IS NULL OR user_id = %s) RETURNING {_COLUMNS}",
         (key_id, user_id, user_id),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Key)

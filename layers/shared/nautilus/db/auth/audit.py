@@ -1,7 +1,6 @@
 """The audit log: who signed in, who was refused, what administrators did. Never a secret, nor what may be one."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from nautilus.auth.principal import Client
 from nautilus.db.connection import Json
@@ -16,7 +15,7 @@ def record(
     client: Client,
     refused: bool = False,
     subject: str = "",
-    detail: Mapping[str, Any] | None = None,
+    detail: Mapping[str, object] | None = None,
 ) -> None:
     """One act. actor and subject: `user:7`, `key:3`, `session:<id>`, `unknown`, `command`."""
     cursor.execute(

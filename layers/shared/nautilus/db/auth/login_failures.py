@@ -5,26 +5,28 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, scalar
 
 
-class Row(NamedTuple):
-    """failures, seconds since the last one, and when that was."""
+class Failures(NamedTuple):
+    """The counter of one subject; `idle_s`: seconds since the last failure."""
 
+    subject: str
     failures: int
-    idle_s: float
     last_failed_at: datetime
+    idle_s: float
 
 
-def locked(cursor: Cursor, subjects: Iterable[str]) -> Mapping[str, Row]:
+def locked(cursor: Cursor, subjects: Iterable[str]) -> Mapping[str, Failures]:
     """The counters of these subjects, made where there are none, alone in our hands until the transaction ends."""
     ordered = sorted(subjects)
     cursor.execute(
         "INSERT INTO login_failures (subject) SELECT unnest(%s) ON CONFLICT (subject) DO UPDATE SET subject ="
         " excluded.subject RETURNING subject, failures, last_failed_at,"
-        " extract(epoch FROM clock_timestamp() - last_failed_at) AS idle_s",
+        " extract(epoch FROM clock_timestamp() - last_failed_at)::float8 AS idle_s",
         (ordered,),
     )
-    return {row.subject: Row(row.failures, float(row.idle_s), row.last_failed_at) for row in cursor.fetchall()}
+    return {row.subject: row for row in every(cursor, Failures)}
 
 
 def count(cursor: Cursor, failures: Mapping[str, int]) -> datetime:
@@ -36,11 +38,10 @@ def count(cursor: Cursor, failures: Mapping[str, int]) -> datetime:
         " RETURNING moment.at",
         (list(failures), list(failures.values())),
     )
-    at: datetime = cursor.fetchone().at
-    return at
+    return scalar(cursor, datetime)
 
 
-def uncount(cursor: Cursor, before: Mapping[str, Row], counted_at: datetime) -> None:
+def uncount(cursor: Cursor, before: Mapping[str, Failures], counted_at: datetime) -> None:
     """Take back an attempt that was counted at a moment and never judged. A counter that nobody has raised since is as it
     was before; any other lacks one failure."""
     cursor.execute(

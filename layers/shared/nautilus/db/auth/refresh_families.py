@@ -2,15 +2,49 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, one, one_or_none, scalar, scalars
 
-_COLUMNS = "id, user_id, api_key_id, address, user_agent, created_at, used_at, expires_at"
 _LIVE = "ended_at IS NULL AND expires_at > clock_timestamp()"
 _KEPT_DAYS = 30
 """How long an ended family is remembered: a token of it that comes back is then known as replayed."""
+
+
+class Family(NamedTuple):
+    """A row of `refresh_families`: one sign-in; `live`: neither ended nor expired."""
+
+    id: UUID
+    user_id: int
+    api_key_id: int | None
+    address: str
+    user_agent: str
+    created_at: datetime
+    used_at: datetime
+    expires_at: datetime
+    live: bool
+
+
+_COLUMNS = ", ".join(Family._fields[:-1]) + f", {_LIVE} AS live"
+
+
+class Owner(NamedTuple):
+    """Whose a refresh token is."""
+
+    family_id: UUID
+    user_id: int
+    api_key_id: int | None
+
+
+class Token(NamedTuple):
+    """A refresh token; `in_grace`: it was used a moment ago, so that its successor may be given again."""
+
+    successor_salt: memoryview | None
+    used: bool
+    expired: bool
+    in_grace: bool
 
 
 def open_family(
@@ -22,7 +56,7 @@ def open_family(
     user_agent: str,
     days: int,
     until: datetime | None,
-) -> Any:
+) -> Family:
     """A new family that ends after `days`, or at `until` when that is earlier."""
     cursor.execute(
         "INSERT INTO refresh_families (user_id, api_key_id, address, user_agent, expires_at) VALUES"
@@ -30,34 +64,34 @@ def open_family(
         f" RETURNING {_COLUMNS}",
         (user_id, api_key_id, address, user_agent, days, until),
     )
-    return cursor.fetchone()
+    return one(cursor, Family)
 
 
-def owner(cursor: Cursor, token_hash: bytes) -> Any | None:
-    """family_id, user_id and api_key_id of a refresh token."""
+def owner(cursor: Cursor, token_hash: bytes) -> Owner | None:
+    """Whose a refresh token is; None when nobody has it."""
     cursor.execute(
         "SELECT t.family_id, f.user_id, f.api_key_id FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id"
         " WHERE t.token_hash = %s",
         (token_hash,),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Owner)
 
 
-def locked(cursor: Cursor, family_id: UUID) -> Any | None:
-    """The family, alone in our hands until the transaction ends; `live`: neither ended nor expired."""
-    cursor.execute(f"SELECT {_COLUMNS}, {_LIVE} AS live FROM refresh_families WHERE id = %s FOR UPDATE", (family_id,))
-    return cursor.fetchone()
+def locked(cursor: Cursor, family_id: UUID) -> Family | None:
+    """The family, locked until the transaction ends."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM refresh_families WHERE id = %s FOR UPDATE", (family_id,))
+    return one_or_none(cursor, Family)
 
 
-def token(cursor: Cursor, token_hash: bytes, grace_s: float) -> Any | None:
-    """A token: successor_salt, used, expired, in_grace (used less than `grace_s` seconds ago)."""
+def token(cursor: Cursor, token_hash: bytes, grace_s: float) -> Token | None:
+    """A refresh token; the grace lasts for `grace_s` seconds after its first use."""
     cursor.execute(
         "SELECT successor_salt, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired,"
         " coalesce(used_at > clock_timestamp() - make_interval(secs => %s), false) AS in_grace"
         " FROM refresh_tokens WHERE token_hash = %s",
         (grace_s, token_hash),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Token)
 
 
 def add_token(cursor: Cursor, family_id: UUID, token_hash: bytes, days: int) -> int:
@@ -69,7 +103,7 @@ def add_token(cursor: Cursor, family_id: UUID, token_hash: bytes, days: int) -> 
         " RETURNING extract(epoch FROM expires_at - clock_timestamp())::bigint",
         (token_hash, days, family_id),
     )
-    return int(cursor.fetchone()[0])
+    return scalar(cursor, int)
 
 
 def seconds_left(cursor: Cursor, token_hash: bytes) -> int:
@@ -77,7 +111,7 @@ def seconds_left(cursor: Cursor, token_hash: bytes) -> int:
         "SELECT extract(epoch FROM expires_at - clock_timestamp())::bigint FROM refresh_tokens WHERE token_hash = %s",
         (token_hash,),
     )
-    return int(cursor.fetchone()[0])
+    return scalar(cursor, int)
 
 
 def rotate(cursor: Cursor, family_id: UUID, token_hash: bytes, salt: bytes) -> None:
@@ -93,12 +127,12 @@ def rotate(cursor: Cursor, family_id: UUID, token_hash: bytes, salt: bytes) -> N
     cursor.execute("UPDATE refresh_families SET used_at = clock_timestamp() WHERE id = %s", (family_id,))
 
 
-def live_of_user(cursor: Cursor, user_id: int) -> list[Any]:
+def live_of_user(cursor: Cursor, user_id: int) -> list[Family]:
     """The user's families that can still be refreshed, the latest used first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM refresh_families WHERE user_id = %s AND {_LIVE} ORDER BY used_at DESC", (user_id,)
     )
-    return list(cursor.fetchall())
+    return every(cursor, Family)
 
 
 def seen_from(cursor: Cursor, user_id: int, address: str) -> bool:
@@ -107,7 +141,7 @@ def seen_from(cursor: Cursor, user_id: int, address: str) -> bool:
         "SELECT EXISTS (SELECT 1 FROM refresh_families WHERE user_id = %s AND address = %s AND api_key_id IS NULL)",
         (user_id, address),
     )
-    return bool(cursor.fetchone()[0])
+    return scalar(cursor, bool)
 
 
 def end(
@@ -132,13 +166,13 @@ def end(
         " ON CONFLICT (subject) DO NOTHING",
         {"reason": reason, "family": family_id, "user": user_id, "key": api_key_id, "denied": denied_s},
     )
-    return int(cursor.rowcount)
+    return cursor.rowcount
 
 
 def denied(cursor: Cursor) -> Collection[str]:
     """Sessions whose access tokens are refused although they have not expired."""
     cursor.execute("SELECT subject FROM denied WHERE expires_at > clock_timestamp()")
-    return frozenset(str(row.subject).removeprefix("session:") for row in cursor.fetchall())
+    return frozenset(subject.removeprefix("session:") for subject in scalars(cursor, str))
 
 
 def forget_old(cursor: Cursor) -> None:

@@ -1,20 +1,36 @@
 """People who may sign in."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, one, one_or_none, scalar, scalars
 
-_COLUMNS = "id, username, email, password_hash, scopes, is_active, created_at, last_login"
+
+class User(NamedTuple):
+    """A row of `users`."""
+
+    id: int
+    username: str
+    email: str | None
+    password_hash: str
+    scopes: list[str]
+    is_active: bool
+    created_at: datetime
+    last_login: datetime | None
 
 
-def create(cursor: Cursor, username: str, email: str | None, password_hash: str, scopes: Sequence[str]) -> Any:
+_COLUMNS = ", ".join(User._fields)
+
+
+def create(cursor: Cursor, *, username: str, email: str | None, password_hash: str, scopes: Sequence[str]) -> User:
     """A new user; UniqueViolation when the name or the e-mail address is taken."""
     cursor.execute(
         f"INSERT INTO users (username, email, password_hash, scopes) VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}",
         (username, email, password_hash, list(scopes)),
     )
-    return cursor.fetchone()
+    return one(cursor, User)
 
 
 def put(cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str]) -> int:
@@ -25,33 +41,33 @@ def put(cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str]
         " is_active = true RETURNING id",
         (username, password_hash, list(scopes)),
     )
-    return int(cursor.fetchone().id)
+    return scalar(cursor, int)
 
 
-def by_login(cursor: Cursor, name: str) -> Any | None:
+def by_login(cursor: Cursor, name: str) -> User | None:
     """The user with this name or e-mail address, given in small letters."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM users WHERE lower(username) = %(name)s OR lower(email) = %(name)s",
         {"name": name},
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, User)
 
 
-def by_id(cursor: Cursor, user_id: int) -> Any | None:
+def by_id(cursor: Cursor, user_id: int) -> User | None:
     cursor.execute(f"SELECT {_COLUMNS} FROM users WHERE id = %s", (user_id,))
-    return cursor.fetchone()
+    return one_or_none(cursor, User)
 
 
-def listed(cursor: Cursor) -> list[Any]:
+def listed(cursor: Cursor) -> list[User]:
     cursor.execute(f"SELECT {_COLUMNS} FROM users ORDER BY id")
-    return list(cursor.fetchall())
+    return every(cursor, User)
 
 
-def locked(cursor: Cursor, user_id: int, *, shared: bool = False) -> Any | None:
+def locked(cursor: Cursor, user_id: int, *, shared: bool = False) -> User | None:
     """The user, kept as they are until the transaction ends; `shared`: by any number of transactions together."""
     mode = "SHARE" if shared else "NO KEY UPDATE"
     cursor.execute(f"SELECT {_COLUMNS} FROM users WHERE id = %s FOR {mode}", (user_id,))
-    return cursor.fetchone()
+    return one_or_none(cursor, User)
 
 
 def lock_active_admins(cursor: Cursor) -> list[int]:
@@ -59,7 +75,7 @@ def lock_active_admins(cursor: Cursor) -> list[int]:
     cursor.execute(
         "SELECT id FROM users WHERE is_active AND 'admin' = ANY (scopes) ORDER BY id FOR NO KEY UPDATE",
     )
-    return [int(row.id) for row in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
 def update(
@@ -70,7 +86,7 @@ def update(
     password_hash: str | None = None,
     scopes: Sequence[str] | None = None,
     is_active: bool | None = None,
-) -> Any:
+) -> User:
     """Change what is not None."""
     cursor.execute(
         "UPDATE users SET email = coalesce(%s, email), password_hash = coalesce(%s, password_hash),"
@@ -78,7 +94,7 @@ def update(
         f" RETURNING {_COLUMNS}",
         (email, password_hash, None if scopes is None else list(scopes), is_active, user_id),
     )
-    return cursor.fetchone()
+    return one(cursor, User)
 
 
 def signed_in(cursor: Cursor, user_id: int) -> None:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import one
 
 
 class LiveJobs(NamedTuple):
@@ -18,5 +19,4 @@ def live_jobs(cursor: Cursor) -> LiveJobs:
         " coalesce(extract(epoch FROM max(clock_timestamp() - updated_at)), 0)::float8 AS silent_s"
         " FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running', 'stopping')"
     )
-    row = cursor.fetchone()
-    return LiveJobs(row.jobs, row.silent_s)
+    return one(cursor, LiveJobs)
