@@ -34,7 +34,7 @@ from dev.environment import environment
 from dev.postgres import start_postgres
 from dev.process import Group, free_port
 from dev.stack import MEMORY, read
-from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.backfill.planner import Chunk

@@ -16,7 +16,7 @@ from dev.folders import held
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.postgres import PASSWORD_FILE, running
 from dev.process import StartError
-from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database

@@ -12,7 +12,7 @@ from pathlib import Path
 from dev import local_api
 from dev.credentials import password_of, token_settings
 from functions.auth.app import make_admin
-from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database

@@ -23,7 +23,7 @@ from dev.process import Child, Group, StartError, ended, free_port
 from dev.redis import redis_binary, start_redis
 from dev.sources import Gateway, Replay, Source
 from dev.sqs import start_sqs
-from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database

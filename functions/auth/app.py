@@ -14,11 +14,17 @@ from fastapi import APIRouter, Cookie, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
+from nautilus.auth.accounts.attempts import Attempt, Attempts
+from nautilus.auth.accounts.keys import ApiKeys
+from nautilus.auth.accounts.refresh import Issued, SignInSessions
 from nautilus.auth.accounts.schemas import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
-from nautilus.auth.accounts.sign_in import Attempt, Issued, SignIn, put_user
+from nautilus.auth.accounts.sign_in import SignIn
+from nautilus.auth.accounts.users import Users, put_user, user_of
 from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
 from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password, role_of
 from nautilus.auth.tokens.sign import Signer
+from nautilus.db.auth.api_keys import Key
+from nautilus.db.auth.users import User
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
 from nautilus.http.dependencies import ClientDep, ServicesDep, from_own_page, maybe, needs, needs_password
 from nautilus.http.lambda_entry import lambda_handler
@@ -65,8 +71,28 @@ def _settings(services: Services) -> AuthSettings:
     return settings
 
 
-async def _sign_in(services: ServicesDep) -> SignIn:
-    return SignIn(services.db, _settings(services), _signer(services), _passwords(services), services.log)
+async def _attempts(services: ServicesDep) -> Attempts:
+    return Attempts(services.db, services.log)
+
+
+async def _sessions(services: ServicesDep) -> SignInSessions:
+    return SignInSessions(services.db, _settings(services), _signer(services), services.log)
+
+
+async def _sign_in(
+    services: ServicesDep,
+    attempts: Annotated[Attempts, Depends(_attempts)],
+    sessions: Annotated[SignInSessions, Depends(_sessions)],
+) -> SignIn:
+    return SignIn(services.db, attempts, sessions, _passwords(services))
+
+
+async def _keys(services: ServicesDep) -> ApiKeys:
+    return ApiKeys(services.db)
+
+
+async def _users(services: ServicesDep) -> Users:
+    return Users(services.db, _passwords(services))
 
 
 def _passwords(services: Services) -> Passwords:
@@ -89,7 +115,7 @@ async def _in_turn(services: Services, work: Callable[P, T], *args: P.args, **mo
 
 
 async def _judged(
-    services: Services, sign_in: SignIn, attempt: Attempt, work: Callable[..., Issued], *args: Any
+    services: Services, attempts: Attempts, attempt: Attempt, work: Callable[..., Issued], *args: Any
 ) -> Issued:
     """The outcome of an attempt with a password. One whose turn never came is not counted."""
     await asyncio.sleep(attempt.pause_s)
@@ -97,11 +123,15 @@ async def _judged(
         return await _in_turn(services, work, attempt, *args)
     except Unavailable as busy:
         if busy.code == BUSY:
-            await _on_thread(services, sign_in.give_back, attempt)
+            await _on_thread(services, attempts.give_back, attempt)
         raise
 
 
+AttemptsDep = Annotated[Attempts, Depends(_attempts)]
+SessionsDep = Annotated[SignInSessions, Depends(_sessions)]
 SignInDep = Annotated[SignIn, Depends(_sign_in)]
+KeysDep = Annotated[ApiKeys, Depends(_keys)]
+UsersDep = Annotated[Users, Depends(_users)]
 Signed = Annotated[Principal, needs("")]
 ByPassword = Annotated[Principal, needs_password()]
 Admin = Annotated[Principal, needs("admin")]
@@ -113,16 +143,21 @@ RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, inclu
 
 @router.post("/login", dependencies=[from_own_page()], summary="Sign in by name and password, or by an API key")
 async def login(
-    body: Login, request: Request, services: ServicesDep, sign_in: SignInDep, client: ClientDep
+    body: Login,
+    request: Request,
+    services: ServicesDep,
+    attempts: AttemptsDep,
+    sign_in: SignInDep,
+    client: ClientDep,
 ) -> Response:
     if body.api_key is not None:
         key = body.api_key.get_secret_value().strip()
-        attempt = await _on_thread(services, sign_in.admit, "an API key", client)
+        attempt = await _on_thread(services, attempts.admit, "an API key", client)
         issued = await _on_thread(services, sign_in.login_by_key, attempt, key, client)
     else:
         name, password = body.username or "", _text(body.password)
-        attempt = await _on_thread(services, sign_in.admit, name, client)
-        issued = await _judged(services, sign_in, attempt, sign_in.login, name, password, client)
+        attempt = await _on_thread(services, attempts.admit, name, client)
+        issued = await _judged(services, attempts, attempt, sign_in.login, name, password, client)
     return _issued(request, issued)
 
 
@@ -130,7 +165,7 @@ async def login(
 async def refresh(
     request: Request,
     services: ServicesDep,
-    sign_in: SignInDep,
+    sessions: SessionsDep,
     client: ClientDep,
     body: Refresh | None = None,
     cookie: RefreshCookie = None,
@@ -139,25 +174,25 @@ async def refresh(
     token = given or cookie
     if not token:
         raise Unauthorized("there is no refresh token, neither in the body nor as a cookie; sign in")
-    return _issued(request, await _on_thread(services, sign_in.refresh, token, client), tell=bool(given))
+    return _issued(request, await _on_thread(services, sessions.refresh, token, client), tell=bool(given))
 
 
 @router.post("/logout", dependencies=[from_own_page()], summary="End the session of the token that is sent")
 def logout(
     request: Request,
-    sign_in: SignInDep,
+    sessions: SessionsDep,
     client: ClientDep,
     caller: Annotated[Principal | None, maybe()],
     body: Refresh | None = None,
     cookie: RefreshCookie = None,
 ) -> Response:
-    sign_in.logout(caller, _text(body.refresh_token if body else None) or cookie, client)
+    sessions.logout(caller, _text(body.refresh_token if body else None) or cookie, client)
     return _without_cookie(request, JSONResponse({"message": "signed out"}))
 
 
 @router.post("/logout-all", summary="End all own sessions; API keys stay")
-def logout_all(request: Request, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> Response:
-    count = sign_in.logout_everywhere(caller, client)
+def logout_all(request: Request, sessions: SessionsDep, client: ClientDep, caller: ByPassword) -> Response:
+    count = sessions.logout_everywhere(caller, client)
     return _without_cookie(request, JSONResponse({"message": "signed out everywhere", "sessions_ended": count}))
 
 
@@ -165,13 +200,13 @@ def logout_all(request: Request, sign_in: SignInDep, client: ClientDep, caller: 
 
 
 @router.get("/me", summary="Who the caller is")
-def me(sign_in: SignInDep, caller: Signed) -> dict[str, Any]:
-    return _caller(sign_in, caller)
+def me(services: ServicesDep, caller: Signed) -> dict[str, Any]:
+    return _caller(services, caller)
 
 
 @router.get("/validate", summary="Whether the credentials are good, and whose they are")
-def validate(sign_in: SignInDep, caller: Signed) -> dict[str, Any]:
-    return {"valid": True, "user": _caller(sign_in, caller), "message": "the credentials are good"}
+def validate(services: ServicesDep, caller: Signed) -> dict[str, Any]:
+    return {"valid": True, "user": _caller(services, caller), "message": "the credentials are good"}
 
 
 @router.get("/jwks.json", summary="The public keys that access tokens are signed with")
@@ -184,19 +219,20 @@ async def password(
     body: PasswordChange,
     request: Request,
     services: ServicesDep,
+    attempts: AttemptsDep,
     sign_in: SignInDep,
     client: ClientDep,
     caller: ByPassword,
 ) -> Response:
     current, new = _text(body.current_password), _text(body.new_password)
     new_password("new_password", new, caller.name)
-    attempt = await _on_thread(services, sign_in.admit, caller.name, client)
-    issued = await _judged(services, sign_in, attempt, sign_in.change_password, caller, current, new, client)
+    attempt = await _on_thread(services, attempts.admit, caller.name, client)
+    issued = await _judged(services, attempts, attempt, sign_in.change_password, caller, current, new, client)
     return _issued(request, issued)
 
 
 @router.get("/sessions", summary="Own sessions that can still be refreshed")
-def sessions(sign_in: SignInDep, caller: ByPassword) -> dict[str, Any]:
+def sessions(sessions: SessionsDep, caller: ByPassword) -> dict[str, Any]:
     rows = [
         {
             "id": str(row.id),
@@ -208,14 +244,14 @@ def sessions(sign_in: SignInDep, caller: ByPassword) -> dict[str, Any]:
             "used_at": row.used_at.isoformat(),
             "expires_at": row.expires_at.isoformat(),
         }
-        for row in sign_in.sessions(caller)
+        for row in sessions.of_caller(caller)
     ]
     return {"sessions": rows, "total": len(rows)}
 
 
 @router.delete("/sessions/{session_id}", summary="End one of the own sessions")
-def end_session(session_id: UUID, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
-    sign_in.end_session(caller, session_id, client)
+def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    sessions.end(caller, session_id, client)
     return {"message": "the session has ended"}
 
 
@@ -223,20 +259,20 @@ def end_session(session_id: UUID, sign_in: SignInDep, client: ClientDep, caller:
 
 
 @router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
-def make_key(body: NewKey, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
-    row, text = sign_in.make_key(caller, body.name, body.scopes, body.expires_at, client)
+def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    row, text = keys.make(caller, body.name, body.scopes, body.expires_at, client)
     return {**_key(row), "api_key": text, "message": "keep the key now: it is not shown again"}
 
 
 @router.get("/api-keys", summary="Own API keys, also revoked and expired ones")
-def keys(sign_in: SignInDep, caller: ByPassword) -> dict[str, Any]:
-    rows = [{**_key(row), "active": row.live} for row in sign_in.keys(caller)]
+def keys(keys: KeysDep, caller: ByPassword) -> dict[str, Any]:
+    rows = [{**_key(row), "active": row.live} for row in keys.of_caller(caller)]
     return {"api_keys": rows, "total": len(rows)}
 
 
 @router.delete("/api-keys/{key_id}", summary="Revoke an API key, at once, with the sessions opened by it")
-def revoke_key(key_id: int, sign_in: SignInDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
-    sign_in.revoke_key(caller, key_id, client)
+def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+    keys.revoke(caller, key_id, client)
     return {"message": "the key is revoked"}
 
 
@@ -244,29 +280,38 @@ def revoke_key(key_id: int, sign_in: SignInDep, client: ClientDep, caller: ByPas
 
 
 @router.get("/users", summary="All users")
-def users(sign_in: SignInDep, caller: Admin) -> dict[str, Any]:
-    rows = [_user(row) for row in sign_in.users()]
+def users(users: UsersDep, caller: Admin) -> dict[str, Any]:
+    rows = [_user(row) for row in users.listed()]
     return {"users": rows, "total": len(rows)}
 
 
 @router.post("/users", status_code=201, summary="Make a user")
 async def make_user(
-    body: NewUser, services: ServicesDep, sign_in: SignInDep, client: ClientDep, caller: Admin
+    body: NewUser, services: ServicesDep, users: UsersDep, client: ClientDep, caller: Admin
 ) -> dict[str, Any]:
     scopes = _scopes(body.role, body.scopes)
     granted = USER_SCOPES if scopes is None else scopes
-    about = (caller, body.username, body.email, _text(body.password), granted, client)
-    return _user(await _in_turn(services, sign_in.make_user, *about))
+    made = await _in_turn(
+        services,
+        users.make,
+        caller,
+        client,
+        username=body.username,
+        email=body.email,
+        password=_text(body.password),
+        scopes=granted,
+    )
+    return _user(made)
 
 
 @router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
 async def change_user(
-    user_id: int, body: UserChange, services: ServicesDep, sign_in: SignInDep, client: ClientDep, caller: Admin
+    user_id: int, body: UserChange, services: ServicesDep, users: UsersDep, client: ClientDep, caller: Admin
 ) -> dict[str, Any]:
     password = _text(body.password) or None
     changed = await (_in_turn if password else _on_thread)(
         services,
-        sign_in.change_user,
+        users.change,
         caller,
         user_id,
         client,
@@ -323,14 +368,14 @@ def _cookie_options(request: Request) -> dict[str, Any]:
     return {"path": PREFIX, "httponly": True, "secure": secure, "samesite": "strict"}
 
 
-def _caller(sign_in: SignIn, caller: Principal) -> dict[str, Any]:
+def _caller(services: Services, caller: Principal) -> dict[str, Any]:
     """The caller's user. The scopes are those of the credentials, which may be fewer than the user's."""
     if not caller.user_id:
         return {"id": 0, "username": caller.name, "is_active": True, "scopes": sorted(caller.scopes)}
-    return {**_user(sign_in.user(caller)), "scopes": sorted(caller.scopes), "api_key_id": caller.key_id}
+    return {**_user(user_of(services.db, caller)), "scopes": sorted(caller.scopes), "api_key_id": caller.key_id}
 
 
-def _user(user: Any) -> dict[str, Any]:
+def _user(user: User) -> dict[str, Any]:
     return {
         "id": user.id,
         "username": user.username,
@@ -343,7 +388,7 @@ def _user(user: Any) -> dict[str, Any]:
     }
 
 
-def _key(row: Any) -> dict[str, Any]:
+def _key(row: Key) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,

@@ -107,4 +107,9 @@ def test_only_sign_in_loads_what_checks_passwords_and_signs() -> None:
     environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers' / 'shared'}"}
     loaded = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "nautilus.auth.authenticate" in loaded.stdout.split()
-    assert not {"argon2", "nautilus.auth.passwords", "nautilus.auth.accounts.sign_in"} & set(loaded.stdout.split())
+    assert not {
+        "argon2",
+        "nautilus.auth.passwords",
+        "nautilus.auth.accounts.sign_in",
+        "nautilus.auth.accounts.refresh",
+    } & set(loaded.stdout.split())

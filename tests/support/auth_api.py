@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 import dev.local_api
 from dev.credentials import new_private_key, public_pem
-from nautilus.auth.accounts.sign_in import put_user
+from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.auth.tokens.sign import Signer

@@ -17,6 +17,7 @@ from dev.credentials import public_pem
 from nautilus.auth import api_keys
 from nautilus.auth.authenticate import matching
 from nautilus.auth.login_throttle import ADDRESS, NAME, PAIR
+from nautilus.db.auth.api_keys import Candidate
 from tests.support.auth_api import ADMIN_PASSWORD, AUTH, PASSWORD, Api, Client, api_of, bearer, key
 
 ME = f"{AUTH}/me"
@@ -512,9 +513,8 @@ def test_two_keys_with_the_same_prefix_stay_two(api: Api) -> None:
 
 
 def test_keys_are_compared_in_constant_time_and_to_the_end_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Row:
-        def __init__(self, digest: bytes) -> None:
-            self.secret_hash = digest
+    def candidate(digest: bytes) -> Candidate:
+        return Candidate(1, 1, memoryview(digest), [], "ann", [], True, False, False, False, False)
 
     compared = []
 
@@ -525,12 +525,12 @@ def test_keys_are_compared_in_constant_time_and_to_the_end_of_the_list(monkeypat
     hmac_compare = hmac.compare_digest  # whose time does not tell where two differ
     monkeypatch.setattr("nautilus.auth.authenticate.hmac.compare_digest", compare)
     right = api_keys.new_key()
-    first = Row(bytes([right.hash[0] ^ 1]) + right.hash[1:])
-    same = Row(right.hash)
-    last = Row(right.hash[:-1] + bytes([right.hash[-1] ^ 1]))
+    first = candidate(bytes([right.hash[0] ^ 1]) + right.hash[1:])
+    same = candidate(right.hash)
+    last = candidate(right.hash[:-1] + bytes([right.hash[-1] ^ 1]))
     assert matching([first, same, last], right) is same
     assert matching([last, first], right) is None
-    assert compared == [(row.secret_hash, right.hash) for row in (first, same, last, last, first)]
+    assert compared == [(bytes(row.secret_hash), right.hash) for row in (first, same, last, last, first)]
 
 
 @pytest.mark.parametrize("text", ["", "null", "nautilus_", "nautilus_' OR 1=1 --_", "x" * 90])

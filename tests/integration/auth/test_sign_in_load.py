@@ -9,7 +9,7 @@ import httpx
 import psycopg2
 import pytest
 
-from nautilus.auth.accounts.sign_in import SignIn
+from nautilus.auth.accounts.attempts import Attempts
 from nautilus.auth.principal import Client as Caller
 from tests.support.auth_api import ADMIN_PASSWORD, AUTH, PASSWORD, Api, Client, api_of
 
@@ -81,7 +81,7 @@ def test_who_hears_busy_has_not_failed(api: Api) -> None:
 
 
 def test_an_attempt_given_back_leaves_the_counters_as_they_were(api: Api) -> None:
-    door = SignIn(api.services.db, api.settings, api.signer(), api.passwords, api.services.log)
+    door = Attempts(api.services.db, api.services.log)
     here, there = Caller("203.0.113.1"), Caller("203.0.113.2")
     for _ in range(3):
         door.admit("ann", here)
