@@ -21,8 +21,9 @@ QUESTIONS = """
 import json
 from zoneinfo import ZoneInfo
 
+from nautilus.backfill.ib_durations import duration
 from nautilus.backfill.plan_rules import PlanRules
-from nautilus.backfill.planner import chunk_spans, duration, halves, plan
+from nautilus.backfill.planner import chunk_spans, halves, plan
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import retention, verify
