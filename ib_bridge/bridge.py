@@ -14,7 +14,9 @@ from ib_bridge.history.planning import Planning
 from ib_bridge.history.volume_units import VolumeUnits, adopt_guesses
 from ib_bridge.history.worker import Worker
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.ib.connection import Session, State
+from ib_bridge.ib.connection import IbConnection
+from ib_bridge.ib.health import ConnectionState
+from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.reference.directory import Directory
@@ -76,16 +78,40 @@ class Bridge:
         )
         self._store = Store(self._database, threads=min(6, settings.database_pool))
         self._clock = MarketClock()
-        self._session = Session(settings, self._clock, log, self._changed)
+        self._connection = IbConnection(settings, self._clock, log, self._changed)
+        ib = IbRequests(settings, self._connection)
         booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
-        self._directory = Directory(self._store, self._session, self._clock, booking, log)
+        self._directory = Directory(
+            store=self._store, connection=self._connection, requests=ib, clock=self._clock, booking=booking, log=log
+        )
         self._planning = Planning(settings, self._store, self._directory, self._clock, log)
         self._commands = Commands(
-            settings.bridge_id, self._store, self._directory, self._session, log, lambda: self._look["commands"].set()
+            settings.bridge_id,
+            store=self._store,
+            directory=self._directory,
+            connection=self._connection,
+            log=log,
+            done=lambda: self._look["commands"].set(),
         )
-        self._volumes = VolumeUnits(settings, self._store, self._session, booking, self._clock, log)
+        self._volumes = VolumeUnits(
+            settings,
+            store=self._store,
+            connection=self._connection,
+            requests=ib,
+            booking=booking,
+            clock=self._clock,
+            log=log,
+        )
         self._worker = Worker(
-            settings, self._store, self._session, booking, self._clock, self._volumes, log, lambda: self._ready
+            settings,
+            store=self._store,
+            connection=self._connection,
+            requests=ib,
+            booking=booking,
+            clock=self._clock,
+            volumes=self._volumes,
+            log=log,
+            ready=lambda: self._ready,
         )
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
@@ -94,7 +120,7 @@ class Bridge:
         # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
         self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
         self._end_thread = Executor("end", 1)
-        self._told = State.STARTING
+        self._told = ConnectionState.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
         self._fatal: CannotStart | None = None
@@ -111,7 +137,7 @@ class Bridge:
         listener.start(asyncio.get_running_loop())
         page = await liveness.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
         loops = [
-            self._session.run(),
+            self._connection.run(),
             Consumer(self._queue, self._wake, self._log).run(),
             self._repeat("heartbeat", self._heartbeat, _HEARTBEAT_S),
             self._repeat("planning", self._plan, _SWEEP_S),
@@ -264,7 +290,7 @@ class Bridge:
     async def _look_again(self) -> None:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
         await self._store.run(job_stopping.cancel_strays)
-        if self._ready and self._session.health().state is State.CONNECTED:
+        if self._ready and self._connection.status().state is ConnectionState.CONNECTED:
             await self._store.run(empty_checks.open_job, self._clock.now_ns())
             try:
                 await self._directory.relearn()
@@ -307,11 +333,11 @@ class Bridge:
         self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in told.items() if count}})
 
     async def _heartbeat(self) -> None:
-        if self._session.up and not self._ready:
+        if self._connection.up and not self._ready:
             await self._claim_source()
-        told = self._session.health()
+        told = self._connection.status()
         await self._store.run(self._publish, told.state.value, told.reason)
-        if told.state is State.CONNECTED and self._told is not State.CONNECTED:
+        if told.state is ConnectionState.CONNECTED and self._told is not ConnectionState.CONNECTED:
             await self._store.run(job_planning.hurry)
             self._look["planning"].set()
         self._told = told.state
@@ -319,7 +345,7 @@ class Bridge:
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
         try:
-            mine = source_of(self._session.accounts, self._settings.source_replay)
+            mine = source_of(self._connection.accounts, self._settings.source_replay)
         except CannotStart as nameless:
             self._stop_for(nameless)
             return
@@ -331,39 +357,39 @@ class Bridge:
                 )
             )
             return
-        self._source, self._cleared = mine, list(self._session.accounts)
+        self._source, self._cleared = mine, list(self._connection.accounts)
         self._wake()
 
     @property
     def _ready(self) -> bool:
         """True when connected to accounts whose bars belong into this database."""
-        return self._session.up and self._cleared == self._session.accounts
+        return self._connection.up and self._cleared == self._connection.accounts
 
     def _publish(self, cursor: Cursor, state: str, reason: str) -> None:
         status.publish(
             cursor,
             self._settings.bridge_id,
-            login=self._session.login,
-            account=self._session.login,
+            login=self._connection.login,
+            account=self._connection.login,
             state=state,
             reason=reason,
             host=self._settings.ib_host,
             port=self._settings.ib_port,
-            client_id=self._session.client_id,
-            server_version=self._session.server_version,
-            farms=self._session.farms,
+            client_id=self._connection.client_id,
+            server_version=self._connection.server_version,
+            farms=self._connection.health.farms,
             activity={
                 **self._worker.activity(),
                 **self._volumes.activity(),
-                "servers_lost": self._session.servers_lost,
-                "unmapped_codes": self._session.unmapped,
+                "servers_lost": self._connection.health.servers_lost,
+                "unmapped_codes": self._connection.health.unmapped,
                 "planning": self._settings.plan_rules.published,
-                "gateway_language": self._session.language or "unknown",
+                "gateway_language": self._connection.health.language or "unknown",
             },
             clock=self._clock.reading,
             settle_s=(self._settings.settle_intraday_s, self._settings.settle_daily_s),
         )
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:
-        told = self._session.health()
-        return self._session.up, {"state": told.state.value, "reason": told.reason, "source": self._source}
+        told = self._connection.status()
+        return self._connection.up, {"state": told.state.value, "reason": told.reason, "source": self._source}

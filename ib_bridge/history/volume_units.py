@@ -21,7 +21,8 @@ from typing import Any
 from ib_bridge.history.booking import Booking, NotYet
 from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.ib.connection import IbConnection, NotConnected
+from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
@@ -70,11 +71,20 @@ class VolumeUnits:
     """The unit of this login's volumes, and the stored bars that were taken otherwise."""
 
     def __init__(
-        self, settings: BridgeSettings, store: Store, session: Session, booking: Booking, clock: MarketClock, log: Any
+        self,
+        settings: BridgeSettings,
+        *,
+        store: Store,
+        connection: IbConnection,
+        requests: IbRequests,
+        booking: Booking,
+        clock: MarketClock,
+        log: Any,
     ) -> None:
         self._setting = settings.stock_volume_unit
         self._store = store
-        self._session = session
+        self._connection = connection
+        self._requests = requests
         self._booking = booking
         self._clock = clock
         self._log = log
@@ -99,17 +109,16 @@ class VolumeUnits:
 
     def current(self) -> Unit:
         """The unit of what the present connection sends; what was last known while there is none."""
-        session = self._session
         if self._setting != "auto":
             return self._tell(Unit(self._setting, "setting"))
-        if not session.up:
+        if not self._connection.up:
             return self._told
-        if (session.server_version or 0) < SHARES_SINCE:
+        if (self._connection.server_version or 0) < SHARES_SINCE:
             return self._tell(Unit("lots", "server_version"))
-        if session.stated_volume_unit is not None:
-            return self._tell(Unit(session.stated_volume_unit, "stated"))
-        connection, unit = self._compared
-        return self._tell(unit if connection == session.connection else UNKNOWN)
+        if self._connection.stated_volume_unit is not None:
+            return self._tell(Unit(self._connection.stated_volume_unit, "stated"))
+        number, unit = self._compared
+        return self._tell(unit if number == self._connection.number else UNKNOWN)
 
     def activity(self) -> dict[str, Any]:
         """For the session's status: the unit, its evidence, and the last change of mind."""
@@ -140,8 +149,8 @@ class VolumeUnits:
         if not self.current().known:
             await self._compare(instrument)
         unit = self.current()
-        same = self._setting != "auto" or connection == self._session.connection
-        return Taken(self._session.login, unit if same else UNKNOWN)
+        same = self._setting != "auto" or connection == self._connection.number
+        return Taken(self._connection.login, unit if same else UNKNOWN)
 
     # ---- comparing ---------------------------------------------------------------------------------------------------
 
@@ -149,11 +158,11 @@ class VolumeUnits:
         """Ask for closed days in both units, until the unit is known for this connection. An instrument that does not tell
         rests for itself, so that it keeps no other one from telling."""
         async with self._comparing:
-            connection = self._session.connection
+            connection = self._connection.number
             self._begin(connection)
             now = time.monotonic()
             rests = now < max(self._compare_at, self._not_before.get(instrument.con_id, 0.0))
-            if self.current().known or rests or not self._session.serves(instrument):
+            if self.current().known or rests or not self._connection.serves(instrument):
                 return
             self._compare_at = now + min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(self._attempts, 10))
             self._attempts += 1
@@ -172,7 +181,7 @@ class VolumeUnits:
             if unit == "unknown":
                 self._not_before[instrument.con_id] = now + _UNTELLING_AGAIN_S
                 self._log.warning("volume-unit-not-compared", extra={"reason": "the volumes of these days do not tell"})
-            elif connection == self._session.connection:
+            elif connection == self._connection.number:
                 self._compared = (connection, Unit(unit, "compared"))
 
     def _begin(self, connection: int) -> None:
@@ -183,17 +192,17 @@ class VolumeUnits:
 
     def _resting(self) -> list[int]:
         """con_ids of what was compared on this connection in vain not long ago."""
-        self._begin(self._session.connection)
+        self._begin(self._connection.number)
         return [con_id for con_id, until in self._not_before.items() if time.monotonic() < until]
 
     async def _ask_twice(self, instrument: Instrument) -> str:
         end = translate.moment(self._clock.now_ns() // NS_PER_DAY * NS_PER_DAY)
         asked = (translate.contract(instrument), end, f"{_DAYS} D")
         answers = []
-        for name, ask in (("now", self._session.daily), ("lots", self._session.daily_in_lots)):
+        for name, ask in (("now", self._requests.daily), ("lots", self._requests.daily_in_lots)):
             identity = f"{instrument.con_id}|VOLUMES|{name}|{end}"
             request = Request(identity, f"{instrument.con_id}|VOLUMES", small=False)
-            number = await self._booking.book(self._session.login, "volumes", request)
+            number = await self._booking.book(self._connection.login, "volumes", request)
             began = time.monotonic()
             try:
                 answers.append(await ask(*asked))
@@ -209,10 +218,10 @@ class VolumeUnits:
 
     async def keep(self) -> None:
         """Put right what was taken in another unit; while the unit is unknown, try to learn it."""
-        login = self._session.login
+        login = self._connection.login
         if not login:
             return
-        if not self.current().known and self._session.up:
+        if not self.current().known and self._connection.up:
             con_id = await self._store.run(volume_units.undecided, login, self._resting())
             instrument = await self._store.run(instruments.by_id, con_id) if con_id is not None else None
             if instrument is not None:

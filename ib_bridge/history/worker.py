@@ -13,9 +13,11 @@ from ib_bridge.history.concurrency import Concurrency
 from ib_bridge.history.volume_units import VolumeUnits
 from ib_bridge.history.writer import Answer
 from ib_bridge.ib import translate
+from ib_bridge.ib.client import BarsRequest
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.ib.connection import IbConnection, NotConnected
+from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
 from ib_bridge.store import Store
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import Limits, Request, next_allowed
@@ -88,8 +90,10 @@ class Worker:
     def __init__(
         self,
         settings: BridgeSettings,
+        *,
         store: Store,
-        session: Session,
+        connection: IbConnection,
+        requests: IbRequests,
         booking: Booking,
         clock: MarketClock,
         volumes: VolumeUnits,
@@ -98,7 +102,8 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._session = session
+        self._connection = connection
+        self._requests = requests
         self._ready = ready
         self._booking = booking
         self._clock = clock
@@ -164,7 +169,7 @@ class Worker:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
-        found = await self._store.run(self._look, self._session.login, now)
+        found = await self._store.run(self._look, self._connection.login, now)
         if not found:
             self.blocked_on = "ib_session" if self._away else None
             return 1.0
@@ -173,7 +178,7 @@ class Worker:
             self.blocked_on = "pacing"
             return min(1.0, self._clock.machine_s(at - now))
         self.blocked_on = None
-        task = await self._store.run(self._take, candidate, request, self._session.login)
+        task = await self._store.run(self._take, candidate, request, self._connection.login)
         if task is not None:
             self._start(task)
         return 0.0
@@ -188,7 +193,7 @@ class Worker:
         heaviest_waiting = 0
         for candidate in chunks.candidates(cursor, now):
             instrument = self._instrument(cursor, candidate.con_id)
-            if not self._session.serves(instrument):
+            if not self._connection.serves(instrument):
                 self._away = True
                 continue
             if book is None:
@@ -286,7 +291,7 @@ class Worker:
 
     async def _fetch(self, task: Task) -> None:
         began = time.monotonic()
-        connection = self._session.connection
+        connection = self._connection.number
 
         def answer(code: int | None = None, text: str | None = None) -> Answer:
             return Answer(task.request_id, round((time.monotonic() - began) * 1000), code, text)
@@ -331,15 +336,15 @@ class Worker:
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
         await self._booking.leaving(task.request_id, task.sent_at)
-        rows = await self._session.history(
+        request = BarsRequest(
             translate.contract(task.instrument),
             end=end_text(window, frame, task.calendar),
             duration=duration(window, frame, task.calendar),
             size=frame.ib,
             price=task.row.price,
             rth=task.row.session == "rth",
-            timeout_s=self._settings.request_timeout_s,
         )
+        rows = await self._requests.history(request, self._settings.request_timeout_s)
         # Bars leave their place to the next request; a refusal first has its consequences.
         self._asking.discard(task.held)
         self.wake()
@@ -384,9 +389,9 @@ class Worker:
                 chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=told.reason
             ),
         )
-        if told.reaction is Reaction.EMPTY and self._session.serves(task.instrument):
+        if told.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
             await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
-        elif told.reaction is Reaction.EMPTY or (told.reason in UNRESOLVED and not self._session.can_resolve):
+        elif told.reaction is Reaction.EMPTY or (told.reason in UNRESOLVED and not self._connection.can_resolve):
             # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
             await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
         elif told.reaction is Reaction.PERMANENT:
@@ -411,7 +416,7 @@ class Worker:
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
-        if not self._session.serves(task.instrument):
+        if not self._connection.serves(task.instrument):
             # The farm went away meanwhile: the size of the request is not what was wrong.
             await self._again(task, answer, "timeout", "ib_session", self._clock.now_ns())
             return

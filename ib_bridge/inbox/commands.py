@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from ib_bridge.ib.connection import Session
+from ib_bridge.ib.connection import IbConnection
 from ib_bridge.reference.directory import Directory
 from ib_bridge.store import Store
 from nautilus.db.bridge import commands
@@ -25,12 +25,19 @@ class Commands:
     """
 
     def __init__(
-        self, bridge: str, store: Store, directory: Directory, session: Session, log: Any, done: Callable[[], None]
+        self,
+        bridge: str,
+        *,
+        store: Store,
+        directory: Directory,
+        connection: IbConnection,
+        log: Any,
+        done: Callable[[], None],
     ) -> None:
         self._bridge = bridge
         self._store = store
         self._directory = directory
-        self._session = session
+        self._connection = connection
         self._log = log
         self._done = done
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
@@ -98,7 +105,7 @@ class Commands:
         if type_ == "search":
             return {"matches": await self._directory.matches(str(args["pattern"]))}
         if type_ == "reconnect":
-            self._session.drop()
+            self._connection.drop()
             return {"reconnecting": True}
         raise NautilusError(f"the bridge cannot {type_} yet", code="unknown-command")
 

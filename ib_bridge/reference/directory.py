@@ -9,7 +9,8 @@ from ib_bridge.history.booking import Booking
 from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.ib.connection import IbError, NoAnswer, NotConnected, Session
+from ib_bridge.ib.connection import IbConnection, NotConnected
+from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
 from ib_bridge.reference import schedule_repair
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
@@ -45,9 +46,19 @@ _SEARCH_PAUSE_S = 1.0
 class Directory:
     """What IB knows about contracts, asked at most once."""
 
-    def __init__(self, store: Store, session: Session, clock: MarketClock, booking: Booking, log: Any) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        connection: IbConnection,
+        requests: IbRequests,
+        clock: MarketClock,
+        booking: Booking,
+        log: Any,
+    ) -> None:
         self._store = store
-        self._session = session
+        self._connection = connection
+        self._requests = requests
         self._clock = clock
         self._booking = booking
         self._log = log
@@ -89,7 +100,7 @@ class Directory:
 
     async def renew(self) -> None:
         """Ask again for lookups that have grown old, the oldest first. No reader waits for this."""
-        if not self._session.can_resolve:
+        if not self._connection.can_resolve:
             return
         now = time.monotonic()
         self._not_renewed = {key: until for key, until in self._not_renewed.items() if until > now}
@@ -128,14 +139,14 @@ class Directory:
         await asyncio.shield(self._asking[key])
 
     async def _ask(self, selector: Selector, correlation_id: str) -> None:
-        if not self._session.can_resolve:
+        if not self._connection.can_resolve:
             raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
         asked = translate.contracts(selector)
         try:
             rows = await self._details(asked, selector.key, correlation_id)
         except IbError as refused:
             reason = meaning(refused.code, refused.text).reason
-            if reason not in UNRESOLVED or not self._session.can_resolve:
+            if reason not in UNRESOLVED or not self._connection.can_resolve:
                 raise Unavailable(
                     f"IB could not look up {selector.words}",
                     code="ib-unavailable",
@@ -173,15 +184,15 @@ class Directory:
 
     async def matches(self, pattern: str, correlation_id: str = "") -> list[dict[str, Any]]:
         """What IB's symbol search finds. IB takes one such question per second and login."""
-        if not self._session.can_resolve:
+        if not self._connection.can_resolve:
             raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
         request = Request(f"matches|{pattern}", f"matches|{pattern}", small=False, historical=False)
         async with self._searching:
             await asyncio.sleep(max(0.0, self._searched + _SEARCH_PAUSE_S - time.monotonic()))
             self._searched = time.monotonic()
-            number = await self._booking.book(self._session.login, "matches", request, correlation_id=correlation_id)
+            number = await self._booking.book(self._connection.login, "matches", request, correlation_id=correlation_id)
             try:
-                found = await self._answer(number, self._session.matches(pattern))
+                found = await self._answer(number, self._requests.matches(pattern))
             except IbError as refused:
                 raise Unavailable(
                     f"IB could not search for {pattern}",
@@ -228,8 +239,8 @@ class Directory:
 
     async def _details(self, asked: Any, key: str, correlation_id: str) -> list[Any]:
         request = Request(f"details|{key}", f"details|{key}", small=False, historical=False)
-        number = await self._booking.book(self._session.login, "details", request, correlation_id=correlation_id)
-        return await self._answer(number, self._session.details(asked))
+        number = await self._booking.book(self._connection.login, "details", request, correlation_id=correlation_id)
+        return await self._answer(number, self._requests.details(asked))
 
     async def _answer(self, number: int, answer: Awaitable[T]) -> T:
         """Await an answer and write down how its request ended. NoAnswer and NotConnected become Unavailable."""
@@ -286,7 +297,7 @@ class Directory:
         except IbError as refused:
             told = meaning(refused.code, refused.text).reaction
             passing = told in _PASSING
-            if passing or not self._session.serves(instrument):
+            if passing or not self._connection.serves(instrument):
                 raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
             why = {"ib_code": refused.code, "ib_text": refused.text}
             await self._stand_in(instrument, session, (start, upto), why)
@@ -318,7 +329,7 @@ class Directory:
         """Ask again for the schedules that IB refused, as far as they are due."""
         for guess in await self._store.run(calendars.guesses_due, self._clock.now_ns()):
             instrument = await self._store.run(instruments.by_id, guess.con_id)
-            if instrument is None or not self._session.serves(instrument):
+            if instrument is None or not self._connection.serves(instrument):
                 continue
             for start, end in spans_of(guess.guessed):
                 while start < end:
@@ -350,8 +361,8 @@ class Directory:
     async def _schedule(self, instrument: Instrument, session: str, days: int, end: str, correlation_id: str) -> Any:
         key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"
         request = Request(key, f"{instrument.con_id}|SCHEDULE", small=False)
-        number = await self._booking.book(self._session.login, "schedule", request, correlation_id=correlation_id)
-        asked = self._session.schedule(translate.contract(instrument), days, end, rth=session == "rth")
+        number = await self._booking.book(self._connection.login, "schedule", request, correlation_id=correlation_id)
+        asked = self._requests.schedule(translate.contract(instrument), days, end, rth=session == "rth")
         return await self._answer(number, asked)
 
     # ---- heads -------------------------------------------------------------------------------------------------------
@@ -373,9 +384,9 @@ class Directory:
         request = Request(
             key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True, interactive=interactive
         )
-        number = await self._booking.book(self._session.login, "head", request, correlation_id=correlation_id)
+        number = await self._booking.book(self._connection.login, "head", request, correlation_id=correlation_id)
         try:
-            asked = self._session.head(translate.contract(instrument), row.price, rth=row.session == "rth")
+            asked = self._requests.head(translate.contract(instrument), row.price, rth=row.session == "rth")
             head = translate.head(await self._answer(number, asked))
         except IbError:
             return row.head_ts

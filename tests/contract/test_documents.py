@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from ib_bridge.ib import codes as ib_codes
-from ib_bridge.ib import connection as session
+from ib_bridge.ib.health import ConnectionState
 from nautilus.backfill.states import Chunk, Job
 from nautilus.coverage.judge import State
 from nautilus.infra.messages import CommandHint, JobHint
@@ -183,7 +183,7 @@ def test_every_state_is_explained(heading: str, kind: type[State] | type[Job] | 
 
 def test_every_state_of_the_session_is_explained() -> None:
     told = words((DOCS / "architecture.md").read_text(), "state")
-    assert list(told) == [member.value for member in session.State]
+    assert list(told) == [member.value for member in ConnectionState]
 
 
 # ---- links, commands, addresses --------------------------------------------------------------------------------------

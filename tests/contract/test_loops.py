@@ -18,8 +18,8 @@ CALLERS = {
     "ib_bridge.inbox.commands.Commands.begin": "a step of the loop of commands",
     "ib_bridge.reference.directory.Directory.calendar": "who asks for the calendar",
     "ib_bridge.reference.directory.Directory.relearn": "a step of the loop of second looks",
-    "ib_bridge.ib.connection.Session._read_clock_first": "a step of the loop that connects",
-    "ib_bridge.ib.connection.Session._watch": "a step of the loop that connects",
+    "ib_bridge.ib.connection.IbConnection._read_clock_first": "a step of the loop that connects",
+    "ib_bridge.ib.connection.IbConnection._watch": "a step of the loop that connects",
     "ib_bridge.history.volume_units.VolumeUnits._revise": "a step of the loop of volume units",
     "nautilus.reading.service.MarketData._wait": "who reads",
 }

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.ib.connection import Session
+from ib_bridge.ib.connection import IbConnection
 from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.db.connection import Database
@@ -65,19 +65,19 @@ def test_the_session_connects_anew_after_an_error_that_nobody_foresaw(capsys: py
 
             def changed() -> None:
                 nonlocal broken
-                if session.up and broken:
+                if connection.up and broken:
                     broken -= 1
                     raise LookupError("who is told of a change breaks")
-                if session.up:
+                if connection.up:
                     connected.set()
 
-            session = Session(settings_of(sim.port), MarketClock(), logger("test"), changed)
-            running = asyncio.create_task(session.run())
+            connection = IbConnection(settings_of(sim.port), MarketClock(), logger("test"), changed)
+            running = asyncio.create_task(connection.run())
             waiting = asyncio.create_task(connected.wait())
             await asyncio.wait({running, waiting}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
             assert not running.done(), running.exception()
-            assert session.up
-            assert session.connection == 3
+            assert connection.up
+            assert connection.number == 3
             await ended(running)
 
     asyncio.run(work())
@@ -97,16 +97,16 @@ def test_a_control_port_that_speaks_nonsense_costs_the_session_nothing(answer: s
             connected = asyncio.Event()
 
             def changed() -> None:
-                if session.up:
+                if connection.up:
                     connected.set()
 
             settings = settings_of(sim.port, control_port=control.sockets[0].getsockname()[1])
-            session = Session(settings, MarketClock(), logger("test"), changed)
-            running = asyncio.create_task(session.run())
+            connection = IbConnection(settings, MarketClock(), logger("test"), changed)
+            running = asyncio.create_task(connection.run())
             waiting = asyncio.create_task(connected.wait())
             await asyncio.wait({running, waiting}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
             assert not running.done(), running.exception()
-            assert session.stated_volume_unit is None
+            assert connection.stated_volume_unit is None
             await ended(running)
             control.close()
 

@@ -27,21 +27,28 @@ def test_an_answer_is_taken_as_of_unknown_unit_where_comparing_breaks() -> None:
     async def daily(*about: Any) -> list[Any]:
         raise IndexError("a bug of the client library")
 
-    session: Any = SimpleNamespace(
+    connection: Any = SimpleNamespace(
         up=True,
         server_version=178,
         stated_volume_unit=None,
-        connection=1,
+        number=1,
         login="U1",
         serves=lambda instrument: True,
-        daily=daily,
-        daily_in_lots=daily,
     )
+    requests: Any = SimpleNamespace(daily=daily, daily_in_lots=daily)
     log = SimpleNamespace(exception=broke.append, warning=lambda *about, **more: None)
     settings = BridgeSettings.model_validate({"database_url": "postgresql://x@127.0.0.1/x"})
     store: Any = None
     booking: Any = Booking()
-    units = VolumeUnits(settings, store, session, booking, MarketClock(), log)
+    units = VolumeUnits(
+        settings,
+        store=store,
+        connection=connection,
+        requests=requests,
+        booking=booking,
+        clock=MarketClock(),
+        log=log,
+    )
     for _ in range(2):
         assert asyncio.run(units.taken(stock(), "TRADES", 1)) == Taken("U1", UNKNOWN)
     assert broke == ["volume-unit-broke"], "it is tried again after some minutes, not with each answer"
