@@ -31,16 +31,8 @@ from nautilus.infra.rate_limit import Limits
 from nautilus.lookup import resolve
 from nautilus.lookup.identity import Identity
 from nautilus.market.calendar import Session
-from nautilus.market.instrument import (
-    Instrument,
-    InstrumentName,
-    Selector,
-    name_of,
-    price_kind,
-    renamed_venue,
-    select,
-    session_kind,
-)
+from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.symbols import InstrumentName, Selector, name_of, renamed_venue, select
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import coverage_report
 from nautilus.reading import schemas as shapes

@@ -9,7 +9,7 @@ from nautilus.db.ledger import jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import series
 from nautilus.log import correlation
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 
 OWNER = "bridge"
 _AGAIN_NS = 3600 * NS_PER_S

@@ -19,7 +19,8 @@ from nautilus.errors import NautilusError, Unavailable
 from nautilus.log import correlated, fields
 from nautilus.market.calendar import Calendar
 from nautilus.market.closing import BarClosing
-from nautilus.market.instrument import Instrument, Selector, price_kind, session_kind
+from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.settings.bridge import BridgeSettings
 from nautilus.spans import Span, Spans

@@ -11,7 +11,8 @@ from nautilus.clock import NS_PER_S, datetime_of, label_of, ns_of
 from nautilus.db.bars.volume_units import in_shares
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Session
-from nautilus.market.instrument import QUOTE_KINDS, Instrument, Selector, instrument_id
+from nautilus.market.instrument import QUOTE_KINDS, Instrument
+from nautilus.market.symbols import Selector, instrument_id
 from nautilus.market.timeframes import Timeframe
 
 # Zone names that IB uses and the zone database does not have, or has for other purposes.

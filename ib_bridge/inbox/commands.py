@@ -12,7 +12,7 @@ from ib_bridge.store import Store
 from nautilus.db.bridge import commands
 from nautilus.errors import NautilusError
 from nautilus.log import correlated
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 
 _AT_ONCE = 4
 """How many commands a bridge executes at once; `commands.claim` gives each caller's their turn."""

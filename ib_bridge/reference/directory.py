@@ -24,7 +24,8 @@ from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
 from nautilus.lookup.identity import FRONT_OLD_AFTER_S
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.calendar import Calendar, weekdays
-from nautilus.market.instrument import Instrument, Selector, leads_back
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import Selector, leads_back
 from nautilus.spans import Span
 
 T = TypeVar("T")

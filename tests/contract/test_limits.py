@@ -20,7 +20,7 @@ from nautilus.db.bridge import commands
 from nautilus.http import dependencies, json_body, middleware
 from nautilus.infra import rate_limit
 from nautilus.lookup import resolve
-from nautilus.market import instrument, timeframes
+from nautilus.market import instrument, symbols, timeframes
 from nautilus.reading import service
 from nautilus.reading.formats import FIELDS, Format
 from nautilus.settings.api import ApiSettings, AuthSettings
@@ -216,8 +216,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "series of a job": (BACKFILL, f"at most {submit.MAX_ITEMS} series"),
     "longest duration": (BACKFILL, f"`Y`, at most {MAX_DAYS_BACK // 365} Y |"),
-    "length of a symbol": (API, f"A symbol has at most {instrument.MAX_SYMBOL} characters"),
-    "length of a venue": (API, f"a venue or a currency at most {instrument.MAX_VENUE}."),
+    "length of a symbol": (API, f"A symbol has at most {symbols.MAX_SYMBOL} characters"),
+    "length of a venue": (API, f"a venue or a currency at most {symbols.MAX_VENUE}."),
     "unknown symbols of a read": (API, f"at most {resolve.MAX_UNKNOWN} of a read"),
     "open lookups": (API, f"at most {commands.OPEN_PER_CALLER} lookups of { {10: 'ten'}[resolve._BATCH] } symbols"),
     "days back": (BACKFILL, f"| `days_back` | 1 to {number(MAX_DAYS_BACK)} |"),

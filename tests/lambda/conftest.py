@@ -19,7 +19,7 @@ from nautilus.auth.principal import USER_SCOPES
 from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.db.market import instruments
-from nautilus.market.instrument import select
+from nautilus.market.symbols import select
 from tests.conftest import database
 from tests.support.stored_bars import stock
 

@@ -25,7 +25,8 @@ from nautilus.http.app import create_app
 from nautilus.http.services import Services
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
-from nautilus.market.instrument import Instrument, Selector
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
 from nautilus.settings.api import ApiSettings
 from nautilus.spans import Span, Spans

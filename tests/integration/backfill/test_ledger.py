@@ -17,7 +17,8 @@ from nautilus.db.ledger.job_planning import PlanLost
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import instruments, series
 from nautilus.market.bar import Bar
-from nautilus.market.instrument import Instrument, Selector
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
 

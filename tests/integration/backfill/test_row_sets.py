@@ -15,7 +15,7 @@ from nautilus.db.ledger import chunks, job_planning, jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import calendars, instruments, series
 from nautilus.market.calendar import Session
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 from nautilus.spans import Spans
 from tests.integration.backfill.test_ledger import AAPL, MINUTE, Ledger
 

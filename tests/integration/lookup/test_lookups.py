@@ -13,7 +13,8 @@ import pytest
 from nautilus.clock import parse_rfc3339
 from nautilus.db.bridge import commands
 from nautilus.db.market import instruments
-from nautilus.market.instrument import Instrument, select
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import select
 from tests.integration.reading.test_bars import CALENDAR, NOW, minutes
 from tests.support.stack import Plant, plant
 from tests.support.stored_bars import BARS, Api, Shelf, stock

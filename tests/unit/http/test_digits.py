@@ -11,7 +11,8 @@ from ib_gateway_sim.wire import codec
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import nanoseconds
 from nautilus.errors import InvalidInput
-from nautilus.market.instrument import ASSET_CLASSES, price_kind, select
+from nautilus.market.instrument import ASSET_CLASSES, price_kind
+from nautilus.market.symbols import select
 from nautilus.settings.bridge import _days_by_timeframe
 from tests.support.markets import many
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nautilus.errors import Conflict, NotFound
 from nautilus.lookup.identity import Lookup, change_of, identify, identify_by_name
-from nautilus.market.instrument import ASSET_CLASSES, InstrumentName, Selector, select
+from nautilus.market.instrument import ASSET_CLASSES
+from nautilus.market.symbols import InstrumentName, Selector, select
 from tests.support.markets import many
 from tests.support.stored_bars import stock
 

@@ -9,7 +9,8 @@ from ib_bridge.ib.client import Contract
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.lookup.identity import Lookup, identify
 from nautilus.lookup.suggestions import alike, suggestions
-from nautilus.market.instrument import ASSET_CLASSES, instrument_id, is_name, leads_back, name_of, renamed_venue, select
+from nautilus.market.instrument import ASSET_CLASSES
+from nautilus.market.symbols import instrument_id, is_name, leads_back, name_of, renamed_venue, select
 from tests.support.markets import many
 from tests.support.stored_bars import stock
 

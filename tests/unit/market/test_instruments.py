@@ -5,17 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.errors import Conflict, InvalidInput
-from nautilus.market.instrument import (
-    ASSET_CLASSES,
-    PRICE_KINDS,
-    Instrument,
-    Selector,
-    choose,
-    instrument_id,
-    price_kind,
-    select,
-    session_kind,
-)
+from nautilus.market.instrument import ASSET_CLASSES, PRICE_KINDS, Instrument, price_kind, session_kind
+from nautilus.market.symbols import Selector, choose, instrument_id, select
 from tests.support.markets import many
 
 AAPL = Instrument(

@@ -16,7 +16,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_waits, requests
 from nautilus.db.ledger.jobs import Item
 from nautilus.errors import NautilusError
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
 
 _MOST_ITEMS = 20

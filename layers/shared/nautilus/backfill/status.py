@@ -15,7 +15,8 @@ from nautilus.db.market import instruments
 from nautilus.errors import NotFound
 from nautilus.lookup.identity import Change, change_of
 from nautilus.market import farms
-from nautilus.market.instrument import Instrument, Selector
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import Selector
 
 _PARTLY_AWAY = ("degraded", "reset_window")
 """States of the session in which some instruments may be served and others not."""

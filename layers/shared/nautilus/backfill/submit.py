@@ -17,7 +17,8 @@ from nautilus.errors import InvalidInput
 from nautilus.log import correlation
 from nautilus.lookup.identity import identify_by_name, trade_day
 from nautilus.lookup.resolve import known_identity, known_instrument
-from nautilus.market.instrument import Selector, name_of, price_kind, select, session_kind
+from nautilus.market.instrument import price_kind, session_kind
+from nautilus.market.symbols import Selector, name_of, select
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
 

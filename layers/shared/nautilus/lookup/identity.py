@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from nautilus.clock import day_of
 from nautilus.errors import Conflict, NotFound, Upstream
 from nautilus.lookup.suggestions import elsewhere, sentence, suggestions
-from nautilus.market.instrument import Instrument, InstrumentName, Selector, ambiguous, at_venue, choose
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import InstrumentName, Selector, ambiguous, at_venue, choose
 
 OLD_AFTER_S = 7 * 86_400
 """A positive answer is asked for again after so many seconds of machine time."""

@@ -18,7 +18,8 @@ from nautilus.infra.queue import Queue
 from nautilus.log import correlation
 from nautilus.lookup.command_watch import CommandWatch
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
-from nautilus.market.instrument import ASSET_CLASSES, Instrument, InstrumentName, Selector, is_name, select
+from nautilus.market.instrument import ASSET_CLASSES, Instrument
+from nautilus.market.symbols import InstrumentName, Selector, is_name, select
 
 MAX_UNKNOWN = 50
 """How many unknown symbols one read has looked up; the others are told to ask again."""

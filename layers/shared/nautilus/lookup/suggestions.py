@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nautilus.market.instrument import COINS, CONTRACT, CURRENCIES, Instrument, Selector
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import COINS, CONTRACT, CURRENCIES, Selector
 
 _MOST = 8
 # Roots of futures and their venues at IB (contract search, read 2026-11). Other systems' names lead to IB's.

@@ -18,7 +18,7 @@ from nautilus.infra.loops import Backoff, repeat
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue
 from nautilus.log import correlation
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 from nautilus.spans import Spans
 
 _log = logging.getLogger(__name__)

@@ -31,7 +31,8 @@ from nautilus.infra.rate_limit import Limits
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.lookup.resolve import Catalogue, known_identity
 from nautilus.market import slots as grid
-from nautilus.market.instrument import Instrument, InstrumentName, Selector, kinds, price_kind, session_kind
+from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
+from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import page_token as paging
 from nautilus.reading import read_through

@@ -14,7 +14,7 @@ from nautilus.db.market import instruments
 from nautilus.db.market.series import Series, find_several, of_row
 from nautilus.lookup.identity import Lookup
 from nautilus.market.closing import BarCloseDelay
-from nautilus.market.instrument import InstrumentName, Selector
+from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
 

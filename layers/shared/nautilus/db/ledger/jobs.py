@@ -10,7 +10,7 @@ from nautilus.backfill.states import ACTIVE_JOBS, LIVE_JOBS
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
 from nautilus.db.rows import insert_rows
-from nautilus.market.instrument import Selector
+from nautilus.market.symbols import Selector
 
 ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"
 """The states of jobs that still want their chunks, for a WHERE clause."""

@@ -16,7 +16,8 @@ from nautilus.lookup.identity import (
     identify_by_name,
     trade_day,
 )
-from nautilus.market.instrument import Instrument, InstrumentName, Selector
+from nautilus.market.instrument import Instrument
+from nautilus.market.symbols import InstrumentName, Selector
 
 _COLUMNS = Instrument._fields
 _LIST = ", ".join(_COLUMNS)
