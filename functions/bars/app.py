@@ -37,8 +37,8 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import coverage_report
 from nautilus.reading import schemas as shapes
 from nautilus.reading.formats import FIELDS, Format, choose, fields_of
-from nautilus.reading.service import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, MarketData
-from nautilus.reading.service import Query as BarsQuery
+from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
+from nautilus.reading.service import MarketData
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
 _ROOT = "/api/v1/market-data"

@@ -21,7 +21,7 @@ from nautilus.http import dependencies, json_body, middleware
 from nautilus.infra import rate_limit
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
-from nautilus.reading import service
+from nautilus.reading import query
 from nautilus.reading.formats import FIELDS, Format
 from nautilus.settings.api import ApiSettings, AuthSettings
 
@@ -188,9 +188,9 @@ def test_every_parameter_is_named_in_the_documents() -> None:
 
 
 SENTENCES: dict[str, tuple[str, str]] = {
-    "bars in a page": (API, f"default {number(service.DEFAULT_LIMIT)}, at most {number(service.MAX_LIMIT)}"),
-    "symbols of a read": (API, f"(at most {service.MAX_SYMBOLS}: symbol first"),
-    "seconds to wait": (API, f"seconds to wait for missing bars, at most {service.MAX_WAIT_S:g};"),
+    "bars in a page": (API, f"default {number(query.DEFAULT_LIMIT)}, at most {number(query.MAX_LIMIT)}"),
+    "symbols of a read": (API, f"(at most {query.MAX_SYMBOLS}: symbol first"),
+    "seconds to wait": (API, f"seconds to wait for missing bars, at most {query.MAX_WAIT_S:g};"),
     "waits at once": (API, f"{ {4: 'Four'}[rate_limit.WAITS] } reads of a caller may wait at once"),
     "reads a minute": (API, f'"reads";q={ApiSettings.model_fields["reads_per_minute"].default};w=60'),
     "size of an answer": (API, f"could not carry ({round(middleware.ANSWER_BYTES / 1024**2)} MB)"),

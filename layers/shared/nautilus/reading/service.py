@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import lru_cache, partial
+from functools import partial
 from threading import BoundedSemaphore
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -32,18 +32,15 @@ from nautilus.lookup.identity import Identity, identify, identify_by_name, trade
 from nautilus.lookup.resolve import Catalogue, known_identity
 from nautilus.market import slots as grid
 from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
-from nautilus.market.symbols import InstrumentName, Selector
+from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import page_token as paging
 from nautilus.reading import read_through
 from nautilus.reading.formats import Format, Piece, body, compact
 from nautilus.reading.page_token import Place, Token
+from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
 from nautilus.spans import Span
 
-DEFAULT_LIMIT = 1_000
-MAX_LIMIT = 50_000
-MAX_SYMBOLS = 100
-MAX_WAIT_S = 20.0
 MAX_BYTES = 5_900_000
 """Largest body, as the text within JSON that Lambda's answer is (its limit: 6,291,556 bytes with all else)."""
 _MIN_GZIP_BYTES = 1_000
@@ -55,43 +52,6 @@ _OF_ONE_ANSWER = ("Cache-Control", "Vary", "ETag", "Server-Timing")
 """Headers that are made anew for each answer; the others are kept with it."""
 _SHAPE = "2"
 """Version of the answers' shape; part of every tag and cache key."""
-
-
-_digest = lru_cache(256)(paging.digest)
-
-
-class Query(NamedTuple):
-    """What a caller asks for. `names` are the words each instrument was named by."""
-
-    selectors: tuple[Selector, ...]
-    names: tuple[str | None, ...]
-    several: bool
-    timeframe: Timeframe
-    price: str | None
-    session: str | None
-    window: Window
-    descending: bool
-    form: Format
-    fields: tuple[str, ...]
-    page_token: str | None = None
-    gzip: bool = False
-    if_none_match: str = ""
-    wait_s: float | None = None
-    """How long to hold the answer for what is under way; None: the setting, when nothing is there at all."""
-    instrument_name: InstrumentName | None = None
-    """The instrument_id of the one instrument, where it was named by that."""
-
-    @property
-    def backward(self) -> bool:
-        """True when pages go from the newest to the oldest."""
-        return self.descending or self.window.start is None
-
-    @property
-    def digest(self) -> str:
-        """What must be the same from page to page."""
-        keys = tuple(selector.key + selector.exchange_hint + selector.venue for selector in self.selectors)
-        window = (self.window.start, self.window.end)
-        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
 
 
 class Reply(NamedTuple):
@@ -142,7 +102,7 @@ class _Scene(NamedTuple):
 class _Draft(NamedTuple):
     """What a snapshot has decided about an answer whose bars may come from somewhere else."""
 
-    query: Query
+    query: BarsQuery
     scene: _Scene
     failed: Mapping[str, NautilusError]
     job_id: UUID | None
@@ -215,7 +175,7 @@ class MarketData:
 
     # ---- bars --------------------------------------------------------------------------------------------------------
 
-    async def read(self, asked: Callable[[], Query], caller: Principal) -> Reply:
+    async def read(self, asked: Callable[[], BarsQuery], caller: Principal) -> Reply:
         """The answer to a query. What is missing is asked for, once, when the caller may and the plan is small.
 
         asked: tells the query, in the thread that answers it. Waiting holds no thread, connection or transaction.
@@ -246,7 +206,7 @@ class MarketData:
         allowed = scene.token is None and caller.may("backfill:write")
         return wanted if allowed and sum(view.requests for view in wanted) <= self._plan_limit else []
 
-    async def _wait(self, query: Query, pending: list[View], job_id: UUID | None, caller: Principal) -> None:
+    async def _wait(self, query: BarsQuery, pending: list[View], job_id: UUID | None, caller: Principal) -> None:
         """Hold the read until nothing of its window is under way any more, or its time is over."""
         wait_s = query.wait_s
         if wait_s is None:
@@ -271,8 +231,8 @@ class MarketData:
     # ---- one snapshot ------------------------------------------------------------------------------------------------
 
     def _attempt(
-        self, asked: Callable[[], Query], caller: Principal, timing: Timing
-    ) -> tuple[Query, Reply | _Draft | _Scene]:
+        self, asked: Callable[[], BarsQuery], caller: Principal, timing: Timing
+    ) -> tuple[BarsQuery, Reply | _Draft | _Scene]:
         """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
         query = asked()
         since = time.perf_counter()
@@ -285,13 +245,13 @@ class MarketData:
         timing.add("db", since)
         return query, self._written(draft, pages, caller, timing)
 
-    def _scene(self, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
+    def _scene(self, query: BarsQuery, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
         with self._db.transaction(snapshot=True) as cursor:
             return self._set(cursor, query, failed)
 
     def _answer(
         self,
-        query: Query,
+        query: BarsQuery,
         failed: Mapping[str, NautilusError],
         job_id: UUID | None,
         caller: Principal,
@@ -309,7 +269,7 @@ class MarketData:
     def _drafted(
         self,
         cursor: Cursor,
-        query: Query,
+        query: BarsQuery,
         scene: _Scene,
         failed: Mapping[str, NautilusError],
         job_id: UUID | None,
@@ -385,7 +345,9 @@ class MarketData:
             await self._cache.threads.run(self._cache.put, f"nautilus:bars:{tag}", value, _KEEP_S)
         return reply
 
-    def _set(self, cursor: Cursor, query: Query, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
+    def _set(
+        self, cursor: Cursor, query: BarsQuery, failed: Mapping[str, NautilusError] = MappingProxyType({})
+    ) -> _Scene:
         """What a query needs. failed: why the unknown could not be looked up, by the key of their lookup."""
         prices, sessions = kinds(price_kind, query.price), kinds(session_kind, query.session)
         found = reading.looked_up(cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name)
@@ -417,7 +379,7 @@ class MarketData:
         standing = found.standings.get(subject.instrument.con_id)
         return look(cursor, found.moment, self._calendars, subject, window, standing)
 
-    def _going_on(self, cursor: Cursor, query: Query, found: LookedUp, token: Token) -> list[_Part]:
+    def _going_on(self, cursor: Cursor, query: BarsQuery, found: LookedUp, token: Token) -> list[_Part]:
         """The instruments that a token still holds, as they were when its first page was read."""
         candidates = {i.con_id: i for lookup in found.lookups.values() for i in lookup.candidates}
         parts = []
@@ -477,7 +439,7 @@ class MarketData:
         timing.add("write", since)
         return Reply(200, content, {**draft.headers, **extra_headers, "Server-Timing": timing.header})
 
-    def _pages(self, cursor: Cursor, query: Query, scene: _Scene) -> _Pages:
+    def _pages(self, cursor: Cursor, query: BarsQuery, scene: _Scene) -> _Pages:
         """The candles that fit into one page, instrument by instrument, and the token of the next page."""
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
@@ -495,7 +457,7 @@ class MarketData:
                 return pieces, _token(query, scene, n, key)
         return pieces, None
 
-    def _page(self, cursor: Cursor, query: Query, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
+    def _page(self, cursor: Cursor, query: BarsQuery, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
         """At most `limit` candles of one instrument, and where to go on; None when there are no more."""
         view = part.view
         if view is None or view.row is None:
@@ -515,7 +477,7 @@ class MarketData:
             page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
         return page, cut
 
-    def _hint(self, query: Query, scene: _Scene, caller: Principal) -> dict[str, Any]:
+    def _hint(self, query: BarsQuery, scene: _Scene, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
         parts = [part for part in scene.parts if part.view is not None and part.view.to_ask]
         if not parts or self._to_fill(scene, caller):
@@ -546,7 +508,7 @@ class MarketData:
 class _Reader:
     """Reads stretches of one instrument's candles, as one page token promised them."""
 
-    def __init__(self, cursor: Cursor, query: Query, part: _Part, view: View) -> None:
+    def __init__(self, cursor: Cursor, query: BarsQuery, part: _Part, view: View) -> None:
         assert view.row is not None  # noqa: S101  for the type checker: who has no row is not read
         self._cursor = cursor
         self._query = query
@@ -637,7 +599,7 @@ class _Reader:
         return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
-def _identity(cursor: Cursor, query: Query, found: LookedUp, selector: Selector) -> Identity | None:
+def _identity(cursor: Cursor, query: BarsQuery, found: LookedUp, selector: Selector) -> Identity | None:
     """The contract that a selector of the query means; None when only IB can tell."""
     today, lookup = trade_day(found.moment.market_ns), found.lookups.get(selector.key)
     if query.instrument_name is not None:
@@ -655,7 +617,7 @@ def _why_unknown(cursor: Cursor, selector: Selector) -> NautilusError | None:
     return None
 
 
-def _subject(query: Query, instrument: Instrument) -> Subject:
+def _subject(query: BarsQuery, instrument: Instrument) -> Subject:
     kind = instrument.asset_class
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
 
@@ -671,14 +633,14 @@ def _place(view: View) -> Place:
     )
 
 
-def _remaining(query: Query, span: Span, key: int | None) -> Span:
+def _remaining(query: BarsQuery, span: Span, key: int | None) -> Span:
     """What of a span is still to be read, from `key` on or up to it."""
     if key is None:
         return span
     return (span[0], key) if query.backward else (key, span[1])
 
 
-def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
+def _token(query: BarsQuery, scene: _Scene, done: int, key: int | None) -> str:
     """The token of a page that goes on with part `done` of this scene, from `key` or from its beginning."""
     before = scene.token.done if scene.token else 0
     part = scene.parts[done]
@@ -694,12 +656,12 @@ def _token(query: Query, scene: _Scene, done: int, key: int | None) -> str:
     return token.seal(scene.moment.store_id)
 
 
-def _weight(query: Query, page: Text) -> int:
+def _weight(query: BarsQuery, page: Text) -> int:
     """How long the candles are within the JSON of Lambda's answer, where each quote and line end takes two bytes."""
     return sum(map(len, page.chunks(query.form, query.fields))) + page.count * _escapes(query)
 
 
-def _escapes(query: Query) -> int:
+def _escapes(query: BarsQuery) -> int:
     """How many characters of a candle's text take two bytes there."""
     times = 2 if "time" in query.fields else 0
     if query.form is Format.CSV:
@@ -709,7 +671,7 @@ def _escapes(query: Query) -> int:
     return times + 2 * len(query.fields) + (1 + 4 * query.several if query.form is Format.NDJSON else 0)
 
 
-def _likely_bytes(query: Query) -> int:
+def _likely_bytes(query: BarsQuery) -> int:
     """About how much one candle weighs: its digits, and around them names, quotes and commas where the form has them."""
     digits = sum({"time": 24, "ts": 20, "ts_open": 20, "ts_close": 20}.get(name, 9) for name in query.fields)
     named = query.form in (Format.JSON, Format.NDJSON)
@@ -720,7 +682,7 @@ def _label(view: View) -> str:
     return view.subject.instrument.display_symbol
 
 
-def _piece(query: Query, scene: _Scene, part: _Part, page: Text) -> Piece:
+def _piece(query: BarsQuery, scene: _Scene, part: _Part, page: Text) -> Piece:
     rows = page.chunks(query.form, query.fields)
     if part.view is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
@@ -763,7 +725,7 @@ def _text(job_id: UUID | None) -> str | None:
     return str(job_id) if job_id else None
 
 
-def _tag(query: Query, scene: _Scene) -> str:
+def _tag(query: BarsQuery, scene: _Scene) -> str:
     """What makes two complete answers the same: the store, the query as resolved, the form, and every series' version."""
     parts = [
         (
@@ -798,7 +760,7 @@ def _matches(header: str, tag: str) -> bool:
     return tag in names or names == ["*"]
 
 
-def _headers(query: Query, scene: _Scene, complete: bool) -> dict[str, str]:
+def _headers(query: BarsQuery, scene: _Scene, complete: bool) -> dict[str, str]:
     window = query.window
     sealed = (
         complete
@@ -810,7 +772,7 @@ def _headers(query: Query, scene: _Scene, complete: bool) -> dict[str, str]:
     return {"Cache-Control": control, "Vary": "Accept, Accept-Encoding, Authorization, X-API-Key"}
 
 
-def _telling(query: Query, scene: _Scene, pieces: Sequence[Piece], token: str | None) -> dict[str, str]:
+def _telling(query: BarsQuery, scene: _Scene, pieces: Sequence[Piece], token: str | None) -> dict[str, str]:
     """Headers that tell what forms without an envelope have no place for."""
     headers = {"Content-Type": query.form.media_type + ("; charset=utf-8" if query.form is Format.CSV else "")}
     if token is not None:
