@@ -29,7 +29,7 @@ from nautilus.errors import InvalidInput, Unauthorized, Unavailable
 from nautilus.http.dependencies import ClientDep, ServicesDep, from_own_page, maybe, needs, needs_password
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
-from nautilus.http.routes import LateRoute
+from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.executors import Executor
 from nautilus.settings.api import AuthSettings
@@ -40,7 +40,7 @@ _KEYS_AGE_S = 300
 P = ParamSpec("P")
 T = TypeVar("T")
 
-router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=LateRoute)
+router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=StrictRoute)
 
 
 def prepare(services: Services) -> None:

@@ -25,12 +25,12 @@ from nautilus.http.dependencies import ServicesDep, needs
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
-from nautilus.http.routes import LateRoute
+from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import JobHint
 from nautilus.log import correlation
 
-router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=LateRoute)
+router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=StrictRoute)
 Caller = Annotated[Principal, needs("backfill:write")]
 _GIGABYTE = 1_000_000_000
 

@@ -19,12 +19,11 @@ from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
 from nautilus.db.market import calendars, instruments
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.http.dependencies import ServicesDep, asked, needs, tell
-from nautilus.http.dependencies import services as services_of
+from nautilus.http.dependencies import ServicesDep, needs, tell
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
-from nautilus.http.routes import LateRoute
+from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import Limits
@@ -40,7 +39,7 @@ from nautilus.reading.formats import FIELDS, Format, choose, fields_of
 from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
 from nautilus.reading.service import MarketData
 
-router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=LateRoute)
+router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=StrictRoute)
 _ROOT = "/api/v1/market-data"
 _BARS = f"{_ROOT}/historical/bars"
 _TS = "RFC 3339 with offset, or epoch nanoseconds"
@@ -156,53 +155,58 @@ def _with_venue(unknown: NotFound, exchange: str | None, instrument_id: str | No
 
 _QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
 """What stands for itself in a query (RFC 3986, 3.4)."""
-_SYMBOL = "such as AAPL, EURUSD or EUR/USD"
-_INSTRUMENT_ID = "such as AAPL.NASDAQ, instead of symbol"
-_CON_ID = "IB's number of the contract, instead of symbol"
-_ASSET_CLASS = "STK, CASH, FUT, IND, ...; default from the symbol"
-_EXCHANGE = "a hint between candidates"
-_CURRENCY = "STK: default USD"
-_TIMEFRAME = "1m, 5m, 1h, 1d, ..."
-_PRICE = "TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES"
-_SESSION = "rth or all"
 
 
-async def _named(
-    symbol: Annotated[str | None, Query(description=_SYMBOL)] = None,
-    instrument_id: Annotated[str | None, Query(description=_INSTRUMENT_ID)] = None,
-    asset_class: Annotated[str | None, Query(description=_ASSET_CLASS)] = None,
-    exchange: Annotated[str | None, Query(description=_EXCHANGE)] = None,
-    currency: Annotated[str | None, Query(description=_CURRENCY)] = None,
-    frame: Annotated[str, Query(alias="timeframe", description=_TIMEFRAME)] = "1h",
-    price: Annotated[str | None, Query(description=_PRICE)] = None,
-    session: Annotated[str | None, Query(description=_SESSION)] = None,
-    con_id: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description=_CON_ID)] = None,
-) -> Named:
-    return Named(symbol, instrument_id, asset_class, exchange, currency, timeframe(frame), price, session, con_id)
+class SeriesParameters(BaseModel):
+    """The parameters that name an instrument and one of its series."""
+
+    symbol: str | None = Field(None, description="such as AAPL, EURUSD or EUR/USD")
+    instrument_id: str | None = Field(None, description="such as AAPL.NASDAQ, instead of symbol")
+    asset_class: str | None = Field(None, description="STK, CASH, FUT, IND, ...; default from the symbol")
+    exchange: str | None = Field(None, description="a hint between candidates")
+    currency: str | None = Field(None, description="STK: default USD")
+    timeframe: str = Field("1h", description="1m, 5m, 1h, 1d, ...")
+    price: str | None = Field(None, description="TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES")
+    session: str | None = Field(None, description="rth or all")
+    con_id: int | None = Field(None, ge=1, le=MAX_NUMBER, description="IB's number of the contract, instead of symbol")
+
+    def named(self) -> Named:
+        return Named(
+            symbol=self.symbol,
+            instrument_id=self.instrument_id,
+            asset_class=self.asset_class,
+            exchange=self.exchange,
+            currency=self.currency,
+            timeframe=timeframe(self.timeframe),
+            price=self.price,
+            session=self.session,
+            con_id=self.con_id,
+        )
+
+
+class WindowParameters(BaseModel):
+    """The parameters that say from when to when, and how many."""
+
+    start: str | None = Field(None, description=f"{_TS}; included")
+    end: str | None = Field(None, description=f"{_TS}; excluded")
+    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")
+
+    def window(self) -> Window:
+        window = Window(_time("start", self.start), _time("end", self.end), self.limit)
+        if window.start is not None and window.end is not None and window.start >= window.end:
+            raise InvalidInput.field("start", "must be before end")
+        return window
+
+
+async def _named(given: Annotated[SeriesParameters, Query()]) -> Named:
+    return given.named()
+
+
+async def _window(given: Annotated[WindowParameters, Query()]) -> Window:
+    return given.window()
 
 
 NamedDep = Annotated[Named, Depends(_named)]
-
-
-_START = f"{_TS}; included"
-_END = f"{_TS}; excluded"
-
-
-async def _window(
-    start: Annotated[str | None, Query(description=_START)] = None,
-    end: Annotated[str | None, Query(description=_END)] = None,
-    limit: Annotated[int | None, Query(ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")] = None,
-) -> Window:
-    return _window_of(start, end, limit)
-
-
-def _window_of(start: str | None, end: str | None, limit: int | None) -> Window:
-    window = Window(_time("start", start), _time("end", end), limit)
-    if window.start is not None and window.end is not None and window.start >= window.end:
-        raise InvalidInput.field("start", "must be before end")
-    return window
-
-
 WindowDep = Annotated[Window, Depends(_window)]
 
 
@@ -219,24 +223,12 @@ def _time(field: str, text: str | None) -> int | None:
 # ---- bars ------------------------------------------------------------------------------------------------------------
 
 
-class _Asked(BaseModel):
-    """The parameters of the busiest route, read in one go."""
+class BarsParameters(WindowParameters, SeriesParameters):
+    """The parameters of the busiest route."""
 
-    symbol: str | None = Field(None, description=_SYMBOL)
-    instrument_id: str | None = Field(None, description=_INSTRUMENT_ID)
     symbols: str | None = Field(
         None, description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"
     )
-    con_id: int | None = Field(None, ge=1, le=MAX_NUMBER, description=_CON_ID)
-    asset_class: str | None = Field(None, description=_ASSET_CLASS)
-    exchange: str | None = Field(None, description=_EXCHANGE)
-    currency: str | None = Field(None, description=_CURRENCY)
-    timeframe: str = Field("1h", description=_TIMEFRAME)
-    price: str | None = Field(None, description=_PRICE)
-    session: str | None = Field(None, description=_SESSION)
-    start: str | None = Field(None, description=_START)
-    end: str | None = Field(None, description=_END)
-    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")
     sort: Literal["asc", "desc"] = Field("asc", description="by time")
     page_token: str | None = Field(None, description="next_page_token of the answer before")
     fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
@@ -245,18 +237,8 @@ class _Asked(BaseModel):
 
     def query(self, headers: Headers) -> BarsQuery:
         chosen = choose(self.format, headers.get("accept"))
-        named = Named(
-            self.symbol,
-            self.instrument_id,
-            self.asset_class,
-            self.exchange,
-            self.currency,
-            timeframe(self.timeframe),
-            self.price,
-            self.session,
-            self.con_id,
-        )
-        window = _window_of(self.start, self.end, self.limit)
+        named = self.named()
+        window = self.window()
         names, selectors = _names(named, self.symbols)
         return BarsQuery(
             selectors,
@@ -288,20 +270,15 @@ class _Asked(BaseModel):
         },
         304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
     },
-    openapi_extra={"parameters": _Asked},
 )
-async def bars(request: Request, caller: Reader) -> Response:
-    data = _data(services_of(request))
-
-    def query() -> BarsQuery:
-        _count(request, data, caller)
-        return asked(_Asked, request).query(request.headers)
-
+async def bars(
+    request: Request, services: ServicesDep, caller: Caller, given: Annotated[BarsParameters, Query()]
+) -> Response:
+    query = given.query(request.headers)
     try:
-        reply = await data.reads.read(query, caller)
+        reply = await _data(services).reads.read(lambda: query, caller)
     except NotFound as unknown:
-        given = request.query_params
-        raise _with_venue(unknown, given.get("exchange"), given.get("instrument_id")) from None
+        raise _with_venue(unknown, given.exchange, given.instrument_id) from None
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:

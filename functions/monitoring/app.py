@@ -21,12 +21,12 @@ from nautilus.errors import Unavailable
 from nautilus.http.dependencies import ServicesDep, maybe, needs
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
-from nautilus.http.routes import LateRoute
+from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
 
-router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=LateRoute)
+router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=StrictRoute)
 _RECONNECT_WITHIN_S = 60.0
 
 

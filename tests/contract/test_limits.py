@@ -17,7 +17,7 @@ from nautilus.backfill import schemas as backfill_bodies
 from nautilus.backfill import submit
 from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.db.bridge import commands
-from nautilus.http import dependencies, json_body, middleware
+from nautilus.http import json_body, middleware
 from nautilus.infra import rate_limit
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
@@ -72,10 +72,6 @@ def document() -> dict[str, Any]:
         importlib.import_module(f"functions.{path.parent.name}.app") for path in (ROOT / "functions").glob("*/app.py")
     ]
     app = FastAPI(routes=[route for module in modules for route in module.router.routes])
-    for route in app.routes:
-        extra = getattr(route, "openapi_extra", None) or {}
-        if isinstance(extra.get("parameters"), type):
-            extra["parameters"] = dependencies.model_parameters(extra["parameters"])
     return app.openapi()
 
 

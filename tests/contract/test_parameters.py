@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from nautilus.errors import InvalidInput
 from nautilus.http.app import create_app
 from nautilus.http.parameters import Known, check, nearest
-from nautilus.http.routes import LateRoute
+from nautilus.http.routes import StrictRoute
 from tests.support.auth_api import Api, Client, api_of
 
 BARS = "/api/v1/market-data/historical/bars"
@@ -161,7 +161,7 @@ def _shared(depth: int = 0) -> int:
 
 
 def test_a_new_route_refuses_what_it_does_not_know_by_itself(api: Api) -> None:
-    router = APIRouter(route_class=LateRoute)
+    router = APIRouter(route_class=StrictRoute)
 
     @router.get("/new")
     def new(
@@ -195,7 +195,7 @@ def test_a_new_route_refuses_what_it_does_not_know_by_itself(api: Api) -> None:
 def test_all_routes_of_the_app_are_of_the_kind_that_checks(api: Api) -> None:
     documented = {path for _, path, _ in operations(api)}
     plain = [route for route in api.app.routes if getattr(route, "path", "") in documented]
-    assert [route for route in plain if not isinstance(route, LateRoute)] == []
+    assert [route for route in plain if not isinstance(route, StrictRoute)] == []
     assert isinstance(api.app, FastAPI)
 
 

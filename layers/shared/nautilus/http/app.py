@@ -1,7 +1,5 @@
 """One constructor, many apps: each function's app has one router, that of one machine has all of them."""
 
-from typing import Any
-
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -9,7 +7,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from nautilus.errors import NautilusError
-from nautilus.http.dependencies import model_parameters
 from nautilus.http.middleware import RequestContext, RequestGuard, ResponseSizeLimit
 from nautilus.http.problems import from_error, from_validation, problem
 from nautilus.http.services import Services
@@ -23,19 +20,9 @@ CORS_EXPOSED = (
 )
 
 
-class _App(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document. Models that routes read with `asked` are described here: deployed, nobody asks for it."""
-        for route in self.routes:
-            extra = getattr(route, "openapi_extra", None) or {}
-            if isinstance(extra.get("parameters"), type):
-                extra["parameters"] = model_parameters(extra["parameters"])
-        return super().openapi()
-
-
 def create_app(*routers: APIRouter, services: Services) -> FastAPI:
     """An ASGI app of these routers, with errors as problem answers and a request id on every answer."""
-    app = _App(
+    app = FastAPI(
         title="Nautilus",
         summary="Market data and trading over one Interactive Brokers login",
         version="1",

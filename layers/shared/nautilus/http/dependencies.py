@@ -3,12 +3,10 @@
 import ipaddress
 import re
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
-from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BaseModel, ValidationError
 
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, anonymous
@@ -17,8 +15,6 @@ from nautilus.http.services import Services
 from nautilus.infra import executors
 from nautilus.log import correlation
 from nautilus.settings.api import ApiSettings
-
-Q = TypeVar("Q", bound=BaseModel)
 
 
 def services(request: Request) -> Services:
@@ -39,25 +35,6 @@ EXTRA_HEADERS = "nautilus.headers"
 def tell(request: Request, name: str, value: str) -> None:
     """Put a header on the answer to this request, whatever it becomes: also on a problem."""
     request.scope.setdefault(EXTRA_HEADERS, []).append((name.lower().encode("latin-1"), value.encode("latin-1")))
-
-
-def model_parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
-    """A model's fields as the OpenAPI document tells of parameters in the address."""
-    shape = kind.model_json_schema()
-    return [
-        {"name": name, "in": "query", "required": name in shape.get("required", ()), "schema": field}
-        for name, field in shape["properties"].items()
-    ]
-
-
-def asked(kind: type[Q], request: Request) -> Q:
-    """What the address asks for. One model read at once takes a tenth of the time of a parameter of FastAPI's for each
-    field; the answer to what is wrong is the same. For the OpenAPI document the route's openapi_extra names the model:
-    `{"parameters": kind}`."""
-    try:
-        return kind.model_validate(dict(request.query_params))
-    except ValidationError as wrong:
-        raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in wrong.errors()]) from None
 
 
 # Declared for the OpenAPI document alone; who is calling is decided below.

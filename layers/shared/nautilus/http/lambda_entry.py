@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from nautilus.http.app import create_app
 from nautilus.http.middleware import TEXT_TYPES
-from nautilus.http.routes import LateRoute
 from nautilus.http.services import HINTS_S, Services
 from nautilus.log import Measure, emit, invocation
 from nautilus.settings.api import ApiSettings, explain, read, snapshot_follows
 
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
-# What is imported when first needed, and what a snapshot had better hold already; so with routes.
+# What is imported when first needed, and what a snapshot had better hold already.
 _LATE = ("mangum", "boto3", "argon2")
 
 
@@ -44,9 +43,6 @@ def lambda_handler(
     if snapshot_follows():
         for late in _LATE:
             import_module(late)
-        for route in router.routes:
-            if isinstance(route, LateRoute):
-                route.build()
     gc.freeze()
     gc.enable()
 

@@ -1,7 +1,9 @@
 """The parameters in the address of a request: which ones a route knows, and what the caller of another one is told.
 
 A parameter that a route does not know is refused, as is one that is given twice: an answer to another question than the
-one that was asked looks like data. `known_only` is added to every route in one place, `nautilus.http.routes.LateRoute`.
+one that was asked looks like data. FastAPI declares and reads parameters (`Annotated[Model, Query()]`), but it names no
+nearest parameter, takes the last of two, and reads `1_0` as 10: that is what `check` adds. `StrictRoute` in
+nautilus/http/routes.py adds it to every route.
 """
 
 import re
@@ -61,11 +63,9 @@ class Known(NamedTuple):
     numbers: frozenset[str] = frozenset()
 
 
-def declared(dependant: Dependant, model: type[BaseModel] | None = None) -> Known:
-    """What a route reads of the address: by itself, by whatever it depends on, and by the model that it reads at once."""
+def declared(dependant: Dependant) -> Known:
+    """What a route reads of the address, by itself and by whatever it depends on."""
     found = dict(_of(dependant))
-    if model is not None:
-        found |= _of_model(model)
     return Known(
         tuple(found),
         frozenset(name for name, kind in found.items() if _several(kind)),
@@ -111,7 +111,7 @@ def guard(dependant: Dependant) -> None:
 
 
 async def known_only(request: Request) -> None:
-    """The dependency of every route: InvalidInput for a parameter that the route does not know or that is given twice."""
+    """InvalidInput for a parameter that the route does not know, or that is given twice."""
     query = request.scope["query_string"]
     if query:
         check(request.scope["route"].known_parameters, parse_qsl(query.decode("latin-1"), keep_blank_values=True))
