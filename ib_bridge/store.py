@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from nautilus.db.connection import Collision, Database
+from nautilus.db.connection import Database
+from nautilus.db.prepared import Collision
 
 T = TypeVar("T")
 _TRIES = 4

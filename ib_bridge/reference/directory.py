@@ -16,10 +16,10 @@ from ib_bridge.store import Store
 from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.db.connection import spans_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, instruments, series
 from nautilus.db.market.series import Series
+from nautilus.db.ranges import spans_of
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
 from nautilus.lookup.identity import FRONT_OLD_AFTER_S
 from nautilus.lookup.resolve import known_instrument

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from nautilus.backfill.planner import Chunk
 from nautilus.coverage.judge import Note, State
-from nautilus.db.connection import Database, spans_of
+from nautilus.db.connection import Database
 from nautilus.db.ledger import chunks, job_counts, job_planning, job_stopping, jobs
 from nautilus.db.ledger.chunks import Lease, LeaseLost
 from nautilus.db.ledger.job_planning import PlanLost
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market import instruments, series
+from nautilus.db.ranges import spans_of
 from nautilus.market.bar import Bar
 from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import Selector

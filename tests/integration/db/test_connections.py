@@ -8,8 +8,9 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from nautilus.db.connection import Collision, Database
+from nautilus.db.connection import Database
 from nautilus.db.cursor import Prepared
+from nautilus.db.prepared import Collision
 from nautilus.errors import Unavailable
 
 _SUM = Prepared("test_sum", "SELECT $1 + 1 AS number, $2 AS words", ("int", "text[]"))

@@ -12,9 +12,10 @@ import pytest
 from nautilus.clock import NS_PER_S, label_of
 from nautilus.coverage.judge import Note, State
 from nautilus.db import verify
-from nautilus.db.connection import Database, int8range
+from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
+from nautilus.db.ranges import int8range
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans

@@ -11,10 +11,11 @@ from nautilus.coverage.judge import Note, State
 from nautilus.db import timescale
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
-from nautilus.db.connection import Database, spans_of
+from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_list
 from nautilus.db.market import series
+from nautilus.db.ranges import spans_of
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans

@@ -23,7 +23,8 @@ import pytest
 
 from dev.process import Group
 from nautilus.db import replica
-from nautilus.db.connection import Database, _Cursor
+from nautilus.db.connection import Database
+from nautilus.db.prepared import TransactionCursor
 from nautilus.db.replica import Replica
 from nautilus.errors import Unavailable
 from nautilus.infra.breaker import Breaker
@@ -400,7 +401,7 @@ def test_a_commit_that_is_cancelled_leaves_no_transaction_behind(dsn: str, monke
     """Replay's cancel may come just as the session begins to read COMMIT, and the next reader would find a transaction that
     has failed."""
     reader = Database(dsn, name="test", size=1)
-    end = _Cursor.end
+    end = TransactionCursor.end
 
     def cancelled(cursor: Any, how: str) -> None:
         if how == "COMMIT":
@@ -408,7 +409,7 @@ def test_a_commit_that_is_cancelled_leaves_no_transaction_behind(dsn: str, monke
         end(cursor, how)
 
     with monkeypatch.context() as once:
-        once.setattr(_Cursor, "end", cancelled)
+        once.setattr(TransactionCursor, "end", cancelled)
         with pytest.raises(Unavailable), reader.transaction(snapshot=True) as cursor:
             cursor.execute("SELECT 1")
     with reader.transaction(snapshot=True) as cursor:

@@ -16,11 +16,12 @@ from nautilus.coverage.judge import Note, State
 from nautilus.db import timescale
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
-from nautilus.db.connection import Database, multirange
+from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import calendars, instruments, series
 from nautilus.db.market.series import Series
+from nautilus.db.ranges import multirange
 from nautilus.errors import Unavailable
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, timeframe

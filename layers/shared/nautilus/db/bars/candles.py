@@ -20,8 +20,8 @@ from typing import NamedTuple
 from nautilus import stamps
 from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars.write import table_of
-from nautilus.db.connection import multirange, spans_of
 from nautilus.db.cursor import Cursor
+from nautilus.db.ranges import multirange, spans_of
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
 from nautilus.reading.formats import Format

@@ -8,10 +8,11 @@ from uuid import UUID
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import SAME_TIME, MarketTime
-from nautilus.db.connection import Json, int8range, span_of
+from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.market import instruments
 from nautilus.db.market.series import Series, find_several, of_row
+from nautilus.db.ranges import int8range, span_of
 from nautilus.lookup.identity import Lookup
 from nautilus.market.closing import BarCloseDelay
 from nautilus.market.symbols import InstrumentName, Selector

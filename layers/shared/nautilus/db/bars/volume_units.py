@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.bars import write as bar_store
-from nautilus.db.connection import multirange, spans_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
+from nautilus.db.ranges import multirange, spans_of
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
 

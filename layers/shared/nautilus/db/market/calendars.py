@@ -3,8 +3,8 @@
 from typing import Any
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
-from nautilus.db.connection import int8range, multirange, span_of, spans_of
 from nautilus.db.cursor import Cursor
+from nautilus.db.ranges import int8range, multirange, span_of, spans_of
 from nautilus.db.rows import insert_rows
 from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span, Spans

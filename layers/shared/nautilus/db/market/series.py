@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from nautilus.coverage.judge import Note, State
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
-from nautilus.db.connection import UniqueViolation, int8range, multirange, span_of, spans_of
+from nautilus.db.connection import UniqueViolation
 from nautilus.db.cursor import Cursor, Prepared
+from nautilus.db.ranges import int8range, multirange, span_of, spans_of
 from nautilus.db.rows import insert_rows
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe, timeframe

@@ -1,0 +1,149 @@
+"""Cursors that begin a transaction with its first statement, and that keep prepared statements planned."""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+
+from nautilus.db.cursor import Prepared, Step
+from nautilus.db.deadlines import Deadlines
+from nautilus.errors import Unavailable
+
+# The lock comes before the snapshot. Who changes how bars lie, not what they are, locks the same table exclusively just
+# before it commits (nautilus/db/timescale.py), so that no snapshot of before meets a catalog of after.
+_SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE store IN ACCESS SHARE MODE;"
+_LOST = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePreparedStatement)
+"""The session does not know a plan that its connection has made, or knows one that it has not."""
+
+
+_DEADLINES = Deadlines()
+
+
+class Collision(Unavailable):
+    """Two transactions stood in each other's way and PostgreSQL ended this one; the same again will do."""
+
+
+class PreparingConnection(psycopg2.extensions.connection):  # type: ignore[misc]  # psycopg2 has no types
+    """A connection that knows which statements it has planned; `None` when it cannot keep them. longest_s: how long it may
+    be silent over one statement; None: for ever. broken_off: it was silent for longer."""
+
+    prepared: set[str] | None
+    longest_s: float | None = None
+    broken_off = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.prepared = set()
+
+    def waited_for(self) -> AbstractContextManager[None]:
+        """A block that waits for the server's answer to one statement."""
+        return _DEADLINES.over(self, self.longest_s) if self.longest_s is not None else nullcontext()
+
+
+class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
+    """A cursor whose transaction begins in the same round trip as its first statement, and that can be given a `Prepared`;
+    on a connection in autocommit."""
+
+    beginning = b"BEGIN;"
+    begun = False
+
+    def execute(self, query: Any, vars: Any = None) -> Any:
+        with self.connection.waited_for():
+            if self.begun:
+                return super().execute(query, vars)
+            self.begun = True
+            return super().execute(self.beginning + self.mogrify(query, vars))
+
+    def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
+        with self.connection.waited_for():
+            if not self.begun:
+                self.begun = True
+                super().execute(self.beginning)
+            try:
+                return super().copy_expert(*args, **kwargs)
+            except _LOST as lost:
+                raise self._collision() from lost
+
+    def end(self, how: str) -> None:
+        """COMMIT or ROLLBACK what was begun."""
+        if self.begun and not self.connection.closed:
+            with self.connection.waited_for():
+                super().execute(how)
+        self.begun = False
+
+    def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[Step] = ()) -> None:
+        """Execute it, after the steps `before` in the same round trip. Collision when it turns out, in the middle of a
+        transaction, that plans cannot be kept here."""
+        steps, anew = [*before, (statement, values)], not self.begun
+        if self.connection.prepared is None:
+            self.execute(self._inlined(steps))
+            return
+        unknown = [step[0] for step in steps if _plan(step[0]) not in self.connection.prepared]
+        try:
+            self.execute("; ".join([*map(_preparation, unknown), self._executed(steps)]))
+        except _LOST as lost:
+            collision = self._collision()
+            if not anew:
+                raise collision from lost
+            self.end("ROLLBACK")
+            self.execute(self._inlined(steps))
+        except psycopg2.Error:
+            # No rollback undoes a plan.
+            self.connection.prepared.update(map(_plan, unknown))
+            raise
+        else:
+            self.connection.prepared.update(map(_plan, unknown))
+
+    def planned(self, statement: Prepared, values: Sequence[Any]) -> str:
+        """SQL that executes it, to stand beside other SQL in one round trip. What is not planned yet is planned now, in a
+        round trip of its own. Collision as with `run`."""
+        prepared, steps = self.connection.prepared, [(statement, values)]
+        if prepared is None:
+            return self._inlined(steps)
+        if _plan(statement) not in prepared:
+            try:
+                self.execute(_preparation(statement))
+            except _LOST as lost:
+                raise self._collision() from lost
+            prepared.add(_plan(statement))
+        return self._executed(steps)
+
+    def _collision(self) -> Collision:
+        """A pooler between us and the server hands out another session for each transaction: no plans from here on."""
+        self.connection.prepared = None
+        return Collision("the database session changed; try again", code="collision", retry_after_s=1)
+
+    def _executed(self, steps: Sequence[Step]) -> str:
+        """SQL that executes prepared statements."""
+        calls = "; ".join(f"EXECUTE {_plan(each)} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
+        return str(self.mogrify(calls, [value for _, values in steps for value in values]).decode())
+
+    def _inlined(self, steps: Sequence[Step]) -> str:
+        """The same statements with their values in them, to be planned anew."""
+        return "; ".join(self._with_values(*step) for step in steps)
+
+    def _with_values(self, statement: Prepared, values: Sequence[Any]) -> str:
+        texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
+        return re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql)
+
+
+@lru_cache
+def _plan(statement: Prepared) -> str:
+    """The name of its plan: behind a pooler, another release's statement of the same name is another one."""
+    return f"{statement.name}_{crc32(statement.sql.encode()):08x}"
+
+
+def _preparation(statement: Prepared) -> str:
+    return f"PREPARE {_plan(statement)} ({', '.join(statement.types)}) AS {statement.sql}"
+
+
+class SnapshotCursor(TransactionCursor):
+    """The same, for readers of one state of the database."""
+
+    beginning = _SNAPSHOT
