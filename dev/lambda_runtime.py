@@ -220,67 +220,73 @@ class Function:
         return 202
 
 
-def _server(function: Function) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # One segment per answer: two cost each call 40 ms of delayed acknowledgement.
-        wbufsize = -1
-        disable_nagle_algorithm = True
+class _RuntimeApi(BaseHTTPRequestHandler):
+    """The Runtime API as a function's process sees it; one class per function, which it holds."""
 
-        def do_GET(self) -> None:
-            if self.path.endswith("/restore/next"):  # SnapStart: the snapshot would be taken and restored here
-                self._answer(200, b"{}", {})
-                return
-            event = function._next()
-            if event is None:
-                self.close_connection = True
-                return
-            self._answer(
-                200,
-                event.body,
-                {
-                    "Lambda-Runtime-Aws-Request-Id": event.number,
-                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + function._timeout_s) * 1000)),
-                    "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{function.name}",
-                    "Content-Type": "application/json",
-                },
-            )
+    function: Function
 
-        def do_POST(self) -> None:
-            said = self._body()
-            parts = self.path.strip("/").split("/")  # 2018-06-01 runtime init error | ... invocation <id> response
-            how = "init" if parts[2] == "init" else parts[4]
-            self._answer(function._ended(parts[3], how, said), b"{}", {})
+    protocol_version = "HTTP/1.1"
+    # One segment per answer: two cost each call 40 ms of delayed acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
-        def _body(self) -> bytes:
-            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-                return self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            parts = []
-            while size := int(self.rfile.readline().strip(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
+    def do_GET(self) -> None:
+        if self.path.endswith("/restore/next"):  # SnapStart: the snapshot would be taken and restored here
+            self._answer(200, b"{}", {})
+            return
+        event = self.function._next()
+        if event is None:
+            self.close_connection = True
+            return
+        self._answer(
+            200,
+            event.body,
+            {
+                "Lambda-Runtime-Aws-Request-Id": event.number,
+                "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self.function._timeout_s) * 1000)),
+                "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{self.function.name}",
+                "Content-Type": "application/json",
+            },
+        )
+
+    def do_POST(self) -> None:
+        said = self._body()
+        parts = self.path.strip("/").split("/")  # 2018-06-01 runtime init error | ... invocation <id> response
+        how = "init" if parts[2] == "init" else parts[4]
+        self._answer(self.function._ended(parts[3], how, said), b"{}", {})
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        parts = []
+        while size := int(self.rfile.readline().strip(), 16):
+            parts.append(self.rfile.read(size))
             self.rfile.readline()
-            return b"".join(parts)
+        self.rfile.readline()
+        return b"".join(parts)
 
-        def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            if not isinstance(sys.exception(), ConnectionError):  # a process that was killed says no goodbye
-                super().handle_error(request, client_address)
 
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    return server
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a process that was killed says no goodbye
+            super().handle_error(request, client_address)
+
+
+def _server(function: Function) -> ThreadingHTTPServer:
+    return _Server(("127.0.0.1", 0), type("_RuntimeApiOfOne", (_RuntimeApi,), {"function": function}))
 
 
 @contextmanager

@@ -1,0 +1,68 @@
+"""Functions and modules stay small enough to be read at once; what is larger is named here, and nothing else is."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("layers/shared/nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev", "infra", "benchmarks")
+LONGEST_FUNCTION = 60
+LONGEST_MODULE = 350
+MEDIAN_FUNCTION = 8
+
+# To be split. A row leaves when its module or function has become small; none comes.
+LONG_FUNCTIONS = {
+    "benchmarks/reading.py:_in_process",
+    "ib_gateway_sim/market/instruments.py:_stock",
+    "ib_gateway_sim/market/instruments.py:_stocks",
+    "ib_gateway_sim/market/paths.py:_cut",
+    "ib_gateway_sim/reference/requests.py:contract_details",
+}
+LONG_MODULES = {
+    "functions/auth/app.py",
+    "functions/bars/app.py",
+    "ib_bridge/bridge.py",
+    "ib_bridge/history/worker.py",
+    "ib_bridge/reference/directory.py",
+    "layers/shared/nautilus/db/bars/candles.py",
+    "layers/shared/nautilus/db/verify.py",
+    "layers/shared/nautilus/reading/service.py",
+}
+
+
+def sources(*folders: str) -> Iterator[tuple[str, str]]:
+    """(path below the root, text) of each module."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+def lengths(text: str) -> list[tuple[str, int]]:
+    """(name, lines) of each function of a module, methods and inner functions too."""
+    nodes = (each for each in ast.walk(ast.parse(text)) if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return [(each.name, (each.end_lineno or each.lineno) - each.lineno + 1) for each in nodes]
+
+
+def too_long(functions: dict[str, int]) -> set[str]:
+    return {name for name, lines in functions.items() if lines > LONGEST_FUNCTION}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    functions = {f"{path}:{name}": n for path, text in sources(*FOLDERS) for name, n in lengths(text)}
+    assert too_long(functions) == LONG_FUNCTIONS
+
+
+def test_half_of_the_functions_have_eight_lines_at_most() -> None:
+    assert median(n for _, text in sources(*FOLDERS) for _, n in lengths(text)) <= MEDIAN_FUNCTION
+
+
+def test_no_module_of_what_is_deployed_is_longer_than_a_reader_can_hold() -> None:
+    deployed = sources("layers/shared/nautilus", "functions", "ib_bridge")
+    assert {path for path, text in deployed if text.count("\n") > LONGEST_MODULE} == LONG_MODULES
+
+
+def test_a_function_of_one_line_more_is_found() -> None:
+    longest = "def f():\n" + "    x = 1\n" * (LONGEST_FUNCTION - 1)
+    assert too_long(dict(lengths(longest))) == set()
+    assert too_long(dict(lengths(longest + "    x = 2\n"))) == {"f"}
