@@ -26,6 +26,7 @@ from dev.process import StartError, packaged
 from nautilus.db import retention, timescale, verify
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.db.verify_findings import Report
 from nautilus.errors import NautilusError
 
 _TIMEOUT_MS = 3_600_000
@@ -51,7 +52,7 @@ def backup(url: str, file: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def restore(url: str, file: Path, name: str) -> verify.Report:
+def restore(url: str, file: Path, name: str) -> Report:
     """Make the database `name` on the server of `url` from `file`, migrate it, and verify it.
 
     It gets an identity of its own: it will give its series versions that the original has given to other bars, and

@@ -26,7 +26,6 @@ LONG_MODULES = {
     "ib_bridge/history/worker.py",
     "ib_bridge/reference/directory.py",
     "layers/shared/nautilus/db/bars/candles.py",
-    "layers/shared/nautilus/db/verify.py",
     "layers/shared/nautilus/reading/service.py",
 }
 

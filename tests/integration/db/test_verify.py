@@ -16,6 +16,7 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.db.ranges import int8range
+from nautilus.db.verify_findings import KINDS, REPAIRED, Finding
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
@@ -50,7 +51,7 @@ def database(dsn: str) -> Iterator[Database]:
     made.close()
 
 
-def found(database: Database) -> list[verify.Finding]:
+def found(database: Database) -> list[Finding]:
     with database.transaction(snapshot=True) as cursor:
         return verify.verify(cursor).findings
 
@@ -130,12 +131,12 @@ def test_each_harm_is_found_and_what_can_be_mended_is(database: Database, kind: 
         HARMS[kind](cursor)
     findings = found(database)
     assert [finding.kind for finding in findings] == [kind]
-    assert verify.repair(database, findings) == (1 if kind in verify.REPAIRED else 0)
-    assert [finding.kind for finding in found(database)] == ([] if kind in verify.REPAIRED else [kind])
+    assert verify.repair(database, findings) == (1 if kind in REPAIRED else 0)
+    assert [finding.kind for finding in found(database)] == ([] if kind in REPAIRED else [kind])
 
 
 def test_every_kind_but_labels_has_its_harm() -> None:
-    assert set(HARMS) == set(verify.KINDS) - {"bars_off_label"}
+    assert set(HARMS) == set(KINDS) - {"bars_off_label"}
 
 
 def test_a_day_without_its_bars_is_asked_again_after_repair(database: Database) -> None:

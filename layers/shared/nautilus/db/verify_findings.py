@@ -1,0 +1,47 @@
+"""What verifying a store can find, and the report of it."""
+
+from dataclasses import dataclass, field
+
+from nautilus.spans import Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not fit. `kind` is one of KINDS; `spans`: where, on the axis of `series_id`."""
+
+    kind: str
+    text: str
+    series_id: int | None = None
+    spans: Spans = Spans()  # noqa: RUF009  immutable
+
+
+KINDS = {
+    "key_missing": "a table of bars has no valid primary key: duplicates would be possible",
+    "bars_of_no_series": "bars or revisions of a series that does not exist",
+    "bars_in_wrong_table": "bars in a table that is not read for their timeframe",
+    "bars_outside_sessions": "bars where, by the known sessions, the market was closed",
+    "bars_off_label": "daily, weekly or monthly bars that do not stand on a date of the calendar",
+    "bars_not_covered": "bars in stretches that are neither covered nor noted",
+    "covered_without_bars": "open sessions that are covered, without a bar, and without two answers that say so",
+    "covered_and_noted": "stretches that are both covered and in doubt",
+    "notes_overlap": "two notes about the same stretch",
+    "version_behind": "changes or revisions of a version that the series has not reached",
+    "chunks_overlap": "two chunks under way for the same stretch",
+    "job_counters": "counters of a job that differ from its chunks",
+    "chunk_unwanted": "a chunk under way that no live job wants",
+    "chunk_counts": "counts of chunks by state that differ from the chunks",
+}
+REPAIRED = frozenset(
+    {"covered_without_bars", "covered_and_noted", "notes_overlap", "bars_of_no_series", "chunk_counts"}
+)
+
+
+@dataclass
+class Report:
+    """What was looked at, and what was found."""
+
+    series: int = 0
+    bars: int = 0
+    sessions: int = 0
+    storage: str = ""
+    findings: list[Finding] = field(default_factory=list)
