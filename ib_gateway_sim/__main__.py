@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ib_gateway_sim.clock import Clock
-from ib_gateway_sim.control.port import Control, Wrong, parse_time_ns
+from ib_gateway_sim.control.port import Control
+from ib_gateway_sim.control.values import Wrong, parse_time_ns
 from ib_gateway_sim.market.generated import Market, MarketSource
 from ib_gateway_sim.market.replay import CLASSES, Replay, ReplayFile
-from ib_gateway_sim.reference.requests import zone
 from ib_gateway_sim.rules.latency import Latency
-from ib_gateway_sim.session.server import Gateway, Settings
+from ib_gateway_sim.server.listener import Server
+from ib_gateway_sim.session.gateway import Gateway
+from ib_gateway_sim.session.settings import Settings
+from ib_gateway_sim.times import zone
 
 _ABOUT = """A TCP server that behaves as Interactive Brokers' Gateway does towards any TWS API client.
 
@@ -170,8 +173,9 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
-    control = Control(gateway)
-    await gateway.listen(options.host, options.port)
+    server = Server(gateway)
+    control = Control(server)
+    await server.listen(options.host, options.port)
     if options.control_port is not None:
         await control.listen(options.control_port)
     if options.scenario:
@@ -191,7 +195,7 @@ async def serve(options: argparse.Namespace) -> None:
     gc.set_threshold(50_000, 20, 100)
     await stop.wait()
     await control.close()
-    await gateway.close()
+    await server.close()
 
 
 def main() -> int:

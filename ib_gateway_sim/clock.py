@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import AsyncIterator
 
 SECOND_NS = 1_000_000_000
 _SETTLE_ROUNDS = 8  # turns of the event loop that a woken task gets to send its answer before time goes on
@@ -53,6 +54,14 @@ class Clock:
         if self._sleepers[0][2] is waiter:
             self._arm()
         await waiter
+
+    async def beats(self, period_s: float) -> AsyncIterator[float]:
+        """The times that are multiples of the period, as they come; late ones are left out."""
+        period_ns = int(period_s * SECOND_NS)
+        while True:
+            at_ns = (self.now_ns() // period_ns + 1) * period_ns
+            await self.sleep_until(at_ns)
+            yield at_ns / SECOND_NS
 
     # ---- moving --------------------------------------------------------------------------------------------------
     async def advance(self, seconds: float) -> None:

@@ -1,66 +1,12 @@
 """Answers that need no prices: contracts, matching symbols, option chains, market rules, times, the small talk."""
 
-import datetime as dt
 from collections.abc import Callable
-from functools import cache
-from zoneinfo import ZoneInfo
 
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.rules.limits import HMDS, NOT_FOUND, Violation, ambiguous
-from ib_gateway_sim.session.client import Client
+from ib_gateway_sim.reference.lookup import query_of
+from ib_gateway_sim.rules.limits import HMDS, NOT_FOUND
+from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
-
-
-@cache
-def zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def text_date(at_s: float, zone_name: str) -> dt.datetime:
-    return dt.datetime.fromtimestamp(at_s, dt.UTC).astimezone(zone(zone_name))
-
-
-# ---- contracts -------------------------------------------------------------------------------------------------------
-def query_of(request: codec.Request) -> ContractQuery:
-    # A continuous future is described with its front contract's expiry and name; sent back they mean nothing.
-    rolling = request.text("secType") == "CONTFUT"
-    return ContractQuery(
-        con_id=request.integer("conId"),
-        symbol=request.text("symbol"),
-        sec_type=request.text("secType"),
-        last_trade_date="" if rolling else request.text("lastTradeDateOrContractMonth"),
-        strike=request.number("strike"),
-        right=request.text("right"),
-        multiplier=request.text("multiplier"),
-        exchange=request.text("exchange"),
-        primary_exchange=request.text("primaryExchange"),
-        currency=request.text("currency"),
-        local_symbol="" if rolling else request.text("localSymbol"),
-        trading_class=request.text("tradingClass"),
-        include_expired=request.flag("includeExpired"),
-        sec_id_type=request.text("secIdType"),
-        sec_id=request.text("secId"),
-    )
-
-
-_NO_FRACTIONS = (
-    2176,
-    "Warning: Your API version does not support fractional share size rules. Please upgrade to a minimum version 163. "
-    "Sizes are trimmed to whole numbers.",
-)
-
-
-def one_contract(client: Client, request: codec.Request) -> Contract | Violation:
-    """The contract that a request for data means; unknown and ambiguous are both error 200."""
-    query = query_of(request)
-    found = client.gateway.market.find(query, client.gateway.clock.now_s())
-    if len(found) == 1:
-        if client.version < 163 and found[0].size_increment < 1:
-            client.error(request.request_id, *_NO_FRACTIONS)
-        return found[0]
-    if not found:
-        return NOT_FOUND
-    return ambiguous(query.symbol or query.local_symbol)
 
 
 def contract_details(contract: Contract, request_id: int, version: int, trading: str, liquid: str) -> bytes:
@@ -127,7 +73,7 @@ def contract_details(contract: Contract, request_id: int, version: int, trading:
 
 
 def req_contract_details(client: Client, request: codec.Request) -> None:
-    client.start("contract", request.request_id, _contract_details(client, request))
+    client.jobs.start("contract", request.request_id, _contract_details(client, request))
 
 
 async def _contract_details(client: Client, request: codec.Request) -> None:
@@ -146,12 +92,12 @@ async def _contract_details(client: Client, request: codec.Request) -> None:
     for contract in found:
         trading = gateway.market.trading_hours(contract, now_s, liquid=False)
         liquid = gateway.market.trading_hours(contract, now_s, liquid=True)
-        client.send_bytes(contract_details(contract, request.request_id, client.version, trading, liquid))
+        client.send_frame(contract_details(contract, request.request_id, client.version, trading, liquid))
     client.send(52, 1, request.request_id)
 
 
 def req_matching_symbols(client: Client, request: codec.Request) -> None:
-    client.start("symbols", request.request_id, _matching_symbols(client, request))
+    client.jobs.start("symbols", request.request_id, _matching_symbols(client, request))
 
 
 async def _matching_symbols(client: Client, request: codec.Request) -> None:
@@ -169,7 +115,7 @@ async def _matching_symbols(client: Client, request: codec.Request) -> None:
 
 
 def req_option_params(client: Client, request: codec.Request) -> None:
-    client.start("options", request.request_id, _option_params(client, request))
+    client.jobs.start("options", request.request_id, _option_params(client, request))
 
 
 async def _option_params(client: Client, request: codec.Request) -> None:

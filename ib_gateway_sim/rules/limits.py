@@ -12,8 +12,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market.generated import SIZES
-
 UTC = dt.UTC
 DAY_S = 86_400
 
@@ -63,7 +61,6 @@ BAR_SIZES: dict[str, int] = {
     "1M": 30 * DAY_S,
 }
 _SIZE_ALIASES = {"1 week": "1W", "1 month": "1M"}
-SHORT_NAMES = dict(zip(BAR_SIZES, SIZES, strict=True))  # as the market model names them
 SMALL_BAR_S = 30  # up to here IB counts requests and keeps six months
 UNITS_S = {"S": 1, "D": DAY_S, "W": 7 * DAY_S, "M": 30 * DAY_S, "Y": 365 * DAY_S}
 
@@ -273,7 +270,6 @@ SCHEDULE_SIZE = Violation(10295, "Only daily resolution is supported for Schedul
 DUPLICATE_HISTORY = Violation(386, "Duplicate ticker ID for API historical data query")
 UNKNOWN_HISTORY = "No historical data query found for ticker id:{}"
 OPEN_HISTORY_REQUESTS = 50
-LONGEST_ANSWER_BYTES = 0xFFFFFF - 1000  # clients end at a longer frame (507); the gateway drops who asks for one
 # IB names the limit of 50 and no answer for the 51st; the code and words here are ours, in IB's manner.
 TOO_MANY_OPEN = Violation(322, "Error processing request.-'bT' : cause - Max number of open historical requests is 50")
 PACING = service_error("Historical data request pacing violation")

@@ -8,7 +8,9 @@ from typing import Any
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control.port import Control
 from ib_gateway_sim.market.generated import Market, MarketSource
-from ib_gateway_sim.session.server import Gateway, Settings
+from ib_gateway_sim.server.listener import Server
+from ib_gateway_sim.session.gateway import Gateway
+from ib_gateway_sim.session.settings import Settings
 
 MONDAY_NOON_NS = 1_772_470_800 * 1_000_000_000  # 2026-03-02 17:00 UTC, noon in New York
 AAPL = ("0", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "")
@@ -116,8 +118,9 @@ async def gateway(
     clock: str = "stepped", start_ns: int = MONDAY_NOON_NS, market: MarketSource | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Gateway, Control]]:
     made = Gateway(market or Market(7), Clock(clock, start_ns=start_ns), settings=Settings(**settings))
-    await made.listen("127.0.0.1", 0)
-    control = Control(made)
+    server = Server(made)
+    await server.listen("127.0.0.1", 0)
+    control = Control(server)
     try:
         yield made, control
     finally:
@@ -125,4 +128,4 @@ async def gateway(
             writer.transport.abort()
         _open.clear()
         await control.close()
-        await made.close()
+        await server.close()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ib_gateway_sim.control.port import Control
+from ib_gateway_sim.control.table import COMMANDS
 from ib_gateway_sim.faults.weather import HISTORY_ERRORS
 from ib_gateway_sim.faults.weather import Weather as Sky
 from nautilus.clock import datetime_of, parse_rfc3339
@@ -224,7 +224,7 @@ def words_of(command: str) -> set[str]:
 
 
 def test_every_command_that_makes_weather_is_in_the_table() -> None:
-    commands = {name.removeprefix("do_") for name in vars(Control) if name.startswith("do_")} - NOT_WEATHER
+    commands = set(COMMANDS) - NOT_WEATHER
     named = {line.split()[0] for item in ITEMS for line in (*item.begins, *item.ends)}
     assert commands - named == {"split"}, "it has a test of its own below"
     assert named <= commands

@@ -1,12 +1,11 @@
 """The script and the transcript of docs/simulator.md are what happens; every command and option is documented."""
 
-import inspect
 import re
 import subprocess
 import sys
 
 from ib_gateway_sim.__main__ import parser
-from ib_gateway_sim.control.port import Control
+from ib_gateway_sim.control.table import COMMANDS
 from tests.support.sim_process import ROOT, simulator
 
 PAGE = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
@@ -47,7 +46,8 @@ def test_every_option_is_documented():
     assert {name for name in options - {"--help"} if f"{name} " not in PAGE and f"{name}`" not in PAGE} == set()
 
 
-def test_every_command_is_documented_and_explains_itself():
-    commands = [name.removeprefix("do_") for name in vars(Control) if name.startswith("do_")]
-    assert [name for name in commands if name != "help" and f"`{name}" not in PAGE] == []
-    assert all(inspect.getdoc(getattr(Control, f"do_{name}")) for name in commands)
+def test_every_command_is_documented_with_its_arguments_and_explains_itself():
+    table = PAGE.partition("| command | effect |")[2].partition("\n\n")[0]
+    documented = {usage for row in table.splitlines()[2:] for usage in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+    assert documented == {command.usage for command in COMMANDS.values()} - {"help"}
+    assert all(command.documentation for command in COMMANDS.values())

@@ -186,11 +186,9 @@ def test_sixty_in_ten_minutes_over_all_clients_with_head_timestamps():
     asyncio.run(work())
 
 
-def test_who_asks_for_more_than_a_frame_can_hold_is_dropped(monkeypatch):
-    monkeypatch.setattr("ib_gateway_sim.rules.limits.LONGEST_ANSWER_BYTES", 10_000)
-
+def test_who_asks_for_more_than_a_frame_can_hold_is_dropped():
     async def work():
-        async with gateway() as (sim, _):
+        async with gateway(longest_answer_bytes=10_000) as (sim, _):
             client, other = await RawClient.start(sim.port, 1), await RawClient.start(sim.port, 2)
             client.ask_bars(1, duration="2 D")
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):

@@ -1,0 +1,107 @@
+"""Faults of IB's servers: farms, the line to IB, the nightly reset, live updates, a competing session."""
+
+from typing import Any
+
+from ib_gateway_sim.control.command import commands
+from ib_gateway_sim.control.context import Context
+from ib_gateway_sim.control.values import Answer, choice, number
+from ib_gateway_sim.faults.weather import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
+
+
+def farm_down(control: Context, farm: str) -> Answer:
+    """a farm breaks, by name, or all of a kind: data hmds secdef; or all"""
+    return _farm(control, farm, "broken")
+
+
+def farm_up(control: Context, farm: str) -> Answer:
+    """a farm is back"""
+    return _farm(control, farm, "ok")
+
+
+def farm_inactive(control: Context, farm: str) -> Answer:
+    """a farm sleeps until it is asked (2107, 2108)"""
+    return _farm(control, farm, "inactive")
+
+
+def farm_flap(control: Context, farm: str, seconds: Any = 3) -> Answer:
+    """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119)"""
+    wait_s = number("seconds", seconds, 0, 1e6)
+    answer = _farm(control, farm, "broken")
+
+    async def back() -> None:
+        for name in answer["farms"]:
+            if control.gateway.weather.farms[name].kind == "data":
+                _farm(control, name, "connecting")
+        _farm(control, farm, "ok")
+
+    control.later(wait_s, back)
+    return answer
+
+
+def _farm(control: Context, name: str, state: str) -> Answer:
+    farms = control.gateway.weather.farms
+    choice("farm", name, [*farms, "data", "hmds", "secdef", "all"])
+    changed = [farm for farm in farms.values() if name in (farm.name, farm.kind, "all")]
+    for farm in changed:
+        farm.state = "ok" if state == "inactive" and farm.kind == "secdef" else state
+        control.gateway.broadcast(*farm.notice())
+    control.gateway.weather.touch()
+    return {"farms": [farm.name for farm in changed]}
+
+
+def lost(control: Context) -> None:
+    """the line to IB is gone: 1100, and nothing that needs IB is answered"""
+    control.gateway.weather.upstream = False
+    control.gateway.broadcast(*LOST)
+    control.gateway.weather.touch()
+
+
+def restored(control: Context, data: str = "maintained") -> None:
+    """the line is back: data maintained (1102) or lost (1101, subscriptions are dead)"""
+    kept = choice("data", data, ["maintained", "lost"]) == "maintained"
+    control.gateway.weather.upstream = True
+    if not kept:
+        for client in control.gateway.clients.values():
+            client.jobs.stop_streams()
+    control.gateway.broadcast(*(RESTORED if kept else RESTORED_EMPTY))
+    control.gateway.weather.touch()
+
+
+def reset_window(control: Context, seconds: Any = 90, data: str = "maintained") -> None:
+    """IB's nightly reset: farms break, 1100, and after so many seconds all is back"""
+    wait_s = number("seconds", seconds, 0, 1e6)
+    choice("data", data, ["maintained", "lost"])
+    _farm(control, "all", "broken")
+    lost(control)
+
+    async def back() -> None:
+        restored(control, data)
+        _farm(control, "all", "ok")
+
+    control.later(wait_s, back)
+
+
+def live_lost(control: Context) -> Answer:
+    """live updates die (10182): keepUpToDate requests and tick-by-tick streams; the socket stays"""
+    return {"ended": sum(client.fail_streams(*LIVE_LOST) for client in control.gateway.clients.values())}
+
+
+def competing(control: Context, on: str = "on") -> None:
+    """the user is logged in elsewhere (on) or no longer (off): 10197 for market data, 162 for history"""
+    control.gateway.weather.competing = choice("on", on, ["on", "off"]) == "on"
+    if control.gateway.weather.competing:
+        for client in control.gateway.clients.values():
+            client.fail_streams(*COMPETING)
+
+
+COMMANDS = commands(
+    farm_down,
+    farm_up,
+    farm_inactive,
+    farm_flap,
+    lost,
+    restored,
+    reset_window,
+    live_lost,
+    competing,
+)

@@ -1,0 +1,59 @@
+"""Commands that ask: what came in, who is connected, what is set."""
+
+from typing import Any
+
+from ib_gateway_sim.control.command import commands
+from ib_gateway_sim.control.context import Context
+from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
+
+
+def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
+    """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+    since = number("since_ns", since_ns, 0, 2**62)
+    choice("kind", kind, ["", "error", "malformed", *KINDS])
+    entries = [entry for entry in control.gateway.received if entry["time_ns"] >= since]
+    wanted = [entry for entry in entries if kind in ("", entry["kind"])]
+    return {"received": wanted[-max(1, count("last", last)) :], "count": len(wanted)}
+
+
+def forget(control: Context) -> None:
+    """empties the record of what was received"""
+    control.gateway.received.clear()
+
+
+def clients(control: Context) -> Answer:
+    """who is connected: client id, version, open work"""
+    return {
+        "clients": [
+            {"client_id": each.client_id, "version": each.version, "open": len(each.jobs)}
+            for each in control.gateway.clients.values()
+        ]
+    }
+
+
+def weather(control: Context) -> Answer:
+    """what is set"""
+    weather = control.gateway.weather
+    return {
+        "farms": {farm.name: farm.state for farm in weather.farms.values()},
+        "upstream": weather.upstream,
+        "accepting": weather.accepting,
+        "silent": dict(+weather.silent),
+        "history_errors": list(weather.history_errors),
+        "latency": control.gateway.latency.mode,
+        "slow": control.gateway.latency.factor,
+    }
+
+
+def volume_unit(control: Context) -> Answer:
+    """stocks: in which unit clients from version 175 on get historical volumes of US stocks, shares or lots"""
+    return {"stocks": control.gateway.settings.volume}
+
+
+COMMANDS = commands(
+    received,
+    forget,
+    clients,
+    weather,
+    volume_unit,
+)

@@ -1,0 +1,190 @@
+"""Requests for bars: refused, answered, kept up to date."""
+
+import asyncio
+import math
+from collections.abc import Iterator
+
+from ib_gateway_sim.faults.weather import HISTORY_ERRORS, LIVE_LOST
+from ib_gateway_sim.history.families import DAY_S, FAMILY, LIVE, SHORT_NAMES, book, open_requests
+from ib_gateway_sim.history.fields import bar_date, bar_fields, bar_volume, edge_text
+from ib_gateway_sim.history.query import BarsQuery, read_query, window
+from ib_gateway_sim.history.schedule import send_schedule
+from ib_gateway_sim.market.calendars import Session
+from ib_gateway_sim.market.generated import Bar
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.wire import codec
+
+_LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
+_SLICE_BARS = 150  # bars made between two looks at the other clients: some 5 ms of work
+_TURNS = 4  # of the event loop for the others: to read a request, to work it, to write the answer
+
+
+def req_historical_data(client: Client, request: codec.Request) -> None:
+    request_id = request.request_id
+    if client.jobs.has(FAMILY, request_id) or client.jobs.has(LIVE, request_id):
+        client.refuse(request_id, limits.DUPLICATE_HISTORY)
+        return
+    query = read_query(client, request)
+    if isinstance(query, Violation):
+        client.refuse(request_id, query)
+        return
+    problem = _refusal(client, request, query)
+    if problem is not None:
+        client.refuse(request_id, problem)
+        return
+    if query.live and query.series in client.dead_live.values():
+        # A live request that died with its farm has to be cancelled before its successor is let in.
+        client.refuse(request_id, limits.cancelled(request_id))
+        return
+    client.jobs.start(FAMILY, request_id, _answer(client, query, _seconds(client, query)))
+
+
+def _seconds(client: Client, query: BarsQuery) -> float:
+    """How long the answer will take."""
+    gateway = client.gateway
+    seconds = gateway.latency.of_history(query.size_s, query.length.seconds)
+    crawls = 0 < gateway.weather.hidden_open <= open_requests(client)
+    return seconds * gateway.weather.hidden_factor if crawls else seconds
+
+
+def _refusal(client: Client, request: codec.Request, query: BarsQuery) -> Violation | None:
+    """What the historical service refuses at once."""
+    weather = client.gateway.weather
+    contract = query.contract
+    if weather.history_errors:
+        words = HISTORY_ERRORS[weather.history_errors.pop(0)]
+        return limits.service_error(
+            words.format(
+                symbol=contract.local_symbol,
+                sec_type=contract.sec_type,
+                exchange=contract.exchange,
+                id=query.request_id,
+            )
+        )
+    if weather.competing:
+        return limits.service_error(HISTORY_ERRORS["other_address"])
+    if not contract.permitted:
+        return limits.service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
+    if open_requests(client) >= limits.OPEN_HISTORY_REQUESTS:
+        return limits.TOO_MANY_OPEN
+    if query.size_s <= limits.SMALL_BAR_S and not book(client, request, contract, query.what):
+        return limits.PACING
+    return None
+
+
+def cancel_historical_data(client: Client, request: codec.Request) -> None:
+    request_id = request.request_id
+    dead = client.dead_live.pop(request_id, None) is not None
+    if client.jobs.stop(FAMILY, request_id) or client.jobs.stop(LIVE, request_id) or dead:
+        client.refuse(request_id, limits.cancelled(request_id))
+    else:
+        client.error(request_id, 366, limits.UNKNOWN_HISTORY.format(request_id))
+
+
+async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
+    gateway = client.gateway
+    contract = query.contract
+    await gateway.clock.sleep(seconds)
+    await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
+    now_s = gateway.clock.now_s()
+    end_s = math.ceil(now_s) if query.end_s is None else min(query.end_s, math.ceil(now_s))
+    if query.what == "SCHEDULE":
+        send_schedule(client, query, end_s)
+        return
+    start_s, end_s = window(client, query, end_s)
+    if query.size_s <= limits.SMALL_BAR_S:
+        start_s = max(start_s, limits.small_bars_from_s(now_s))
+    parts, count = await _encode(client, query, start_s, end_s, now_s)
+    if sum(map(len, parts)) > gateway.settings.longest_answer_bytes:
+        client.close()  # as the real gateway does when asked for two years of minutes
+        return
+    if count == 0:
+        client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
+        return
+    dates = [edge_text(client, contract, at_s) for at_s in (start_s, end_s)]
+    head = codec.payload([17, query.request_id, *dates, count])
+    body = b"".join([head, *parts])
+    data = len(body).to_bytes(4, "big") + body
+    if gateway.weather.take("cut"):
+        client.cut(data)
+        return
+    client.send_frame(data)
+    if gateway.weather.take("duplicate"):
+        client.send_frame(data)
+    await client.outbox.drain()
+    if query.live:
+        client.jobs.start(LIVE, query.request_id, _keep_up_to_date(client, query, start_s))
+
+
+async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> None:
+    """Message 90 for the forming bar, and for its last state when the next one begins. Dies with its farm (10182)."""
+    gateway = client.gateway
+    contract = query.contract
+    told: Bar | None = None
+    async for at_s in gateway.clock.beats(_LIVE_S):
+        if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
+            client.dead_live[query.request_id] = query.series
+            client.error(query.request_id, *LIVE_LOST)
+            return
+        found = gateway.market.bars(
+            contract,
+            SHORT_NAMES[query.size],
+            query.what,
+            rth=query.rth,
+            start_s=since_s if told is None else _period_start(query, told.t),
+            end_s=int(at_s) + 1,
+            now_s=at_s,
+        )
+        for bar in found[-1:] if told is None else found:
+            if bar != told:
+                date, low, high, close = bar_date(client, query, bar.t), bar.low, bar.high, bar.close
+                volume = bar_volume(client, contract, bar.volume)
+                client.send(90, query.request_id, bar.count, date, bar.open, close, high, low, bar.wap, volume)
+                told = bar
+
+
+def _period_start(query: BarsQuery, label_s: int) -> int:
+    """From where the bar of this label is found: bars of a day and more begin up to a month and a weekend earlier."""
+    return label_s - 40 * DAY_S if query.by_date else label_s
+
+
+async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, now_s: float) -> tuple[list[bytes], int]:
+    """The bars as bytes, slice by slice so that other clients are served between."""
+    gateway = client.gateway
+    left_out = _left_out(client, query, start_s, end_s) if gateway.weather.take("short") else []
+    parts: list[bytes] = []
+    count = size = 0
+    for low_s, high_s in _slices(start_s, end_s, query.size_s):
+        bars = gateway.market.bars(
+            query.contract,
+            SHORT_NAMES[query.size],
+            query.what,
+            rth=query.rth,
+            start_s=low_s,
+            end_s=high_s,
+            now_s=now_s,
+        )
+        if left_out:
+            bars = [bar for bar in bars if not any(each.open_s <= bar.t < each.close_s for each in left_out)]
+        if bars:
+            parts.append(codec.payload([value for bar in bars for value in bar_fields(client, query, bar)]))
+            count += len(bars)
+            size += len(parts[-1])
+            if size > gateway.settings.longest_answer_bytes:
+                break
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+    return parts, count
+
+
+def _slices(start_s: int, end_s: int, size_s: int) -> Iterator[tuple[int, int]]:
+    step_s = _SLICE_BARS * min(size_s, DAY_S)
+    for low_s in range(start_s, end_s, step_s):
+        yield low_s, min(low_s + step_s, end_s)
+
+
+def _left_out(client: Client, query: BarsQuery, start_s: int, end_s: int) -> list[Session]:
+    """Every other session, for weather "short"."""
+    return client.gateway.market.sessions(query.contract, start_s, end_s, rth=query.rth)[::2]

@@ -1,0 +1,40 @@
+"""Families of historical requests, and the limits that all of them share."""
+
+from ib_gateway_sim.market.bars import SIZES
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.wire import codec
+
+SHORT_NAMES = dict(zip(limits.BAR_SIZES, SIZES, strict=True))  # IB's bar sizes as the market names them
+FAMILY = "history"  # pending requests
+LIVE = "live bars"  # those answered and kept up to date
+HEADS = "head"
+TICKS = "historical ticks"
+HISTOGRAM = "histogram"
+DAY_S = limits.DAY_S
+LONGEST_PAUSE_S = 12 * DAY_S  # no exchange is closed longer
+
+
+def kind_problem(contract: Contract, what: str) -> Violation | None:
+    """By product, as at IB, and by what this market has: a replayed file holds one kind."""
+    problem = limits.what_to_show(what, contract.sec_type, contract.local_symbol, contract.exchange)
+    if problem is None and what not in (*contract.kinds, "SCHEDULE"):
+        return limits.no_data(contract.local_symbol, contract.exchange, what)
+    return problem
+
+
+def open_requests(client: Client) -> int:
+    """Open history requests of all clients, head timestamps that were not cancelled among them."""
+    return sum(each.jobs.count(FAMILY) + len(each.open_heads) for each in client.gateway.clients.values())
+
+
+def book(client: Client, request: codec.Request, contract: Contract, what: str) -> bool:
+    """Counts a request that IB paces; False for a violation."""
+    whole = "|".join(
+        str(value) for name, value in request.values.items() if name not in ("reqId", "formatDate", "options")
+    )
+    series = f"{contract.con_id}|{contract.exchange}|{what}"
+    weight = 2 if what == "BID_ASK" else 1
+    return client.gateway.pacing.ask(client.gateway.clock.now_s(), series, f"{request.kind}|{whole}", weight)

@@ -1,0 +1,77 @@
+"""One message of a client: read, logged, met by the faults that are set, handed to the handler of its kind."""
+
+import asyncio
+
+from ib_gateway_sim.faults.weather import COMPETING, LOST
+from ib_gateway_sim.history.families import FAMILY as HISTORY
+from ib_gateway_sim.server.handlers import HANDLERS
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.wire import codec
+
+
+def receive(client: Client, payload: bytes) -> bool:
+    """Works one message. True: it was startApi, and the client has signed in by it."""
+    gateway = client.gateway
+    if client.outbox.muted:
+        return False
+    try:
+        request = codec.request(payload, client.version)
+    except codec.Malformed as problem:
+        gateway.log("malformed", client, {"reason": problem.reason})
+        client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
+        return False
+    gateway.log(request.kind, client, dict(request.values))
+    if request.kind == "startApi":
+        return _sign_in(client, request.integer("clientId"))
+    if not client.started:
+        client.close()
+    elif gateway.weather.take_silent(request.kind):
+        # Open for ever: it holds its place and its id, and can be cancelled.
+        family = HISTORY if request.kind == "reqHistoricalData" else request.kind
+        client.jobs.start(family, request.request_id, _never())
+    else:
+        _handle(client, request)
+    return False
+
+
+def _handle(client: Client, request: codec.Request) -> None:
+    rejection = client.gateway.weather.take_reject(request.kind)
+    if rejection is not None:
+        client.error(request.request_id, *rejection)
+        return
+    handler = HANDLERS.get(request.kind)
+    if handler is None:
+        client.error(request.request_id, 320, f"Error reading request. {request.kind} is not simulated")
+        return
+    try:
+        handler(client, request)
+    except Exception:
+        client.failed(request.request_id)
+
+
+def _sign_in(client: Client, client_id: int) -> bool:
+    gateway = client.gateway
+    if client.started:
+        client.error(-1, 501, "Already connected.")
+        return False
+    held = gateway.held_ids.get(client_id, 0) > gateway.clock.now_ns()
+    if client_id in gateway.clients or held:
+        client.error(-1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+        client.close()
+        return False
+    client.client_id = client_id
+    client.started = True
+    gateway.clients[client_id] = client
+    client.send(15, 1, gateway.market.account)
+    client.send(9, 1, gateway.orders.next_id(client_id))
+    for farm in gateway.weather.farms.values():
+        client.error(-1, *farm.notice())
+    if gateway.weather.competing:
+        client.error(-1, *COMPETING)
+    if not gateway.weather.upstream:
+        client.error(-1, *LOST)
+    return True
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()

@@ -1,0 +1,167 @@
+"""The gateway's state and its clients: what every handler of a request may read and change. Sockets are in server/."""
+
+import asyncio
+import sys
+import traceback
+from collections import deque
+from typing import Any
+
+from ib_gateway_sim.account.portfolio import Portfolio, Totals
+from ib_gateway_sim.clock import Clock
+from ib_gateway_sim.faults.weather import Weather
+from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.generated import MarketSource, Quote
+from ib_gateway_sim.orders.book import OrderBook
+from ib_gateway_sim.rules.latency import Latency
+from ib_gateway_sim.rules.limits import MessageRate, PacingBook, Violation
+from ib_gateway_sim.session.jobs import Jobs
+from ib_gateway_sim.session.outbox import Message, Outbox, error_frame
+from ib_gateway_sim.session.settings import Settings
+from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.messages import GREETING
+
+_LOG_ENTRIES = 50_000
+
+
+class Gateway:
+    def __init__(
+        self, market: MarketSource, clock: Clock, latency: Latency | None = None, settings: Settings | None = None
+    ) -> None:
+        self.market = market
+        self.clock = clock
+        self.latency = latency or Latency()
+        self.settings = settings or Settings()
+        self.port = 0  # where it listens; 0: nowhere
+        self.weather = Weather()
+        self.pacing = PacingBook()
+        self.bars_requested: deque[float] = deque()  # market seconds of the requests for real-time bars
+        self.portfolio = Portfolio()
+        self.orders = OrderBook(self.settings.next_order_id)
+        self.background: dict[str, asyncio.Task[None]] = {}  # name -> work of the gateway itself
+        self.clients: dict[int, Client] = {}  # client id -> its connection, once it has signed in
+        self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
+        self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
+        self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (time, the newest)
+
+    # ---- time and record -----------------------------------------------------------------------------------------
+    async def wait(self, kind: str) -> None:
+        """The latency of a request that is no history."""
+        seconds = self.latency.of(kind)
+        if seconds > 0:
+            await self.clock.sleep(seconds)
+
+    def log(self, kind: str, client: "Client", fields: dict[str, Any]) -> None:
+        self.received.append(
+            {"kind": kind, "client_id": client.client_id, "time_ns": self.clock.now_ns(), "fields": fields}
+        )
+
+    def broadcast(self, code: int, text: str) -> None:
+        """A notice to everybody who has signed in, with id -1."""
+        for client in list(self.clients.values()):
+            client.error(-1, code, text)
+
+    # ---- prices --------------------------------------------------------------------------------------------------
+    def quote(self, contract: Contract, at_s: float) -> Quote:
+        """The market's quote; many subscribers of one contract ask for the same instant."""
+        key = (contract.con_id, contract.exchange)
+        newest = self._quotes.get(key)
+        if newest is None or newest[0] != at_s:
+            newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
+        return newest[1]
+
+    def mark(self, contract: Contract) -> float:
+        """The price at which a position is valued: the last trade, or the middle of bid and ask."""
+        quote = self.quote(contract, self.clock.now_s())
+        if quote.has_last and "TRADES" in contract.kinds:
+            return quote.last
+        if quote.has_bid and quote.has_ask:
+            return round((quote.bid + quote.ask) / 2, 8)
+        return quote.close if quote.close != -1 else 0.0
+
+    def dollars(self, currency: str) -> float:
+        """US dollars for one unit of a currency, by its currency pair; 1 where the market has none."""
+        if currency == "USD":
+            return 1.0
+        for symbol, other in ((currency, "USD"), ("USD", currency)):
+            query = ContractQuery(symbol=symbol, sec_type="CASH", currency=other)
+            found = self.market.find(query, self.clock.now_s())
+            price = self.mark(found[0]) if found else 0.0
+            if price > 0:
+                return price if symbol == currency else 1 / price
+        return 1.0
+
+    def totals(self) -> Totals:
+        return self.portfolio.totals(self.mark, self.dollars)
+
+
+class Client:
+    """One connected client: its id, its version, its open work, and the way of messages to it."""
+
+    def __init__(self, gateway: Gateway, writer: asyncio.StreamWriter) -> None:
+        self.gateway = gateway
+        self.version = 0
+        self.client_id = -1
+        self.started = False
+        self.gone = False
+        self.market_data_type = 1  # 1 live, 2 frozen, 3 delayed, 4 delayed-frozen
+        self.rate = MessageRate(gateway.settings.lines // 2)
+        self.jobs = Jobs(self.abort, self.failed)
+        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort)
+        self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
+        self.dead_live: dict[int, str] = {}  # requests kept up to date that died with their farm -> their series
+        self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
+        self.scans: set[int] = set()  # scanner subscriptions
+
+    # ---- out -----------------------------------------------------------------------------------------------------
+    def greet(self, version: int, time: str) -> None:
+        """Settles the version and answers the greeting."""
+        self.version = version
+        self.outbox.filler = error_frame(-1, 2158, "Sec-def data farm connection is OK:secdefil", version)
+        self.outbox.send(Message(GREETING, codec.frame(version, time)))
+
+    def send(self, *fields: codec.Value) -> None:
+        self.send_frame(codec.frame(*fields))
+
+    def send_frame(self, frame: bytes) -> None:
+        self.outbox.send(Message.of(frame))
+
+    def error(self, request_id: int, code: int, text: str) -> None:
+        self.gateway.log("error", self, {"reqId": request_id, "code": code, "text": text})
+        self.send_frame(error_frame(request_id, code, text, self.version))
+
+    def refuse(self, request_id: int, violation: Violation) -> None:
+        self.error(request_id, violation.code, violation.text)
+
+    def failed(self, request_id: int) -> None:
+        """Called in an except block: a fault of the simulator. Tells its user and the client, and goes on."""
+        traceback.print_exc(file=sys.stderr)
+        self.error(request_id, 322, "Error processing request.-'bX' : cause - the simulator failed, see its log")
+
+    def fail_streams(self, code: int, text: str) -> int:
+        """Subscriptions die with an error each; how many did."""
+        ended = self.jobs.stop_streams()
+        for request_id in ended:
+            self.error(request_id, code, text)
+        return len(ended)
+
+    # ---- end -----------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Says goodbye after what is queued."""
+        self.outbox.flush()
+        self.end()
+        self.outbox.close()
+
+    def abort(self) -> None:
+        """Drops the socket at once, with what is queued."""
+        self.end()
+        self.outbox.abort()
+
+    def cut(self, frame: bytes) -> None:
+        """Sends the first half of a message, then the socket dies."""
+        self.end()
+        self.outbox.cut(frame)
+
+    def end(self) -> None:
+        """Stops all work for this client."""
+        self.gone = True
+        self.jobs.stop_all()

@@ -1,0 +1,87 @@
+"""The way of messages to one client: every message that is sent passes `Outbox.send`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.messages import kind_of
+
+_OFFICIAL_READ_BYTES = 4096
+
+
+class Message(NamedTuple):
+    """One outgoing message."""
+
+    kind: str  # as in wire/messages.py
+    data: bytes  # a whole frame
+
+    @classmethod
+    def of(cls, frame: bytes) -> "Message":
+        return cls(kind_of(frame), frame)
+
+
+class Outbox:
+    def __init__(self, writer: asyncio.StreamWriter, slow_reader_bytes: int, too_slow: Callable[[], None]) -> None:
+        self.filler = b""  # a harmless message; needed only where the official client would lose a burst
+        self.muted = False  # a half-open socket: nothing is sent any more
+        self._writer = writer
+        self._slow_reader_bytes = slow_reader_bytes
+        self._too_slow = too_slow  # called when the client lets more than so many bytes pile up
+        self._waiting = bytearray()
+        self._flush_due = False
+
+    def send(self, message: Message) -> None:
+        """The one place that all messages to a client pass, but for the filler of `flush`: faults of delivery act here."""
+        self._queue(message.data)
+
+    def _queue(self, data: bytes) -> None:
+        """Queues whole frames; they leave together at the end of this turn of the event loop."""
+        if self.muted or self._writer.is_closing():
+            return
+        self._waiting += data
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        self._flush_due = False
+        if not self._waiting or self._writer.is_closing():
+            return
+        if len(self._waiting) % _OFFICIAL_READ_BYTES == 0:
+            # The official Python client reads on until it gets less than 4096 bytes, and loses a burst that ends there.
+            self._waiting += self.filler
+        self._writer.write(bytes(self._waiting))
+        self._waiting.clear()
+        if self._writer.transport.get_write_buffer_size() > self._slow_reader_bytes:
+            self._too_slow()
+
+    async def drain(self) -> None:
+        """Waits while the client is slow to read."""
+        self.flush()
+        await self._writer.drain()
+
+    def mute(self) -> None:
+        self.muted = True
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Ends the socket after what is queued."""
+        self.flush()
+        self._writer.close()
+
+    def cut(self, data: bytes) -> None:
+        """Sends the first half of a frame, then the socket dies."""
+        self.flush()
+        self._writer.write(data[: max(1, len(data) // 2)])
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Drops the socket at once, with what is queued."""
+        self._writer.transport.abort()
+
+
+def error_frame(request_id: int, code: int, text: str, version: int) -> bytes:
+    """Message 4; from version 166 on it ends with a field for JSON."""
+    json = ("",) if version >= 166 else ()
+    return codec.frame(4, 2, request_id, code, text, *json)

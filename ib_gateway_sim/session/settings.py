@@ -1,0 +1,22 @@
+"""What can be chosen when the gateway starts; docs/simulator.md explains each option."""
+
+from dataclasses import dataclass
+
+from ib_gateway_sim.wire import codec
+
+
+@dataclass
+class Settings:
+    lines: int = 100  # market data lines; half of them is the message rate
+    reject_rate: bool = False  # error 100 instead of queueing
+    steps: str = "current"  # which table of legal steps: current | old
+    login_zone: str = "US/Eastern"
+    date_zone: str = "instrument"  # text dates from version 174 on: instrument | login | utc
+    volume: str = "shares"  # of US stocks from version 175 on: shares | lots
+    read_only: bool = False
+    max_clients: int = 32  # what a real gateway allows
+    max_version: int = codec.VERSION_CEILING
+    next_order_id: int = 1
+    quote_s: float = 0.25  # market seconds between two looks at the market for streams
+    slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped
+    longest_answer_bytes: int = 0xFFFFFF - 1000  # clients end at a longer frame (507); who asks for one is dropped

@@ -1,0 +1,34 @@
+"""Families of subscriptions, the limits that they share, and how sizes are shown."""
+
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.wire import codec
+
+QUOTES = "market data"
+BY_TICK = "tick by tick"
+DEPTH = "depth"
+BARS = "real-time bars"
+UNSUBSCRIBED = "Requested market data is not subscribed."
+Values = tuple[codec.Value, ...]
+
+
+def shown_size(client: Client, contract: Contract, size: float) -> float:
+    """Shares since 159, lots of 100 before; whole numbers before 163."""
+    if size > 0 and client.version < 159 and contract.sec_type == "STK" and contract.currency == "USD":
+        size = size // 100
+    return int(size) if client.version < 163 else size
+
+
+NO_LINE = Violation(101, "Max number of tickers has been reached")
+
+
+def no_line(client: Client) -> bool:
+    """Quotes and real-time bars of all clients share the account's market data lines."""
+    gateway = client.gateway
+    used = sum(each.jobs.count(QUOTES) + each.jobs.count(BARS) for each in gateway.clients.values())
+    return used >= gateway.settings.lines
+
+
+def offers(contract: Contract, what: str) -> bool:
+    return what in contract.kinds or (what == "TRADES" and "AGGTRADES" in contract.kinds)

@@ -1,0 +1,86 @@
+"""Market data: the quotes of a contract, as ticks that are sent when they change."""
+
+import re
+
+from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.reference.lookup import one_contract
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.streams.board import QuoteBoard
+from ib_gateway_sim.streams.families import NO_LINE, QUOTES, UNSUBSCRIBED, no_line, shown_size
+from ib_gateway_sim.wire import codec
+
+DELAY_S = 900  # delayed data lag by 15 minutes
+
+
+def req_market_data(client: Client, request: codec.Request) -> None:
+    problem: Violation | None = None
+    contract = one_contract(client, request)
+    generic = {tick for tick in request.text("genericTickList").replace(" ", "").split(",") if tick}
+    if client.jobs.has(QUOTES, request.request_id):
+        problem = Violation(102, "Duplicate ticker id")
+    elif isinstance(contract, Violation):
+        problem = contract
+    elif generic and request.flag("snapshot"):
+        problem = Violation(414, "Snapshot market data subscription is not applicable to generic ticks")
+    elif not all(re.fullmatch("[0-9]+", tick.split(":")[0]) or tick.startswith("mdoff") for tick in generic):
+        problem = limits.invalid("Incorrect generic tick list of " + request.text("genericTickList"))
+    elif client.gateway.weather.competing:
+        problem = Violation(*COMPETING)
+    elif no_line(client):
+        problem = NO_LINE
+    elif not contract.permitted and client.market_data_type < 3:
+        problem = Violation(354, f"{UNSUBSCRIBED} Delayed market data is available.")
+    if problem is not None:
+        client.refuse(request.request_id, problem)
+    elif not isinstance(contract, Violation):
+        client.jobs.start(QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)))
+
+
+async def _quotes(client: Client, request: codec.Request, contract: Contract, generic: frozenset[str]) -> None:
+    gateway = client.gateway
+    request_id = request.request_id
+    delayed = not contract.permitted
+    if delayed:
+        client.error(request_id, 10167, f"{UNSUBSCRIBED} Displaying delayed market data.")
+    client.send(81, request_id, contract.min_tick, "9c0001" if contract.exchange == "SMART" else "", 3)
+    quote = gateway.quote(contract, gateway.clock.now_s() - (DELAY_S if delayed else 0))
+    frozen = client.market_data_type in (2, 4) and not quote.is_open
+    client.send(58, 1, request_id, (3 if delayed else 1) + frozen)
+    sent = QuoteBoard(client, request_id, contract, delayed, generic)
+    sent.show(quote)
+    if "165" in generic and not delayed:
+        _statistics(client, request_id, contract)
+    if "236" in generic and contract.sec_type == "STK":
+        client.send(45, 6, request_id, 46, 3.0)  # shortable: above 2.5 means at least 1000 shares
+        client.send(2, 6, request_id, 89, 10_000_000)
+    if request.flag("snapshot"):
+        await gateway.wait(request.kind)
+        client.send(57, 1, request_id)
+        return
+    async for at_s in gateway.clock.beats(gateway.settings.quote_s):
+        if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+            sent.show(gateway.quote(contract, at_s - (DELAY_S if delayed else 0)))
+
+
+def _statistics(client: Client, request_id: int, contract: Contract) -> None:
+    """Generic tick 165: lows and highs of 13, 26 and 52 weeks, and the average volume of 90 days."""
+    market, now_s = client.gateway.market, client.gateway.clock.now_s()
+    what = next((kind for kind in ("TRADES", "AGGTRADES", "MIDPOINT") if kind in contract.kinds), "")
+    start_s = int(now_s) - 364 * limits.DAY_S
+    days = market.bars(contract, "1d", what, rth=True, start_s=start_s, end_s=int(now_s), now_s=now_s) if what else []
+    for weeks, low_kind, high_kind in ((13, 15, 16), (26, 17, 18), (52, 19, 20)):
+        part = [bar for bar in days if bar.t > now_s - weeks * 7 * limits.DAY_S]
+        if part:
+            client.send(1, 6, request_id, low_kind, min(bar.low for bar in part), 0.0, 0)
+            client.send(1, 6, request_id, high_kind, max(bar.high for bar in part), 0.0, 0)
+    volumes = [bar.volume for bar in days if bar.t > now_s - 90 * limits.DAY_S and bar.volume >= 0]
+    if volumes:
+        client.send(2, 6, request_id, 21, shown_size(client, contract, round(sum(volumes) / len(volumes))))
+
+
+def cancel_market_data(client: Client, request: codec.Request) -> None:
+    if not client.jobs.stop(QUOTES, request.request_id):
+        client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")

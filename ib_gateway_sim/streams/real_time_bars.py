@@ -1,0 +1,88 @@
+"""Bars of five seconds, sent as they close."""
+
+from collections import deque
+
+from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.market.generated import Bar
+from ib_gateway_sim.reference.lookup import one_contract
+from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.streams.families import BARS, NO_LINE, no_line, shown_size
+from ib_gateway_sim.wire import codec
+
+_BARS_PER_WINDOW = 60
+_BARS_WINDOW_S = 600.0
+
+
+def req_real_time_bars(client: Client, request: codec.Request) -> None:
+    request_id = request.request_id
+    what = request.text("whatToShow").upper()
+    contract = one_contract(client, request)
+    problem: Violation | None = None
+    if client.jobs.has(BARS, request_id):
+        problem = Violation(102, "Duplicate ticker id")
+    elif isinstance(contract, Violation):
+        problem = contract
+    elif what not in limits.LIVE_KINDS or what not in contract.kinds:
+        problem = Violation(420, f"Invalid Real-time Query:What to show {what} is not offered for {contract.sec_type}")
+    elif not contract.permitted:
+        problem = Violation(
+            420, f"Invalid Real-time Query:No market data permissions for {contract.exchange} {contract.sec_type}"
+        )
+    elif client.gateway.weather.competing:
+        problem = Violation(*COMPETING)
+    elif no_line(client):
+        problem = NO_LINE
+    elif not _within_pace(client.gateway.bars_requested, client.gateway.clock.now_s()):
+        problem = Violation(420, "Invalid Real-time Query:Historical data request pacing violation")
+    if problem is not None:
+        client.refuse(request_id, problem)
+    elif not isinstance(contract, Violation):
+        client.jobs.start(BARS, request_id, _real_time_bars(client, request, contract, what))
+
+
+def _within_pace(asked: deque[float], now_s: float) -> bool:
+    while asked and asked[0] <= now_s - _BARS_WINDOW_S:
+        asked.popleft()
+    if len(asked) >= _BARS_PER_WINDOW:
+        return False
+    asked.append(now_s)
+    return True
+
+
+async def _real_time_bars(client: Client, request: codec.Request, contract: Contract, what: str) -> None:
+    gateway = client.gateway
+    rth = request.flag("useRTH")
+    before: Bar | None = None
+    async for at_s in gateway.clock.beats(5.0):
+        start_s = int(at_s) - 5
+        if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+            continue
+        found = gateway.market.bars(contract, "5s", what, rth=rth, start_s=start_s, end_s=start_s + 5, now_s=at_s)
+        bar = found[0] if found else None
+        if bar is None and before is not None and gateway.market.sessions(contract, start_s, start_s + 5, rth=rth):
+            # Nothing was traded: IB sends the last price again, with no volume.
+            flat = before.close
+            bar = Bar(start_s, flat, flat, flat, flat, min(before.volume, 0), flat, min(before.count, 0))
+        if bar is not None:
+            client.send(
+                50,
+                3,
+                request.request_id,
+                bar.t,
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                shown_size(client, contract, bar.volume),
+                bar.wap,
+                bar.count,
+            )
+            before = bar
+
+
+def cancel_real_time_bars(client: Client, request: codec.Request) -> None:
+    if not client.jobs.stop(BARS, request.request_id):
+        client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")
