@@ -44,6 +44,24 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("HTTP", "http"),
 )
 
+# The simulator, in the same way.
+SIMULATOR_FLOORS: tuple[tuple[str, str], ...] = (
+    ("time", "clock times"),
+    ("the protocol, and the rules of IB", "wire rules"),
+    ("the market", "market"),
+    ("state that the gateway holds", "faults account.portfolio orders.order orders.book"),
+    ("the gateway and its clients", "session"),
+    ("what a request means", "reference"),
+    ("requests for data", "streams"),
+    ("requests for history", "history"),
+    ("requests about the account", "account"),
+    ("requests about orders, which change the account", "orders"),
+    ("the port, and which handler answers which request", "server"),
+    ("commands", "control"),
+    ("the process", "__main__"),
+)
+TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
+
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
     "fastapi": ("nautilus.http", "functions", "dev.local_api", "dev.pages"),
@@ -153,9 +171,11 @@ def ours(name: str) -> bool:
 
 
 def floor(name: str) -> int:
-    """The floor of a module of nautilus; -1 when it has none."""
-    inner = name.removeprefix("nautilus.")
-    places = [(len(place), n) for n, (_, row) in enumerate(FLOORS) for place in row.split() if within(inner, place)]
+    """The floor of a module of nautilus or of the simulator; -1 when it has none."""
+    top, _, inner = name.partition(".")
+    places = [
+        (len(place), n) for n, (_, row) in enumerate(TABLES[top]) for place in row.split() if within(inner, place)
+    ]
     return max(places, default=(0, -1))[1]
 
 
@@ -163,7 +183,7 @@ def may_import(name: str, other: str) -> bool:
     """The direction of imports between two modules of ours."""
     top, other_top = name.split(".")[0], other.split(".")[0]
     if "ib_gateway_sim" in (top, other_top):
-        return top == other_top
+        return top == other_top and (other == "ib_gateway_sim" or floor(other) <= floor(name))
     if top == "nautilus":
         if other_top != "nautilus":
             return False
@@ -185,11 +205,12 @@ def test_the_tree_was_read():
     assert "nautilus.clock" in IMPORTS["nautilus.backfill.planner"]
 
 
-def test_every_module_of_nautilus_has_a_floor():
-    modules = {name for name, path in MODULES.items() if within(name, "nautilus") and path.name != "__init__.py"}
-    assert sorted(name for name in modules if floor(name) < 0) == [], "name them in FLOORS"
-    places = [place for _, row in FLOORS for place in row.split()]
-    assert [place for place in places if not any(within(name, f"nautilus.{place}") for name in MODULES)] == []
+@pytest.mark.parametrize("top", TABLES)
+def test_every_module_has_a_floor(top):
+    modules = {name for name, path in MODULES.items() if within(name, top) and path.name != "__init__.py"}
+    assert sorted(name for name in modules if floor(name) < 0) == [], f"name them in the floors of {top}"
+    places = [place for _, row in TABLES[top] for place in row.split()]
+    assert [place for place in places if not any(within(name, f"{top}.{place}") for name in MODULES)] == []
     assert len(places) == len(set(places))
 
 
@@ -229,8 +250,10 @@ def test_the_direction_is_what_the_design_says():
         ("functions.bars.app", "ib_bridge.ib.connection"),
         ("ib_bridge.history.worker", "nautilus.http.app"),
         ("ib_bridge.history.worker", "functions.bars.app"),
-        ("ib_gateway_sim.session.server", "nautilus.clock"),
-        ("dev.stack", "ib_gateway_sim.session.server"),
+        ("ib_gateway_sim.server.listener", "nautilus.clock"),
+        ("ib_gateway_sim.session.gateway", "ib_gateway_sim.orders.placing"),
+        ("ib_gateway_sim.market.replay", "ib_gateway_sim.faults.weather"),
+        ("dev.stack", "ib_gateway_sim.server.listener"),
         ("dev.stack", "ib_bridge.ib.connection"),
     ):
         assert not may_import(name, other), (name, other)
