@@ -8,7 +8,8 @@ import functions.bars.app
 from benchmarks import _peer
 from nautilus.http.app import create_app
 from nautilus.http.services import Services
-from nautilus.settings.api import ApiSettings, load
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.base import load
 
 EMPTY = "/empty"
 

@@ -17,7 +17,8 @@ from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.db.connection import Database
 from nautilus.http.services import Services
-from nautilus.settings.api import AuthSettings, load
+from nautilus.settings.auth import AuthSettings
+from nautilus.settings.base import load
 
 DATA = Path("/data")
 USERNAME = ROLE = "trader"

@@ -12,7 +12,8 @@ import functions.monitoring.app
 from dev.pages import add_pages
 from nautilus.http.app import create_app
 from nautilus.http.services import Services
-from nautilus.settings.api import AuthSettings, load
+from nautilus.settings.auth import AuthSettings
+from nautilus.settings.base import load
 
 SHUTDOWN_GRACE_S = 3
 

@@ -8,7 +8,7 @@ import threading
 
 from nautilus.errors import NautilusError
 from nautilus.log import logger
-from nautilus.settings.api import load
+from nautilus.settings.base import load
 from nautilus.settings.bridge import BridgeSettings
 
 _LEAVE_S = 1.0

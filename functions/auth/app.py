@@ -32,7 +32,7 @@ from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.executors import Executor
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"

@@ -23,7 +23,8 @@ from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
 from nautilus.reading import query
 from nautilus.reading.formats import FIELDS, Format
-from nautilus.settings.api import ApiSettings, AuthSettings
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.auth import AuthSettings
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()

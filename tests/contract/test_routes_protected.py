@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 import dev.local_api
 from dev.credentials import token_settings
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 
 # Each with the reason why nobody needs to sign in for it.
 PUBLIC = {

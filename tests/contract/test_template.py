@@ -17,7 +17,9 @@ from pydantic import SecretStr
 
 from dev.stack import MEMORY
 from nautilus.http import app as web
-from nautilus.settings.api import ORIGIN, ApiSettings, AuthSettings, Settings
+from nautilus.settings.api import ORIGIN, ApiSettings
+from nautilus.settings.auth import AuthSettings
+from nautilus.settings.base import Settings
 from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
 
 ROOT = Path(__file__).parents[2]

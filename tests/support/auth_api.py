@@ -20,7 +20,7 @@ from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import ROLES
 from nautilus.auth.tokens.sign import Signer
 from nautilus.http.services import Services
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 
 AUTH = "/api/v1/auth"
 PASSWORD = "a rather long sentence, 7"

@@ -30,7 +30,7 @@ from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.http.app import create_app
 from nautilus.http.services import Services
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 from tests.support.sim_process import Simulator, simulator
 
 PASSWORD = "correct horse battery"

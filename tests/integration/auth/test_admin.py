@@ -18,7 +18,7 @@ from dev.environment import environment
 from dev.postgres import DATABASE, Postgres
 from nautilus.db.migrate import upgrade
 from nautilus.http.lambda_entry import lambda_handler
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 from tests.support.auth_api import AUTH, api_of, bearer, settings_of
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import dev.local_api
 from dev.credentials import token_settings
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 
 POLICY = "content-security-policy"
 

@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from dev.process import free_port
-from nautilus.settings.api import load
+from nautilus.settings.base import load
 from nautilus.settings.bridge import MigrateSettings
 
 URL = "postgresql://someone:hidden-word@db.example:5432/bars"

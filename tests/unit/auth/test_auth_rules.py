@@ -27,7 +27,8 @@ from nautilus.auth.principal import (
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import KeySet
 from nautilus.errors import Forbidden, InvalidInput
-from nautilus.settings.api import ApiSettings, AuthSettings
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.auth import AuthSettings
 from nautilus.settings.bridge import BridgeSettings
 
 # ---- names and scopes ------------------------------------------------------------------------------------------------

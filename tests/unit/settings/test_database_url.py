@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 
-from nautilus.settings.api import DatabaseSettings, read
+from nautilus.settings.base import DatabaseSettings, read
 from nautilus.settings.database_url import addresses, effective, on_this_machine
 
 STRONG = "kR7-xyz"

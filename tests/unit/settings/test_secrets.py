@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nautilus.settings.api import ApiSettings, load
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.base import load
 from nautilus.settings.bridge import MigrateSettings
 from tests.support.secrets_extension import Extension, extension
 

@@ -5,7 +5,9 @@ from pydantic import ValidationError
 
 from nautilus.backfill.planner import chunk_spans
 from nautilus.market.timeframes import REQUEST_SPANS_S
-from nautilus.settings.api import ApiSettings, AuthSettings, explain, load, read
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.auth import AuthSettings
+from nautilus.settings.base import explain, load, read
 from nautilus.settings.bridge import BridgeSettings, MigrateSettings
 
 URL = "postgresql://someone:hidden-word@127.0.0.1:5432/bars"

@@ -17,7 +17,7 @@ import psycopg2
 from nautilus.db import timescale
 from nautilus.db.connection import plain_connection
 from nautilus.errors import Unavailable
-from nautilus.settings.api import load
+from nautilus.settings.base import load
 from nautilus.settings.bridge import MigrateSettings
 
 # One migration at a time, whoever starts it. The number is arbitrary and ours alone.

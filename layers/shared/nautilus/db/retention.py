@@ -21,7 +21,7 @@ from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
-from nautilus.settings.api import load
+from nautilus.settings.base import load
 from nautilus.settings.bridge import BridgeSettings, RetentionSettings
 from nautilus.spans import Span, Spans
 

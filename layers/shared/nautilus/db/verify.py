@@ -20,7 +20,7 @@ from nautilus.db.verify_findings import KINDS, REPAIRED, Finding, Report
 from nautilus.db.verify_series import mend_series, verify_series
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL, timeframe
-from nautilus.settings.api import load
+from nautilus.settings.base import load
 from nautilus.settings.bridge import MigrateSettings
 
 BAR_TABLES = tuple(dict.fromkeys(table_of(frame) for frame in ALL))

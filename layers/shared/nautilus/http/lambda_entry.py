@@ -13,7 +13,8 @@ from nautilus.http.app import create_app
 from nautilus.http.middleware import TEXT_TYPES
 from nautilus.http.services import HINTS_S, Services
 from nautilus.log import Measure, emit, invocation
-from nautilus.settings.api import ApiSettings, explain, read, snapshot_follows
+from nautilus.settings.api import ApiSettings
+from nautilus.settings.base import explain, read, snapshot_follows
 
 Command = Callable[[Services, dict[str, Any]], dict[str, Any]]
 # What is imported when first needed, and what a snapshot had better hold already.

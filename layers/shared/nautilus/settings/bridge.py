@@ -1,4 +1,4 @@
-"""What the bridge and the commands are told from outside; nautilus.settings.api says how, and has what functions read."""
+"""What the bridge and the commands read; nautilus.settings.base says how."""
 
 import re
 from typing import Literal
@@ -9,7 +9,7 @@ from nautilus.backfill import planner
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.market.closing import BarCloseDelay
 from nautilus.market.timeframes import NAMES
-from nautilus.settings.api import DatabaseSettings, QueueSettings, Settings
+from nautilus.settings.base import DatabaseSettings, QueueSettings, Settings
 
 KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
 """One part of keep_bars_days. infra/template.yaml has the same for its parameter KeepBarsDays."""

@@ -25,7 +25,7 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.errors import NotFound, Unauthorized
 from nautilus.log import Log
-from nautilus.settings.api import AuthSettings
+from nautilus.settings.auth import AuthSettings
 
 DENIED_S = MAX_LIFE_S + 12 * LEEWAY_S
 """How long an ended session's access tokens are refused: longer than any lives."""
