@@ -1,8 +1,6 @@
 """Sign-in: /api/v1/auth/*. The only function that may read the private key and check passwords."""
 
-import gc
-
-gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
 import asyncio
 import secrets

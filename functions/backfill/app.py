@@ -1,8 +1,6 @@
 """Backfill: ask for bars to be fetched, watch it, stop it."""
 
-import gc
-
-gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
 from datetime import UTC, datetime
 from typing import Annotated, Any

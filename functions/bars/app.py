@@ -1,8 +1,6 @@
 """Market data: bars, their coverage and history, instruments, sessions."""
 
-import gc
-
-gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
 import re
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
 """Health and the session with IB: what works, since when not, and why."""
 
-import gc
-
-gc.disable()  # until lambda_handler below: what is loaded here stays, and looking for garbage in it takes long
+import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
 from typing import Annotated, Any
 

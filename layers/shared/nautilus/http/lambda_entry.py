@@ -37,8 +37,8 @@ def lambda_handler(
     {"task": "measure"} of a schedule emits as metrics. commands: other tasks, which answer their event; who may send
     one is IAM's to say, and no HTTP request becomes one, as API Gateway always adds its requestContext.
 
-    A function's module switches the garbage collector off in its first line and calls this in its last, which switches it
-    on again and tells it to leave alone what is there by now: looking at it takes a tenth of a cold start.
+    A function's module imports nautilus.http.cold_start first, which switches the garbage collector off, and calls this in
+    its last line, which switches it on again and tells it to leave alone what is there by now.
     """
     made: list[tuple[Services, Callable[[dict[str, Any], Any], Any]]] = []
     if snapshot_follows():
