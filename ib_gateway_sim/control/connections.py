@@ -13,16 +13,16 @@ from ib_gateway_sim.times import text_date
 
 
 def drop(control: Context, client_id: Any = None) -> Answer:
-    """drops the socket of a client, or of all"""
-    dropped = control.clients(client_id)
+    """drops the socket of a client, or all sockets, also of those that have not signed in"""
+    dropped = control.connections(client_id)
     for client in dropped:
         client.abort()
     return {"dropped": len(dropped)}
 
 
 def half_open(control: Context, client_id: Any = None) -> Answer:
-    """a client's socket, or all, stays open and nothing comes or goes any more"""
-    muted = control.clients(client_id)
+    """a client's socket, or all (also of those that have not signed in), stays open and nothing comes or goes any more"""
+    muted = control.connections(client_id)
     for client in muted:
         client.outbox.mute()
     return {"muted": len(muted)}
@@ -87,7 +87,7 @@ def _next_ns(control: Context, hour: int, minute: int) -> int:
 
 async def _down(control: Context, how: str) -> None:
     await control.server.accept(how)
-    for client in list(control.gateway.clients.values()):
+    for client in control.server.connected():
         client.abort()
 
 

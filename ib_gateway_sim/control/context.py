@@ -33,6 +33,10 @@ class Context:
             raise Wrong(f"client_id {wanted}; allowed: {', '.join(map(str, clients)) or 'nobody is here'}")
         return [clients[wanted]]
 
+    def connections(self, client_id: Any) -> list[Client]:
+        """The client of an id, or every open connection, also one that has not signed in."""
+        return self.server.connected() if client_id is None else self.clients(client_id)
+
     def later(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         """Acts after so many seconds of market time."""
 

@@ -303,6 +303,49 @@ def test_a_restart_drops_everybody_and_the_port_is_closed_for_a_while():
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("line", ["restart 60 mute", "login_needed close", "drop"])
+@pytest.mark.parametrize("greeted", [True, False])
+def test_a_connection_that_has_not_signed_in_is_dropped_like_all_others(line, greeted):
+    async def work():
+        async with gateway() as (sim, control):
+            if greeted:
+                client = await RawClient.open(sim.port)
+            else:
+                client = RawClient(*await asyncio.open_connection("127.0.0.1", sim.port))
+                while not control.server.connected():
+                    await asyncio.sleep(0)
+            await do(control, line)
+            if not greeted:
+                client.writer.write(b"API\0\0\0\0\x09v157..178")
+            client.send(71, 2, 1, "")
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await client.read()
+            assert not sim.clients
+
+    asyncio.run(work())
+
+
+def test_a_connection_that_has_not_signed_in_becomes_half_open_like_all_others():
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.open(sim.port)
+            assert (await do(control, "half_open"))["muted"] == 1
+            client.send(71, 2, 1, "")
+            assert await client.quiet()
+            assert not sim.clients
+
+    asyncio.run(work())
+
+
+def test_a_client_that_greets_after_half_open_is_heard():
+    async def work():
+        async with gateway() as (sim, control):
+            await do(control, "half_open")
+            await RawClient.start(sim.port)
+
+    asyncio.run(work())
+
+
 def test_the_nightly_restart_comes_at_its_hour_every_day():
     async def work():
         async with gateway() as (sim, control):
