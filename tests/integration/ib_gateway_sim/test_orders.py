@@ -1,6 +1,7 @@
 """Orders over a socket: every type's life, refusals, brackets, groups, and what the account says of them."""
 
 import asyncio
+import pickle
 
 import pytest
 
@@ -434,3 +435,37 @@ async def test_executions_are_told_by_filter(client, sim, control):
                 assert fields[1] == "50"
                 seen.append(fields[2])
         assert seen == ids
+
+
+@played()
+async def test_an_order_on_its_way_is_kept_outside_of_the_task_that_works_it(client, sim, control):
+    await control.run("latency 1000")
+    order(client, 1, quantity=10, kind="LMT", limit="200")
+    await client.settle()
+    (arrival,) = sim.orders.arrivals.values()
+    assert (arrival.client_id, arrival.request.kind, arrival.request.integer("orderId")) == (1, "placeOrder", 1)
+    assert not sim.orders.orders
+    await control.run("advance 1")
+    assert not sim.orders.arrivals
+    assert sim.orders.orders[1, 1].status == "Submitted"
+
+
+def test_orders_and_portfolio_can_be_saved_and_another_gateway_goes_on_with_them():
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            order(client, 1, quantity=10)
+            order(client, 2, action="SELL", quantity=10, kind="LMT", limit="1000", tif="GTC")
+            await statuses(client, 3)
+            saved = pickle.dumps((sim.orders, sim.portfolio))
+            assert pickle.loads(saved) == (sim.orders, sim.portfolio)
+        async with gateway() as (sim, _):
+            sim.orders, sim.portfolio = pickle.loads(saved)
+            client = await RawClient.start(sim.port)
+            assert sim.orders.next_id(1) == 3
+            order(client, 2, action="SELL", quantity=10, kind="LMT", limit="200", tif="GTC")
+            assert await statuses(client, 2) == [(2, "Submitted", 0.0), (2, "Filled", 10.0)]
+            assert sim.portfolio.open_positions() == []
+            assert [each.exec_id[-5:] for each in sim.orders.executions] == ["01.01", "02.01"]
+
+    asyncio.run(work())
