@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ib_bridge.history import writer
-from ib_bridge.history.booking import Booking, NotYet
+from ib_bridge.history.booking import Booking
 from ib_bridge.history.concurrency import Concurrency
+from ib_bridge.history.in_flight import InFlight
+from ib_bridge.history.picking import Picker, Task
 from ib_bridge.history.volume_units import VolumeUnits
 from ib_bridge.history.writer import Answer
 from ib_bridge.ib import translate
@@ -20,22 +21,15 @@ from ib_bridge.ib.connection import IbConnection, NotConnected
 from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
 from ib_bridge.store import Store
 from nautilus.backfill.ib_durations import duration, end_text
-from nautilus.backfill.pacing import Limits, Request, next_allowed
 from nautilus.backfill.planner import halves
-from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, job_counts, job_planning, job_waits, requests
-from nautilus.db.ledger.chunks import Candidate, Lease, LeaseLost
-from nautilus.db.market import calendars, instruments, series
-from nautilus.db.market.series import Series
+from nautilus.clock import NS_PER_S
+from nautilus.db.ledger import chunks
+from nautilus.db.ledger.chunks import LeaseLost
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import correlated, fields
 from nautilus.market.bar import Bar
-from nautilus.market.calendar import Calendar
 from nautilus.market.closing import BarClosing
-from nautilus.market.instrument import Instrument
-from nautilus.market.timeframes import timeframe
 from nautilus.settings.bridge import BridgeSettings
 
 _RENEW_S = 15.0
@@ -51,37 +45,6 @@ _MOST_ATTEMPTS = 60
 _PACING_WAIT_NS = 60 * NS_PER_S
 """After a pacing violation IB wants quiet; users report 10 s to 10 min."""
 _RETRY_NS = 10 * NS_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A leased chunk with all that is needed to ask for it."""
-
-    held: Lease
-    row: Series
-    instrument: Instrument
-    calendar: Calendar
-    request_id: int
-    sent_at: int
-    correlation_id: str
-    epoch: int
-    """Of the concurrency, when it was sent."""
-
-
-def request_of(candidate: Candidate, instrument: Instrument) -> Request:
-    """A chunk's request as the pacer sees it.
-
-    Two of a series that end at the same moment count as identical: how far back they reach is rounded up on the wire.
-    """
-    frame = timeframe(candidate.timeframe)
-    series_and_end = (instrument.con_id, frame.name, candidate.price, candidate.session, candidate.window[1])
-    return Request(
-        identity="|".join(map(str, series_and_end)),
-        contract=f"{instrument.con_id}|{instrument.exchange}|{candidate.price}",
-        small=frame.small,
-        weight=2 if candidate.price == "BID_ASK" else 1,
-        interactive=candidate.interactive,
-    )
 
 
 class Worker:
@@ -109,16 +72,12 @@ class Worker:
         self._clock = clock
         self._log = log
         self._wake = asyncio.Event()
-        self._open: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
-        self._asking: set[Lease] = set()
-        """Leases whose requests are open at IB; the others' answers are being stored."""
-        self._instruments: dict[int, Instrument] = {}
+        self._in_flight = InFlight(self.wake)
+        self._picker = Picker(settings.bridge_id, connection, booking, clock)
         self._concurrency = Concurrency(settings.max_open_requests)
         self._volumes = volumes
         self.blocked_on: str | None = None
         self.violations = 0
-        self._quiet_until = 0
-        self._away = False
 
     def wake(self) -> None:
         """Something changed: look for work now."""
@@ -127,11 +86,11 @@ class Worker:
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
         return {
-            "open_requests": len(self._asking),
+            "open_requests": self._in_flight.asking,
             "allowed_requests": self._concurrency.allowed,
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
-            "quiet_until": self._quiet_until or None,
+            "quiet_until": self._picker.quiet_until or None,
         }
 
     # ---- picking -----------------------------------------------------------------------------------------------------
@@ -146,7 +105,7 @@ class Worker:
         try:
             await asyncio.gather(*tasks)
         finally:
-            running = [*tasks, *(task for _, task in self._open.values())]
+            running = [*tasks, *self._in_flight.tasks]
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
@@ -163,117 +122,26 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        allowed = self._concurrency.allowed
-        # An answer that is being stored leaves its place at IB to the next; as many again may wait for the database.
-        if len(self._asking) >= allowed or len(self._open) >= 2 * allowed:
+        if not self._in_flight.has_room(self._concurrency.allowed):
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
-        found = await self._store.run(self._look, self._connection.login, now)
+        found = await self._store.run(self._picker.look, self._connection.login, now)
         if not found:
-            self.blocked_on = "ib_session" if self._away else None
+            self.blocked_on = "ib_session" if self._picker.away else None
             return 1.0
         candidate, request, at = min(found, key=lambda row: max(row[2], now))
         if at > now:
             self.blocked_on = "pacing"
             return min(1.0, self._clock.machine_s(at - now))
         self.blocked_on = None
-        task = await self._store.run(self._take, candidate, request, self._connection.login)
+        about = (candidate, request, self._connection.login, self._concurrency)
+        task = await self._store.run(self._picker.take, *about)
         if task is not None:
-            self._start(task)
+            self._in_flight.start(task.held, self._work(task))
         return 0.0
 
-    def _look(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
-        """The candidates that the session can serve now, with the time each may be sent; best first, up to the first that
-        may be sent at once."""
-        rows = []
-        book = None
-        limits = self._booking.limits
-        self._away = False
-        heaviest_waiting = 0
-        for candidate in chunks.candidates(cursor, now):
-            instrument = self._instrument(cursor, candidate.con_id)
-            if not self._connection.serves(instrument):
-                self._away = True
-                continue
-            if book is None:
-                book = requests.book(cursor, login, now)
-                limits = self._limits(cursor)
-            request = request_of(candidate, instrument)
-            if request.small and request.weight < heaviest_waiting:
-                continue  # or a request that weighs two would never find two slots free at once
-            at = next_allowed(request, book, now, limits)
-            if request.small:
-                at = max(at, self._quiet_until)
-                heaviest_waiting = max(heaviest_waiting, request.weight if at > now else 0)
-            rows.append((candidate, request, at))
-            if at <= now:
-                break
-        return rows
-
-    def _limits(self, cursor: Cursor) -> Limits:
-        """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
-        limits = self._booking.limits
-        return (
-            limits._replace(reserve=limits.reserve + 1) if job_planning.planning_waits(cursor, NotYet.code) else limits
-        )
-
-    def _instrument(self, cursor: Cursor, con_id: int) -> Instrument:
-        if con_id not in self._instruments:
-            found = instruments.by_id(cursor, con_id)
-            if found is None:
-                raise LookupError(f"series of an instrument that is not there: {con_id}")
-            self._instruments[con_id] = found
-        return self._instruments[con_id]
-
-    def _take(self, cursor: Cursor, candidate: Candidate, request: Request, login: str) -> Task | None:
-        """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
-        requests.lock(cursor, login)
-        now = self._clock.now_ns()
-        if next_allowed(request, requests.book(cursor, login, now), now, self._booking.limits) > now:
-            return None
-        row = series.by_id(cursor, candidate.series_id)
-        held = chunks.lease(cursor, candidate.chunk_id, self._settings.bridge_id)
-        if held is None:
-            return None
-        if not held.force and row.covered.covers(held.span):
-            chunks.done(cursor, held, outcome="covered", good=True, bars=0)
-            return None
-        instrument = self._instrument(cursor, candidate.con_id)
-        around = (held.span[0] - 7 * NS_PER_DAY, held.span[1] + 7 * NS_PER_DAY)
-        calendar = calendars.load(cursor, instrument.calendar, row.session, around)
-        if calendar is None:
-            raise LookupError(f"a chunk without a calendar: {instrument.calendar}")
-        correlation_id = job_waits.correlation_of(cursor, held.chunk_id)
-        now = self._clock.now_ns()  # again: what is booked is when it leaves
-        number = requests.insert(
-            cursor,
-            login,
-            self._settings.bridge_id,
-            "bars",
-            request,
-            sent_at=now,
-            series_id=row.id,
-            chunk_id=held.chunk_id,
-            correlation_id=correlation_id,
-        )
-        job_counts.served(cursor, held.chunk_id)
-        return Task(held, row, instrument, calendar, number, now, correlation_id, self._concurrency.epoch)
-
     # ---- asking ------------------------------------------------------------------------------------------------------
-
-    def _start(self, task: Task) -> None:
-        def over(_: asyncio.Task[None]) -> None:
-            mine = self._open.get(task.held.chunk_id)
-            if mine is not None and mine[0].token == task.held.token:
-                del self._open[task.held.chunk_id]
-            self._asking.discard(task.held)
-            self.wake()
-
-        running = asyncio.create_task(self._work(task))
-        self._open[task.held.chunk_id] = (task.held, running)
-        self._asking.add(task.held)
-        running.add_done_callback(over)
 
     async def _work(self, task: Task) -> None:
         with correlated(task.correlation_id):
@@ -346,8 +214,7 @@ class Worker:
         )
         rows = await self._requests.history(request, self._settings.request_timeout_s)
         # Bars leave their place to the next request; a refusal first has its consequences.
-        self._asking.discard(task.held)
-        self.wake()
+        self._in_flight.answered(task.held)
         return rows
 
     async def _store_bars(self, task: Task, answer: Answer, rows: list[Any], connection: int) -> None:
@@ -402,7 +269,7 @@ class Worker:
             if told.reason == "pacing":
                 self.violations += 1
                 self._concurrency.troubled()
-                self._quiet_until = now + _PACING_WAIT_NS
+                self._picker.quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
             await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
         elif told.reaction is Reaction.RECONNECT:
@@ -459,11 +326,10 @@ class Worker:
 
     async def check_leases(self, *, renew: bool = False) -> None:
         """Cancel the requests of chunks that no live job wants; with `renew`, prolong the others' leases."""
-        held = [lease for lease, _ in self._open.values()]
+        held = self._in_flight.leases
         if not held:
             return
         if renew:
             await self._store.run(chunks.renew, held)
         for number in await self._store.run(chunks.unwanted, held):
-            if number in self._open:
-                self._open[number][1].cancel()
+            self._in_flight.cancel(number)

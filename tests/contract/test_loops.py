@@ -118,7 +118,7 @@ BACKGROUND = {
     "ib_bridge.reference.directory: self._ask(selector, correlation_id)": "one lookup: all who wait for it get its error",
     "ib_bridge.inbox.notify: self._run": "catches everything",
     "ib_bridge.history.worker: loop": "made of the helper",
-    "ib_bridge.history.worker: self._work(task)": "one request, whose every error is told and gives the chunk back",
+    "ib_bridge.history.in_flight: work": "one request, whose every error is told and gives the chunk back",
     "nautilus.infra.executors: work": "shared_task itself, whose work is listed where it is called",
     "nautilus.lookup.command_watch: self._poll()": "catches everything",
     "nautilus.db.deadlines: self._look": "catches everything",
