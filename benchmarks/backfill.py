@@ -17,8 +17,8 @@ from ib_insync import IB, Contract, Stock
 
 from dev.postgres import start_postgres
 from dev.process import Group
+from ib_gateway_sim.rules.bar_sizes import Duration, duration
 from ib_gateway_sim.rules.latency import Latency
-from ib_gateway_sim.rules.limits import Duration, duration
 from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits, Request, next_allowed
 from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.db.migrate import upgrade

@@ -1,20 +1,21 @@
 """Profit and loss, of the account and of one position, once a second."""
 
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 PNL = "pnl"
 PNL_SINGLE = "pnl single"
 _PNL_S = 1.0
 
 
-def req_pnl(client: Client, request: codec.Request) -> None:
+def req_pnl(client: Client, request: Request) -> None:
     if _pnl_allowed(client, request, PNL):
         client.jobs.start(PNL, request.request_id, _pnl(client, request.request_id))
 
 
-def _pnl_allowed(client: Client, request: codec.Request, family: str) -> bool:
+def _pnl_allowed(client: Client, request: Request, family: str) -> bool:
     problem = None
     if client.jobs.has(family, request.request_id):
         problem = Violation(322, "Error processing request.-'bP' : cause - Duplicate ticker ID")
@@ -34,16 +35,16 @@ async def _pnl(client: Client, request_id: int) -> None:
         await anext(client.gateway.clock.beats(_PNL_S))
 
 
-def cancel_pnl(client: Client, request: codec.Request) -> None:
+def cancel_pnl(client: Client, request: Request) -> None:
     client.jobs.stop(PNL, request.request_id)
 
 
-def req_pnl_single(client: Client, request: codec.Request) -> None:
+def req_pnl_single(client: Client, request: Request) -> None:
     if _pnl_allowed(client, request, PNL_SINGLE):
         client.jobs.start(PNL_SINGLE, request.request_id, _pnl_single(client, request))
 
 
-async def _pnl_single(client: Client, request: codec.Request) -> None:
+async def _pnl_single(client: Client, request: Request) -> None:
     while True:
         position = client.gateway.portfolio.positions.get(request.integer("conId"))
         if position is not None:
@@ -56,5 +57,5 @@ async def _pnl_single(client: Client, request: codec.Request) -> None:
         await anext(client.gateway.clock.beats(_PNL_S))
 
 
-def cancel_pnl_single(client: Client, request: codec.Request) -> None:
+def cancel_pnl_single(client: Client, request: Request) -> None:
     client.jobs.stop(PNL_SINGLE, request.request_id)

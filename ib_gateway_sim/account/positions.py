@@ -6,6 +6,7 @@ from ib_gateway_sim.account.portfolio import Position
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 POSITIONS = "positions"
 POSITIONS_MULTI = "positions multi"
@@ -24,7 +25,7 @@ def contract_fields(contract: Contract, right: str) -> tuple[codec.Value, ...]:
     )
 
 
-def req_positions(client: Client, request: codec.Request) -> None:
+def req_positions(client: Client, request: Request) -> None:
     client.jobs.stop(POSITIONS, WHOLE)
     for position in client.gateway.portfolio.open_positions():
         send_position(client, position)
@@ -49,11 +50,11 @@ def position_fields(position: Position) -> tuple[codec.Value, ...]:
     return (*contract_fields(contract, contract.right), *where, position.quantity, round(position.average_cost, 8))
 
 
-def cancel_positions(client: Client, request: codec.Request) -> None:
+def cancel_positions(client: Client, request: Request) -> None:
     client.jobs.stop(POSITIONS, WHOLE)
 
 
-def req_positions_multi(client: Client, request: codec.Request) -> None:
+def req_positions_multi(client: Client, request: Request) -> None:
     request_id = request.request_id
     account, model = client.gateway.market.account, request.text("modelCode")
     for position in client.gateway.portfolio.open_positions():
@@ -62,5 +63,5 @@ def req_positions_multi(client: Client, request: codec.Request) -> None:
     client.jobs.start(POSITIONS_MULTI, request_id, _idle())
 
 
-def cancel_positions_multi(client: Client, request: codec.Request) -> None:
+def cancel_positions_multi(client: Client, request: Request) -> None:
     client.jobs.stop(POSITIONS_MULTI, request.request_id)

@@ -17,9 +17,9 @@ from ib_gateway_sim.account.updates import (
     req_account_updates_multi,
 )
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
-HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, Request], None]] = {
     "reqAccountUpdates": req_account_updates,
     "reqAccountUpdatesMulti": req_account_updates_multi,
     "cancelAccountUpdatesMulti": cancel_account_updates_multi,

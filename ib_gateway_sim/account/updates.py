@@ -7,7 +7,7 @@ from ib_gateway_sim.account.positions import WHOLE, contract_fields
 from ib_gateway_sim.account.values import BASE, Values, ledger, values
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.times import text_date
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 UPDATES = "account updates"
 UPDATES_MULTI = "account updates multi"
@@ -16,7 +16,7 @@ _REFRESH_S = 180.0  # IB repeats account values every three minutes
 _SUMMARIES = 2  # subscriptions at a time
 
 
-def req_account_updates(client: Client, request: codec.Request) -> None:
+def req_account_updates(client: Client, request: Request) -> None:
     client.jobs.stop(UPDATES, WHOLE)
     if not request.flag("subscribe"):
         return
@@ -77,7 +77,7 @@ async def _repeat(client: Client, send: Callable[[], None]) -> None:
         send()
 
 
-def req_account_updates_multi(client: Client, request: codec.Request) -> None:
+def req_account_updates_multi(client: Client, request: Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
     only_ledger = request.flag("ledgerAndNLV")
     told: Values = {}
@@ -94,11 +94,11 @@ def req_account_updates_multi(client: Client, request: codec.Request) -> None:
     client.jobs.start(UPDATES_MULTI, request_id, _repeat(client, send))
 
 
-def cancel_account_updates_multi(client: Client, request: codec.Request) -> None:
+def cancel_account_updates_multi(client: Client, request: Request) -> None:
     client.jobs.stop(UPDATES_MULTI, request.request_id)
 
 
-def req_account_summary(client: Client, request: codec.Request) -> None:
+def req_account_summary(client: Client, request: Request) -> None:
     request_id = request.request_id
     if client.jobs.has(SUMMARY, request_id):
         client.error(request_id, 322, "Error processing request.-'bS' : cause - Duplicate ticker ID")
@@ -132,5 +132,5 @@ def _summary(client: Client, tags: list[str]) -> Values:
     return found
 
 
-def cancel_account_summary(client: Client, request: codec.Request) -> None:
+def cancel_account_summary(client: Client, request: Request) -> None:
     client.jobs.stop(SUMMARY, request.request_id)

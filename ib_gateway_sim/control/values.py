@@ -4,10 +4,10 @@ import datetime as dt
 import re
 from typing import Any
 
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.layouts import REQUESTS
 
 Answer = dict[str, Any]
-KINDS = sorted(kind for kind, _ in codec.REQUESTS.values())
+KINDS = sorted(kind for kind, _ in REQUESTS.values())
 
 
 class Wrong(Exception):

@@ -11,20 +11,32 @@ from ib_gateway_sim.history.query import BarsQuery, read_query, window
 from ib_gateway_sim.history.schedule import send_schedule
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.generated import Bar
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.bar_sizes import SMALL_BAR_S
+from ib_gateway_sim.rules.dates import small_bars_from_s
+from ib_gateway_sim.rules.errors import (
+    DUPLICATE_HISTORY,
+    PACING,
+    TOO_MANY_OPEN,
+    UNKNOWN_HISTORY,
+    Violation,
+    cancelled,
+    service_error,
+)
+from ib_gateway_sim.rules.kinds import no_data
+from ib_gateway_sim.rules.pacing import OPEN_HISTORY_REQUESTS
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 _LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
 _SLICE_BARS = 150  # bars made between two looks at the other clients: some 5 ms of work
 _TURNS = 4  # of the event loop for the others: to read a request, to work it, to write the answer
 
 
-def req_historical_data(client: Client, request: codec.Request) -> None:
+def req_historical_data(client: Client, request: Request) -> None:
     request_id = request.request_id
     if client.jobs.has(FAMILY, request_id) or client.jobs.has(LIVE, request_id):
-        client.refuse(request_id, limits.DUPLICATE_HISTORY)
+        client.refuse(request_id, DUPLICATE_HISTORY)
         return
     query = read_query(client, request)
     if isinstance(query, Violation):
@@ -36,7 +48,7 @@ def req_historical_data(client: Client, request: codec.Request) -> None:
         return
     if query.live and query.series in client.dead_live.values():
         # A live request that died with its farm has to be cancelled before its successor is let in.
-        client.refuse(request_id, limits.cancelled(request_id))
+        client.refuse(request_id, cancelled(request_id))
         return
     client.jobs.start(FAMILY, request_id, _answer(client, query, _seconds(client, query)))
 
@@ -49,13 +61,13 @@ def _seconds(client: Client, query: BarsQuery) -> float:
     return seconds * gateway.weather.hidden_factor if crawls else seconds
 
 
-def _refusal(client: Client, request: codec.Request, query: BarsQuery) -> Violation | None:
+def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | None:
     """What the historical service refuses at once."""
     weather = client.gateway.weather
     contract = query.contract
     if weather.history_errors:
         words = HISTORY_ERRORS[weather.history_errors.pop(0)]
-        return limits.service_error(
+        return service_error(
             words.format(
                 symbol=contract.local_symbol,
                 sec_type=contract.sec_type,
@@ -64,23 +76,23 @@ def _refusal(client: Client, request: codec.Request, query: BarsQuery) -> Violat
             )
         )
     if weather.competing:
-        return limits.service_error(HISTORY_ERRORS["other_address"])
+        return service_error(HISTORY_ERRORS["other_address"])
     if not contract.permitted:
-        return limits.service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
-    if open_requests(client) >= limits.OPEN_HISTORY_REQUESTS:
-        return limits.TOO_MANY_OPEN
-    if query.size_s <= limits.SMALL_BAR_S and not book(client, request, contract, query.what):
-        return limits.PACING
+        return service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
+    if open_requests(client) >= OPEN_HISTORY_REQUESTS:
+        return TOO_MANY_OPEN
+    if query.size_s <= SMALL_BAR_S and not book(client, request, contract, query.what):
+        return PACING
     return None
 
 
-def cancel_historical_data(client: Client, request: codec.Request) -> None:
+def cancel_historical_data(client: Client, request: Request) -> None:
     request_id = request.request_id
     dead = client.dead_live.pop(request_id, None) is not None
     if client.jobs.stop(FAMILY, request_id) or client.jobs.stop(LIVE, request_id) or dead:
-        client.refuse(request_id, limits.cancelled(request_id))
+        client.refuse(request_id, cancelled(request_id))
     else:
-        client.error(request_id, 366, limits.UNKNOWN_HISTORY.format(request_id))
+        client.error(request_id, 366, UNKNOWN_HISTORY.format(request_id))
 
 
 async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
@@ -94,14 +106,14 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
         send_schedule(client, query, end_s)
         return
     start_s, end_s = window(client, query, end_s)
-    if query.size_s <= limits.SMALL_BAR_S:
-        start_s = max(start_s, limits.small_bars_from_s(now_s))
+    if query.size_s <= SMALL_BAR_S:
+        start_s = max(start_s, small_bars_from_s(now_s))
     parts, count = await _encode(client, query, start_s, end_s, now_s)
     if sum(map(len, parts)) > gateway.settings.longest_answer_bytes:
         client.close()  # as the real gateway does when asked for two years of minutes
         return
     if count == 0:
-        client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
+        client.refuse(query.request_id, no_data(contract.local_symbol, contract.exchange, query.what))
         return
     dates = [edge_text(client, contract, at_s) for at_s in (start_s, end_s)]
     head = codec.payload([17, query.request_id, *dates, count])

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from ib_gateway_sim.history.families import DAY_S, LONGEST_PAUSE_S, kind_problem
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Duration, Violation
+from ib_gateway_sim.rules.bar_sizes import BAR_SIZES, Duration, bar_size, duration, steps
+from ib_gateway_sim.rules.dates import NO_ZONE, moment, months_before
+from ib_gateway_sim.rules.errors import ADJUSTED_END, CONTINUOUS_END, SCHEDULE_SIZE, Violation, invalid
+from ib_gateway_sim.rules.kinds import LIVE_KINDS
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class BarsQuery:
 
     @property
     def size_s(self) -> int:
-        return limits.BAR_SIZES[self.size]
+        return BAR_SIZES[self.size]
 
     @property
     def series(self) -> str:
@@ -39,11 +41,11 @@ class BarsQuery:
         return self.size_s >= DAY_S
 
 
-def read_query(client: Client, request: codec.Request) -> BarsQuery | Violation:
+def read_query(client: Client, request: Request) -> BarsQuery | Violation:
     """Checks a request as the gateway does; warning 2174 is sent on the way."""
     settings = client.gateway.settings
-    size = limits.bar_size(request.text("barSize"))
-    length = limits.duration(request.text("duration"))
+    size = bar_size(request.text("barSize"))
+    length = duration(request.text("duration"))
     if isinstance(size, Violation):
         return size
     if isinstance(length, Violation):
@@ -54,7 +56,7 @@ def read_query(client: Client, request: codec.Request) -> BarsQuery | Violation:
     what = request.text("whatToShow").upper()
     live = request.flag("keepUpToDate")
     problem = _what_problem(contract, what, size, live, client.version)
-    problem = problem or limits.steps(size, length, settings.steps)
+    problem = problem or steps(size, length, settings.steps)
     end_text = request.text("endDateTime")
     problem = problem or (_end_problem(contract, what, live) if end_text else None)
     if problem is not None:
@@ -62,11 +64,11 @@ def read_query(client: Client, request: codec.Request) -> BarsQuery | Violation:
     end_s = None
     if end_text:
         now_s = client.gateway.clock.now_s()
-        end = limits.moment(end_text, field_name="End Date/Time", login_zone=settings.login_zone, now_s=now_s)
+        end = moment(end_text, field_name="End Date/Time", login_zone=settings.login_zone, now_s=now_s)
         if isinstance(end, Violation):
             return end
         if end.zone_missing:
-            client.refuse(request.request_id, limits.NO_ZONE)
+            client.refuse(request.request_id, NO_ZONE)
         end_s = end.at_s
     return BarsQuery(
         request.request_id,
@@ -83,22 +85,20 @@ def read_query(client: Client, request: codec.Request) -> BarsQuery | Violation:
 
 def _what_problem(contract: Contract, what: str, size: str, live: bool, version: int) -> Violation | None:
     if what == "SCHEDULE" and version < 165:
-        return limits.invalid("What to show field is missing or incorrect.")
+        return invalid("What to show field is missing or incorrect.")
     if what == "SCHEDULE" and size != "1 day":
-        return limits.SCHEDULE_SIZE
-    if live and (what not in limits.LIVE_KINDS or limits.BAR_SIZES[size] < 5):
-        return limits.invalid(
-            "Live historical data updates need TRADES, MIDPOINT, BID or ASK and bars of 5 secs or more."
-        )
+        return SCHEDULE_SIZE
+    if live and (what not in LIVE_KINDS or BAR_SIZES[size] < 5):
+        return invalid("Live historical data updates need TRADES, MIDPOINT, BID or ASK and bars of 5 secs or more.")
     return kind_problem(contract, what)
 
 
 def _end_problem(contract: Contract, what: str, live: bool) -> Violation | None:
     if contract.sec_type == "CONTFUT":
-        return limits.CONTINUOUS_END
+        return CONTINUOUS_END
     if what == "ADJUSTED_LAST":
-        return limits.ADJUSTED_END
-    return limits.invalid("End Date/Time must be empty for live historical data updates.") if live else None
+        return ADJUSTED_END
+    return invalid("End Date/Time must be empty for live historical data updates.") if live else None
 
 
 def window(client: Client, query: BarsQuery, end_s: int) -> tuple[int, int]:
@@ -119,7 +119,7 @@ def window(client: Client, query: BarsQuery, end_s: int) -> tuple[int, int]:
 
 def _calendar_back(at: dt.datetime, length: Duration) -> dt.datetime:
     months = length.count * (12 if length.unit == "Y" else 1)
-    return dt.datetime.combine(limits.months_before(at.date(), months), at.time(), at.tzinfo)
+    return dt.datetime.combine(months_before(at.date(), months), at.time(), at.tzinfo)
 
 
 def first_open_s(client: Client, query: BarsQuery, end_s: int) -> int:

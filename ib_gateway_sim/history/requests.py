@@ -7,9 +7,9 @@ from ib_gateway_sim.history.head import cancel_head_timestamp, req_head_timestam
 from ib_gateway_sim.history.histogram import cancel_histogram, req_histogram
 from ib_gateway_sim.history.ticks import req_historical_ticks
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
-HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, Request], None]] = {
     "reqHistoricalData": req_historical_data,
     "cancelHistoricalData": cancel_historical_data,
     "reqHeadTimestamp": req_head_timestamp,

@@ -1,7 +1,7 @@
 """The schedule of sessions (whatToShow SCHEDULE)."""
 
 from ib_gateway_sim.history.query import BarsQuery, first_open_s
-from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.kinds import no_data
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.times import text_date
 from ib_gateway_sim.wire import codec
@@ -12,7 +12,7 @@ def send_schedule(client: Client, query: BarsQuery, end_s: int) -> None:
     start_s = first_open_s(client, query, end_s)
     sessions = client.gateway.market.sessions(contract, start_s, end_s, rth=query.rth)
     if not sessions:
-        client.refuse(query.request_id, limits.no_data(contract.local_symbol, contract.exchange, query.what))
+        client.refuse(query.request_id, no_data(contract.local_symbol, contract.exchange, query.what))
         return
 
     def local(at_s: int) -> str:

@@ -31,7 +31,7 @@ from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, dated_bars, merge
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.generated import OptionParams, Quote, Tick
-from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules.kinds import bar_kinds
 
 PAUSE_S = 30 * 60
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")
@@ -390,7 +390,7 @@ def _check_options(file: ReplayFile, sec_type: str, kind: str) -> None:
         raise ValueError(f"stamp {file.stamp!r} of {name} is not one of {', '.join(STAMPS)}")
     if sec_type not in CLASSES:
         raise ValueError(f"class {file.sec_type!r} of {name} is not one of {', '.join(CLASSES)}")
-    offered = [one for one in KINDS if one in limits.bar_kinds(sec_type)]
+    offered = [one for one in KINDS if one in bar_kinds(sec_type)]
     if kind not in offered:
         raise ValueError(f"price {file.kind!r} of {name} is not one of {', '.join(offered)}, those of class {sec_type}")
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.order import Execution, Order
-from ib_gateway_sim.wire.codec import Request
+from ib_gateway_sim.wire.request import Request
 
 FIRST_PERM_ID = 1_600_000_001
 

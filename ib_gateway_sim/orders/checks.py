@@ -3,9 +3,9 @@
 from ib_gateway_sim.account.portfolio import margin_rate, multiplier
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.hours import good_till
-from ib_gateway_sim.rules.limits import Violation, invalid
+from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 KINDS = ("MKT", "LMT", "STP", "STP LMT", "TRAIL")
 TIMES_IN_FORCE = ("", "DAY", "GTC", "IOC", "FOK", "GTD")
@@ -13,7 +13,7 @@ _MOST_PER_SIDE = 20  # active orders of one contract and side, IB's limit
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
 
 
-def problem_of(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
+def problem_of(client: Client, request: Request, contract: Contract) -> Violation | None:
     """Why an order is refused; None where it is taken."""
     book = client.gateway.orders
     order_id, kind = request.integer("orderId"), request.text("orderType").upper()
@@ -48,7 +48,7 @@ def _on_tick(price: float, tick: float) -> bool:
     return abs(steps - round(steps)) < 1e-6 * max(1.0, abs(steps))
 
 
-def _funds(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
+def _funds(client: Client, request: Request, contract: Contract) -> Violation | None:
     gateway = client.gateway
     held = gateway.portfolio.positions.get(contract.con_id)
     before = held.quantity if held else 0.0
@@ -67,7 +67,7 @@ def _funds(client: Client, request: codec.Request, contract: Contract) -> Violat
     )
 
 
-def _crowd(client: Client, request: codec.Request, contract: Contract) -> Violation | None:
+def _crowd(client: Client, request: Request, contract: Contract) -> Violation | None:
     side = request.text("action").upper() == "BUY"
     active = sum(
         order.open and order.contract.con_id == contract.con_id and order.buys == side

@@ -1,9 +1,10 @@
 """When an order can trade, and until when it is good."""
 
 from ib_gateway_sim.orders.order import Order
-from ib_gateway_sim.rules.limits import Moment, Violation, moment
+from ib_gateway_sim.rules.dates import Moment, moment
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Gateway
-from ib_gateway_sim.wire.codec import Request
+from ib_gateway_sim.wire.request import Request
 
 _LOOK_AHEAD_S = 12 * 86_400
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.wire.codec import Request
+from ib_gateway_sim.wire.request import Request
 
 DONE = frozenset({"Filled", "Cancelled", "Inactive"})
 # Who may go where; a status that is not here is an end.

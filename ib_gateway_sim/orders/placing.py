@@ -4,13 +4,14 @@ from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders import hours, reports
 from ib_gateway_sim.orders.matching import consider, watch
 from ib_gateway_sim.orders.order import Order
-from ib_gateway_sim.rules.limits import Moment
+from ib_gateway_sim.rules.dates import Moment
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.times import text_date
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
-def place(client: Client, request: codec.Request, contract: Contract) -> None:
+def place(client: Client, request: Request, contract: Contract) -> None:
     """Takes a message that passed the checks: a new order, or a change of one."""
     gateway, book = client.gateway, client.gateway.orders
     known = book.orders.get((client.client_id, request.integer("orderId")))
@@ -27,7 +28,7 @@ def place(client: Client, request: codec.Request, contract: Contract) -> None:
     watch(gateway)
 
 
-def _modify(client: Client, order: Order, request: codec.Request) -> None:
+def _modify(client: Client, order: Order, request: Request) -> None:
     gateway = client.gateway
     if not order.open:
         code, what = (104, "a filled") if order.status == "Filled" else (201, "a cancelled")

@@ -10,19 +10,19 @@ from ib_gateway_sim.orders.checks import READ_ONLY, problem_of
 from ib_gateway_sim.orders.order import Execution, Order, Preview
 from ib_gateway_sim.orders.placing import place
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.times import text_date
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
-def place_order(client: Client, request: codec.Request) -> None:
+def place_order(client: Client, request: Request) -> None:
     # Two messages about one order are two jobs; they are worked in turn, because all wait equally long.
     number = client.gateway.orders.next_message()
     client.jobs.start("order", number, _place(client, request, number))
 
 
-async def _place(client: Client, request: codec.Request, number: int) -> None:
+async def _place(client: Client, request: Request, number: int) -> None:
     gateway = client.gateway
     with gateway.orders.arriving(number, client.client_id, request):
         await gateway.wait(request.kind)
@@ -39,7 +39,7 @@ async def _place(client: Client, request: codec.Request, number: int) -> None:
             place(client, request, contract)
 
 
-def _preview(client: Client, request: codec.Request, contract: Contract) -> None:
+def _preview(client: Client, request: Request, contract: Contract) -> None:
     """A what-if order: margin before and after, and no order."""
     gateway = client.gateway
     totals = gateway.totals()
@@ -56,12 +56,12 @@ def _preview(client: Client, request: codec.Request, contract: Contract) -> None
     client.send_frame(messages.open_order(order, client.version, preview))
 
 
-def cancel_order(client: Client, request: codec.Request) -> None:
+def cancel_order(client: Client, request: Request) -> None:
     number = client.gateway.orders.next_message()
     client.jobs.start("order", number, _cancel(client, request, number))
 
 
-async def _cancel(client: Client, request: codec.Request, number: int) -> None:
+async def _cancel(client: Client, request: Request, number: int) -> None:
     gateway = client.gateway
     with gateway.orders.arriving(number, client.client_id, request):
         await gateway.wait(request.kind)
@@ -78,18 +78,18 @@ async def _cancel(client: Client, request: codec.Request, number: int) -> None:
         cancel(gateway, order)
 
 
-def global_cancel(client: Client, request: codec.Request) -> None:
+def global_cancel(client: Client, request: Request) -> None:
     if client.gateway.settings.read_only:
         client.refuse(-1, READ_ONLY)
     else:
         cancel_all(client.gateway)
 
 
-def req_open_orders(client: Client, request: codec.Request) -> None:
+def req_open_orders(client: Client, request: Request) -> None:
     _send_open(client, [order for order in client.gateway.orders.open_orders() if order.client_id == client.client_id])
 
 
-def req_all_open_orders(client: Client, request: codec.Request) -> None:
+def req_all_open_orders(client: Client, request: Request) -> None:
     _send_open(client, client.gateway.orders.open_orders())
 
 
@@ -100,12 +100,12 @@ def _send_open(client: Client, orders: list[Order]) -> None:
     client.send(53, 1)
 
 
-def req_auto_open_orders(client: Client, request: codec.Request) -> None:
+def req_auto_open_orders(client: Client, request: Request) -> None:
     if client.client_id != 0 and request.flag("bind"):
         client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
 
 
-def req_completed_orders(client: Client, request: codec.Request) -> None:
+def req_completed_orders(client: Client, request: Request) -> None:
     zone = client.gateway.settings.login_zone
     for order in client.gateway.orders.orders.values():
         if not order.open:
@@ -114,7 +114,7 @@ def req_completed_orders(client: Client, request: codec.Request) -> None:
     client.send(102)
 
 
-def req_executions(client: Client, request: codec.Request) -> None:
+def req_executions(client: Client, request: Request) -> None:
     """Executions of the day that fit the filter; their commissions behind them."""
     wanted = [made for made in client.gateway.orders.executions if _fits(client, request, made)]
     for made in wanted:
@@ -123,7 +123,7 @@ def req_executions(client: Client, request: codec.Request) -> None:
     client.send(55, 1, request.request_id)
 
 
-def _fits(client: Client, request: codec.Request, made: Execution) -> bool:
+def _fits(client: Client, request: Request, made: Execution) -> bool:
     zone = client.gateway.settings.login_zone
     today = text_date(client.gateway.clock.now_s(), zone).date()
     contract = made.order.contract
@@ -141,7 +141,7 @@ def _fits(client: Client, request: codec.Request, made: Execution) -> bool:
     )
 
 
-HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, Request], None]] = {
     "placeOrder": place_order,
     "cancelOrder": cancel_order,
     "reqGlobalCancel": global_cancel,

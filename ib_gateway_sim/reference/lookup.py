@@ -1,12 +1,12 @@
 """The contract that a request means."""
 
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.rules.limits import NOT_FOUND, Violation, ambiguous
+from ib_gateway_sim.rules.errors import NOT_FOUND, Violation, ambiguous
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
-def query_of(request: codec.Request) -> ContractQuery:
+def query_of(request: Request) -> ContractQuery:
     # A continuous future is described with its front contract's expiry and name; sent back they mean nothing.
     rolling = request.text("secType") == "CONTFUT"
     return ContractQuery(
@@ -35,7 +35,7 @@ _NO_FRACTIONS = (
 )
 
 
-def one_contract(client: Client, request: codec.Request) -> Contract | Violation:
+def one_contract(client: Client, request: Request) -> Contract | Violation:
     """The contract that a request for data means; unknown and ambiguous are both error 200."""
     query = query_of(request)
     found = client.gateway.market.find(query, client.gateway.clock.now_s())

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.reference.lookup import query_of
-from ib_gateway_sim.rules.limits import HMDS, NOT_FOUND
+from ib_gateway_sim.rules.errors import HMDS, NOT_FOUND
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
 def contract_details(contract: Contract, request_id: int, version: int, trading: str, liquid: str) -> bytes:
@@ -72,11 +73,11 @@ def contract_details(contract: Contract, request_id: int, version: int, trading:
     return codec.frame(*fields)
 
 
-def req_contract_details(client: Client, request: codec.Request) -> None:
+def req_contract_details(client: Client, request: Request) -> None:
     client.jobs.start("contract", request.request_id, _contract_details(client, request))
 
 
-async def _contract_details(client: Client, request: codec.Request) -> None:
+async def _contract_details(client: Client, request: Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     if not gateway.weather.farm_ok("secdef", "", ""):
@@ -96,11 +97,11 @@ async def _contract_details(client: Client, request: codec.Request) -> None:
     client.send(52, 1, request.request_id)
 
 
-def req_matching_symbols(client: Client, request: codec.Request) -> None:
+def req_matching_symbols(client: Client, request: Request) -> None:
     client.jobs.start("symbols", request.request_id, _matching_symbols(client, request))
 
 
-async def _matching_symbols(client: Client, request: codec.Request) -> None:
+async def _matching_symbols(client: Client, request: Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     found = gateway.market.search(request.text("pattern"), gateway.clock.now_s())
@@ -114,11 +115,11 @@ async def _matching_symbols(client: Client, request: codec.Request) -> None:
     client.send(*fields)
 
 
-def req_option_params(client: Client, request: codec.Request) -> None:
+def req_option_params(client: Client, request: Request) -> None:
     client.jobs.start("options", request.request_id, _option_params(client, request))
 
 
-async def _option_params(client: Client, request: codec.Request) -> None:
+async def _option_params(client: Client, request: Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     now_s = gateway.clock.now_s()
@@ -143,7 +144,7 @@ async def _option_params(client: Client, request: codec.Request) -> None:
     client.send(76, request.request_id)
 
 
-def req_market_rule(client: Client, request: codec.Request) -> None:
+def req_market_rule(client: Client, request: Request) -> None:
     rule_id = request.integer("marketRuleId")
     try:
         steps = client.gateway.market.market_rule(rule_id)
@@ -154,19 +155,19 @@ def req_market_rule(client: Client, request: codec.Request) -> None:
 
 
 # ---- time, user, and what there is none of ---------------------------------------------------------------------------
-def req_current_time(client: Client, request: codec.Request) -> None:
+def req_current_time(client: Client, request: Request) -> None:
     client.send(49, 1, int(client.gateway.clock.now_s()))
 
 
-def req_ids(client: Client, request: codec.Request) -> None:
+def req_ids(client: Client, request: Request) -> None:
     client.send(9, 1, client.gateway.orders.next_id(client.client_id))
 
 
-def req_managed_accounts(client: Client, request: codec.Request) -> None:
+def req_managed_accounts(client: Client, request: Request) -> None:
     client.send(15, 1, client.gateway.market.account)
 
 
-def req_market_data_type(client: Client, request: codec.Request) -> None:
+def req_market_data_type(client: Client, request: Request) -> None:
     wanted = request.integer("marketDataType")
     if wanted not in (1, 2, 3, 4):
         client.error(-1, 321, "Error validating request.-'bM' : cause - Market data type must be 1, 2, 3 or 4")
@@ -174,15 +175,15 @@ def req_market_data_type(client: Client, request: codec.Request) -> None:
     client.market_data_type = wanted
 
 
-def req_user_info(client: Client, request: codec.Request) -> None:
+def req_user_info(client: Client, request: Request) -> None:
     client.send(107, request.request_id, "")
 
 
-def req_soft_dollar_tiers(client: Client, request: codec.Request) -> None:
+def req_soft_dollar_tiers(client: Client, request: Request) -> None:
     client.send(77, request.request_id, 0)
 
 
-def req_family_codes(client: Client, request: codec.Request) -> None:
+def req_family_codes(client: Client, request: Request) -> None:
     client.send(78, 1, client.gateway.market.account, "")
 
 
@@ -196,7 +197,7 @@ _DEPTH_EXCHANGES = (  # exchange, security type, listing exchange, kind of book:
 )
 
 
-def req_depth_exchanges(client: Client, request: codec.Request) -> None:
+def req_depth_exchanges(client: Client, request: Request) -> None:
     fields: list[codec.Value] = [80, len(_DEPTH_EXCHANGES)]
     for exchange, sec_type, listed, service in _DEPTH_EXCHANGES:
         # Only venues of one listing share a group. Clients read the group as a number: a book of its own has IB's unset one.
@@ -204,7 +205,7 @@ def req_depth_exchanges(client: Client, request: codec.Request) -> None:
     client.send(*fields)
 
 
-def req_smart_components(client: Client, request: codec.Request) -> None:
+def req_smart_components(client: Client, request: Request) -> None:
     exchanges = (("NYSE", "N"), ("ARCA", "P"), ("NASDAQ", "Q"), ("BATS", "Z"))
     fields: list[codec.Value] = [82, request.request_id, len(exchanges)]
     for bit, (name, letter) in enumerate(exchanges):
@@ -212,20 +213,20 @@ def req_smart_components(client: Client, request: codec.Request) -> None:
     client.send(*fields)
 
 
-def req_news_providers(client: Client, request: codec.Request) -> None:
+def req_news_providers(client: Client, request: Request) -> None:
     client.send(85, 0)
 
 
 # ---- what there is nothing of ----------------------------------------------------------------------------------------
-def req_fundamental_data(client: Client, request: codec.Request) -> None:
+def req_fundamental_data(client: Client, request: Request) -> None:
     client.error(request.request_id, 430, "The fundamentals data for the security specified is not available.")
 
 
-def req_scanner_parameters(client: Client, request: codec.Request) -> None:
+def req_scanner_parameters(client: Client, request: Request) -> None:
     client.send(19, 1, '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse></ScanParameterResponse>')
 
 
-def req_scanner_subscription(client: Client, request: codec.Request) -> None:
+def req_scanner_subscription(client: Client, request: Request) -> None:
     """Every scan is empty: IB says so with 165 and an answer without rows."""
     client.scans.add(request.request_id)
     text = "Historical Market Data Service query message:no items retrieved"
@@ -233,7 +234,7 @@ def req_scanner_subscription(client: Client, request: codec.Request) -> None:
     client.send(20, 3, request.request_id, 0)
 
 
-def cancel_scanner_subscription(client: Client, request: codec.Request) -> None:
+def cancel_scanner_subscription(client: Client, request: Request) -> None:
     request_id = request.request_id
     if request_id in client.scans:
         client.scans.discard(request_id)
@@ -242,19 +243,19 @@ def cancel_scanner_subscription(client: Client, request: codec.Request) -> None:
         client.error(request_id, 365, f"No scanner subscription found for ticker id:{request_id}")
 
 
-def req_historical_news(client: Client, request: codec.Request) -> None:
+def req_historical_news(client: Client, request: Request) -> None:
     client.send(87, request.request_id, False)
 
 
-def req_news_article(client: Client, request: codec.Request) -> None:
+def req_news_article(client: Client, request: Request) -> None:
     client.error(request.request_id, 10172, "Failed to request news article:No data available")
 
 
-def _quiet(client: Client, request: codec.Request) -> None:
+def _quiet(client: Client, request: Request) -> None:
     """Accepted and without an answer, as at IB (log level, news bulletins while there are none)."""
 
 
-HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, Request], None]] = {
     "reqContractDetails": req_contract_details,
     "reqMatchingSymbols": req_matching_symbols,
     "reqSecDefOptParams": req_option_params,

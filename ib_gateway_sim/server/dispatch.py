@@ -6,7 +6,8 @@ from ib_gateway_sim.faults.weather import COMPETING, LOST
 from ib_gateway_sim.history.families import FAMILY as HISTORY
 from ib_gateway_sim.server.handlers import HANDLERS
 from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.decoding import read_request
+from ib_gateway_sim.wire.request import Malformed, Request
 
 
 def receive(client: Client, payload: bytes) -> bool:
@@ -15,8 +16,8 @@ def receive(client: Client, payload: bytes) -> bool:
     if client.outbox.muted:
         return False
     try:
-        request = codec.request(payload, client.version)
-    except codec.Malformed as problem:
+        request = read_request(payload, client.version)
+    except Malformed as problem:
         gateway.log("malformed", client, {"reason": problem.reason})
         client.error(problem.request_id, 320, f"Error reading request. {problem.reason}")
         return False
@@ -34,7 +35,7 @@ def receive(client: Client, payload: bytes) -> bool:
     return False
 
 
-def _handle(client: Client, request: codec.Request) -> None:
+def _handle(client: Client, request: Request) -> None:
     rejection = client.gateway.weather.take_reject(request.kind)
     if rejection is not None:
         client.error(request.request_id, *rejection)

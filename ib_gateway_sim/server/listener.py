@@ -6,11 +6,12 @@ import socket
 from collections import deque
 
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.rules.limits import RATE_EXCEEDED, RATE_STRIKES
+from ib_gateway_sim.rules.errors import RATE_EXCEEDED
+from ib_gateway_sim.rules.pacing import RATE_STRIKES
 from ib_gateway_sim.server.dispatch import receive
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.times import zone
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.framing import FrameReader, GreetingReader, Refused
 
 _MAX_STRANGERS = 64  # connections before startApi; one more drops the oldest of them
 _STRANGER_S = 30.0  # machine seconds until startApi
@@ -69,7 +70,7 @@ class Server:
             elif self.gateway.weather.accepting == "yes":
                 self._watch(client)
                 await self._converse(client, reader)
-        except (codec.Refused, ConnectionError, TimeoutError, OSError):
+        except (Refused, ConnectionError, TimeoutError, OSError):
             client.abort()
         except asyncio.CancelledError:
             client.abort()
@@ -104,7 +105,7 @@ class Server:
 
     # ---- its conversation ----------------------------------------------------------------------------------------
     async def _converse(self, client: Client, reader: asyncio.StreamReader) -> None:
-        greeting = codec.GreetingReader()
+        greeting = GreetingReader()
         while (done := greeting.feed(await _read(reader))) is None:
             pass
         offer, rest = done
@@ -112,7 +113,7 @@ class Server:
         if version is None or len(self.gateway.clients) >= self.gateway.settings.max_clients:
             return
         client.greet(version, self._connection_time())
-        frames = codec.FrameReader()
+        frames = FrameReader()
         waiting = deque(frames.feed(rest))
         while True:
             while waiting:
@@ -126,7 +127,7 @@ class Server:
             waiting += frames.feed(await _read(reader))
 
     async def _read_on(
-        self, reader: asyncio.StreamReader, frames: codec.FrameReader, waiting: deque[bytes], seconds: float
+        self, reader: asyncio.StreamReader, frames: FrameReader, waiting: deque[bytes], seconds: float
     ) -> None:
         """Waits, and reads meanwhile, so that a client that goes does not stay for what it had sent too fast."""
         turn = asyncio.ensure_future(self.gateway.clock.sleep(seconds))

@@ -12,8 +12,9 @@ from ib_gateway_sim.faults.weather import Weather
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.generated import MarketSource, Quote
 from ib_gateway_sim.orders.book import OrderBook
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.latency import Latency
-from ib_gateway_sim.rules.limits import MessageRate, PacingBook, Violation
+from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from ib_gateway_sim.session.jobs import Jobs
 from ib_gateway_sim.session.outbox import Message, Outbox, error_frame
 from ib_gateway_sim.session.settings import Settings

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.framing import VERSION_CEILING
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Settings:
     volume: str = "shares"  # of US stocks from version 175 on: shares | lots
     read_only: bool = False
     max_clients: int = 32  # what a real gateway allows
-    max_version: int = codec.VERSION_CEILING
+    max_version: int = VERSION_CEILING
     next_order_id: int = 1
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
     slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped

@@ -6,10 +6,10 @@ from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.generated import Quote
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams.families import DEPTH, UNSUBSCRIBED, shown_size
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 _VENUES = ("ARCA", "NSDQ", "BATS", "EDGX", "IEX")
 _INSERT = 0
@@ -18,7 +18,7 @@ _DELETE = 2
 Row = tuple[str, float, float]  # market maker, price, size
 
 
-def req_market_depth(client: Client, request: codec.Request) -> None:
+def req_market_depth(client: Client, request: Request) -> None:
     request_id = request.request_id
     contract = one_contract(client, request)
     problem: Violation | None = None
@@ -41,7 +41,7 @@ def req_market_depth(client: Client, request: codec.Request) -> None:
         client.jobs.start(DEPTH, request_id, _depth(client, request, contract))
 
 
-async def _depth(client: Client, request: codec.Request, contract: Contract) -> None:
+async def _depth(client: Client, request: Request, contract: Contract) -> None:
     gateway = client.gateway
     rows = min(max(request.integer("numRows"), 1), 20)
     smart = request.flag("isSmartDepth")
@@ -88,7 +88,7 @@ def _changes(old: list[Row], new: list[Row]) -> list[tuple[int, tuple[int, Row]]
     return changes + gone
 
 
-def cancel_market_depth(client: Client, request: codec.Request) -> None:
+def cancel_market_depth(client: Client, request: Request) -> None:
     if not client.jobs.stop(DEPTH, request.request_id):
         client.error(
             request.request_id, 310, f"Can't find the subscribed market depth with tickerId:{request.request_id}"

@@ -1,7 +1,7 @@
 """Families of subscriptions, the limits that they share, and how sizes are shown."""
 
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire import codec
 

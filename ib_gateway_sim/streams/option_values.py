@@ -2,12 +2,11 @@
 
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams import greeks
 from ib_gateway_sim.streams.greeks import Greeks
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 
 def underlying_price(client: Client, contract: Contract) -> float:
@@ -31,7 +30,7 @@ def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> Non
 _CUSTOM = 53  # tick type of what a calculator was asked for
 
 
-def calculate(client: Client, request: codec.Request) -> None:
+def calculate(client: Client, request: Request) -> None:
     """The option calculators: volatility from a price, price from a volatility."""
     contract = one_contract(client, request)
     under = request.number("underPrice")
@@ -42,9 +41,7 @@ def calculate(client: Client, request: codec.Request) -> None:
         or under <= 0
         or max(request.number("volatility"), request.number("optionPrice")) <= 0
     ):
-        client.refuse(
-            request.request_id, limits.invalid("Calculations need an option and prices or volatility above 0")
-        )
+        client.refuse(request.request_id, invalid("Calculations need an option and prices or volatility above 0"))
     else:
         years = greeks.years_left(contract, client.gateway.clock.now_s())
         if request.kind == "calculateOptionPrice":
@@ -54,5 +51,5 @@ def calculate(client: Client, request: codec.Request) -> None:
         send_greeks(client, request.request_id, _CUSTOM, made)
 
 
-def nothing_to_cancel(client: Client, request: codec.Request) -> None:
+def nothing_to_cancel(client: Client, request: Request) -> None:
     """Calculations are answered at once."""

@@ -5,17 +5,17 @@ import re
 from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.bar_sizes import DAY_S
+from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams.board import QuoteBoard
 from ib_gateway_sim.streams.families import NO_LINE, QUOTES, UNSUBSCRIBED, no_line, shown_size
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 DELAY_S = 900  # delayed data lag by 15 minutes
 
 
-def req_market_data(client: Client, request: codec.Request) -> None:
+def req_market_data(client: Client, request: Request) -> None:
     problem: Violation | None = None
     contract = one_contract(client, request)
     generic = {tick for tick in request.text("genericTickList").replace(" ", "").split(",") if tick}
@@ -26,7 +26,7 @@ def req_market_data(client: Client, request: codec.Request) -> None:
     elif generic and request.flag("snapshot"):
         problem = Violation(414, "Snapshot market data subscription is not applicable to generic ticks")
     elif not all(re.fullmatch("[0-9]+", tick.split(":")[0]) or tick.startswith("mdoff") for tick in generic):
-        problem = limits.invalid("Incorrect generic tick list of " + request.text("genericTickList"))
+        problem = invalid("Incorrect generic tick list of " + request.text("genericTickList"))
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
     elif no_line(client):
@@ -39,7 +39,7 @@ def req_market_data(client: Client, request: codec.Request) -> None:
         client.jobs.start(QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)))
 
 
-async def _quotes(client: Client, request: codec.Request, contract: Contract, generic: frozenset[str]) -> None:
+async def _quotes(client: Client, request: Request, contract: Contract, generic: frozenset[str]) -> None:
     gateway = client.gateway
     request_id = request.request_id
     delayed = not contract.permitted
@@ -69,18 +69,18 @@ def _statistics(client: Client, request_id: int, contract: Contract) -> None:
     """Generic tick 165: lows and highs of 13, 26 and 52 weeks, and the average volume of 90 days."""
     market, now_s = client.gateway.market, client.gateway.clock.now_s()
     what = next((kind for kind in ("TRADES", "AGGTRADES", "MIDPOINT") if kind in contract.kinds), "")
-    start_s = int(now_s) - 364 * limits.DAY_S
+    start_s = int(now_s) - 364 * DAY_S
     days = market.bars(contract, "1d", what, rth=True, start_s=start_s, end_s=int(now_s), now_s=now_s) if what else []
     for weeks, low_kind, high_kind in ((13, 15, 16), (26, 17, 18), (52, 19, 20)):
-        part = [bar for bar in days if bar.t > now_s - weeks * 7 * limits.DAY_S]
+        part = [bar for bar in days if bar.t > now_s - weeks * 7 * DAY_S]
         if part:
             client.send(1, 6, request_id, low_kind, min(bar.low for bar in part), 0.0, 0)
             client.send(1, 6, request_id, high_kind, max(bar.high for bar in part), 0.0, 0)
-    volumes = [bar.volume for bar in days if bar.t > now_s - 90 * limits.DAY_S and bar.volume >= 0]
+    volumes = [bar.volume for bar in days if bar.t > now_s - 90 * DAY_S and bar.volume >= 0]
     if volumes:
         client.send(2, 6, request_id, 21, shown_size(client, contract, round(sum(volumes) / len(volumes))))
 
 
-def cancel_market_data(client: Client, request: codec.Request) -> None:
+def cancel_market_data(client: Client, request: Request) -> None:
     if not client.jobs.stop(QUOTES, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")

@@ -6,17 +6,17 @@ from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.generated import Bar
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation
+from ib_gateway_sim.rules.kinds import LIVE_KINDS
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams.families import BARS, NO_LINE, no_line, shown_size
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 _BARS_PER_WINDOW = 60
 _BARS_WINDOW_S = 600.0
 
 
-def req_real_time_bars(client: Client, request: codec.Request) -> None:
+def req_real_time_bars(client: Client, request: Request) -> None:
     request_id = request.request_id
     what = request.text("whatToShow").upper()
     contract = one_contract(client, request)
@@ -25,7 +25,7 @@ def req_real_time_bars(client: Client, request: codec.Request) -> None:
         problem = Violation(102, "Duplicate ticker id")
     elif isinstance(contract, Violation):
         problem = contract
-    elif what not in limits.LIVE_KINDS or what not in contract.kinds:
+    elif what not in LIVE_KINDS or what not in contract.kinds:
         problem = Violation(420, f"Invalid Real-time Query:What to show {what} is not offered for {contract.sec_type}")
     elif not contract.permitted:
         problem = Violation(
@@ -52,7 +52,7 @@ def _within_pace(asked: deque[float], now_s: float) -> bool:
     return True
 
 
-async def _real_time_bars(client: Client, request: codec.Request, contract: Contract, what: str) -> None:
+async def _real_time_bars(client: Client, request: Request, contract: Contract, what: str) -> None:
     gateway = client.gateway
     rth = request.flag("useRTH")
     before: Bar | None = None
@@ -83,6 +83,6 @@ async def _real_time_bars(client: Client, request: codec.Request, contract: Cont
             before = bar
 
 
-def cancel_real_time_bars(client: Client, request: codec.Request) -> None:
+def cancel_real_time_bars(client: Client, request: Request) -> None:
     if not client.jobs.stop(BARS, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")

@@ -8,9 +8,9 @@ from ib_gateway_sim.streams.option_values import calculate, nothing_to_cancel
 from ib_gateway_sim.streams.quotes import cancel_market_data, req_market_data
 from ib_gateway_sim.streams.real_time_bars import cancel_real_time_bars, req_real_time_bars
 from ib_gateway_sim.streams.tick_by_tick import cancel_tick_by_tick, req_tick_by_tick
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
-HANDLERS: dict[str, Callable[[Client, codec.Request], None]] = {
+HANDLERS: dict[str, Callable[[Client, Request], None]] = {
     "calculateImpliedVolatility": calculate,
     "calculateOptionPrice": calculate,
     "cancelCalculateImpliedVolatility": nothing_to_cancel,

@@ -4,17 +4,17 @@ from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.generated import Tick
 from ib_gateway_sim.reference.lookup import one_contract
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.rules.limits import Violation
+from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams.families import BY_TICK, Values, offers, shown_size
 from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.request import Request
 
 _TICK_KINDS = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
 _TICK_WHAT = {"Last": "TRADES", "AllLast": "TRADES", "BidAsk": "BID_ASK", "MidPoint": "MIDPOINT"}
 
 
-def req_tick_by_tick(client: Client, request: codec.Request) -> None:
+def req_tick_by_tick(client: Client, request: Request) -> None:
     request_id = request.request_id
     kind = request.text("tickType")
     contract = one_contract(client, request)
@@ -23,7 +23,7 @@ def req_tick_by_tick(client: Client, request: codec.Request) -> None:
     if client.jobs.has(BY_TICK, request_id):
         problem = Violation(322, "Error processing request.-'bQ' : cause - Duplicate ticker ID")
     elif kind not in _TICK_KINDS:
-        problem = limits.invalid(f"Tick-by-tick type is incorrect. Legal ones are: {', '.join(_TICK_KINDS)}")
+        problem = invalid(f"Tick-by-tick type is incorrect. Legal ones are: {', '.join(_TICK_KINDS)}")
     elif isinstance(contract, Violation):
         problem = contract
     elif client.gateway.weather.competing:
@@ -44,7 +44,7 @@ def req_tick_by_tick(client: Client, request: codec.Request) -> None:
         client.jobs.start(BY_TICK, request_id, _tick_by_tick(client, request, contract, kind))
 
 
-async def _tick_by_tick(client: Client, request: codec.Request, contract: Contract, kind: str) -> None:
+async def _tick_by_tick(client: Client, request: Request, contract: Contract, kind: str) -> None:
     gateway = client.gateway
     what = _TICK_WHAT[kind]
     since_s = gateway.clock.now_s()
@@ -95,6 +95,6 @@ def send_ticks(client: Client, request_id: int, contract: Contract, what: str, t
     client.send(*fields, True)
 
 
-def cancel_tick_by_tick(client: Client, request: codec.Request) -> None:
+def cancel_tick_by_tick(client: Client, request: Request) -> None:
     if not client.jobs.stop(BY_TICK, request.request_id):
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")

@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire import layouts
+from ib_gateway_sim.wire.layouts import CONTRACT, REQUESTS
 from tests.support.sim_client import RawClient, gateway
 
 CONTRACTS = [
@@ -52,11 +53,11 @@ ODD = ["", "0", "1", "-1", "2147483647", "x", "1.7976931348623157E308", "NaN", "
 @st.composite
 def requests(draw):
     """The fields of one request; ids are few, so that they collide."""
-    message_id = draw(st.sampled_from(sorted(set(codec.REQUESTS) - {71}) + OFTEN))
-    _, places = codec._places(message_id)
+    message_id = draw(st.sampled_from(sorted(set(REQUESTS) - {71}) + OFTEN))
+    _, places = layouts.layout_of(message_id)
     fields = [str(message_id)]
     contract = draw(st.sampled_from(CONTRACTS)) if draw(st.integers(0, 9)) else None
-    described = codec.CONTRACT.replace(":i", "").replace(":f", "").split()
+    described = CONTRACT.replace(":i", "").replace(":f", "").split()
     for place in places:
         if place.name in ("reqId", "orderId", "parentId"):
             fields.append(draw(st.sampled_from(["1", "2", "3"])))

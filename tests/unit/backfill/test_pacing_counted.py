@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ib_bridge.history.picking import request_of
-from ib_gateway_sim.rules.limits import MessageRate, PacingBook
+from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from nautilus.backfill import pacing
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import Limits, Request, next_allowed

@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ib_bridge.ib import translate
-from ib_gateway_sim.rules import limits
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.rules.bar_sizes import duration
+from ib_gateway_sim.rules.dates import moment
+from ib_gateway_sim.rules.errors import Violation
+from ib_gateway_sim.wire.decoding import read_request
+from ib_gateway_sim.wire.request import Malformed
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import nanoseconds
 from nautilus.errors import InvalidInput
@@ -116,8 +119,8 @@ def test_ibs_own_texts_are_read_by_ascii_digits(foreign):
 
 
 def test_the_simulator_refuses_other_digits_as_ib_does(foreign):
-    assert isinstance(limits.duration("30 D".translate(foreign)), limits.Violation)
-    told = limits.moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
-    assert isinstance(told, limits.Violation)
-    with pytest.raises(codec.Malformed):
-        codec.request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)
+    assert isinstance(duration("30 D".translate(foreign)), Violation)
+    told = moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
+    assert isinstance(told, Violation)
+    with pytest.raises(Malformed):
+        read_request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)

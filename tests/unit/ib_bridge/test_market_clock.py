@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ib_bridge.ib.clock import MarketClock
-from ib_gateway_sim.rules.limits import PacingBook
+from ib_gateway_sim.rules.pacing import PacingBook
 from nautilus.backfill.pacing import Request, next_allowed
 from nautilus.clock import NS_PER_MS, NS_PER_S
 from tests.support.markets import few

@@ -4,9 +4,13 @@ import datetime as dt
 
 import pytest
 
-from ib_gateway_sim.rules import limits
+from ib_gateway_sim.rules import dates
+from ib_gateway_sim.rules.bar_sizes import Duration, bar_size, duration, steps
+from ib_gateway_sim.rules.dates import Moment
+from ib_gateway_sim.rules.errors import Violation
+from ib_gateway_sim.rules.kinds import what_to_show
 from ib_gateway_sim.rules.latency import Latency
-from ib_gateway_sim.rules.limits import Duration, Moment, Violation
+from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 
 
 def code_of(answer):
@@ -14,9 +18,9 @@ def code_of(answer):
 
 
 def test_bar_sizes_are_spelled_as_the_gateway_lists_them():
-    assert limits.bar_size("1 min") == "1 min"
-    assert limits.bar_size("1 week") == "1W"
-    refused = limits.bar_size("1 sec")
+    assert bar_size("1 min") == "1 min"
+    assert bar_size("1 week") == "1W"
+    refused = bar_size("1 sec")
     assert isinstance(refused, Violation)
     assert refused.code == 321
     assert "1 secs, 5 secs" in refused.text
@@ -24,8 +28,8 @@ def test_bar_sizes_are_spelled_as_the_gateway_lists_them():
 
 @pytest.mark.parametrize("text", ["", "1", "D", "1D", "0 D", "-1 D", "1 H", "1  D", "1.5 D", "99999999999 D"])
 def test_a_duration_is_a_number_a_space_and_a_unit(text):
-    assert code_of(limits.duration(text)) == 321
-    assert limits.duration("3 D") == Duration(3, "D")
+    assert code_of(duration(text)) == 321
+    assert duration("3 D") == Duration(3, "D")
 
 
 @pytest.mark.parametrize(
@@ -53,9 +57,9 @@ def test_a_duration_is_a_number_a_space_and_a_unit(text):
     ],
 )
 def test_legal_steps(size, length, table, code):
-    wanted = limits.duration(length)
+    wanted = duration(length)
     assert isinstance(wanted, Duration)
-    assert code_of(limits.steps(size, wanted, table)) == code
+    assert code_of(steps(size, wanted, table)) == code
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_legal_steps(size, length, table, code):
     ],
 )
 def test_what_is_offered_for_which_product(what, sec_type, code):
-    problem = limits.what_to_show(what, sec_type, "X", "SMART")
+    problem = what_to_show(what, sec_type, "X", "SMART")
     assert code_of(problem) == code
 
 
@@ -100,7 +104,7 @@ def test_date_forms(text, expected):
 
 
 def moment(text, now_s=NOON_UTC_S):
-    return limits.moment(text, field_name="End Date/Time", login_zone="US/Eastern", now_s=now_s)
+    return dates.moment(text, field_name="End Date/Time", login_zone="US/Eastern", now_s=now_s)
 
 
 def test_today_is_that_of_the_zone():
@@ -140,7 +144,7 @@ def test_every_other_date_names_its_field_in_10314(text):
 
 
 def test_sixty_requests_in_ten_minutes_and_bid_ask_counts_twice():
-    book = limits.PacingBook()
+    book = PacingBook()
     assert all(book.ask(at * 3.0, f"s{at}", f"w{at}") for at in range(60))
     assert not book.ask(180.0, "new", "new")
     assert not book.ask(599.9, "new", "new")
@@ -150,7 +154,7 @@ def test_sixty_requests_in_ten_minutes_and_bid_ask_counts_twice():
 
 
 def test_the_sixth_for_one_series_within_two_seconds_and_the_same_within_fifteen():
-    book = limits.PacingBook()
+    book = PacingBook()
     assert [book.ask(1000 + at * 0.3, "AAPL", f"w{at}") for at in range(6)] == [True] * 5 + [False]
     assert book.ask(1001.5, "MSFT", "w")
     assert book.ask(1002.1, "AAPL", "w6")
@@ -159,9 +163,9 @@ def test_the_sixth_for_one_series_within_two_seconds_and_the_same_within_fifteen
 
 
 def test_the_message_rate_queues_or_strikes():
-    queueing = limits.MessageRate(50)
+    queueing = MessageRate(50)
     assert [queueing.wait_s(10.0) for _ in range(51)] == [0.0] * 50 + [1.0]
-    rejecting = limits.MessageRate(50)
+    rejecting = MessageRate(50)
     assert [rejecting.allowed(10.0) for _ in range(51)] == [True] * 50 + [False]
     assert rejecting.allowed(11.1)
     assert rejecting.violations == 1

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ib_gateway_sim.wire import codec
+from ib_gateway_sim.wire.decoding import read_request
+from ib_gateway_sim.wire.framing import FrameReader, Greeting, GreetingReader, Refused
+from ib_gateway_sim.wire.request import Request
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "tws"
 OFFERS = {
@@ -50,9 +52,9 @@ ASKED = {
 }
 
 
-def read(data: bytes, piece: int) -> tuple[codec.Greeting, list[codec.Request]]:
+def read(data: bytes, piece: int) -> tuple[Greeting, list[Request]]:
     greeting, version, requests = None, 0, []
-    opening, frames = codec.GreetingReader(), codec.FrameReader()
+    opening, frames = GreetingReader(), FrameReader()
     for at in range(0, len(data), piece):
         part = data[at : at + piece]
         if greeting is None:
@@ -61,7 +63,7 @@ def read(data: bytes, piece: int) -> tuple[codec.Greeting, list[codec.Request]]:
                 continue
             greeting, part = done
             version = greeting.version() or 0
-        requests += [codec.request(payload, version) for payload in frames.feed(part)]
+        requests += [read_request(payload, version) for payload in frames.feed(part)]
     assert greeting is not None
     assert frames.waiting == 0
     return greeting, requests
@@ -104,9 +106,9 @@ def test_pieces_of_a_byte_are_as_good_as_the_whole(recorded):
 def test_rubbish_behind_is_refused_and_what_came_before_is_not_lost(recorded):
     _, data = recorded
     _, requests = read(data, len(data))
-    opening, frames = codec.GreetingReader(), codec.FrameReader()
+    opening, frames = GreetingReader(), FrameReader()
     done = opening.feed(data)
     assert done is not None
     assert len(frames.feed(done[1])) == len(requests)
-    with pytest.raises(codec.Refused):
+    with pytest.raises(Refused):
         frames.feed(b"\xff" * 8)
