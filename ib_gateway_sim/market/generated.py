@@ -16,7 +16,7 @@ from hashlib import blake2b
 from math import exp
 from typing import NamedTuple, Protocol
 
-from ib_gateway_sim.market import calendars, instruments, options
+from ib_gateway_sim.market import calendars, options
 from ib_gateway_sim.market.bars import (
     INTRADAY_S,
     SIZES,
@@ -30,7 +30,10 @@ from ib_gateway_sim.market.bars import (
 )
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.instruments import Instrument, expiry
+from ib_gateway_sim.market.futures import EXPIRED_FUTURE_DAYS, front, root_of
+from ib_gateway_sim.market.instrument import Instrument, expiry
+from ib_gateway_sim.market.listing import by_con_id, by_symbol, listed
+from ib_gateway_sim.market.market_rules import MARKET_RULES
 from ib_gateway_sim.market.paths import LEVELS_S, Node, PathTick, joined
 from ib_gateway_sim.market.walks import Noise, Piece, Walk
 
@@ -228,9 +231,7 @@ class Market:
                 end
                 and end < today
                 and not (
-                    query.include_expired
-                    and contract.sec_type == "FUT"
-                    and (today - end).days <= instruments.EXPIRED_FUTURE_DAYS
+                    query.include_expired and contract.sec_type == "FUT" and (today - end).days <= EXPIRED_FUTURE_DAYS
                 )
             ):
                 continue
@@ -239,13 +240,13 @@ class Market:
 
     def search(self, pattern: str, now_s: float) -> list[Contract]:
         text, today = pattern.strip().upper(), _new_york_date(now_s)
-        shown = [one.contract for one in instruments.listed() if one.head <= today] if text else []
+        shown = [one.contract for one in listed() if one.head <= today] if text else []
         begins = [contract for contract in shown if contract.symbol.startswith(text)]
         names = [contract for contract in shown if contract not in begins and text in contract.long_name.upper()]
         return [contract for contract in begins + names if contract.sec_type != "CFD"][:16]
 
     def derivatives(self, contract: Contract) -> tuple[str, ...]:
-        others = [one.contract for one in instruments.by_symbol().get(contract.symbol, ())]
+        others = [one.contract for one in by_symbol().get(contract.symbol, ())]
         types = [other.sec_type for other in others if other.under_con_id == contract.con_id]
         if contract.sec_type == "STK" and contract.symbol in options.UNDERLYINGS:
             types.append("OPT")
@@ -262,7 +263,7 @@ class Market:
         ]
 
     def market_rule(self, rule_id: int) -> Sequence[tuple[float, float]]:
-        return instruments.MARKET_RULES[rule_id]
+        return MARKET_RULES[rule_id]
 
     # ---- sessions ----
 
@@ -389,10 +390,10 @@ class Market:
 
     def _continuous_view(self, one: Instrument, day: date, what: str, now_s: float) -> View:
         """The front month of the day, back-adjusted by the ratio at each roll (its carry over the days between)."""
-        root = instruments.root_of(one.contract.symbol)
+        root = root_of(one.contract.symbol)
         if root is None:
             raise LookupError(f"no futures product {one.contract.symbol}")
-        then, last = instruments.front(root, day), instruments.front(root, _new_york_date(min(now_s, _LAST_S)))
+        then, last = front(root, day), front(root, _new_york_date(min(now_s, _LAST_S)))
         ahead = ((expiry(last.contract) or day) - (expiry(then.contract) or day)).days
         factor = exp(root.carry * max(ahead, 0) / 365.25)
         grid = one.per_unit * (2 if what == "MIDPOINT" else 1) if factor != 1.0 else 0
@@ -514,15 +515,15 @@ class Market:
 
     def _candidates(self, query: ContractQuery, now_s: float) -> Sequence[Instrument]:
         if query.con_id:
-            one = instruments.by_con_id().get(query.con_id) or options.by_con_id(query.con_id)
+            one = by_con_id().get(query.con_id) or options.by_con_id(query.con_id)
             return (one,) if one else ()
         name = (query.local_symbol or query.symbol).upper()
         if "OPT" in query.types() and name[:6].strip() in options.UNDERLYINGS:
             spot = self._spot(name[:6].strip(), now_s)
             return list(options.matching(query, spot, _new_york_date(now_s)))
         if not name and query.sec_id:
-            return instruments.listed()
-        return instruments.by_symbol().get(name, ())
+            return listed()
+        return by_symbol().get(name, ())
 
     def _spot(self, symbol: str, t_s: float) -> float:
         """About what a stock costs at an instant."""
@@ -530,10 +531,10 @@ class Market:
 
     def _current(self, one: Instrument, today: date) -> Contract:
         """A continuous future names the month that it stands for."""
-        root = instruments.root_of(one.contract.symbol) if one.roll else None
+        root = root_of(one.contract.symbol) if one.roll else None
         if root is None:
             return one.contract
-        month = instruments.front(root, today).contract
+        month = front(root, today).contract
         return replace(
             one.contract,
             last_trade_date=month.last_trade_date,
@@ -543,7 +544,7 @@ class Market:
         )
 
     def _instrument(self, contract: Contract) -> Instrument:
-        one = instruments.by_con_id().get(contract.con_id) or options.by_con_id(contract.con_id)
+        one = by_con_id().get(contract.con_id) or options.by_con_id(contract.con_id)
         if one is None:
             raise LookupError(f"no instrument has the contract id {contract.con_id}")
         return one

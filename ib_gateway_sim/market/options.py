@@ -13,9 +13,10 @@ from datetime import date, timedelta
 from functools import cache
 from math import erf, exp, log, sqrt
 
-from ib_gateway_sim.market import calendars, instruments
+from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.instruments import TRADED, Instrument
+from ib_gateway_sim.market.instrument import TRADED, Instrument
+from ib_gateway_sim.market.listing import by_symbol
 
 UNDERLYINGS = ("AAPL", "SPY")
 EXCHANGES = ("SMART", "CBOE", "AMEX", "ISE", "PHLX")
@@ -31,7 +32,7 @@ _TRADING_DAYS = 252
 @cache
 def underlying(symbol: str) -> Instrument:
     """The stock that options of a symbol are on."""
-    return next(one for one in instruments.by_symbol()[symbol] if one.contract.sec_type == "STK")
+    return next(one for one in by_symbol()[symbol] if one.contract.sec_type == "STK")
 
 
 @cache

@@ -25,12 +25,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market import calendars, instruments
+from ib_gateway_sim.market import calendars, listing
 from ib_gateway_sim.market.bar_files import MINUTE_S, STAMPS, read_bars
 from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged, merged_slots
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.market.futures import MONTH_CODES, last_trade_date, root_of
 from ib_gateway_sim.market.generated import OptionParams, Quote, Tick
+from ib_gateway_sim.market.instrument import con_id
 from ib_gateway_sim.rules.kinds import bar_kinds
 
 PAUSE_S = 30 * 60
@@ -360,7 +362,7 @@ def _contract(file: ReplayFile) -> Contract:
     _check_options(file, sec_type, kind)
     exchange = file.exchange or _EXCHANGES.get(sec_type, "SMART")
     contract = Contract(
-        con_id=instruments.con_id("replay", sec_type, name),
+        con_id=con_id("replay", sec_type, name),
         symbol=name,
         sec_type=sec_type,
         exchange=exchange,
@@ -415,22 +417,22 @@ def _paired(contract: Contract, name: str) -> Contract:
         local_symbol=local,
         trading_class=known_as,
         market_name=known_as,
-        con_id=instruments.con_id("replay", contract.sec_type, local),
+        con_id=con_id("replay", contract.sec_type, local),
     )
 
 
 def _future(contract: Contract, bars: Sequence[Bar], exchange: str) -> Contract:
     """Root, month and year of a local symbol such as 6EH4; the year is the first that is not before the file."""
-    found = re.fullmatch(rf"([A-Z0-9]+?)([{instruments.MONTH_CODES}])([0-9][0-9]?)", contract.local_symbol)
+    found = re.fullmatch(rf"([A-Z0-9]+?)([{MONTH_CODES}])([0-9][0-9]?)", contract.local_symbol)
     if not found:
         raise ValueError(f"a future is replayed under its local symbol, such as ESH4 or 6EH4, not {contract.symbol}")
-    name, month, digits = found[1], instruments.MONTH_CODES.index(found[2]) + 1, found[3]
+    name, month, digits = found[1], MONTH_CODES.index(found[2]) + 1, found[3]
     year = datetime.fromtimestamp(bars[0].t, UTC).year
     while not str(year).endswith(digits):
         year += 1
-    root = instruments.root_of(name)
+    root = root_of(name)
     symbol, multiplier = (name, root.multiplier) if root else _CURRENCY_FUTURES.get(name, (name, "1"))
-    end = instruments.last_trade_date(root, year, month) if root else _third_wednesday_less_two(year, month)
+    end = last_trade_date(root, year, month) if root else _third_wednesday_less_two(year, month)
     return replace(
         contract,
         symbol=symbol,
@@ -455,11 +457,11 @@ def _guessed_type(name: str) -> str:
         return "CRYPTO"
     if _pair(name):
         return "CASH"
-    listed = {one.contract.symbol: one.contract.sec_type for one in reversed(instruments.listed())}
+    listed = {one.contract.symbol: one.contract.sec_type for one in reversed(listing.listed())}
     if listed.get(name) == "IND":
         return "IND"
-    found = re.fullmatch(rf"([A-Z0-9]+?)[{instruments.MONTH_CODES}][0-9][0-9]?", name)
-    return "FUT" if found and (instruments.root_of(found[1]) or found[1] in _CURRENCY_FUTURES) else "STK"
+    found = re.fullmatch(rf"([A-Z0-9]+?)[{MONTH_CODES}][0-9][0-9]?", name)
+    return "FUT" if found and (root_of(found[1]) or found[1] in _CURRENCY_FUTURES) else "STK"
 
 
 def _pair(name: str, bases: Sequence[str] = ()) -> tuple[str, str] | None:

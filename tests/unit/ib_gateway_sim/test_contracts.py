@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from ib_gateway_sim.market import instruments
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.instrument import con_id
+from ib_gateway_sim.market.listing import by_con_id
+from ib_gateway_sim.market.stocks import _isin
 
 MARKET = Market(7)
 NOW_S = datetime(2026, 1, 14, 18, tzinfo=UTC).timestamp()
@@ -42,9 +44,9 @@ def test_everything_the_front_end_lists_is_one_contract_with_bars(symbol: str, s
 
 
 def test_contract_ids_are_unique_and_stay() -> None:
-    every = instruments.by_con_id()
+    every = by_con_id()
     assert len(every) > 1000
-    assert find(symbol="AAPL", sec_type="STK")[0].con_id == instruments.con_id("STK", "AAPL", "USD")
+    assert find(symbol="AAPL", sec_type="STK")[0].con_id == con_id("STK", "AAPL", "USD")
     assert find(con_id=1) == []
 
 
@@ -112,7 +114,7 @@ def test_a_stock_is_found_by_its_isin() -> None:
     ((tag, isin),) = apple.sec_ids
     assert find(sec_type="STK", sec_id_type=tag, sec_id=isin) == [apple]
     assert find(sec_type="STK", sec_id_type=tag, sec_id="US0000000000") == []
-    assert instruments._isin("US", 37833100) == "US0378331005"  # the real one has the same check digit
+    assert _isin("US", 37833100) == "US0378331005"  # the real one has the same check digit
 
 
 def test_nothing_is_known_of_an_unknown_symbol_or_of_none() -> None:

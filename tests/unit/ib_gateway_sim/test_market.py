@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.market import instruments
 from ib_gateway_sim.market.bars import period_start
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.generated import INTRADAY_S, SIZES, Bar, Market
+from ib_gateway_sim.market.listing import listed
 
 DAY_S = 86400
 NOW_S = int(datetime(2026, 1, 14, 18, 20, 33, tzinfo=UTC).timestamp())  # a Wednesday, all markets open
@@ -469,7 +469,7 @@ def test_hours_are_cut_at_the_wall_clock_of_the_exchange() -> None:
 
 
 def test_prices_are_plausible_whenever_one_looks() -> None:
-    for one in instruments.listed():
+    for one in listed():
         if one.contract.sec_type in ("STK", "CASH", "IND") and one.head < date(2006, 1, 1) and not one.splits:
             level = [
                 bar.close for bar in bars(one.contract, "1M", first_kind(one.contract), NOW_S - 400 * DAY_S, NOW_S)
