@@ -9,8 +9,8 @@ from ib_gateway_sim.history.families import DAY_S, FAMILY, LIVE, SHORT_NAMES, bo
 from ib_gateway_sim.history.fields import bar_date, bar_fields, bar_volume, edge_text
 from ib_gateway_sim.history.query import BarsQuery, read_query, window
 from ib_gateway_sim.history.schedule import send_schedule
+from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.calendars import Session
-from ib_gateway_sim.market.generated import Bar
 from ib_gateway_sim.rules.bar_sizes import SMALL_BAR_S
 from ib_gateway_sim.rules.dates import small_bars_from_s
 from ib_gateway_sim.rules.errors import (

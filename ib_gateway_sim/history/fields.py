@@ -3,8 +3,8 @@
 import datetime as dt
 
 from ib_gateway_sim.history.query import BarsQuery
+from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Bar
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.times import text_date
 from ib_gateway_sim.wire import codec

@@ -2,7 +2,7 @@
 
 from ib_gateway_sim.history.families import LONGEST_PAUSE_S, TICKS, book
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Tick
+from ib_gateway_sim.market.source import Tick
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.dates import NO_ZONE, Moment, moment
 from ib_gateway_sim.rules.errors import DUPLICATE_HISTORY, PACING, Violation, invalid

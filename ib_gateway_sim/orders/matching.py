@@ -6,7 +6,7 @@ import traceback
 
 from ib_gateway_sim.account.changes import send_change
 from ib_gateway_sim.account.portfolio import commission
-from ib_gateway_sim.market.generated import Quote
+from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.orders import hours, reports
 from ib_gateway_sim.orders.cancelling import cancel, expire
 from ib_gateway_sim.orders.order import Execution, Order

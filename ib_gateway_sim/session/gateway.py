@@ -10,7 +10,7 @@ from ib_gateway_sim.account.portfolio import Portfolio, Totals
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.faults.weather import Weather
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.generated import MarketSource, Quote
+from ib_gateway_sim.market.source import MarketSource, Quote
 from ib_gateway_sim.orders.book import OrderBook
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.latency import Latency

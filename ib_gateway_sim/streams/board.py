@@ -1,7 +1,7 @@
 """What a subscriber of quotes was sent, and what is new in the next quote."""
 
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Quote
+from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.streams import greeks
 from ib_gateway_sim.streams.families import shown_size

@@ -4,7 +4,7 @@ import math
 
 from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Quote
+from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client

@@ -3,8 +3,8 @@
 from collections import deque
 
 from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Bar
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.kinds import LIVE_KINDS

@@ -2,7 +2,7 @@
 
 from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated import Tick
+from ib_gateway_sim.market.source import Tick
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.market.bar_files import BadFile, read_bars
+from ib_gateway_sim.market.bar_files import read_bars
+from ib_gateway_sim.market.bar_table import BadFile
 from ib_gateway_sim.market.bars import Bar
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.market.bars import period_start
+from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, period_start
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.generated import INTRADAY_S, SIZES, Bar, Market
+from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.generated_bars import GeneratedBars
 from ib_gateway_sim.market.listing import listed
+from ib_gateway_sim.market.prices import Prices
 
 DAY_S = 86400
 NOW_S = int(datetime(2026, 1, 14, 18, 20, 33, tzinfo=UTC).timestamp())  # a Wednesday, all markets open
@@ -478,10 +480,11 @@ def test_prices_are_plausible_whenever_one_looks() -> None:
 
 
 def test_days_are_known_without_making_their_minutes() -> None:
-    market = Market(3)
-    found = market.bars(AAPL, "1d", "TRADES", rth=True, start_s=NOW_S - 365 * DAY_S, end_s=NOW_S - DAY_S, now_s=NOW_S)
+    prices = Prices(3)
+    ends = {"start_s": NOW_S - 365 * DAY_S, "end_s": NOW_S - DAY_S}
+    found = GeneratedBars(prices).bars(AAPL, "1d", "TRADES", rth=True, **ends, now_s=NOW_S)
     assert len(found) > 240
-    assert all(not walk._children for walk in market._walks.values())
+    assert not prices.walk(prices.instrument(AAPL))._children
 
 
 def test_a_size_or_kind_that_does_not_exist_is_named() -> None:
