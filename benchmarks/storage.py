@@ -34,7 +34,7 @@ import psycopg2
 from dev.postgres import start_postgres
 from dev.process import Group
 from ib_gateway_sim.market.contracts import ContractQuery
-from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.generated.market import Market
 from nautilus.db import retention, timescale
 from nautilus.db.bars import candles
 from nautilus.db.bars import write as bar_store

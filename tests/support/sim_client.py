@@ -7,7 +7,7 @@ from typing import Any
 
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control.port import Control
-from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.generated.market import Market
 from ib_gateway_sim.market.source import MarketSource
 from ib_gateway_sim.server.listener import Server
 from ib_gateway_sim.session.gateway import Gateway

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ib_gateway_sim.market.generated import Market
+from ib_gateway_sim.market.generated.market import Market
 from nautilus.clock import NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.spans import Spans
 from tests.support.stack import Plant, plant

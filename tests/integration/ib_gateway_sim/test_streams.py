@@ -7,8 +7,8 @@ import pytest
 
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.market.contracts import ContractQuery
-from ib_gateway_sim.market.replay import Replay
-from ib_gateway_sim.market.replay_contract import ReplayFile
+from ib_gateway_sim.market.replayed.contract import ReplayFile
+from ib_gateway_sim.market.replayed.market import Replay
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.unit.ib_gateway_sim.test_replay import at, written
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ib_gateway_sim.market.bar_files import read_bars
-from ib_gateway_sim.market.bar_table import BadFile
 from ib_gateway_sim.market.bars import Bar
+from ib_gateway_sim.market.replayed.bar_files import read_bars
+from ib_gateway_sim.market.replayed.bar_table import BadFile
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 HEADER = ("timestamp", "open", "high", "low", "close", "volume")

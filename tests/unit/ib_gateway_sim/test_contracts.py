@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.generated import Market
-from ib_gateway_sim.market.instrument import con_id
-from ib_gateway_sim.market.listing import by_con_id
-from ib_gateway_sim.market.stocks import _isin
+from ib_gateway_sim.market.generated.market import Market
+from ib_gateway_sim.market.instruments.instrument import con_id
+from ib_gateway_sim.market.instruments.listing import by_con_id
+from ib_gateway_sim.market.instruments.stocks import _isin
 
 MARKET = Market(7)
 NOW_S = datetime(2026, 1, 14, 18, tzinfo=UTC).timestamp()

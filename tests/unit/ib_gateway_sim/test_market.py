@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, period_start
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.generated import Market
-from ib_gateway_sim.market.generated_bars import GeneratedBars
-from ib_gateway_sim.market.listing import listed
-from ib_gateway_sim.market.prices import Prices
+from ib_gateway_sim.market.generated.bars import GeneratedBars
+from ib_gateway_sim.market.generated.market import Market
+from ib_gateway_sim.market.generated.prices import Prices
+from ib_gateway_sim.market.instruments.listing import listed
 
 DAY_S = 86400
 NOW_S = int(datetime(2026, 1, 14, 18, 20, 33, tzinfo=UTC).timestamp())  # a Wednesday, all markets open

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ib_gateway_sim.market.paths import LEVELS_S, Node, children, expand, honest, joined
+from ib_gateway_sim.market.generated.paths import LEVELS_S, Node, children, expand, honest, joined
 
 T0 = 1_704_207_600  # a half hour
 KEY = b"test"

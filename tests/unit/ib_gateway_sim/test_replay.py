@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.replay import Replay
-from ib_gateway_sim.market.replay_contract import ReplayFile
+from ib_gateway_sim.market.replayed.contract import ReplayFile
+from ib_gateway_sim.market.replayed.market import Replay
 
 CHICAGO, NEW_YORK = ZoneInfo("America/Chicago"), ZoneInfo("America/New_York")
 HEADER = "timestamp_utc,open,high,low,close,volume"

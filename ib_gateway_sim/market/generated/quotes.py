@@ -8,13 +8,13 @@ from hashlib import blake2b
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.generated_bars import GeneratedBars
-from ib_gateway_sim.market.instrument import Instrument
-from ib_gateway_sim.market.node_bars import View, volume_of
-from ib_gateway_sim.market.paths import PathTick
-from ib_gateway_sim.market.prices import Prices
+from ib_gateway_sim.market.generated.bars import GeneratedBars
+from ib_gateway_sim.market.generated.node_bars import View, volume_of
+from ib_gateway_sim.market.generated.paths import PathTick
+from ib_gateway_sim.market.generated.prices import Prices
+from ib_gateway_sim.market.generated.walks import Piece
+from ib_gateway_sim.market.instruments.instrument import Instrument
 from ib_gateway_sim.market.source import Quote, Tick
-from ib_gateway_sim.market.walks import Piece
 
 
 class GeneratedQuotes:

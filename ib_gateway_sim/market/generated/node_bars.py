@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.instrument import Instrument
-from ib_gateway_sim.market.paths import Node, joined
-from ib_gateway_sim.market.walks import Piece, Walk
+from ib_gateway_sim.market.generated.paths import Node, joined
+from ib_gateway_sim.market.generated.walks import Piece, Walk
+from ib_gateway_sim.market.instruments.instrument import Instrument
 
 
 class View(NamedTuple):

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.calendars import Session
-from ib_gateway_sim.market.contract_search import ContractSearch
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.generated_bars import GeneratedBars
-from ib_gateway_sim.market.generated_quotes import GeneratedQuotes
-from ib_gateway_sim.market.market_rules import MARKET_RULES
-from ib_gateway_sim.market.prices import Prices
+from ib_gateway_sim.market.generated.bars import GeneratedBars
+from ib_gateway_sim.market.generated.contract_search import ContractSearch
+from ib_gateway_sim.market.generated.prices import Prices
+from ib_gateway_sim.market.generated.quotes import GeneratedQuotes
+from ib_gateway_sim.market.instruments.market_rules import MARKET_RULES
 from ib_gateway_sim.market.source import OptionParams, Quote, Tick
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.instrument import TRADED, Instrument, con_id, expiry
+from ib_gateway_sim.market.instruments.instrument import TRADED, Instrument, con_id, expiry
 
 EXPIRED_FUTURE_DAYS = 730  # facts: an expired future is known for two years
 

@@ -17,13 +17,13 @@ from hashlib import sha256
 from typing import Any
 
 from ib_gateway_sim.market import calendars
-from ib_gateway_sim.market.bar_files import MINUTE_S
 from ib_gateway_sim.market.bars import INTRADAY_S, SIZES, Bar, dated_bars, merged_slots
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.replay_contract import ReplayFile
+from ib_gateway_sim.market.replayed.bar_files import MINUTE_S
+from ib_gateway_sim.market.replayed.contract import ReplayFile
+from ib_gateway_sim.market.replayed.tape import content_of, digest_of, tape_of
 from ib_gateway_sim.market.source import OptionParams, Quote, Tick
-from ib_gateway_sim.market.tape import content_of, digest_of, tape_of
 
 
 class Replay:

@@ -17,7 +17,7 @@ from datetime import date
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.instrument import STOCK_KINDS, Instrument, con_id
+from ib_gateway_sim.market.instruments.instrument import STOCK_KINDS, Instrument, con_id
 
 HALTED_DAYS = frozenset({date(2024, 3, 13), date(2025, 3, 12), date(2025, 9, 10), date(2026, 3, 11), date(2026, 9, 9)})
 _US_EXCHANGES = ("SMART", "ISLAND", "NYSE", "NASDAQ", "ARCA", "BATS", "IEX", "EDGX", "OVERNIGHT")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from ib_gateway_sim.market import options
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.dates import new_york_date
-from ib_gateway_sim.market.futures import EXPIRED_FUTURE_DAYS, front, root_of
-from ib_gateway_sim.market.instrument import Instrument, expiry
-from ib_gateway_sim.market.listing import by_con_id, by_symbol, listed
-from ib_gateway_sim.market.prices import Prices
+from ib_gateway_sim.market.generated.dates import new_york_date
+from ib_gateway_sim.market.generated.prices import Prices
+from ib_gateway_sim.market.instruments import options
+from ib_gateway_sim.market.instruments.futures import EXPIRED_FUTURE_DAYS, front, root_of
+from ib_gateway_sim.market.instruments.instrument import Instrument, expiry
+from ib_gateway_sim.market.instruments.listing import by_con_id, by_symbol, listed
 from ib_gateway_sim.market.source import OptionParams
 
 

@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from ib_gateway_sim.market.futures import FUTURES, continuous, months
-from ib_gateway_sim.market.instrument import Instrument
-from ib_gateway_sim.market.other_instruments import cfds, coins, indices, pairs
-from ib_gateway_sim.market.stocks import stocks, stocks_for_tests
+from ib_gateway_sim.market.instruments.futures import FUTURES, continuous, months
+from ib_gateway_sim.market.instruments.instrument import Instrument
+from ib_gateway_sim.market.instruments.others import cfds, coins, indices, pairs
+from ib_gateway_sim.market.instruments.stocks import stocks, stocks_for_tests
 
 
 @cache

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import isfinite
 
-from ib_gateway_sim.market.bar_table import NUMBER_WANTED, PRICE_COLUMNS, Row, Table, short
 from ib_gateway_sim.market.bars import Bar
+from ib_gateway_sim.market.replayed.bar_table import NUMBER_WANTED, PRICE_COLUMNS, Row, Table, short
 
 # Beyond these a float no longer tells one cent, or one share, from the next.
 _MOST_PRICE = 1e12

@@ -6,8 +6,8 @@ from datetime import date
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import ORDER_TYPES, Contract
-from ib_gateway_sim.market.instrument import QUOTES, Instrument, con_id
-from ib_gateway_sim.market.stocks import stocks
+from ib_gateway_sim.market.instruments.instrument import QUOTES, Instrument, con_id
+from ib_gateway_sim.market.instruments.stocks import stocks
 
 _PAIRS = {  # pair -> price 2005, price 2025, ticks per 1.0, spread in ticks
     "EUR.USD": (1.30, 1.09, 20_000, 1),

@@ -8,14 +8,14 @@ from datetime import date
 from functools import lru_cache
 from math import exp
 
-from ib_gateway_sim.market import options
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.dates import LAST_S, new_york_date, opens_by
-from ib_gateway_sim.market.futures import front, root_of
-from ib_gateway_sim.market.instrument import Instrument, expiry
-from ib_gateway_sim.market.listing import by_con_id
-from ib_gateway_sim.market.node_bars import View
-from ib_gateway_sim.market.walks import Noise, Walk
+from ib_gateway_sim.market.generated.dates import LAST_S, new_york_date, opens_by
+from ib_gateway_sim.market.generated.node_bars import View
+from ib_gateway_sim.market.generated.walks import Noise, Walk
+from ib_gateway_sim.market.instruments import options
+from ib_gateway_sim.market.instruments.futures import front, root_of
+from ib_gateway_sim.market.instruments.instrument import Instrument, expiry
+from ib_gateway_sim.market.instruments.listing import by_con_id
 
 _2025_S = 1_735_689_600
 ADJUSTED_GRID = 10_000  # prices that are divided by splits or less dividends are printed with four decimals

@@ -8,11 +8,11 @@ from functools import partial
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.bars import INTRADAY_S, Bar, dated_bars, filled, merged, merged_slots
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.dates import opening_s
-from ib_gateway_sim.market.instrument import Instrument
-from ib_gateway_sim.market.node_bars import View, check_request, node_bars, slot_bars
-from ib_gateway_sim.market.paths import LEVELS_S
-from ib_gateway_sim.market.prices import Prices
+from ib_gateway_sim.market.generated.dates import opening_s
+from ib_gateway_sim.market.generated.node_bars import View, check_request, node_bars, slot_bars
+from ib_gateway_sim.market.generated.paths import LEVELS_S
+from ib_gateway_sim.market.generated.prices import Prices
+from ib_gateway_sim.market.instruments.instrument import Instrument
 
 
 class GeneratedBars:

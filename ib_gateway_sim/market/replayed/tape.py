@@ -8,11 +8,11 @@ from functools import cached_property
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market.bar_files import MINUTE_S, read_bars
 from ib_gateway_sim.market.bars import Bar, merged
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.replay_contract import ReplayFile, contract_of, future_of, tick_size
+from ib_gateway_sim.market.replayed.bar_files import MINUTE_S, read_bars
+from ib_gateway_sim.market.replayed.contract import ReplayFile, contract_of, future_of, tick_size
 
 PAUSE_S = 30 * 60
 REGULAR_HOURS = ("STK", "IND")

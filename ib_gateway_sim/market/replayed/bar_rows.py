@@ -9,7 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from ib_gateway_sim.market.bar_table import COLUMNS_WANTED, PRICE_COLUMNS, TIME_COLUMNS, BadFile, Row, Table, short
+from ib_gateway_sim.market.replayed.bar_table import (
+    COLUMNS_WANTED,
+    PRICE_COLUMNS,
+    TIME_COLUMNS,
+    BadFile,
+    Row,
+    Table,
+    short,
+)
 
 _SEPARATORS = ",;\t|"
 # What is no text, by its first bytes.

@@ -9,12 +9,12 @@ from math import gcd
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market import listing
-from ib_gateway_sim.market.bar_files import STAMPS
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.market.futures import MONTH_CODES, last_trade_date, root_of
-from ib_gateway_sim.market.instrument import con_id
+from ib_gateway_sim.market.instruments import listing
+from ib_gateway_sim.market.instruments.futures import MONTH_CODES, last_trade_date, root_of
+from ib_gateway_sim.market.instruments.instrument import con_id
+from ib_gateway_sim.market.replayed.bar_files import STAMPS
 from ib_gateway_sim.rules.kinds import bar_kinds
 
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")

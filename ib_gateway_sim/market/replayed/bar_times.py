@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from ib_gateway_sim.market.bar_table import TIME_WANTED, BadFile, Row, Table
+from ib_gateway_sim.market.replayed.bar_table import TIME_WANTED, BadFile, Row, Table
 
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # nanoseconds fit into 64 bits

@@ -15,8 +15,8 @@ from math import erf, exp, log, sqrt
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
-from ib_gateway_sim.market.instrument import TRADED, Instrument
-from ib_gateway_sim.market.listing import by_symbol
+from ib_gateway_sim.market.instruments.instrument import TRADED, Instrument
+from ib_gateway_sim.market.instruments.listing import by_symbol
 
 UNDERLYINGS = ("AAPL", "SPY")
 EXCHANGES = ("SMART", "CBOE", "AMEX", "ISE", "PHLX")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from ib_gateway_sim.market import calendars
 from ib_gateway_sim.market.calendars import Segment
-from ib_gateway_sim.market.instrument import Instrument, expiry
-from ib_gateway_sim.market.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
+from ib_gateway_sim.market.generated.paths import LEVELS_S, Node, PathTick, children, expand, from_ticks, honest, joined
+from ib_gateway_sim.market.instruments.instrument import Instrument, expiry
 
 
 class Piece(NamedTuple):

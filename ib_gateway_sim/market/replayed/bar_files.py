@@ -12,11 +12,11 @@ from datetime import timedelta
 from itertools import pairwise
 from math import gcd
 
-from ib_gateway_sim.market.bar_numbers import bar_of, decimal_mark
-from ib_gateway_sim.market.bar_rows import csv_table, parquet_table
-from ib_gateway_sim.market.bar_table import BadFile, Row, Table
-from ib_gateway_sim.market.bar_times import times_of
 from ib_gateway_sim.market.bars import Bar
+from ib_gateway_sim.market.replayed.bar_numbers import bar_of, decimal_mark
+from ib_gateway_sim.market.replayed.bar_rows import csv_table, parquet_table
+from ib_gateway_sim.market.replayed.bar_table import BadFile, Row, Table
+from ib_gateway_sim.market.replayed.bar_times import times_of
 
 MINUTE_S = 60
 STAMPS = ("open", "close")
