@@ -10,11 +10,15 @@ from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
 
 
+def _last_trade(contract: Contract) -> str:
+    """The last trade date, with time and zone where they are known."""
+    if contract.last_trade_date and contract.last_trade_time:
+        return f"{contract.last_trade_date} {contract.last_trade_time} {contract.time_zone}"
+    return contract.last_trade_date
+
+
 def contract_details(contract: Contract, request_id: int, version: int, trading: str, liquid: str) -> bytes:
     """Message 10 as the negotiated version lays it out."""
-    expiry = contract.last_trade_date
-    if expiry and contract.last_trade_time:
-        expiry = f"{expiry} {contract.last_trade_time} {contract.time_zone}"
     exchanges = contract.valid_exchanges or (contract.exchange,)
     rules = contract.market_rule_ids or (26,) * len(exchanges)
     fields: list[codec.Value] = [10]
@@ -24,7 +28,7 @@ def contract_details(contract: Contract, request_id: int, version: int, trading:
         request_id,
         contract.symbol,
         contract.sec_type,
-        expiry,
+        _last_trade(contract),
         contract.strike,
         contract.right,
         contract.exchange,
