@@ -176,24 +176,27 @@ class Bridge:
         await self._commands.stop()
         if page is not None:
             page.close()
-        try:
+        reason: str | None = f"the database said nothing for {_END_S:g} s"
+        with suppress(TimeoutError):  # the threads that hang are left behind (`ib_bridge.__main__`)
             async with asyncio.timeout(_END_S):
-                await self._give_back(listener)
-        except TimeoutError:
-            # The threads that hang are left behind (`ib_bridge.__main__`).
-            self._log.warning("farewell-not-stored", extra={"reason": f"the database said nothing for {_END_S:g} s"})
+                await self._end_thread.run(listener.stop)
+                reason = await self._say_farewell()
+                if self._name_lock is not None:
+                    self._name_lock.close()
+                await self._end_thread.run(self._store.close)
+        if reason is not None:
+            self._log.warning("farewell-not-stored", extra={"reason": reason})
 
-    async def _give_back(self, listener: Listener) -> None:
-        await self._end_thread.run(listener.stop)
+    async def _say_farewell(self) -> str | None:
+        """Give back what this bridge holds; the reason when that could not be stored."""
         try:
             # Without the name, the rows under it are another process's.
-            if await self._name_thread.run(self._name_is_held):
-                await self._store.run(self._farewell)
+            if not await self._name_thread.run(self._name_is_held):
+                return "the bridge's name is not held any more"
+            await self._store.run(self._farewell)
         except Unavailable as gone:
-            self._log.warning("farewell-not-stored", extra={"reason": gone.detail})
-        if self._name_lock is not None:
-            self._name_lock.close()
-        await self._end_thread.run(self._store.close)
+            return gone.detail
+        return None
 
     def _take_name(self) -> None:
         """Hold this bridge's name; a second process with the same name must not work."""
