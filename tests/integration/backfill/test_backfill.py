@@ -274,8 +274,10 @@ def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
             works.wait(lambda: asked() == 2, "a second request leaves")
             seen = works.market_ns()
             works.wait(lambda: works.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
+            works.wait(
+                lambda: works.session()["activity"]["open_requests"] == 0, "the heartbeat says that none is open"
+            )
             assert asked() == 2
-            assert works.session()["activity"]["open_requests"] == 0
         assert works.finished(job)["status"] == "succeeded"
 
 
