@@ -129,7 +129,7 @@ def test_the_unit_is_stated_by_the_simulator_or_found_by_asking_twice(
 ) -> None:
     with plant(servers.group, servers.folder, dsn, *SIM, "--volume", sent) as works:
         works.start_bridge(**({} if control else {"control_port": "0"}))
-        assert unit(works)[0] == (sent if control else "unknown"), "nothing was asked for yet"
+        works.wait(lambda: unit(works)[0] == (sent if control else "unknown"), "what is known before the first bars")
         assert works.finished(works.backfill(**WEEK))["status"] == "succeeded"
         works.wait(lambda: unit(works) == (sent, "stated" if control else "compared"), "the unit is told")
         con_id = works.rows("SELECT con_id FROM instruments")[0].con_id

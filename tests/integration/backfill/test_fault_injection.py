@@ -155,7 +155,7 @@ ITEMS = (
     gone("restart 200 refuse"),
     gone("restart 200 close", reason="hangs up"),
     gone("restart 200 mute", state="needs_login", reason="waiting for a login"),
-    gone("restart_daily {soon} 200", "advance 61"),
+    gone("restart_daily {soon} 200", "advance 181"),
     gone("login_needed", ends="login"),
     gone("login_needed refuse", ends="login"),
     gone("login_needed close", ends="login", reason="hangs up"),
@@ -282,7 +282,10 @@ def pass_time(works: Plant, true: Any, what: str, tell: Any = lambda: "") -> Non
 
 
 def filled_in(works: Plant, folder: Path, line: str) -> str:
-    """The command with its times and files."""
+    """The command with its times and files.
+
+    Market time runs: a command is filled in just before it is sent, and `soon` is at least two minutes away.
+    """
     now = datetime_of(works.market_ns())
     local = now.astimezone(NEW_YORK)
     night = (local + timedelta(days=1)).replace(hour=0, minute=30, second=0, microsecond=0)
@@ -292,7 +295,7 @@ def filled_in(works: Plant, folder: Path, line: str) -> str:
         later=f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
         earlier=f"{now - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}",
         reset=f"{night.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        soon=f"{local + timedelta(minutes=1):%H:%M}",
+        soon=f"{local + timedelta(minutes=3):%H:%M}",
         scenario=scenario,
     )
 
@@ -326,18 +329,20 @@ def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
     wish = item.wish or days_of(item)
     works.advance(1)  # and wait until the bridge knows how late it is, or waits would be over before they are told
     alarms = works.session()["activity"]["unmapped_codes"]
-    begins = [filled_in(works, tmp_path, line) for line in item.begins]
+
+    def begin() -> None:
+        for line in item.begins:
+            works.sim.command(filled_in(works, tmp_path, line))
+
     if item.upcoming:
-        for line in begins:
-            works.sim.command(line)
+        begin()
         job_id = works.backfill(**wish)
     else:
         works.sim.command(HELD)
         job_id = works.backfill(**wish)
         works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "requests are open")
         works.sim.command("latency none")
-        for line in begins:
-            works.sim.command(line)
+        begin()
     told_while_it_lasts(works, item, job_id)
     if not item.upcoming:
         works.sim.command("advance 61")  # what was held is answered now, if it can be
