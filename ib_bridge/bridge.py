@@ -116,7 +116,7 @@ class Bridge:
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name_lock: Any = None
-        self._name_session: status.NameSession | None = None
+        self._name_session: status.NameHolder | None = None
         # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
         self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
         self._end_thread = Executor("end", 1)

@@ -11,7 +11,7 @@ from nautilus.backfill.plan_rules import PlanRules
 from nautilus.backfill.send_times import Line, SendTimes, send_times
 from nautilus.clock import NS_PER_MS, NS_PER_S
 from nautilus.db.bars import read
-from nautilus.db.bridge.status import Session
+from nautilus.db.bridge.status import BridgeStatus
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_waits, requests
 from nautilus.db.ledger.jobs import Item
@@ -46,7 +46,7 @@ class Outlook(NamedTuple):
         return max(0, last + self.answer_ns - self.now) / NS_PER_S / self.rate
 
 
-def outlook(cursor: Cursor, session: Session | None) -> Outlook | None:
+def outlook(cursor: Cursor, session: BridgeStatus | None) -> Outlook | None:
     """Of all live jobs; None while there is no session that could send anything."""
     if session is None or session.state in _AWAY:
         return None

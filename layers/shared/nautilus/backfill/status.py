@@ -172,7 +172,7 @@ def _ahead(row: Any, waits: str | None, rate: float, ahead: Outlook | None) -> d
     return {"eta_seconds": seconds, "next_request_at": rfc3339(times.first) if times else None}
 
 
-def _waits(row: Any, known: Collection[Instrument | None], session: status.Session | None) -> str | None:
+def _waits(row: Any, known: Collection[Instrument | None], session: status.BridgeStatus | None) -> str | None:
     """What a live job waits for besides its turn: the session, a reset window, IB's limits, or what planning lacks.
 
     known: the instruments it is about; None stands for those that are not looked up yet.
@@ -192,7 +192,7 @@ def _waits(row: Any, known: Collection[Instrument | None], session: status.Sessi
     return "pacing" if session.activity.get("blocked_on") == "pacing" else None
 
 
-def _is_away(session: status.Session, instrument: Instrument | None) -> bool:
+def _is_away(session: status.BridgeStatus, instrument: Instrument | None) -> bool:
     """True when nothing can be asked about an instrument (None: not looked up yet) while the session is as it is."""
     if session.activity.get("servers_lost"):
         return True

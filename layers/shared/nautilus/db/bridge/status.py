@@ -33,7 +33,7 @@ def claim_source(cursor: Cursor, source: str) -> str:
     return str(cursor.fetchone().source)
 
 
-class Session(NamedTuple):
+class BridgeStatus(NamedTuple):
     """The session as a reader sees it: `down` when its bridge is silent, whatever it last said."""
 
     bridge: str
@@ -66,7 +66,7 @@ _READ = (
 )
 
 
-def latest(cursor: Cursor) -> Session | None:
+def latest(cursor: Cursor) -> BridgeStatus | None:
     """The session of the bridge that was heard last; None when no bridge ever came."""
     cursor.execute(_READ)
     row = cursor.fetchone()
@@ -76,7 +76,7 @@ def latest(cursor: Cursor) -> Session | None:
     if row.silent_s > SILENT_AFTER_S:
         state, since = "down", row.heartbeat_at
         reason = f"bridge silent since {row.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
-    return Session(
+    return BridgeStatus(
         row.bridge,
         row.login,
         row.account,
@@ -179,14 +179,14 @@ def check_bridge_name(connection: Any) -> None:
         connection.rollback()
 
 
-class NameSession(NamedTuple):
+class NameHolder(NamedTuple):
     """The database session that holds a bridge's name, as the server knows it."""
 
     pid: int
     began: datetime
 
 
-def hold_bridge_name(connection: Any, bridge: str, former: NameSession | None = None) -> NameSession | None:
+def hold_bridge_name(connection: Any, bridge: str, former: NameHolder | None = None) -> NameHolder | None:
     """Hold the bridge's name for as long as this connection lives; None when another process holds it.
 
     former: the session of this process that held the name until its connection broke. A server that was cut off from us may
@@ -205,4 +205,4 @@ def hold_bridge_name(connection: Any, bridge: str, former: NameSession | None = 
         )
         row = cursor.fetchone()
         connection.commit()
-    return NameSession(row.pid, row.backend_start) if row.held else None
+    return NameHolder(row.pid, row.backend_start) if row.held else None
