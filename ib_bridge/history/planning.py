@@ -9,7 +9,7 @@ from ib_bridge.reference.directory import LOOKUPS_AT_ONCE, Directory
 from ib_bridge.store import Store
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
-from nautilus.coverage.judge import State
+from nautilus.coverage.judge import CoverageState
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning
 from nautilus.db.ledger.job_planning import PlanLost
@@ -151,7 +151,7 @@ class Planning:
         if force:
             chunks.force(cursor, [number for number, _ in under_way])
         # A second look is at what was noted: there only refusals and failures still count.
-        passing = (State.EMPTY_UNCONFIRMED, State.STALE) if job.origin == "confirm" else ()
+        passing = (CoverageState.EMPTY_UNCONFIRMED, CoverageState.STALE) if job.origin == "confirm" else ()
         notes = [
             n
             for n in series.notes(cursor, row.id, wide)

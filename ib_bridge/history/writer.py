@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from ib_bridge.ib.codes import UNRESOLVED
-from nautilus.backfill.planner import Chunk as Planned
+from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
-from nautilus.coverage.judge import Note, State, judge
+from nautilus.coverage.judge import CoverageState, Note, judge
 from nautilus.coverage.splits import compare
 from nautilus.db.bars import volume_units
 from nautilus.db.bars import write as bar_store
@@ -70,14 +70,16 @@ def bars(
     doubted = Spans(
         n.span
         for n in old
-        if n.state is State.EMPTY_UNCONFIRMED and n.reason == _NO_DATA and n.checked_at <= market_ns - SECOND_LOOK_NS
+        if n.state is CoverageState.EMPTY_UNCONFIRMED
+        and n.reason == _NO_DATA
+        and n.checked_at <= market_ns - SECOND_LOOK_NS
     )
     verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
     # What is settled stays so: a bar that a later answer lacks is kept.
     doubtful = verdict.doubtful - row.covered
     doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
-        Note(span, State.EMPTY_UNCONFIRMED, _NO_DATA, answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
+        Note(span, CoverageState.EMPTY_UNCONFIRMED, _NO_DATA, answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
         for span in doubtful
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
@@ -133,7 +135,7 @@ def _seams(
         if seam.ratio is not None:
             splits.append(seam.ratio)
             reason = f"split:{seam.ratio:.6g}"
-            stale += [Note(s, State.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
+            stale += [Note(s, CoverageState.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
     return revised, stale, tuple(splits)
 
 
@@ -161,7 +163,9 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
     row = series.by_id(cursor, held.series_id, lock=True)
     others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
     span = Spans([held.span, *(other for _, other in others)]) - row.covered
-    noted = [Note(s, State.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span]
+    noted = [
+        Note(s, CoverageState.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span
+    ]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, "error")
     chunks.done(
@@ -187,7 +191,7 @@ def failed(
     """
     row = series.by_id(cursor, held.series_id, lock=True)
     span = Spans.of(*held.span) - row.covered
-    noted = [Note(s, State.FAILED, reason, answer.ib_code, market_ns, market_ns + _FAILED_NS) for s in span]
+    noted = [Note(s, CoverageState.FAILED, reason, answer.ib_code, market_ns, market_ns + _FAILED_NS) for s in span]
     series.record(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, outcome or ("error" if answer.ib_code else "timeout"))
     chunks.failed(cursor, held, outcome=reason, ib_code=answer.ib_code, request_id=answer.request_id)
@@ -199,7 +203,7 @@ def again(cursor: Cursor, held: Lease, answer: Answer, outcome: str, reason: str
     chunks.again(cursor, held, not_before=not_before, outcome=reason, ib_code=answer.ib_code)
 
 
-def split(cursor: Cursor, held: Lease, answer: Answer, parts: list[Planned]) -> None:
+def split(cursor: Cursor, held: Lease, answer: Answer, parts: list[Chunk]) -> None:
     """The request was too large to be answered in time: smaller ones take its place."""
     series.by_id(cursor, held.series_id, lock=True)
     _close(cursor, answer, "timeout")

@@ -5,7 +5,7 @@ not is in doubt again, and asked for at once; time that was taken for open and i
 settled, and the next plan closes it.
 """
 
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.market.calendar import Calendar, Session
@@ -39,7 +39,7 @@ def _reopen(
         opened = told.open_time(row.timeframe, part) - guess.open_time(row.timeframe, part)
         doubts = row.covered & opened
         if doubts:
-            noted = [Note(span, State.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in doubts]
+            noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in doubts]
             series.record(cursor, row, noted=noted)
             changed.add(number)
     return changed

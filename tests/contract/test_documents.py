@@ -12,8 +12,8 @@ import pytest
 
 from ib_bridge.ib import codes as ib_codes
 from ib_bridge.ib.health import ConnectionState
-from nautilus.backfill.states import Chunk, Job
-from nautilus.coverage.judge import State
+from nautilus.backfill.states import ChunkState, JobState
+from nautilus.coverage.judge import CoverageState
 from nautilus.infra.messages import CommandHint, JobHint
 
 ROOT = Path(__file__).parents[2]
@@ -175,9 +175,11 @@ def test_no_reason_is_explained_that_nobody_gives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "kind"), [("state", State), ("status", Job), ("chunk state", Chunk)], ids=["coverage", "job", "chunk"]
+    ("heading", "kind"),
+    [("state", CoverageState), ("status", JobState), ("chunk state", ChunkState)],
+    ids=["coverage", "job", "chunk"],
 )
-def test_every_state_is_explained(heading: str, kind: type[State] | type[Job] | type[Chunk]) -> None:
+def test_every_state_is_explained(heading: str, kind: type[CoverageState] | type[JobState] | type[ChunkState]) -> None:
     assert list(words(BACKFILL, heading)) == [member.value for member in kind]
 
 

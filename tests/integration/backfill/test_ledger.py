@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nautilus.backfill.planner import Chunk
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.connection import Database
 from nautilus.db.ledger import chunks, job_counts, job_planning, job_stopping, jobs
 from nautilus.db.ledger.chunks import Lease, LeaseLost
@@ -281,7 +281,7 @@ def test_whatever_is_recorded_counts_versions_and_coverage_are_those_of_a_plain_
     for stamps, (start, length), settles in answers:
         rows = [Bar(ts * MINUTE, p, p, p, p, p, p, 1) for ts, p in sorted(stamps.items())]
         span = Spans.of(start * MINUTE, (start + length) * MINUTE)
-        note = [] if settles else [Note(next(iter(span)), State.EMPTY_UNCONFIRMED, "no_data", None, 0, 1)]
+        note = [] if settles else [Note(next(iter(span)), CoverageState.EMPTY_UNCONFIRMED, "no_data", None, 0, 1)]
         with ledger.db.transaction() as cursor:
             row = series.by_id(cursor, ledger.series, lock=True)
             written = series.record(cursor, row, bars=rows, settled=span if settles else Spans(), noted=note)
@@ -308,5 +308,5 @@ def test_notes_come_in_order_of_time_however_many_digits_it_has(ledger: Ledger) 
     spans = [(-300, -200), (9, 10), (20, 30), (100, 200)]
     with ledger.db.transaction() as cursor:
         row = series.by_id(cursor, ledger.series, lock=True)
-        series.record(cursor, row, noted=[Note(span, State.FAILED, "x", None, 0, None) for span in spans])
+        series.record(cursor, row, noted=[Note(span, CoverageState.FAILED, "x", None, 0, None) for span in spans])
         assert [note.span for note in series.notes(cursor, row.id, series.ALL_TIME)] == spans

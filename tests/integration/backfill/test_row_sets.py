@@ -9,7 +9,7 @@ from ib_bridge.history import writer
 from ib_bridge.history.writer import Answer
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning, jobs
 from nautilus.db.ledger.jobs import Item
@@ -116,7 +116,7 @@ def done(ledger: Ledger, job: object) -> int:
 
 def an_answer_that_leaves_many_doubts(ledger: Ledger, count: int) -> None:
     noted = [
-        Note((a * MINUTE, a * MINUTE + 1), State.FAILED, f"r{a}", None, 7, None if a % 20 else 9)
+        Note((a * MINUTE, a * MINUTE + 1), CoverageState.FAILED, f"r{a}", None, 7, None if a % 20 else 9)
         for a, _ in spans(count)
     ]
     with ledger.db.transaction() as cursor:

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.coverage.judge import State
+from nautilus.coverage.judge import CoverageState
 from nautilus.db import retention
 from nautilus.db.bridge import status as sessions
 from nautilus.db.connection import Database
@@ -60,7 +60,7 @@ def test_bars_of_one_timeframe_go_and_the_stretch_says_why(database: Database) -
         now = sessions.machine_now(cursor)
         row = series.by_id(cursor, 1)
         notes = series.notes(cursor, 1, (0, now))
-    assert [(n.state, n.reason, n.expires_at) for n in notes] == [(State.UNAVAILABLE, "retention", None)]
+    assert [(n.state, n.reason, n.expires_at) for n in notes] == [(CoverageState.UNAVAILABLE, "retention", None)]
     assert not row.covered & Spans.of(*notes[0].span)
     assert abs(notes[0].span[1] - (now - 30 * DAY)) < 120 * NS_PER_S
     assert query(database, "SELECT count(*) FROM bars_coarse") == [(100,)]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nautilus.clock import NS_PER_S, label_of
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db import verify
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -45,7 +45,7 @@ def database(dsn: str) -> Iterator[Database]:
         calendars.store(cursor, "X", "rth", calendar.time_zone, calendar.known, list(calendar.sessions))
         row = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
         bars = [bar(opens + n * MINUTE) for opens in OPENS for n in range(3)]
-        doubt = Note((SATURDAY, SATURDAY + MINUTE), State.FAILED, "timeout", None, 5, 6)
+        doubt = Note((SATURDAY, SATURDAY + MINUTE), CoverageState.FAILED, "timeout", None, 5, 6)
         series.record(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[doubt], request_id=1)
     yield made
     made.close()
@@ -147,7 +147,7 @@ def test_a_day_without_its_bars_is_asked_again_after_repair(database: Database) 
         row = series.by_id(cursor, 1)
         unit = (OPENS[2], OPENS[2] + 390 * MINUTE)
         assert row.covered == Spans.of(*WEEK) - Spans.of(*unit)
-        assert [n.state for n in series.notes(cursor, 1, unit)] == [State.EMPTY_UNCONFIRMED]
+        assert [n.state for n in series.notes(cursor, 1, unit)] == [CoverageState.EMPTY_UNCONFIRMED]
         due = series.second_looks(cursor, 2**62, 2**62 + 1, 10)
         assert [(look.start, look.end) for look in due] == [unit]
 

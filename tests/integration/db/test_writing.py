@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_S
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
@@ -166,7 +166,7 @@ def test_where_nothing_is_known_nobody_looks_until_a_bar_is_met(
     later = [bar(n) for n in range(10, 13)]
     assert record(database, later).new == 3
     assert len(looks) == 1
-    doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), State.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
+    doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), CoverageState.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
     with database.transaction() as cursor:
         series.record(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
     assert record(database, [bar(30)]).new == 1

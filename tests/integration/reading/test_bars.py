@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dev.redis import Redis
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.bars import read as reading
 from nautilus.http.middleware import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar
@@ -172,7 +172,7 @@ def test_what_is_told_of_gaps_counts_too(api: Api, shelf: Shelf) -> None:
     second = 1_000_000_000
     old = [bar(start + n * second, n) for n in range(40_000)]
     reason = "a long story " * 80
-    noted = [Note((b.ts, b.ts + second), State.UNAVAILABLE, reason, 162, NOW) for b in old[:1_000:2]]
+    noted = [Note((b.ts, b.ts + second), CoverageState.UNAVAILABLE, reason, 162, NOW) for b in old[:1_000:2]]
     shelf.record(stock(), "1s", old, settled=[(start, start + DAY)])
     shelf.record(stock(), "1s", noted=noted)
     query = {"symbol": "AAPL", "timeframe": "1s", "start": start, "end": start + DAY, "limit": 50_000, "wait": 0}
@@ -439,7 +439,9 @@ def test_days_are_never_made_of_minutes_but_weeks_are_of_days(api: Api, shelf: S
 def test_coverage_says_of_every_stretch_why(api: Api, shelf: Shelf) -> None:
     one, day = stock(), ns("2024-01-04 09:30", "America/New_York")
     shelf.record(
-        one, "1m", noted=[Note((day, day + 390 * MINUTE), State.UNAVAILABLE, "no_permission", 354, NOW, NOW + DAY)]
+        one,
+        "1m",
+        noted=[Note((day, day + 390 * MINUTE), CoverageState.UNAVAILABLE, "no_permission", 354, NOW, NOW + DAY)],
     )
     shelf.record(one, "1m", settled=[(day + DAY, day + DAY + 390 * MINUTE)])
     told = api.get(

@@ -8,9 +8,9 @@ from nautilus.backfill.states import (
     JOB_MOVES,
     LIVE_CHUNKS,
     LIVE_JOBS,
-    Chunk,
+    ChunkState,
     ImpossibleMove,
-    Job,
+    JobState,
     check_chunk,
     check_job,
     chunks_before,
@@ -20,8 +20,8 @@ from nautilus.backfill.states import (
 
 
 def test_every_state_has_a_row_and_an_end_can_be_reached_from_each():
-    assert set(JOB_MOVES) == set(Job)
-    assert set(CHUNK_MOVES) == set(Chunk)
+    assert set(JOB_MOVES) == set(JobState)
+    assert set(CHUNK_MOVES) == set(ChunkState)
     tables: list[Any] = [JOB_MOVES, CHUNK_MOVES]
     for moves in tables:
         for state in moves:
@@ -34,8 +34,8 @@ def test_every_state_has_a_row_and_an_end_can_be_reached_from_each():
             assert any(not moves[at] for at in seen)
 
 
-@pytest.mark.parametrize("old", list(Job))
-@pytest.mark.parametrize("new", list(Job))
+@pytest.mark.parametrize("old", list(JobState))
+@pytest.mark.parametrize("new", list(JobState))
 def test_a_job_moves_only_as_the_table_says(old, new):
     if new in JOB_MOVES[old]:
         check_job(old, new)
@@ -46,8 +46,8 @@ def test_a_job_moves_only_as_the_table_says(old, new):
 
 
 def test_a_chunk_moves_only_as_the_table_says():
-    for old in Chunk:
-        for new in Chunk:
+    for old in ChunkState:
+        for new in ChunkState:
             if new in CHUNK_MOVES[old]:
                 check_chunk(old, new)
                 assert old.value in chunks_before(new)
@@ -65,15 +65,15 @@ def test_what_is_live():
 @pytest.mark.parametrize(
     ("good", "total", "bars", "failed", "shortfall", "state"),
     [
-        (3, 3, 100, 0, False, Job.SUCCEEDED),
-        (0, 0, 0, 0, False, Job.SUCCEEDED),  # nothing was missing
-        (3, 3, 100, 0, True, Job.PARTIAL),
-        (2, 3, 100, 0, False, Job.PARTIAL),
-        (0, 1, 100, 0, False, Job.PARTIAL),  # bars came, one session is in doubt
-        (3, 3, 100, 1, False, Job.PARTIAL),
-        (0, 3, 0, 0, False, Job.FAILED),
-        (0, 0, 0, 1, False, Job.FAILED),
-        (0, 0, 0, 0, True, Job.PARTIAL),
+        (3, 3, 100, 0, False, JobState.SUCCEEDED),
+        (0, 0, 0, 0, False, JobState.SUCCEEDED),  # nothing was missing
+        (3, 3, 100, 0, True, JobState.PARTIAL),
+        (2, 3, 100, 0, False, JobState.PARTIAL),
+        (0, 1, 100, 0, False, JobState.PARTIAL),  # bars came, one session is in doubt
+        (3, 3, 100, 1, False, JobState.PARTIAL),
+        (0, 3, 0, 0, False, JobState.FAILED),
+        (0, 0, 0, 1, False, JobState.FAILED),
+        (0, 0, 0, 0, True, JobState.PARTIAL),
     ],
 )
 def test_how_a_job_ends(good, total, bars, failed, shortfall, state):

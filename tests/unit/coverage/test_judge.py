@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.coverage.judge import NOTED, SETTLED, Missing, Note, State, judge, missing
+from nautilus.coverage.judge import NOTED, SETTLED, CoverageState, Missing, Note, judge, missing
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import QUOTE_KINDS
 from nautilus.market.timeframes import ALL, timeframe
@@ -29,7 +29,11 @@ MONDAY, TUESDAY = ny("2024-01-08 09:30", "2024-01-08 16:00"), ny("2024-01-09 09:
 
 def test_states_are_settled_noted_or_computed():
     assert not SETTLED & NOTED
-    assert set(State) - SETTLED - NOTED == {State.NOT_ASKED, State.QUEUED, State.NOT_CLOSED_YET}
+    assert set(CoverageState) - SETTLED - NOTED == {
+        CoverageState.NOT_ASKED,
+        CoverageState.QUEUED,
+        CoverageState.NOT_CLOSED_YET,
+    }
 
 
 def test_a_full_answer_settles_the_chunk_and_the_closed_time_around():
@@ -203,10 +207,12 @@ def label_missing(window, *, calendar, name="1m", covered=NONE, notes=(), live=N
 
 def test_closed_time_is_not_missing():
     assert label_missing(WEEK, calendar=nyse()) == [
-        Missing(ny("2024-01-08 09:30", "2024-01-12 16:00"), State.NOT_ASKED),
+        Missing(ny("2024-01-08 09:30", "2024-01-12 16:00"), CoverageState.NOT_ASKED),
     ]
     assert label_missing(ny("2024-01-05 16:00", "2024-01-08 09:30"), calendar=nyse()) == []
-    assert label_missing(WEEK, calendar=None) == [Missing(WEEK, State.NOT_ASKED)], "without a calendar all is open"
+    assert label_missing(WEEK, calendar=None) == [Missing(WEEK, CoverageState.NOT_ASKED)], (
+        "without a calendar all is open"
+    )
 
 
 def test_nothing_is_missing_of_what_is_settled():
@@ -221,22 +227,22 @@ def test_each_reason_is_told_in_order_of_time():
         calendar=nyse(),
         covered=Spans.of(*ny(f"{day} 10:00", f"{day} 11:00")),
         notes=[
-            Note(ny(f"{day} 11:00", f"{day} 12:00"), State.FAILED, "HMDS", 162),
-            Note(ny(f"{day} 14:00", f"{day} 15:00"), State.EMPTY_UNCONFIRMED, "no data"),
+            Note(ny(f"{day} 11:00", f"{day} 12:00"), CoverageState.FAILED, "HMDS", 162),
+            Note(ny(f"{day} 14:00", f"{day} 15:00"), CoverageState.EMPTY_UNCONFIRMED, "no data"),
         ],
         live=Spans.of(*ny(f"{day} 12:00", f"{day} 13:00")),
         until=ns(f"{day} 15:30", NY),
         impossible=[(ny(f"{day} 00:00", f"{day} 09:45"), "before_head")],
     )
     assert found == [
-        Missing(ny(f"{day} 09:30", f"{day} 09:45"), State.UNAVAILABLE, "before_head"),
-        Missing(ny(f"{day} 09:45", f"{day} 10:00"), State.NOT_ASKED),
-        Missing(ny(f"{day} 11:00", f"{day} 12:00"), State.FAILED, "HMDS", 162),
-        Missing(ny(f"{day} 12:00", f"{day} 13:00"), State.QUEUED),
-        Missing(ny(f"{day} 13:00", f"{day} 14:00"), State.NOT_ASKED),
-        Missing(ny(f"{day} 14:00", f"{day} 15:00"), State.EMPTY_UNCONFIRMED, "no data"),
-        Missing(ny(f"{day} 15:00", f"{day} 15:30"), State.NOT_ASKED),
-        Missing(ny(f"{day} 15:30", f"{day} 16:00"), State.NOT_CLOSED_YET),
+        Missing(ny(f"{day} 09:30", f"{day} 09:45"), CoverageState.UNAVAILABLE, "before_head"),
+        Missing(ny(f"{day} 09:45", f"{day} 10:00"), CoverageState.NOT_ASKED),
+        Missing(ny(f"{day} 11:00", f"{day} 12:00"), CoverageState.FAILED, "HMDS", 162),
+        Missing(ny(f"{day} 12:00", f"{day} 13:00"), CoverageState.QUEUED),
+        Missing(ny(f"{day} 13:00", f"{day} 14:00"), CoverageState.NOT_ASKED),
+        Missing(ny(f"{day} 14:00", f"{day} 15:00"), CoverageState.EMPTY_UNCONFIRMED, "no data"),
+        Missing(ny(f"{day} 15:00", f"{day} 15:30"), CoverageState.NOT_ASKED),
+        Missing(ny(f"{day} 15:30", f"{day} 16:00"), CoverageState.NOT_CLOSED_YET),
     ]
 
 
@@ -246,7 +252,7 @@ def test_what_the_calendar_does_not_know_is_missing_not_closed(name):
     known = whole.known[0], label("2024-01-15")
     unknown = label("2024-02-05"), label("2024-02-12")
     calendar = Calendar.of((s for s in whole.sessions if s.close_ns < known[1]), known, NY)
-    assert label_missing(unknown, calendar=calendar, name=name) == [Missing(unknown, State.NOT_ASKED)]
+    assert label_missing(unknown, calendar=calendar, name=name) == [Missing(unknown, CoverageState.NOT_ASKED)]
 
 
 @many
@@ -262,7 +268,7 @@ def test_every_open_stretch_is_settled_or_told_once(data):
         return [(calendar.slot(t, start + a)[0], calendar.slot(t, start + a + b)[1]) for a, b in pairs]
 
     covered, live = Spans(some()), Spans(some())
-    notes = [Note(span, State.FAILED, "why") for span in Spans(some())]
+    notes = [Note(span, CoverageState.FAILED, "why") for span in Spans(some())]
     until = calendar.slot(t, data.draw(st.integers(start, end)))[0]
     impossible = [(span, "before_head") for span in Spans(some())]
     found = missing(
@@ -275,6 +281,6 @@ def test_every_open_stretch_is_settled_or_told_once(data):
     assert not told - Spans.of(start, end)
     assert not calendar.open_time(t, (start, end)) - covered - told
     for m in found:
-        assert (m.state is State.NOT_CLOSED_YET) == (m.span[0] >= until)
-        if m.state is State.NOT_ASKED:
+        assert (m.state is CoverageState.NOT_CLOSED_YET) == (m.span[0] >= until)
+        if m.state is CoverageState.NOT_ASKED:
             assert not Spans.of(*m.span) & (live | Spans(n.span for n in notes) | Spans(s for s, _ in impossible))

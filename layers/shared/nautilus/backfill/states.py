@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 
-class Job(StrEnum):
+class JobState(StrEnum):
     QUEUED = "queued"
     PLANNING = "planning"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class Job(StrEnum):
     STOPPED = "stopped"
 
 
-class Chunk(StrEnum):
+class ChunkState(StrEnum):
     PENDING = "pending"
     LEASED = "leased"
     DONE = "done"
@@ -33,26 +33,26 @@ class Chunk(StrEnum):
     CANCELLED = "cancelled"
 
 
-_ENDED = (Job.SUCCEEDED, Job.PARTIAL, Job.FAILED)
-ACTIVE_JOBS: tuple[str, ...] = (Job.QUEUED, Job.PLANNING, Job.RUNNING)
+_ENDED = (JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED)
+ACTIVE_JOBS: tuple[str, ...] = (JobState.QUEUED, JobState.PLANNING, JobState.RUNNING)
 """Jobs that still want their chunks: live, and not asked to stop."""
-JOB_MOVES: Mapping[Job, tuple[Job, ...]] = {
-    Job.QUEUED: (Job.PLANNING, Job.STOPPING),
-    Job.PLANNING: (Job.RUNNING, Job.QUEUED, Job.STOPPING, *_ENDED),
-    Job.RUNNING: (Job.STOPPING, *_ENDED),
-    Job.STOPPING: (Job.STOPPED,),
-    Job.SUCCEEDED: (),
-    Job.PARTIAL: (),
-    Job.FAILED: (),
-    Job.STOPPED: (),
+JOB_MOVES: Mapping[JobState, tuple[JobState, ...]] = {
+    JobState.QUEUED: (JobState.PLANNING, JobState.STOPPING),
+    JobState.PLANNING: (JobState.RUNNING, JobState.QUEUED, JobState.STOPPING, *_ENDED),
+    JobState.RUNNING: (JobState.STOPPING, *_ENDED),
+    JobState.STOPPING: (JobState.STOPPED,),
+    JobState.SUCCEEDED: (),
+    JobState.PARTIAL: (),
+    JobState.FAILED: (),
+    JobState.STOPPED: (),
 }
-CHUNK_MOVES: Mapping[Chunk, tuple[Chunk, ...]] = {
-    Chunk.PENDING: (Chunk.LEASED, Chunk.DONE, Chunk.CANCELLED),
-    Chunk.LEASED: (Chunk.DONE, Chunk.FAILED, Chunk.SPLIT, Chunk.PENDING, Chunk.CANCELLED),
-    Chunk.DONE: (),
-    Chunk.FAILED: (),
-    Chunk.SPLIT: (),
-    Chunk.CANCELLED: (),
+CHUNK_MOVES: Mapping[ChunkState, tuple[ChunkState, ...]] = {
+    ChunkState.PENDING: (ChunkState.LEASED, ChunkState.DONE, ChunkState.CANCELLED),
+    ChunkState.LEASED: (ChunkState.DONE, ChunkState.FAILED, ChunkState.SPLIT, ChunkState.PENDING, ChunkState.CANCELLED),
+    ChunkState.DONE: (),
+    ChunkState.FAILED: (),
+    ChunkState.SPLIT: (),
+    ChunkState.CANCELLED: (),
 }
 
 LIVE_JOBS: tuple[str, ...] = tuple(job.value for job, moves in JOB_MOVES.items() if moves)
@@ -63,33 +63,33 @@ class ImpossibleMove(RuntimeError):
     """A move that the tables do not have: a bug, never a caller's mistake."""
 
 
-def check_job(old: Job, new: Job) -> None:
+def check_job(old: JobState, new: JobState) -> None:
     if new not in JOB_MOVES[old]:
         raise ImpossibleMove(f"a job cannot go from {old} to {new}")
 
 
-def check_chunk(old: Chunk, new: Chunk) -> None:
+def check_chunk(old: ChunkState, new: ChunkState) -> None:
     if new not in CHUNK_MOVES[old]:
         raise ImpossibleMove(f"a chunk cannot go from {old} to {new}")
 
 
-def jobs_before(new: Job) -> list[str]:
+def jobs_before(new: JobState) -> list[str]:
     """The states from which a job may come to `new`: for a WHERE clause."""
     return [old.value for old, moves in JOB_MOVES.items() if new in moves]
 
 
-def chunks_before(new: Chunk) -> list[str]:
+def chunks_before(new: ChunkState) -> list[str]:
     """The states from which a chunk may come to `new`: for a WHERE clause."""
     return [old.value for old, moves in CHUNK_MOVES.items() if new in moves]
 
 
-def ending(*, good: int, total: int, bars: int, items_failed: int, shortfall: bool) -> Job:
+def ending(*, good: int, total: int, bars: int, items_failed: int, shortfall: bool) -> JobState:
     """How a job ends when all its chunks have: `good` of them filled, closed or confirmed empty; `bars` came in all.
 
     shortfall: part of the wish is beyond what IB can deliver (before the head, too old, not closed yet).
     """
     if good == total and not items_failed and not shortfall:
-        return Job.SUCCEEDED
+        return JobState.SUCCEEDED
     if good == 0 and bars == 0 and (total or items_failed):
-        return Job.FAILED
-    return Job.PARTIAL
+        return JobState.FAILED
+    return JobState.PARTIAL

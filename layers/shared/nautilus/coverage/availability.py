@@ -9,7 +9,7 @@ from uuid import UUID
 
 from nautilus.backfill.planner import by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.coverage.judge import Missing, State, missing
+from nautilus.coverage.judge import CoverageState, Missing, missing
 from nautilus.db.bars import read
 from nautilus.db.bars.read import Moment, SeriesKey, Standing
 from nautilus.db.cursor import Cursor
@@ -72,12 +72,12 @@ class View(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        return all(m.state is State.NOT_CLOSED_YET for m in self.missing)
+        return all(m.state is CoverageState.NOT_CLOSED_YET for m in self.missing)
 
     @property
     def pending(self) -> bool:
         """True while something of the window is under way."""
-        return any(m.state is State.QUEUED for m in self.missing)
+        return any(m.state is CoverageState.QUEUED for m in self.missing)
 
     @property
     def data_version(self) -> int:
@@ -179,7 +179,7 @@ def _assess(
         )
 
     found = gaps((), Spans())
-    if not any(m.state is State.NOT_ASKED for m in found):
+    if not any(m.state is CoverageState.NOT_ASKED for m in found):
         return View(subject, span, until, calendar, row, found)
     chunks = series.live(cursor, row.id, span) if row else []
     wished = read.wishes(cursor, subject.key)
@@ -190,7 +190,7 @@ def _assess(
         if n.expires_at is None or n.expires_at > moment.market_ns
     ]
     found = gaps(notes, live)
-    not_asked = Spans(m.span for m in found if m.state is State.NOT_ASKED)
+    not_asked = Spans(m.span for m in found if m.state is CoverageState.NOT_ASKED)
     job_id = next((w.job_id for w in wished if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
     if job_id is None and chunks:
         job_id = read.job_of(cursor, [number for number, _ in chunks])
@@ -223,7 +223,7 @@ def _derived(cursor: Cursor, moment: Moment, own: View, bounds: ClosedBounds, ca
         view = _assess(cursor, moment, subject, wide, finer, calendar, row)
         if not view.missing:
             rest = _beyond_closed(own, bounds)
-            to_ask = own.to_ask & Spans(m.span for m in rest if m.state is State.NOT_ASKED)
+            to_ask = own.to_ask & Spans(m.span for m in rest if m.state is CoverageState.NOT_ASKED)
             return View(subject, span, own.until, calendar, row, rest, row.timeframe, to_ask, 0, own.job_id)
     return None
 

@@ -14,7 +14,7 @@ from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
 
 
-class State(StrEnum):
+class CoverageState(StrEnum):
     """How a stretch of a series stands, as callers are told."""
 
     FILLED = "filled"
@@ -29,8 +29,10 @@ class State(StrEnum):
     NOT_CLOSED_YET = "not_closed_yet"
 
 
-SETTLED = frozenset({State.FILLED, State.CLOSED, State.EMPTY_CONFIRMED})
-NOTED = frozenset({State.EMPTY_UNCONFIRMED, State.UNAVAILABLE, State.FAILED, State.STALE})
+SETTLED = frozenset({CoverageState.FILLED, CoverageState.CLOSED, CoverageState.EMPTY_CONFIRMED})
+NOTED = frozenset(
+    {CoverageState.EMPTY_UNCONFIRMED, CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE}
+)
 """The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
 
 
@@ -42,7 +44,7 @@ class Note(NamedTuple):
     """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
 
     span: Span
-    state: State
+    state: CoverageState
     reason: str
     ib_code: int | None = None
     checked_at: int = 0
@@ -109,7 +111,7 @@ class Missing(NamedTuple):
     """A stretch of open time that is not settled, and why, as callers are told."""
 
     span: Span
-    state: State
+    state: CoverageState
     reason: str = ""
     ib_code: int | None = None
 
@@ -131,17 +133,17 @@ def missing(
     was not asked yet. Without a calendar (IB was never asked) all time counts as open.
     """
     rest = Spans.of(*window) - covered
-    labels: list[tuple[Spans, State, str, int | None]] = [
-        (Spans.of(until, max(until, window[1])), State.NOT_CLOSED_YET, "", None),
-        *((Spans.of(*span), State.UNAVAILABLE, why, None) for span, why in impossible),
-        (live, State.QUEUED, "", None),
+    labels: list[tuple[Spans, CoverageState, str, int | None]] = [
+        (Spans.of(until, max(until, window[1])), CoverageState.NOT_CLOSED_YET, "", None),
+        *((Spans.of(*span), CoverageState.UNAVAILABLE, why, None) for span, why in impossible),
+        (live, CoverageState.QUEUED, "", None),
         *((Spans.of(*note.span), note.state, note.reason, note.ib_code) for note in notes),
     ]
     found: list[Missing] = []
     for spans, state, reason, code in labels:
         found += [Missing(span, state, reason, code) for span in rest & spans]
         rest = rest - spans
-    found += [Missing(span, State.NOT_ASKED) for span in rest]
+    found += [Missing(span, CoverageState.NOT_ASKED) for span in rest]
     if calendar is not None:
         found = [m for m in (_open_part(m, timeframe, calendar) for m in found) if m is not None]
     return sorted(found, key=lambda m: m.span)

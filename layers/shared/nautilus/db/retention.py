@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage.judge import FORGOTTEN, Note, State
+from nautilus.coverage.judge import FORGOTTEN, CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
@@ -200,7 +200,7 @@ def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tu
         timescale.lift_limits(cursor)
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts >= %s AND ts < %s", (series_id, first, upto))
         gone = int(cursor.rowcount)
-    note = Note(span, State.UNAVAILABLE, FORGOTTEN, None, status.market_now(cursor))
+    note = Note(span, CoverageState.UNAVAILABLE, FORGOTTEN, None, status.market_now(cursor))
     series.record(cursor, row, noted=[note])
     if first is not None:
         series.removed(cursor, row, (first, upto))

@@ -167,14 +167,14 @@ def _columnstore_is_on(cursor: Cursor, table: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class HypertableChunk:
     """A chunk of a hypertable by its full name; `by_column`: so it is stored, but for rows written since."""
 
     name: str
     by_column: bool
 
 
-def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_ns: int) -> list[Chunk]:
+def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_ns: int) -> list[HypertableChunk]:
     """Chunks to be stored by column, oldest first: quiet for long enough, and no backfill under way in their range.
 
     frames: the timeframes that lie in the table. Chunks that are by column already are among them when rows were written
@@ -195,10 +195,10 @@ def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_
         " ORDER BY c.range_start_integer",
         (table, market_ns - HYPERTABLES[table].quiet_ns, list(frames)),
     )
-    return [Chunk(row.name, row.by_column) for row in cursor.fetchall()]
+    return [HypertableChunk(row.name, row.by_column) for row in cursor.fetchall()]
 
 
-def convert(cursor: Cursor, chunk: Chunk) -> bool:
+def convert(cursor: Cursor, chunk: HypertableChunk) -> bool:
     """Store one chunk by column, or again after it was written to, in a transaction of its own.
 
     False, and nothing done: somebody writes or reads there for longer than we make others wait.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from nautilus.clock import label_of, rfc3339
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor
@@ -165,7 +165,7 @@ def mend_series(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> Non
     """What is both, or unproven, is no longer covered: in doubt, and due at once. The newer of two notes stays."""
     now = status.market_now(cursor)
     doubts = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
-    noted = [Note(span, State.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in doubts]
+    noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in doubts]
     kept = (
         series.notes(cursor, row.id, series.ALL_TIME) if any(f.kind != "covered_without_bars" for f in findings) else []
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look
-from nautilus.coverage.judge import SETTLED, Missing, State
+from nautilus.coverage.judge import SETTLED, CoverageState, Missing
 from nautilus.db.bars import read, volume_units, write
 from nautilus.db.bars.read import Moment
 from nautilus.db.cursor import Cursor
@@ -65,7 +65,7 @@ def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[
 
     Where the sessions of a stretch are not known nobody can say how many bars are missing, nor what share is there.
     """
-    closed = [(r, s.state) for r, s in zip(rows, stretches, strict=True) if s.state is not State.NOT_CLOSED_YET]
+    closed = [(r, s.state) for r, s in zip(rows, stretches, strict=True) if s.state is not CoverageState.NOT_CLOSED_YET]
     unknown = sum(r["expected"] is None for r, _ in closed)
     expected = sum(r["expected"] or 0 for r, _ in closed)
     settled = sum(r["expected"] or 0 for r, state in closed if state in SETTLED)
@@ -92,7 +92,7 @@ def _stretches(cursor: Cursor, view: View) -> list[Missing]:
     """The settled and the missing stretches of a view, in order, together the whole window."""
     found: list[Missing] = []
     at = view.span[0]
-    for gap in [*view.missing, Missing((view.span[1], view.span[1]), State.CLOSED)]:
+    for gap in [*view.missing, Missing((view.span[1], view.span[1]), CoverageState.CLOSED)]:
         if at < gap.span[0]:
             found += _settled(cursor, view, (at, gap.span[0]))
         if gap.span[0] < gap.span[1]:
@@ -114,9 +114,9 @@ def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
     """Closed time given to the stretch before it, at the beginning to the one after it."""
     found: list[Missing] = []
     for stretch in stretches:
-        if found and stretch.state is State.CLOSED:
+        if found and stretch.state is CoverageState.CLOSED:
             found[-1] = found[-1]._replace(span=(found[-1].span[0], stretch.span[1]))
-        elif found and found[-1].state is State.CLOSED:
+        elif found and found[-1].state is CoverageState.CLOSED:
             found[-1] = stretch._replace(span=(found[-1].span[0], stretch.span[1]))
         else:
             found.append(stretch)
@@ -126,16 +126,16 @@ def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
 def _settled(cursor: Cursor, view: View, span: Span) -> list[Missing]:
     """What is settled, told apart: sessions with bars are filled, those without are confirmed to be empty."""
     if view.calendar is None or view.row is None:
-        return [Missing(span, State.CLOSED)]
+        return [Missing(span, CoverageState.CLOSED)]
     units = view.calendar.units(view.row.timeframe, span)
     counts = write.counts(cursor, view.row.id, view.row.timeframe, units)
-    merged: list[tuple[int, State]] = []  # (start, state); each reaches to the next
+    merged: list[tuple[int, CoverageState]] = []  # (start, state); each reaches to the next
     for (start, _), number in zip(units, counts, strict=True):
-        state = State.FILLED if number else State.EMPTY_CONFIRMED
+        state = CoverageState.FILLED if number else CoverageState.EMPTY_CONFIRMED
         if not merged or merged[-1][1] is not state:
             merged.append((start if merged else span[0], state))
     if not merged:
-        return [Missing(span, State.CLOSED)]
+        return [Missing(span, CoverageState.CLOSED)]
     ends = [start for start, _ in merged[1:]] + [span[1]]
     return [Missing((start, end), state) for (start, state), end in zip(merged, ends, strict=True)]
 
@@ -149,7 +149,7 @@ def explain(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, 
     slot = _slot(calendar, subject, ts)
     view = look(cursor, moment, known, subject, Window(slot[0], slot[1]))
     if view.finer is not None:
-        return {**_about(view, slot, ts), "derived_from": view.finer.name, "state": State.FILLED.value}
+        return {**_about(view, slot, ts), "derived_from": view.finer.name, "state": CoverageState.FILLED.value}
     if view.row is None:
         return {
             **_about(view, slot, ts),
@@ -204,14 +204,14 @@ def _about(view: View, slot: Span, ts: int) -> dict[str, Any]:
     }
 
 
-def _state(view: View, there: bool) -> State:
+def _state(view: View, there: bool) -> CoverageState:
     if there:
-        return State.FILLED
+        return CoverageState.FILLED
     if view.missing:
         return view.missing[0].state
     opens = view.calendar.units(view.subject.timeframe, view.span) if view.calendar else []
     # In a session that has other bars, a slot without one is a minute in which nobody traded: IB's answer says so.
-    return State.EMPTY_CONFIRMED if opens else State.CLOSED
+    return CoverageState.EMPTY_CONFIRMED if opens else CoverageState.CLOSED
 
 
 def _brought_by(bar: Any, revisions: Sequence[Any], requests: Sequence[Any], arrival: Any) -> Mapping[str, Any] | None:

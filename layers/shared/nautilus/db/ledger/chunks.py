@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from nautilus.backfill.planner import Chunk as Planned
-from nautilus.backfill.states import Chunk, check_chunk
+from nautilus.backfill.planner import Chunk
+from nautilus.backfill.states import ChunkState, check_chunk
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_counts, job_stopping, jobs
 from nautilus.db.rows import insert_rows
@@ -63,7 +63,7 @@ _PLANNED = {
 
 
 def insert(
-    cursor: Cursor, series_id: int, planned: Sequence[Planned], *, mode: str, parent: int | None = None
+    cursor: Cursor, series_id: int, planned: Sequence[Chunk], *, mode: str, parent: int | None = None
 ) -> list[int]:
     """Write pending chunks, newest first: a trader wants yesterday before last year."""
     ordered = sorted(planned, key=lambda c: c.span, reverse=True)
@@ -120,7 +120,7 @@ def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
         "UPDATE backfill_chunks SET state = %s, lease_bridge = %s, token = token + 1, attempts = attempts + 1,"
         " lease_until = clock_timestamp() + make_interval(secs => %s), updated_at = clock_timestamp() WHERE id = %s"
         " RETURNING series_id, span_start, span_end, window_start, window_end, token, attempts, mode",
-        (Chunk.LEASED, bridge, LEASE_S, chunk_id),
+        (ChunkState.LEASED, bridge, LEASE_S, chunk_id),
     )
     row = cursor.fetchone()
     return Lease(
@@ -156,8 +156,8 @@ def unwanted(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
     return [row.id for row in cursor.fetchall()]
 
 
-def _end(cursor: Cursor, held: Lease, state: Chunk, **columns: Any) -> None:
-    check_chunk(Chunk.LEASED, state)
+def _end(cursor: Cursor, held: Lease, state: ChunkState, **columns: Any) -> None:
+    check_chunk(ChunkState.LEASED, state)
     sets = "".join(f", {name} = %({name})s" for name in columns)
     cursor.execute(
         f"UPDATE backfill_chunks SET state = %(state)s, lease_bridge = NULL, lease_until = NULL,"
@@ -182,7 +182,7 @@ def done(
     ib_code: int | None = None,
 ) -> None:
     """The chunk has its answer: `filled`, `empty:confirmed`, `empty:unconfirmed`, `unavailable:<reason>`, `covered`."""
-    _end(cursor, held, Chunk.DONE, outcome=outcome, bars=bars, request_id=request_id, ib_code=ib_code)
+    _end(cursor, held, ChunkState.DONE, outcome=outcome, bars=bars, request_id=request_id, ib_code=ib_code)
     job_counts.count_chunks(cursor, [held.chunk_id], good=good, new=new, revised=revised, same=same)
 
 
@@ -199,28 +199,28 @@ def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
 def done_unasked(cursor: Cursor, chunk_ids: Sequence[int], *, outcome: str, ib_code: int | None) -> None:
     """Pending chunks have their answer through another's: the series as a whole is refused. The caller holds their
     locks."""
-    check_chunk(Chunk.PENDING, Chunk.DONE)
+    check_chunk(ChunkState.PENDING, ChunkState.DONE)
     cursor.execute(
         "UPDATE backfill_chunks SET state = %s, outcome = %s, ib_code = %s, bars = 0, updated_at = clock_timestamp()"
         " WHERE id = ANY(%s)",
-        (Chunk.DONE, outcome, ib_code, list(chunk_ids)),
+        (ChunkState.DONE, outcome, ib_code, list(chunk_ids)),
     )
     job_counts.count_chunks(cursor, chunk_ids, good=False)
 
 
 def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, request_id: int | None) -> None:
-    _end(cursor, held, Chunk.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
+    _end(cursor, held, ChunkState.FAILED, outcome=outcome, ib_code=ib_code, request_id=request_id)
     job_counts.count_chunks(cursor, [held.chunk_id], good=False)
 
 
 def again(cursor: Cursor, held: Lease, *, not_before: int, outcome: str, ib_code: int | None = None) -> None:
     """Back to pending, not before a market time: IB told us to wait, or the session went away."""
-    _end(cursor, held, Chunk.PENDING, not_before=not_before, outcome=outcome, ib_code=ib_code)
+    _end(cursor, held, ChunkState.PENDING, not_before=not_before, outcome=outcome, ib_code=ib_code)
 
 
-def split(cursor: Cursor, held: Lease, parts: Sequence[Planned], *, request_id: int | None) -> None:
+def split(cursor: Cursor, held: Lease, parts: Sequence[Chunk], *, request_id: int | None) -> None:
     """Replace a chunk that is too large by smaller ones, for every job that wants it."""
-    _end(cursor, held, Chunk.SPLIT, outcome="too_slow", request_id=request_id)
+    _end(cursor, held, ChunkState.SPLIT, outcome="too_slow", request_id=request_id)
     ids = insert(cursor, held.series_id, parts, mode="force" if held.force else "missing", parent=held.chunk_id)
     cursor.execute(
         "INSERT INTO job_chunks (job_id, chunk_id) SELECT job_id, unnest(%s::bigint[]) FROM job_chunks WHERE chunk_id = %s",
@@ -250,7 +250,7 @@ def release(cursor: Cursor, bridge: str | None = None) -> int:
         "UPDATE backfill_chunks SET state = %s, lease_bridge = NULL, lease_until = NULL, token = token + 1,"
         " updated_at = clock_timestamp() WHERE id IN (SELECT id FROM backfill_chunks WHERE state = %s"
         "  AND (lease_until < clock_timestamp() OR lease_bridge = %s) ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id",
-        (Chunk.PENDING, Chunk.LEASED, bridge),
+        (ChunkState.PENDING, ChunkState.LEASED, bridge),
     )
     freed = [row.id for row in cursor.fetchall()]
     job_stopping.cancel_orphans(cursor, freed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nautilus.backfill.states import Job, check_job, ending
+from nautilus.backfill.states import JobState, check_job, ending
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE
 
@@ -35,7 +35,7 @@ def count_chunks(
     for job in cursor.fetchall():
         done, good_now = job.chunks_done + job.ended, job.chunks_good + (job.ended if good else 0)
         state, over = job.state, False
-        if job.state == Job.RUNNING and done >= job.chunks_total:
+        if job.state == JobState.RUNNING and done >= job.chunks_total:
             state = ending(
                 good=good_now,
                 total=job.chunks_total,
@@ -43,7 +43,7 @@ def count_chunks(
                 items_failed=job.items_failed,
                 shortfall=job.shortfall,
             )
-            check_job(Job.RUNNING, state)
+            check_job(JobState.RUNNING, state)
             over = True
         cursor.execute(
             "UPDATE backfill_jobs SET chunks_done = %s, chunks_good = %s, bars_new = bars_new + %s,"

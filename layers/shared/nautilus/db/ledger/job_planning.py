@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from nautilus.backfill.states import Job, check_job, ending
+from nautilus.backfill.states import JobState, check_job, ending
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
 
@@ -17,7 +17,7 @@ def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> Any | None:
         " WHERE id = (SELECT id FROM backfill_jobs WHERE state = %s AND not_before <= clock_timestamp()"
         "  ORDER BY priority DESC, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
         " RETURNING id, owner, origin, priority, mode, correlation_id",
-        (Job.PLANNING, bridge, lease_s, Job.QUEUED),
+        (JobState.PLANNING, bridge, lease_s, JobState.QUEUED),
     )
     return cursor.fetchone()
 
@@ -41,7 +41,7 @@ def _hold_plan(cursor: Cursor, job_id: UUID, bridge: str, lease_s: int) -> None:
     cursor.execute(
         "UPDATE backfill_jobs SET lease_until = clock_timestamp() + make_interval(secs => %s)"
         " WHERE id = %s AND state = %s AND lease_bridge = %s",
-        (lease_s, job_id, Job.PLANNING, bridge),
+        (lease_s, job_id, JobState.PLANNING, bridge),
     )
     if cursor.rowcount != 1:
         raise PlanLost(f"job {job_id} is not planned here any more")
@@ -88,12 +88,12 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
         "SELECT chunks_total, chunks_done, chunks_good, items_failed, shortfall,"
         " bars_new + bars_revised + bars_same AS bars FROM backfill_jobs"
         " WHERE id = %s AND state = %s AND lease_bridge = %s FOR UPDATE",
-        (job_id, Job.PLANNING, bridge),
+        (job_id, JobState.PLANNING, bridge),
     )
     job = cursor.fetchone()
     if job is None:
         return
-    state = Job.RUNNING
+    state = JobState.RUNNING
     if job.chunks_done >= job.chunks_total:
         state = ending(
             good=job.chunks_good,
@@ -102,13 +102,13 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
             items_failed=job.items_failed,
             shortfall=job.shortfall,
         )
-    check_job(Job.PLANNING, state)
+    check_job(JobState.PLANNING, state)
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL,"
         " started_at = coalesce(started_at, clock_timestamp()),"
         " waits_for = NULL, finished_at = CASE WHEN %s THEN clock_timestamp() END, updated_at = clock_timestamp()"
         " WHERE id = %s",
-        (state, state != Job.RUNNING, job_id),
+        (state, state != JobState.RUNNING, job_id),
     )
 
 
@@ -123,11 +123,11 @@ def unplan(cursor: Cursor, job_id: UUID, bridge: str, reason: str, *, after_s: f
         "  + make_interval(secs => coalesce(%(after)s::float8, least(60, 2 ^ least(plan_attempts, 6))))"
         " WHERE id = %(job)s AND state = %(planning)s AND lease_bridge = %(bridge)s",
         {
-            "queued": Job.QUEUED,
+            "queued": JobState.QUEUED,
             "after": after_s,
             "reason": reason,
             "job": job_id,
-            "planning": Job.PLANNING,
+            "planning": JobState.PLANNING,
             "bridge": bridge,
         },
     )
@@ -137,7 +137,7 @@ def planning_waits(cursor: Cursor, reason: str) -> bool:
     """True when a job that is not planned yet waits for this."""
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM backfill_jobs WHERE state = ANY(%s) AND waits_for = %s) AS waits",
-        ([Job.QUEUED, Job.PLANNING], reason),
+        ([JobState.QUEUED, JobState.PLANNING], reason),
     )
     return bool(cursor.fetchone().waits)
 
@@ -146,7 +146,7 @@ def hurry(cursor: Cursor) -> int:
     """What kept jobs from being planned is over: none waits any longer."""
     cursor.execute(
         "UPDATE backfill_jobs SET not_before = '-infinity' WHERE state = %s AND not_before > clock_timestamp()",
-        (Job.QUEUED,),
+        (JobState.QUEUED,),
     )
     return int(cursor.rowcount)
 
@@ -156,6 +156,6 @@ def expire_plans(cursor: Cursor, bridge: str | None = None) -> int:
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = NULL, lease_until = NULL, updated_at = clock_timestamp()"
         " WHERE state = %s AND (lease_until < clock_timestamp() OR lease_bridge = %s)",
-        (Job.QUEUED, Job.PLANNING, bridge),
+        (JobState.QUEUED, JobState.PLANNING, bridge),
     )
     return int(cursor.rowcount)

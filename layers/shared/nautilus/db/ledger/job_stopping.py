@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from nautilus.backfill.states import LIVE_CHUNKS, Chunk, Job, chunks_before, jobs_before
+from nautilus.backfill.states import LIVE_CHUNKS, ChunkState, JobState, chunks_before, jobs_before
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE, notify
 
@@ -16,7 +16,7 @@ def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
     cursor.execute(
         "SELECT id FROM backfill_jobs WHERE state = ANY(%(before)s)"
         " AND (%(job)s::uuid IS NULL OR id = %(job)s) AND (%(owner)s IS NULL OR owner = %(owner)s) ORDER BY id",
-        {"before": jobs_before(Job.STOPPING), "job": job_id, "owner": owner},
+        {"before": jobs_before(JobState.STOPPING), "job": job_id, "owner": owner},
     )
     wanted = [row.id for row in cursor.fetchall()]
     if not wanted:
@@ -33,7 +33,7 @@ def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, updated_at = clock_timestamp() WHERE id = ANY(%s) AND state = ANY(%s)"
         " RETURNING id",
-        (Job.STOPPING, wanted, jobs_before(Job.STOPPING)),
+        (JobState.STOPPING, wanted, jobs_before(JobState.STOPPING)),
     )
     stopping = [row.id for row in cursor.fetchall()]
     cancel_orphans(cursor, pending)
@@ -49,7 +49,7 @@ def cancel_orphans(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
         "UPDATE backfill_chunks c SET state = %s, updated_at = clock_timestamp(), lease_bridge = NULL, lease_until = NULL"
         " WHERE c.id = ANY(%s) AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks jc"
         f" JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN {ACTIVE})",
-        (Chunk.CANCELLED, list(chunk_ids), chunks_before(Chunk.CANCELLED)),
+        (ChunkState.CANCELLED, list(chunk_ids), chunks_before(ChunkState.CANCELLED)),
     )
     return int(cursor.rowcount)
 
@@ -73,5 +73,5 @@ def finish_stopping(cursor: Cursor) -> None:
         "  WHERE jc.job_id = j.id AND c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks oc"
         "   JOIN backfill_jobs o ON o.id = oc.job_id WHERE oc.chunk_id = c.id"
         f"   AND o.state IN {ACTIVE}))",
-        (Job.STOPPED, Job.STOPPING, list(LIVE_CHUNKS)),
+        (JobState.STOPPED, JobState.STOPPING, list(LIVE_CHUNKS)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from nautilus.backfill.states import Job
+from nautilus.backfill.states import JobState
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE
 
@@ -47,7 +47,7 @@ def unplanned_items(cursor: Cursor, limit: int) -> list[Any]:
         " i.session, i.wanted_start, i.wanted_end, i.wanted_back, count(*) OVER (PARTITION BY j.id) AS open_items"
         " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id WHERE j.state = ANY(%s) AND i.state = 'queued'"
         " ORDER BY j.priority DESC, j.created_at, i.id LIMIT %s",
-        ([Job.QUEUED, Job.PLANNING], limit),
+        ([JobState.QUEUED, JobState.PLANNING], limit),
     )
     return list(cursor.fetchall())
 
@@ -64,6 +64,6 @@ def put_off(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UUI
         " WHERE j.id = ANY(%s) AND j.state = %s AND NOT EXISTS (SELECT 1 FROM backfill_chunks l"
         "  JOIN job_chunks w ON w.chunk_id = l.id WHERE w.job_id = j.id AND l.state = 'leased')"
         " ORDER BY j.id, c.not_before",
-        (list(job_ids), Job.RUNNING),
+        (list(job_ids), JobState.RUNNING),
     )
     return {row.id: row.outcome for row in cursor.fetchall() if row.not_before > market_ns and row.outcome}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from nautilus.coverage.judge import Note, State
+from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import UniqueViolation
@@ -191,7 +191,7 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
         " WHERE series_id = %s AND range && %s::int8range ORDER BY coverage_notes.range",
         (series_id, int8range(span)),
     )
-    return [Note(span_of(row[0]), State(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
+    return [Note(span_of(row[0]), CoverageState(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
 
 
 def second_looks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
