@@ -19,7 +19,7 @@ from dev.postgres import start_postgres
 from dev.process import Group
 from ib_gateway_sim.rules.bar_sizes import Duration, duration
 from ib_gateway_sim.rules.latency import Latency
-from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, Limits, Request, next_allowed
+from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, PacingLimits, Request, next_allowed
 from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.db.migrate import upgrade
 from tests.support.sim_process import Simulator, simulator
@@ -34,7 +34,7 @@ CAP = 6
 
 def small_bars() -> str:
     """How many small requests of one contract leave per ten minutes, on a stepped clock."""
-    limits = Limits()
+    limits = PacingLimits()
     book: list[Request] = []
     now = first = 10**18
     for number in range(10 * (limits.window_weight - limits.reserve)):

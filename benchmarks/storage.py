@@ -348,7 +348,7 @@ def _page(database: Database) -> float:
         low = START + rng.randint(0, CHUNK * CHUNKS - 10_000) * MINUTE
         begun = time.perf_counter()
         with database.transaction(snapshot=True) as cursor:
-            page = candles.text(cursor, candles.Source(1, FRAME), (low, low + 10_000 * MINUTE), style, 10_000)
+            page = candles.text(cursor, candles.BarSource(1, FRAME), (low, low + 10_000 * MINUTE), style, 10_000)
         assert page.count == 10_000
         spent.append(time.perf_counter() - begun)
     return statistics.median(spent)

@@ -20,8 +20,8 @@ from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.reference.directory import Directory
-from ib_bridge.store import Store
-from nautilus.backfill.pacing import Limits
+from ib_bridge.transactions import TransactionRunner
+from nautilus.backfill.pacing import PacingLimits
 from nautilus.db import retention
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
@@ -76,18 +76,23 @@ class Bridge:
             size=settings.database_pool,
             statement_timeout_ms=settings.statement_timeout_ms,
         )
-        self._store = Store(self._database, threads=min(6, settings.database_pool))
+        self._transactions = TransactionRunner(self._database, threads=min(6, settings.database_pool))
         self._clock = MarketClock()
         self._connection = IbConnection(settings, self._clock, log, self._changed)
         ib = IbRequests(settings, self._connection)
-        booking = Booking(self._store, self._clock, settings.bridge_id, Limits())
+        booking = Booking(self._transactions, self._clock, settings.bridge_id, PacingLimits())
         self._directory = Directory(
-            store=self._store, connection=self._connection, requests=ib, clock=self._clock, booking=booking, log=log
+            transactions=self._transactions,
+            connection=self._connection,
+            requests=ib,
+            clock=self._clock,
+            booking=booking,
+            log=log,
         )
-        self._planning = Planning(settings, self._store, self._directory, self._clock, log)
+        self._planning = Planning(settings, self._transactions, self._directory, self._clock, log)
         self._commands = Commands(
             settings.bridge_id,
-            store=self._store,
+            transactions=self._transactions,
             directory=self._directory,
             connection=self._connection,
             log=log,
@@ -95,7 +100,7 @@ class Bridge:
         )
         self._volumes = VolumeUnits(
             settings,
-            store=self._store,
+            transactions=self._transactions,
             connection=self._connection,
             requests=ib,
             booking=booking,
@@ -104,7 +109,7 @@ class Bridge:
         )
         self._worker = Worker(
             settings,
-            store=self._store,
+            transactions=self._transactions,
             connection=self._connection,
             requests=ib,
             booking=booking,
@@ -132,7 +137,7 @@ class Bridge:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
         await self._name_thread.run(self._take_name)
-        await self._store.run(self._tidy)
+        await self._transactions.run(self._tidy)
         listener = Listener(self._database, self._wake, self._log)
         listener.start(asyncio.get_running_loop())
         page = await liveness.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
@@ -183,7 +188,7 @@ class Bridge:
                 reason = await self._say_farewell()
                 if self._name_lock is not None:
                     self._name_lock.close()
-                await self._end_thread.run(self._store.close)
+                await self._end_thread.run(self._transactions.close)
         if reason is not None:
             self._log.warning("farewell-not-stored", extra={"reason": reason})
 
@@ -193,7 +198,7 @@ class Bridge:
             # Without the name, the rows under it are another process's.
             if not await self._name_thread.run(self._name_is_held):
                 return "the bridge's name is not held any more"
-            await self._store.run(self._farewell)
+            await self._transactions.run(self._farewell)
         except Unavailable as gone:
             return gone.detail
         return None
@@ -286,15 +291,15 @@ class Bridge:
 
     async def _sweep(self) -> None:
         """What would otherwise wait for ever: leases and plans of silent bridges, jobs asked to stop."""
-        await self._store.run(self._sweep_rows)
+        await self._transactions.run(self._sweep_rows)
         await self._worker.check_leases()
         self._worker.wake()
 
     async def _look_again(self) -> None:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
-        await self._store.run(job_stopping.cancel_strays)
+        await self._transactions.run(job_stopping.cancel_strays)
         if self._ready and self._connection.status().state is ConnectionState.CONNECTED:
-            await self._store.run(empty_checks.open_job, self._clock.now_ns())
+            await self._transactions.run(empty_checks.open_job, self._clock.now_ns())
             try:
                 await self._directory.relearn()
             except Unavailable as gone:
@@ -318,7 +323,7 @@ class Bridge:
     async def _keep_up(self) -> None:
         """Close the requests whose end could not be written down, and forget what is old."""
         longest_s = self._settings.request_timeout_s + _UPKEEP_S
-        lost = await self._store.run(requests.lose_old, self._settings.bridge_id, longest_s)
+        lost = await self._transactions.run(requests.lose_old, self._settings.bridge_id, longest_s)
         if lost:
             self._log.warning("requests-lost", extra={"requests": lost})
         await self._forget()
@@ -326,7 +331,7 @@ class Bridge:
     async def _forget(self) -> None:
         """Once a day, when nothing is hurt by it, forget what is not kept any longer."""
         settings = self._settings
-        if settings.forget_hour < 0 or not await self._store.run(retention.due, settings.forget_hour):
+        if settings.forget_hour < 0 or not await self._transactions.run(retention.due, settings.forget_hour):
             return
         url, kept = settings.database_url.get_secret_value(), retention.kept_of(settings)
         try:
@@ -339,9 +344,9 @@ class Bridge:
         if self._connection.up and not self._ready:
             await self._claim_source()
         told = self._connection.status()
-        await self._store.run(self._publish, told.state.value, told.reason)
+        await self._transactions.run(self._publish, told.state.value, told.reason)
         if told.state is ConnectionState.CONNECTED and self._told is not ConnectionState.CONNECTED:
-            await self._store.run(job_planning.hurry)
+            await self._transactions.run(job_planning.hurry)
             self._look["planning"].set()
         self._told = told.state
 
@@ -352,7 +357,7 @@ class Bridge:
         except CannotStart as nameless:
             self._stop_for(nameless)
             return
-        there = await self._store.run(status.claim_source, mine)
+        there = await self._transactions.run(status.claim_source, mine)
         if there != mine:
             self._stop_for(
                 CannotStart(

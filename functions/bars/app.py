@@ -24,7 +24,7 @@ from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
-from nautilus.infra.rate_limit import Limits
+from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup import resolve
 from nautilus.lookup.identity import Identity
 from nautilus.market.calendar import Session
@@ -49,7 +49,7 @@ class _Data:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self.cache = Cache(settings.redis_url.get_secret_value())
-        self.limits = Limits(self.cache, settings.reads_per_minute)
+        self.limits = CallerLimits(self.cache, settings.reads_per_minute)
         self.reads = MarketData(
             services.db,
             services.queue,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from nautilus.auth.principal import Principal
-from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits
+from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import timescale
 from nautilus.db.bridge import commands
@@ -114,7 +114,7 @@ def reconnect(services: ServicesDep, caller: Annotated[Principal, needs("session
 
 @router.get("/api/v1/ib/budget", summary="What IB's limits leave of the login's requests")
 def budget(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
-    limits = Limits()
+    limits = PacingLimits()
     with services.db.transaction(snapshot=True) as cursor:
         found = sessions.latest(cursor)
         if found is None:

@@ -5,8 +5,8 @@ import math
 import time
 
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.store import Store
-from nautilus.backfill.pacing import MARGIN_NS, Limits, Request, next_allowed
+from ib_bridge.transactions import TransactionRunner
+from nautilus.backfill.pacing import MARGIN_NS, PacingLimits, Request, next_allowed
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
@@ -26,8 +26,8 @@ class NotYet(Unavailable):
 class Booking:
     """Requests that are no chunks (heads, schedules, contract details) are booked here; chunks in the worker."""
 
-    def __init__(self, store: Store, clock: MarketClock, bridge: str, limits: Limits) -> None:
-        self._store = store
+    def __init__(self, transactions: TransactionRunner, clock: MarketClock, bridge: str, limits: PacingLimits) -> None:
+        self._transactions = transactions
         self._clock = clock
         self._bridge = bridge
         self.limits = limits
@@ -35,7 +35,7 @@ class Booking:
     async def book(self, login: str, kind: str, request: Request, *, correlation_id: str = "") -> int:
         """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is far off."""
         while True:
-            booked, at = await self._store.run(self._try, login, kind, request, correlation_id)
+            booked, at = await self._transactions.run(self._try, login, kind, request, correlation_id)
             if booked is not None:
                 await self.leaving(booked, at)
                 return booked
@@ -63,11 +63,11 @@ class Booking:
         now on, or those that are booked by its time would follow too soon."""
         now = self._clock.now_ns()
         if now - booked_at > MARGIN_NS // 2:
-            await self._store.run(requests.left_at, number, now)
+            await self._transactions.run(requests.left_at, number, now)
 
     async def close(
         self, number: int, outcome: str, began: float, *, ib_code: int | None = None, ib_text: str | None = None
     ) -> None:
         """Write down how a booked request ended; `began` is its time.monotonic()."""
         ms = round((time.monotonic() - began) * 1000)
-        await self._store.run(requests.close, number, outcome, ms=ms, ib_code=ib_code, ib_text=ib_text)
+        await self._transactions.run(requests.close, number, outcome, ms=ms, ib_code=ib_code, ib_text=ib_text)

@@ -6,7 +6,7 @@ from ib_bridge.history.booking import Booking, NotYet
 from ib_bridge.history.concurrency import Concurrency
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection
-from nautilus.backfill.pacing import Limits, Request, next_allowed
+from nautilus.backfill.pacing import PacingLimits, Request, next_allowed
 from nautilus.clock import NS_PER_DAY
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_counts, job_planning, job_waits, requests
@@ -91,7 +91,7 @@ class Picker:
                 break
         return rows
 
-    def _limits(self, cursor: Cursor) -> Limits:
+    def _limits(self, cursor: Cursor) -> PacingLimits:
         """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
         limits = self._booking.limits
         return (

@@ -6,7 +6,7 @@ from typing import Any
 from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.reference.directory import LOOKUPS_AT_ONCE, Directory
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import CoverageState
@@ -32,10 +32,15 @@ class Planning:
     """Plans jobs while the session allows; a job that cannot be planned now goes back to the queue."""
 
     def __init__(
-        self, settings: BridgeSettings, store: Store, directory: Directory, clock: MarketClock, log: Any
+        self,
+        settings: BridgeSettings,
+        transactions: TransactionRunner,
+        directory: Directory,
+        clock: MarketClock,
+        log: Any,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._transactions = transactions
         self._directory = directory
         self._clock = clock
         self._log = log
@@ -43,28 +48,28 @@ class Planning:
 
     async def plan_next(self) -> bool:
         """Plan the next queued job; False when there is none. A job that cannot be planned now waits, others go first."""
-        job = await self._store.run(job_planning.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
+        job = await self._transactions.run(job_planning.claim_queued, self._settings.bridge_id, _PLAN_LEASE_S)
         if job is None:
             return False
         with correlated(job.correlation_id):
             try:
-                items = await self._store.run(job_planning.open_items, job.id)
+                items = await self._transactions.run(job_planning.open_items, job.id)
                 for n, item in enumerate(items):
                     if n % LOOKUPS_AT_ONCE == 0:
                         await self._look_up(job, items[n : n + LOOKUPS_AT_ONCE])
                     await self._plan_item(job, item)
-                await self._store.run(job_planning.planned, job.id, self._settings.bridge_id)
+                await self._transactions.run(job_planning.planned, job.id, self._settings.bridge_id)
                 self._log.info("job-planned", extra={"job_id": str(job.id)})
             except PlanLost:
                 self._log.info("plan-dropped", extra={"job_id": str(job.id)})
             except NotYet as later:
                 self._log.info("job-put-off", extra={"job_id": str(job.id), "seconds": later.retry_after_s})
-                await self._store.run(
+                await self._transactions.run(
                     job_planning.unplan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
                 )
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
-                await self._store.run(job_planning.unplan, job.id, self._settings.bridge_id, gone.detail)
+                await self._transactions.run(job_planning.unplan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
     async def _look_up(self, job: Any, items: Sequence[Any]) -> None:
@@ -77,7 +82,7 @@ class Planning:
         error: dict[str, Any]
         try:
             ready = await self._prepare(job, item)
-            await self._store.run(self._write, job, item.id, *ready)
+            await self._transactions.run(self._write, job, item.id, *ready)
         except (Unavailable, PlanLost):
             raise
         except NautilusError as wrong:
@@ -92,7 +97,7 @@ class Planning:
         else:
             return
         lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
-        await self._store.run(job_planning.fail_item, item.id, job.id, error, **lease)
+        await self._transactions.run(job_planning.fail_item, item.id, job.id, error, **lease)
 
     async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, int, Calendar, tuple[int, int], int | None]:
         """Learn what planning needs: instrument, series, head, sessions, and the wish as a range."""
@@ -102,7 +107,7 @@ class Planning:
         instrument = await self._directory.instrument(selector, number, anew=job.mode == "force")
         price = price_kind(instrument.asset_class, item.price)
         session = session_kind(instrument.asset_class, item.session)
-        row = await self._store.run(series.find_or_make, instrument.con_id, frame, price, session)
+        row = await self._transactions.run(series.find_or_make, instrument.con_id, frame, price, session)
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back

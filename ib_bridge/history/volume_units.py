@@ -23,7 +23,7 @@ from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection, NotConnected
 from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db.bars import volume_units
@@ -74,7 +74,7 @@ class VolumeUnits:
         self,
         settings: BridgeSettings,
         *,
-        store: Store,
+        transactions: TransactionRunner,
         connection: IbConnection,
         requests: IbRequests,
         booking: Booking,
@@ -82,7 +82,7 @@ class VolumeUnits:
         log: Any,
     ) -> None:
         self._setting = settings.stock_volume_unit
-        self._store = store
+        self._transactions = transactions
         self._connection = connection
         self._requests = requests
         self._booking = booking
@@ -222,8 +222,8 @@ class VolumeUnits:
         if not login:
             return
         if not self.current().known and self._connection.up:
-            con_id = await self._store.run(volume_units.undecided, login, self._resting())
-            instrument = await self._store.run(instruments.by_id, con_id) if con_id is not None else None
+            con_id = await self._transactions.run(volume_units.undecided, login, self._resting())
+            instrument = await self._transactions.run(instruments.by_id, con_id) if con_id is not None else None
             if instrument is not None:
                 await self._compare(instrument)
         unit = self.current()
@@ -232,7 +232,7 @@ class VolumeUnits:
 
     async def _revise(self, taken: Taken) -> None:
         bars, touched = 0, set()
-        while (step := await self._store.run(volume_units.revise, taken)) is not None:
+        while (step := await self._transactions.run(volume_units.revise, taken)) is not None:
             bars += step.bars
             touched.add(step.series_id)
         if touched:

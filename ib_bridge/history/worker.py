@@ -19,7 +19,7 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.ib.connection import IbConnection, NotConnected
 from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.planner import halves
 from nautilus.clock import NS_PER_S
@@ -54,7 +54,7 @@ class Worker:
         self,
         settings: BridgeSettings,
         *,
-        store: Store,
+        transactions: TransactionRunner,
         connection: IbConnection,
         requests: IbRequests,
         booking: Booking,
@@ -64,7 +64,7 @@ class Worker:
         ready: Callable[[], bool],
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._transactions = transactions
         self._connection = connection
         self._requests = requests
         self._ready = ready
@@ -126,7 +126,7 @@ class Worker:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
-        found = await self._store.run(self._picker.look, self._connection.login, now)
+        found = await self._transactions.run(self._picker.look, self._connection.login, now)
         if not found:
             self.blocked_on = "ib_session" if self._picker.away else None
             return 1.0
@@ -136,7 +136,7 @@ class Worker:
             return min(1.0, self._clock.machine_s(at - now))
         self.blocked_on = None
         about = (candidate, request, self._connection.login, self._concurrency)
-        task = await self._store.run(self._picker.take, *about)
+        task = await self._transactions.run(self._picker.take, *about)
         if task is not None:
             self._in_flight.start(task.held, self._work(task))
         return 0.0
@@ -192,12 +192,14 @@ class Worker:
             await storing
         except LeaseLost:
             self._log.warning("lease-lost", extra={"chunk_id": task.held.chunk_id})
-            await self._store.run(writer.close, answer, outcome, bars)
+            await self._transactions.run(writer.close, answer, outcome, bars)
 
     async def _cut_off(self, task: Task, answer: Answer) -> None:
         """The connection went away while we waited."""
         if task.held.attempts >= _MOST_ATTEMPTS:
-            await self._store.run(writer.failed, task.held, answer, "connection_lost", self._clock.now_ns(), "lost")
+            await self._transactions.run(
+                writer.failed, task.held, answer, "connection_lost", self._clock.now_ns(), "lost"
+            )
         else:
             await self._again(task, answer, "lost", "ib_session", self._clock.now_ns())
 
@@ -224,7 +226,7 @@ class Worker:
         closed = self._closed(task, found)
         self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
         about = (task.held, answer, task.calendar, closed, self._clock.now_ns(), taken)
-        stored = await self._store.run(writer.bars, *about)
+        stored = await self._transactions.run(writer.bars, *about)
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.
             self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
@@ -257,14 +259,14 @@ class Worker:
             ),
         )
         if told.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
-            await self._store.run(writer.bars, task.held, answer, task.calendar, [], now)
+            await self._transactions.run(writer.bars, task.held, answer, task.calendar, [], now)
         elif told.reaction is Reaction.EMPTY or (told.reason in UNRESOLVED and not self._connection.can_resolve):
             # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
             await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
         elif told.reaction is Reaction.PERMANENT:
-            await self._store.run(writer.refused, task.held, answer, told.reason, now)
+            await self._transactions.run(writer.refused, task.held, answer, told.reason, now)
         elif task.held.attempts >= _MOST_ATTEMPTS:
-            await self._store.run(writer.failed, task.held, answer, told.reason, now)
+            await self._transactions.run(writer.failed, task.held, answer, told.reason, now)
         elif told.reaction is Reaction.WAIT:
             if told.reason == "pacing":
                 self.violations += 1
@@ -279,7 +281,7 @@ class Worker:
         elif told.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
             await self._again(task, answer, "error", told.reason, now + task.held.attempts * _RETRY_NS)
         else:
-            await self._store.run(writer.failed, task.held, answer, told.reason, now)
+            await self._transactions.run(writer.failed, task.held, answer, told.reason, now)
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
@@ -291,26 +293,26 @@ class Worker:
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})
-            await self._store.run(writer.split, task.held, answer, parts)
+            await self._transactions.run(writer.split, task.held, answer, parts)
         elif task.held.attempts < _MAX_ATTEMPTS:
             await self._again(task, answer, "timeout", "no_answer", self._clock.now_ns() + _RETRY_NS)
         else:
-            await self._store.run(writer.failed, task.held, answer, "no_answer", self._clock.now_ns())
+            await self._transactions.run(writer.failed, task.held, answer, "no_answer", self._clock.now_ns())
 
     async def _again(self, task: Task, answer: Answer, outcome: str, reason: str, not_before: int) -> None:
-        await self._store.run(writer.again, task.held, answer, outcome, reason, not_before)
+        await self._transactions.run(writer.again, task.held, answer, outcome, reason, not_before)
 
     async def _drop(self, task: Task, answer: Answer) -> None:
         """We are told to stop working on it: cancelled when nobody wants it, else back to the ledger at once."""
-        unwanted = await self._store.run(chunks.unwanted, [task.held])
+        unwanted = await self._transactions.run(chunks.unwanted, [task.held])
         if unwanted:
-            await self._store.run(writer.cancelled, task.held, answer)
+            await self._transactions.run(writer.cancelled, task.held, answer)
         else:
             await self._again(task, answer, "cancelled", "bridge_stopped", 0)
 
     async def _give_up(self, task: Task, reason: str) -> None:
         answer = Answer(task.request_id, 0)
-        failing = self._store.run(writer.failed, task.held, answer, reason, self._clock.now_ns(), "error")
+        failing = self._transactions.run(writer.failed, task.held, answer, reason, self._clock.now_ns(), "error")
         try:
             await self._stored(task, answer, "error", failing)
         except Exception as failed:
@@ -330,6 +332,6 @@ class Worker:
         if not held:
             return
         if renew:
-            await self._store.run(chunks.renew, held)
-        for number in await self._store.run(chunks.unwanted, held):
+            await self._transactions.run(chunks.renew, held)
+        for number in await self._transactions.run(chunks.unwanted, held):
             self._in_flight.cancel(number)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ib_bridge.ib.connection import IbConnection
 from ib_bridge.reference.directory import Directory
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import commands
 from nautilus.errors import NautilusError
 from nautilus.log import correlated
@@ -28,14 +28,14 @@ class Commands:
         self,
         bridge: str,
         *,
-        store: Store,
+        transactions: TransactionRunner,
         directory: Directory,
         connection: IbConnection,
         log: Any,
         done: Callable[[], None],
     ) -> None:
         self._bridge = bridge
-        self._store = store
+        self._transactions = transactions
         self._directory = directory
         self._connection = connection
         self._log = log
@@ -50,7 +50,7 @@ class Commands:
         """
         while len(self._under_way) < _AT_ONCE:
             without = ["search"] if "search" in self._types.values() else []
-            row = await self._store.run(commands.claim, self._bridge, only, list(self._under_way), without)
+            row = await self._transactions.run(commands.claim, self._bridge, only, list(self._under_way), without)
             if row is None:
                 return
             task = asyncio.create_task(self._run(row))
@@ -86,7 +86,7 @@ class Commands:
 
     async def _tell(self, row: Any, *, result: Any = None, error: dict[str, Any] | None = None) -> None:
         try:
-            await self._store.run(commands.finish, row.id, self._bridge, result=result, error=error)
+            await self._transactions.run(commands.finish, row.id, self._bridge, result=result, error=error)
         except Exception:
             # It stays `running` in our name, and is executed again.
             self._log.exception("command-not-told", extra={"command": row.type})

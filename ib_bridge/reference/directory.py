@@ -12,7 +12,7 @@ from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
 from ib_bridge.ib.connection import IbConnection, NotConnected
 from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
 from ib_bridge.reference import schedule_repair
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import Request
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.clock import NS_PER_DAY, NS_PER_S
@@ -50,14 +50,14 @@ class Directory:
     def __init__(
         self,
         *,
-        store: Store,
+        transactions: TransactionRunner,
         connection: IbConnection,
         requests: IbRequests,
         clock: MarketClock,
         booking: Booking,
         log: Any,
     ) -> None:
-        self._store = store
+        self._transactions = transactions
         self._connection = connection
         self._requests = requests
         self._clock = clock
@@ -75,16 +75,16 @@ class Directory:
 
         anew: IB is asked again unless it was on this day. What was known before is the answer when IB cannot be asked.
         """
-        if await self._store.run(self._is_old, selector, anew):
+        if await self._transactions.run(self._is_old, selector, anew):
             try:
                 await self._candidates(selector, correlation_id)
             except Unavailable as gone:
                 self._log.info("lookup-not-renewed", extra={"lookup": selector.key, "reason": gone.detail})
-        found = await self._store.run(known_instrument, selector)
+        found = await self._transactions.run(known_instrument, selector)
         if found is not None:
             return found
         await self._candidates(selector, correlation_id)
-        found = await self._store.run(known_instrument, selector)
+        found = await self._transactions.run(known_instrument, selector)
         if found is None:
             raise Unavailable(f"IB tells no contract of {selector.words} that still trades", code="ib-unavailable")
         return found
@@ -105,7 +105,7 @@ class Directory:
             return
         now = time.monotonic()
         self._not_renewed = {key: until for key, until in self._not_renewed.items() if until > now}
-        for key in await self._store.run(instruments.due, _RENEWED_AT_ONCE, without=list(self._not_renewed)):
+        for key in await self._transactions.run(instruments.due, _RENEWED_AT_ONCE, without=list(self._not_renewed)):
             try:
                 await self._candidates(Selector.of_key(key), "")
             except NautilusError as gone:
@@ -159,7 +159,7 @@ class Directory:
                     code="ambiguous-instrument",
                     upstream=Upstream(refused.code, refused.text),
                 ) from None
-            await self._store.run(
+            await self._transactions.run(
                 instruments.remember,
                 selector.key,
                 [],
@@ -178,7 +178,7 @@ class Directory:
             numbers = [one.con_id for one in chosen]
             return instruments.remember(cursor, selector.key, numbers, keep_s=_NEGATIVE_KEEP_S)
 
-        renewal = await self._store.run(keep)
+        renewal = await self._transactions.run(keep)
         if renewal is not None:
             changed = {"from_con_ids": list(renewal.before), "to_con_ids": list(renewal.now)}
             self._log.warning("instrument-changed", extra={"lookup": selector.key, "instrument_changed": changed})
@@ -263,7 +263,7 @@ class Directory:
         """The trading sessions of `span`, up to now, asking IB for what is not known yet."""
         now = self._clock.now_ns()
         need = (min(span[0], now) - 7 * NS_PER_DAY, min(span[1], now))
-        known = await self._store.run(calendars.known, instrument.calendar, session)
+        known = await self._transactions.run(calendars.known, instrument.calendar, session)
         if known is None:
             latest = (max(need[0], now - _SCHEDULE_DAYS * NS_PER_DAY), now)
             await self._fetch(instrument, session, latest, correlation_id)
@@ -280,7 +280,7 @@ class Directory:
             await self._fetch(instrument, session, (at - 3 * NS_PER_DAY, end), correlation_id)
             at = end
         around = (need[0], max(now, span[1]) + 14 * NS_PER_DAY)
-        found = await self._store.run(calendars.load, instrument.calendar, session, around)
+        found = await self._transactions.run(calendars.load, instrument.calendar, session, around)
         assert found is not None  # noqa: S101  for the type checker: fetched above
         return found
 
@@ -310,7 +310,7 @@ class Directory:
         keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
         ahead = await self._closed_until(instrument, session, upto, correlation_id) if latest else upto
         about = (instrument.calendar, session, zone, (start, ahead), keep, self._clock.now_ns())
-        if corrected := await self._store.run(schedule_repair.keep, *about):
+        if corrected := await self._transactions.run(schedule_repair.keep, *about):
             self._log.warning("schedule-corrected", extra={"calendar": instrument.calendar, "series": corrected})
         return True
 
@@ -324,12 +324,12 @@ class Directory:
             calendars.store(cursor, *about, instrument.time_zone, span, rows, stand_in=True)
             calendars.refused(cursor, *about, self._clock.now_ns())
 
-        await self._store.run(keep)
+        await self._transactions.run(keep)
 
     async def relearn(self) -> None:
         """Ask again for the schedules that IB refused, as far as they are due."""
-        for guess in await self._store.run(calendars.guesses_due, self._clock.now_ns()):
-            instrument = await self._store.run(instruments.by_id, guess.con_id)
+        for guess in await self._transactions.run(calendars.guesses_due, self._clock.now_ns()):
+            instrument = await self._transactions.run(instruments.by_id, guess.con_id)
             if instrument is None or not self._connection.serves(instrument):
                 continue
             for start, end in spans_of(guess.guessed):
@@ -348,7 +348,7 @@ class Directory:
                 rows = await self._details(translate.contract(instrument), f"hours|{instrument.con_id}", correlation_id)
             except (IbError, Unavailable):
                 return upto
-            await self._store.run(
+            await self._transactions.run(
                 instruments.store_all, translate.listed_once([translate.instrument(row) for row in rows])
             )
             told = await self._hours(instrument, session)
@@ -356,7 +356,7 @@ class Directory:
         return max(upto, min([translate.last_day(told, instrument.time_zone), *later]))
 
     async def _hours(self, instrument: Instrument, session: str) -> str:
-        details = await self._store.run(instruments.details, instrument.con_id)
+        details = await self._transactions.run(instruments.details, instrument.con_id)
         return str(details.get("liquid_hours" if session == "rth" else "trading_hours") or "")
 
     async def _schedule(self, instrument: Instrument, session: str, days: int, end: str, correlation_id: str) -> Any:
@@ -377,10 +377,10 @@ class Directory:
         """
         if not PlanRules.asks_head(start, self._clock.now_ns()):
             return row.head_ts
-        if await self._store.run(series.head_is_fresh, row.id, HEAD_DAYS):
+        if await self._transactions.run(series.head_is_fresh, row.id, HEAD_DAYS):
             return row.head_ts
-        if await self._store.run(series.share_head, row, HEAD_DAYS):
-            return (await self._store.run(series.by_id, row.id)).head_ts
+        if await self._transactions.run(series.share_head, row, HEAD_DAYS):
+            return (await self._transactions.run(series.by_id, row.id)).head_ts
         key = f"{instrument.con_id}|HEAD|{row.price}|{row.session}"
         request = Request(
             key, f"{instrument.con_id}|{instrument.exchange}|{row.price}", small=True, interactive=interactive
@@ -392,5 +392,5 @@ class Directory:
         except IbError:
             return row.head_ts
         if head is not None:
-            await self._store.run(series.set_head, row.id, head)
+            await self._transactions.run(series.set_head, row.id, head)
         return head

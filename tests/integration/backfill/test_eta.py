@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Limits, Request
+from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, PacingLimits, Request
 from nautilus.clock import NS_PER_S, parse_rfc3339
 from nautilus.db.ledger import requests
 from tests.support.stack import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
-BACKGROUND = Limits().window_weight - Limits().reserve
+BACKGROUND = PacingLimits().window_weight - PacingLimits().reserve
 AGO_S = 60
 
 

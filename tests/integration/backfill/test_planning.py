@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from nautilus.backfill.pacing import BURST_COUNT, Limits, Request
+from nautilus.backfill.pacing import BURST_COUNT, PacingLimits, Request
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger import requests
 from tests.support.stack import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
 WINDOW_S = 601
-BACKGROUND = Limits().window_weight - Limits().reserve
+BACKGROUND = PacingLimits().window_weight - PacingLimits().reserve
 LONG = {"timeframe": "1h", "start": "2023-06-01T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
 """Six requests, so that its head is worth asking for: more than IB takes in two seconds."""
 

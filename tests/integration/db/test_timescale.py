@@ -19,7 +19,7 @@ from dev import store
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import migrate, retention, timescale, verify
 from nautilus.db.bars import candles
-from nautilus.db.bars.candles import Source, Style
+from nautilus.db.bars.candles import BarSource, Style
 from nautilus.db.bars.write import Written
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
@@ -313,6 +313,6 @@ def test_a_page_plans_the_chunks_of_its_window_alone(
     window = (middle - 10 * NS_PER_DAY, middle + 10 * NS_PER_DAY)
     style = Style(form, ("time", "open", "close"), timeframe("1m"))
     with database.transaction(snapshot=True) as cursor:
-        page = candles.text(cast(Cursor, Explaining(cursor)), Source(1, timeframe("1m")), window, style, 20 * 1440)
+        page = candles.text(cast(Cursor, Explaining(cursor)), BarSource(1, timeframe("1m")), window, style, 20 * 1440)
     assert page.count == 20 * 72
     assert {len(set(re.findall(r"_hyper_\d+_\d+_chunk", plan))) for plan in plans} == {2}, plans

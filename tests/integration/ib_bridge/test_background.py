@@ -14,7 +14,7 @@ import pytest
 
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection
-from ib_bridge.store import Store
+from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import Request
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -178,7 +178,7 @@ def test_a_transaction_that_collides_lets_the_other_one_end_before_it_tries_agai
         cursor.execute("SET LOCAL lock_timeout = '10ms'; SELECT 'ours' FROM store FOR UPDATE")
         return str(cursor.fetchone()[0])
 
-    store = Store(database, 1, sleep)
+    store = TransactionRunner(database, 1, sleep)
     assert asyncio.run(store.run(work)) == "ours"
     assert len(pauses) == 3
     assert 0 < pauses[0] < pauses[2]

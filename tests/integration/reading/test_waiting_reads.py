@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from nautilus.infra.cache import Cache
-from nautilus.infra.rate_limit import WAITS, Limits
+from nautilus.infra.rate_limit import WAITS, CallerLimits
 
 LASTS_S = 0.5
 _DIES_WAITING = """
@@ -31,12 +31,12 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield made
 
 
-def limits_of(url: str) -> Limits:
+def limits_of(url: str) -> CallerLimits:
     """The limits of one process."""
-    return Limits(Cache(url), 0, longest_wait_s=LASTS_S)
+    return CallerLimits(Cache(url), 0, longest_wait_s=LASTS_S)
 
 
-def granted_in_the_end(limits: Limits, within_s: float = 20) -> bool:
+def granted_in_the_end(limits: CallerLimits, within_s: float = 20) -> bool:
     """Whether a caller that asks ten times a second, as an impatient one does, gets a place again."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -90,6 +90,6 @@ def test_a_redis_that_is_away_when_waits_end_keeps_their_places_no_longer_than_t
 
 
 def test_a_counter_of_requests_never_stays_for_ever(redis_url: str, client: redis.Redis) -> None:
-    Limits(Cache(redis_url), 5).take("user:1")
+    CallerLimits(Cache(redis_url), 5).take("user:1")
     (key,) = client.keys("*")
     assert 0 < client.ttl(key) <= 120

@@ -13,7 +13,7 @@ from nautilus.backfill.pacing import (
     MARGIN_NS,
     MESSAGE_COUNT,
     WINDOW_NS,
-    Limits,
+    PacingLimits,
     Request,
     next_allowed,
 )
@@ -27,7 +27,7 @@ def request(identity="a", contract="AAPL@SMART TRADES", *, small=True, weight=1,
     return Request(identity, contract, small, weight, interactive, historical)
 
 
-def send(wish: Request, book: list[Request], now: int, limits: Limits = Limits()) -> int:  # noqa: B008  frozen
+def send(wish: Request, book: list[Request], now: int, limits: PacingLimits = PacingLimits()) -> int:  # noqa: B008  frozen
     """Waits for the pacer, books the request, and tells when it went out."""
     at = next_allowed(wish, book, now, limits)
     assert at >= now
@@ -143,10 +143,10 @@ def test_longer_bars_take_nothing_from_the_ten_minutes():
 def test_tighter_limits_are_kept():
     book = fill(9)
     now = book[-1].at + S
-    assert next_allowed(request("x"), book, now, Limits(10, 0)) == now
-    assert next_allowed(request("x"), book, now, Limits(10, 1)) == START + WINDOW_NS + MARGIN_NS
+    assert next_allowed(request("x"), book, now, PacingLimits(10, 0)) == now
+    assert next_allowed(request("x"), book, now, PacingLimits(10, 1)) == START + WINDOW_NS + MARGIN_NS
     with pytest.raises(ValueError, match="weight 2 can never be sent within 1 per ten minutes"):
-        next_allowed(request(weight=2), [], START, Limits(3, 2))
+        next_allowed(request(weight=2), [], START, PacingLimits(3, 2))
 
 
 def test_messages_a_second():

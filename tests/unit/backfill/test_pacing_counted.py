@@ -17,7 +17,7 @@ from ib_bridge.history.picking import request_of
 from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from nautilus.backfill import pacing
 from nautilus.backfill.ib_durations import duration, end_text
-from nautilus.backfill.pacing import Limits, Request, next_allowed
+from nautilus.backfill.pacing import PacingLimits, Request, next_allowed
 from nautilus.backfill.planner import Chunk, plan
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger.chunks import Candidate
@@ -107,7 +107,7 @@ def run(
     *,
     lost: float = 0.0,
     pause_ms: int = 0,
-    limits: Limits = Limits(),  # noqa: B008  frozen
+    limits: PacingLimits = PacingLimits(),  # noqa: B008  frozen
 ) -> Counter:
     """Works the jobs in turn, as soon as the pacer lets any go; some requests are lost and asked again at once."""
     waiting = [(job, deque(job.chunks())) for job in jobs]
@@ -186,4 +186,4 @@ def test_the_count_shows_a_pacer_that_is_too_loose(name, value, jobs, monkeypatc
 def test_a_limit_of_more_than_sixty_and_a_weight_of_one_are_seen_too():
     jobs = [day(n, "1s", "BID_ASK") for n in range(1, 4)]
     assert run(jobs, Random(1)).violations == 0
-    assert run(jobs, Random(1), limits=Limits(window_weight=62, reserve=0)).violations > 0
+    assert run(jobs, Random(1), limits=PacingLimits(window_weight=62, reserve=0)).violations > 0

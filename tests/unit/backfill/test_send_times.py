@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.backfill.pacing import BURST_NS, MARGIN_NS, WINDOW_NS, Limits, Request, next_allowed
+from nautilus.backfill.pacing import BURST_NS, MARGIN_NS, WINDOW_NS, PacingLimits, Request, next_allowed
 from nautilus.backfill.send_times import Line, send_times
 from tests.support.markets import S, few
 
 NOW = 1_800_000_000 * S
 SMALL = Request("", "1|SMART|TRADES", small=True)
 LARGE = Request("", "2|SMART|TRADES", small=False)
-FREE = Limits().window_weight - Limits().reserve
+FREE = PacingLimits().window_weight - PacingLimits().reserve
 
 
 def sent(count: int, ago_s: float, weight: int = 1) -> list[Request]:

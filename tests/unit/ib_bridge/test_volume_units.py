@@ -42,7 +42,7 @@ def test_an_answer_is_taken_as_of_unknown_unit_where_comparing_breaks() -> None:
     booking: Any = Booking()
     units = VolumeUnits(
         settings,
-        store=store,
+        transactions=store,
         connection=connection,
         requests=requests,
         booking=booking,

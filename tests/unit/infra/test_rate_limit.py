@@ -4,10 +4,10 @@ import pytest
 
 from nautilus.errors import RateLimited
 from nautilus.infra.cache import Cache
-from nautilus.infra.rate_limit import WAITS, Limits, Rate
+from nautilus.infra.rate_limit import WAITS, CallerLimits, Rate
 
 
-def take(limits: Limits, caller: str) -> Rate:
+def take(limits: CallerLimits, caller: str) -> Rate:
     rate = limits.take(caller)
     assert rate is not None
     return rate
@@ -15,12 +15,12 @@ def take(limits: Limits, caller: str) -> Rate:
 
 def test_a_minutes_share_is_counted_by_caller_and_begins_anew():
     now = [120.0]
-    limits = Limits(Cache(""), 3, lambda: now[0])
+    limits = CallerLimits(Cache(""), 3, lambda: now[0])
     rates = [take(limits, "user:1") for _ in range(4)]
     assert [rate.left for rate in rates] == [2, 1, 0, -1]
-    Limits.check(rates[2])
+    CallerLimits.check(rates[2])
     with pytest.raises(RateLimited) as refused:
-        Limits.check(rates[3])
+        CallerLimits.check(rates[3])
     assert refused.value.retry_after_s == 60
     assert rates[3].headers == {"RateLimit-Policy": '"reads";q=3;w=60', "RateLimit": '"reads";r=0;t=60'}
     assert take(limits, "user:2").left == 2
@@ -31,12 +31,12 @@ def test_a_minutes_share_is_counted_by_caller_and_begins_anew():
 
 
 def test_no_limit():
-    assert Limits(Cache(""), 0).take("user:1") is None
-    Limits.check(None)
+    assert CallerLimits(Cache(""), 0).take("user:1") is None
+    CallerLimits.check(None)
 
 
 def test_waits_are_counted_while_they_last():
-    limits = Limits(Cache(""), 0)
+    limits = CallerLimits(Cache(""), 0)
     held = [limits.waiting("a") for _ in range(WAITS + 1)]
     assert [wait.__enter__() for wait in held] == [True] * WAITS + [False]
     with limits.waiting("b") as granted:
@@ -63,7 +63,7 @@ def test_a_redis_that_fails_is_left_alone_for_a_while():
 
 def test_a_place_that_is_never_given_back_is_free_again_after_the_longest_wait():
     now = [120.0]
-    limits = Limits(Cache(""), 0, lambda: now[0])
+    limits = CallerLimits(Cache(""), 0, lambda: now[0])
     held = [limits.waiting("a") for _ in range(WAITS)]
     assert [wait.__enter__() for wait in held] == [True] * WAITS
     with limits.waiting("a") as granted:

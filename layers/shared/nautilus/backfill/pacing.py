@@ -40,7 +40,7 @@ class Request(NamedTuple):
     at: int = 0
 
 
-class Limits(NamedTuple):
+class PacingLimits(NamedTuple):
     """The part of the rules that a user may tighten."""
 
     window_weight: int = WINDOW_WEIGHT
@@ -48,10 +48,10 @@ class Limits(NamedTuple):
     """Weight of each ten minutes kept for requests that a person waits for."""
 
 
-IBS_OWN = Limits()
+IBS_OWN = PacingLimits()
 
 
-def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Limits = IBS_OWN) -> int:
+def next_allowed(request: Request, book: Iterable[Request], now: int, limits: PacingLimits = IBS_OWN) -> int:
     """The earliest market time, not before `now`, at which `request` breaks no rule, given all requests ever sent.
 
     `book` may be in any order and needs to reach back ten minutes only. Weight above the limit raises ValueError.

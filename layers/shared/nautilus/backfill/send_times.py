@@ -17,7 +17,7 @@ from nautilus.backfill.pacing import (
     MESSAGE_COUNT,
     MESSAGE_NS,
     WINDOW_NS,
-    Limits,
+    PacingLimits,
     Request,
 )
 
@@ -52,7 +52,7 @@ class SendTimes(NamedTuple):
 class _Book:
     """What was sent, as far as the rules look back."""
 
-    limits: Limits
+    limits: PacingLimits
     open_requests: int
     answer_ns: int
     small: deque[tuple[int, int]] = field(default_factory=deque)
@@ -106,7 +106,7 @@ def send_times(
     book: Iterable[Request],
     now: int,
     *,
-    limits: Limits = IBS_OWN,
+    limits: PacingLimits = IBS_OWN,
     open_requests: int = 1,
     answer_ns: int = 0,
     quiet_until: int = 0,
@@ -180,7 +180,7 @@ def _beyond(
     waiting: Sequence[Line],
     left: dict[int, int],
     at: int,
-    limits: Limits,
+    limits: PacingLimits,
     open_requests: int,
     answer_ns: int,
 ) -> None:

@@ -32,7 +32,7 @@ class Rate(NamedTuple):
         }
 
 
-class Limits:
+class CallerLimits:
     """The limits of one process. per_minute 0: no limit of requests. longest_wait_s: when a place of a wait expires."""
 
     def __init__(

@@ -17,7 +17,7 @@ from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
 from nautilus.db.bars import candles
 from nautilus.db.bars import read as reading
-from nautilus.db.bars.candles import Source, Style, Text
+from nautilus.db.bars.candles import BarSource, Style, Text
 from nautilus.db.bars.read import LookedUp, Moment
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -27,7 +27,7 @@ from nautilus.errors import NautilusError
 from nautilus.infra.cache import Cache
 from nautilus.infra.executors import Executor, share
 from nautilus.infra.queue import Queue
-from nautilus.infra.rate_limit import Limits
+from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.lookup.resolve import Catalogue, known_identity
 from nautilus.market import slots as grid
@@ -148,7 +148,7 @@ class MarketData:
         database: Database,
         queue: Queue,
         cache: Cache,
-        limits: Limits,
+        limits: CallerLimits,
         *,
         replica: Database | None = None,
         search_wait_s: float,
@@ -226,7 +226,9 @@ class MarketData:
 
     def _all_empty(self, views: Sequence[View]) -> bool:
         with self._db.transaction(snapshot=True) as cursor:
-            return not any(v.row and candles.any_in(cursor, Source(v.row.id, v.row.timeframe), v.span) for v in views)
+            return not any(
+                v.row and candles.any_in(cursor, BarSource(v.row.id, v.row.timeframe), v.span) for v in views
+            )
 
     # ---- one snapshot ------------------------------------------------------------------------------------------------
 
@@ -518,7 +520,7 @@ class _Reader:
         self._added = candles.added_after(cursor, view.row.id, part.as_of) if part.as_of is not None else None
         self.remaining = _remaining(query, view.span, part.key)
 
-    def source(self, span: Span) -> Source:
+    def source(self, span: Span) -> BarSource:
         view = self._view
         slots = grid.on_axis(view.calendar, view.subject.timeframe, span) if view.finer and view.calendar else None
         if slots is not None:
@@ -526,8 +528,8 @@ class _Reader:
             closed = [n for n, close in enumerate(slots.closes) if slots.starts[n] < view.until]
             slots = grid.Slots(*([row[n] for n in closed] for row in (slots.starts, slots.opens, slots.closes)))
         if self._added is None:
-            return Source(self._row.id, self._row.timeframe, grid=slots)
-        return Source(self._row.id, self._row.timeframe, self._as_of, self._added, slots)
+            return BarSource(self._row.id, self._row.timeframe, grid=slots)
+        return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, slots)
 
     def near(self, span: Span, limit: int) -> Span:
         """The part of `span` that has room for `limit` bars; all of it when it has no more."""

@@ -56,7 +56,7 @@ _Sent = memoryview | None
 """A value as PostgreSQL sent it."""
 
 
-class Source(NamedTuple):
+class BarSource(NamedTuple):
     """Where the candles of a page come from.
 
     series_id: the stored series, of timeframe `stored`. later: None for the current state; else the version to read it as
@@ -126,7 +126,7 @@ def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
     return spans_of(cursor.fetchone()[0])
 
 
-def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span = (0, 0)) -> Text:
+def text(cursor: Cursor, source: BarSource, span: Span, style: Style, expected: int, beyond: Span = (0, 0)) -> Text:
     """The candles with a stamp in [start, end). expected: about how many, to cut the work into stretches. beyond: a span to
     look into for a candle, where that costs next to nothing."""
     if span[0] >= span[1]:
@@ -145,7 +145,7 @@ def text(cursor: Cursor, source: Source, span: Span, style: Style, expected: int
 
 
 def _columns(
-    cursor: Cursor, source: Source, span: Span, style: Style, expected: int, beyond: Span, *, some_null: bool = False
+    cursor: Cursor, source: BarSource, span: Span, style: Style, expected: int, beyond: Span, *, some_null: bool = False
 ) -> Text:
     cuts = [at for at in style.opens if span[0] < at < span[1]] or _midnights(span)
     by_session = (
@@ -174,7 +174,7 @@ class _Work(NamedTuple):
     """Candles to be written, stretch by stretch."""
 
     cursor: Cursor
-    source: Source
+    source: BarSource
     style: Style
     stretches: Sequence[Span]
     beyond: Span
@@ -221,7 +221,7 @@ class _Work(NamedTuple):
         )
 
 
-def _lines(cursor: Cursor, source: Source, span: Span, style: Style, expected: int) -> Text:
+def _lines(cursor: Cursor, source: BarSource, span: Span, style: Style, expected: int) -> Text:
     """CSV is what COPY writes anyway: numbers, and text without commas."""
     dates = _dates(source, style, span, expected)
     if dates is _Dates.BY_STRETCH:
@@ -261,7 +261,7 @@ def joined(form: Format, *texts: Text) -> Text:
     )
 
 
-def boundary(cursor: Cursor, source: Source, span: Span, number: int, *, backward: bool) -> int | None:
+def boundary(cursor: Cursor, source: BarSource, span: Span, number: int, *, backward: bool) -> int | None:
     """Where to cut [start, end) so that exactly `number` candles lie on the near side; None when there are no more."""
     rows = _rows(source, str(int(span[0])), str(int(span[1])), None)
     # In order, even where any candle would do: without, PostgreSQL may look for it in the whole table.
@@ -274,7 +274,7 @@ def boundary(cursor: Cursor, source: Source, span: Span, number: int, *, backwar
     return int(row[0]) + 1 if backward else int(row[0])
 
 
-def any_in(cursor: Cursor, source: Source, span: Span) -> bool:
+def any_in(cursor: Cursor, source: BarSource, span: Span) -> bool:
     """True when there is a candle in [start, end)."""
     return span[0] < span[1] and boundary(cursor, source, span, 0, backward=False) is not None
 
@@ -282,7 +282,7 @@ def any_in(cursor: Cursor, source: Source, span: Span) -> bool:
 # ---- which rows ------------------------------------------------------------------------------------------------------
 
 
-def _rows(source: Source, low: str, high: str, slots: Slots | None) -> str:
+def _rows(source: BarSource, low: str, high: str, slots: Slots | None) -> str:
     """The query of the candles in [low, high), both SQL expressions: as stored, or as they were, or aggregated."""
     found = _derived(source, low, high) if source.grid is not None else _stored(source, low, high)
     if slots is None:
@@ -293,7 +293,7 @@ def _rows(source: Source, low: str, high: str, slots: Slots | None) -> str:
     )
 
 
-def _stored(source: Source, low: str, high: str) -> str:
+def _stored(source: BarSource, low: str, high: str) -> str:
     table, series = table_of(source.stored), int(source.series_id)
     if source.as_of is None:
         return f"SELECT * FROM {table} WHERE series_id = {series} AND ts >= {low} AND ts < {high}"
@@ -309,7 +309,7 @@ def _stored(source: Source, low: str, high: str) -> str:
     )
 
 
-def _derived(source: Source, low: str, high: str) -> str:
+def _derived(source: BarSource, low: str, high: str) -> str:
     """Bars of a finer series, aggregated to the slots of `grid` whose stamps lie in [low, high).
 
     Sums run in the order of time, so that the same bars always give the same digits.
@@ -346,7 +346,7 @@ class _Dates(Enum):
     COMPUTED = 3
 
 
-def _dates(source: Source, style: Style, span: Span, expected: int) -> _Dates:
+def _dates(source: BarSource, style: Style, span: Span, expected: int) -> _Dates:
     days = span[1] // NS_PER_DAY - span[0] // NS_PER_DAY + 1
     if not style.timeframe.intraday or expected < _WORTH_A_LIST:
         return _Dates.COMPUTED

@@ -14,17 +14,17 @@ _ENDS_WITHIN_MS = 2_000
 """How long a session that is told to end is waited for."""
 
 
-class Store(NamedTuple):
+class StoreIdentity(NamedTuple):
     """Which database this is, and where its bars come from (`ib:live`, `sim:7`, ...; None until a bridge has come)."""
 
     id: str
     source: str | None
 
 
-def store(cursor: Cursor) -> Store:
+def store(cursor: Cursor) -> StoreIdentity:
     cursor.execute("SELECT id, source FROM store")
     row = cursor.fetchone()
-    return Store(str(row.id), row.source)
+    return StoreIdentity(str(row.id), row.source)
 
 
 def claim_source(cursor: Cursor, source: str) -> str:

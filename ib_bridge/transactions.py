@@ -17,7 +17,7 @@ _PAUSE_S = 0.05
 """Machine time before the second try, doubled before each further one: the other transaction needs time to end."""
 
 
-class Store:
+class TransactionRunner:
     """Runs database work off the event loop. Errors are the caller's, `Unavailable` when the database is away."""
 
     def __init__(self, database: Database, threads: int, sleep: Callable[[float], None] = time.sleep) -> None:
