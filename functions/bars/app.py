@@ -358,7 +358,7 @@ async def explain(
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
     def look() -> Mapping[str, Any]:
         with services.db.transaction(snapshot=True) as cursor:
-            found: Mapping[str, Any] = prove(cursor, read.moment(cursor), Calendars(), subject, what)
+            found: Mapping[str, Any] = prove(cursor, read.snapshot_context(cursor), Calendars(), subject, what)
             return found
 
     return await _data(services).reads.threads.run(look)
@@ -375,7 +375,7 @@ async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, windo
 
 def _sessions(services: Services, subject: Subject, window: Window) -> shapes.CalendarAnswer:
     with services.db.transaction(snapshot=True) as cursor:
-        now = read.moment(cursor).market_ns
+        now = read.snapshot_context(cursor).market_ns
         end = window.end if window.end is not None else now + 7 * NS_PER_DAY
         start = window.start if window.start is not None else end - 37 * NS_PER_DAY
         name = subject.instrument.calendar

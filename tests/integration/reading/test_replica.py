@@ -104,7 +104,7 @@ def watch(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Watch:
     made = Watch(pair.standby.port)
     pages = MarketData._pages
     monkeypatch.setattr(
-        MarketData, "_pages", lambda self, cursor, query, scene: pages(self, made.saw(cursor), query, scene)
+        MarketData, "_pages", lambda self, cursor, query, picture: pages(self, made.saw(cursor), query, picture)
     )
     return made
 

@@ -8,7 +8,7 @@ from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db.bars import read
-from nautilus.db.bars.read import Moment
+from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
@@ -65,16 +65,16 @@ def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") ->
     """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are told
     as approximate."""
     with database.transaction(snapshot=True) as cursor:
-        moment = read.moment(cursor)
+        context = read.snapshot_context(cursor)
         heads: set[Hashable] = set()
-        rows = [_item(cursor, item, moment, mode, heads) for item in items]
+        rows = [_item(cursor, item, context, mode, heads) for item in items]
         answer_ms = requests.typical_ms(cursor) or GUESSED_MS
     return {
         "dry_run": True,
         "requests": sum(row["requests"] for row in rows),
         "head_requests": sum(row["head_requests"] for row in rows),
         "weight": sum(row["weight"] for row in rows),
-        "seconds": _seconds(rows, answer_ms, moment.rules.open_requests),
+        "seconds": _seconds(rows, answer_ms, context.rules.open_requests),
         "approximate": any(row["approximate"] for row in rows),
         "items": rows,
     }
@@ -91,12 +91,12 @@ _NOTHING: Mapping[str, Any] = {
 }
 
 
-def _item(cursor: Cursor, item: Item, moment: Moment, mode: str, heads: set[Hashable]) -> dict[str, Any]:
+def _item(cursor: Cursor, item: Item, context: SnapshotContext, mode: str, heads: set[Hashable]) -> dict[str, Any]:
     """What one item comes to. heads: what the oldest bar was asked of for earlier items; the item's own is added."""
     frame = timeframe(item.timeframe)
     told: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
     try:
-        found = estimate(cursor, item, moment, mode)
+        found = estimate(cursor, item, context, mode)
     except NautilusError as wrong:
         return {**told, **_NOTHING, "small": frame.small, "error": {"code": wrong.code, "detail": wrong.detail}}
     series_, made = found.series, found.plan
@@ -121,17 +121,17 @@ def _item(cursor: Cursor, item: Item, moment: Moment, mode: str, heads: set[Hash
     }
 
 
-def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
+def estimate(cursor: Cursor, item: Item, context: SnapshotContext, mode: str) -> Estimate:
     """The plan of an item by the bridge's own numbers, from what is stored. NautilusError when it makes no sense."""
     wanted = _series(cursor, item)
-    frame, now = wanted.timeframe, moment.market_ns
+    frame, now = wanted.timeframe, context.market_ns
     end = item.end if item.end is not None else now
     start = item.start if item.start is not None else end - (item.back or NS_PER_DAY)
     head, asks_head = _head(cursor, wanted, start, now)
     # Sessions matter only where bars can be: a range may begin long before the instrument did.
     (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
     calendar, told = _calendar(cursor, wanted, (frame.floor(min(first, now)), frame.ceil(max(end, now))), min(end, now))
-    closing = BarClosing.of(calendar, frame, wanted.instrument, delay=moment.close_delay, now=now)
+    closing = BarClosing.of(calendar, frame, wanted.instrument, delay=context.close_delay, now=now)
     until = closing.closed_until(now)
     if item.end is None:
         end = max(start, until)
@@ -148,8 +148,8 @@ def estimate(cursor: Cursor, item: Item, moment: Moment, mode: str) -> Estimate:
         covered=row.covered if row and not force else Spans(),
         noted=Spans(n.span for n in notes if n.expires_at is None or n.expires_at > now),
         live=Spans(span for _, span in series.live(cursor, row.id, wide)) if row else Spans(),
-        span_s=moment.rules.spans_s[frame.name],
-        overlap=moment.rules.overlap(wanted.instrument.asset_class, mode),
+        span_s=context.rules.spans_s[frame.name],
+        overlap=context.rules.overlap(wanted.instrument.asset_class, mode),
     )
     return Estimate(item.selector.key, wanted, made, not (wanted.known and told), asks_head, max(0, end - start))
 

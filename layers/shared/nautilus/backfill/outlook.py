@@ -50,9 +50,9 @@ def outlook(cursor: Cursor, session: BridgeStatus | None) -> Outlook | None:
     """Of all live jobs; None while there is no session that could send anything."""
     if session is None or session.state in _AWAY:
         return None
-    moment = read.moment(cursor)
+    context = read.snapshot_context(cursor)
     now, rate = session.market_ns, session.clock.rate or 1.0
-    lines = [*_planned(cursor), *_unplanned(cursor, moment)]
+    lines = [*_planned(cursor), *_unplanned(cursor, context)]
     answer_ns = round((requests.typical_ms(cursor) or GUESSED_MS) * NS_PER_MS * rate)
     told = session.activity
     paced = frozenset(job for line in lines if line.head or line.request.small for job in line.jobs)
@@ -60,7 +60,7 @@ def outlook(cursor: Cursor, session: BridgeStatus | None) -> Outlook | None:
         lines,
         requests.book(cursor, session.login, now),
         now,
-        open_requests=int(told.get("allowed_requests") or moment.rules.open_requests),
+        open_requests=int(told.get("allowed_requests") or context.rules.open_requests),
         answer_ns=answer_ns,
         quiet_until=int(told.get("quiet_until") or 0),
     )
@@ -95,7 +95,7 @@ def _request(con_id: int, exchange: str, price: str, small: bool, interactive: b
     return Request("", f"{con_id}|{exchange}|{price}", small, 2 if price == "BID_ASK" else 1, interactive)
 
 
-def _unplanned(cursor: Cursor, moment: read.Moment) -> list[Line]:
+def _unplanned(cursor: Cursor, context: read.SnapshotContext) -> list[Line]:
     """A line per item that the bridge has not planned yet, as an estimate; none where it makes no sense."""
     rows = job_waits.unplanned_items(cursor, _MOST_ITEMS)
     lines, heads = [], set()
@@ -103,11 +103,11 @@ def _unplanned(cursor: Cursor, moment: read.Moment) -> list[Line]:
         selector = Selector.of(row.selector)
         item = Item(selector, row.timeframe, row.price, row.session, row.wanted_start, row.wanted_end, row.wanted_back)
         try:
-            found = estimate(cursor, item, moment, row.mode)
+            found = estimate(cursor, item, context, row.mode)
         except NautilusError:
             continue
         about = found.series
-        head = None if found.head_key in heads else _head(found, moment.rules, row.interactive)
+        head = None if found.head_key in heads else _head(found, context.rules, row.interactive)
         if head is not None:
             heads.add(found.head_key)
         shown = sum(other.job_id == row.job_id for other in rows)

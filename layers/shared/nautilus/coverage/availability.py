@@ -11,7 +11,7 @@ from nautilus.backfill.planner import by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.judge import CoverageState, Missing, missing
 from nautilus.db.bars import read
-from nautilus.db.bars.read import Moment, SeriesKey, Standing
+from nautilus.db.bars.read import SeriesKey, SeriesState, SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.db.market.series import Series
@@ -111,32 +111,34 @@ class Calendars:
 
 def look(
     cursor: Cursor,
-    moment: Moment,
+    context: SnapshotContext,
     known: Calendars,
     subject: Subject,
     window: Window,
-    standing: Standing | None = None,
+    series_state: SeriesState | None = None,
 ) -> View:
     """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future.
 
     standing: how the series stands, from who has asked in the same snapshot.
     """
-    standing = standing or read.standing(cursor, subject.key, subject.instrument.calendar)
+    series_state = series_state or read.series_state(cursor, subject.key, subject.instrument.calendar)
     calendar = None
-    if standing.calendar is not None:
-        calendar = known.get(cursor, subject.instrument.calendar, subject.session, standing.calendar)
+    if series_state.calendar is not None:
+        calendar = known.get(cursor, subject.instrument.calendar, subject.session, series_state.calendar)
     frame = subject.timeframe
-    bounds = _bounds(calendar, frame, subject.instrument, moment)
-    span = _span(window, frame, calendar, bounds, moment.market_ns)
-    view = _assess(cursor, moment, subject, span, bounds, calendar, standing.row)
+    bounds = _bounds(calendar, frame, subject.instrument, context)
+    span = _span(window, frame, calendar, bounds, context.market_ns)
+    view = _assess(cursor, context, subject, span, bounds, calendar, series_state.row)
     if view.complete or calendar is None:
         return view
-    return _derived(cursor, moment, view, bounds, calendar) or view
+    return _derived(cursor, context, view, bounds, calendar) or view
 
 
-def _bounds(calendar: Calendar | None, frame: Timeframe, instrument: Instrument, moment: Moment) -> ClosedBounds:
-    now = moment.market_ns
-    return BarClosing.of(calendar, frame, instrument, delay=moment.close_delay, now=now).bounds(now)
+def _bounds(
+    calendar: Calendar | None, frame: Timeframe, instrument: Instrument, context: SnapshotContext
+) -> ClosedBounds:
+    now = context.market_ns
+    return BarClosing.of(calendar, frame, instrument, delay=context.close_delay, now=now).bounds(now)
 
 
 def _span(window: Window, frame: Timeframe, calendar: Calendar | None, bounds: ClosedBounds, now: int) -> Span:
@@ -158,7 +160,7 @@ def _span(window: Window, frame: Timeframe, calendar: Calendar | None, bounds: C
 
 def _assess(
     cursor: Cursor,
-    moment: Moment,
+    context: SnapshotContext,
     subject: Subject,
     span: Span,
     bounds: ClosedBounds,
@@ -170,7 +172,7 @@ def _assess(
     covered = row.covered if row else Spans()
     until, edge = bounds
     _, cut = by_rules(
-        span, frame, now=moment.market_ns, until=edge, head=row.head_ts if row else None, calendar=calendar
+        span, frame, now=context.market_ns, until=edge, head=row.head_ts if row else None, calendar=calendar
     )
 
     def gaps(notes: Sequence[Any], live: Spans) -> list[Missing]:
@@ -187,7 +189,7 @@ def _assess(
     notes = [
         n
         for n in (series.notes(cursor, row.id, span) if row else ())
-        if n.expires_at is None or n.expires_at > moment.market_ns
+        if n.expires_at is None or n.expires_at > context.market_ns
     ]
     found = gaps(notes, live)
     not_asked = Spans(m.span for m in found if m.state is CoverageState.NOT_ASKED)
@@ -197,11 +199,13 @@ def _assess(
     to_ask = not_asked - Spans(w.span for w in wished)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
-    requests = _requests(to_ask, frame, calendar, subject.instrument, moment, until)
+    requests = _requests(to_ask, frame, calendar, subject.instrument, context, until)
     return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
-def _derived(cursor: Cursor, moment: Moment, own: View, bounds: ClosedBounds, calendar: Calendar) -> View | None:
+def _derived(
+    cursor: Cursor, context: SnapshotContext, own: View, bounds: ClosedBounds, calendar: Calendar
+) -> View | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
     frame = subject.timeframe
@@ -219,8 +223,8 @@ def _derived(cursor: Cursor, moment: Moment, own: View, bounds: ClosedBounds, ca
         return None
     wide = (span[0], slots.closes[-1])
     for row in read.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
-        finer = _bounds(calendar, row.timeframe, subject.instrument, moment)
-        view = _assess(cursor, moment, subject, wide, finer, calendar, row)
+        finer = _bounds(calendar, row.timeframe, subject.instrument, context)
+        view = _assess(cursor, context, subject, wide, finer, calendar, row)
         if not view.missing:
             rest = _beyond_closed(own, bounds)
             to_ask = own.to_ask & Spans(m.span for m in rest if m.state is CoverageState.NOT_ASKED)
@@ -235,7 +239,12 @@ def _beyond_closed(own: View, bounds: ClosedBounds) -> list[Missing]:
 
 
 def _requests(
-    gaps: Spans, frame: Timeframe, calendar: Calendar | None, instrument: Instrument, moment: Moment, until: int
+    gaps: Spans,
+    frame: Timeframe,
+    calendar: Calendar | None,
+    instrument: Instrument,
+    context: SnapshotContext,
+    until: int,
 ) -> int:
     """How many requests the gaps come to; where the calendar does not reach, weekdays stand in for it."""
     total = 0
@@ -247,13 +256,13 @@ def _requests(
             gap,
             frame,
             sessions,
-            now=moment.market_ns,
+            now=context.market_ns,
             until=until,
             head=None,
             covered=Spans(),
             noted=Spans(),
             live=Spans(),
-            span_s=moment.rules.spans_s[frame.name],
+            span_s=context.rules.spans_s[frame.name],
         )
         total += len(made.chunks)
     return total

@@ -7,7 +7,7 @@ from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Calendars, Subject, View, Window, look
 from nautilus.coverage.judge import SETTLED, CoverageState, Missing
 from nautilus.db.bars import read, volume_units, write
-from nautilus.db.bars.read import Moment
+from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.market import slots
 from nautilus.market.calendar import Calendar
@@ -17,12 +17,14 @@ from nautilus.spans import Span, Spans
 _MOST_SLOTS = 10_000_000
 
 
-def coverage(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, window: Window) -> Mapping[str, Any]:
+def coverage(
+    cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, window: Window
+) -> Mapping[str, Any]:
     """The window cut into stretches of one state each, with the bars in them and how many slots there are.
 
     Closed time goes with what lies around it; it is a stretch of its own only where nothing else is.
     """
-    view = look(cursor, moment, known, subject, window)
+    view = look(cursor, context, known, subject, window)
     stretches = _stretches(cursor, view)
     counts = write.counts(cursor, view.row.id, view.row.timeframe, [s.span for s in stretches]) if view.row else []
     rows = []
@@ -41,7 +43,7 @@ def coverage(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject,
         rows.append(row)
     return {
         **named(view.subject),
-        "source": f"derived from {view.finer.name}" if view.finer else moment.source,
+        "source": f"derived from {view.finer.name}" if view.finer else context.source,
         "data_version": view.data_version,
         "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
         "intervals": rows,
@@ -143,11 +145,11 @@ def _settled(cursor: Cursor, view: View, span: Span) -> list[Missing]:
 # ---- one bar ---------------------------------------------------------------------------------------------------------
 
 
-def explain(cursor: Cursor, moment: Moment, known: Calendars, subject: Subject, ts: int) -> Mapping[str, Any]:
+def explain(cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, ts: int) -> Mapping[str, Any]:
     """Everything that is known about the slot that holds `ts`: the bar, its state, the chunks and requests behind it."""
     calendar = known.get(cursor, subject.instrument.calendar, subject.session)
     slot = _slot(calendar, subject, ts)
-    view = look(cursor, moment, known, subject, Window(slot[0], slot[1]))
+    view = look(cursor, context, known, subject, Window(slot[0], slot[1]))
     if view.finer is not None:
         return {**_about(view, slot, ts), "derived_from": view.finer.name, "state": CoverageState.FILLED.value}
     if view.row is None:
@@ -294,5 +296,5 @@ def session_row(session: Any) -> Mapping[str, Any]:
     }
 
 
-def _text(moment: Any) -> str:
-    return str(moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+def _text(when: Any) -> str:
+    return str(when.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

@@ -18,7 +18,7 @@ from nautilus.coverage.availability import Calendars, Subject, View, Window, loo
 from nautilus.db.bars import candles
 from nautilus.db.bars import read as reading
 from nautilus.db.bars.candles import BarSource, Style, Text
-from nautilus.db.bars.read import LookedUp, Moment
+from nautilus.db.bars.read import LookupSnapshot, SnapshotContext
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments, series
@@ -81,10 +81,10 @@ class _Part:
         return self.place.complete if self.as_of is not None else self.view.complete
 
 
-class _Scene(NamedTuple):
+class Snapshot(NamedTuple):
     """Everything a query needs, as of one snapshot."""
 
-    moment: Moment
+    context: SnapshotContext
     parts: Sequence[_Part]
     token: Token | None
     unknown: Sequence[Selector] = ()
@@ -103,7 +103,7 @@ class _Draft(NamedTuple):
     """What a snapshot has decided about an answer whose bars may come from somewhere else."""
 
     query: BarsQuery
-    scene: _Scene
+    snapshot: Snapshot
     failed: Mapping[str, NautilusError]
     job_id: UUID | None
     tag: str
@@ -182,12 +182,12 @@ class MarketData:
         """
         timing = Timing()
         query, found = await self.threads.run(self._attempt, asked, caller, timing)
-        if not isinstance(found, _Scene):
+        if not isinstance(found, Snapshot):
             return await self._completed(found, caller, timing)
         failed: Mapping[str, NautilusError] = {}
         if found.unknown:
             failed = await self.catalogue.look_up(found.unknown, caller)
-            found = await self.threads.run(self._scene, query, failed)
+            found = await self.threads.run(self._read_snapshot, query, failed)
             if found.unknown and not query.several:
                 raise failed[found.unknown[0].key]
         wanted = self._to_fill(found, caller)
@@ -200,10 +200,10 @@ class MarketData:
         answer = await self.threads.run(self._answer, query, failed, job_id, caller, timing)
         return await self._completed(answer, caller, timing)
 
-    def _to_fill(self, scene: _Scene, caller: Principal) -> list[View]:
+    def _to_fill(self, snapshot: Snapshot, caller: Principal) -> list[View]:
         """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
-        wanted = [view for view in scene.views if view.to_ask]
-        allowed = scene.token is None and caller.may("backfill:write")
+        wanted = [view for view in snapshot.views if view.to_ask]
+        allowed = snapshot.token is None and caller.may("backfill:write")
         return wanted if allowed and sum(view.requests for view in wanted) <= self._plan_limit else []
 
     async def _wait(self, query: BarsQuery, pending: list[View], job_id: UUID | None, caller: Principal) -> None:
@@ -221,8 +221,8 @@ class MarketData:
                 jobs = {view.job_id for view in pending if view.job_id} | ({job_id} if job_id else set())
                 if not await self._watch.changed(pending, jobs, deadline - clock()):
                     return
-                scene = await self.threads.run(self._scene, query)
-                pending = [view for view in scene.views if view.pending]
+                snapshot = await self.threads.run(self._read_snapshot, query)
+                pending = [view for view in snapshot.views if view.pending]
 
     def _all_empty(self, views: Sequence[View]) -> bool:
         with self._db.transaction(snapshot=True) as cursor:
@@ -234,20 +234,20 @@ class MarketData:
 
     def _attempt(
         self, asked: Callable[[], BarsQuery], caller: Principal, timing: Timing
-    ) -> tuple[BarsQuery, Reply | _Draft | _Scene]:
+    ) -> tuple[BarsQuery, Reply | _Draft | Snapshot]:
         """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
         query = asked()
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
-            scene = self._set(cursor, query)
-            waits = query.wait_s != 0 and scene.token is None and any(view.pending for view in scene.views)
-            if scene.unknown or waits or self._to_fill(scene, caller):
-                return query, scene
-            draft, pages = self._drafted(cursor, query, scene, {}, None)
+            snapshot = self._set(cursor, query)
+            waits = query.wait_s != 0 and snapshot.token is None and any(view.pending for view in snapshot.views)
+            if snapshot.unknown or waits or self._to_fill(snapshot, caller):
+                return query, snapshot
+            draft, pages = self._drafted(cursor, query, snapshot, {}, None)
         timing.add("db", since)
         return query, self._written(draft, pages, caller, timing)
 
-    def _scene(self, query: BarsQuery, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> _Scene:
+    def _read_snapshot(self, query: BarsQuery, failed: Mapping[str, NautilusError] = MappingProxyType({})) -> Snapshot:
         with self._db.transaction(snapshot=True) as cursor:
             return self._set(cursor, query, failed)
 
@@ -263,8 +263,8 @@ class MarketData:
     ) -> Reply | _Draft:
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
-            scene = self._set(cursor, query, failed)
-            draft, pages = self._drafted(cursor, query, scene, failed, job_id, from_primary=from_primary)
+            snapshot = self._set(cursor, query, failed)
+            draft, pages = self._drafted(cursor, query, snapshot, failed, job_id, from_primary=from_primary)
         timing.add("db", since)
         return self._written(draft, pages, caller, timing)
 
@@ -272,25 +272,25 @@ class MarketData:
         self,
         cursor: Cursor,
         query: BarsQuery,
-        scene: _Scene,
+        snapshot: Snapshot,
         failed: Mapping[str, NautilusError],
         job_id: UUID | None,
         *,
         from_primary: bool = False,
     ) -> tuple[_Draft, _Pages | None]:
         """What the answer will be, with its bars unless it needs none or somebody else may have them."""
-        complete = all(part.complete for part in scene.parts)
-        tag = _tag(query, scene) if complete else ""
-        headers = _headers(query, scene, complete)
-        draft = _Draft(query, scene, failed, job_id, tag, headers | ({"ETag": f'"{tag}"'} if tag else {}))
+        complete = all(part.complete for part in snapshot.parts)
+        tag = _tag(query, snapshot) if complete else ""
+        headers = _headers(query, snapshot, complete)
+        draft = _Draft(query, snapshot, failed, job_id, tag, headers | ({"ETag": f'"{tag}"'} if tag else {}))
         if _unchanged(draft):
             return draft, None
         if from_primary or not (self._replica.configured or (tag and self._cache.there)):
-            return draft, self._pages(cursor, query, scene)
+            return draft, self._pages(cursor, query, snapshot)
         if (tag and self._cache.there) or not self._replica.resting or not self._fall_backs.acquire(blocking=False):
             return draft, None
         try:
-            return draft, self._pages(cursor, query, scene)
+            return draft, self._pages(cursor, query, snapshot)
         finally:
             self._fall_backs.release()
 
@@ -303,11 +303,11 @@ class MarketData:
         kept = await self._kept(found, timing)
         if kept is not None:
             return kept
-        scene = found.scene
+        snapshot = found.snapshot
         since = time.perf_counter()
         # Everything was decided. Bars of a version are the same wherever it is known.
         pages = await self._replica.read(
-            scene.moment.store_id, scene.versions, lambda copy: self._pages(copy, found.query, scene)
+            snapshot.context.store_id, snapshot.versions, lambda copy: self._pages(copy, found.query, snapshot)
         )
         timing.add("db", since)
         timing.copy = pages is not None
@@ -349,16 +349,18 @@ class MarketData:
 
     def _set(
         self, cursor: Cursor, query: BarsQuery, failed: Mapping[str, NautilusError] = MappingProxyType({})
-    ) -> _Scene:
+    ) -> Snapshot:
         """What a query needs. failed: why the unknown could not be looked up, by the key of their lookup."""
         prices, sessions = kinds(price_kind, query.price), kinds(session_kind, query.session)
-        found = reading.looked_up(cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name)
-        moment = found.moment
+        found = reading.lookup_snapshot(
+            cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name
+        )
+        context = found.context
         if query.page_token is not None:
             token = paging.unseal(
-                query.page_token, moment.store_id, query=query.digest, now_s=moment.machine_ns // NS_PER_S
+                query.page_token, context.store_id, query=query.digest, now_s=context.machine_ns // NS_PER_S
             )
-            return _Scene(moment, self._going_on(cursor, query, found, token), token)
+            return Snapshot(context, self._going_on(cursor, query, found, token), token)
         parts, unknown = [], []
         for name, selector in zip(query.names, query.selectors, strict=True):
             part = _Part(name, Place(0, 0, 0, "", (0, 0), False))
@@ -375,13 +377,13 @@ class MarketData:
                 if not query.several:
                     raise
                 part.error = wrong
-        return _Scene(moment, parts, None, unknown)
+        return Snapshot(context, parts, None, unknown)
 
-    def _look(self, cursor: Cursor, found: LookedUp, subject: Subject, window: Window) -> View:
-        standing = found.standings.get(subject.instrument.con_id)
-        return look(cursor, found.moment, self._calendars, subject, window, standing)
+    def _look(self, cursor: Cursor, found: LookupSnapshot, subject: Subject, window: Window) -> View:
+        series_state = found.series_states.get(subject.instrument.con_id)
+        return look(cursor, found.context, self._calendars, subject, window, series_state)
 
-    def _going_on(self, cursor: Cursor, query: BarsQuery, found: LookedUp, token: Token) -> list[_Part]:
+    def _going_on(self, cursor: Cursor, query: BarsQuery, found: LookupSnapshot, token: Token) -> list[_Part]:
         """The instruments that a token still holds, as they were when its first page was read."""
         candidates = {i.con_id: i for lookup in found.lookups.values() for i in lookup.candidates}
         parts = []
@@ -428,35 +430,35 @@ class MarketData:
         return self._reply(draft, pages, caller, timing)
 
     def _reply(self, draft: _Draft, pages: _Pages, caller: Principal, timing: Timing) -> Reply:
-        query, scene, (pieces, token) = draft.query, draft.scene, pages
+        query, snapshot, (pieces, token) = draft.query, draft.snapshot, pages
         since = time.perf_counter()
         rest: dict[str, Any] = {"next_page_token": token}
         if not query.several:
-            rest |= {"job_id": _text(draft.job_id or _job(scene)), **self._hint(query, scene, caller)}
+            rest |= {"job_id": _text(draft.job_id or _job(snapshot)), **self._hint(query, snapshot, caller)}
         content = body(query.form, pieces, query.fields, several=query.several, rest=rest)
-        extra_headers = _telling(query, scene, pieces, token)
+        extra_headers = _telling(query, snapshot, pieces, token)
         if query.gzip and len(content) >= _MIN_GZIP_BYTES:
             content = gzip.compress(content, _GZIP_LEVEL, mtime=0)
             extra_headers["Content-Encoding"] = "gzip"
         timing.add("write", since)
         return Reply(200, content, {**draft.headers, **extra_headers, "Server-Timing": timing.header})
 
-    def _pages(self, cursor: Cursor, query: BarsQuery, scene: _Scene) -> _Pages:
+    def _pages(self, cursor: Cursor, query: BarsQuery, snapshot: Snapshot) -> _Pages:
         """The candles that fit into one page, instrument by instrument, and the token of the next page."""
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
-        for n, part in enumerate(scene.parts):
+        for n, part in enumerate(snapshot.parts):
             if part.view is not None and part.view.missing:
                 gaps = compact({"missing": told(part.view.missing)})
                 room -= len(gaps) + gaps.count(b'"') + gaps.count(b"\\")
             if pieces and (left <= 0 or room <= 0):
-                return pieces, _token(query, scene, n, None)
+                return pieces, _token(query, snapshot, n, None)
             page, key = self._page(cursor, query, part, left, room)
-            pieces.append(_piece(query, scene, part, page))
+            pieces.append(_piece(query, snapshot, part, page))
             left -= page.count
             room -= _weight(query, page)
             if key is not None:
-                return pieces, _token(query, scene, n, key)
+                return pieces, _token(query, snapshot, n, key)
         return pieces, None
 
     def _page(self, cursor: Cursor, query: BarsQuery, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
@@ -479,10 +481,10 @@ class MarketData:
             page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
         return page, cut
 
-    def _hint(self, query: BarsQuery, scene: _Scene, caller: Principal) -> dict[str, Any]:
+    def _hint(self, query: BarsQuery, snapshot: Snapshot, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
-        parts = [part for part in scene.parts if part.view is not None and part.view.to_ask]
-        if not parts or self._to_fill(scene, caller):
+        parts = [part for part in snapshot.parts if part.view is not None and part.view.to_ask]
+        if not parts or self._to_fill(snapshot, caller):
             return {}
         part = parts[0]
         view = part.view
@@ -601,9 +603,9 @@ class _Reader:
         return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
-def _identity(cursor: Cursor, query: BarsQuery, found: LookedUp, selector: Selector) -> Identity | None:
+def _identity(cursor: Cursor, query: BarsQuery, found: LookupSnapshot, selector: Selector) -> Identity | None:
     """The contract that a selector of the query means; None when only IB can tell."""
-    today, lookup = trade_day(found.moment.market_ns), found.lookups.get(selector.key)
+    today, lookup = trade_day(found.context.market_ns), found.lookups.get(selector.key)
     if query.instrument_name is not None:
         by_name = identify_by_name(query.instrument_name, found.named, selector, lookup, today)
         if by_name is not None:
@@ -642,20 +644,20 @@ def _remaining(query: BarsQuery, span: Span, key: int | None) -> Span:
     return (span[0], key) if query.backward else (key, span[1])
 
 
-def _token(query: BarsQuery, scene: _Scene, done: int, key: int | None) -> str:
+def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> str:
     """The token of a page that goes on with part `done` of this scene, from `key` or from its beginning."""
-    before = scene.token.done if scene.token else 0
-    part = scene.parts[done]
+    before = snapshot.token.done if snapshot.token else 0
+    part = snapshot.parts[done]
     if key is None:
         key = part.place.window[1] if query.backward else part.place.window[0]
     token = Token(
         query.digest,
-        tuple(p.place for p in scene.parts[done:]),
+        tuple(p.place for p in snapshot.parts[done:]),
         key,
         before + done,
-        scene.token.expires_s if scene.token else paging.expiry(scene.moment.machine_ns // NS_PER_S),
+        snapshot.token.expires_s if snapshot.token else paging.expiry(snapshot.context.machine_ns // NS_PER_S),
     )
-    return token.seal(scene.moment.store_id)
+    return token.seal(snapshot.context.store_id)
 
 
 def _weight(query: BarsQuery, page: Text) -> int:
@@ -684,7 +686,7 @@ def _label(view: View) -> str:
     return view.subject.instrument.display_symbol
 
 
-def _piece(query: BarsQuery, scene: _Scene, part: _Part, page: Text) -> Piece:
+def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Piece:
     rows = page.chunks(query.form, query.fields)
     if part.view is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
@@ -696,8 +698,8 @@ def _piece(query: BarsQuery, scene: _Scene, part: _Part, page: Text) -> Piece:
         "total": page.count,
         "start_date": _date(subject.timeframe, page.first_ts),
         "end_date": _date(subject.timeframe, page.last_ts),
-        "source": f"derived from {view.finer.name}" if view.finer else scene.moment.source,
-        "store": scene.moment.source,
+        "source": f"derived from {view.finer.name}" if view.finer else snapshot.context.source,
+        "store": snapshot.context.source,
         "instrument_id": subject.instrument.instrument_id,
         "price": subject.price,
         "session": subject.session,
@@ -719,35 +721,43 @@ def _date(frame: Timeframe, ts: int | None) -> str | None:
     return datetime_of(ts).strftime("%Y%m%d  %H:%M:%SZ" if frame.intraday else "%Y%m%d")
 
 
-def _job(scene: _Scene) -> UUID | None:
-    return next((view.job_id for view in scene.views if view.job_id), None)
+def _job(snapshot: Snapshot) -> UUID | None:
+    return next((view.job_id for view in snapshot.views if view.job_id), None)
 
 
 def _text(job_id: UUID | None) -> str | None:
     return str(job_id) if job_id else None
 
 
-def _tag(query: BarsQuery, scene: _Scene) -> str:
+def _tag(query: BarsQuery, snapshot: Snapshot) -> str:
     """What makes two complete answers the same: the store, the query as resolved, the form, and every series' version."""
     parts = [
         (
             (p.name, p.place.con_id, p.place.series_id, p.place.version, p.place.source, p.place.window),
             (p.as_of is None, p.identity.as_dict() if p.identity else None),
         )
-        for p in scene.parts
+        for p in snapshot.parts
     ]
-    gaps = [told(view.missing) for view in scene.views]
-    key = scene.token.key if scene.token else None
+    gaps = [told(view.missing) for view in snapshot.views]
+    key = snapshot.token.key if snapshot.token else None
     # A tag promises the same bytes, and the token of the next page holds its expiry.
     form = [
         query.form.label,
         query.fields,
         query.gzip,
         query.several,
-        paging.expiry(scene.moment.machine_ns // NS_PER_S),
+        paging.expiry(snapshot.context.machine_ns // NS_PER_S),
     ]
     return paging.digest(
-        _SHAPE, scene.moment.store_id, query.digest, query.window.limit, key, form, parts, gaps, scene.moment.source
+        _SHAPE,
+        snapshot.context.store_id,
+        query.digest,
+        query.window.limit,
+        key,
+        form,
+        parts,
+        gaps,
+        snapshot.context.source,
     )
 
 
@@ -762,19 +772,19 @@ def _matches(header: str, tag: str) -> bool:
     return tag in names or names == ["*"]
 
 
-def _headers(query: BarsQuery, scene: _Scene, complete: bool) -> dict[str, str]:
+def _headers(query: BarsQuery, snapshot: Snapshot, complete: bool) -> dict[str, str]:
     window = query.window
     sealed = (
         complete
         and window.start is not None
         and window.end is not None
-        and all(window.end <= view.until - _SEALED_NS for view in scene.views)
+        and all(window.end <= view.until - _SEALED_NS for view in snapshot.views)
     )
     control = "private, max-age=86400" if sealed else "private, no-cache" if complete else "no-store"
     return {"Cache-Control": control, "Vary": "Accept, Accept-Encoding, Authorization, X-API-Key"}
 
 
-def _telling(query: BarsQuery, scene: _Scene, pieces: Sequence[Piece], token: str | None) -> dict[str, str]:
+def _telling(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], token: str | None) -> dict[str, str]:
     """Headers that tell what forms without an envelope have no place for."""
     headers = {"Content-Type": query.form.media_type + ("; charset=utf-8" if query.form is Format.CSV else "")}
     if token is not None:
@@ -782,13 +792,13 @@ def _telling(query: BarsQuery, scene: _Scene, pieces: Sequence[Piece], token: st
     if not query.form.enveloped:
         headers["X-Source"] = str(pieces[0].tail.get("source", "")) if pieces else ""
         headers["X-Total"] = str(sum(piece.tail["total"] for piece in pieces))
-        headers["X-Data-Version"] = ",".join(str(part.place.version) for part in scene.parts)
-        gaps = [gap for view in scene.views for gap in told(view.missing)]
+        headers["X-Data-Version"] = ",".join(str(part.place.version) for part in snapshot.parts)
+        gaps = [gap for view in snapshot.views for gap in told(view.missing)]
         headers["X-Coverage"] = json.dumps(
-            {"complete": all(part.complete for part in scene.parts), "gaps": len(gaps), "missing": gaps[:10]},
+            {"complete": all(part.complete for part in snapshot.parts), "gaps": len(gaps), "missing": gaps[:10]},
             separators=(",", ":"),
         )
-        changes = [part.identity.change.as_dict() for part in scene.parts if part.identity and part.identity.change]
+        changes = [part.identity.change.as_dict() for part in snapshot.parts if part.identity and part.identity.change]
         if changes:
             headers["X-Instrument-Changed"] = json.dumps(changes, separators=(",", ":"))
         errors = [piece.head["symbol"] for piece in pieces if "error" in piece.tail]

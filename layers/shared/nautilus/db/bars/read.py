@@ -26,7 +26,7 @@ SeriesKey = tuple[int, str, str, str]
 """(con_id, timeframe, price, session)"""
 
 
-class Moment(NamedTuple):
+class SnapshotContext(NamedTuple):
     """When and where something is read: market and machine time in ns, the store's id, where its bars come from, and when
     they count as closed."""
 
@@ -39,59 +39,61 @@ class Moment(NamedTuple):
     """What the bridge plans by."""
 
 
-_MOMENT = (
+_CONTEXT = (
     "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
     " b.settle_intraday_s, b.settle_daily_s, b.activity -> 'planning' AS planning,"
     " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
 )
-_MOMENT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
-_STANDING = (
+_CONTEXT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
+_SERIES_STATE = (
     "s.id AS series_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
     " c.known::text AS known, c.checked_at"
 )
 
 
-def moment(cursor: Cursor) -> Moment:
-    cursor.execute(f"SELECT {_MOMENT} FROM {_MOMENT_FROM}")
-    return _moment(cursor.fetchone())
+def snapshot_context(cursor: Cursor) -> SnapshotContext:
+    cursor.execute(f"SELECT {_CONTEXT} FROM {_CONTEXT_FROM}")
+    return _snapshot_context(cursor.fetchone())
 
 
-def _moment(row: Any) -> Moment:
+def _snapshot_context(row: Any) -> SnapshotContext:
     clock, close_delay, rules = SAME_TIME, BarCloseDelay(), PlanRules()
     if row.clock_rate is not None:
         clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
         close_delay = BarCloseDelay(row.settle_intraday_s, row.settle_daily_s)
         rules = PlanRules.of(row.planning)
-    return Moment(clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", close_delay, rules)
+    return SnapshotContext(
+        clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", close_delay, rules
+    )
 
 
-class Standing(NamedTuple):
+class SeriesState(NamedTuple):
     """How a series and its calendar stand: the series, if there is one, and what `calendars.load` would be told of."""
 
     row: Series | None
     calendar: tuple[Span, Any] | None
 
 
-def standing(cursor: Cursor, key: SeriesKey, calendar: str) -> Standing:
+def series_state(cursor: Cursor, key: SeriesKey, calendar: str) -> SeriesState:
     """Both in one question."""
     cursor.execute(
-        f"SELECT s.con_id, {_STANDING} FROM (VALUES (1)) AS one LEFT JOIN series s"
+        f"SELECT s.con_id, {_SERIES_STATE} FROM (VALUES (1)) AS one LEFT JOIN series s"
         " ON s.con_id = %s AND s.timeframe = %s AND s.price = %s AND s.session = %s"
         " LEFT JOIN calendars c ON c.calendar = %s AND c.session = %s",
         (*key, calendar, key[3]),
     )
-    return _standing(cursor.fetchone())
+    return _series_state(cursor.fetchone())
 
 
-def _standing(row: Any) -> Standing:
+def _series_state(row: Any) -> SeriesState:
     found = of_row(row, row.series_id) if row.series_id is not None else None
-    return Standing(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
+    return SeriesState(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
 
 
-_LOOKED_UP = Prepared(
+_LOOKUP_SNAPSHOT = Prepared(
     "nautilus_looked_up",
-    f"SELECT {_MOMENT}, l.key, {instruments.ANSWER}, {instruments.columns('i')}, {_STANDING}"
-    f" FROM {_MOMENT_FROM}"
+    f"SELECT {_CONTEXT}, l.key, {instruments.ANSWER}, {instruments.columns('i')}, {_SERIES_STATE}"
+    f" FROM {_CONTEXT_FROM}"
     " LEFT JOIN ("
     "  SELECT l.key, l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at, l.changed_at"
     f"   FROM instrument_lookups l WHERE l.key = ANY($1) AND {instruments.BELIEVED}"
@@ -110,27 +112,27 @@ _LOOKED_UP = Prepared(
 )
 
 
-class LookedUp(NamedTuple):
+class LookupSnapshot(NamedTuple):
     """The answer to one question for all that a read of some series must know.
 
     lookups: by the selector's key, those that were ever answered. standings: by con_id, of every candidate. named: all
     contracts that are stored under the name that was given.
     """
 
-    moment: Moment
+    context: SnapshotContext
     lookups: Mapping[str, Lookup]
-    standings: Mapping[int, Standing]
+    series_states: Mapping[int, SeriesState]
     named: Lookup = Lookup(())
 
 
-def looked_up(
+def lookup_snapshot(
     cursor: Cursor,
     selectors: Sequence[Selector],
     frame: Timeframe,
     prices: Mapping[str, str],
     sessions: Mapping[str, str],
     name: InstrumentName | None = None,
-) -> LookedUp:
+) -> LookupSnapshot:
     """The moment, what is known about these selectors and under a name, and how each candidate's series stands: the first
     question of a snapshot.
 
@@ -139,13 +141,13 @@ def looked_up(
     keys = [selector.key for selector in selectors]
     numbers = [selector.con_id for selector in selectors if selector.con_id]
     text = name.text if name else ""
-    cursor.run(_LOOKED_UP, (keys, frame.name, Json(prices), Json(sessions), numbers, text))
+    cursor.run(_LOOKUP_SNAPSHOT, (keys, frame.name, Json(prices), Json(sessions), numbers, text))
     rows = cursor.fetchall()
     groups = {key: list(group) for key, group in groupby((r for r in rows if r.key is not None), lambda r: str(r.key))}
-    return LookedUp(
-        _moment(rows[0]),
+    return LookupSnapshot(
+        _snapshot_context(rows[0]),
         {key: instruments.lookup(group) for key, group in groups.items() if key != f"={text}"},
-        {r.con_id: _standing(r) for r in rows if r.con_id is not None and r.asset_class in prices},
+        {r.con_id: _series_state(r) for r in rows if r.con_id is not None and r.asset_class in prices},
         instruments.lookup(groups[f"={text}"]) if f"={text}" in groups else Lookup(()),
     )
 
