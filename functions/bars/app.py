@@ -356,12 +356,12 @@ async def explain(
 
 
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
-    def look() -> Mapping[str, Any]:
+    def assess() -> Mapping[str, Any]:
         with services.db.transaction(snapshot=True) as cursor:
             found: Mapping[str, Any] = prove(cursor, read.snapshot_context(cursor), Calendars(), subject, what)
             return found
 
-    return await _data(services).reads.threads.run(look)
+    return await _data(services).reads.threads.run(assess)
 
 
 # ---- sessions --------------------------------------------------------------------------------------------------------

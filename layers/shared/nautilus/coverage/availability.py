@@ -53,7 +53,7 @@ class Subject(NamedTuple):
         return (self.instrument.con_id, self.timeframe.name, self.price, self.session)
 
 
-class View(NamedTuple):
+class Availability(NamedTuple):
     """What a look found. `row` is the series whose bars are read: the subject's own, or `finer`, it is derived from."""
 
     subject: Subject
@@ -109,14 +109,14 @@ class Calendars:
         return found
 
 
-def look(
+def assess(
     cursor: Cursor,
     context: SnapshotContext,
     known: Calendars,
     subject: Subject,
     window: Window,
     series_state: SeriesState | None = None,
-) -> View:
+) -> Availability:
     """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future.
 
     standing: how the series stands, from who has asked in the same snapshot.
@@ -128,10 +128,10 @@ def look(
     frame = subject.timeframe
     bounds = _bounds(calendar, frame, subject.instrument, context)
     span = _span(window, frame, calendar, bounds, context.market_ns)
-    view = _assess(cursor, context, subject, span, bounds, calendar, series_state.row)
-    if view.complete or calendar is None:
-        return view
-    return _derived(cursor, context, view, bounds, calendar) or view
+    availability = _assess_series(cursor, context, subject, span, bounds, calendar, series_state.row)
+    if availability.complete or calendar is None:
+        return availability
+    return _derived(cursor, context, availability, bounds, calendar) or availability
 
 
 def _bounds(
@@ -158,7 +158,7 @@ def _span(window: Window, frame: Timeframe, calendar: Calendar | None, bounds: C
     return first, max(first, end)
 
 
-def _assess(
+def _assess_series(
     cursor: Cursor,
     context: SnapshotContext,
     subject: Subject,
@@ -166,7 +166,7 @@ def _assess(
     bounds: ClosedBounds,
     calendar: Calendar | None,
     row: Series | None,
-) -> View:
+) -> Availability:
     """What of the window is settled in a series, and what explains the rest. Asks the ledger only when there is a rest."""
     frame = row.timeframe if row else subject.timeframe
     covered = row.covered if row else Spans()
@@ -182,7 +182,7 @@ def _assess(
 
     found = gaps((), Spans())
     if not any(m.state is CoverageState.NOT_ASKED for m in found):
-        return View(subject, span, until, calendar, row, found)
+        return Availability(subject, span, until, calendar, row, found)
     chunks = series.live(cursor, row.id, span) if row else []
     wished = read.wishes(cursor, subject.key)
     live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in wished if w.waiting)])
@@ -200,12 +200,12 @@ def _assess(
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
     requests = _requests(to_ask, frame, calendar, subject.instrument, context, until)
-    return View(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
+    return Availability(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
 def _derived(
-    cursor: Cursor, context: SnapshotContext, own: View, bounds: ClosedBounds, calendar: Calendar
-) -> View | None:
+    cursor: Cursor, context: SnapshotContext, own: Availability, bounds: ClosedBounds, calendar: Calendar
+) -> Availability | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
     frame = subject.timeframe
@@ -224,15 +224,15 @@ def _derived(
     wide = (span[0], slots.closes[-1])
     for row in read.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
         finer = _bounds(calendar, row.timeframe, subject.instrument, context)
-        view = _assess(cursor, context, subject, wide, finer, calendar, row)
-        if not view.missing:
+        availability = _assess_series(cursor, context, subject, wide, finer, calendar, row)
+        if not availability.missing:
             rest = _beyond_closed(own, bounds)
             to_ask = own.to_ask & Spans(m.span for m in rest if m.state is CoverageState.NOT_ASKED)
-            return View(subject, span, own.until, calendar, row, rest, row.timeframe, to_ask, 0, own.job_id)
+            return Availability(subject, span, own.until, calendar, row, rest, row.timeframe, to_ask, 0, own.job_id)
     return None
 
 
-def _beyond_closed(own: View, bounds: ClosedBounds) -> list[Missing]:
+def _beyond_closed(own: Availability, bounds: ClosedBounds) -> list[Missing]:
     """What a view misses of the slots that are not closed, or of which nobody can say so."""
     rows = [m for m in own.missing if m.span[1] > bounds.closed]
     return [m._replace(span=(max(m.span[0], bounds.closed), m.span[1])) for m in rows]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nautilus.clock import rfc3339
-from nautilus.coverage.availability import Calendars, Subject, View, Window, look
+from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess
 from nautilus.coverage.judge import SETTLED, CoverageState, Missing
 from nautilus.db.bars import read, volume_units, write
 from nautilus.db.bars.read import SnapshotContext
@@ -24,9 +24,13 @@ def coverage(
 
     Closed time goes with what lies around it; it is a stretch of its own only where nothing else is.
     """
-    view = look(cursor, context, known, subject, window)
-    stretches = _stretches(cursor, view)
-    counts = write.counts(cursor, view.row.id, view.row.timeframe, [s.span for s in stretches]) if view.row else []
+    availability = assess(cursor, context, known, subject, window)
+    stretches = _stretches(cursor, availability)
+    counts = (
+        write.counts(cursor, availability.row.id, availability.row.timeframe, [s.span for s in stretches])
+        if availability.row
+        else []
+    )
     rows = []
     for n, stretch in enumerate(stretches):
         row: dict[str, Any] = {
@@ -34,7 +38,7 @@ def coverage(
             "end": rfc3339(stretch.span[1]),
             "state": stretch.state.value,
             "bars": counts[n] if counts else 0,
-            "expected": _slots(view.calendar, view, stretch.span),
+            "expected": _slots(availability.calendar, availability, stretch.span),
         }
         if stretch.reason:
             row["reason"] = stretch.reason
@@ -42,27 +46,33 @@ def coverage(
             row["ib_code"] = stretch.ib_code
         rows.append(row)
     return {
-        **named(view.subject),
-        "source": f"derived from {view.finer.name}" if view.finer else context.source,
-        "data_version": view.data_version,
-        "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
+        **named(availability.subject),
+        "source": f"derived from {availability.finer.name}" if availability.finer else context.source,
+        "data_version": availability.data_version,
+        "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
         "intervals": rows,
-        "summary": _summary(view, rows, stretches),
-        "volume_unit": _volume_unit(cursor, view),
-        "job_id": str(view.job_id) if view.job_id else None,
+        "summary": _summary(availability, rows, stretches),
+        "volume_unit": _volume_unit(cursor, availability),
+        "job_id": str(availability.job_id) if availability.job_id else None,
     }
 
 
-def _volume_unit(cursor: Cursor, view: View) -> str | None:
+def _volume_unit(cursor: Cursor, availability: Availability) -> str | None:
     """What the volumes of the window count; `unknown` where IB may have sent shares or lots and nobody knows which."""
-    about = (view.subject.instrument, view.subject.price)
-    doubtful = view.row is not None and sent_in_lots(*about)
-    if doubtful and view.row and volume_units.unknown(cursor, view.row.id, Spans.of(*view.span)):
+    about = (availability.subject.instrument, availability.subject.price)
+    doubtful = availability.row is not None and sent_in_lots(*about)
+    if (
+        doubtful
+        and availability.row
+        and volume_units.unknown(cursor, availability.row.id, Spans.of(*availability.span))
+    ):
         return "unknown"
     return volume_unit(*about)
 
 
-def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]) -> Mapping[str, Any]:
+def _summary(
+    availability: Availability, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]
+) -> Mapping[str, Any]:
     """The window in numbers, without what is not closed yet: `complete` asks for none of that.
 
     Where the sessions of a stretch are not known nobody can say how many bars are missing, nor what share is there.
@@ -71,9 +81,9 @@ def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[
     unknown = sum(r["expected"] is None for r, _ in closed)
     expected = sum(r["expected"] or 0 for r, _ in closed)
     settled = sum(r["expected"] or 0 for r, state in closed if state in SETTLED)
-    share = 100.0 * settled / expected if expected else 100.0 if view.complete else 0.0
+    share = 100.0 * settled / expected if expected else 100.0 if availability.complete else 0.0
     return {
-        "complete": view.complete,
+        "complete": availability.complete,
         "complete_pct": None if unknown else share,
         "bars": sum(r["bars"] for r in rows),
         "expected": expected,
@@ -82,33 +92,35 @@ def _summary(view: View, rows: Sequence[Mapping[str, Any]], stretches: Sequence[
     }
 
 
-def _slots(calendar: Calendar | None, view: View, span: Span) -> int | None:
+def _slots(calendar: Calendar | None, availability: Availability, span: Span) -> int | None:
     """How many bars a stretch can hold; None where the calendar does not reach."""
-    frame = view.row.timeframe if view.row else view.subject.timeframe
+    frame = availability.row.timeframe if availability.row else availability.subject.timeframe
     if calendar is None or not calendar.known_axis(frame).covers(span):
         return None
     return slots.count(calendar, frame, span, _MOST_SLOTS)
 
 
-def _stretches(cursor: Cursor, view: View) -> list[Missing]:
+def _stretches(cursor: Cursor, availability: Availability) -> list[Missing]:
     """The settled and the missing stretches of a view, in order, together the whole window."""
     found: list[Missing] = []
-    at = view.span[0]
-    for gap in [*view.missing, Missing((view.span[1], view.span[1]), CoverageState.CLOSED)]:
+    at = availability.span[0]
+    for gap in [*availability.missing, Missing((availability.span[1], availability.span[1]), CoverageState.CLOSED)]:
         if at < gap.span[0]:
-            found += _settled(cursor, view, (at, gap.span[0]))
+            found += _settled(cursor, availability, (at, gap.span[0]))
         if gap.span[0] < gap.span[1]:
-            found += _at_the_edge(view, gap)
+            found += _at_the_edge(availability, gap)
         at = gap.span[1]
     return _without_closed(found)
 
 
-def _at_the_edge(view: View, gap: Missing) -> list[Missing]:
+def _at_the_edge(availability: Availability, gap: Missing) -> list[Missing]:
     """A gap in parts: those of which the sessions are known can be counted in bars, the others cannot."""
-    if view.calendar is None:
+    if availability.calendar is None:
         return [gap]
     whole = Spans.of(*gap.span)
-    known = view.calendar.known_axis(view.row.timeframe if view.row else view.subject.timeframe)
+    known = availability.calendar.known_axis(
+        availability.row.timeframe if availability.row else availability.subject.timeframe
+    )
     return [gap._replace(span=span) for span in sorted([*(whole & known), *(whole - known)])]
 
 
@@ -125,12 +137,12 @@ def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
     return found
 
 
-def _settled(cursor: Cursor, view: View, span: Span) -> list[Missing]:
+def _settled(cursor: Cursor, availability: Availability, span: Span) -> list[Missing]:
     """What is settled, told apart: sessions with bars are filled, those without are confirmed to be empty."""
-    if view.calendar is None or view.row is None:
+    if availability.calendar is None or availability.row is None:
         return [Missing(span, CoverageState.CLOSED)]
-    units = view.calendar.units(view.row.timeframe, span)
-    counts = write.counts(cursor, view.row.id, view.row.timeframe, units)
+    units = availability.calendar.units(availability.row.timeframe, span)
+    counts = write.counts(cursor, availability.row.id, availability.row.timeframe, units)
     merged: list[tuple[int, CoverageState]] = []  # (start, state); each reaches to the next
     for (start, _), number in zip(units, counts, strict=True):
         state = CoverageState.FILLED if number else CoverageState.EMPTY_CONFIRMED
@@ -149,18 +161,22 @@ def explain(cursor: Cursor, context: SnapshotContext, known: Calendars, subject:
     """Everything that is known about the slot that holds `ts`: the bar, its state, the chunks and requests behind it."""
     calendar = known.get(cursor, subject.instrument.calendar, subject.session)
     slot = _slot(calendar, subject, ts)
-    view = look(cursor, context, known, subject, Window(slot[0], slot[1]))
-    if view.finer is not None:
-        return {**_about(view, slot, ts), "derived_from": view.finer.name, "state": CoverageState.FILLED.value}
-    if view.row is None:
+    availability = assess(cursor, context, known, subject, Window(slot[0], slot[1]))
+    if availability.finer is not None:
         return {
-            **_about(view, slot, ts),
-            "state": _state(view, False).value,
+            **_about(availability, slot, ts),
+            "derived_from": availability.finer.name,
+            "state": CoverageState.FILLED.value,
+        }
+    if availability.row is None:
+        return {
+            **_about(availability, slot, ts),
+            "state": _state(availability, False).value,
             "bar": None,
             "chunks": [],
             "revisions": [],
         }
-    row = view.row
+    row = availability.row
     bar = read.bar(cursor, write.table_of(row.timeframe), row.id, slot[0])
     revisions = read.revisions(cursor, row.id, slot[0])
     chunks = read.chunks_at(cursor, row.id, slot)
@@ -169,8 +185,8 @@ def explain(cursor: Cursor, context: SnapshotContext, known: Calendars, subject:
     arrival = read.arrival(cursor, row.id, slot[0])
     note = read.note_at(cursor, row.id, slot[0])
     return {
-        **_about(view, slot, ts),
-        "state": _state(view, bar is not None).value,
+        **_about(availability, slot, ts),
+        "state": _state(availability, bar is not None).value,
         "bar": _bar(slot[0], bar) if bar else None,
         "brought_by": _brought_by(bar, revisions, requests, arrival),
         "arrived": {"version": arrival.version, "at": _text(arrival.committed_at)} if arrival else None,
@@ -195,23 +211,29 @@ def _slot(calendar: Calendar | None, subject: Subject, ts: int) -> Span:
     return (max(start, session.open_ns), min(end, session.close_ns)) if session else (start, end)
 
 
-def _about(view: View, slot: Span, ts: int) -> dict[str, Any]:
-    session = view.calendar.session_at(ts) if view.calendar and view.subject.timeframe.intraday else None
+def _about(availability: Availability, slot: Span, ts: int) -> dict[str, Any]:
+    session = (
+        availability.calendar.session_at(ts)
+        if availability.calendar and availability.subject.timeframe.intraday
+        else None
+    )
     return {
-        **named(view.subject),
+        **named(availability.subject),
         "ts": ts,
         "slot": {"start": rfc3339(slot[0]), "end": rfc3339(slot[1])},
         "trading_session": session_row(session) if session else None,
-        "data_version": view.data_version,
+        "data_version": availability.data_version,
     }
 
 
-def _state(view: View, there: bool) -> CoverageState:
+def _state(availability: Availability, there: bool) -> CoverageState:
     if there:
         return CoverageState.FILLED
-    if view.missing:
-        return view.missing[0].state
-    opens = view.calendar.units(view.subject.timeframe, view.span) if view.calendar else []
+    if availability.missing:
+        return availability.missing[0].state
+    opens = (
+        availability.calendar.units(availability.subject.timeframe, availability.span) if availability.calendar else []
+    )
     # In a session that has other bars, a slot without one is a minute in which nobody traded: IB's answer says so.
     return CoverageState.EMPTY_CONFIRMED if opens else CoverageState.CLOSED
 

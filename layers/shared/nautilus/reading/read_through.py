@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
-from nautilus.coverage.availability import View
+from nautilus.coverage.availability import Availability
 from nautilus.db.bars import read
 from nautilus.db.bars.read import SeriesKey
 from nautilus.db.connection import Database
@@ -27,7 +27,7 @@ _BACKOFF = Backoff(first_s=0.2, longest_s=1.0)
 _PRIORITY = 8
 
 
-def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[View]) -> UUID | None:
+def ask(database: Database, queue: Queue, caller: Principal, availabilities: Sequence[Availability]) -> UUID | None:
     """Write one job for what these views miss, less what somebody asked for a moment ago.
 
     The asking of a series is serialized, so that of many reads that miss the same one makes the job. Returns the job, or
@@ -36,11 +36,13 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
     with database.transaction() as cursor:
         items: list[Item] = []
         theirs: UUID | None = None
-        for view in sorted(views, key=lambda v: v.subject.key):
-            read.lock_asking(cursor, view.subject.key)
-            wishes = read.wishes(cursor, view.subject.key)
+        for availability in sorted(availabilities, key=lambda v: v.subject.key):
+            read.lock_asking(cursor, availability.subject.key)
+            wishes = read.wishes(cursor, availability.subject.key)
             theirs = theirs or next((wish.job_id for wish in wishes if wish.live), None)
-            items += [_item(view, span) for span in _hull(view.to_ask - Spans(wish.span for wish in wishes))]
+            items += [
+                _item(availability, span) for span in _hull(availability.to_ask - Spans(wish.span for wish in wishes))
+            ]
         if not items:
             return theirs
         job_id = jobs.create(
@@ -50,7 +52,10 @@ def ask(database: Database, queue: Queue, caller: Principal, views: Sequence[Vie
             items=items,
             priority=_PRIORITY,
             mode="missing",
-            request={"instrument_ids": [v.subject.instrument.instrument_id for v in views], "wish": _told(items)},
+            request={
+                "instrument_ids": [v.subject.instrument.instrument_id for v in availabilities],
+                "wish": _told(items),
+            },
             fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),
         )
@@ -64,8 +69,8 @@ def _hull(spans: Spans) -> Iterable[tuple[int, int]]:
     return [(ranges[0][0], ranges[-1][1])] if ranges else []
 
 
-def _item(view: View, span: tuple[int, int]) -> Item:
-    subject = view.subject
+def _item(availability: Availability, span: tuple[int, int]) -> Item:
+    subject = availability.subject
     who = Selector("", "", con_id=subject.instrument.con_id)
     return Item(who, subject.timeframe.name, subject.price, subject.session, span[0], span[1], None)
 
@@ -92,9 +97,9 @@ class Watch:
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def changed(self, views: Sequence[View], job_ids: Iterable[UUID], timeout_s: float) -> bool:
+    async def changed(self, availabilities: Sequence[Availability], job_ids: Iterable[UUID], timeout_s: float) -> bool:
         """Wait until something of these views has changed; False when the time is over."""
-        waiter = _Waiter({v.subject.key: v.data_version for v in views}, job_ids)
+        waiter = _Waiter({v.subject.key: v.data_version for v in availabilities}, job_ids)
         self._waiters.add(waiter)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             polling = repeat("watch", self._poll, _log, backoff=_BACKOFF, going_on=lambda: bool(self._waiters))

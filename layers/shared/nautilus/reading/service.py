@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
-from nautilus.coverage.availability import Calendars, Subject, View, Window, look, told
+from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess, told
 from nautilus.db.bars import candles
 from nautilus.db.bars import read as reading
 from nautilus.db.bars.candles import BarSource, Style, Text
@@ -68,7 +68,7 @@ class _Part:
     def __init__(self, name: str | None, place: Place) -> None:
         self.name = name
         self.place = place
-        self.view: View | None = None
+        self.availability: Availability | None = None
         self.identity: Identity | None = None
         self.error: NautilusError | None = None
         self.key: int | None = None
@@ -76,9 +76,9 @@ class _Part:
 
     @property
     def complete(self) -> bool:
-        if self.view is None:
+        if self.availability is None:
             return False
-        return self.place.complete if self.as_of is not None else self.view.complete
+        return self.place.complete if self.as_of is not None else self.availability.complete
 
 
 class Snapshot(NamedTuple):
@@ -90,13 +90,17 @@ class Snapshot(NamedTuple):
     unknown: Sequence[Selector] = ()
 
     @property
-    def views(self) -> list[View]:
-        return [part.view for part in self.parts if part.view is not None]
+    def availabilities(self) -> list[Availability]:
+        return [part.availability for part in self.parts if part.availability is not None]
 
     @property
     def versions(self) -> dict[int, int]:
         """The series whose bars are read, and their versions now."""
-        return {view.row.id: view.row.data_version for view in self.views if view.row is not None}
+        return {
+            availability.row.id: availability.row.data_version
+            for availability in self.availabilities
+            if availability.row is not None
+        }
 
 
 class _Draft(NamedTuple):
@@ -192,7 +196,11 @@ class MarketData:
                 raise failed[found.unknown[0].key]
         wanted = self._to_fill(found, caller)
         job_id = await self._writes.run(read_through.ask, self._db, self._queue, caller, wanted) if wanted else None
-        pending = [view for view in found.views if view.pending or (job_id and view in wanted)]
+        pending = [
+            availability
+            for availability in found.availabilities
+            if availability.pending or (job_id and availability in wanted)
+        ]
         since = time.perf_counter()
         if pending and found.token is None and query.wait_s != 0:
             await self._wait(query, pending, job_id, caller)
@@ -200,13 +208,15 @@ class MarketData:
         answer = await self.threads.run(self._answer, query, failed, job_id, caller, timing)
         return await self._completed(answer, caller, timing)
 
-    def _to_fill(self, snapshot: Snapshot, caller: Principal) -> list[View]:
+    def _to_fill(self, snapshot: Snapshot, caller: Principal) -> list[Availability]:
         """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
-        wanted = [view for view in snapshot.views if view.to_ask]
+        wanted = [availability for availability in snapshot.availabilities if availability.to_ask]
         allowed = snapshot.token is None and caller.may("backfill:write")
-        return wanted if allowed and sum(view.requests for view in wanted) <= self._plan_limit else []
+        return wanted if allowed and sum(availability.requests for availability in wanted) <= self._plan_limit else []
 
-    async def _wait(self, query: BarsQuery, pending: list[View], job_id: UUID | None, caller: Principal) -> None:
+    async def _wait(
+        self, query: BarsQuery, pending: list[Availability], job_id: UUID | None, caller: Principal
+    ) -> None:
         """Hold the read until nothing of its window is under way any more, or its time is over."""
         wait_s = query.wait_s
         if wait_s is None:
@@ -218,16 +228,18 @@ class MarketData:
         # Redis counts the waits: not in the event loop.
         async with self._cache.threads.within(self._limits.waiting(caller.id)) as granted:
             while granted and pending and clock() < deadline:
-                jobs = {view.job_id for view in pending if view.job_id} | ({job_id} if job_id else set())
+                jobs = {availability.job_id for availability in pending if availability.job_id} | (
+                    {job_id} if job_id else set()
+                )
                 if not await self._watch.changed(pending, jobs, deadline - clock()):
                     return
                 snapshot = await self.threads.run(self._read_snapshot, query)
-                pending = [view for view in snapshot.views if view.pending]
+                pending = [availability for availability in snapshot.availabilities if availability.pending]
 
-    def _all_empty(self, views: Sequence[View]) -> bool:
+    def _all_empty(self, availabilities: Sequence[Availability]) -> bool:
         with self._db.transaction(snapshot=True) as cursor:
             return not any(
-                v.row and candles.any_in(cursor, BarSource(v.row.id, v.row.timeframe), v.span) for v in views
+                v.row and candles.any_in(cursor, BarSource(v.row.id, v.row.timeframe), v.span) for v in availabilities
             )
 
     # ---- one snapshot ------------------------------------------------------------------------------------------------
@@ -240,7 +252,11 @@ class MarketData:
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
             snapshot = self._set(cursor, query)
-            waits = query.wait_s != 0 and snapshot.token is None and any(view.pending for view in snapshot.views)
+            waits = (
+                query.wait_s != 0
+                and snapshot.token is None
+                and any(availability.pending for availability in snapshot.availabilities)
+            )
             if snapshot.unknown or waits or self._to_fill(snapshot, caller):
                 return query, snapshot
             draft, pages = self._drafted(cursor, query, snapshot, {}, None)
@@ -371,17 +387,19 @@ class MarketData:
                     unknown.append(selector)
                     part.error = failed.get(selector.key)
                     continue
-                part.view = self._look(cursor, found, _subject(query, part.identity.instrument), query.window)
-                part.place = _place(part.view)
+                part.availability = self._assess_part(
+                    cursor, found, _subject(query, part.identity.instrument), query.window
+                )
+                part.place = _place(part.availability)
             except NautilusError as wrong:
                 if not query.several:
                     raise
                 part.error = wrong
         return Snapshot(context, parts, None, unknown)
 
-    def _look(self, cursor: Cursor, found: LookupSnapshot, subject: Subject, window: Window) -> View:
+    def _assess_part(self, cursor: Cursor, found: LookupSnapshot, subject: Subject, window: Window) -> Availability:
         series_state = found.series_states.get(subject.instrument.con_id)
-        return look(cursor, found.context, self._calendars, subject, window, series_state)
+        return assess(cursor, found.context, self._calendars, subject, window, series_state)
 
     def _going_on(self, cursor: Cursor, query: BarsQuery, found: LookupSnapshot, token: Token) -> list[_Part]:
         """The instruments that a token still holds, as they were when its first page was read."""
@@ -399,19 +417,27 @@ class MarketData:
                 part.error = _why_unknown(cursor, selector)
                 continue
             part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
-            view = self._look(cursor, found, _subject(query, instrument), Window(*place.window, query.window.limit))
+            availability = self._assess_part(
+                cursor, found, _subject(query, instrument), Window(*place.window, query.window.limit)
+            )
             finer = timeframe(place.source) if place.source else None
             row = series.find(
-                cursor, instrument.con_id, finer or query.timeframe, view.subject.price, view.subject.session
+                cursor,
+                instrument.con_id,
+                finer or query.timeframe,
+                availability.subject.price,
+                availability.subject.session,
             )
             # What the first page saw is read again, whatever is there now.
             if place.series_id and (row is None or row.id != place.series_id or row.data_version < place.version):
                 raise paging.expired()
             now = row.data_version if row else 0
-            part.view = view._replace(span=place.window, row=row if place.series_id else None, finer=finer)
+            part.availability = availability._replace(
+                span=place.window, row=row if place.series_id else None, finer=finer
+            )
             part.as_of = place.version if now != place.version else None
             part.key = token.key if n == 0 else None
-            rest = _remaining(query, part.view.span, part.key)
+            rest = _remaining(query, part.availability.span, part.key)
             # What retention removed has no later revision to be read from: a walk that comes to it ends, and says so.
             if row and part.as_of is not None and reading.any_removed(cursor, row.id, place.version, rest):
                 raise paging.expired()
@@ -448,8 +474,8 @@ class MarketData:
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
         for n, part in enumerate(snapshot.parts):
-            if part.view is not None and part.view.missing:
-                gaps = compact({"missing": told(part.view.missing)})
+            if part.availability is not None and part.availability.missing:
+                gaps = compact({"missing": told(part.availability.missing)})
                 room -= len(gaps) + gaps.count(b'"') + gaps.count(b"\\")
             if pieces and (left <= 0 or room <= 0):
                 return pieces, _token(query, snapshot, n, None)
@@ -463,10 +489,10 @@ class MarketData:
 
     def _page(self, cursor: Cursor, query: BarsQuery, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
         """At most `limit` candles of one instrument, and where to go on; None when there are no more."""
-        view = part.view
-        if view is None or view.row is None:
+        availability = part.availability
+        if availability is None or availability.row is None:
             return Text(), None
-        reader = _Reader(cursor, query, part, view)
+        reader = _Reader(cursor, query, part, availability)
         span = reader.remaining
         likely = _likely_bytes(query)
         page, cut = reader.fill(span, max(1, min(limit, int(room * 0.9) // likely)))
@@ -483,16 +509,16 @@ class MarketData:
 
     def _hint(self, query: BarsQuery, snapshot: Snapshot, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
-        parts = [part for part in snapshot.parts if part.view is not None and part.view.to_ask]
+        parts = [part for part in snapshot.parts if part.availability is not None and part.availability.to_ask]
         if not parts or self._to_fill(snapshot, caller):
             return {}
         part = parts[0]
-        view = part.view
-        assert view is not None  # noqa: S101  for the type checker: chosen so
-        one, known = view.subject.instrument, part.identity
+        availability = part.availability
+        assert availability is not None  # noqa: S101  for the type checker: chosen so
+        one, known = availability.subject.instrument, part.identity
         # A name may be shared by then; the number of a contract never is.
         by_number = bool(query.selectors[0].con_id or (known and known.change))
-        gaps = list(view.to_ask)
+        gaps = list(availability.to_ask)
         return {
             "backfill": {
                 "method": "POST",
@@ -500,8 +526,8 @@ class MarketData:
                 "body": {
                     **({"con_id": one.con_id} if by_number else {"instrument_id": one.instrument_id}),
                     "timeframe": query.timeframe.name,
-                    "price": view.subject.price,
-                    "session": view.subject.session,
+                    "price": availability.subject.price,
+                    "session": availability.subject.session,
                     "start": rfc3339(gaps[0][0]),
                     "end": rfc3339(gaps[-1][1]),
                 },
@@ -512,22 +538,26 @@ class MarketData:
 class _Reader:
     """Reads stretches of one instrument's candles, as one page token promised them."""
 
-    def __init__(self, cursor: Cursor, query: BarsQuery, part: _Part, view: View) -> None:
-        assert view.row is not None  # noqa: S101  for the type checker: who has no row is not read
+    def __init__(self, cursor: Cursor, query: BarsQuery, part: _Part, availability: Availability) -> None:
+        assert availability.row is not None  # noqa: S101  for the type checker: who has no row is not read
         self._cursor = cursor
         self._query = query
-        self._view = view
-        self._row = view.row
+        self._view = availability
+        self._row = availability.row
         self._as_of = part.as_of
-        self._added = candles.added_after(cursor, view.row.id, part.as_of) if part.as_of is not None else None
-        self.remaining = _remaining(query, view.span, part.key)
+        self._added = candles.added_after(cursor, availability.row.id, part.as_of) if part.as_of is not None else None
+        self.remaining = _remaining(query, availability.span, part.key)
 
     def source(self, span: Span) -> BarSource:
-        view = self._view
-        slots = grid.on_axis(view.calendar, view.subject.timeframe, span) if view.finer and view.calendar else None
+        availability = self._view
+        slots = (
+            grid.on_axis(availability.calendar, availability.subject.timeframe, span)
+            if availability.finer and availability.calendar
+            else None
+        )
         if slots is not None:
             # What still forms is no bar yet, though its first parts may be stored.
-            closed = [n for n, close in enumerate(slots.closes) if slots.starts[n] < view.until]
+            closed = [n for n, close in enumerate(slots.closes) if slots.starts[n] < availability.until]
             slots = grid.Slots(*([row[n] for n in closed] for row in (slots.starts, slots.opens, slots.closes)))
         if self._added is None:
             return BarSource(self._row.id, self._row.timeframe, grid=slots)
@@ -535,10 +565,12 @@ class _Reader:
 
     def near(self, span: Span, limit: int) -> Span:
         """The part of `span` that has room for `limit` bars; all of it when it has no more."""
-        view = self._view
-        if view.calendar is None or span[0] >= span[1]:
+        availability = self._view
+        if availability.calendar is None or span[0] >= span[1]:
             return span
-        cut = grid.reach(view.calendar, view.subject.timeframe, span, limit, backward=self._query.backward)
+        cut = grid.reach(
+            availability.calendar, availability.subject.timeframe, span, limit, backward=self._query.backward
+        )
         return (cut, span[1]) if self._query.backward else (span[0], cut)
 
     def next(self, span: Span) -> Span:
@@ -556,19 +588,19 @@ class _Reader:
         return (span[0], cut) if self._query.backward else (cut, span[1])
 
     def text(self, span: Span, expected: int, beyond: Span = (0, 0)) -> Text:
-        query, view = self._query, self._view
+        query, availability = self._query, self._view
         slots = None
-        if view.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
-            slots = grid.in_time(view.calendar, view.subject.timeframe, span)
+        if availability.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
+            slots = grid.in_time(availability.calendar, availability.subject.timeframe, span)
         style = Style(
             query.form,
             query.fields,
-            view.subject.timeframe,
-            _label(view) if query.several and not query.form.enveloped else None,
+            availability.subject.timeframe,
+            _label(availability) if query.several and not query.form.enveloped else None,
             query.descending,
             slots,
-            view.calendar.minutes if view.calendar is not None else (0, 1440),
-            view.calendar.opens(span) if view.calendar is not None else (),
+            availability.calendar.minutes if availability.calendar is not None else (0, 1440),
+            availability.calendar.opens(span) if availability.calendar is not None else (),
         )
         return candles.text(self._cursor, self.source(span), span, style, expected, beyond)
 
@@ -626,14 +658,14 @@ def _subject(query: BarsQuery, instrument: Instrument) -> Subject:
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
 
 
-def _place(view: View) -> Place:
+def _place(availability: Availability) -> Place:
     return Place(
-        view.subject.instrument.con_id,
-        view.row.id if view.row else 0,
-        view.data_version,
-        view.finer.name if view.finer else "",
-        view.span,
-        view.complete,
+        availability.subject.instrument.con_id,
+        availability.row.id if availability.row else 0,
+        availability.data_version,
+        availability.finer.name if availability.finer else "",
+        availability.span,
+        availability.complete,
     )
 
 
@@ -682,36 +714,36 @@ def _likely_bytes(query: BarsQuery) -> int:
     return digits + (sum(len(name) + 6 for name in query.fields) if named else 0)
 
 
-def _label(view: View) -> str:
-    return view.subject.instrument.display_symbol
+def _label(availability: Availability) -> str:
+    return availability.subject.instrument.display_symbol
 
 
 def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Piece:
     rows = page.chunks(query.form, query.fields)
-    if part.view is None:
+    if part.availability is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
         problem = {"code": error.code, "detail": error.detail, **error.extra}
         upstream = {"upstream": error.upstream.as_dict()} if error.upstream else {}
         return Piece({"symbol": part.name}, rows, {"total": 0, "error": problem | upstream})
-    view, subject = part.view, part.view.subject
+    availability, subject = part.availability, part.availability.subject
     tail: dict[str, Any] = {
         "total": page.count,
         "start_date": _date(subject.timeframe, page.first_ts),
         "end_date": _date(subject.timeframe, page.last_ts),
-        "source": f"derived from {view.finer.name}" if view.finer else snapshot.context.source,
+        "source": f"derived from {availability.finer.name}" if availability.finer else snapshot.context.source,
         "store": snapshot.context.source,
         "instrument_id": subject.instrument.instrument_id,
         "price": subject.price,
         "session": subject.session,
         "data_version": part.place.version,
-        "window": {"start": rfc3339(view.span[0]), "end": rfc3339(view.span[1])},
-        "coverage": {"complete": part.complete, "missing": told(view.missing)},
+        "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
+        "coverage": {"complete": part.complete, "missing": told(availability.missing)},
         **(part.identity.as_dict() if part.identity else {}),
     }
     if part.as_of is not None:
         # The gaps are those of now, the candles those of the first page.
-        tail["coverage"]["newer_version"] = view.row.data_version if view.row else 0
-    return Piece({"symbol": part.name or _label(view), "timeframe": subject.timeframe.name}, rows, tail)
+        tail["coverage"]["newer_version"] = availability.row.data_version if availability.row else 0
+    return Piece({"symbol": part.name or _label(availability), "timeframe": subject.timeframe.name}, rows, tail)
 
 
 def _date(frame: Timeframe, ts: int | None) -> str | None:
@@ -722,7 +754,7 @@ def _date(frame: Timeframe, ts: int | None) -> str | None:
 
 
 def _job(snapshot: Snapshot) -> UUID | None:
-    return next((view.job_id for view in snapshot.views if view.job_id), None)
+    return next((availability.job_id for availability in snapshot.availabilities if availability.job_id), None)
 
 
 def _text(job_id: UUID | None) -> str | None:
@@ -738,7 +770,7 @@ def _tag(query: BarsQuery, snapshot: Snapshot) -> str:
         )
         for p in snapshot.parts
     ]
-    gaps = [told(view.missing) for view in snapshot.views]
+    gaps = [told(availability.missing) for availability in snapshot.availabilities]
     key = snapshot.token.key if snapshot.token else None
     # A tag promises the same bytes, and the token of the next page holds its expiry.
     form = [
@@ -778,7 +810,7 @@ def _headers(query: BarsQuery, snapshot: Snapshot, complete: bool) -> dict[str, 
         complete
         and window.start is not None
         and window.end is not None
-        and all(window.end <= view.until - _SEALED_NS for view in snapshot.views)
+        and all(window.end <= availability.until - _SEALED_NS for availability in snapshot.availabilities)
     )
     control = "private, max-age=86400" if sealed else "private, no-cache" if complete else "no-store"
     return {"Cache-Control": control, "Vary": "Accept, Accept-Encoding, Authorization, X-API-Key"}
@@ -793,7 +825,7 @@ def _telling(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], toke
         headers["X-Source"] = str(pieces[0].tail.get("source", "")) if pieces else ""
         headers["X-Total"] = str(sum(piece.tail["total"] for piece in pieces))
         headers["X-Data-Version"] = ",".join(str(part.place.version) for part in snapshot.parts)
-        gaps = [gap for view in snapshot.views for gap in told(view.missing)]
+        gaps = [gap for availability in snapshot.availabilities for gap in told(availability.missing)]
         headers["X-Coverage"] = json.dumps(
             {"complete": all(part.complete for part in snapshot.parts), "gaps": len(gaps), "missing": gaps[:10]},
             separators=(",", ":"),
