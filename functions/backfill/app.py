@@ -84,10 +84,10 @@ def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str)
         return JSONResponse({"job_id": None, "status": "complete", "missing": [], "message": "nothing is missing"}, 200)
     if not asked.deduplicated:
         services.queue.announce(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
-    place = f"/api/v1/historical/backfill/{asked.job_id}"
+    location = f"/api/v1/historical/backfill/{asked.job_id}"
     job = read_jobs(services.db, None, asked.job_id)["jobs"][0]
-    body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {place}"}
-    return JSONResponse(body, 202, {"Location": place, "Retry-After": "1"})
+    body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {location}"}
+    return JSONResponse(body, 202, {"Location": location, "Retry-After": "1"})
 
 
 def _told(wish: BackfillRequest) -> dict[str, Any]:

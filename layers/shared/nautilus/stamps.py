@@ -29,7 +29,7 @@ class Texts(NamedTuple):
     times: bytes
 
 
-class _Places(NamedTuple):
+class _Positions(NamedTuple):
     """Bars without a gap: their stamps as PostgreSQL sends them, and the texts."""
 
     packed: bytes
@@ -45,23 +45,23 @@ def texts(packed: bytes, step_ns: int) -> Texts:
     """The texts of one or more stamps, ascending or descending, of bars that are `step_ns` long."""
     first, last = ends(packed)
     step = step_ns if first <= last else -step_ns
-    places = (last - first) // step + 1
+    positions = (last - first) // step + 1
     alike = (
         first % NS_PER_S == 0 and step % NS_PER_S == 0 and len(str(first)) == len(str(last)) and min(first, last) > 0
     )
-    if not alike or (places - len(packed) // 8) * _GAPS > places:
+    if not alike or (positions - len(packed) // 8) * _GAPS > positions:
         return _one_by_one(packed)
-    even = _without_gap(first, places, step)
+    even = _without_gap(first, positions, step)
     if packed == even.packed:
         return even.texts
     return _cut(packed, even, first, step) or _one_by_one(packed)
 
 
 @lru_cache(_KEPT)
-def _without_gap(first: int, count: int, step: int) -> _Places:
+def _without_gap(first: int, count: int, step: int) -> _Positions:
     stamps = range(first, first + count * step, step)
     seconds = range(first // NS_PER_S, (first + count * step) // NS_PER_S, step // NS_PER_S)
-    return _Places(
+    return _Positions(
         struct.pack(f"!{count}q", *stamps),
         Texts(("000000000,".join(map(str, seconds)) + "000000000").encode(), _times(seconds)),
     )
@@ -84,7 +84,7 @@ def _of_a_day(first_s: int, count: int, step_s: int) -> str:
     return ",".join(_time(_DAY, second) for second in range(first_s, first_s + count * step_s, step_s))
 
 
-def _cut(packed: bytes, even: _Places, first: int, step: int) -> Texts | None:
+def _cut(packed: bytes, even: _Positions, first: int, step: int) -> Texts | None:
     """The texts, cut out of those without a gap; None when a bar lies beside its place."""
     found = array("q", packed)
     if sys.byteorder == "little":
@@ -93,14 +93,14 @@ def _cut(packed: bytes, even: _Places, first: int, step: int) -> Texts | None:
     stamps, times = [], []
     at, number = 0, len(found)
     while at < number:
-        begin, place = found[at], (found[at] - first) // step
+        begin, position = found[at], (found[at] - first) // step
         # All bars up to the next gap. What this takes for granted is proven below: stamps on their places, in order.
         over = bisect_right(range(number), 0, at + 1, key=lambda n: (found[n] - begin) // step - (n - at))
-        end = place + over - at
-        if packed[8 * at : 8 * over] != even.packed[8 * place : 8 * end]:
+        end = position + over - at
+        if packed[8 * at : 8 * over] != even.packed[8 * position : 8 * end]:
             return None
-        stamps.append(even.texts.stamps[wide_stamp * place : wide_stamp * end - 1])
-        times.append(even.texts.times[wide_time * place : wide_time * end - 1])
+        stamps.append(even.texts.stamps[wide_stamp * position : wide_stamp * end - 1])
+        times.append(even.texts.times[wide_time * position : wide_time * end - 1])
         at = over
     return Texts(b",".join(stamps), b",".join(times))
 

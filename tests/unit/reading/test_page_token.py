@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.errors import BadRequest, Gone
-from nautilus.reading.page_token import LIFE_S, Place, Token, expiry, unseal
+from nautilus.reading.page_token import LIFE_S, PageCursor, Token, expiry, unseal
 from tests.support.markets import few
 
 STORE = "5e4a0f6c-0000-4000-8000-000000000000"
-places = st.builds(
-    Place,
+page_cursors = st.builds(
+    PageCursor,
     con_id=st.integers(0, 2**62),
     series_id=st.integers(0, 2**31 - 1),
     version=st.integers(0, 2**62),
@@ -21,7 +21,7 @@ places = st.builds(
 tokens = st.builds(
     Token,
     query=st.just("q"),
-    places=st.lists(places, min_size=1, max_size=5).map(tuple),
+    page_cursors=st.lists(page_cursors, min_size=1, max_size=5).map(tuple),
     key=st.integers(0, 2**62),
     done=st.integers(0, 100),
     expires_s=st.just(2_000),
@@ -55,7 +55,7 @@ def test_any_other_text_is_refused(text: str) -> None:
 
 
 def test_a_token_belongs_to_its_store_its_query_and_its_day() -> None:
-    token = Token("q", (Place(1, 2, 3, "", (4, 5), True),), 4, 0, 2_000)
+    token = Token("q", (PageCursor(1, 2, 3, "", (4, 5), True),), 4, 0, 2_000)
     text = token.seal(STORE)
     with pytest.raises(BadRequest, match="not a token"):
         unseal(text, STORE.replace("5", "6"), query="q", now_s=0)
@@ -72,6 +72,7 @@ def test_tokens_of_a_day_expire_together_and_live_a_day_at_least() -> None:
 
 def test_a_token_of_a_hundred_symbols_fits_into_an_address() -> None:
     many = tuple(
-        Place(10**8 + n * 7919, n + 1, n * 3, "", (1704465000000000000, 1736000000000000000), True) for n in range(100)
+        PageCursor(10**8 + n * 7919, n + 1, n * 3, "", (1704465000000000000, 1736000000000000000), True)
+        for n in range(100)
     )
     assert len(Token("q" * 32, many, 1704465000000000000, 0, 2_000_000_000).seal(STORE)) < 4_000

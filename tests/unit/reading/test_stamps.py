@@ -26,13 +26,13 @@ def packed(found: list[int]) -> bytes:
 def series(draw: st.DrawFn) -> tuple[list[int], int]:
     step = draw(st.sampled_from([1, 5, 30, 60, 300, 1800, 3600])) * _S
     first = draw(st.sampled_from([_LATE, _DIGITS - 90 * 60 * _S, 0, 86_400 * _S - step])) + draw(st.integers(0, 3)) * _S
-    places = draw(st.lists(st.integers(0, 400), min_size=1, unique=True))
+    positions = draw(st.lists(st.integers(0, 400), min_size=1, unique=True))
     if draw(st.booleans()):
         begin = draw(st.integers(0, 20))
-        places = [n for n in range(begin, begin + draw(st.integers(1, 400))) if n not in places[:3]] or [0]
-    found = {first + place * step for place in places}
+        positions = [n for n in range(begin, begin + draw(st.integers(1, 400))) if n not in positions[:3]] or [0]
+    found = {first + position * step for position in positions}
     if draw(st.integers(0, 3)) == 0:
-        found |= {first + place * step + draw(st.integers(1, step - 1)) for place in places[:2]}
+        found |= {first + position * step + draw(st.integers(1, step - 1)) for position in positions[:2]}
     return sorted(found, reverse=draw(st.booleans())), step
 
 

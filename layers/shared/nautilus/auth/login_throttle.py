@@ -58,8 +58,8 @@ class Subjects(NamedTuple):
     def of(cls, name: str, address: str) -> "Subjects":
         """name: as typed. It is stored as a hash: people type passwords where the name should be."""
         hashed = hashlib.sha256(name.strip().lower().encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        place = network(address)
-        return cls(f"pair:{hashed}:{place}", f"address:{place}", f"name:{hashed}")
+        net = network(address)
+        return cls(f"pair:{hashed}:{net}", f"address:{net}", f"name:{hashed}")
 
 
 def network(address: str) -> str:

@@ -84,7 +84,7 @@ class _Book:
             at = sent + WINDOW_NS + MARGIN_NS
         return at
 
-    def place_free(self, now: int) -> int:
+    def next_free(self, now: int) -> int:
         """When a request fewer than may be open at once is open."""
         while self.answers and self.answers[0] <= now:
             heapq.heappop(self.answers)
@@ -145,7 +145,7 @@ def send_times(
 
 def _next(book: _Book, waiting: Sequence[Line], now: int, quiet_until: int) -> tuple[Line, int]:
     """The line that sends next, and when: the first that may at once, else the one that may first."""
-    now = book.place_free(now)
+    now = book.next_free(now)
     # A head has the next place among the small requests before all that is planned.
     planning = any(line.head for line in waiting)
     best, best_at, heaviest = waiting[0], -1, 0
@@ -165,8 +165,8 @@ def _next(book: _Book, waiting: Sequence[Line], now: int, quiet_until: int) -> t
 
 def _queue_again(waiting: list[Line], line: Line) -> None:
     """Of one priority, whose turn was longest ago is next."""
-    place = next((n for n, other in enumerate(waiting) if other.priority < line.priority), len(waiting))
-    waiting.insert(place, line)
+    position = next((n for n, other in enumerate(waiting) if other.priority < line.priority), len(waiting))
+    waiting.insert(position, line)
 
 
 def _note(found: dict[Hashable, SendTimes], line: Line, at: int) -> None:

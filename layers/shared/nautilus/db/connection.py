@@ -73,7 +73,7 @@ class Database:
         }
         self._idle: list[Any] = []
         self._lock = threading.Lock()
-        self._places = PoolPlaces(size)
+        self._permits = PoolPlaces(size)
         self._reach = Breaker(_SHARED_FAILURE_S)
 
     def connect(self, longest_s: float | None = None) -> Any:
@@ -129,7 +129,7 @@ class Database:
     @contextmanager
     def _borrow(self) -> Iterator[Any]:
         who = caller.get()
-        if not self._places.take(who, _POOL_WAIT_S):
+        if not self._permits.take(who, _POOL_WAIT_S):
             raise Unavailable("all database connections are busy", code="database-busy", retry_after_s=2)
         connection = None
         try:
@@ -161,7 +161,7 @@ class Database:
                     with self._lock:
                         self._idle.append(connection)
             finally:
-                self._places.give_back(who)
+                self._permits.give_back(who)
 
     def _opened(self) -> Any:
         """A new connection for the pool. Where the last one failed slowly a moment ago, the same failure at once."""

@@ -168,9 +168,9 @@ _WORDS: Mapping[str, str] = {
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    place = [str(part) for part in error["loc"] if part not in ("query", "path", "header", "cookie")]
-    if len(place) > 1 and place[0] == "body":
-        place = place[1:]
+    path = [str(part) for part in error["loc"] if part not in ("query", "path", "header", "cookie")]
+    if len(path) > 1 and path[0] == "body":
+        path = path[1:]
     context = error.get("ctx") or {}
     allowed = None
     if "expected" in context:
@@ -183,4 +183,4 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     message = words.format_map(context) if words else str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "literal_error":
         message = f"must be one of {', '.join(allowed or ())}"
-    return FieldError(".".join(place) or "body", message, allowed)
+    return FieldError(".".join(path) or "body", message, allowed)

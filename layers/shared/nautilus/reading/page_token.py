@@ -22,7 +22,7 @@ _SIGNATURE_BYTES = 16
 _MOST_CHARS = 16_000
 
 
-class Place(NamedTuple):
+class PageCursor(NamedTuple):
     """One series as the first page saw it.
 
     series_id 0: nothing was stored. source: timeframe of the stored bars it is derived from, else empty. window: [start,
@@ -38,17 +38,17 @@ class Place(NamedTuple):
 
 
 class Token(NamedTuple):
-    """What is still to come: `places` in order, the first of them from `key` on (or, walking back, up to `key`)."""
+    """What is still to come: `page_cursors` in order, the first of them from `key` on (or, walking back, up to `key`)."""
 
     query: str
-    places: tuple[Place, ...]
+    page_cursors: tuple[PageCursor, ...]
     key: int
     done: int
-    """How many instruments of the query came before `places`."""
+    """How many instruments of the query came before `page_cursors`."""
     expires_s: int
 
     def seal(self, store_id: str) -> str:
-        rows = [[p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete)] for p in self.places]
+        rows = [[p.con_id, p.series_id, p.version, p.source, *p.window, int(p.complete)] for p in self.page_cursors]
         plain = json.dumps([self.query, rows, self.key, self.done, self.expires_s], separators=(",", ":"))
         data = zlib.compress(plain.encode(), 9)
         return _MARK + base64.urlsafe_b64encode(_sign(store_id, data) + data).decode().rstrip("=")
@@ -92,8 +92,8 @@ def _open(text: str, store_id: str) -> Token | None:
     if not hmac.compare_digest(signature, _sign(store_id, data)):
         return None
     query, rows, key, done, expires_s = json.loads(zlib.decompress(data))
-    places = tuple(Place(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6])) for r in rows)
-    return Token(query, places, key, done, expires_s)
+    page_cursors = tuple(PageCursor(r[0], r[1], r[2], r[3], (r[4], r[5]), bool(r[6])) for r in rows)
+    return Token(query, page_cursors, key, done, expires_s)
 
 
 def _sign(store_id: str, data: bytes) -> bytes:

@@ -37,7 +37,7 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import page_token as paging
 from nautilus.reading import read_through
 from nautilus.reading.formats import Format, Piece, body, compact
-from nautilus.reading.page_token import Place, Token
+from nautilus.reading.page_token import PageCursor, Token
 from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
 from nautilus.spans import Span
 
@@ -65,9 +65,9 @@ class Reply(NamedTuple):
 class _Part:
     """One instrument of a query: its view, what of it is still to be read, and as of which version; or why not."""
 
-    def __init__(self, name: str | None, place: Place) -> None:
+    def __init__(self, name: str | None, page_cursor: PageCursor) -> None:
         self.name = name
-        self.place = place
+        self.page_cursor = page_cursor
         self.availability: Availability | None = None
         self.identity: Identity | None = None
         self.error: NautilusError | None = None
@@ -78,7 +78,7 @@ class _Part:
     def complete(self) -> bool:
         if self.availability is None:
             return False
-        return self.place.complete if self.as_of is not None else self.availability.complete
+        return self.page_cursor.complete if self.as_of is not None else self.availability.complete
 
 
 class Snapshot(NamedTuple):
@@ -379,7 +379,7 @@ class MarketData:
             return Snapshot(context, self._going_on(cursor, query, found, token), token)
         parts, unknown = [], []
         for name, selector in zip(query.names, query.selectors, strict=True):
-            part = _Part(name, Place(0, 0, 0, "", (0, 0), False))
+            part = _Part(name, PageCursor(0, 0, 0, "", (0, 0), False))
             parts.append(part)
             try:
                 part.identity = _identity(cursor, query, found, selector)
@@ -390,7 +390,7 @@ class MarketData:
                 part.availability = self._assess_part(
                     cursor, found, _subject(query, part.identity.instrument), query.window
                 )
-                part.place = _place(part.availability)
+                part.page_cursor = _page_cursor(part.availability)
             except NautilusError as wrong:
                 if not query.several:
                     raise
@@ -405,22 +405,22 @@ class MarketData:
         """The instruments that a token still holds, as they were when its first page was read."""
         candidates = {i.con_id: i for lookup in found.lookups.values() for i in lookup.candidates}
         parts = []
-        for n, place in enumerate(token.places):
-            part = _Part(query.names[token.done + n], place)
+        for n, page_cursor in enumerate(token.page_cursors):
+            part = _Part(query.names[token.done + n], page_cursor)
             parts.append(part)
             # What a name means may have changed since; the token holds what it meant.
-            instrument = candidates.get(place.con_id)
-            if instrument is None and place.con_id:
-                instrument = instruments.by_id(cursor, place.con_id)
+            instrument = candidates.get(page_cursor.con_id)
+            if instrument is None and page_cursor.con_id:
+                instrument = instruments.by_id(cursor, page_cursor.con_id)
             selector = query.selectors[token.done + n]
             if instrument is None:
                 part.error = _why_unknown(cursor, selector)
                 continue
             part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
             availability = self._assess_part(
-                cursor, found, _subject(query, instrument), Window(*place.window, query.window.limit)
+                cursor, found, _subject(query, instrument), Window(*page_cursor.window, query.window.limit)
             )
-            finer = timeframe(place.source) if place.source else None
+            finer = timeframe(page_cursor.source) if page_cursor.source else None
             row = series.find(
                 cursor,
                 instrument.con_id,
@@ -429,17 +429,19 @@ class MarketData:
                 availability.subject.session,
             )
             # What the first page saw is read again, whatever is there now.
-            if place.series_id and (row is None or row.id != place.series_id or row.data_version < place.version):
+            if page_cursor.series_id and (
+                row is None or row.id != page_cursor.series_id or row.data_version < page_cursor.version
+            ):
                 raise paging.expired()
             now = row.data_version if row else 0
             part.availability = availability._replace(
-                span=place.window, row=row if place.series_id else None, finer=finer
+                span=page_cursor.window, row=row if page_cursor.series_id else None, finer=finer
             )
-            part.as_of = place.version if now != place.version else None
+            part.as_of = page_cursor.version if now != page_cursor.version else None
             part.key = token.key if n == 0 else None
             rest = _remaining(query, part.availability.span, part.key)
             # What retention removed has no later revision to be read from: a walk that comes to it ends, and says so.
-            if row and part.as_of is not None and reading.any_removed(cursor, row.id, place.version, rest):
+            if row and part.as_of is not None and reading.any_removed(cursor, row.id, page_cursor.version, rest):
                 raise paging.expired()
         return parts
 
@@ -658,8 +660,8 @@ def _subject(query: BarsQuery, instrument: Instrument) -> Subject:
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
 
 
-def _place(availability: Availability) -> Place:
-    return Place(
+def _page_cursor(availability: Availability) -> PageCursor:
+    return PageCursor(
         availability.subject.instrument.con_id,
         availability.row.id if availability.row else 0,
         availability.data_version,
@@ -681,10 +683,10 @@ def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> 
     before = snapshot.token.done if snapshot.token else 0
     part = snapshot.parts[done]
     if key is None:
-        key = part.place.window[1] if query.backward else part.place.window[0]
+        key = part.page_cursor.window[1] if query.backward else part.page_cursor.window[0]
     token = Token(
         query.digest,
-        tuple(p.place for p in snapshot.parts[done:]),
+        tuple(p.page_cursor for p in snapshot.parts[done:]),
         key,
         before + done,
         snapshot.token.expires_s if snapshot.token else paging.expiry(snapshot.context.machine_ns // NS_PER_S),
@@ -735,7 +737,7 @@ def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Pie
         "instrument_id": subject.instrument.instrument_id,
         "price": subject.price,
         "session": subject.session,
-        "data_version": part.place.version,
+        "data_version": part.page_cursor.version,
         "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
         "coverage": {"complete": part.complete, "missing": told(availability.missing)},
         **(part.identity.as_dict() if part.identity else {}),
@@ -765,7 +767,14 @@ def _tag(query: BarsQuery, snapshot: Snapshot) -> str:
     """What makes two complete answers the same: the store, the query as resolved, the form, and every series' version."""
     parts = [
         (
-            (p.name, p.place.con_id, p.place.series_id, p.place.version, p.place.source, p.place.window),
+            (
+                p.name,
+                p.page_cursor.con_id,
+                p.page_cursor.series_id,
+                p.page_cursor.version,
+                p.page_cursor.source,
+                p.page_cursor.window,
+            ),
             (p.as_of is None, p.identity.as_dict() if p.identity else None),
         )
         for p in snapshot.parts
@@ -824,7 +833,7 @@ def _telling(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], toke
     if not query.form.enveloped:
         headers["X-Source"] = str(pieces[0].tail.get("source", "")) if pieces else ""
         headers["X-Total"] = str(sum(piece.tail["total"] for piece in pieces))
-        headers["X-Data-Version"] = ",".join(str(part.place.version) for part in snapshot.parts)
+        headers["X-Data-Version"] = ",".join(str(part.page_cursor.version) for part in snapshot.parts)
         gaps = [gap for availability in snapshot.availabilities for gap in told(availability.missing)]
         headers["X-Coverage"] = json.dumps(
             {"complete": all(part.complete for part in snapshot.parts), "gaps": len(gaps), "missing": gaps[:10]},

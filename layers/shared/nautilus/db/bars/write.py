@@ -229,7 +229,7 @@ def _row(series_id: int, bar: Bar) -> bytes:
 def _decode(data: bytes) -> dict[int, bytes]:
     """The inverse of `_encode`, of a whole COPY: ts -> the row's bytes."""
     at, end, size = len(_HEADER), len(data) - len(_TRAILER), _FULL_ROW.size
-    if all(data[at + place : end : size] == bytes((byte,)) * -(-(end - at) // size) for place, byte in _ALIKE):
+    if all(data[at + position : end : size] == bytes((byte,)) * -(-(end - at) // size) for position, byte in _ALIKE):
         # The lengths in each row say where the next begins: none lacks a value.
         return {_TS.unpack_from(data, row + _TS_AT)[0]: data[row : row + size] for row in range(at, end, size)}
     rows = {}
