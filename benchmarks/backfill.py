@@ -38,9 +38,9 @@ def small_bars() -> str:
     book: list[Request] = []
     now = first = 10**18
     for number in range(10 * (limits.window_weight - limits.reserve)):
-        asked = Request(f"r{number}", f"c{number % 3}", small=True)
-        now = next_allowed(asked, book, now, limits)
-        book.append(Request(asked.identity, asked.contract, small=True, at=now))
+        requested = Request(f"r{number}", f"c{number % 3}", small=True)
+        now = next_allowed(requested, book, now, limits)
+        book.append(Request(requested.identity, requested.contract, small=True, at=now))
     windows = (now - first) / WINDOW_NS
     best = limits.window_weight - limits.reserve
     return (
@@ -60,15 +60,15 @@ def plant_with(*options: str, **bridge: str) -> Iterator[Plant]:
             yield works
 
 
-def run(works: Plant, wishes: list[dict[str, Any]]) -> dict[str, Any]:
+def run(works: Plant, requests: list[dict[str, Any]]) -> dict[str, Any]:
     """Do the wishes once contracts and sessions are known; market seconds from the first request to the last answer."""
     rate = float(works.sim.command("clock")["rate"])
     set_rate(works, 4)
-    for job in [works.backfill(**(wish | {"timeframe": "1d"})) for wish in wishes]:
+    for job in [works.backfill(**(body | {"timeframe": "1d"})) for body in requests]:
         works.finished(job, 300)
     set_rate(works, rate)
     begun = works.market_ns()
-    for job in [works.backfill(**wish) for wish in wishes]:
+    for job in [works.backfill(**body) for body in requests]:
         works.finished(job, 1_200)
     rows = works.rows(
         "SELECT sent_at, ms, bars, outcome, contract FROM ib_requests r JOIN series s ON s.id = r.series_id"
@@ -122,10 +122,10 @@ def best_schedule(found: dict[str, Any], cap: int) -> float:
 
 
 def years_of_one(years: int) -> None:
-    wish = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
+    body = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
     with plant_with("--latency", "measured", "--clock", "rate:2") as works:
         before = memory_mib(works)
-        found = run(works, [wish])
+        found = run(works, [body])
         tell(f"1m of one symbol, {years} years", found, CAP)
         say(
             f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
@@ -142,10 +142,10 @@ def year_of_many() -> None:
     """The clock runs slowly: 50 symbols are five million bars, and this machine makes, sends, reads and stores them all.
     What it takes for that counts as market time, on two cores 0.01 s of each answer's 0.21 at a quarter of the pace."""
     start = rfc3339(END - 365 * NS_PER_DAY)
-    wishes = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in MANY]
+    requests = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in MANY]
     with plant_with("--latency", "measured", "--clock", "rate:0.15") as works:
         before = memory_mib(works)
-        found = run(works, wishes)
+        found = run(works, requests)
         tell(f"1m of {len(MANY)} symbols, a year", found, CAP)
         say(
             f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
@@ -158,23 +158,23 @@ def crawling(months: int, hidden: int) -> None:
     The best fixed number is searched for with a bare client, which sends the same requests and stores nothing.
     """
     start = rfc3339(END - months * 30 * NS_PER_DAY)
-    wishes = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in STOCKS]
+    requests = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in STOCKS]
     with plant_with("--latency", "measured", "--clock", "rate:0.25", max_open_requests=str(2 * hidden)) as works:
         works.sim.command(f"crawl {hidden} 4")
-        adaptive = float(run(works, wishes)["seconds"])
-        asked = [request["fields"] for request in minutes(works)]
+        adaptive = float(run(works, requests)["seconds"])
+        requested = [request["fields"] for request in minutes(works)]
     say(f"  slows down beyond {hidden} open requests, the bridge with at most {2 * hidden}: {adaptive:.1f} s")
     fixed = {}
     for number in (hidden - 1, hidden, hidden + 1, 2 * hidden):
         with simulator("--start", NOW, "--latency", "measured", "--clock", "rate:0.5") as sim:
             sim.command(f"crawl {hidden} 4")
-            fixed[number] = asyncio.run(bare_client(sim, asked, number))
+            fixed[number] = asyncio.run(bare_client(sim, requested, number))
         say(f"    a bare client with {number} open requests: {fixed[number]:.1f} s")
     best = min(fixed, key=lambda number: fixed[number])
     say(f"  the bridge over the best fixed number ({best}): {adaptive / fixed[best]:.2f}")
 
 
-async def bare_client(sim: Simulator, asked: list[dict[str, Any]], number: int) -> float:
+async def bare_client(sim: Simulator, requested: list[dict[str, Any]], number: int) -> float:
     """Market seconds for these requests in their order, `number` open at once."""
     ib = IB()
     await ib.connectAsync("127.0.0.1", sim.port, clientId=99, readonly=True)
@@ -188,7 +188,7 @@ async def bare_client(sim: Simulator, asked: list[dict[str, Any]], number: int) 
             )
 
     begun = sim.command("clock")["now_ns"]
-    await asyncio.gather(*map(ask, asked))
+    await asyncio.gather(*map(ask, requested))
     ended = sim.command("clock")["now_ns"]
     ib.disconnect()
     return float(ended - begun) / NS_PER_S

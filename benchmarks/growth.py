@@ -254,7 +254,7 @@ def _sign_in(group: Group, folder: Path, dsn: str) -> None:
     port = free_port()
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
         _serve(group, folder, dsn, port)
-        token = _asked(client, "POST", LOGIN, {"username": "trader", "password": _PASSWORD})["access_token"]
+        token = _requested(client, "POST", LOGIN, {"username": "trader", "password": _PASSWORD})["access_token"]
         rounds = iter(range(40))
         alone = _polled(client, token, lambda: next(rounds, None) is not None)
         begun = time.perf_counter()
@@ -288,13 +288,13 @@ def _polled(client: http.client.HTTPConnection, token: str, more: Callable[[], b
     while more():
         for path, spent in times.items():
             begun = time.perf_counter()
-            _asked(client, "GET", path, token=token)
+            _requested(client, "GET", path, token=token)
             spent.append((time.perf_counter() - begun) * 1e3)
         time.sleep(0.02)
     return times
 
 
-def _asked(
+def _requested(
     client: http.client.HTTPConnection, method: str, path: str, body: object = None, token: str = ""
 ) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -115,8 +115,8 @@ async def _read_gaps(api: Api, headers: dict[str, str], numbers: Iterator[int]) 
 
     async def ask() -> None:
         while True:
-            asked: dict[str, Any] = {"symbol": f"S{next(numbers)}", "timeframe": "1m", "wait": 0}
-            reads.add(asyncio.create_task(api.client.get(BARS, params=asked, headers=headers)))
+            requested: dict[str, Any] = {"symbol": f"S{next(numbers)}", "timeframe": "1m", "wait": 0}
+            reads.add(asyncio.create_task(api.client.get(BARS, params=requested, headers=headers)))
             await asyncio.sleep(1 / _HINTS_PER_S)
 
     asking = asyncio.create_task(ask())
@@ -165,7 +165,7 @@ async def _busy(api: Api, headers: dict[str, str], number: int) -> AsyncIterator
 
     async def ask() -> None:
         while True:
-            await api.client.get(BARS, params=_asked(), headers=headers)
+            await api.client.get(BARS, params=_requested(), headers=headers)
             await asyncio.sleep(0.2)
 
     tasks = [asyncio.create_task(ask()) for _ in range(number)]
@@ -182,14 +182,14 @@ async def _busy(api: Api, headers: dict[str, str], number: int) -> AsyncIterator
 async def _hang(dsn: str, api: Api, headers: dict[str, str]) -> AsyncIterator[None]:
     connection = psycopg2.connect(dsn)
     connection.cursor().execute("LOCK TABLE bars_coarse IN ACCESS EXCLUSIVE MODE")
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "symbol": "S0",
         "timeframe": "1d",
         "start": _OPEN - 30 * NS_PER_DAY,
         "end": _CLOSE,
         "wait": 0,
     }
-    reads = [asyncio.create_task(api.client.get(BARS, params=asked, headers=headers)) for _ in range(_HANGING)]
+    reads = [asyncio.create_task(api.client.get(BARS, params=requested, headers=headers)) for _ in range(_HANGING)]
     await asyncio.sleep(0.5)
     try:
         yield
@@ -202,7 +202,7 @@ async def _hang(dsn: str, api: Api, headers: dict[str, str]) -> AsyncIterator[No
 # ---- measuring -------------------------------------------------------------------------------------------------------
 
 
-def _asked() -> dict[str, Any]:
+def _requested() -> dict[str, Any]:
     return {"symbol": "S0", "timeframe": "1m", "start": _OPEN, "end": _CLOSE}
 
 
@@ -242,7 +242,7 @@ async def _reads(api: Api, headers: dict[str, str], path: str, for_s: float = _R
         with suppress(TimeoutError):
             async with asyncio.timeout(_GIVEN_UP_S):
                 answer: httpx.Response = await api.client.get(
-                    path, params=_asked() if path == BARS else {"limit": 50}, headers=headers
+                    path, params=_requested() if path == BARS else {"limit": 50}, headers=headers
                 )
                 assert answer.status_code in (200, 503), answer.text
         found.append(time.perf_counter() - began)

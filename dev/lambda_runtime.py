@@ -101,8 +101,8 @@ class Function:
         self._timeout_s = timeout_s
         self._events: queue.Queue[_Event | None] = queue.Queue()
         self._running: _Event | None = None
-        self._asked = threading.Event()
-        self._asked_at = 0.0
+        self._requests = threading.Event()
+        self._requested_at = 0.0
         self._child: Child | None = None
         self._one = threading.Lock()
         self._server = _server(self)
@@ -111,7 +111,7 @@ class Function:
 
     def start(self) -> None:
         """Start the process and wait until it asks for an event. FunctionError when its init fails."""
-        self._asked.clear()
+        self._requests.clear()
         self._init_error = b""
         begun = time.monotonic()
         self._child = self._group.start(
@@ -119,14 +119,14 @@ class Function:
             [str(INTERPRETER), "-P", "-m", "awslambdaric", "app.handler"],
             log=self.log,
             env=self._environment(),
-            ready=lambda child: self._asked.is_set(),
+            ready=lambda child: self._requests.is_set(),
         )
-        if not self._asked.wait(_START_WITHIN_S):
+        if not self._requests.wait(_START_WITHIN_S):
             raise TimeoutError(f"{self.name} did not ask for an event:\n{self._child.tail()}")
         if self._init_error:
             said = json.loads(self._init_error)
             raise FunctionError(said["errorType"], said["errorMessage"])
-        self.init_ms = (self._asked_at - begun) * 1000
+        self.init_ms = (self._requested_at - begun) * 1000
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
         """The function's answer to one event. FunctionError when it raises, TimedOut when it takes too long."""
@@ -196,9 +196,9 @@ class Function:
     # ---- the Runtime API ---------------------------------------------------------------------------------------------
 
     def _next(self) -> _Event | None:
-        if not self._asked.is_set():
-            self._asked_at = time.monotonic()
-            self._asked.set()
+        if not self._requests.is_set():
+            self._requested_at = time.monotonic()
+            self._requests.set()
         self._running = self._events.get()
         return self._running
 
@@ -206,7 +206,7 @@ class Function:
         """Take an answer; returns the status of ours to the runtime client."""
         if how == "init":
             self._init_error = said
-            self._asked.set()
+            self._requests.set()
             return 202
         call = self._running
         if call is None or call.number != number:

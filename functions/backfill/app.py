@@ -35,14 +35,14 @@ _GIGABYTE = 1_000_000_000
 
 @router.post("/api/v1/ib/backfill", status_code=202, summary="Fetch bars that are missing")
 def ask(
-    wish: BackfillRequest,
+    request: BackfillRequest,
     services: ServicesDep,
     caller: Caller,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    if not (wish.symbol or wish.symbols or wish.instrument_id or wish.con_id):
+    if not (request.symbol or request.symbols or request.instrument_id or request.con_id):
         raise InvalidInput.field("symbol", "is missing", ["symbol", "symbols", "instrument_id", "con_id"])
-    return _ask(wish, services, caller, idempotency_key or "")
+    return _ask(request, services, caller, idempotency_key or "")
 
 
 @router.post(
@@ -51,48 +51,48 @@ def ask(
 def start(
     services: ServicesDep,
     caller: Caller,
-    wish: Annotated[BackfillRequest | None, Body()] = None,
+    request: Annotated[BackfillRequest | None, Body()] = None,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    return _ask(wish or BackfillRequest(), services, caller, idempotency_key or "")
+    return _ask(request or BackfillRequest(), services, caller, idempotency_key or "")
 
 
-def _ask(wish: BackfillRequest, services: Services, caller: Principal, key: str) -> Response:
+def _ask(request: BackfillRequest, services: Services, caller: Principal, key: str) -> Response:
     settings = services.settings
     items = submit.items_of(
-        wish,
+        request,
         default_symbols=settings.watch_list,
         default_frames=settings.watch_timeframes,
         default_days=settings.watch_days,
     )
-    if wish.instrument_id is not None:
-        items = submit.by_name(services.db, wish, items)
-    if wish.dry_run:
+    if request.instrument_id is not None:
+        items = submit.by_name(services.db, request, items)
+    if request.dry_run:
         submit.check_range(services.db, items)
-        return JSONResponse(dry_run(services.db, items, wish.mode), 200)
-    asked = submit.ask(
+        return JSONResponse(dry_run(services.db, items, request.mode), 200)
+    submission = submit.ask(
         services.db,
         caller,
         items,
-        wish=_told(wish),
-        priority=wish.priority,
-        mode=wish.mode,
+        request=_told(request),
+        priority=request.priority,
+        mode=request.mode,
         route="backfill",
         key=key,
     )
-    if asked.job_id is None:
+    if submission.job_id is None:
         return JSONResponse({"job_id": None, "status": "complete", "missing": [], "message": "nothing is missing"}, 200)
-    if not asked.deduplicated:
-        services.queue.announce(JobHint(job_id=asked.job_id, correlation_id=correlation.get()))
-    location = f"/api/v1/historical/backfill/{asked.job_id}"
-    job = read_jobs(services.db, None, asked.job_id)["jobs"][0]
-    body = {**job, "deduplicated": asked.deduplicated, "series": len(items), "message": f"watch it at {location}"}
+    if not submission.deduplicated:
+        services.queue.announce(JobHint(job_id=submission.job_id, correlation_id=correlation.get()))
+    location = f"/api/v1/historical/backfill/{submission.job_id}"
+    job = read_jobs(services.db, None, submission.job_id)["jobs"][0]
+    body = {**job, "deduplicated": submission.deduplicated, "series": len(items), "message": f"watch it at {location}"}
     return JSONResponse(body, 202, {"Location": location, "Retry-After": "1"})
 
 
-def _told(wish: BackfillRequest) -> dict[str, Any]:
+def _told(request: BackfillRequest) -> dict[str, Any]:
     """The wish as it was put, with times as text."""
-    told = wish.model_dump(exclude_none=True, exclude_defaults=True)
+    told = request.model_dump(exclude_none=True, exclude_defaults=True)
     return {name: rfc3339(value) if name in ("start", "end") else value for name, value in told.items()}
 
 
@@ -140,9 +140,9 @@ async def stop(request: Request, services: ServicesDep, caller: Caller) -> dict[
     # The front end sends no body and no content type here.
     raw = await request.body()
     try:
-        wish = StopRequest.model_validate(json_body.parse(raw)) if raw.strip() else StopRequest()
+        body = StopRequest.model_validate(json_body.parse(raw)) if raw.strip() else StopRequest()
         # An empty id names no job, least of all every one.
-        job_id = UUID(wish.job_id) if wish.job_id is not None else None
+        job_id = UUID(body.job_id) if body.job_id is not None else None
     except (ValueError, InvalidInput) as wrong:
         why = f" ({wrong.detail})" if isinstance(wrong, InvalidInput) else ""
         raise InvalidInput.field(

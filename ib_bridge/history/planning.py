@@ -120,13 +120,13 @@ class Planning:
             end = self._until(calendar, frame, instrument)
         return instrument, row.id, calendar, (start, max(start, end)), head
 
-    async def _head(self, job: Any, instrument: Instrument, row: Series, wish: Span) -> int | None:
+    async def _head(self, job: Any, instrument: Instrument, row: Series, request: Span) -> int | None:
         try:
             return await self._directory.head(
-                instrument, row, wish[0], job.correlation_id, interactive=job.origin == "read"
+                instrument, row, request[0], job.correlation_id, interactive=job.origin == "read"
             )
         except NotYet:
-            if not self._rules.is_small(wish[1] - wish[0], row.timeframe.name):
+            if not self._rules.is_small(request[1] - request[0], row.timeframe.name):
                 raise
             return row.head_ts
 

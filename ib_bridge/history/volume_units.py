@@ -197,7 +197,7 @@ class VolumeUnits:
 
     async def _ask_twice(self, instrument: Instrument) -> str:
         end = translate.moment(self._clock.now_ns() // NS_PER_DAY * NS_PER_DAY)
-        asked = (translate.contract(instrument), end, f"{_DAYS} D")
+        requested = (translate.contract(instrument), end, f"{_DAYS} D")
         answers = []
         for name, ask in (("now", self._requests.daily), ("lots", self._requests.daily_in_lots)):
             identity = f"{instrument.con_id}|VOLUMES|{name}|{end}"
@@ -205,7 +205,7 @@ class VolumeUnits:
             number = await self._booking.book(self._connection.login, "volumes", request)
             began = time.monotonic()
             try:
-                answers.append(await ask(*asked))
+                answers.append(await ask(*requested))
             except (IbError, NoAnswer, NotConnected) as failed:
                 code, text = (failed.code, failed.text) if isinstance(failed, IbError) else (None, None)
                 outcome = "timeout" if isinstance(failed, NoAnswer) else "error" if code else "lost"

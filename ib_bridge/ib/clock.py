@@ -97,15 +97,15 @@ class MarketClock:
         """How many seconds of machine time a span of market time takes; bounded, so that a stopped clock is re-read."""
         return min(5.0, max(0.0, market_ns / NS_PER_S / self._rate)) if self._rate > 0 else 0.2
 
-    def learn(self, market_ns: int, rate: float, asked_ns: int, answered_ns: int) -> None:
+    def learn(self, market_ns: int, rate: float, requested_ns: int, answered_ns: int) -> None:
         """Take a simulator's word: `market_ns` was true between asking and the answer (steady ns). It may jump."""
         self._bounds = self._first = self._contradiction = None
         self._rate = rate
-        self._course = Course(MarketTime((asked_ns + answered_ns) // 2, market_ns, rate))
+        self._course = Course(MarketTime((requested_ns + answered_ns) // 2, market_ns, rate))
 
-    def learn_seconds(self, market_s: int, asked_ns: int, answered_ns: int) -> None:
+    def learn_seconds(self, market_s: int, requested_ns: int, answered_ns: int) -> None:
         """Take IB's word: its clock showed `market_s` whole seconds at a moment between asking and the answer (steady ns)."""
-        said = Bounds(market_s * NS_PER_S - answered_ns, (market_s + 1) * NS_PER_S - asked_ns, answered_ns)
+        said = Bounds(market_s * NS_PER_S - answered_ns, (market_s + 1) * NS_PER_S - requested_ns, answered_ns)
         if self._bounds is None:
             self._begin(said)
         elif (known := self._bounds.meet(said)) is not None:

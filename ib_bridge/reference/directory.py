@@ -142,9 +142,9 @@ class Directory:
     async def _ask(self, selector: Selector, correlation_id: str) -> None:
         if not self._connection.can_resolve:
             raise Unavailable("IB's contract database cannot be reached now", code="ib-unavailable")
-        asked = translate.contracts(selector)
+        query = translate.contracts(selector)
         try:
-            rows = await self._details(asked, selector.key, correlation_id)
+            rows = await self._details(query, selector.key, correlation_id)
         except IbError as refused:
             reason = meaning(refused.code, refused.text).reason
             if reason not in UNRESOLVED or not self._connection.can_resolve:
@@ -227,9 +227,9 @@ class Directory:
         if len(months) < 2:
             return months
         first = months[0]
-        asked = translate.continuous(first.symbol, first.exchange, first.currency)
+        query = translate.continuous(first.symbol, first.exchange, first.currency)
         try:
-            rows = await self._details(asked, f"CONTFUT|{first.symbol}|{first.exchange}", correlation_id)
+            rows = await self._details(query, f"CONTFUT|{first.symbol}|{first.exchange}", correlation_id)
         except IbError:
             rows = []
         for row in rows:
@@ -238,10 +238,10 @@ class Directory:
                 return known[:1]
         return months[:1]
 
-    async def _details(self, asked: Any, key: str, correlation_id: str) -> list[Any]:
+    async def _details(self, query: Any, key: str, correlation_id: str) -> list[Any]:
         request = Request(f"details|{key}", f"details|{key}", small=False, historical=False)
         number = await self._booking.book(self._connection.login, "details", request, correlation_id=correlation_id)
-        return await self._answer(number, self._requests.details(asked))
+        return await self._answer(number, self._requests.details(query))
 
     async def _answer(self, number: int, answer: Awaitable[T]) -> T:
         """Await an answer and write down how its request ended. NoAnswer and NotConnected become Unavailable."""
@@ -363,8 +363,8 @@ class Directory:
         key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"
         request = Request(key, f"{instrument.con_id}|SCHEDULE", small=False)
         number = await self._booking.book(self._connection.login, "schedule", request, correlation_id=correlation_id)
-        asked = self._requests.schedule(translate.contract(instrument), days, end, rth=session == "rth")
-        return await self._answer(number, asked)
+        query = self._requests.schedule(translate.contract(instrument), days, end, rth=session == "rth")
+        return await self._answer(number, query)
 
     # ---- heads -------------------------------------------------------------------------------------------------------
 
@@ -387,8 +387,8 @@ class Directory:
         )
         number = await self._booking.book(self._connection.login, "head", request, correlation_id=correlation_id)
         try:
-            asked = self._requests.head(translate.contract(instrument), row.price, rth=row.session == "rth")
-            head = translate.head(await self._answer(number, asked))
+            query = self._requests.head(translate.contract(instrument), row.price, rth=row.session == "rth")
+            head = translate.head(await self._answer(number, query))
         except IbError:
             return row.head_ts
         if head is not None:

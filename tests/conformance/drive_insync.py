@@ -30,7 +30,7 @@ class Checks:
             return seen
 
     async def bars(self, **other: Any) -> Any:
-        asked = {
+        requested = {
             "endDateTime": END,
             "durationStr": "1800 S",
             "barSizeSetting": "1 min",
@@ -38,7 +38,7 @@ class Checks:
             "useRTH": True,
             "formatDate": 2,
         } | other
-        return await self.ib.reqHistoricalDataAsync(self.contract, **asked)
+        return await self.ib.reqHistoricalDataAsync(self.contract, **requested)
 
     async def current_time(self) -> str:
         return str(await self.ib.reqCurrentTimeAsync())

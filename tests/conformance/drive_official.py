@@ -130,13 +130,13 @@ class Checks:
         return self.wait("headTimestamp")[1] == "20040102-14:30:00"
 
     def _bars(self, request_id: int, **other: Any) -> list[Any]:
-        asked = {"end": END, "length": "1800 S", "size": "1 min", "format": 2} | other
+        requested = {"end": END, "length": "1800 S", "size": "1 min", "format": 2} | other
         self.app.reqHistoricalData(
-            *[request_id, self._contract(), asked["end"], asked["length"], asked["size"]],
-            *["TRADES", 1, asked["format"], False, []],
+            *[request_id, self._contract(), requested["end"], requested["length"], requested["size"]],
+            *["TRADES", 1, requested["format"], False, []],
         )
         self.wait("historicalDataEnd", lambda each: each[0] == request_id)
-        return [bar for asked_id, bar in self.all("historicalData") if asked_id == request_id]
+        return [bar for requested_id, bar in self.all("historicalData") if requested_id == request_id]
 
     def historical_bars(self) -> Any:
         bars = self._bars(6)

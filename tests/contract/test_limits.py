@@ -109,9 +109,9 @@ def test_every_limit_of_a_parameter_or_field_is_documented_as_it_is() -> None:
 def test_the_fields_of_a_backfill_are_documented_with_their_limits() -> None:
     schema = BackfillRequest.model_json_schema()["properties"]
     told = {cells[0].strip("`"): cells for cells in table(BACKFILL, "field") if re.fullmatch(r"`\w+`", cells[0])}
-    asked = {name: cells for name, cells in told.items() if name in schema}
-    assert set(asked) == set(schema)
-    for name, cells in asked.items():
+    requested = {name: cells for name, cells in told.items() if name in schema}
+    assert set(requested) == set(schema)
+    for name, cells in requested.items():
         found = re.search(r"[\d,]+ to [\d,]+|at least [\d,]+", cells[1])
         assert (found[0] if found else "") == limits_of(schema[name]).removesuffix(" entries"), name
     assert told["priority"][2] == str(schema["priority"]["default"])

@@ -137,12 +137,12 @@ CHECKS: dict[str, Callable[[Any], None]] = {
 
 
 def test_the_examples_of_the_page_answer_what_it_says(friday: Plant) -> None:
-    asked = examples()
-    assert list(asked) == list(CHECKS)
+    requested = examples()
+    assert list(requested) == list(CHECKS)
     scopes = ["bars:read", "backfill:write"]
     key = friday.client.post("/api/v1/auth/api-keys", json={"name": "examples", "scopes": scopes}).json()["api_key"]
     environment = {**os.environ, "API": str(friday.client.base_url).rstrip("/"), "KEY": key, "NO_PROXY": "*"}
-    for title, commands in asked.items():
+    for title, commands in requested.items():
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands], env=environment, capture_output=True, text=True, check=False
         )

@@ -151,8 +151,8 @@ def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeyp
             start = end - (60 + 6 * KILLS) * NS_PER_DAY
 
             def ask(symbol: dict[str, Any]) -> None:
-                wish = {**symbol, "timeframes": FRAMES, "start": rfc3339(start), "end": rfc3339(end)}
-                chaos.jobs.append(works.backfill(**wish))
+                body = {**symbol, "timeframes": FRAMES, "start": rfc3339(start), "end": rfc3339(end)}
+                chaos.jobs.append(works.backfill(**body))
 
             for symbol in SYMBOLS[:2]:
                 ask(symbol)

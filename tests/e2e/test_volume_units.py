@@ -139,8 +139,8 @@ def test_the_unit_is_stated_by_the_simulator_or_found_by_asking_twice(
         own = [bar.volume for bar in bars]
         assert there == ([volume // 100 * 100 for volume in own] if sent == "lots" else own)
         assert works.rows("SELECT 1 FROM bar_revisions UNION ALL SELECT 1 FROM volume_units") == []
-        asked = [row.outcome for row in works.rows("SELECT outcome FROM ib_requests WHERE kind = 'volumes'")]
-        assert asked == ([] if control else ["ok", "ok"])
+        requested = [row.outcome for row in works.rows("SELECT outcome FROM ib_requests WHERE kind = 'volumes'")]
+        assert requested == ([] if control else ["ok", "ok"])
 
 
 def test_a_stock_that_cannot_be_compared_keeps_no_other_one_from_it(servers: SimpleNamespace, dsn: str) -> None:

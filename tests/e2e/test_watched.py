@@ -11,7 +11,7 @@ from tests.support.stack import Plant, plant
 FIRST = os.environ.get("WATCH_FROM", "2026-02-23")
 """`make watch` has it begin three weeks earlier."""
 # Bids and asks of half a minute: each request counts twice, so that IB's sixty in ten minutes are reached.
-WISH = {
+REQUEST = {
     "symbols": ["AAPL", "MSFT"],
     "timeframes": ["30s", "1m"],
     "price": "BID_ASK",
@@ -80,7 +80,7 @@ def test_a_backfill_is_watched_through_all_weather(servers: SimpleNamespace, dsn
     with plant(servers.group, servers.folder, dsn, *options) as works:
         works.start_bridge(request_timeout_s="10", ib_timeout_s="3")
         works.sim.command("latency 2000")
-        watch = Watch(works, works.backfill(**WISH))
+        watch = Watch(works, works.backfill(**REQUEST))
         todo = list(WEATHER)
         later: list[tuple[int, str]] = []
         job = watch.look()

@@ -148,8 +148,8 @@ def test_the_largest_answer_fits_through_lambda(functions, token):
 
 def test_a_backfill_is_a_row_and_a_hint_with_one_correlation(functions, token, store, hints, monkeypatch):
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    wish = {"symbol": "MSFT", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    event = http_event("POST", "/api/v1/ib/backfill", headers=headers, body=json.dumps(wish))
+    body = {"symbol": "MSFT", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    event = http_event("POST", "/api/v1/ib/backfill", headers=headers, body=json.dumps(body))
     answer = functions("backfill").invoke(event)
     assert answer["statusCode"] == 202, answer["body"]
     number = event["requestContext"]["requestId"]
@@ -175,9 +175,9 @@ def test_a_backfill_is_a_row_and_a_hint_with_one_correlation(functions, token, s
 def test_without_the_queue_a_backfill_is_accepted_all_the_same(servers, settings, token):
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     told = {**settings, "NAUTILUS_QUEUE_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
-    wish = {"symbol": "NVDA", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    body = {"symbol": "NVDA", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
     with running(Function(servers.group, "backfill", servers.folder / "no-queue.log", told)) as function:
-        event = http_event("POST", "/api/v1/ib/backfill", headers=headers, body=json.dumps(wish))
+        event = http_event("POST", "/api/v1/ib/backfill", headers=headers, body=json.dumps(body))
         assert function.invoke(event)["statusCode"] == 202
 
 

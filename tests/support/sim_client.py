@@ -70,7 +70,7 @@ class RawClient:
         return int(fields[2]), int(fields[3]), fields[4]
 
     def ask_bars(self, request_id: int, contract: tuple[str, ...] = AAPL, **other: Any) -> None:
-        asked = {
+        requested = {
             "end": "20260302 15:00:00 UTC",
             "size": "1 min",
             "duration": "1800 S",
@@ -84,13 +84,13 @@ class RawClient:
             request_id,
             *contract,
             0,
-            asked["end"],
-            asked["size"],
-            asked["duration"],
-            asked["rth"],
-            asked["what"],
-            asked["format_date"],
-            asked["live"],
+            requested["end"],
+            requested["size"],
+            requested["duration"],
+            requested["rth"],
+            requested["what"],
+            requested["format_date"],
+            requested["live"],
             "",
         )
 

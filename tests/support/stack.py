@@ -133,9 +133,9 @@ class Plant:
     def session(self) -> dict[str, Any]:
         return dict(self.client.get("/api/v1/ib/session").json())
 
-    def backfill(self, **wish: Any) -> str:
+    def backfill(self, **body: Any) -> str:
         """Ask for bars; returns the job's id."""
-        answer = self.client.post("/api/v1/ib/backfill", json=wish)
+        answer = self.client.post("/api/v1/ib/backfill", json=body)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 

@@ -57,8 +57,8 @@ def test_equal_sets_are_equal_and_hash_alike(a, b):
 
 @few
 @given(ranges, span)
-def test_covers_means_every_point(found, asked):
-    assert Spans(found).covers(asked) == (members([asked]) <= members(found))
+def test_covers_means_every_point(found, requested):
+    assert Spans(found).covers(requested) == (members([requested]) <= members(found))
 
 
 @few

@@ -541,9 +541,9 @@ def open_api(dsn: str) -> Iterator[Api]:
 
 def test_cors_names_the_origin_and_allows_credentials(open_api: Api) -> None:
     client = open_api.client()
-    asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
-    asked["access-control-request-headers"] = "content-type,authorization,x-api-key,idempotency-key"
-    preflight = client.request("OPTIONS", LOGIN, headers=asked)
+    requested = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    requested["access-control-request-headers"] = "content-type,authorization,x-api-key,idempotency-key"
+    preflight = client.request("OPTIONS", LOGIN, headers=requested)
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
     assert preflight.headers["access-control-allow-credentials"] == "true"
@@ -551,7 +551,7 @@ def test_cors_names_the_origin_and_allows_credentials(open_api: Api) -> None:
         answer = client.get(path, headers={"origin": ORIGIN})
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == ORIGIN, "errors too, or the page cannot read them"
-    foreign = client.request("OPTIONS", LOGIN, headers=asked | {"origin": "https://evil.example"})
+    foreign = client.request("OPTIONS", LOGIN, headers=requested | {"origin": "https://evil.example"})
     assert foreign.status_code == 400
     assert "access-control-allow-origin" not in client.get(ME, headers={"origin": "https://evil.example"}).headers
 

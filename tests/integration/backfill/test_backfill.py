@@ -68,16 +68,16 @@ def test_bars_nobody_has_arrive_and_are_served(works: Plant) -> None:
 
 
 def test_asking_again_asks_ib_nothing(works: Plant) -> None:
-    wish = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    works.finished(works.backfill(**wish))
-    asked = len(works.rows("SELECT 1 FROM ib_requests"))
-    answer = works.client.post("/api/v1/ib/backfill", json=wish)
+    body = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    works.finished(works.backfill(**body))
+    requested = len(works.rows("SELECT 1 FROM ib_requests"))
+    answer = works.client.post("/api/v1/ib/backfill", json=body)
     assert (answer.status_code, answer.json()["status"]) == (200, "complete")
-    wider = works.finished(works.backfill(**(wish | {"start": "2026-02-27T00:00:00Z"})))
+    wider = works.finished(works.backfill(**(body | {"start": "2026-02-27T00:00:00Z"})))
     assert wider["progress"]["bars_new"] == 390
     assert wider["items"][0]["plan"]["requests"] == 1
     assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == 2
-    assert asked >= 3  # contract, schedule, bars
+    assert requested >= 3  # contract, schedule, bars
 
 
 def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
@@ -105,30 +105,30 @@ def test_readers_go_by_the_settle_times_of_the_bridge(stepped: Plant) -> None:
     # 17:30:30: the bar of 17:26 closed 210 s ago, that of 17:27 only 150, which is long enough; 17:28 is not.
     minutes = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-04T17:00:00Z", "end": "2026-03-04T17:30:00Z"}
     days = {"symbol": "AAPL", "timeframe": "1d", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    for wish, last, first_open in (
+    for body, last, first_open in (
         (minutes, "2026-03-04T17:27:00Z", "2026-03-04T17:28:00Z"),
         (days, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
     ):
-        stepped.finished(stepped.backfill(**wish))
-        assert stored(stepped, "AAPL.NASDAQ", wish["timeframe"])[-1].ts == parse_rfc3339(last)
-        asked = len(stepped.rows("SELECT 1 FROM backfill_jobs"))
-        answer = stepped.bars(**wish, wait=0)
+        stepped.finished(stepped.backfill(**body))
+        assert stored(stepped, "AAPL.NASDAQ", body["timeframe"])[-1].ts == parse_rfc3339(last)
+        requested = len(stepped.rows("SELECT 1 FROM backfill_jobs"))
+        answer = stepped.bars(**body, wait=0)
         assert [(m["start"], m["state"]) for m in answer["coverage"]["missing"]] == [(first_open, "not_closed_yet")]
         assert answer["coverage"]["complete"]
-        dry = stepped.client.post("/api/v1/ib/backfill", json=wish | {"dry_run": True}).json()
+        dry = stepped.client.post("/api/v1/ib/backfill", json=body | {"dry_run": True}).json()
         assert dry["requests"] == 0
         assert [gap["start"] for gap in dry["items"][0]["not_closed_yet"]] == [first_open]
-        assert len(stepped.rows("SELECT 1 FROM backfill_jobs")) == asked
+        assert len(stepped.rows("SELECT 1 FROM backfill_jobs")) == requested
 
 
 def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None:
     span = ("2026-02-26T00:00:00Z", "2026-03-03T00:00:00Z")
-    for wish, name in (
+    for body, name in (
         ({"symbol": "EUR/USD"}, "EUR/USD.IDEALPRO"),
         ({"symbol": "ES", "asset_class": "FUT", "exchange": "GLOBEX"}, None),
         ({"symbol": "SPX", "asset_class": "IND"}, "SPX.CBOE"),
     ):
-        job = works.finished(works.backfill(**wish, timeframe="5m", start=span[0], end=span[1]))
+        job = works.finished(works.backfill(**body, timeframe="5m", start=span[0], end=span[1]))
         assert job["status"] == "succeeded", job
         found = job["items"][0]["instrument_id"]
         assert name in (None, found)
@@ -183,10 +183,10 @@ def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepp
     works.finished(
         works.backfill(symbol="AAPL", timeframe="1d", start="2026-01-02T00:00:00Z", end="2026-03-04T00:00:00Z")
     )
-    wish = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
+    body = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
     works.sim.command("forget")
     works.sim.command("latency 5000")
-    job_id = works.backfill(**wish)
+    job_id = works.backfill(**body)
 
     def progress() -> dict[str, int]:
         return dict(works.job(job_id)["progress"])
@@ -217,7 +217,7 @@ def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepp
     assert again["jobs"][0]["status"] == "stopped"
 
     works.sim.command("latency none")
-    after = works.backfill(**wish)
+    after = works.backfill(**body)
 
     def ended() -> bool:
         works.sim.command("advance 3")  # five in two seconds, says IB
@@ -235,7 +235,7 @@ def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepp
 def counted(works: Plant, job: dict[str, Any], answered: int) -> list[dict[str, Any]]:
     """The cancelled chunks of a stopped job, after its counters were held against what was asked of the simulator."""
     job_id = job["job_id"]
-    asked = works.rows(
+    requested = works.rows(
         "SELECT id FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT chunk_id FROM job_chunks WHERE job_id = %s)",
         job_id,
     )
@@ -245,11 +245,11 @@ def counted(works: Plant, job: dict[str, Any], answered: int) -> list[dict[str, 
     outcomes = [r["outcome"] for c in chunks for r in c["requests"]]
     assert len(done) + len(cancelled) == len(chunks) == job["progress"]["chunks_total"]
     assert len(done) == job["progress"]["chunks_done"] == answered
-    assert sorted(outcomes) == ["cancelled"] * (len(asked) - answered) + ["ok"] * answered
-    assert len(outcomes) == len(asked) == job["progress"]["requests_sent"]
+    assert sorted(outcomes) == ["cancelled"] * (len(requested) - answered) + ["ok"] * answered
+    assert len(outcomes) == len(requested) == job["progress"]["requests_sent"]
     received = [entry for entry in works.received("reqHistoricalData") if entry["fields"]["barSize"] == "1 min"]
-    assert len(received) == len(asked)
-    assert len(works.received("cancelHistoricalData")) == len(asked) - answered
+    assert len(received) == len(requested)
+    assert len(works.received("cancelHistoricalData")) == len(requested) - answered
     assert job["progress"]["bars_new"] == sum(c["bars"] for c in done)
     return cancelled
 

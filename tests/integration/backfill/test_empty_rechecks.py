@@ -61,24 +61,24 @@ def test_a_schedule_that_was_refused_is_asked_for_again_and_what_was_concluded_f
     works: Plant,
 ) -> None:
     """Weekdays stand in, for which Sunday evening is closed; a future trades then."""
-    wish = {"symbol": "ES", "asset_class": "FUT", "timeframe": "30s"}
+    body = {"symbol": "ES", "asset_class": "FUT", "timeframe": "30s"}
     days = {"start": "2026-03-01T06:00:00Z", "end": "2026-03-03T06:00:00Z"}
     evening = {"start": "2026-03-01T23:00:00Z", "end": "2026-03-02T06:00:00Z"}  # from 17:00 in Chicago
     no_schedule = "Historical Market Data Service error message:No data of type EODChart is available"
 
     def schedules() -> int:
-        asked = works.received("reqHistoricalData")
-        return len([entry for entry in asked if entry["fields"]["whatToShow"] == "SCHEDULE"])
+        requested = works.received("reqHistoricalData")
+        return len([entry for entry in requested if entry["fields"]["whatToShow"] == "SCHEDULE"])
 
     def guesses() -> list[Any]:
         return works.rows("SELECT refusals, ask_again_at FROM calendars WHERE guessed <> '{}'")
 
     before = schedules()
     works.sim.command(f"reject_next reqHistoricalData 162 '{no_schedule}'")
-    works.finished(works.backfill(**wish, **days))
-    first = works.bars(**wish, **days, limit=5000, wait=0)
+    works.finished(works.backfill(**body, **days))
+    first = works.bars(**body, **days, limit=5000, wait=0)
     assert first["coverage"]["complete"], first["coverage"]
-    assert works.bars(**wish, **evening, wait=0)["total"] == 0
+    assert works.bars(**body, **evening, wait=0)["total"] == 0
     assert schedules() == before + 1
     assert [g.refusals for g in guesses()] == [1]
 
@@ -89,9 +89,9 @@ def test_a_schedule_that_was_refused_is_asked_for_again_and_what_was_concluded_f
     works.sim.command("advance 7200")
     works.wait(lambda: not guesses(), "the schedule comes", 30, guesses)
     assert schedules() == before + 3
-    works.wait(lambda: works.bars(**wish, **evening, wait=0)["total"] == 840, "and the evening with it", 30)
+    works.wait(lambda: works.bars(**body, **evening, wait=0)["total"] == 840, "and the evening with it", 30)
     works.wait(lambda: not notes(works), "nothing is in doubt any more", 30, lambda: notes(works))
-    answer = works.bars(**wish, **days, limit=5000, wait=0)
+    answer = works.bars(**body, **days, limit=5000, wait=0)
     assert answer["coverage"]["complete"]
     own = own_bars(
         works,
@@ -114,10 +114,10 @@ def test_what_ib_refuses_is_noted_with_its_code_and_not_asked_again(works: Plant
     assert job["status"] == "failed"  # nothing of it is possible
     assert job["progress"]["requests_sent"] == 1 < job["progress"]["chunks_total"]  # and IB is not asked for the rest
     assert {(n.state, n.reason, n.ib_code) for n in notes(works)} == {("unavailable", "no_permission", 162)}
-    asked = len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'"))
+    requested = len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'"))
     again = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z"}))
     assert again["status"] == "partial"
-    assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == asked
+    assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == requested
     force = works.finished(works.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "mode": "force"}))
     assert force["status"] == "succeeded"
     assert notes(works) == []
@@ -146,8 +146,8 @@ def test_two_bridges_share_the_work_and_the_book_and_no_chunk_is_asked_twice(
         assert job["status"] == "succeeded"
         by = works.rows("SELECT bridge, count(*) AS n FROM ib_requests WHERE kind = 'bars' GROUP BY bridge")
         assert {row.bridge for row in by} == {"bridge-1", "bridge-2"}
-        asked = works.rows("SELECT chunk_id FROM ib_requests WHERE kind = 'bars'")
-        assert len(asked) == len({row.chunk_id for row in asked})
+        requested = works.rows("SELECT chunk_id FROM ib_requests WHERE kind = 'bars'")
+        assert len(requested) == len({row.chunk_id for row in requested})
         assert works.rows("SELECT 1 FROM ib_requests WHERE outcome = 'error'") == []
 
 
@@ -174,14 +174,14 @@ def test_the_bridge_forgets_old_rows_once_a_day_but_not_while_it_works(works: Pl
 
 
 def test_a_dry_run_tells_the_plan_and_spends_nothing(works: Plant) -> None:
-    asked = len(works.rows("SELECT 1 FROM ib_requests"))
+    requested = len(works.rows("SELECT 1 FROM ib_requests"))
     answer = works.client.post("/api/v1/ib/backfill", json=WEEKS | {"dry_run": True})
     told = answer.json()
     assert answer.status_code == 200
     assert told["requests"] == 5
     assert not told["approximate"]
     assert told["seconds"] > 0
-    assert len(works.rows("SELECT 1 FROM ib_requests")) == asked
+    assert len(works.rows("SELECT 1 FROM ib_requests")) == requested
     assert works.rows("SELECT 1 FROM backfill_jobs WHERE request ? 'dry_run'") == []
     job = works.finished(works.backfill(**WEEKS))
     assert job["items"][0]["plan"]["requests"] == told["requests"]

@@ -25,15 +25,15 @@ def works(servers: SimpleNamespace, server: Server, template: str) -> Iterator[P
         yield made
 
 
-def foretold(works: Plant, **wish: Any) -> dict[str, Any]:
-    answer = works.client.post("/api/v1/ib/backfill", json=wish | {"dry_run": True})
+def foretold(works: Plant, **request_: Any) -> dict[str, Any]:
+    answer = works.client.post("/api/v1/ib/backfill", json=request_ | {"dry_run": True})
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
 
-def planned(works: Plant, **wish: Any) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+def planned(works: Plant, **request_: Any) -> tuple[dict[str, Any], list[tuple[int, int]]]:
     """The job when it has ended, and the windows of its chunks."""
-    job = works.finished(works.backfill(**wish))
+    job = works.finished(works.backfill(**request_))
     rows = works.rows(
         "SELECT window_start, window_end FROM backfill_chunks c JOIN job_chunks j ON j.chunk_id = c.id"
         " WHERE j.job_id = %s ORDER BY 1",
@@ -50,7 +50,7 @@ WEEK = {"symbol": "AAPL", "start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00
 
 
 @pytest.mark.parametrize(
-    ("wish", "count"),
+    ("request_", "count"),
     [
         (WEEK | {"timeframe": "1m", "end": "2026-02-25T00:00:00Z"}, 2),
         (WEEK | {"timeframe": "1m"}, 3),  # what is left, each with some bars of what is there
@@ -62,47 +62,47 @@ WEEK = {"symbol": "AAPL", "start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00
     ],
 )
 def test_a_dry_run_equals_the_plan_of_a_bridge_with_other_numbers(
-    works: Plant, wish: dict[str, Any], count: int
+    works: Plant, request_: dict[str, Any], count: int
 ) -> None:
     # The first of its calendar teaches its sessions: what is compared rests on no guess.
     lesson = {"timeframe": "8h", "start": "2025-09-20T00:00:00Z", "end": "2026-03-01T00:00:00Z", "mode": "force"}
-    works.finished(works.backfill(symbol=wish["symbol"], **lesson))
-    told = foretold(works, **wish)
+    works.finished(works.backfill(symbol=request_["symbol"], **lesson))
+    told = foretold(works, **request_)
     assert not told["approximate"]
-    job, windows = planned(works, **wish)
+    job, windows = planned(works, **request_)
     assert told["requests"] == len(windows) == job["progress"]["requests_sent"] == count
     assert sorted(told["items"][0]["chunks"], key=lambda c: c["start"]) == texts(works, windows)
 
 
 def test_a_dry_run_tells_of_the_head_that_is_asked_for_first(works: Plant) -> None:
-    wish = {"symbol": "IWM", "timeframe": "1d", "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
-    assert foretold(works, **wish)["head_requests"] == 1
-    works.finished(works.backfill(**wish))
+    request_ = {"symbol": "IWM", "timeframe": "1d", "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
+    assert foretold(works, **request_)["head_requests"] == 1
+    works.finished(works.backfill(**request_))
     assert len(works.received("reqHeadTimestamp")) == 1
-    assert foretold(works, **wish | {"mode": "force"})["head_requests"] == 0
+    assert foretold(works, **request_ | {"mode": "force"})["head_requests"] == 0
 
 
 def test_a_head_is_foretold_once_for_all_timeframes_that_want_it(works: Plant) -> None:
-    wish = {"symbols": ["QQQ", "SPY"], "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
-    told = foretold(works, **wish, timeframes=["8h", "4h", "1d"])
-    asked = len(works.received("reqHeadTimestamp"))
-    works.finished(works.backfill(**wish, timeframes=["8h", "4h", "1d"]))
-    assert told["head_requests"] == len(works.received("reqHeadTimestamp")) - asked == 2
+    request_ = {"symbols": ["QQQ", "SPY"], "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
+    told = foretold(works, **request_, timeframes=["8h", "4h", "1d"])
+    requested = len(works.received("reqHeadTimestamp"))
+    works.finished(works.backfill(**request_, timeframes=["8h", "4h", "1d"]))
+    assert told["head_requests"] == len(works.received("reqHeadTimestamp")) - requested == 2
     assert [item["head_requests"] for item in told["items"]] == [1, 0, 0] * 2
 
 
 def test_the_time_foretold_goes_by_the_requests_the_bridge_has_open(works: Plant) -> None:
-    wish = {"symbol": "MSFT", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
+    request_ = {"symbol": "MSFT", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
     with works.db.transaction() as cursor:
         for number in range(50):  # answers that take a minute each, so that they are what bounds it
             sent = Request(f"slow|{number}", "slow", small=False)
             booked = requests.insert(cursor, "another", "another", "bars", sent, sent_at=works.market_ns())
             requests.close(cursor, booked, "ok", ms=60_000, bars=1)
-    alone = foretold(works, **wish)
+    alone = foretold(works, **request_)
     assert alone["seconds"] >= 60 * alone["requests"]
     works.stop_bridge()
     works.start_bridge(chunk_spans="1m=43200,30s=14400,1h=604800,1d=2592000", max_open_requests="50")
-    works.wait(lambda: foretold(works, **wish)["seconds"] <= alone["seconds"] / 2, "the new number is published")
+    works.wait(lambda: foretold(works, **request_)["seconds"] <= alone["seconds"] / 2, "the new number is published")
 
 
 def test_a_read_counts_the_requests_that_the_bridge_would_make(works: Plant) -> None:

@@ -90,8 +90,8 @@ def refused(begins: str, answer: str, *, alarms: int = 0) -> Item:
 
 def unplanned(*begins: str, blocked_on: str, symbol: str, **more: Any) -> Item:
     """What keeps a job of something new from being planned."""
-    wish = {"symbol": symbol, "timeframe": "1h", "start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"} | more
-    return Item(begins, blocked_on=blocked_on, upcoming=True, wish=wish)
+    body = {"symbol": symbol, "timeframe": "1h", "start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"} | more
+    return Item(begins, blocked_on=blocked_on, upcoming=True, wish=body)
 
 
 SERVICE = "Historical Market Data Service error message:"
@@ -317,8 +317,8 @@ def days_of(item: Item) -> dict[str, str]:
 def answers(works: Plant, job_id: str) -> set[str]:
     """What became of the job's requests, as the API tells it."""
     chunks = works.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
-    asked = [r for chunk in chunks for r in chunk["requests"]]
-    return {f"{r['outcome']}:{r['ib_code']}" if r["ib_code"] else r["outcome"] for r in asked}
+    requested = [r for chunk in chunks for r in chunk["requests"]]
+    return {f"{r['outcome']}:{r['ib_code']}" if r["ib_code"] else r["outcome"] for r in requested}
 
 
 # ---- weather ---------------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def answers(works: Plant, job_id: str) -> set[str]:
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
-    wish = item.wish or days_of(item)
+    body = item.wish or days_of(item)
     works.advance(1)  # and wait until the bridge knows how late it is, or waits would be over before they are told
     alarms = works.session()["activity"]["unmapped_codes"]
 
@@ -336,10 +336,10 @@ def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
 
     if item.upcoming:
         begin()
-        job_id = works.backfill(**wish)
+        job_id = works.backfill(**body)
     else:
         works.sim.command(HELD)
-        job_id = works.backfill(**wish)
+        job_id = works.backfill(**body)
         works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "requests are open")
         works.sim.command("latency none")
         begin()
@@ -355,7 +355,7 @@ def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
     assert works.job(job_id)["status"] == item.status, works.job(job_id)
     assert set(item.answers) <= answers(works, job_id)
     assert works.session()["activity"]["unmapped_codes"] - alarms == item.alarms
-    complete(works, item, wish)
+    complete(works, item, body)
 
 
 def told_while_it_lasts(works: Plant, item: Item, job_id: str) -> None:
@@ -372,10 +372,10 @@ def told_while_it_lasts(works: Plant, item: Item, job_id: str) -> None:
         works.wait(lambda: "lost" in answers(works, job_id), "what was open is lost", 20, lambda: works.job(job_id))
 
 
-def complete(works: Plant, item: Item, wish: dict[str, Any]) -> None:
+def complete(works: Plant, item: Item, body: dict[str, Any]) -> None:
     """All that was asked for is there, if need be after a second look or a second wish."""
-    query = {name: wish[name] for name in ("symbol", "timeframe", "start", "end")} | {"limit": 5000, "wait": 0}
-    query |= {"asset_class": wish["asset_class"]} if "asset_class" in wish else {}
+    query = {name: body[name] for name in ("symbol", "timeframe", "start", "end")} | {"limit": 5000, "wait": 0}
+    query |= {"asset_class": body["asset_class"]} if "asset_class" in body else {}
     if item.remedy:
         missing = works.bars(**query)["coverage"]["missing"]
         assert {m["state"] for m in missing} <= {"empty_unconfirmed", "unavailable", "failed"}
@@ -383,7 +383,7 @@ def complete(works: Plant, item: Item, wish: dict[str, Any]) -> None:
         assert missing
     works.sim.command("clear")
     if item.remedy == "force":
-        job_id = works.backfill(**wish, mode="force")
+        job_id = works.backfill(**body, mode="force")
         pass_time(works, lambda: works.job(job_id)["finished_at"], "the job ends", lambda: works.job(job_id))
     pass_time(
         works,
@@ -392,22 +392,22 @@ def complete(works: Plant, item: Item, wish: dict[str, Any]) -> None:
         lambda: works.bars(**query)["coverage"],
     )
     if not item.wish:
-        assert works.bars(**query)["total"] == minutes_open(works, wish)
+        assert works.bars(**query)["total"] == minutes_open(works, body)
 
 
-def minutes_open(works: Plant, wish: dict[str, Any]) -> int:
+def minutes_open(works: Plant, body: dict[str, Any]) -> int:
     (row,) = works.rows(
         "SELECT sum(close_ns - open_ns) / 60000000000 AS n FROM trading_sessions s JOIN instruments i USING (calendar)"
         " WHERE i.symbol = %s AND s.session = 'rth' AND open_ns >= %s AND close_ns <= %s",
-        wish["symbol"],
-        parse_rfc3339(wish["start"]),
-        parse_rfc3339(wish["end"]),
+        body["symbol"],
+        parse_rfc3339(body["start"]),
+        parse_rfc3339(body["end"]),
     )
     return int(row.n)
 
 
 def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant) -> None:
-    wish = {"symbol": "QQQ", "timeframe": "1m"}
+    body = {"symbol": "QQQ", "timeframe": "1m"}
     older = {"start": "2026-02-02T00:00:00Z", "end": "2026-02-21T00:00:00Z"}
     newer = {"start": "2026-02-21T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
     hour = {"start": "2026-02-20T20:00:00Z", "end": "2026-02-20T21:00:00Z"}
@@ -415,21 +415,21 @@ def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant)
     def stale() -> list[Any]:
         return works.rows("SELECT state, reason FROM coverage_notes")
 
-    works.finished(works.backfill(**wish, **older))
-    old = works.bars(**wish, **hour)
+    works.finished(works.backfill(**body, **older))
+    old = works.bars(**body, **hour)
     works.sim.command("split QQQ 4")
     works.sim.command("advance 86400")
     # The refetch has to wait, so that what is told meanwhile can be seen.
     works.sim.command("reject_next reqHistoricalData 100 Max 2")
-    job_id = works.backfill(**wish, **newer)
+    job_id = works.backfill(**body, **newer)
     pass_time(works, lambda: works.job(job_id)["finished_at"], "the newer bars come", lambda: works.job(job_id))
     works.wait(stale, "the older ones are stale")
-    told = works.bars(**wish, **hour, wait=0)
+    told = works.bars(**body, **hour, wait=0)
     assert told["candles"] == old["candles"], "still served"
     why = [(m["state"], m.get("reason")) for m in told["coverage"]["missing"]]
     assert why in ([("stale", stale()[0].reason)], [("queued", None)]), "the second when the refetch has begun"
     pass_time(works, lambda: not stale(), "the stale part is fetched again", stale)
-    new = works.bars(**wish, **hour)
+    new = works.bars(**body, **hour)
     assert new["coverage"]["complete"]
     for was, now in zip(old["candles"], new["candles"], strict=True):
         assert abs(now["close"] * 4 - was["close"]) < 0.05
@@ -444,10 +444,10 @@ def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant)
 
 def test_every_question_of_the_bridge_went_unanswered_once(sky: Plant) -> None:
     """What it asks of the gateway is told by the gateway; without startApi there is no session at all (`accept mute`)."""
-    asked = {entry["kind"] for entry in sky.received("")} - {"startApi", "error"}
-    asked = {kind for kind in asked if not kind.startswith("cancel")}
-    assert asked <= words_of("silent") | {"reqHistoricalData"}
-    assert "reqContractDetails" in asked
+    requested = {entry["kind"] for entry in sky.received("")} - {"startApi", "error"}
+    requested = {kind for kind in requested if not kind.startswith("cancel")}
+    assert requested <= words_of("silent") | {"reqHistoricalData"}
+    assert "reqContractDetails" in requested
 
 
 def test_a_gateway_of_another_language_is_told_and_never_taken_for_no_data(works: Plant) -> None:

@@ -68,8 +68,8 @@ def test_one_id_goes_from_the_request_to_the_request_at_ib(servers: SimpleNamesp
     options = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
     with plant(servers.group, servers.folder, dsn, *options) as works:
         works.start_bridge()
-        wish = {"symbol": "AAPL", "timeframe": "1d", "days_back": 30}
-        answer = works.client.post("/api/v1/ib/backfill", json=wish, headers={"x-request-id": "wish-1"})
+        body = {"symbol": "AAPL", "timeframe": "1d", "days_back": 30}
+        answer = works.client.post("/api/v1/ib/backfill", json=body, headers={"x-request-id": "wish-1"})
         assert answer.headers["x-request-id"] == "wish-1"
         works.finished(answer.json()["job_id"])
         rows = works.rows("SELECT kind, correlation_id FROM ib_requests")

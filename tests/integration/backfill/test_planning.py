@@ -33,8 +33,8 @@ def crowd(works: Plant, count: int, ago_s: float = 30) -> None:
     at = works.market_ns() - round(ago_s * NS_PER_S)
     with works.db.transaction() as cursor:
         for number in range(count):
-            asked = Request(f"{ago_s}|{number}", f"{ago_s}|{number}", small=True)
-            requests.insert(cursor, login, "another", "bars", asked, sent_at=at)
+            requested = Request(f"{ago_s}|{number}", f"{ago_s}|{number}", small=True)
+            requests.insert(cursor, login, "another", "bars", requested, sent_at=at)
 
 
 def finished(works: Plant, job_id: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tests.support.stored_bars import BARS, Api, Shelf, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
-ASKED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
+REQUESTED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
 DAILY: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1d", "start": START - 30 * DAY, "wait": 0}
 STATUS = "/api/v1/historical/backfill/status"
 
@@ -58,19 +58,19 @@ def locked(dsn: str, table: str) -> Iterator[Any]:
     ("table", "path", "asked"), [("bars_coarse", BARS, DAILY), ("backfill_jobs", STATUS, {})], ids=["reads", "a-route"]
 )
 def test_another_callers_reads_are_answered_beside_thirty_that_hang(
-    shelf: Shelf, tmp_path: Path, table: str, path: str, asked: dict[str, Any]
+    shelf: Shelf, tmp_path: Path, table: str, path: str, requested: dict[str, Any]
 ) -> None:
     known = shelf.app(tmp_path, database_pool=8, statement_timeout_ms=120_000).state.services
     api = Api(create_app(functions.bars.app.router, functions.backfill.app.router, services=known))
     one, other = shelf.user(1, "bars:read"), shelf.user(2, "bars:read")
 
     async def crowd() -> None:
-        assert (await api.client.get(BARS, params=ASKED, headers=other)).status_code == 200
+        assert (await api.client.get(BARS, params=REQUESTED, headers=other)).status_code == 200
         with locked(shelf.dsn, table) as waiting:
-            hanging = [asyncio.create_task(api.client.get(path, params=asked, headers=one)) for _ in range(30)]
+            hanging = [asyncio.create_task(api.client.get(path, params=requested, headers=one)) for _ in range(30)]
             while waiting() < 4:
                 await asyncio.sleep(0.02)
-            answers = await asyncio.gather(*(api.client.get(BARS, params=ASKED, headers=other) for _ in range(10)))
+            answers = await asyncio.gather(*(api.client.get(BARS, params=REQUESTED, headers=other) for _ in range(10)))
             assert {(a.status_code, a.json().get("total")) for a in answers} == {(200, 390)}
             assert waiting() < 8, "a quarter of the connections is left"
             assert not any(task.done() and task.result().status_code == 200 for task in hanging)

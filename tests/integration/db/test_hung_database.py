@@ -19,7 +19,7 @@ from tests.support.neighbours import relay
 from tests.support.stored_bars import BARS, Api, Shelf
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
-ASKED = {"symbol": "AAPL", "timeframe": "1m"}
+REQUESTED = {"symbol": "AAPL", "timeframe": "1m"}
 
 
 def test_six_requests_with_a_token_read_the_deny_list_once(dsn: str, tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_six_requests_with_a_token_read_the_deny_list_once(dsn: str, tmp_path: P
     with relay() as silent:
         api = shelf.api(tmp_path, database_url=silent.before(dsn))
         headers = shelf.user(1, "bars:read")
-        answers = api.all(*(api.client.get(BARS, params=ASKED, headers=headers) for _ in range(6)))
+        answers = api.all(*(api.client.get(BARS, params=REQUESTED, headers=headers) for _ in range(6)))
         assert {(a.status_code, a.json()["code"]) for a in answers} == {(503, "database-unavailable")}
         assert silent.accepted == 1, "each connection takes its time-out of three seconds"
     shelf.close()
@@ -65,10 +65,10 @@ def test_a_server_that_falls_silent_over_a_statement_is_not_waited_for_for_ever(
         with ThreadPoolExecutor(3) as threads:
             list(threads.map(ask, range(3)))
             between.hang()
-            asked = [threads.submit(ask, n) for n in range(3)]
+            requested = [threads.submit(ask, n) for n in range(3)]
             try:
-                assert {type(each.exception(timeout=60)) for each in asked} == {Unavailable}
-                assert {each.exception().code for each in asked} == {"database-unavailable"}  # type: ignore[union-attr]
+                assert {type(each.exception(timeout=60)) for each in requested} == {Unavailable}
+                assert {each.exception().code for each in requested} == {"database-unavailable"}  # type: ignore[union-attr]
             finally:
                 between.heal()
         assert _answered(database)
@@ -121,7 +121,7 @@ def test_requests_with_a_key_fail_together(dsn: str, tmp_path: Path) -> None:
         api: Api = shelf.api(tmp_path, database_url=silent.before(dsn), database_pool=2)
         headers = {"X-API-Key": new_key().text}
         answers: list[httpx.Response] = api.all(
-            *(api.client.get(BARS, params=ASKED, headers=headers) for _ in range(8))
+            *(api.client.get(BARS, params=REQUESTED, headers=headers) for _ in range(8))
         )
         assert {a.json()["code"] for a in answers} == {"database-unavailable"}
         assert silent.accepted <= 2

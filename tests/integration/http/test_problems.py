@@ -117,8 +117,8 @@ def test_an_unknown_symbol_is_404_with_the_words_of_ib(servers: SimpleNamespace,
         answer = works.client.get(BARS, params={"symbol": "NOSUCH"})
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-instrument")
         assert answer.json()["upstream"]["code"] == 200
-        asked = len(works.rows("SELECT 1 FROM ib_requests"))
+        requested = len(works.rows("SELECT 1 FROM ib_requests"))
         assert works.client.get(BARS, params={"symbol": "NOSUCH"}).status_code == 404
-        assert len(works.rows("SELECT 1 FROM ib_requests")) == asked  # believed for an hour
+        assert len(works.rows("SELECT 1 FROM ib_requests")) == requested  # believed for an hour
         answer = works.client.get(BARS, params={"symbol": "AAPL", "start": "2200-01-01T00:00:00Z"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "start")

@@ -91,9 +91,9 @@ def test_a_backfill_its_stop_and_a_command_are_answered_before_their_hints_are_s
     def post(path: str, body: dict[str, Any] | None = None) -> Any:
         return api.all(api.client.post(path, json=body, headers=headers))[0]
 
-    asked = post("/api/v1/ib/backfill", {"symbol": "MSFT", "timeframe": "1m", "start": START, "end": NOW})
-    assert asked.status_code == 202, asked.text
-    stopped = post("/api/v1/historical/backfill/stop", {"job_id": asked.json()["job_id"]})
+    requested = post("/api/v1/ib/backfill", {"symbol": "MSFT", "timeframe": "1m", "start": START, "end": NOW})
+    assert requested.status_code == 202, requested.text
+    stopped = post("/api/v1/historical/backfill/stop", {"job_id": requested.json()["job_id"]})
     assert stopped.status_code == 200, stopped.text
     assert post("/api/v1/ib/session/reconnect").status_code == 202
     hung.heal()

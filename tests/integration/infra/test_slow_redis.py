@@ -18,7 +18,7 @@ from tests.support.stored_bars import BARS, Shelf, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
-ASKED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
+REQUESTED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(redis_url: str) -> None:
         cache.put("large", value, 60)
         assert cache.get("large") == value
         between.drip_s = 0.02
-        asked = threads.submit(cache.get, "large")
+        requested = threads.submit(cache.get, "large")
         try:
-            assert asked.result(60) is None
+            assert requested.result(60) is None
             assert not cache.there, "it is left alone for a while"
         finally:
             between.drip_s = 0.0
@@ -49,12 +49,12 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(redis_url: str) -> None:
 def test_reads_are_answered_while_redis_answers_byte_by_byte(shelf: Shelf, redis_url: str, tmp_path: Path) -> None:
     with relay(redis_url) as between, ThreadPoolExecutor(1) as threads:
         api = shelf.api(tmp_path, redis_url=between.before(redis_url))
-        assert api.get(BARS, params=ASKED).json()["total"] == 390
-        assert "hit" in api.get(BARS, params=ASKED).headers["Server-Timing"]
+        assert api.get(BARS, params=REQUESTED).json()["total"] == 390
+        assert "hit" in api.get(BARS, params=REQUESTED).headers["Server-Timing"]
         between.drip_s = 0.05
-        asked = threads.submit(api.get, BARS, params=ASKED)
+        requested = threads.submit(api.get, BARS, params=REQUESTED)
         try:
-            assert asked.result(60).json()["total"] == 390
+            assert requested.result(60).json()["total"] == 390
         finally:
             between.drip_s = 0.0
 
@@ -64,10 +64,10 @@ def test_what_lies_in_redis_and_is_not_ours_is_no_answer(
     shelf: Shelf, redis_url: str, tmp_path: Path, value: bytes
 ) -> None:
     api = shelf.api(tmp_path, redis_url=redis_url)
-    assert api.get(BARS, params=ASKED).json()["total"] == 390
+    assert api.get(BARS, params=REQUESTED).json()["total"] == 390
     with closing(redis.Redis.from_url(redis_url)) as client:
         kept = client.keys("nautilus:bars:*")
         assert len(kept) == 1
         client.set(kept[0], value)
-    answer = api.get(BARS, params=ASKED)
+    answer = api.get(BARS, params=REQUESTED)
     assert (answer.status_code, answer.json()["total"]) == (200, 390)

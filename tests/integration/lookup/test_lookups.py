@@ -262,20 +262,20 @@ def test_an_old_lookup_is_renewed_beside_the_reads_and_the_change_is_told(works:
 
 def test_force_asks_ib_again_once_a_day_what_the_words_mean(works: Plant) -> None:
     works.start_bridge()
-    wish = {"symbol": "AAPL", "timeframe": "1d", "days_back": 10, "mode": "force"}
+    body = {"symbol": "AAPL", "timeframe": "1d", "days_back": 10, "mode": "force"}
 
     def asked() -> int:
         identity = f"details|{select(symbol='AAPL').key}"
         return int(works.rows("SELECT count(*) FROM ib_requests WHERE identity = %s", identity)[0][0])
 
-    works.finished(works.backfill(**wish))
-    works.finished(works.backfill(**wish))
+    works.finished(works.backfill(**body))
+    works.finished(works.backfill(**body))
     assert asked() == 1
     works.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '1 day' RETURNING 1")
-    job = works.finished(works.backfill(**wish))
+    job = works.finished(works.backfill(**body))
     assert asked() == 2
     assert "instrument_changed" not in job["items"][0]
-    works.finished(works.backfill(**{**wish, "mode": "missing", "days_back": 20}))
+    works.finished(works.backfill(**{**body, "mode": "missing", "days_back": 20}))
     assert asked() == 2
 
 
@@ -299,9 +299,9 @@ def test_many_unknown_symbols_are_looked_up_together_and_each_tells_what_became_
 
     works.wait(looked_up, "all are known or unknown", 60, lambda: Counter(str(one.get("error")) for one in results))
     assert ["error" in one for one in results] == [False] * 40 + [True] * 30
-    asked = works.rows("SELECT identity, count(*) AS n FROM ib_requests WHERE kind = 'details' GROUP BY identity")
-    assert {row.n for row in asked} == {1}, "nothing was asked twice"
-    assert len(asked) == 70
+    requested = works.rows("SELECT identity, count(*) AS n FROM ib_requests WHERE kind = 'details' GROUP BY identity")
+    assert {row.n for row in requested} == {1}, "nothing was asked twice"
+    assert len(requested) == 70
 
 
 def test_a_search_holds_no_lookup_up(works: Plant) -> None:
@@ -365,15 +365,15 @@ def test_a_backfill_of_a_name_that_two_share_is_refused_and_a_number_chooses(wor
     with works.db.transaction() as cursor:
         for number in (7, 8):
             instruments.store(cursor, stock(number), {})
-    wish = {"timeframe": "1d", "days_back": 5}
+    body = {"timeframe": "1d", "days_back": 5}
     for more in ({}, {"mode": "force"}, {"dry_run": True}):
-        answer = works.client.post("/api/v1/ib/backfill", json={"instrument_id": "AAPL.NASDAQ", **wish, **more})
+        answer = works.client.post("/api/v1/ib/backfill", json={"instrument_id": "AAPL.NASDAQ", **body, **more})
         assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-instrument"), more
         assert [one["con_id"] for one in answer.json()["candidates"]] == [7, 8]
     assert works.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
-    works.backfill(con_id=8, **wish)
+    works.backfill(con_id=8, **body)
     assert works.rows("SELECT selector FROM backfill_items")[0].selector == {"con_id": 8}
-    twice = works.client.post("/api/v1/ib/backfill", json={"con_id": 8, "symbol": "AAPL", **wish})
+    twice = works.client.post("/api/v1/ib/backfill", json={"con_id": 8, "symbol": "AAPL", **body})
     assert twice.status_code == 422
 
 

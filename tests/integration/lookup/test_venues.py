@@ -102,8 +102,8 @@ def refused_backfills(works: Plant, name: str, right: str) -> Iterator[tuple[Any
     """What is wrong with the answers to backfills of a name whose words are known."""
     span = {"start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"}
     for more in (span, {**span, "dry_run": True}, {"days_back": 5}):
-        wish = {"instrument_id": name, "timeframe": "1d", **more}
-        answer = works.client.post("/api/v1/ib/backfill", json=wish)
+        body = {"instrument_id": name, "timeframe": "1d", **more}
+        answer = works.client.post("/api/v1/ib/backfill", json=body)
         if answer.status_code != 404 or right not in suggested(answer.json()):
             yield (more, answer.status_code, answer.text[:300])
 

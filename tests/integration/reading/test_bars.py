@@ -636,7 +636,7 @@ def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(shelf: 
             return int(cursor.fetchone().n)
 
         before = read_whole()
-        found = reading.wishes(cursor, (1, "1m", "TRADES", "rth"))
+        found = reading.requested_ranges(cursor, (1, "1m", "TRADES", "rth"))
         assert read_whole() == before
-    assert [wish.live for wish in found].count(True) == 1
+    assert [body.live for body in found].count(True) == 1
     assert len(found) in (8, 9)  # the live one, and reads of the last minute: of twelve jobs, two in three

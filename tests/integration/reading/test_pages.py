@@ -98,7 +98,7 @@ def shelf(dsn: str) -> Iterator[Shelf]:
 
 
 def page(api: Api, limit: int, token: str | None, **query: Any) -> Any:
-    asked = {
+    requested = {
         "symbol": "AAPL",
         "timeframe": "1m",
         "start": START,
@@ -107,7 +107,7 @@ def page(api: Api, limit: int, token: str | None, **query: Any) -> Any:
         "fields": FIELDS,
         "wait": 0,
     }
-    answer = api.get(BARS, params={**asked, **query, **({"page_token": token} if token else {})})
+    answer = api.get(BARS, params={**requested, **query, **({"page_token": token} if token else {})})
     assert answer.status_code == 200, answer.text
     return answer.json()
 

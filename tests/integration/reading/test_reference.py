@@ -342,9 +342,9 @@ def test_answers_are_those_of_the_reference(markets: tuple[Api, list[Market]]) -
         phases=[Phase.explicit, Phase.generate],
     )
     @given(queries())
-    def holds(asked: tuple[int, str, str, dict[str, Any]]) -> None:
-        note(str(asked))
-        which, frame, form, query = asked
+    def holds(requested: tuple[int, str, str, dict[str, Any]]) -> None:
+        note(str(requested))
+        which, frame, form, query = requested
         market = made[which]
         every, source = known[market.symbol, frame]
         start, end = window(market, frame, query)
@@ -355,12 +355,17 @@ def test_answers_are_those_of_the_reference(markets: tuple[Api, list[Market]]) -
         backward = "start" not in query and query["sort"] == "asc"
         limit = query.get("limit", 1_000)
         fields = query["fields"].split(",") if "fields" in query else FIELDS[form == "csv" : 7]
-        asked_of: dict[str, Any] = {"symbol": market.symbol, "asset_class": "STK", "timeframe": frame, "format": form}
-        asked_of |= {"session": market.session, "price": market.price, "wait": 0}
+        requested_of: dict[str, Any] = {
+            "symbol": market.symbol,
+            "asset_class": "STK",
+            "timeframe": frame,
+            "format": form,
+        }
+        requested_of |= {"session": market.session, "price": market.price, "wait": 0}
         token, left, pages = None, inside, 0
         while True:
             page = left[-limit:] if backward else left[:limit]
-            answer = api.get(BARS, params={**asked_of, **query, **({"page_token": token} if token else {})})
+            answer = api.get(BARS, params={**requested_of, **query, **({"page_token": token} if token else {})})
             assert answer.status_code == 200, answer.text
             expected = rows(market, frame, page, fields, form)
             token = answer.headers.get("x-next-page-token")

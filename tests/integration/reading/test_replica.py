@@ -127,8 +127,8 @@ Read = Callable[..., tuple[Any, bool]]
 
 
 def get(api: Api, **query: Any) -> Any:
-    asked = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "wait": 0}
-    got = api.get(BARS, params=asked | query)
+    requested = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "wait": 0}
+    got = api.get(BARS, params=requested | query)
     assert got.status_code == 200, got.text
     return got
 

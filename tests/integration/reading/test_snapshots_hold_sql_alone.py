@@ -19,7 +19,7 @@ from tests.support.stored_bars import BARS, Api, Shelf, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
-ASKED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
+REQUESTED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": START + 390 * MINUTE}
 LISTING = "/api/v1/market-data/instruments"
 
 
@@ -56,7 +56,7 @@ class Transactions:
 
 
 def read(api: Api, **more: Any) -> httpx.Response:
-    answer = api.get(BARS, params=ASKED | more, headers={"Accept-Encoding": "gzip"})
+    answer = api.get(BARS, params=REQUESTED | more, headers={"Accept-Encoding": "gzip"})
     assert answer.status_code == 200, answer.text
     assert answer.json()["total"] == 390
     return answer
@@ -85,7 +85,7 @@ def test_reads_that_wait_for_a_hung_replica_keep_nothing_from_the_others(shelf: 
         api = shelf.api(tmp_path, replica_url=silent.before(shelf.dsn), database_pool=2)
 
         async def crowd() -> list[int]:
-            reads = [asyncio.create_task(api.client.get(BARS, params=ASKED)) for _ in range(2)]
+            reads = [asyncio.create_task(api.client.get(BARS, params=REQUESTED)) for _ in range(2)]
             while not silent.accepted:
                 await asyncio.sleep(0.005)
             held = [transactions.count("xact_start IS NOT NULL") for _ in range(5)]
@@ -95,10 +95,10 @@ def test_reads_that_wait_for_a_hung_replica_keep_nothing_from_the_others(shelf: 
             return held
 
         assert min(api.all(crowd())[0]) == 0
-        asked = silent.accepted
+        requested = silent.accepted
         for _ in range(5):
             read(api)
-        assert silent.accepted <= asked + 1, "one read finds out whether it is well; nobody waits for that"
+        assert silent.accepted <= requested + 1, "one read finds out whether it is well; nobody waits for that"
 
 
 def test_what_falls_back_on_the_primary_leaves_half_of_its_connections(shelf: Shelf, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_falls_back_on_the_primary_leaves_half_of_its_connections(shelf: Sh
         other.cursor().execute("LOCK TABLE bars_minute IN ACCESS EXCLUSIVE MODE")
 
         async def crowd() -> None:
-            reads = [asyncio.create_task(api.client.get(BARS, params=ASKED)) for _ in range(8)]
+            reads = [asyncio.create_task(api.client.get(BARS, params=REQUESTED)) for _ in range(8)]
             while transactions.count("wait_event_type = 'Lock'") < 2:
                 await asyncio.sleep(0.01)
             listing = await api.client.get(LISTING)

@@ -73,8 +73,8 @@ def test_an_eviction_while_reads_wait_leaves_as_many_places_as_before(redis_url:
         assert granted
         client.flushall()
     with ExitStack() as held:
-        asked = [held.enter_context(limits_of(redis_url).waiting("user:1")) for _ in range(WAITS + 1)]
-    assert asked == [True] * WAITS + [False]
+        requested = [held.enter_context(limits_of(redis_url).waiting("user:1")) for _ in range(WAITS + 1)]
+    assert requested == [True] * WAITS + [False]
     assert client.keys("*") == []
 
 

@@ -27,11 +27,11 @@ def request(identity="a", contract="AAPL@SMART TRADES", *, small=True, weight=1,
     return Request(identity, contract, small, weight, interactive, historical)
 
 
-def send(wish: Request, book: list[Request], now: int, limits: PacingLimits = PacingLimits()) -> int:  # noqa: B008  frozen
+def send(body: Request, book: list[Request], now: int, limits: PacingLimits = PacingLimits()) -> int:  # noqa: B008  frozen
     """Waits for the pacer, books the request, and tells when it went out."""
-    at = next_allowed(wish, book, now, limits)
+    at = next_allowed(body, book, now, limits)
     assert at >= now
-    book.append(wish._replace(at=at))
+    book.append(body._replace(at=at))
     return at
 
 
@@ -112,7 +112,7 @@ def fill(weight: int, each: int = 1) -> list[Request]:
 
 
 @pytest.mark.parametrize(
-    ("wish", "book", "frees"),
+    ("request_", "book", "frees"),
     [
         (request("x"), fill(57), None),
         (request("x"), fill(58), 0),
@@ -128,11 +128,11 @@ def fill(weight: int, each: int = 1) -> list[Request]:
         (request("x", small=False), fill(60), None),
     ],
 )
-def test_sixty_in_ten_minutes_with_two_kept_for_people(wish, book, frees):
+def test_sixty_in_ten_minutes_with_two_kept_for_people(body, book, frees):
     """`frees`: the number of the sent request that must leave the ten minutes first; None: allowed at once."""
     now = book[-1].at + S
     expected = now if frees is None else book[frees].at + WINDOW_NS + MARGIN_NS
-    assert next_allowed(wish, book, now) == expected
+    assert next_allowed(body, book, now) == expected
 
 
 def test_longer_bars_take_nothing_from_the_ten_minutes():
@@ -199,8 +199,8 @@ def mixes(draw):
 def test_no_mix_breaks_a_rule_even_when_the_way_to_ib_wavers(mix, seed):
     book: list[Request] = []
     now = START
-    for wish, pause in mix:
-        now = send(wish, book, now + pause)
+    for body, pause in mix:
+        now = send(body, book, now + pause)
     assert violations(book) == []
     rng = Random(seed)
     # Each arrives up to 49 ms late, none before the one sent ahead of it: what the margin is for.
@@ -217,24 +217,24 @@ def test_the_answer_is_the_earliest_time_that_keeps_the_margin(mix):
     """A moment before it (the margin, twice) one of the rules would be broken."""
     book: list[Request] = []
     now = START
-    for wish, pause in mix:
+    for body, pause in mix:
         now += pause
-        at = next_allowed(wish, book, now)
+        at = next_allowed(body, book, now)
         if at > now:
             early = at - 2 * MARGIN_NS
-            assert early < now or broken(wish, book, early)
-        now = send(wish, book, now)
+            assert early < now or broken(body, book, early)
+        now = send(body, book, now)
 
 
-def broken(wish: Request, book: list[Request], at: int) -> bool:
-    """Whether `wish` sent at `at` breaks a rule as the pacer is told to keep them."""
+def broken(body: Request, book: list[Request], at: int) -> bool:
+    """Whether `body` sent at `at` breaks a rule as the pacer is told to keep them."""
     recent = [r for r in book if r.at > at - S]
-    alike = [r for r in book if r.contract == wish.contract and r.at > at - 2 * S]
-    if len(recent) + 1 > MESSAGE_COUNT or sum(r.weight for r in alike) + wish.weight > BURST_COUNT:
+    alike = [r for r in book if r.contract == body.contract and r.at > at - 2 * S]
+    if len(recent) + 1 > MESSAGE_COUNT or sum(r.weight for r in alike) + body.weight > BURST_COUNT:
         return True
-    window = sum(r.weight for r in book if r.small and r.at > at - 600 * S) + wish.weight
-    same = any(r.identity == wish.identity and r.at > at - 15 * S for r in book)
-    return wish.small and (same or window > (60 if wish.interactive else 58))
+    window = sum(r.weight for r in book if r.small and r.at > at - 600 * S) + body.weight
+    same = any(r.identity == body.identity and r.at > at - 15 * S for r in book)
+    return body.small and (same or window > (60 if body.interactive else 58))
 
 
 @pytest.mark.parametrize("contracts", [1, 3])

@@ -76,10 +76,10 @@ class Job:
     def wire(self, chunk: Chunk) -> tuple[str, str, bool]:
         """What IB goes by: contract, exchange and kind; the whole request; whether it is counted."""
         frame = timeframe(self.frame)
-        asked = (duration(chunk.window, frame, self.calendar), end_text(chunk.window, frame, self.calendar))
+        requested = (duration(chunk.window, frame, self.calendar), end_text(chunk.window, frame, self.calendar))
         return (
             f"{self.symbol}|SMART|{self.price}",
-            "|".join((str(self.symbol), frame.ib, self.price, *asked)),
+            "|".join((str(self.symbol), frame.ib, self.price, *requested)),
             frame.small,
         )
 
@@ -121,11 +121,11 @@ def run(
         job, left = waiting.pop(at)
         waiting.append((job, left))  # its next turn comes after the others'
         chunk = left[0] if dice.random() < lost else left.popleft()
-        asked = job.request(chunk)
-        sent.append(asked._replace(at=now))
+        requested = job.request(chunk)
+        sent.append(requested._replace(at=now))
         arrived = max(arrived, now + dice.randrange(49_000_000))
         series, whole, small = job.wire(chunk)
-        counter.arrives(arrived, series, whole, asked.weight, small=small)
+        counter.arrives(arrived, series, whole, requested.weight, small=small)
         now += dice.randrange(pause_ms * 1_000_000 + 1)
     return counter
 

@@ -235,20 +235,20 @@ def wishes(draw):
 
 @many
 @given(wishes())
-def test_chunks_are_exactly_what_is_missing_and_open(wish):
-    calendar, t, wanted, now, state = wish
+def test_chunks_are_exactly_what_is_missing_and_open(body):
+    calendar, t, wanted, now, state = body
     found = plan(wanted, t, calendar, now=now, **state)
     spans = [c.span for c in found.chunks]
-    asked = Spans(spans)
+    requested = Spans(spans)
 
     whole = calendar.slot(t, wanted[0])[0], calendar.slot(t, wanted[1] - 1)[1]
     never = Spans([span for span, _ in found.impossible]) | found.not_closed_yet
     missing = Spans.of(*whole) - never - state["covered"] - state["noted"] - state["live"]
-    assert asked | found.closed == missing, "each missing part is asked for or closed"
-    assert not asked & found.closed
+    assert requested | found.closed == missing, "each missing part is asked for or closed"
+    assert not requested & found.closed
     assert not found.unknown
-    assert asked.total == sum(b - a for a, b in spans), "no two chunks overlap"
-    assert found.closed | asked | never | found.already | found.under_way == Spans.of(*whole)
+    assert requested.total == sum(b - a for a, b in spans), "no two chunks overlap"
+    assert found.closed | requested | never | found.already | found.under_way == Spans.of(*whole)
 
     open_time = real_open_time(calendar, t, missing)
     windows = Spans([c.window for c in found.chunks])
@@ -274,15 +274,15 @@ def real_open_time(calendar, t, missing):
 
 @many
 @given(wishes())
-def test_no_fewer_requests_would_do(wish):
+def test_no_fewer_requests_would_do(body):
     """Laying windows end to end from the first bar that is missing is the least there can be.
 
     Spans of whole weeks are laid along the trading weeks: one request more at most.
     """
-    calendar, t, wanted, now, state = wish
+    calendar, t, wanted, now, state = body
     found = plan(wanted, t, calendar, now=now, **state)
-    asked = Spans([c.span for c in found.chunks])
-    for gap in asked:
+    requested = Spans([c.span for c in found.chunks])
+    for gap in requested:
         mine = [c for c in found.chunks if gap[0] <= c.span[0] < gap[1]]
         bars = starts_and_ends(calendar, t, Spans.of(*gap))
         least, reach = 0, None
@@ -304,8 +304,8 @@ def starts_and_ends(calendar, t, gap):
 
 @few
 @given(wishes())
-def test_a_plan_that_is_carried_out_leaves_nothing_to_do(wish):
-    calendar, t, wanted, now, state = wish
+def test_a_plan_that_is_carried_out_leaves_nothing_to_do(body):
+    calendar, t, wanted, now, state = body
     first = plan(wanted, t, calendar, now=now, **state)
     done = Spans([c.span for c in first.chunks]) | first.closed
     again = plan(wanted, t, calendar, now=now, **{**state, "covered": state["covered"] | done})
@@ -317,8 +317,8 @@ def test_a_plan_that_is_carried_out_leaves_nothing_to_do(wish):
 
 @few
 @given(wishes())
-def test_every_request_ends_at_a_slot_or_a_close(wish):
-    calendar, t, wanted, now, state = wish
+def test_every_request_ends_at_a_slot_or_a_close(body):
+    calendar, t, wanted, now, state = body
     closes = {s.close_ns for s in calendar.sessions}
     for chunk in plan(wanted, t, calendar, now=now, **state).chunks:
         assert calendar.slot(t, chunk.window[1])[0] == chunk.window[1] or chunk.window[1] in closes
@@ -329,8 +329,8 @@ def test_every_request_ends_at_a_slot_or_a_close(wish):
 
 @many
 @given(wishes())
-def test_halves_are_two_shorter_requests_for_the_same(wish):
-    calendar, t, wanted, now, state = wish
+def test_halves_are_two_shorter_requests_for_the_same(body):
+    calendar, t, wanted, now, state = body
     for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:5]:
         parts = halves(chunk.span, t, calendar)
         assert len(parts) in (0, 2)
@@ -456,8 +456,8 @@ def test_daily_bars_of_a_future_end_before_the_next_day_begins():
 
 @many
 @given(wishes())
-def test_durations_hold_their_window_in_every_reading(wish):
-    calendar, t, wanted, now, state = wish
+def test_durations_hold_their_window_in_every_reading(body):
+    calendar, t, wanted, now, state = body
     assume(state["span_s"] <= REQUEST_SPANS_S[t.name])
     for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:6]:
         text = duration(chunk.window, t, calendar)

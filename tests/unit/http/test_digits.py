@@ -56,8 +56,8 @@ def test_times_durations_and_settings_have_ascii_digits(foreign):
     for text in ("1704465000000000000", "2024-01-05T14:30:00Z"):
         with pytest.raises(ValueError, match="RFC 3339"):
             nanoseconds(text.translate(foreign))
-    for wish in ({"duration": "30 D"}, {"days_back": "30"}, {"priority": "4"}):
-        told = {name: value.translate(foreign) for name, value in wish.items()}
+    for body in ({"duration": "30 D"}, {"days_back": "30"}, {"priority": "4"}):
+        told = {name: value.translate(foreign) for name, value in body.items()}
         with pytest.raises(ValidationError):
             BackfillRequest.model_validate({"symbol": "AAPL", **told})
     with pytest.raises(ValueError, match="timeframe=days"):

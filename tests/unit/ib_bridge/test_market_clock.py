@@ -43,11 +43,11 @@ class World:
 
     def heartbeat(self) -> None:
         """Ask IB for the time: some milliseconds there, some back."""
-        asked = self.steady
+        requested = self.steady
         self.steady += self.dice.randrange(1, 80) * NS_PER_MS
         seconds = self.truth // NS_PER_S
         self.steady += self.dice.randrange(1, 80) * NS_PER_MS
-        self.clock.learn_seconds(seconds, asked, self.steady)
+        self.clock.learn_seconds(seconds, requested, self.steady)
 
     def start(self) -> None:
         """What the session does when it is connected for the first time."""

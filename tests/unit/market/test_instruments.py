@@ -226,12 +226,12 @@ def test_the_default_price_kind(asset_class, kind):
         ("CFD", "TRADES"),
     ],
 )
-def test_a_price_kind_that_does_not_exist_names_those_that_do(asset_class, asked):
+def test_a_price_kind_that_does_not_exist_names_those_that_do(asset_class, requested):
     with pytest.raises(InvalidInput) as wrong:
-        price_kind(asset_class, asked)
+        price_kind(asset_class, requested)
     allowed = wrong.value.errors[0].allowed
     assert allowed
-    assert asked not in allowed
+    assert requested not in allowed
     assert set(allowed) <= set(PRICE_KINDS)
     assert all(price_kind(asset_class, kind.lower()) == kind for kind in allowed)
 

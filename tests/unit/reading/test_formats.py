@@ -23,17 +23,17 @@ from nautilus.reading.formats import FIELDS, Format, Piece, body, choose, fields
         (" Columns ", None, Format.COLUMNS),
     ],
 )
-def test_the_form_is_negotiated(asked: str | None, accept: str | None, form: Format) -> None:
-    assert choose(asked, accept) is form
+def test_the_form_is_negotiated(requested: str | None, accept: str | None, form: Format) -> None:
+    assert choose(requested, accept) is form
 
 
 @pytest.mark.parametrize(
     ("asked", "accept"),
     [("xml", None), ("", "*/*"), (None, "image/png"), (None, "text/csv;q=0"), (None, "text/csv;q=x")],
 )
-def test_what_cannot_be_made_is_refused_naming_what_can(asked: str | None, accept: str | None) -> None:
+def test_what_cannot_be_made_is_refused_naming_what_can(requested: str | None, accept: str | None) -> None:
     with pytest.raises(NotAcceptable) as refused:
-        choose(asked, accept)
+        choose(requested, accept)
     assert refused.value.extra["available"] == ["json", "csv", "ndjson", "columns"]
 
 

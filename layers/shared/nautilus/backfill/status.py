@@ -64,12 +64,12 @@ def read_chunks(database: Database, owner: str | None, job_id: UUID, after: int,
         if row is None or (owner is not None and row.owner != owner):
             raise NotFound(f"there is no job {job_id}", code="unknown-job")
         found = job_list.chunks(cursor, job_id, after, limit)
-        asked = requests.of_chunks(cursor, [c.id for c in found])
-    rows = [_chunk(c, [r for r in asked if r.chunk_id == c.id]) for c in found]
+        requests_of_chunks = requests.of_chunks(cursor, [c.id for c in found])
+    rows = [_chunk(c, [r for r in requests_of_chunks if r.chunk_id == c.id]) for c in found]
     return {"job_id": str(job_id), "chunks": rows, "next_after": found[-1].id if len(found) == limit else None}
 
 
-def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
+def _chunk(row: Any, requests_of_chunks: Sequence[Any]) -> dict[str, Any]:
     return {
         "chunk_id": row.id,
         "instrument_id": row.instrument_id,
@@ -94,7 +94,7 @@ def _chunk(row: Any, asked: Sequence[Any]) -> dict[str, Any]:
                 "ms": r.ms,
                 "bars": r.bars,
             }
-            for r in asked
+            for r in requests_of_chunks
         ],
         "updated_at": _text(row.updated_at),
     }

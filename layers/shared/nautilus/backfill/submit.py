@@ -25,7 +25,7 @@ from nautilus.spans import Spans
 MAX_ITEMS = 500
 
 
-class Asked(NamedTuple):
+class Submission(NamedTuple):
     """What became of a wish: the job that serves it, or, when nothing is missing, none."""
 
     job_id: UUID | None
@@ -33,24 +33,26 @@ class Asked(NamedTuple):
 
 
 def items_of(
-    wish: BackfillRequest, *, default_symbols: Sequence[str], default_frames: Sequence[str], default_days: int
+    request: BackfillRequest, *, default_symbols: Sequence[str], default_frames: Sequence[str], default_days: int
 ) -> list[Item]:
     """The series that a wish names: symbols × timeframes. InvalidInput names the field that makes no sense."""
-    names = _names(wish, default_symbols)
-    frames = _frames(wish, default_frames)
+    names = _names(request, default_symbols)
+    frames = _frames(request, default_frames)
     if len(names) * len(frames) > MAX_ITEMS:
         raise InvalidInput.field("symbols", f"symbols x timeframes may be at most {MAX_ITEMS} series in one job")
-    back_s = wish.back_s
-    if wish.start is None and back_s is None:
+    back_s = request.back_s
+    if request.start is None and back_s is None:
         back_s = default_days * 86_400
     return [
         Item(
             selector=selector,
             timeframe=frame,
-            price=price_kind(selector.asset_class, wish.price) if wish.price and selector.asset_class else wish.price,
-            session=session_kind(selector.asset_class, wish.session) if wish.session else None,
-            start=wish.start,
-            end=wish.end,
+            price=price_kind(selector.asset_class, request.price)
+            if request.price and selector.asset_class
+            else request.price,
+            session=session_kind(selector.asset_class, request.session) if request.session else None,
+            start=request.start,
+            end=request.end,
             back=back_s * NS_PER_S if back_s is not None else None,
         )
         for selector in names
@@ -58,69 +60,69 @@ def items_of(
     ]
 
 
-def _names(wish: BackfillRequest, default_symbols: Sequence[str]) -> list[Selector]:
-    given = [x for x in (wish.symbol, wish.symbols, wish.instrument_id, wish.con_id) if x is not None]
+def _names(request: BackfillRequest, default_symbols: Sequence[str]) -> list[Selector]:
+    given = [x for x in (request.symbol, request.symbols, request.instrument_id, request.con_id) if x is not None]
     if len(given) > 1:
         ways = ["symbol", "symbols", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give only one of {', '.join(ways)}", ways)
-    if wish.con_id is not None:
+    if request.con_id is not None:
         return [
             select(
-                con_id=wish.con_id,
-                asset_class=wish.asset_class,
-                exchange=wish.exchange,
-                currency=wish.currency,
-                expiry=wish.expiry,
+                con_id=request.con_id,
+                asset_class=request.asset_class,
+                exchange=request.exchange,
+                currency=request.currency,
+                expiry=request.expiry,
             )
         ]
-    if wish.instrument_id is not None:
+    if request.instrument_id is not None:
         return [
             select(
-                instrument_id=wish.instrument_id,
-                asset_class=wish.asset_class,
-                exchange=wish.exchange,
-                currency=wish.currency,
-                expiry=wish.expiry,
+                instrument_id=request.instrument_id,
+                asset_class=request.asset_class,
+                exchange=request.exchange,
+                currency=request.currency,
+                expiry=request.expiry,
             )
         ]
-    names = wish.symbols or ([wish.symbol] if wish.symbol is not None else list(default_symbols))
+    names = request.symbols or ([request.symbol] if request.symbol is not None else list(default_symbols))
     selectors = [
         select(
             symbol=name,
-            asset_class=wish.asset_class,
-            exchange=wish.exchange,
-            currency=wish.currency,
-            expiry=wish.expiry,
+            asset_class=request.asset_class,
+            exchange=request.exchange,
+            currency=request.currency,
+            expiry=request.expiry,
         )
         for name in names
     ]
     return list(dict.fromkeys(selectors))
 
 
-def by_name(database: Database, wish: BackfillRequest, items: Sequence[Item]) -> list[Item]:
+def by_name(database: Database, request: BackfillRequest, items: Sequence[Item]) -> list[Item]:
     """The items of an instrument_id, for the contract that has this name here, if there is one.
 
     Conflict when several do; NotFound when the words are known to mean none, or one at another venue. `force` asks IB again
     what the words mean, so that they stay words.
     """
-    assert wish.instrument_id is not None  # noqa: S101  for the type checker: called for these alone
-    name = name_of(wish.instrument_id, wish.asset_class, wish.currency)
+    assert request.instrument_id is not None  # noqa: S101  for the type checker: called for these alone
+    name = name_of(request.instrument_id, request.asset_class, request.currency)
     with database.transaction(snapshot=True) as cursor:
         stored, today = instruments.named(cursor, name), trade_day(status.market_now(cursor))
         found = identify_by_name(name, stored, items[0].selector, None, today)
-        if found is None and wish.mode != "force":
+        if found is None and request.mode != "force":
             known_identity(cursor, items[0].selector)
-    if found is None or (wish.mode == "force" and found.instrument.asset_class == items[0].selector.asset_class):
+    if found is None or (request.mode == "force" and found.instrument.asset_class == items[0].selector.asset_class):
         return list(items)
     con_id, kind = found.instrument.con_id, found.instrument.asset_class
     return [i._replace(selector=i.selector._replace(con_id=con_id, asset_class=kind, venue="")) for i in items]
 
 
-def _frames(wish: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
-    if wish.timeframe is not None and wish.timeframes is not None:
+def _frames(request: BackfillRequest, default_frames: Sequence[str]) -> list[str]:
+    if request.timeframe is not None and request.timeframes is not None:
         raise InvalidInput.field("timeframe", "give only one of timeframe, timeframes", ["timeframe", "timeframes"])
-    asked = wish.timeframes or ([wish.timeframe] if wish.timeframe is not None else default_frames)
-    return list(dict.fromkeys(timeframe(name).name for name in asked))
+    names = request.timeframes or ([request.timeframe] if request.timeframe is not None else default_frames)
+    return list(dict.fromkeys(timeframe(name).name for name in names))
 
 
 def ask(
@@ -128,13 +130,13 @@ def ask(
     caller: Principal,
     items: Sequence[Item],
     *,
-    wish: dict[str, Any],
+    request: dict[str, Any],
     priority: int,
     mode: str,
     origin: str = "api",
     route: str = "",
     key: str = "",
-) -> Asked:
+) -> Submission:
     """Write the job, or find the one that already serves this wish; the hint is sent by the caller after the commit."""
     print_ = jobs.fingerprint(items, mode)
     with database.transaction() as cursor:
@@ -142,13 +144,13 @@ def ask(
         if key:
             known = idempotency.claim_key(cursor, caller.id, route, key, print_)
             if known is not None:
-                return Asked(known, deduplicated=True)
+                return Submission(known, deduplicated=True)
         else:
             duplicate = jobs.live_duplicate(cursor, caller.id, print_)
             if duplicate is not None:
-                return Asked(duplicate, deduplicated=True)
+                return Submission(duplicate, deduplicated=True)
         if mode == "missing" and all(_nothing_missing(cursor, item) for item in items):
-            return Asked(None)
+            return Submission(None)
         job_id = jobs.create(
             cursor,
             owner=caller.id,
@@ -156,13 +158,13 @@ def ask(
             items=items,
             priority=priority,
             mode=mode,
-            request=wish,
+            request=request,
             fingerprint=print_,
             correlation_id=correlation.get(),
         )
         if key:
             idempotency.keep_key(cursor, caller.id, route, key, print_, job_id)
-        return Asked(job_id)
+        return Submission(job_id)
 
 
 def check_range(database: Database, items: Sequence[Item]) -> None:

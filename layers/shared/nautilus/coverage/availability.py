@@ -184,8 +184,8 @@ def _assess_series(
     if not any(m.state is CoverageState.NOT_ASKED for m in found):
         return Availability(subject, span, until, calendar, row, found)
     chunks = series.live(cursor, row.id, span) if row else []
-    wished = read.wishes(cursor, subject.key)
-    live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in wished if w.waiting)])
+    requested = read.requested_ranges(cursor, subject.key)
+    live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in requested if w.waiting)])
     notes = [
         n
         for n in (series.notes(cursor, row.id, span) if row else ())
@@ -193,10 +193,10 @@ def _assess_series(
     ]
     found = gaps(notes, live)
     not_asked = Spans(m.span for m in found if m.state is CoverageState.NOT_ASKED)
-    job_id = next((w.job_id for w in wished if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
+    job_id = next((w.job_id for w in requested if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
     if job_id is None and chunks:
         job_id = read.job_of(cursor, [number for number, _ in chunks])
-    to_ask = not_asked - Spans(w.span for w in wished)
+    to_ask = not_asked - Spans(w.span for w in requested)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
     requests = _requests(to_ask, frame, calendar, subject.instrument, context, until)

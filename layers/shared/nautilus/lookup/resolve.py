@@ -93,9 +93,9 @@ class Catalogue:
         keys = sorted(wanted)
         failed: dict[str, NautilusError] = {key: _too_many(wanted[key]) for key in keys[MAX_UNKNOWN:]}
         batches = [keys[n : n + _BATCH] for n in range(0, len(keys[:MAX_UNKNOWN]), _BATCH)]
-        asked = [_resolve([wanted[key] for key in batch]) for batch in batches]
+        commands = [_resolve([wanted[key] for key in batch]) for batch in batches]
         try:
-            numbers = await self._writes.run(self._leave, asked, caller)
+            numbers = await self._writes.run(self._leave, commands, caller)
         except RateLimited as refused:
             return failed | dict.fromkeys(keys[:MAX_UNKNOWN], refused)
         rows = await self._watch.ended(numbers, self._wait_s)
@@ -156,7 +156,7 @@ class Catalogue:
         numbers = await self._writes.run(self._leave, [(type_, args)], caller)
         await self._watch.ended(numbers, self._wait_s)
 
-    def _leave(self, asked: Sequence[tuple[str, Mapping[str, Any]]], caller: Principal) -> list[UUID]:
+    def _leave(self, batches: Sequence[tuple[str, Mapping[str, Any]]], caller: Principal) -> list[UUID]:
         """Write commands in one transaction. RateLimited when too many of this caller are open."""
         with self._db.transaction() as cursor:
             numbers = [
@@ -169,7 +169,7 @@ class Catalogue:
                     expires_s=self._wait_s + _EXPIRES_MORE_S,
                     most_open=commands.OPEN_PER_CALLER,
                 )
-                for type_, args in asked
+                for type_, args in batches
             ]
         for number in numbers:
             self._queue.announce(CommandHint(command_id=number, correlation_id=correlation.get()))
@@ -178,8 +178,8 @@ class Catalogue:
 
 def _resolve(batch: Sequence[Selector]) -> tuple[str, Mapping[str, Any]]:
     """The command that looks these up: type and arguments. IB is asked about the words, whatever venue was named with them."""
-    asked = [selector._replace(venue="").as_dict() for selector in batch]
-    return "resolve", asked[0] if len(asked) == 1 else {"selectors": asked}
+    commands = [selector._replace(venue="").as_dict() for selector in batch]
+    return "resolve", commands[0] if len(commands) == 1 else {"selectors": commands}
 
 
 def _unanswered(selector: Selector) -> Unavailable:

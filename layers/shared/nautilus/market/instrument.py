@@ -80,32 +80,32 @@ def upper_ascii(text: str) -> str:
     return text.strip().upper() if text.isascii() else text
 
 
-def price_kind(asset_class: str, asked: str | None) -> str:
+def price_kind(asset_class: str, given: str | None) -> str:
     """The price kind of a series: as asked, or the default of the asset class. InvalidInput names what exists."""
     offered = _OFFERED.get(asset_class, _TRADED)
-    if not asked:
+    if not given:
         return offered[0]
-    kind = upper_ascii(asked)
+    kind = upper_ascii(given)
     if kind not in offered:
-        raise InvalidInput.field("price", f"{asked!r} does not exist for {asset_class}", offered)
+        raise InvalidInput.field("price", f"{given!r} does not exist for {asset_class}", offered)
     return kind
 
 
-def session_kind(asset_class: str, asked: str | None) -> str:
+def session_kind(asset_class: str, given: str | None) -> str:
     """`rth` or `all`: as asked, or the default of the asset class (rth for STK and IND)."""
-    if not asked:
+    if not given:
         return "rth" if asset_class in ("STK", "IND") else "all"
-    kind = asked.strip().lower()
+    kind = given.strip().lower()
     if kind not in SESSION_KINDS:
-        raise InvalidInput.field("session", f"{asked!r} is not a session", SESSION_KINDS)
+        raise InvalidInput.field("session", f"{given!r} is not a session", SESSION_KINDS)
     return kind
 
 
 @lru_cache(64)
-def kinds(rule: Callable[[str, str | None], str], asked: str | None) -> Mapping[str, str]:
+def kinds(rule: Callable[[str, str | None], str], given: str | None) -> Mapping[str, str]:
     """What `price_kind` or `session_kind` says for each asset class that has what is asked for."""
     found = {}
     for asset_class in ASSET_CLASSES:
         with suppress(InvalidInput):
-            found[asset_class] = rule(asset_class, asked)
+            found[asset_class] = rule(asset_class, given)
     return found

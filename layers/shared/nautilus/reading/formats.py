@@ -50,13 +50,13 @@ class Format(Enum):
         return _DEFAULT[1:] if self is Format.CSV else _DEFAULT
 
 
-def choose(asked: str | None, accept: str | None) -> Format:
+def choose(name: str | None, accept: str | None) -> Format:
     """The form a caller wants: `format=` wins over `Accept`. NotAcceptable names what there is."""
-    if asked is not None:
+    if name is not None:
         for known in Format:
-            if known.label == asked.strip().lower():
+            if known.label == name.strip().lower():
                 return known
-        raise _refused(f"there is no format {asked!r}")
+        raise _refused(f"there is no format {name!r}")
     best, weight = None, 0.0
     for known in Format:  # the first of equals wins, so that */* means JSON
         quality = _quality(known.media_type, accept or "*/*")

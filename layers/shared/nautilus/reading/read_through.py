@@ -38,10 +38,11 @@ def ask(database: Database, queue: Queue, caller: Principal, availabilities: Seq
         theirs: UUID | None = None
         for availability in sorted(availabilities, key=lambda v: v.subject.key):
             read.lock_asking(cursor, availability.subject.key)
-            wishes = read.wishes(cursor, availability.subject.key)
-            theirs = theirs or next((wish.job_id for wish in wishes if wish.live), None)
+            requested_ranges = read.requested_ranges(cursor, availability.subject.key)
+            theirs = theirs or next((requested.job_id for requested in requested_ranges if requested.live), None)
             items += [
-                _item(availability, span) for span in _hull(availability.to_ask - Spans(wish.span for wish in wishes))
+                _item(availability, span)
+                for span in _hull(availability.to_ask - Spans(requested.span for requested in requested_ranges))
             ]
         if not items:
             return theirs

@@ -179,13 +179,13 @@ class MarketData:
 
     # ---- bars --------------------------------------------------------------------------------------------------------
 
-    async def read(self, asked: Callable[[], BarsQuery], caller: Principal) -> Reply:
+    async def read(self, requested: Callable[[], BarsQuery], caller: Principal) -> Reply:
         """The answer to a query. What is missing is asked for, once, when the caller may and the plan is small.
 
-        asked: tells the query, in the thread that answers it. Waiting holds no thread, connection or transaction.
+        requested: tells the query, in the thread that answers it. Waiting holds no thread, connection or transaction.
         """
         timing = Timing()
-        query, found = await self.threads.run(self._attempt, asked, caller, timing)
+        query, found = await self.threads.run(self._attempt, requested, caller, timing)
         if not isinstance(found, Snapshot):
             return await self._completed(found, caller, timing)
         failed: Mapping[str, NautilusError] = {}
@@ -245,10 +245,10 @@ class MarketData:
     # ---- one snapshot ------------------------------------------------------------------------------------------------
 
     def _attempt(
-        self, asked: Callable[[], BarsQuery], caller: Principal, timing: Timing
+        self, requested: Callable[[], BarsQuery], caller: Principal, timing: Timing
     ) -> tuple[BarsQuery, Reply | _Draft | Snapshot]:
         """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
-        query = asked()
+        query = requested()
         since = time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
             snapshot = self._set(cursor, query)

@@ -453,13 +453,13 @@ class _Columns(_Writer):
         self._fields = style.fields
         self._step_ns = style.timeframe.step_ns
         self._by_session = by_session
-        asked = [name for name in style.fields if not by_session or name not in ("ts", "time")]
+        names = [name for name in style.fields if not by_session or name not in ("ts", "time")]
         leading = ["min(ts)", "max(ts)"]
         if by_session:
             leading = [f"string_agg(int8send(ts), '\\x'::bytea ORDER BY ts {_order(style)})"]
-        self._at = {name: n for n, name in enumerate(asked, start=len(leading))}
+        self._at = {name: n for n, name in enumerate(names, start=len(leading))}
         self.selected = leading
-        for name in asked:
+        for name in names:
             value, mark = _column(name, style, span, dates, some_null)
             self.selected.append(f"string_agg({value}, {mark} ORDER BY ts {_order(style)})")
 

@@ -187,7 +187,7 @@ def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
 # ---- on its way ------------------------------------------------------------------------------------------------------
 
 
-class Wish(NamedTuple):
+class RequestedRange(NamedTuple):
     """A stretch of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
     planned, so that no chunk shows it."""
 
@@ -197,7 +197,7 @@ class Wish(NamedTuple):
     waiting: bool
 
 
-def wishes(cursor: Cursor, key: SeriesKey) -> list[Wish]:
+def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
     """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
     # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
     cursor.execute(
@@ -218,7 +218,7 @@ def wishes(cursor: Cursor, key: SeriesKey) -> list[Wish]:
         },
     )
     return [
-        Wish(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")
+        RequestedRange(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")
         for row in cursor.fetchall()
     ]
 
