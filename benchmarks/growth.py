@@ -179,20 +179,20 @@ def _grown(dsn: str, folder: Path) -> None:
             " SELECT j.id, '{}', '1m', 'planned', s.id FROM backfill_jobs j, series s"
         )
     api = shelf.api(folder)
-    told = []
+    found = []
     for chunks_, commands_ in (
         ((0, FEW_CHUNKS), (0, FEW_COMMANDS)),
         ((FEW_CHUNKS, MANY_CHUNKS), (FEW_COMMANDS, MANY_COMMANDS)),
     ):
         _grow(shelf, chunks_, commands_)
-        told.append(
+        found.append(
             (
                 _ms(lambda: read_jobs(shelf.db, None), 15),
                 _ms(lambda: _explained(api), 31),
                 _ms(lambda: _searched(shelf.db), 31),
             )
         )
-    few, many = told
+    few, many = found
     print("a store that has grown")
     _tell(f"status poll, {MANY_CHUNKS:,} chunks", many[0], f"with {FEW_CHUNKS:,}", few[0])
     _tell(f"/explain, {MANY_CHUNKS:,} chunks", many[1], f"with {FEW_CHUNKS:,}", few[1])
@@ -264,8 +264,8 @@ def _sign_in(group: Group, folder: Path, dsn: str) -> None:
             assert crowd.stdout.readline() == "begun\n"
             beside = _polled(client, token, lambda: crowd.poll() is None)
             statuses = json.loads(crowd.stdout.read())
-    said = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    print(f"{CROWD} sign-ins at the same moment: {said}, in {time.perf_counter() - begun:.1f} s")
+    words = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
+    print(f"{CROWD} sign-ins at the same moment: {words}, in {time.perf_counter() - begun:.1f} s")
     for path, times in beside.items():
         _tell(f"{path} beside them, mean of {len(times)}", fmean(times), "alone", fmean(alone[path]))
         _tell(f"{path} beside them, longest", max(times), "alone", max(alone[path]))

@@ -100,7 +100,7 @@ def _beside_sqs(shelf: Shelf, folder: Path, queue_url: str, endpoint: str) -> No
 
     def case(name: str, url: str, endpoint: str) -> None:
         api = shelf.api(folder, queue_url=url, queue_endpoint=endpoint)
-        _told(
+        _answers(
             name, *_compared(shelf, api, lambda: _read_gaps(api, shelf.user(1, "bars:read", "backfill:write"), numbers))
         )
 
@@ -132,7 +132,7 @@ def _beside_one(shelf: Shelf, folder: Path, name: str, setting: str, url: str) -
     """The reads' own neighbour hangs; alone, they have none."""
     with relay() as silent:
         hung = shelf.api(folder, **{setting: silent.before(url)})
-        _told(name, *_compared(shelf, shelf.api(folder), _nothing, other=hung))
+        _answers(name, *_compared(shelf, shelf.api(folder), _nothing, other=hung))
 
 
 def _listing_beside_replica(shelf: Shelf, folder: Path, dsn: str) -> None:
@@ -141,7 +141,7 @@ def _listing_beside_replica(shelf: Shelf, folder: Path, dsn: str) -> None:
         api = shelf.api(folder, replica_url=silent.before(dsn), database_pool=2)
         alone = shelf.api(folder, database_pool=2)
         headers = shelf.user(1, "bars:read")
-        _told(
+        _answers(
             "a listing, reads beside a hung replica",
             *_compared(shelf, alone, lambda: _busy(api, headers, 2), other=api, path=_LISTING),
         )
@@ -151,7 +151,7 @@ def _beside_another_caller(shelf: Shelf, folder: Path) -> None:
     """Another caller's reads wait for a lock in the database."""
     api = shelf.api(folder, database_pool=8, statement_timeout_ms=60_000)
     headers = shelf.user(1, "bars:read")
-    _told("another caller's hanging questions", *_compared(shelf, api, lambda: _hang(shelf.dsn, api, headers)))
+    _answers("another caller's hanging questions", *_compared(shelf, api, lambda: _hang(shelf.dsn, api, headers)))
 
 
 @asynccontextmanager
@@ -249,7 +249,7 @@ async def _reads(api: Api, headers: dict[str, str], path: str, for_s: float = _R
     return found
 
 
-def _told(name: str, alone: Times, beside: Times) -> None:
+def _answers(name: str, alone: Times, beside: Times) -> None:
     ratios = f"{median(beside) / median(alone):8.2f} {fmean(beside) / fmean(alone):8.2f}"
     print(f"   {name:34} {ratios} {max(beside) * 1e3:7.0f} ms   alone {median(alone) * 1e3:.1f} ms", flush=True)
 

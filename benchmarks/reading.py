@@ -301,12 +301,12 @@ async def _table(
     print(f"   {title:22} {'least':>9} {'median':>9} {'CPU':>9}   ratio of each      over the first")
     base: tuple[float, ...] = ()
     for name in calls:
-        told = (min(wall[name]) * 1e3, median(wall[name]) * 1e3, median(cpu[name]) / 1e6)
-        base = base or told
-        times = " ".join(f"{each:6.1f} ms" for each in told)
-        ratios = " ".join(f"{each / first:5.2f}" for each, first in zip(told, base, strict=True))
+        found = (min(wall[name]) * 1e3, median(wall[name]) * 1e3, median(cpu[name]) / 1e6)
+        base = base or found
+        times = " ".join(f"{each:6.1f} ms" for each in found)
+        ratios = " ".join(f"{each / first:5.2f}" for each, first in zip(found, base, strict=True))
         print(
-            f"   {name:22} {times}   {ratios}  {told[0] - base[0]:5.1f} {told[1] - base[1]:5.1f} ms  {aims.get(name, '')}"
+            f"   {name:22} {times}   {ratios}  {found[0] - base[0]:5.1f} {found[1] - base[1]:5.1f} ms  {aims.get(name, '')}"
         )
 
 
@@ -397,9 +397,9 @@ def _never_seen(group: Group, postgres: Postgres, folder: Path) -> None:
                 answer = works.bars(symbol=symbol, timeframe="1m")
                 times.append(time.perf_counter() - began)
                 assert answer["total"] > 100, answer
-    told = ", ".join(f"{t * 1e3:.0f}" for t in times)
+    found = ", ".join(f"{t * 1e3:.0f}" for t in times)
     print(
-        f"   a day of 1m of a symbol never seen: {told} ms (at most 500; the first also learns the exchange's sessions)"
+        f"   a day of 1m of a symbol never seen: {found} ms (at most 500; the first also learns the exchange's sessions)"
     )
 
 

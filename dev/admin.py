@@ -28,14 +28,14 @@ def main() -> int:
     options = argparse.ArgumentParser("make admin", description=__doc__)
     options.add_argument("--data", type=Path, default=Path(".data"), help="folder of all local data (default: .data)")
     options.add_argument("--name", default="admin", help="name of the administrator (default: admin)")
-    told = options.parse_args()
+    arguments = options.parse_args()
     try:
         unwind_on_interrupt()
         drop_foreign()
         password = secrets.token_urlsafe(18)
-        for folder, url in running_databases(told.data):
-            make_admin(url, told.name, password)
-            print(f"{told.name} is an administrator of {folder}")
+        for folder, url in running_databases(arguments.data):
+            make_admin(url, arguments.name, password)
+            print(f"{arguments.name} is an administrator of {folder}")
     except (StartError, NautilusError, OSError) as error:
         print(f"no administrator was made: {error}", file=sys.stderr)
         return 1
@@ -57,13 +57,13 @@ def make_admin(url: str, name: str, password: str) -> None:
 
 def running_databases(data: Path) -> list[tuple[Path, str]]:
     """Folder and URL of each database that runs in a folder of `data`. StartError when none does, or one just starts."""
-    found = list(databases(data))
-    if not found:
+    arguments = list(databases(data))
+    if not arguments:
         starting = [str(lock.parent) for lock in data.glob("*/lock") if held(lock.parent)]
         if starting:
             raise StartError(f"{', '.join(starting)}: it is just starting; try again in a moment")
         raise StartError(f"nothing runs in {data}: start it (make up), then do this again")
-    return found
+    return arguments
 
 
 def databases(data: Path) -> Iterator[tuple[Path, str]]:

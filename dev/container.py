@@ -42,13 +42,13 @@ def main() -> None:
     options = argparse.ArgumentParser("python -m dev.container", description=__doc__)
     options.add_argument("command", choices=("serve", "sam-env", "admin"))
     options.add_argument("--name", default="admin", help="name of the administrator (default: %(default)s)")
-    told = options.parse_args()
-    command: str = told.command
+    arguments = options.parse_args()
+    command: str = arguments.command
     settings = prepare()
     if command == "serve":
         local_api.serve(settings, PORT)
     elif command == "admin":
-        made = make_admin(Services(settings, "api"), {"username": told.name})
+        made = make_admin(Services(settings, "api"), {"username": arguments.name})
         print(f"{made['username']} is an administrator\npassword: {made['password']}\nIt is not shown again.")
     else:
         passed_on = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}

@@ -169,17 +169,17 @@ def main() -> int:
     options = argparse.ArgumentParser("make emulator", description=__doc__)
     options.add_argument("--emulator", type=Path, required=True, help="the emulator's program")
     options.add_argument("--sam", required=True, help="the sam command")
-    told = options.parse_args()
+    arguments = options.parse_args()
     end_on_signals()
     with tempfile.TemporaryDirectory() as temporary, stack_of(Path(temporary), Generated()) as stack:
         folder = Path(temporary)
         try:
             stack.start(lambda line: say(f"  {line}"))
             with Group() as group:
-                emulator = Emulator(group, told.emulator, folder)
+                emulator = Emulator(group, arguments.emulator, folder)
                 emulator.child.wait_ready()
                 parameters = put_secrets(emulator, stack.postgres.dsn(), token_settings(stack.folder))
-                deploy(emulator, shlex.split(told.sam), parameters, folder / "deploy.log")
+                deploy(emulator, shlex.split(arguments.sam), parameters, folder / "deploy.log")
                 lines = (folder / "deploy.log").read_text().splitlines()
                 made = [line.split() for line in lines if line.startswith("CREATE_COMPLETE")]
                 say(f"  sam deploy: {len(made)} times CREATE_COMPLETE, the last for {made[-1][-1]}")

@@ -124,8 +124,8 @@ class Function:
         if not self._requests.wait(_START_WITHIN_S):
             raise TimeoutError(f"{self.name} did not ask for an event:\n{self._child.tail()}")
         if self._init_error:
-            said = json.loads(self._init_error)
-            raise FunctionError(said["errorType"], said["errorMessage"])
+            words = json.loads(self._init_error)
+            raise FunctionError(words["errorType"], words["errorMessage"])
         self.init_ms = (self._requested_at - begun) * 1000
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
@@ -136,11 +136,11 @@ class Function:
             call = _Event(str(uuid4()), json.dumps(event).encode(), queue.Queue())
             self._events.put(call)
             try:
-                how, said = call.answers.get(timeout=self._timeout_s)
+                how, words = call.answers.get(timeout=self._timeout_s)
             except queue.Empty:
                 self._end()
                 raise TimedOut(f"{self.name}: Task timed out after {self._timeout_s:.2f} seconds") from None
-        answer = json.loads(said)
+        answer = json.loads(words)
         if how == "response":
             return answer
         raise FunctionError(answer["errorType"], answer["errorMessage"])
@@ -202,21 +202,21 @@ class Function:
         self._running = self._events.get()
         return self._running
 
-    def _ended(self, number: str, how: str, said: bytes) -> int:
+    def _ended(self, number: str, how: str, words: bytes) -> int:
         """Take an answer; returns the status of ours to the runtime client."""
         if how == "init":
-            self._init_error = said
+            self._init_error = words
             self._requests.set()
             return 202
         call = self._running
         if call is None or call.number != number:
             return 400
-        if how == "response" and len(said) > ANSWER_LIMIT_BYTES:
-            text = f"Response payload size ({len(said)} bytes) exceeded maximum allowed ({ANSWER_LIMIT_BYTES} bytes)."
+        if how == "response" and len(words) > ANSWER_LIMIT_BYTES:
+            text = f"Response payload size ({len(words)} bytes) exceeded maximum allowed ({ANSWER_LIMIT_BYTES} bytes)."
             error = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": text}
             call.answers.put(("error", json.dumps(error).encode()))
             return 413
-        call.answers.put((how, said))
+        call.answers.put((how, words))
         return 202
 
 
@@ -250,10 +250,10 @@ class _RuntimeApi(BaseHTTPRequestHandler):
         )
 
     def do_POST(self) -> None:
-        said = self._body()
+        words = self._body()
         parts = self.path.strip("/").split("/")  # 2018-06-01 runtime init error | ... invocation <id> response
         how = "init" if parts[2] == "init" else parts[4]
-        self._answer(self.function._ended(parts[3], how, said), b"{}", {})
+        self._answer(self.function._ended(parts[3], how, words), b"{}", {})
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):

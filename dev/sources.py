@@ -67,7 +67,7 @@ class ReplayOptions:
     @property
     def for_simulator(self) -> list[str]:
         """The same as the simulator's options."""
-        said = {
+        words = {
             "--replay": str(self.file.resolve()),
             "--replay-symbol": self.symbol,
             "--stamp": self.stamp,
@@ -75,7 +75,7 @@ class ReplayOptions:
             "--replay-class": self.asset_class,
             "--replay-zone": self.zone,
         }
-        return [f"{name}={value}" for name, value in said.items() if value]
+        return [f"{name}={value}" for name, value in words.items() if value]
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ class Stack:
         body = read(self.bridge_url)
         if body is None:
             return "unknown, the bridge does not answer"
-        told = json.loads(body)
-        return f"{told['state']}, {told['reason']}" if told["reason"] else str(told["state"])
+        found = json.loads(body)
+        return f"{found['state']}, {found['reason']}" if found["reason"] else str(found["state"])
 
     def start(self, report: Callable[[str], None] = lambda line: None) -> None:
         """Start everything; `report` gets a line for each step. StartError when something does not start."""

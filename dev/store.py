@@ -106,9 +106,9 @@ def _quoted(name: str) -> str:
 def _run(program: str, url: str | None, *options: str) -> str:
     """The output of one of PostgreSQL's programs."""
     with _started(program, url, *options, stdout=subprocess.PIPE) as process:
-        said, complaint = process.communicate()
+        words, complaint = process.communicate()
     _check(process, complaint, program)
-    return str(said.decode())
+    return str(words.decode())
 
 
 def _replay(url: str, file: Path) -> None:
@@ -159,24 +159,26 @@ def main() -> int:
     options.add_argument("--url", default="", help="of the database, when it is not that of `make up`")
     options.add_argument("--into", default="nautilus_restored", help="name of the database that restore makes")
     options.add_argument("--repair", action="store_true", help="verify: mend what can be mended without guessing")
-    told = options.parse_args()
+    arguments = options.parse_args()
     try:
         unwind_on_interrupt()
-        url = told.url or _only(told.data)
-        if told.what in _COMMANDS:
-            return _command(told.what, url, ["--repair"] if told.repair else [])
-        if told.what == "backup":
-            backup(url, told.file)
-            print(f"{told.file}: {told.file.stat().st_size:,} bytes")
+        url = arguments.url or _only(arguments.data)
+        if arguments.what in _COMMANDS:
+            return _command(arguments.what, url, ["--repair"] if arguments.repair else [])
+        if arguments.what == "backup":
+            backup(url, arguments.file)
+            print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
             return 0
-        report = restore(url, told.file, told.into)
+        report = restore(url, arguments.file, arguments.into)
     except (Failed, StartError, NautilusError, OSError) as error:
-        print(f"no {told.what}: {error}", file=sys.stderr)
+        print(f"no {arguments.what}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return INTERRUPTED
-    print(f"the database {told.into} holds {report.series} series, {report.bars:,} bars; docs/operations.md goes on")
+    print(
+        f"the database {arguments.into} holds {report.series} series, {report.bars:,} bars; docs/operations.md goes on"
+    )
     for finding in report.findings:
         print(f"  {finding.kind}: {finding.text}")
     return 1 if report.findings else 0

@@ -125,7 +125,7 @@ class Bridge:
         # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
         self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
         self._end_thread = Executor("end", 1)
-        self._told = ConnectionState.STARTING
+        self._last_state = ConnectionState.STARTING
         self._source: str | None = None
         self._cleared: list[str] | None = None
         self._fatal: CannotStart | None = None
@@ -335,20 +335,20 @@ class Bridge:
             return
         url, kept = settings.database_url.get_secret_value(), retention.kept_of(settings)
         try:
-            told = await self._upkeep_thread.run(retention.run, url, kept, self._ending.is_set)
+            removed = await self._upkeep_thread.run(retention.run, url, kept, self._ending.is_set)
         except retention.Busy:
             return
-        self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in told.items() if count}})
+        self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in removed.items() if count}})
 
     async def _heartbeat(self) -> None:
         if self._connection.up and not self._ready:
             await self._claim_source()
-        told = self._connection.status()
-        await self._transactions.run(self._publish, told.state.value, told.reason)
-        if told.state is ConnectionState.CONNECTED and self._told is not ConnectionState.CONNECTED:
+        health = self._connection.status()
+        await self._transactions.run(self._publish, health.state.value, health.reason)
+        if health.state is ConnectionState.CONNECTED and self._last_state is not ConnectionState.CONNECTED:
             await self._transactions.run(job_planning.hurry)
             self._look["planning"].set()
-        self._told = told.state
+        self._last_state = health.state
 
     async def _claim_source(self) -> None:
         """A database holds one source: generated bars never meet IB's."""
@@ -399,5 +399,5 @@ class Bridge:
         )
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:
-        told = self._connection.status()
-        return self._connection.up, {"state": told.state.value, "reason": told.reason, "source": self._source}
+        health = self._connection.status()
+        return self._connection.up, {"state": health.state.value, "reason": health.reason, "source": self._source}

@@ -74,7 +74,7 @@ def _ask(request: BackfillRequest, services: Services, caller: Principal, key: s
         services.db,
         caller,
         items,
-        request=_told(request),
+        request=_request_json(request),
         priority=request.priority,
         mode=request.mode,
         route="backfill",
@@ -90,10 +90,10 @@ def _ask(request: BackfillRequest, services: Services, caller: Principal, key: s
     return JSONResponse(body, 202, {"Location": location, "Retry-After": "1"})
 
 
-def _told(request: BackfillRequest) -> dict[str, Any]:
+def _request_json(request: BackfillRequest) -> dict[str, Any]:
     """The wish as it was put, with times as text."""
-    told = request.model_dump(exclude_none=True, exclude_defaults=True)
-    return {name: rfc3339(value) if name in ("start", "end") else value for name, value in told.items()}
+    given = request.model_dump(exclude_none=True, exclude_defaults=True)
+    return {name: rfc3339(value) if name in ("start", "end") else value for name, value in given.items()}
 
 
 @router.get(
@@ -105,11 +105,11 @@ def status(
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
     owner = None if caller.admin else caller.id
-    told = read_jobs(services.db, owner)
+    answer = read_jobs(services.db, owner)
     if job_id is not None:
-        told["jobs"] = read_jobs(services.db, owner, job_id)["jobs"]
-    live = [job for job in told["jobs"] if job["status"] in LIVE_JOBS]
-    totals = told["totals"]
+        answer["jobs"] = read_jobs(services.db, owner, job_id)["jobs"]
+    live = [job for job in answer["jobs"] if job["status"] in LIVE_JOBS]
+    totals = answer["totals"]
     return {
         "controller": {
             "current_mode": "ibkr",
@@ -128,8 +128,8 @@ def status(
             "unique_timeframes": totals.unique_timeframes,
             "database_size_gb": totals.database_bytes / _GIGABYTE,
         },
-        "jobs": told["jobs"],
-        "timestamp": datetime.fromtimestamp(told["now_ns"] / 1e9, UTC).isoformat(),
+        "jobs": answer["jobs"],
+        "timestamp": datetime.fromtimestamp(answer["now_ns"] / 1e9, UTC).isoformat(),
     }
 
 
@@ -162,9 +162,9 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
     for number in stopped:
         services.queue.announce(JobHint(job_id=number, correlation_id=correlation.get()))
     wanted = [job_id] if job_id is not None else stopped
-    told = [read_jobs(services.db, None, number)["jobs"][0] for number in wanted]
+    answer = [read_jobs(services.db, None, number)["jobs"][0] for number in wanted]
     message = f"{len(stopped)} job(s) asked to stop, {len(wanted) - len(stopped)} had ended before"
-    return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": told}
+    return {"message": message, "mode": "ibkr", "status": "stopped", "jobs": answer}
 
 
 @router.get("/api/v1/historical/backfill/{job_id}/chunks", summary="The requests of one job, and what became of each")

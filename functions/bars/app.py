@@ -144,10 +144,10 @@ def _with_venue(unknown: NotFound, exchange: str | None, instrument_id: str | No
     venue = renamed_venue(exchange, instrument_id)
     if venue is not None and unknown.upstream is not None:
         old, new = venue
-        told = {"exchange": new, "why": f"{old} is called {new} now"}
+        renamed = {"exchange": new, "why": f"{old} is called {new} now"}
         if instrument_id:
-            told["instrument_id"] = f"{instrument_id.upper().rpartition('.')[0]}.{new}"
-        unknown.extra["suggestions"] = [*unknown.extra.get("suggestions", ()), told]
+            renamed["instrument_id"] = f"{instrument_id.upper().rpartition('.')[0]}.{new}"
+        unknown.extra["suggestions"] = [*unknown.extra.get("suggestions", ()), renamed]
     return unknown
 
 
@@ -335,8 +335,8 @@ async def coverage(
 ) -> shapes.Coverage:
     response.headers["Cache-Control"] = "no-store"
     subject, known = await named.subject(services, caller)
-    told = await _read(services, coverage_report.coverage, subject, window)
-    return shapes.Coverage.model_validate({**told, **known.as_dict()})
+    answer = await _read(services, coverage_report.coverage, subject, window)
+    return shapes.Coverage.model_validate({**answer, **known.as_dict()})
 
 
 @router.get(f"{_ROOT}/historical/explain", summary="How one bar came to be, or why there is none")
@@ -351,8 +351,8 @@ async def explain(
     moment = _time("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
     subject, known = await named.subject(services, caller)
-    told = await _read(services, coverage_report.explain, subject, moment)
-    return shapes.Explanation.model_validate({**told, **known.as_dict()})
+    answer = await _read(services, coverage_report.explain, subject, moment)
+    return shapes.Explanation.model_validate({**answer, **known.as_dict()})
 
 
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
@@ -407,8 +407,8 @@ def listing(
 ) -> shapes.Instruments:
     with services.db.transaction(snapshot=True) as cursor:
         rows = resolve.listed(cursor, (asset_class or "").upper(), after, limit)
-    told = [shapes.InstrumentRow.model_validate(row) for row in rows]
-    return shapes.Instruments(instruments=told, next_after=told[-1].con_id if len(told) == limit else None)
+    answer = [shapes.InstrumentRow.model_validate(row) for row in rows]
+    return shapes.Instruments(instruments=answer, next_after=answer[-1].con_id if len(answer) == limit else None)
 
 
 @router.get(f"{_ROOT}/instruments/search", summary="Instruments by symbol or name, asking IB when needed")
@@ -440,9 +440,9 @@ async def instrument(
 
 def _age(found: Identity) -> Mapping[str, Any]:
     """When IB was last asked about the words, and whether they changed hands, beside an instrument's own columns."""
-    told = found.as_dict()
-    known = told.pop("instrument")
-    return {**told, **{name: value for name, value in known.items() if name != "con_id"}}
+    identity = found.as_dict()
+    known = identity.pop("instrument")
+    return {**identity, **{name: value for name, value in known.items() if name != "con_id"}}
 
 
 def _with_details(services: Services, found: Instrument) -> Mapping[str, Any]:

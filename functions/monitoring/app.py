@@ -184,14 +184,14 @@ def measure(services: Services) -> list[Measure]:
     with services.db.transaction(snapshot=True) as cursor:
         session = sessions.latest(cursor)
         waiting = measures.live_jobs(cursor)
-    told = [
+    metrics = [
         Measure("SessionConnected", 1 if session and session.state == "connected" else 0, "Count"),
         Measure("LiveJobs", waiting.jobs, "Count"),
         Measure("JobSilence", waiting.silent_s, "Seconds"),
     ]
     if session is not None:
-        told.append(Measure("BridgeSilence", session.silent_s, "Seconds"))
-    return told
+        metrics.append(Measure("BridgeSilence", session.silent_s, "Seconds"))
+    return metrics
 
 
 handler = lambda_handler("monitoring", router, measure=measure)

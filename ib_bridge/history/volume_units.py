@@ -96,7 +96,7 @@ class VolumeUnits:
         """When the next comparison on that connection may begin, with any instrument."""
         self._not_before: dict[int, float] = {}
         """con_id of what was compared on that connection in vain, and until when it is left alone."""
-        self._told = UNKNOWN
+        self._last_unit = UNKNOWN
         self._last_known = "unknown"
         self._change: Mapping[str, Any] | None = None
 
@@ -112,7 +112,7 @@ class VolumeUnits:
         if self._setting != "auto":
             return self._tell(Unit(self._setting, "setting"))
         if not self._connection.up:
-            return self._told
+            return self._last_unit
         if (self._connection.server_version or 0) < SHARES_SINCE:
             return self._tell(Unit("lots", "server_version"))
         if self._connection.stated_volume_unit is not None:
@@ -130,9 +130,9 @@ class VolumeUnits:
         }
 
     def _tell(self, unit: Unit) -> Unit:
-        if unit == self._told:
+        if unit == self._last_unit:
             return unit
-        was, self._told = self._last_known, unit
+        was, self._last_unit = self._last_known, unit
         if unit.known:
             self._last_known = unit.unit
         if unit.known and was not in ("unknown", unit.unit):

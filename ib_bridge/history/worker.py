@@ -167,22 +167,22 @@ class Worker:
         try:
             rows = await self._history(task)
         except IbError as refused:
-            told = answer(refused.code, refused.text)
-            await self._stored(task, told, "error", self._refused(task, told))
+            ended = answer(refused.code, refused.text)
+            await self._stored(task, ended, "error", self._refused(task, ended))
         except NoAnswer:
-            told = answer()
-            await self._stored(task, told, "timeout", self._too_slow(task, told))
+            ended = answer()
+            await self._stored(task, ended, "timeout", self._too_slow(task, ended))
         except NotConnected:
-            told = answer()
-            await self._stored(task, told, "lost", self._cut_off(task, told))
+            ended = answer()
+            await self._stored(task, ended, "lost", self._cut_off(task, ended))
         except asyncio.CancelledError:
-            told = answer()
-            await asyncio.shield(self._stored(task, told, "cancelled", self._drop(task, told)))
+            ended = answer()
+            await asyncio.shield(self._stored(task, ended, "cancelled", self._drop(task, ended)))
             raise
         else:
-            told = answer()
-            storing = self._store_bars(task, told, rows, connection)
-            await self._stored(task, told, "ok" if rows else "empty", storing, len(rows))
+            ended = answer()
+            storing = self._store_bars(task, ended, rows, connection)
+            await self._stored(task, ended, "ok" if rows else "empty", storing, len(rows))
 
     async def _stored(
         self, task: Task, answer: Answer, outcome: str, storing: Awaitable[None], bars: int | None = None
@@ -250,38 +250,38 @@ class Worker:
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""
-        told = meaning(answer.ib_code or 0, answer.ib_text or "")
+        ended = meaning(answer.ib_code or 0, answer.ib_text or "")
         now = self._clock.now_ns()
         self._log.info(
             "chunk-refused",
             extra=fields(
-                chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=told.reason
+                chunk_id=task.held.chunk_id, ib_code=answer.ib_code, ib_text=answer.ib_text, reason=ended.reason
             ),
         )
-        if told.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
+        if ended.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
             await self._transactions.run(writer.bars, task.held, answer, task.calendar, [], now)
-        elif told.reaction is Reaction.EMPTY or (told.reason in UNRESOLVED and not self._connection.can_resolve):
+        elif ended.reaction is Reaction.EMPTY or (ended.reason in UNRESOLVED and not self._connection.can_resolve):
             # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
             await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
-        elif told.reaction is Reaction.PERMANENT:
-            await self._transactions.run(writer.refused, task.held, answer, told.reason, now)
+        elif ended.reaction is Reaction.PERMANENT:
+            await self._transactions.run(writer.refused, task.held, answer, ended.reason, now)
         elif task.held.attempts >= _MOST_ATTEMPTS:
-            await self._transactions.run(writer.failed, task.held, answer, told.reason, now)
-        elif told.reaction is Reaction.WAIT:
-            if told.reason == "pacing":
+            await self._transactions.run(writer.failed, task.held, answer, ended.reason, now)
+        elif ended.reaction is Reaction.WAIT:
+            if ended.reason == "pacing":
                 self.violations += 1
                 self._concurrency.troubled()
                 self._picker.quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
-            await self._again(task, answer, "error", told.reason, now + _PACING_WAIT_NS)
-        elif told.reaction is Reaction.RECONNECT:
-            await self._again(task, answer, "error", told.reason, now)
-        elif told.reason == "timed_out" and task.held.attempts >= _PATIENCE:
+            await self._again(task, answer, "error", ended.reason, now + _PACING_WAIT_NS)
+        elif ended.reaction is Reaction.RECONNECT:
+            await self._again(task, answer, "error", ended.reason, now)
+        elif ended.reason == "timed_out" and task.held.attempts >= _PATIENCE:
             await self._too_slow(task, answer)
-        elif told.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
-            await self._again(task, answer, "error", told.reason, now + task.held.attempts * _RETRY_NS)
+        elif ended.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
+            await self._again(task, answer, "error", ended.reason, now + task.held.attempts * _RETRY_NS)
         else:
-            await self._transactions.run(writer.failed, task.held, answer, told.reason, now)
+            await self._transactions.run(writer.failed, task.held, answer, ended.reason, now)
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""

@@ -67,14 +67,8 @@ def bars(
     """
     row = series.by_id(cursor, held.series_id, lock=True)
     old = series.notes(cursor, row.id, held.span)
-    doubted = Spans(
-        n.span
-        for n in old
-        if n.state is CoverageState.EMPTY_UNCONFIRMED
-        and n.reason == _NO_DATA
-        and n.checked_at <= market_ns - SECOND_LOOK_NS
-    )
-    verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], doubted)
+    found_empty = _found_empty_before(old, market_ns)
+    verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], found_empty)
     # What is settled stays so: a bar that a later answer lacks is kept.
     doubtful = verdict.doubtful - row.covered
     doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
@@ -113,6 +107,13 @@ def bars(
         ib_code=answer.ib_code,
     )
     return Stored(written, splits)
+
+
+def _found_empty_before(notes: list[Note], market_ns: int) -> Spans:
+    """What was found empty long enough ago that a second empty answer confirms it."""
+    latest = market_ns - SECOND_LOOK_NS
+    unconfirmed = (n for n in notes if n.state is CoverageState.EMPTY_UNCONFIRMED)
+    return Spans(n.span for n in unconfirmed if n.reason == _NO_DATA and n.checked_at <= latest)
 
 
 def _outcome(filled: bool, doubtful: bool) -> str:

@@ -105,28 +105,28 @@ class MarketClock:
 
     def learn_seconds(self, market_s: int, requested_ns: int, answered_ns: int) -> None:
         """Take IB's word: its clock showed `market_s` whole seconds at a moment between asking and the answer (steady ns)."""
-        said = Bounds(market_s * NS_PER_S - answered_ns, (market_s + 1) * NS_PER_S - requested_ns, answered_ns)
+        bounds = Bounds(market_s * NS_PER_S - answered_ns, (market_s + 1) * NS_PER_S - requested_ns, answered_ns)
         if self._bounds is None:
-            self._begin(said)
-        elif (known := self._bounds.meet(said)) is not None:
+            self._begin(bounds)
+        elif (known := self._bounds.meet(bounds)) is not None:
             self._bounds, self._contradiction = known, None
             self._correct(known)
-        elif self._contradiction is not None and (found := self._contradiction.meet(said)) is not None:
+        elif self._contradiction is not None and (found := self._contradiction.meet(bounds)) is not None:
             self._restart(found)
         else:
-            self._contradiction = said  # one answer alone may be damaged: the next one decides
+            self._contradiction = bounds  # one answer alone may be damaged: the next one decides
 
     @property
     def uncertain(self) -> bool:
         """True while a few more answers at once would tell much."""
         return self._bounds is None or self.steady_ns() < self._early_until
 
-    def _begin(self, said: Bounds) -> None:
+    def _begin(self, bounds: Bounds) -> None:
         """The first answer: market time is where it can be, and nobody has used it yet."""
-        self._bounds = self._first = said
+        self._bounds = self._first = bounds
         self._rate = 1.0
-        self._early_until = said.at + _FIRST_NS
-        self._set(said.at, self._likely(said))
+        self._early_until = bounds.at + _FIRST_NS
+        self._set(bounds.at, self._likely(bounds))
 
     def _likely(self, known: Bounds) -> int:
         """The machine's own clock where it can be right, else the middle."""

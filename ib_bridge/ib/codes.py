@@ -233,11 +233,11 @@ def meaning(code: int, text: str = "") -> Meaning:
 
     A 162 whose text is not English is `other_language`: nobody knows what it says, so it is never taken for "no data".
     """
-    lead, said = _parts(code, text)
-    if code == 162 and not is_english(said):
+    lead, words = _parts(code, text)
+    if code == 162 and not is_english(words):
         return _OTHER_LANGUAGE
     for pattern, found in TEXTS.get(code, ()):
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, words, re.IGNORECASE):
             return found
     if code == 162:
         return _UNKNOWN if is_english(lead) else _OTHER_LANGUAGE
@@ -250,8 +250,8 @@ def meaning(code: int, text: str = "") -> Meaning:
 
 def language(code: int, text: str) -> str | None:
     """The language a text shows the gateway to speak: `english`, `other`, or None when the text does not tell."""
-    lead, said = _parts(code, text)
-    own = lead or said
+    lead, words = _parts(code, text)
+    own = lead or words
     if not is_english(own):
         return "other"
     return "english" if is_surely_english(own) else None
@@ -260,11 +260,11 @@ def language(code: int, text: str) -> str | None:
 def _parts(code: int, text: str) -> tuple[str, str]:
     """A text as what the gateway puts before the words of the data service, in its own language, and these words, which
     come from IB's servers and are often English whatever the gateway speaks."""
-    said = plain(text).strip()
-    if english := _LEAD.match(said):
-        return english[0], said[english.end() :]
-    found = re.match(r"([^:\uff1a]*)[:\uff1a](.*)", said, re.DOTALL) if code == 162 else None
-    return (found[1], found[2]) if found and not is_english(found[1]) else ("", said)
+    words = plain(text).strip()
+    if english := _LEAD.match(words):
+        return english[0], words[english.end() :]
+    found = re.match(r"([^:\uff1a]*)[:\uff1a](.*)", words, re.DOTALL) if code == 162 else None
+    return (found[1], found[2]) if found and not is_english(found[1]) else ("", words)
 
 
 def farm_of(text: str) -> str:

@@ -296,8 +296,8 @@ class Directory:
             zone = translate.time_zone(schedule.timeZone or instrument.time_zone)
             rows = translate.sessions(schedule)
         except IbError as refused:
-            told = meaning(refused.code, refused.text).reaction
-            passing = told in _PASSING
+            reaction = meaning(refused.code, refused.text).reaction
+            passing = reaction in _PASSING
             if passing or not self._connection.serves(instrument):
                 raise Unavailable("IB gives no schedule now", code="ib-unavailable") from None
             why = {"ib_code": refused.code, "ib_text": refused.text}
@@ -342,8 +342,8 @@ class Directory:
     async def _closed_until(self, instrument: Instrument, session: str, upto: int, correlation_id: str) -> int:
         """How far from `upto`, where the schedule ends, the market stays closed: to the next open that contract details
         tell of. So a weekend is known to be closed while it lasts, and nobody asks IB about it."""
-        told = await self._hours(instrument, session)
-        if translate.last_day(told, instrument.time_zone) <= self._clock.now_ns():
+        hours = await self._hours(instrument, session)
+        if translate.last_day(hours, instrument.time_zone) <= self._clock.now_ns():
             try:
                 rows = await self._details(translate.contract(instrument), f"hours|{instrument.con_id}", correlation_id)
             except (IbError, Unavailable):
@@ -351,9 +351,9 @@ class Directory:
             await self._transactions.run(
                 instruments.store_all, translate.listed_once([translate.instrument(row) for row in rows])
             )
-            told = await self._hours(instrument, session)
-        later = [moment for moment in translate.opens(told, instrument.time_zone) if moment >= upto]
-        return max(upto, min([translate.last_day(told, instrument.time_zone), *later]))
+            hours = await self._hours(instrument, session)
+        later = [moment for moment in translate.opens(hours, instrument.time_zone) if moment >= upto]
+        return max(upto, min([translate.last_day(hours, instrument.time_zone), *later]))
 
     async def _hours(self, instrument: Instrument, session: str) -> str:
         details = await self._transactions.run(instruments.details, instrument.con_id)

@@ -24,19 +24,19 @@ def keep(
     calendars.store(cursor, name, session, time_zone, known, sessions)
     wrong: set[int] = set()
     for part, guess in before.items():
-        told = calendars.load(cursor, name, session, part)
-        if guess is not None and told is not None:
-            wrong |= _reopen(cursor, name, session, part, guess, told, market_ns)
+        actual = calendars.load(cursor, name, session, part)
+        if guess is not None and actual is not None:
+            wrong |= _reopen(cursor, name, session, part, guess, actual, market_ns)
     return len(wrong)
 
 
 def _reopen(
-    cursor: Cursor, name: str, session: str, part: Span, guess: Calendar, told: Calendar, market_ns: int
+    cursor: Cursor, name: str, session: str, part: Span, guess: Calendar, actual: Calendar, market_ns: int
 ) -> set[int]:
     changed = set()
     for number in series.of_calendar(cursor, name, session):
         row = series.by_id(cursor, number, lock=True)
-        opened = told.open_time(row.timeframe, part) - guess.open_time(row.timeframe, part)
+        opened = actual.open_time(row.timeframe, part) - guess.open_time(row.timeframe, part)
         doubts = row.covered & opened
         if doubts:
             noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in doubts]

@@ -104,11 +104,11 @@ def migrated_tables(dsn: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def test_data_names_exactly_the_tables_and_columns_there_are(dsn: str) -> None:
-    there, told = migrated_tables(dsn), documented_tables()
-    assert sorted(told) == sorted(there), "docs/data.md has a heading ### `table` for each"
+    there, documented = migrated_tables(dsn), documented_tables()
+    assert sorted(documented) == sorted(there), "docs/data.md has a heading ### `table` for each"
     for table, columns in there.items():
         expected = "\n".join(f"| `{name}` | {kind} | ... |" for name, kind in columns)
-        assert told[table] == columns, f"{table} in docs/data.md should read:\n{expected}"
+        assert documented[table] == columns, f"{table} in docs/data.md should read:\n{expected}"
 
 
 def test_every_column_is_explained_or_plain() -> None:
@@ -120,10 +120,10 @@ def test_every_column_is_explained_or_plain() -> None:
 
 
 def test_every_message_and_its_fields_are_described() -> None:
-    told = words((DOCS / "data.md").read_text(), "message")
-    assert set(told) == {"JobHint", "CommandHint"}
+    documented = words((DOCS / "data.md").read_text(), "message")
+    assert set(documented) == {"JobHint", "CommandHint"}
     for kind in (JobHint, CommandHint):
-        assert set(re.findall(r"`(\w+)`:", told[kind.__name__][0])) == set(kind.model_fields)
+        assert set(re.findall(r"`(\w+)`:", documented[kind.__name__][0])) == set(kind.model_fields)
 
 
 # ---- backfill.md and architecture.md ---------------------------------------------------------------------------------
@@ -134,20 +134,20 @@ BACKFILL = (DOCS / "backfill.md").read_text()
 def reasons() -> dict[str, set[int]]:
     """Reason word of an answer -> the codes that lead to it."""
     found: dict[str, set[int]] = {ib_codes.meaning(-7).reason: set()}
-    for code, told in ib_codes.CODES.items():
-        found.setdefault(told.reason, set()).add(code)
+    for code, documented in ib_codes.CODES.items():
+        found.setdefault(documented.reason, set()).add(code)
     for code, texts in ib_codes.TEXTS.items():
-        for _, told in texts:
-            found.setdefault(told.reason, set()).add(code)
+        for _, documented in texts:
+            found.setdefault(documented.reason, set()).add(code)
     found.setdefault(ib_codes.meaning(162, "Mensaje de error de los servicios de datos:no se sabe").reason, set()).add(
         162
     )
     for code in range(10, 11_000):
-        told = ib_codes.meaning(code)
-        if code != 162 and told.reason not in ("unmapped_code", ib_codes.CODES.get(code, told).reason):
-            raise AssertionError(f"{code} means {told.reason} and stands in the table as something else")
-        if told.reason != "unmapped_code":
-            found.setdefault(told.reason, set()).add(code)
+        documented = ib_codes.meaning(code)
+        if code != 162 and documented.reason not in ("unmapped_code", ib_codes.CODES.get(code, documented).reason):
+            raise AssertionError(f"{code} means {documented.reason} and stands in the table as something else")
+        if documented.reason != "unmapped_code":
+            found.setdefault(documented.reason, set()).add(code)
     return found
 
 
@@ -160,11 +160,11 @@ def codes_in(cell: str) -> set[int]:
 
 
 def test_every_reason_word_is_explained_with_its_codes() -> None:
-    told = words(BACKFILL, "reason")
+    documented = words(BACKFILL, "reason")
     known = reasons()
-    assert sorted(set(known) - set(told)) == [], "docs/backfill.md explains each in a table headed `reason`"
+    assert sorted(set(known) - set(documented)) == [], "docs/backfill.md explains each in a table headed `reason`"
     for reason, codes in known.items():
-        assert codes <= codes_in(told[reason][0]), f"{reason} in docs/backfill.md lacks codes"
+        assert codes <= codes_in(documented[reason][0]), f"{reason} in docs/backfill.md lacks codes"
 
 
 def test_no_reason_is_explained_that_nobody_gives() -> None:
@@ -184,8 +184,8 @@ def test_every_state_is_explained(heading: str, kind: type[CoverageState] | type
 
 
 def test_every_state_of_the_session_is_explained() -> None:
-    told = words((DOCS / "architecture.md").read_text(), "state")
-    assert list(told) == [member.value for member in ConnectionState]
+    documented = words((DOCS / "architecture.md").read_text(), "state")
+    assert list(documented) == [member.value for member in ConnectionState]
 
 
 # ---- links, commands, addresses --------------------------------------------------------------------------------------
@@ -276,9 +276,9 @@ def test_the_search_for_places_finds_them() -> None:
 
 def test_the_tests_that_are_said_to_hold_something_exist() -> None:
     source = "\n".join(p.read_text() for p in committed() if p.suffix == ".py" and "tests" in p.parts)
-    told = set(re.findall(r"`(test_\w+)", BACKFILL))
-    assert len(told) > 30
-    assert [name for name in sorted(told) if f"def {name}(" not in source] == []
+    documented = set(re.findall(r"`(test_\w+)", BACKFILL))
+    assert len(documented) > 30
+    assert [name for name in sorted(documented) if f"def {name}(" not in source] == []
     rows = set(re.findall(r"`test_weather\[(.*?)\]`", BACKFILL))
     weather = (ROOT / "tests" / "integration" / "backfill" / "test_fault_injection.py").read_text()
     assert [row for row in rows if not all(f'"{part}"' in weather for part in row.split(" & "))] == []

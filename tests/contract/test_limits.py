@@ -84,9 +84,9 @@ def parameters() -> Iterator[tuple[str, str, str]]:
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             for one in operation.get("parameters", ()):
-                told = limits_of(one["schema"])
-                if told:
-                    yield f"`{method.upper()} {path}`", f"`{one['name']}`", told
+                documented = limits_of(one["schema"])
+                if documented:
+                    yield f"`{method.upper()} {path}`", f"`{one['name']}`", documented
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
@@ -94,9 +94,9 @@ def fields() -> Iterator[tuple[str, str, str]]:
     for name, shape in DOCUMENT["components"]["schemas"].items():
         if shape.get("additionalProperties") is False and name != "BackfillRequest":  # it has a page of its own
             for field, schema in shape["properties"].items():
-                told = limits_of(schema)
-                if told:
-                    yield f"`{name}`", f"`{field}`", told
+                documented = limits_of(schema)
+                if documented:
+                    yield f"`{name}`", f"`{field}`", documented
 
 
 def test_every_limit_of_a_parameter_or_field_is_documented_as_it_is() -> None:
@@ -108,15 +108,15 @@ def test_every_limit_of_a_parameter_or_field_is_documented_as_it_is() -> None:
 
 def test_the_fields_of_a_backfill_are_documented_with_their_limits() -> None:
     schema = BackfillRequest.model_json_schema()["properties"]
-    told = {cells[0].strip("`"): cells for cells in table(BACKFILL, "field") if re.fullmatch(r"`\w+`", cells[0])}
-    requested = {name: cells for name, cells in told.items() if name in schema}
+    documented = {cells[0].strip("`"): cells for cells in table(BACKFILL, "field") if re.fullmatch(r"`\w+`", cells[0])}
+    requested = {name: cells for name, cells in documented.items() if name in schema}
     assert set(requested) == set(schema)
     for name, cells in requested.items():
         found = re.search(r"[\d,]+ to [\d,]+|at least [\d,]+", cells[1])
         assert (found[0] if found else "") == limits_of(schema[name]).removesuffix(" entries"), name
-    assert told["priority"][2] == str(schema["priority"]["default"])
-    assert told["mode"][2].strip("`") == schema["mode"]["default"]
-    assert told["dry_run"][2] == str(schema["dry_run"]["default"]).lower()
+    assert documented["priority"][2] == str(schema["priority"]["default"])
+    assert documented["mode"][2].strip("`") == schema["mode"]["default"]
+    assert documented["dry_run"][2] == str(schema["dry_run"]["default"]).lower()
 
 
 BODIES = [
@@ -170,8 +170,8 @@ def test_a_new_password_is_as_long_as_its_field_says() -> None:
 
 
 def test_the_parameters_of_bars_are_documented() -> None:
-    told = [name for cells in table(API, "parameter") for name in re.findall(r"`(\w+)`", cells[0])]
-    assert sorted(told) == sorted(one["name"] for one in DOCUMENT["paths"][BARS]["get"]["parameters"])
+    documented = [name for cells in table(API, "parameter") for name in re.findall(r"`(\w+)`", cells[0])]
+    assert sorted(documented) == sorted(one["name"] for one in DOCUMENT["paths"][BARS]["get"]["parameters"])
 
 
 def test_every_parameter_is_named_in_the_documents() -> None:

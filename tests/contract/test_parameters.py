@@ -86,11 +86,11 @@ def test_no_route_takes_a_parameter_that_it_does_not_know(api: Api, boss: Client
         if path.startswith("/health"):
             assert answer.json().get("code") != "unknown-parameter"
             continue
-        told = answer.json()
-        assert (answer.status_code, told["code"]) == (422, "unknown-parameter"), (method, path, told)
-        assert told["errors"][0]["field"] == "colour"
-        assert told["errors"][0].get("allowed", []) == names_of(operation), path
-        assert all(name in told["detail"] for name in names_of(operation))
+        body = answer.json()
+        assert (answer.status_code, body["code"]) == (422, "unknown-parameter"), (method, path, body)
+        assert body["errors"][0]["field"] == "colour"
+        assert body["errors"][0].get("allowed", []) == names_of(operation), path
+        assert all(name in body["detail"] for name in names_of(operation))
 
 
 def test_every_route_knows_the_parameters_of_its_document_and_takes_each_once(api: Api, boss: Client) -> None:
@@ -122,9 +122,9 @@ def test_a_whole_number_is_written_in_digits_alone(boss: Client, text: str) -> N
 
 @pytest.mark.parametrize(("given", "meant"), MEANT.items())
 def test_the_nearest_name_is_named(boss: Client, given: str, meant: str) -> None:
-    told = boss.get(f"{BARS}?symbol=AAPL&{given}=1").json()
-    assert told["code"] == "unknown-parameter"
-    assert f"did you mean {meant}?" in told["detail"], told["detail"]
+    body = boss.get(f"{BARS}?symbol=AAPL&{given}=1").json()
+    assert body["code"] == "unknown-parameter"
+    assert f"did you mean {meant}?" in body["detail"], body["detail"]
 
 
 def test_what_resembles_nothing_is_answered_with_all_names(boss: Client) -> None:

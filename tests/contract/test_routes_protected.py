@@ -69,9 +69,9 @@ def test_every_route_of_every_function_is_in_the_document(app: Any) -> None:
 
 
 def test_parameters_that_a_route_reads_as_one_model_are_in_the_document(app: Any) -> None:
-    told = app.openapi()["paths"]["/api/v1/market-data/historical/bars"]["get"]["parameters"]
-    assert {"symbol", "timeframe", "start", "page_token", "fields", "wait"} <= {one["name"] for one in told}
-    assert all(one["in"] == "query" and one["schema"]["description"] for one in told)
+    body = app.openapi()["paths"]["/api/v1/market-data/historical/bars"]["get"]["parameters"]
+    assert {"symbol", "timeframe", "start", "page_token", "fields", "wait"} <= {one["name"] for one in body}
+    assert all(one["in"] == "query" and one["schema"]["description"] for one in body)
 
 
 def test_the_public_routes_exist_and_are_public(app: Any) -> None:

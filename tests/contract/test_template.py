@@ -253,8 +253,8 @@ def test_only_sign_in_may_read_the_signing_key():
 def test_only_bars_are_read_from_a_replica():
     readers = {role for role in of_type("AWS::IAM::Role") for s in statements(role) if "ReplicaSecretArn" in str(s)}
     assert readers == {"BarsRole"}
-    told = [name for name in FOLDERS if "NAUTILUS_REPLICA_URL" in settings_of(name)[1]]
-    assert told == ["bars"]
+    documented = [name for name in FOLDERS if "NAUTILUS_REPLICA_URL" in settings_of(name)[1]]
+    assert documented == ["bars"]
 
 
 def test_no_file_of_infra_holds_a_secret():
@@ -467,8 +467,10 @@ def test_every_alarm_tells_somebody_and_says_what_it_means():
 
 def test_for_every_alarm_the_handbook_says_what_to_do():
     table = (ROOT / "docs" / "aws.md").read_text().partition("| alarm | what to do |")[2].partition("\n\n")[0]
-    told = {name.strip() for row in re.findall(r"^\| ([A-Za-z, ]+) \|", table, re.MULTILINE) for name in row.split(",")}
-    assert told == {name.removesuffix("Alarm") for name in of_type("AWS::CloudWatch::Alarm")}
+    documented = {
+        name.strip() for row in re.findall(r"^\| ([A-Za-z, ]+) \|", table, re.MULTILINE) for name in row.split(",")
+    }
+    assert documented == {name.removesuffix("Alarm") for name in of_type("AWS::CloudWatch::Alarm")}
 
 
 # ---- the bridge ------------------------------------------------------------------------------------------------------

@@ -34,12 +34,12 @@ def friday(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
         yield made
 
 
-def is_a_chart(told: Any) -> None:
-    first = told["candles"][0]
+def is_a_chart(body: Any) -> None:
+    first = body["candles"][0]
     assert list(first) == ["time", "ts", "open", "high", "low", "close", "volume"]
     assert re.fullmatch(r"2026\d{4}  \d\d:30:00Z", first["time"])
-    assert told["coverage"]["complete"]
-    assert (told["symbol"], told["timeframe"], told["total"]) == ("AAPL", "1h", len(told["candles"]))
+    assert body["coverage"]["complete"]
+    assert (body["symbol"], body["timeframe"], body["total"]) == ("AAPL", "1h", len(body["candles"]))
 
 
 def are_lines(*firsts: str) -> Callable[[str], None]:
@@ -56,64 +56,64 @@ def stamps(first: int) -> tuple[str, ...]:
     return tuple(str((1772461800 + 60 * (first + n)) * 10**9) for n in range(5))
 
 
-def is_derived(told: Any) -> None:
-    assert told["source"] == "derived from 1m"
-    assert [set(candle) for candle in told["candles"]] == [{"ts", "close"}] * 3
+def is_derived(body: Any) -> None:
+    assert body["source"] == "derived from 1m"
+    assert [set(candle) for candle in body["candles"]] == [{"ts", "close"}] * 3
 
 
-def are_two_symbols(told: Any) -> None:
-    assert [one["symbol"] for one in told["results"]] == ["AAPL", "MSFT"]
-    assert all(one["candles"][0]["time"] == "20260202" for one in told["results"])
+def are_two_symbols(body: Any) -> None:
+    assert [one["symbol"] for one in body["results"]] == ["AAPL", "MSFT"]
+    assert all(one["candles"][0]["time"] == "20260202" for one in body["results"])
 
 
-def are_columns(told: Any) -> None:
-    assert told["candles"]["time"] == ["20260305", "20260304", "20260303", "20260302"]
-    assert len(told["candles"]["close"]) == 4
+def are_columns(body: Any) -> None:
+    assert body["candles"]["time"] == ["20260305", "20260304", "20260303", "20260302"]
+    assert len(body["candles"]["close"]) == 4
 
 
 def are_quotes(text: str) -> None:
     assert [set(json.loads(line)) for line in text.splitlines()] == [{"time", "open", "close"}] * 3
 
 
-def are_new_bars(told: Any) -> None:
-    assert (told["symbol"], told["total"]) == ("NVDA", 2)
-    assert told["candles"][-1]["time"] == "20260306  20:25:00Z"
+def are_new_bars(body: Any) -> None:
+    assert (body["symbol"], body["total"]) == ("NVDA", 2)
+    assert body["candles"][-1]["time"] == "20260306  20:25:00Z"
 
 
 def is_unchanged(text: str) -> None:
     assert text == "304\n"
 
 
-def is_covered(told: Any) -> None:
-    first = told["intervals"][0]
+def is_covered(body: Any) -> None:
+    first = body["intervals"][0]
     assert (first["state"], first["bars"], first["expected"]) == ("filled", 30, 30)
-    assert {row["state"] for row in told["intervals"][1:]} <= {"filled", "not_asked", "queued"}
+    assert {row["state"] for row in body["intervals"][1:]} <= {"filled", "not_asked", "queued"}
 
 
-def is_explained(told: Any) -> None:
-    assert told["brought_by"]["outcome"] == "ok"
-    assert told["bar"]["close"] > 0
+def is_explained(body: Any) -> None:
+    assert body["brought_by"]["outcome"] == "ok"
+    assert body["bar"]["close"] > 0
 
 
-def are_sessions(told: Any) -> None:
-    assert [row["open"] for row in told["sessions"]] == ["2026-03-02T14:30:00Z", "2026-03-03T14:30:00Z"]
+def are_sessions(body: Any) -> None:
+    assert [row["open"] for row in body["sessions"]] == ["2026-03-02T14:30:00Z", "2026-03-03T14:30:00Z"]
 
 
-def is_found(told: Any) -> None:
-    assert told["instruments"][0]["instrument_id"] == "AAPL.NASDAQ"
+def is_found(body: Any) -> None:
+    assert body["instruments"][0]["instrument_id"] == "AAPL.NASDAQ"
 
 
-def is_found_by_the_front_end(told: Any) -> None:
-    assert told["instruments"][0]["symbol"] == "AAPL"
+def is_found_by_the_front_end(body: Any) -> None:
+    assert body["instruments"][0]["symbol"] == "AAPL"
 
 
-def are_pairs(told: Any) -> None:
-    assert told["forex_pairs"][0] == "EUR/USD"
+def are_pairs(body: Any) -> None:
+    assert body["forex_pairs"][0] == "EUR/USD"
 
 
-def is_refused(told: Any) -> None:
-    assert (told["status"], told["errors"][0]["field"]) == (422, "timeframe")
-    assert "10m" in told["errors"][0]["allowed"]
+def is_refused(body: Any) -> None:
+    assert (body["status"], body["errors"][0]["field"]) == (422, "timeframe")
+    assert "10m" in body["errors"][0]["allowed"]
 
 
 CHECKS: dict[str, Callable[[Any], None]] = {

@@ -171,8 +171,8 @@ def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeyp
             works.sim.command("short 0")
             ended = [works.finished(job, 120 + 2 * KILLS)["status"] for job in chaos.jobs]
             settle(works)
-            told = check(works, start, end)
-            print(f"seed {SEED}: {dict(chaos.count)}; jobs {ended}; {told}")
+            payload = check(works, start, end)
+            print(f"seed {SEED}: {dict(chaos.count)}; jobs {ended}; {payload}")
 
 
 def settle(works: Plant) -> None:

@@ -36,8 +36,8 @@ def test_a_bridge_killed_in_the_middle_loses_and_doubles_nothing(works: Plant) -
     assert works.job(job_id)["finished_at"] is None
 
     def silent() -> bool:
-        told = works.client.get("/health").json()
-        return told["status"] == "degraded" and "silent since" in told["checks"]["ib"]["detail"]
+        body = works.client.get("/health").json()
+        return body["status"] == "degraded" and "silent since" in body["checks"]["ib"]["detail"]
 
     works.wait(silent, "health says that the bridge is silent", 20)
     assert time.monotonic() - killed < 20

@@ -47,10 +47,10 @@ def test_every_bar_of_a_coin_comes_back_nights_and_weekend_too(
 ) -> None:
     with closing(Api(stack.url)) as api:
         assert show(stack, api)
-        said = capsys.readouterr().out
-        assert "BTC/USD.PAXOS, AGGTRADES, replay:bars:" in said
-        assert "4,320 bars in the range asked for" in said
-        assert "nothing is missing" in said
+        words = capsys.readouterr().out
+        assert "BTC/USD.PAXOS, AGGTRADES, replay:bars:" in words
+        assert "4,320 bars in the range asked for" in words
+        assert "nothing is missing" in words
         assert show(stack, api), "a second run has nothing to fetch"
         assert "nothing had to be fetched" in capsys.readouterr().out
         assert api.get("/api/v1/auth/me")["role"] == "trader"

@@ -87,11 +87,11 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
 
         up.wait_for("session with IB: connected")
         lines = re.findall(r"read the last of them:\n(.*)\n\S+  session with IB", up.text(), re.DOTALL)[0]
-        said = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
+        words = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
         decoder = json.JSONDecoder()
-        requested, end = decoder.raw_decode(said)
+        requested, end = decoder.raw_decode(words)
         assert requested["request"] == {"symbol": "AAPL", "timeframe": "1m", "days_back": 30}
-        bars, _ = decoder.raw_decode(said[end:].lstrip())
+        bars, _ = decoder.raw_decode(words[end:].lstrip())
         assert bars["source"] == "sim:7"
         assert bars["total"] == 5
 

@@ -154,9 +154,9 @@ def test_ctrl_c_while_modules_are_imported_ends_with_a_sentence(words: list[str]
             if line.rstrip().endswith("| argparse"):
                 break
         process.send_signal(signal.SIGINT)
-        said = [line for line in lines if not line.startswith("import time:")]
+        text = [line for line in lines if not line.startswith("import time:")]
     assert process.wait(30) == 130
-    assert "".join(said).strip() == "Stopped before anything was started."
+    assert "".join(text).strip() == "Stopped before anything was started."
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.05, 0.1, 0.2, 0.4, 0.6, 1])
@@ -172,10 +172,10 @@ def test_ctrl_c_of_make_never_shows_a_traceback(delay_s: float, tmp_path: Path) 
     )
     time.sleep(delay_s)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: make, its shell and what they run
-    said, _ = process.communicate(timeout=60)
+    words, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "Traceback" not in said
-    assert "KeyboardInterrupt" not in said
+    assert "Traceback" not in words
+    assert "KeyboardInterrupt" not in words
 
 
 @pytest.mark.parametrize("module", ["dev.demo", "dev.up"])

@@ -46,8 +46,8 @@ def volumes(works: Plant) -> list[float]:
 
 
 def unit(works: Plant) -> tuple[str, str]:
-    told = works.session()
-    return told["volume_unit"], told["volume_unit_evidence"]
+    body = works.session()
+    return body["volume_unit"], body["volume_unit_evidence"]
 
 
 def covered_in(works: Plant, symbol: str, timeframe: str = "1m", **more: Any) -> tuple[str | None, int]:
@@ -88,8 +88,8 @@ def test_what_nobody_knows_is_stored_as_it_came_said_so_and_revised_when_a_perso
     lots = [round(volume * 100, 3) for volume in own]
     assert volumes(coin) == lots
     assert unit(coin) == ("lots", "setting")
-    told, risen = covered_in(coin, "COIN")
-    assert told == "shares"
+    body, risen = covered_in(coin, "COIN")
+    assert body == "shares"
     assert risen > version
     assert [row.volume for row in coin.rows("SELECT volume FROM bar_revisions ORDER BY ts")] == own
     after = coin.bars(symbol="COIN", timeframe="1m", start="2024-01-03T00:00:00Z", end="2024-01-05T00:00:00Z")

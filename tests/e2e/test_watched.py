@@ -47,8 +47,8 @@ class Watch:
 
     def look(self) -> dict[str, Any]:
         session = self.works.session()
-        told = self.works.client.get("/api/v1/historical/backfill/status").json()["jobs"]
-        job: dict[str, Any] = next(job for job in told if job["job_id"] == self.job_id)
+        body = self.works.client.get("/api/v1/historical/backfill/status").json()["jobs"]
+        job: dict[str, Any] = next(job for job in body if job["job_id"] == self.job_id)
         budget = self.works.client.get("/api/v1/ib/budget").json()
         progress, small = job["progress"], budget["small_bars"]
         now = (session["state"], job["status"], job["blocked_on"])

@@ -88,8 +88,8 @@ def ask(edge, *args, **named):
 
 
 def test_queries_with_several_values_and_signs(edge):
-    _, told = ask(edge, "GET", "/echo/x", query="symbol=EUR%2FUSD&tag=a&tag=b&empty=&plus=a+b&at=2024-01-05T14%3A30Z")
-    assert told["query"] == [
+    _, body = ask(edge, "GET", "/echo/x", query="symbol=EUR%2FUSD&tag=a&tag=b&empty=&plus=a+b&at=2024-01-05T14%3A30Z")
+    assert body["query"] == [
         ["symbol", "EUR/USD"],
         ["tag", "a"],
         ["tag", "b"],
@@ -110,18 +110,18 @@ def test_bodies_plain_and_in_base64(edge):
 
 
 def test_cookies_both_ways(edge):
-    _, told = ask(edge, "GET", "/echo/x", cookies=["session=abc", "other=1=2"])
-    assert told["cookies"] == {"session": "abc", "other": "1=2"}
+    _, body = ask(edge, "GET", "/echo/x", cookies=["session=abc", "other=1=2"])
+    assert body["cookies"] == {"session": "abc", "other": "1=2"}
     answer, _ = ask(edge, "GET", "/cookies")
     assert [cookie.split(";")[0] for cookie in answer["cookies"]] == ["one=1", "two=2"]
     assert "set-cookie" not in answer["headers"]
 
 
 def test_what_is_known_of_the_caller(edge):
-    _, told = ask(edge, "GET", "/echo/a b/ü", headers={"x-several": "1,2"})
-    assert told["client"] == "192.0.2.1"
-    assert (told["scheme"], told["header"], told["method"]) == ("https", "1,2", "GET")
-    assert told["path"] in ("/echo/a b/ü", "/echo/a%20b/%C3%BC")
+    _, body = ask(edge, "GET", "/echo/a b/ü", headers={"x-several": "1,2"})
+    assert body["client"] == "192.0.2.1"
+    assert (body["scheme"], body["header"], body["method"]) == ("https", "1,2", "GET")
+    assert body["path"] in ("/echo/a b/ü", "/echo/a%20b/%C3%BC")
 
 
 def test_bytes_travel_in_base64(edge):
@@ -133,8 +133,8 @@ def test_bytes_travel_in_base64(edge):
 
 
 def test_what_is_not_there_is_a_problem(edge):
-    answer, told = ask(edge, "GET", "/nowhere")
-    assert (answer["statusCode"], told["code"]) == (404, "no-such-route")
+    answer, body = ask(edge, "GET", "/nowhere")
+    assert (answer["statusCode"], body["code"]) == (404, "no-such-route")
     assert answer["headers"]["content-type"] == "application/problem+json"
     assert answer["isBase64Encoded"] is False
 
@@ -142,9 +142,9 @@ def test_what_is_not_there_is_a_problem(edge):
 def test_what_nobody_expected_is_a_problem_and_a_log_line_with_the_same_id(edge):
     event = http_event("GET", "/broken")
     answer = edge.invoke(event)
-    told = json.loads(answer["body"])
+    body = json.loads(answer["body"])
     number = event["requestContext"]["requestId"]
-    assert (answer["statusCode"], told["code"], told["request_id"]) == (500, "internal-error", number)
+    assert (answer["statusCode"], body["code"], body["request_id"]) == (500, "internal-error", number)
     lines = [json.loads(line) for line in edge.log.read_text().splitlines() if "request-broke" in line]
     (line,) = [line for line in lines if line["message"] == "request-broke"]
     assert line["correlation_id"] == number
@@ -161,9 +161,9 @@ def test_an_answer_is_as_large_as_lambda_allows_and_no_larger(edge, of):
     query = f"of=%{'%'.join(f'{byte:02x}' for byte in of.encode())}"
     answer = edge.invoke(http_event("GET", "/large", query=f"{query}&size={most}"))
     assert (answer["statusCode"], len(answer["body"])) == (200, most)
-    answer, told = ask(edge, "GET", "/large", query=f"{query}&size={most + 1}")
-    assert (answer["statusCode"], told["code"]) == (413, "answer-too-large")
-    assert "6 MB" in told["detail"]
+    answer, body = ask(edge, "GET", "/large", query=f"{query}&size={most + 1}")
+    assert (answer["statusCode"], body["code"]) == (413, "answer-too-large")
+    assert "6 MB" in body["detail"]
 
 
 def test_a_function_that_takes_too_long_is_killed_and_the_next_event_finds_a_new_one(edge):

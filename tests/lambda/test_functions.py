@@ -89,13 +89,13 @@ def test_a_token_of_one_function_is_good_at_another(functions, token):
 def test_secrets_are_read_by_their_arn(servers, store, settings):
     with extension() as aws:
         aws.secrets[ARN] = {"SecretString": store.dsn}
-        told = {
+        body = {
             **settings,
             "NAUTILUS_DATABASE_URL": ARN,
             "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": str(aws.port),
         }
         log = servers.folder / "secret.log"
-        with running(Function(servers.group, "monitoring", log, told)) as function:
+        with running(Function(servers.group, "monitoring", log, body)) as function:
             assert aws.asked == [], "the extension does not serve during init"
             for _ in range(2):
                 assert function.invoke(http_event("GET", "/health"))["statusCode"] == 200
@@ -104,8 +104,8 @@ def test_secrets_are_read_by_their_arn(servers, store, settings):
 
 def test_a_secret_that_cannot_be_read_now_is_read_later(servers, store, settings):
     with extension() as aws:
-        told = {**settings, "NAUTILUS_DATABASE_URL": ARN, "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": str(aws.port)}
-        with running(Function(servers.group, "monitoring", servers.folder / "late.log", told)) as function:
+        body = {**settings, "NAUTILUS_DATABASE_URL": ARN, "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": str(aws.port)}
+        with running(Function(servers.group, "monitoring", servers.folder / "late.log", body)) as function:
             with pytest.raises(FunctionError, match=r"NAUTILUS_DATABASE_URL: the secret .* 400 AccessDenied"):
                 function.invoke(http_event("GET", "/health"))
             aws.secrets[ARN] = {"SecretString": store.dsn}
@@ -174,9 +174,9 @@ def test_a_backfill_is_a_row_and_a_hint_with_one_correlation(functions, token, s
 
 def test_without_the_queue_a_backfill_is_accepted_all_the_same(servers, settings, token):
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    told = {**settings, "NAUTILUS_QUEUE_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    payload = {**settings, "NAUTILUS_QUEUE_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     body = {"symbol": "NVDA", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    with running(Function(servers.group, "backfill", servers.folder / "no-queue.log", told)) as function:
+    with running(Function(servers.group, "backfill", servers.folder / "no-queue.log", payload)) as function:
         event = http_event("POST", "/api/v1/ib/backfill", headers=headers, body=json.dumps(body))
         assert function.invoke(event)["statusCode"] == 202
 
@@ -188,8 +188,8 @@ def test_a_snapshot_holds_what_is_else_imported_late(servers, settings, kind, lo
         "lambda_handler('x', APIRouter())\n"
         "def handler(event, context):\n    return sorted({'boto3', 'mangum', 'argon2'} & set(sys.modules))\n"
     )
-    told = {**settings, "AWS_LAMBDA_INITIALIZATION_TYPE": kind}
-    with running(Function(servers.group, "x", servers.folder / f"{kind}.log", told, folder=tmp_path)) as function:
+    body = {**settings, "AWS_LAMBDA_INITIALIZATION_TYPE": kind}
+    with running(Function(servers.group, "x", servers.folder / f"{kind}.log", body, folder=tmp_path)) as function:
         assert function.invoke({}) == (["argon2", "boto3", "mangum"] if loaded else [])
 
 
@@ -206,9 +206,9 @@ def test_the_schedule_of_monitoring_emits_metrics(functions):
     before = len(function.log.read_text())
     assert function.invoke({"task": "measure"}) is None
     lines = function.log.read_text()[before:].splitlines()
-    (told,) = [json.loads(line) for line in lines if '"_aws"' in line]
-    (metrics,) = told["_aws"]["CloudWatchMetrics"]
-    assert (metrics["Namespace"], metrics["Dimensions"], told["service"]) == (
+    (body,) = [json.loads(line) for line in lines if '"_aws"' in line]
+    (metrics,) = body["_aws"]["CloudWatchMetrics"]
+    assert (metrics["Namespace"], metrics["Dimensions"], body["service"]) == (
         "Nautilus/test",
         [["service"]],
         "monitoring",
@@ -218,7 +218,7 @@ def test_the_schedule_of_monitoring_emits_metrics(functions):
         "LiveJobs": "Count",
         "JobSilence": "Seconds",
     }
-    assert told["SessionConnected"] == [0.0], "no bridge was ever here"
+    assert body["SessionConnected"] == [0.0], "no bridge was ever here"
 
 
 def test_an_event_nobody_expects_is_an_error_that_names_it(functions):
@@ -232,8 +232,8 @@ def test_an_event_nobody_expects_is_an_error_that_names_it(functions):
 def test_a_database_that_does_not_answer_is_503_before_lambda_gives_up(servers, store, settings):
     import psycopg2
 
-    log, told = servers.folder / "locked.log", {**settings, "NAUTILUS_STATEMENT_TIMEOUT_MS": "500"}
-    with running(Function(servers.group, "monitoring", log, told)) as function:
+    log, body = servers.folder / "locked.log", {**settings, "NAUTILUS_STATEMENT_TIMEOUT_MS": "500"}
+    with running(Function(servers.group, "monitoring", log, body)) as function:
         with psycopg2.connect(store.dsn) as blocker, blocker.cursor() as cursor:
             cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
             answer = function.invoke(http_event("GET", "/health"))

@@ -89,8 +89,8 @@ def said(port: int, **environment: str) -> str:
 
 
 def test_a_certificate_of_a_known_authority_is_accepted(server, certificate):
-    told = said(server.port, SSL_CERT_FILE=str(certificate))
-    assert "certificate" not in told
+    body = said(server.port, SSL_CERT_FILE=str(certificate))
+    assert "certificate" not in body
     assert b"user\0u\0database\0n\0" in server.heard
 
 

@@ -270,8 +270,8 @@ def test_users_cannot_be_told_by_what_is_answered(api: Api) -> None:
     answers = [api.client().post(LOGIN, json={"username": n, "password": p}) for n, p in tries]
     for answer in answers:
         refused(answer, 401, "invalid-credentials")
-    said = [{name: value for name, value in a.json().items() if name != "request_id"} for a in answers]
-    assert all(one == said[0] for one in said)
+    words = [{name: value for name, value in a.json().items() if name != "request_id"} for a in answers]
+    assert all(one == words[0] for one in words)
     headers = [{n: v for n, v in a.headers.items() if n != "x-request-id"} for a in answers]
     assert all(one == headers[0] for one in headers)
 

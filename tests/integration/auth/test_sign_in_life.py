@@ -7,41 +7,41 @@ BARS = "/api/v1/historical/backfill/status"
 
 def test_a_whole_life(dsn):
     with api_of(dsn) as api:
-        told = Transcript()
+        body = Transcript()
         admin, user, thief, script = (api.client() for _ in range(4))
 
         # The administrator was made by a command.
-        boss = told(admin, "POST", "/login", {"username": "boss", "password": ADMIN_PASSWORD}).json()
+        boss = body(admin, "POST", "/login", {"username": "boss", "password": ADMIN_PASSWORD}).json()
         admin.http.headers.update(bearer(boss["access_token"]))
-        made = told(admin, "POST", "/users", {"username": "eve.adams", "password": "twelve or more", "role": "trader"})
+        made = body(admin, "POST", "/users", {"username": "eve.adams", "password": "twelve or more", "role": "trader"})
         assert made.status_code == 201
 
-        first = told(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).json()
-        assert told(user, "GET", "/me", headers=bearer(first["access_token"])).json()["role"] == "trader"
+        first = body(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).json()
+        assert body(user, "GET", "/me", headers=bearer(first["access_token"])).json()["role"] == "trader"
 
-        second = told(user, "POST", "/refresh", {"refresh_token": first["refresh_token"]}).json()
-        third = told(user, "POST", "/refresh", {"refresh_token": second["refresh_token"]}).json()
-        replay = told(thief, "POST", "/refresh", {"refresh_token": first["refresh_token"]})
+        second = body(user, "POST", "/refresh", {"refresh_token": first["refresh_token"]}).json()
+        third = body(user, "POST", "/refresh", {"refresh_token": second["refresh_token"]}).json()
+        replay = body(thief, "POST", "/refresh", {"refresh_token": first["refresh_token"]})
         assert (replay.status_code, replay.json()["code"]) == (401, "refresh-token-replayed")
-        dead = told(user, "POST", "/refresh", {"refresh_token": third["refresh_token"]})
+        dead = body(user, "POST", "/refresh", {"refresh_token": third["refresh_token"]})
         assert dead.status_code == 401, "the family died with the replay"
         api.forget_denied()
-        assert told(user, "GET", "/me", headers=bearer(third["access_token"])).json()["code"] == "session-ended"
+        assert body(user, "GET", "/me", headers=bearer(third["access_token"])).json()["code"] == "session-ended"
 
-        again = told(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).json()
+        again = body(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).json()
         signed = bearer(again["access_token"])
-        new = told(user, "POST", "/api-keys", {"name": "night job", "scopes": ["bars:read"]}, headers=signed).json()
-        assert told(script, "GET", BARS, headers=key(new["api_key"])).status_code == 200
-        refused = told(script, "POST", "/api/v1/ib/backfill", {"symbol": "AAPL"}, headers=key(new["api_key"]))
+        new = body(user, "POST", "/api-keys", {"name": "night job", "scopes": ["bars:read"]}, headers=signed).json()
+        assert body(script, "GET", BARS, headers=key(new["api_key"])).status_code == 200
+        refused = body(script, "POST", "/api/v1/ib/backfill", {"symbol": "AAPL"}, headers=key(new["api_key"]))
         assert (refused.status_code, refused.json()["scope"]) == (403, "backfill:write")
-        assert told(user, "DELETE", f"/api-keys/{new['id']}", headers=signed).status_code == 200
-        assert told(script, "GET", BARS, headers=key(new["api_key"])).status_code == 401
+        assert body(user, "DELETE", f"/api-keys/{new['id']}", headers=signed).status_code == 200
+        assert body(script, "GET", BARS, headers=key(new["api_key"])).status_code == 401
 
-        off = told(admin, "PATCH", f"/users/{made.json()['id']}", {"is_active": False})
+        off = body(admin, "PATCH", f"/users/{made.json()['id']}", {"is_active": False})
         assert off.json()["is_active"] is False
         api.forget_denied()
-        assert told(user, "GET", "/me", headers=signed).status_code == 401
-        assert told(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).status_code == 401
+        assert body(user, "GET", "/me", headers=signed).status_code == 401
+        assert body(user, "POST", "/login", {"username": "eve.adams", "password": "twelve or more"}).status_code == 401
 
         actions = [row.action for row in api.sql("SELECT action FROM audit_log ORDER BY id")]
         assert actions == [
@@ -59,7 +59,7 @@ def test_a_whole_life(dsn):
             "user-changed",
             "sign-in",
         ]
-        print(told)
+        print(body)
 
 
 class Transcript:
@@ -72,8 +72,8 @@ class Transcript:
         full = path if path.startswith("/api/") else AUTH + path
         client.http.cookies.clear()
         answer = client.request(method, full, json=body, headers=headers)
-        said = answer.json()
-        what = said.get("detail") or ", ".join(sorted(said))
+        words = answer.json()
+        what = words.get("detail") or ", ".join(sorted(words))
         self.lines.append(f"{method:6} {full:42} {answer.status_code}  {what}")
         return answer
 

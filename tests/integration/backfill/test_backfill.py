@@ -318,8 +318,8 @@ def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: Si
     """As with a real gateway: its clock is asked by the protocol, here one that stands days in the past."""
     with plant(servers.group, servers.folder, dsn, "--latency", "none", "--clock", "real", "--start", NOW) as made:
         made.start_bridge(control_port="0")
-        told, now = parse_rfc3339(made.session()["market_time"]), made.market_ns()
-        assert abs(told - now) < 3 * NS_PER_S
+        body, now = parse_rfc3339(made.session()["market_time"]), made.market_ns()
+        assert abs(body - now) < 3 * NS_PER_S
         job = made.finished(made.backfill(symbol="AAPL", timeframe="1m", days_back=2))
         assert job["status"] == "succeeded"
         assert stored(made, "AAPL.NASDAQ", "1m")[-1].ts >= parse_rfc3339("2026-03-04T17:29:00Z")

@@ -176,15 +176,15 @@ def test_the_bridge_forgets_old_rows_once_a_day_but_not_while_it_works(works: Pl
 def test_a_dry_run_tells_the_plan_and_spends_nothing(works: Plant) -> None:
     requested = len(works.rows("SELECT 1 FROM ib_requests"))
     answer = works.client.post("/api/v1/ib/backfill", json=WEEKS | {"dry_run": True})
-    told = answer.json()
+    body = answer.json()
     assert answer.status_code == 200
-    assert told["requests"] == 5
-    assert not told["approximate"]
-    assert told["seconds"] > 0
+    assert body["requests"] == 5
+    assert not body["approximate"]
+    assert body["seconds"] > 0
     assert len(works.rows("SELECT 1 FROM ib_requests")) == requested
     assert works.rows("SELECT 1 FROM backfill_jobs WHERE request ? 'dry_run'") == []
     job = works.finished(works.backfill(**WEEKS))
-    assert job["items"][0]["plan"]["requests"] == told["requests"]
+    assert job["items"][0]["plan"]["requests"] == body["requests"]
     unknown = works.client.post(
         "/api/v1/ib/backfill",
         json={"symbol": "TSLA", "timeframe": "1s", "start": "2025-01-02T00:00:00Z", "dry_run": True},

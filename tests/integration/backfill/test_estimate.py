@@ -67,11 +67,11 @@ def test_a_dry_run_equals_the_plan_of_a_bridge_with_other_numbers(
     # The first of its calendar teaches its sessions: what is compared rests on no guess.
     lesson = {"timeframe": "8h", "start": "2025-09-20T00:00:00Z", "end": "2026-03-01T00:00:00Z", "mode": "force"}
     works.finished(works.backfill(symbol=request_["symbol"], **lesson))
-    told = foretold(works, **request_)
-    assert not told["approximate"]
+    body = foretold(works, **request_)
+    assert not body["approximate"]
     job, windows = planned(works, **request_)
-    assert told["requests"] == len(windows) == job["progress"]["requests_sent"] == count
-    assert sorted(told["items"][0]["chunks"], key=lambda c: c["start"]) == texts(works, windows)
+    assert body["requests"] == len(windows) == job["progress"]["requests_sent"] == count
+    assert sorted(body["items"][0]["chunks"], key=lambda c: c["start"]) == texts(works, windows)
 
 
 def test_a_dry_run_tells_of_the_head_that_is_asked_for_first(works: Plant) -> None:
@@ -84,11 +84,11 @@ def test_a_dry_run_tells_of_the_head_that_is_asked_for_first(works: Plant) -> No
 
 def test_a_head_is_foretold_once_for_all_timeframes_that_want_it(works: Plant) -> None:
     request_ = {"symbols": ["QQQ", "SPY"], "start": "2024-06-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"}
-    told = foretold(works, **request_, timeframes=["8h", "4h", "1d"])
+    body = foretold(works, **request_, timeframes=["8h", "4h", "1d"])
     requested = len(works.received("reqHeadTimestamp"))
     works.finished(works.backfill(**request_, timeframes=["8h", "4h", "1d"]))
-    assert told["head_requests"] == len(works.received("reqHeadTimestamp")) - requested == 2
-    assert [item["head_requests"] for item in told["items"]] == [1, 0, 0] * 2
+    assert body["head_requests"] == len(works.received("reqHeadTimestamp")) - requested == 2
+    assert [item["head_requests"] for item in body["items"]] == [1, 0, 0] * 2
 
 
 def test_the_time_foretold_goes_by_the_requests_the_bridge_has_open(works: Plant) -> None:

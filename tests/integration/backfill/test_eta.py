@@ -47,14 +47,14 @@ def test_a_paced_job_ends_when_the_book_lets_its_last_request_out(works: Plant) 
     free = crowd(works, BACKGROUND - 3)
     job = works.backfill(symbol="AAPL", timeframe="30s", start="2026-02-23T00:00:00Z", end="2026-03-04T17:00:00Z")
     works.wait(lambda: works.job(job)["progress"]["chunks_done"] == 3, "three requests find a place")
-    told = blocked(works, job)
+    body = blocked(works, job)
     left = (free - works.market_ns()) / NS_PER_S
     assert left == pytest.approx(540, abs=1)
     # Nothing but the book holds the rest: a request or two after the window, five in two seconds, and an answer.
-    assert left <= told["eta_seconds"] <= left + 10, told
-    assert parse_rfc3339(told["next_request_at"]) == free
+    assert left <= body["eta_seconds"] <= left + 10, body
+    assert parse_rfc3339(body["next_request_at"]) == free
     works.advance(300)
-    assert blocked(works, job)["eta_seconds"] == pytest.approx(told["eta_seconds"] - 300, abs=5)
+    assert blocked(works, job)["eta_seconds"] == pytest.approx(body["eta_seconds"] - 300, abs=5)
     works.advance(242)  # the window is free again
 
     def ended() -> bool:
@@ -69,11 +69,11 @@ def test_a_paced_job_ends_when_the_book_lets_its_last_request_out(works: Plant) 
 def test_a_job_whose_head_waits_says_so_before_it_is_planned(works: Plant) -> None:
     free = crowd(works, BACKGROUND)
     job = works.backfill(symbol="IWM", timeframe="1h", start="2023-06-01T00:00:00Z", end="2026-03-04T00:00:00Z")
-    told = blocked(works, job)
-    assert told["status"] == "queued"
+    body = blocked(works, job)
+    assert body["status"] == "queued"
     left = (free - works.market_ns()) / NS_PER_S
-    assert parse_rfc3339(told["next_request_at"]) == free
-    assert left <= told["eta_seconds"] <= left + 30, told
+    assert parse_rfc3339(body["next_request_at"]) == free
+    assert left <= body["eta_seconds"] <= left + 30, body
 
 
 def test_while_there_is_no_session_nobody_can_say(works: Plant) -> None:
@@ -81,5 +81,5 @@ def test_while_there_is_no_session_nobody_can_say(works: Plant) -> None:
     job = works.backfill(symbol="AAPL", timeframe="30s", start="2026-02-23T00:00:00Z", end="2026-03-04T17:00:00Z")
     assert blocked(works, job)["eta_seconds"] is not None
     works.stop_bridge()
-    told = works.job(job)
-    assert (told["blocked_on"], told["eta_seconds"], told["next_request_at"]) == ("ib_session", None, None)
+    body = works.job(job)
+    assert (body["blocked_on"], body["eta_seconds"], body["next_request_at"]) == ("ib_session", None, None)

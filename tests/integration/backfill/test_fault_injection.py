@@ -233,8 +233,8 @@ def test_every_command_that_makes_weather_is_in_the_table() -> None:
 def test_every_kind_of_it_is_in_the_table(sky: Plant) -> None:
     """The simulator names what it allows when it refuses what it does not."""
     for line in ("accept ?", "restart 1 ?", "login_needed ?", "restored ?", "competing ?", "reset_window 1 ?"):
-        said = sky.sim.refusal(line)
-        allowed = set(re.findall(r"\w+", said.partition("allowed: ")[2]))
+        words = sky.sim.refusal(line)
+        allowed = set(re.findall(r"\w+", words.partition("allowed: ")[2]))
         default = {"login_needed": "refuse", "restored": "maintained", "reset_window": "maintained"}
         command = line.split()[0]
         assert allowed - words_of(command) - {default.get(command, "")} == set(), line
@@ -343,7 +343,7 @@ def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
         works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "requests are open")
         works.sim.command("latency none")
         begin()
-    told_while_it_lasts(works, item, job_id)
+    status_while_it_lasts(works, item, job_id)
     if not item.upcoming:
         works.sim.command("advance 61")  # what was held is answered now, if it can be
     if item.goes_on:
@@ -358,7 +358,7 @@ def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
     complete(works, item, body)
 
 
-def told_while_it_lasts(works: Plant, item: Item, job_id: str) -> None:
+def status_while_it_lasts(works: Plant, item: Item, job_id: str) -> None:
     if item.state != "connected":
         works.wait(lambda: works.session()["state"] == item.state, f"it is {item.state}", 20, works.session)
         works.wait(lambda: item.reason in works.session()["reason"], "and why", 20, works.session)
@@ -424,9 +424,9 @@ def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant)
     job_id = works.backfill(**body, **newer)
     pass_time(works, lambda: works.job(job_id)["finished_at"], "the newer bars come", lambda: works.job(job_id))
     works.wait(stale, "the older ones are stale")
-    told = works.bars(**body, **hour, wait=0)
-    assert told["candles"] == old["candles"], "still served"
-    why = [(m["state"], m.get("reason")) for m in told["coverage"]["missing"]]
+    payload = works.bars(**body, **hour, wait=0)
+    assert payload["candles"] == old["candles"], "still served"
+    why = [(m["state"], m.get("reason")) for m in payload["coverage"]["missing"]]
     assert why in ([("stale", stale()[0].reason)], [("queued", None)]), "the second when the refetch has begun"
     pass_time(works, lambda: not stale(), "the stale part is fetched again", stale)
     new = works.bars(**body, **hour)
@@ -452,9 +452,9 @@ def test_every_question_of_the_bridge_went_unanswered_once(sky: Plant) -> None:
 
 def test_a_gateway_of_another_language_is_told_and_never_taken_for_no_data(works: Plant) -> None:
     """The sentence is one that a Spanish gateway sends, its accent escaped as on the wire; the words behind it are ours."""
-    said = "Mensaje de error de los servicios de datos de mercado hist\\u00f3ricos:La consulta no devolvi\\u00f3 datos"
+    words = "Mensaje de error de los servicios de datos de mercado hist\\u00f3ricos:La consulta no devolvi\\u00f3 datos"
     works.wait(lambda: works.session()["activity"]["gateway_language"] == "english", "the farms are told in English")
-    works.sim.command(json.dumps({"cmd": "reject_next", "kind": "reqHistoricalData", "code": 162, "text": said}))
+    works.sim.command(json.dumps({"cmd": "reject_next", "kind": "reqHistoricalData", "code": 162, "text": words}))
     job = works.finished(
         works.backfill(symbol="AAPL", timeframe="5m", start="2025-12-01T00:00:00Z", end="2025-12-02T00:00:00Z")
     )

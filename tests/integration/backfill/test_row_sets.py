@@ -126,16 +126,16 @@ def an_answer_that_leaves_many_doubts(ledger: Ledger, count: int) -> None:
 
 
 def a_schedule_of_many_days(ledger: Ledger, count: int) -> None:
-    told = [
+    body = [
         Session(n * NS_PER_DAY, n * NS_PER_DAY + NS_PER_HOUR, date(1970, 1, 1) + timedelta(n)) for n in range(count)
     ]
     known = (0, count * NS_PER_DAY)
     with ledger.db.transaction() as cursor:
         # IB may tell a session twice: the last word counts.
-        calendars.store(cursor, "C", "rth", "UTC", known, [told[0]._replace(close_ns=1), *told])
+        calendars.store(cursor, "C", "rth", "UTC", known, [body[0]._replace(close_ns=1), *body])
         loaded = calendars.load(cursor, "C", "rth", known)
     assert loaded is not None
-    assert list(loaded.sessions) == told
+    assert list(loaded.sessions) == body
 
 
 def a_lookup_of_many_contracts(ledger: Ledger, count: int) -> None:

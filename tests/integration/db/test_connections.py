@@ -42,8 +42,8 @@ def test_connections_are_named_bounded_and_never_compile(one: Database) -> None:
     names = ("application_name", "statement_timeout", "timezone", "idle_in_transaction_session_timeout", "jit")
     settings = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
     for snapshot in (False, True):
-        told = ask(one, f"SELECT {settings}", snapshot=snapshot)
-        assert told == ("nautilus-test", "300ms", "UTC", "1min", "off")
+        body = ask(one, f"SELECT {settings}", snapshot=snapshot)
+        assert body == ("nautilus-test", "300ms", "UTC", "1min", "off")
 
 
 def test_a_pool_of_one_opens_one_connection_and_uses_it_again(one: Database) -> None:

@@ -55,7 +55,9 @@ def locked(dsn: str, table: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("table", "path", "asked"), [("bars_coarse", BARS, DAILY), ("backfill_jobs", STATUS, {})], ids=["reads", "a-route"]
+    ("table", "path", "requested"),
+    [("bars_coarse", BARS, DAILY), ("backfill_jobs", STATUS, {})],
+    ids=["reads", "a-route"],
 )
 def test_another_callers_reads_are_answered_beside_thirty_that_hang(
     shelf: Shelf, tmp_path: Path, table: str, path: str, requested: dict[str, Any]

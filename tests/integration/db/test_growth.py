@@ -100,9 +100,9 @@ def pages_read(ledger: Ledger, work: Any) -> int:
         work(cursor)
         statement = cast(Any, cursor).query.decode().split("BEGIN;")[-1]
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
-        (told,) = cursor.fetchone()
+        (body,) = cursor.fetchone()
         cursor.connection.rollback()
-    plan = told[0]["Plan"]
+    plan = body[0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 

@@ -74,16 +74,16 @@ def write(database: Database, price: float) -> Written:
 
 def test_two_at_once_from_nothing_make_one_schema(empty_dsn: str, dsn: str) -> None:
     both = [run(empty_dsn), run(empty_dsn)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    words = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], words
     assert shape(empty_dsn) == shape(dsn)
 
 
 def test_two_at_once_from_the_version_before_keep_what_is_there(empty_dsn: str, dsn: str) -> None:
     old_database(empty_dsn)
     both = [run(empty_dsn), run(empty_dsn)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    words = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], words
     assert shape(empty_dsn) == shape(dsn)
     with closing(psycopg2.connect(empty_dsn)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT open, changed_at IS NOT NULL FROM bar_revisions")

@@ -115,15 +115,15 @@ def is_due(database: Database, *, done: str, now: str, jobs: int = 0) -> bool:
         # The database's clock cannot be set: what happened is moved instead, and the hour of the day.
         cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now")
         real = cursor.fetchone().now
-        told, last = (datetime.strptime(f"2026-03-{text}", "%Y-%m-%d %H:%M") for text in (now, done))
-        shift = real.replace(minute=0, second=0, microsecond=0) - told.replace(minute=0)
+        body, last = (datetime.strptime(f"2026-03-{text}", "%Y-%m-%d %H:%M") for text in (now, done))
+        shift = real.replace(minute=0, second=0, microsecond=0) - body.replace(minute=0)
         cursor.execute("UPDATE store SET forgotten_at = %s AT TIME ZONE 'UTC'", (last + shift,))
         for n in range(jobs):
             cursor.execute(
                 "INSERT INTO backfill_jobs (owner, origin, request, fingerprint) VALUES ('x', 'api', '{}', %s)",
                 (str(n),),
             )
-        found = retention.due(cursor, (5 + real.hour - told.hour) % 24)
+        found = retention.due(cursor, (5 + real.hour - body.hour) % 24)
         cursor.connection.rollback()
     return found
 
@@ -175,6 +175,6 @@ def test_the_command(database: Database, dsn: str, settings: dict[str, str], sta
     environment = os.environ | {"NAUTILUS_DATABASE_URL": dsn, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {"NAUTILUS_KEEP_BARS_DAYS": "1m=30"} | settings
     command = [sys.executable, "-m", "nautilus.db.retention"]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert told.returncode == status, told.stderr
-    assert any(part in told.stdout + told.stderr for part in words.split("|"))
+    body = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert body.returncode == status, body.stderr
+    assert any(part in body.stdout + body.stderr for part in words.split("|"))

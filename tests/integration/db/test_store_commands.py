@@ -53,9 +53,9 @@ def test_what_is_restored_is_what_was_there_and_is_proven(
 ) -> None:
     file = tmp_path / "copy.dump"
     assert command("backup", str(file), "--url", dsn).returncode == 0
-    told = command("restore", str(file), "--url", dsn, "--into", NAME)
-    assert told.returncode == 0, told.stderr
-    assert "1 series, 15 bars" in told.stdout
+    body = command("restore", str(file), "--url", dsn, "--into", NAME)
+    assert body.returncode == 0, body.stderr
+    assert "1 series, 15 bars" in body.stdout
     for query in EVERYTHING:
         assert rows(restored, query) == rows(dsn, query)
     # From here on both number the versions of their series alike: what is kept of one must not pass for the other's.
@@ -104,6 +104,6 @@ def test_verify_and_forget_reach_the_database_that_is_named(database: Database, 
     assert command("verify", "--url", dsn).returncode == 1
     assert command("verify", "--url", dsn, "--repair").returncode == 0
     assert "audit_log: 0 rows forgotten" in command("forget", "--url", dsn).stdout
-    told = command("verify", "--data", str(tmp_path))
-    assert told.returncode == 1
-    assert "make up" in told.stderr
+    body = command("verify", "--data", str(tmp_path))
+    assert body.returncode == 1
+    assert "make up" in body.stderr

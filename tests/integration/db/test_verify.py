@@ -194,10 +194,10 @@ def test_the_command_says_it_and_mends_it(database: Database, dsn: str) -> None:
         words = [sys.executable, "-m", "nautilus.db.verify", *options]
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
-    told = command()
-    assert told.returncode == 1, told.stderr
-    assert "covered_without_bars" in told.stdout
-    assert "2024-01-10T14:30:00Z to 2024-01-10T21:00:00Z" in told.stdout
+    body = command()
+    assert body.returncode == 1, body.stderr
+    assert "covered_without_bars" in body.stdout
+    assert "2024-01-10T14:30:00Z to 2024-01-10T21:00:00Z" in body.stdout
     assert command("--repair").returncode == 0
     assert command().stdout.endswith("nothing is wrong\n")
 

@@ -63,13 +63,13 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
 def test_each_wrong_input_is_answered_with_its_field_and_what_is_allowed(idle: Plant) -> None:
     for path, values, field, hint in WRONG:
         answer = idle.client.get(path, params=values) if path == BARS else idle.client.post(path, json=values)
-        told = answer.json()
-        assert answer.status_code == 422, (path, values, told)
+        body = answer.json()
+        assert answer.status_code == 422, (path, values, body)
         assert answer.headers["content-type"] == "application/problem+json"
-        assert isinstance(told["detail"], str)
-        assert told["errors"][0]["field"] == field, (values, told)
-        assert hint in answer.text, (values, told)
-        assert told["request_id"] == answer.headers["x-request-id"]
+        assert isinstance(body["detail"], str)
+        assert body["errors"][0]["field"] == field, (values, body)
+        assert hint in answer.text, (values, body)
+        assert body["request_id"] == answer.headers["x-request-id"]
     assert idle.rows("SELECT 1 FROM backfill_jobs") == []
     assert idle.rows("SELECT 1 FROM bridge_commands") == []
 

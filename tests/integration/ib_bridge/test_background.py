@@ -137,8 +137,8 @@ def test_a_waiting_read_is_woken_after_an_error_that_nobody_foresaw(
         watch = Watch(ledger.db)
         with renamed(ledger.db, "backfill_jobs"):
             waiting = asyncio.create_task(watch.changed([], [job], 60))
-            while "watch-broke" not in (told := capsys.readouterr().out):
-                assert not waiting.done(), told
+            while "watch-broke" not in (body := capsys.readouterr().out):
+                assert not waiting.done(), body
                 await asyncio.sleep(0.05)
         with ledger.db.transaction() as cursor:
             job_stopping.stop(cursor, job, None)
@@ -227,8 +227,8 @@ def test_a_bridge_whose_database_hangs_ends_when_it_is_told_to(servers: SimpleNa
         os.kill(bridge.pid, signal.SIGTERM)
         works.wait(lambda: bridge.exit_code() is not None, "the bridge ends", 60)
         assert bridge.exit_code() == 0
-        told = [x for x in works.log() if x["message"] == "farewell-not-stored"]
-        assert len(told) == 1
+        body = [x for x in works.log() if x["message"] == "farewell-not-stored"]
+        assert len(body) == 1
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------

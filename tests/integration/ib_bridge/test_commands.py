@@ -39,7 +39,7 @@ def resolve(db: Database, symbol: str, by: str = "x", most_open: int | None = No
         )
 
 
-def told(db: Database, number: UUID) -> tuple[str, Any, Any]:
+def command_state(db: Database, number: UUID) -> tuple[str, Any, Any]:
     with db.transaction() as cursor:
         row = commands.outcome(cursor, number)
     assert row is not None
@@ -84,28 +84,28 @@ def test_a_bridge_that_comes_back_goes_on_where_it_died(db: Database) -> None:
     assert claim(db, "a") == claim(db, "a") == number
 
 
-@pytest.mark.parametrize("heard", [True, False], ids=["silent", "never heard"])
-def test_what_a_silent_bridge_took_is_taken_over_and_its_late_answer_does_not_count(db: Database, heard: bool) -> None:
+@pytest.mark.parametrize("answer", [True, False], ids=["silent", "never heard"])
+def test_what_a_silent_bridge_took_is_taken_over_and_its_late_answer_does_not_count(db: Database, answer: bool) -> None:
     number = ask(db)
     assert claim(db, "a") == number
-    if heard:
+    if answer:
         heartbeat(db, "a", 14)
         assert claim(db, "b") is None
         heartbeat(db, "a", 16)
     assert claim(db, "b") == number
     with db.transaction() as cursor:
         commands.finish(cursor, number, "a", result={"by": "a"})
-    assert told(db, number) == ("running", None, None)
+    assert command_state(db, number) == ("running", None, None)
     with db.transaction() as cursor:
         commands.finish(cursor, number, "b", result={"by": "b"})
-    assert told(db, number) == ("done", {"by": "b"}, None)
+    assert command_state(db, number) == ("done", {"by": "b"}, None)
     assert claim(db, "a") is None
 
 
 def test_what_nobody_waits_for_any_more_ends_with_a_reason(db: Database) -> None:
     number = ask(db, expires_s=-1)
     assert claim(db, "a") is None
-    state, result, error = told(db, number)
+    state, result, error = command_state(db, number)
     assert (state, result, error["code"]) == ("failed", None, "expired")
 
 

@@ -68,9 +68,9 @@ def test_another_contract_for_the_same_words_is_kept_beside_the_one_before(shelf
 def test_words_that_ib_no_longer_knows_keep_their_contract(shelf: Shelf, api: Api) -> None:
     shelf.instrument(stock(1), CALENDAR)
     assert remember(shelf, select(symbol="AAPL").key, ib_code=200, ib_text="No security definition") is None
-    told = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).json()
-    assert told["instrument"]["con_id"] == 1
-    assert told["instrument"]["upstream"]["code"] == 200
+    body = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).json()
+    assert body["instrument"]["con_id"] == 1
+    assert body["instrument"]["upstream"]["code"] == 200
 
 
 def test_old_answers_are_due_and_the_front_month_after_an_hour(shelf: Shelf) -> None:
@@ -137,10 +137,10 @@ def test_a_ticker_that_changed_hands_says_so_and_series_stay(shelf: Shelf, api: 
         assert '"from_con_id":1,' in answer.headers["X-Instrument-Changed"]
         assert '"to_con_id":2,' in answer.headers["X-Instrument-Changed"]
         return
-    told = answer.json()
-    assert told["instrument"]["con_id"] == 2
-    assert (told["instrument_changed"]["from_con_id"], told["instrument_changed"]["to_con_id"]) == (1, 2)
-    assert told["candles"] == []
+    body = answer.json()
+    assert body["instrument"]["con_id"] == 2
+    assert (body["instrument_changed"]["from_con_id"], body["instrument_changed"]["to_con_id"]) == (1, 2)
+    assert body["candles"] == []
     mine = api.get(BARS, params={"con_id": 1, **window}).json()
     assert len(mine["candles"]) == 390
     assert "instrument_changed" not in mine
@@ -187,12 +187,12 @@ def test_a_read_of_a_hundred_unknown_symbols_costs_few_commands_and_transactions
     api = shelf.api(tmp_path, search_wait_s=3)
     names = ["AAPL", *(f"NEW{n}" for n in range(99))]
     before = transactions(shelf)
-    told = api.get(BARS, params={"symbols": ",".join(names), "timeframe": "1m"}).json()["results"]
+    body = api.get(BARS, params={"symbols": ",".join(names), "timeframe": "1m"}).json()["results"]
     spent = transactions(shelf) - before
     assert spent < 120, "2,598 when each symbol had a command and a watch of its own"
-    assert [one["symbol"] for one in told] == names
-    assert "error" not in told[0]
-    codes = Counter(one["error"]["code"] for one in told[1:])
+    assert [one["symbol"] for one in body] == names
+    assert "error" not in body[0]
+    codes = Counter(one["error"]["code"] for one in body[1:])
     assert codes == {"instrument-not-resolved": 50, "too-many-unknown-symbols": 49}
     assert shelf.rows("SELECT count(*) FROM bridge_commands")[0][0] == 5
     assert sum(len(row.args["selectors"]) for row in shelf.rows("SELECT args FROM bridge_commands")) == 50
@@ -209,10 +209,10 @@ def test_a_reader_with_too_many_open_lookups_is_told_and_others_are_not_held_up(
     assert int(answers[-1].headers["Retry-After"]) > 0
     other = api.get(BARS, params={"symbol": "NEW99", "timeframe": "1m"}, headers=shelf.user(2, "bars:read"))
     assert other.status_code == 503
-    told = api.get(
+    body = api.get(
         BARS, params={"symbols": "NEW50,NEW51", "timeframe": "1m"}, headers=shelf.user(1, "bars:read")
     ).json()
-    assert {one["error"]["code"] for one in told["results"]} == {"too-many-lookups"}
+    assert {one["error"]["code"] for one in body["results"]} == {"too-many-lookups"}
 
 
 def test_what_a_read_has_to_post_names_the_contract_that_it_read(shelf: Shelf, tmp_path: Path) -> None:
@@ -221,9 +221,9 @@ def test_what_a_read_has_to_post_names_the_contract_that_it_read(shelf: Shelf, t
         shelf.instrument(stock(number), CALENDAR)
     window = {"timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z"}
     for words, number in (({"con_id": "1"}, 1), ({"symbol": "AAPL"}, 2)):
-        told = api.get(BARS, params={**words, **window}).json()
-        assert told["instrument"]["con_id"] == number
-        assert told["backfill"]["body"]["con_id"] == number
+        body = api.get(BARS, params={**words, **window}).json()
+        assert body["instrument"]["con_id"] == number
+        assert body["backfill"]["body"]["con_id"] == number
 
 
 # ---- with a bridge ---------------------------------------------------------------------------------------------------
@@ -250,11 +250,11 @@ def test_an_old_lookup_is_renewed_beside_the_reads_and_the_change_is_told(works:
     assert works.bars(**query)["instrument"]["con_id"] == 7, "IB is away: it is answered from"
     works.start_bridge()
     works.wait(lambda: "instrument_changed" in works.bars(**query), "the change is told")
-    told = works.bars(**query)
-    assert told["instrument_changed"]["from_con_id"] == 7
-    assert told["instrument_changed"]["to_con_id"] == told["instrument"]["con_id"] != 7
+    body = works.bars(**query)
+    assert body["instrument_changed"]["from_con_id"] == 7
+    assert body["instrument_changed"]["to_con_id"] == body["instrument"]["con_id"] != 7
     lines = [line for line in works.log() if line["message"] == "instrument-changed"]
-    assert lines[0]["instrument_changed"] == {"from_con_ids": [7], "to_con_ids": [told["instrument"]["con_id"]]}
+    assert lines[0]["instrument_changed"] == {"from_con_ids": [7], "to_con_ids": [body["instrument"]["con_id"]]}
     job = works.job(works.backfill(symbol="AAPL", timeframe="1d", days_back=10))
     assert job["items"][0]["instrument_changed"]["from_con_id"] == 7
     assert works.rows("SELECT count(*) FROM instruments WHERE con_id = 7")[0][0] == 1
@@ -327,19 +327,19 @@ def test_a_404_suggests_what_is_known_here_and_how_ib_writes_it(shelf: Shelf, ap
         assert (first["symbol"], first["asset_class"], first["instrument_id"]) == ("BRK B", "STK", "BRK B.NASDAQ")
         assert "BRK B (STK)" in answer.json()["detail"]
         assert answer.json()["upstream"]["code"] == 200
-    told = api.get(BARS, params={"symbols": "BRK.B,BRK B", "timeframe": "1m"}).json()["results"]
-    assert told[0]["error"]["suggestions"][0]["symbol"] == "BRK B"
-    assert "error" not in told[1]
+    body = api.get(BARS, params={"symbols": "BRK.B,BRK B", "timeframe": "1m"}).json()["results"]
+    assert body[0]["error"]["suggestions"][0]["symbol"] == "BRK B"
+    assert "error" not in body[1]
 
 
 def test_a_404_at_a_venue_of_an_old_name_tells_the_new_one(shelf: Shelf, api: Api) -> None:
     remember(shelf, select(instrument_id="NOSUCH.GLOBEX").key, ib_code=200, ib_text="No security definition")
     for path in (BARS, f"{ROOT}/historical/coverage"):
-        told = api.get(path, params={"instrument_id": "NOSUCH.GLOBEX"}).json()
-        assert told["suggestions"][-1]["exchange"] == "CME"
-        assert told["suggestions"][-1]["instrument_id"] == "NOSUCH.CME"
-    told = api.get(f"{ROOT}/instruments/NOSUCH.GLOBEX").json()
-    assert told["suggestions"][-1]["exchange"] == "CME"
+        body = api.get(path, params={"instrument_id": "NOSUCH.GLOBEX"}).json()
+        assert body["suggestions"][-1]["exchange"] == "CME"
+        assert body["suggestions"][-1]["instrument_id"] == "NOSUCH.CME"
+    body = api.get(f"{ROOT}/instruments/NOSUCH.GLOBEX").json()
+    assert body["suggestions"][-1]["exchange"] == "CME"
 
 
 def test_every_name_that_a_search_returns_leads_to_its_instrument(running: Plant) -> None:

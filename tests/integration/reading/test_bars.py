@@ -65,8 +65,8 @@ def test_the_front_ends_request_is_answered_as_its_chart_reads_it(api: Api) -> N
         BARS,
         params={"symbol": "AAPL", "timeframe": "1m", "asset_class": "STK", "exchange": "NASDAQ", "currency": "USD"},
     )
-    told = answer.json()
-    assert told["candles"][0] == {
+    body = answer.json()
+    assert body["candles"][0] == {
         "time": "20240112  14:30:00Z",
         "ts": ns("2024-01-12 14:30"),
         "open": 100,
@@ -75,11 +75,11 @@ def test_the_front_ends_request_is_answered_as_its_chart_reads_it(api: Api) -> N
         "close": 100.5,
         "volume": 0,
     }
-    assert (told["total"], len(told["candles"])) == (390, 390)
-    assert (told["start_date"], told["end_date"]) == ("20240112  14:30:00Z", "20240112  20:59:00Z")
-    assert told["source"] == told["store"] == SOURCE
-    assert told["coverage"] == {"complete": True, "missing": []}
-    assert told["next_page_token"] is None
+    assert (body["total"], len(body["candles"])) == (390, 390)
+    assert (body["start_date"], body["end_date"]) == ("20240112  14:30:00Z", "20240112  20:59:00Z")
+    assert body["source"] == body["store"] == SOURCE
+    assert body["coverage"] == {"complete": True, "missing": []}
+    assert body["next_page_token"] is None
     assert "dur=" in answer.headers["server-timing"]
 
 
@@ -444,17 +444,17 @@ def test_coverage_says_of_every_stretch_why(api: Api, shelf: Shelf) -> None:
         noted=[Note((day, day + 390 * MINUTE), CoverageState.UNAVAILABLE, "no_permission", 354, NOW, NOW + DAY)],
     )
     shelf.record(one, "1m", settled=[(day + DAY, day + DAY + 390 * MINUTE)])
-    told = api.get(
+    body = api.get(
         "/api/v1/market-data/historical/coverage", params={"symbol": "AAPL", "timeframe": "1m", "start": day - DAY}
     ).json()
-    assert [(i["state"], i["bars"], i["expected"]) for i in told["intervals"]] == [
+    assert [(i["state"], i["bars"], i["expected"]) for i in body["intervals"]] == [
         ("not_asked", 0, 390),
         ("unavailable", 0, 390),
         ("empty_confirmed", 0, 390),
         ("filled", 1950, 1950),
     ]
-    assert told["intervals"][1]["ib_code"] == 354
-    assert told["summary"]["complete_pct"] == 75.0
+    assert body["intervals"][1]["ib_code"] == 354
+    assert body["summary"]["complete_pct"] == 75.0
 
 
 def covered(api: Api, **query: Any) -> Any:
@@ -467,11 +467,11 @@ def test_coverage_has_no_number_for_what_nobody_knows(api: Api, shelf: Shelf) ->
     """Before the known sessions nobody can say how many bars are missing; what lies after is counted all the same."""
     for frame, expected in (("1m", 1_950), ("1d", 5)):
         shelf.record(stock(), frame, settled=[(FIRST - 18 * HOUR, ns("2024-01-13 00:00"))])
-        told = covered(api, timeframe=frame, start=CALENDAR.known[0] - 47 * DAY)
-        summary = told["summary"]
+        body = covered(api, timeframe=frame, start=CALENDAR.known[0] - 47 * DAY)
+        summary = body["summary"]
         assert (summary["complete"], summary["complete_pct"], summary["missing_bars"]) == (False, None, None), frame
-        assert summary["unknown"] == [i["expected"] for i in told["intervals"]].count(None) == 1, frame
-        assert summary["expected"] == sum(i["expected"] or 0 for i in told["intervals"]) > expected, frame
+        assert summary["unknown"] == [i["expected"] for i in body["intervals"]].count(None) == 1, frame
+        assert summary["expected"] == sum(i["expected"] or 0 for i in body["intervals"]) > expected, frame
         known = covered(api, timeframe=frame, start=FIRST - 15 * HOUR)["summary"]
         assert (known["complete"], known["complete_pct"], known["missing_bars"], known["unknown"]) == (True, 100, 0, 0)
     nothing = covered(api, timeframe="1h", start=CALENDAR.known[0] - 9 * DAY, end=CALENDAR.known[0] - 2 * DAY)[
@@ -494,8 +494,8 @@ def test_a_week_of_which_the_beginning_is_not_known_is_not_called_complete(
     shelf.instrument(stock(), late)
     api = shelf.api(tmp_path)
     for window in ({"start": ns("2024-01-08 00:00")}, {"limit": 1}):
-        told = read(api, timeframe="1w", **window)
-        assert not told["coverage"]["complete"], window
+        body = read(api, timeframe="1w", **window)
+        assert not body["coverage"]["complete"], window
     shelf.close()
 
 
@@ -507,11 +507,11 @@ def test_what_is_not_closed_yet_is_not_missing_from_what_is_complete(api: Api) -
 def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, shelf: Shelf) -> None:
     where = "/api/v1/market-data/historical/explain"
     shelf.record(stock(), "1m", [WEEK[5]._replace(close=7.0)])
-    told = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": WEEK[5].ts + 5_000_000_000}).json()
-    assert (told["state"], told["bar"]["close"], told["revised"]) == ("filled", 7.0, 1)
-    assert told["revisions"][0]["before"]["close"] == WEEK[5].close
-    assert told["arrived"]["version"] == 1
-    assert told["trading_session"]["trade_date"] == "2024-01-08"
+    body = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": WEEK[5].ts + 5_000_000_000}).json()
+    assert (body["state"], body["bar"]["close"], body["revised"]) == ("filled", 7.0, 1)
+    assert body["revisions"][0]["before"]["close"] == WEEK[5].close
+    assert body["arrived"]["version"] == 1
+    assert body["trading_session"]["trade_date"] == "2024-01-08"
     closed = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": ns("2024-01-09 03:00")}).json()
     assert closed["state"] == "closed"
     never = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": FIRST - 4 * DAY}).json()
@@ -519,12 +519,12 @@ def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, shelf:
 
 
 def test_sessions_are_told_as_far_as_they_are_known(api: Api) -> None:
-    told = api.get(
+    body = api.get(
         "/api/v1/market-data/calendar",
         params={"symbol": "AAPL", "start": ns("2023-12-31 00:00"), "end": ns("2024-01-05 00:00")},
     ).json()
-    assert [s["trade_date"] for s in told["sessions"]] == ["2024-01-02", "2024-01-03", "2024-01-04"]
-    assert told["sessions"][0] == {
+    assert [s["trade_date"] for s in body["sessions"]] == ["2024-01-02", "2024-01-03", "2024-01-04"]
+    assert body["sessions"][0] == {
         "trade_date": "2024-01-02",
         "open": "2024-01-02T14:30:00Z",
         "close": "2024-01-02T21:00:00Z",
@@ -542,9 +542,9 @@ def test_known_instruments_are_listed_and_found(api: Api, shelf: Shelf) -> None:
     assert [i["symbol"] for i in rest["instruments"]] == ["MSFT"]
     found = api.get("/api/v1/market-data/instruments/search", params={"q": "msft inc"}).json()
     assert [i["con_id"] for i in found["instruments"]] == [2]
-    told = api.get("/api/v1/ib/instruments/search/AAP", params={"sec_type": "STK", "max_results": 100}).json()
-    assert told["instruments"][0]["contract_id"] == 1
-    assert told["total"] == 1
+    body = api.get("/api/v1/ib/instruments/search/AAP", params={"sec_type": "STK", "max_results": 100}).json()
+    assert body["instruments"][0]["contract_id"] == 1
+    assert body["total"] == 1
     assert api.get("/api/v1/ib/forex-pairs").json()["forex_pairs"][0] == "EUR/USD"
 
 

@@ -62,12 +62,12 @@ def test_over_a_weekend_reads_spend_nothing(friday: Plant) -> None:
 
 def test_explain_names_the_request_that_brought_a_bar(friday: Plant) -> None:
     bar = friday.bars(symbol="AAPL", timeframe="1h", wait=5)["candles"][-1]
-    told = friday.client.get(
+    body = friday.client.get(
         f"{ROOT}/historical/explain", params={"symbol": "AAPL", "timeframe": "1h", "ts": bar["ts"]}
     ).json()
-    assert told["bar"]["close"] == bar["close"]
-    assert told["brought_by"]["outcome"] == "ok"
-    assert told["chunks"][0]["requests"][0]["id"] == told["brought_by"]["id"]
+    assert body["bar"]["close"] == bar["close"]
+    assert body["brought_by"]["outcome"] == "ok"
+    assert body["chunks"][0]["requests"][0]["id"] == body["brought_by"]["id"]
     covered = friday.client.get(f"{ROOT}/historical/coverage", params={"symbol": "AAPL", "timeframe": "1h"}).json()
     assert covered["summary"]["complete"]
     assert covered["intervals"][0]["state"] == "filled"
@@ -94,9 +94,9 @@ def test_searching_asks_ib_once_a_day(friday: Plant) -> None:
     assert search(friday, f"{ROOT}/instruments/search", q="msf") == found
     assert len(friday.received("reqMatchingSymbols")) == matched
     # The web front end's words, with its parameters.
-    told = search(friday, "/api/v1/ib/instruments/search/MSF", sec_type="STK", max_results=100)
-    assert told[0]["contract_id"] == found[0]["con_id"]
-    assert told[0]["sec_type"] == "STK"
+    body = search(friday, "/api/v1/ib/instruments/search/MSF", sec_type="STK", max_results=100)
+    assert body[0]["contract_id"] == found[0]["con_id"]
+    assert body[0]["sec_type"] == "STK"
     futures = search(friday, "/api/v1/ib/instruments/search/ES", sec_type="FUT", max_results=100)
     assert len(futures) > 1
     assert {row["sec_type"] for row in futures} == {"FUT"}

@@ -375,12 +375,12 @@ def test_answers_are_those_of_the_reference(markets: tuple[Api, list[Market]]) -
             else:
                 opening, closing = ("{", "}") if form == "columns" else ("[", "]")
                 assert f'"candles":{opening}{expected}{closing},"total":{len(page)},' in answer.text
-                told = json.loads(answer.text)
-                assert told["source"] == source or not page
-                assert (told["next_page_token"] is not None) == (token is not None)
+                body = json.loads(answer.text)
+                assert body["source"] == source or not page
+                assert (body["next_page_token"] is not None) == (token is not None)
                 ends = sorted(b.ts for b in page)
-                assert told["start_date"] == (shown(market, frame, Bar(ends[0], *[0] * 7), "time") if ends else None)
-                assert told["coverage"]["complete"], told["coverage"]
+                assert body["start_date"] == (shown(market, frame, Bar(ends[0], *[0] * 7), "time") if ends else None)
+                assert body["coverage"]["complete"], body["coverage"]
             left = left[:-limit] if backward else left[limit:]
             pages += 1
             if token is None or pages == 4:

@@ -273,12 +273,12 @@ class Meddled:
         inner = re.fullmatch(r"COPY \((.*)\) TO STDOUT \(FORMAT binary\)", query, re.DOTALL)
         assert inner, query
         slowly = f"SELECT * FROM ({inner[1]}) AS q WHERE q.n < 2 OR pg_sleep(10) IS NOT NULL"
-        told: list[bytes] = []
+        body: list[bytes] = []
 
         def write(row: bytes) -> None:
-            told.append(row)
+            body.append(row)
             file.write(row)
-            if len(told) == 1:
+            if len(body) == 1:
                 self._stir()
 
         self._cursor.copy_expert(f"COPY ({slowly}) TO STDOUT (FORMAT binary)", SimpleNamespace(write=write))

@@ -29,6 +29,6 @@ def test_a_secret_that_is_not_there_is_named(secrets_manager, monkeypatch, capsy
     monkeypatch.setenv("NAUTILUS_DATABASE_URL", arn)
     with pytest.raises(SystemExit):
         load(MigrateSettings)
-    told = capsys.readouterr().err
-    assert f"NAUTILUS_DATABASE_URL: the secret {arn} could not be read: " in told
-    assert "ResourceNotFoundException" in told
+    body = capsys.readouterr().err
+    assert f"NAUTILUS_DATABASE_URL: the secret {arn} could not be read: " in body
+    assert "ResourceNotFoundException" in body

@@ -112,7 +112,7 @@ def fill(weight: int, each: int = 1) -> list[Request]:
 
 
 @pytest.mark.parametrize(
-    ("request_", "book", "frees"),
+    ("body", "book", "frees"),
     [
         (request("x"), fill(57), None),
         (request("x"), fill(58), 0),

@@ -274,12 +274,12 @@ def test_every_open_stretch_is_settled_or_told_once(data):
     found = missing(
         (start, end), t, calendar, covered=covered, notes=notes, live=live, until=until, impossible=impossible
     )
-    told = Spans(m.span for m in found)
-    assert told.total == sum(b - a for a, b in (m.span for m in found)), "nothing is told twice"
+    result = Spans(m.span for m in found)
+    assert result.total == sum(b - a for a, b in (m.span for m in found)), "nothing is told twice"
     assert found == sorted(found, key=lambda m: m.span)
-    assert not told & covered
-    assert not told - Spans.of(start, end)
-    assert not calendar.open_time(t, (start, end)) - covered - told
+    assert not result & covered
+    assert not result - Spans.of(start, end)
+    assert not calendar.open_time(t, (start, end)) - covered - result
     for m in found:
         assert (m.state is CoverageState.NOT_CLOSED_YET) == (m.span[0] >= until)
         if m.state is CoverageState.NOT_ASKED:

@@ -57,9 +57,9 @@ def test_times_durations_and_settings_have_ascii_digits(foreign):
         with pytest.raises(ValueError, match="RFC 3339"):
             nanoseconds(text.translate(foreign))
     for body in ({"duration": "30 D"}, {"days_back": "30"}, {"priority": "4"}):
-        told = {name: value.translate(foreign) for name, value in body.items()}
+        found = {name: value.translate(foreign) for name, value in body.items()}
         with pytest.raises(ValidationError):
-            BackfillRequest.model_validate({"symbol": "AAPL", **told})
+            BackfillRequest.model_validate({"symbol": "AAPL", **found})
     with pytest.raises(ValueError, match="timeframe=days"):
         _days_by_timeframe("1s=30".translate(foreign).replace("1s".translate(foreign), "1s"))
 
@@ -120,7 +120,7 @@ def test_ibs_own_texts_are_read_by_ascii_digits(foreign):
 
 def test_the_simulator_refuses_other_digits_as_ib_does(foreign):
     assert isinstance(duration("30 D".translate(foreign)), Violation)
-    told = moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
-    assert isinstance(told, Violation)
+    found = moment("20260302-15:00:00".translate(foreign), field_name="endDateTime", login_zone="UTC", now_s=0)
+    assert isinstance(found, Violation)
     with pytest.raises(Malformed):
         read_request(f"{'49'.translate(foreign)}\x001\x00".encode(), 178)

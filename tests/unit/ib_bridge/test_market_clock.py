@@ -58,12 +58,12 @@ class World:
 
     def run(self, seconds: float) -> Iterator[None]:
         """Steps of 10 to 60 ms of machine time, with a heartbeat every five seconds."""
-        end, heard = self.steady + int(seconds * NS_PER_S), self.steady
+        end, answer = self.steady + int(seconds * NS_PER_S), self.steady
         while self.steady < end:
             self.steady += self.dice.randrange(10, 60) * NS_PER_MS
-            if self.steady - heard >= HEARTBEAT:
+            if self.steady - answer >= HEARTBEAT:
                 self.heartbeat()
-                heard = self.steady
+                answer = self.steady
             yield
 
 

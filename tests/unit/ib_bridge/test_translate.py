@@ -46,7 +46,7 @@ def test_a_date_for_an_intraday_bar_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("price", "told", "stored"),
+    ("price", "found", "stored"),
     [
         ("TRADES", (7.0, 10.0, 3), (7.0, 10.0, 3)),
         ("TRADES", (0.0, 10.0, 0), (0.0, 10.0, 0)),
@@ -61,8 +61,8 @@ def test_a_date_for_an_intraday_bar_is_refused():
         ("MIDPOINT", (0.0, 0.0, 0), (None, None, None)),
     ],
 )
-def test_what_ib_does_not_know_is_nothing_and_never_minus_one(price, told, stored):
-    (bar,) = translate.bars([row(datetime(2024, 3, 5, 14, 30, tzinfo=UTC), *told)], timeframe("1m"), price)
+def test_what_ib_does_not_know_is_nothing_and_never_minus_one(price, found, stored):
+    (bar,) = translate.bars([row(datetime(2024, 3, 5, 14, 30, tzinfo=UTC), *found)], timeframe("1m"), price)
     assert (bar.volume, bar.vwap, bar.trades) == stored
 
 
@@ -76,7 +76,7 @@ def test_bars_come_sorted_and_once():
 
 
 @pytest.mark.parametrize(
-    ("unit", "told", "stored"),
+    ("unit", "found", "stored"),
     [
         ("shares", 0.22, 0.22),
         ("shares", 948837.22, 948837.22),
@@ -86,8 +86,8 @@ def test_bars_come_sorted_and_once():
         ("lots", 1.1, 110.0),
     ],
 )
-def test_volumes_become_shares_with_the_digits_they_came_in(unit, told, stored):
-    rows = [row(datetime(2024, 3, 5, 14, 30, tzinfo=UTC), told)]
+def test_volumes_become_shares_with_the_digits_they_came_in(unit, found, stored):
+    rows = [row(datetime(2024, 3, 5, 14, 30, tzinfo=UTC), found)]
     (bar,) = translate.bars(rows, timeframe("1m"), "TRADES", volume_unit=unit)
     assert bar.volume == stored
 

@@ -63,8 +63,8 @@ def test_words_that_mean_another_contract_tell_both():
     found = identify(AAPL, Lookup((stock(2),), former=(stock(1),), changed_at=THEN), TODAY)
     assert found is not None
     assert found.instrument.con_id == 2
-    told = found.as_dict()["instrument_changed"]
-    assert (told["from_con_id"], told["to_con_id"], told["seen_at"]) == (1, 2, "2026-03-01T12:00:00.000000Z")
+    result = found.as_dict()["instrument_changed"]
+    assert (result["from_con_id"], result["to_con_id"], result["seen_at"]) == (1, 2, "2026-03-01T12:00:00.000000Z")
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_other_spellings_and_classes_are_suggested(words, symbol, asset_class):
     selector = select(**words)
     with pytest.raises(NotFound) as wrong:
         identify(selector, Lookup((), 200, "No security definition"), "20260306")
-    told = wrong.value.extra["suggestions"]
-    assert (symbol, asset_class) in [(one["symbol"], one["asset_class"]) for one in told]
+    found = wrong.value.extra["suggestions"]
+    assert (symbol, asset_class) in [(one["symbol"], one["asset_class"]) for one in found]
     assert "perhaps" in wrong.value.detail
-    for one in told:
+    for one in found:
         again = select(symbol=one["symbol"], asset_class=one["asset_class"], exchange=one.get("exchange"))
         assert again.key != selector.key, "the same again would help nobody"
 
@@ -82,18 +82,18 @@ def test_nothing_is_suggested_without_a_reason(words):
 
 def test_what_is_stored_under_the_symbol_comes_with_its_name():
     index = stock(7, "TNX")._replace(asset_class="IND", instrument_id="TNX.CBOE", primary_exchange="", exchange="CBOE")
-    told = suggestions(select(symbol="TNX"), [index])
-    assert [(one["symbol"], one["asset_class"], one["instrument_id"]) for one in told] == [("TNX", "IND", "TNX.CBOE")]
+    found = suggestions(select(symbol="TNX"), [index])
+    assert [(one["symbol"], one["asset_class"], one["instrument_id"]) for one in found] == [("TNX", "IND", "TNX.CBOE")]
     assert {"BRK.B", "BRK B"} <= set(alike(select(symbol="BRK.B")))
 
 
 def test_a_stored_contract_of_a_future_is_not_suggested_as_the_front_one():
     june = stock(8, "ES")._replace(asset_class="FUT", instrument_id="ESM6.CME", primary_exchange="", exchange="CME")
-    told = {
+    found = {
         (one["symbol"], one["asset_class"]): one.get("instrument_id")
         for one in suggestions(select(symbol="ES"), [june])
     }
-    assert told == {("ES", "FUT"): "ES.CME", ("ESM6", "FUT"): "ESM6.CME"}
+    assert found == {("ES", "FUT"): "ES.CME", ("ESM6", "FUT"): "ESM6.CME"}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_when_nothing_is_told():
 
 
 @pytest.mark.parametrize(
-    ("told", "zone"),
+    ("found", "zone"),
     [
         ("US/Eastern", "US/Eastern"),
         ("EST", "America/New_York"),  # in the zone database EST has no summer time
@@ -42,8 +42,8 @@ def test_when_nothing_is_told():
         ("Hongkong", "Hongkong"),
     ],
 )
-def test_the_zones_that_ib_names(told, zone):
-    assert time_zone(told) == zone
+def test_the_zones_that_ib_names(found, zone):
+    assert time_zone(found) == zone
 
 
 def test_a_zone_that_nobody_knows_is_never_taken_for_another():

@@ -216,7 +216,7 @@ def test_the_default_price_kind(asset_class, kind):
 
 
 @pytest.mark.parametrize(
-    ("asset_class", "asked"),
+    ("asset_class", "requested"),
     [
         ("IND", "MIDPOINT"),
         ("CASH", "TRADES"),

@@ -7,7 +7,7 @@ from nautilus.reading.formats import FIELDS, Format, Piece, body, choose, fields
 
 
 @pytest.mark.parametrize(
-    ("asked", "accept", "form"),
+    ("requested", "accept", "form"),
     [
         (None, None, Format.JSON),
         (None, "*/*", Format.JSON),
@@ -28,7 +28,7 @@ def test_the_form_is_negotiated(requested: str | None, accept: str | None, form:
 
 
 @pytest.mark.parametrize(
-    ("asked", "accept"),
+    ("requested", "accept"),
     [("xml", None), ("", "*/*"), (None, "image/png"), (None, "text/csv;q=0"), (None, "text/csv;q=x")],
 )
 def test_what_cannot_be_made_is_refused_naming_what_can(requested: str | None, accept: str | None) -> None:

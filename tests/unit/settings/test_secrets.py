@@ -40,8 +40,8 @@ def test_the_extension_is_asked_for_what_is_an_arn(aws, monkeypatch):
 
 def test_a_refusal_names_the_setting_and_gives_aws_words(aws, capsys):
     aws.secrets.clear()
-    told = refusal(capsys)
-    assert f"NAUTILUS_DATABASE_URL: the secret {ARN} could not be read: 400 AccessDeniedException" in told
+    found = refusal(capsys)
+    assert f"NAUTILUS_DATABASE_URL: the secret {ARN} could not be read: 400 AccessDeniedException" in found
 
 
 def test_a_binary_secret_is_refused(aws, capsys):
@@ -51,6 +51,6 @@ def test_a_binary_secret_is_refused(aws, capsys):
 
 def test_what_the_secret_holds_is_checked_like_any_value(aws, capsys):
     aws.secrets[ARN]["SecretString"] = "mysql://x:hidden-word@h/b"
-    told = refusal(capsys)
-    assert "NAUTILUS_DATABASE_URL: must begin with postgresql://" in told
-    assert "hidden-word" not in told
+    found = refusal(capsys)
+    assert "NAUTILUS_DATABASE_URL: must begin with postgresql://" in found
+    assert "hidden-word" not in found

@@ -100,9 +100,9 @@ def test_what_is_wrong_stops_the_process_and_shows_no_secret(environment, capsys
     environment(**{"database_url": URL, "token_public_keys": "{}"} | values)
     with pytest.raises(SystemExit):
         load(kind)
-    told = capsys.readouterr().err
-    assert says in told
-    assert "hidden-word" not in told
+    found = capsys.readouterr().err
+    assert says in found
+    assert "hidden-word" not in found
 
 
 def test_anonymous_callers_at_home(environment):

@@ -94,18 +94,18 @@ _NOTHING: Mapping[str, Any] = {
 def _item(cursor: Cursor, item: Item, context: SnapshotContext, mode: str, heads: set[Hashable]) -> dict[str, Any]:
     """What one item comes to. heads: what the oldest bar was asked of for earlier items; the item's own is added."""
     frame = timeframe(item.timeframe)
-    told: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
+    stored: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
     try:
         found = estimate(cursor, item, context, mode)
     except NautilusError as wrong:
-        return {**told, **_NOTHING, "small": frame.small, "error": {"code": wrong.code, "detail": wrong.detail}}
+        return {**stored, **_NOTHING, "small": frame.small, "error": {"code": wrong.code, "detail": wrong.detail}}
     series_, made = found.series, found.plan
     asks_head = found.asks_head and found.head_key not in heads
     if asks_head:
         heads.add(found.head_key)
     weight = 2 if series_.price == "BID_ASK" else 1
     return {
-        **told,
+        **stored,
         "instrument_id": series_.instrument.instrument_id if series_.known else None,
         "price": series_.price,
         "session": series_.session,
@@ -130,7 +130,9 @@ def estimate(cursor: Cursor, item: Item, context: SnapshotContext, mode: str) ->
     head, asks_head = _head(cursor, wanted, start, now)
     # Sessions matter only where bars can be: a range may begin long before the instrument did.
     (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
-    calendar, told = _calendar(cursor, wanted, (frame.floor(min(first, now)), frame.ceil(max(end, now))), min(end, now))
+    calendar, stored = _calendar(
+        cursor, wanted, (frame.floor(min(first, now)), frame.ceil(max(end, now))), min(end, now)
+    )
     closing = BarClosing.of(calendar, frame, wanted.instrument, delay=context.close_delay, now=now)
     until = closing.closed_until(now)
     if item.end is None:
@@ -151,7 +153,7 @@ def estimate(cursor: Cursor, item: Item, context: SnapshotContext, mode: str) ->
         span_s=context.rules.spans_s[frame.name],
         overlap=context.rules.overlap(wanted.instrument.asset_class, mode),
     )
-    return Estimate(item.selector.key, wanted, made, not (wanted.known and told), asks_head, max(0, end - start))
+    return Estimate(item.selector.key, wanted, made, not (wanted.known and stored), asks_head, max(0, end - start))
 
 
 def _series(cursor: Cursor, item: Item) -> _Series:
@@ -167,11 +169,11 @@ def _calendar(cursor: Cursor, wanted: _Series, span: Span, newest: int) -> tuple
     """The sessions around a range, weekdays where they are not known, and whether they are known up to `newest`."""
     instrument = wanted.instrument
     around = (span[0] - 14 * NS_PER_DAY, span[1] + 14 * NS_PER_DAY)
-    told = calendars.load(cursor, instrument.calendar, wanted.session, around) if wanted.known else None
-    if told is None:
+    stored = calendars.load(cursor, instrument.calendar, wanted.session, around) if wanted.known else None
+    if stored is None:
         return weekdays(*around, instrument.time_zone), False
-    known = told.known[0] <= span[0] and newest <= told.known[1]
-    return (told if known else extended(told, around)), known
+    known = stored.known[0] <= span[0] and newest <= stored.known[1]
+    return (stored if known else extended(stored, around)), known
 
 
 def _head(cursor: Cursor, wanted: _Series, start: int, now: int) -> tuple[int | None, bool]:

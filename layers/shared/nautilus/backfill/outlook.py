@@ -54,15 +54,15 @@ def outlook(cursor: Cursor, session: BridgeStatus | None) -> Outlook | None:
     now, rate = session.market_ns, session.clock.rate or 1.0
     lines = [*_planned(cursor), *_unplanned(cursor, context)]
     answer_ns = round((requests.typical_ms(cursor) or GUESSED_MS) * NS_PER_MS * rate)
-    told = session.activity
+    activity = session.activity
     paced = frozenset(job for line in lines if line.head or line.request.small for job in line.jobs)
     times = send_times(
         lines,
         requests.book(cursor, session.login, now),
         now,
-        open_requests=int(told.get("allowed_requests") or context.rules.open_requests),
+        open_requests=int(activity.get("allowed_requests") or context.rules.open_requests),
         answer_ns=answer_ns,
-        quiet_until=int(told.get("quiet_until") or 0),
+        quiet_until=int(activity.get("quiet_until") or 0),
     )
     return Outlook(now, times, paced, answer_ns, rate)
 

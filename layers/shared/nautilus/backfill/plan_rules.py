@@ -32,9 +32,9 @@ class PlanRules(NamedTuple):
     @classmethod
     def of(cls, published: Mapping[str, Any] | None) -> "PlanRules":
         """The rules as a bridge published them; built-in numbers for what it did not publish."""
-        told = published or {}
-        spans_s = {**REQUEST_SPANS_S, **{str(k): int(v) for k, v in told.get("chunk_spans_s", {}).items()}}
-        return cls(spans_s, int(told.get("max_open_requests") or cls().open_requests))
+        numbers = published or {}
+        spans_s = {**REQUEST_SPANS_S, **{str(k): int(v) for k, v in numbers.get("chunk_spans_s", {}).items()}}
+        return cls(spans_s, int(numbers.get("max_open_requests") or cls().open_requests))
 
     @property
     def published(self) -> dict[str, Any]:

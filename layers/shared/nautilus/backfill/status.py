@@ -44,13 +44,13 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
         ahead = outlook(cursor, session) if live else None
         totals = job_list.totals(cursor) if job_id is None else None
         now = status.machine_now(cursor)
-    told = []
+    found = []
     for row in rows:
         mine = [item for item in items if item.job_id == row.id]
         waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
-        told.append(_job(row, mine, changes, waits or put_off.get(row.id), now, ahead))
+        found.append(_job(row, mine, changes, waits or put_off.get(row.id), now, ahead))
     return {
-        "jobs": told,
+        "jobs": found,
         "totals": totals,
         "session": session,
         "now_ns": now,

@@ -268,7 +268,7 @@ def _requests(
     return total
 
 
-def told(missing_: Sequence[Missing]) -> list[Mapping[str, Any]]:
+def missing_rows(missing_: Sequence[Missing]) -> list[Mapping[str, Any]]:
     """Gaps as callers are told."""
     return [
         {

@@ -89,13 +89,13 @@ def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> di
         with alone(url) as free:
             if not free:
                 raise Busy
-            told = forget(database, kept, stopped)
-            told[DROPPED] = drop_empty(database)
-            told[STORED], told[LEFT] = recompress(database, stopped)
+            counts = forget(database, kept, stopped)
+            counts[DROPPED] = drop_empty(database)
+            counts[STORED], counts[LEFT] = recompress(database, stopped)
             if not stopped():
                 with database.transaction() as cursor:
                     cursor.execute("UPDATE store SET forgotten_at = clock_timestamp()")
-            return told
+            return counts
     finally:
         database.close()
 
@@ -271,12 +271,12 @@ def alone(url: str) -> Iterator[bool]:
 def main() -> None:
     settings = load(RetentionSettings)
     try:
-        told = run(settings.database_url.get_secret_value(), kept_of(settings))
+        counts = run(settings.database_url.get_secret_value(), kept_of(settings))
     except Unavailable as away:
         raise SystemExit(f"nothing was forgotten: {away}") from None
     except Busy:
         raise SystemExit("another process forgets, or copies the database") from None
-    for what, count in told.items():
+    for what, count in counts.items():
         print(f"{what}: {count}" + ("" if what in (DROPPED, STORED, LEFT) else " rows forgotten"))
 
 

@@ -50,9 +50,9 @@ def require_json(content_type: str | None) -> None:
     main, _, sub = kind.partition("/")
     if main == "application" and (sub == "json" or sub.endswith("+json")):
         return
-    said = f"says {kind[:_SHOWN]}" if kind else "is missing"
+    words = f"says {kind[:_SHOWN]}" if kind else "is missing"
     raise UnsupportedMediaType(
-        f"the body is not declared as JSON: the header Content-Type {said}; send Content-Type: {MEDIA_TYPE}",
+        f"the body is not declared as JSON: the header Content-Type {words}; send Content-Type: {MEDIA_TYPE}",
         extra={"accepted": [MEDIA_TYPE]},
     )
 

@@ -124,8 +124,8 @@ class RequestContext:
                     self._log(scope, status, inner.get(CALLER, ""))
 
     def _log(self, scope: Scope, status: int, caller: str) -> None:
-        told = {"method": scope["method"], "path": scope["path"], "status": status, "caller": caller}
-        self._services.log.info("request", extra=told)
+        line = {"method": scope["method"], "path": scope["path"], "status": status, "caller": caller}
+        self._services.log.info("request", extra=line)
 
     def _add_headers(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         headers.extend(_SECURITY_HEADERS)

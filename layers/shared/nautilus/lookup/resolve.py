@@ -133,14 +133,14 @@ class Catalogue:
     def _find(self, name: str, kind: str, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
         with self._db.transaction(snapshot=True) as cursor:
             known = [row_of(i, more) for i, more in instruments.matching(cursor, name, kind, most)]
-            told = None
+            result = None
             if kind in ("", *_MATCHED):
-                told = commands.last_result(cursor, "search", {"pattern": name})
-                fresh = told is not None
+                result = commands.last_result(cursor, "search", {"pattern": name})
+                fresh = result is not None
             else:
                 selector = _selector(name, kind)
                 fresh = selector is None or instruments.look_up(cursor, selector) is not None
-        matches = [row for row in (told or {}).get("matches", ()) if kind in ("", row["asset_class"])]
+        matches = [row for row in (result or {}).get("matches", ()) if kind in ("", row["asset_class"])]
         return known, matches, fresh
 
     async def _learn(self, name: str, kind: str, caller: Principal) -> None:
@@ -201,9 +201,9 @@ def _why_failed(selector: Selector, row: Any | None) -> NautilusError:
     """Why IB could not be asked about a selector, as the row of its command tells; None: it has not ended."""
     if row is None:
         return _unanswered(selector)
-    told = (row.result or {}).get("failed", {}).get(selector.key) or row.error or {}
+    failure = (row.result or {}).get("failed", {}).get(selector.key) or row.error or {}
     return Unavailable(
-        f"{selector.words} could not be looked up at IB: {told.get('detail', 'no answer')}",
+        f"{selector.words} could not be looked up at IB: {failure.get('detail', 'no answer')}",
         code="instrument-not-resolved",
     )
 

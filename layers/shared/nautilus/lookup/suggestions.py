@@ -113,9 +113,9 @@ def _bare(name: str) -> str:
 
 
 def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "", instrument_id: str = "") -> dict[str, Any]:
-    told = {"symbol": symbol, "asset_class": asset_class, "why": why}
+    suggestion = {"symbol": symbol, "asset_class": asset_class, "why": why}
     more = {"exchange": venue, "instrument_id": instrument_id}
-    return told | {name: text for name, text in more.items() if text}
+    return suggestion | {name: text for name, text in more.items() if text}
 
 
 def _at(symbol: str, asset_class: str, why: str, venue: str) -> dict[str, Any]:

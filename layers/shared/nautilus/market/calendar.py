@@ -248,9 +248,9 @@ def extended(calendar: Calendar, span: Span) -> Calendar:
     """The calendar with weekdays for what it does not know of a range: for estimates, where IB is asked nothing."""
     start, end = min(span[0], calendar.known[0]), max(span[1], calendar.known[1])
     guess = weekdays(start, end, calendar.time_zone).sessions
-    told = {s.trade_date for s in calendar.sessions}
+    known_dates = {s.trade_date for s in calendar.sessions}
     outside = [s for s in guess if s.open_ns >= calendar.known[1] or s.close_ns <= calendar.known[0]]
-    edges = [s for s in guess if s.open_ns < calendar.known[1] < s.close_ns and s.trade_date not in told]
+    edges = [s for s in guess if s.open_ns < calendar.known[1] < s.close_ns and s.trade_date not in known_dates]
     return Calendar.of([*calendar.sessions, *outside, *edges], (start, end), calendar.time_zone)
 
 

@@ -63,9 +63,9 @@ def away(farms: Mapping[str, Mapping[str, Any]], instrument: Instrument) -> list
     """
     lost = broken(farms, "history")
     mine = region(instrument)
-    told = [name for name, farm in farms.items() if farm["kind"] == "history" and served_by(name) == mine]
-    if told:
-        return [name for name in lost if name in told]
+    regional = [name for name, farm in farms.items() if farm["kind"] == "history" and served_by(name) == mine]
+    if regional:
+        return [name for name in lost if name in regional]
     return [name for name in lost if served_by(name) not in ("cash", "fund")]
 
 

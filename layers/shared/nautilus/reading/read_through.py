@@ -55,7 +55,7 @@ def ask(database: Database, queue: Queue, caller: Principal, availabilities: Seq
             mode="missing",
             request={
                 "instrument_ids": [v.subject.instrument.instrument_id for v in availabilities],
-                "wish": _told(items),
+                "wish": _request_rows(items),
             },
             fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),
@@ -76,7 +76,7 @@ def _item(availability: Availability, span: tuple[int, int]) -> Item:
     return Item(who, subject.timeframe.name, subject.price, subject.session, span[0], span[1], None)
 
 
-def _told(items: Sequence[Item]) -> list[Mapping[str, str]]:
+def _request_rows(items: Sequence[Item]) -> list[Mapping[str, str]]:
     return [{"timeframe": i.timeframe, "start": rfc3339(i.start or 0), "end": rfc3339(i.end or 0)} for i in items]
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
-from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess, told
+from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess, missing_rows
 from nautilus.db.bars import candles
 from nautilus.db.bars import read as reading
 from nautilus.db.bars.candles import BarSource, Style, Text
@@ -477,7 +477,7 @@ class MarketData:
         pieces: list[Piece] = []
         for n, part in enumerate(snapshot.parts):
             if part.availability is not None and part.availability.missing:
-                gaps = compact({"missing": told(part.availability.missing)})
+                gaps = compact({"missing": missing_rows(part.availability.missing)})
                 room -= len(gaps) + gaps.count(b'"') + gaps.count(b"\\")
             if pieces and (left <= 0 or room <= 0):
                 return pieces, _token(query, snapshot, n, None)
@@ -739,7 +739,7 @@ def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Pie
         "session": subject.session,
         "data_version": part.page_cursor.version,
         "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
-        "coverage": {"complete": part.complete, "missing": told(availability.missing)},
+        "coverage": {"complete": part.complete, "missing": missing_rows(availability.missing)},
         **(part.identity.as_dict() if part.identity else {}),
     }
     if part.as_of is not None:
@@ -779,7 +779,7 @@ def _tag(query: BarsQuery, snapshot: Snapshot) -> str:
         )
         for p in snapshot.parts
     ]
-    gaps = [told(availability.missing) for availability in snapshot.availabilities]
+    gaps = [missing_rows(availability.missing) for availability in snapshot.availabilities]
     key = snapshot.token.key if snapshot.token else None
     # A tag promises the same bytes, and the token of the next page holds its expiry.
     form = [
@@ -834,7 +834,7 @@ def _telling(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], toke
         headers["X-Source"] = str(pieces[0].tail.get("source", "")) if pieces else ""
         headers["X-Total"] = str(sum(piece.tail["total"] for piece in pieces))
         headers["X-Data-Version"] = ",".join(str(part.page_cursor.version) for part in snapshot.parts)
-        gaps = [gap for availability in snapshot.availabilities for gap in told(availability.missing)]
+        gaps = [gap for availability in snapshot.availabilities for gap in missing_rows(availability.missing)]
         headers["X-Coverage"] = json.dumps(
             {"complete": all(part.complete for part in snapshot.parts), "gaps": len(gaps), "missing": gaps[:10]},
             separators=(",", ":"),

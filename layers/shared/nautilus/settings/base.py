@@ -78,8 +78,8 @@ _PREFIX = "NAUTILUS_"
 
 def read(kind: type[S]) -> S:
     """The settings of this process, from its environment. ValidationError: `explain` makes sentences of it."""
-    told = {name: os.environ.get(_PREFIX + name.upper()) for name in kind.model_fields}
-    return kind.model_validate({name: value for name, value in told.items() if value is not None})
+    values = {name: os.environ.get(_PREFIX + name.upper()) for name in kind.model_fields}
+    return kind.model_validate({name: value for name, value in values.items() if value is not None})
 
 
 def load(kind: type[S]) -> S:

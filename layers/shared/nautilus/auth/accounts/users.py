@@ -73,8 +73,8 @@ class Users:
             ended = 0
             if hashed or not user.is_active or set(before.scopes) != set(user.scopes):
                 ended = refresh_families.end(cursor, "user-changed", DENIED_S, user_id=user_id)
-            told = {"email": address, "scopes": granted, "is_active": is_active, "password": hashed and "changed"}
-            detail = {name: value for name, value in told.items() if value is not None} | {"sessions_ended": ended}
+            changes = {"email": address, "scopes": granted, "is_active": is_active, "password": hashed and "changed"}
+            detail = {name: value for name, value in changes.items() if value is not None} | {"sessions_ended": ended}
             audit.record(
                 cursor, "user-changed", actor=caller.id, subject=f"user:{user_id}", client=client, detail=detail
             )

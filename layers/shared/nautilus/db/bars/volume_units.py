@@ -102,19 +102,19 @@ def _marked(cursor: Cursor, series_id: int, spans: Spans) -> bool:
 
 def _move(cursor: Cursor, series_id: int, spans: Spans, taken: Taken) -> None:
     """The volumes of these ranges were taken so and in no other way."""
-    told = {"series": series_id, "spans": multirange(spans), "login": taken.login}
+    arguments = {"series": series_id, "spans": multirange(spans), "login": taken.login}
     cursor.execute(
         "WITH whole AS (DELETE FROM volume_units WHERE series_id = %(series)s AND ranges <@ %(spans)s::int8multirange)"
         " UPDATE volume_units SET ranges = ranges - %(spans)s::int8multirange WHERE series_id = %(series)s"
         " AND ranges && %(spans)s::int8multirange AND NOT ranges <@ %(spans)s::int8multirange",
-        told,
+        arguments,
     )
     if not taken.unit.proven:
         cursor.execute(
             "INSERT INTO volume_units AS v (series_id, login, unit, evidence, ranges)"
             " VALUES (%(series)s, %(login)s, %(unit)s, %(evidence)s, %(spans)s::int8multirange)"
             " ON CONFLICT (series_id, login, unit, evidence) DO UPDATE SET ranges = v.ranges + excluded.ranges",
-            {**told, **taken.unit._asdict()},
+            {**arguments, **taken.unit._asdict()},
         )
 
 
