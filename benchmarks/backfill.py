@@ -19,7 +19,7 @@ from dev.postgres import start_postgres
 from dev.process import Group
 from ib_gateway_sim.rules.bar_sizes import Duration, duration
 from ib_gateway_sim.rules.latency import Latency
-from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, PacingLimits, Request, next_allowed
+from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, PERIOD_NS, PacingLimits, Request, next_allowed
 from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.db.migrate import upgrade
 from tests.support.sim_process import Simulator, simulator
@@ -37,12 +37,12 @@ def small_bars() -> str:
     limits = PacingLimits()
     book: list[Request] = []
     now = first = 10**18
-    for number in range(10 * (limits.window_weight - limits.reserve)):
+    for number in range(10 * (limits.period_weight - limits.reserve)):
         requested = Request(f"r{number}", f"c{number % 3}", small=True)
         now = next_allowed(requested, book, now, limits)
         book.append(Request(requested.identity, requested.contract, small=True, at=now))
-    windows = (now - first) / WINDOW_NS
-    best = limits.window_weight - limits.reserve
+    windows = (now - first) / PERIOD_NS
+    best = limits.period_weight - limits.reserve
     return (
         f"{len(book) / (windows * best + best):.3f} of the {best} per ten minutes that the rules and the reserve leave"
     )

@@ -233,7 +233,7 @@ def _ours(database: Database, series_id: int, chunk: list[Bar], what: str) -> No
     with database.transaction() as cursor:
         found = series.by_id(cursor, series_id, lock=True)
         span = Spans.of(chunk[0].ts, chunk[-1].ts + MINUTE)
-        written = series.record(cursor, found, bars=chunk, settled=span, request_id=1)
+        written = series.apply_changes(cursor, found, bars=chunk, settled=span, request_id=1)
     assert (written.new, written.same, written.revised)[("new", "the same again", "revised").index(what)] == len(chunk)
 
 

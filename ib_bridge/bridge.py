@@ -35,7 +35,7 @@ from nautilus.settings.bridge import BridgeSettings
 
 _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
-_SECOND_LOOKS_S = 5.0
+_EMPTY_RECHECKS_S = 5.0
 _RENEW_S = 5.0
 _UPKEEP_S = 30.0
 _VOLUME_UNITS_S = 5.0
@@ -137,7 +137,7 @@ class Bridge:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
         await self._name_thread.run(self._take_name)
-        await self._transactions.run(self._tidy)
+        await self._transactions.run(self._clean_up)
         listener = Listener(self._database, self._wake, self._log)
         listener.start(asyncio.get_running_loop())
         page = await liveness.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
@@ -148,7 +148,7 @@ class Bridge:
             self._repeat("planning", self._plan, _SWEEP_S),
             self._repeat("commands", self._command, _SWEEP_S),
             self._repeat("leases", self._sweep, _SWEEP_S),
-            self._repeat("second-looks", self._look_again, _SECOND_LOOKS_S),
+            self._repeat("second-looks", self._recheck, _EMPTY_RECHECKS_S),
             self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
             self._repeat("lookups", self._renew_lookups, _RENEW_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
@@ -198,7 +198,7 @@ class Bridge:
             # Without the name, the rows under it are another process's.
             if not await self._name_thread.run(self._name_is_held):
                 return "the bridge's name is not held any more"
-            await self._transactions.run(self._farewell)
+            await self._transactions.run(self._give_back)
         except Unavailable as gone:
             return gone.detail
         return None
@@ -242,7 +242,7 @@ class Bridge:
         self._fatal = reason
         self._fatal_event.set()
 
-    def _tidy(self, cursor: Cursor) -> None:
+    def _clean_up(self, cursor: Cursor) -> None:
         """We hold the name, so what a predecessor left leased or planned is nobody's: free it at once."""
         freed = chunks.release(cursor, self._settings.bridge_id)
         job_planning.expire_plans(cursor, self._settings.bridge_id)
@@ -251,7 +251,7 @@ class Bridge:
         adopt_guesses(cursor, self._settings.bridge_id, self._log)
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 
-    def _farewell(self, cursor: Cursor) -> None:
+    def _give_back(self, cursor: Cursor) -> None:
         chunks.release(cursor, self._settings.bridge_id)
         job_planning.expire_plans(cursor, self._settings.bridge_id)
         self._publish(cursor, "down", "the bridge was stopped")
@@ -295,9 +295,9 @@ class Bridge:
         await self._worker.check_leases()
         self._worker.wake()
 
-    async def _look_again(self) -> None:
+    async def _recheck(self) -> None:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
-        await self._transactions.run(job_stopping.cancel_strays)
+        await self._transactions.run(job_stopping.cancel_unreferenced)
         if self._ready and self._connection.status().state is ConnectionState.CONNECTED:
             await self._transactions.run(empty_checks.open_job, self._clock.now_ns())
             try:
@@ -346,7 +346,7 @@ class Bridge:
         health = self._connection.status()
         await self._transactions.run(self._publish, health.state.value, health.reason)
         if health.state is ConnectionState.CONNECTED and self._last_state is not ConnectionState.CONNECTED:
-            await self._transactions.run(job_planning.hurry)
+            await self._transactions.run(job_planning.requeue_now)
             self._look["planning"].set()
         self._last_state = health.state
 

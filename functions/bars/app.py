@@ -129,7 +129,7 @@ class Named(NamedTuple):
     async def subject(self, services: Services, caller: Principal) -> tuple[Subject, Identity]:
         """The series meant, its instrument looked up at IB when nobody knows it, and how old that knowledge is."""
         try:
-            found = await _data(services).reads.catalogue.identity(self.selector(), caller, self.name)
+            found = await _data(services).reads.instrument_lookup.identity(self.selector(), caller, self.name)
         except NotFound as unknown:
             raise _with_venue(unknown, self.exchange, self.instrument_id) from None
         one, kind = found.instrument, found.instrument.asset_class
@@ -419,7 +419,7 @@ async def search(
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...; default: all")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> shapes.Instruments:
-    rows = await _data(services).reads.catalogue.search(q, asset_class or "", limit, caller)
+    rows = await _data(services).reads.instrument_lookup.search(q, asset_class or "", limit, caller)
     return shapes.Instruments(instruments=[shapes.InstrumentRow.model_validate(row) for row in rows], next_after=None)
 
 
@@ -431,7 +431,7 @@ async def instrument(
 ) -> shapes.InstrumentRow:
     wanted, name = select(instrument_id=instrument_id), name_of(instrument_id)
     try:
-        found = await _data(services).reads.catalogue.identity(wanted, caller, name)
+        found = await _data(services).reads.instrument_lookup.identity(wanted, caller, name)
     except NotFound as unknown:
         raise _with_venue(unknown, None, instrument_id) from None
     row = await _data(services).reads.threads.run(_with_details, services, found.instrument)
@@ -463,7 +463,7 @@ async def front_end_search(
     exchange: Annotated[str | None, Query(description="only instruments of this venue, when there are any")] = None,
     currency: Annotated[str | None, Query(description="only instruments in this currency")] = None,
 ) -> shapes.FrontEndSearch:
-    found = await _data(services).reads.catalogue.search(query, sec_type or "STK", max_results, caller)
+    found = await _data(services).reads.instrument_lookup.search(query, sec_type or "STK", max_results, caller)
     rows = [row for row in found if not currency or row["currency"] == currency.upper()]
     if exchange:
         venue = exchange.upper()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from nautilus.auth.principal import Principal
-from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, PacingLimits
+from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import timescale
 from nautilus.db.bridge import commands
@@ -121,20 +121,20 @@ def budget(services: ServicesDep, caller: Annotated[Principal, needs("monitoring
             raise Unavailable("no bridge was ever heard of; start one", code="no-bridge")
         now = found.market_ns
         book = [r for r in requests.book(cursor, found.login, now) if r.small]
-        rows = requests.recent(cursor, found.login, now - WINDOW_NS)
+        rows = requests.recent(cursor, found.login, now - PERIOD_NS)
     used = sum(r.weight for r in book)
-    next_free = max(now, min((r.at for r in book), default=now - WINDOW_NS) + WINDOW_NS + MARGIN_NS)
+    next_free = max(now, min((r.at for r in book), default=now - PERIOD_NS) + PERIOD_NS + MARGIN_NS)
     return {
         "login": found.login,
         "market_time": _market(now),
         "small_bars": {
             "what": "bars of 30 s or less, head timestamps and ticks; BID_ASK counts twice",
-            "window_s": WINDOW_NS // NS_PER_S,
-            "limit": limits.window_weight,
+            "window_s": PERIOD_NS // NS_PER_S,
+            "limit": limits.period_weight,
             "reserved_for_reads": limits.reserve,
             "used": used,
-            "remaining": max(0, limits.window_weight - limits.reserve - used),
-            "remaining_for_reads": max(0, limits.window_weight - used),
+            "remaining": max(0, limits.period_weight - limits.reserve - used),
+            "remaining_for_reads": max(0, limits.period_weight - used),
             "next_leaves_window_at": _market(next_free) if book else None,
         },
         "open_requests": found.activity.get("open_requests"),

@@ -20,7 +20,7 @@ def open_job(cursor: Cursor, market_ns: int) -> int:
     """Open one job for the doubts that are due, unless the last one still lives; returns how many there were."""
     if jobs.any_live(cursor, "confirm"):
         return 0
-    due = series.second_looks(cursor, market_ns, market_ns + _AGAIN_NS, _MOST)
+    due = series.due_rechecks(cursor, market_ns, market_ns + _AGAIN_NS, _MOST)
     if due:
         items = [
             Item(Selector("", "", con_id=row.con_id), row.timeframe, row.price, row.session, row.start, row.end, None)

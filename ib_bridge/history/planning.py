@@ -65,11 +65,11 @@ class Planning:
             except NotYet as later:
                 self._log.info("job-put-off", extra={"job_id": str(job.id), "seconds": later.retry_after_s})
                 await self._transactions.run(
-                    job_planning.unplan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
+                    job_planning.release_plan, job.id, self._settings.bridge_id, later.code, after_s=later.retry_after_s
                 )
             except Unavailable as gone:
                 self._log.warning("job-not-planned", extra={"job_id": str(job.id), "reason": gone.detail})
-                await self._transactions.run(job_planning.unplan, job.id, self._settings.bridge_id, gone.detail)
+                await self._transactions.run(job_planning.release_plan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
     async def _look_up(self, job: Any, items: Sequence[Any]) -> None:
@@ -176,7 +176,7 @@ class Planning:
             overlap=self._rules.overlap(instrument.asset_class, job.mode),
         )
         if made.closed:
-            series.record(cursor, row, settled=made.closed)
+            series.apply_changes(cursor, row, settled=made.closed)
         new = chunks.insert(cursor, row.id, made.chunks, mode=job.mode)
         wanted = chunks.want(cursor, job.id, [*new, *(number for number, _ in under_way)])
         noted = bool(made.already - row.covered)

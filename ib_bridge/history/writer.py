@@ -21,7 +21,7 @@ from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Span, Spans
 
-SECOND_LOOK_NS = 900 * NS_PER_S
+EMPTY_RECHECK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""
 _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
@@ -73,15 +73,15 @@ def bars(
     doubtful = verdict.doubtful - row.covered
     doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
     noted = [
-        Note(span, CoverageState.EMPTY_UNCONFIRMED, _NO_DATA, answer.ib_code, market_ns, market_ns + SECOND_LOOK_NS)
+        Note(span, CoverageState.EMPTY_UNCONFIRMED, _NO_DATA, answer.ib_code, market_ns, market_ns + EMPTY_RECHECK_NS)
         for span in doubtful
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
     beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
-    revised, stale, splits = _seams(cursor, row, held.span, beyond, market_ns)
+    revised, stale, splits = _check_overlaps(cursor, row, held.span, beyond, market_ns)
     inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
     stored = sorted([*inside, *revised])
-    written = series.record(
+    written = series.apply_changes(
         cursor,
         row,
         bars=stored,
@@ -90,7 +90,7 @@ def bars(
         request_id=answer.request_id,
     )
     if taken is not None:
-        volume_units.record(cursor, row, stored, taken)
+        volume_units.note_taken(cursor, row, stored, taken)
     if inside and row.head_ts is not None and inside[0].ts < row.head_ts:
         series.set_head(cursor, row.id, inside[0].ts)  # IB's word on its oldest bar is not always right
     _close(cursor, answer, "ok" if rows else "empty", len(rows))
@@ -111,7 +111,7 @@ def bars(
 
 def _found_empty_before(notes: list[Note], market_ns: int) -> Spans:
     """What was found empty long enough ago that a second empty answer confirms it."""
-    latest = market_ns - SECOND_LOOK_NS
+    latest = market_ns - EMPTY_RECHECK_NS
     unconfirmed = (n for n in notes if n.state is CoverageState.EMPTY_UNCONFIRMED)
     return Spans(n.span for n in unconfirmed if n.reason == _NO_DATA and n.checked_at <= latest)
 
@@ -122,7 +122,7 @@ def _outcome(filled: bool, doubtful: bool) -> str:
     return "filled" if filled else "empty:confirmed"
 
 
-def _seams(
+def _check_overlaps(
     cursor: Cursor, row: Series, span: Span, beyond: list[Bar], market_ns: int
 ) -> tuple[list[Bar], list[Note], tuple[float, ...]]:
     """Compare an answer with what is there on either side of its chunk: revised bars, or what a split made stale."""
@@ -131,11 +131,11 @@ def _seams(
     splits: list[float] = []
     for side in (Spans.of(_EARLIEST, span[0]), Spans.of(span[1], _LATEST)):
         near = [bar for bar in beyond if bar.ts in side]
-        seam = compare(near, bar_store.read(cursor, row.id, row.timeframe, [bar.ts for bar in near]))
-        revised += seam.revised
-        if seam.ratio is not None:
-            splits.append(seam.ratio)
-            reason = f"split:{seam.ratio:.6g}"
+        check = compare(near, bar_store.read(cursor, row.id, row.timeframe, [bar.ts for bar in near]))
+        revised += check.revised
+        if check.ratio is not None:
+            splits.append(check.ratio)
+            reason = f"split:{check.ratio:.6g}"
             stale += [Note(s, CoverageState.STALE, reason, None, market_ns, market_ns) for s in row.covered & side]
     return revised, stale, tuple(splits)
 
@@ -167,7 +167,7 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
     noted = [
         Note(s, CoverageState.UNAVAILABLE, reason, answer.ib_code, market_ns, market_ns + _REFUSED_NS) for s in span
     ]
-    series.record(cursor, row, noted=noted, request_id=answer.request_id)
+    series.apply_changes(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, "error")
     chunks.done(
         cursor,
@@ -193,7 +193,7 @@ def failed(
     row = series.by_id(cursor, held.series_id, lock=True)
     span = Spans.of(*held.span) - row.covered
     noted = [Note(s, CoverageState.FAILED, reason, answer.ib_code, market_ns, market_ns + _FAILED_NS) for s in span]
-    series.record(cursor, row, noted=noted, request_id=answer.request_id)
+    series.apply_changes(cursor, row, noted=noted, request_id=answer.request_id)
     _close(cursor, answer, outcome or ("error" if answer.ib_code else "timeout"))
     chunks.failed(cursor, held, outcome=reason, ib_code=answer.ib_code, request_id=answer.request_id)
 

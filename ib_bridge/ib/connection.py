@@ -45,7 +45,7 @@ class IbConnection:
         self._delay_s = 0.0
         self._rotation = 0
         self._time_lock = asyncio.Lock()
-        self._hurry = asyncio.Event()
+        self._retry_now = asyncio.Event()
         self.lost = asyncio.Event()
         """Set while there is no connection and none is being made."""
         self.lost.set()
@@ -100,7 +100,7 @@ class IbConnection:
     def drop(self) -> None:
         """Let go of the connection; `run` makes a new one."""
         self._fail(ConnectionState.DOWN, "reconnecting because it was asked for")
-        self._hurry.set()
+        self._retry_now.set()
         self._lose()
 
     async def _connect_and_watch(self) -> None:
@@ -129,10 +129,10 @@ class IbConnection:
 
     async def _pause(self, seconds: float) -> None:
         """Wait so many seconds of market time before the next attempt, unless somebody asks for it now."""
-        self._hurry.clear()
+        self._retry_now.clear()
         try:
             # A simulator's clock that stands still, or that nobody reads meanwhile, must not hold us.
-            await asyncio.wait_for(self._hurry.wait(), seconds / max(1.0, self._clock.reading.rate))
+            await asyncio.wait_for(self._retry_now.wait(), seconds / max(1.0, self._clock.reading.rate))
         except TimeoutError:
             return
 

@@ -16,7 +16,7 @@ from nautilus.market.instrument import Instrument
 PORT_MOVED = 1300
 _DISPLACED_NS = 300 * NS_PER_S
 """For how long another session is believed to have the login after IB last said so."""
-_OLD_NEWS_NS = 600 * NS_PER_S
+_SILENCE_NS = 600 * NS_PER_S
 """IB repeats an outage about every half minute and reports the return of a farm. After so long without a word what we know
 may be wrong: whoever connects anew hears of every farm."""
 _OTHER_LANGUAGE = (
@@ -152,7 +152,7 @@ class ConnectionHealth:
     def is_stale(self, now: int) -> bool:
         """True when something has been away for long and IB says no more of it."""
         away = self.up and (self.servers_lost or bool(self._broken()))
-        return away and now - self._last_notice > _OLD_NEWS_NS
+        return away and now - self._last_notice > _SILENCE_NS
 
     def _broken(self) -> list[str]:
         return farms.broken(self.farms, "history") + farms.broken(self.farms, "secdef")

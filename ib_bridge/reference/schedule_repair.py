@@ -37,9 +37,11 @@ def _reopen(
     for number in series.of_calendar(cursor, name, session):
         row = series.by_id(cursor, number, lock=True)
         opened = actual.open_time(row.timeframe, part) - guess.open_time(row.timeframe, part)
-        doubts = row.covered & opened
-        if doubts:
-            noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in doubts]
-            series.record(cursor, row, noted=noted)
+        unconfirmed = row.covered & opened
+        if unconfirmed:
+            noted = [
+                Note(span, CoverageState.EMPTY_UNCONFIRMED, REASON, None, market_ns, market_ns) for span in unconfirmed
+            ]
+            series.apply_changes(cursor, row, noted=noted)
             changed.add(number)
     return changed

@@ -133,7 +133,7 @@ class Shelf:
         with self.db.transaction() as cursor:
             row = series.find_or_make(cursor, one.con_id, timeframe(frame), price, session)
             locked = series.by_id(cursor, row.id, lock=True)
-            return series.record(cursor, locked, bars=bars, settled=Spans(settled), noted=noted)
+            return series.apply_changes(cursor, locked, bars=bars, settled=Spans(settled), noted=noted)
 
     def api(self, folder: Any, **settings: Any) -> Api:
         """The bars function for callers without credentials; closed with the shelf."""

@@ -504,12 +504,14 @@ def test_the_last_administrator_stays(api: Api) -> None:
 
 def test_two_keys_with_the_same_prefix_stay_two(api: Api) -> None:
     ann, boss = api.new_key(), api.new_key(api.boss())
-    twin = api_keys.parse(f"{ann['api_key'][:18]}{boss['api_key'][18:]}")
-    assert twin is not None
-    refused(api.client().get(ME, headers=key(twin.text)), 401, "invalid-api-key")
-    api.sql("UPDATE api_keys SET prefix = %s, secret_hash = %s WHERE id = %s", twin.prefix, twin.hash, boss["id"])
+    duplicate = api_keys.parse(f"{ann['api_key'][:18]}{boss['api_key'][18:]}")
+    assert duplicate is not None
+    refused(api.client().get(ME, headers=key(duplicate.text)), 401, "invalid-api-key")
+    api.sql(
+        "UPDATE api_keys SET prefix = %s, secret_hash = %s WHERE id = %s", duplicate.prefix, duplicate.hash, boss["id"]
+    )
     assert api.client().get(ME, headers=key(ann["api_key"])).json()["username"] == "ann"
-    assert api.client().get(ME, headers=key(twin.text)).json()["username"] == "boss"
+    assert api.client().get(ME, headers=key(duplicate.text)).json()["username"] == "boss"
 
 
 def test_keys_are_compared_in_constant_time_and_to_the_end_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

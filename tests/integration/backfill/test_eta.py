@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, PacingLimits, Request
+from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits, Request
 from nautilus.clock import NS_PER_S, parse_rfc3339
 from nautilus.db.ledger import requests
 from tests.support.stack import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
-BACKGROUND = PacingLimits().window_weight - PacingLimits().reserve
+BACKGROUND = PacingLimits().period_weight - PacingLimits().reserve
 AGO_S = 60
 
 
@@ -32,7 +32,7 @@ def crowd(works: Plant, count: int) -> int:
     with works.db.transaction() as cursor:
         for number in range(count):
             requests.insert(cursor, login, "another", "bars", Request(f"{number}", f"{number}", True), sent_at=at)
-    return at + WINDOW_NS + MARGIN_NS
+    return at + PERIOD_NS + MARGIN_NS
 
 
 def blocked(works: Plant, job_id: str) -> dict[str, Any]:

@@ -102,7 +102,9 @@ class Ledger:
         """What an answer with one bar does, in one transaction."""
         with self.db.transaction() as cursor:
             row = series.by_id(cursor, self.series, lock=True)
-            series.record(cursor, row, bars=[Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1)], settled=Spans.of(*held.span))
+            series.apply_changes(
+                cursor, row, bars=[Bar(0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1)], settled=Spans.of(*held.span)
+            )
             chunks.done(cursor, held, outcome="filled", good=True, bars=1, new=1)
 
     def one(self, query: str, *values: Any) -> Any:
@@ -251,7 +253,7 @@ def test_chunks_that_no_live_job_wants_are_swept_away(ledger: Ledger) -> None:
     job, (chunk,) = ledger.job((0, 10))
     ledger.one("UPDATE backfill_jobs SET state = 'stopped' WHERE id = %s RETURNING 1", job)
     with ledger.db.transaction() as cursor:
-        assert job_stopping.cancel_strays(cursor) == 1
+        assert job_stopping.cancel_unreferenced(cursor) == 1
     assert ledger.state(chunk) == "cancelled"
 
 
@@ -284,7 +286,7 @@ def test_whatever_is_recorded_counts_versions_and_coverage_are_those_of_a_plain_
         note = [] if settles else [Note(next(iter(span)), CoverageState.EMPTY_UNCONFIRMED, "no_data", None, 0, 1)]
         with ledger.db.transaction() as cursor:
             row = series.by_id(cursor, ledger.series, lock=True)
-            written = series.record(cursor, row, bars=rows, settled=span if settles else Spans(), noted=note)
+            written = series.apply_changes(cursor, row, bars=rows, settled=span if settles else Spans(), noted=note)
         fresh = {ts: p for ts, p in stamps.items() if ts not in model}
         changed = {ts for ts, p in stamps.items() if ts in model and model[ts] != p}
         assert (written.new, written.revised, written.same) == (
@@ -308,5 +310,7 @@ def test_notes_come_in_order_of_time_however_many_digits_it_has(ledger: Ledger) 
     spans = [(-300, -200), (9, 10), (20, 30), (100, 200)]
     with ledger.db.transaction() as cursor:
         row = series.by_id(cursor, ledger.series, lock=True)
-        series.record(cursor, row, noted=[Note(span, CoverageState.FAILED, "x", None, 0, None) for span in spans])
+        series.apply_changes(
+            cursor, row, noted=[Note(span, CoverageState.FAILED, "x", None, 0, None) for span in spans]
+        )
         assert [note.span for note in series.notes(cursor, row.id, series.ALL_TIME)] == spans

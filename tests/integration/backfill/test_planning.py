@@ -13,7 +13,7 @@ from tests.support.stack import Plant, plant
 
 NOW = "2026-03-04T17:30:30Z"
 WINDOW_S = 601
-BACKGROUND = PacingLimits().window_weight - PacingLimits().reserve
+BACKGROUND = PacingLimits().period_weight - PacingLimits().reserve
 LONG = {"timeframe": "1h", "start": "2023-06-01T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
 """Six requests, so that its head is worth asking for: more than IB takes in two seconds."""
 

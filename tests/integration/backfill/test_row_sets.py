@@ -121,7 +121,7 @@ def an_answer_that_leaves_many_doubts(ledger: Ledger, count: int) -> None:
     ]
     with ledger.db.transaction() as cursor:
         row = series.by_id(cursor, ledger.series, lock=True)
-        series.record(cursor, row, settled=Spans(), noted=noted, request_id=5)
+        series.apply_changes(cursor, row, settled=Spans(), noted=noted, request_id=5)
         assert series.notes(cursor, row.id, series.ALL_TIME) == noted
 
 

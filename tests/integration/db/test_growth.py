@@ -236,8 +236,8 @@ def test_old_bars_go_in_parts_and_the_writer_has_its_turn_between_them(ledger: L
         first = now - 40 * NS_PER_DAY
         bars = [Bar(first + n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(95)]
         row = series.by_id(cursor, ledger.series, lock=True)
-        series.record(cursor, row, bars=bars, settled=Spans.of(first, now))
-    stretches = []
+        series.apply_changes(cursor, row, bars=bars, settled=Spans.of(first, now))
+    time_slices = []
 
     def between() -> bool:
         """Whoever writes this series may lock it now, and everything that was forgotten so far is told."""
@@ -252,13 +252,13 @@ def test_old_bars_go_in_parts_and_the_writer_has_its_turn_between_them(ledger: L
             assert span[0] == first
             assert not row.covered & Spans.of(*span)
             assert left.first is None or (left.first == span[1] and left.first in row.covered)
-            stretches.append((span, row.data_version))
+            time_slices.append((span, row.data_version))
         return False
 
     gone = retention.forget(ledger.db, Kept(0, 0, 0, {"1m": 30}), between, bars_at_once=20)
     assert gone["bars of 1m"] == 95
-    assert [span[1] for span, _ in stretches] == [first + n * MINUTE for n in (20, 40, 60, 80)]
-    versions = [version for _, version in stretches]
+    assert [span[1] for span, _ in time_slices] == [first + n * MINUTE for n in (20, 40, 60, 80)]
+    versions = [version for _, version in time_slices]
     assert versions == sorted(set(versions))
     with ledger.db.transaction() as cursor:
         (note,) = series.notes(cursor, ledger.series, series.ALL_TIME)
@@ -271,7 +271,7 @@ def test_whoever_stops_it_keeps_the_rest(ledger: Ledger) -> None:
         first = status.market_now(cursor) // NS_PER_DAY * NS_PER_DAY - 40 * NS_PER_DAY
         bars = [Bar(first + n * MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(95)]
         row = series.by_id(cursor, ledger.series, lock=True)
-        series.record(cursor, row, bars=bars, settled=Spans.of(first, first + 95 * MINUTE))
+        series.apply_changes(cursor, row, bars=bars, settled=Spans.of(first, first + 95 * MINUTE))
     left = lambda: ledger.one("SELECT count(*) AS n FROM bars_minute").n  # noqa: E731
     gone = retention.forget(ledger.db, Kept(0, 0, 0, {"1m": 30}), lambda: left() <= 55, bars_at_once=20)
     assert (gone["bars of 1m"], left()) == (40, 55)

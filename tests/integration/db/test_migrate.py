@@ -69,7 +69,7 @@ def write(database: Database, price: float) -> Written:
     with database.transaction() as cursor:
         found = series.by_id(cursor, 1, lock=True)
         bar = Bar(AT, price, price, price, price, 5.0, price, 1)
-        return series.record(cursor, found, bars=[bar], settled=Spans.of(AT, AT + MINUTE), request_id=1)
+        return series.apply_changes(cursor, found, bars=[bar], settled=Spans.of(AT, AT + MINUTE), request_id=1)
 
 
 def test_two_at_once_from_nothing_make_one_schema(empty_dsn: str, dsn: str) -> None:
@@ -126,7 +126,7 @@ def test_a_writer_from_before_works_on_during_and_after(empty_dsn: str) -> None:
     database = Database(empty_dsn, name="old")
     with database.transaction() as cursor:
         found = series.by_id(cursor, 1, lock=True)
-        series.record(cursor, found, bars=[Bar(AT, 12.0, 12.0, 12.0, 12.0, 5.0, 12.0, 1)], request_id=2)
+        series.apply_changes(cursor, found, bars=[Bar(AT, 12.0, 12.0, 12.0, 12.0, 5.0, 12.0, 1)], request_id=2)
         process = run(empty_dsn)
         with closing(psycopg2.connect(empty_dsn)) as connection, connection.cursor() as watch:
             waiting = 0

@@ -37,7 +37,7 @@ def database(dsn: str) -> Iterator[Database]:
         for name in ("1m", "1d"):
             row = series.find_or_make(cursor, 1, timeframe(name), "TRADES", "rth")
             bars = [Bar(today - n * DAY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(100, 0, -1)]
-            series.record(cursor, row, bars=bars, settled=Spans.of(today - 100 * DAY, today), request_id=1)
+            series.apply_changes(cursor, row, bars=bars, settled=Spans.of(today - 100 * DAY, today), request_id=1)
     yield made
     made.close()
 

@@ -68,7 +68,9 @@ def bars(count: int, price: float = 10.0) -> list[Bar]:
 def record(database: Database, new: list[Bar]) -> Written:
     with database.transaction() as cursor:
         found = series.by_id(cursor, 1, lock=True)
-        return series.record(cursor, found, bars=new, settled=Spans.of(new[0].ts, new[-1].ts + MINUTE), request_id=1)
+        return series.apply_changes(
+            cursor, found, bars=new, settled=Spans.of(new[0].ts, new[-1].ts + MINUTE), request_id=1
+        )
 
 
 def size(database: Database) -> timescale.Size:

@@ -46,7 +46,7 @@ def database(dsn: str) -> Iterator[Database]:
         row = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
         bars = [bar(opens + n * MINUTE) for opens in OPENS for n in range(3)]
         doubt = Note((SATURDAY, SATURDAY + MINUTE), CoverageState.FAILED, "timeout", None, 5, 6)
-        series.record(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[doubt], request_id=1)
+        series.apply_changes(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[doubt], request_id=1)
     yield made
     made.close()
 
@@ -148,7 +148,7 @@ def test_a_day_without_its_bars_is_asked_again_after_repair(database: Database) 
         unit = (OPENS[2], OPENS[2] + 390 * MINUTE)
         assert row.covered == Spans.of(*WEEK) - Spans.of(*unit)
         assert [n.state for n in series.notes(cursor, 1, unit)] == [CoverageState.EMPTY_UNCONFIRMED]
-        due = series.second_looks(cursor, 2**62, 2**62 + 1, 10)
+        due = series.due_rechecks(cursor, 2**62, 2**62 + 1, 10)
         assert [(look.start, look.end) for look in due] == [unit]
 
 
@@ -167,7 +167,7 @@ def test_an_empty_session_needs_two_answers_or_the_daily_series(database: Databa
     with database.transaction() as cursor:
         days = series.find_or_make(cursor, 1, timeframe("1d"), "TRADES", "rth")
         labels = [label_of(date(2024, 1, day)) for day in (8, 9, 11, 12)]
-        series.record(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
+        series.apply_changes(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
         cursor.execute(
             "INSERT INTO backfill_chunks (series_id, span_start, span_end, window_start, window_end, state, request_id)"
             " SELECT %s, %s, %s, 1, 2, 'done', n FROM generate_series(1, 2) n",
@@ -180,7 +180,7 @@ def test_a_daily_bar_off_its_date_is_found(database: Database) -> None:
     with database.transaction() as cursor:
         days = series.find_or_make(cursor, 1, timeframe("1d"), "TRADES", "rth")
         labels = [label_of(date(2024, 1, day)) for day in (8, 9, 10, 11, 12)]
-        series.record(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
+        series.apply_changes(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
         cursor.execute("INSERT INTO bars_coarse VALUES (%s, %s, 1, 1, 1, 1)", (days.id, labels[0] + MINUTE))
     assert [finding.kind for finding in found(database)] == ["bars_off_label"]
 

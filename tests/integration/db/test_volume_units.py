@@ -23,8 +23,8 @@ def write(database: Database, numbers: list[int], sent: float, taken: Taken) -> 
     with database.transaction() as cursor:
         row = series.by_id(cursor, 1, lock=True)
         settled = Spans.of(bars[0].ts, bars[-1].ts + MINUTE)
-        series.record(cursor, row, bars=bars, settled=settled, request_id=4)
-        volume_units.record(cursor, row, bars, taken)
+        series.apply_changes(cursor, row, bars=bars, settled=settled, request_id=4)
+        volume_units.note_taken(cursor, row, bars, taken)
 
 
 def revise(database: Database, taken: Taken, limit: int) -> int:

@@ -46,7 +46,7 @@ def record(database: Database, bars: list[Bar], request_id: int | None = 4) -> W
     with database.transaction() as cursor:
         settled = Spans.of(bars[0].ts, bars[-1].ts + MINUTE) if bars else Spans()
         row = series.by_id(cursor, 1, lock=True)
-        return series.record(cursor, row, bars=bars, settled=settled, request_id=request_id)
+        return series.apply_changes(cursor, row, bars=bars, settled=settled, request_id=request_id)
 
 
 def stored(cursor: Cursor) -> list[Bar]:
@@ -133,7 +133,7 @@ def test_another_writer_without_the_lock_is_found(database: Database, monkeypatc
     """It commits between our look and our COPY."""
     with database.transaction() as cursor:  # where something is covered, there is a look
         row = series.by_id(cursor, 1, lock=True)
-        series.record(cursor, row, settled=Spans.of(AT, AT + MINUTE))
+        series.apply_changes(cursor, row, settled=Spans.of(AT, AT + MINUTE))
     look, looks = bar_store._stored, []
 
     def late(cursor: Cursor, *args: object) -> bytes:
@@ -168,7 +168,7 @@ def test_where_nothing_is_known_nobody_looks_until_a_bar_is_met(
     assert len(looks) == 1
     doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), CoverageState.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
     with database.transaction() as cursor:
-        series.record(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
+        series.apply_changes(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
     assert record(database, [bar(30)]).new == 1
     assert len(looks) == 2
 

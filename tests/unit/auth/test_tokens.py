@@ -138,8 +138,8 @@ def test_the_last_letter_of_each_part_has_one_form():
 def test_a_signature_has_one_form():
     head, body, signature = TOKEN.split(".")
     raw = base64.urlsafe_b64decode(signature + "==")
-    twin = raw[:32] + (int.from_bytes(raw[32:], "little") + ORDER).to_bytes(32, "little")
-    assert not verify(f"{head}.{body}.{encoded(twin)}")
+    duplicate = raw[:32] + (int.from_bytes(raw[32:], "little") + ORDER).to_bytes(32, "little")
+    assert not verify(f"{head}.{body}.{encoded(duplicate)}")
 
 
 @pytest.mark.parametrize(

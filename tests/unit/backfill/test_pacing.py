@@ -12,7 +12,7 @@ from nautilus.backfill.pacing import (
     BURST_COUNT,
     MARGIN_NS,
     MESSAGE_COUNT,
-    WINDOW_NS,
+    PERIOD_NS,
     PacingLimits,
     Request,
     next_allowed,
@@ -131,7 +131,7 @@ def fill(weight: int, each: int = 1) -> list[Request]:
 def test_sixty_in_ten_minutes_with_two_kept_for_people(body, book, frees):
     """`frees`: the number of the sent request that must leave the ten minutes first; None: allowed at once."""
     now = book[-1].at + S
-    expected = now if frees is None else book[frees].at + WINDOW_NS + MARGIN_NS
+    expected = now if frees is None else book[frees].at + PERIOD_NS + MARGIN_NS
     assert next_allowed(body, book, now) == expected
 
 
@@ -144,7 +144,7 @@ def test_tighter_limits_are_kept():
     book = fill(9)
     now = book[-1].at + S
     assert next_allowed(request("x"), book, now, PacingLimits(10, 0)) == now
-    assert next_allowed(request("x"), book, now, PacingLimits(10, 1)) == START + WINDOW_NS + MARGIN_NS
+    assert next_allowed(request("x"), book, now, PacingLimits(10, 1)) == START + PERIOD_NS + MARGIN_NS
     with pytest.raises(ValueError, match="weight 2 can never be sent within 1 per ten minutes"):
         next_allowed(request(weight=2), [], START, PacingLimits(3, 2))
 
@@ -159,7 +159,7 @@ def test_messages_a_second():
 def test_the_book_may_be_old_and_in_any_order():
     book = [r._replace(at=r.at - 3_600 * S) for r in fill(60)] + fill(58)
     now = START + 300 * S
-    expected = START + WINDOW_NS + MARGIN_NS
+    expected = START + PERIOD_NS + MARGIN_NS
     Random(1).shuffle(book)
     assert next_allowed(request("x"), book, now) == expected
 

@@ -169,7 +169,7 @@ def day(symbol: int, frame: str, price: str = "TRADES") -> Job:
 @pytest.mark.parametrize(
     ("name", "value", "jobs"),
     [
-        ("WINDOW_NS", 590 * NS_PER_S, [day(n, "1s") for n in range(1, 9)]),
+        ("PERIOD_NS", 590 * NS_PER_S, [day(n, "1s") for n in range(1, 9)]),
         ("BURST_COUNT", 6, [day(1, "1s")]),
         ("BURST_NS", 1_800_000_000, [day(1, "1s")]),
         ("IDENTICAL_NS", 14 * NS_PER_S, [day(1, "5s")] * 4),
@@ -186,4 +186,4 @@ def test_the_count_shows_a_pacer_that_is_too_loose(name, value, jobs, monkeypatc
 def test_a_limit_of_more_than_sixty_and_a_weight_of_one_are_seen_too():
     jobs = [day(n, "1s", "BID_ASK") for n in range(1, 4)]
     assert run(jobs, Random(1)).violations == 0
-    assert run(jobs, Random(1), limits=PacingLimits(window_weight=62, reserve=0)).violations > 0
+    assert run(jobs, Random(1), limits=PacingLimits(period_weight=62, reserve=0)).violations > 0

@@ -17,25 +17,25 @@ def test_equal_bars_say_nothing():
 def test_five_bars_that_differ_by_one_ratio_are_a_split():
     old = {ts: bar(ts, 400.0 + ts) for ts in range(5)}
     new = [bar(ts, round((400.0 + ts) / 4, 2), 400.0) for ts in range(5)]
-    seam = compare(new, old)
-    assert seam.ratio is not None
-    assert abs(seam.ratio - 0.25) < 0.0005
-    assert seam.revised == ()
+    check = compare(new, old)
+    assert check.ratio is not None
+    assert abs(check.ratio - 0.25) < 0.0005
+    assert check.revised == ()
 
 
 def test_prices_that_change_their_sign_are_revised_and_never_a_split():
     old = {ts: bar(ts, 2.0) for ts in range(8)}
-    seam = compare([bar(ts, -37.63) for ts in range(8)], old)
-    assert seam.ratio is None
-    assert len(seam.revised) == 8
+    check = compare([bar(ts, -37.63) for ts in range(8)], old)
+    assert check.ratio is None
+    assert len(check.revised) == 8
 
 
 def test_prices_that_become_nothing_are_revised_and_never_a_split():
     old = {ts: bar(ts, 2.0) for ts in range(8)}
     for nothing in (0.0, -0.0):
-        seam = compare([bar(ts, nothing) for ts in range(8)], old)
-        assert seam.ratio is None
-        assert len(seam.revised) == 8
+        check = compare([bar(ts, nothing) for ts in range(8)], old)
+        assert check.ratio is None
+        assert len(check.revised) == 8
     assert compare([bar(ts, 2.0) for ts in range(8)], {ts: bar(ts, 0.0) for ts in range(8)}).ratio is None
 
 
@@ -46,16 +46,16 @@ def test_a_ratio_of_two_negative_prices_is_told_as_that_of_positive_ones():
 
 def test_four_are_not_enough_and_are_revisions():
     old = {ts: bar(ts, 400.0) for ts in range(4)}
-    seam = compare([bar(ts, 100.0) for ts in range(4)], old)
-    assert seam.ratio is None
-    assert len(seam.revised) == 4
+    check = compare([bar(ts, 100.0) for ts in range(4)], old)
+    assert check.ratio is None
+    assert len(check.revised) == 4
 
 
 def test_single_differing_bars_among_equal_ones_are_revisions():
     old = {ts: bar(ts, 100.0) for ts in range(12)}
     new = [bar(ts, 100.0 if ts != 3 else 101.5) for ts in range(12)]
-    seam = compare(new, old)
-    assert (seam.ratio, [b.ts for b in seam.revised]) == (None, [3])
+    check = compare(new, old)
+    assert (check.ratio, [b.ts for b in check.revised]) == (None, [3])
     changed = compare([bar(ts, 100.0, 101.0) for ts in range(12)], old)
     assert (changed.ratio, len(changed.revised)) == (None, 12)
 

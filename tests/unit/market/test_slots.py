@@ -45,7 +45,7 @@ def test_a_page_has_room_for_its_bars_and_no_more(name, frame, start, length, nu
     calendar = MARKETS[name]
     span = (calendar.slot(frame, start)[0], start + length)
     slots = list(grid.on_axis(calendar, frame, span).starts)
-    cut = grid.reach(calendar, frame, span, number, backward=backward)
+    cut = grid.cut_after(calendar, frame, span, number, backward=backward)
     near = [s for s in slots if (s >= cut if backward else s < cut)]
     assert near == (slots[-number:] if backward else slots[:number])
     assert grid.count(calendar, frame, span, 10**9) >= len(slots)

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, WINDOW_NS, PacingLimits
+from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, PERIOD_NS, PacingLimits
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
@@ -191,7 +191,7 @@ def _seconds(rows: Sequence[dict[str, Any]], answer_ms: float, open_requests: in
     """The longest of what bounds a backfill: IB's ten-minute window, its burst rule per contract, and the answers."""
     limits = PacingLimits()
     small = sum(row["weight"] + row["head_requests"] for row in rows)
-    window_s = small / (limits.window_weight - limits.reserve) * WINDOW_NS / NS_PER_S if small else 0.0
+    window_s = small / (limits.period_weight - limits.reserve) * PERIOD_NS / NS_PER_S if small else 0.0
     per_contract: dict[str, int] = {}
     for row in rows:
         per_contract[row["asked"]] = per_contract.get(row["asked"], 0) + row["requests"]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from nautilus.clock import NS_PER_MS, NS_PER_S
 
-WINDOW_NS = 600 * NS_PER_S
-WINDOW_WEIGHT = 60
+PERIOD_NS = 600 * NS_PER_S
+PERIOD_WEIGHT = 60
 BURST_NS = 2 * NS_PER_S
 BURST_COUNT = 5
 IDENTICAL_NS = 15 * NS_PER_S
@@ -43,7 +43,7 @@ class Request(NamedTuple):
 class PacingLimits(NamedTuple):
     """The part of the rules that a user may tighten."""
 
-    window_weight: int = WINDOW_WEIGHT
+    period_weight: int = PERIOD_WEIGHT
     reserve: int = 2
     """Weight of each ten minutes kept for requests that a person waits for."""
 
@@ -56,7 +56,7 @@ def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Pa
 
     `book` may be in any order and needs to reach back ten minutes only. Weight above the limit raises ValueError.
     """
-    sent = sorted((r for r in book if r.at > now - WINDOW_NS - MARGIN_NS), key=lambda r: r.at)
+    sent = sorted((r for r in book if r.at > now - PERIOD_NS - MARGIN_NS), key=lambda r: r.at)
     at = _after(now, [r.at for r in sent], MESSAGE_COUNT, MESSAGE_NS)
     if request.historical:
         alike = [r.at for r in sent if r.historical and r.contract == request.contract]
@@ -66,10 +66,10 @@ def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Pa
         same = [r.at for r in sent if r.identity == request.identity]
         if same:
             at = max(at, same[-1] + IDENTICAL_NS + MARGIN_NS)
-        limit = limits.window_weight - (0 if request.interactive else limits.reserve)
+        limit = limits.period_weight - (0 if request.interactive else limits.reserve)
         if request.weight > limit:
             raise ValueError(f"a request of weight {request.weight} can never be sent within {limit} per ten minutes")
-        at = max(at, _window_free([r for r in sent if r.small], request.weight, limit))
+        at = max(at, _period_free([r for r in sent if r.small], request.weight, limit))
     return at
 
 
@@ -80,7 +80,7 @@ def _after(now: int, times: list[int], count: int, length: int) -> int:
     return max(now, times[-count] + length + MARGIN_NS)
 
 
-def _window_free(sent: list[Request], weight: int, limit: int) -> int:
+def _period_free(sent: list[Request], weight: int, limit: int) -> int:
     """When enough of the sent weight has left the ten minutes."""
     used = sum(r.weight for r in sent)
     at = 0
@@ -88,5 +88,5 @@ def _window_free(sent: list[Request], weight: int, limit: int) -> int:
         if used + weight <= limit:
             break
         used -= r.weight
-        at = r.at + WINDOW_NS + MARGIN_NS
+        at = r.at + PERIOD_NS + MARGIN_NS
     return at

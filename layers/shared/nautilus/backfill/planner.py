@@ -132,24 +132,26 @@ def plan(
     )
 
 
-def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, reach: Span | None = None) -> list[Chunk]:
+def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, wide: Span | None = None) -> list[Chunk]:
     """Cut a gap into the fewest windows of open time no longer than `length`; the chunks' spans partition the gap.
 
     A window begins and ends with a session or at a slot of the grid: a request that ended within a slot would get half
-    a bar. It may hold the end of one session and the beginning of the next. No window is shorter than a slot. reach: the
+    a bar. It may hold the end of one session and the beginning of the next. No window is shorter than a slot. wide: the
     gap and what the first and last window hold beyond it.
     """
     if not calendar.units(timeframe, gap):
         return []
     windows: list[Span] = []
-    for start, end in calendar.open_time(timeframe, reach or gap):
+    for start, end in calendar.open_time(timeframe, wide or gap):
         at = start
         if windows:
-            at = max(start, _reach(timeframe, calendar, windows[-1][0], end, length, gap[0]))
+            at = max(start, _request_end(timeframe, calendar, windows[-1][0], end, length, gap[0]))
             if at > start:
                 windows[-1] = (windows[-1][0], at)
         while at < end:
-            stop = max(_reach(timeframe, calendar, at, end, length, gap[0]), min(end, calendar.slot(timeframe, at)[1]))
+            stop = max(
+                _request_end(timeframe, calendar, at, end, length, gap[0]), min(end, calendar.slot(timeframe, at)[1])
+            )
             windows.append((at, stop))
             at = stop
     windows = [w for w in windows if w[0] < gap[1] and w[1] > gap[0]]
@@ -157,7 +159,7 @@ def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, reach
     return [Chunk((starts[i], starts[i + 1]), window) for i, window in enumerate(windows)]
 
 
-def _reach(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int, first: int) -> int:
+def _request_end(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int, first: int) -> int:
     """How far a request from `start` may go: to `end`, or to the last slot of the grid within its length."""
     start = max(start, first)  # what a request holds beyond its gap comes on top of its length
     limit = start + length

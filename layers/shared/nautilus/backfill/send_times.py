@@ -16,7 +16,7 @@ from nautilus.backfill.pacing import (
     MARGIN_NS,
     MESSAGE_COUNT,
     MESSAGE_NS,
-    WINDOW_NS,
+    PERIOD_NS,
     PacingLimits,
     Request,
 )
@@ -71,17 +71,17 @@ class _Book:
         most = max(1, BURST_COUNT // request.weight)
         if len(alike) >= most:
             at = max(at, alike[-most] + BURST_NS + MARGIN_NS)
-        return max(at, self._window_free(request, now, reserve)) if request.small else at
+        return max(at, self._period_free(request, now, reserve)) if request.small else at
 
-    def _window_free(self, request: Request, now: int, reserve: int) -> int:
-        while self.small and self.small[0][0] + WINDOW_NS + MARGIN_NS <= now:
+    def _period_free(self, request: Request, now: int, reserve: int) -> int:
+        while self.small and self.small[0][0] + PERIOD_NS + MARGIN_NS <= now:
             self.used -= self.small.popleft()[1]
         used, at = self.used, now
         for sent, weight in self.small:
-            if used + request.weight <= self.limits.window_weight - (0 if request.interactive else reserve):
+            if used + request.weight <= self.limits.period_weight - (0 if request.interactive else reserve):
                 break
             used -= weight
-            at = sent + WINDOW_NS + MARGIN_NS
+            at = sent + PERIOD_NS + MARGIN_NS
         return at
 
     def next_free(self, now: int) -> int:
@@ -185,7 +185,7 @@ def _beyond(
     answer_ns: int,
 ) -> None:
     """What is not played one by one: line after line at the mean rate."""
-    each = WINDOW_NS / max(1, limits.window_weight - limits.reserve)
+    each = PERIOD_NS / max(1, limits.period_weight - limits.reserve)
     for line in waiting:
         pace = max(each * line.request.weight if line.request.small else 0, answer_ns / open_requests)
         at += round(left[id(line)] * pace)

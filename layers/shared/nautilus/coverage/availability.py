@@ -131,7 +131,7 @@ def assess(
     availability = _assess_series(cursor, context, subject, span, bounds, calendar, series_state.row)
     if availability.complete or calendar is None:
         return availability
-    return _derived(cursor, context, availability, bounds, calendar) or availability
+    return _aggregated(cursor, context, availability, bounds, calendar) or availability
 
 
 def _bounds(
@@ -203,7 +203,7 @@ def _assess_series(
     return Availability(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
-def _derived(
+def _aggregated(
     cursor: Cursor, context: SnapshotContext, own: Availability, bounds: ClosedBounds, calendar: Calendar
 ) -> Availability | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""

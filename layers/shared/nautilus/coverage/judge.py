@@ -93,8 +93,8 @@ def judge(
             gaps = []
         for gap in gaps:
             (confirmed if doubted.covers(gap) else doubtful).append(gap)
-    doubt = Spans(doubtful)
-    return Verdict(Spans.of(*span) - doubt, doubt, bool(inside), Spans(confirmed))
+    unconfirmed = Spans(doubtful)
+    return Verdict(Spans.of(*span) - unconfirmed, unconfirmed, bool(inside), Spans(confirmed))
 
 
 def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: int, last: int) -> list[Span]:

@@ -21,14 +21,14 @@ _LEAST_SPLIT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Seam:
+class OverlapCheck:
     """What the overlap shows: `ratio` (new price over old) when there was a split, and the bars that were revised."""
 
     ratio: float | None
     revised: tuple[Bar, ...]
 
 
-def compare(new: Sequence[Bar], old: Mapping[int, Bar]) -> Seam:
+def compare(new: Sequence[Bar], old: Mapping[int, Bar]) -> OverlapCheck:
     """Compare the bars of an answer with those stored at the same ts."""
     pairs = [(bar, old[bar.ts]) for bar in new if bar.ts in old]
     differing = [(bar, was) for bar, was in pairs if bar != was]
@@ -38,8 +38,8 @@ def compare(new: Sequence[Bar], old: Mapping[int, Bar]) -> Seam:
         middle = sorted(ratios)[len(ratios) // 2]
         # Prices that become nothing, or change their sign, are revised; no split does that.
         if middle > 0 and abs(middle - 1) >= _LEAST_SPLIT and _are_alike(ratios, middle):
-            return Seam(middle, ())
-    return Seam(None, tuple(bar for bar, _ in differing))
+            return OverlapCheck(middle, ())
+    return OverlapCheck(None, tuple(bar for bar, _ in differing))
 
 
 def _are_alike(ratios: Sequence[float], middle: float) -> bool:

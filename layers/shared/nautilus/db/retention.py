@@ -201,7 +201,7 @@ def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tu
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts >= %s AND ts < %s", (series_id, first, upto))
         gone = int(cursor.rowcount)
     note = Note(span, CoverageState.UNAVAILABLE, FORGOTTEN, None, status.market_now(cursor))
-    series.record(cursor, row, noted=[note])
+    series.apply_changes(cursor, row, noted=[note])
     if first is not None:
         series.removed(cursor, row, (first, upto))
     return gone, following is None

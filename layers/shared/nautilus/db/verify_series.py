@@ -164,8 +164,8 @@ def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -
 def mend_series(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> None:
     """What is both, or unproven, is no longer covered: in doubt, and due at once. The newer of two notes stays."""
     now = status.market_now(cursor)
-    doubts = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
-    noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in doubts]
+    unconfirmed = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
+    noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in unconfirmed]
     kept = (
         series.notes(cursor, row.id, series.ALL_TIME) if any(f.kind != "covered_without_bars" for f in findings) else []
     )
@@ -175,4 +175,4 @@ def mend_series(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> Non
             for span in Spans.of(*note.span) - Spans(other.span for other in noted)
         ]
     if noted:
-        series.record(cursor, row, noted=noted)
+        series.apply_changes(cursor, row, noted=noted)

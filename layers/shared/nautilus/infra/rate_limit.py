@@ -10,7 +10,7 @@ from uuid import uuid4
 from nautilus.errors import RateLimited
 from nautilus.infra.cache import Cache
 
-WINDOW_S = 60
+PERIOD_S = 60
 WAITS = 4
 """How many reads of one caller may wait for bars at once; a fifth is answered at once with what is there."""
 LONGEST_WAIT_S = 30.0
@@ -27,7 +27,7 @@ class Rate(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         return {
-            "RateLimit-Policy": f'"reads";q={self.limit};w={WINDOW_S}',
+            "RateLimit-Policy": f'"reads";q={self.limit};w={PERIOD_S}',
             "RateLimit": f'"reads";r={max(0, self.left)};t={self.reset_s}',
         }
 
@@ -57,14 +57,14 @@ class CallerLimits:
         if not self._per_minute:
             return None
         now = self._now_s()
-        minute, passed = divmod(now, WINDOW_S)
-        taken = self._cache.count(f"nautilus:rate:{caller}:{int(minute)}", 2 * WINDOW_S)
+        minute, passed = divmod(now, PERIOD_S)
+        taken = self._cache.count(f"nautilus:rate:{caller}:{int(minute)}", 2 * PERIOD_S)
         if taken is None:
             with self._lock:
                 if minute != self._minute:
                     self._minute, self._taken = int(minute), {}
                 taken = self._taken[caller] = self._taken.get(caller, 0) + 1
-        return Rate(self._per_minute, self._per_minute - taken, max(1, round(WINDOW_S - passed)))
+        return Rate(self._per_minute, self._per_minute - taken, max(1, round(PERIOD_S - passed)))
 
     @staticmethod
     def check(rate: Rate | None) -> None:

@@ -58,7 +58,7 @@ def known_identity(cursor: Cursor, selector: Selector, name: InstrumentName | No
     return identify(selector, found, today, partial(instruments.alike, cursor, selector)) if found is not None else None
 
 
-class Catalogue:
+class InstrumentLookup:
     """Looks instruments up, at most `wait_s` seconds at IB. reads, writes: the threads that ask and change the database."""
 
     def __init__(self, database: Database, queue: Queue, *, wait_s: float, reads: Executor, writes: Executor) -> None:

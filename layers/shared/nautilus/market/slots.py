@@ -77,7 +77,7 @@ def _in_unit(calendar: Calendar, frame: Timeframe, unit: Span) -> int:
     return -((first - unit[1]) // frame.step_ns)
 
 
-def reach(calendar: Calendar, frame: Timeframe, span: Span, number: int, *, backward: bool) -> int:
+def cut_after(calendar: Calendar, frame: Timeframe, span: Span, number: int, *, backward: bool) -> int:
     """Where to cut `span` so that its near side has at most `number` slots: a guess for a page of so many bars.
 
     Near is the beginning, or, backward, the end. The far end of `span` when all of it is not more.

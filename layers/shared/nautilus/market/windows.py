@@ -25,7 +25,7 @@ def days_back(timeframe: Timeframe, limit: int | None) -> int:
     return -(-limit // per_day)
 
 
-def reach(timeframe: Timeframe, limit: int | None) -> int:
+def lookback_ns(timeframe: Timeframe, limit: int | None) -> int:
     """How far back, in ns, a calendar must be loaded to count that many trading days: weekends and holidays included."""
     return (days_back(timeframe, limit) * 8 // 5 + 14) * NS_PER_DAY
 
@@ -35,14 +35,14 @@ def back_from(end: int, timeframe: Timeframe, limit: int | None, calendar: Calen
     days = days_back(timeframe, limit)
     if calendar is not None and calendar.sessions:
         if timeframe.intraday:
-            begun = calendar.between(end - reach(timeframe, limit), end)
+            begun = calendar.between(end - lookback_ns(timeframe, limit), end)
             dates = sorted({s.trade_date for s in begun})[-days:]
             if len(dates) == days:
                 return min(s.open_ns for s in begun if s.trade_date == dates[0]), end
         else:
-            dates = calendar.trade_dates(day_of(end - reach(timeframe, limit)), day_of(end - 1) + timedelta(days=1))[
-                -days:
-            ]
+            dates = calendar.trade_dates(
+                day_of(end - lookback_ns(timeframe, limit)), day_of(end - 1) + timedelta(days=1)
+            )[-days:]
             if len(dates) == days:
                 return timeframe.floor(label_of(dates[0])), end
     day = datetime_of(end).date() if timeframe.intraday else day_of(end)

@@ -25,25 +25,25 @@ def coverage(
     Closed time goes with what lies around it; it is a stretch of its own only where nothing else is.
     """
     availability = assess(cursor, context, known, subject, window)
-    stretches = _stretches(cursor, availability)
+    intervals = _intervals(cursor, availability)
     counts = (
-        write.counts(cursor, availability.row.id, availability.row.timeframe, [s.span for s in stretches])
+        write.counts(cursor, availability.row.id, availability.row.timeframe, [s.span for s in intervals])
         if availability.row
         else []
     )
     rows = []
-    for n, stretch in enumerate(stretches):
+    for n, interval in enumerate(intervals):
         row: dict[str, Any] = {
-            "start": rfc3339(stretch.span[0]),
-            "end": rfc3339(stretch.span[1]),
-            "state": stretch.state.value,
+            "start": rfc3339(interval.span[0]),
+            "end": rfc3339(interval.span[1]),
+            "state": interval.state.value,
             "bars": counts[n] if counts else 0,
-            "expected": _slots(availability.calendar, availability, stretch.span),
+            "expected": _slots(availability.calendar, availability, interval.span),
         }
-        if stretch.reason:
-            row["reason"] = stretch.reason
-        if stretch.ib_code:
-            row["ib_code"] = stretch.ib_code
+        if interval.reason:
+            row["reason"] = interval.reason
+        if interval.ib_code:
+            row["ib_code"] = interval.ib_code
         rows.append(row)
     return {
         **named(availability.subject),
@@ -51,7 +51,7 @@ def coverage(
         "data_version": availability.data_version,
         "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
         "intervals": rows,
-        "summary": _summary(availability, rows, stretches),
+        "summary": _summary(availability, rows, intervals),
         "volume_unit": _volume_unit(cursor, availability),
         "job_id": str(availability.job_id) if availability.job_id else None,
     }
@@ -71,13 +71,13 @@ def _volume_unit(cursor: Cursor, availability: Availability) -> str | None:
 
 
 def _summary(
-    availability: Availability, rows: Sequence[Mapping[str, Any]], stretches: Sequence[Missing]
+    availability: Availability, rows: Sequence[Mapping[str, Any]], intervals: Sequence[Missing]
 ) -> Mapping[str, Any]:
     """The window in numbers, without what is not closed yet: `complete` asks for none of that.
 
     Where the sessions of a stretch are not known nobody can say how many bars are missing, nor what share is there.
     """
-    closed = [(r, s.state) for r, s in zip(rows, stretches, strict=True) if s.state is not CoverageState.NOT_CLOSED_YET]
+    closed = [(r, s.state) for r, s in zip(rows, intervals, strict=True) if s.state is not CoverageState.NOT_CLOSED_YET]
     unknown = sum(r["expected"] is None for r, _ in closed)
     expected = sum(r["expected"] or 0 for r, _ in closed)
     settled = sum(r["expected"] or 0 for r, state in closed if state in SETTLED)
@@ -100,7 +100,7 @@ def _slots(calendar: Calendar | None, availability: Availability, span: Span) ->
     return slots.count(calendar, frame, span, _MOST_SLOTS)
 
 
-def _stretches(cursor: Cursor, availability: Availability) -> list[Missing]:
+def _intervals(cursor: Cursor, availability: Availability) -> list[Missing]:
     """The settled and the missing stretches of a view, in order, together the whole window."""
     found: list[Missing] = []
     at = availability.span[0]
@@ -124,16 +124,16 @@ def _at_the_edge(availability: Availability, gap: Missing) -> list[Missing]:
     return [gap._replace(span=span) for span in sorted([*(whole & known), *(whole - known)])]
 
 
-def _without_closed(stretches: Sequence[Missing]) -> list[Missing]:
+def _without_closed(intervals: Sequence[Missing]) -> list[Missing]:
     """Closed time given to the stretch before it, at the beginning to the one after it."""
     found: list[Missing] = []
-    for stretch in stretches:
-        if found and stretch.state is CoverageState.CLOSED:
-            found[-1] = found[-1]._replace(span=(found[-1].span[0], stretch.span[1]))
+    for interval in intervals:
+        if found and interval.state is CoverageState.CLOSED:
+            found[-1] = found[-1]._replace(span=(found[-1].span[0], interval.span[1]))
         elif found and found[-1].state is CoverageState.CLOSED:
-            found[-1] = stretch._replace(span=(found[-1].span[0], stretch.span[1]))
+            found[-1] = interval._replace(span=(found[-1].span[0], interval.span[1]))
         else:
-            found.append(stretch)
+            found.append(interval)
     return found
 
 

@@ -29,7 +29,7 @@ from nautilus.infra.executors import Executor, share
 from nautilus.infra.queue import Queue
 from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
-from nautilus.lookup.resolve import Catalogue, known_identity
+from nautilus.lookup.resolve import InstrumentLookup, known_identity
 from nautilus.market import slots as grid
 from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
 from nautilus.market.symbols import Selector
@@ -175,7 +175,9 @@ class MarketData:
         self._fall_backs = BoundedSemaphore(max(1, database.size // 2))
         self._writes = Executor("read-through", max(1, database.size // 4))
         self._watch = read_through.Watch(database)
-        self.catalogue = Catalogue(database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes)
+        self.instrument_lookup = InstrumentLookup(
+            database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes
+        )
 
     # ---- bars --------------------------------------------------------------------------------------------------------
 
@@ -190,7 +192,7 @@ class MarketData:
             return await self._completed(found, caller, timing)
         failed: Mapping[str, NautilusError] = {}
         if found.unknown:
-            failed = await self.catalogue.look_up(found.unknown, caller)
+            failed = await self.instrument_lookup.look_up(found.unknown, caller)
             found = await self.threads.run(self._read_snapshot, query, failed)
             if found.unknown and not query.several:
                 raise failed[found.unknown[0].key]
@@ -570,7 +572,7 @@ class _Reader:
         availability = self._view
         if availability.calendar is None or span[0] >= span[1]:
             return span
-        cut = grid.reach(
+        cut = grid.cut_after(
             availability.calendar, availability.subject.timeframe, span, limit, backward=self._query.backward
         )
         return (cut, span[1]) if self._query.backward else (span[0], cut)

@@ -28,9 +28,9 @@ from nautilus.reading.formats import Format
 from nautilus.spans import Span, Spans
 
 _COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trades")
-_STRETCH = 640
+_TIME_SLICE = 640
 """Bars per stretch, about 64 KiB of JSON."""
-_MOST_STRETCHES = 96
+_MOST_TIME_SLICES = 96
 _DENSE = 150
 """With so many bars a day, a stretch is a day or part of one."""
 _WORTH_A_LIST = 500
@@ -139,9 +139,9 @@ def text(cursor: Cursor, source: BarSource, span: Span, style: Style, expected: 
         except _SomeNull:
             return _columns(cursor, source, span, style, expected, beyond, some_null=True)
     dates = _dates(source, style, span, expected)
-    cuts = _midnights(span) if dates is _Dates.BY_STRETCH else []
-    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts)
-    return _Work(cursor, source, style, stretches, beyond).done(_Objects(style, span, dates))
+    cuts = _midnights(span) if dates is _Dates.BY_TIME_SLICE else []
+    time_slices = [span] if source.grid is not None else _time_slices(span, expected, cuts)
+    return _Work(cursor, source, style, time_slices, beyond).done(_Objects(style, span, dates))
 
 
 def _columns(
@@ -155,10 +155,10 @@ def _columns(
         and expected >= max(_WORTH_A_LIST, _DENSE * len(cuts))
     )
     dates = _dates(source, style, span, expected)
-    if dates is _Dates.BY_STRETCH:
+    if dates is _Dates.BY_TIME_SLICE:
         dates = _Dates.LISTED
-    stretches = [span] if source.grid is not None else _stretches(span, expected, cuts if by_session else [])
-    work = _Work(cursor, source, style, stretches, beyond)
+    time_slices = [span] if source.grid is not None else _time_slices(span, expected, cuts if by_session else [])
+    work = _Work(cursor, source, style, time_slices, beyond)
     return work.done(_Columns(style, span, dates, by_session=by_session, some_null=some_null))
 
 
@@ -176,18 +176,18 @@ class _Work(NamedTuple):
     cursor: Cursor
     source: BarSource
     style: Style
-    stretches: Sequence[Span]
+    time_slices: Sequence[Span]
     beyond: Span
 
     def done(self, writer: "_Objects | _Columns") -> Text:
         """All of them. Each stretch is taken apart while PostgreSQL makes the next."""
-        days = [_day(low) if writer.dates is _Dates.BY_STRETCH else "" for low, _ in self.stretches]
+        days = [_day(low) if writer.dates is _Dates.BY_TIME_SLICE else "" for low, _ in self.time_slices]
         found: dict[int, Text] = {}
         after: list[int] = []
 
         def take(row: list[_Sent]) -> None:
             number, count, *values = _int(row[0]), _int(row[1]), *row[2:]
-            if number == len(self.stretches):
+            if number == len(self.time_slices):
                 after.append(count)
             elif count:
                 found[number] = writer.text(_Part(count, values, days[number]))
@@ -204,7 +204,7 @@ class _Work(NamedTuple):
 
     def _query(self, writer: "_Objects | _Columns", days: Sequence[str]) -> str:
         """Of each stretch, and of what lies beyond as one more, its number, how many bars it has, and their text."""
-        spans, dates = list(self.stretches), list(days)
+        spans, dates = list(self.time_slices), list(days)
         if self.source.grid is None and self.beyond[0] < self.beyond[1]:
             spans.append(self.beyond)
             dates.append("")
@@ -224,7 +224,7 @@ class _Work(NamedTuple):
 def _lines(cursor: Cursor, source: BarSource, span: Span, style: Style, expected: int) -> Text:
     """CSV is what COPY writes anyway: numbers, and text without commas."""
     dates = _dates(source, style, span, expected)
-    if dates is _Dates.BY_STRETCH:
+    if dates is _Dates.BY_TIME_SLICE:
         dates = _Dates.LISTED
     values = [_quoted(style.symbol)] if style.symbol is not None else []
     for name in style.fields:
@@ -284,7 +284,7 @@ def any_in(cursor: Cursor, source: BarSource, span: Span) -> bool:
 
 def _rows(source: BarSource, low: str, high: str, slots: Slots | None) -> str:
     """The query of the candles in [low, high), both SQL expressions: as stored, or as they were, or aggregated."""
-    found = _derived(source, low, high) if source.grid is not None else _stored(source, low, high)
+    found = _aggregated(source, low, high) if source.grid is not None else _stored(source, low, high)
     if slots is None:
         return found
     return (
@@ -309,7 +309,7 @@ def _stored(source: BarSource, low: str, high: str) -> str:
     )
 
 
-def _derived(source: BarSource, low: str, high: str) -> str:
+def _aggregated(source: BarSource, low: str, high: str) -> str:
     """Bars of a finer series, aggregated to the slots of `grid` whose stamps lie in [low, high).
 
     Sums run in the order of time, so that the same bars always give the same digits.
@@ -341,7 +341,7 @@ def _array(numbers: Sequence[int]) -> str:
 class _Dates(Enum):
     """How the dates in `time` are made: told by the stretch, looked up in a list, or computed for each bar."""
 
-    BY_STRETCH = 1
+    BY_TIME_SLICE = 1
     LISTED = 2
     COMPUTED = 3
 
@@ -351,7 +351,7 @@ def _dates(source: BarSource, style: Style, span: Span, expected: int) -> _Dates
     if not style.timeframe.intraday or expected < _WORTH_A_LIST:
         return _Dates.COMPUTED
     if source.grid is None and "time" in style.fields and expected >= _DENSE * days:
-        return _Dates.BY_STRETCH
+        return _Dates.BY_TIME_SLICE
     return _Dates.LISTED if days <= _MOST_DAYS else _Dates.COMPUTED
 
 
@@ -359,10 +359,10 @@ def _midnights(span: Span) -> list[int]:
     return list(range((span[0] // NS_PER_DAY + 1) * NS_PER_DAY, span[1], NS_PER_DAY))
 
 
-def _stretches(span: Span, expected: int, cuts: Sequence[int]) -> list[Span]:
+def _time_slices(span: Span, expected: int, cuts: Sequence[int]) -> list[Span]:
     """Cut a span into stretches of about as many bars, none of which goes beyond one of the cuts."""
     ends = [span[0], *cuts, span[1]]
-    total = max(1, min(_MOST_STRETCHES, expected // _STRETCH, span[1] - span[0]))
+    total = max(1, min(_MOST_TIME_SLICES, expected // _TIME_SLICE, span[1] - span[0]))
     parts = -(-total // (len(ends) - 1))
     return [
         (low + (high - low) * n // parts, low + (high - low) * (n + 1) // parts)

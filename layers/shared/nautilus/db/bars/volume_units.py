@@ -64,7 +64,7 @@ def in_shares(volume: float, unit: str) -> float:
     return volume if factor == 1 else float(Decimal(repr(volume)) * factor)
 
 
-def record(cursor: Cursor, row: Series, bars: Sequence[Bar], taken: Taken) -> None:
+def note_taken(cursor: Cursor, row: Series, bars: Sequence[Bar], taken: Taken) -> None:
     """Note how the volumes of these stored bars were taken (ascending, under the series' row lock)."""
     if not bars:
         return
@@ -169,7 +169,7 @@ def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
     old = bar_store.first(cursor, row.id, row.timeframe, (start, end), limit)
     factor = _SHARES[taken.unit.unit] / _SHARES[was.unit]
     new = [bar._replace(volume=None if bar.volume is None else _scaled(bar.volume, factor)) for bar in old]
-    written = series.record(cursor, row, bars=new)
+    written = series.apply_changes(cursor, row, bars=new)
     done = (start, old[-1].ts + 1 if len(old) == limit else end)
     _move(cursor, row.id, Spans.of(*done), taken)
     return Revised(row.id, was, written.revised)

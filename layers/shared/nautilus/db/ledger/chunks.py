@@ -241,7 +241,7 @@ def cancel(cursor: Cursor, held: Lease) -> None:
         (held.chunk_id, held.token),
     )
     if cursor.fetchone() is not None:
-        job_stopping.cancel_orphans(cursor, [held.chunk_id])
+        job_stopping.cancel_unwanted(cursor, [held.chunk_id])
 
 
 def release(cursor: Cursor, bridge: str | None = None) -> int:
@@ -253,5 +253,5 @@ def release(cursor: Cursor, bridge: str | None = None) -> int:
         (ChunkState.PENDING, ChunkState.LEASED, bridge),
     )
     freed = [row.id for row in cursor.fetchall()]
-    job_stopping.cancel_orphans(cursor, freed)
+    job_stopping.cancel_unwanted(cursor, freed)
     return len(freed)

@@ -112,7 +112,7 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
     )
 
 
-def unplan(cursor: Cursor, job_id: UUID, bridge: str, reason: str, *, after_s: float | None = None) -> None:
+def release_plan(cursor: Cursor, job_id: UUID, bridge: str, reason: str, *, after_s: float | None = None) -> None:
     """Give a job back: planning could not go on, for a reason that who watches is told. Planned items stay planned and
     their requests go on; other jobs come first meanwhile. It is tried again `after_s` from now, machine time; without
     that, after longer each time, up to a minute."""
@@ -142,7 +142,7 @@ def planning_waits(cursor: Cursor, reason: str) -> bool:
     return bool(cursor.fetchone().waits)
 
 
-def hurry(cursor: Cursor) -> int:
+def requeue_now(cursor: Cursor) -> int:
     """What kept jobs from being planned is over: none waits any longer."""
     cursor.execute(
         "UPDATE backfill_jobs SET not_before = '-infinity' WHERE state = %s AND not_before > clock_timestamp()",

@@ -36,14 +36,14 @@ def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
         (JobState.STOPPING, wanted, jobs_before(JobState.STOPPING)),
     )
     stopping = [row.id for row in cursor.fetchall()]
-    cancel_orphans(cursor, pending)
+    cancel_unwanted(cursor, pending)
     finish_stopping(cursor)
     for job in stopping:
         notify(cursor, "stop", job)
     return stopping
 
 
-def cancel_orphans(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
+def cancel_unwanted(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
     """Cancel those of the chunks that no live job wants; the caller holds their locks."""
     cursor.execute(
         "UPDATE backfill_chunks c SET state = %s, updated_at = clock_timestamp(), lease_bridge = NULL, lease_until = NULL"
@@ -54,14 +54,14 @@ def cancel_orphans(cursor: Cursor, chunk_ids: Sequence[int]) -> int:
     return int(cursor.rowcount)
 
 
-def cancel_strays(cursor: Cursor) -> int:
+def cancel_unreferenced(cursor: Cursor) -> int:
     """Cancel pending chunks that no live job wants, however they came about."""
     cursor.execute(
         f"SELECT id FROM backfill_chunks c WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM job_chunks jc"
         f" JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN {ACTIVE})"
         f" ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED"
     )
-    return cancel_orphans(cursor, [row.id for row in cursor.fetchall()])
+    return cancel_unwanted(cursor, [row.id for row in cursor.fetchall()])
 
 
 def finish_stopping(cursor: Cursor) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nautilus.backfill.pacing import MARGIN_NS, WINDOW_NS, Request
+from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, Request
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 
@@ -21,7 +21,7 @@ def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
     cursor.execute(
         "SELECT identity, contract, small, weight, interactive, historical, sent_at FROM ib_requests"
         " WHERE login = %s AND sent_at > %s AND sent_at < %s AND (small OR sent_at > %s)",
-        (login, market_ns - WINDOW_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
+        (login, market_ns - PERIOD_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
     )
     return [Request(*row) for row in cursor.fetchall()]
 

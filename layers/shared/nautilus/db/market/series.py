@@ -194,7 +194,7 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
     return [Note(span_of(row[0]), CoverageState(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
 
 
-def second_looks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
+def due_rechecks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
     """Take the doubts that are due (empty answers to be confirmed, bars made stale by a split), oldest first.
 
     They become due again at `again_ns`, in case nothing comes of it. Rows: con_id, timeframe, price, session, start, end.
@@ -219,7 +219,7 @@ def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> l
     return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
 
 
-def record(
+def apply_changes(
     cursor: Cursor,
     series: Series,
     *,
@@ -233,38 +233,43 @@ def record(
     The only place that writes `covered` and coverage_notes, so that they never overlap. The version rises only when a
     bar is inserted or revised, or when coverage changes.
     """
-    doubts = list(noted)
-    doubted = Spans(note.span for note in doubts)
+    unconfirmed = list(noted)
+    doubted = Spans(note.span for note in unconfirmed)
     covered = (series.covered | settled) - doubted
     fresh = settled | doubted
     # Every bar lies where it is covered or noted.
     if bars and not series.noted and not series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1):
         try:
-            return _record_new(cursor, series, bars, covered, doubts, request_id)
+            return _record_new(cursor, series, bars, covered, unconfirmed, request_id)
         except UniqueViolation:
             cursor.execute(bar_store.UNDO)
     version = series.data_version + 1
     written = bar_store.write(cursor, series.id, series.timeframe, bars, version=version, request_id=request_id)
     rise = (series.id, multirange(covered), version, multirange(written.added) if written.new else None)
-    if written.changed or doubts or covered != series.covered:
+    if written.changed or unconfirmed or covered != series.covered:
         cursor.run(_RISE_AND_CUT, (*rise, multirange(fresh)))
-        _put_notes(cursor, series.id, cursor.fetchall(), fresh, doubts, request_id)
+        _put_notes(cursor, series.id, cursor.fetchall(), fresh, unconfirmed, request_id)
     elif fresh:
         cursor.run(_ONLY_CUT, (series.id, multirange(fresh)))
         if old := cursor.fetchall():
-            _put_notes(cursor, series.id, old, fresh, doubts, request_id)
+            _put_notes(cursor, series.id, old, fresh, unconfirmed, request_id)
             cursor.run(_RISE, rise)
     return written
 
 
 def _record_new(
-    cursor: Cursor, series: Series, bars: Sequence[Bar], covered: Spans, doubts: Sequence[Note], request_id: int | None
+    cursor: Cursor,
+    series: Series,
+    bars: Sequence[Bar],
+    covered: Spans,
+    unconfirmed: Sequence[Note],
+    request_id: int | None,
 ) -> Written:
     """The same for bars where nothing is known, in one round trip. UniqueViolation when there is a bar after all."""
     added = Spans.of(bars[0].ts, bars[-1].ts + 1)
     rise = (series.id, multirange(covered), series.data_version + 1, multirange(added))
     written = bar_store.write_new(cursor, series.id, series.timeframe, bars, then=cursor.planned(_RISE, rise))
-    _put_notes(cursor, series.id, (), Spans(), doubts, request_id)
+    _put_notes(cursor, series.id, (), Spans(), unconfirmed, request_id)
     return written
 
 
