@@ -23,7 +23,7 @@ from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, PERIOD_NS, PacingLim
 from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.db.migrate import upgrade
 from tests.support.sim_process import Simulator, simulator
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 NOW = "2026-03-04T22:30:00Z"
 END = parse_rfc3339("2026-03-01T00:00:00Z")
@@ -49,32 +49,32 @@ def small_bars() -> str:
 
 
 @contextmanager
-def plant_with(*options: str, **bridge: str) -> Iterator[Plant]:
+def stack_with(*options: str, **bridge: str) -> Iterator[ServiceStack]:
     folder = Path(tempfile.mkdtemp(prefix="nautilus-bench-"))
     with Group() as group:
         server = start_postgres(group, folder, durable=True)
         server.child.wait_ready()
         upgrade(server.dsn())
-        with plant(group, folder, server.dsn(), "--start", NOW, *options) as works:
-            works.start_bridge(**bridge)
-            yield works
+        with service_stack(group, folder, server.dsn(), "--start", NOW, *options) as stack:
+            stack.start_bridge(**bridge)
+            yield stack
 
 
-def run(works: Plant, requests: list[dict[str, Any]]) -> dict[str, Any]:
+def run(stack: ServiceStack, requests: list[dict[str, Any]]) -> dict[str, Any]:
     """Do the wishes once contracts and sessions are known; market seconds from the first request to the last answer."""
-    rate = float(works.sim.command("clock")["rate"])
-    set_rate(works, 4)
-    for job in [works.backfill(**(body | {"timeframe": "1d"})) for body in requests]:
-        works.finished(job, 300)
-    set_rate(works, rate)
-    begun = works.market_ns()
-    for job in [works.backfill(**body) for body in requests]:
-        works.finished(job, 1_200)
-    rows = works.rows(
+    rate = float(stack.sim.command("clock")["rate"])
+    set_rate(stack, 4)
+    for job in [stack.backfill(**(body | {"timeframe": "1d"})) for body in requests]:
+        stack.finished(job, 300)
+    set_rate(stack, rate)
+    begun = stack.market_ns()
+    for job in [stack.backfill(**body) for body in requests]:
+        stack.finished(job, 1_200)
+    rows = stack.rows(
         "SELECT sent_at, ms, bars, outcome, contract FROM ib_requests r JOIN series s ON s.id = r.series_id"
         " WHERE kind = 'bars' AND s.timeframe <> '1d' ORDER BY sent_at"
     )
-    last = works.rows(
+    last = stack.rows(
         "SELECT max(updated_at) AS at FROM backfill_chunks c JOIN series s ON s.id = c.series_id WHERE s.timeframe <> '1d'"
     )
     assert last
@@ -86,32 +86,32 @@ def run(works: Plant, requests: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": (answered - rows[0].sent_at) / NS_PER_S,
         "waited": (rows[0].sent_at - begun) / NS_PER_S,
         "answer_s": sorted(row.ms for row in rows)[len(rows) // 2] / 1000 * rate,
-        "nominal_s": nominal(works),
-        "violations": sum("pacing" in e["fields"]["text"] for e in works.sim.command("received error")["received"]),
+        "nominal_s": nominal(stack),
+        "violations": sum("pacing" in e["fields"]["text"] for e in stack.sim.command("received error")["received"]),
         "contracts": len({row.contract for row in rows}),
     }
 
 
-def set_rate(works: Plant, rate: float) -> None:
+def set_rate(stack: ServiceStack, rate: float) -> None:
     """Let market time run so fast, and wait until the bridge knows."""
-    works.sim.command(f"rate {rate}")
-    works.wait(lambda: works.rows("SELECT 1 FROM ib_sessions WHERE clock_rate = %s", rate), "the bridge knows the rate")
+    stack.sim.command(f"rate {rate}")
+    stack.wait(lambda: stack.rows("SELECT 1 FROM ib_sessions WHERE clock_rate = %s", rate), "the bridge knows the rate")
 
 
-def nominal(works: Plant) -> float:
+def nominal(stack: ServiceStack) -> float:
     """What the simulator alone takes for all requests of minutes, one after the other, in seconds."""
     latency = Latency.parse("measured")
     total = 0.0
-    for request in minutes(works):
+    for request in minutes(stack):
         length = duration(request["fields"]["duration"])
         assert isinstance(length, Duration)
         total += latency.of_history(60, length.seconds)
     return total
 
 
-def minutes(works: Plant) -> list[Any]:
+def minutes(stack: ServiceStack) -> list[Any]:
     """The requests for one-minute bars that the simulator received."""
-    return [one for one in works.received("reqHistoricalData") if one["fields"]["barSize"] == "1 min"]
+    return [one for one in stack.received("reqHistoricalData") if one["fields"]["barSize"] == "1 min"]
 
 
 def best_schedule(found: dict[str, Any], cap: int) -> float:
@@ -123,18 +123,18 @@ def best_schedule(found: dict[str, Any], cap: int) -> float:
 
 def years_of_one(years: int) -> None:
     body = {"symbol": "AAPL", "timeframe": "1m", "start": rfc3339(END - years * 365 * NS_PER_DAY), "end": rfc3339(END)}
-    with plant_with("--latency", "measured", "--clock", "rate:2") as works:
-        before = memory_mib(works)
-        found = run(works, [body])
+    with stack_with("--latency", "measured", "--clock", "rate:2") as stack:
+        before = memory_mib(stack)
+        found = run(stack, [body])
         tell(f"1m of one symbol, {years} years", found, CAP)
         say(
-            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
+            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(stack):.0f} MiB after {found['bars']:,} bars"
         )
 
 
-def memory_mib(works: Plant) -> float:
+def memory_mib(stack: ServiceStack) -> float:
     """Resident memory of the bridge."""
-    lines = Path(f"/proc/{works.bridges['bridge-1'].pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{stack.bridges['bridge-1'].pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
@@ -143,12 +143,12 @@ def year_of_many() -> None:
     What it takes for that counts as market time, on two cores 0.01 s of each answer's 0.21 at a quarter of the pace."""
     start = rfc3339(END - 365 * NS_PER_DAY)
     requests = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in MANY]
-    with plant_with("--latency", "measured", "--clock", "rate:0.15") as works:
-        before = memory_mib(works)
-        found = run(works, requests)
+    with stack_with("--latency", "measured", "--clock", "rate:0.15") as stack:
+        before = memory_mib(stack)
+        found = run(stack, requests)
         tell(f"1m of {len(MANY)} symbols, a year", found, CAP)
         say(
-            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(works):.0f} MiB after {found['bars']:,} bars"
+            f"  memory of the bridge: {before:.0f} MiB before, {memory_mib(stack):.0f} MiB after {found['bars']:,} bars"
         )
 
 
@@ -159,10 +159,10 @@ def crawling(months: int, hidden: int) -> None:
     """
     start = rfc3339(END - months * 30 * NS_PER_DAY)
     requests = [{"symbol": name, "timeframe": "1m", "start": start, "end": rfc3339(END)} for name in STOCKS]
-    with plant_with("--latency", "measured", "--clock", "rate:0.25", max_open_requests=str(2 * hidden)) as works:
-        works.sim.command(f"crawl {hidden} 4")
-        adaptive = float(run(works, requests)["seconds"])
-        requested = [request["fields"] for request in minutes(works)]
+    with stack_with("--latency", "measured", "--clock", "rate:0.25", max_open_requests=str(2 * hidden)) as stack:
+        stack.sim.command(f"crawl {hidden} 4")
+        adaptive = float(run(stack, requests)["seconds"])
+        requested = [request["fields"] for request in minutes(stack)]
     say(f"  slows down beyond {hidden} open requests, the bridge with at most {2 * hidden}: {adaptive:.1f} s")
     fixed = {}
     for number in (hidden - 1, hidden, hidden + 1, 2 * hidden):
@@ -210,8 +210,8 @@ def naive(requests: int) -> None:
         ib.disconnect()
         return seconds
 
-    with plant_with("--latency", "measured", "--clock", "real") as works:
-        each = asyncio.run(loop(works.sim.port)) / requests
+    with stack_with("--latency", "measured", "--clock", "real") as stack:
+        each = asyncio.run(loop(stack.sim.port)) / requests
     weeks = 522  # of ten years
     say(f"  the usual loop, one request, a second of sleep: {each:.2f} s a request, {each * weeks:.0f} s for ten years")
     say(f"  a fixed 60 per ten minutes: 10.00 s a request, {10 * weeks} s for ten years")

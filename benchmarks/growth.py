@@ -1,5 +1,5 @@
-"""What growth and crowds cost: `python -m benchmarks.growth`. Ratios of one run; times are medians of several, in
-milliseconds, beside a crowd the mean and the longest.
+"""What growth and load cost: `python -m benchmarks.growth`. Ratios of one run; times are medians of several, in
+milliseconds, under load the mean and the longest.
 
 planning        6,000 chunks of one plan under the series' lock: as the bridge writes them, and the same rows one by one
 status          the poll of the front end with 300,000 chunks, and with 3,000; a running job waits for a tenth of them
@@ -28,7 +28,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from benchmarks._crowd import LOGIN
+from benchmarks._sign_in_load import LOGIN
 from dev.credentials import token_settings
 from dev.environment import environment
 from dev.postgres import start_postgres
@@ -49,14 +49,14 @@ from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
 from nautilus.market.timeframes import timeframe
-from tests.support.stored_bars import Api, Shelf, stock
+from tests.support.stored_bars import Api, StoredBars, stock
 
 PLANNED = 6_000
 FEW_CHUNKS, MANY_CHUNKS = 3_000, 300_000
 FEW_COMMANDS, MANY_COMMANDS = 100, 100_000
 SERIES = 100
 """Stored series that the chunks are spread over."""
-CROWD = 200
+LOAD = 200
 _PASSWORD = "a rather long sentence, 7"
 _MINUTE = 60_000_000_000
 _AT = 1_772_461_800_000_000_000  # 2026-03-02T14:30:00Z
@@ -73,7 +73,7 @@ def run() -> None:
                 _planning(dsn)
             with _database(server, "grown") as dsn:
                 _grown(dsn, folder)
-            with _database(server, "crowd") as dsn:
+            with _database(server, "load") as dsn:
                 _sign_in(group, folder, dsn)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -121,7 +121,7 @@ def _tell(what: str, ms: float, against: str, than_ms: float) -> None:
 
 
 def _planning(dsn: str) -> None:
-    shelf = _shelf(dsn)
+    stored_bars = _stored_bars(dsn)
     plan = [Chunk((n * _MINUTE, (n + 1) * _MINUTE), (n * _MINUTE, (n + 1) * _MINUTE)) for n in range(PLANNED)]
 
     def at_once(cursor: Cursor, series_id: int) -> None:
@@ -137,7 +137,7 @@ def _planning(dsn: str) -> None:
             cursor.fetchone()
 
     def under_the_lock(write: Callable[[Cursor, int], None]) -> None:
-        with shelf.db.transaction() as cursor:
+        with stored_bars.db.transaction() as cursor:
             row = series.by_id(cursor, 1, lock=True)
             write(cursor, row.id)
 
@@ -145,15 +145,15 @@ def _planning(dsn: str) -> None:
     for _ in range(2):
         for write, times in spent.items():
             times.append(_ms(lambda write=write: under_the_lock(write), 1))  # type: ignore[misc]
-            shelf.rows("DELETE FROM backfill_chunks")
+            stored_bars.rows("DELETE FROM backfill_chunks")
     print(f"planning: {PLANNED:,} chunks under the series' lock")
     _tell("as the bridge writes them", median(spent[at_once]), "one by one", median(spent[one_by_one]))
-    shelf.close()
+    stored_bars.close()
 
 
-def _shelf(dsn: str) -> Shelf:
+def _stored_bars(dsn: str) -> StoredBars:
     """One stock with a trading day of bars around `_AT`, as series 1."""
-    made = Shelf(dsn, _AT + NS_PER_DAY)
+    made = StoredBars(dsn, _AT + NS_PER_DAY)
     session = Session(_AT, _AT + 390 * _MINUTE, datetime.fromtimestamp(_AT / 1e9, UTC).date())
     made.instrument(stock(), Calendar.of([session], (_AT - NS_PER_DAY, _AT + NS_PER_DAY), "America/New_York"))
     bars = [Bar(_AT + n * _MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(390)]
@@ -165,8 +165,8 @@ def _shelf(dsn: str) -> Shelf:
 
 
 def _grown(dsn: str, folder: Path) -> None:
-    shelf = _shelf(dsn)
-    with shelf.db.transaction() as cursor:
+    stored_bars = _stored_bars(dsn)
+    with stored_bars.db.transaction() as cursor:
         for number in range(2, SERIES + 1):
             instruments.store(cursor, stock(number, f"S{number}"), {})
             series.find_or_make(cursor, number, timeframe("1m"), "TRADES", "rth")
@@ -178,18 +178,18 @@ def _grown(dsn: str, folder: Path) -> None:
             "INSERT INTO backfill_items (job_id, selector, timeframe, state, series_id)"
             " SELECT j.id, '{}', '1m', 'planned', s.id FROM backfill_jobs j, series s"
         )
-    api = shelf.api(folder)
+    api = stored_bars.api(folder)
     found = []
     for chunks_, commands_ in (
         ((0, FEW_CHUNKS), (0, FEW_COMMANDS)),
         ((FEW_CHUNKS, MANY_CHUNKS), (FEW_COMMANDS, MANY_COMMANDS)),
     ):
-        _grow(shelf, chunks_, commands_)
+        _grow(stored_bars, chunks_, commands_)
         found.append(
             (
-                _ms(lambda: read_jobs(shelf.db, None), 15),
+                _ms(lambda: read_jobs(stored_bars.db, None), 15),
                 _ms(lambda: _explained(api), 31),
-                _ms(lambda: _searched(shelf.db), 31),
+                _ms(lambda: _searched(stored_bars.db), 31),
             )
         )
     few, many = found
@@ -197,13 +197,13 @@ def _grown(dsn: str, folder: Path) -> None:
     _tell(f"status poll, {MANY_CHUNKS:,} chunks", many[0], f"with {FEW_CHUNKS:,}", few[0])
     _tell(f"/explain, {MANY_CHUNKS:,} chunks", many[1], f"with {FEW_CHUNKS:,}", few[1])
     _tell(f"last search, {MANY_COMMANDS:,} commands", many[2], f"with {FEW_COMMANDS:,}", few[2])
-    shelf.close()
+    stored_bars.close()
 
 
-def _grow(shelf: Shelf, chunks_: tuple[int, int], commands_: tuple[int, int]) -> None:
+def _grow(stored_bars: StoredBars, chunks_: tuple[int, int], commands_: tuple[int, int]) -> None:
     """Chunks and finished commands from one number of them to another: a tenth of the chunks is still to be asked for."""
     _load(
-        shelf.dsn,
+        stored_bars.dsn,
         "WITH made AS (INSERT INTO backfill_chunks (series_id, span_start, span_end, window_start, window_end, state,"
         "  outcome, not_before) SELECT 1 + n %% %s, at, at + %s, at, at + %s, CASE WHEN n %% 10 = 0 THEN 'pending' ELSE 'done'"
         "  END, 'pacing', CASE WHEN n %% 10 = 0 THEN 9e18::bigint ELSE 0 END"
@@ -213,15 +213,15 @@ def _grow(shelf: Shelf, chunks_: tuple[int, int], commands_: tuple[int, int]) ->
         *(chunks_[0], chunks_[1] - 1),
     )
     _load(
-        shelf.dsn,
+        stored_bars.dsn,
         "INSERT INTO bridge_commands (type, args, state, result, requested_by, expires_at, finished_at)"
         " SELECT 'search', jsonb_build_object('pattern', 'P' || n), 'done', jsonb_build_object('n', n), 'x', now(), now()"
         " FROM generate_series(%s, %s) n",
         commands_[0],
         commands_[1] - 1,
     )
-    shelf.rows("UPDATE backfill_jobs SET chunks_total = (SELECT count(*) FROM job_chunks)")
-    _execute(shelf.dsn, "VACUUM ANALYZE")
+    stored_bars.rows("UPDATE backfill_jobs SET chunks_total = (SELECT count(*) FROM job_chunks)")
+    _execute(stored_bars.dsn, "VACUUM ANALYZE")
 
 
 def _load(dsn: str, statement: str, *values: int) -> None:
@@ -244,7 +244,7 @@ def _searched(database: Database) -> None:
         assert commands.last_result(cursor, "search", {"pattern": "P7"}) == {"n": 7}
 
 
-# ---- a crowd at the door ---------------------------------------------------------------------------------------------
+# ---- many sign-ins at once------------------------------------------------------------------------------------------
 
 
 def _sign_in(group: Group, folder: Path, dsn: str) -> None:
@@ -258,14 +258,14 @@ def _sign_in(group: Group, folder: Path, dsn: str) -> None:
         rounds = iter(range(40))
         alone = _polled(client, token, lambda: next(rounds, None) is not None)
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "benchmarks._crowd", str(port), str(CROWD)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
-            assert crowd.stdout is not None
-            assert crowd.stdout.readline() == "begun\n"
-            beside = _polled(client, token, lambda: crowd.poll() is None)
-            statuses = json.loads(crowd.stdout.read())
+        command = [sys.executable, "-m", "benchmarks._sign_in_load", str(port), str(LOAD)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
+            assert load.stdout is not None
+            assert load.stdout.readline() == "begun\n"
+            beside = _polled(client, token, lambda: load.poll() is None)
+            statuses = json.loads(load.stdout.read())
     words = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-    print(f"{CROWD} sign-ins at the same moment: {words}, in {time.perf_counter() - begun:.1f} s")
+    print(f"{LOAD} sign-ins at the same moment: {words}, in {time.perf_counter() - begun:.1f} s")
     for path, times in beside.items():
         _tell(f"{path} beside them, mean of {len(times)}", fmean(times), "alone", fmean(alone[path]))
         _tell(f"{path} beside them, longest", max(times), "alone", max(alone[path]))

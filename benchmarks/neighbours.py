@@ -31,7 +31,7 @@ from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
 from tests.support.neighbours import relay
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 _MINUTE = 60 * NS_PER_S
 _DAY = label_of(date(2024, 1, 11))
@@ -60,48 +60,51 @@ def run() -> None:
             redis, sqs = start_redis(group, folder), start_sqs(group, folder)
             group.wait_ready()
             upgrade(postgres.dsn())
-            shelf = _filled(postgres.dsn())
+            stored_bars = _filled(postgres.dsn())
             queue_url = sqs.make_queue("bench")
             print(
                 f"   {'complete reads beside':34} {'median':>8} {'mean':>8} {'longest':>10}   (of alone: at most 1.2)"
             )
-            _beside_sqs(shelf, folder, queue_url, sqs.endpoint_url)
-            _beside_one(shelf, folder, "a hung replica", "replica_url", postgres.dsn())
-            _beside_one(shelf, folder, "a hung Redis", "redis_url", redis.url)
-            _listing_beside_replica(shelf, folder, postgres.dsn())
-            _beside_another_caller(shelf, folder)
-            shelf.close()
+            _beside_sqs(stored_bars, folder, queue_url, sqs.endpoint_url)
+            _beside_one(stored_bars, folder, "a hung replica", "replica_url", postgres.dsn())
+            _beside_one(stored_bars, folder, "a hung Redis", "redis_url", redis.url)
+            _listing_beside_replica(stored_bars, folder, postgres.dsn())
+            _beside_another_caller(stored_bars, folder)
+            stored_bars.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _filled(dsn: str) -> Shelf:
+def _filled(dsn: str) -> StoredBars:
     """A session of one-minute bars of one stock, and many stocks that nobody has bars of."""
-    shelf = Shelf(dsn, _CLOSE + 3_600 * NS_PER_S)
+    stored_bars = StoredBars(dsn, _CLOSE + 3_600 * NS_PER_S)
     days = [date(2024, 1, 11) - timedelta(days=n) for n in range(60)]
     opens = sorted(label_of(day) + (_OPEN - _DAY) for day in days if day.weekday() < 5)
     sessions = [Session(at, at + 390 * _MINUTE, date.fromtimestamp(at // NS_PER_S)) for at in opens]
     calendar = Calendar.of(sessions, (opens[0] - NS_PER_DAY, _CLOSE + NS_PER_DAY), "America/New_York")
     for number in range(_LACKING + 1):
-        shelf.instrument(stock(number + 1, f"S{number}"), calendar)
+        stored_bars.instrument(stock(number + 1, f"S{number}"), calendar)
     bars = [Bar(_OPEN + n * _MINUTE, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
-    shelf.record(stock(1, "S0"), "1m", bars, settled=[(_DAY, _CLOSE)])
-    shelf.record(stock(1, "S0"), "1d", settled=[(opens[0] - NS_PER_DAY, _CLOSE)])
-    return shelf
+    stored_bars.record(stock(1, "S0"), "1m", bars, settled=[(_DAY, _CLOSE)])
+    stored_bars.record(stock(1, "S0"), "1d", settled=[(opens[0] - NS_PER_DAY, _CLOSE)])
+    return stored_bars
 
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
 
 
-def _beside_sqs(shelf: Shelf, folder: Path, queue_url: str, endpoint: str) -> None:
+def _beside_sqs(stored_bars: StoredBars, folder: Path, queue_url: str, endpoint: str) -> None:
     """Others read what is missing: each of their reads makes a job and sends a hint. First with SQS well, as such work
     takes its share of the processor by itself."""
     numbers = iter(range(1, _LACKING + 1))
 
     def case(name: str, url: str, endpoint: str) -> None:
-        api = shelf.api(folder, queue_url=url, queue_endpoint=endpoint)
+        api = stored_bars.api(folder, queue_url=url, queue_endpoint=endpoint)
         _answers(
-            name, *_compared(shelf, api, lambda: _read_gaps(api, shelf.user(1, "bars:read", "backfill:write"), numbers))
+            name,
+            *_compared(
+                stored_bars, api, lambda: _read_gaps(api, stored_bars.user(1, "bars:read", "backfill:write"), numbers)
+            ),
         )
 
     case("reads with gaps, SQS well", queue_url, endpoint)
@@ -128,30 +131,32 @@ async def _read_gaps(api: Api, headers: dict[str, str], numbers: Iterator[int]) 
         await asyncio.gather(*reads, return_exceptions=True)
 
 
-def _beside_one(shelf: Shelf, folder: Path, name: str, setting: str, url: str) -> None:
+def _beside_one(stored_bars: StoredBars, folder: Path, name: str, setting: str, url: str) -> None:
     """The reads' own neighbour hangs; alone, they have none."""
     with relay() as silent:
-        hung = shelf.api(folder, **{setting: silent.before(url)})
-        _answers(name, *_compared(shelf, shelf.api(folder), _nothing, other=hung))
+        hung = stored_bars.api(folder, **{setting: silent.before(url)})
+        _answers(name, *_compared(stored_bars, stored_bars.api(folder), _nothing, other=hung))
 
 
-def _listing_beside_replica(shelf: Shelf, folder: Path, dsn: str) -> None:
+def _listing_beside_replica(stored_bars: StoredBars, folder: Path, dsn: str) -> None:
     """A route that needs the primary alone, beside reads that the replica leaves waiting, on two connections."""
     with relay() as silent:
-        api = shelf.api(folder, replica_url=silent.before(dsn), database_pool=2)
-        alone = shelf.api(folder, database_pool=2)
-        headers = shelf.user(1, "bars:read")
+        api = stored_bars.api(folder, replica_url=silent.before(dsn), database_pool=2)
+        alone = stored_bars.api(folder, database_pool=2)
+        headers = stored_bars.user(1, "bars:read")
         _answers(
             "a listing, reads beside a hung replica",
-            *_compared(shelf, alone, lambda: _busy(api, headers, 2), other=api, path=_LISTING),
+            *_compared(stored_bars, alone, lambda: _busy(api, headers, 2), other=api, path=_LISTING),
         )
 
 
-def _beside_another_caller(shelf: Shelf, folder: Path) -> None:
+def _beside_another_caller(stored_bars: StoredBars, folder: Path) -> None:
     """Another caller's reads wait for a lock in the database."""
-    api = shelf.api(folder, database_pool=8, statement_timeout_ms=60_000)
-    headers = shelf.user(1, "bars:read")
-    _answers("another caller's hanging questions", *_compared(shelf, api, lambda: _hang(shelf.dsn, api, headers)))
+    api = stored_bars.api(folder, database_pool=8, statement_timeout_ms=60_000)
+    headers = stored_bars.user(1, "bars:read")
+    _answers(
+        "another caller's hanging questions", *_compared(stored_bars, api, lambda: _hang(stored_bars.dsn, api, headers))
+    )
 
 
 @asynccontextmanager
@@ -207,7 +212,7 @@ def _requested() -> dict[str, Any]:
 
 
 def _compared(
-    shelf: Shelf,
+    stored_bars: StoredBars,
     api: Api,
     work: Callable[[], AbstractAsyncContextManager[None]],
     *,
@@ -216,7 +221,7 @@ def _compared(
 ) -> tuple[Times, Times]:
     """Times of reads alone on `api`, and beside the work on `other` (default: the same); of requests by a user of their
     own."""
-    headers = shelf.user(2, "bars:read")
+    headers = stored_bars.user(2, "bars:read")
     beside_api = other or api
 
     async def beside() -> Times:

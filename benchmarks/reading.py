@@ -42,8 +42,8 @@ from nautilus.db.auth import users
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
-from tests.support.stack import plant
-from tests.support.stored_bars import BARS, Shelf, stock
+from tests.support.stack import service_stack
+from tests.support.stored_bars import BARS, StoredBars, stock
 
 _MINUTE = 60_000_000_000
 _FIRST = date(2023, 9, 4)
@@ -80,14 +80,14 @@ def _days() -> list[date]:
     return found
 
 
-def _filled(dsn: str) -> tuple[Shelf, int, int]:
+def _filled(dsn: str) -> tuple[StoredBars, int, int]:
     """78,000 one-minute bars of one stock, and the range they lie in."""
     days = _days()
     opens = [label_of(day) + _OPEN * _MINUTE for day in days]
     start, end = opens[0], opens[-1] + 390 * _MINUTE
-    shelf = Shelf(dsn, end + 3_600_000_000_000)
+    stored_bars = StoredBars(dsn, end + 3_600_000_000_000)
     sessions = [Session(at, at + 390 * _MINUTE, day) for at, day in zip(opens, days, strict=True)]
-    shelf.instrument(stock(), Calendar.of(sessions, (start - NS_PER_DAY, end + NS_PER_DAY), "America/New_York"))
+    stored_bars.instrument(stock(), Calendar.of(sessions, (start - NS_PER_DAY, end + NS_PER_DAY), "America/New_York"))
     bars: list[Bar] = []
     for at in opens:
         for n in range(390):
@@ -96,12 +96,12 @@ def _filled(dsn: str) -> tuple[Shelf, int, int]:
                 Bar(at + n * _MINUTE, price, round(price + 0.07, 2), round(price - 0.03, 2), round(price + 0.01, 2),
                     float(len(bars) * 31 % 10_000), price + 0.0123, 10 + n % 50)
             )  # fmt: skip
-    shelf.record(stock(), "1m", bars, settled=[(start, end)])
+    stored_bars.record(stock(), "1m", bars, settled=[(start, end)])
     connection = psycopg2.connect(dsn)
     connection.autocommit = True
     connection.cursor().execute("VACUUM ANALYZE")
     connection.close()
-    return shelf, start, end
+    return stored_bars, start, end
 
 
 # ---- in process ------------------------------------------------------------------------------------------------------
@@ -159,9 +159,9 @@ class _App:
 async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
     dsn = postgres.dsn()
     upgrade(dsn)
-    shelf, start, end = _filled(dsn)
-    plain = _App(_serving.with_peer(shelf.app(folder), dsn))
-    cached = _App(shelf.app(folder, redis_url=redis_url))
+    stored_bars, start, end = _filled(dsn)
+    plain = _App(_serving.with_peer(stored_bars.app(folder), dsn))
+    cached = _App(stored_bars.app(folder, redis_url=redis_url))
     raw = psycopg2.connect(dsn)
 
     def copy(number: int) -> _Call:
@@ -185,21 +185,21 @@ async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
             "the peer's JSON": peer(10_000),
         },
         {"JSON": "at most 2.0", "column-wise JSON": "at most 1.6", "the peer's JSON": "at least 10 times JSON"},
-        _backends(shelf),
+        _backends(stored_bars),
         rounds=_ROUNDS,
     )
     await _table(
         "50,000 rows",
         {"raw binary COPY": copy(50_000), "CSV": read(50_000, format="csv"), "JSON": read(50_000)},
         {"CSV": "at most 1.3", "JSON": "(a shorter page: Lambda's 6 MB)"},
-        _backends(shelf),
+        _backends(stored_bars),
         rounds=9,
     )
     query = {"symbol": "AAPL", "timeframe": "1m", "start": start, "limit": 1_000}
     tag = (await cached.answer(BARS, query))[0]["etag"]
     assert (await cached.answer(BARS, query, {"if-none-match": tag}))[0]["status"] == "304"
     assert "hit" in (await cached.answer(BARS, query))[0]["server-timing"]
-    token, key = _signed_in(shelf)
+    token, key = _signed_in(stored_bars)
     await _table(
         "1,000 candles",
         {
@@ -212,7 +212,7 @@ async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
             "the peer's": peer(1_000),
         },
         {"304": "at most 3 ms over the empty route", "hit in Redis": "at most 3 ms over the empty route"},
-        _backends(shelf),
+        _backends(stored_bars),
         rounds=41,
     )
     tracemalloc.start()
@@ -224,13 +224,13 @@ async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
     tracemalloc.stop()
     print(f"   50,000 rows of CSV are {size / 1e6:.1f} MB and take at most {peak / size:.1f} times that of memory")
     raw.close()
-    shelf.close()
+    stored_bars.close()
 
 
-def _signed_in(shelf: Shelf) -> tuple[dict[str, str], dict[str, str]]:
+def _signed_in(stored_bars: StoredBars) -> tuple[dict[str, str], dict[str, str]]:
     """Headers of a user with an access token, and with an API key."""
     key = api_keys.new_key()
-    with shelf.db.transaction() as cursor:
+    with stored_bars.db.transaction() as cursor:
         number = users.put(cursor, "reader", "", ["bars:read"])
         stored_keys.create(
             cursor,
@@ -241,7 +241,7 @@ def _signed_in(shelf: Shelf) -> tuple[dict[str, str], dict[str, str]]:
             scopes=["bars:read"],
             expires_at=None,
         )
-    token = {name.lower(): value for name, value in shelf.user(number, "bars:read").items()}
+    token = {name.lower(): value for name, value in stored_bars.user(number, "bars:read").items()}
     return token, {"x-api-key": key.text}
 
 
@@ -257,13 +257,13 @@ async def _copy(connection: Any, start: int, end: int, number: int) -> bytes:
     return out.getvalue()
 
 
-def _backends(shelf: Shelf) -> Callable[[], int]:
+def _backends(stored_bars: StoredBars) -> Callable[[], int]:
     """Processor time of all of the database's connections, in ns."""
     pids: list[int] = []
 
     def spent() -> int:
         if not pids:  # asked first when all have connected
-            rows = shelf.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+            rows = stored_bars.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
             pids.extend(row[0] for row in rows)
         total = 0
         for pid in pids:
@@ -389,12 +389,12 @@ def _never_seen(group: Group, postgres: Postgres, folder: Path) -> None:
     """First look at symbols nobody has: lookup, sessions, request, rows, answer; a simulator without latency."""
     with _database(postgres, "never_seen") as dsn:
         options = ("--latency", "none", "--clock", "rate:1", "--start", "2026-03-04T17:30:30Z")
-        with plant(group, folder, dsn, *options) as works:
-            works.start_bridge()
+        with service_stack(group, folder, dsn, *options) as stack:
+            stack.start_bridge()
             times = []
             for symbol in ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "TSLA"):
                 began = time.perf_counter()
-                answer = works.bars(symbol=symbol, timeframe="1m")
+                answer = stack.bars(symbol=symbol, timeframe="1m")
                 times.append(time.perf_counter() - began)
                 assert answer["total"] > 100, answer
     found = ", ".join(f"{t * 1e3:.0f}" for t in times)

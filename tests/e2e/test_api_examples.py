@@ -1,4 +1,4 @@
-"""The curl calls of docs/api.md, run as they stand there against a working plant. `pytest -s` prints the transcript."""
+"""The curl calls of docs/api.md, run as they stand there against a running service stack. `pytest -s` prints the transcript."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 MOST_CHARS = 600
@@ -26,10 +26,10 @@ def examples() -> dict[str, str]:
 
 
 @pytest.fixture
-def friday(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def friday(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     """A Friday afternoon in New York; market time stands still."""
     options = ("--latency", "none", "--clock", "stepped", "--start", "2026-03-06T20:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *options) as made:
+    with service_stack(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge()
         yield made
 
@@ -136,7 +136,7 @@ CHECKS: dict[str, Callable[[Any], None]] = {
 }
 
 
-def test_the_examples_of_the_page_answer_what_it_says(friday: Plant) -> None:
+def test_the_examples_of_the_page_answer_what_it_says(friday: ServiceStack) -> None:
     requested = examples()
     assert list(requested) == list(CHECKS)
     scopes = ["bars:read", "backfill:write"]

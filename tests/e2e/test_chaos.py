@@ -29,7 +29,7 @@ from nautilus.db.migrate import upgrade
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue
 from nautilus.spans import Spans
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
@@ -44,9 +44,9 @@ class Chaos:
     """What can go wrong, each a method; `count` says how often it did."""
 
     def __init__(
-        self, works: Plant, group: Group, server: Postgres, sqs: Sqs, url: str, folder: Path, dice: random.Random
+        self, stack: ServiceStack, group: Group, server: Postgres, sqs: Sqs, url: str, folder: Path, dice: random.Random
     ) -> None:
-        self.works = works
+        self.stack = stack
         self.group = group
         self.server = server
         self.sqs: Sqs | None = sqs
@@ -56,7 +56,7 @@ class Chaos:
         self.count: Counter[str] = Counter()
         self.jobs: list[str] = []
 
-    def weather(self) -> None:
+    def faults(self) -> None:
         """Something else than a kill, most of the time nothing."""
         choice: list[Callable[[], None]] = [self.nothing, self.nothing, self.short_answers, self.farm_flap, self.drop]
         choice += [self.rubbish, self.hints_again, self.queue_down, self.database] if self.sqs else [self.queue_up]
@@ -68,15 +68,15 @@ class Chaos:
         pass
 
     def short_answers(self) -> None:
-        self.works.sim.command("short 2")
+        self.stack.sim.command("short 2")
 
     def farm_flap(self) -> None:
-        self.works.sim.command("farm_down ushmds")
+        self.stack.sim.command("farm_down ushmds")
         time.sleep(0.2)
-        self.works.sim.command("farm_up ushmds")
+        self.stack.sim.command("farm_up ushmds")
 
     def drop(self) -> None:
-        self.works.sim.command("drop")
+        self.stack.sim.command("drop")
 
     def rubbish(self) -> None:
         """Messages that cannot be read, that come twice, and of jobs that never were."""
@@ -113,7 +113,7 @@ class Chaos:
         self.server.child.wait_ready()
 
     def kill(self) -> None:
-        self.works.kill_bridge()
+        self.stack.kill_bridge()
         self.count["kill"] += 1
         self.revive()
 
@@ -121,9 +121,9 @@ class Chaos:
         """The name of a killed bridge is free as soon as PostgreSQL sees its connection end."""
         for _ in range(20):
             try:
-                self.works.start_bridge()
+                self.stack.start_bridge()
             except StartError:
-                self.works.bridges.pop("bridge-1", None)
+                self.stack.bridges.pop("bridge-1", None)
                 time.sleep(0.3)
             else:
                 return
@@ -144,15 +144,15 @@ def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeyp
         sqs.child.wait_ready()
         queue = SimpleNamespace(url=sqs.make_queue_pair(QUEUE)[0], endpoint_url=sqs.endpoint_url)
         options = ("--latency", "8000", "--clock", "rate:20", "--start", NOW)
-        with plant(group, folder, server.dsn(), *options, queue=queue) as works:
-            works.start_bridge()
-            chaos = Chaos(works, group, server, sqs, queue.url, folder, dice)
-            end = works.market_ns() // NS_PER_DAY * NS_PER_DAY - NS_PER_DAY
+        with service_stack(group, folder, server.dsn(), *options, queue=queue) as stack:
+            stack.start_bridge()
+            chaos = Chaos(stack, group, server, sqs, queue.url, folder, dice)
+            end = stack.market_ns() // NS_PER_DAY * NS_PER_DAY - NS_PER_DAY
             start = end - (60 + 6 * KILLS) * NS_PER_DAY
 
             def ask(symbol: dict[str, Any]) -> None:
                 body = {**symbol, "timeframes": FRAMES, "start": rfc3339(start), "end": rfc3339(end)}
-                chaos.jobs.append(works.backfill(**body))
+                chaos.jobs.append(stack.backfill(**body))
 
             for symbol in SYMBOLS[:2]:
                 ask(symbol)
@@ -164,41 +164,41 @@ def test_every_bar_is_there_once_whatever_died(servers: SimpleNamespace, monkeyp
                         chaos.queue_down()
                     ask(SYMBOLS[2])
                 time.sleep(dice.uniform(0.05, 0.9))
-                chaos.weather()
+                chaos.faults()
                 time.sleep(dice.uniform(0.0, 0.4))
                 chaos.kill()
-            works.sim.command("latency none")
-            works.sim.command("short 0")
-            ended = [works.finished(job, 120 + 2 * KILLS)["status"] for job in chaos.jobs]
-            settle(works)
-            payload = check(works, start, end)
+            stack.sim.command("latency none")
+            stack.sim.command("short 0")
+            ended = [stack.finished(job, 120 + 2 * KILLS)["status"] for job in chaos.jobs]
+            settle(stack)
+            payload = check(stack, start, end)
             print(f"seed {SEED}: {dict(chaos.count)}; jobs {ended}; {payload}")
 
 
-def settle(works: Plant) -> None:
+def settle(stack: ServiceStack) -> None:
     """What was left in doubt is looked at again a quarter of an hour later, market time."""
     for _ in range(6):
-        if not works.rows("SELECT 1 FROM coverage_notes"):
+        if not stack.rows("SELECT 1 FROM coverage_notes"):
             return
-        works.sim.command("advance 3700")
-        works.wait(
+        stack.sim.command("advance 3700")
+        stack.wait(
             lambda: (
-                not works.rows("SELECT 1 FROM coverage_notes")
-                or not works.rows("SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')")
+                not stack.rows("SELECT 1 FROM coverage_notes")
+                or not stack.rows("SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')")
             ),
             "doubts are looked at again",
             60,
         )
         time.sleep(6)  # the bridge looks for what is due every five seconds
-    assert works.rows("SELECT range, state, reason FROM coverage_notes") == []
+    assert stack.rows("SELECT range, state, reason FROM coverage_notes") == []
 
 
-def check(works: Plant, start: int, end: int) -> str:
+def check(stack: ServiceStack, start: int, end: int) -> str:
     """Compare the database with the simulator's market, series by series."""
-    market = Market(int(works.sim.ready["account"].removeprefix("SIM")))
-    now = works.market_ns() / NS_PER_S
+    market = Market(int(stack.sim.ready["account"].removeprefix("SIM")))
+    now = stack.market_ns() / NS_PER_S
     bars = 0
-    with works.db.transaction() as cursor:
+    with stack.db.transaction() as cursor:
         cursor.execute("SELECT s.id, s.con_id, s.timeframe, s.price, s.session FROM series s ORDER BY id")
         rows = cursor.fetchall()
         assert len(rows) == len(SYMBOLS) * len(FRAMES)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FILES = {
@@ -33,25 +33,25 @@ def bars_of(file: Path, stamp: str) -> list[tuple[float | int | None, ...]]:
 
 
 @pytest.fixture(params=FILES)
-def replay(request: pytest.FixtureRequest, servers: SimpleNamespace, dsn: str) -> Iterator[tuple[Plant, Path]]:
+def replay(request: pytest.FixtureRequest, servers: SimpleNamespace, dsn: str) -> Iterator[tuple[ServiceStack, Path]]:
     file = DATA / request.param
     if not file.exists():
         pytest.skip(f"the file of real bars {file.name} is not beside this checkout")
     symbol, stamp, price = FILES[request.param]
     options = ["--latency", "none", "--replay", str(file), "--replay-symbol", symbol, "--stamp", stamp]
     options += ["--replay-price", price] if price != "TRADES" else []
-    with plant(servers.group, servers.folder, dsn, *options) as works:
-        works.start_bridge(source_replay=file.name.split(".")[0])
-        yield works, file
+    with service_stack(servers.group, servers.folder, dsn, *options) as stack:
+        stack.start_bridge(source_replay=file.name.split(".")[0])
+        yield stack, file
 
 
-def test_every_bar_of_the_file_is_in_the_database_once_and_no_other(replay: tuple[Plant, Path]) -> None:
-    works, file = replay
+def test_every_bar_of_the_file_is_in_the_database_once_and_no_other(replay: tuple[ServiceStack, Path]) -> None:
+    stack, file = replay
     symbol, stamp, price = FILES[file.name]
     own = bars_of(file, stamp)
     start = datetime.fromtimestamp(own[0][0] // 10**9, UTC) - timedelta(days=1)  # type: ignore[operator]
-    job = works.finished(
-        works.backfill(
+    job = stack.finished(
+        stack.backfill(
             symbol=symbol,
             timeframe="1m",
             price=price,
@@ -59,8 +59,8 @@ def test_every_bar_of_the_file_is_in_the_database_once_and_no_other(replay: tupl
             **({"asset_class": "FUT"} if symbol == "6EH4" else {}),
         )
     )
-    there = works.rows("SELECT ts, open, high, low, close, volume FROM bars_minute ORDER BY ts")
+    there = stack.rows("SELECT ts, open, high, low, close, volume FROM bars_minute ORDER BY ts")
     assert len(there) == len(own) > 29_000
     assert [tuple(row) for row in there] == own
     assert job["progress"]["bars_new"] == len(own)
-    assert works.session()["source"].startswith("replay:")
+    assert stack.session()["source"].startswith("replay:")

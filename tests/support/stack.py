@@ -1,4 +1,4 @@
-"""A working plant for tests: database and queue of their own, the simulator and the bridge as processes, the API here.
+"""A running service stack for tests: database and queue of their own, the simulator and the bridge as processes, the API here.
 
 The API is the same app that runs locally and in Lambda, served by a thread of the test; everything behind it is real.
 """
@@ -39,7 +39,7 @@ PATIENCE_S = 120
 _names = itertools.count(1)
 
 
-class Plant:
+class ServiceStack:
     """The parts, and short words for what tests do with them."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Plant:
         names = {name.removeprefix("NAUTILUS_").lower(): value for name, value in self._settings.items()}
         known = {name: value for name, value in names.items() if name in AuthSettings.model_fields}
         routers = [m.app.router for m in (functions.auth, functions.bars, functions.backfill, functions.monitoring)]
-        return create_app(*routers, services=Services(AuthSettings.model_validate(known), "plant"))
+        return create_app(*routers, services=Services(AuthSettings.model_validate(known), "service-stack"))
 
     def sign_in(self, name: str) -> None:
         answer = self.client.post("/api/v1/auth/login", json={"username": name, "password": PASSWORD})
@@ -153,7 +153,7 @@ class Plant:
         return dict(answer.json())
 
     def close(self) -> None:
-        """Stop what this plant started, but for the simulator."""
+        """Stop what this service stack started, but for the simulator."""
         for name in list(self.bridges):
             self.stop_bridge(name)
         self.client.close()
@@ -197,14 +197,14 @@ class Plant:
 
 
 @contextmanager
-def plant(
+def service_stack(
     group: Group, folder: Path, dsn: str, *options: str, queue: Any = None, settings: Mapping[str, str] | None = None
-) -> Iterator[Plant]:
-    """A plant around a simulator with these options; no bridge runs yet. What is started ends with the block."""
-    folder = folder / f"plant-{os.getpid()}-{next(_names)}"
+) -> Iterator[ServiceStack]:
+    """A service stack around a simulator with these options; no bridge runs yet. What is started ends with the block."""
+    folder = folder / f"stack-{os.getpid()}-{next(_names)}"
     folder.mkdir()
     with simulator(*options) as sim:
-        made = Plant(group, folder, dsn, sim, queue, settings or {})
+        made = ServiceStack(group, folder, dsn, sim, queue, settings or {})
         try:
             yield made
         finally:

@@ -1,4 +1,4 @@
-"""A shelf of bars for tests of reading: a real database with instruments, sessions and series, and the API before it.
+"""Stored bars for tests of reading: a real database with instruments, sessions and series, and the API before it.
 
 No bridge and no simulator: what IB would have answered is put in through `nautilus.db.market.series.record`, as the bridge does.
 """
@@ -78,13 +78,13 @@ class Api:
         self._runner.close()
 
 
-class Shelf:
+class StoredBars:
     """The database and short words for filling it. Market time stands still at `now` until it is moved."""
 
     def __init__(self, dsn: str, now: int) -> None:
         self.dsn = dsn
         self._apis: list[Api] = []
-        self.db = Database(dsn, name="test-shelf", size=12)
+        self.db = Database(dsn, name="test-stored-bars", size=12)
         with self.db.transaction() as cursor:
             status.claim_source(cursor, SOURCE)
         self.set_time(now)
@@ -136,7 +136,7 @@ class Shelf:
             return series.apply_changes(cursor, locked, bars=bars, settled=Spans(settled), noted=noted)
 
     def api(self, folder: Any, **settings: Any) -> Api:
-        """The bars function for callers without credentials; closed with the shelf."""
+        """The bars function for callers without credentials; closed with the database."""
         made = Api(self.app(folder, **settings))
         self._apis.append(made)
         return made

@@ -13,7 +13,7 @@ from nautilus.auth.accounts.attempts import Attempts
 from nautilus.auth.principal import Client as Caller
 from tests.support.auth_api import ADMIN_PASSWORD, AUTH, PASSWORD, Api, Client, api_of
 
-CROWD = 80
+CALLERS = 80
 MANY = 50
 """So many of a crowd are still at the door when somebody else has been served. More than there are threads for all."""
 HEAVY = {"passes": 60, "memory_kib": 8 * 1024}
@@ -45,8 +45,8 @@ def test_others_are_served_while_a_crowd_is_at_the_door(api: Api, work: Any) -> 
     boss = api.signed_in("boss", ADMIN_PASSWORD)
     boss.get(f"{AUTH}/me")  # the deny list is at hand
 
-    async def crowd() -> tuple[list[tuple[str, int, int]], list[httpx.Response]]:
-        tasks = [asyncio.create_task(work(api, n, boss)) for n in range(CROWD)]
+    async def callers() -> tuple[list[tuple[str, int, int]], list[httpx.Response]]:
+        tasks = [asyncio.create_task(work(api, n, boss)) for n in range(CALLERS)]
         await asyncio.sleep(0.5)
         served = []
         for path in ("/health", f"{AUTH}/me", f"{AUTH}/jwks.json"):
@@ -54,7 +54,7 @@ def test_others_are_served_while_a_crowd_is_at_the_door(api: Api, work: Any) -> 
             served.append((path, answer.status_code, sum(not task.done() for task in tasks)))
         return served, await asyncio.gather(*tasks)
 
-    served, answers = boss.run(crowd())
+    served, answers = boss.run(callers())
     assert [(path, status) for path, status, _ in served] == [
         ("/health", 200),
         (f"{AUTH}/me", 200),
@@ -69,10 +69,10 @@ def test_others_are_served_while_a_crowd_is_at_the_door(api: Api, work: Any) -> 
 def test_who_hears_busy_has_not_failed(api: Api) -> None:
     door = api.client()
 
-    async def crowd() -> list[httpx.Response]:
-        return await asyncio.gather(*(login(api, n, door) for n in range(CROWD)))
+    async def callers() -> list[httpx.Response]:
+        return await asyncio.gather(*(login(api, n, door) for n in range(CALLERS)))
 
-    statuses = [answer.status_code for answer in door.run(crowd())]
+    statuses = [answer.status_code for answer in door.run(callers())]
     assert set(statuses) == {401, 503}, "some were judged, some were not"
     failures = {row.subject: row.failures for row in api.sql("SELECT subject, failures FROM login_failures")}
     for kind in ("pair:", "name:", "address:"):

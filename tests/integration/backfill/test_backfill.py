@@ -1,4 +1,4 @@
-"""Backfills through the whole plant: HTTP, ledger, bridge, TWS protocol, bars in the database, HTTP."""
+"""Backfills through the whole service stack: HTTP, ledger, bridge, TWS protocol, bars in the database, HTTP."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,14 +9,14 @@ import pytest
 from ib_gateway_sim.market.generated.market import Market
 from nautilus.clock import NS_PER_S, parse_rfc3339, rfc3339
 from nautilus.spans import Spans
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 # A Wednesday afternoon in New York, the market open.
 NOW = "2026-03-04T17:30:30Z"
 
 
-def running(servers: SimpleNamespace, dsn: str, queue: Any, clock: str) -> Iterator[Plant]:
-    with plant(
+def running(servers: SimpleNamespace, dsn: str, queue: Any, clock: str) -> Iterator[ServiceStack]:
+    with service_stack(
         servers.group, servers.folder, dsn, "--latency", "none", "--clock", clock, "--start", NOW, queue=queue
     ) as made:
         made.start_bridge()
@@ -24,22 +24,22 @@ def running(servers: SimpleNamespace, dsn: str, queue: Any, clock: str) -> Itera
 
 
 @pytest.fixture
-def works(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[Plant]:
-    """A plant whose market time runs 20 times as fast."""
+def stack(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[ServiceStack]:
+    """A service stack whose market time runs 20 times as fast."""
     yield from running(servers, dsn, queue, "rate:20")
 
 
 @pytest.fixture
-def stepped(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[Plant]:
-    """A plant whose market time stands still until it is moved."""
+def stepped(servers: SimpleNamespace, dsn: str, queue: SimpleNamespace) -> Iterator[ServiceStack]:
+    """A service stack whose market time stands still until it is moved."""
     yield from running(servers, dsn, queue, "stepped")
 
 
-def stored(works: Plant, instrument_id: str, timeframe: str, price: str = "TRADES") -> list[Any]:
+def stored(stack: ServiceStack, instrument_id: str, timeframe: str, price: str = "TRADES") -> list[Any]:
     table = {"1m": "bars_minute", "5m": "bars_minute", "1h": "bars_coarse", "1d": "bars_coarse", "30s": "bars_fine"}[
         timeframe
     ]
-    return works.rows(
+    return stack.rows(
         f"SELECT ts, open, high, low, close, volume, vwap, trades FROM {table} WHERE series_id ="
         " (SELECT s.id FROM series s JOIN instruments i USING (con_id) WHERE i.instrument_id = %s AND s.timeframe = %s"
         "  AND s.price = %s) ORDER BY ts",
@@ -49,16 +49,16 @@ def stored(works: Plant, instrument_id: str, timeframe: str, price: str = "TRADE
     )
 
 
-def test_bars_nobody_has_arrive_and_are_served(works: Plant) -> None:
-    job = works.finished(
-        works.backfill(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-03-04T00:00:00Z")
+def test_bars_nobody_has_arrive_and_are_served(stack: ServiceStack) -> None:
+    job = stack.finished(
+        stack.backfill(symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-03-04T00:00:00Z")
     )
     assert job["status"] == "succeeded"
     assert job["progress"]["bars_new"] == 7 * 390
-    rows = stored(works, "AAPL.NASDAQ", "1m")
+    rows = stored(stack, "AAPL.NASDAQ", "1m")
     assert len(rows) == len({row.ts for row in rows}) == 7 * 390
 
-    answer = works.bars(symbol="AAPL", timeframe="1m", start="2026-03-03T14:30:00Z", end="2026-03-03T21:00:00Z")
+    answer = stack.bars(symbol="AAPL", timeframe="1m", start="2026-03-03T14:30:00Z", end="2026-03-03T21:00:00Z")
     assert answer["total"] == 390
     assert answer["coverage"] == {"complete": True, "missing": []}
     assert answer["source"].startswith("sim:")
@@ -67,20 +67,20 @@ def test_bars_nobody_has_arrive_and_are_served(works: Plant) -> None:
     assert [first[k] for k in ("ts", "open", "high", "low", "close", "volume")] == list(rows[6 * 390])[:6]
 
 
-def test_asking_again_asks_ib_nothing(works: Plant) -> None:
+def test_asking_again_asks_ib_nothing(stack: ServiceStack) -> None:
     body = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    works.finished(works.backfill(**body))
-    requested = len(works.rows("SELECT 1 FROM ib_requests"))
-    answer = works.client.post("/api/v1/ib/backfill", json=body)
+    stack.finished(stack.backfill(**body))
+    requested = len(stack.rows("SELECT 1 FROM ib_requests"))
+    answer = stack.client.post("/api/v1/ib/backfill", json=body)
     assert (answer.status_code, answer.json()["status"]) == (200, "complete")
-    wider = works.finished(works.backfill(**(body | {"start": "2026-02-27T00:00:00Z"})))
+    wider = stack.finished(stack.backfill(**(body | {"start": "2026-02-27T00:00:00Z"})))
     assert wider["progress"]["bars_new"] == 390
     assert wider["items"][0]["plan"]["requests"] == 1
-    assert len(works.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == 2
+    assert len(stack.rows("SELECT 1 FROM ib_requests WHERE kind = 'bars'")) == 2
     assert requested >= 3  # contract, schedule, bars
 
 
-def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
+def test_a_bar_that_still_forms_is_never_stored(stepped: ServiceStack) -> None:
     now = stepped.market_ns()
     stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1m", days_back=1))
     stepped.finished(stepped.backfill(symbol="AAPL", timeframe="1h", days_back=5))
@@ -98,7 +98,7 @@ def test_a_bar_that_still_forms_is_never_stored(stepped: Plant) -> None:
     assert stored(stepped, "AAPL.NASDAQ", "1m")[-1].ts == parse_rfc3339("2026-03-04T17:30:00Z")
 
 
-def test_readers_go_by_the_settle_times_of_the_bridge(stepped: Plant) -> None:
+def test_readers_go_by_the_settle_times_of_the_bridge(stepped: ServiceStack) -> None:
     """Or they would ask each minute for bars that the bridge takes for unfinished."""
     stepped.stop_bridge()
     stepped.start_bridge(settle_intraday_s="150", settle_daily_s="86400")
@@ -121,75 +121,77 @@ def test_readers_go_by_the_settle_times_of_the_bridge(stepped: Plant) -> None:
         assert len(stepped.rows("SELECT 1 FROM backfill_jobs")) == requested
 
 
-def test_the_bars_are_the_simulators_own_to_the_last_digit(works: Plant) -> None:
+def test_the_bars_are_the_simulators_own_to_the_last_digit(stack: ServiceStack) -> None:
     span = ("2026-02-26T00:00:00Z", "2026-03-03T00:00:00Z")
     for body, name in (
         ({"symbol": "EUR/USD"}, "EUR/USD.IDEALPRO"),
         ({"symbol": "ES", "asset_class": "FUT", "exchange": "GLOBEX"}, None),
         ({"symbol": "SPX", "asset_class": "IND"}, "SPX.CBOE"),
     ):
-        job = works.finished(works.backfill(**body, timeframe="5m", start=span[0], end=span[1]))
+        job = stack.finished(stack.backfill(**body, timeframe="5m", start=span[0], end=span[1]))
         assert job["status"] == "succeeded", job
         found = job["items"][0]["instrument_id"]
         assert name in (None, found)
         price = job["items"][0]["price"]
         first, last = (parse_rfc3339(text) for text in span)
         # IB's answers may reach back further than asked; what they bring is kept.
-        rows = [row for row in stored(works, found, "5m", price) if first <= row.ts < last]
-        contract_id = works.rows("SELECT con_id FROM instruments WHERE instrument_id = %s", found)[0].con_id
-        own = own_bars(works, contract_id, price, *span, rth=job["items"][0]["session"] == "rth")
+        rows = [row for row in stored(stack, found, "5m", price) if first <= row.ts < last]
+        contract_id = stack.rows("SELECT con_id FROM instruments WHERE instrument_id = %s", found)[0].con_id
+        own = own_bars(stack, contract_id, price, *span, rth=job["items"][0]["session"] == "rth")
         assert len(rows) > 100
         assert [tuple(r)[:5] for r in rows] == [(b.t * NS_PER_S, b.open, b.high, b.low, b.close) for b in own]
         if price == "MIDPOINT":
             assert {(r.volume, r.vwap, r.trades) for r in rows} == {(None, None, None)}
 
 
-def own_bars(works: Plant, con_id: int, what: str, start: str, end: str, *, rth: bool, size: str = "5m") -> list[Any]:
+def own_bars(
+    stack: ServiceStack, con_id: int, what: str, start: str, end: str, *, rth: bool, size: str = "5m"
+) -> list[Any]:
     """The simulator's bars, straight from its market, without any protocol between."""
     from ib_gateway_sim.market.contracts import ContractQuery
 
-    market = Market(int(works.sim.ready["account"].removeprefix("SIM")))
-    now = works.market_ns() / NS_PER_S
+    market = Market(int(stack.sim.ready["account"].removeprefix("SIM")))
+    now = stack.market_ns() / NS_PER_S
     (contract,) = market.find(ContractQuery(con_id=con_id), now)
     first, last = (parse_rfc3339(text) // NS_PER_S for text in (start, end))
     return list(market.bars(contract, size, what, rth=rth, start_s=first, end_s=last, now_s=now))
 
 
-def test_what_cannot_be_is_said_with_its_reason(works: Plant) -> None:
-    job = works.finished(works.backfill(symbol="NOSUCH", timeframe="1m", days_back=3))
+def test_what_cannot_be_is_said_with_its_reason(stack: ServiceStack) -> None:
+    job = stack.finished(stack.backfill(symbol="NOSUCH", timeframe="1m", days_back=3))
     assert job["status"] == "failed"
     assert job["errors"][0]["code"] == "unknown-instrument"
     assert job["errors"][0]["upstream"]["code"] == 200
-    old = works.finished(
-        works.backfill(symbol="AAPL", timeframe="30s", start="2025-06-02T00:00:00Z", end="2025-06-03T00:00:00Z")
+    old = stack.finished(
+        stack.backfill(symbol="AAPL", timeframe="30s", start="2025-06-02T00:00:00Z", end="2025-06-03T00:00:00Z")
     )
     assert old["status"] in ("failed", "partial")
     assert old["items"][0]["plan"]["unavailable"][0]["reason"] == "older_than_six_months"
     assert old["progress"]["requests_sent"] == 0
 
 
-def test_a_read_of_bars_nobody_has_fills_them_and_waits(works: Plant) -> None:
-    answer = works.bars(symbol="MSFT", timeframe="5m")
+def test_a_read_of_bars_nobody_has_fills_them_and_waits(stack: ServiceStack) -> None:
+    answer = stack.bars(symbol="MSFT", timeframe="5m")
     assert answer["total"] > 0
     assert answer["coverage"]["complete"]
     assert answer["job_id"]
-    again = works.bars(symbol="MSFT", timeframe="5m")
+    again = stack.bars(symbol="MSFT", timeframe="5m")
     assert again["candles"] == answer["candles"]
 
 
-def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepped: Plant) -> None:
+def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepped: ServiceStack) -> None:
     """Market time stands still from the stop to the end, and nothing is asked of IB any more."""
-    works = stepped
-    works.finished(
-        works.backfill(symbol="AAPL", timeframe="1d", start="2026-01-02T00:00:00Z", end="2026-03-04T00:00:00Z")
+    stack = stepped
+    stack.finished(
+        stack.backfill(symbol="AAPL", timeframe="1d", start="2026-01-02T00:00:00Z", end="2026-03-04T00:00:00Z")
     )
     body = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-01-05T00:00:00Z", "end": "2026-03-04T00:00:00Z"}
-    works.sim.command("forget")
-    works.sim.command("latency 5000")
-    job_id = works.backfill(**body)
+    stack.sim.command("forget")
+    stack.sim.command("latency 5000")
+    job_id = stack.backfill(**body)
 
     def progress() -> dict[str, int]:
-        return dict(works.job(job_id)["progress"])
+        return dict(stack.job(job_id)["progress"])
 
     def under_way() -> int:
         now = progress()
@@ -197,49 +199,49 @@ def test_stopping_takes_no_time_counts_right_and_leaves_the_rest_for_later(stepp
 
     def let_one_be_answered() -> None:
         before = progress()["chunks_done"]
-        works.advance(5)
-        works.wait(lambda: progress()["chunks_done"] > before and under_way() > 0, "it is answered, the next is open")
+        stack.advance(5)
+        stack.wait(lambda: progress()["chunks_done"] > before and under_way() > 0, "it is answered, the next is open")
 
-    works.wait(lambda: under_way() > 0, "a request is open")
+    stack.wait(lambda: under_way() > 0, "a request is open")
     while under_way() < 2:  # the bridge begins with one at a time
         let_one_be_answered()
 
-    answered, stopped_at = progress()["chunks_done"], works.market_ns()
-    answer = works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
+    answered, stopped_at = progress()["chunks_done"], stack.market_ns()
+    answer = stack.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id})
     assert answer.status_code == 200
-    job = works.finished(job_id)
-    assert works.market_ns() == stopped_at
+    job = stack.finished(job_id)
+    assert stack.market_ns() == stopped_at
     assert job["status"] == "stopped"
-    cancelled = counted(works, job, answered)
-    there = stored(works, "AAPL.NASDAQ", "1m")
+    cancelled = counted(stack, job, answered)
+    there = stored(stack, "AAPL.NASDAQ", "1m")
     assert job["progress"]["bars_new"] == len(there)
-    again = works.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id}).json()
+    again = stack.client.post("/api/v1/historical/backfill/stop", json={"job_id": job_id}).json()
     assert again["jobs"][0]["status"] == "stopped"
 
-    works.sim.command("latency none")
-    after = works.backfill(**body)
+    stack.sim.command("latency none")
+    after = stack.backfill(**body)
 
     def ended() -> bool:
-        works.sim.command("advance 3")  # five in two seconds, says IB
-        return bool(works.job(after)["finished_at"])
+        stack.sim.command("advance 3")  # five in two seconds, says IB
+        return bool(stack.job(after)["finished_at"])
 
-    works.wait(ended, "the rest comes", 60)
-    resumed = works.client.get(f"/api/v1/historical/backfill/{after}/chunks").json()["chunks"]
+    stack.wait(ended, "the rest comes", 60)
+    resumed = stack.client.get(f"/api/v1/historical/backfill/{after}/chunks").json()["chunks"]
     # Only what is missing; stretches next to each other that were two requests may be one now.
-    assert works.job(after)["status"] == "succeeded"
+    assert stack.job(after)["status"] == "succeeded"
     assert spans(resumed) == spans(cancelled)
-    assert len(stored(works, "AAPL.NASDAQ", "1m")) - len(there) == works.job(after)["progress"]["bars_new"]
-    assert works.rows("SELECT 1 FROM bar_revisions") == []
+    assert len(stored(stack, "AAPL.NASDAQ", "1m")) - len(there) == stack.job(after)["progress"]["bars_new"]
+    assert stack.rows("SELECT 1 FROM bar_revisions") == []
 
 
-def counted(works: Plant, job: dict[str, Any], answered: int) -> list[dict[str, Any]]:
+def counted(stack: ServiceStack, job: dict[str, Any], answered: int) -> list[dict[str, Any]]:
     """The cancelled chunks of a stopped job, after its counters were held against what was asked of the simulator."""
     job_id = job["job_id"]
-    requested = works.rows(
+    requested = stack.rows(
         "SELECT id FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT chunk_id FROM job_chunks WHERE job_id = %s)",
         job_id,
     )
-    chunks = works.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
+    chunks = stack.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
     done = [c for c in chunks if c["state"] == "done"]
     cancelled = [c for c in chunks if c["state"] == "cancelled"]
     outcomes = [r["outcome"] for c in chunks for r in c["requests"]]
@@ -247,9 +249,9 @@ def counted(works: Plant, job: dict[str, Any], answered: int) -> list[dict[str, 
     assert len(done) == job["progress"]["chunks_done"] == answered
     assert sorted(outcomes) == ["cancelled"] * (len(requested) - answered) + ["ok"] * answered
     assert len(outcomes) == len(requested) == job["progress"]["requests_sent"]
-    received = [entry for entry in works.received("reqHistoricalData") if entry["fields"]["barSize"] == "1 min"]
+    received = [entry for entry in stack.received("reqHistoricalData") if entry["fields"]["barSize"] == "1 min"]
     assert len(received) == len(requested)
-    assert len(works.received("cancelHistoricalData")) == len(requested) - answered
+    assert len(stack.received("cancelHistoricalData")) == len(requested) - answered
     assert job["progress"]["bars_new"] == sum(c["bars"] for c in done)
     return cancelled
 
@@ -261,62 +263,64 @@ def spans(chunks: list[dict[str, Any]]) -> Spans:
 def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
     servers: SimpleNamespace, dsn: str
 ) -> None:
-    with plant(servers.group, servers.folder, dsn, "--clock", "rate:20", "--start", NOW) as works:
-        works.start_bridge(max_open_requests="1")
-        works.finished(works.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
+    with service_stack(servers.group, servers.folder, dsn, "--clock", "rate:20", "--start", NOW) as stack:
+        stack.start_bridge(max_open_requests="1")
+        stack.finished(stack.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
 
         def asked() -> int:
-            return sum(one["fields"]["barSize"] == "1 min" for one in works.received("reqHistoricalData"))
+            return sum(one["fields"]["barSize"] == "1 min" for one in stack.received("reqHistoricalData"))
 
-        with works.db.transaction() as cursor:
+        with stack.db.transaction() as cursor:
             cursor.execute("LOCK TABLE bars_minute IN EXCLUSIVE MODE")
-            job = works.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z")
-            works.wait(lambda: asked() == 2, "a second request leaves")
-            seen = works.market_ns()
-            works.wait(lambda: works.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
-            works.wait(
-                lambda: works.session()["activity"]["open_requests"] == 0, "the heartbeat says that none is open"
+            job = stack.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z")
+            stack.wait(lambda: asked() == 2, "a second request leaves")
+            seen = stack.market_ns()
+            stack.wait(lambda: stack.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
+            stack.wait(
+                lambda: stack.session()["activity"]["open_requests"] == 0, "the heartbeat says that none is open"
             )
             assert asked() == 2
-        assert works.finished(job)["status"] == "succeeded"
+        assert stack.finished(job)["status"] == "succeeded"
 
 
-def test_a_request_that_leaves_late_counts_from_when_it_left(stepped: Plant) -> None:
+def test_a_request_that_leaves_late_counts_from_when_it_left(stepped: ServiceStack) -> None:
     """Else the sixth of two seconds would be booked by times that were not true."""
-    works = stepped
-    works.finished(works.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
-    with works.db.transaction() as cursor:
+    stack = stepped
+    stack.finished(stack.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
+    with stack.db.transaction() as cursor:
         cursor.execute(
             "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
             " 'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END';"
             " CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON ib_requests DEFERRABLE INITIALLY DEFERRED"
             " FOR EACH ROW EXECUTE FUNCTION hold()"
         )
-    with works.db.transaction() as cursor:
+    with stack.db.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(4711)")
-        job = works.backfill(symbol="AAPL", timeframe="1m", start="2026-03-02T00:00:00Z")
+        job = stack.backfill(symbol="AAPL", timeframe="1m", start="2026-03-02T00:00:00Z")
         waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711"
-        works.wait(lambda: works.rows(waiting), "the booking is being committed")
-        works.advance(3)
-        left = works.market_ns()
-    works.finished(job)
-    (row,) = works.rows(
+        stack.wait(lambda: stack.rows(waiting), "the booking is being committed")
+        stack.advance(3)
+        left = stack.market_ns()
+    stack.finished(job)
+    (row,) = stack.rows(
         "SELECT sent_at FROM ib_requests WHERE kind = 'bars' AND chunk_id IN (SELECT max(id) FROM backfill_chunks)"
     )
     assert row.sent_at == left
 
 
-def test_a_head_is_asked_for_once_whatever_the_timeframes(works: Plant) -> None:
+def test_a_head_is_asked_for_once_whatever_the_timeframes(stack: ServiceStack) -> None:
     """Heads count against 60 requests in ten minutes."""
-    works.finished(works.backfill(symbol="NEWCO", timeframes=["1d", "1h"], start="2024-01-02T00:00:00Z"))
-    assert len(works.received("reqHeadTimestamp")) == 1
-    heads = works.rows("SELECT head_ts FROM series")
+    stack.finished(stack.backfill(symbol="NEWCO", timeframes=["1d", "1h"], start="2024-01-02T00:00:00Z"))
+    assert len(stack.received("reqHeadTimestamp")) == 1
+    heads = stack.rows("SELECT head_ts FROM series")
     assert {rfc3339(row.head_ts)[:10] for row in heads} == {"2025-09-15"}
 
 
 def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: SimpleNamespace, dsn: str) -> None:
     """As with a real gateway: its clock is asked by the protocol, here one that stands days in the past."""
-    with plant(servers.group, servers.folder, dsn, "--latency", "none", "--clock", "real", "--start", NOW) as made:
+    with service_stack(
+        servers.group, servers.folder, dsn, "--latency", "none", "--clock", "real", "--start", NOW
+    ) as made:
         made.start_bridge(control_port="0")
         body, now = parse_rfc3339(made.session()["market_time"]), made.market_ns()
         assert abs(body - now) < 3 * NS_PER_S
@@ -325,9 +329,9 @@ def test_without_a_control_port_market_time_is_what_the_gateway_says(servers: Si
         assert stored(made, "AAPL.NASDAQ", "1m")[-1].ts >= parse_rfc3339("2026-03-04T17:29:00Z")
 
 
-def test_no_order_message_ever_crosses_the_wire(works: Plant) -> None:
-    works.finished(works.backfill(symbol="AAPL", timeframe="1d", days_back=30))
-    kinds = {entry["kind"] for entry in works.sim.command("received")["received"]}
+def test_no_order_message_ever_crosses_the_wire(stack: ServiceStack) -> None:
+    stack.finished(stack.backfill(symbol="AAPL", timeframe="1d", days_back=30))
+    kinds = {entry["kind"] for entry in stack.sim.command("received")["received"]}
     orders = {"placeOrder", "cancelOrder", "reqGlobalCancel", "reqOpenOrders", "reqAllOpenOrders", "reqAutoOpenOrders"}
     assert "startApi" in kinds
     assert not kinds & (orders | {"reqCompletedOrders", "exerciseOptions"})

@@ -1,5 +1,5 @@
-"""Every weather of the simulator, while bars are being fetched: what is told as long as it lasts, and that the backfill ends
-complete when it clears. The table is held against the simulator's own list of what it can do.
+"""Every fault of the simulator, while bars are being fetched: what the API says while it lasts, and that the backfill ends
+complete when it is over. The table is held against the simulator's own list of what it can do.
 """
 
 import json
@@ -15,18 +15,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ib_gateway_sim.control.table import COMMANDS
-from ib_gateway_sim.faults.weather import HISTORY_ERRORS
-from ib_gateway_sim.faults.weather import Weather as Sky
+from ib_gateway_sim.faults.weather import HISTORY_ERRORS, Weather
 from nautilus.clock import datetime_of, parse_rfc3339
 from tests.conftest import Server, database
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 START = "2026-03-04T17:30:30Z"
 SYMBOLS = ("AAPL", "MSFT", "SPY")
 LAST = datetime(2026, 2, 25, tzinfo=UTC)
 """A Wednesday. Each item has a Thursday, a Friday, a Monday and a Tuesday before one, of its own: two requests."""
 NEW_YORK = ZoneInfo("America/New_York")
-NOT_WEATHER = {"help", "received", "forget", "clients", "weather", "clock", "volume_unit"}
+NO_FAULT = {"help", "received", "forget", "clients", "weather", "clock", "volume_unit"}
 """Commands that ask and change nothing."""
 HELD = "latency 60000"
 """Requests stay open for a minute of market time, or until the clock is moved on."""
@@ -34,7 +33,7 @@ HELD = "latency 60000"
 
 @dataclass(frozen=True)
 class Item:
-    """What begins, what is told while it lasts, what ends it, and how the backfill ends.
+    """What begins, what the API says while it lasts, what ends it, and how the backfill ends.
 
     state, reason: of the session; blocked_on: of the job. answers: among those that the job's requests got, as `outcome`
     or `outcome:code`. status: of the job; what is not `succeeded` is completed by the remedy. wish: instead of the item's
@@ -52,7 +51,7 @@ class Item:
     upcoming: bool = False
     """Set for requests to come; otherwise it begins while requests are open."""
     goes_on: bool = False
-    """The job ends while the weather lasts."""
+    """The job ends while the fault lasts."""
     alarms: int = 0
     """Codes that nobody knows."""
     wish: dict[str, Any] = field(default_factory=dict)
@@ -223,35 +222,35 @@ def words_of(command: str) -> set[str]:
     return {word for line in lines if line[0] == command for word in line[1:]}
 
 
-def test_every_command_that_makes_weather_is_in_the_table() -> None:
-    commands = set(COMMANDS) - NOT_WEATHER
+def test_every_command_that_makes_a_fault_is_in_the_table() -> None:
+    commands = set(COMMANDS) - NO_FAULT
     named = {line.split()[0] for item in ITEMS for line in (*item.begins, *item.ends)}
     assert commands - named == {"split"}, "it has a test of its own below"
     assert named <= commands
 
 
-def test_every_kind_of_it_is_in_the_table(sky: Plant) -> None:
+def test_every_kind_of_it_is_in_the_table(faults: ServiceStack) -> None:
     """The simulator names what it allows when it refuses what it does not."""
     for line in ("accept ?", "restart 1 ?", "login_needed ?", "restored ?", "competing ?", "reset_window 1 ?"):
-        words = sky.sim.refusal(line)
+        words = faults.sim.refusal(line)
         allowed = set(re.findall(r"\w+", words.partition("allowed: ")[2]))
         default = {"login_needed": "refuse", "restored": "maintained", "reset_window": "maintained"}
         command = line.split()[0]
         assert allowed - words_of(command) - {default.get(command, "")} == set(), line
     assert set(HISTORY_ERRORS) <= words_of("history_error")
-    farms = Sky().farms.values()
+    farms = Weather().farms.values()
     broken = words_of("farm_down") | words_of("farm_flap")
     assert {farm.name for farm in farms if farm.kind != "data"} | {farm.kind for farm in farms} | {"all"} <= broken
 
 
-# ---- the plant -------------------------------------------------------------------------------------------------------
+# ---- the service stack -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def sky(servers: SimpleNamespace, server: Server, template: str) -> Iterator[Plant]:
-    """One plant for all items. Its bridge knows three stocks and their sessions, and is impatient."""
+def faults(servers: SimpleNamespace, server: Server, template: str) -> Iterator[ServiceStack]:
+    """One service stack for all items. Its bridge knows three stocks and their sessions, and is impatient."""
     options = ("--latency", "none", "--clock", "rate:20", "--start", START)
-    with database(server, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
+    with database(server, template) as dsn, service_stack(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge(request_timeout_s="3", ib_timeout_s="2", ib_heartbeat_s="0.5")
         first = LAST - timedelta(weeks=len(STOCKS) // len(SYMBOLS) + 2)
         day = {"start": f"{first:%Y-%m-%d}T00:00:00Z", "end": f"{first + timedelta(days=1):%Y-%m-%d}T00:00:00Z"}
@@ -261,32 +260,32 @@ def sky(servers: SimpleNamespace, server: Server, template: str) -> Iterator[Pla
 
 
 @pytest.fixture
-def works(sky: Plant) -> Iterator[Plant]:
-    yield sky
+def stack(faults: ServiceStack) -> Iterator[ServiceStack]:
+    yield faults
     for line in ("clear", "farm_up all", "restored", "rate 20", "latency none"):
-        sky.sim.command(line)
-    pass_time(sky, lambda: sky.session()["state"] == "connected", "the session is well again")
+        faults.sim.command(line)
+    pass_time(faults, lambda: faults.session()["state"] == "connected", "the session is well again")
 
 
-def pass_time(works: Plant, true: Any, what: str, tell: Any = lambda: "") -> None:
+def pass_time(stack: ServiceStack, true: Any, what: str, tell: Any = lambda: "") -> None:
     """Wait until something is true; market time leaps while no request is open."""
 
     def look() -> bool:
         if true():
             return True
-        if not works.rows("SELECT 1 FROM ib_requests WHERE outcome = 'sent'"):
-            works.sim.command("advance 20")
+        if not stack.rows("SELECT 1 FROM ib_requests WHERE outcome = 'sent'"):
+            stack.sim.command("advance 20")
         return False
 
-    works.wait(look, what, 60, tell)
+    stack.wait(look, what, 60, tell)
 
 
-def filled_in(works: Plant, folder: Path, line: str) -> str:
+def filled_in(stack: ServiceStack, folder: Path, line: str) -> str:
     """The command with its times and files.
 
     Market time runs: a command is filled in just before it is sent, and `soon` is at least two minutes away.
     """
-    now = datetime_of(works.market_ns())
+    now = datetime_of(stack.market_ns())
     local = now.astimezone(NEW_YORK)
     night = (local + timedelta(days=1)).replace(hour=0, minute=30, second=0, microsecond=0)
     scenario = folder / "flaps.txt"
@@ -314,89 +313,89 @@ def days_of(item: Item) -> dict[str, str]:
     }
 
 
-def answers(works: Plant, job_id: str) -> set[str]:
+def answers(stack: ServiceStack, job_id: str) -> set[str]:
     """What became of the job's requests, as the API tells it."""
-    chunks = works.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
+    chunks = stack.client.get(f"/api/v1/historical/backfill/{job_id}/chunks").json()["chunks"]
     requested = [r for chunk in chunks for r in chunk["requests"]]
     return {f"{r['outcome']}:{r['ib_code']}" if r["ib_code"] else r["outcome"] for r in requested}
 
 
-# ---- weather ---------------------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
-def test_weather(works: Plant, item: Item, tmp_path: Path) -> None:
+def test_fault(stack: ServiceStack, item: Item, tmp_path: Path) -> None:
     body = item.wish or days_of(item)
-    works.advance(1)  # and wait until the bridge knows how late it is, or waits would be over before they are told
-    alarms = works.session()["activity"]["unmapped_codes"]
+    stack.advance(1)  # and wait until the bridge knows how late it is, or waits would be over before they are told
+    alarms = stack.session()["activity"]["unmapped_codes"]
 
     def begin() -> None:
         for line in item.begins:
-            works.sim.command(filled_in(works, tmp_path, line))
+            stack.sim.command(filled_in(stack, tmp_path, line))
 
     if item.upcoming:
         begin()
-        job_id = works.backfill(**body)
+        job_id = stack.backfill(**body)
     else:
-        works.sim.command(HELD)
-        job_id = works.backfill(**body)
-        works.wait(lambda: works.job(job_id)["progress"]["requests_sent"] > 0, "requests are open")
-        works.sim.command("latency none")
+        stack.sim.command(HELD)
+        job_id = stack.backfill(**body)
+        stack.wait(lambda: stack.job(job_id)["progress"]["requests_sent"] > 0, "requests are open")
+        stack.sim.command("latency none")
         begin()
-    status_while_it_lasts(works, item, job_id)
+    status_while_it_lasts(stack, item, job_id)
     if not item.upcoming:
-        works.sim.command("advance 61")  # what was held is answered now, if it can be
+        stack.sim.command("advance 61")  # what was held is answered now, if it can be
     if item.goes_on:
-        pass_time(works, lambda: works.job(job_id)["finished_at"], "the job ends meanwhile", lambda: works.job(job_id))
+        pass_time(stack, lambda: stack.job(job_id)["finished_at"], "the job ends meanwhile", lambda: stack.job(job_id))
     for line in item.ends:
-        works.sim.command(line)
-    pass_time(works, lambda: works.job(job_id)["finished_at"], "the job ends", lambda: works.job(job_id))
-    pass_time(works, lambda: works.session()["state"] == "connected", "the session is well again", works.session)
-    assert works.job(job_id)["status"] == item.status, works.job(job_id)
-    assert set(item.answers) <= answers(works, job_id)
-    assert works.session()["activity"]["unmapped_codes"] - alarms == item.alarms
-    complete(works, item, body)
+        stack.sim.command(line)
+    pass_time(stack, lambda: stack.job(job_id)["finished_at"], "the job ends", lambda: stack.job(job_id))
+    pass_time(stack, lambda: stack.session()["state"] == "connected", "the session is well again", stack.session)
+    assert stack.job(job_id)["status"] == item.status, stack.job(job_id)
+    assert set(item.answers) <= answers(stack, job_id)
+    assert stack.session()["activity"]["unmapped_codes"] - alarms == item.alarms
+    complete(stack, item, body)
 
 
-def status_while_it_lasts(works: Plant, item: Item, job_id: str) -> None:
+def status_while_it_lasts(stack: ServiceStack, item: Item, job_id: str) -> None:
     if item.state != "connected":
-        works.wait(lambda: works.session()["state"] == item.state, f"it is {item.state}", 20, works.session)
-        works.wait(lambda: item.reason in works.session()["reason"], "and why", 20, works.session)
+        stack.wait(lambda: stack.session()["state"] == item.state, f"it is {item.state}", 20, stack.session)
+        stack.wait(lambda: item.reason in stack.session()["reason"], "and why", 20, stack.session)
     if item.blocked_on and not item.goes_on:
 
         def blocked() -> bool:
-            return item.blocked_on in (works.job(job_id)["blocked_on"] or "")
+            return item.blocked_on in (stack.job(job_id)["blocked_on"] or "")
 
-        works.wait(blocked, "the job tells what it waits for", 20, lambda: works.job(job_id))
+        stack.wait(blocked, "the job tells what it waits for", 20, lambda: stack.job(job_id))
     if "lost" in item.answers:
-        works.wait(lambda: "lost" in answers(works, job_id), "what was open is lost", 20, lambda: works.job(job_id))
+        stack.wait(lambda: "lost" in answers(stack, job_id), "what was open is lost", 20, lambda: stack.job(job_id))
 
 
-def complete(works: Plant, item: Item, body: dict[str, Any]) -> None:
+def complete(stack: ServiceStack, item: Item, body: dict[str, Any]) -> None:
     """All that was asked for is there, if need be after a second look or a second wish."""
     query = {name: body[name] for name in ("symbol", "timeframe", "start", "end")} | {"limit": 5000, "wait": 0}
     query |= {"asset_class": body["asset_class"]} if "asset_class" in body else {}
     if item.remedy:
-        missing = works.bars(**query)["coverage"]["missing"]
+        missing = stack.bars(**query)["coverage"]["missing"]
         assert {m["state"] for m in missing} <= {"empty_unconfirmed", "unavailable", "failed"}
         assert all(m["reason"] for m in missing)
         assert missing
-    works.sim.command("clear")
+    stack.sim.command("clear")
     if item.remedy == "force":
-        job_id = works.backfill(**body, mode="force")
-        pass_time(works, lambda: works.job(job_id)["finished_at"], "the job ends", lambda: works.job(job_id))
+        job_id = stack.backfill(**body, mode="force")
+        pass_time(stack, lambda: stack.job(job_id)["finished_at"], "the job ends", lambda: stack.job(job_id))
     pass_time(
-        works,
-        lambda: works.bars(**query)["coverage"]["complete"],
+        stack,
+        lambda: stack.bars(**query)["coverage"]["complete"],
         "all is there",
-        lambda: works.bars(**query)["coverage"],
+        lambda: stack.bars(**query)["coverage"],
     )
     if not item.wish:
-        assert works.bars(**query)["total"] == minutes_open(works, body)
+        assert stack.bars(**query)["total"] == minutes_open(stack, body)
 
 
-def minutes_open(works: Plant, body: dict[str, Any]) -> int:
-    (row,) = works.rows(
+def minutes_open(stack: ServiceStack, body: dict[str, Any]) -> int:
+    (row,) = stack.rows(
         "SELECT sum(close_ns - open_ns) / 60000000000 AS n FROM trading_sessions s JOIN instruments i USING (calendar)"
         " WHERE i.symbol = %s AND s.session = 'rth' AND open_ns >= %s AND close_ns <= %s",
         body["symbol"],
@@ -406,65 +405,65 @@ def minutes_open(works: Plant, body: dict[str, Any]) -> int:
     return int(row.n)
 
 
-def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(works: Plant) -> None:
+def test_a_split_makes_older_bars_stale_and_they_are_fetched_again(stack: ServiceStack) -> None:
     body = {"symbol": "QQQ", "timeframe": "1m"}
     older = {"start": "2026-02-02T00:00:00Z", "end": "2026-02-21T00:00:00Z"}
     newer = {"start": "2026-02-21T00:00:00Z", "end": "2026-02-28T00:00:00Z"}
     hour = {"start": "2026-02-20T20:00:00Z", "end": "2026-02-20T21:00:00Z"}
 
     def stale() -> list[Any]:
-        return works.rows("SELECT state, reason FROM coverage_notes")
+        return stack.rows("SELECT state, reason FROM coverage_notes")
 
-    works.finished(works.backfill(**body, **older))
-    old = works.bars(**body, **hour)
-    works.sim.command("split QQQ 4")
-    works.sim.command("advance 86400")
+    stack.finished(stack.backfill(**body, **older))
+    old = stack.bars(**body, **hour)
+    stack.sim.command("split QQQ 4")
+    stack.sim.command("advance 86400")
     # The refetch has to wait, so that what is told meanwhile can be seen.
-    works.sim.command("reject_next reqHistoricalData 100 Max 2")
-    job_id = works.backfill(**body, **newer)
-    pass_time(works, lambda: works.job(job_id)["finished_at"], "the newer bars come", lambda: works.job(job_id))
-    works.wait(stale, "the older ones are stale")
-    payload = works.bars(**body, **hour, wait=0)
+    stack.sim.command("reject_next reqHistoricalData 100 Max 2")
+    job_id = stack.backfill(**body, **newer)
+    pass_time(stack, lambda: stack.job(job_id)["finished_at"], "the newer bars come", lambda: stack.job(job_id))
+    stack.wait(stale, "the older ones are stale")
+    payload = stack.bars(**body, **hour, wait=0)
     assert payload["candles"] == old["candles"], "still served"
     why = [(m["state"], m.get("reason")) for m in payload["coverage"]["missing"]]
     assert why in ([("stale", stale()[0].reason)], [("queued", None)]), "the second when the refetch has begun"
-    pass_time(works, lambda: not stale(), "the stale part is fetched again", stale)
-    new = works.bars(**body, **hour)
+    pass_time(stack, lambda: not stale(), "the stale part is fetched again", stale)
+    new = stack.bars(**body, **hour)
     assert new["coverage"]["complete"]
     for was, now in zip(old["candles"], new["candles"], strict=True):
         assert abs(now["close"] * 4 - was["close"]) < 0.05
         assert now["volume"] == was["volume"] * 4
     revised = "SELECT count(*) AS n FROM bar_revisions r JOIN series s ON s.id = r.series_id WHERE s.con_id = %s"
-    con_id = works.rows("SELECT con_id FROM instruments WHERE symbol = 'QQQ'")[0].con_id
-    assert works.rows(revised, con_id)[0].n == 14 * 390  # every bar of three weeks, but for the holiday
-    log = [line for line in works.log() if line["message"] == "split-found"]
+    con_id = stack.rows("SELECT con_id FROM instruments WHERE symbol = 'QQQ'")[0].con_id
+    assert stack.rows(revised, con_id)[0].n == 14 * 390  # every bar of three weeks, but for the holiday
+    log = [line for line in stack.log() if line["message"] == "split-found"]
     assert len(log) == 1
     assert abs(log[0]["ratio"] - 0.25) < 0.001
 
 
-def test_every_question_of_the_bridge_went_unanswered_once(sky: Plant) -> None:
+def test_every_question_of_the_bridge_went_unanswered_once(faults: ServiceStack) -> None:
     """What it asks of the gateway is told by the gateway; without startApi there is no session at all (`accept mute`)."""
-    requested = {entry["kind"] for entry in sky.received("")} - {"startApi", "error"}
+    requested = {entry["kind"] for entry in faults.received("")} - {"startApi", "error"}
     requested = {kind for kind in requested if not kind.startswith("cancel")}
     assert requested <= words_of("silent") | {"reqHistoricalData"}
     assert "reqContractDetails" in requested
 
 
-def test_a_gateway_of_another_language_is_told_and_never_taken_for_no_data(works: Plant) -> None:
+def test_a_gateway_of_another_language_is_told_and_never_taken_for_no_data(stack: ServiceStack) -> None:
     """The sentence is one that a Spanish gateway sends, its accent escaped as on the wire; the words behind it are ours."""
     words = "Mensaje de error de los servicios de datos de mercado hist\\u00f3ricos:La consulta no devolvi\\u00f3 datos"
-    works.wait(lambda: works.session()["activity"]["gateway_language"] == "english", "the farms are told in English")
-    works.sim.command(json.dumps({"cmd": "reject_next", "kind": "reqHistoricalData", "code": 162, "text": words}))
-    job = works.finished(
-        works.backfill(symbol="AAPL", timeframe="5m", start="2025-12-01T00:00:00Z", end="2025-12-02T00:00:00Z")
+    stack.wait(lambda: stack.session()["activity"]["gateway_language"] == "english", "the farms are told in English")
+    stack.sim.command(json.dumps({"cmd": "reject_next", "kind": "reqHistoricalData", "code": 162, "text": words}))
+    job = stack.finished(
+        stack.backfill(symbol="AAPL", timeframe="5m", start="2025-12-01T00:00:00Z", end="2025-12-02T00:00:00Z")
     )
     assert job["status"] == "failed"
-    works.wait(lambda: works.session()["activity"]["gateway_language"] == "other", "the language is told")
-    session = works.session()
+    stack.wait(lambda: stack.session()["activity"]["gateway_language"] == "other", "the language is told")
+    session = stack.session()
     assert session["state"] == "connected"
     assert "Show API error messages in English" in session["reason"]
-    chunks = works.client.get(f"/api/v1/historical/backfill/{job['job_id']}/chunks").json()["chunks"]
+    chunks = stack.client.get(f"/api/v1/historical/backfill/{job['job_id']}/chunks").json()["chunks"]
     assert {chunk["outcome"] for chunk in chunks} == {"other_language"}
-    works.sim.command("drop")
-    works.wait(lambda: works.session()["activity"]["gateway_language"] == "english", "another connection, told anew")
-    pass_time(works, lambda: works.session()["state"] == "connected" and not works.session()["reason"], "well again")
+    stack.sim.command("drop")
+    stack.wait(lambda: stack.session()["activity"]["gateway_language"] == "english", "another connection, told anew")
+    pass_time(stack, lambda: stack.session()["state"] == "connected" and not stack.session()["reason"], "well again")

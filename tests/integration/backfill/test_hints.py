@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue
-from tests.support.stack import plant
+from tests.support.stack import service_stack
 
 
 def test_a_hint_comes_out_as_it_went_in(queue: SimpleNamespace) -> None:
@@ -50,15 +50,15 @@ def test_the_bridge_buries_rubbish_and_a_hint_that_comes_thrice_does_its_job_onc
     servers: SimpleNamespace, dsn: str, queue: SimpleNamespace
 ) -> None:
     options = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *options, queue=queue) as works:
-        works.start_bridge()
+    with service_stack(servers.group, servers.folder, dsn, *options, queue=queue) as stack:
+        stack.start_bridge()
         ours = Queue(queue.url, endpoint=queue.endpoint_url)
         ours._sqs().send_message(QueueUrl=queue.url, MessageBody="rubbish")
-        job = works.backfill(symbol="AAPL", timeframe="1d", days_back=30)
+        job = stack.backfill(symbol="AAPL", timeframe="1d", days_back=30)
         for _ in range(3):
             ours.send(JobHint(job_id=UUID(job)))
-        assert works.finished(job)["progress"]["requests_sent"] == 1
-        works.wait(lambda: [x for x in works.log() if x["message"] == "message-unreadable"], "the rubbish is noticed")
+        assert stack.finished(job)["progress"]["requests_sent"] == 1
+        stack.wait(lambda: [x for x in stack.log() if x["message"] == "message-unreadable"], "the rubbish is noticed")
         letters = ours._sqs().receive_message(QueueUrl=queue.dead_url, WaitTimeSeconds=5)["Messages"]
         assert [m["Body"] for m in letters] == ["rubbish"]
 
@@ -66,14 +66,14 @@ def test_the_bridge_buries_rubbish_and_a_hint_that_comes_thrice_does_its_job_onc
 def test_one_id_goes_from_the_request_to_the_request_at_ib(servers: SimpleNamespace, dsn: str) -> None:
     """So that whoever wonders about a bar, a job or an answer finds all lines and rows that belong to it."""
     options = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *options) as works:
-        works.start_bridge()
+    with service_stack(servers.group, servers.folder, dsn, *options) as stack:
+        stack.start_bridge()
         body = {"symbol": "AAPL", "timeframe": "1d", "days_back": 30}
-        answer = works.client.post("/api/v1/ib/backfill", json=body, headers={"x-request-id": "wish-1"})
+        answer = stack.client.post("/api/v1/ib/backfill", json=body, headers={"x-request-id": "wish-1"})
         assert answer.headers["x-request-id"] == "wish-1"
-        works.finished(answer.json()["job_id"])
-        rows = works.rows("SELECT kind, correlation_id FROM ib_requests")
+        stack.finished(answer.json()["job_id"])
+        rows = stack.rows("SELECT kind, correlation_id FROM ib_requests")
         assert {row.correlation_id for row in rows} == {"wish-1"}
         assert "bars" in {row.kind for row in rows}
-        (line,) = [line for line in works.log() if line["message"] == "chunk-done"]
+        (line,) = [line for line in stack.log() if line["message"] == "chunk-done"]
         assert (line["service"], line["correlation_id"]) == ("ib_bridge", "wish-1")

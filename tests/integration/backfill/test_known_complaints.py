@@ -11,16 +11,16 @@ import pytest
 
 from nautilus.clock import NS_PER_S, parse_rfc3339
 from tests.conftest import Server, database
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 START = "2026-03-04T17:30:30Z"
 
 
 @pytest.fixture(scope="module")
-def works(servers: SimpleNamespace, server: Server, template: str) -> Iterator[Plant]:
-    """One plant for all: each test has an instrument of its own. A request of minutes is a day."""
+def stack(servers: SimpleNamespace, server: Server, template: str) -> Iterator[ServiceStack]:
+    """One service stack for all: each test has an instrument of its own. A request of minutes is a day."""
     options = ("--latency", "none", "--clock", "rate:20", "--start", START)
-    with database(server, template) as dsn, plant(servers.group, servers.folder, dsn, *options) as made:
+    with database(server, template) as dsn, service_stack(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge(chunk_spans="1m=86400")
         yield made
 
@@ -29,26 +29,26 @@ def wish(symbol: str, first: str, last: str, **more: Any) -> dict[str, Any]:
     return {"symbol": symbol, "timeframe": "1m", "start": f"{first}T00:00:00Z", "end": f"{last}T00:00:00Z"} | more
 
 
-def asked(works: Plant, symbol: str) -> list[str]:
+def asked(stack: ServiceStack, symbol: str) -> list[str]:
     """The days of the requests for bars of a symbol, in order, as IB received them."""
-    entries = [entry["fields"] for entry in works.received("reqHistoricalData")]
+    entries = [entry["fields"] for entry in stack.received("reqHistoricalData")]
     return [f["endDateTime"][:8] for f in entries if f["symbol"] == symbol and f["whatToShow"] != "SCHEDULE"]
 
 
-def test_an_empty_day_is_stepped_over_doubted_and_proven(works: Plant) -> None:
+def test_an_empty_day_is_stepped_over_doubted_and_proven(stack: ServiceStack) -> None:
     """Who takes the first empty answer for the end of history loses all that is older."""
     week = wish("HALT", "2025-09-08", "2025-09-13")  # halted on Wednesday, the 10th
-    job = works.finished(works.backfill(**week))
+    job = stack.finished(stack.backfill(**week))
     assert job["status"] == "partial"
-    answer = works.bars(**week, limit=5000, wait=0)
+    answer = stack.bars(**week, limit=5000, wait=0)
     assert answer["total"] == 4 * 390
     assert [(m["state"], m["reason"], m["start"][:10]) for m in answer["coverage"]["missing"]] == [
         ("empty_unconfirmed", "no_data", "2025-09-10")
     ]
-    works.sim.command("advance 1000")
-    works.wait(lambda: works.bars(**week, limit=5000, wait=0)["coverage"]["complete"], "the second answer proves it")
-    assert asked(works, "HALT").count("20250910") == 2
-    explained = works.client.get(
+    stack.sim.command("advance 1000")
+    stack.wait(lambda: stack.bars(**week, limit=5000, wait=0)["coverage"]["complete"], "the second answer proves it")
+    assert asked(stack, "HALT").count("20250910") == 2
+    explained = stack.client.get(
         "/api/v1/market-data/historical/explain",
         params={"symbol": "HALT", "timeframe": "1m", "ts": "2025-09-10T15:00:00Z"},
     )
@@ -56,33 +56,33 @@ def test_an_empty_day_is_stepped_over_doubted_and_proven(works: Plant) -> None:
     assert "empty" in explained.text
 
 
-def test_holes_are_filled_from_both_sides(works: Plant) -> None:
+def test_holes_are_filled_from_both_sides(stack: ServiceStack) -> None:
     for day, after in (("2026-02-03", "2026-02-04"), ("2026-02-06", "2026-02-07")):
-        works.finished(works.backfill(**wish("MSFT", day, after)))
+        stack.finished(stack.backfill(**wish("MSFT", day, after)))
     whole = wish("MSFT", "2026-02-02", "2026-02-10")
-    job = works.finished(works.backfill(**whole))
+    job = stack.finished(stack.backfill(**whole))
     assert job["status"] == "succeeded"
-    assert sorted(asked(works, "MSFT")[2:]) == ["20260202", "20260204", "20260205", "20260209"]
-    answer = works.bars(**whole, limit=5000, wait=0)
+    assert sorted(asked(stack, "MSFT")[2:]) == ["20260202", "20260204", "20260205", "20260209"]
+    answer = stack.bars(**whole, limit=5000, wait=0)
     assert (answer["total"], answer["coverage"]["complete"]) == (6 * 390, True)
 
 
-def test_a_refusal_is_believed_for_a_day_and_no_longer(works: Plant) -> None:
+def test_a_refusal_is_believed_for_a_day_and_no_longer(stack: ServiceStack) -> None:
     day = wish("TLT", "2026-02-03", "2026-02-04")
     # Its exchange's sessions are known then, and IB's refusal meets the bars.
-    works.finished(works.backfill(**wish("QQQ", "2026-01-28", "2026-02-10")))
-    works.sim.command("history_error no_permission 1")
-    assert works.finished(works.backfill(**day))["status"] == "failed"
-    assert works.finished(works.backfill(**day))["status"] == "partial"
-    assert len(asked(works, "TLT")) == 1, "IB has said no"
-    works.advance(86_400)
-    assert works.finished(works.backfill(**day))["status"] == "succeeded"
-    assert works.bars(**day, wait=0)["coverage"]["complete"]
+    stack.finished(stack.backfill(**wish("QQQ", "2026-01-28", "2026-02-10")))
+    stack.sim.command("history_error no_permission 1")
+    assert stack.finished(stack.backfill(**day))["status"] == "failed"
+    assert stack.finished(stack.backfill(**day))["status"] == "partial"
+    assert len(asked(stack, "TLT")) == 1, "IB has said no"
+    stack.advance(86_400)
+    assert stack.finished(stack.backfill(**day))["status"] == "succeeded"
+    assert stack.bars(**day, wait=0)["coverage"]["complete"]
 
 
-def test_a_future_is_its_front_contract_and_one_that_expired_is_still_served(works: Plant) -> None:
+def test_a_future_is_its_front_contract_and_one_that_expired_is_still_served(stack: ServiceStack) -> None:
     """A continuous future takes no end and changes under one's feet: it only tells which month is the front."""
-    front = works.finished(works.backfill(symbol="NQ", asset_class="FUT", timeframe="1h", days_back=3))
+    front = stack.finished(stack.backfill(symbol="NQ", asset_class="FUT", timeframe="1h", days_back=3))
     assert front["status"] == "succeeded"
     assert front["items"][0]["instrument_id"] == "NQH6.CME"
     old = {
@@ -91,34 +91,34 @@ def test_a_future_is_its_front_contract_and_one_that_expired_is_still_served(wor
         "start": "2025-12-15T00:00:00Z",
         "end": "2025-12-20T00:00:00Z",
     }
-    job = works.finished(works.backfill(**old))
+    job = stack.finished(stack.backfill(**old))
     assert job["status"] == "succeeded"
     assert job["progress"]["bars_new"] > 60
-    kinds = {entry["fields"]["secType"] for entry in works.received("reqHistoricalData")}
+    kinds = {entry["fields"]["secType"] for entry in stack.received("reqHistoricalData")}
     assert "FUT" in kinds
     assert "CONTFUT" not in kinds
-    assert "CONTFUT" in {entry["fields"]["secType"] for entry in works.received("reqContractDetails")}
+    assert "CONTFUT" in {entry["fields"]["secType"] for entry in stack.received("reqContractDetails")}
 
 
-def test_minutes_are_older_than_six_months_and_half_minutes_are_not(works: Plant) -> None:
+def test_minutes_are_older_than_six_months_and_half_minutes_are_not(stack: ServiceStack) -> None:
     """The six months are for bars of 30 seconds and less; who applies them to all cuts a year of minutes to a half."""
     minutes = wish("SPY", "2025-03-04", "2025-03-05")
-    assert works.finished(works.backfill(**minutes))["status"] == "succeeded"
-    assert works.bars(**minutes, wait=0)["total"] == 390
-    halves = works.finished(works.backfill(**minutes | {"timeframe": "30s"}))
+    assert stack.finished(stack.backfill(**minutes))["status"] == "succeeded"
+    assert stack.bars(**minutes, wait=0)["total"] == 390
+    halves = stack.finished(stack.backfill(**minutes | {"timeframe": "30s"}))
     assert halves["items"][0]["plan"]["unavailable"][0]["reason"] == "older_than_six_months"
     assert halves["progress"]["requests_sent"] == 0
 
 
-def test_a_day_in_summer_time_ends_where_it_ends_in_new_york(works: Plant) -> None:
+def test_a_day_in_summer_time_ends_where_it_ends_in_new_york(stack: ServiceStack) -> None:
     """All times are UTC inside; on 9 March 2025 the clocks of New York change, and the bars move with them."""
     days = wish("QQQ", "2025-03-07", "2025-03-11")
-    works.finished(works.backfill(**days))
-    stamps = [candle["ts"] for candle in works.bars(**days, limit=5000, wait=0)["candles"]]
+    stack.finished(stack.backfill(**days))
+    stamps = [candle["ts"] for candle in stack.bars(**days, limit=5000, wait=0)["candles"]]
     friday, monday = (parse_rfc3339(text) for text in ("2025-03-07T14:30:00Z", "2025-03-10T13:30:00Z"))
     assert stamps == [
         *range(friday, friday + 390 * 60 * NS_PER_S, 60 * NS_PER_S),
         *range(monday, monday + 390 * 60 * NS_PER_S, 60 * NS_PER_S),
     ]
-    naive = works.client.post("/api/v1/ib/backfill", json=days | {"start": "2025-03-07T00:00:00"})
+    naive = stack.client.post("/api/v1/ib/backfill", json=days | {"start": "2025-03-07T00:00:00"})
     assert naive.status_code == 422

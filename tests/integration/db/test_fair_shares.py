@@ -22,7 +22,7 @@ from nautilus.lookup.command_watch import CommandWatch
 from nautilus.reading.read_through import Watch
 from tests.integration.backfill.test_ledger import Ledger
 from tests.support.markets import DAY, MINUTE, ns, nyse
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -32,8 +32,8 @@ STATUS = "/api/v1/historical/backfill/status"
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
     made.record_session(START, NOW)
     made.record(stock(), "1d", settled=[(START - 60 * DAY, NOW)])
@@ -60,15 +60,15 @@ def locked(dsn: str, table: str) -> Iterator[Any]:
     ids=["reads", "a-route"],
 )
 def test_another_callers_reads_are_answered_beside_thirty_that_hang(
-    shelf: Shelf, tmp_path: Path, table: str, path: str, requested: dict[str, Any]
+    stored_bars: StoredBars, tmp_path: Path, table: str, path: str, requested: dict[str, Any]
 ) -> None:
-    known = shelf.app(tmp_path, database_pool=8, statement_timeout_ms=120_000).state.services
+    known = stored_bars.app(tmp_path, database_pool=8, statement_timeout_ms=120_000).state.services
     api = Api(create_app(functions.bars.app.router, functions.backfill.app.router, services=known))
-    one, other = shelf.user(1, "bars:read"), shelf.user(2, "bars:read")
+    one, other = stored_bars.user(1, "bars:read"), stored_bars.user(2, "bars:read")
 
-    async def crowd() -> None:
+    async def callers() -> None:
         assert (await api.client.get(BARS, params=REQUESTED, headers=other)).status_code == 200
-        with locked(shelf.dsn, table) as waiting:
+        with locked(stored_bars.dsn, table) as waiting:
             hanging = [asyncio.create_task(api.client.get(path, params=requested, headers=one)) for _ in range(30)]
             while waiting() < 4:
                 await asyncio.sleep(0.02)
@@ -78,7 +78,7 @@ def test_another_callers_reads_are_answered_beside_thirty_that_hang(
             assert not any(task.done() and task.result().status_code == 200 for task in hanging)
         await asyncio.gather(*hanging)
 
-    api.all(crowd())
+    api.all(callers())
     api.close()
 
 

@@ -16,21 +16,21 @@ from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 from tests.support.markets import ns
 from tests.support.neighbours import relay
-from tests.support.stored_bars import BARS, Api, Shelf
+from tests.support.stored_bars import BARS, Api, StoredBars
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 REQUESTED = {"symbol": "AAPL", "timeframe": "1m"}
 
 
 def test_six_requests_with_a_token_read_the_deny_list_once(dsn: str, tmp_path: Path) -> None:
-    shelf = Shelf(dsn, NOW)
+    stored_bars = StoredBars(dsn, NOW)
     with relay() as silent:
-        api = shelf.api(tmp_path, database_url=silent.before(dsn))
-        headers = shelf.user(1, "bars:read")
+        api = stored_bars.api(tmp_path, database_url=silent.before(dsn))
+        headers = stored_bars.user(1, "bars:read")
         answers = api.all(*(api.client.get(BARS, params=REQUESTED, headers=headers) for _ in range(6)))
         assert {(a.status_code, a.json()["code"]) for a in answers} == {(503, "database-unavailable")}
         assert silent.accepted == 1, "each connection takes its time-out of three seconds"
-    shelf.close()
+    stored_bars.close()
 
 
 def test_a_connection_that_failed_slowly_is_not_tried_by_all_of_a_pool(dsn: str) -> None:
@@ -116,16 +116,16 @@ def test_a_statement_within_its_time_is_not_broken_off(dsn: str) -> None:
 
 
 def test_requests_with_a_key_fail_together(dsn: str, tmp_path: Path) -> None:
-    shelf = Shelf(dsn, NOW)
+    stored_bars = StoredBars(dsn, NOW)
     with relay() as silent:
-        api: Api = shelf.api(tmp_path, database_url=silent.before(dsn), database_pool=2)
+        api: Api = stored_bars.api(tmp_path, database_url=silent.before(dsn), database_pool=2)
         headers = {"X-API-Key": new_key().text}
         answers: list[httpx.Response] = api.all(
             *(api.client.get(BARS, params=REQUESTED, headers=headers) for _ in range(8))
         )
         assert {a.json()["code"] for a in answers} == {"database-unavailable"}
         assert silent.accepted <= 2
-    shelf.close()
+    stored_bars.close()
 
 
 def test_a_database_that_is_back_is_asked_again(dsn: str) -> None:

@@ -22,7 +22,7 @@ from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
 from tests.integration.db.test_migrate import INSTRUMENT
 from tests.support.markets import ns, nyse
-from tests.support.stack import plant
+from tests.support.stack import service_stack
 
 MINUTE = 60 * NS_PER_S
 FRAME = timeframe("1m")
@@ -204,8 +204,8 @@ def test_the_command_says_it_and_mends_it(database: Database, dsn: str) -> None:
 
 def test_what_a_backfill_made_is_sound(servers: SimpleNamespace, dsn: str) -> None:
     clock = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *clock) as works:
-        works.start_bridge()
+    with service_stack(servers.group, servers.folder, dsn, *clock) as stack:
+        stack.start_bridge()
         for symbol, frame, start in (
             ("AAPL", "1m", "2026-02-11T00:00:00Z"),
             ("AAPL", "1h", "2026-01-05T00:00:00Z"),
@@ -215,8 +215,8 @@ def test_what_a_backfill_made_is_sound(servers: SimpleNamespace, dsn: str) -> No
             ("EUR/USD", "5m", "2026-02-20T00:00:00Z"),
             ("EUR/USD", "1d", "2026-01-05T00:00:00Z"),
         ):
-            works.finished(works.backfill(symbol=symbol, timeframe=frame, start=start, end="2026-03-04T00:00:00Z"))
-        with works.db.transaction(snapshot=True) as cursor:
+            stack.finished(stack.backfill(symbol=symbol, timeframe=frame, start=start, end="2026-03-04T00:00:00Z"))
+        with stack.db.transaction(snapshot=True) as cursor:
             report = verify.verify(cursor)
     assert report.findings == []
     assert report.series == 7

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 PATIENCE_S = 600
 """How long anything may take on a machine that does much else. Nothing here is about speed."""
 
 
 @pytest.fixture
-def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     options = ("--latency", "none", "--clock", "rate:1", "--start", "2026-03-04T17:30:30Z")
     limits = {
         "NAUTILUS_READS_PER_MINUTE": "0",
@@ -26,14 +26,14 @@ def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
         "NAUTILUS_STATEMENT_TIMEOUT_MS": str(PATIENCE_S * 1000),
         "NAUTILUS_TOKEN_MINUTES": "60",
     }
-    with plant(servers.group, servers.folder, dsn, *options, settings=limits) as made:
+    with service_stack(servers.group, servers.folder, dsn, *options, settings=limits) as made:
         made.client.timeout = PATIENCE_S
         made.start_bridge()
         made.wait(lambda: _has_bars(made), "bars of AAPL are here", PATIENCE_S)
         yield made
 
 
-def _has_bars(made: Plant) -> bool:
+def _has_bars(made: ServiceStack) -> bool:
     """Whether a read finds some; until the bridge has looked AAPL up, it is told to come again."""
     answer = made.client.get("/api/v1/market-data/historical/bars", params={"symbol": "AAPL", "timeframe": "5m"})
     assert answer.status_code in (200, 503), answer.text
@@ -46,10 +46,10 @@ def _later(answer: Any) -> bool:
 
 
 @pytest.mark.timeout(6 * PATIENCE_S)
-def test_no_request_breaks_the_api_and_every_answer_has_its_shape(works: Plant) -> None:
-    schema = schemathesis.openapi.from_dict(works.client.get("/openapi.json").json())
-    schema.config.update(base_url=str(works.client.base_url))
-    headers = {"Authorization": works.client.headers["Authorization"]}
+def test_no_request_breaks_the_api_and_every_answer_has_its_shape(stack: ServiceStack) -> None:
+    schema = schemathesis.openapi.from_dict(stack.client.get("/openapi.json").json())
+    schema.config.update(base_url=str(stack.client.base_url))
+    headers = {"Authorization": stack.client.headers["Authorization"]}
     seen: dict[str, set[int]] = {}
     for result in schema.get_all_operations():
         operation = result.ok()  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 BARS = "/api/v1/market-data/historical/bars"
 BACKFILL = "/api/v1/ib/backfill"
@@ -14,9 +14,9 @@ STOP = "/api/v1/historical/backfill/stop"
 
 
 @pytest.fixture
-def idle(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def idle(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     """An API whose bridge never came."""
-    with plant(servers.group, servers.folder, dsn, settings={"NAUTILUS_SEARCH_WAIT_S": "0.1"}) as made:
+    with service_stack(servers.group, servers.folder, dsn, settings={"NAUTILUS_SEARCH_WAIT_S": "0.1"}) as made:
         yield made
 
 
@@ -60,7 +60,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
-def test_each_wrong_input_is_answered_with_its_field_and_what_is_allowed(idle: Plant) -> None:
+def test_each_wrong_input_is_answered_with_its_field_and_what_is_allowed(idle: ServiceStack) -> None:
     for path, values, field, hint in WRONG:
         answer = idle.client.get(path, params=values) if path == BARS else idle.client.post(path, json=values)
         body = answer.json()
@@ -74,7 +74,7 @@ def test_each_wrong_input_is_answered_with_its_field_and_what_is_allowed(idle: P
     assert idle.rows("SELECT 1 FROM bridge_commands") == []
 
 
-def test_a_body_that_is_not_json_is_said_to_be_none(idle: Plant) -> None:
+def test_a_body_that_is_not_json_is_said_to_be_none(idle: ServiceStack) -> None:
     answer = idle.client.post(BACKFILL, content=b"{symbol: AAPL", headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "body"
@@ -83,7 +83,7 @@ def test_a_body_that_is_not_json_is_said_to_be_none(idle: Plant) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "job_id")
 
 
-def test_what_does_not_exist_is_not_found(idle: Plant) -> None:
+def test_what_does_not_exist_is_not_found(idle: ServiceStack) -> None:
     for path in ("/api/v1/nothing", f"/api/v1/historical/backfill/{'0' * 8}-0000-0000-0000-{'0' * 12}"):
         answer = idle.client.get(path)
         assert answer.status_code == 404
@@ -91,13 +91,13 @@ def test_what_does_not_exist_is_not_found(idle: Plant) -> None:
     assert idle.client.delete(BARS).status_code == 405
 
 
-def test_an_instrument_that_nobody_could_look_up_in_time_is_503_with_retry_after(idle: Plant) -> None:
+def test_an_instrument_that_nobody_could_look_up_in_time_is_503_with_retry_after(idle: ServiceStack) -> None:
     answer = idle.client.get(BARS, params={"symbol": "AAPL"})
     assert (answer.status_code, answer.json()["code"]) == (503, "instrument-not-resolved")
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_without_credentials_nothing_is_told(idle: Plant) -> None:
+def test_without_credentials_nothing_is_told(idle: ServiceStack) -> None:
     headers = {"authorization": ""}
     for path in (BARS, "/api/v1/historical/backfill/status", "/api/v1/ib/session", "/api/v1/auth/me"):
         answer = idle.client.get(path, headers=headers)
@@ -112,13 +112,13 @@ def test_without_credentials_nothing_is_told(idle: Plant) -> None:
 
 
 def test_an_unknown_symbol_is_404_with_the_words_of_ib(servers: SimpleNamespace, dsn: str) -> None:
-    with plant(servers.group, servers.folder, dsn, "--latency", "none") as works:
-        works.start_bridge()
-        answer = works.client.get(BARS, params={"symbol": "NOSUCH"})
+    with service_stack(servers.group, servers.folder, dsn, "--latency", "none") as stack:
+        stack.start_bridge()
+        answer = stack.client.get(BARS, params={"symbol": "NOSUCH"})
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-instrument")
         assert answer.json()["upstream"]["code"] == 200
-        requested = len(works.rows("SELECT 1 FROM ib_requests"))
-        assert works.client.get(BARS, params={"symbol": "NOSUCH"}).status_code == 404
-        assert len(works.rows("SELECT 1 FROM ib_requests")) == requested  # believed for an hour
-        answer = works.client.get(BARS, params={"symbol": "AAPL", "start": "2200-01-01T00:00:00Z"})
+        requested = len(stack.rows("SELECT 1 FROM ib_requests"))
+        assert stack.client.get(BARS, params={"symbol": "NOSUCH"}).status_code == 404
+        assert len(stack.rows("SELECT 1 FROM ib_requests")) == requested  # believed for an hour
+        answer = stack.client.get(BARS, params={"symbol": "AAPL", "start": "2200-01-01T00:00:00Z"})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "start")

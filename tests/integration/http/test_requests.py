@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.auth_api import AUTH, Api, Client, api_of, bearer, key
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 BARS = "/api/v1/market-data/historical/bars"
 BACKFILL = "/api/v1/ib/backfill"
@@ -34,9 +34,9 @@ def boss(api: Api) -> Client:
 
 
 @pytest.fixture
-def idle(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def idle(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     """An API on a real socket; its bridge never came."""
-    with plant(servers.group, servers.folder, dsn, settings={"NAUTILUS_SEARCH_WAIT_S": "0.1"}) as made:
+    with service_stack(servers.group, servers.folder, dsn, settings={"NAUTILUS_SEARCH_WAIT_S": "0.1"}) as made:
         yield made
 
 
@@ -308,7 +308,7 @@ def test_a_slash_at_the_end_is_no_redirect(api: Api, boss: Client) -> None:
             assert "evil" not in answer.text
 
 
-def test_the_next_page_is_named_without_the_callers_host(idle: Plant) -> None:
+def test_the_next_page_is_named_without_the_callers_host(idle: ServiceStack) -> None:
     answer = idle.client.get("/api/v1/nothing/", headers={"host": "evil.example"})
     assert told(answer) == (404, "no-such-route", "GET /api/v1/nothing/ does not exist")
 
@@ -339,7 +339,7 @@ def test_head_answers_as_get_does_without_a_body(api: Api, boss: Client) -> None
     assert boss.request("HEAD", "/nothing").status_code == 404
 
 
-def test_head_over_a_socket_leaves_the_connection_usable(idle: Plant) -> None:
+def test_head_over_a_socket_leaves_the_connection_usable(idle: ServiceStack) -> None:
     head = idle.client.head("/api/v1/ib/session")
     get = idle.client.get("/api/v1/ib/session")
     assert (head.status_code, head.content) == (200, b"")
@@ -402,7 +402,7 @@ def test_by_a_host_that_cannot_be_parsed_nobody_is_anonymous(open_api: Api, host
 
 def test_two_hosts_or_none_are_no_host(servers: SimpleNamespace, dsn: str) -> None:
     limits = {"NAUTILUS_ENV": "dev", "NAUTILUS_ANONYMOUS_SCOPES": "monitoring:read"}
-    with plant(servers.group, servers.folder, dsn, settings=limits) as made:
+    with service_stack(servers.group, servers.folder, dsn, settings=limits) as made:
         for lines, status in (
             (("Host: localhost",), b"200"),
             (("Host: localhost:x",), b"401"),

@@ -25,15 +25,15 @@ from nautilus.settings.bridge import BridgeSettings
 from tests.integration.backfill.test_ledger import Ledger
 from tests.support.neighbours import Relay, relay
 from tests.support.sim_process import simulator
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 NOW = ("--latency", "none", "--start", "2026-03-04T17:30:30Z")
 DAY = {"symbol": "AAPL", "timeframe": "1m", "start": "2026-03-02T00:00:00Z", "end": "2026-03-03T00:00:00Z"}
 
 
 @pytest.fixture
-def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
-    with plant(servers.group, servers.folder, dsn, *NOW) as made:
+def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
+    with service_stack(servers.group, servers.folder, dsn, *NOW) as made:
         made.start_bridge()
         yield made
 
@@ -185,71 +185,71 @@ def test_a_transaction_that_collides_lets_the_other_one_end_before_it_tries_agai
     store.close()
 
 
-def test_a_lost_name_is_told_and_taken_again(works: Plant) -> None:
-    works.rows("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
-    works.wait(lambda: [x for x in works.log() if x["message"] == "name-lost"], "the bridge tells")
+def test_a_lost_name_is_told_and_taken_again(stack: ServiceStack) -> None:
+    stack.rows("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1")
+    stack.wait(lambda: [x for x in stack.log() if x["message"] == "name-lost"], "the bridge tells")
     held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
-    works.wait(lambda: works.rows(held), "the name is held again")
-    assert works.bridges["bridge-1"].exit_code() is None
+    stack.wait(lambda: stack.rows(held), "the name is held again")
+    assert stack.bridges["bridge-1"].exit_code() is None
 
 
 _HELD = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
 
 
 @contextmanager
-def cut_off(servers: SimpleNamespace, dsn: str) -> Iterator[tuple[Plant, Relay]]:
-    """A plant whose bridge alone has a database that can fall silent."""
-    with relay(dsn) as between, plant(servers.group, servers.folder, dsn, *NOW) as works:
-        works.start_bridge(database_url=between.before(dsn))
+def cut_off(servers: SimpleNamespace, dsn: str) -> Iterator[tuple[ServiceStack, Relay]]:
+    """A service stack whose bridge alone has a database that can fall silent."""
+    with relay(dsn) as between, service_stack(servers.group, servers.folder, dsn, *NOW) as stack:
+        stack.start_bridge(database_url=between.before(dsn))
         try:
-            yield works, between
+            yield stack, between
         finally:
             between.heal()
 
 
 def test_a_name_whose_server_says_nothing_is_taken_anew(servers: SimpleNamespace, dsn: str) -> None:
     """The network is cut: the server goes on with a session that nobody is at the other end of."""
-    with cut_off(servers, dsn) as (works, between):
-        before = works.rows(_HELD)
+    with cut_off(servers, dsn) as (stack, between):
+        before = stack.rows(_HELD)
         between.hang()
-        works.wait(lambda: [x for x in works.log() if x["message"] == "name-lost"], "the bridge tells")
-        assert works.rows(_HELD) == before, "the server has not noticed"
+        stack.wait(lambda: [x for x in stack.log() if x["message"] == "name-lost"], "the bridge tells")
+        assert stack.rows(_HELD) == before, "the server has not noticed"
         between.heal(anew=True)
-        works.wait(lambda: works.rows(_HELD) and works.rows(_HELD) != before, "the name is held again")
-        assert works.bridges["bridge-1"].exit_code() is None
-        works.finished(works.backfill(**DAY))
+        stack.wait(lambda: stack.rows(_HELD) and stack.rows(_HELD) != before, "the name is held again")
+        assert stack.bridges["bridge-1"].exit_code() is None
+        stack.finished(stack.backfill(**DAY))
 
 
 def test_a_bridge_whose_database_hangs_ends_when_it_is_told_to(servers: SimpleNamespace, dsn: str) -> None:
-    with cut_off(servers, dsn) as (works, between):
+    with cut_off(servers, dsn) as (stack, between):
         between.hang()
-        bridge = works.bridges["bridge-1"]
+        bridge = stack.bridges["bridge-1"]
         os.kill(bridge.pid, signal.SIGTERM)
-        works.wait(lambda: bridge.exit_code() is not None, "the bridge ends", 60)
+        stack.wait(lambda: bridge.exit_code() is not None, "the bridge ends", 60)
         assert bridge.exit_code() == 0
-        body = [x for x in works.log() if x["message"] == "farewell-not-stored"]
+        body = [x for x in stack.log() if x["message"] == "farewell-not-stored"]
         assert len(body) == 1
 
 
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def test_the_request_of_a_chunk_that_somebody_else_has_taken_is_closed_as_it_ended(works: Plant) -> None:
-    works.finished(works.backfill(symbol="AAPL", timeframe="1d", start=DAY["start"], end=DAY["end"]))
-    works.sim.command("latency 3000")
-    works.backfill(**DAY)
+def test_the_request_of_a_chunk_that_somebody_else_has_taken_is_closed_as_it_ended(stack: ServiceStack) -> None:
+    stack.finished(stack.backfill(symbol="AAPL", timeframe="1d", start=DAY["start"], end=DAY["end"]))
+    stack.sim.command("latency 3000")
+    stack.backfill(**DAY)
     of_chunks = (
         "SELECT r.outcome, r.bars FROM ib_requests r JOIN series s ON s.id = r.series_id WHERE s.timeframe = '1m'"
     )
-    works.wait(lambda: works.rows(of_chunks), "a request is open")
+    stack.wait(lambda: stack.rows(of_chunks), "a request is open")
     # Another bridge has it: its token is higher, and its lease lives.
-    works.rows(
+    stack.rows(
         "UPDATE backfill_chunks SET token = token + 1, lease_bridge = 'other' WHERE state = 'leased' RETURNING 1"
     )
-    works.wait(lambda: [x for x in works.log() if x["message"] == "lease-lost"], "the answer comes too late")
-    works.wait(lambda: works.rows(of_chunks)[0].outcome != "sent", "its request is closed")
-    assert [tuple(row) for row in works.rows(of_chunks)] == [("ok", 390)]
-    assert works.rows("SELECT count(*) AS n FROM bars_minute")[0].n == 0, "nothing of it is stored"
+    stack.wait(lambda: [x for x in stack.log() if x["message"] == "lease-lost"], "the answer comes too late")
+    stack.wait(lambda: stack.rows(of_chunks)[0].outcome != "sent", "its request is closed")
+    assert [tuple(row) for row in stack.rows(of_chunks)] == [("ok", 390)]
+    assert stack.rows("SELECT count(*) AS n FROM bars_minute")[0].n == 0, "nothing of it is stored"
 
 
 def test_a_request_whose_end_could_not_be_written_is_lost_after_the_longest_wait(dsn: str) -> None:

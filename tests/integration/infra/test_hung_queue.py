@@ -20,7 +20,7 @@ from nautilus.infra.queue import Queue
 from tests.support.markets import ns, nyse
 from tests.support.neighbours import Relay, relay
 from tests.support.replication import wait_for
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -38,8 +38,8 @@ def hung(queue: SimpleNamespace) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     for number, symbol in enumerate(("AAPL", "MSFT", "NVDA", "AMZN"), 1):
         made.instrument(stock(number, symbol), CALENDAR)
     made.record_session(START, NOW)
@@ -56,9 +56,9 @@ def received(queue: SimpleNamespace) -> list[Any]:
 
 
 def test_reads_with_gaps_and_complete_reads_are_answered_before_their_hints_are_sent(
-    shelf: Shelf, queue: SimpleNamespace, hung: Relay, tmp_path: Path
+    stored_bars: StoredBars, queue: SimpleNamespace, hung: Relay, tmp_path: Path
 ) -> None:
-    app = shelf.app(tmp_path)
+    app = stored_bars.app(tmp_path)
     app.state.services.queue = patient(queue, hung)
     api = Api(app)
     symbols = ("MSFT", "NVDA", "AMZN", "AAPL")
@@ -67,7 +67,7 @@ def test_reads_with_gaps_and_complete_reads_are_answered_before_their_hints_are_
     )
     assert {answer.status_code for answer in answers} == {200}
     assert [answer.json()["total"] for answer in answers[-4:]] == [390] * 4
-    jobs = {row.id for row in shelf.rows("SELECT id FROM backfill_jobs")}
+    jobs = {row.id for row in stored_bars.rows("SELECT id FROM backfill_jobs")}
     assert len(jobs) == 3
     # Only now may the hints go: until here each would have taken a minute.
     hung.heal()
@@ -80,13 +80,13 @@ def test_reads_with_gaps_and_complete_reads_are_answered_before_their_hints_are_
 
 
 def test_a_backfill_its_stop_and_a_command_are_answered_before_their_hints_are_sent(
-    shelf: Shelf, queue: SimpleNamespace, hung: Relay, tmp_path: Path
+    stored_bars: StoredBars, queue: SimpleNamespace, hung: Relay, tmp_path: Path
 ) -> None:
-    settings = shelf.app(tmp_path).state.services
+    settings = stored_bars.app(tmp_path).state.services
     settings.queue = patient(queue, hung)
     app = create_app(functions.backfill.app.router, functions.monitoring.app.router, services=settings)
     api = Api(app)
-    headers = shelf.user(1, "backfill:write", "session:write")
+    headers = stored_bars.user(1, "backfill:write", "session:write")
 
     def post(path: str, body: dict[str, Any] | None = None) -> Any:
         return api.all(api.client.post(path, json=body, headers=headers))[0]

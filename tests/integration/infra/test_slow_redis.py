@@ -14,7 +14,7 @@ import redis
 from nautilus.infra.cache import Cache
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.neighbours import relay
-from tests.support.stored_bars import BARS, Shelf, stock
+from tests.support.stored_bars import BARS, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -22,8 +22,8 @@ REQUESTED: dict[str, Any] = {"symbol": "AAPL", "timeframe": "1m", "start": START
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
     made.record_session(START, NOW)
     yield made
@@ -46,9 +46,11 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(redis_url: str) -> None:
         cache.close()
 
 
-def test_reads_are_answered_while_redis_answers_byte_by_byte(shelf: Shelf, redis_url: str, tmp_path: Path) -> None:
+def test_reads_are_answered_while_redis_answers_byte_by_byte(
+    stored_bars: StoredBars, redis_url: str, tmp_path: Path
+) -> None:
     with relay(redis_url) as between, ThreadPoolExecutor(1) as threads:
-        api = shelf.api(tmp_path, redis_url=between.before(redis_url))
+        api = stored_bars.api(tmp_path, redis_url=between.before(redis_url))
         assert api.get(BARS, params=REQUESTED).json()["total"] == 390
         assert "hit" in api.get(BARS, params=REQUESTED).headers["Server-Timing"]
         between.drip_s = 0.05
@@ -61,9 +63,9 @@ def test_reads_are_answered_while_redis_answers_byte_by_byte(shelf: Shelf, redis
 
 @pytest.mark.parametrize("value", [b"", b"\n", b"nonsense", b"[1]\nbody", b'{"ETag": '])
 def test_what_lies_in_redis_and_is_not_ours_is_no_answer(
-    shelf: Shelf, redis_url: str, tmp_path: Path, value: bytes
+    stored_bars: StoredBars, redis_url: str, tmp_path: Path, value: bytes
 ) -> None:
-    api = shelf.api(tmp_path, redis_url=redis_url)
+    api = stored_bars.api(tmp_path, redis_url=redis_url)
     assert api.get(BARS, params=REQUESTED).json()["total"] == 390
     with closing(redis.Redis.from_url(redis_url)) as client:
         kept = client.keys("nautilus:bars:*")

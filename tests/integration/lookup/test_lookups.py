@@ -16,8 +16,8 @@ from nautilus.db.market import instruments
 from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import select
 from tests.integration.reading.test_bars import CALENDAR, NOW, minutes
-from tests.support.stack import Plant, plant
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stack import ServiceStack, service_stack
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 MONDAY = "2024-01-08"
 ROOT = "/api/v1/market-data"
@@ -25,64 +25,64 @@ OLD = "UPDATE instrument_lookups SET checked_at = checked_at - interval '8 days'
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     yield made
     made.close()
 
 
 @pytest.fixture
-def api(shelf: Shelf, tmp_path: Path) -> Api:
-    return shelf.api(tmp_path)
+def api(stored_bars: StoredBars, tmp_path: Path) -> Api:
+    return stored_bars.api(tmp_path)
 
 
-def remember(shelf: Shelf, key: str, *con_ids: int, **more: Any) -> Any:
-    with shelf.db.transaction() as cursor:
+def remember(stored_bars: StoredBars, key: str, *con_ids: int, **more: Any) -> Any:
+    with stored_bars.db.transaction() as cursor:
         return instruments.remember(cursor, key, con_ids, keep_s=3600, **more)
 
 
-def look_up(shelf: Shelf, **words: Any) -> Any:
-    with shelf.db.transaction() as cursor:
+def look_up(stored_bars: StoredBars, **words: Any) -> Any:
+    with stored_bars.db.transaction() as cursor:
         return instruments.look_up(cursor, select(**words))
 
 
-def due(shelf: Shelf) -> list[str]:
-    with shelf.db.transaction() as cursor:
+def due(stored_bars: StoredBars) -> list[str]:
+    with stored_bars.db.transaction() as cursor:
         return instruments.due(cursor, 10)
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def test_another_contract_for_the_same_words_is_kept_beside_the_one_before(shelf: Shelf) -> None:
+def test_another_contract_for_the_same_words_is_kept_beside_the_one_before(stored_bars: StoredBars) -> None:
     for number in (1, 2):
-        shelf.instrument(stock(number), CALENDAR)
+        stored_bars.instrument(stock(number), CALENDAR)
     key = select(symbol="AAPL").key
-    assert remember(shelf, key, 1) == instruments.Renewal((2,), (1,))
-    assert remember(shelf, key, 1) is None, "asked again, the same"
-    found = look_up(shelf, symbol="AAPL")
+    assert remember(stored_bars, key, 1) == instruments.Renewal((2,), (1,))
+    assert remember(stored_bars, key, 1) is None, "asked again, the same"
+    found = look_up(stored_bars, symbol="AAPL")
     assert ([i.con_id for i in found.candidates], [i.con_id for i in found.former]) == ([1], [2])
     assert found.changed_at is not None
 
 
-def test_words_that_ib_no_longer_knows_keep_their_contract(shelf: Shelf, api: Api) -> None:
-    shelf.instrument(stock(1), CALENDAR)
-    assert remember(shelf, select(symbol="AAPL").key, ib_code=200, ib_text="No security definition") is None
+def test_words_that_ib_no_longer_knows_keep_their_contract(stored_bars: StoredBars, api: Api) -> None:
+    stored_bars.instrument(stock(1), CALENDAR)
+    assert remember(stored_bars, select(symbol="AAPL").key, ib_code=200, ib_text="No security definition") is None
     body = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).json()
     assert body["instrument"]["con_id"] == 1
     assert body["instrument"]["upstream"]["code"] == 200
 
 
-def test_old_answers_are_due_and_the_front_month_after_an_hour(shelf: Shelf) -> None:
+def test_old_answers_are_due_and_the_front_month_after_an_hour(stored_bars: StoredBars) -> None:
     front = future(5, "20240315")
-    shelf.instrument(stock(1), CALENDAR)
-    shelf.instrument(front, CALENDAR, "all")
-    remember(shelf, "conId=1", 1)
-    assert due(shelf) == []
-    shelf.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '2 hours'")
-    assert set(due(shelf)) == {"FUT|ES|USD|front", "FUT|ES||front"}
-    shelf.rows(OLD)
-    assert set(due(shelf)) == {"STK|AAPL|USD|front", "STK|AAPL||front", "FUT|ES|USD|front", "FUT|ES||front"}
+    stored_bars.instrument(stock(1), CALENDAR)
+    stored_bars.instrument(front, CALENDAR, "all")
+    remember(stored_bars, "conId=1", 1)
+    assert due(stored_bars) == []
+    stored_bars.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '2 hours'")
+    assert set(due(stored_bars)) == {"FUT|ES|USD|front", "FUT|ES||front"}
+    stored_bars.rows(OLD)
+    assert set(due(stored_bars)) == {"STK|AAPL|USD|front", "STK|AAPL||front", "FUT|ES|USD|front", "FUT|ES||front"}
 
 
 def future(con_id: int, expiry: str) -> Instrument:
@@ -97,13 +97,13 @@ def future(con_id: int, expiry: str) -> Instrument:
     )
 
 
-def test_a_front_month_is_answered_from_until_it_is_over(shelf: Shelf, api: Api) -> None:
-    shelf.instrument(future(5, "20240315"), CALENDAR, "all")
-    shelf.rows(OLD)
-    shelf.rows("UPDATE instrument_lookups SET expires_at = clock_timestamp() - interval '1 day'")
+def test_a_front_month_is_answered_from_until_it_is_over(stored_bars: StoredBars, api: Api) -> None:
+    stored_bars.instrument(future(5, "20240315"), CALENDAR, "all")
+    stored_bars.rows(OLD)
+    stored_bars.rows("UPDATE instrument_lookups SET expires_at = clock_timestamp() - interval '1 day'")
     query = {"symbol": "ES", "asset_class": "FUT", "timeframe": "1m"}
     assert api.get(BARS, params=query).json()["instrument_id"] == "ESH4.CME"
-    shelf.set_time(parse_rfc3339("2024-03-16T12:00:00Z"))
+    stored_bars.set_time(parse_rfc3339("2024-03-16T12:00:00Z"))
     answer = api.get(BARS, params=query)
     assert (answer.status_code, answer.json()["code"]) == (503, "instrument-not-resolved")
 
@@ -111,25 +111,25 @@ def test_a_front_month_is_answered_from_until_it_is_over(shelf: Shelf, api: Api)
 # ---- what a reader is told -------------------------------------------------------------------------------------------
 
 
-def test_an_old_answer_is_answered_from_at_once_and_tells_its_age(shelf: Shelf, api: Api) -> None:
-    one = shelf.instrument(stock(1), CALENDAR)
-    shelf.record(one, "1m", minutes(MONDAY))
+def test_an_old_answer_is_answered_from_at_once_and_tells_its_age(stored_bars: StoredBars, api: Api) -> None:
+    one = stored_bars.instrument(stock(1), CALENDAR)
+    stored_bars.record(one, "1m", minutes(MONDAY))
     query = {"symbol": "AAPL", "timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z"}
     fresh = api.get(BARS, params=query)
-    shelf.rows(OLD)
+    stored_bars.rows(OLD)
     old = api.get(BARS, params=query)
     assert old.json()["candles"] == fresh.json()["candles"] != []
     assert old.json()["instrument"]["con_id"] == 1
     assert old.json()["instrument"]["checked_at"] < fresh.json()["instrument"]["checked_at"]
     assert old.headers.get("etag") != fresh.headers.get("etag") or old.headers.get("etag") is None
-    assert shelf.rows("SELECT count(*) FROM bridge_commands")[0][0] == 0, "nobody waits for a renewal"
+    assert stored_bars.rows("SELECT count(*) FROM bridge_commands")[0][0] == 0, "nobody waits for a renewal"
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_a_ticker_that_changed_hands_says_so_and_series_stay(shelf: Shelf, api: Api, form: str) -> None:
-    first = shelf.instrument(stock(1), CALENDAR)
-    shelf.record(first, "1m", minutes(MONDAY))
-    second = shelf.instrument(stock(2)._replace(instrument_id="AAPL.NYSE", primary_exchange="NYSE"), CALENDAR)
+def test_a_ticker_that_changed_hands_says_so_and_series_stay(stored_bars: StoredBars, api: Api, form: str) -> None:
+    first = stored_bars.instrument(stock(1), CALENDAR)
+    stored_bars.record(first, "1m", minutes(MONDAY))
+    second = stored_bars.instrument(stock(2)._replace(instrument_id="AAPL.NYSE", primary_exchange="NYSE"), CALENDAR)
     assert second.con_id == 2
     window = {"timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z", "format": form}
     answer = api.get(BARS, params={"symbol": "AAPL", **window})
@@ -152,9 +152,9 @@ def test_a_ticker_that_changed_hands_says_so_and_series_stay(shelf: Shelf, api: 
         assert proof["instrument_changed"]["to_con_id"] == 2
 
 
-def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(shelf: Shelf, api: Api) -> None:
+def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(stored_bars: StoredBars, api: Api) -> None:
     for number in (1, 2):
-        shelf.instrument(stock(number), CALENDAR)
+        stored_bars.instrument(stock(number), CALENDAR)
     for path, query in (
         (BARS, {"instrument_id": "AAPL.NASDAQ"}),
         (f"{ROOT}/historical/coverage", {"instrument_id": "AAPL.NASDAQ"}),
@@ -169,56 +169,60 @@ def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(shelf
         assert api.get(BARS, params={"con_id": number}).json()["instrument"]["con_id"] == number
     twice = api.get(BARS, params={"con_id": 1, "symbol": "AAPL"})
     assert twice.status_code == 422
-    with shelf.db.transaction() as cursor, pytest.raises(Exception, match="several instruments"):
+    with stored_bars.db.transaction() as cursor, pytest.raises(Exception, match="several instruments"):
         instruments.by_name(cursor, "AAPL.NASDAQ")
 
 
 # ---- many at once ----------------------------------------------------------------------------------------------------
 
 
-def transactions(shelf: Shelf) -> int:
+def transactions(stored_bars: StoredBars) -> int:
     """How many transactions were committed in this database; sessions tell it within a second after they rest."""
     time.sleep(1.5)
-    return int(shelf.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[0][0])
+    return int(stored_bars.rows("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[0][0])
 
 
-def test_a_read_of_a_hundred_unknown_symbols_costs_few_commands_and_transactions(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.instrument(stock(1), CALENDAR)
-    api = shelf.api(tmp_path, search_wait_s=3)
+def test_a_read_of_a_hundred_unknown_symbols_costs_few_commands_and_transactions(
+    stored_bars: StoredBars, tmp_path: Path
+) -> None:
+    stored_bars.instrument(stock(1), CALENDAR)
+    api = stored_bars.api(tmp_path, search_wait_s=3)
     names = ["AAPL", *(f"NEW{n}" for n in range(99))]
-    before = transactions(shelf)
+    before = transactions(stored_bars)
     body = api.get(BARS, params={"symbols": ",".join(names), "timeframe": "1m"}).json()["results"]
-    spent = transactions(shelf) - before
+    spent = transactions(stored_bars) - before
     assert spent < 120, "2,598 when each symbol had a command and a watch of its own"
     assert [one["symbol"] for one in body] == names
     assert "error" not in body[0]
     codes = Counter(one["error"]["code"] for one in body[1:])
     assert codes == {"instrument-not-resolved": 50, "too-many-unknown-symbols": 49}
-    assert shelf.rows("SELECT count(*) FROM bridge_commands")[0][0] == 5
-    assert sum(len(row.args["selectors"]) for row in shelf.rows("SELECT args FROM bridge_commands")) == 50
+    assert stored_bars.rows("SELECT count(*) FROM bridge_commands")[0][0] == 5
+    assert sum(len(row.args["selectors"]) for row in stored_bars.rows("SELECT args FROM bridge_commands")) == 50
 
 
-def test_a_reader_with_too_many_open_lookups_is_told_and_others_are_not_held_up(shelf: Shelf, tmp_path: Path) -> None:
-    api = shelf.api(tmp_path, search_wait_s=0.05)
+def test_a_reader_with_too_many_open_lookups_is_told_and_others_are_not_held_up(
+    stored_bars: StoredBars, tmp_path: Path
+) -> None:
+    api = stored_bars.api(tmp_path, search_wait_s=0.05)
     answers = [
-        api.get(BARS, params={"symbol": f"NEW{n}", "timeframe": "1m"}, headers=shelf.user(1, "bars:read"))
+        api.get(BARS, params={"symbol": f"NEW{n}", "timeframe": "1m"}, headers=stored_bars.user(1, "bars:read"))
         for n in range(21)
     ]
     assert [answer.status_code for answer in answers] == [503] * 20 + [429]
     assert answers[-1].json()["code"] == "too-many-lookups"
     assert int(answers[-1].headers["Retry-After"]) > 0
-    other = api.get(BARS, params={"symbol": "NEW99", "timeframe": "1m"}, headers=shelf.user(2, "bars:read"))
+    other = api.get(BARS, params={"symbol": "NEW99", "timeframe": "1m"}, headers=stored_bars.user(2, "bars:read"))
     assert other.status_code == 503
     body = api.get(
-        BARS, params={"symbols": "NEW50,NEW51", "timeframe": "1m"}, headers=shelf.user(1, "bars:read")
+        BARS, params={"symbols": "NEW50,NEW51", "timeframe": "1m"}, headers=stored_bars.user(1, "bars:read")
     ).json()
     assert {one["error"]["code"] for one in body["results"]} == {"too-many-lookups"}
 
 
-def test_what_a_read_has_to_post_names_the_contract_that_it_read(shelf: Shelf, tmp_path: Path) -> None:
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+def test_what_a_read_has_to_post_names_the_contract_that_it_read(stored_bars: StoredBars, tmp_path: Path) -> None:
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     for number in (1, 2):
-        shelf.instrument(stock(number), CALENDAR)
+        stored_bars.instrument(stock(number), CALENDAR)
     window = {"timeframe": "1m", "start": f"{MONDAY}T00:00:00Z", "end": f"{MONDAY}T23:00:00Z"}
     for words, number in (({"con_id": "1"}, 1), ({"symbol": "AAPL"}, 2)):
         body = api.get(BARS, params={**words, **window}).json()
@@ -230,97 +234,97 @@ def test_what_a_read_has_to_post_names_the_contract_that_it_read(shelf: Shelf, t
 
 
 @pytest.fixture
-def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     options = ("--latency", "none", "--clock", "stepped", "--start", "2026-03-06T20:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *options) as made:
+    with service_stack(servers.group, servers.folder, dsn, *options) as made:
         yield made
 
 
-def first_owner(works: Plant, symbol: str) -> None:
+def first_owner(stack: ServiceStack, symbol: str) -> None:
     """The words of a symbol led to another contract, eight days ago."""
-    with works.db.transaction() as cursor:
+    with stack.db.transaction() as cursor:
         instruments.store(cursor, stock(7, symbol), {})
         instruments.remember(cursor, select(symbol=symbol).key, [7], keep_s=None)
         cursor.execute(OLD)
 
 
-def test_an_old_lookup_is_renewed_beside_the_reads_and_the_change_is_told(works: Plant) -> None:
-    first_owner(works, "AAPL")
+def test_an_old_lookup_is_renewed_beside_the_reads_and_the_change_is_told(stack: ServiceStack) -> None:
+    first_owner(stack, "AAPL")
     query = {"symbol": "AAPL", "timeframe": "1d", "wait": 0}
-    assert works.bars(**query)["instrument"]["con_id"] == 7, "IB is away: it is answered from"
-    works.start_bridge()
-    works.wait(lambda: "instrument_changed" in works.bars(**query), "the change is told")
-    body = works.bars(**query)
+    assert stack.bars(**query)["instrument"]["con_id"] == 7, "IB is away: it is answered from"
+    stack.start_bridge()
+    stack.wait(lambda: "instrument_changed" in stack.bars(**query), "the change is told")
+    body = stack.bars(**query)
     assert body["instrument_changed"]["from_con_id"] == 7
     assert body["instrument_changed"]["to_con_id"] == body["instrument"]["con_id"] != 7
-    lines = [line for line in works.log() if line["message"] == "instrument-changed"]
+    lines = [line for line in stack.log() if line["message"] == "instrument-changed"]
     assert lines[0]["instrument_changed"] == {"from_con_ids": [7], "to_con_ids": [body["instrument"]["con_id"]]}
-    job = works.job(works.backfill(symbol="AAPL", timeframe="1d", days_back=10))
+    job = stack.job(stack.backfill(symbol="AAPL", timeframe="1d", days_back=10))
     assert job["items"][0]["instrument_changed"]["from_con_id"] == 7
-    assert works.rows("SELECT count(*) FROM instruments WHERE con_id = 7")[0][0] == 1
+    assert stack.rows("SELECT count(*) FROM instruments WHERE con_id = 7")[0][0] == 1
 
 
-def test_force_asks_ib_again_once_a_day_what_the_words_mean(works: Plant) -> None:
-    works.start_bridge()
+def test_force_asks_ib_again_once_a_day_what_the_words_mean(stack: ServiceStack) -> None:
+    stack.start_bridge()
     body = {"symbol": "AAPL", "timeframe": "1d", "days_back": 10, "mode": "force"}
 
     def asked() -> int:
         identity = f"details|{select(symbol='AAPL').key}"
-        return int(works.rows("SELECT count(*) FROM ib_requests WHERE identity = %s", identity)[0][0])
+        return int(stack.rows("SELECT count(*) FROM ib_requests WHERE identity = %s", identity)[0][0])
 
-    works.finished(works.backfill(**body))
-    works.finished(works.backfill(**body))
+    stack.finished(stack.backfill(**body))
+    stack.finished(stack.backfill(**body))
     assert asked() == 1
-    works.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '1 day' RETURNING 1")
-    job = works.finished(works.backfill(**body))
+    stack.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '1 day' RETURNING 1")
+    job = stack.finished(stack.backfill(**body))
     assert asked() == 2
     assert "instrument_changed" not in job["items"][0]
-    works.finished(works.backfill(**{**body, "mode": "missing", "days_back": 20}))
+    stack.finished(stack.backfill(**{**body, "mode": "missing", "days_back": 20}))
     assert asked() == 2
 
 
 @pytest.fixture
-def running(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def running(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     """Market time runs, as IB's limit of messages per second goes by it."""
-    with plant(servers.group, servers.folder, dsn, "--latency", "none") as made:
+    with service_stack(servers.group, servers.folder, dsn, "--latency", "none") as made:
         yield made
 
 
-def test_many_unknown_symbols_are_looked_up_together_and_each_tells_what_became_of_it(running: Plant) -> None:
-    works = running
-    works.start_bridge()
+def test_many_unknown_symbols_are_looked_up_together_and_each_tells_what_became_of_it(running: ServiceStack) -> None:
+    stack = running
+    stack.start_bridge()
     names = [*(f"MANY{n:02}" for n in range(1, 41)), *(f"NONE{n}" for n in range(30))]
     results: list[dict[str, Any]] = []
 
     def looked_up() -> bool:
-        results[:] = works.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)["results"]
+        results[:] = stack.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)["results"]
         codes = {one["error"]["code"] for one in results if "error" in one}
         return codes == {"unknown-instrument"}
 
-    works.wait(looked_up, "all are known or unknown", 60, lambda: Counter(str(one.get("error")) for one in results))
+    stack.wait(looked_up, "all are known or unknown", 60, lambda: Counter(str(one.get("error")) for one in results))
     assert ["error" in one for one in results] == [False] * 40 + [True] * 30
-    requested = works.rows("SELECT identity, count(*) AS n FROM ib_requests WHERE kind = 'details' GROUP BY identity")
+    requested = stack.rows("SELECT identity, count(*) AS n FROM ib_requests WHERE kind = 'details' GROUP BY identity")
     assert {row.n for row in requested} == {1}, "nothing was asked twice"
     assert len(requested) == 70
 
 
-def test_a_search_holds_no_lookup_up(works: Plant) -> None:
-    works.start_bridge()
-    with works.db.transaction() as cursor:
+def test_a_search_holds_no_lookup_up(stack: ServiceStack) -> None:
+    stack.start_bridge()
+    with stack.db.transaction() as cursor:
         for n in range(6):  # IB takes one a second
             commands.request(cursor, "search", {"pattern": f"Q{n}"}, by="x", correlation_id="", expires_s=60)
-    assert works.bars(symbol="MSFT", timeframe="1d", wait=0)["instrument"]["con_id"]
-    open_ = works.rows("SELECT count(*) FROM bridge_commands WHERE type = 'search' AND state IN ('queued', 'running')")
+    assert stack.bars(symbol="MSFT", timeframe="1d", wait=0)["instrument"]["con_id"]
+    open_ = stack.rows("SELECT count(*) FROM bridge_commands WHERE type = 'search' AND state IN ('queued', 'running')")
     assert open_[0][0] > 0, "the lookup did not wait for the searches before it"
 
 
 # ---- what a 404 suggests, and what a search returns ------------------------------------------------------------------
 
 
-def test_a_404_suggests_what_is_known_here_and_how_ib_writes_it(shelf: Shelf, api: Api) -> None:
-    shelf.instrument(stock(3, "BRK B"), CALENDAR)
+def test_a_404_suggests_what_is_known_here_and_how_ib_writes_it(stored_bars: StoredBars, api: Api) -> None:
+    stored_bars.instrument(stock(3, "BRK B"), CALENDAR)
     for words in ({"symbol": "BRK.B"}, {"symbol": "BRK-B"}, {"symbol": "BRK/B"}):
-        remember(shelf, select(symbol=words["symbol"]).key, ib_code=200, ib_text="No security definition")
+        remember(stored_bars, select(symbol=words["symbol"]).key, ib_code=200, ib_text="No security definition")
         answer = api.get(BARS, params=words)
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-instrument")
         first = answer.json()["suggestions"][0]
@@ -332,8 +336,8 @@ def test_a_404_suggests_what_is_known_here_and_how_ib_writes_it(shelf: Shelf, ap
     assert "error" not in body[1]
 
 
-def test_a_404_at_a_venue_of_an_old_name_tells_the_new_one(shelf: Shelf, api: Api) -> None:
-    remember(shelf, select(instrument_id="NOSUCH.GLOBEX").key, ib_code=200, ib_text="No security definition")
+def test_a_404_at_a_venue_of_an_old_name_tells_the_new_one(stored_bars: StoredBars, api: Api) -> None:
+    remember(stored_bars, select(instrument_id="NOSUCH.GLOBEX").key, ib_code=200, ib_text="No security definition")
     for path in (BARS, f"{ROOT}/historical/coverage"):
         body = api.get(path, params={"instrument_id": "NOSUCH.GLOBEX"}).json()
         assert body["suggestions"][-1]["exchange"] == "CME"
@@ -342,61 +346,61 @@ def test_a_404_at_a_venue_of_an_old_name_tells_the_new_one(shelf: Shelf, api: Ap
     assert body["suggestions"][-1]["exchange"] == "CME"
 
 
-def test_every_name_that_a_search_returns_leads_to_its_instrument(running: Plant) -> None:
-    works = running
-    works.start_bridge()
-    unknown = works.client.get(BARS, params={"symbol": "ES"}).json()
+def test_every_name_that_a_search_returns_leads_to_its_instrument(running: ServiceStack) -> None:
+    stack = running
+    stack.start_bridge()
+    unknown = stack.client.get(BARS, params={"symbol": "ES"}).json()
     assert (unknown["code"], unknown["suggestions"][0]["asset_class"]) == ("unknown-instrument", "FUT")
     seen = {}
     for text in ("SPX", "ES", "AAPL", "500", "NDX", "EUR", "BTC", "VIX"):
         for path in (f"{ROOT}/instruments/search?q={text}", f"/api/v1/ib/instruments/search/{text}?sec_type=IND"):
-            for row in works.client.get(path).json()["instruments"]:
+            for row in stack.client.get(path).json()["instruments"]:
                 seen[row["instrument_id"]] = row.get("con_id") or row["contract_id"]
     assert "SPX.CBOE" in seen
     for name, con_id in seen.items():
-        found = works.client.get(f"{ROOT}/instruments/{quote(name)}")
+        found = stack.client.get(f"{ROOT}/instruments/{quote(name)}")
         assert (found.status_code, found.json().get("con_id")) == (200, con_id), (name, found.text)
-        read = works.client.get(BARS, params={"instrument_id": name, "timeframe": "1d", "limit": 1, "wait": 0})
+        read = stack.client.get(BARS, params={"instrument_id": name, "timeframe": "1d", "limit": 1, "wait": 0})
         assert read.status_code == 200, (name, read.text)
         assert read.json()["instrument"]["con_id"] == con_id
 
 
-def test_a_backfill_of_a_name_that_two_share_is_refused_and_a_number_chooses(works: Plant) -> None:
-    with works.db.transaction() as cursor:
+def test_a_backfill_of_a_name_that_two_share_is_refused_and_a_number_chooses(stack: ServiceStack) -> None:
+    with stack.db.transaction() as cursor:
         for number in (7, 8):
             instruments.store(cursor, stock(number), {})
     body = {"timeframe": "1d", "days_back": 5}
     for more in ({}, {"mode": "force"}, {"dry_run": True}):
-        answer = works.client.post("/api/v1/ib/backfill", json={"instrument_id": "AAPL.NASDAQ", **body, **more})
+        answer = stack.client.post("/api/v1/ib/backfill", json={"instrument_id": "AAPL.NASDAQ", **body, **more})
         assert (answer.status_code, answer.json()["code"]) == (409, "ambiguous-instrument"), more
         assert [one["con_id"] for one in answer.json()["candidates"]] == [7, 8]
-    assert works.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
-    works.backfill(con_id=8, **body)
-    assert works.rows("SELECT selector FROM backfill_items")[0].selector == {"con_id": 8}
-    twice = works.client.post("/api/v1/ib/backfill", json={"con_id": 8, "symbol": "AAPL", **body})
+    assert stack.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
+    stack.backfill(con_id=8, **body)
+    assert stack.rows("SELECT selector FROM backfill_items")[0].selector == {"con_id": 8}
+    twice = stack.client.post("/api/v1/ib/backfill", json={"con_id": 8, "symbol": "AAPL", **body})
     assert twice.status_code == 422
 
 
-def test_a_name_means_the_contract_that_has_it_whatever_its_words_suggest(works: Plant) -> None:
+def test_a_name_means_the_contract_that_has_it_whatever_its_words_suggest(stack: ServiceStack) -> None:
     index = stock(9, "DAX")._replace(asset_class="IND", instrument_id="DAX.EUREX", exchange="EUREX", currency="EUR")
-    with works.db.transaction() as cursor:
+    with stack.db.transaction() as cursor:
         instruments.store(cursor, index._replace(primary_exchange=""), {})
-    works.backfill(instrument_id="DAX.EUREX", timeframe="1d", days_back=5)
-    kept = works.rows("SELECT selector FROM backfill_items")[0].selector
+    stack.backfill(instrument_id="DAX.EUREX", timeframe="1d", days_back=5)
+    kept = stack.rows("SELECT selector FROM backfill_items")[0].selector
     assert (kept["con_id"], kept["asset_class"]) == (9, "IND"), "by its venue it would be a future"
 
 
 @pytest.mark.parametrize("way", ["read", "backfill"])
 def test_lookups_of_one_read_or_job_are_under_way_at_once(servers: SimpleNamespace, dsn: str, way: str) -> None:
     names = [f"MANY{n:02}" for n in range(1, 9)]
-    with plant(servers.group, servers.folder, dsn, "--latency", "1000") as works:
-        works.start_bridge()
+    with service_stack(servers.group, servers.folder, dsn, "--latency", "1000") as stack:
+        stack.start_bridge()
         if way == "read":
-            works.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)
+            stack.bars(symbols=",".join(names), timeframe="1d", wait=0, limit=1)
         else:
-            works.backfill(symbols=names, timeframe="1d", days_back=5)
+            stack.backfill(symbols=names, timeframe="1d", days_back=5)
         query = "SELECT sent_at, ms FROM ib_requests WHERE identity LIKE 'details|STK|%%' AND ms IS NOT NULL"
-        works.wait(lambda: len(works.rows(query)) == 8, "all are looked up")
-        rows = sorted(works.rows(query))
+        stack.wait(lambda: len(stack.rows(query)) == 8, "all are looked up")
+        rows = sorted(stack.rows(query))
         first_ends = rows[0].sent_at + rows[0].ms * 1_000_000
         assert sum(row.sent_at < first_ends for row in rows) > 4

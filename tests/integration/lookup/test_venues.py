@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nautilus.db.market import instruments
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 from tests.support.stored_bars import stock
 
 NOW = "2026-03-04T17:30:30Z"
@@ -53,9 +53,9 @@ RIGHT = [
 
 
 @pytest.fixture
-def works(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
+def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     """Market time runs, as IB's limit of messages per second goes by it."""
-    with plant(servers.group, servers.folder, dsn, "--latency", "none", "--start", NOW) as made:
+    with service_stack(servers.group, servers.folder, dsn, "--latency", "none", "--start", NOW) as made:
         yield made
 
 
@@ -75,53 +75,57 @@ def suggested(problem: dict[str, Any]) -> set[str]:
     return {one.get("instrument_id", "") for one in problem.get("suggestions", ())}
 
 
-def test_a_name_with_a_wrong_venue_is_unknown_on_every_route_and_the_right_name_is_suggested(works: Plant) -> None:
-    works.start_bridge()
-    works.bars(symbol="AAPL", timeframe="1d", wait=0)
+def test_a_name_with_a_wrong_venue_is_unknown_on_every_route_and_the_right_name_is_suggested(
+    stack: ServiceStack,
+) -> None:
+    stack.start_bridge()
+    stack.bars(symbol="AAPL", timeframe="1d", wait=0)
     wrong = []
     for name, right in WRONG:
         for path, query in reads(name):
-            answer = works.client.get(path, params=query)
+            answer = stack.client.get(path, params=query)
             if answer.status_code != 404 or right not in suggested(answer.json()):
                 wrong.append((name, path, answer.status_code, answer.text[:300]))
-        wrong += [(name, *why) for why in refused_backfills(works, name, right)]
+        wrong += [(name, *why) for why in refused_backfills(stack, name, right)]
     assert not wrong, "\n".join(map(str, wrong))
     for name, right in RIGHT:
-        answer = works.client.get(f"{ROOT}/instruments/{name}")
+        answer = stack.client.get(f"{ROOT}/instruments/{name}")
         assert (answer.status_code, answer.json().get("instrument_id")) == (200, right), name
 
 
-def test_names_that_differ_in_their_venue_are_looked_up_with_one_command(works: Plant) -> None:
+def test_names_that_differ_in_their_venue_are_looked_up_with_one_command(stack: ServiceStack) -> None:
     """While no bridge answers, what is open is joined by who asks for the same words."""
     for name in ("AAPL.NASDAQ", "AAPL.FOO", "AAPL.ISLAND"):
-        assert works.client.get(f"{ROOT}/instruments/{name}").status_code == 503
-    assert len(works.rows("SELECT 1 FROM bridge_commands WHERE type = 'resolve'")) == 1
+        assert stack.client.get(f"{ROOT}/instruments/{name}").status_code == 503
+    assert len(stack.rows("SELECT 1 FROM bridge_commands WHERE type = 'resolve'")) == 1
 
 
-def refused_backfills(works: Plant, name: str, right: str) -> Iterator[tuple[Any, ...]]:
+def refused_backfills(stack: ServiceStack, name: str, right: str) -> Iterator[tuple[Any, ...]]:
     """What is wrong with the answers to backfills of a name whose words are known."""
     span = {"start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"}
     for more in (span, {**span, "dry_run": True}, {"days_back": 5}):
         body = {"instrument_id": name, "timeframe": "1d", **more}
-        answer = works.client.post("/api/v1/ib/backfill", json=body)
+        answer = stack.client.post("/api/v1/ib/backfill", json=body)
         if answer.status_code != 404 or right not in suggested(answer.json()):
             yield (more, answer.status_code, answer.text[:300])
 
 
-def test_an_item_of_a_name_with_a_wrong_venue_that_nobody_knew_fails_and_tells_the_right_one(works: Plant) -> None:
-    with works.db.transaction() as cursor:
+def test_an_item_of_a_name_with_a_wrong_venue_that_nobody_knew_fails_and_tells_the_right_one(
+    stack: ServiceStack,
+) -> None:
+    with stack.db.transaction() as cursor:
         cursor.execute("DELETE FROM instrument_lookups")
-    works.start_bridge()
+    stack.start_bridge()
     for mode in ("missing", "force"):
         names = {"instrument_id": "MSFT.NYSE", "timeframe": "1d", "days_back": 5, "mode": mode}
-        item = works.finished(works.backfill(**names))["items"][0]
+        item = stack.finished(stack.backfill(**names))["items"][0]
         assert (item["state"], item["error"]["code"]) == ("failed", "unknown-instrument")
         assert suggested(item["error"]) == {"MSFT.NASDAQ"}
-        with works.db.transaction() as cursor:
+        with stack.db.transaction() as cursor:
             cursor.execute("DELETE FROM instrument_lookups")
 
 
-def test_an_option_is_named_with_its_own_venue(works: Plant) -> None:
+def test_an_option_is_named_with_its_own_venue(stack: ServiceStack) -> None:
     option = stock(9, "SPY")._replace(
         instrument_id="SPY 261218C00500000.SMART",
         asset_class="OPT",
@@ -129,10 +133,10 @@ def test_an_option_is_named_with_its_own_venue(works: Plant) -> None:
         primary_exchange="",
         expiry="20261218",
     )
-    with works.db.transaction() as cursor:
+    with stack.db.transaction() as cursor:
         instruments.store(cursor, option, {})
-    works.start_bridge()
+    stack.start_bridge()
     for name in ("SPY 261218C00500000.CBOE", "SPY 261218C00500000.FOO"):
-        answer = works.client.get(f"{ROOT}/instruments/{name}")
+        answer = stack.client.get(f"{ROOT}/instruments/{name}")
         assert answer.status_code == 404
         assert option.instrument_id in suggested(answer.json())

@@ -18,7 +18,7 @@ from nautilus.http.middleware import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from tests.support.markets import DAY, HOUR, MINUTE, ns, nyse
-from tests.support.stored_bars import BARS, SOURCE, Api, Shelf, stock
+from tests.support.stored_bars import BARS, SOURCE, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")  # a Friday, after the close
 FIRST = ns("2024-01-08 09:30", "America/New_York")
@@ -38,8 +38,8 @@ WEEK = [b for day in ("2024-01-08", "2024-01-09", "2024-01-10", "2024-01-11", "2
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), CALENDAR)
     made.record(stock(), "1m", WEEK, settled=[(FIRST, ns("2024-01-12 16:00", "America/New_York"))])
     yield made
@@ -47,8 +47,8 @@ def shelf(dsn: str) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def api(shelf: Shelf, tmp_path: Path) -> Api:
-    return shelf.api(tmp_path)
+def api(stored_bars: StoredBars, tmp_path: Path) -> Api:
+    return stored_bars.api(tmp_path)
 
 
 def read(api: Api, **query: Any) -> Any:
@@ -120,7 +120,7 @@ def test_a_page_of_exactly_all_bars_has_no_token(api: Api) -> None:
     assert read(api, start=FIRST, limit=len(WEEK) - 1)["next_page_token"] is not None
 
 
-def test_a_token_of_another_query_is_refused_and_so_is_a_forged_one(api: Api, shelf: Shelf) -> None:
+def test_a_token_of_another_query_is_refused_and_so_is_a_forged_one(api: Api, stored_bars: StoredBars) -> None:
     token = read(api, start=FIRST, limit=10)["next_page_token"]
     for change in ({"timeframe": "5m"}, {"sort": "desc"}, {"start": FIRST + MINUTE}, {"session": "rth"}):
         query = {"symbol": "AAPL", "timeframe": "1m", "start": FIRST, "page_token": token} | change
@@ -146,15 +146,15 @@ def test_a_token_of_another_query_is_refused_and_so_is_a_forged_one(api: Api, sh
         .text.splitlines()[1]
         .startswith(str(WEEK[10].ts))
     )
-    shelf.rows("UPDATE series SET data_version = 0")
+    stored_bars.rows("UPDATE series SET data_version = 0")
     answer = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m", "start": FIRST, "page_token": token})
     assert (answer.status_code, answer.json()["code"]) == (410, "page-token-expired")
 
 
-def test_an_answer_beyond_lambdas_limit_is_a_shorter_page(api: Api, shelf: Shelf) -> None:
+def test_an_answer_beyond_lambdas_limit_is_a_shorter_page(api: Api, stored_bars: StoredBars) -> None:
     start = ns("2023-10-02 09:30", "America/New_York")
     old = [bar(start + n * 1_000_000_000, n) for n in range(50_000)]
-    shelf.record(stock(), "1s", old, settled=[(start, start + DAY)])
+    stored_bars.record(stock(), "1s", old, settled=[(start, start + DAY)])
     query = {"symbol": "AAPL", "timeframe": "1s", "start": start, "end": start + DAY, "limit": 50_000}
     stamps, token = [], None
     while True:
@@ -167,14 +167,14 @@ def test_an_answer_beyond_lambdas_limit_is_a_shorter_page(api: Api, shelf: Shelf
     assert stamps == [b.ts for b in old]
 
 
-def test_what_is_told_of_gaps_counts_too(api: Api, shelf: Shelf) -> None:
+def test_what_is_told_of_gaps_counts_too(api: Api, stored_bars: StoredBars) -> None:
     start = ns("2023-10-02 09:30", "America/New_York")
     second = 1_000_000_000
     old = [bar(start + n * second, n) for n in range(40_000)]
     reason = "a long story " * 80
     noted = [Note((b.ts, b.ts + second), CoverageState.UNAVAILABLE, reason, 162, NOW) for b in old[:1_000:2]]
-    shelf.record(stock(), "1s", old, settled=[(start, start + DAY)])
-    shelf.record(stock(), "1s", noted=noted)
+    stored_bars.record(stock(), "1s", old, settled=[(start, start + DAY)])
+    stored_bars.record(stock(), "1s", noted=noted)
     query = {"symbol": "AAPL", "timeframe": "1s", "start": start, "end": start + DAY, "limit": 50_000, "wait": 0}
     answer = api.get(BARS, params=query)
     assert answer.status_code == 200, answer.text[:200]
@@ -183,10 +183,10 @@ def test_what_is_told_of_gaps_counts_too(api: Api, shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "columns", "ndjson", "csv"])
-def test_a_bar_outside_of_all_sessions_has_its_time_too(api: Api, shelf: Shelf, form: str) -> None:
+def test_a_bar_outside_of_all_sessions_has_its_time_too(api: Api, stored_bars: StoredBars, form: str) -> None:
     """Times are looked up in a list of those at which the market is open; what is not in it is computed."""
     night = FIRST - 6 * HOUR - 30 * MINUTE  # 08:00 UTC
-    shelf.record(stock(), "1m", [bar(night), bar(night + 13 * HOUR)])
+    stored_bars.record(stock(), "1m", [bar(night), bar(night + 13 * HOUR)])
     answer = api.get(
         BARS,
         params={"symbol": "AAPL", "timeframe": "1m", "start": night, "limit": 800, "fields": "time", "format": form},
@@ -236,9 +236,9 @@ def test_links_lead_through_all_pages(api: Api) -> None:
     assert len(stamps) > 3 * 600
 
 
-def test_what_is_null_stays_a_candle(api: Api, shelf: Shelf) -> None:
+def test_what_is_null_stays_a_candle(api: Api, stored_bars: StoredBars) -> None:
     quotes = [Bar(b.ts, 1.1, 1.2, 1.0, 1.15, None, None, None) for b in WEEK[:700]]
-    shelf.record(stock(), "1m", quotes, settled=[(FIRST, WEEK[700].ts)], price="MIDPOINT")
+    stored_bars.record(stock(), "1m", quotes, settled=[(FIRST, WEEK[700].ts)], price="MIDPOINT")
     query = {"price": "MIDPOINT", "start": FIRST, "end": WEEK[700].ts, "fields": "volume,ts,vwap,trades"}
     assert read(api, **query)["candles"] == [
         {"volume": None, "ts": b.ts, "vwap": None, "trades": None} for b in WEEK[:700]
@@ -282,7 +282,7 @@ def test_gzip_when_asked(api: Api) -> None:
 # ---- tags and caching ------------------------------------------------------------------------------------------------
 
 
-def test_an_unchanged_answer_is_a_304_and_a_changed_one_is_not(api: Api, shelf: Shelf) -> None:
+def test_an_unchanged_answer_is_a_304_and_a_changed_one_is_not(api: Api, stored_bars: StoredBars) -> None:
     query = {"symbol": "AAPL", "timeframe": "1m"}
     first = api.get(BARS, params=query)
     tag = first.headers["etag"]
@@ -290,20 +290,20 @@ def test_an_unchanged_answer_is_a_304_and_a_changed_one_is_not(api: Api, shelf: 
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
     for other in ({"limit": 10}, {"format": "csv"}, {"fields": "ts"}, {"sort": "desc"}, {"end": NOW - HOUR}):
         assert api.get(BARS, params={**query, **other}, headers={"If-None-Match": tag}).status_code == 200
-    shelf.record(stock(), "1m", [WEEK[-1]._replace(close=1.0)])
+    stored_bars.record(stock(), "1m", [WEEK[-1]._replace(close=1.0)])
     changed = api.get(BARS, params=query, headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.json()["candles"][-1]["close"] == 1.0
     assert changed.headers["etag"] != tag
 
 
-def test_over_a_weekend_the_answer_stays_the_same_and_nobody_is_asked(api: Api, shelf: Shelf) -> None:
+def test_over_a_weekend_the_answer_stays_the_same_and_nobody_is_asked(api: Api, stored_bars: StoredBars) -> None:
     tag = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).headers["etag"]
     for hours in (1, 20, 50, 63):  # until Monday 08:00 in New York
-        shelf.set_time(NOW + hours * HOUR)
+        stored_bars.set_time(NOW + hours * HOUR)
         answer = api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}, headers={"If-None-Match": tag})
         assert answer.status_code == 304, answer.text
-    assert shelf.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
+    assert stored_bars.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
 
 
 def test_only_complete_answers_may_be_kept(api: Api) -> None:
@@ -317,15 +317,15 @@ def test_only_complete_answers_may_be_kept(api: Api) -> None:
     assert "Authorization" in sealed.headers["vary"]
 
 
-def test_redis_keeps_complete_answers_and_only_these(shelf: Shelf, tmp_path: Path, redis_url: str) -> None:
-    api = shelf.api(tmp_path, redis_url=redis_url)
+def test_redis_keeps_complete_answers_and_only_these(stored_bars: StoredBars, tmp_path: Path, redis_url: str) -> None:
+    api = stored_bars.api(tmp_path, redis_url=redis_url)
     query = {"symbol": "AAPL", "timeframe": "1m"}
     first, second = api.get(BARS, params=query), api.get(BARS, params=query)
     assert "desc=miss" in first.headers["server-timing"]
     assert "desc=hit" in second.headers["server-timing"]
     assert first.content == second.content
     assert first.headers["content-type"] == second.headers["content-type"]
-    shelf.record(stock(), "1m", [WEEK[-1]._replace(close=2.0)])
+    stored_bars.record(stock(), "1m", [WEEK[-1]._replace(close=2.0)])
     third = api.get(BARS, params=query)
     assert "desc=miss" in third.headers["server-timing"]
     assert third.json()["candles"][-1]["close"] == 2.0
@@ -335,20 +335,20 @@ def test_redis_keeps_complete_answers_and_only_these(shelf: Shelf, tmp_path: Pat
 
 
 def test_without_redis_and_with_a_dead_one_everything_works(
-    shelf: Shelf, tmp_path: Path, servers: SimpleNamespace
+    stored_bars: StoredBars, tmp_path: Path, servers: SimpleNamespace
 ) -> None:
-    api = shelf.api(tmp_path, redis_url="redis://127.0.0.1:1/0")
+    api = stored_bars.api(tmp_path, redis_url="redis://127.0.0.1:1/0")
     for _ in range(3):
         assert api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m"}).json()["total"] == 390
 
 
 def test_a_redis_that_stops_answering_costs_one_short_wait(
-    shelf: Shelf, tmp_path: Path, redis_server: Redis, redis_url: str
+    stored_bars: StoredBars, tmp_path: Path, redis_server: Redis, redis_url: str
 ) -> None:
     import os
     import signal
 
-    api = shelf.api(tmp_path, redis_url=redis_url)
+    api = stored_bars.api(tmp_path, redis_url=redis_url)
     query = {"symbol": "AAPL", "timeframe": "1m"}
     api.get(BARS, params=query)
     os.kill(redis_server.child.pid, signal.SIGSTOP)
@@ -366,11 +366,11 @@ def test_a_redis_that_stops_answering_costs_one_short_wait(
 # ---- several symbols -------------------------------------------------------------------------------------------------
 
 
-def test_several_symbols_come_one_after_the_other_over_pages(api: Api, shelf: Shelf) -> None:
+def test_several_symbols_come_one_after_the_other_over_pages(api: Api, stored_bars: StoredBars) -> None:
     for con_id, symbol in ((2, "MSFT"), (3, "TSLA")):
-        shelf.instrument(stock(con_id, symbol), CALENDAR)
-        shelf.record(stock(con_id, symbol), "1m", WEEK, settled=[(FIRST, WEEK[-1].ts + MINUTE)])
-    shelf.rows(
+        stored_bars.instrument(stock(con_id, symbol), CALENDAR)
+        stored_bars.record(stock(con_id, symbol), "1m", WEEK, settled=[(FIRST, WEEK[-1].ts + MINUTE)])
+    stored_bars.rows(
         "INSERT INTO instrument_lookups (key, con_ids, ib_code, ib_text) VALUES ('STK|NOPE|USD|front', '{}', 200, 'None')"
     )
     query = {"symbols": "AAPL,NOPE,TSLA,MSFT", "timeframe": "1m", "start": FIRST, "limit": 700}
@@ -397,7 +397,7 @@ def test_several_symbols_come_one_after_the_other_over_pages(api: Api, shelf: Sh
 # ---- derived timeframes ----------------------------------------------------------------------------------------------
 
 
-def test_a_coarser_timeframe_is_derived_from_a_complete_finer_one(api: Api, shelf: Shelf) -> None:
+def test_a_coarser_timeframe_is_derived_from_a_complete_finer_one(api: Api, stored_bars: StoredBars) -> None:
     hours = read(api, timeframe="1h", start=FIRST, fields="+vwap,+trades,+ts_close")
     assert hours["source"] == "derived from 1m"
     assert hours["coverage"]["complete"]
@@ -412,21 +412,21 @@ def test_a_coarser_timeframe_is_derived_from_a_complete_finer_one(api: Api, shel
     assert hours["candles"][0]["trades"] == sum(b.trades or 0 for b in first)
     assert hours["candles"][0]["ts_close"] == first[0].ts + 30 * MINUTE
     assert len(hours["candles"]) == 5 * 7
-    assert shelf.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
+    assert stored_bars.rows("SELECT count(*) FROM backfill_jobs")[0][0] == 0
     # Native wins, as soon as it is complete.
     native = [
         bar(ns(f"2024-01-{d:02d} {h}", "America/New_York"), d)
         for d in (8, 9, 10, 11, 12)
         for h in ("09:30", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00")
     ]
-    shelf.record(stock(), "1h", native, settled=[(FIRST, WEEK[-1].ts + MINUTE)])
+    stored_bars.record(stock(), "1h", native, settled=[(FIRST, WEEK[-1].ts + MINUTE)])
     assert read(api, timeframe="1h", start=FIRST)["source"] == SOURCE
 
 
-def test_days_are_never_made_of_minutes_but_weeks_are_of_days(api: Api, shelf: Shelf) -> None:
+def test_days_are_never_made_of_minutes_but_weeks_are_of_days(api: Api, stored_bars: StoredBars) -> None:
     assert read(api, timeframe="1d", start=FIRST)["candles"] == []
     days = [bar(ns(f"2024-01-{d:02d} 00:00"), d) for d in (8, 9, 10, 11, 12)]
-    shelf.record(stock(), "1d", days, settled=[(ns("2024-01-08 00:00"), ns("2024-01-13 00:00"))])
+    stored_bars.record(stock(), "1d", days, settled=[(ns("2024-01-08 00:00"), ns("2024-01-13 00:00"))])
     weeks = read(api, timeframe="1w", start=ns("2024-01-08 00:00"))
     assert weeks["source"] == "derived from 1d"
     assert [c["time"] for c in weeks["candles"]] == ["20240108"]
@@ -436,14 +436,14 @@ def test_days_are_never_made_of_minutes_but_weeks_are_of_days(api: Api, shelf: S
 # ---- proofs ----------------------------------------------------------------------------------------------------------
 
 
-def test_coverage_says_of_every_stretch_why(api: Api, shelf: Shelf) -> None:
+def test_coverage_says_of_every_stretch_why(api: Api, stored_bars: StoredBars) -> None:
     one, day = stock(), ns("2024-01-04 09:30", "America/New_York")
-    shelf.record(
+    stored_bars.record(
         one,
         "1m",
         noted=[Note((day, day + 390 * MINUTE), CoverageState.UNAVAILABLE, "no_permission", 354, NOW, NOW + DAY)],
     )
-    shelf.record(one, "1m", settled=[(day + DAY, day + DAY + 390 * MINUTE)])
+    stored_bars.record(one, "1m", settled=[(day + DAY, day + DAY + 390 * MINUTE)])
     body = api.get(
         "/api/v1/market-data/historical/coverage", params={"symbol": "AAPL", "timeframe": "1m", "start": day - DAY}
     ).json()
@@ -463,10 +463,10 @@ def covered(api: Api, **query: Any) -> Any:
     return answer.json()
 
 
-def test_coverage_has_no_number_for_what_nobody_knows(api: Api, shelf: Shelf) -> None:
+def test_coverage_has_no_number_for_what_nobody_knows(api: Api, stored_bars: StoredBars) -> None:
     """Before the known sessions nobody can say how many bars are missing; what lies after is counted all the same."""
     for frame, expected in (("1m", 1_950), ("1d", 5)):
-        shelf.record(stock(), frame, settled=[(FIRST - 18 * HOUR, ns("2024-01-13 00:00"))])
+        stored_bars.record(stock(), frame, settled=[(FIRST - 18 * HOUR, ns("2024-01-13 00:00"))])
         body = covered(api, timeframe=frame, start=CALENDAR.known[0] - 47 * DAY)
         summary = body["summary"]
         assert (summary["complete"], summary["complete_pct"], summary["missing_bars"]) == (False, None, None), frame
@@ -490,13 +490,13 @@ def test_a_week_of_which_the_beginning_is_not_known_is_not_called_complete(
     late = Calendar.of(
         [s for s in CALENDAR.sessions if s.close_ns > known], (known, CALENDAR.known[1]), CALENDAR.time_zone
     )
-    shelf = Shelf(dsn, NOW)
-    shelf.instrument(stock(), late)
-    api = shelf.api(tmp_path)
+    stored_bars = StoredBars(dsn, NOW)
+    stored_bars.instrument(stock(), late)
+    api = stored_bars.api(tmp_path)
     for window in ({"start": ns("2024-01-08 00:00")}, {"limit": 1}):
         body = read(api, timeframe="1w", **window)
         assert not body["coverage"]["complete"], window
-    shelf.close()
+    stored_bars.close()
 
 
 def test_what_is_not_closed_yet_is_not_missing_from_what_is_complete(api: Api) -> None:
@@ -504,9 +504,9 @@ def test_what_is_not_closed_yet_is_not_missing_from_what_is_complete(api: Api) -
     assert (summary["complete"], summary["complete_pct"], summary["missing_bars"]) == (True, 100.0, 0)
 
 
-def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, shelf: Shelf) -> None:
+def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, stored_bars: StoredBars) -> None:
     where = "/api/v1/market-data/historical/explain"
-    shelf.record(stock(), "1m", [WEEK[5]._replace(close=7.0)])
+    stored_bars.record(stock(), "1m", [WEEK[5]._replace(close=7.0)])
     body = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": WEEK[5].ts + 5_000_000_000}).json()
     assert (body["state"], body["bar"]["close"], body["revised"]) == ("filled", 7.0, 1)
     assert body["revisions"][0]["before"]["close"] == WEEK[5].close
@@ -534,8 +534,8 @@ def test_sessions_are_told_as_far_as_they_are_known(api: Api) -> None:
 # ---- instruments -----------------------------------------------------------------------------------------------------
 
 
-def test_known_instruments_are_listed_and_found(api: Api, shelf: Shelf) -> None:
-    shelf.instrument(stock(2, "MSFT"), CALENDAR)
+def test_known_instruments_are_listed_and_found(api: Api, stored_bars: StoredBars) -> None:
+    stored_bars.instrument(stock(2, "MSFT"), CALENDAR)
     first = api.get("/api/v1/market-data/instruments", params={"limit": 1}).json()
     assert [i["symbol"] for i in first["instruments"]] == ["AAPL"]
     rest = api.get("/api/v1/market-data/instruments", params={"limit": 5, "after": first["next_after"]}).json()
@@ -552,9 +552,11 @@ def test_known_instruments_are_listed_and_found(api: Api, shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("with_redis", [False, True])
-def test_more_than_a_minutes_share_is_refused(shelf: Shelf, tmp_path: Path, redis_url: str, with_redis: bool) -> None:
+def test_more_than_a_minutes_share_is_refused(
+    stored_bars: StoredBars, tmp_path: Path, redis_url: str, with_redis: bool
+) -> None:
     settings = {"reads_per_minute": 5, **({"redis_url": redis_url} if with_redis else {})}
-    api = shelf.api(tmp_path, **settings)
+    api = stored_bars.api(tmp_path, **settings)
     answers = [api.get(BARS, params={"symbol": "AAPL", "timeframe": "1m", "limit": 1}) for _ in range(8)]
     # A minute may end in between.
     assert [a.status_code for a in answers].count(429) in (0, 1, 2, 3)
@@ -583,7 +585,7 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
-def test_text_that_would_be_sql_is_only_text(api: Api, shelf: Shelf, text: str) -> None:
+def test_text_that_would_be_sql_is_only_text(api: Api, stored_bars: StoredBars, text: str) -> None:
     names = (
         "symbol",
         "instrument_id",
@@ -614,22 +616,22 @@ def test_text_that_would_be_sql_is_only_text(api: Api, shelf: Shelf, text: str) 
     api.get("/api/v1/market-data/instruments/search", params={"q": text})
     api.get("/api/v1/market-data/historical/explain", params={"symbol": "AAPL", "ts": text})
     assert len(read(api)["candles"]) == 390
-    assert shelf.rows("SELECT count(*) FROM series")[0][0] == 1
+    assert stored_bars.rows("SELECT count(*) FROM series")[0][0] == 1
 
 
-def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(shelf: Shelf) -> None:
-    shelf.rows(
+def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(stored_bars: StoredBars) -> None:
+    stored_bars.rows(
         "INSERT INTO backfill_jobs (owner, origin, state, request, fingerprint, created_at)"
         " SELECT 'user:1', CASE WHEN n % 3 = 0 THEN 'api' ELSE 'read' END, 'succeeded', '{}', n::text,"
         "  clock_timestamp() - make_interval(secs => n * 5) FROM generate_series(1, 20000) n"
     )
-    shelf.rows("UPDATE backfill_jobs SET state = 'running' WHERE fingerprint = '19999'")
-    shelf.rows(
+    stored_bars.rows("UPDATE backfill_jobs SET state = 'running' WHERE fingerprint = '19999'")
+    stored_bars.rows(
         "INSERT INTO backfill_items (job_id, selector, timeframe, price, session, wanted_start, wanted_end)"
         """ SELECT id, '{"con_id": "1"}', '1m', 'TRADES', 'rth', 1, 2 FROM backfill_jobs"""
     )
-    shelf.rows("ANALYZE backfill_jobs, backfill_items")
-    with shelf.db.transaction(snapshot=True) as cursor:
+    stored_bars.rows("ANALYZE backfill_jobs, backfill_items")
+    with stored_bars.db.transaction(snapshot=True) as cursor:
 
         def read_whole() -> int:
             cursor.execute("SELECT sum(seq_scan) AS n FROM pg_stat_xact_user_tables WHERE relname LIKE 'backfill_%'")

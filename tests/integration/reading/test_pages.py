@@ -13,7 +13,7 @@ import pytest
 from nautilus.db import retention
 from nautilus.market.bar import Bar
 from tests.support.markets import MINUTE, ns, nyse
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START, END = ns("2024-01-08 09:30", "America/New_York"), ns("2024-01-08 16:00", "America/New_York")
@@ -24,8 +24,8 @@ FIELDS = "ts,open,close,volume,vwap,trades"
 class Writer:
     """Writes what a bridge at full speed may write, and remembers what the series was at each version."""
 
-    def __init__(self, shelf: Shelf, seed: int) -> None:
-        self._shelf = shelf
+    def __init__(self, stored_bars: StoredBars, seed: int) -> None:
+        self._stored_bars = stored_bars
         self._chance = random.Random(seed)
         self._bars: dict[int, Bar] = {}
         self.history: dict[int, list[Bar]] = {0: []}
@@ -49,9 +49,9 @@ class Writer:
         after = {**self._bars, **{row.ts: row for row in rows}}
         # A reader may see the new version as soon as it is committed, so it is remembered before.
         self.history[self.version + 1] = [after[ts] for ts in sorted(after)]
-        self._shelf.record(stock(), "1m", rows, settled=settled)
+        self._stored_bars.record(stock(), "1m", rows, settled=settled)
         self._bars = after
-        now = self._shelf.rows("SELECT data_version FROM series")[0][0]
+        now = self._stored_bars.rows("SELECT data_version FROM series")[0][0]
         assert now - self.version in (0, 1)
         assert now > self.version or not changed
         self.version = now
@@ -90,8 +90,8 @@ class Writer:
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
     yield made
     made.close()
@@ -117,10 +117,10 @@ def told(bars: list[Bar]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_pages_between_writes_are_the_first_pages_snapshot(shelf: Shelf, tmp_path: Path, seed: int) -> None:
+def test_pages_between_writes_are_the_first_pages_snapshot(stored_bars: StoredBars, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    writer = Writer(shelf, seed)
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    writer = Writer(stored_bars, seed)
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     for _ in range(chance.randrange(1, 6)):
         writer.write()
     sort = chance.choice(["asc", "desc"])
@@ -139,10 +139,10 @@ def test_pages_between_writes_are_the_first_pages_snapshot(shelf: Shelf, tmp_pat
     assert seen == (expected if sort == "asc" else expected[::-1])
 
 
-def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(shelf: Shelf, tmp_path: Path) -> None:
-    writer = Writer(shelf, 99)
+def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(stored_bars: StoredBars, tmp_path: Path) -> None:
+    writer = Writer(stored_bars, 99)
     writer.write()
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     walks = []
     with writer.running():
         for n in range(12):
@@ -160,18 +160,18 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(shelf: She
         assert seen == told(writer.history[version])
 
 
-def test_plain_keyset_paging_does_shear(shelf: Shelf) -> None:
+def test_plain_keyset_paging_does_shear(stored_bars: StoredBars) -> None:
     """The same interleavings, read as most services read: the next rows after the last key. It must go wrong, or the
     tests above prove nothing."""
     sheared = 0
-    writer = Writer(shelf, 5)
+    writer = Writer(stored_bars, 5)
     writer.write()
     chance = random.Random(5)
     for _ in range(10):
         first = writer.version
         last, seen = START - 1, []
         while True:
-            rows = shelf.rows("SELECT ts, close FROM bars_minute WHERE ts > %s ORDER BY ts LIMIT 25", last)
+            rows = stored_bars.rows("SELECT ts, close FROM bars_minute WHERE ts > %s ORDER BY ts LIMIT 25", last)
             seen += [(row.ts, row.close) for row in rows]
             if len(rows) < 25:
                 break
@@ -182,10 +182,10 @@ def test_plain_keyset_paging_does_shear(shelf: Shelf) -> None:
     assert sheared >= 5
 
 
-def test_derived_pages_do_not_shear_either(shelf: Shelf, tmp_path: Path) -> None:
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+def test_derived_pages_do_not_shear_either(stored_bars: StoredBars, tmp_path: Path) -> None:
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     whole = [Bar(ts, 100.0, 101.0, 99.0, 100.5, 10.0, 100.1, 3) for ts in SLOTS]
-    shelf.record(stock(), "1m", whole, settled=[(START, END)])
+    stored_bars.record(stock(), "1m", whole, settled=[(START, END)])
     before = page(api, 1000, None, timeframe="10m")
     assert before["source"] == "derived from 1m"
     token, seen = None, []
@@ -195,7 +195,7 @@ def test_derived_pages_do_not_shear_either(shelf: Shelf, tmp_path: Path) -> None
         token = answer["next_page_token"]
         if token is None:
             break
-        shelf.record(
+        stored_bars.record(
             stock(), "1m", [b._replace(close=b.close + 1, volume=1.0) for b in sorted(random.sample(whole, 20))]
         )
     assert seen == before["candles"]
@@ -203,18 +203,20 @@ def test_derived_pages_do_not_shear_either(shelf: Shelf, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("sort", ["asc", "desc"])
-def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(shelf: Shelf, tmp_path: Path, sort: str) -> None:
+def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(
+    stored_bars: StoredBars, tmp_path: Path, sort: str
+) -> None:
     """Bars that are forgotten leave no revision: the rest of the walk would be a hole that nothing tells of."""
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     whole = [Bar(ts, 100.0, 101.0, 99.0, 100.5, 10.0, 100.1, 3) for ts in SLOTS]
-    shelf.record(stock(), "1m", whole, settled=[(START, END)])
-    forget(shelf, START + 60 * MINUTE)
+    stored_bars.record(stock(), "1m", whole, settled=[(START, END)])
+    forget(stored_bars, START + 60 * MINUTE)
 
     first = page(api, 50, None, sort=sort)
     assert {gap["reason"] for gap in first["coverage"]["missing"]} == {"retention"}
-    shelf.record(stock(), "1m", [whole[-1]._replace(close=99.0)])
+    stored_bars.record(stock(), "1m", [whole[-1]._replace(close=99.0)])
     second = page(api, 50, first["next_page_token"], sort=sort)  # what was forgotten before the walk is no matter
-    forget(shelf, START + 90 * MINUTE)
+    forget(stored_bars, START + 90 * MINUTE)
     query = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "fields": FIELDS, "sort": sort, "wait": 0}
     rest = [api.get(BARS, params={**query, "page_token": p["next_page_token"], "limit": 50}) for p in (first, second)]
     if sort == "desc":
@@ -222,7 +224,7 @@ def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(shelf: She
         assert rest[0].json()["code"] == "page-token-expired"
         assert "start over" in rest[0].json()["detail"]
         # Brought back by force they are newer than the walk, which would pass them over.
-        shelf.record(stock(), "1m", whole[:90], settled=[(START, START + 90 * MINUTE)])
+        stored_bars.record(stock(), "1m", whole[:90], settled=[(START, START + 90 * MINUTE)])
         again = api.get(BARS, params={**query, "page_token": second["next_page_token"], "limit": 50})
         assert again.status_code == 410
     else:  # these pages have left behind what is gone, and go on
@@ -233,12 +235,12 @@ def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(shelf: She
             answer = page(api, 100, token, sort=sort)
             seen, token = seen + answer["candles"], answer["next_page_token"]
         assert seen == told(whole[60:])
-        forget(shelf, START + 200 * MINUTE)
+        forget(stored_bars, START + 200 * MINUTE)
         rest = [api.get(BARS, params={**query, "page_token": second["next_page_token"]})]
         assert [answer.json()["code"] for answer in rest] == ["page-token-expired"]
 
 
-def forget(shelf: Shelf, before: int) -> None:
+def forget(stored_bars: StoredBars, before: int) -> None:
     """As the daily command does: what is older than so many days, here counted back from `before`."""
-    (row,) = shelf.rows("SELECT id FROM series WHERE timeframe = '1m'")
-    assert retention._bars(shelf.db, row.id, before)
+    (row,) = stored_bars.rows("SELECT id FROM series WHERE timeframe = '1m'")
+    assert retention._bars(stored_bars.db, row.id, before)

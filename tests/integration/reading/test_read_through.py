@@ -6,26 +6,26 @@ from typing import Any
 
 import pytest
 
-from tests.support.stack import Plant, plant
+from tests.support.stack import ServiceStack, service_stack
 
 ROOT = "/api/v1/market-data"
 
 
 @pytest.fixture
-def friday(servers: SimpleNamespace, dsn: str) -> Iterator[Plant]:
-    """A plant on a Friday afternoon in New York; market time stands still until it is moved."""
+def friday(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
+    """A service stack on a Friday afternoon in New York; market time stands still until it is moved."""
     options = ("--latency", "none", "--clock", "stepped", "--start", "2026-03-06T20:30:30Z")
-    with plant(servers.group, servers.folder, dsn, *options) as made:
+    with service_stack(servers.group, servers.folder, dsn, *options) as made:
         made.start_bridge()
         yield made
 
 
-def asked(works: Plant) -> int:
+def asked(stack: ServiceStack) -> int:
     """How many historical requests the simulator has received, schedules included."""
-    return len(works.received("reqHistoricalData"))
+    return len(stack.received("reqHistoricalData"))
 
 
-def test_a_symbol_nobody_knows_is_there_at_first_sight(friday: Plant) -> None:
+def test_a_symbol_nobody_knows_is_there_at_first_sight(friday: ServiceStack) -> None:
     chart = {"symbol": "AAPL", "timeframe": "5m", "asset_class": "STK", "exchange": "NASDAQ", "currency": "USD"}
     first = friday.bars(**chart)
     assert first["coverage"]["complete"], first["coverage"]
@@ -39,7 +39,7 @@ def test_a_symbol_nobody_knows_is_there_at_first_sight(friday: Plant) -> None:
     assert asked(friday) == spent
 
 
-def test_over_a_weekend_reads_spend_nothing(friday: Plant) -> None:
+def test_over_a_weekend_reads_spend_nothing(friday: ServiceStack) -> None:
     chart = {"symbol": "AAPL", "timeframe": "1m", "wait": 5}
     assert friday.bars(**chart)["coverage"]["complete"]
     friday.advance(3600)
@@ -60,7 +60,7 @@ def test_over_a_weekend_reads_spend_nothing(friday: Plant) -> None:
     assert asked(friday) > spent
 
 
-def test_explain_names_the_request_that_brought_a_bar(friday: Plant) -> None:
+def test_explain_names_the_request_that_brought_a_bar(friday: ServiceStack) -> None:
     bar = friday.bars(symbol="AAPL", timeframe="1h", wait=5)["candles"][-1]
     body = friday.client.get(
         f"{ROOT}/historical/explain", params={"symbol": "AAPL", "timeframe": "1h", "ts": bar["ts"]}
@@ -73,19 +73,19 @@ def test_explain_names_the_request_that_brought_a_bar(friday: Plant) -> None:
     assert covered["intervals"][0]["state"] == "filled"
 
 
-def test_unknown_instruments_are_refused_in_ibs_words(friday: Plant) -> None:
+def test_unknown_instruments_are_refused_in_ibs_words(friday: ServiceStack) -> None:
     answer = friday.client.get(f"{ROOT}/historical/bars", params={"symbol": "NOSUCH"})
     assert answer.status_code == 404
     assert answer.json()["upstream"]["code"] == 200
 
 
-def search(works: Plant, path: str, **query: Any) -> list[dict[str, Any]]:
-    answer = works.client.get(path, params=query)
+def search(stack: ServiceStack, path: str, **query: Any) -> list[dict[str, Any]]:
+    answer = stack.client.get(path, params=query)
     assert answer.status_code == 200, answer.text
     return list(answer.json()["instruments"])
 
 
-def test_searching_asks_ib_once_a_day(friday: Plant) -> None:
+def test_searching_asks_ib_once_a_day(friday: ServiceStack) -> None:
     found = search(friday, f"{ROOT}/instruments/search", q="MSF")
     assert found[0]["symbol"] == "MSFT"
     assert found[0]["known"] is False

@@ -21,7 +21,7 @@ from nautilus.market.calendar import Calendar, Session
 from nautilus.market.timeframes import timeframe
 from nautilus.market.windows import days_back
 from tests.support.markets import DAY, HOUR, MINUTE, forex, label, ns, nyse
-from tests.support.stored_bars import BARS, SOURCE, Api, Shelf, stock
+from tests.support.stored_bars import BARS, SOURCE, Api, StoredBars, stock
 
 # Between two sessions of both markets: all bars are closed.
 NOW = ns("2024-12-10 17:05", "America/New_York")
@@ -293,15 +293,15 @@ def markets(dsn: str, tmp_path: Path) -> Iterator[tuple[Api, list[Market]]]:
             ("1m", "15m", "30m", "1h", "2h", "4h", "8h"),
         ),
     ]  # fmt: skip
-    shelf = Shelf(dsn, NOW)
+    stored_bars = StoredBars(dsn, NOW)
     for con_id, market in enumerate(made, 1):
         one = stock(con_id, market.symbol, f"STK:{market.symbol}")
-        shelf.instrument(one, market.calendar, market.session)
+        stored_bars.instrument(one, market.calendar, market.session)
         for frame, bars in market.stored.items():
             edge = (YEAR[0], label("2024-12-11")) if frame == "1d" else YEAR
-            shelf.record(one, frame, bars, settled=[edge], price=market.price, session=market.session)
-    yield shelf.api(tmp_path, anonymous_scopes=("bars:read",)), made
-    shelf.close()
+            stored_bars.record(one, frame, bars, settled=[edge], price=market.price, session=market.session)
+    yield stored_bars.api(tmp_path, anonymous_scopes=("bars:read",)), made
+    stored_bars.close()
 
 
 @st.composite
@@ -400,15 +400,17 @@ def test_columns_tell_what_objects_tell_where_bars_are_even_and_where_not(dsn: s
         Session(day + int(a * HOUR), day + int(b * HOUR), date(2024, 6, 4 + n)) for n, (a, b) in enumerate(edges)
     ]
     span = (day - DAY, day + 4 * DAY)
-    one, shelf = stock(), Shelf(dsn, NOW)
-    shelf.instrument(one, Calendar.of(sessions, span, "America/New_York"), "all")
+    one, stored_bars = stock(), StoredBars(dsn, NOW)
+    stored_bars.instrument(one, Calendar.of(sessions, span, "America/New_York"), "all")
     stamps = {ts for s in sessions for ts in range(s.open_ns, s.close_ns, MINUTE)}
     stamps -= {day + 45 * HOUR, day + 45 * HOUR + MINUTE}
     # As many as there is room for between the first and the last, and yet not all of them.
     stamps = stamps - {day + 25 * HOUR} | {day + 25 * HOUR + 7_000_000_000}
     chance = random.Random(3)
-    shelf.record(one, "1m", [some(chance, ts, quotes=False) for ts in sorted(stamps)], settled=[span], session="all")
-    api = shelf.api(tmp_path, anonymous_scopes=("bars:read",))
+    stored_bars.record(
+        one, "1m", [some(chance, ts, quotes=False) for ts in sorted(stamps)], settled=[span], session="all"
+    )
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     for limit in (10_000, 1_500, 600):
         query = {"symbol": "AAPL", "timeframe": "1m", "session": "all", "start": day, "end": day + 3 * DAY, "wait": 0}
         query |= {"sort": order, "limit": limit, "fields": "ts,close,volume"}
@@ -422,4 +424,4 @@ def test_columns_tell_what_objects_tell_where_bars_are_even_and_where_not(dsn: s
             "ts": [row["ts"] for row in rows],
             "volume": [row["volume"] for row in rows],
         }
-    shelf.close()
+    stored_bars.close()

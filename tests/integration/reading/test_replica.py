@@ -35,7 +35,7 @@ from tests.conftest import database
 from tests.integration.reading.test_pages import FIELDS, Writer, told
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.replication import TEMPLATE, Pair, ask, wait_for
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 DAYS = [
@@ -65,8 +65,8 @@ def dsn(pair: Pair) -> Iterator[str]:
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
     made.record(stock(), "1m", bars(days=4), settled=DAYS)
     yield made
@@ -74,9 +74,9 @@ def shelf(dsn: str) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def api(shelf: Shelf, pair: Pair, tmp_path: Path) -> Api:
+def api(stored_bars: StoredBars, pair: Pair, tmp_path: Path) -> Api:
     pair.catch_up()
-    return shelf.api(tmp_path, replica_url=pair.copied(shelf.dsn), log_level="INFO")
+    return stored_bars.api(tmp_path, replica_url=pair.copied(stored_bars.dsn), log_level="INFO")
 
 
 Meddling = Callable[[Any], Any]
@@ -145,8 +145,10 @@ def closes(answer: Any) -> set[float]:
 # ---- as far as the primary, or not -------------------------------------------------------------------------------------
 
 
-def test_a_standby_that_is_as_far_gives_the_same_bytes(shelf: Shelf, api: Api, watch: Watch, tmp_path: Path) -> None:
-    plain = shelf.api(tmp_path)
+def test_a_standby_that_is_as_far_gives_the_same_bytes(
+    stored_bars: StoredBars, api: Api, watch: Watch, tmp_path: Path
+) -> None:
+    plain = stored_bars.api(tmp_path)
     for query in (
         {"end": LAST},
         {"end": LAST, "format": "columns"},
@@ -187,16 +189,18 @@ def test_readers_lock_and_keep_their_plans_on_a_standby_too(read: Read, watch: W
     assert seen == [True] * 3
 
 
-def test_what_a_standby_does_not_show_yet_is_read_from_the_primary(shelf: Shelf, pair: Pair, read: Read) -> None:
+def test_what_a_standby_does_not_show_yet_is_read_from_the_primary(
+    stored_bars: StoredBars, pair: Pair, read: Read
+) -> None:
     assert read()[1]
     with pair.paused():
-        shelf.record(stock(), "1m", [bars()[0]._replace(close=100.75)])
+        stored_bars.record(stock(), "1m", [bars()[0]._replace(close=100.75)])
         for _ in range(3):
             answer, copied = read()
             assert (copied, answer["candles"][0]["close"]) == (False, 100.75)
         other = stock(2, "MSFT")
-        shelf.instrument(other, nyse(date(2023, 12, 1), 60))
-        shelf.record(other, "1m", bars(close=55.5), settled=[(START, END)])
+        stored_bars.instrument(other, nyse(date(2023, 12, 1), 60))
+        stored_bars.record(other, "1m", bars(close=55.5), settled=[(START, END)])
         answer, copied = read(symbol="MSFT")
         assert (copied, answer["total"], closes(answer)) == (False, 390, {55.5})
     answer, copied = read()
@@ -204,11 +208,11 @@ def test_what_a_standby_does_not_show_yet_is_read_from_the_primary(shelf: Shelf,
     assert read(symbol="MSFT")[1]
 
 
-def test_pages_of_a_walk_may_come_from_either(shelf: Shelf, pair: Pair, read: Read) -> None:
+def test_pages_of_a_walk_may_come_from_either(stored_bars: StoredBars, pair: Pair, read: Read) -> None:
     first, copied = read(limit=100)
     assert copied
     with pair.paused():
-        shelf.record(stock(), "1m", bars(close=99.5))
+        stored_bars.record(stock(), "1m", bars(close=99.5))
         second, copied = read(limit=100, page_token=first["next_page_token"])
         assert not copied, "as of the first page's version, which only the primary can tell by now"
         begun, copied = read(limit=100)
@@ -221,27 +225,27 @@ def test_pages_of_a_walk_may_come_from_either(shelf: Shelf, pair: Pair, read: Re
     assert (copied, rest["total"], closes(rest)) == (True, 290, {99.5})
 
 
-def test_a_tag_is_the_primarys(shelf: Shelf, pair: Pair, api: Api) -> None:
+def test_a_tag_is_the_primarys(stored_bars: StoredBars, pair: Pair, api: Api) -> None:
     query = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END}
     tag = api.get(BARS, params=query).headers["etag"]
     assert api.get(BARS, params=query, headers={"if-none-match": tag}).status_code == 304
     with pair.paused():
-        shelf.record(stock(), "1m", bars(close=99.5))
+        stored_bars.record(stock(), "1m", bars(close=99.5))
         assert api.get(BARS, params=query, headers={"if-none-match": tag}).status_code == 200
 
 
 def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
     dsn: str, pair: Pair, tmp_path: Path, watch: Watch
 ) -> None:
-    shelf = Shelf(dsn, NOW)
-    shelf.instrument(stock(), nyse(date(2023, 12, 1), 60))
-    writer = Writer(shelf, 7)
+    stored_bars = StoredBars(dsn, NOW)
+    stored_bars.instrument(stock(), nyse(date(2023, 12, 1), 60))
+    writer = Writer(stored_bars, 7)
     writer.write()
     pair.catch_up()
-    api = shelf.api(tmp_path, replica_url=pair.copied(dsn))
+    api = stored_bars.api(tmp_path, replica_url=pair.copied(dsn))
     walks: list[tuple[int, list[Any]]] = []
     deadline = time.monotonic() + 20
-    with closing(shelf), writer.running():
+    with closing(stored_bars), writer.running():
         while len(walks) < 10 or (set(watch.tried) != {True, False} and time.monotonic() < deadline):
             answer = get(api, limit=25, fields=FIELDS).json()
             version, seen = answer["data_version"], answer["candles"]
@@ -309,7 +313,7 @@ LOCK = ["BEGIN; LOCK TABLE store IN ACCESS EXCLUSIVE MODE; COMMIT"]
 @pytest.mark.parametrize("midway", [False, True], ids=["between-statements", "midway"])
 @pytest.mark.parametrize("written", [VACUUM, LOCK], ids=["vacuum", "lock"])
 def test_a_read_that_replay_cancels_is_answered_by_the_primary(
-    shelf: Shelf,
+    stored_bars: StoredBars,
     pair: Pair,
     api: Api,
     watch: Watch,
@@ -329,7 +333,7 @@ def test_a_read_that_replay_cancels_is_answered_by_the_primary(
         conflicts = pair.conflicts
         pair.pause()
         for statement in written:
-            ask(shelf.dsn, statement)
+            ask(stored_bars.dsn, statement)
         watch.tried.clear()
         watch.meddle = stirring(resume, midway=midway)
         got = get(api, end=LAST)
@@ -423,12 +427,12 @@ def break_off(connection: Any) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_lock_that_replay_holds_keeps_nobody_waiting(shelf: Shelf, pair: Pair, read: Read) -> None:
+def test_a_lock_that_replay_holds_keeps_nobody_waiting(stored_bars: StoredBars, pair: Pair, read: Read) -> None:
     """What moves bars into columns locks `store` and commits; here replay stops between the two."""
     assert read()[1]
-    copied = pair.copied(shelf.dsn)
+    copied = pair.copied(stored_bars.dsn)
     held = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'store'::regclass AND mode = 'AccessExclusiveLock')"
-    with shelf.db.transaction() as cursor:
+    with stored_bars.db.transaction() as cursor:
         cursor.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
         pair.mark()  # sends what is not committed along
         wait_for(lambda: ask(copied, held), "the lock on the standby")
@@ -463,11 +467,11 @@ def test_a_killed_standby_is_left_alone_until_it_is_back(
 
 
 def test_rests_grow_while_it_fails_and_one_read_at_a_time_tries_again(
-    shelf: Shelf, pair: Pair, capsys: pytest.CaptureFixture[str]
+    stored_bars: StoredBars, pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair.catch_up()
-    (row,) = shelf.rows("SELECT store.id AS store_id, s.id, s.data_version FROM store, series s")
-    standby = Database(pair.copied(shelf.dsn), name="test", size=4)
+    (row,) = stored_bars.rows("SELECT store.id AS store_id, s.id, s.data_version FROM store, series s")
+    standby = Database(pair.copied(stored_bars.dsn), name="test", size=4)
     copy = Replica(standby, patience_s=60, breaker=Breaker(0.05, 0.3))
     logger("test", "INFO")
     failing, answers = True, []
@@ -499,7 +503,7 @@ def test_rests_grow_while_it_fails_and_one_read_at_a_time_tries_again(
 
 
 def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(
-    shelf: Shelf, pair: Pair, api: Api, read: Read
+    stored_bars: StoredBars, pair: Pair, api: Api, read: Read
 ) -> None:
     assert read()[1]
     pair.stop_primary()
@@ -511,7 +515,7 @@ def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(
         pair.start_primary()
     answer, copied = read()
     assert (copied, answer["total"]) == (True, 390)
-    shelf.record(stock(), "1m", bars(close=99.5))
+    stored_bars.record(stock(), "1m", bars(close=99.5))
     assert closes(read()[0]) == {99.5}
     pair.catch_up()
     answer, copied = read()
@@ -519,25 +523,25 @@ def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(
 
 
 def test_a_promoted_standby_counts_on_for_itself_and_is_a_replica_no_more(
-    shelf: Shelf, pair: Pair, tmp_path: Path, watch: Watch
+    stored_bars: StoredBars, pair: Pair, tmp_path: Path, watch: Watch
 ) -> None:
     """The same store, the same series, the same version, and other bars."""
     other = pair.another("promoted")
     watch.standby_port = other.port
-    theirs = other.dsn(shelf.dsn.rpartition("/")[2].partition("?")[0])
-    api = shelf.api(tmp_path, replica_url=theirs)
+    theirs = other.dsn(stored_bars.dsn.rpartition("/")[2].partition("?")[0])
+    api = stored_bars.api(tmp_path, replica_url=theirs)
     assert "replica" in get(api).headers["server-timing"]
     assert ask(other.dsn(), "SELECT pg_promote()")
-    promoted = Shelf(theirs, NOW)
+    promoted = StoredBars(theirs, NOW)
     promoted.record(stock(), "1m", bars(close=77.25))
-    shelf.record(stock(), "1m", bars(close=99.5))
+    stored_bars.record(stock(), "1m", bars(close=99.5))
     same = "SELECT concat(store.id, data_version) FROM store, series"
-    assert ask(shelf.dsn, same) == ask(theirs, same)
+    assert ask(stored_bars.dsn, same) == ask(theirs, same)
     answer = get(api)
     assert "replica" not in answer.headers["server-timing"]
     assert closes(answer.json()) == {99.5}
     # The other way round: the one that was promoted decides, and the one that was its primary is no replica of it.
-    answer = get(promoted.api(tmp_path, replica_url=shelf.dsn))
+    answer = get(promoted.api(tmp_path, replica_url=stored_bars.dsn))
     assert closes(answer.json()) == {77.25}
     promoted.close()
 
@@ -545,23 +549,23 @@ def test_a_promoted_standby_counts_on_for_itself_and_is_a_replica_no_more(
 # ---- no replica at all -------------------------------------------------------------------------------------------------
 
 
-def test_another_store_is_no_replica(shelf: Shelf, pair: Pair, tmp_path: Path, watch: Watch) -> None:
+def test_another_store_is_no_replica(stored_bars: StoredBars, pair: Pair, tmp_path: Path, watch: Watch) -> None:
     """The same series with the same version, and other bars: the store's id tells them apart."""
     with database(pair.primary, TEMPLATE) as another:
         ask(another, "UPDATE store SET id = gen_random_uuid()")
-        other = Shelf(another, NOW)
+        other = StoredBars(another, NOW)
         other.instrument(stock(), nyse(date(2023, 12, 1), 60))
         other.record(stock(), "1m", bars(close=55.5, days=4), settled=DAYS)
         pair.catch_up()
-        answer = get(shelf.api(tmp_path, replica_url=pair.copied(another)))
+        answer = get(stored_bars.api(tmp_path, replica_url=pair.copied(another)))
         other.close()
     assert closes(answer.json()) == {100.5}
     assert watch.tried == [False]
 
 
-def test_a_standby_without_the_tables_yet_is_passed_over(shelf: Shelf, pair: Pair, tmp_path: Path) -> None:
+def test_a_standby_without_the_tables_yet_is_passed_over(stored_bars: StoredBars, pair: Pair, tmp_path: Path) -> None:
     """It lags behind a migration."""
     with pytest.raises(psycopg2.errors.UndefinedTable):
         ask(pair.standby.dsn("nautilus"), "SELECT FROM store")
-    answer = get(shelf.api(tmp_path, replica_url=pair.standby.dsn("nautilus")))
+    answer = get(stored_bars.api(tmp_path, replica_url=pair.standby.dsn("nautilus")))
     assert answer.json()["total"] == 390

@@ -15,7 +15,7 @@ import pytest
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.neighbours import Relay, relay
 from tests.support.replication import wait_for
-from tests.support.stored_bars import BARS, Api, Shelf, stock
+from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
 NOW = ns("2024-01-12 17:00", "America/New_York")
 START = ns("2024-01-12 09:30", "America/New_York")
@@ -24,8 +24,8 @@ LISTING = "/api/v1/market-data/instruments"
 
 
 @pytest.fixture
-def shelf(dsn: str) -> Iterator[Shelf]:
-    made = Shelf(dsn, NOW)
+def stored_bars(dsn: str) -> Iterator[StoredBars]:
+    made = StoredBars(dsn, NOW)
     made.instrument(stock(), nyse(date(2023, 12, 1), 60))
     made.record_session(START, NOW)
     yield made
@@ -62,29 +62,33 @@ def read(api: Api, **more: Any) -> httpx.Response:
     return answer
 
 
-def test_redis_is_asked_and_told_outside_of_the_snapshot(shelf: Shelf, redis_url: str, tmp_path: Path) -> None:
-    with relay(redis_url) as between, closing(Transactions(shelf.dsn)) as transactions:
+def test_redis_is_asked_and_told_outside_of_the_snapshot(
+    stored_bars: StoredBars, redis_url: str, tmp_path: Path
+) -> None:
+    with relay(redis_url) as between, closing(Transactions(stored_bars.dsn)) as transactions:
         between.overheard = transactions.look
-        api = shelf.api(tmp_path, redis_url=between.before(redis_url))
+        api = stored_bars.api(tmp_path, redis_url=between.before(redis_url))
         wait_for(lambda: "cache;desc=hit" in read(api).headers["server-timing"], "an answer out of Redis")
     assert len(transactions.open) >= 3
     assert set(transactions.open) == {0}
 
 
-def test_the_replica_is_asked_outside_of_the_snapshot(shelf: Shelf, tmp_path: Path) -> None:
-    with relay(shelf.dsn) as between, closing(Transactions(shelf.dsn)) as transactions:
+def test_the_replica_is_asked_outside_of_the_snapshot(stored_bars: StoredBars, tmp_path: Path) -> None:
+    with relay(stored_bars.dsn) as between, closing(Transactions(stored_bars.dsn)) as transactions:
         # A primary is no replica; what it is asked first is enough here.
         between.overheard = transactions.look
-        read(shelf.api(tmp_path, replica_url=between.before(shelf.dsn)))
+        read(stored_bars.api(tmp_path, replica_url=between.before(stored_bars.dsn)))
     assert transactions.open[0] == 0, "before the replica was even greeted"
 
 
-def test_reads_that_wait_for_a_hung_replica_keep_nothing_from_the_others(shelf: Shelf, tmp_path: Path) -> None:
+def test_reads_that_wait_for_a_hung_replica_keep_nothing_from_the_others(
+    stored_bars: StoredBars, tmp_path: Path
+) -> None:
     """Of two connections to the primary two reads hold none while the replica says nothing."""
-    with relay() as silent, closing(Transactions(shelf.dsn)) as transactions:
-        api = shelf.api(tmp_path, replica_url=silent.before(shelf.dsn), database_pool=2)
+    with relay() as silent, closing(Transactions(stored_bars.dsn)) as transactions:
+        api = stored_bars.api(tmp_path, replica_url=silent.before(stored_bars.dsn), database_pool=2)
 
-        async def crowd() -> list[int]:
+        async def callers() -> list[int]:
             reads = [asyncio.create_task(api.client.get(BARS, params=REQUESTED)) for _ in range(2)]
             while not silent.accepted:
                 await asyncio.sleep(0.005)
@@ -94,24 +98,24 @@ def test_reads_that_wait_for_a_hung_replica_keep_nothing_from_the_others(shelf: 
             assert {answer.json()["total"] for answer in answers} == {390}
             return held
 
-        assert min(api.all(crowd())[0]) == 0
+        assert min(api.all(callers())[0]) == 0
         requested = silent.accepted
         for _ in range(5):
             read(api)
         assert silent.accepted <= requested + 1, "one read finds out whether it is well; nobody waits for that"
 
 
-def test_what_falls_back_on_the_primary_leaves_half_of_its_connections(shelf: Shelf, tmp_path: Path) -> None:
+def test_what_falls_back_on_the_primary_leaves_half_of_its_connections(stored_bars: StoredBars, tmp_path: Path) -> None:
     with (
         relay() as silent,
-        closing(psycopg2.connect(shelf.dsn)) as other,
-        closing(Transactions(shelf.dsn)) as transactions,
+        closing(psycopg2.connect(stored_bars.dsn)) as other,
+        closing(Transactions(stored_bars.dsn)) as transactions,
     ):
-        api = shelf.api(tmp_path, replica_url=silent.before(shelf.dsn), database_pool=4)
+        api = stored_bars.api(tmp_path, replica_url=silent.before(stored_bars.dsn), database_pool=4)
         read(api)  # the replica has failed
         other.cursor().execute("LOCK TABLE bars_minute IN ACCESS EXCLUSIVE MODE")
 
-        async def crowd() -> None:
+        async def callers() -> None:
             reads = [asyncio.create_task(api.client.get(BARS, params=REQUESTED)) for _ in range(8)]
             while transactions.count("wait_event_type = 'Lock'") < 2:
                 await asyncio.sleep(0.01)
@@ -120,12 +124,12 @@ def test_what_falls_back_on_the_primary_leaves_half_of_its_connections(shelf: Sh
             other.rollback()
             assert {answer.status_code for answer in await asyncio.gather(*reads)} == {200}
 
-        api.all(crowd())
+        api.all(callers())
 
 
-def test_a_redis_that_hangs_is_soon_left_alone(shelf: Shelf, redis_url: str, tmp_path: Path) -> None:
+def test_a_redis_that_hangs_is_soon_left_alone(stored_bars: StoredBars, redis_url: str, tmp_path: Path) -> None:
     with relay(redis_url) as between:
-        api = shelf.api(tmp_path, redis_url=between.before(redis_url), reads_per_minute=1_000_000)
+        api = stored_bars.api(tmp_path, redis_url=between.before(redis_url), reads_per_minute=1_000_000)
         read(api)
         between.hang()
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Many who sign in at the same moment, as a process of their own: `python -m benchmarks._crowd <port> <how many>`.
+"""Many who sign in at the same moment, as a process of their own: `python -m benchmarks._sign_in_load <port> <how many>`.
 
 Each comes from an address of their own and has a name that nobody knows: refused after the same work as anybody. Prints
 `begun`, and at the end how many got which status, as JSON.
@@ -14,7 +14,7 @@ import httpx
 LOGIN = "/api/v1/auth/login"
 
 
-async def crowd(port: int, count: int) -> Counter[int]:
+async def load(port: int, count: int) -> Counter[int]:
     limits = httpx.Limits(max_connections=count)
     base = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=base, timeout=60, limits=limits, trust_env=False) as client:
@@ -29,4 +29,4 @@ async def _knock(client: httpx.AsyncClient, number: int) -> int:
 
 if __name__ == "__main__":
     print("begun", flush=True)
-    print(json.dumps(asyncio.run(crowd(int(sys.argv[1]), int(sys.argv[2])))))
+    print(json.dumps(asyncio.run(load(int(sys.argv[1]), int(sys.argv[2])))))
