@@ -36,7 +36,7 @@ from dev.process import Group, free_port
 from dev.stack import MEMORY, read
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import ROLES
+from nautilus.auth.scopes import ROLES
 from nautilus.backfill.planner import Chunk
 from nautilus.backfill.status import read_jobs
 from nautilus.clock import NS_PER_DAY, rfc3339

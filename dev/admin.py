@@ -18,7 +18,7 @@ from dev.postgres import PASSWORD_FILE, running
 from dev.process import StartError
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import ROLES
+from nautilus.auth.scopes import ROLES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import is_current
 from nautilus.errors import NautilusError

@@ -14,7 +14,7 @@ from dev.credentials import password_of, token_settings
 from functions.auth.app import make_admin
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import ROLES
+from nautilus.auth.scopes import ROLES
 from nautilus.db.connection import Database
 from nautilus.http.services import Services
 from nautilus.settings.auth import AuthSettings

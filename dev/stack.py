@@ -25,7 +25,7 @@ from dev.sources import Gateway, Replay, Source
 from dev.sqs import start_sqs
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import ROLES
+from nautilus.auth.scopes import ROLES
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
 

@@ -19,7 +19,8 @@ from nautilus.auth.accounts.schemas import Login, NewKey, NewUser, PasswordChang
 from nautilus.auth.accounts.sign_in import SignIn
 from nautilus.auth.accounts.users import Users, put_user, user_of
 from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
-from nautilus.auth.principal import ROLES, USER_SCOPES, Principal, new_password, role_of
+from nautilus.auth.principal import Principal, new_password
+from nautilus.auth.scopes import ROLES, USER_SCOPES, role_of
 from nautilus.auth.tokens.sign import Signer
 from nautilus.db.auth.api_keys import Key
 from nautilus.db.auth.users import User

@@ -15,7 +15,7 @@ import pytest
 from dev.credentials import token_settings
 from dev.lambda_runtime import Function, http_event, missing, running
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import USER_SCOPES
+from nautilus.auth.scopes import USER_SCOPES
 from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.db.market import instruments

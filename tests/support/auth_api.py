@@ -17,7 +17,7 @@ import dev.local_api
 from dev.credentials import new_private_key, public_pem
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
-from nautilus.auth.principal import ROLES
+from nautilus.auth.scopes import ROLES
 from nautilus.auth.tokens.sign import Signer
 from nautilus.http.services import Services
 from nautilus.settings.auth import AuthSettings

@@ -12,18 +12,8 @@ from dev.credentials import new_private_key, public_pem
 from nautilus.auth import api_keys
 from nautilus.auth.login_throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
 from nautilus.auth.passwords import LANES, MEMORY_KIB, PASSES, Passwords
-from nautilus.auth.principal import (
-    ROLES,
-    SCOPES,
-    Principal,
-    checked_scopes,
-    key_scopes,
-    login_name,
-    new_email,
-    new_password,
-    new_username,
-    role_of,
-)
+from nautilus.auth.principal import Principal, login_name, new_email, new_password, new_username
+from nautilus.auth.scopes import ROLES, SCOPES, checked_scopes, key_scopes, role_of
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import KeySet
 from nautilus.errors import Forbidden, InvalidInput

@@ -10,7 +10,8 @@ import time
 from collections.abc import Collection
 
 from nautilus.auth import api_keys
-from nautilus.auth.principal import Client, Principal, key_scopes
+from nautilus.auth.principal import Client, Principal
+from nautilus.auth.scopes import key_scopes
 from nautilus.auth.tokens.verify import KeySet
 from nautilus.db.auth import api_keys as stored
 from nautilus.db.auth import audit, refresh_families

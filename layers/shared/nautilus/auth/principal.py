@@ -1,30 +1,10 @@
-"""Who may do what: scopes, roles, callers, and the names that people may have. Rules alone, no I/O."""
+"""Callers, and the names and passwords that people may have. Rules alone, no I/O."""
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from nautilus.errors import Forbidden, InvalidInput
-
-SCOPES: tuple[str, ...] = (
-    "bars:read",
-    "backfill:write",
-    "monitoring:read",
-    "session:write",
-    "orders:read",
-    "orders:write",
-    "admin",
-)
-"""All scopes there are. `admin` includes every other."""
-USER_SCOPES: tuple[str, ...] = ("bars:read", "backfill:write", "monitoring:read")
-"""What a new user gets unless told otherwise."""
-ROLES: dict[str, tuple[str, ...]] = {
-    "viewer": ("bars:read", "monitoring:read"),
-    "analyst": USER_SCOPES,
-    "trader": (*USER_SCOPES, "session:write", "orders:read", "orders:write"),
-    "admin": ("admin",),
-}
-"""Names of usual sets of scopes. Stored are the scopes."""
 
 MAX_PASSWORD = 256
 """Characters; a longer one is refused before any work is done."""
@@ -90,26 +70,6 @@ class Client(NamedTuple):
 
 def anonymous(scopes: Iterable[str]) -> Principal:
     return Principal("anonymous", "anonymous", frozenset(scopes))
-
-
-def key_scopes(user_scopes: Iterable[str], granted: Iterable[str]) -> frozenset[str]:
-    """What a key may do: what it was granted, as long as its user may do so too."""
-    owned, given = frozenset(user_scopes), frozenset(granted)
-    return given if "admin" in owned else given & owned
-
-
-def role_of(scopes: Iterable[str]) -> str | None:
-    """The role with exactly these scopes."""
-    wanted = frozenset(scopes)
-    return next((role for role, given in ROLES.items() if frozenset(given) == wanted), None)
-
-
-def checked_scopes(field: str, scopes: Iterable[str]) -> tuple[str, ...]:
-    """The scopes in their usual order; InvalidInput for one that does not exist."""
-    wanted = frozenset(scopes)
-    if not wanted <= frozenset(SCOPES):
-        raise InvalidInput.field(field, f"{sorted(wanted - frozenset(SCOPES))[0]!r} is not a scope", SCOPES)
-    return tuple(scope for scope in SCOPES if scope in wanted)
 
 
 def login_name(text: str) -> str | None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from nautilus.auth import api_keys, principal
+from nautilus.auth import api_keys
 from nautilus.auth.accounts.refresh import DENIED_S
 from nautilus.auth.principal import Client, Principal
+from nautilus.auth.scopes import checked_scopes
 from nautilus.clock import ns_of
 from nautilus.db.auth import api_keys as stored_keys
 from nautilus.db.auth import audit, refresh_families, users
@@ -28,7 +29,7 @@ class ApiKeys:
         self, caller: Principal, name: str, scopes: Sequence[str] | None, expires_at: datetime | None, client: Client
     ) -> tuple[Key, str]:
         """A new API key: its row, and its text, which exists only here. Its scopes are some of the caller's."""
-        wanted = principal.checked_scopes("scopes", caller.scopes if scopes is None else scopes)
+        wanted = checked_scopes("scopes", caller.scopes if scopes is None else scopes)
         for scope in wanted:
             caller.require(scope)
         key = api_keys.new_key()

@@ -11,8 +11,8 @@ import secrets
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from nautilus.auth import principal
 from nautilus.auth.principal import Client, Principal
+from nautilus.auth.scopes import key_scopes
 from nautilus.auth.tokens.sign import Access, Signer
 from nautilus.auth.tokens.verify import LEEWAY_S, MAX_LIFE_S
 from nautilus.clock import NS_PER_S
@@ -127,7 +127,7 @@ class SignInSessions:
     def _issued(self, cursor: Cursor, held: _Held, refresh_token: str) -> Issued:
         user, key, family = held.user, held.key, held.family
         now_s = status.machine_now(cursor) // NS_PER_S
-        scopes = principal.key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
+        scopes = key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
         access = self._signer.sign(
             user_id=user.id,
             name=user.username,

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from nautilus.auth.principal import MAX_PASSWORD, MIN_PASSWORD, ROLES, SCOPES
+from nautilus.auth.principal import MAX_PASSWORD, MIN_PASSWORD
+from nautilus.auth.scopes import ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
 from nautilus.http.json_values import Flag
 

@@ -7,6 +7,7 @@ from nautilus.auth import principal
 from nautilus.auth.accounts.refresh import DENIED_S
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import Client, Principal
+from nautilus.auth.scopes import checked_scopes
 from nautilus.db.auth import audit, refresh_families, users
 from nautilus.db.auth.users import User
 from nautilus.db.connection import Database, UniqueViolation
@@ -38,7 +39,7 @@ class Users:
         """A new user; Conflict when the name or the e-mail address is taken."""
         name = principal.new_username(username)
         address = principal.new_email(email) if email else None
-        granted = principal.checked_scopes("scopes", scopes)
+        granted = checked_scopes("scopes", scopes)
         hashed = self._passwords.hash(principal.new_password("password", password, name))
         with _taken(), self._db.transaction() as cursor:
             user = users.create(cursor, username=name, email=address, password_hash=hashed, scopes=granted)
@@ -58,7 +59,7 @@ class Users:
         is_active: bool | None = None,
     ) -> User:
         """Change what is not None. Other scopes, another password or being disabled ends the user's sessions."""
-        granted = None if scopes is None else principal.checked_scopes("scopes", scopes)
+        granted = None if scopes is None else checked_scopes("scopes", scopes)
         address = principal.new_email(email) if email else None
         with self._db.transaction(snapshot=True) as cursor:
             before = _existing(users.by_id(cursor, user_id))
@@ -93,10 +94,10 @@ def user_of(db: Database, caller: Principal) -> User:
 def put_user(
     db: Database, passwords: Passwords, username: str, password: str, scopes: Sequence[str], *, reason: str
 ) -> bool:
-    """Make a user, or give the user of this name this password and these scopes, from a command; False when nothing
-    had to  A change ends the user's sessions."""
+    """Make a user, or give the user of this name this password and these scopes, from a command; False when
+    nothing had to change. A change ends the user's sessions."""
     name = principal.new_username(username)
-    granted = principal.checked_scopes("scopes", scopes)
+    granted = checked_scopes("scopes", scopes)
     principal.new_password("password", password, name)
     with db.transaction() as cursor:
         user = users.by_login(cursor, name)

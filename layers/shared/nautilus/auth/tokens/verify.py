@@ -14,7 +14,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from nautilus.auth.principal import SCOPES, Principal
+from nautilus.auth.principal import Principal
+from nautilus.auth.scopes import SCOPES
 from nautilus.errors import Unauthorized
 
 ALGORITHM = "EdDSA"
