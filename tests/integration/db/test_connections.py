@@ -50,14 +50,14 @@ def test_a_pool_of_one_opens_one_connection_and_uses_it_again(one: Database) -> 
     assert len({ask(one, "SELECT pg_backend_pid()", snapshot=n % 2 == 0) for n in range(6)}) == 1
 
 
-def test_who_finds_all_connections_busy_is_told_to_come_back(one: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nautilus.db.connection._POOL_WAIT_S", 0.05)
-    with one.transaction():
-        with ThreadPoolExecutor(1) as threads, pytest.raises(Unavailable) as refused:
-            threads.submit(ask, one, "SELECT 1").result()
-        assert refused.value.code == "database-busy"
-        assert refused.value.retry_after_s
-    assert ask(one, "SELECT 1") == (1,)
+def test_a_caller_who_finds_all_connections_busy_is_told_to_come_back(dsn: str) -> None:
+    with closing(Database(dsn, name="nautilus-test", size=1, pool_wait_s=0.05)) as pool:
+        with pool.transaction():
+            with ThreadPoolExecutor(1) as threads, pytest.raises(Unavailable) as refused:
+                threads.submit(ask, pool, "SELECT 1").result()
+            assert refused.value.code == "database-busy"
+            assert refused.value.retry_after_s
+        assert ask(pool, "SELECT 1") == (1,)
 
 
 def test_a_connection_that_died_while_idle_is_replaced_without_a_word(dsn: str, one: Database) -> None:

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg2
-import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -98,13 +97,12 @@ def test_again_changes_nothing(dsn: str) -> None:
     assert shape(dsn) == before
 
 
-def test_a_table_that_is_held_is_tried_again(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_held_is_tried_again(empty_dsn: str) -> None:
     """The migration gives up its place in the queue, so that those behind it go on, and comes back."""
-    monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
     old_database(empty_dsn)
     with closing(psycopg2.connect(empty_dsn)) as holder:
         holder.cursor().execute("SELECT 1 FROM bar_revisions")
-        thread = threading.Thread(target=migrate.upgrade, args=(empty_dsn,))
+        thread = threading.Thread(target=migrate.upgrade, args=(empty_dsn,), kwargs={"lock_wait_ms": 100})
         thread.start()
         with closing(psycopg2.connect(empty_dsn)) as watch, watch.cursor() as cursor:
             watch.autocommit = True

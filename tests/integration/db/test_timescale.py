@@ -17,7 +17,7 @@ import pytest
 
 from dev import store
 from nautilus.clock import NS_PER_DAY
-from nautilus.db import migrate, retention, timescale, verify
+from nautilus.db import retention, timescale, verify
 from nautilus.db.bars import candles
 from nautilus.db.bars.candles import BarSource, Style
 from nautilus.db.bars.write import Written
@@ -108,7 +108,6 @@ def test_a_plain_database_whose_server_gets_the_extension(empty_dsn: str, monkey
     with monkeypatch.context() as before:
         before.setattr(timescale, "adopt", timescale.storage)
         assert upgrade(empty_dsn).startswith("plain PostgreSQL")
-    monkeypatch.setattr(migrate, "_LOCK_WAIT", "100ms")
     with closing(Database(empty_dsn, name="test", size=2)) as database:
         with database.transaction() as cursor:
             cursor.execute(INSTRUMENT)
@@ -117,7 +116,7 @@ def test_a_plain_database_whose_server_gets_the_extension(empty_dsn: str, monkey
         record(database, bars(10, 11.0))
         with database.transaction() as holder:
             holder.execute("SELECT 1 FROM bars_minute LIMIT 1")
-            mover = threading.Thread(target=upgrade, args=(empty_dsn,))
+            mover = threading.Thread(target=upgrade, args=(empty_dsn,), kwargs={"lock_wait_ms": 100})
             mover.start()
             tries: set[int] = set()  # each is a connection
             while mover.is_alive() and len(tries) < 2:

@@ -28,7 +28,8 @@ Json = psycopg2.extras.Json
 UniqueViolation = psycopg2.errors.UniqueViolation
 
 _CONNECT_TIMEOUT_S = 3
-_POOL_WAIT_S = 5.0
+POOL_WAIT_S = 5.0
+"""How long a caller waits for a connection of a pool that is all in use."""
 _SLOW_CONNECT_S = 1.0
 """A connection that failed only after so long: the host swallows packets, and the next one would take as long."""
 _SILENCE_S = 3.0
@@ -59,8 +60,10 @@ class Database:
         size: int = 10,
         statement_timeout_ms: int = 15_000,
         lock_timeout_ms: int | None = None,
+        pool_wait_s: float = POOL_WAIT_S,
     ) -> None:
         self.size = size
+        self._pool_wait_s = pool_wait_s
         self._url = url
         self._longest_s = statement_timeout_ms / 1000 + _SILENCE_S if statement_timeout_ms else None
         self._options = {
@@ -129,7 +132,7 @@ class Database:
     @contextmanager
     def _borrow(self) -> Iterator[Any]:
         who = caller.get()
-        if not self._permits.take(who, _POOL_WAIT_S):
+        if not self._permits.take(who, self._pool_wait_s):
             raise Unavailable("all database connections are busy", code="database-busy", retry_after_s=2)
         connection = None
         try:

@@ -24,16 +24,24 @@ from nautilus.settings.bridge import MigrateSettings
 ADVISORY_LOCK = 7_243_392_110
 FOLDER = Path(__file__).parent / "migrations"
 _ATTEMPTS = 20
-"""A migration that waits for a table makes everybody behind it wait: it gives up after `_LOCK_WAIT` and tries again."""
-_LOCK_WAIT = "2s"
+LOCK_WAIT_MS = 2_000
+"""A migration that waits for a table makes everybody behind it wait: it gives up after this time and tries again."""
 
 Phase = Literal["expand", "contract"]
 
 
-def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract", folder: Path = FOLDER) -> str:
+def upgrade(
+    url: str,
+    revision: str | None = None,
+    *,
+    phase: Phase = "contract",
+    folder: Path = FOLDER,
+    lock_wait_ms: int = LOCK_WAIT_MS,
+) -> str:
     """Run the migrations that are missing, each in its own transaction; then make hypertables where Timescale is there.
 
-    revision: how far; absent: as far as the phase allows (`contract`: all). Returns which storage is in use, in words.
+    revision: how far; absent: as far as the phase allows (`contract`: all). lock_wait_ms: how long one attempt waits for a
+    table. Returns which storage is in use, in words.
     """
     # Imported here: Alembic and SQLAlchemy are in the bridge's image, not in a function's.
     from alembic import command
@@ -43,7 +51,7 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.attributes["url"] = url
-    config.attributes["lock_timeout"] = _LOCK_WAIT
+    config.attributes["lock_timeout"] = f"{lock_wait_ms}ms"
     target = revision or last_of(ScriptDirectory.from_config(config), phase)
     attempt = 0
     while True:
@@ -54,7 +62,7 @@ def upgrade(url: str, revision: str | None = None, *, phase: Phase = "contract",
                 if not _has_run(connection, ScriptDirectory.from_config(config), target):
                     command.upgrade(config, target)
                 with connection, connection.cursor() as cursor:
-                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_wait_ms}ms",))
                     return timescale.adopt(cursor)
         except Exception as error:
             refused = getattr(error, "orig", error)  # Alembic's driver wraps PostgreSQL's own error
