@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from nautilus.clock import NS_PER_S
 from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db import timescale
-from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -42,8 +42,42 @@ def bar(n: int, price: float = 10.0, kind: int = 0) -> Bar:
     return Bar(AT + n * MINUTE, price, price + 1, price - 1, price + 0.1, *rest)
 
 
-def record(database: Database, bars: list[Bar], request_id: int | None = 4) -> Written:
-    with database.transaction() as cursor:
+class ReadWatch:
+    """Counts how often writing reads the bars that are stored, and calls `after` after the first time."""
+
+    def __init__(self, after: Callable[[], object] = lambda: None) -> None:
+        self.reads = 0
+        self._after = after
+
+    def over(self, cursor: Cursor) -> Any:
+        """The same cursor, watched."""
+        return _WatchedCursor(cursor, self._read)
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.reads == 1:
+            self._after()
+
+
+class _WatchedCursor:
+    def __init__(self, cursor: Cursor, read: Callable[[], None]) -> None:
+        self._cursor = cursor
+        self._read = read
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def copy_expert(self, sql: str, file: Any, size: int = 8192) -> None:
+        self._cursor.copy_expert(sql, file, size)
+        if "FROM bars_minute" in sql:
+            self._read()
+
+
+def record(
+    database: Database, bars: list[Bar], request_id: int | None = 4, *, watch: ReadWatch | None = None
+) -> Written:
+    with database.transaction() as own:
+        cursor = watch.over(own) if watch else own
         settled = Spans.of(bars[0].ts, bars[-1].ts + MINUTE) if bars else Spans()
         row = series.by_id(cursor, 1, lock=True)
         return series.apply_changes(cursor, row, bars=bars, settled=settled, request_id=request_id)
@@ -129,48 +163,35 @@ def check_beside_a_stray(database: Database, written: Written) -> None:
         assert stored(cursor) == [bar(n) for n in range(3)]
 
 
-def test_another_writer_without_the_lock_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It commits between our look and our COPY."""
-    with database.transaction() as cursor:  # where something is covered, there is a look
+def test_another_writer_without_the_lock_is_found(database: Database) -> None:
+    """It commits after we have read what is stored, and before our COPY."""
+    with database.transaction() as cursor:  # where something is covered, what is stored is read
         row = series.by_id(cursor, 1, lock=True)
         series.apply_changes(cursor, row, settled=Spans.of(AT, AT + MINUTE))
-    look, looks = bar_store._stored, []
 
-    def late(cursor: Cursor, *args: object) -> bytes:
-        found = look(cursor, *args)  # type: ignore[arg-type]
-        looks.append(len(found))
-        if len(looks) == 1:
-            with database.transaction() as other:
-                stray(other)
-        return found
+    def write_elsewhere() -> None:
+        with database.transaction() as other:
+            stray(other)
 
-    monkeypatch.setattr(bar_store, "_stored", late)
-    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
-    assert len(looks) == 2
+    watch = ReadWatch(write_elsewhere)
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)], watch=watch))
+    assert watch.reads == 2
 
 
-def test_where_nothing_is_known_nobody_looks_until_a_bar_is_met(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stored_bars_are_read_only_where_some_may_be(database: Database) -> None:
     with database.transaction() as cursor:
         stray(cursor)
-    look, looks = bar_store._stored, []
-
-    def counted(cursor: Cursor, *args: object) -> bytes:
-        looks.append(args)
-        return look(cursor, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bar_store, "_stored", counted)
-    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)]))
-    assert len(looks) == 1
+    watch = ReadWatch()
+    check_beside_a_stray(database, record(database, [bar(n) for n in range(3)], watch=watch))
+    assert watch.reads == 1, "a bar was met"
     later = [bar(n) for n in range(10, 13)]
-    assert record(database, later).new == 3
-    assert len(looks) == 1
-    doubt = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), CoverageState.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
+    assert record(database, later, watch=watch).new == 3
+    assert watch.reads == 1, "nothing is known of that range"
+    unconfirmed = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), CoverageState.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
     with database.transaction() as cursor:
-        series.apply_changes(cursor, series.by_id(cursor, 1, lock=True), noted=[doubt])
-    assert record(database, [bar(30)]).new == 1
-    assert len(looks) == 2
+        series.apply_changes(cursor, series.by_id(cursor, 1, lock=True), noted=[unconfirmed])
+    assert record(database, [bar(30)], watch=watch).new == 1
+    assert watch.reads == 2, "something was noted before"
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
