@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import httpx
 import psycopg2
 import psycopg2.extras
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 import dev.local_api
 from dev.credentials import new_private_key, public_pem
 from nautilus.auth.accounts.users import put_user
+from nautilus.auth.authenticate import DENIED_FOR_S, Callers, machine_clocks
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.scopes import ROLES
 from nautilus.auth.tokens.sign import Signer
@@ -40,6 +42,22 @@ def settings_of(dsn: str, pem: str, kid: str = "dev-1", **more: Any) -> AuthSett
         "token_public_keys": json.dumps({kid: public_pem(pem)}),
     }
     return AuthSettings(**(values | more))
+
+
+class MovedClocks:
+    """The machine's clocks, moved forward by as many seconds as a test says."""
+
+    def __init__(self) -> None:
+        self.monotonic_s = 0.0
+        self.time_s = 0.0
+
+    def __call__(self) -> tuple[float, float]:
+        monotonic, time_of_day = machine_clocks()
+        return monotonic + self.monotonic_s, time_of_day + self.time_s
+
+    def move(self, seconds: float) -> None:
+        self.monotonic_s += seconds
+        self.time_s += seconds
 
 
 class Loop:
@@ -114,15 +132,20 @@ class Api:
         self.settings = settings_of(dsn, self.pem, **more)
         self.app = dev.local_api.create(self.settings)
         self.services: Services = self.app.state.services
+        self.clocks = MovedClocks()
+        self.services.callers = Callers(self.services.db, self.services.keys, self.services.log, clocks=self.clocks)
         self.passwords = self.services.kept(Passwords, lambda: Passwords(**({} if real_argon2 else argon2 or CHEAP)))
         put_user(self.services.db, self.passwords, "boss", ADMIN_PASSWORD, ROLES["admin"], reason="test")
         put_user(self.services.db, self.passwords, "ann", PASSWORD, ROLES["analyst"], reason="test")
         self._loop = Loop()
         self._clients: list[Client] = []
 
-    def client(self, address: str | None = None, base: str = "http://testserver") -> Client:
+    def client(
+        self, address: str | None = None, base: str = "http://testserver", *, app: FastAPI | None = None
+    ) -> Client:
+        """app: another one than this API's."""
         number = next(_addresses)
-        made = Client(self.app, self._loop, address or f"198.51.{number // 250}.{number % 250 + 1}", base)
+        made = Client(app or self.app, self._loop, address or f"198.51.{number // 250}.{number % 250 + 1}", base)
         self._clients.append(made)
         return made
 
@@ -162,8 +185,8 @@ class Api:
             connection.close()
 
     def forget_denied(self) -> None:
-        """Let the deny list be read at the next request, as after five seconds."""
-        self.services.callers._denied._read_at = None
+        """Let the deny list be read at the next request: five seconds pass."""
+        self.clocks.move(DENIED_FOR_S)
 
     def close(self) -> None:
         for client in self._clients:

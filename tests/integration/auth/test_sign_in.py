@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
+import dev.local_api
 from dev.credentials import new_private_key, public_pem
 from nautilus.auth.authenticate import DENIED_FOR_S
 from nautilus.auth.passwords import Passwords
@@ -23,6 +24,7 @@ from tests.support.auth_api import (
     bearer,
     key,
     log_text,
+    settings_of,
 )
 
 ME = f"{AUTH}/me"
@@ -205,9 +207,7 @@ def test_ending_takes_effect_within_five_seconds_and_costs_no_request_a_question
         callers.by_token(token, _somewhere())
     assert questions == [], "no question for a token while the deny list is fresh"
     ann.post(f"{AUTH}/logout", json={})
-    read_at = callers._denied._read_at
-    assert read_at is not None
-    callers._denied._read_at = (read_at[0] - DENIED_FOR_S, read_at[1] - DENIED_FOR_S)  # five seconds later
+    api.clocks.move(DENIED_FOR_S)
     questions.clear()
     answer = ann.get(STATUS)
     assert answer.json()["code"] == "session-ended"
@@ -220,9 +220,7 @@ def test_a_process_that_was_frozen_reads_the_deny_list_again(api: Api) -> None:
     ann = api.signed_in()
     ann.get(ME)
     ann.post(f"{AUTH}/logout", json={})
-    denied = api.services.callers._denied
-    assert denied._read_at is not None
-    denied._read_at = (denied._read_at[0], denied._read_at[1] - 600)
+    api.clocks.time_s += 600
     assert ann.get(STATUS).json()["code"] == "session-ended"
 
 
@@ -233,11 +231,9 @@ def _somewhere() -> Any:
 
 
 def test_without_a_database_no_token_is_believed(api: Api) -> None:
-    ann = api.signed_in()
-    api.forget_denied()
-    api.services.db._url = "postgresql://nobody@127.0.0.1:1/none"
-    api.services.db.close()
-    answer = ann.get(ME)
+    token = api.signed_in().tokens["access_token"]
+    cut_off = dev.local_api.create(settings_of("postgresql://nobody@127.0.0.1:1/none", api.pem))
+    answer = api.client(app=cut_off).get(ME, headers=bearer(token))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 

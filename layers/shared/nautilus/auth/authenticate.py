@@ -7,7 +7,7 @@ within that time.
 
 import hmac
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal
@@ -23,16 +23,23 @@ from nautilus.log import Log
 
 DENIED_FOR_S = 5.0
 _THREADS = 4
+Clocks = Callable[[], tuple[float, float]]
+"""Two clocks, in seconds: one that never goes back, and the time of day. Lambda freezes a process between requests, and
+only one of them may notice."""
+
+
+def machine_clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
 
 
 class Callers:
-    """The callers of one process."""
+    """The callers of one process. clocks: those that say how old the deny list is."""
 
-    def __init__(self, db: Database, keys: KeySet, log: Log) -> None:
+    def __init__(self, db: Database, keys: KeySet, log: Log, *, clocks: Clocks = machine_clocks) -> None:
         self._db = db
         self._keys = keys
         self._log = log
-        self._denied = _DenyList(db)
+        self._denied = _DenyList(db, clocks)
         # Each with threads of its own: a key that the database does not tell of keeps no token waiting.
         self.key_threads = Executor("api-keys", _THREADS)
         self.token_threads = Executor("deny-list", _THREADS)
@@ -109,9 +116,10 @@ class _DenyList:
     hangs, everybody hears so as soon as the first one does.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clocks: Clocks) -> None:
         self._db = db
-        self._reading = SingleFlight(self._read, max_age_s=DENIED_FOR_S)
+        self._clocks = clocks
+        self._reading = SingleFlight(self._read, max_age_s=DENIED_FOR_S, clock=lambda: clocks()[0])
         self._sessions: Collection[str] = ()
         self._read_at: tuple[float, float] | None = None
 
@@ -121,7 +129,7 @@ class _DenyList:
 
     def _read(self) -> Collection[str]:
         # The age counts from before the question, so that an answer is never older than it says.
-        asked_at = _clocks()
+        asked_at = self._clocks()
         with self._db.transaction(snapshot=True) as cursor:
             found = refresh_families.denied(cursor)
         self._sessions = found
@@ -131,16 +139,10 @@ class _DenyList:
     def at_hand(self) -> Collection[str] | None:
         """The list without a lock and without a question; None when it is too old."""
         # The age first: a list that another thread reads meanwhile is newer than that.
-        young = _young(self._read_at)
+        young = self._young(self._read_at)
         return self._sessions if young else None
 
-
-def _young(read_at: tuple[float, float] | None) -> bool:
-    # By both clocks: Lambda freezes a process between requests, and only one of them may notice.
-    if read_at is None:
-        return False
-    return all(0 <= now - then < DENIED_FOR_S for then, now in zip(read_at, _clocks(), strict=True))
-
-
-def _clocks() -> tuple[float, float]:
-    return time.monotonic(), time.time()
+    def _young(self, read_at: tuple[float, float] | None) -> bool:
+        if read_at is None:
+            return False
+        return all(0 <= now - then < DENIED_FOR_S for then, now in zip(read_at, self._clocks(), strict=True))
