@@ -25,7 +25,7 @@ from nautilus.auth.tokens.sign import Signer
 from nautilus.db.auth.api_keys import Key
 from nautilus.db.auth.users import User
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
-from nautilus.http.dependencies import ClientDep, ServicesDep, from_own_page, maybe, needs, needs_password
+from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep, from_own_page
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
@@ -131,9 +131,6 @@ SessionsDep = Annotated[SignInSessions, Depends(_sessions)]
 SignInDep = Annotated[SignIn, Depends(_sign_in)]
 KeysDep = Annotated[ApiKeys, Depends(_keys)]
 UsersDep = Annotated[Users, Depends(_users)]
-Signed = Annotated[Principal, needs("")]
-ByPassword = Annotated[Principal, needs_password()]
-Admin = Annotated[Principal, needs("admin")]
 RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, include_in_schema=False)]
 
 
@@ -181,7 +178,7 @@ def logout(
     request: Request,
     sessions: SessionsDep,
     client: ClientDep,
-    caller: Annotated[Principal | None, maybe()],
+    caller: OptionalCallerDep,
     body: Refresh | None = None,
     cookie: RefreshCookie = None,
 ) -> Response:
@@ -190,7 +187,7 @@ def logout(
 
 
 @router.post("/logout-all", summary="End all own sessions; API keys stay")
-def logout_all(request: Request, sessions: SessionsDep, client: ClientDep, caller: ByPassword) -> Response:
+def logout_all(request: Request, sessions: SessionsDep, client: ClientDep, caller: CallerDep) -> Response:
     count = sessions.logout_everywhere(caller, client)
     return _without_cookie(request, JSONResponse({"message": "signed out everywhere", "sessions_ended": count}))
 
@@ -199,12 +196,12 @@ def logout_all(request: Request, sessions: SessionsDep, client: ClientDep, calle
 
 
 @router.get("/me", summary="Who the caller is")
-def me(services: ServicesDep, caller: Signed) -> dict[str, Any]:
+def me(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     return _caller(services, caller)
 
 
 @router.get("/validate", summary="Whether the credentials are good, and whose they are")
-def validate(services: ServicesDep, caller: Signed) -> dict[str, Any]:
+def validate(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     return {"valid": True, "user": _caller(services, caller), "message": "the credentials are good"}
 
 
@@ -221,7 +218,7 @@ async def password(
     attempts: AttemptsDep,
     sign_in: SignInDep,
     client: ClientDep,
-    caller: ByPassword,
+    caller: CallerDep,
 ) -> Response:
     current, new = _text(body.current_password), _text(body.new_password)
     new_password("new_password", new, caller.name)
@@ -231,7 +228,7 @@ async def password(
 
 
 @router.get("/sessions", summary="Own sessions that can still be refreshed")
-def sessions(sessions: SessionsDep, caller: ByPassword) -> dict[str, Any]:
+def sessions(sessions: SessionsDep, caller: CallerDep) -> dict[str, Any]:
     rows = [
         {
             "id": str(row.id),
@@ -249,7 +246,7 @@ def sessions(sessions: SessionsDep, caller: ByPassword) -> dict[str, Any]:
 
 
 @router.delete("/sessions/{session_id}", summary="End one of the own sessions")
-def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
     sessions.end(caller, session_id, client)
     return {"message": "the session has ended"}
 
@@ -258,19 +255,19 @@ def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, call
 
 
 @router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
-def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
     row, text = keys.make(caller, body.name, body.scopes, body.expires_at, client)
     return {**_key(row), "api_key": text, "message": "keep the key now: it is not shown again"}
 
 
 @router.get("/api-keys", summary="Own API keys, also revoked and expired ones")
-def keys(keys: KeysDep, caller: ByPassword) -> dict[str, Any]:
+def keys(keys: KeysDep, caller: CallerDep) -> dict[str, Any]:
     rows = [{**_key(row), "active": row.live} for row in keys.of_caller(caller)]
     return {"api_keys": rows, "total": len(rows)}
 
 
 @router.delete("/api-keys/{key_id}", summary="Revoke an API key, at once, with the sessions opened by it")
-def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: ByPassword) -> dict[str, Any]:
+def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
     keys.revoke(caller, key_id, client)
     return {"message": "the key is revoked"}
 
@@ -279,14 +276,14 @@ def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: ByPassword
 
 
 @router.get("/users", summary="All users")
-def users(users: UsersDep, caller: Admin) -> dict[str, Any]:
+def users(users: UsersDep, caller: CallerDep) -> dict[str, Any]:
     rows = [_user(row) for row in users.listed()]
     return {"users": rows, "total": len(rows)}
 
 
 @router.post("/users", status_code=201, summary="Make a user")
 async def make_user(
-    body: NewUser, services: ServicesDep, users: UsersDep, client: ClientDep, caller: Admin
+    body: NewUser, services: ServicesDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
     scopes = _scopes(body.role, body.scopes)
     granted = USER_SCOPES if scopes is None else scopes
@@ -305,7 +302,7 @@ async def make_user(
 
 @router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
 async def change_user(
-    user_id: int, body: UserChange, services: ServicesDep, users: UsersDep, client: ClientDep, caller: Admin
+    user_id: int, body: UserChange, services: ServicesDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
     password = _text(body.password) or None
     changed = await (_in_turn if password else _on_thread)(

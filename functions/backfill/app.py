@@ -19,7 +19,7 @@ from nautilus.clock import rfc3339
 from nautilus.db.ledger import job_list, job_stopping
 from nautilus.errors import InvalidInput, NotFound
 from nautilus.http import json_body
-from nautilus.http.dependencies import ServicesDep, needs
+from nautilus.http.dependencies import CallerDep, ServicesDep
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -29,7 +29,6 @@ from nautilus.infra.messages import JobHint
 from nautilus.log import correlation
 
 router = APIRouter(tags=["backfill"], responses=PROBLEMS, route_class=StrictRoute)
-Caller = Annotated[Principal, needs("backfill:write")]
 _GIGABYTE = 1_000_000_000
 
 
@@ -37,7 +36,7 @@ _GIGABYTE = 1_000_000_000
 def ask(
     request: BackfillRequest,
     services: ServicesDep,
-    caller: Caller,
+    caller: CallerDep,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     if not (request.symbol or request.symbols or request.instrument_id or request.con_id):
@@ -50,7 +49,7 @@ def ask(
 )
 def start(
     services: ServicesDep,
-    caller: Caller,
+    caller: CallerDep,
     request: Annotated[BackfillRequest | None, Body()] = None,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
@@ -101,7 +100,7 @@ def _request_json(request: BackfillRequest) -> dict[str, Any]:
 )
 def status(
     services: ServicesDep,
-    caller: Annotated[Principal, needs("bars:read")],
+    caller: CallerDep,
     job_id: Annotated[UUID | None, Query()] = None,
 ) -> dict[str, Any]:
     owner = None if caller.admin else caller.id
@@ -134,7 +133,7 @@ def status(
 
 
 @router.post("/api/v1/historical/backfill/stop", summary="Stop one job, or all of the caller's")
-async def stop(request: Request, services: ServicesDep, caller: Caller) -> dict[str, Any]:
+async def stop(request: Request, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     from fastapi.concurrency import run_in_threadpool
 
     # The front end sends no body and no content type here.
@@ -171,7 +170,7 @@ def _stop(services: Services, caller: Principal, job_id: UUID | None) -> dict[st
 def chunks(
     job_id: UUID,
     services: ServicesDep,
-    caller: Annotated[Principal, needs("bars:read")],
+    caller: CallerDep,
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
@@ -179,7 +178,7 @@ def chunks(
 
 
 @router.get("/api/v1/historical/backfill/{job_id}", summary="One job")
-def one(job_id: UUID, services: ServicesDep, caller: Annotated[Principal, needs("bars:read")]) -> dict[str, Any]:
+def one(job_id: UUID, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     job: dict[str, Any] = read_jobs(services.db, None if caller.admin else caller.id, job_id)["jobs"][0]
     return job
 

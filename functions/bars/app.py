@@ -17,7 +17,7 @@ from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
 from nautilus.db.market import calendars, instruments
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.http.dependencies import ServicesDep, needs, tell
+from nautilus.http.dependencies import CallerDep, ServicesDep, add_header
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -69,11 +69,8 @@ def _data(services: Services) -> _Data:
 # ---- who asks, and for what ------------------------------------------------------------------------------------------
 
 
-Reader = Annotated[Principal, needs("bars:read")]
-
-
 # Dependencies are coroutines where they may be: FastAPI gives every other one a thread, and each hop costs 0.2 ms.
-async def _admitted(request: Request, services: ServicesDep, caller: Reader) -> Principal:
+async def _admitted(request: Request, services: ServicesDep, caller: CallerDep) -> Principal:
     """The caller, counted."""
     data = _data(services)
     if data.cache.there:
@@ -88,7 +85,7 @@ def _count(request: Request, data: _Data, caller: Principal) -> None:
     rate = data.limits.take(caller.id)
     if rate is not None:
         for name, value in rate.headers.items():
-            tell(request, name, value)
+            add_header(request, name, value)
         data.limits.check(rate)
 
 

@@ -2,12 +2,11 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from nautilus.auth.principal import Principal
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import timescale
@@ -16,7 +15,7 @@ from nautilus.db.bridge import status as sessions
 from nautilus.db.ledger import requests
 from nautilus.db.monitoring import measures
 from nautilus.errors import Unavailable
-from nautilus.http.dependencies import ServicesDep, maybe, needs
+from nautilus.http.dependencies import CallerDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
@@ -29,7 +28,7 @@ _RECONNECT_WITHIN_S = 60.0
 
 
 @router.get("/health", summary="ok or degraded; 503 only without the database")
-def health(services: ServicesDep, caller: Annotated[Principal | None, maybe()]) -> Response:
+def health(services: ServicesDep, caller: OptionalCallerDep) -> Response:
     status, checks = _check(services)
     body: dict[str, Any] = {"status": status}
     if caller is not None:
@@ -67,7 +66,7 @@ def _check(services: Services) -> tuple[str, dict[str, Any]]:
 
 
 @router.get("/api/v1/ib/session", summary="The session with Interactive Brokers, as its bridge last told it")
-def session(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
+def session(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     with services.db.transaction(snapshot=True) as cursor:
         found = sessions.latest(cursor)
         store = sessions.store(cursor)
@@ -103,7 +102,7 @@ def session(services: ServicesDep, caller: Annotated[Principal, needs("monitorin
 @router.post(
     "/api/v1/ib/session/reconnect", status_code=202, summary="Let go of the connection to IB and make a new one"
 )
-def reconnect(services: ServicesDep, caller: Annotated[Principal, needs("session:write")]) -> dict[str, Any]:
+def reconnect(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     with services.db.transaction() as cursor:
         number = commands.request(
             cursor, "reconnect", {}, by=caller.id, correlation_id=correlation.get(), expires_s=_RECONNECT_WITHIN_S
@@ -113,7 +112,7 @@ def reconnect(services: ServicesDep, caller: Annotated[Principal, needs("session
 
 
 @router.get("/api/v1/ib/budget", summary="What IB's limits leave of the login's requests")
-def budget(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
+def budget(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     limits = PacingLimits()
     with services.db.transaction(snapshot=True) as cursor:
         found = sessions.latest(cursor)
@@ -148,7 +147,7 @@ def budget(services: ServicesDep, caller: Annotated[Principal, needs("monitoring
 
 
 @router.get("/api/v1/ib/connection/status", summary="The session in the words of the web front end")
-def connection_status(services: ServicesDep, caller: Annotated[Principal, needs("monitoring:read")]) -> dict[str, Any]:
+def connection_status(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     with services.db.transaction(snapshot=True) as cursor:
         found = sessions.latest(cursor)
     if found is None:

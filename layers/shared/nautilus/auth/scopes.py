@@ -1,6 +1,7 @@
-"""Scopes, and roles as names of usual sets of them. Rules alone, no I/O."""
+"""Scopes: which there are, which a role has, and which each route needs. Rules alone, no I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 from nautilus.errors import InvalidInput
 
@@ -43,3 +44,74 @@ def checked_scopes(field: str, scopes: Iterable[str]) -> tuple[str, ...]:
     if not wanted <= frozenset(SCOPES):
         raise InvalidInput.field(field, f"{sorted(wanted - frozenset(SCOPES))[0]!r} is not a scope", SCOPES)
     return tuple(scope for scope in SCOPES if scope in wanted)
+
+
+# ---- routes ----------------------------------------------------------------------------------------------------------
+
+
+class Access(NamedTuple):
+    """Who may use a route.
+
+    credentials: what a caller must show. `none`: nothing, the route is public; `refresh-token`: a refresh token, which the
+    route checks itself; `any`: an access token or an API key; `password`: the access token of a sign-in session that was
+    opened with name and password. scope: what the caller must have beside; empty: nothing.
+    """
+
+    credentials: Literal["none", "refresh-token", "any", "password"]
+    scope: str = ""
+
+
+PUBLIC = Access("none")
+BY_REFRESH_TOKEN = Access("refresh-token")
+SIGNED_IN = Access("any")
+BY_PASSWORD = Access("password")
+ADMIN = Access("any", "admin")
+READ_BARS = Access("any", "bars:read")
+WRITE_BACKFILLS = Access("any", "backfill:write")
+READ_MONITORING = Access("any", "monitoring:read")
+WRITE_SESSION = Access("any", "session:write")
+
+ROUTES: Mapping[tuple[str, str], Access] = {
+    # functions/auth
+    ("POST", "/api/v1/auth/login"): PUBLIC,
+    ("POST", "/api/v1/auth/refresh"): BY_REFRESH_TOKEN,
+    ("POST", "/api/v1/auth/logout"): BY_REFRESH_TOKEN,  # or an access token
+    ("POST", "/api/v1/auth/logout-all"): BY_PASSWORD,
+    ("GET", "/api/v1/auth/me"): SIGNED_IN,
+    ("GET", "/api/v1/auth/validate"): SIGNED_IN,
+    ("GET", "/api/v1/auth/jwks.json"): PUBLIC,
+    ("POST", "/api/v1/auth/password"): BY_PASSWORD,
+    ("GET", "/api/v1/auth/sessions"): BY_PASSWORD,
+    ("DELETE", "/api/v1/auth/sessions/{session_id}"): BY_PASSWORD,
+    ("POST", "/api/v1/auth/api-keys"): BY_PASSWORD,
+    ("GET", "/api/v1/auth/api-keys"): BY_PASSWORD,
+    ("DELETE", "/api/v1/auth/api-keys/{key_id}"): BY_PASSWORD,
+    ("GET", "/api/v1/auth/users"): ADMIN,
+    ("POST", "/api/v1/auth/users"): ADMIN,
+    ("PATCH", "/api/v1/auth/users/{user_id}"): ADMIN,
+    # functions/bars
+    ("GET", "/api/v1/market-data/historical/bars"): READ_BARS,
+    ("GET", "/api/v1/market-data/historical/coverage"): READ_BARS,
+    ("GET", "/api/v1/market-data/historical/explain"): READ_BARS,
+    ("GET", "/api/v1/market-data/calendar"): READ_BARS,
+    ("GET", "/api/v1/market-data/instruments"): READ_BARS,
+    ("GET", "/api/v1/market-data/instruments/search"): READ_BARS,
+    ("GET", "/api/v1/market-data/instruments/{instrument_id}"): READ_BARS,
+    ("GET", "/api/v1/ib/instruments/search/{query}"): READ_BARS,
+    ("GET", "/api/v1/ib/forex-pairs"): READ_BARS,
+    # functions/backfill
+    ("POST", "/api/v1/ib/backfill"): WRITE_BACKFILLS,
+    ("POST", "/api/v1/historical/backfill/start"): WRITE_BACKFILLS,
+    ("GET", "/api/v1/historical/backfill/status"): READ_BARS,
+    ("POST", "/api/v1/historical/backfill/stop"): WRITE_BACKFILLS,
+    ("GET", "/api/v1/historical/backfill/{job_id}/chunks"): READ_BARS,
+    ("GET", "/api/v1/historical/backfill/{job_id}"): READ_BARS,
+    # functions/monitoring
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/health/ready"): PUBLIC,
+    ("GET", "/api/v1/ib/session"): READ_MONITORING,
+    ("POST", "/api/v1/ib/session/reconnect"): WRITE_SESSION,
+    ("GET", "/api/v1/ib/budget"): READ_MONITORING,
+    ("GET", "/api/v1/ib/connection/status"): READ_MONITORING,
+}
+"""Every route, as method (of a socket `WEBSOCKET`) and path, and who may use it. A route without a row serves nobody."""

@@ -2,14 +2,16 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, anonymous
+from nautilus.auth.scopes import ROUTES, Access
 from nautilus.errors import Forbidden, NautilusError, Unauthorized
 from nautilus.http.services import Services
 from nautilus.infra import executors
@@ -17,24 +19,24 @@ from nautilus.log import correlation
 from nautilus.settings.api import ApiSettings
 
 
-def services(request: Request) -> Services:
+def services(connection: HTTPConnection) -> Services:
     """The process's services, for a route."""
-    found: Services = request.app.state.services
+    found: Services = connection.app.state.services
     return found
 
 
-async def _services(request: Request) -> Services:
+async def _services(connection: HTTPConnection) -> Services:
     # A coroutine: FastAPI would give a plain function a thread.
-    return services(request)
+    return services(connection)
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
 EXTRA_HEADERS = "nautilus.headers"
 
 
-def tell(request: Request, name: str, value: str) -> None:
+def add_header(connection: HTTPConnection, name: str, value: str) -> None:
     """Put a header on the answer to this request, whatever it becomes: also on a problem."""
-    request.scope.setdefault(EXTRA_HEADERS, []).append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    connection.scope.setdefault(EXTRA_HEADERS, []).append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
 
 # Declared for the OpenAPI document alone; who is calling is decided below.
@@ -44,22 +46,22 @@ _SCHEMES = (
 )
 
 
-def client_of(request: Request) -> Client:
+def client_of(connection: HTTPConnection) -> Client:
     """Where the request comes from.
 
     The address is that of API Gateway's context or of the connection. X-Forwarded-For, which anybody can write, is
     believed only as far as configured proxies have written it: its last address that is no such proxy's.
     """
-    address = request.client.host if request.client else "unknown"
-    if _is_proxy(address, services(request).settings.trusted_proxies):
-        hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
-        foreign = (hop for hop in reversed(hops) if not _is_proxy(hop, services(request).settings.trusted_proxies))
+    address = connection.client.host if connection.client else "unknown"
+    if _is_proxy(address, services(connection).settings.trusted_proxies):
+        hops = [hop.strip() for line in connection.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+        foreign = (hop for hop in reversed(hops) if not _is_proxy(hop, services(connection).settings.trusted_proxies))
         address = next(foreign, address)
     try:
         address = str(ipaddress.ip_address(address))
     except ValueError:
         address = "unknown"
-    agent = "".join(letter for letter in request.headers.get("user-agent", "")[:200] if letter.isprintable())
+    agent = "".join(letter for letter in connection.headers.get("user-agent", "")[:200] if letter.isprintable())
     return Client(address, agent, correlation.get())
 
 
@@ -71,39 +73,39 @@ def _is_proxy(address: str, networks: Iterable[str]) -> bool:
     return any(found in ipaddress.ip_network(network) for network in networks)
 
 
-async def _client(request: Request) -> Client:
+async def _client(connection: HTTPConnection) -> Client:
     # A coroutine: FastAPI would give a plain function a thread.
-    return client_of(request)
+    return client_of(connection)
 
 
 ClientDep = Annotated[Client, Depends(_client)]
 
 
-async def _principal(request: Request) -> Principal | None:
+async def _principal(connection: HTTPConnection) -> Principal | None:
     """Who is calling: by API key, then by access token, then nobody in particular; None when that is not allowed.
 
     A bearer header that some front ends send as `null` counts as none. Only what needs the database gets a thread.
     """
-    known = services(request)
-    key = request.headers.get("x-api-key", "").strip()
-    credentials = request.headers.get("authorization", "").strip()
+    known = services(connection)
+    key = connection.headers.get("x-api-key", "").strip()
+    credentials = connection.headers.get("authorization", "").strip()
     scheme, _, token = credentials.partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
     _refuse_mixed_up(key, credentials)
     caller = None
     if key:
-        caller = await known.callers.key_threads.run(known.callers.by_key, key, client_of(request))
+        caller = await known.callers.key_threads.run(known.callers.by_key, key, client_of(connection))
     elif token and token not in ("null", "undefined"):
         denied = known.callers.denied_at_hand
         if denied is not None:
-            caller = known.callers.by_token(token, client_of(request), denied)
+            caller = known.callers.by_token(token, client_of(connection), denied)
         else:
-            caller = await known.callers.token_threads.run(known.callers.by_token, token, client_of(request))
-    elif known.settings.anonymous_scopes and _at_home(request, known.settings):
+            caller = await known.callers.token_threads.run(known.callers.by_token, token, client_of(connection))
+    elif known.settings.anonymous_scopes and _at_home(connection, known.settings):
         caller = anonymous(known.settings.anonymous_scopes)
     if caller is not None:
         executors.caller.set(caller.id)
-        request.scope[CALLER] = f"{caller.id} {caller.credential}".strip()
+        connection.scope[CALLER] = f"{caller.id} {caller.credential}".strip()
     return caller
 
 
@@ -134,86 +136,80 @@ _HOST = re.compile(r"(?a)(localhost|[0-9.]+|\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d
 """A Host that a browser sends: a name or an address, and perhaps a port. Anything else can be read in two ways."""
 
 
-def host_of(request: Request) -> tuple[str, str] | None:
+def host_of(connection: HTTPConnection) -> tuple[str, str] | None:
     """The name in the one Host header and the whole of it, in small letters; None where there is none to be sure of.
 
-    The framework's own `request.url` stands the server's address in for a Host that it cannot parse.
+    The framework's own `connection.url` stands the server's address in for a Host that it cannot parse.
     """
-    given = request.headers.getlist("host")
+    given = connection.headers.getlist("host")
     found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
     if found is None or int(found[2] or 0) > 65_535:
         return None
     return found[1].strip("[]").lower(), found[0].lower()
 
 
-def _at_home(request: Request, settings: ApiSettings) -> bool:
+def _at_home(connection: HTTPConnection, settings: ApiSettings) -> bool:
     """True for a browser or script on this computer that no foreign page sent: a localhost Host and no foreign Origin."""
-    host = host_of(request)
+    host = host_of(connection)
     if host is None:
         return False
     try:
         local = host[0] == "localhost" or ipaddress.ip_address(host[0]).is_loopback
     except ValueError:
         local = False
-    return local and _from_own_page(request)
+    return local and _from_own_page(connection)
 
 
-def _from_own_page(request: Request) -> bool:
+def _from_own_page(connection: HTTPConnection) -> bool:
     """False for a request that a browser sends for a foreign page. What is no browser says nothing of pages."""
-    origin = request.headers.get("origin")
+    origin = connection.headers.get("origin")
     if origin is None:
-        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
-    if origin in services(request).settings.cors_origins:
+        return connection.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
+    if origin in services(connection).settings.cors_origins:
         return True
-    host = host_of(request)
-    return host is not None and origin == f"{request.scope['scheme']}://{host[1]}"
+    host = host_of(connection)
+    return host is not None and origin == f"{connection.scope['scheme']}://{host[1]}"
 
 
-def needs(scope: str) -> Any:
-    """The dependency of a route that only callers with `scope` may use (empty: any caller); yields the `Principal`."""
-    return Depends(_checked(scope))
+def access_to(connection: HTTPConnection) -> Access:
+    """Who may use the route that serves this. LookupError where the table has no row for it: then nobody may."""
+    return ROUTES[connection.scope.get("method", "WEBSOCKET"), connection.scope["route"].path_format]
 
 
-def needs_password() -> Any:
-    """The dependency of a route that only somebody signed in by password may use; yields the `Principal`."""
-    return Depends(_checked("", by_password=True))
+async def _caller(connection: HTTPConnection, _key: Any = _SCHEMES[0], _token: Any = _SCHEMES[1]) -> Principal:
+    access = access_to(connection)
+    caller = await _principal(connection)
+    if caller is None:
+        raise Unauthorized(
+            "sign in first: POST /api/v1/auth/login, then send Authorization: Bearer <access_token>, or send X-API-Key"
+        )
+    if access.scope:
+        caller.require(access.scope)
+    if access.credentials == "password":
+        caller.require_password_sign_in()
+    return caller
 
 
-def _checked(scope: str, *, by_password: bool = False) -> Callable[..., Coroutine[Any, Any, Principal]]:
-    async def check(request: Request, _key: Any = _SCHEMES[0], _token: Any = _SCHEMES[1]) -> Principal:
-        caller = await _principal(request)
-        if caller is None:
-            raise Unauthorized(
-                "sign in first: POST /api/v1/auth/login, then send Authorization: Bearer <access_token>, or send X-API-Key"
-            )
-        if scope:
-            caller.require(scope)
-        if by_password:
-            caller.require_password_sign_in()
-        return caller
+async def _optional_caller(connection: HTTPConnection) -> Principal | None:
+    try:
+        return await _principal(connection)
+    except NautilusError:
+        return None
 
-    return check
+
+CallerDep = Annotated[Principal, Depends(_caller)]
+"""The caller, who may use the route as `ROUTES` in nautilus/auth/scopes.py says. Every other caller is refused."""
+OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
+"""The caller of a public route that tells signed-in callers more; None: nobody that we know."""
 
 
 def from_own_page() -> Any:
     """The dependency of a route that reads or sets the cookie: no foreign page may use it."""
 
-    async def check(request: Request) -> None:
-        if not _from_own_page(request):
+    async def check(connection: HTTPConnection) -> None:
+        if not _from_own_page(connection):
             raise Forbidden(
                 "this origin may not sign in here; NAUTILUS_CORS_ORIGINS lists those that may", code="foreign-origin"
             )
-
-    return Depends(check)
-
-
-def maybe() -> Any:
-    """The dependency of a public route that tells signed-in callers more; yields the `Principal` or None."""
-
-    async def check(request: Request) -> Principal | None:
-        try:
-            return await _principal(request)
-        except NautilusError:
-            return None
 
     return Depends(check)
