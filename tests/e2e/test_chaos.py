@@ -181,15 +181,13 @@ def settle(stack: ServiceStack) -> None:
         if not stack.rows("SELECT 1 FROM coverage_notes"):
             return
         stack.sim.command("advance 3700")
+        due = "SELECT 1 FROM coverage_notes WHERE expires_at <= %s"
+        active = "SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')"
         stack.wait(
-            lambda: (
-                not stack.rows("SELECT 1 FROM coverage_notes")
-                or not stack.rows("SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')")
-            ),
-            "doubts are looked at again",
+            lambda now=stack.market_ns(): not stack.rows(due, now) and not stack.rows(active),
+            "what was due is asked for again",
             60,
         )
-        time.sleep(6)  # the bridge looks for what is due every five seconds
     assert stack.rows("SELECT range, state, reason FROM coverage_notes") == []
 
 

@@ -59,6 +59,7 @@ class Api:
     """The app in this process, without a socket; one event loop for all requests."""
 
     def __init__(self, app: FastAPI) -> None:
+        self.services: Services = app.state.services
         self._runner = asyncio.Runner()
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=30)
 
