@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -181,14 +182,14 @@ def settle(stack: ServiceStack) -> None:
         if not stack.rows("SELECT 1 FROM coverage_notes"):
             return
         stack.sim.command("advance 3700")
-        due = "SELECT 1 FROM coverage_notes WHERE expires_at <= %s"
-        active = "SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')"
-        stack.wait(
-            lambda now=stack.market_ns(): not stack.rows(due, now) and not stack.rows(active),
-            "what was due is asked for again",
-            60,
-        )
+        stack.wait(partial(nothing_due, stack, stack.market_ns()), "what was due is asked for again", 60)
     assert stack.rows("SELECT range, state, reason FROM coverage_notes") == []
+
+
+def nothing_due(stack: ServiceStack, at_ns: int) -> bool:
+    """Whether no note had expired by then that no job has taken up and finished."""
+    due = stack.rows("SELECT 1 FROM coverage_notes WHERE expires_at <= %s", at_ns)
+    return not due and not stack.rows("SELECT 1 FROM backfill_jobs WHERE state IN ('queued', 'planning', 'running')")
 
 
 def check(stack: ServiceStack, start: int, end: int) -> str:
