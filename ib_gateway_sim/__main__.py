@@ -82,8 +82,30 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--volume", choices=("shares", "lots"), default="shares", help="unit of US stock volumes")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
+    _add_order_options(made)
     made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
     return made
+
+
+def _add_order_options(made: argparse.ArgumentParser) -> None:
+    """What a gateway's settings decide about orders, and what is not established of IB."""
+    made.add_argument("--master-client", type=int, default=-1, help="hears of everybody's orders (default: none)")
+    made.add_argument(
+        "--client-zero", choices=("manual", "all"), default="manual", help="whose orders client 0 hears of"
+    )
+    made.add_argument(
+        "--gone-clients", choices=("work", "drop"), default="work", help="orders that were read when their client went"
+    )
+    made.add_argument("--halted", choices=("refuse", "hold"), default="refuse", help="orders for what is halted")
+    made.add_argument(
+        "--children", choices=("full", "partial"), default="full", help="fill that wakes bracket children"
+    )
+    made.add_argument("--modify-cancelled", type=int, default=201, help="code for changing a cancelled order")
+    made.add_argument("--past-gtd", choices=("refuse", "cancel"), default="refuse", help="GTD orders of the past")
+    made.add_argument(
+        "--refused", choices=("forget", "complete"), default="forget", help="refused orders among completed ones"
+    )
+    made.add_argument("--price-range", type=float, default=800.0, help="percent from the market; 0: any limit is taken")
 
 
 def _port(text: str) -> int:
@@ -159,6 +181,15 @@ def make_settings(options: argparse.Namespace) -> Settings:
         volume=options.volume,
         read_only=options.read_only,
         max_version=options.max_version,
+        master_client=options.master_client,
+        client_zero=options.client_zero,
+        gone_clients=options.gone_clients,
+        halted=options.halted,
+        children=options.children,
+        modify_cancelled=options.modify_cancelled,
+        past_gtd=options.past_gtd,
+        refused=options.refused,
+        price_range=options.price_range,
     )
 
 

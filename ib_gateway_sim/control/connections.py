@@ -9,6 +9,7 @@ from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, Wrong, choice, number
+from ib_gateway_sim.orders.restarting import restart as restart_orders
 from ib_gateway_sim.times import text_date
 
 
@@ -39,7 +40,8 @@ def hold_ids(control: Context, seconds: Any) -> None:
 
 
 async def restart(control: Context, seconds: Any = 60, how: str = "refuse") -> None:
-    """the gateway restarts: all sockets drop, and for so many seconds nobody gets in (as in accept)"""
+    """the gateway restarts: all sockets drop, and for so many seconds nobody gets in (as in accept); orders that were read
+    and not worked yet are lost, and so are untransmitted ones"""
     choice("how", how, ["refuse", "close", "mute"])
     wait_s = number("seconds", seconds, 0, 1e6)
     await _down(control, how)
@@ -88,7 +90,9 @@ def _next_ns(control: Context, hour: int, minute: int) -> int:
 async def _down(control: Context, how: str) -> None:
     await control.server.accept(how)
     for client in control.server.connected():
+        client.forgotten = True
         client.abort()
+    restart_orders(control.gateway)
 
 
 async def _restarted(control: Context) -> None:

@@ -6,6 +6,7 @@ from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, choice, number
 from ib_gateway_sim.faults.weather import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
+from ib_gateway_sim.orders.outage import catch_up
 
 
 def farm_down(control: Context, farm: str) -> Answer:
@@ -49,9 +50,15 @@ def _farm(control: Context, name: str, state: str) -> Answer:
     return {"farms": [farm.name for farm in changed]}
 
 
-def lost(control: Context) -> None:
-    """the line to IB is gone: 1100, and nothing that needs IB is answered"""
-    control.gateway.weather.upstream = False
+def lost(control: Context, orders: str = "hold", fills: str = "late") -> None:
+    """the line to IB is gone: 1100, and nothing that needs IB is answered. Orders sent meanwhile: hold (worked when it is
+    back), lose, work (answered as if it were there); orders at the exchange: late (they fill, told when it is back), none"""
+    faults, weather = control.gateway.weather.orders, control.gateway.weather
+    faults.outage = choice("orders", orders, ["hold", "lose", "work"])
+    faults.outage_fills = choice("fills", fills, ["late", "none"])
+    if weather.upstream:
+        faults.outage_from_s = control.gateway.clock.now_s()
+    weather.upstream = False
     control.gateway.broadcast(*LOST)
     control.gateway.weather.touch()
 
@@ -59,11 +66,13 @@ def lost(control: Context) -> None:
 def restored(control: Context, data: str = "maintained") -> None:
     """the line is back: data maintained (1102) or lost (1101, subscriptions are dead)"""
     kept = choice("data", data, ["maintained", "lost"]) == "maintained"
-    control.gateway.weather.upstream = True
+    was_upstream, control.gateway.weather.upstream = control.gateway.weather.upstream, True
     if not kept:
         for client in control.gateway.clients.values():
             client.jobs.stop_streams()
     control.gateway.broadcast(*(RESTORED if kept else RESTORED_EMPTY))
+    if not was_upstream:
+        catch_up(control.gateway, control.gateway.weather.orders)
     control.gateway.weather.touch()
 
 

@@ -8,9 +8,9 @@ from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
 
 
 def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
-    """what clients sent (and, as kind error, what they were told): kind, client_id, time_ns, fields"""
+    """what clients sent (kind error: what they were told; kind fault: what an order met): kind, client_id, time_ns, fields"""
     since = number("since_ns", since_ns, 0, 2**62)
-    choice("kind", kind, ["", "error", "malformed", *KINDS])
+    choice("kind", kind, ["", "error", "fault", "malformed", *KINDS])
     entries = [entry for entry in control.gateway.received if entry["time_ns"] >= since]
     wanted = [entry for entry in entries if kind in ("", entry["kind"])]
     return {"received": wanted[-max(1, count("last", last)) :], "count": len(wanted)}
@@ -40,6 +40,7 @@ def weather(control: Context) -> Answer:
         "accepting": weather.accepting,
         "silent": dict(+weather.silent),
         "history_errors": list(weather.history_errors),
+        "orders": dict(weather.orders.left()),
         "latency": control.gateway.latency.mode,
         "slow": control.gateway.latency.factor,
     }

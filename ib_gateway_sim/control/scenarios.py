@@ -7,6 +7,7 @@ from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.control.command import commands, parse
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, Wrong, number
+from ib_gateway_sim.orders.outage import catch_up
 
 
 def scenario(control: Context, path: str) -> Answer:
@@ -48,7 +49,10 @@ async def clear(control: Context) -> None:
     """fair weather: everything above and below is taken back, without notices, and what was to happen later"""
     control.cancel_plans()
     control.login_missing = ""
+    faults, was_upstream = control.gateway.weather.orders, control.gateway.weather.upstream
     control.gateway.weather.clear()
+    if not was_upstream:
+        catch_up(control.gateway, faults)
     await control.server.accept("yes")
     control.gateway.latency.factor = 1.0
 

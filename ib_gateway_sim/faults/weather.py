@@ -8,6 +8,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ib_gateway_sim.faults.orders import OrderFaults
+
 _NOTICES = {  # (kind, state) -> code and words; the farm's name follows
     ("data", "ok"): (2104, "Market data farm connection is OK:"),
     ("data", "broken"): (2103, "Market data farm connection is broken:"),
@@ -101,6 +103,7 @@ class Weather:
     short: int = 0  # so many history answers lack every other session
     duplicate: int = 0  # so many history answers come twice
     cut: int = 0  # so many answers break off in mid-frame, and the socket with them
+    orders: OrderFaults = field(default_factory=OrderFaults)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def farm_ok(self, kind: str, sec_type: str, currency: str) -> bool:
@@ -109,6 +112,10 @@ class Weather:
     async def until_farm_ok(self, kind: str, sec_type: str, currency: str) -> None:
         """Requests to a farm that is away wait for it."""
         while not self.farm_ok(kind, sec_type, currency):
+            await self.changed.wait()
+
+    async def until_upstream(self) -> None:
+        while not self.upstream:
             await self.changed.wait()
 
     def touch(self) -> None:

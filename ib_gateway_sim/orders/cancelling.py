@@ -10,19 +10,20 @@ def cancel(gateway: Gateway, order: Order, reason: str = "") -> None:
     if not order.open:
         return
     order.move("Cancelled")
+    order.why_held = ""
     order.done_s = gateway.clock.now_s()
-    reports.send_status(gateway, order)
-    reports.send_error(gateway, order, 202, f"Order Canceled - reason:{reason}")
+    text = f"Order Canceled - reason:{reason}"
+    reports.say(gateway, order, reports.status(order), reports.error(order, 202, text))
     for child in gateway.orders.children(order):
         cancel(gateway, child, reason)
 
 
 def cancel_all(gateway: Gateway) -> None:
-    for order in list(gateway.orders.orders.values()):
+    for order in gateway.orders.every():
         cancel(gateway, order)
 
 
-def expire(gateway: Gateway, order: Order) -> None:
+def expire(gateway: Gateway, order: Order, at_s: float) -> None:
     """A day order ends with the session in which it could trade, a GTD order at its time."""
-    if order.request.text("tif") in ("", "DAY", "GTD") and order.open and gateway.clock.now_s() >= order.expires_s:
+    if order.request.text("tif") in ("", "DAY", "GTD") and order.open and at_s >= order.expires_s:
         cancel(gateway, order)

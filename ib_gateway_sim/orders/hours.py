@@ -1,6 +1,6 @@
 """When an order can trade, and until when it is good."""
 
-from ib_gateway_sim.orders.order import Order
+from ib_gateway_sim.orders.order import AT_CLOSE, Order
 from ib_gateway_sim.rules.dates import Moment, moment
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Gateway
@@ -13,7 +13,8 @@ def session(gateway: Gateway, order: Order, at_s: float) -> tuple[float, float]:
     """Open and close of the session in which the order can trade at or after a time."""
     if order.session[0] <= at_s < order.session[1]:
         return order.session
-    rth = order.contract.sec_type == "STK" and not order.request.flag("outsideRth")
+    regular = order.kind in AT_CLOSE or not order.request.flag("outsideRth")
+    rth = order.contract.sec_type == "STK" and regular
     sessions = gateway.market.sessions(order.contract, at_s, at_s + _LOOK_AHEAD_S, rth=rth)
     if not sessions:
         return at_s + _LOOK_AHEAD_S, at_s + _LOOK_AHEAD_S
@@ -21,15 +22,27 @@ def session(gateway: Gateway, order: Order, at_s: float) -> tuple[float, float]:
     return order.session
 
 
-def opens_s(gateway: Gateway, order: Order) -> float:
-    """When the order may trade: in the past, or the open of its next session."""
-    return session(gateway, order, gateway.clock.now_s())[0]
+def next_look_s(gateway: Gateway, order: Order, at_s: float) -> float:
+    """When the market has to be looked at for the order again, at the earliest; in the past: at once."""
+    if order.late_fill_s:
+        return order.late_fill_s
+    if order.plan:
+        return order.plan[0][0]
+    return max(session(gateway, order, at_s)[0], order.not_before_s, order.held_until_s)
 
 
 def good_till(gateway: Gateway, request: Request) -> Moment | Violation:
+    return _moment(gateway, request, "goodTillDate", "Good Till Date")
+
+
+def good_after(gateway: Gateway, request: Request) -> Moment | Violation:
+    return _moment(gateway, request, "goodAfterTime", "Good After Time")
+
+
+def _moment(gateway: Gateway, request: Request, field: str, name: str) -> Moment | Violation:
     return moment(
-        request.text("goodTillDate"),
-        field_name="Good Till Date",
+        request.text(field),
+        field_name=name,
         login_zone=gateway.settings.login_zone,
         now_s=gateway.clock.now_s(),
     )

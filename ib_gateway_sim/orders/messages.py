@@ -33,17 +33,21 @@ def order_status(order: Order) -> bytes:
         order.perm_id,
         order.parent_id,
         order.last_price,
-        order.client_id,
-        "child" if order.status == "PreSubmitted" and order.parent_id else "",
+        max(0, order.client_id),
+        _why_held(order),
         0.0,
     )
+
+
+def _why_held(order: Order) -> str:
+    return order.why_held or ("child" if order.status == "PreSubmitted" and order.parent_id else "")
 
 
 def execution(made: Execution, request_id: int, version: int) -> bytes:
     order, contract = made.order, made.order.contract
     fields: list[codec.Value] = [11, request_id, order.order_id, *_contract(contract)]
     fields += [made.exec_id, made.time, order.account, made.exchange, "BOT" if order.buys else "SLD"]
-    fields += [made.shares, made.price, order.perm_id, order.client_id, 0, made.cumulated, made.average_price]
+    fields += [made.shares, made.price, order.perm_id, max(0, order.client_id), 0, made.cumulated, made.average_price]
     fields += [order.request.text("orderRef"), "", "", "", 1]
     if version >= 178:
         fields.append(False)
@@ -59,14 +63,25 @@ def _price(value: float | None) -> float:
     return UNSET_DOUBLE if value is None else value
 
 
-def open_order(order: Order, version: int, preview: Preview | None = None) -> bytes:
-    """Message 5, whose fields shrink and grow at 160, 162, 170 and 177."""
+def _conditions(order: Order) -> list[codec.Value]:
+    """The conditions as the client sent them."""
+    asked = order.request
+    fields: list[codec.Value] = [len(asked.conditions)]
+    for condition in asked.conditions:
+        fields += [condition.kind, condition.conjunction, *condition.fields]
+    if asked.conditions:
+        fields += [asked.flag("conditionsIgnoreRth"), asked.flag("conditionsCancelOrder")]
+    return fields
+
+
+def open_order(order: Order, version: int, preview: Preview | None = None, *, fees: bool = False) -> bytes:
+    """Message 5, whose fields shrink and grow at 160, 162, 170 and 177. `fees`: with the commissions of its fills."""
     asked = order.request
     fields: list[codec.Value] = [5, order.order_id, *_contract(order.contract)]
     fields += [asked.text("action").upper(), order.quantity, order.kind]
     fields += [asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY", asked.text("ocaGroup")]
     fields += [order.account, asked.text("openClose"), asked.integer("origin"), asked.text("orderRef")]
-    fields += [order.client_id, order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
+    fields += [max(0, order.client_id), order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
     fields += [asked.number("discretionaryAmt"), asked.text("goodAfterTime"), "", asked.text("faGroup")]
     fields += [asked.text("faMethod"), asked.text("faPercentage")]
     if version < 177:
@@ -80,8 +95,8 @@ def open_order(order: Order, version: int, preview: Preview | None = None) -> by
     fields += [False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), UNSET_DOUBLE, UNSET_INTEGER, ""]
     fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, "", False]  # legs, scale, hedge, opt-out
     fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
-    fields += [preview is not None, order.status, *_margins(preview)]
-    fields += ["", False, False, 0, "None", UNSET_DOUBLE, _price(order.stop), UNSET_DOUBLE]
+    fields += [preview is not None, order.status, *_margins(preview, order if fees else None)]
+    fields += ["", False, False, *_conditions(order), "None", UNSET_DOUBLE, _price(order.stop), UNSET_DOUBLE]
     fields += [UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, 0, "", "", "", 0, False, False, False, UNSET_INTEGER]
     if version >= 158:
         fields.append(UNSET_INTEGER)  # duration
@@ -94,10 +109,11 @@ def open_order(order: Order, version: int, preview: Preview | None = None) -> by
     return codec.frame(*fields)
 
 
-def _margins(preview: Preview | None) -> list[codec.Value]:
+def _margins(preview: Preview | None, filled: Order | None) -> list[codec.Value]:
     """Initial and maintenance margin and equity: before, change, after; then commission, its bounds, currency."""
     if preview is None:
-        return [*[UNSET_DOUBLE] * 9, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, ""]
+        fees = (filled.fees, filled.contract.currency) if filled is not None else (UNSET_DOUBLE, "")
+        return [*[UNSET_DOUBLE] * 9, fees[0], UNSET_DOUBLE, UNSET_DOUBLE, fees[1]]
     before = (preview.margin_before, preview.margin_before, preview.equity_before)
     after = (preview.margin_after, preview.margin_after, preview.equity_after)
     change = tuple(round(late - early, 2) for early, late in zip(before, after, strict=True))
@@ -122,9 +138,15 @@ def completed_order(order: Order, version: int, completed_time: str) -> bytes:
     fields += [UNSET_DOUBLE, False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), ""]
     fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, ""]  # legs, scale, hedge
     fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
-    fields += [order.status, False, False, 0, _price(order.stop), UNSET_DOUBLE, 0, False, False, ""]
+    fields += [order.status, False, False, *_conditions(order), _price(order.stop), UNSET_DOUBLE, 0, False, False, ""]
     fields += [order.filled, UNSET_INTEGER, False, "", False, False, 0, completed_time]
-    fields.append("Filled Size: " + codec.text_of(order.filled) if order.status == "Filled" else "Cancelled by Trader")
+    fields.append(_completed_status(order))
     if version >= 170:
         fields += [UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]
     return codec.frame(*fields)
+
+
+def _completed_status(order: Order) -> str:
+    if order.status == "Filled":
+        return "Filled Size: " + codec.text_of(order.filled)
+    return order.refusal or "Cancelled by Trader"

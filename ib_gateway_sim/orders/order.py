@@ -6,9 +6,14 @@ from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.wire.request import Request
 
 DONE = frozenset({"Filled", "Cancelled", "Inactive"})
+LIMITED = ("LMT", "STP LMT", "LOC", "LIT")  # types that have a limit
+AT_CLOSE = ("MOC", "LOC")  # types that fill with the close of the regular session
+MANUAL = -1  # the client of orders that a person placed in TWS
+LOCATE = "locate"  # why an order is held: shares to sell short are being looked for
 # Who may go where; a status that is not here is an end.
 MOVES: dict[str, frozenset[str]] = {
     "PendingSubmit": frozenset({"PreSubmitted", "Submitted", "Cancelled", "Inactive"}),  # not transmitted yet
+    "Inactive": frozenset({"PreSubmitted", "Submitted", "Cancelled"}),  # of an order that waits for shares
     "PreSubmitted": frozenset({"Submitted", "Filled", "Cancelled", "Inactive"}),  # held: closed, parent, no trigger
     "Submitted": frozenset({"PreSubmitted", "Filled", "Cancelled", "Inactive"}),
 }
@@ -16,7 +21,10 @@ MOVES: dict[str, frozenset[str]] = {
 
 @dataclass
 class Order:
-    """One order; `request` is the newest placeOrder message about it, whose fields are echoed."""
+    """One order; `request` is the newest placeOrder message about it, whose fields are echoed.
+
+    Times are market seconds. What the order waits for stands in it, so that a saved order waits on.
+    """
 
     request: Request
     contract: Contract
@@ -33,6 +41,16 @@ class Order:
     done_s: float = 0.0
     session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
     expires_s: float = 0.0  # close of the session of a day order
+    not_before_s: float = 0.0  # its good-after time
+    released: bool = False  # its conditions have been met
+    fees: float = 0.0  # commissions of its fills
+    why_held: str = ""  # locate: Inactive, and alive
+    held_until_s: float = 0.0  # when the shares are found
+    plan: list[tuple[float, float]] | None = None  # (time, quantity) of the fills that it gets, and no others
+    refusal: str = ""  # why it was refused
+    late_fill_s: float = 0.0  # when it fills although it was cancelled; 0: never
+    clicked: bool = True  # False: a warning in TWS waits for somebody to click it away
+    unheard: bool = False  # words about it are not sent: its acknowledgement was lost
 
     @property
     def order_id(self) -> int:
@@ -45,6 +63,10 @@ class Order:
     @property
     def kind(self) -> str:
         return self.request.text("orderType").upper()
+
+    @property
+    def limited(self) -> bool:
+        return self.kind in LIMITED
 
     @property
     def quantity(self) -> float:
@@ -63,12 +85,30 @@ class Order:
         return self.request.integer("parentId")
 
     @property
+    def reference(self) -> str:
+        return self.request.text("orderRef")
+
+    @property
+    def manual(self) -> bool:
+        return self.client_id == MANUAL
+
+    @property
     def open(self) -> bool:
-        return self.status not in DONE
+        return self.status not in DONE or (self.status == "Inactive" and self.why_held == LOCATE)
+
+    @property
+    def working(self) -> bool:
+        """Whether the market has to be looked at for it."""
+        return (self.open and self.transmitted) or self.late_fill_s > 0
+
+    @property
+    def transmitted(self) -> bool:
+        """Whether anybody but its placer can see it: IB does not know of others."""
+        return self.status != "PendingSubmit"
 
     def move(self, status: str) -> None:
         """Raises ValueError for a move that the table does not know."""
-        if status not in MOVES.get(self.status, frozenset()):
+        if not self.open or status not in MOVES.get(self.status, frozenset()):
             raise ValueError(f"order {self.order_id}: {self.status} cannot become {status}")
         self.status = status
 

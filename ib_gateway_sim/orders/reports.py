@@ -1,38 +1,89 @@
-"""What the client that placed an order is sent about it. A client that has gone is sent nothing."""
+"""What clients are told about an order unasked, and which. A client that has gone is told nothing.
+
+The order of the messages is that of a real gateway's captured answers: wboayue/rust-ibapi (tests of orders, a market
+order and a cancel), the research tests of nautilus_trader's adapter (a market and a limit order), ib_insync issue 554 (a
+refusal), read 2026-11.
+"""
+
+from collections.abc import Callable
 
 from ib_gateway_sim.orders import messages
+from ib_gateway_sim.orders.delivery import deliver
 from ib_gateway_sim.orders.order import Execution, Order
 from ib_gateway_sim.session.gateway import Client, Gateway
+from ib_gateway_sim.session.outbox import Message, error_frame
+
+Word = Callable[[Client], bytes | None]
+"""A message for the version of a client; None: not for this client."""
 
 
-def owner(gateway: Gateway, order: Order) -> Client | None:
-    return gateway.clients.get(order.client_id)
+def listeners(gateway: Gateway, order: Order) -> list[Client]:
+    """Who placed it, the master client, and client 0 where it hears of others' orders."""
+    settings, zero = gateway.settings, gateway.clients.get(0)
+    ids = [order.client_id, settings.master_client]
+    if zero is not None and (settings.client_zero == "all" or (order.manual and zero.binds_orders)):
+        ids.append(0)
+    return [gateway.clients[client_id] for client_id in dict.fromkeys(ids) if client_id in gateway.clients]
 
 
+def say(gateway: Gateway, order: Order, *words: Word) -> None:
+    """One event about an order, to all who listen."""
+    if order.unheard:
+        return
+    for client in listeners(gateway, order):
+        frames = [word(client) for word in words]
+        deliver(gateway, client, [Message.of(frame) for frame in frames if frame is not None])
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+def opened(order: Order, *, fees: bool = False) -> Word:
+    return lambda client: messages.open_order(order, client.version, fees=fees)
+
+
+def status(order: Order) -> Word:
+    return lambda _: messages.order_status(order)
+
+
+def error(order: Order, code: int, text: str) -> Word:
+    """Errors are for the client that placed the order alone."""
+
+    def word(client: Client) -> bytes | None:
+        if client.client_id != order.client_id:
+            return None
+        client.gateway.log("error", client, {"reqId": order.order_id, "code": code, "text": text})
+        return error_frame(order.order_id, code, text, client.version)
+
+    return word
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
 def send_order(gateway: Gateway, order: Order) -> None:
     """openOrder and orderStatus."""
-    client = owner(gateway, order)
-    if client is not None:
-        client.send_frame(messages.open_order(order, client.version))
-        client.send_frame(messages.order_status(order))
-
-
-def send_status(gateway: Gateway, order: Order) -> None:
-    client = owner(gateway, order)
-    if client is not None:
-        client.send_frame(messages.order_status(order))
+    say(gateway, order, opened(order), status(order))
 
 
 def send_execution(gateway: Gateway, execution: Execution) -> None:
-    """execDetails, openOrder, orderStatus and commissionReport, in this order."""
-    client = owner(gateway, execution.order)
-    if client is not None:
-        client.send_frame(messages.execution(execution, -1, client.version))
-        send_order(gateway, execution.order)
-        client.send_frame(messages.commission_report(execution))
+    """execDetails, openOrder, orderStatus; for a full fill openOrder again, with its commission; commissionReport.
+
+    A fill of an order that is cancelled already makes no word about the order.
+    """
+    order = execution.order
+    about: list[Word] = [] if order.status == "Cancelled" else [opened(order), status(order)]
+    if order.status == "Filled":
+        about.append(opened(order, fees=True))
+    say(
+        gateway,
+        order,
+        lambda client: messages.execution(execution, -1, client.version),
+        *about,
+        lambda _: messages.commission_report(execution),
+    )
+
+
+def send_refusal(gateway: Gateway, order: Order, code: int, text: str) -> None:
+    """The error first, then openOrder and orderStatus (Inactive)."""
+    say(gateway, order, error(order, code, text), opened(order), status(order))
 
 
 def send_error(gateway: Gateway, order: Order, code: int, text: str) -> None:
-    client = owner(gateway, order)
-    if client is not None:
-        client.error(order.order_id, code, text)
+    say(gateway, order, error(order, code, text))

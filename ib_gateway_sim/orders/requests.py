@@ -3,40 +3,47 @@
 from collections.abc import Callable
 
 from ib_gateway_sim.account.portfolio import commission, margin_rate, multiplier
+from ib_gateway_sim.faults.orders import LateFill
 from ib_gateway_sim.market.contracts import Contract
-from ib_gateway_sim.orders import messages
+from ib_gateway_sim.orders import arrivals, fills, messages
 from ib_gateway_sim.orders.cancelling import cancel, cancel_all
 from ib_gateway_sim.orders.checks import READ_ONLY, problem_of
-from ib_gateway_sim.orders.order import Execution, Order, Preview
+from ib_gateway_sim.orders.matching import watch
+from ib_gateway_sim.orders.order import Order, Preview
 from ib_gateway_sim.orders.placing import place
+from ib_gateway_sim.orders.questions import (
+    req_all_open_orders,
+    req_auto_open_orders,
+    req_completed_orders,
+    req_executions,
+    req_open_orders,
+)
+from ib_gateway_sim.orders.refusing import refuse, reject
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
-from ib_gateway_sim.session.gateway import Client
-from ib_gateway_sim.times import text_date
+from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.wire.request import Request
 
 
+# ---- placing ---------------------------------------------------------------------------------------------------------
 def place_order(client: Client, request: Request) -> None:
-    # Two messages about one order are two jobs; they are worked in turn, because all wait equally long.
-    number = client.gateway.orders.next_message()
-    client.jobs.start("order", number, _place(client, request, number))
+    arrivals.take(client, request, _place)
 
 
-async def _place(client: Client, request: Request, number: int) -> None:
+def _place(client: Client, request: Request) -> None:
     gateway = client.gateway
-    with gateway.orders.arriving(number, client.client_id, request):
-        await gateway.wait(request.kind)
     contract = one_contract(client, request)
     problem = contract if isinstance(contract, Violation) else problem_of(client, request, contract)
     if gateway.settings.read_only:
         problem = READ_ONLY
-    if problem is not None:
-        client.refuse(request.integer("orderId"), problem)
-    elif not isinstance(contract, Violation):
-        if request.flag("whatIf"):
-            _preview(client, request, contract)
-        else:
-            place(client, request, contract)
+    if problem is not None or isinstance(contract, Violation):
+        refuse(client, request, contract, problem or READ_ONLY)
+    elif request.flag("whatIf"):
+        _preview(client, request, contract)
+    elif gateway.weather.orders.rejections and not gateway.orders.used(client.client_id, request.integer("orderId")):
+        reject(client, request, contract, gateway.weather.orders.rejections.pop(0))
+    else:
+        place(client, request, contract)
 
 
 def _preview(client: Client, request: Request, contract: Contract) -> None:
@@ -49,6 +56,7 @@ def _preview(client: Client, request: Request, contract: Contract) -> None:
     held = gateway.portfolio.positions.get(contract.con_id)
     before = held.quantity if held else 0.0
     more = (abs(before + signed) - abs(before)) * abs(price) * multiplier(contract) * gateway.dollars(contract.currency)
+    more *= gateway.weather.orders.margin_factor
     fee = commission(contract, quantity, price)
     order = Order(request, contract, client.client_id, 0, gateway.market.account, gateway.clock.now_s(), "PreSubmitted")
     margin = round(totals.margin, 2), round(totals.margin + more * margin_rate(contract), 2)
@@ -56,15 +64,13 @@ def _preview(client: Client, request: Request, contract: Contract) -> None:
     client.send_frame(messages.open_order(order, client.version, preview))
 
 
+# ---- cancelling ------------------------------------------------------------------------------------------------------
 def cancel_order(client: Client, request: Request) -> None:
-    number = client.gateway.orders.next_message()
-    client.jobs.start("order", number, _cancel(client, request, number))
+    arrivals.take(client, request, _cancel)
 
 
-async def _cancel(client: Client, request: Request, number: int) -> None:
+def _cancel(client: Client, request: Request) -> None:
     gateway = client.gateway
-    with gateway.orders.arriving(number, client.client_id, request):
-        await gateway.wait(request.kind)
     order_id = request.integer("orderId")
     order = gateway.orders.orders.get((client.client_id, order_id))
     if gateway.settings.read_only:
@@ -72,73 +78,43 @@ async def _cancel(client: Client, request: Request, number: int) -> None:
     elif order is None:
         client.error(order_id, 10147, f"OrderId {order_id} that needs to be cancelled is not found.")
     elif not order.open:
-        text = f"OrderId {order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
-        client.error(order_id, 10148, text)
+        _refuse_cancel(client, order)
     else:
-        cancel(gateway, order)
+        late = gateway.weather.orders.take_late_fill(order.reference)
+        if late is None:
+            cancel(gateway, order)
+        else:
+            _cross(client, order, late)
+
+
+def _refuse_cancel(client: Client, order: Order) -> None:
+    text = f"OrderId {order.order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
+    client.error(order.order_id, 10148, text)
+
+
+def _cross(client: Client, order: Order, late: LateFill) -> None:
+    """A fill and a cancel that are on the way at the same time."""
+    gateway, now_s = client.gateway, client.gateway.clock.now_s()
+    gateway.note("fill_after_cancel", order.client_id, order.order_id)
+    if late.how == "overtakes":
+        fills.fill(gateway, order, order.remaining, fills.outright_price(gateway, order, now_s), now_s)
+        _refuse_cancel(client, order)
+        return
+    cancel(gateway, order)
+    order.late_fill_s = now_s + late.seconds
+    watch(gateway)
 
 
 def global_cancel(client: Client, request: Request) -> None:
-    if client.gateway.settings.read_only:
+    arrivals.take(client, request, _cancel_all)
+
+
+def _cancel_all(client: Client, request: Request) -> None:
+    gateway: Gateway = client.gateway
+    if gateway.settings.read_only:
         client.refuse(-1, READ_ONLY)
     else:
-        cancel_all(client.gateway)
-
-
-def req_open_orders(client: Client, request: Request) -> None:
-    _send_open(client, [order for order in client.gateway.orders.open_orders() if order.client_id == client.client_id])
-
-
-def req_all_open_orders(client: Client, request: Request) -> None:
-    _send_open(client, client.gateway.orders.open_orders())
-
-
-def _send_open(client: Client, orders: list[Order]) -> None:
-    for order in orders:
-        client.send_frame(messages.open_order(order, client.version))
-        client.send_frame(messages.order_status(order))
-    client.send(53, 1)
-
-
-def req_auto_open_orders(client: Client, request: Request) -> None:
-    if client.client_id != 0 and request.flag("bind"):
-        client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
-
-
-def req_completed_orders(client: Client, request: Request) -> None:
-    zone = client.gateway.settings.login_zone
-    for order in client.gateway.orders.orders.values():
-        if not order.open:
-            time = text_date(order.done_s, zone).strftime("%Y%m%d %H:%M:%S ") + zone
-            client.send_frame(messages.completed_order(order, client.version, time))
-    client.send(102)
-
-
-def req_executions(client: Client, request: Request) -> None:
-    """Executions of the day that fit the filter; their commissions behind them."""
-    wanted = [made for made in client.gateway.orders.executions if _fits(client, request, made)]
-    for made in wanted:
-        client.send_frame(messages.execution(made, request.request_id, client.version))
-        client.send_frame(messages.commission_report(made))
-    client.send(55, 1, request.request_id)
-
-
-def _fits(client: Client, request: Request, made: Execution) -> bool:
-    zone = client.gateway.settings.login_zone
-    today = text_date(client.gateway.clock.now_s(), zone).date()
-    contract = made.order.contract
-    side = {"BUY": "BUY", "BOT": "BUY", "SELL": "SELL", "SLD": "SELL"}.get(request.text("side").upper(), "")
-    since = request.text("time").replace("-", " ").split()
-    return (
-        text_date(made.at_s, zone).date() == today
-        and request.integer("clientId") in (0, made.order.client_id)
-        and request.text("account") in ("", made.order.account)
-        and request.text("symbol").upper() in ("", contract.symbol)
-        and request.text("secType") in ("", contract.sec_type)
-        and request.text("exchange") in ("", made.exchange, contract.exchange)
-        and side in ("", "BUY" if made.order.buys else "SELL")
-        and (not since or " ".join(made.time.split()[:2]) >= " ".join(since[:2]))
-    )
+        cancel_all(gateway)
 
 
 HANDLERS: dict[str, Callable[[Client, Request], None]] = {

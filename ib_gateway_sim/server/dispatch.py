@@ -35,6 +35,17 @@ def receive(client: Client, payload: bytes) -> bool:
     return False
 
 
+def receive_order(client: Client, payload: bytes) -> None:
+    """Works a message of a client that has gone, if it is about an order; nobody is told of mistakes in it."""
+    try:
+        request = read_request(payload, client.version)
+    except Malformed:
+        return
+    if request.kind in ("placeOrder", "cancelOrder", "reqGlobalCancel"):
+        client.gateway.log(request.kind, client, dict(request.values))
+        _handle(client, request)
+
+
 def _handle(client: Client, request: Request) -> None:
     rejection = client.gateway.weather.take_reject(request.kind)
     if rejection is not None:

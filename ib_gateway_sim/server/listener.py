@@ -8,7 +8,7 @@ from collections import deque
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.rules.errors import RATE_EXCEEDED
 from ib_gateway_sim.rules.pacing import RATE_STRIKES
-from ib_gateway_sim.server.dispatch import receive
+from ib_gateway_sim.server.dispatch import receive, receive_order
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.times import zone
 from ib_gateway_sim.wire.framing import FrameReader, GreetingReader, Refused
@@ -115,16 +115,26 @@ class Server:
         client.greet(version, self._connection_time())
         frames = FrameReader()
         waiting = deque(frames.feed(rest))
-        while True:
-            while waiting:
-                wait_s = _turn_s(client)
-                if wait_s > 0:
-                    await self._read_on(reader, frames, waiting, wait_s)
-                if not client.gone and receive(client, waiting.popleft()):
-                    self._unwatch(client)
-                if client.gone:
-                    return
-            waiting += frames.feed(await _read(reader))
+        try:
+            while not client.gone:
+                while waiting:
+                    wait_s = _turn_s(client)
+                    if wait_s > 0:
+                        await self._read_on(reader, frames, waiting, wait_s)
+                    if client.gone:
+                        return
+                    if receive(client, waiting.popleft()):
+                        self._unwatch(client)
+                waiting += frames.feed(await _read(reader))
+        finally:
+            self._leave_orders(client, waiting)
+
+    def _leave_orders(self, client: Client, waiting: deque[bytes]) -> None:
+        """Orders that were read before their client went are worked, each in its turn."""
+        kept = waiting and client.started and not client.forgotten and not client.outbox.muted
+        if kept and self.gateway.settings.gone_clients == "work":
+            number = self.gateway.orders.next_message()
+            self.gateway.spawn(f"arrival of a client that went {number}", _work_on(client, waiting))
 
     async def _read_on(
         self, reader: asyncio.StreamReader, frames: FrameReader, waiting: deque[bytes], seconds: float
@@ -162,6 +172,12 @@ def _turn_s(client: Client) -> float:
         if client.rate.violations >= RATE_STRIKES:
             client.close()
     return 0.0
+
+
+async def _work_on(client: Client, waiting: deque[bytes]) -> None:
+    for payload in waiting:
+        await client.gateway.clock.sleep(client.rate.wait_s(client.gateway.clock.now_s()))
+        receive_order(client, payload)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections import deque
+from collections.abc import Coroutine
 from typing import Any
 
 from ib_gateway_sim.account.portfolio import Portfolio, Totals
@@ -51,9 +52,35 @@ class Gateway:
         if seconds > 0:
             await self.clock.sleep(seconds)
 
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Work of the gateway itself, which goes on when clients leave; one that has the same name is ended."""
+        former = self.background.get(name)
+        if former is not None:
+            former.cancel()
+        task = self.background[name] = asyncio.get_running_loop().create_task(work)
+
+        def finished(done: asyncio.Task[None]) -> None:
+            work.close()  # one that was ended before its first step
+            if self.background.get(name) is done:
+                del self.background[name]
+
+        task.add_done_callback(finished)
+
+    def stop(self, prefix: str) -> None:
+        """Ends all work whose name begins so."""
+        for name in [name for name in self.background if name.startswith(prefix)]:
+            self.background.pop(name).cancel()
+
     def log(self, kind: str, client: "Client", fields: dict[str, Any]) -> None:
         self.received.append(
             {"kind": kind, "client_id": client.client_id, "time_ns": self.clock.now_ns(), "fields": fields}
+        )
+
+    def note(self, fault: str, client_id: int, order_id: int) -> None:
+        """Records a fault that an order has met, beside what was received."""
+        fields = {"fault": fault, "orderId": order_id}
+        self.received.append(
+            {"kind": "fault", "client_id": client_id, "time_ns": self.clock.now_ns(), "fields": fields}
         )
 
     def broadcast(self, code: int, text: str) -> None:
@@ -68,7 +95,8 @@ class Gateway:
         newest = self._quotes.get(key)
         if newest is None or newest[0] != at_s:
             newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
-        return newest[1]
+        halted = self.weather.orders.halts and self.weather.orders.halted(contract.symbol, at_s)
+        return newest[1]._replace(halted=True) if halted else newest[1]
 
     def mark(self, contract: Contract) -> float:
         """The price at which a position is valued: the last trade, or the middle of bid and ask."""
@@ -112,6 +140,8 @@ class Client:
         self.dead_live: dict[int, str] = {}  # requests kept up to date that died with their farm -> their series
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
+        self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own
+        self.forgotten = False  # the gateway has restarted: what it had sent is worked no more
 
     # ---- out -----------------------------------------------------------------------------------------------------
     def greet(self, version: int, time: str) -> None:

@@ -17,6 +17,15 @@ class Settings:
     max_clients: int = 32  # what a real gateway allows
     max_version: int = VERSION_CEILING
     next_order_id: int = 1
+    master_client: int = -1  # this client hears of everybody's orders; -1: none
+    client_zero: str = "manual"  # what client 0 hears of others' orders unasked: manual (of TWS alone) | all
+    gone_clients: str = "work"  # orders that were read when their client went: work | drop
+    halted: str = "refuse"  # orders for what is halted: refuse (154) | hold
+    children: str = "full"  # bracket children wake at a full | partial fill of the parent
+    modify_cancelled: int = 201  # the code for changing a cancelled order; IB's is not established
+    past_gtd: str = "refuse"  # an order good till a time that is over: refuse (201) | cancel (202)
+    refused: str = "forget"  # refused orders among the completed ones: forget | complete
+    price_range: float = 800.0  # a limit so many percent away from the market is refused (109); 0: none is
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
     slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped
     longest_answer_bytes: int = 0xFFFFFF - 1000  # clients end at a longer frame (507); who asks for one is dropped

@@ -4,7 +4,7 @@ import re
 
 from ib_gateway_sim.wire.codec import UNSET_DOUBLE, split
 from ib_gateway_sim.wire.layouts import ORDER_RUNS, REQUESTS, Place, layout_of, run_of
-from ib_gateway_sim.wire.request import Leg, Malformed, Request
+from ib_gateway_sim.wire.request import CONDITION_FIELDS, Condition, Leg, Malformed, Request
 
 
 def _integer(text: str) -> int:
@@ -58,6 +58,19 @@ def _legs(cursor: _Cursor) -> list[Leg]:
     if not 0 <= count <= cursor.left // 4:
         raise ValueError
     return [Leg(_integer(cursor.take()), _integer(cursor.take()), cursor.take(), cursor.take()) for _ in range(count)]
+
+
+def _conditions(cursor: _Cursor) -> list[Condition]:
+    count = _integer(cursor.take())
+    if not 0 <= count <= cursor.left // 4:
+        raise ValueError
+    made = []
+    for _ in range(count):
+        kind, conjunction = _integer(cursor.take()), cursor.take()
+        if kind not in CONDITION_FIELDS:
+            raise ValueError
+        made.append(Condition(kind, conjunction, tuple(cursor.take() for _ in range(CONDITION_FIELDS[kind]))))
+    return made
 
 
 def read_request(data: bytes, version: int) -> Request:
@@ -140,3 +153,7 @@ def _tail_of_order(cursor: _Cursor, made: Request, version: int) -> None:
     fields(5)
     skip(2 * _integer(cursor.take()) if made.text("algoStrategy") else 0)
     fields(6)
+    skip(5 if made.text("orderType").upper() == "PEG BENCH" else 0)
+    made.conditions = _conditions(cursor)
+    if made.conditions:
+        fields(7)

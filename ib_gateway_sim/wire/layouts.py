@@ -11,7 +11,7 @@ CONTRACT = (
     "conId:i symbol secType lastTradeDateOrContractMonth strike:f right multiplier exchange primaryExchange currency"
     " localSymbol tradingClass"
 )
-# placeOrder is read up to whatIf, the last field that the simulator acts on; `_tail_of_order` reads what varies.
+# placeOrder is read up to its conditions, the last fields that the simulator acts on; `_tail_of_order` reads what varies.
 _ORDER = (
     "orderId:i " + CONTRACT + " secIdType secId action totalQuantity:f orderType lmtPrice:f auxPrice:f tif ocaGroup"
     " account openClose origin:i orderRef transmit:b parentId:i blockOrder:b sweepToFill:b displaySize:i"
@@ -137,7 +137,8 @@ ORDER_RUNS = (
     "scaleTable activeStartTime activeStopTime hedgeType",
     "optOutSmartRouting:b clearingAccount clearingIntent notHeld:b",
     "algoStrategy",
-    "algoId whatIf:b",
+    "algoId whatIf:b _ _ _ _",
+    "conditionsIgnoreRth:b conditionsCancelOrder:b",
 )
 
 

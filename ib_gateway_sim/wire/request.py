@@ -25,6 +25,19 @@ class Leg:
     exchange: str
 
 
+CONDITION_FIELDS = {1: 5, 3: 2, 4: 2, 5: 3, 6: 4, 7: 4}
+"""Kind of a condition (price, time, margin, execution, volume, percent change) -> fields behind kind and conjunction."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of an order. `fields` as the client spelled them, in the order of IB's documentation."""
+
+    kind: int
+    conjunction: str  # how it is joined to the next one: a (and) | o (or)
+    fields: tuple[str, ...]
+
+
 @dataclass
 class Request:
     """One message of a client. `values` holds the fields by the names of IB's documentation."""
@@ -33,6 +46,7 @@ class Request:
     message_id: int
     values: dict[str, Value]
     legs: list[Leg] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
 
     @property
     def request_id(self) -> int:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ib_bridge.ib.client import library
-from tests.integration.ib_gateway_sim.test_orders import order, played
 from tests.support.sim_client import AAPL, RawClient, gateway
+from tests.support.sim_orders import order, played
 
 # Tags of account updates as users have printed them from paper accounts, and the documented tags of account summaries.
 UPDATES = """

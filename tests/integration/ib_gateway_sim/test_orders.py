@@ -6,87 +6,17 @@ import pickle
 import pytest
 
 from tests.support.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
+from tests.support.sim_orders import order, played, statuses
 
 SPX = ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
 EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
-
-
-def order(client, order_id, action="BUY", quantity=100, kind="MKT", limit="", aux="", contract=AAPL, **other):
-    """Sends placeOrder as a client of version 178 does."""
-    named = {
-        "tif": "DAY",
-        "transmit": 1,
-        "parent": 0,
-        "oca": "",
-        "oca_type": 0,
-        "rth": 0,
-        "trail": "",
-        "percent": "",
-        "good_till": "",
-    }
-    named |= {"what_if": 0, "account": ""} | other
-    assert client.version == 178
-    client.send(
-        *[3, order_id, *contract, "", "", action, quantity, kind, limit, aux, named["tif"], named["oca"]],
-        *[named["account"], "", 0, "ref", named["transmit"], named["parent"], 0, 0, 0, 0, named["rth"], 0],
-        *["", 0, "", named["good_till"], "", "", ""],  # shares allocation to faPercentage
-        *["", 0, "", -1, named["oca_type"], "", "", 0, "", "", 0, 0, "", 0, *[""] * 5, 0, "", "", "", ""],
-        *[
-            0,
-            "",
-            named["trail"],
-            named["percent"],
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            0,
-            "",
-            "",
-            0,
-            0,
-            "",
-            "",
-            named["what_if"],
-        ],
-        *["", 0, 0, 0, 0, "", *[""] * 18],
-    )
-
-
-async def statuses(client, count):
-    """(order id, status, filled) of the next orderStatus messages."""
-    seen = []
-    for _ in range(count):
-        fields = await client.message(3)
-        seen.append((int(fields[1]), fields[2], float(fields[3])))
-    return seen
-
-
-def played(settings=None, **options):
-    """Runs a test with a started client, its simulator and its control port."""
-
-    def wrap(work):
-        def run():
-            async def whole():
-                async with gateway(**options) as (sim, control):
-                    await work(await RawClient.start(sim.port), sim, control)
-
-            asyncio.run(whole())
-
-        run.__name__ = work.__name__
-        return run
-
-    return wrap
 
 
 @played()
 async def test_a_market_order_fills_at_the_ask_and_reports_execution_and_commission(client, sim, control):
     order(client, 1, quantity=10)
     assert (await client.read())[:2] == ["5", "1"]
-    assert (await client.read())[:4] == ["3", "1", "Submitted", "0"]
+    assert (await client.read())[:4] == ["3", "1", "PreSubmitted", "0"]
     execution = await client.read()
     assert execution[:5] == ["11", "-1", "1", execution[3], "AAPL"]
     assert len(execution) == 32
@@ -96,6 +26,7 @@ async def test_a_market_order_fills_at_the_ask_and_reports_execution_and_commiss
     assert execution[15] == "20260302 12:00:00 US/Eastern"
     assert (await client.read())[0] == "5"
     assert (await client.read())[:5] == ["3", "1", "Filled", "10", "0"]
+    assert (await client.read())[0] == "5"
     assert (await client.read())[2:5] == [execution[14], "1", "USD"]
     client.send(61, 1)
     position = await client.message(61)
@@ -107,7 +38,7 @@ async def test_a_market_order_fills_at_the_ask_and_reports_execution_and_commiss
 async def test_a_large_order_fills_in_parts_as_the_quotes_allow(client, sim, control):
     order(client, 1, quantity=2500)
     seen = await statuses(client, 1)
-    assert seen == [(1, "Submitted", 0)]
+    assert seen == [(1, "PreSubmitted", 0)]
     await control.run("advance 30")
     while seen[-1][1] != "Filled":
         seen += await statuses(client, 1)
@@ -168,6 +99,7 @@ def test_refused_orders(asked, code):
     async def run(client, sim, control):
         order(client, 4, **asked)
         assert (await client.error())[:2] == (4, code)
+        await client.settle()
         client.send(16, 1)
         assert (await client.read())[0] == "53"
 
@@ -317,12 +249,12 @@ async def test_an_order_in_a_closed_market_is_held_to_the_open_and_a_day_order_e
 async def test_an_order_is_good_till_its_date(client, sim, control):
     order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="tomorrow")
     assert (await client.error())[:2] == (1, 10314)
-    order(client, 1, kind="LMT", limit=100, tif="GTD", good_till="20260302 12:05:00 US/Eastern")
-    assert await statuses(client, 1) == [(1, "Submitted", 0)]
+    order(client, 2, kind="LMT", limit=100, tif="GTD", good_till="20260302 12:05:00 US/Eastern")
+    assert await statuses(client, 1) == [(2, "Submitted", 0)]
     await control.run("advance 299")
     assert await client.quiet(0.02)
     await control.run("advance 2")
-    assert await statuses(client, 1) == [(1, "Cancelled", 0)]
+    assert await statuses(client, 1) == [(2, "Cancelled", 0)]
 
 
 @pytest.mark.parametrize(("tif", "filled"), [("IOC", True), ("FOK", False)])

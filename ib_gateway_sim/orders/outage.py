@@ -1,0 +1,30 @@
+"""Orders while the line to IB is gone: what rests at the exchange goes on, and is told when the line is back.
+
+IB's system status page: during a reset native orders work, while execution reports and simulated orders are delayed.
+"""
+
+from ib_gateway_sim.faults.orders import OrderFaults
+from ib_gateway_sim.orders import hours
+from ib_gateway_sim.orders.matching import look, watch, working
+from ib_gateway_sim.orders.order import Order
+from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
+from ib_gateway_sim.session.gateway import Gateway
+
+
+def catch_up(gateway: Gateway, faults: OrderFaults) -> None:
+    """Looks at the seconds of the outage: fills have the times at which they happened."""
+    now_s = gateway.clock.now_s()
+    at_s = faults.outage_from_s
+    while faults.outage_fills == "late" and (orders := [each for each in working(gateway) if _native(each)]):
+        at_s = max(at_s + 1.0, min(hours.next_look_s(gateway, order, at_s) for order in orders))
+        if at_s > now_s:
+            break
+        for order in orders:
+            look(gateway, order, at_s)
+    watch(gateway)
+
+
+def _native(order: Order) -> bool:
+    """Whether it rests at the exchange: stops, orders if touched and conditions are watched by IB."""
+    waits = order.kind in (*STOPS, *IF_TOUCHED) and not order.triggered
+    return not waits and not order.late_fill_s and (order.released or not order.request.conditions)

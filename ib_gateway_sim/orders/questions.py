@@ -1,0 +1,96 @@
+"""What is asked about orders: those that are open, those that are over, and executions."""
+
+from ib_gateway_sim.orders import messages
+from ib_gateway_sim.orders.order import MANUAL, Execution, Order
+from ib_gateway_sim.session.gateway import Client, Gateway
+from ib_gateway_sim.times import text_date
+from ib_gateway_sim.wire.request import Request
+
+
+# ---- open orders -----------------------------------------------------------------------------------------------------
+def req_open_orders(client: Client, request: Request) -> None:
+    """Those of this client; client 0 binds the orders that were placed in TWS, and gets them too."""
+    if client.client_id == 0:
+        _bind(client)
+    _send_open(client, [order for order in _visible(client.gateway) if order.client_id == client.client_id])
+
+
+def req_all_open_orders(client: Client, request: Request) -> None:
+    _send_open(client, _visible(client.gateway))
+
+
+def _visible(gateway: Gateway) -> list[Order]:
+    """What was not transmitted cannot be viewed (IB's API documentation)."""
+    return [order for order in gateway.orders.open_orders() if order.transmitted]
+
+
+def _send_open(client: Client, orders: list[Order]) -> None:
+    for order in orders:
+        client.send_frame(messages.open_order(order, client.version))
+        client.send_frame(messages.order_status(order))
+    client.send(53, 1)
+
+
+def req_auto_open_orders(client: Client, request: Request) -> None:
+    if client.client_id != 0 and request.flag("bind"):
+        client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
+        return
+    client.binds_orders = request.flag("bind")
+
+
+def _bind(client: Client) -> None:
+    """Gives manual orders ids of client 0. IB's are negative as far as is known; ours are."""
+    book = client.gateway.orders
+    for order in [each for each in book.others if each.client_id == MANUAL and each.open]:
+        lowest = min([order_id for owner, order_id in book.orders if owner == 0], default=0)
+        order.client_id = 0
+        order.request.values["orderId"] = min(0, lowest) - 1
+        book.others.remove(order)
+        book.orders[0, order.order_id] = order
+
+
+# ---- orders that are over, and executions ----------------------------------------------------------------------------
+def req_completed_orders(client: Client, request: Request) -> None:
+    """Those of the day of the login's zone; with apiOnly without the manual ones. Refused ones as the setting says."""
+    zone = client.gateway.settings.login_zone
+    for order in client.gateway.orders.every():
+        if _completed(client.gateway, order) and not (request.flag("apiOnly") and order.manual):
+            time = text_date(order.done_s, zone).strftime("%Y%m%d %H:%M:%S ") + zone
+            client.send_frame(messages.completed_order(order, client.version, time))
+    client.send(102)
+
+
+def _completed(gateway: Gateway, order: Order) -> bool:
+    if order.open or (order.status == "Inactive" and gateway.settings.refused != "complete"):
+        return False
+    return _today(gateway, order.done_s)
+
+
+def _today(gateway: Gateway, at_s: float) -> bool:
+    zone = gateway.settings.login_zone
+    return text_date(at_s, zone).date() == text_date(gateway.clock.now_s(), zone).date()
+
+
+def req_executions(client: Client, request: Request) -> None:
+    """Executions of the day that fit the filter; their commissions behind them."""
+    wanted = [made for made in client.gateway.orders.executions if _fits(client, request, made)]
+    for made in wanted:
+        client.send_frame(messages.execution(made, request.request_id, client.version))
+        client.send_frame(messages.commission_report(made))
+    client.send(55, 1, request.request_id)
+
+
+def _fits(client: Client, request: Request, made: Execution) -> bool:
+    contract = made.order.contract
+    side = {"BUY": "BUY", "BOT": "BUY", "SELL": "SELL", "SLD": "SELL"}.get(request.text("side").upper(), "")
+    since = request.text("time").replace("-", " ").split()
+    return (
+        _today(client.gateway, made.at_s)
+        and request.integer("clientId") in (0, made.order.client_id)
+        and request.text("account") in ("", made.order.account)
+        and request.text("symbol").upper() in ("", contract.symbol)
+        and request.text("secType") in ("", contract.sec_type)
+        and request.text("exchange") in ("", made.exchange, contract.exchange)
+        and side in ("", "BUY" if made.order.buys else "SELL")
+        and (not since or " ".join(made.time.split()[:2]) >= " ".join(since[:2]))
+    )
