@@ -1,13 +1,13 @@
 """The bridge as a whole: its parts, its loops, and how it starts and stops."""
 
 import asyncio
-import re
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from ib_bridge import liveness
+from ib_bridge.errors import CannotStart
 from ib_bridge.history import empty_checks
 from ib_bridge.history.booking import Booking
 from ib_bridge.history.planning import Planning
@@ -19,10 +19,12 @@ from ib_bridge.ib.health import ConnectionState
 from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
+from ib_bridge.name_lock import NameLock
 from ib_bridge.reference.directory import Directory
+from ib_bridge.source import StoreSource
 from ib_bridge.transactions import TransactionRunner
+from ib_bridge.upkeep import UPKEEP_S, Upkeep
 from nautilus.backfill.pacing import PacingLimits
-from nautilus.db import retention
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -37,35 +39,13 @@ _SWEEP_S = 1.0
 _HEARTBEAT_S = 5.0
 _EMPTY_RECHECKS_S = 5.0
 _RENEW_S = 5.0
-_UPKEEP_S = 30.0
 _VOLUME_UNITS_S = 5.0
-_NAME_SILENCE_S = 5.0
-"""A server that says nothing about the name for so long is cut off from us, or frozen: the name is taken anew."""
 _END_S = 6.0
 """What giving back may take once the bridge is told to stop; what is not given back by then expires."""
 
 
-class CannotStart(RuntimeError):
-    """Something a person must put right first; the sentence says what."""
-
-
-def source_of(accounts: list[str], replay: str) -> str:
-    """Where the bars of a connection come from, told by its managed accounts.
-
-    The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
-    """
-    if not accounts:
-        raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
-    account = accounts[0]
-    if found := re.fullmatch(r"SIM(\d+)", account):
-        return f"sim:{found[1]}"
-    if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
-        return f"replay:{replay or 'file'}:{found[1]}"
-    return "ib:paper" if account.startswith(("DU", "DF")) else "ib:live"
-
-
 class Bridge:
-    """One bridge: holds its name, its session, and works until told to stop."""
+    """One bridge: holds its name and its connection to IB, and works until it is asked to stop."""
 
     def __init__(self, settings: BridgeSettings, log: Any) -> None:
         self._settings = settings
@@ -116,27 +96,24 @@ class Bridge:
             clock=self._clock,
             volumes=self._volumes,
             log=log,
-            ready=lambda: self._ready,
+            ready=lambda: self._source.ready,
         )
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
-        self._name_lock: Any = None
-        self._name_session: status.NameHolder | None = None
-        # Each may hang for itself: the session that holds the name, and what is forgotten once a day.
-        self._name_thread, self._upkeep_thread = Executor("name", 1), Executor("upkeep", 1)
+        self._name = NameLock(self._database, settings.bridge_id, log)
+        self._source = StoreSource(self._transactions, self._connection, settings.source_replay)
+        self._ending = threading.Event()
+        self._upkeep = Upkeep(settings, self._transactions, log, self._ending.is_set)
         self._end_thread = Executor("end", 1)
         self._last_state = ConnectionState.STARTING
-        self._source: str | None = None
-        self._cleared: list[str] | None = None
         self._fatal: CannotStart | None = None
         self._fatal_event = asyncio.Event()
-        self._ending = threading.Event()
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
-        await self._name_thread.run(self._take_name)
+        await self._name.take()
         await self._transactions.run(self._clean_up)
         listener = Listener(self._database, self._wake, self._log)
         listener.start(asyncio.get_running_loop())
@@ -152,7 +129,7 @@ class Bridge:
             self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
             self._repeat("lookups", self._renew_lookups, _RENEW_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
-            self._repeat("upkeep", self._keep_up, _UPKEEP_S),
+            self._repeat("upkeep", self._upkeep.keep_up, UPKEEP_S),
             self._worker.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -186,8 +163,7 @@ class Bridge:
             async with asyncio.timeout(_END_S):
                 await self._end_thread.run(listener.stop)
                 reason = await self._say_farewell()
-                if self._name_lock is not None:
-                    self._name_lock.close()
+                self._name.close()
                 await self._end_thread.run(self._transactions.close)
         if reason is not None:
             self._log.warning("farewell-not-stored", extra={"reason": reason})
@@ -196,47 +172,18 @@ class Bridge:
         """Give back what this bridge holds; the reason when that could not be stored."""
         try:
             # Without the name, the rows under it are another process's.
-            if not await self._name_thread.run(self._name_is_held):
+            if not await self._name.is_held():
                 return "the bridge's name is not held any more"
             await self._transactions.run(self._give_back)
         except Unavailable as gone:
             return gone.detail
         return None
 
-    def _take_name(self) -> None:
-        """Hold this bridge's name; a second process with the same name must not work."""
-        connection = self._database.connect(_NAME_SILENCE_S)
-        held = None
-        try:
-            held = status.hold_bridge_name(connection, self._settings.bridge_id, self._name_session)
-        finally:
-            if held is None:
-                connection.close()
-        if held is None:
-            raise CannotStart(
-                f"another process already works as bridge {self._settings.bridge_id!r}; stop it, or set another"
-                " NAUTILUS_BRIDGE_ID (and another NAUTILUS_IB_CLIENT_ID) for this one"
-            )
-        self._name_lock, self._name_session = connection, held
-
     async def _keep_name(self) -> None:
-        """The name is held by a database session; when that ends (a restart), take it again or stop."""
-        if await self._name_thread.run(self._name_is_held):
-            return
         try:
-            await self._name_thread.run(self._take_name)
+            await self._name.keep()
         except CannotStart as taken:
             self._stop_for(taken)
-
-    def _name_is_held(self) -> bool:
-        try:
-            status.check_bridge_name(self._name_lock)
-        except Exception as gone:
-            # Whatever psycopg2 says: the session is gone, and the lock with it.
-            self._log.warning("name-lost", extra={"reason": str(gone).strip() or type(gone).__name__})
-            self._name_lock.close()
-            return False
-        return True
 
     def _stop_for(self, reason: CannotStart) -> None:
         self._fatal = reason
@@ -264,7 +211,7 @@ class Bridge:
         self._worker.wake()
 
     def _changed(self) -> None:
-        """The session changed: tell at once, and look for work that is possible now."""
+        """The connection to IB changed: publish it at once, and look for work that is possible now."""
         for event in self._look.values():
             event.set()
         self._worker.wake()
@@ -283,11 +230,11 @@ class Bridge:
         await repeat(name, step, self._log, backoff=Backoff(longest_s=max(_SWEEP_S, every_s)))
 
     async def _plan(self) -> None:
-        while self._ready and await self._planning.plan_next():
+        while self._source.ready and await self._planning.plan_next():
             self._worker.wake()
 
     async def _command(self) -> None:
-        await self._commands.begin(only=None if self._ready else "reconnect")
+        await self._commands.begin(only=None if self._source.ready else "reconnect")
 
     async def _sweep(self) -> None:
         """What would otherwise wait for ever: leases and plans of silent bridges, jobs asked to stop."""
@@ -298,7 +245,7 @@ class Bridge:
     async def _recheck(self) -> None:
         """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
         await self._transactions.run(job_stopping.cancel_unreferenced)
-        if self._ready and self._connection.status().state is ConnectionState.CONNECTED:
+        if self._source.ready and self._connection.status().state is ConnectionState.CONNECTED:
             await self._transactions.run(empty_checks.open_job, self._clock.now_ns())
             try:
                 await self._directory.relearn()
@@ -307,7 +254,7 @@ class Bridge:
 
     async def _renew_lookups(self) -> None:
         """Ask again what words mean that were asked for long ago."""
-        if self._ready:
+        if self._source.ready:
             await self._directory.renew()
 
     @staticmethod
@@ -317,61 +264,23 @@ class Bridge:
         job_stopping.finish_stopping(cursor)
 
     async def _keep_volumes(self) -> None:
-        if self._ready:
+        if self._source.ready:
             await self._volumes.keep()
 
-    async def _keep_up(self) -> None:
-        """Close the requests whose end could not be written down, and forget what is old."""
-        longest_s = self._settings.request_timeout_s + _UPKEEP_S
-        lost = await self._transactions.run(requests.lose_old, self._settings.bridge_id, longest_s)
-        if lost:
-            self._log.warning("requests-lost", extra={"requests": lost})
-        await self._forget()
-
-    async def _forget(self) -> None:
-        """Once a day, when nothing is hurt by it, forget what is not kept any longer."""
-        settings = self._settings
-        if settings.forget_hour < 0 or not await self._transactions.run(retention.due, settings.forget_hour):
-            return
-        url, kept = settings.database_url.get_secret_value(), retention.kept_of(settings)
-        try:
-            removed = await self._upkeep_thread.run(retention.run, url, kept, self._ending.is_set)
-        except retention.Busy:
-            return
-        self._log.info("old-rows-forgotten", extra={"rows": {what: count for what, count in removed.items() if count}})
-
     async def _heartbeat(self) -> None:
-        if self._connection.up and not self._ready:
-            await self._claim_source()
+        if self._connection.up and not self._source.ready:
+            try:
+                await self._source.claim()
+            except CannotStart as other:
+                self._stop_for(other)
+            else:
+                self._wake()
         health = self._connection.status()
         await self._transactions.run(self._publish, health.state.value, health.reason)
         if health.state is ConnectionState.CONNECTED and self._last_state is not ConnectionState.CONNECTED:
             await self._transactions.run(job_planning.requeue_now)
             self._look["planning"].set()
         self._last_state = health.state
-
-    async def _claim_source(self) -> None:
-        """A database holds one source: generated bars never meet IB's."""
-        try:
-            mine = source_of(self._connection.accounts, self._settings.source_replay)
-        except CannotStart as nameless:
-            self._stop_for(nameless)
-            return
-        there = await self._transactions.run(status.claim_source, mine)
-        if there != mine:
-            self._stop_for(
-                CannotStart(
-                    f"this database holds bars of {there}, the gateway serves {mine}; use a database of its own for each"
-                )
-            )
-            return
-        self._source, self._cleared = mine, list(self._connection.accounts)
-        self._wake()
-
-    @property
-    def _ready(self) -> bool:
-        """True when connected to accounts whose bars belong into this database."""
-        return self._connection.up and self._cleared == self._connection.accounts
 
     def _publish(self, cursor: Cursor, state: str, reason: str) -> None:
         status.publish(
@@ -400,4 +309,4 @@ class Bridge:
 
     def _tell(self) -> tuple[bool, dict[str, Any]]:
         health = self._connection.status()
-        return self._connection.up, {"state": health.state.value, "reason": health.reason, "source": self._source}
+        return self._connection.up, {"state": health.state.value, "reason": health.reason, "source": self._source.name}

@@ -1,0 +1,5 @@
+"""What keeps a bridge from working at all."""
+
+
+class CannotStart(RuntimeError):
+    """Something a person must put right first; the sentence says what."""

@@ -1,0 +1,53 @@
+"""Where the bars of a connection come from, and whether they belong into this database."""
+
+import re
+from collections.abc import Sequence
+
+from ib_bridge.errors import CannotStart
+from ib_bridge.ib.connection import IbConnection
+from ib_bridge.transactions import TransactionRunner
+from nautilus.db.bridge import status
+
+
+def source_of(accounts: Sequence[str], replay: str) -> str:
+    """Where the bars of a connection come from, by its managed accounts. CannotStart when it has none.
+
+    The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
+    """
+    if not accounts:
+        raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
+    account = accounts[0]
+    if found := re.fullmatch(r"SIM(\d+)", account):
+        return f"sim:{found[1]}"
+    if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
+        return f"replay:{replay or 'file'}:{found[1]}"
+    return "ib:paper" if account.startswith(("DU", "DF")) else "ib:live"
+
+
+class StoreSource:
+    """The source of the database: the first connection claims it, later ones must have the same."""
+
+    def __init__(self, transactions: TransactionRunner, connection: IbConnection, replay: str) -> None:
+        self._transactions = transactions
+        self._connection = connection
+        self._replay = replay
+        self._admitted: list[str] | None = None
+        self.name: str | None = None
+        """None until a connection has been admitted."""
+
+    @property
+    def ready(self) -> bool:
+        """True when connected to accounts whose bars belong into this database."""
+        return self._connection.up and self._admitted == self._connection.accounts
+
+    async def claim(self) -> None:
+        """Admit the accounts of the connection. CannotStart when the database holds bars of another source: generated bars
+        never meet IB's."""
+        accounts = list(self._connection.accounts)
+        served = source_of(accounts, self._replay)
+        stored = await self._transactions.run(status.claim_source, served)
+        if stored != served:
+            raise CannotStart(
+                f"this database holds bars of {stored}, the gateway serves {served}; use a database of its own for each"
+            )
+        self.name, self._admitted = served, accounts
