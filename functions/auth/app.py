@@ -25,7 +25,7 @@ from nautilus.auth.tokens.sign import Signer
 from nautilus.db.auth.api_keys import Key
 from nautilus.db.auth.users import User
 from nautilus.errors import InvalidInput, Unauthorized, Unavailable
-from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep, from_own_page
+from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
@@ -137,7 +137,7 @@ RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, inclu
 # ---- in and out ------------------------------------------------------------------------------------------------------
 
 
-@router.post("/login", dependencies=[from_own_page()], summary="Sign in by name and password, or by an API key")
+@router.post("/login", summary="Sign in by name and password, or by an API key")
 async def login(
     body: Login,
     request: Request,
@@ -157,7 +157,7 @@ async def login(
     return _issued(request, issued)
 
 
-@router.post("/refresh", dependencies=[from_own_page()], summary="New tokens for a refresh token, by body or cookie")
+@router.post("/refresh", summary="New tokens for a refresh token, by body or cookie")
 async def refresh(
     request: Request,
     services: ServicesDep,
@@ -173,7 +173,7 @@ async def refresh(
     return _issued(request, await _on_thread(services, sessions.refresh, token, client), tell=bool(given))
 
 
-@router.post("/logout", dependencies=[from_own_page()], summary="End the session of the token that is sent")
+@router.post("/logout", summary="End the session of the token that is sent")
 def logout(
     request: Request,
     sessions: SessionsDep,

@@ -129,6 +129,15 @@ def test_a_route_without_a_row_serves_nobody(api: Api) -> None:
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
 
 
+@pytest.mark.parametrize("route", [route for route in ROUTES if route[0] not in ("GET", "WEBSOCKET")], ids=" ".join)
+def test_what_changes_something_takes_no_foreign_page_whatever_its_credentials(
+    api: Api, client: Client, route: tuple[str, str]
+) -> None:
+    for header in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        assert ask(client, route, {**token(api, "admin"), **header}).json()["code"] == "foreign-origin"
+    assert ask(client, route, {**token(api, "admin"), "host": "evil.example"}).json()["code"] == "foreign-host"
+
+
 def test_the_table_names_routes_of_every_kind() -> None:
     assert len(rows(ADMIN)) >= 3
     assert len(rows(PUBLIC)) == 4

@@ -37,6 +37,7 @@ def settings_of(dsn: str, pem: str, kid: str = "dev-1", **more: Any) -> AuthSett
     values: dict[str, Any] = {
         "database_url": SecretStr(dsn),
         "database_pool": 4,
+        "allowed_hosts": ("testserver", "api.example.com"),
         "token_private_key": SecretStr(pem),
         "token_key_id": kid,
         "token_public_keys": json.dumps({kid: public_pem(pem)}),

@@ -12,7 +12,8 @@ from starlette.requests import HTTPConnection
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, anonymous
 from nautilus.auth.scopes import ROUTES, Access
-from nautilus.errors import Forbidden, NautilusError, Unauthorized
+from nautilus.errors import NautilusError, Unauthorized
+from nautilus.http.origin import host_of, is_loopback, is_same_origin
 from nautilus.http.services import Services
 from nautilus.infra import executors
 from nautilus.log import correlation
@@ -101,7 +102,7 @@ async def _principal(connection: HTTPConnection) -> Principal | None:
             caller = known.callers.by_token(token, client_of(connection), denied)
         else:
             caller = await known.callers.token_threads.run(known.callers.by_token, token, client_of(connection))
-    elif known.settings.anonymous_scopes and _at_home(connection, known.settings):
+    elif known.settings.anonymous_scopes and _is_local(connection, known.settings):
         caller = anonymous(known.settings.anonymous_scopes)
     if caller is not None:
         executors.caller.set(caller.id)
@@ -132,43 +133,12 @@ _API_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){api_keys.PREFIX}")
 """Where an API key begins, whatever word or quotation mark stands before it."""
 CALLER = "nautilus.caller"
 """Under this name the ASGI scope tells the log line who called."""
-_HOST = re.compile(r"(?a)(localhost|[0-9.]+|\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?", re.IGNORECASE)
-"""A Host that a browser sends: a name or an address, and perhaps a port. Anything else can be read in two ways."""
 
 
-def host_of(connection: HTTPConnection) -> tuple[str, str] | None:
-    """The name in the one Host header and the whole of it, in small letters; None where there is none to be sure of.
-
-    The framework's own `connection.url` stands the server's address in for a Host that it cannot parse.
-    """
-    given = connection.headers.getlist("host")
-    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
-    if found is None or int(found[2] or 0) > 65_535:
-        return None
-    return found[1].strip("[]").lower(), found[0].lower()
-
-
-def _at_home(connection: HTTPConnection, settings: ApiSettings) -> bool:
+def _is_local(connection: HTTPConnection, settings: ApiSettings) -> bool:
     """True for a browser or script on this computer that no foreign page sent: a localhost Host and no foreign Origin."""
     host = host_of(connection)
-    if host is None:
-        return False
-    try:
-        local = host[0] == "localhost" or ipaddress.ip_address(host[0]).is_loopback
-    except ValueError:
-        local = False
-    return local and _from_own_page(connection)
-
-
-def _from_own_page(connection: HTTPConnection) -> bool:
-    """False for a request that a browser sends for a foreign page. What is no browser says nothing of pages."""
-    origin = connection.headers.get("origin")
-    if origin is None:
-        return connection.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
-    if origin in services(connection).settings.cors_origins:
-        return True
-    host = host_of(connection)
-    return host is not None and origin == f"{connection.scope['scheme']}://{host[1]}"
+    return host is not None and is_loopback(host[0]) and is_same_origin(connection, settings)
 
 
 def access_to(connection: HTTPConnection) -> Access:
@@ -201,15 +171,3 @@ CallerDep = Annotated[Principal, Depends(_caller)]
 """The caller, who may use the route as `ROUTES` in nautilus/auth/scopes.py says. Every other caller is refused."""
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 """The caller of a public route that tells signed-in callers more; None: nobody that we know."""
-
-
-def from_own_page() -> Any:
-    """The dependency of a route that reads or sets the cookie: no foreign page may use it."""
-
-    async def check(connection: HTTPConnection) -> None:
-        if not _from_own_page(connection):
-            raise Forbidden(
-                "this origin may not sign in here; NAUTILUS_CORS_ORIGINS lists those that may", code="foreign-origin"
-            )
-
-    return Depends(check)

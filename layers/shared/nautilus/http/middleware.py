@@ -4,10 +4,12 @@ from string import ascii_letters, digits
 from uuid import uuid4
 
 from fastapi import Response
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nautilus.errors import UnsupportedMediaType
+from nautilus.errors import Forbidden, UnsupportedMediaType
 from nautilus.http.dependencies import CALLER, EXTRA_HEADERS
+from nautilus.http.origin import check_origin
 from nautilus.http.problems import PROBLEM, from_error, problem
 from nautilus.http.services import Services
 from nautilus.log import correlated
@@ -153,12 +155,12 @@ class RequestGuard:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) if scope["type"] in ("http", "websocket") else None
         if refusal is not None:
             await refusal(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
         started = False
         left = limit = self._body_limit(scope)
@@ -205,6 +207,10 @@ class RequestGuard:
         if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
             # No name, symbol or id holds one, and PostgreSQL takes none.
             return problem(400, "the address holds a null character", code="null-character")
+        try:
+            check_origin(HTTPConnection(scope), self._services.settings)
+        except Forbidden as refused:
+            return from_error(refused)
         packed = dict(headers).get(b"content-encoding", b"").decode("latin-1").strip().lower()
         if packed not in ("", "identity"):
             return from_error(

@@ -16,6 +16,9 @@ DEVELOPMENT_KEY = "dev-"
 ORIGIN = r"https?://[a-z0-9.-]+(:[0-9]{1,5})?"
 """An origin as browsers write it. infra/template.yaml has the same for its parameter CorsOrigins."""
 
+HOST = r"[a-z0-9._-]+|[0-9a-f:.]+"
+"""A name or an address by which this API is reached, as the Host header has it without port and brackets."""
+
 
 class ApiSettings(DatabaseSettings, QueueSettings):
     """What every function reads. Each uses a part; one class, so that local and deployed run the same."""
@@ -33,6 +36,9 @@ class ApiSettings(DatabaseSettings, QueueSettings):
     )
     cors_origins: tuple[str, ...] = Field(
         (), description="origins of front ends, such as https://app.example.com, comma-separated"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="names and addresses by which the API is reached from elsewhere, comma-separated, without ports"
     )
     trusted_proxies: tuple[str, ...] = Field(
         (), description="addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated"
@@ -56,7 +62,8 @@ class ApiSettings(DatabaseSettings, QueueSettings):
     search_wait_s: float = Field(6.0, ge=0, le=20, description="longest wait for IB to resolve or search an instrument")
 
     @field_validator(
-        "anonymous_scopes", "cors_origins", "trusted_proxies", "watch_list", "watch_timeframes", mode="before"
+        *("anonymous_scopes", "cors_origins", "allowed_hosts", "trusted_proxies", "watch_list", "watch_timeframes"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -79,6 +86,16 @@ class ApiSettings(DatabaseSettings, QueueSettings):
         for origin in value:
             if not re.fullmatch(ORIGIN, origin):
                 raise ValueError("each must be an origin such as https://app.example.com: no path, no *, small letters")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(HOST, host):
+                raise ValueError(
+                    "each must be a name or an address such as api.example.com: no port, no *, small letters"
+                )
         return value
 
     @field_validator("trusted_proxies")
