@@ -38,6 +38,7 @@ from ib_gateway_sim.market.generated.market import Market
 from nautilus.db import retention, timescale
 from nautilus.db.bars import candles
 from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.connection import Database
 from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
@@ -343,13 +344,15 @@ def _page(database: Database) -> float:
     """Seconds for 10,000 bars as the reader writes them, JSON; the median of 40."""
     spent = []
     rng = random.Random(1)
-    style = candles.Style(Format.JSON, ("time", "open", "high", "low", "close", "volume"), FRAME)
+    rendering = candles.Rendering(Format.JSON, ("time", "open", "high", "low", "close", "volume"), FRAME)
     for _ in range(40):
         low = START + rng.randint(0, CHUNK * CHUNKS - 10_000) * MINUTE
         begun = time.perf_counter()
         with database.transaction(snapshot=True) as cursor:
-            page = candles.text(cursor, candles.BarSource(1, FRAME), (low, low + 10_000 * MINUTE), style, 10_000)
-        assert page.count == 10_000
+            span = (low, low + 10_000 * MINUTE)
+            slices = candles.time_slices(cursor, BarSource(1, FRAME), span, rendering, limit=10_000)
+            candles.joined(rendering, slices)
+        assert sum(each.size for each in slices) == 10_000
         spent.append(time.perf_counter() - begun)
     return statistics.median(spent)
 

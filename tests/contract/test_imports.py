@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "rules of what is done with it",
         "coverage.judge coverage.splits backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
-        " backfill.send_times backfill.states lookup.identity lookup.suggestions reading.formats reading.page_token stamps"
+        " backfill.send_times backfill.states lookup.identity lookup.suggestions reading.formats reading.page_token"
         " auth.principal auth.scopes auth.api_keys auth.passwords auth.login_throttle auth.tokens",
     ),
     (

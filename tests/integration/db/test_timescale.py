@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -19,7 +19,8 @@ from dev import store
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import retention, timescale, verify
 from nautilus.db.bars import candles
-from nautilus.db.bars.candles import BarSource, Style
+from nautilus.db.bars.bar_source import BarSource, page_end
+from nautilus.db.bars.candles import Rendering
 from nautilus.db.bars.write import Written
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
@@ -27,6 +28,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
 from nautilus.market.bar import Bar
+from nautilus.market.slots import Slots
 from nautilus.market.timeframes import timeframe
 from nautilus.reading.formats import Format
 from nautilus.spans import Spans
@@ -292,28 +294,47 @@ def test_a_range_with_a_backfill_under_way_is_left_alone(database: Database) -> 
 def test_a_page_plans_the_chunks_of_its_window_alone(
     database: Database, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queries of the reader itself, for a window of many stretches: the two chunks it lies in, of twelve."""
+    """The statements of the reader itself, for a window of many time slices: the two chunks it lies in, of twelve."""
     record(database, [bar._replace(ts=START + n * 20 * MINUTE) for n, bar in enumerate(bars(24_000))])
     plans: list[str] = []
 
     class Explaining:
-        """A cursor that explains what it is to copy, and copies it."""
+        """A cursor that explains what it is to read, and reads it."""
 
         def __init__(self, cursor: Cursor) -> None:
             self._cursor = cursor
 
+        def execute(self, statement: str) -> None:
+            self._explain(statement)
+            self._cursor.execute(statement)
+
+        def fetchone(self) -> Any:
+            return self._cursor.fetchone()
+
+        def fetchall(self) -> list[Any]:
+            return self._cursor.fetchall()
+
         def copy_expert(self, statement: str, out: io.BytesIO) -> None:
-            self._cursor.execute(
-                "EXPLAIN "
-                + statement[statement.index("(") + 1 : statement.rindex(")", 0, statement.rindex(" TO STDOUT") + 1)]
+            self._explain(
+                statement[statement.index("(") + 1 : statement.rindex(")", 0, statement.rindex(" TO STDOUT") + 1)]
             )
-            plans.append("\n".join(row[0] for row in self._cursor.fetchall()))
             self._cursor.copy_expert(statement, out)
+
+        def _explain(self, statement: str) -> None:
+            self._cursor.execute("EXPLAIN " + statement)
+            plans.append("\n".join(row[0] for row in self._cursor.fetchall()))
 
     middle = START // WIDTH * WIDTH + 6 * WIDTH
     window = (middle - 10 * NS_PER_DAY, middle + 10 * NS_PER_DAY)
-    style = Style(form, ("time", "open", "close"), timeframe("1m"))
+    rendering = Rendering(form, ("time", "open", "close"), timeframe("1m"))
+    stored = BarSource(1, timeframe("1m"))
+    hours = range(window[0], window[1], 60 * MINUTE)
+    aggregated = stored._replace(slots=Slots(hours, hours, [start + 60 * MINUTE for start in hours]))
     with database.transaction(snapshot=True) as cursor:
-        page = candles.text(cast(Cursor, Explaining(cursor)), BarSource(1, timeframe("1m")), window, style, 20 * 1440)
-    assert page.count == 20 * 72
+        explaining = cast(Cursor, Explaining(cursor))
+        for source, bars_an_hour in ((stored, 3), (aggregated, 1)):
+            assert page_end(explaining, source, window, 20 * 24 * bars_an_hour, backward=False) is None
+            slices = candles.time_slices(explaining, source, window, rendering, limit=10_000)
+            assert sum(each.size for each in slices) == 20 * 24 * bars_an_hour
+    assert len(plans) == 4
     assert {len(set(re.findall(r"_hyper_\d+_\d+_chunk", plan))) for plan in plans} == {2}, plans

@@ -12,10 +12,10 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -264,7 +264,7 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
 
 
 class Meddled:
-    """A cursor that stops in the middle of what it copies: the rest is not sent until `stir` was called."""
+    """A cursor whose statement for the bars stops behind the first time slice, until `stir` was called beside it."""
 
     def __init__(self, cursor: Any, stir: Callable[[], None]) -> None:
         self._cursor = cursor
@@ -273,19 +273,24 @@ class Meddled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
-    def copy_expert(self, query: str, file: Any) -> None:
-        inner = re.fullmatch(r"COPY \((.*)\) TO STDOUT \(FORMAT binary\)", query, re.DOTALL)
-        assert inner, query
-        slowly = f"SELECT * FROM ({inner[1]}) AS q WHERE q.n < 2 OR pg_sleep(10) IS NOT NULL"
-        body: list[bytes] = []
+    def execute(self, query: str, values: Any = None) -> None:
+        if "string_agg" not in query:
+            self._cursor.execute(query, values)
+            return
+        slowly = f"SELECT q.* FROM ({query}) AS q WHERE q.first_ts < {END} OR pg_sleep(10) IS NOT NULL"
+        with ThreadPoolExecutor(1) as beside:
+            stirred = beside.submit(self._when_it_sleeps)
+            try:
+                self._cursor.execute(slowly)
+            finally:
+                stirred.result()
 
-        def write(row: bytes) -> None:
-            body.append(row)
-            file.write(row)
-            if len(body) == 1:
-                self._stir()
-
-        self._cursor.copy_expert(f"COPY ({slowly}) TO STDOUT (FORMAT binary)", SimpleNamespace(write=write))
+    def _when_it_sleeps(self) -> None:
+        connection = self._cursor.connection.info
+        server = psycopg2.extensions.make_dsn(**connection.dsn_parameters, password=connection.password)
+        sleeps = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s"
+        wait_for(lambda: ask(server, sleeps, connection.backend_pid), "the middle of the bars")
+        self._stir()
 
 
 def stirring(stir: Callable[[], None], *, midway: bool) -> Meddling:

@@ -60,7 +60,7 @@ def test_fields_that_do_not_exist_are_named(text: str) -> None:
 
 
 def test_bodies() -> None:
-    one = Piece({"symbol": "A"}, [b'{"ts":1}'], {"total": 1})
+    one = Piece({"symbol": "A"}, b'{"ts":1}', {"total": 1})
     assert body(Format.JSON, [one], ["ts"], several=False, rest={"job_id": None}) == (
         b'{"symbol":"A","candles":[{"ts":1}],"total":1,"job_id":null}'
     )
@@ -68,6 +68,6 @@ def test_bodies() -> None:
         b'{"results":[{"symbol":"A","candles":[{"ts":1}],"total":1},{"symbol":"A","candles":[{"ts":1}],"total":1}],'
         b'"next_page_token":null}'
     )
-    columns = Piece({"symbol": "A"}, [b'"ts":[1]'], {"total": 1})
+    columns = Piece({"symbol": "A"}, b'"ts":[1]', {"total": 1})
     assert b'"candles":{"ts":[1]},"total"' in body(Format.COLUMNS, [columns], ["ts"], several=False, rest={})
-    assert body(Format.CSV, [Piece({}, [b"A,1\n"], {})], ["ts"], several=True, rest={}) == b"symbol,ts\nA,1\n"
+    assert body(Format.CSV, [Piece({}, b"A,1\n", {})], ["ts"], several=True, rest={}) == b"symbol,ts\nA,1\n"

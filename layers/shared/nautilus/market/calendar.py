@@ -62,24 +62,10 @@ class Calendar:
     def _dates(self) -> list[date]:
         return sorted(self._by_date)
 
-    @cached_property
-    def minutes(self) -> Span:
-        """Between which minutes of the day, UTC, all sessions lie: [from, to); the whole day when one spans midnight."""
-        low, high = 1440, 0
-        for session in self.sessions:
-            start = session.open_ns % NS_PER_DAY
-            end = start + session.close_ns - session.open_ns
-            low, high = min(low, start // _NS_PER_MINUTE), max(high, -(-end // _NS_PER_MINUTE))
-        return (low, high) if low < high <= 1440 else (0, 1440)
-
     def between(self, start: int, end: int) -> list[Session]:
         """The sessions that overlap [start, end)."""
         first = max(0, bisect_right(self._opens, start) - 1)
         return [s for s in self.sessions[first : bisect_left(self._opens, end)] if s.close_ns > start and start < end]
-
-    def opens(self, span: Span) -> list[int]:
-        """When sessions open in [start, end)."""
-        return self._opens[bisect_left(self._opens, span[0]) : bisect_left(self._opens, span[1])]
 
     def latest_session(self, ns: int) -> Session | None:
         """The last session that opens at `ns` or before."""

@@ -117,10 +117,10 @@ def fields_of(text: str | None, form: Format) -> tuple[str, ...]:
 
 
 class Piece(NamedTuple):
-    """One instrument's part of an answer: what comes before the candles, their text in chunks, and what comes after."""
+    """One instrument's part of an answer: what comes before the candles, their text, and what comes after."""
 
     head: Mapping[str, Any]
-    rows: Sequence[bytes | memoryview]
+    candles: bytes
     tail: Mapping[str, Any]
 
 
@@ -130,21 +130,21 @@ def body(
     """One answer. `rest` are the fields of the answer as a whole; with one instrument they stand beside its own."""
     if form is Format.CSV:
         names = (["symbol"] if several else []) + list(fields)
-        return b"".join([",".join(names).encode(), b"\n", *(chunk for piece in pieces for chunk in piece.rows)])
+        return b"".join([",".join(names).encode(), b"\n", *(piece.candles for piece in pieces)])
     if form is Format.NDJSON:
-        return b"".join(chunk for piece in pieces for chunk in piece.rows)
+        return b"".join(piece.candles for piece in pieces)
     if not several:
         return b"".join(_object(form, pieces[0], rest))
-    parts: list[bytes | memoryview] = [b'{"results":[']
+    parts: list[bytes] = [b'{"results":[']
     for n, piece in enumerate(pieces):
         parts += [b"," if n else b"", *_object(form, piece, {})]
     return b"".join([*parts, b"],", compact(rest)[1:]])
 
 
-def _object(form: Format, piece: Piece, rest: Mapping[str, Any]) -> Iterable[bytes | memoryview]:
+def _object(form: Format, piece: Piece, rest: Mapping[str, Any]) -> Iterable[bytes]:
     opening, closing = (b"{", b"},") if form is Format.COLUMNS else (b"[", b"],")
     head, tail = compact(piece.head), compact({**piece.tail, **rest})
-    return head[:-1], b',"candles":' + opening, *piece.rows, closing, tail[1:]
+    return head[:-1], b',"candles":' + opening, piece.candles, closing, tail[1:]
 
 
 def compact(value: Mapping[str, Any]) -> bytes:

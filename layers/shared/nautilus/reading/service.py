@@ -15,9 +15,9 @@ from uuid import UUID
 from nautilus.auth.principal import Principal
 from nautilus.clock import NS_PER_S, datetime_of, rfc3339
 from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess, missing_rows
-from nautilus.db.bars import candles
+from nautilus.db.bars import bar_source
 from nautilus.db.bars import read as reading
-from nautilus.db.bars.candles import BarSource, Style, Text
+from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.bars.read import LookupSnapshot, SnapshotContext
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -30,7 +30,6 @@ from nautilus.infra.queue import Queue
 from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup.identity import Identity, identify, identify_by_name, trade_day
 from nautilus.lookup.resolve import InstrumentLookup, known_identity
-from nautilus.market import slots as grid
 from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
 from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import Timeframe, timeframe
@@ -38,6 +37,7 @@ from nautilus.reading import page_token as paging
 from nautilus.reading import read_through
 from nautilus.reading.formats import Format, Piece, body, compact
 from nautilus.reading.page_token import PageCursor, Token
+from nautilus.reading.pages import Page, SeriesReader, escaped_length
 from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
 from nautilus.spans import Span
 
@@ -241,7 +241,8 @@ class MarketData:
     def _all_empty(self, availabilities: Sequence[Availability]) -> bool:
         with self._db.transaction(snapshot=True) as cursor:
             return not any(
-                v.row and candles.any_in(cursor, BarSource(v.row.id, v.row.timeframe), v.span) for v in availabilities
+                v.row and bar_source.any_in(cursor, BarSource(v.row.id, v.row.timeframe), v.span)
+                for v in availabilities
             )
 
     # ---- one snapshot ------------------------------------------------------------------------------------------------
@@ -478,38 +479,20 @@ class MarketData:
         left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
         pieces: list[Piece] = []
         for n, part in enumerate(snapshot.parts):
-            if part.availability is not None and part.availability.missing:
-                gaps = compact({"missing": missing_rows(part.availability.missing)})
-                room -= len(gaps) + gaps.count(b'"') + gaps.count(b"\\")
+            availability, page = part.availability, Page()
+            if availability is not None and availability.missing:
+                room -= escaped_length(compact({"missing": missing_rows(availability.missing)}))
             if pieces and (left <= 0 or room <= 0):
                 return pieces, _token(query, snapshot, n, None)
-            page, key = self._page(cursor, query, part, left, room)
+            if availability is not None and availability.row is not None:
+                reader = SeriesReader(cursor, query, availability, availability.row, part.as_of)
+                page = reader.page(_remaining(query, availability.span, part.key), left, room)
             pieces.append(_piece(query, snapshot, part, page))
-            left -= page.count
-            room -= _weight(query, page)
-            if key is not None:
-                return pieces, _token(query, snapshot, n, key)
+            if page.next_key is not None:
+                return pieces, _token(query, snapshot, n, page.next_key)
+            left -= page.total
+            room -= escaped_length(page.candles) if query.several else 0
         return pieces, None
-
-    def _page(self, cursor: Cursor, query: BarsQuery, part: _Part, limit: int, room: int) -> tuple[Text, int | None]:
-        """At most `limit` candles of one instrument, and where to go on; None when there are no more."""
-        availability = part.availability
-        if availability is None or availability.row is None:
-            return Text(), None
-        reader = _Reader(cursor, query, part, availability)
-        span = reader.remaining
-        likely = _likely_bytes(query)
-        page, cut = reader.fill(span, max(1, min(limit, int(room * 0.9) // likely)))
-        if cut is not None and page.count < limit:
-            # What so many took tells how many more there is room for.
-            weight = _weight(query, page)
-            number = min(limit - page.count, int((room - weight) / max(likely, weight / max(1, page.count)) * 0.98))
-            if number > 0:
-                rest, cut = reader.fill(reader.beyond(span, cut), number)
-                page = reader.joined(page, rest)
-        while (weight := _weight(query, page)) > room and page.count > 1:
-            page, cut = reader.cut(span, max(1, int(page.count * room / weight * 0.98)))
-        return page, cut
 
     def _hint(self, query: BarsQuery, snapshot: Snapshot, caller: Principal) -> dict[str, Any]:
         """What to post to have the rest filled, when reading alone does not do it."""
@@ -537,106 +520,6 @@ class MarketData:
                 },
             }
         }
-
-
-class _Reader:
-    """Reads stretches of one instrument's candles, as one page token promised them."""
-
-    def __init__(self, cursor: Cursor, query: BarsQuery, part: _Part, availability: Availability) -> None:
-        assert availability.row is not None  # noqa: S101  for the type checker: who has no row is not read
-        self._cursor = cursor
-        self._query = query
-        self._view = availability
-        self._row = availability.row
-        self._as_of = part.as_of
-        self._added = candles.added_after(cursor, availability.row.id, part.as_of) if part.as_of is not None else None
-        self.remaining = _remaining(query, availability.span, part.key)
-
-    def source(self, span: Span) -> BarSource:
-        availability = self._view
-        slots = (
-            grid.on_axis(availability.calendar, availability.subject.timeframe, span)
-            if availability.finer and availability.calendar
-            else None
-        )
-        if slots is not None:
-            # What still forms is no bar yet, though its first parts may be stored.
-            closed = [n for n, close in enumerate(slots.closes) if slots.starts[n] < availability.until]
-            slots = grid.Slots(*([row[n] for n in closed] for row in (slots.starts, slots.opens, slots.closes)))
-        if self._added is None:
-            return BarSource(self._row.id, self._row.timeframe, grid=slots)
-        return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, slots)
-
-    def near(self, span: Span, limit: int) -> Span:
-        """The part of `span` that has room for `limit` bars; all of it when it has no more."""
-        availability = self._view
-        if availability.calendar is None or span[0] >= span[1]:
-            return span
-        cut = grid.cut_after(
-            availability.calendar, availability.subject.timeframe, span, limit, backward=self._query.backward
-        )
-        return (cut, span[1]) if self._query.backward else (span[0], cut)
-
-    def next(self, span: Span) -> Span:
-        """The part of `span` in which the next bar should lie; empty when that is not known, or not at once."""
-        known = self._view.calendar is not None and self._view.subject.timeframe.intraday
-        return self.near(span, 1) if known else (0, 0)
-
-    def any_in(self, span: Span) -> bool:
-        return span[0] < span[1] and candles.any_in(self._cursor, self.source(span), span)
-
-    def edge(self, near: Span) -> int:
-        return near[0] if self._query.backward else near[1]
-
-    def beyond(self, span: Span, cut: int) -> Span:
-        return (span[0], cut) if self._query.backward else (cut, span[1])
-
-    def text(self, span: Span, expected: int, beyond: Span = (0, 0)) -> Text:
-        query, availability = self._query, self._view
-        slots = None
-        if availability.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
-            slots = grid.in_time(availability.calendar, availability.subject.timeframe, span)
-        style = Style(
-            query.form,
-            query.fields,
-            availability.subject.timeframe,
-            _label(availability) if query.several and not query.form.enveloped else None,
-            query.descending,
-            slots,
-            availability.calendar.minutes if availability.calendar is not None else (0, 1440),
-            availability.calendar.opens(span) if availability.calendar is not None else (),
-        )
-        return candles.text(self._cursor, self.source(span), span, style, expected, beyond)
-
-    def cut(self, span: Span, number: int) -> tuple[Text, int | None]:
-        """Exactly the first (or last) `number` candles of a span, and where they end; None when there are no more."""
-        backward = self._query.backward
-        at = candles.boundary(self._cursor, self.source(span), span, number, backward=backward)
-        if at is None:
-            return self.text(span, number), None
-        return self.text((at, span[1]) if backward else (span[0], at), number), at
-
-    def fill(self, span: Span, number: int) -> tuple[Text, int | None]:
-        """The first (or last) `number` candles of a span, and where they end; None when the span has no more.
-
-        Where they end by the calendar is a guess: what holds more is cut, and beyond what holds fewer it goes on.
-        """
-        near = self.near(span, number)
-        beyond = self.beyond(span, self.edge(near))
-        following = self.next(beyond)
-        page = self.text(near, number, following)
-        if page.count > number:
-            return self.cut(near, number)
-        if page.count == number or near == span:
-            more = page.more or self.any_in(following) or self.any_in(beyond)
-            return page, self.edge(near) if more else None
-        rest, at = self.cut(beyond, number - page.count)
-        return self.joined(page, rest), at
-
-    def joined(self, page: Text, rest: Text) -> Text:
-        """A page with what lies beyond it."""
-        page_first = self._query.backward == self._query.descending
-        return candles.joined(self._query.form, *((page, rest) if page_first else (rest, page)))
 
 
 def _identity(cursor: Cursor, query: BarsQuery, found: LookupSnapshot, selector: Selector) -> Identity | None:
@@ -696,42 +579,19 @@ def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> 
     return token.seal(snapshot.context.store_id)
 
 
-def _weight(query: BarsQuery, page: Text) -> int:
-    """How long the candles are within the JSON of Lambda's answer, where each quote and line end takes two bytes."""
-    return sum(map(len, page.chunks(query.form, query.fields))) + page.count * _escapes(query)
-
-
-def _escapes(query: BarsQuery) -> int:
-    """How many characters of a candle's text take two bytes there."""
-    times = 2 if "time" in query.fields else 0
-    if query.form is Format.CSV:
-        return 1
-    if query.form is Format.COLUMNS:
-        return times
-    return times + 2 * len(query.fields) + (1 + 4 * query.several if query.form is Format.NDJSON else 0)
-
-
-def _likely_bytes(query: BarsQuery) -> int:
-    """About how much one candle weighs: its digits, and around them names, quotes and commas where the form has them."""
-    digits = sum({"time": 24, "ts": 20, "ts_open": 20, "ts_close": 20}.get(name, 9) for name in query.fields)
-    named = query.form in (Format.JSON, Format.NDJSON)
-    return digits + (sum(len(name) + 6 for name in query.fields) if named else 0)
-
-
 def _label(availability: Availability) -> str:
     return availability.subject.instrument.display_symbol
 
 
-def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Piece:
-    rows = page.chunks(query.form, query.fields)
+def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Page) -> Piece:
     if part.availability is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
         problem = {"code": error.code, "detail": error.detail, **error.extra}
         upstream = {"upstream": error.upstream.as_dict()} if error.upstream else {}
-        return Piece({"symbol": part.name}, rows, {"total": 0, "error": problem | upstream})
+        return Piece({"symbol": part.name}, page.candles, {"total": 0, "error": problem | upstream})
     availability, subject = part.availability, part.availability.subject
     tail: dict[str, Any] = {
-        "total": page.count,
+        "total": page.total,
         "start_date": _date(subject.timeframe, page.first_ts),
         "end_date": _date(subject.timeframe, page.last_ts),
         "source": f"derived from {availability.finer.name}" if availability.finer else snapshot.context.source,
@@ -747,7 +607,7 @@ def _piece(query: BarsQuery, snapshot: Snapshot, part: _Part, page: Text) -> Pie
     if part.as_of is not None:
         # The gaps are those of now, the candles those of the first page.
         tail["coverage"]["newer_version"] = availability.row.data_version if availability.row else 0
-    return Piece({"symbol": part.name or _label(availability), "timeframe": subject.timeframe.name}, rows, tail)
+    return Piece({"symbol": part.name or _label(availability), "timeframe": subject.timeframe.name}, page.candles, tail)
 
 
 def _date(frame: Timeframe, ts: int | None) -> str | None:

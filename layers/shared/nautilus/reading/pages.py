@@ -1,0 +1,140 @@
+"""Which candles of a series fit into a page, and where the next page goes on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nautilus.coverage.availability import Availability
+from nautilus.db.bars import bar_source, candles
+from nautilus.db.bars.bar_source import BarSource
+from nautilus.db.bars.candles import Rendering, TimeSlice
+from nautilus.db.cursor import Cursor
+from nautilus.db.market.series import Series
+from nautilus.market import slots
+from nautilus.reading.query import BarsQuery
+from nautilus.spans import Span, Spans
+
+_WIDER = 8
+"""How many times more slots are searched for the end of a page when those before held too few bars."""
+
+
+class Page(NamedTuple):
+    """The candles of one instrument in one page, as text.
+
+    first_ts, last_ts: the stamps of its oldest and its newest candle. next_key: where the next page goes on, or, backward,
+    up to where it goes; None when there are no more candles.
+    """
+
+    candles: bytes = b""
+    total: int = 0
+    first_ts: int | None = None
+    last_ts: int | None = None
+    next_key: int | None = None
+
+
+class SeriesReader:
+    """Reads pages of one series, as it is now or as it was at the version `as_of`."""
+
+    def __init__(
+        self, cursor: Cursor, query: BarsQuery, availability: Availability, row: Series, as_of: int | None
+    ) -> None:
+        self._cursor = cursor
+        self._query = query
+        self._availability = availability
+        self._row = row
+        self._as_of = as_of
+        self._added = bar_source.added_after(cursor, row.id, as_of) if as_of is not None else Spans()
+
+    def page(self, span: Span, limit: int, room: int) -> Page:
+        """At most `limit` candles of the near end of a span, which take at most `room` bytes of Lambda's answer.
+
+        The near end is the beginning, or, backward, the end. One candle is read however long it is.
+        """
+        while True:
+            next_key = self._end(span, limit)
+            part = span if next_key is None else self._near(span, next_key)
+            rendering = self._rendering(part)
+            slices = candles.time_slices(self._cursor, self._source(part), part, rendering, limit=limit)
+            size = sum(each.size for each in slices)
+            fitting = slices if size <= 1 else self._fitting(slices, room)
+            if len(fitting) < len(slices):
+                next_key = self._next_key(slices, fitting)
+            if fitting or not slices:
+                return _page(rendering, fitting, next_key)
+            limit = min(limit, size) // 2
+
+    def _end(self, span: Span, limit: int) -> int | None:
+        """Where the first `limit` candles of a span end; None when it has no more. The calendar tells where to look."""
+        number = limit + 1
+        while True:
+            part = self._with_slots(span, number)
+            end = bar_source.page_end(self._cursor, self._source(part), part, limit, backward=self._query.backward)
+            if end is not None or part == span:
+                return end
+            number *= _WIDER
+
+    def _with_slots(self, span: Span, number: int) -> Span:
+        """The near end of a span that has so many slots; all of it where the calendar is not known."""
+        calendar, frame, backward = self._availability.calendar, self._query.timeframe, self._query.backward
+        if calendar is None or span[0] >= span[1]:
+            return span
+        return self._near(span, slots.cut_after(calendar, frame, span, number, backward=backward))
+
+    def _near(self, span: Span, cut: int) -> Span:
+        """The near end of a span, up to a cut."""
+        return (cut, span[1]) if self._query.backward else (span[0], cut)
+
+    def _source(self, span: Span) -> BarSource:
+        """The stored bars of a span, or the slots in it to which they are aggregated."""
+        availability, known = self._availability, None
+        if availability.finer is not None and availability.calendar is not None:
+            known = slots.on_axis(availability.calendar, self._query.timeframe, span)
+            # What still forms is no bar yet, though its first parts may be stored.
+            closed = [n for n, start in enumerate(known.starts) if start < availability.until]
+            known = slots.Slots(*([row[n] for n in closed] for row in (known.starts, known.opens, known.closes)))
+        return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, known)
+
+    def _rendering(self, span: Span) -> Rendering:
+        query, availability, hours = self._query, self._availability, None
+        if availability.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
+            hours = slots.in_time(availability.calendar, query.timeframe, span)
+        return Rendering(
+            query.form,
+            query.fields,
+            query.timeframe,
+            availability.subject.instrument.display_symbol if query.several and not query.form.enveloped else None,
+            query.descending,
+            hours,
+        )
+
+    def _fitting(self, slices: Sequence[TimeSlice], room: int) -> Sequence[TimeSlice]:
+        """The slices at the near end that fit into the room together."""
+        if 2 * sum(len(text) for each in slices for text in each.texts) <= room:
+            return slices  # no text takes more than twice its length
+        number = 0
+        for each in reversed(slices) if self._query.backward else slices:
+            room -= sum(map(escaped_length, each.texts))
+            if room < 0:
+                break
+            number += 1
+        return slices[len(slices) - number :] if self._query.backward else slices[:number]
+
+    def _next_key(self, slices: Sequence[TimeSlice], fitting: Sequence[TimeSlice]) -> int:
+        """Where the candles go on after those that fit."""
+        if self._query.backward:
+            return slices[-len(fitting) - 1].last_ts + 1
+        return slices[len(fitting)].first_ts
+
+
+def _page(rendering: Rendering, slices: Sequence[TimeSlice], next_key: int | None) -> Page:
+    return Page(
+        candles.joined(rendering, slices),
+        sum(each.size for each in slices),
+        slices[0].first_ts if slices else None,
+        slices[-1].last_ts if slices else None,
+        next_key,
+    )
+
+
+def escaped_length(text: bytes) -> int:
+    """How long a text is within the JSON that Lambda answers with: quotes, backslashes and line ends take two bytes."""
+    return 2 * len(text) - len(text.translate(None, b'"\\\n'))
