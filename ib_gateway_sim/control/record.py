@@ -41,6 +41,7 @@ def weather(control: Context) -> Answer:
         "silent": dict(+weather.silent),
         "history_errors": list(weather.history_errors),
         "orders": dict(weather.orders.left()),
+        "live": weather.live.describe(),
         "latency": control.gateway.latency.mode,
         "slow": control.gateway.latency.factor,
     }

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ib_gateway_sim.faults.live import LiveFaults
 from ib_gateway_sim.faults.orders import OrderFaults
 
 _NOTICES = {  # (kind, state) -> code and words; the farm's name follows
@@ -104,6 +105,7 @@ class Weather:
     duplicate: int = 0  # so many history answers come twice
     cut: int = 0  # so many answers break off in mid-frame, and the socket with them
     orders: OrderFaults = field(default_factory=OrderFaults)
+    live: LiveFaults = field(default_factory=LiveFaults)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def farm_ok(self, kind: str, sec_type: str, currency: str) -> bool:

@@ -134,27 +134,42 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
     """Message 90 for the forming bar, and for its last state when the next one begins. Dies with its farm (10182)."""
     gateway = client.gateway
     contract = query.contract
-    told: Bar | None = None
+    told: dict[int, Bar] = {}  # those that may be told again
     async for at_s in gateway.clock.beats(_LIVE_S):
         if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
             client.dead_live[query.request_id] = query.series
             client.error(query.request_id, *LIVE_LOST)
             return
-        found = gateway.market.bars(
-            contract,
-            SHORT_NAMES[query.size],
-            query.what,
-            rth=query.rth,
-            start_s=since_s if told is None else _period_start(query, told.t),
-            end_s=int(at_s) + 1,
-            now_s=at_s,
-        )
-        for bar in found[-1:] if told is None else found:
-            if bar != told:
+        for bar in _news(client, query, told, since_s, at_s):
+            if not gateway.weather.live.is_missing(gateway.market.account, contract, bar.t):
                 date, low, high, close = bar_date(client, query, bar.t), bar.low, bar.high, bar.close
                 volume = bar_volume(client, contract, bar.volume)
                 client.send(90, query.request_id, bar.count, date, bar.open, close, high, low, bar.wap, volume)
-                told = bar
+
+
+def _news(client: Client, query: BarsQuery, told: dict[int, Bar], since_s: int, at_s: float) -> list[Bar]:
+    """What is new at an instant: the forming bar, one that begins or ended since, one that is corrected. Keeps `told`."""
+    gateway = client.gateway
+    size = SHORT_NAMES[query.size]
+    live = gateway.live_bars(query.contract, query.what, rth=query.rth)
+    if told:
+        newest = max(told)
+        back_s = int(gateway.weather.live.told_again_s(query.contract))
+        found = live.bars(
+            size, _period_start(query, newest - back_s - (query.size_s if back_s else 0)), int(at_s) + 1, at_s
+        )
+    else:
+        # The first look: the newest bar alone, which history names.
+        known = gateway.market.bars(
+            query.contract, size, query.what, rth=query.rth, start_s=since_s, end_s=int(at_s) + 1, now_s=at_s
+        )[-1:]
+        newest, back_s = 0, 0
+        found = live.bars(size, _period_start(query, known[0].t), int(at_s) + 1, at_s)[-1:] if known else []
+    news = [bar for bar in found if told.get(bar.t) != bar and (bar.t in told or bar.t > newest)]
+    told.update({bar.t: bar for bar in news})
+    for old in [t for t in told if t < max(told) - back_s - query.size_s]:
+        del told[old]
+    return news
 
 
 def _period_start(query: BarsQuery, label_s: int) -> int:
@@ -169,7 +184,7 @@ async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, no
     parts: list[bytes] = []
     count = size = 0
     for low_s, high_s in _slices(start_s, end_s, query.size_s):
-        bars = gateway.market.bars(
+        bars = gateway.history_bars(
             query.contract,
             SHORT_NAMES[query.size],
             query.what,

@@ -9,7 +9,10 @@ from typing import Any
 
 from ib_gateway_sim.account.portfolio import Portfolio, Totals
 from ib_gateway_sim.clock import Clock
+from ib_gateway_sim.faults.live_bars import LiveBars
+from ib_gateway_sim.faults.revisions import Revisions
 from ib_gateway_sim.faults.weather import Weather
+from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.source import MarketSource, Quote
 from ib_gateway_sim.orders.book import OrderBook
@@ -35,6 +38,7 @@ class Gateway:
         self.settings = settings or Settings()
         self.port = 0  # where it listens; 0: nowhere
         self.weather = Weather()
+        self.revisions = Revisions()
         self.pacing = PacingBook()
         self.bars_requested: deque[float] = deque()  # market seconds of the requests for real-time bars
         self.portfolio = Portfolio()
@@ -97,6 +101,17 @@ class Gateway:
             newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
         halted = self.weather.orders.halts and self.weather.orders.halted(contract.symbol, at_s)
         return newest[1]._replace(halted=True) if halted else newest[1]
+
+    def history_bars(
+        self, contract: Contract, size: str, what: str, *, rth: bool, start_s: int, end_s: int, now_s: float
+    ) -> list[Bar]:
+        """Bars as history has them, with what was changed afterwards; `size` is one of market.bars.SIZES."""
+        bars = self.market.bars(contract, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=now_s)
+        return self.revisions.apply(self.market, contract, size, what, rth=rth, bars=bars, now_s=now_s)
+
+    def live_bars(self, contract: Contract, what: str, *, rth: bool) -> LiveBars:
+        """Bars as live streams see them."""
+        return LiveBars(self.market, self.weather.live, contract, what, rth)
 
     def mark(self, contract: Contract) -> float:
         """The price at which a position is valued: the last trade, or the middle of bid and ask."""

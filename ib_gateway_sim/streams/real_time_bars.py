@@ -60,13 +60,15 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
         start_s = int(at_s) - 5
         if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             continue
-        found = gateway.market.bars(contract, "5s", what, rth=rth, start_s=start_s, end_s=start_s + 5, now_s=at_s)
+        found = gateway.live_bars(contract, what, rth=rth).bars("5s", start_s, start_s + 5, at_s)
         bar = found[0] if found else None
         if bar is None and before is not None and gateway.market.sessions(contract, start_s, start_s + 5, rth=rth):
             # Nothing was traded: IB sends the last price again, with no volume.
             flat = before.close
             bar = Bar(start_s, flat, flat, flat, flat, min(before.volume, 0), flat, min(before.count, 0))
-        if bar is not None:
+        if bar is None:
+            continue
+        if not gateway.weather.live.is_missing(gateway.market.account, contract, bar.t):
             client.send(
                 50,
                 3,
@@ -80,7 +82,7 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
                 bar.wap,
                 bar.count,
             )
-            before = bar
+        before = bar
 
 
 def cancel_real_time_bars(client: Client, request: Request) -> None:
