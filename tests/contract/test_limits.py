@@ -17,7 +17,7 @@ from nautilus.backfill import schemas as backfill_bodies
 from nautilus.backfill import submit
 from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.db.bridge import commands
-from nautilus.http import json_body, middleware
+from nautilus.http import json_body, middleware, response_size
 from nautilus.infra import rate_limit
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
@@ -190,7 +190,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "seconds to wait": (API, f"seconds to wait for missing bars, at most {query.MAX_WAIT_S:g};"),
     "waits at once": (API, f"{ {4: 'Four'}[rate_limit.WAITS] } reads of a caller may wait at once"),
     "reads a minute": (API, f'"reads";q={ApiSettings.model_fields["reads_per_minute"].default};w=60'),
-    "size of an answer": (API, f"could not carry ({round(middleware.ANSWER_BYTES / 1024**2)} MB)"),
+    "size of an answer": (API, f"could not carry ({round(response_size.ANSWER_BYTES / 1024**2)} MB)"),
     "bodies of sign-in": (API, f"below `/api/v1/auth` {middleware._MAX_AUTH_BODY_BYTES // 1024} KiB"),
     "headers": (API, f"headers {middleware._MAX_HEADER_BYTES // 1024} KiB"),
     "digits": (API, f"whole numbers of more than {json_body.MAX_DIGITS} digits"),

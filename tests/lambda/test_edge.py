@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dev.lambda_runtime import ANSWER_LIMIT_BYTES, Function, TimedOut, http_event, running
-from nautilus.http.middleware import ANSWER_BYTES, lambda_bytes
+from nautilus.http.response_size import ANSWER_BYTES, lambda_bytes
 
 pytestmark = pytest.mark.built
 

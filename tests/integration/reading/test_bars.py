@@ -14,7 +14,7 @@ import pytest
 from dev.redis import Redis
 from nautilus.coverage.judge import CoverageState, Note
 from nautilus.db.bars import read as reading
-from nautilus.http.middleware import ANSWER_BYTES, lambda_bytes
+from nautilus.http.response_size import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from tests.support.markets import DAY, HOUR, MINUTE, ns, nyse

@@ -7,8 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from nautilus.errors import NautilusError
-from nautilus.http.middleware import RequestContext, RequestGuard, ResponseSizeLimit
+from nautilus.http.middleware import RequestContext, RequestGuard
 from nautilus.http.problems import from_error, from_validation, problem
+from nautilus.http.response_size import ResponseSizeLimit
 from nautilus.http.services import Services
 
 # What pages of other origins may send and see. Deployed, API Gateway answers for us: the template has the same lists.

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from nautilus.http.app import create_app
-from nautilus.http.middleware import TEXT_TYPES
+from nautilus.http.response_size import TEXT_TYPES
 from nautilus.http.services import HINTS_S, Services
 from nautilus.log import Measure, emit, invocation
 from nautilus.settings.api import ApiSettings
