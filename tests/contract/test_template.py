@@ -195,6 +195,11 @@ def test_all_processes_together_fit_the_databases_connections():
     assert sum(reserved) * each + int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1 <= CONNECTIONS
 
 
+def test_a_full_cache_of_the_containers_drops_no_stream():
+    command = COMPOSE["services"]["cache"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "volatile-lru"
+
+
 def test_pages_of_other_origins_may_the_same_as_without_api_gateway():
     """API Gateway's answer replaces ours: a header that is missing there cannot be read by a front end."""
     cors = RESOURCES["Api"]["Properties"]["CorsConfiguration"]

@@ -209,6 +209,18 @@ def test_redis_wants_its_password_and_keeps_nothing(
     assert not list(servers.folder.glob("*.rdb"))
 
 
+@pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
+def test_a_full_redis_drops_what_expires_and_keeps_its_streams(group: Group, folder: Path) -> None:
+    server = start_redis(group, folder)
+    server.child.wait_ready()
+    with closing(redis.Redis.from_url(server.url)) as client:
+        client.xadd("bus", {"bar": b"x" * 1_000})
+        for number in range(100):
+            client.set(f"page-{number}", b"x" * 1_000_000, ex=3_600)
+        assert client.info("stats")["evicted_keys"] > 0
+        assert client.xlen("bus") == 1
+
+
 def test_each_redis_url_is_empty(redis_url: str) -> None:
     with closing(redis.Redis.from_url(redis_url)) as client:
         assert client.dbsize() == 0

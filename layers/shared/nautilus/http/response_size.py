@@ -19,7 +19,12 @@ def lambda_bytes(body: bytes, *, text: bool) -> int:
 
 class ResponseSizeLimit:
     """Turns an answer that Lambda could not carry into a problem that says so. Routes with pages make shorter pages
-    before; this is the net below. Answers are held back until they are whole, as Mangum does."""
+    before; this is the net below.
+
+    An answer in one piece is measured wherever the process runs. An answer in several pieces is a stream or a download:
+    it passes piece by piece, unmeasured. In Lambda there are none, as Mangum holds every answer back until it is whole:
+    there they are measured as a whole too.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,11 +36,19 @@ class ResponseSizeLimit:
         start: Message = {}
         parts: list[bytes] = []
         size = 0
+        in_lambda = "aws.event" in scope
+        streams = False
 
         async def hold(message: Message) -> None:
-            nonlocal start, size
+            nonlocal start, size, streams
             if message["type"] == "http.response.start":
                 start = message
+                return
+            if not streams and message.get("more_body") and not in_lambda:
+                streams = True
+                await send(start)
+            if streams:
+                await send(message)
                 return
             part = message.get("body", b"")
             size += len(part)
