@@ -14,11 +14,12 @@ from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import WAITS, CallerLimits
 
 LASTS_S = 0.5
+LONG_S = 60.0
 _DIES_WAITING = """
 import os, sys
 from nautilus.infra.cache import Cache
-from nautilus.infra.rate_limit import WAITS, Limits
-limits = Limits(Cache(sys.argv[1]), 0, longest_wait_s=float(sys.argv[2]))
+from nautilus.infra.rate_limit import WAITS, CallerLimits
+limits = CallerLimits(Cache(sys.argv[1]), 0, longest_wait_s=float(sys.argv[2]))
 held = [limits.waiting("user:1") for _ in range(WAITS)]
 assert all(wait.__enter__() for wait in held)
 os._exit(9)
@@ -31,9 +32,9 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield made
 
 
-def limits_of(url: str) -> CallerLimits:
+def limits_of(url: str, lasts_s: float = LASTS_S) -> CallerLimits:
     """The limits of one process."""
-    return CallerLimits(Cache(url), 0, longest_wait_s=LASTS_S)
+    return CallerLimits(Cache(url), 0, longest_wait_s=lasts_s)
 
 
 def granted_in_the_end(limits: CallerLimits, within_s: float = 20) -> bool:
@@ -69,11 +70,11 @@ def test_asking_in_vain_keeps_no_place(redis_url: str, client: redis.Redis) -> N
 
 
 def test_an_eviction_while_reads_wait_leaves_as_many_places_as_before(redis_url: str, client: redis.Redis) -> None:
-    with limits_of(redis_url).waiting("user:1") as granted:
+    with limits_of(redis_url, LONG_S).waiting("user:1") as granted:
         assert granted
         client.flushall()
     with ExitStack() as held:
-        requested = [held.enter_context(limits_of(redis_url).waiting("user:1")) for _ in range(WAITS + 1)]
+        requested = [held.enter_context(limits_of(redis_url, LONG_S).waiting("user:1")) for _ in range(WAITS + 1)]
     assert requested == [True] * WAITS + [False]
     assert client.keys("*") == []
 
