@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "rules of what is done with it",
         "coverage.judge coverage.splits backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
-        " backfill.send_times backfill.states lookup.identity lookup.suggestions reading.formats reading.page_token"
+        " backfill.send_times backfill.states live lookup.identity lookup.suggestions reading.formats reading.page_token"
         " auth.principal auth.scopes auth.api_keys auth.passwords auth.login_throttle auth.tokens",
     ),
     (
@@ -83,7 +83,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alembic": ("nautilus.db.migrations", "nautilus.db.migrate"),
     "boto3": ("nautilus.infra.queue", "nautilus.settings.secrets"),
     "botocore": ("nautilus.infra.queue", "nautilus.settings.secrets"),
-    "redis": ("nautilus.infra.cache",),
+    "redis": ("nautilus.infra.cache", "nautilus.infra.bus.redis_streams"),
     "argon2": ("nautilus.auth.passwords",),
     "cryptography": ("nautilus.auth.tokens", "dev"),
     "jwt": ("nautilus.auth.tokens",),
