@@ -27,6 +27,7 @@ class Clock:
         self._anchor_machine_ns = time.monotonic_ns()
         self._anchor_ns = time.time_ns() if start_ns is None else start_ns
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._stepping: dict[asyncio.Future[None], tuple[int, int]] = {}  # sleeper -> (its time, length of its steps)
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._moving = asyncio.Lock()
@@ -45,7 +46,8 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         await self.sleep_until(self.now_ns() + int(seconds * SECOND_NS))
 
-    async def sleep_until(self, at_ns: int) -> None:
+    async def sleep_until(self, at_ns: int, *, step_ns: int = 0) -> None:
+        """`step_ns`: sleeps as one who wakes every so often and sleeps on, so a jump (`set`) over a step wakes it."""
         if at_ns <= self.now_ns():
             await asyncio.sleep(0)
             return
@@ -53,7 +55,12 @@ class Clock:
         heapq.heappush(self._sleepers, (at_ns, next(self._numbers), waiter))
         if self._sleepers[0][2] is waiter:
             self._arm()
-        await waiter
+        if step_ns:
+            self._stepping[waiter] = (at_ns, step_ns)
+        try:
+            await waiter
+        finally:
+            self._stepping.pop(waiter, None)
 
     async def beats(self, period_s: float) -> AsyncIterator[float]:
         """The times that are multiples of the period, as they come; late ones are left out."""
@@ -76,8 +83,10 @@ class Clock:
         if not 0 < at_ns < 2**62:
             raise ValueError(f"now_ns: {at_ns} is not allowed; allowed: nanoseconds since the epoch")
         async with self._moving:
+            before_ns = self.now_ns()
             self._place(at_ns)
             self._wake_due()
+            self._wake_stepping(before_ns)
             await _settle()
 
     def set_rate(self, rate: float) -> None:
@@ -114,6 +123,22 @@ class Clock:
                 waiter.set_result(None)
         self._arm()
 
+    def hasten(self) -> None:
+        """Who sleeps in steps sleeps on to its next step alone: something has happened."""
+        now_ns = self.now_ns()
+        for waiter, (at_ns, step_ns) in self._stepping.items():
+            due_ns = _first_step_ns(at_ns, step_ns, now_ns)
+            self._stepping[waiter] = (due_ns, step_ns)
+            heapq.heappush(self._sleepers, (due_ns, next(self._numbers), waiter))
+        self._arm()
+
+    def _wake_stepping(self, before_ns: int) -> None:
+        """Wakes those who have a step between a time before a jump and now."""
+        now_ns = self.now_ns()
+        for waiter, (at_ns, step_ns) in list(self._stepping.items()):
+            if _first_step_ns(at_ns, step_ns, before_ns) <= now_ns and not waiter.done():
+                waiter.set_result(None)
+
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -123,6 +148,11 @@ class Clock:
         if self._sleepers and self.rate > 0:
             wait_s = max(0.0, (self._sleepers[0][0] - self.now_ns()) / SECOND_NS / self.rate)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._wake_due)
+
+
+def _first_step_ns(at_ns: int, step_ns: int, after_ns: int) -> int:
+    """The first step after a time of one that ends at `at_ns`."""
+    return at_ns - (at_ns - after_ns - 1) // step_ns * step_ns
 
 
 async def _settle() -> None:

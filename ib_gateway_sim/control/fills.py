@@ -68,6 +68,7 @@ def _fill(control: Context, order: Order, quantity: Any, price: Any) -> Answer:
     if not order.transmitted:
         raise Wrong(f"order {order.perm_id} is not transmitted; allowed: an order that IB has")
     fill(gateway, order, shares, at, now_s)
+    gateway.clock.hasten()  # orders that wait for this one
     return {"perm_id": order.perm_id, "filled": order.filled, "status": order.status}
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
+
+Side = Literal["bid", "ask", "last"]
 
 
 class Quote(NamedTuple):
@@ -44,6 +46,14 @@ class Quote(NamedTuple):
     @property
     def has_last(self) -> bool:
         return self.last_s > 0
+
+    def price(self, side: Side) -> float | None:
+        """One of its prices; None where there is none."""
+        if side == "last":
+            return self.last if self.has_last else None
+        if side == "bid":
+            return self.bid if self.has_bid else None
+        return self.ask if self.has_ask else None
 
 
 class Tick(NamedTuple):
@@ -122,6 +132,15 @@ class MarketSource(Protocol):
 
     def quote(self, contract: Contract, t_s: float) -> Quote:
         """Bid, ask, last and day values at an instant."""
+
+    def calm_until(
+        self, contract: Contract, side: Side, within: tuple[float, float], start_s: float, end_s: float
+    ) -> float:
+        """Until when a price surely stays strictly between two others: at every instant in [start_s, the answer).
+
+        `side`: which price of the quote; `within`: (low, high). Never before the truth by more than a tick, and never
+        after end_s; start_s where the price is outside already or where there is none.
+        """
 
     def ticks(
         self,

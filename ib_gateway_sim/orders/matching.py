@@ -1,22 +1,22 @@
-"""Open orders against the quotes, looked at once a second of market time: triggers, fills, ends."""
+"""Open orders against the quotes, looked at in seconds of market time: triggers, fills, ends."""
 
 import sys
 import traceback
 
+from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.market.source import Quote
-from ib_gateway_sim.orders import conditions, fills, hours, reports
+from ib_gateway_sim.orders import conditions, fills, hours, looks, reports
 from ib_gateway_sim.orders.cancelling import cancel, expire
 from ib_gateway_sim.orders.order import AT_CLOSE, LOCATE, Order
 from ib_gateway_sim.orders.triggers import triggered
 from ib_gateway_sim.session.gateway import Gateway
 
-_LOOK_S = 1.0  # between two looks at the market
 _BACKGROUND = "orders"
 
 
 # ---- looking at the market -------------------------------------------------------------------------------------------
 def watch(gateway: Gateway) -> None:
-    """Looks again from now on; a look that slept until some opening is given up."""
+    """Looks again from now on; a look that slept until something could happen is given up."""
     gateway.spawn(_BACKGROUND, _work(gateway))
 
 
@@ -25,11 +25,10 @@ def working(gateway: Gateway) -> list[Order]:
 
 
 async def _work(gateway: Gateway) -> None:
-    """Looks at the market every second while there is anything to fill. While the line is gone IB tells nothing."""
+    """Looks at the market while there is anything to fill. While the line is gone IB tells nothing."""
     while orders := working(gateway):
-        now_s = gateway.clock.now_s()
-        next_s = min(hours.next_look_s(gateway, order, now_s) for order in orders)
-        await gateway.clock.sleep(max(_LOOK_S, next_s - now_s))
+        wait_s = looks.wait_s(gateway, orders, gateway.clock.now_s())
+        await gateway.clock.sleep_until(gateway.clock.now_ns() + int(wait_s * SECOND_NS), step_ns=SECOND_NS)
         await gateway.weather.until_upstream()
         for order in orders:
             try:
@@ -65,13 +64,9 @@ def consider(gateway: Gateway, order: Order, at_s: float | None = None) -> None:
 def _can_trade(gateway: Gateway, order: Order, at_s: float) -> bool:
     if not order.open or not order.transmitted or order.why_held or not gateway.weather.upstream:
         return False
-    if _waits_for_parent(gateway, order) or at_s < order.not_before_s:
+    if looks.waits_for_parent(gateway, order) or at_s < order.not_before_s:
         return False
     return hours.session(gateway, order, at_s)[0] <= at_s
-
-
-def _waits_for_parent(gateway: Gateway, order: Order) -> bool:
-    return gateway.orders.waits_for_parent(order, partly=gateway.settings.children == "partial")
 
 
 def _trade(gateway: Gateway, order: Order, at_s: float) -> None:

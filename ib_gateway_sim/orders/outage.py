@@ -4,7 +4,7 @@ IB's system status page: during a reset native orders work, while execution repo
 """
 
 from ib_gateway_sim.faults.orders import OrderFaults
-from ib_gateway_sim.orders import hours
+from ib_gateway_sim.orders import looks
 from ib_gateway_sim.orders.matching import look, watch, working
 from ib_gateway_sim.orders.order import Order
 from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
@@ -16,7 +16,7 @@ def catch_up(gateway: Gateway, faults: OrderFaults) -> None:
     now_s = gateway.clock.now_s()
     at_s = faults.outage_from_s
     while faults.outage_fills == "late" and (orders := [each for each in working(gateway) if _native(each)]):
-        at_s = max(at_s + 1.0, min(hours.next_look_s(gateway, order, at_s) for order in orders))
+        at_s += looks.wait_s(gateway, orders, at_s)
         if at_s > now_s:
             break
         for order in orders:

@@ -17,7 +17,7 @@ from ib_gateway_sim.market.generated.contract_search import ContractSearch
 from ib_gateway_sim.market.generated.prices import Prices
 from ib_gateway_sim.market.generated.quotes import GeneratedQuotes
 from ib_gateway_sim.market.instruments.market_rules import MARKET_RULES
-from ib_gateway_sim.market.source import OptionParams, Quote, Tick
+from ib_gateway_sim.market.source import OptionParams, Quote, Side, Tick
 
 
 class Market:
@@ -76,6 +76,11 @@ class Market:
 
     def quote(self, contract: Contract, t_s: float) -> Quote:
         return self._quotes.quote(contract, t_s)
+
+    def calm_until(
+        self, contract: Contract, side: Side, within: tuple[float, float], start_s: float, end_s: float
+    ) -> float:
+        return self._quotes.calm_until(contract, side, within, start_s, end_s)
 
     def ticks(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from datetime import date, timedelta
 from hashlib import blake2b
 
@@ -14,7 +15,7 @@ from ib_gateway_sim.market.generated.paths import PathTick
 from ib_gateway_sim.market.generated.prices import Prices
 from ib_gateway_sim.market.generated.walks import Piece
 from ib_gateway_sim.market.instruments.instrument import Instrument
-from ib_gateway_sim.market.source import Quote, Tick
+from ib_gateway_sim.market.source import Quote, Side, Tick
 
 
 class GeneratedQuotes:
@@ -57,6 +58,37 @@ class GeneratedQuotes:
             halted=self._halted(one, t_s),
             is_open=is_open,
         )
+
+    def calm_until(
+        self, contract: Contract, side: Side, within: tuple[float, float], start_s: float, end_s: float
+    ) -> float:
+        """See MarketSource: whole stretches of the path that stay between the prices are passed over."""
+        one = self._prices.instrument(contract)
+        what = "TRADES" if "TRADES" in contract.kinds else contract.kinds[0]
+        for at_s, day, piece in self._pieces_between(one, start_s, end_s):
+            stands = self.quote(contract, at_s).price(side)
+            if stands is None or not within[0] < stands < within[1]:
+                return at_s
+            view = self._prices.view(one, day, what, at_s)
+            offset = {"bid": -piece.below, "ask": piece.above, "last": 0}[side]
+
+            def inside(ticks: int, view: View = view, offset: int = offset) -> bool:
+                return within[0] < view.price(ticks + offset) < within[1]
+
+            left_ms = view.walk.leaves_at(piece.node, inside, int(at_s * 1000), int(end_s * 1000) + 1)
+            if left_ms is not None:
+                return min(max(at_s, (left_ms - 1) / 1000), end_s)  # a tick counts after its time
+        return end_s
+
+    def _pieces_between(self, one: Instrument, start_s: float, end_s: float) -> Iterator[tuple[float, date, Piece]]:
+        """The segment at start_s and all that open until end_s; with each the time from which it is looked at."""
+        day, piece = self._piece_at(one, start_s)
+        if day is not None and piece is not None:
+            yield start_s, day, piece
+        for day in calendars.trade_dates(start_s, end_s):
+            for piece in self._prices.view(one, day, "TRADES", end_s).walk.pieces(day, rth=False):
+                if start_s < piece.segment.open_s < end_s:
+                    yield float(piece.segment.open_s), day, piece
 
     def ticks(
         self,

@@ -122,6 +122,21 @@ class Walk:
         for part in reversed(parts) if reverse else parts:
             yield from self.ticks(part, start_ms, end_ms, reverse=reverse, level=level + 1)
 
+    def leaves_at(
+        self, node: Node, inside: Callable[[int], bool], start_ms: int, end_ms: int, level: int = 0
+    ) -> int | None:
+        """Time (ms) of the first tick of a segment's node in [start_ms, end_ms) that is not inside; None without one.
+
+        `inside` tells of prices between two others, so a node whose low and high are inside has no such tick.
+        """
+        if node.n == 0 or node.t1 * 1000 <= start_ms or node.t0 * 1000 >= end_ms or (inside(node.l) and inside(node.h)):
+            return None
+        if node.ticks is not None or level == len(LEVELS_S):
+            ticks = expand(node, self._key)
+            return next((t.t_ms for t in ticks if start_ms <= t.t_ms < end_ms and not inside(t.price)), None)
+        parts = (self.leaves_at(part, inside, start_ms, end_ms, level + 1) for part in self._cut(node, level))
+        return next((at_ms for at_ms in parts if at_ms is not None), None)
+
     def raw_factor(self, day: date) -> float:
         """Price of that day's share in today's shares, as the list of instruments counts them."""
         factor = 1.0

@@ -22,8 +22,8 @@ from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.replayed.bar_files import MINUTE_S
 from ib_gateway_sim.market.replayed.contract import ReplayFile
-from ib_gateway_sim.market.replayed.tape import content_of, digest_of, tape_of
-from ib_gateway_sim.market.source import OptionParams, Quote, Tick
+from ib_gateway_sim.market.replayed.tape import Tape, content_of, digest_of, tape_of
+from ib_gateway_sim.market.source import OptionParams, Quote, Side, Tick
 
 
 class Replay:
@@ -158,7 +158,8 @@ class Replay:
         known = tape.between(0, t_s, t_s)
         if not known:
             return Quote(t_s, -1, 0, -1, 0, -1, 0, 0, -1, -1, -1, -1, 0, False, False)
-        last, tick = known[-1].close, contract.min_tick
+        last = known[-1].close
+        bid, ask = _book(tape, last)
         session = next(one for one in reversed(tape.sessions) if one.open_s <= known[-1].t)
         today = tape.day_bar(session.trade_date, False, t_s)
         before = [one for one in tape.by_date[False] if one < session.trade_date]
@@ -166,9 +167,9 @@ class Replay:
         traded = tape.kind in ("TRADES", "AGGTRADES")
         return Quote(
             t_s=t_s,
-            bid=last if tape.kind != "ASK" else _on_grid(last - tick, tick),
+            bid=bid,
             bid_size=1,
-            ask=last if tape.kind == "ASK" else _on_grid(last + tick, tick),
+            ask=ask,
             ask_size=1,
             last=last if traded else -1,
             last_size=1 if traded else 0,
@@ -181,6 +182,19 @@ class Replay:
             halted=False,
             is_open=t_s < session.close_s,
         )
+
+    def calm_until(
+        self, contract: Contract, side: Side, within: tuple[float, float], start_s: float, end_s: float
+    ) -> float:
+        tape = self._tapes[contract.con_id]
+        stands = self.quote(contract, start_s).price(side)
+        if stands is None or not within[0] < stands < within[1]:
+            return start_s
+        for bar in tape.between(int(start_s) - 2 * MINUTE_S, end_s, end_s):
+            price = bar.close if side == "last" else _book(tape, bar.close)[side == "ask"]
+            if bar.t + MINUTE_S > start_s and not within[0] < price < within[1]:
+                return bar.t + MINUTE_S
+        return end_s
 
     def ticks(
         self,
@@ -202,6 +216,12 @@ class Replay:
 
 def _utc(t_s: int) -> str:
     return datetime.fromtimestamp(t_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _book(tape: Tape, close: float) -> tuple[float, float]:
+    """Bid and ask behind a minute that closed so."""
+    tick = tape.contract.min_tick
+    return (_on_grid(close - tick, tick), close) if tape.kind == "ASK" else (close, _on_grid(close + tick, tick))
 
 
 def _on_grid(price: float, tick: float) -> float:

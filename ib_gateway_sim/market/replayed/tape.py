@@ -22,7 +22,7 @@ _SHIFTED_DAY = {"FUT": ("America/Chicago", 7), "CASH": ("America/New_York", 7), 
 
 
 @dataclass(frozen=True)
-class _Tape:
+class Tape:
     """One file in memory: bars in order of time, and the sessions made of them."""
 
     contract: Contract
@@ -72,7 +72,7 @@ def digest_of(file: ReplayFile, content: bytes) -> bytes:
     return sha256(content + options.encode()).digest()
 
 
-def tape_of(file: ReplayFile, content: bytes) -> _Tape:
+def tape_of(file: ReplayFile, content: bytes) -> Tape:
     contract = contract_of(file)
     positive = contract.sec_type in ("STK", "CASH", "CRYPTO")  # a future, a spread or an index may fall below zero
     bars = read_bars(file.path.name, content, stamp=file.stamp, zone=file.zone, positive=positive)
@@ -84,7 +84,7 @@ def tape_of(file: ReplayFile, content: bytes) -> _Tape:
     week = contract.sec_type != "CRYPTO"
     sessions = tuple(_sessions(bars, zone, early_hours, week=week))
     regular = tuple(_regular(sessions)) if contract.sec_type in REGULAR_HOURS else sessions
-    return _Tape(contract, contract.kinds[0], zone, tuple(bars), sessions, regular)
+    return Tape(contract, contract.kinds[0], zone, tuple(bars), sessions, regular)
 
 
 def _sessions(bars: Sequence[Bar], zone: ZoneInfo, early_hours: int, *, week: bool) -> Iterator[Session]:

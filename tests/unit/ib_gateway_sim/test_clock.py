@@ -85,3 +85,38 @@ def test_a_rate_lets_market_seconds_pass_faster_and_can_be_changed_in_between():
 def test_an_impossible_clock_is_refused(mode, rate):
     with pytest.raises(ValueError, match="allowed"):
         Clock(mode, rate=rate)
+
+
+@pytest.mark.parametrize(("jump_s", "woken"), [(0.4, False), (0.6, True), (60, True), (-60, False)])
+def test_a_jump_over_a_step_wakes_who_sleeps_in_steps(jump_s, woken):
+    async def work():
+        clock = Clock("stepped", start_ns=START_NS)
+        task = asyncio.ensure_future(clock.sleep_until(START_NS + 100 * SECOND_NS, step_ns=SECOND_NS))
+        await asyncio.sleep(0)
+        await clock.advance(10.5)
+        assert not task.done()
+        await clock.set(clock.now_ns() + int(jump_s * SECOND_NS))
+        assert task.done() == woken
+        task.cancel()
+
+    run(work())
+
+
+def test_who_sleeps_in_steps_can_be_told_to_sleep_to_the_next_alone():
+    async def work():
+        clock = Clock("stepped", start_ns=START_NS)
+        woken = []
+
+        async def sleeper():
+            await clock.sleep_until(START_NS + 100 * SECOND_NS, step_ns=SECOND_NS)
+            woken.append(clock.now_ns() - START_NS)
+
+        task = asyncio.ensure_future(sleeper())
+        await asyncio.sleep(0)
+        await clock.advance(10)
+        clock.hasten()
+        await clock.advance(200)
+        assert woken == [11 * SECOND_NS]
+        await task
+
+    run(work())
