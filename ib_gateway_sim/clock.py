@@ -99,6 +99,7 @@ class Clock:
         self._arm()
 
     async def _walk_to(self, target_ns: int) -> None:
+        await _settle()  # who was told just now to sleep is asleep
         while self._sleepers and self._sleepers[0][0] <= target_ns:
             at_ns = self._sleepers[0][0]
             if self._sleepers[0][2].done():

@@ -120,3 +120,13 @@ def test_who_sleeps_in_steps_can_be_told_to_sleep_to_the_next_alone():
         await task
 
     run(work())
+
+
+def test_work_that_was_begun_just_before_an_advance_sleeps_in_it():
+    async def work():
+        clock = Clock("stepped", start_ns=START_NS)
+        task = asyncio.ensure_future(clock.sleep(5))
+        await clock.advance(10)
+        assert task.done()
+
+    run(work())
