@@ -176,8 +176,7 @@ def test_what_rests_at_the_exchange_fills_during_an_outage_and_is_told_afterward
     async def run(client, sim, control):
         order(client, 1, kind="LMT", limit=100, quantity=2000, ref="a")
         await words(client)
-        sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0
-    sim.clock.hasten()  # the market comes to it during the outage
+        sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0  # the market comes to it during the outage
         await said(control, f"lost hold {fills}")
         await control.run("advance 60")
         assert sim.orders.executions == []
