@@ -37,9 +37,14 @@ def _readable(gateway: Gateway, condition: Condition) -> bool:
 
 
 def met(gateway: Gateway, order: Order, at_s: float) -> bool:
-    """Whether all together hold: each is joined to the next by and or by or, from the left. Once met is met for ever."""
+    """Whether all together hold: each is joined to the next by and or by or, from the left. Once met is met for ever.
+
+    Outside of regular hours those of a stock's order are judged only if the order says so.
+    """
     if order.released or not order.request.conditions:
         return True
+    if not order.request.flag("conditionsIgnoreRth") and not _regular(gateway, order.contract, at_s):
+        return False
     result, conjunction = True, "a"
     for condition in order.request.conditions:
         holds = _JUDGES[condition.kind](gateway, order, condition, at_s)
@@ -47,6 +52,10 @@ def met(gateway: Gateway, order: Order, at_s: float) -> bool:
         conjunction = condition.conjunction
     order.released = result
     return result
+
+
+def _regular(gateway: Gateway, contract: Contract, at_s: float) -> bool:
+    return contract.sec_type != "STK" or bool(gateway.market.sessions(contract, at_s, at_s + 1, rth=True))
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
