@@ -17,15 +17,16 @@ from ib_gateway_sim.orders.placing import submit, transmit
 from ib_gateway_sim.wire.request import Request
 
 _MOST = 1e9
+_LAST = "last"
 
 
 def find(control: Context, ref: Any) -> Order:
-    """The newest order of a reference or permId, an open one first. Raises Wrong, which names those there are."""
+    """The newest order of a reference or permId (`last`: of all), an open one first. Raises Wrong, which names them."""
     known = control.gateway.orders.every()
-    found = [order for order in known if str(ref) in (order.reference, str(order.perm_id))]
+    found = [order for order in known if str(ref) in (_LAST, order.reference, str(order.perm_id))]
     if not found:
         names = [order.reference or str(order.perm_id) for order in known]
-        raise Wrong(f"ref {ref!r}; allowed: {', '.join(names) or 'no order was placed'}")
+        raise Wrong(f"ref {ref!r}; allowed: {', '.join([_LAST, *names]) if names else 'no order was placed'}")
     return max(found, key=lambda order: (order.open, order.perm_id))
 
 
@@ -113,7 +114,8 @@ def manual_cancel(control: Context, perm_id: Any) -> None:
 
 
 def _manual(control: Context, perm_id: Any) -> Order:
-    order = _open(control, perm_id)
+    manual = [order for order in control.gateway.orders.every() if order.manual]
+    order = max(manual, key=lambda each: each.perm_id) if perm_id == _LAST and manual else _open(control, perm_id)
     if order.request.text("orderRef") or order.order_id > 0:
         raise Wrong(f"perm_id {perm_id!r} is of a client; allowed: an order of manual_order")
     return order

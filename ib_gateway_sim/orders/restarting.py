@@ -11,7 +11,6 @@ from ib_gateway_sim.session.gateway import Gateway
 def restart(gateway: Gateway) -> None:
     gateway.stop("arrival ")
     gateway.stop("words ")
-    gateway.orders.arrivals.clear()
     for order in gateway.orders.every():
         if order.open and not order.transmitted:
             gateway.orders.forget(order)

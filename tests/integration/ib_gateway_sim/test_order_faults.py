@@ -81,6 +81,8 @@ async def test_a_restart_loses_what_was_read_and_gives_its_ids_again(client, sim
     await control.run("advance 10")
     next_life = await RawClient.start(sim.port)
     assert [reference for reference, _ in (await asked(next_life))[0]] == ["kept"]
+    assert [each.reference for each in sim.orders.every()] == ["kept"]
+    assert sim.orders.arrivals == {}
     next_life.send(8, 1, 1)
     assert (await next_life.message(9))[2] == "3"
     # The victim knows its orders by their ids: it takes the new order 3 for the one that was lost.
@@ -436,7 +438,7 @@ async def test_an_order_fills_by_command_whatever_the_market_is(client, sim, con
     assert (await said(control, "fill_now a"))["status"] == "Filled"
     assert [made.price for made in sim.orders.executions] == [99.5, 100]
     assert "allowed: an open order" in (await control.run("fill_now a"))["error"]
-    assert "allowed: a" in (await control.run("fill_now b"))["error"]
+    assert "allowed: last, a" in (await control.run("fill_now b"))["error"]
 
 
 @played()
