@@ -41,6 +41,15 @@ def test_the_transcript_is_what_the_script_prints():
     assert known[known.index(printed[0]) :] == printed  # before it come the notices of the start
 
 
+def test_the_transcript_of_an_order_is_what_its_script_prints():
+    section = PAGE.partition("## An order that is hard to know")[2].partition("\n## ")[0]
+    script, transcript = re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)
+    with simulator("--start", "2026-03-02T17:00:00Z") as sim:
+        script = script.replace("4002", str(sim.port)).replace("4003", str(sim.ready["control_port"]))
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == transcript, done.stderr
+
+
 def test_every_option_is_documented():
     options = {name for action in parser()._actions for name in action.option_strings if name.startswith("--")}
     assert {name for name in options - {"--help"} if f"{name} " not in PAGE and f"{name}`" not in PAGE} == set()
