@@ -204,6 +204,24 @@ class Checks:
         await self.until(lambda: trade.orderStatus.status == "Cancelled" and 202 in self.errors)
         return "202"
 
+    async def refused_order(self) -> str:
+        trade = self.ib.placeOrder(self.contract, self.lib.MarketOrder("BUY", 1_000_000))
+        await self.until(lambda: trade.orderStatus.status == "Inactive" and 201 in self.errors)
+        return "201"
+
+    async def conditional_order(self) -> str:
+        order = self.lib.MarketOrder("BUY", 10)
+        condition = self.lib.PriceCondition(isMore=True, price=5000.0, conId=self.contract.conId, exch="SMART")
+        order.conditions = [condition]
+        trade = self.ib.placeOrder(self.contract, order)
+        await self.until(lambda: trade.orderStatus.status == "PreSubmitted")
+        (open_order,) = await self.ib.reqOpenOrdersAsync()
+        (echoed,) = open_order.order.conditions
+        assert (echoed.price, echoed.conId) == (5000.0, self.contract.conId)
+        self.ib.cancelOrder(trade.order)
+        await self.until(lambda: trade.orderStatus.status == "Cancelled")
+        return str(echoed)
+
     async def fill(self) -> str:
         trade = self.ib.placeOrder(self.contract, self.lib.MarketOrder("BUY", 10))
         await self.until(lambda: trade.orderStatus.status == "Filled" and trade.fills)

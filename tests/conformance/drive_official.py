@@ -271,12 +271,39 @@ class Checks:
         return order[2].totalQuantity
 
     def cancel_order(self) -> Any:
+        self._cancel()
+        self.wait("orderStatus", lambda each: each[1] == "Cancelled")
+        return self.wait("error", lambda each: 202 in each)
+
+    def _cancel(self) -> None:
         extra = []
         if "orderCancel" in self.app.cancelOrder.__code__.co_varnames:
             extra = [importlib.import_module("ibapi.order_cancel").OrderCancel()]
         self.app.cancelOrder(self.order_id, *extra)
-        self.wait("orderStatus", lambda each: each[1] == "Cancelled")
-        return self.wait("error", lambda each: 202 in each)
+
+    def refused_order(self) -> Any:
+        self.order_id += 1
+        self.app.placeOrder(self.order_id, self._contract(), self._order("MKT", 1_000_000))
+        self.wait("error", lambda each: 201 in each)
+        self.wait("openOrder", lambda each: each[0] == self.order_id and each[3].status == "Inactive")
+        return self.wait("orderStatus", lambda each: each[:2] == (self.order_id, "Inactive"))
+
+    def conditional_order(self) -> Any:
+        self.order_id += 1
+        order = self._order("MKT", 10)
+        condition = importlib.import_module("ibapi.order_condition").PriceCondition(
+            0, self.con_id, "SMART", True, 5000.0
+        )
+        condition.isConjunctionConnection = True
+        order.conditions = [condition]
+        self.app.placeOrder(self.order_id, self._contract(), order)
+        self.wait("orderStatus", lambda each: each[:2] == (self.order_id, "PreSubmitted"))
+        _, _, made, _ = self.wait("openOrder", lambda each: each[0] == self.order_id)
+        (echoed,) = made.conditions
+        assert (echoed.price, echoed.conId) == (5000.0, self.con_id)
+        self._cancel()
+        self.wait("orderStatus", lambda each: each[:2] == (self.order_id, "Cancelled"))
+        return str(echoed)
 
     def fill(self) -> Any:
         self.order_id += 1

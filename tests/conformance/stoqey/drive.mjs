@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 
-const { IBApi } = createRequire(resolve(process.argv[2]) + "/")("@stoqey/ib");
+const { IBApi, PriceCondition } = createRequire(resolve(process.argv[2]) + "/")("@stoqey/ib");
 const END = "20260302 15:00:00 UTC";
 const STOCK = { symbol: "AAPL", secType: "STK", exchange: "SMART", currency: "USD" };
 const ib = new IBApi({ host: "127.0.0.1", port: Number(process.argv[3]), clientId: 13 });
@@ -204,6 +204,24 @@ const CHECKS = {
     ib.cancelOrder(orderId);
     await wait("orderStatus", (_, status) => status === "Cancelled");
     return wait("error", (_, code) => code === 202);
+  },
+  async refused_order() {
+    orderId += 1;
+    ib.placeOrder(orderId, STOCK, order("MKT", 1_000_000));
+    await wait("error", (_, code) => code === 201);
+    await wait("openOrder", (id, _, __, state) => id === orderId && state.status === "Inactive");
+    return wait("orderStatus", (id, status) => id === orderId && status === "Inactive");
+  },
+  async conditional_order() {
+    orderId += 1;
+    const conditions = [new PriceCondition(5000, 0, conId, "SMART", true, "a")];
+    ib.placeOrder(orderId, STOCK, order("MKT", 10, { conditions }));
+    await wait("orderStatus", (id, status) => id === orderId && status === "PreSubmitted");
+    const [, , made] = await wait("openOrder", (id) => id === orderId);
+    assert.equal(Number(made.conditions[0].price), 5000);
+    ib.cancelOrder(orderId);
+    await wait("orderStatus", (id, status) => id === orderId && status === "Cancelled");
+    return made.conditions[0].conId;
   },
   async fill() {
     orderId += 1;
