@@ -1,7 +1,7 @@
 """Child processes that start when they are ready, end in order, and never outlive whoever started them.
 
     with Group() as group:
-        child = group.start("redis", [...], log=folder / "redis.log", ready=lambda c: c.said("Ready to accept"))
+        child = group.start("redis", [...], log=folder / "redis.log", ready=lambda c: c.logged("Ready to accept"))
         ... more of them, starting at the same time ...
         group.wait_ready()
 
@@ -97,7 +97,7 @@ class Child:
                 )
             time.sleep(0.01)
 
-    def said(self, text: str) -> bool:
+    def logged(self, text: str) -> bool:
         """Whether its log holds that text: surer than connecting, which may reach another server on the same port."""
         return text in self.log.read_text(errors="replace")
 

@@ -55,6 +55,6 @@ def start_redis(group: Group, folder: Path, *, port: int | None = None) -> Redis
         [binary, str(settings)],
         env=inherited(),
         log=folder / "redis.log",
-        ready=lambda child: child.said("Ready to accept connections"),
+        ready=lambda child: child.logged("Ready to accept connections"),
     )
     return Redis(child, port, f"redis://:{password}@127.0.0.1:{port}/0")

@@ -42,7 +42,7 @@ def main() -> int:
                 "sam",
                 [*shlex.split(options.sam), "--docker-network", options.network, "--port", str(port)],
                 log=LOG,
-                ready=lambda child: child.said("Running on"),
+                ready=lambda child: child.logged("Running on"),
                 env=environment(CLIENT_ENVIRONMENT),  # SAM insists on credentials and uses none
                 stop_signal=signal.SIGTERM,
             ).wait_ready(within_s=180)

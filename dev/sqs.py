@@ -61,7 +61,7 @@ def start_sqs(group: Group, folder: Path, *, port: int | None = None) -> Sqs:
         "sqs",
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         log=folder / "sqs.log",
-        ready=lambda child: child.said("Running on"),
+        ready=lambda child: child.logged("Running on"),
         env=environment({}),
     )
     return Sqs(child, port)

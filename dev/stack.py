@@ -128,7 +128,7 @@ class Stack:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
         if isinstance(self.source, Replay):
             options += self.source.options.for_simulator
-        return self._python("simulator", "ib_gateway_sim", options, {}, lambda child: child.said('"ready"'))
+        return self._python("simulator", "ib_gateway_sim", options, {}, lambda child: child.logged('"ready"'))
 
     def _start_bridge(self) -> Child:
         settings = {

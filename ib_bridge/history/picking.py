@@ -63,7 +63,7 @@ class Picker:
         self.away = False
         """True when the last look found a chunk that the session cannot serve."""
 
-    def look(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
+    def candidates(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
         """The candidates that the session can serve now, with the time each may be sent; best first, up to the first that
         may be sent at once."""
         rows = []

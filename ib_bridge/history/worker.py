@@ -126,7 +126,7 @@ class Worker:
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
-        found = await self._transactions.run(self._picker.look, self._connection.login, now)
+        found = await self._transactions.run(self._picker.candidates, self._connection.login, now)
         if not found:
             self.blocked_on = "ib_session" if self._picker.away else None
             return 1.0

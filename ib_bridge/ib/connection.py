@@ -282,7 +282,7 @@ class IbConnection:
             if self.health.language == "other":
                 self._log.error("ib-other-language", extra={"ib_code": code, "ib_text": text})
             self._changed()
-        if not self.health.heard(code, text, self._clock.now_ns()):
+        if not self.health.note(code, text, self._clock.now_ns()):
             return
         if code == PORT_MOVED:
             self._fail(ConnectionState.DOWN, "the gateway moved to another port")

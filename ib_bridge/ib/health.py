@@ -93,7 +93,7 @@ class ConnectionHealth:
 
     # ---- messages of IB ----------------------------------------------------------------------------------------------
 
-    def heard(self, code: int, text: str, now: int) -> bool:
+    def note(self, code: int, text: str, now: int) -> bool:
         """Take a message of IB. True when it is about more than one request."""
         if code in FARM_CODES:
             kind, state = FARM_CODES[code]

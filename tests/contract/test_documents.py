@@ -280,5 +280,5 @@ def test_the_tests_that_are_said_to_hold_something_exist() -> None:
     assert len(documented) > 30
     assert [name for name in sorted(documented) if f"def {name}(" not in source] == []
     rows = set(re.findall(r"`test_fault\[(.*?)\]`", BACKFILL))
-    weather = (ROOT / "tests" / "integration" / "backfill" / "test_fault_injection.py").read_text()
-    assert [row for row in rows if not all(f'"{part}"' in weather for part in row.split(" & "))] == []
+    faults = (ROOT / "tests" / "integration" / "backfill" / "test_fault_injection.py").read_text()
+    assert [row for row in rows if not all(f'"{part}"' in faults for part in row.split(" & "))] == []

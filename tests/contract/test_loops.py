@@ -28,7 +28,7 @@ GUARDED = {
     "ib_bridge.inbox.notify.Listener._run",
     "ib_bridge.inbox.notify.Consumer.run",
     "nautilus.lookup.command_watch.CommandWatch._poll",
-    "nautilus.db.deadlines.Deadlines._look",
+    "nautilus.db.deadlines.Deadlines._watch",
 }
 HELPER = "nautilus.infra.loops.repeat"
 
@@ -121,7 +121,7 @@ BACKGROUND = {
     "ib_bridge.history.in_flight: work": "one request, whose every error is told and gives the chunk back",
     "nautilus.infra.executors: work": "shared_task itself, whose work is listed where it is called",
     "nautilus.lookup.command_watch: self._poll()": "catches everything",
-    "nautilus.db.deadlines: self._look": "catches everything",
+    "nautilus.db.deadlines: self._watch": "catches everything",
     "nautilus.reading.read_through: polling": "made of the helper",
 }
 

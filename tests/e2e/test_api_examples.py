@@ -56,7 +56,7 @@ def stamps(first: int) -> tuple[str, ...]:
     return tuple(str((1772461800 + 60 * (first + n)) * 10**9) for n in range(5))
 
 
-def is_derived(body: Any) -> None:
+def is_aggregated(body: Any) -> None:
     assert body["source"] == "derived from 1m"
     assert [set(candle) for candle in body["candles"]] == [{"ts", "close"}] * 3
 
@@ -120,7 +120,7 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "the chart of the web front end": is_a_chart,
     "minutes from a moment on, as CSV": are_lines(*stamps(0)),
     "the page after": are_lines(*stamps(5)),
-    "made of what is stored: nothing is asked of IB": is_derived,
+    "made of what is stored: nothing is asked of IB": is_aggregated,
     "several symbols, chosen fields": are_two_symbols,
     "column by column, newest first": are_columns,
     "line by line, in gzip": are_quotes,

@@ -57,7 +57,7 @@ def covered_in(stack: ServiceStack, symbol: str, timeframe: str = "1m", **more: 
     return answer.json()["volume_unit"], answer.json()["data_version"]
 
 
-def said(stack: ServiceStack, action: str) -> list[dict[str, Any]]:
+def logged(stack: ServiceStack, action: str) -> list[dict[str, Any]]:
     return [line for line in stack.log() if line["message"] == action]
 
 
@@ -79,12 +79,12 @@ def test_what_nobody_knows_is_stored_as_it_came_said_so_and_revised_when_a_perso
     assert unit(coin) == ("unknown", "none")
     assert covered_in(coin, "COIN")[0] == "unknown"
     (version,) = [row.data_version for row in coin.rows("SELECT data_version FROM series")]
-    assert said(coin, "volume-unit-not-compared")
+    assert logged(coin, "volume-unit-not-compared")
     before = coin.bars(symbol="COIN", timeframe="1m", start="2024-01-03T00:00:00Z", end="2024-01-05T00:00:00Z")
 
     coin.stop_bridge()
     coin.start_bridge(control_port="0", stock_volume_unit="lots")
-    coin.wait(lambda: said(coin, "volumes-revised"), "the bars are put right")
+    coin.wait(lambda: logged(coin, "volumes-revised"), "the bars are put right")
     lots = [round(volume * 100, 3) for volume in own]
     assert volumes(coin) == lots
     assert unit(coin) == ("lots", "setting")
@@ -97,9 +97,9 @@ def test_what_nobody_knows_is_stored_as_it_came_said_so_and_revised_when_a_perso
 
     coin.stop_bridge()
     coin.start_bridge(control_port="0", stock_volume_unit="shares")
-    coin.wait(lambda: said(coin, "volumes-revised"), "the person has changed their mind")
+    coin.wait(lambda: logged(coin, "volumes-revised"), "the person has changed their mind")
     assert volumes(coin) == own
-    (changed,) = said(coin, "volume-unit-changed")
+    (changed,) = logged(coin, "volume-unit-changed")
     assert (changed["was"], changed["unit"], changed["evidence"]) == ("lots", "shares", "setting")
     change = coin.session()["activity"]["volume_unit_change"]
     assert (change["was"], change["is"], change["evidence"]) == ("lots", "shares", "setting")
@@ -114,10 +114,10 @@ def test_what_an_earlier_release_guessed_is_put_right_by_evidence(coin: ServiceS
     coin.rows('UPDATE ib_sessions SET activity = \'{"stock_volume_unit": "lots"}\' RETURNING 1')
     coin.start_bridge(control_port="0")
     assert covered_in(coin, "COIN")[0] == "unknown"
-    assert said(coin, "volumes-were-guessed")
+    assert logged(coin, "volumes-were-guessed")
     coin.stop_bridge()
     coin.start_bridge()
-    coin.wait(lambda: said(coin, "volumes-revised"), "the bars are put right")
+    coin.wait(lambda: logged(coin, "volumes-revised"), "the bars are put right")
     assert volumes(coin) == [volume for _, volume in coins()]
     assert covered_in(coin, "COIN")[0] == "shares"
 
@@ -156,7 +156,7 @@ def test_a_stock_that_cannot_be_compared_keeps_no_other_one_from_it(servers: Sim
                 taken,
             )
         stack.start_bridge(control_port="0")
-        stack.wait(lambda: said(stack, "volume-unit-not-compared"), "the first one was tried")
+        stack.wait(lambda: logged(stack, "volume-unit-not-compared"), "the first one was tried")
         assert stack.finished(stack.backfill(**WEEK))["status"] == "succeeded"
         stack.wait(lambda: unit(stack) == ("lots", "compared"), "the other one tells")
         stack.wait(lambda: covered_in(stack, "AAPL", "1h")[0] == "shares", "its bars are put right")

@@ -45,7 +45,7 @@ class Watch:
             str("" if c is None else c).ljust(width) for c, width in zip(cells, WIDTHS, strict=True)
         ).rstrip()
 
-    def look(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
         session = self.stack.session()
         body = self.stack.client.get("/api/v1/historical/backfill/status").json()["jobs"]
         job: dict[str, Any] = next(job for job in body if job["job_id"] == self.job_id)
@@ -75,7 +75,7 @@ class Watch:
         return job
 
 
-def test_a_backfill_is_watched_through_all_weather(servers: SimpleNamespace, dsn: str) -> None:
+def test_a_backfill_is_watched_through_all_faults(servers: SimpleNamespace, dsn: str) -> None:
     options = ("--latency", "none", "--clock", "rate:20", "--start", "2026-03-04T17:30:30Z")
     with service_stack(servers.group, servers.folder, dsn, *options) as stack:
         stack.start_bridge(request_timeout_s="10", ib_timeout_s="3")
@@ -83,10 +83,10 @@ def test_a_backfill_is_watched_through_all_weather(servers: SimpleNamespace, dsn
         watch = Watch(stack, stack.backfill(**REQUEST))
         todo = list(FAULTS)
         later: list[tuple[int, str]] = []
-        job = watch.look()
+        job = watch.read()
         while not job["finished_at"]:
             time.sleep(0.05)
-            job = watch.look()
+            job = watch.read()
             now = stack.market_ns()
             if todo and not later and job["progress"]["pct"] >= todo[0][0]:
                 _, words, begins, ends, after_s = todo.pop(0)

@@ -22,7 +22,7 @@ def fill(stack: ServiceStack) -> dict[str, Any]:
     return stack.finished(stack.backfill(symbol="AAPL", timeframe="1m", days_back=7), 90)
 
 
-def asked_to_log_in(stack: ServiceStack) -> bool:
+def waits_for_login(stack: ServiceStack) -> bool:
     """Let the login be missing, again where a connection was being made while all others were dropped."""
     state = stack.session()["state"]
     if state == "connected":
@@ -47,7 +47,7 @@ def test_a_week_with_nightly_restarts_and_a_login_needs_no_hand(servers: SimpleN
             stack.sim.command("farm_up ushmds")
         # Sunday night the token has expired: the gateway takes the connection and says nothing until a person logs in.
         leap(stack, "2026-03-08T06:00:00Z")
-        stack.wait(lambda: asked_to_log_in(stack), "somebody is asked to log in", 60, stack.session)
+        stack.wait(lambda: waits_for_login(stack), "somebody is asked to log in", 60, stack.session)
         assert stack.client.get("/health").json()["status"] == "degraded"
         stack.sim.command("login")
         stack.wait(lambda: stack.session()["state"] == "connected", "connected again by itself", 60)

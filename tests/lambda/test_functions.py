@@ -96,10 +96,10 @@ def test_secrets_are_read_by_their_arn(servers, store, settings):
         }
         log = servers.folder / "secret.log"
         with running(Function(servers.group, "monitoring", log, body)) as function:
-            assert aws.asked == [], "the extension does not serve during init"
+            assert aws.requests == [], "the extension does not serve during init"
             for _ in range(2):
                 assert function.invoke(http_event("GET", "/health"))["statusCode"] == 200
-        assert aws.asked == [("/secretsmanager/get", ARN, "session-1")]
+        assert aws.requests == [("/secretsmanager/get", ARN, "session-1")]
 
 
 def test_a_secret_that_cannot_be_read_now_is_read_later(servers, store, settings):

@@ -57,11 +57,11 @@ def certificate(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(certificate: Path) -> Iterator[SimpleNamespace]:
     """Speaks PostgreSQL as far as TLS goes (the client asks for it with SSLRequest), then hangs up. `port`, and what was
-    `heard` inside TLS."""
+    `received` inside TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listening = socket.create_server(("127.0.0.1", 0))
-    known = SimpleNamespace(port=listening.getsockname()[1], heard=b"")
+    known = SimpleNamespace(port=listening.getsockname()[1], received=b"")
 
     def serve() -> None:
         try:
@@ -70,7 +70,7 @@ def server(certificate: Path) -> Iterator[SimpleNamespace]:
                 connection.recv(8)
                 connection.sendall(b"S")
                 with context.wrap_socket(connection, server_side=True) as secured:
-                    known.heard += secured.recv(1000)
+                    known.received += secured.recv(1000)
         except OSError:
             pass  # the client refused the certificate
 
@@ -81,7 +81,7 @@ def server(certificate: Path) -> Iterator[SimpleNamespace]:
     listening.close()
 
 
-def said(port: int, **environment: str) -> str:
+def output_of(port: int, **environment: str) -> str:
     url = f"postgresql://u:p@localhost:{port}/n?sslmode=verify-full&sslrootcert=system&connect_timeout=3"
     paths = {"PYTHONPATH": str(BUILD / LAYER / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(INTERPRETER), "-P", "-c", CONNECT, url]
@@ -89,14 +89,14 @@ def said(port: int, **environment: str) -> str:
 
 
 def test_a_certificate_of_a_known_authority_is_accepted(server, certificate):
-    body = said(server.port, SSL_CERT_FILE=str(certificate))
+    body = output_of(server.port, SSL_CERT_FILE=str(certificate))
     assert "certificate" not in body
-    assert b"user\0u\0database\0n\0" in server.heard
+    assert b"user\0u\0database\0n\0" in server.received
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(server):
-    assert "certificate verify failed" in said(server.port)
-    assert server.heard == b""
+    assert "certificate verify failed" in output_of(server.port)
+    assert server.received == b""
 
 
 def test_functions_and_images_say_where_the_authorities_are():

@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Extension:
-    """`secrets`: ARN -> what GetSecretValue answers. `asked`: path, ARN and token of each request."""
+    """`secrets`: ARN -> what GetSecretValue answers. `requests`: path, ARN and token of each request."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.secrets: dict[str, dict[str, str]] = {}
-        self.asked: list[tuple[str, str, str]] = []
+        self.requests: list[tuple[str, str, str]] = []
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def extension() -> Iterator[Extension]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             (arn,) = parse_qs(parts.query)["secretId"]
-            known.asked.append((parts.path, arn, self.headers["X-Aws-Parameters-Secrets-Token"]))
+            known.requests.append((parts.path, arn, self.headers["X-Aws-Parameters-Secrets-Token"]))
             found = known.secrets.get(arn)
             body = json.dumps(found).encode() if found else b"AccessDeniedException: not for you"
             self.send_response(200 if found else 400)

@@ -110,7 +110,7 @@ class ServiceStack:
             [sys.executable, "-m", "ib_bridge"],
             log=self.folder / f"{name}.log",
             env=environment(own),
-            ready=lambda child: child.said("ib-connected"),
+            ready=lambda child: child.logged("ib-connected"),
         )
         self.bridges[name] = child
         return child

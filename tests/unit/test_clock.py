@@ -36,7 +36,7 @@ def test_an_offset_is_kept_exactly(machine, market, passed):
     assert MarketTime(machine, market).at(machine + passed) == market + passed
 
 
-def test_a_rate_stretches_what_passed_since():
+def test_a_rate_multiplies_what_passed_since():
     market = MarketTime(machine_ns=1_000, market_ns=NOW, rate=20.0)
     assert market.at(1_000) == NOW
     assert market.at(1_000 + NS_PER_S) == NOW + 20 * NS_PER_S

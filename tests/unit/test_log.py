@@ -40,7 +40,7 @@ def test_a_line_is_an_action_and_its_ids(log, capsys):
     }
 
 
-def test_ids_of_wish_and_event_are_on_each_line_of_theirs(log, capsys):
+def test_ids_of_request_and_event_are_on_each_line_of_theirs(log, capsys):
     with correlated("wish-1"):
         token = invocation.set("event-1")
         log.info("one")

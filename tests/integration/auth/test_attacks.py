@@ -365,10 +365,10 @@ def test_a_body_too_large_for_signing_in_is_refused_unread(api: Api) -> None:
     assert len(list(chunks)) >= 2, "the rest was not read"
 
 
-LOOK_ALIKES = ["аnn", "ANN\u200b", "ａｎｎ", "an\u0578", "\u212abob", "ann\u0000", "ann\n"]
+CONFUSABLES = ["аnn", "ANN\u200b", "ａｎｎ", "an\u0578", "\u212abob", "ann\u0000", "ann\n"]
 
 
-@pytest.mark.parametrize("name", LOOK_ALIKES)
+@pytest.mark.parametrize("name", CONFUSABLES)
 def test_names_that_look_alike_are_refused(api: Api, name: str) -> None:
     made = api.boss().post(f"{AUTH}/users", json={"username": name, "password": PASSWORD})
     assert made.status_code == 422

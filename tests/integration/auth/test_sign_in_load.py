@@ -41,7 +41,7 @@ async def change_user(_: Api, number: int, boss: Client) -> httpx.Response:
 
 
 @pytest.mark.parametrize("work", [login, make_user, change_user])
-def test_others_are_served_while_a_crowd_is_at_the_door(api: Api, work: Any) -> None:
+def test_others_are_served_while_many_sign_in(api: Api, work: Any) -> None:
     boss = api.signed_in("boss", ADMIN_PASSWORD)
     boss.get(f"{AUTH}/me")  # the deny list is at hand
 

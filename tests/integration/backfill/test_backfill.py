@@ -267,19 +267,19 @@ def test_while_an_answer_is_stored_the_next_is_fetched_but_no_more_than_that(
         stack.start_bridge(max_open_requests="1")
         stack.finished(stack.backfill(symbol="AAPL", timeframe="1d", start="2026-02-02T00:00:00Z"))
 
-        def asked() -> int:
+        def requests() -> int:
             return sum(one["fields"]["barSize"] == "1 min" for one in stack.received("reqHistoricalData"))
 
         with stack.db.transaction() as cursor:
             cursor.execute("LOCK TABLE bars_minute IN EXCLUSIVE MODE")
             job = stack.backfill(symbol="AAPL", timeframe="1m", start="2026-01-05T00:00:00Z")
-            stack.wait(lambda: asked() == 2, "a second request leaves")
+            stack.wait(lambda: requests() == 2, "a second request leaves")
             seen = stack.market_ns()
             stack.wait(lambda: stack.market_ns() > seen + 30 * NS_PER_S, "half a minute of market time")
             stack.wait(
                 lambda: stack.session()["activity"]["open_requests"] == 0, "the heartbeat says that none is open"
             )
-            assert asked() == 2
+            assert requests() == 2
         assert stack.finished(job)["status"] == "succeeded"
 
 

@@ -35,7 +35,7 @@ def notes(stack: ServiceStack) -> list[Any]:
     return stack.rows("SELECT state, reason, ib_code FROM coverage_notes ORDER BY range")
 
 
-def test_sessions_that_an_answer_lacks_are_doubted_told_and_found_by_a_second_look(stack: ServiceStack) -> None:
+def test_sessions_that_an_answer_lacks_are_reported_and_found_by_an_empty_recheck(stack: ServiceStack) -> None:
     stack.sim.command("short 1")
     job = stack.finished(stack.backfill(**WEEKS | {"start": "2026-02-23T00:00:00Z", "end": "2026-02-28T00:00:00Z"}))
     assert job["status"] == "partial"
@@ -204,7 +204,7 @@ def test_the_budget_counts_small_requests_in_market_time(stack: ServiceStack) ->
     assert 0 < now - free <= 600 * 10**9
 
 
-def test_equal_wishes_join_and_idempotency_keys_hold(stack: ServiceStack) -> None:
+def test_equal_requests_join_and_idempotency_keys_hold(stack: ServiceStack) -> None:
     stack.sim.command("latency 20000")
     first = stack.client.post("/api/v1/ib/backfill", json=WEEKS)
     second = stack.client.post("/api/v1/ib/backfill", json=WEEKS)

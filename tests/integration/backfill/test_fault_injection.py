@@ -41,7 +41,7 @@ class Item:
     """What begins, what the API says while it lasts, what ends it, and how the backfill ends.
 
     state, reason: of the session; blocked_on: of the job. answers: among those that the job's requests got, as `outcome`
-    or `outcome:code`. status: of the job; what is not `succeeded` is completed by the remedy. wish: instead of the item's
+    or `outcome:code`. status: of the job; what is not `succeeded` is completed by the remedy. body: instead of the item's
     own days of a known stock.
     """
 
@@ -59,11 +59,11 @@ class Item:
     """The job ends while the fault lasts."""
     alarms: int = 0
     """Codes that nobody knows."""
-    wish: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return " & ".join([*self.begins, *([self.wish["symbol"]] if self.wish else [])])
+        return " & ".join([*self.begins, *([self.body["symbol"]] if self.body else [])])
 
 
 def gone(*begins: str, ends: str = "", state: str = "down", reason: str = "cannot be reached") -> Item:
@@ -95,7 +95,7 @@ def refused(begins: str, answer: str, *, alarms: int = 0) -> Item:
 def unplanned(*begins: str, blocked_on: str, symbol: str, **more: Any) -> Item:
     """What keeps a job of something new from being planned."""
     body = {"symbol": symbol, "timeframe": "1h", "start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"} | more
-    return Item(begins, blocked_on=blocked_on, upcoming=True, wish=body)
+    return Item(begins, blocked_on=blocked_on, upcoming=True, body=body)
 
 
 SERVICE = "Historical Market Data Service error message:"
@@ -146,7 +146,7 @@ ITEMS = (
     refused("reject_next reqHistoricalData 321 cause 2", "error:321"),
     refused("reject_next reqHistoricalData 354 Not 2", "error:354"),
     refused("reject_next reqHistoricalData 54321 What 2", "error:54321", alarms=2),
-    Item((f"reject_next reqHeadTimestamp 162 '{SERVICE}No head time stamp'",), upcoming=True, wish=OLD),
+    Item((f"reject_next reqHeadTimestamp 162 '{SERVICE}No head time stamp'",), upcoming=True, body=OLD),
     unplanned("reject_next reqContractDetails 322 Max", blocked_on="IB could not look up NVDA", symbol="NVDA"),
     # ---- connections
     Item(("drop",), answers=("lost",)),
@@ -185,7 +185,7 @@ ITEMS = (
         "secdefil",
         "ib_session",
         upcoming=True,
-        wish=unplanned(blocked_on="", symbol="GOOGL").wish,
+        body=unplanned(blocked_on="", symbol="GOOGL").body,
     ),
     Item(
         ("farm_down cashhmds",),
@@ -194,7 +194,7 @@ ITEMS = (
         "cashhmds",
         "ib_session",
         upcoming=True,
-        wish=unplanned(blocked_on="", symbol="EUR/USD").wish,
+        body=unplanned(blocked_on="", symbol="EUR/USD").body,
     ),
     away("lost", ends="restored", reason="1100"),
     away("lost", ends="restored maintained", reason="1100"),
@@ -215,7 +215,7 @@ ITEMS = (
     # The night after: last, as the hour decides what the other outages are called.
     away("set_clock {reset}", "reset_window 200 lost", state="reset_window", reason="1100", upcoming=True),
 )
-STOCKS = [item for item in ITEMS if not item.wish]
+STOCKS = [item for item in ITEMS if not item.body]
 
 
 # ---- the table is whole ----------------------------------------------------------------------------------------------
@@ -275,14 +275,14 @@ def stack(faults: ServiceStack) -> Iterator[ServiceStack]:
 def pass_time(stack: ServiceStack, true: Any, what: str, tell: Any = lambda: "") -> None:
     """Wait until something is true; market time leaps while no request is open."""
 
-    def look() -> bool:
+    def is_shown() -> bool:
         if true():
             return True
         if not stack.rows("SELECT 1 FROM ib_requests WHERE outcome = 'sent'"):
             stack.sim.command("advance 20")
         return False
 
-    stack.wait(look, what, 60, tell)
+    stack.wait(is_shown, what, 60, tell)
 
 
 def filled_in(stack: ServiceStack, folder: Path, line: str) -> str:
@@ -330,7 +330,7 @@ def answers(stack: ServiceStack, job_id: str) -> set[str]:
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_fault(stack: ServiceStack, item: Item, tmp_path: Path) -> None:
-    body = item.wish or days_of(item)
+    body = item.body or days_of(item)
     stack.advance(1)  # and wait until the bridge knows how late it is, or waits would be over before they are told
     alarms = stack.session()["activity"]["unmapped_codes"]
 
@@ -377,7 +377,7 @@ def status_while_it_lasts(stack: ServiceStack, item: Item, job_id: str) -> None:
 
 
 def complete(stack: ServiceStack, item: Item, body: dict[str, Any]) -> None:
-    """All that was asked for is there, if need be after a second look or a second wish."""
+    """All that was asked for is there, if need be after an empty re-check or a second request."""
     query = {name: body[name] for name in ("symbol", "timeframe", "start", "end")} | {"limit": 5000, "wait": 0}
     query |= {"asset_class": body["asset_class"]} if "asset_class" in body else {}
     if item.remedy:
@@ -395,7 +395,7 @@ def complete(stack: ServiceStack, item: Item, body: dict[str, Any]) -> None:
         "all is there",
         lambda: stack.bars(**query)["coverage"],
     )
-    if not item.wish:
+    if not item.body:
         assert stack.bars(**query)["total"] == minutes_open(stack, body)
 
 

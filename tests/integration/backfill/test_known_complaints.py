@@ -25,19 +25,19 @@ def stack(servers: SimpleNamespace, server: Server, template: str) -> Iterator[S
         yield made
 
 
-def wish(symbol: str, first: str, last: str, **more: Any) -> dict[str, Any]:
+def body_of(symbol: str, first: str, last: str, **more: Any) -> dict[str, Any]:
     return {"symbol": symbol, "timeframe": "1m", "start": f"{first}T00:00:00Z", "end": f"{last}T00:00:00Z"} | more
 
 
-def asked(stack: ServiceStack, symbol: str) -> list[str]:
+def requested_ends(stack: ServiceStack, symbol: str) -> list[str]:
     """The days of the requests for bars of a symbol, in order, as IB received them."""
     entries = [entry["fields"] for entry in stack.received("reqHistoricalData")]
     return [f["endDateTime"][:8] for f in entries if f["symbol"] == symbol and f["whatToShow"] != "SCHEDULE"]
 
 
-def test_an_empty_day_is_stepped_over_doubted_and_proven(stack: ServiceStack) -> None:
+def test_an_empty_day_is_stepped_over_and_confirmed(stack: ServiceStack) -> None:
     """Who takes the first empty answer for the end of history loses all that is older."""
-    week = wish("HALT", "2025-09-08", "2025-09-13")  # halted on Wednesday, the 10th
+    week = body_of("HALT", "2025-09-08", "2025-09-13")  # halted on Wednesday, the 10th
     job = stack.finished(stack.backfill(**week))
     assert job["status"] == "partial"
     answer = stack.bars(**week, limit=5000, wait=0)
@@ -47,7 +47,7 @@ def test_an_empty_day_is_stepped_over_doubted_and_proven(stack: ServiceStack) ->
     ]
     stack.sim.command("advance 1000")
     stack.wait(lambda: stack.bars(**week, limit=5000, wait=0)["coverage"]["complete"], "the second answer proves it")
-    assert asked(stack, "HALT").count("20250910") == 2
+    assert requested_ends(stack, "HALT").count("20250910") == 2
     explained = stack.client.get(
         "/api/v1/market-data/historical/explain",
         params={"symbol": "HALT", "timeframe": "1m", "ts": "2025-09-10T15:00:00Z"},
@@ -58,23 +58,23 @@ def test_an_empty_day_is_stepped_over_doubted_and_proven(stack: ServiceStack) ->
 
 def test_holes_are_filled_from_both_sides(stack: ServiceStack) -> None:
     for day, after in (("2026-02-03", "2026-02-04"), ("2026-02-06", "2026-02-07")):
-        stack.finished(stack.backfill(**wish("MSFT", day, after)))
-    whole = wish("MSFT", "2026-02-02", "2026-02-10")
+        stack.finished(stack.backfill(**body_of("MSFT", day, after)))
+    whole = body_of("MSFT", "2026-02-02", "2026-02-10")
     job = stack.finished(stack.backfill(**whole))
     assert job["status"] == "succeeded"
-    assert sorted(asked(stack, "MSFT")[2:]) == ["20260202", "20260204", "20260205", "20260209"]
+    assert sorted(requested_ends(stack, "MSFT")[2:]) == ["20260202", "20260204", "20260205", "20260209"]
     answer = stack.bars(**whole, limit=5000, wait=0)
     assert (answer["total"], answer["coverage"]["complete"]) == (6 * 390, True)
 
 
 def test_a_refusal_is_believed_for_a_day_and_no_longer(stack: ServiceStack) -> None:
-    day = wish("TLT", "2026-02-03", "2026-02-04")
+    day = body_of("TLT", "2026-02-03", "2026-02-04")
     # Its exchange's sessions are known then, and IB's refusal meets the bars.
-    stack.finished(stack.backfill(**wish("QQQ", "2026-01-28", "2026-02-10")))
+    stack.finished(stack.backfill(**body_of("QQQ", "2026-01-28", "2026-02-10")))
     stack.sim.command("history_error no_permission 1")
     assert stack.finished(stack.backfill(**day))["status"] == "failed"
     assert stack.finished(stack.backfill(**day))["status"] == "partial"
-    assert len(asked(stack, "TLT")) == 1, "IB has said no"
+    assert len(requested_ends(stack, "TLT")) == 1, "IB has said no"
     stack.advance(86_400)
     assert stack.finished(stack.backfill(**day))["status"] == "succeeded"
     assert stack.bars(**day, wait=0)["coverage"]["complete"]
@@ -102,7 +102,7 @@ def test_a_future_is_its_front_contract_and_one_that_expired_is_still_served(sta
 
 def test_minutes_are_older_than_six_months_and_half_minutes_are_not(stack: ServiceStack) -> None:
     """The six months are for bars of 30 seconds and less; who applies them to all cuts a year of minutes to a half."""
-    minutes = wish("SPY", "2025-03-04", "2025-03-05")
+    minutes = body_of("SPY", "2025-03-04", "2025-03-05")
     assert stack.finished(stack.backfill(**minutes))["status"] == "succeeded"
     assert stack.bars(**minutes, wait=0)["total"] == 390
     halves = stack.finished(stack.backfill(**minutes | {"timeframe": "30s"}))
@@ -112,7 +112,7 @@ def test_minutes_are_older_than_six_months_and_half_minutes_are_not(stack: Servi
 
 def test_a_day_in_summer_time_ends_where_it_ends_in_new_york(stack: ServiceStack) -> None:
     """All times are UTC inside; on 9 March 2025 the clocks of New York change, and the bars move with them."""
-    days = wish("QQQ", "2025-03-07", "2025-03-11")
+    days = body_of("QQQ", "2025-03-07", "2025-03-11")
     stack.finished(stack.backfill(**days))
     stamps = [candle["ts"] for candle in stack.bars(**days, limit=5000, wait=0)["candles"]]
     friday, monday = (parse_rfc3339(text) for text in ("2025-03-07T14:30:00Z", "2025-03-10T13:30:00Z"))

@@ -80,7 +80,7 @@ def test_what_is_planned_of_a_job_arrives_while_the_rest_waits(stack: ServiceSta
     assert whole["progress"]["chunks_done"] == whole["progress"]["chunks_total"] > half["progress"]["chunks_total"]
 
 
-def test_a_wish_of_few_requests_does_not_wait_for_its_head(stack: ServiceStack) -> None:
+def test_a_backfill_of_few_requests_does_not_wait_for_its_head(stack: ServiceStack) -> None:
     callers(stack, BACKGROUND)
     job = stack.finished(stack.backfill(symbol="IWM", timeframe="1d", start="2023-06-01T00:00:00Z", end=LONG["end"]))
     assert (job["status"], job["progress"]["requests_sent"]) == ("succeeded", 1)

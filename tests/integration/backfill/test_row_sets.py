@@ -114,7 +114,7 @@ def done(ledger: Ledger, job: object) -> int:
     return int(ledger.one("SELECT chunks_done FROM backfill_jobs WHERE id = %s", job).chunks_done)
 
 
-def an_answer_that_leaves_many_doubts(ledger: Ledger, count: int) -> None:
+def an_answer_that_leaves_many_notes(ledger: Ledger, count: int) -> None:
     noted = [
         Note((a * MINUTE, a * MINUTE + 1), CoverageState.FAILED, f"r{a}", None, 7, None if a % 20 else 9)
         for a, _ in spans(count)
@@ -157,7 +157,7 @@ def a_lookup_of_many_contracts(ledger: Ledger, count: int) -> None:
         a_plan_of_many_chunks,
         a_chunk_that_becomes_many,
         a_series_that_ib_refuses,
-        an_answer_that_leaves_many_doubts,
+        an_answer_that_leaves_many_notes,
         a_schedule_of_many_days,
         a_lookup_of_many_contracts,
     ],

@@ -127,7 +127,7 @@ def test_what_is_asked_often_reads_a_few_pages_however_much_there_is(grown: Ledg
 
 
 @pytest.mark.parametrize("leased", [False, True])
-def test_what_a_large_job_is_put_off_for_is_told_from_a_few_pages(grown: Ledger, leased: bool) -> None:
+def test_why_a_large_job_is_deferred_is_read_from_a_few_pages(grown: Ledger, leased: bool) -> None:
     job = running_job_of_all(grown)
     with grown.db.transaction() as cursor:
         if leased:
@@ -136,9 +136,9 @@ def test_what_a_large_job_is_put_off_for_is_told_from_a_few_pages(grown: Ledger,
             )
         cursor.execute("SELECT min(not_before) AS at FROM backfill_chunks WHERE state = 'pending'")
         first = cursor.fetchone().at
-        assert job_waits.put_off(cursor, [job], first - 1) == ({} if leased else {job: "pacing"})
-        assert job_waits.put_off(cursor, [job], first) == {}
-    assert pages_read(grown, lambda cursor: job_waits.put_off(cursor, [job], first)) < 170
+        assert job_waits.deferred(cursor, [job], first - 1) == ({} if leased else {job: "pacing"})
+        assert job_waits.deferred(cursor, [job], first) == {}
+    assert pages_read(grown, lambda cursor: job_waits.deferred(cursor, [job], first)) < 170
 
 
 # ---- counts of chunks ------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_a_watch_that_found_no_thread_begins_with_the_next_statement(dsn: str, m
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    deadlines = Deadlines(look_s=0.05)
+    deadlines = Deadlines(interval_s=0.05)
     with closing(Database(dsn, name="nautilus-test").connect()) as connection, connection.cursor() as cursor:
         with monkeypatch.context() as exhausted:
             exhausted.setattr(threading.Thread, "start", no_thread)

@@ -53,7 +53,7 @@ def test_by_default_no_bar_is_forgotten(database: Database) -> None:
     assert query(database, "SELECT count(*) FROM bars_minute") == [(100,)]
 
 
-def test_bars_of_one_timeframe_go_and_the_stretch_says_why(database: Database) -> None:
+def test_bars_of_one_timeframe_go_and_the_range_says_why(database: Database) -> None:
     kept = Kept(0, 0, 0, {"1m": 30})
     assert retention.forget(database, kept)["bars of 1m"] in (70, 71)  # 70 in the first minute of a day
     with database.transaction() as cursor:
@@ -67,7 +67,7 @@ def test_bars_of_one_timeframe_go_and_the_stretch_says_why(database: Database) -
     assert retention.forget(database, kept)["bars of 1m"] == 0
 
 
-def test_a_day_later_the_stretch_grows_and_stays_one(database: Database) -> None:
+def test_a_day_later_the_range_grows_and_stays_one(database: Database) -> None:
     for days in (30, 29, 28):
         retention.forget(database, Kept(0, 0, 0, {"1m": days}))
     assert query(database, "SELECT count(*) FROM coverage_notes") == [(1,)]

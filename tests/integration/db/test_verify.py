@@ -45,8 +45,8 @@ def database(dsn: str) -> Iterator[Database]:
         calendars.store(cursor, "X", "rth", calendar.time_zone, calendar.known, list(calendar.sessions))
         row = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
         bars = [bar(opens + n * MINUTE) for opens in OPENS for n in range(3)]
-        doubt = Note((SATURDAY, SATURDAY + MINUTE), CoverageState.FAILED, "timeout", None, 5, 6)
-        series.apply_changes(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[doubt], request_id=1)
+        failed = Note((SATURDAY, SATURDAY + MINUTE), CoverageState.FAILED, "timeout", None, 5, 6)
+        series.apply_changes(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[failed], request_id=1)
     yield made
     made.close()
 
@@ -149,7 +149,7 @@ def test_a_day_without_its_bars_is_asked_again_after_repair(database: Database) 
         assert row.covered == Spans.of(*WEEK) - Spans.of(*unit)
         assert [n.state for n in series.notes(cursor, 1, unit)] == [CoverageState.EMPTY_UNCONFIRMED]
         due = series.due_rechecks(cursor, 2**62, 2**62 + 1, 10)
-        assert [(look.start, look.end) for look in due] == [unit]
+        assert [(check.start, check.end) for check in due] == [unit]
 
 
 def test_an_empty_session_needs_two_answers_or_the_daily_series(database: Database) -> None:

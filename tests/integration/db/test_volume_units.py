@@ -80,7 +80,7 @@ def test_a_revision_keeps_the_old_values_and_raises_the_version(database: Databa
     assert revise(database, Taken("U1", PROVEN_LOTS), 5000) == 0
 
 
-def test_another_login_and_another_proof_change_nothing(database: Database) -> None:
+def test_another_login_and_other_evidence_change_nothing(database: Database) -> None:
     write(database, [1], 5.0, Taken("U1", PROVEN_LOTS))
     write(database, [2], 5.0, Taken("U2", UNKNOWN))
     assert revise(database, Taken("U1", PROVEN_SHARES), 5000) == 0

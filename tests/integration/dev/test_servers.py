@@ -96,7 +96,7 @@ def never(child: Child) -> bool:
 
 
 def says_ready(child: Child) -> bool:
-    return child.said("ready")
+    return child.logged("ready")
 
 
 def accepts(port: int) -> bool:
@@ -284,7 +284,7 @@ def test_a_child_that_ended_by_itself_is_reported_once(group: Group, tmp_path: P
 
 def test_the_log_of_the_run_before_is_kept(group: Group, tmp_path: Path) -> None:
     for word in ("first", "second"):
-        child = group.start("echo", ["echo", word], log=tmp_path / "echo.log", ready=lambda child: child.said("\n"))
+        child = group.start("echo", ["echo", word], log=tmp_path / "echo.log", ready=lambda child: child.logged("\n"))
         child.wait_ready()
     assert (tmp_path / "echo.log").read_text() == "second\n"
     assert (tmp_path / "echo.log.1").read_text() == "first\n"
@@ -308,7 +308,7 @@ OWNER = """
     with Group() as group:
         postgres = start_postgres(group, folder, durable=False)
         deaf = ["sh", "-c", "trap '' INT HUP; echo deaf; sleep 60"]
-        other = group.start("deaf", deaf, log=folder / "deaf.log", ready=lambda child: child.said("deaf"))
+        other = group.start("deaf", deaf, log=folder / "deaf.log", ready=lambda child: child.logged("deaf"))
         group.wait_ready()
         pids = [postgres.child.pid, other.pid]
         print(json.dumps({"pids": pids, "ports": [postgres.port]}), flush=True)
@@ -357,7 +357,7 @@ LOCK_HOLDER = """
     folder = Path(sys.argv[1])
     with in_use(folder) as lock, Group(held=[lock]) as group:
         slow = ["sh", "-c", "trap 'sleep 0.7; exit' TERM; echo ready; while :; do sleep 0.1; done"]
-        group.start("slow", slow, log=folder / "slow.log", ready=lambda child: child.said("ready")).wait_ready()
+        group.start("slow", slow, log=folder / "slow.log", ready=lambda child: child.logged("ready")).wait_ready()
         print("ready", flush=True)
         time.sleep(60)
 """

@@ -58,7 +58,7 @@ def test_a_connection_that_was_ended_while_idle_is_still_noticed(many_files: Non
 def test_the_bridge_hears_of_work(many_files: None, dsn: str) -> None:
     database = Database(dsn, name="nautilus-test", size=1)
 
-    async def heard() -> None:
+    async def woken_by_notify() -> None:
         woken = asyncio.Event()
         listener = Listener(database, woken.set, logger("test", "WARNING"))
         listener.start(asyncio.get_running_loop())
@@ -74,5 +74,5 @@ def test_the_bridge_hears_of_work(many_files: None, dsn: str) -> None:
         with database.transaction() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")
 
-    asyncio.run(heard())
+    asyncio.run(woken_by_notify())
     database.close()

@@ -40,7 +40,7 @@ def idle(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
         yield made
 
 
-def told(answer: httpx.Response) -> tuple[int, str, str]:
+def problem_of(answer: httpx.Response) -> tuple[int, str, str]:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     problem = answer.json()
     return answer.status_code, problem["code"], problem["detail"]
@@ -51,14 +51,14 @@ def told(answer: httpx.Response) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("query", ["", "?symbol=", "?timeframe=1d", "?instrument_id="])
 def test_a_read_that_names_no_instrument_hears_all_ways_to_name_one(boss: Client, query: str) -> None:
-    status, code, detail = told(boss.get(BARS + query))
+    status, code, detail = problem_of(boss.get(BARS + query))
     assert (status, code) == (422, "validation-error")
     assert detail.startswith("symbol: give one of symbol, symbols, instrument_id, con_id (")
 
 
 @pytest.mark.parametrize("query", ["?symbol=AAPL,MSFT", "?instrument_id=AAPL,MSFT.NASDAQ"])
 def test_several_symbols_in_place_of_one_are_refused_with_the_parameter_for_several(boss: Client, query: str) -> None:
-    status, code, detail = told(boss.get(BARS + query))
+    status, code, detail = problem_of(boss.get(BARS + query))
     assert (status, code) == (422, "validation-error")
     assert "a comma stands between several, which some routes take as symbols" in detail
 
@@ -84,7 +84,7 @@ def test_no_number_flag_or_time_is_taken_for_what_it_is_not(
     api: Api, boss: Client, route: str, field: str, wrong: str
 ) -> None:
     content = f'{{"symbol": "AAPL", "timeframe": "1d", "{field}": {wrong}}}'.encode()
-    status, code, detail = told(boss.post(route, content=content, headers=JSON))
+    status, code, detail = problem_of(boss.post(route, content=content, headers=JSON))
     assert (status, code) == (422, "validation-error"), detail
     assert detail.startswith((f"{field}: ", "body: holds ")), detail
     assert "sys.set" not in detail
@@ -118,14 +118,14 @@ def test_ranges_that_hold_nothing_are_refused_and_not_estimated(
     api: Api, boss: Client, range_: dict[str, str], why: str, dry_run: bool
 ) -> None:
     answer = boss.post(BACKFILL, json={"symbol": "AAPL", "timeframe": "1d", "dry_run": dry_run, **range_})
-    status, _, detail = told(answer)
+    status, _, detail = problem_of(answer)
     assert (status, why in detail) == (422, True), detail
     assert api.sql("SELECT 1 FROM backfill_jobs") == []
 
 
 @pytest.mark.parametrize("body", [b'{"job_id": null}', b'{"job_id": ""}', b'{"job_id": " "}', b"null", b"[]", b"0"])
 def test_who_names_no_job_does_not_stop_every_one(api: Api, boss: Client, body: bytes) -> None:
-    status, code, detail = told(boss.post(STOP, content=body, headers=JSON))
+    status, code, detail = problem_of(boss.post(STOP, content=body, headers=JSON))
     assert (status, code) == (422, "validation-error")
     assert "must be the id of a job" in detail
 
@@ -135,7 +135,7 @@ def test_lengths_of_secrets_are_counted_in_characters(boss: Client) -> None:
         ({"username": "ann", "password": ""}, "at least 1"),
         ({"username": "a" * 999, "password": "x"}, "at most"),
     ):
-        detail = told(boss.post(f"{AUTH}/login", json=body))[2]
+        detail = problem_of(boss.post(f"{AUTH}/login", json=body))[2]
         assert limit in detail
         assert "characters" in detail
         assert "entries" not in detail
@@ -143,7 +143,7 @@ def test_lengths_of_secrets_are_counted_in_characters(boss: Client) -> None:
 
 @pytest.mark.parametrize("wrong", [1, 0, "true", "no", 1.0])
 def test_a_user_is_not_disabled_by_what_is_no_flag(boss: Client, wrong: Any) -> None:
-    status, code, detail = told(boss.patch(f"{AUTH}/users/2", json={"is_active": wrong}))
+    status, code, detail = problem_of(boss.patch(f"{AUTH}/users/2", json={"is_active": wrong}))
     assert (status, code) == (422, "validation-error")
     assert "true or false" in detail
 
@@ -163,7 +163,7 @@ def test_numbers_in_an_address_that_nobody_can_mean_are_refused(boss: Client) ->
         f"/api/v1/historical/backfill/{job}/chunks?after={2**63}",
         f"/api/v1/historical/backfill/{job}/chunks?limit={long}",
     ):
-        status, code, detail = told(boss.get(path))
+        status, code, detail = problem_of(boss.get(path))
         assert (status, code) == (422, "validation-error"), (path[:80], detail)
         assert len(detail) < 400, path[:80]
         assert "sys." not in detail
@@ -178,7 +178,7 @@ def test_numbers_in_an_address_that_nobody_can_mean_are_refused(boss: Client) ->
 @pytest.mark.parametrize("moment", ["2026-01-05T10:00:00+01:00", "2026-01-05T10:00:00.123+0100"])
 def test_a_plus_that_became_a_blank_is_explained(boss: Client, name: str, moment: str) -> None:
     path = BARS if name != "ts" else "/api/v1/market-data/historical/explain"
-    status, _, detail = told(boss.get(f"{path}?symbol=AAPL&{name}={moment}"))
+    status, _, detail = problem_of(boss.get(f"{path}?symbol=AAPL&{name}={moment}"))
     assert status == 422
     assert "%2B" in detail
     if moment.endswith(":00"):
@@ -194,14 +194,14 @@ def test_json_that_does_not_say_so_is_refused_by_naming_the_header(api: Api, bos
     content = json.dumps({"username": "ann", "password": "x", "symbol": "AAPL"}).encode()
     headers = {} if kind is None else {"content-type": kind}
     for path in (BACKFILL, START, f"{AUTH}/login", f"{AUTH}/refresh", f"{AUTH}/users", f"{AUTH}/api-keys"):
-        status, code, detail = told(boss.post(path, content=content, headers=headers))
+        status, code, detail = problem_of(boss.post(path, content=content, headers=headers))
         assert (status, code) == (415, "unsupported-media-type"), path
         assert "Content-Type: application/json" in detail
         assert kind is None or kind in detail
 
 
 def test_no_body_needs_no_header(boss: Client) -> None:
-    assert told(boss.post(f"{AUTH}/refresh"))[:2] == (401, "unauthorized")
+    assert problem_of(boss.post(f"{AUTH}/refresh"))[:2] == (401, "unauthorized")
     assert boss.post(STOP).status_code == 200
     assert boss.post(STOP, content=b"{}").status_code == 200
     for kind in ("application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"):
@@ -213,7 +213,9 @@ def test_no_body_needs_no_header(boss: Client) -> None:
 def test_packed_bodies_are_refused_as_such(boss: Client, coding: str) -> None:
     content = gzip.compress(b'{"symbol": "AAPL"}')
     for path in (BACKFILL, START, STOP, f"{AUTH}/login"):
-        status, code, detail = told(boss.post(path, content=content, headers={**JSON, "content-encoding": coding}))
+        status, code, detail = problem_of(
+            boss.post(path, content=content, headers={**JSON, "content-encoding": coding})
+        )
         assert (status, code) == (415, "unsupported-content-encoding")
         assert "Content-Encoding" in detail
     plain = boss.post(BACKFILL, content=b'{"symbol": ""}', headers={**JSON, "content-encoding": "identity"})
@@ -239,7 +241,7 @@ def test_packed_bodies_are_refused_as_such(boss: Client, coding: str) -> None:
 )
 @pytest.mark.parametrize("path", [BACKFILL, START, STOP])
 def test_what_is_wrong_with_a_body_is_said(boss: Client, path: str, content: bytes, why: str) -> None:
-    status, code, detail = told(boss.post(path, content=content, headers=JSON))
+    status, code, detail = problem_of(boss.post(path, content=content, headers=JSON))
     assert (status, code) == (422, "validation-error")
     assert why in detail or (path == STOP and "in a JSON object" in detail), detail
     assert len(detail) < 400
@@ -253,12 +255,12 @@ def test_a_credential_in_the_other_ones_header_is_told_where_it_belongs(api: Api
     text = api.new_key(client)["api_key"]
     token = client.tokens["access_token"]
     stranger = api.client()
-    status, code, detail = told(stranger.get(BARS, headers=bearer(text)))
+    status, code, detail = problem_of(stranger.get(BARS, headers=bearer(text)))
     assert (status, code) == (401, "invalid-token")
     assert "X-API-Key" in detail
     assert text not in detail
     for wrong in (token, f"Bearer {token}", f"Bearer {text}"):
-        status, code, detail = told(stranger.get(BARS, headers=key(wrong)))
+        status, code, detail = problem_of(stranger.get(BARS, headers=key(wrong)))
         assert (status, code) == (401, "invalid-api-key")
         assert "Authorization: Bearer" in detail
     assert stranger.get(f"{AUTH}/me", headers=key(text)).status_code == 200
@@ -270,7 +272,7 @@ def test_a_credential_in_the_other_ones_header_is_told_where_it_belongs(api: Api
 )
 def test_an_api_key_in_the_other_header_is_known_in_any_words(api: Api, written: str) -> None:
     text = api.new_key(api.signed_in())["api_key"]
-    status, code, detail = told(api.client().get(BARS, headers={"authorization": written.format(text)}))
+    status, code, detail = problem_of(api.client().get(BARS, headers={"authorization": written.format(text)}))
     assert (status, code) == (401, "invalid-token")
     assert "X-API-Key" in detail
     assert "API key, sent as an access token" in detail
@@ -280,7 +282,7 @@ def test_an_api_key_in_the_other_header_is_known_in_any_words(api: Api, written:
 @pytest.mark.parametrize("written", ['"{}"', "ApiKey {}", "key={}", "X-API-Key: {}", "'{}'"])
 def test_more_than_the_key_in_its_own_header_is_told(api: Api, written: str) -> None:
     text = api.new_key(api.signed_in())["api_key"]
-    status, code, detail = told(api.client().get(BARS, headers=key(written.format(text))))
+    status, code, detail = problem_of(api.client().get(BARS, headers=key(written.format(text))))
     assert (status, code) == (401, "invalid-api-key")
     assert "send the key alone" in detail
     assert text not in detail
@@ -311,7 +313,7 @@ def test_a_slash_at_the_end_is_no_redirect(api: Api, boss: Client) -> None:
 
 def test_the_next_page_is_named_without_the_callers_host(idle: ServiceStack) -> None:
     answer = idle.client.get("/api/v1/nothing/", headers={"host": "evil.example"})
-    assert told(answer) == (404, "no-such-route", "GET /api/v1/nothing/ does not exist")
+    assert problem_of(answer) == (404, "no-such-route", "GET /api/v1/nothing/ does not exist")
 
 
 def test_allow_lists_every_method_of_the_path(api: Api, boss: Client) -> None:
@@ -324,7 +326,7 @@ def test_allow_lists_every_method_of_the_path(api: Api, boss: Client) -> None:
         (STOP, "GET, HEAD, POST"),  # GET by {job_id}
     ):
         answer = boss.request("PUT", path)
-        assert told(answer)[:2] == (405, "method-not-allowed")
+        assert problem_of(answer)[:2] == (405, "method-not-allowed")
         assert answer.headers["allow"] == allowed, path
         assert allowed in answer.json()["detail"]
 

@@ -38,7 +38,7 @@ def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
         yield made
 
 
-def said(lines: str, action: str) -> list[Any]:
+def logged(lines: str, action: str) -> list[Any]:
     found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
     return [line for line in found if line["message"] == action]
 
@@ -81,7 +81,7 @@ def test_the_session_connects_anew_after_an_error_that_nobody_foresaw(capsys: py
             await ended(running)
 
     asyncio.run(work())
-    assert len(said(capsys.readouterr().out, "session-broke")) == 2
+    assert len(logged(capsys.readouterr().out, "session-broke")) == 2
 
 
 @pytest.mark.parametrize("answer", ['{"ok": true}', "[]", "7", "nonsense", '{"ok": true, "now_ns": null, "rate": []}'])

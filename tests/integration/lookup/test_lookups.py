@@ -150,8 +150,8 @@ def test_a_ticker_that_changed_hands_says_so_and_series_stay(stored_bars: Stored
     assert by_name["instrument"]["con_id"] == 1, "the name is still that of the first"
     for path in ("historical/coverage", "historical/explain"):
         more = {"ts": f"{MONDAY}T15:00:00Z"} if path.endswith("explain") else {}
-        proof = api.get(f"{ROOT}/{path}", params={"symbol": "AAPL", "timeframe": "1m", **more}).json()
-        assert proof["instrument_changed"]["to_con_id"] == 2
+        report = api.get(f"{ROOT}/{path}", params={"symbol": "AAPL", "timeframe": "1m", **more}).json()
+        assert report["instrument_changed"]["to_con_id"] == 2
 
 
 def test_a_name_that_two_contracts_share_is_ambiguous_and_a_number_chooses(stored_bars: StoredBars, api: Api) -> None:
@@ -280,19 +280,19 @@ def test_force_asks_ib_again_once_a_day_what_the_words_mean(stack: ServiceStack)
     stack.start_bridge()
     body = {"symbol": "AAPL", "timeframe": "1d", "days_back": 10, "mode": "force"}
 
-    def asked() -> int:
+    def requests() -> int:
         identity = f"details|{select(symbol='AAPL').key}"
         return int(stack.rows("SELECT count(*) FROM ib_requests WHERE identity = %s", identity)[0][0])
 
     stack.finished(stack.backfill(**body))
     stack.finished(stack.backfill(**body))
-    assert asked() == 1
+    assert requests() == 1
     stack.rows("UPDATE instrument_lookups SET checked_at = checked_at - interval '1 day' RETURNING 1")
     job = stack.finished(stack.backfill(**body))
-    assert asked() == 2
+    assert requests() == 2
     assert "instrument_changed" not in job["items"][0]
     stack.finished(stack.backfill(**{**body, "mode": "missing", "days_back": 20}))
-    assert asked() == 2
+    assert requests() == 2
 
 
 @pytest.fixture

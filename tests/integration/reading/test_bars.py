@@ -397,7 +397,7 @@ def test_several_symbols_come_one_after_the_other_over_pages(api: Api, stored_ba
 # ---- derived timeframes ----------------------------------------------------------------------------------------------
 
 
-def test_a_coarser_timeframe_is_derived_from_a_complete_finer_one(api: Api, stored_bars: StoredBars) -> None:
+def test_a_coarser_timeframe_is_aggregated_from_a_complete_finer_one(api: Api, stored_bars: StoredBars) -> None:
     hours = read(api, timeframe="1h", start=FIRST, fields="+vwap,+trades,+ts_close")
     assert hours["source"] == "derived from 1m"
     assert hours["coverage"]["complete"]
@@ -436,7 +436,7 @@ def test_days_are_never_made_of_minutes_but_weeks_are_of_days(api: Api, stored_b
 # ---- proofs ----------------------------------------------------------------------------------------------------------
 
 
-def test_coverage_says_of_every_stretch_why(api: Api, stored_bars: StoredBars) -> None:
+def test_coverage_says_of_every_range_why(api: Api, stored_bars: StoredBars) -> None:
     one, day = stock(), ns("2024-01-04 09:30", "America/New_York")
     stored_bars.record(
         one,

@@ -112,7 +112,7 @@ def page(api: Api, limit: int, token: str | None, **query: Any) -> Any:
     return answer.json()
 
 
-def told(bars: list[Bar]) -> list[dict[str, Any]]:
+def candles_of(bars: list[Bar]) -> list[dict[str, Any]]:
     return [{name: getattr(b, name) for name in FIELDS.split(",")} for b in bars]
 
 
@@ -135,7 +135,7 @@ def test_pages_between_writes_are_the_first_pages_snapshot(stored_bars: StoredBa
             break
         for _ in range(chance.randrange(3)):
             writer.write()
-    expected = told(writer.history[version])
+    expected = candles_of(writer.history[version])
     assert seen == (expected if sort == "asc" else expected[::-1])
 
 
@@ -157,7 +157,7 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(stored_bar
             walks.append((version, seen))
     assert writer.version > walks[0][0] + 12, "the writer hardly wrote"
     for version, seen in walks:
-        assert seen == told(writer.history[version])
+        assert seen == candles_of(writer.history[version])
 
 
 def test_plain_keyset_paging_does_shear(stored_bars: StoredBars) -> None:
@@ -182,7 +182,7 @@ def test_plain_keyset_paging_does_shear(stored_bars: StoredBars) -> None:
     assert sheared >= 5
 
 
-def test_derived_pages_do_not_shear_either(stored_bars: StoredBars, tmp_path: Path) -> None:
+def test_aggregated_pages_do_not_shear_either(stored_bars: StoredBars, tmp_path: Path) -> None:
     api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
     whole = [Bar(ts, 100.0, 101.0, 99.0, 100.5, 10.0, 100.1, 3) for ts in SLOTS]
     stored_bars.record(stock(), "1m", whole, settled=[(START, END)])
@@ -234,7 +234,7 @@ def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(
         while token:
             answer = page(api, 100, token, sort=sort)
             seen, token = seen + answer["candles"], answer["next_page_token"]
-        assert seen == told(whole[60:])
+        assert seen == candles_of(whole[60:])
         forget(stored_bars, START + 200 * MINUTE)
         rest = [api.get(BARS, params={**query, "page_token": second["next_page_token"]})]
         assert [answer.json()["code"] for answer in rest] == ["page-token-expired"]

@@ -20,7 +20,7 @@ def friday(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
         yield made
 
 
-def asked(stack: ServiceStack) -> int:
+def requests(stack: ServiceStack) -> int:
     """How many historical requests the simulator has received, schedules included."""
     return len(stack.received("reqHistoricalData"))
 
@@ -31,12 +31,12 @@ def test_a_symbol_nobody_knows_is_there_at_first_sight(friday: ServiceStack) -> 
     assert first["coverage"]["complete"], first["coverage"]
     assert first["total"] == 4 * 78 + 72
     assert first["candles"][-1]["time"] == "20260306  20:25:00Z"
-    spent = asked(friday)
+    spent = requests(friday)
     assert friday.bars(**chart)["candles"] == first["candles"]
-    derived = friday.bars(**{**chart, "timeframe": "30m"}, start="2026-03-02T00:00:00Z")
-    assert derived["source"] == "derived from 5m"
-    assert derived["coverage"]["complete"]
-    assert asked(friday) == spent
+    aggregated = friday.bars(**{**chart, "timeframe": "30m"}, start="2026-03-02T00:00:00Z")
+    assert aggregated["source"] == "derived from 5m"
+    assert aggregated["coverage"]["complete"]
+    assert requests(friday) == spent
 
 
 def test_over_a_weekend_reads_spend_nothing(friday: ServiceStack) -> None:
@@ -46,18 +46,18 @@ def test_over_a_weekend_reads_spend_nothing(friday: ServiceStack) -> None:
     evening = friday.bars(**chart)
     assert evening["total"] == 390
     assert evening["coverage"]["complete"], evening["coverage"]
-    spent = asked(friday)
+    spent = requests(friday)
     for hours in (6, 24, 24, 8):  # until Monday, 08:30 UTC
         friday.advance(hours * 3600)
         later = friday.bars(**chart)
         assert later["candles"] == evening["candles"]
         assert later["coverage"]["complete"], later["coverage"]
-    assert asked(friday) == spent
+    assert requests(friday) == spent
     friday.advance(6 * 3600)  # Monday, 14:30:30 UTC: an hour after the open, New York has summer time by now
     monday = friday.bars(**chart)
     assert monday["coverage"]["complete"], monday["coverage"]
     assert monday["candles"][0]["time"] == "20260309  13:30:00Z"
-    assert asked(friday) > spent
+    assert requests(friday) > spent
 
 
 def test_explain_names_the_request_that_brought_a_bar(friday: ServiceStack) -> None:

@@ -32,7 +32,7 @@ from nautilus.log import logger
 from nautilus.market.bar import Bar
 from nautilus.reading.service import MarketData
 from tests.conftest import database
-from tests.integration.reading.test_pages import FIELDS, Writer, told
+from tests.integration.reading.test_pages import FIELDS, Writer, candles_of
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.replication import TEMPLATE, Pair, ask, wait_for
 from tests.support.stored_bars import BARS, Api, StoredBars, stock
@@ -133,7 +133,7 @@ def get(api: Api, **query: Any) -> Any:
     return got
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def replica_log(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The log lines about the replica since the last call."""
     return re.findall(r'"message":"(replica-[a-z]+)', capsys.readouterr().out)
 
@@ -257,7 +257,7 @@ def test_while_a_writer_runs_at_full_speed_every_walk_is_one_snapshot(
     assert writer.version > walks[0][0] + 10, "the writer hardly wrote"
     assert set(watch.tried) == {True, False}, "pages came from one of them alone"
     for version, seen in walks:
-        assert seen == told(writer.history[version])
+        assert seen == candles_of(writer.history[version])
 
 
 # ---- replay gets in the way --------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_a_read_that_replay_cancels_is_answered_by_the_primary(
         assert got.content == expected
         assert pair.conflicts == conflicts + 1
         wait_for(lambda: "replica" in get(api, end=LAST).headers["server-timing"], "the standby's next page")
-    assert said(capsys) == ["replica-failed", "replica-recovered"]
+    assert replica_log(capsys) == ["replica-failed", "replica-recovered"]
 
 
 @pytest.mark.parametrize("midway", [False, True], ids=["between-statements", "midway"])
@@ -388,7 +388,7 @@ def test_a_server_that_hangs_is_not_waited_for(
 ) -> None:
     """Its machine is awake and keeps the connection; the session itself does nothing any more."""
     monkeypatch.setattr(replica, "LONGEST_READ_S", 0.2)
-    monkeypatch.setattr(replica, "_LOOK_S", 0.05)
+    monkeypatch.setattr(replica, "_INTERVAL_S", 0.05)
     expected = get(api, end=LAST).content
     stopped: list[int] = []
 
@@ -403,7 +403,7 @@ def test_a_server_that_hangs_is_not_waited_for(
     finally:
         os.kill(stopped[0], signal.SIGCONT)
     assert (watch.tried[-2:], got.content) == ([True, False], expected)
-    assert said(capsys) == ["replica-failed"]
+    assert replica_log(capsys) == ["replica-failed"]
 
 
 def test_a_commit_that_is_cancelled_leaves_no_transaction_behind(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def test_a_killed_standby_is_left_alone_until_it_is_back(
     assert (copied, answer["total"]) == (False, 1000)
     for _ in range(2):
         assert not read()[1]
-    assert said(capsys) == ["replica-failed"], "it was asked again at once"
+    assert replica_log(capsys) == ["replica-failed"], "it was asked again at once"
     pair.start_standby()
     pair.catch_up()
     wait_for(lambda: read()[1], "the standby's next page")

@@ -40,7 +40,7 @@ class Transactions:
         self._connection.autocommit = True
         self.open: list[int] = []
 
-    def look(self, _: bytes = b"") -> None:
+    def check(self, _: bytes = b"") -> None:
         self.open.append(self.count("xact_start IS NOT NULL"))
 
     def count(self, condition: str) -> int:
@@ -66,7 +66,7 @@ def test_redis_is_asked_and_told_outside_of_the_snapshot(
     stored_bars: StoredBars, redis_url: str, tmp_path: Path
 ) -> None:
     with relay(redis_url) as between, closing(Transactions(stored_bars.dsn)) as transactions:
-        between.overheard = transactions.look
+        between.overheard = transactions.check
         api = stored_bars.api(tmp_path, redis_url=between.before(redis_url))
         wait_for(lambda: "cache;desc=hit" in read(api).headers["server-timing"], "an answer out of Redis")
     assert len(transactions.open) >= 3
@@ -76,7 +76,7 @@ def test_redis_is_asked_and_told_outside_of_the_snapshot(
 def test_the_replica_is_asked_outside_of_the_snapshot(stored_bars: StoredBars, tmp_path: Path) -> None:
     with relay(stored_bars.dsn) as between, closing(Transactions(stored_bars.dsn)) as transactions:
         # A primary is no replica; what it is asked first is enough here.
-        between.overheard = transactions.look
+        between.overheard = transactions.check
         read(stored_bars.api(tmp_path, replica_url=between.before(stored_bars.dsn)))
     assert transactions.open[0] == 0, "before the replica was even greeted"
 

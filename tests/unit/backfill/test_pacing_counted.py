@@ -91,10 +91,10 @@ class Counter:
     book: PacingBook
     rate: MessageRate
     violations: int = 0
-    asked: int = 0
+    requests: int = 0
 
     def arrives(self, at: int, series: str, whole: str, weight: int, *, small: bool) -> None:
-        self.asked += 1
+        self.requests += 1
         allowed = self.rate.allowed(at / NS_PER_S)
         if small:
             allowed = self.book.ask(at / NS_PER_S, series, whole, weight) and allowed
@@ -114,7 +114,7 @@ def run(
     counter = Counter(PacingBook(), MessageRate())
     sent: list[Request] = []
     now = arrived = NOW
-    while counter.asked < MOST and (waiting := [(job, left) for job, left in waiting if left]):
+    while counter.requests < MOST and (waiting := [(job, left) for job, left in waiting if left]):
         times = [next_allowed(job.request(left[0]), sent, now, limits) for job, left in waiting]
         at = times.index(min(times))
         now = max(now, times[at])

@@ -44,7 +44,7 @@ def ny(start: str, end: str) -> tuple[int, int]:
 # ---- by rules --------------------------------------------------------------------------------------------------------
 
 
-def test_a_wish_is_widened_to_whole_slots():
+def test_a_request_is_widened_to_whole_slots():
     wanted = ns("2024-07-05 09:47"), ns("2024-07-05 12:01")
     span, cut = by_rules(wanted, timeframe("4h"), now=NOW, until=NOW, head=None)
     assert span == (ns("2024-07-05 08:00"), ns("2024-07-05 16:00")), "the grid of UTC while nothing else is known"
@@ -91,7 +91,7 @@ def test_no_small_bar_is_asked_for_that_six_calendar_months_exclude(now):
     assert span[0] >= ns(earliest.replace(microsecond=0).isoformat(sep=" "))
 
 
-def test_a_wish_for_the_future_or_for_nothing():
+def test_a_request_for_the_future_or_for_nothing():
     span, cut = by_rules((NOW, NOW + DAY), timeframe("1m"), now=NOW, until=NOW, head=None)
     assert span[0] == span[1]
     assert list(cut.not_closed_yet) == [(NOW, NOW + DAY)]
@@ -110,7 +110,7 @@ def test_a_wish_for_the_future_or_for_nothing():
     st.none() | st.integers(-400 * DAY, 400 * DAY),
     st.integers(-100 * DAY, 400 * DAY),
 )
-def test_what_is_cut_and_what_is_left_partition_the_wish(t, name, start, length, head, now):
+def test_what_is_cut_and_what_is_left_partition_the_request(t, name, start, length, head, now):
     calendar, wanted = MARKETS[name], (start, start + length)
     head = None if head is None else start + head
     until = closing(calendar, t, delay_s=15, late=False).closed_until(start + now)
@@ -209,19 +209,19 @@ def test_what_the_calendar_does_not_know_is_not_called_closed():
 
 
 @st.composite
-def wishes(draw):
+def plan_inputs(draw):
     """Any wish at any state of a series: what is known about it lies on the slots of its grid, as everything stored does."""
     name, t = draw(markets), draw(timeframes)
     calendar = MARKETS[name]
-    reach = 3 * DAY if t.small else 40 * DAY if t.intraday else 250 * DAY
-    start = draw(st.integers(ns("2023-12-10 00:00"), ns("2024-11-30 00:00") - reach))
-    end = start + draw(st.integers(1, reach))
+    span_ns = 3 * DAY if t.small else 40 * DAY if t.intraday else 250 * DAY
+    start = draw(st.integers(ns("2023-12-10 00:00"), ns("2024-11-30 00:00") - span_ns))
+    end = start + draw(st.integers(1, span_ns))
 
     def slot(ns_):
         return calendar.slot(t, ns_)[0]
 
     def some(most):
-        pairs = draw(st.lists(st.tuples(st.integers(-DAY, reach), st.integers(0, reach)), max_size=most))
+        pairs = draw(st.lists(st.tuples(st.integers(-DAY, span_ns), st.integers(0, span_ns)), max_size=most))
         return Spans((slot(start + a), slot(start + a + b // 4)) for a, b in pairs)
 
     state = {"covered": some(3), "noted": some(2), "live": some(2)}
@@ -234,7 +234,7 @@ def wishes(draw):
 
 
 @many
-@given(wishes())
+@given(plan_inputs())
 def test_chunks_are_exactly_what_is_missing_and_open(body):
     calendar, t, wanted, now, state = body
     found = plan(wanted, t, calendar, now=now, **state)
@@ -273,7 +273,7 @@ def real_open_time(calendar, t, missing):
 
 
 @many
-@given(wishes())
+@given(plan_inputs())
 def test_no_fewer_requests_would_do(body):
     """Laying windows end to end from the first bar that is missing is the least there can be.
 
@@ -285,11 +285,11 @@ def test_no_fewer_requests_would_do(body):
     for gap in requested:
         mine = [c for c in found.chunks if gap[0] <= c.span[0] < gap[1]]
         bars = starts_and_ends(calendar, t, Spans.of(*gap))
-        least, reach = 0, None
+        least, next_from = 0, None
         for start, over in bars:
-            if reach is None or over > reach:
+            if next_from is None or over > next_from:
                 least += 1
-                reach = max(over, start + state["span_s"] * S)
+                next_from = max(over, start + state["span_s"] * S)
         assert least <= len(mine) <= least + (state["span_s"] % (7 * 86_400) == 0)
 
 
@@ -303,7 +303,7 @@ def starts_and_ends(calendar, t, gap):
 
 
 @few
-@given(wishes())
+@given(plan_inputs())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(body):
     calendar, t, wanted, now, state = body
     first = plan(wanted, t, calendar, now=now, **state)
@@ -316,7 +316,7 @@ def test_a_plan_that_is_carried_out_leaves_nothing_to_do(body):
 
 
 @few
-@given(wishes())
+@given(plan_inputs())
 def test_every_request_ends_at_a_slot_or_a_close(body):
     calendar, t, wanted, now, state = body
     closes = {s.close_ns for s in calendar.sessions}
@@ -328,7 +328,7 @@ def test_every_request_ends_at_a_slot_or_a_close(body):
 
 
 @many
-@given(wishes())
+@given(plan_inputs())
 def test_halves_are_two_shorter_requests_for_the_same(body):
     calendar, t, wanted, now, state = body
     for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:5]:
@@ -455,7 +455,7 @@ def test_daily_bars_of_a_future_end_before_the_next_day_begins():
 
 
 @many
-@given(wishes())
+@given(plan_inputs())
 def test_durations_hold_their_window_in_every_reading(body):
     calendar, t, wanted, now, state = body
     assume(state["span_s"] <= REQUEST_SPANS_S[t.name])

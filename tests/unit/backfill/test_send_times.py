@@ -61,7 +61,7 @@ def test_no_more_are_open_than_may_be() -> None:
     assert found["job"] == (NOW, NOW + 10 * S)
 
 
-def test_rest_after_a_violation_and_put_off_chunks() -> None:
+def test_rest_after_a_violation_and_deferred_chunks() -> None:
     assert send_times([Line(SMALL, 1, ("job",))], (), NOW, quiet_until=NOW + 9 * S)["job"].first == NOW + 9 * S
     assert send_times([Line(LARGE, 1, ("job",), not_before=NOW + 9 * S)], (), NOW)["job"].first == NOW + 9 * S
 

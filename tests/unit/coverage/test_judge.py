@@ -54,7 +54,7 @@ def test_one_bar_settles_its_session_and_no_other():
     assert verdict.filled
 
 
-def test_an_empty_answer_is_doubted_and_a_second_one_believed():
+def test_an_empty_answer_is_unconfirmed_and_a_second_one_believed():
     span = ny("2024-01-08 00:00", "2024-01-09 00:00")
     first = judge(span, timeframe("5m"), "TRADES", nyse(), [], NONE)
     assert list(first.doubtful) == [MONDAY]
@@ -64,7 +64,7 @@ def test_an_empty_answer_is_doubted_and_a_second_one_believed():
     assert not second.doubtful
 
 
-def test_a_doubt_about_a_part_confirms_only_that_part():
+def test_an_unconfirmed_part_confirms_only_that_part():
     morning = Spans.of(*ny("2024-01-08 09:30", "2024-01-08 12:00"))
     verdict = judge(MONDAY, timeframe("5m"), "TRADES", nyse(), [], morning)
     assert list(verdict.doubtful) == [MONDAY], "of the afternoon nothing was known: the whole stays in doubt"
@@ -169,22 +169,22 @@ def test_settled_and_doubtful_partition_the_chunk(data):
     stamps = sorted(data.draw(st.sets(st.sampled_from(possible), max_size=30))) if possible else []
     if stamps and data.draw(st.booleans()):
         stamps = [start - t.step_ns, *stamps, end]  # outside: no credit
-    doubted = Spans(
+    unconfirmed = Spans(
         data.draw(st.lists(st.sampled_from(calendar.units(t, (start, end))), max_size=4)) if possible else []
     )
 
-    verdict = judge((start, end), t, price, calendar, stamps, doubted)
+    verdict = judge((start, end), t, price, calendar, stamps, unconfirmed)
     assert verdict.settled | verdict.doubtful == parts
     assert not verdict.settled & verdict.doubtful
     assert not verdict.confirmed_empty - verdict.settled
-    assert not verdict.confirmed_empty - doubted
+    assert not verdict.confirmed_empty - unconfirmed
     inside = {x for x in stamps if start <= x < end}
     assert verdict.filled == bool(inside)
     assert not any(x in verdict.doubtful for x in inside), "where a bar is, there is no doubt"
     assert not verdict.doubtful - calendar.open_time(t, (start, end)), "closed time is never in doubt"
     for a, b in calendar.units(t, (start, end)):
         if not any(a <= x < b for x in inside):
-            assert (verdict.settled if doubted.covers((a, b)) else verdict.doubtful).covers((a, b))
+            assert (verdict.settled if unconfirmed.covers((a, b)) else verdict.doubtful).covers((a, b))
         elif price not in QUOTE_KINDS or not t.intraday:
             assert verdict.settled.covers((a, b))
 
@@ -257,7 +257,7 @@ def test_what_the_calendar_does_not_know_is_missing_not_closed(name):
 
 @many
 @given(st.data())
-def test_every_open_stretch_is_settled_or_told_once(data):
+def test_every_open_range_is_settled_or_reported_once(data):
     calendar = MARKETS[data.draw(st.sampled_from(sorted(MARKETS)))]
     t = data.draw(st.sampled_from([t for t in ALL if t.step_ns >= 5 * MINUTE]))
     start = calendar.slot(t, data.draw(st.integers(ns("2023-12-10 00:00"), ns("2024-10-01 00:00"))))[0]

@@ -46,7 +46,7 @@ def test_before_the_first_connection_it_is_starting() -> None:
 def test_the_state_follows_from_what_ib_says(messages: list[tuple[int, str]], at: int, state: str, reason: str) -> None:
     health = connected()
     for code, text in messages:
-        assert health.heard(code, text, at)
+        assert health.note(code, text, at)
     assert health.at(at) == Health(ConnectionState(state), reason)
 
 
@@ -62,7 +62,7 @@ def test_a_failure_is_the_state_while_the_socket_is_down_and_no_longer() -> None
 
 def test_another_session_has_the_login_for_five_minutes_after_ib_said_so() -> None:
     health = connected()
-    health.heard(10197, "", NOON)
+    health.note(10197, "", NOON)
     assert not health.serves(stock(), NOON + 299 * SECOND)
     assert health.serves(stock(), NOON + 300 * SECOND)
     assert health.at(NOON + 300 * SECOND).state is ConnectionState.CONNECTED
@@ -70,10 +70,10 @@ def test_another_session_has_the_login_for_five_minutes_after_ib_said_so() -> No
 
 def test_a_broken_farm_takes_away_its_own_instruments_alone() -> None:
     health = connected()
-    health.heard(2105, "broken:ushmds", NOON)
+    health.note(2105, "broken:ushmds", NOON)
     assert not health.serves(stock(), NOON)
-    health.heard(2106, "OK:ushmds", NOON)
-    health.heard(2105, "broken:euhmds", NOON)
+    health.note(2106, "OK:ushmds", NOON)
+    health.note(2105, "broken:euhmds", NOON)
     assert health.serves(stock(), NOON)
     assert health.can_resolve
 
@@ -82,24 +82,24 @@ def test_a_broken_farm_takes_away_its_own_instruments_alone() -> None:
 def test_lookups_are_not_trusted_while_ibs_contract_database_is_away(code: int) -> None:
     health = connected()
     assert health.can_resolve
-    health.heard(code, "broken:secdefnj", NOON)
+    health.note(code, "broken:secdefnj", NOON)
     assert not health.can_resolve
 
 
 def test_an_outage_without_a_word_for_ten_minutes_is_stale() -> None:
     health = connected()
     assert not health.is_stale(NOON + 3_600 * SECOND), "nothing is away"
-    health.heard(1100, "", NOON)
+    health.note(1100, "", NOON)
     assert not health.is_stale(NOON + 600 * SECOND)
     assert health.is_stale(NOON + 601 * SECOND)
-    health.heard(2106, "OK:ushmds", NOON + 500 * SECOND)
+    health.note(2106, "OK:ushmds", NOON + 500 * SECOND)
     assert not health.is_stale(NOON + 601 * SECOND), "IB spoke since"
 
 
 def test_a_new_connection_forgets_farms_servers_and_language() -> None:
     health = connected()
-    health.heard(1100, "", NOON)
-    health.heard(2105, "broken:ushmds", NOON)
+    health.note(1100, "", NOON)
+    health.note(2105, "broken:ushmds", NOON)
     health.learn_language(2104, "La conexión con los datos de mercado no está disponible")
     assert health.language == "other"
     health.connecting()
@@ -122,7 +122,7 @@ def test_one_text_in_another_language_outweighs_english_ones() -> None:
 
 def test_an_unmapped_code_is_counted_and_an_answer_to_a_request_is_not_kept() -> None:
     health = connected()
-    assert not health.heard(200, "No security definition has been found", NOON)
+    assert not health.note(200, "No security definition has been found", NOON)
     assert health.unmapped == 0
-    assert health.heard(77_777, "a new message", NOON)
+    assert health.note(77_777, "a new message", NOON)
     assert health.unmapped == 1

@@ -11,7 +11,7 @@ PAIR = STOCK._replace(asset_class="CASH", time_zone="UTC")
 COIN = STOCK._replace(asset_class="CRYPTO", time_zone="UTC")
 
 
-def told(**states: str) -> dict[str, dict[str, str]]:
+def farms_of(**states: str) -> dict[str, dict[str, str]]:
     """History farms with their states."""
     return {name: {"kind": "history", "state": state} for name, state in states.items()}
 
@@ -64,11 +64,11 @@ def test_a_broken_farm_takes_away_what_it_serves_and_nothing_else():
         ("cashhmds", {PAIR}),
         ("fundhmds", set()),
     ):
-        there = told(**known | {broken: "broken"})
+        there = farms_of(**known | {broken: "broken"})
         assert {one for one in (STOCK, COIN, german, japanese, PAIR) if farms.away(there, one)} == lost, broken
-    with_asia = told(**known | {"ushmds": "broken", "hkhmds": "ok"})
+    with_asia = farms_of(**known | {"ushmds": "broken", "hkhmds": "ok"})
     assert farms.away(with_asia, japanese) == []
-    assert farms.away(told(ushmds="inactive"), STOCK) == [], "it sleeps until it is asked"
+    assert farms.away(farms_of(ushmds="inactive"), STOCK) == [], "it sleeps until it is asked"
     assert farms.away({"usfarm": {"kind": "market", "state": "broken"}}, STOCK) == [], "not history"
     assert farms.away({}, STOCK) == []
 

@@ -82,7 +82,7 @@ def test_of_a_week_the_first_open_and_the_last_close():
         ("1s", "TRADES", ()),
     ],
 )  # fmt: skip
-def test_what_can_be_derived_from_what(frame, price, names):
+def test_what_can_be_aggregated_from_what(frame, price, names):
     assert tuple(f.name for f in aggregation.sources(timeframe(frame), price)) == names
 
 

@@ -34,7 +34,7 @@ def test_the_extension_is_asked_for_what_is_an_arn(aws, monkeypatch):
     monkeypatch.setenv("NAUTILUS_TOKEN_PUBLIC_KEYS", "{}")
     settings = load(ApiSettings)
     assert settings.database_url.get_secret_value() == URL
-    assert aws.asked == [("/secretsmanager/get", ARN, "session-1")], "once, and for nothing else"
+    assert aws.requests == [("/secretsmanager/get", ARN, "session-1")], "once, and for nothing else"
     assert "hidden-word" not in repr(settings)
 
 

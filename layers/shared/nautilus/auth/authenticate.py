@@ -129,11 +129,11 @@ class _DenyList:
 
     def _read(self) -> Collection[str]:
         # The age counts from before the question, so that an answer is never older than it says.
-        asked_at = self._clocks()
+        began_at = self._clocks()
         with self._db.transaction(snapshot=True) as cursor:
             found = refresh_families.denied(cursor)
         self._sessions = found
-        self._read_at = asked_at
+        self._read_at = began_at
         return found
 
     def at_hand(self) -> Collection[str] | None:

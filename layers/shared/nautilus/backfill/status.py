@@ -39,7 +39,7 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
         known = {}
         if session and session.state in _PARTLY_AWAY:
             known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
-        put_off = job_waits.put_off(cursor, numbers, session.market_ns) if session else {}
+        deferred = job_waits.deferred(cursor, numbers, session.market_ns) if session else {}
         live = any(row.state in LIVE_JOBS for row in rows)
         ahead = outlook(cursor, session) if live else None
         totals = job_list.totals(cursor) if job_id is None else None
@@ -48,7 +48,7 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
     for row in rows:
         mine = [item for item in items if item.job_id == row.id]
         waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
-        found.append(_job(row, mine, changes, waits or put_off.get(row.id), now, ahead))
+        found.append(_job(row, mine, changes, waits or deferred.get(row.id), now, ahead))
     return {
         "jobs": found,
         "totals": totals,

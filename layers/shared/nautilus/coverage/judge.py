@@ -66,12 +66,12 @@ def judge(
     price: str,
     calendar: Calendar,
     stamps: Sequence[int],
-    doubted: Spans,
+    unconfirmed: Spans,
 ) -> Verdict:
     """Credit an answer session by session; of each session only the part inside the chunk is judged.
 
     span: the chunk on the series' axis. stamps: the bars of the answer, sorted, on that axis; those outside the chunk
-    credit nothing. doubted: what an earlier answer, at least 15 minutes ago, already found empty; a second empty answer
+    credit nothing. unconfirmed: what an earlier answer, at least 15 minutes ago, already found empty; a second empty answer
     there is a confirmation. Closed time is credited with its surroundings, so that coverage stays a handful of ranges.
     Quote kinds have a bar for every slot: a session whose first or last slot is missing keeps that end in doubt.
     """
@@ -92,7 +92,7 @@ def judge(
         else:
             gaps = []
         for gap in gaps:
-            (confirmed if doubted.covers(gap) else doubtful).append(gap)
+            (confirmed if unconfirmed.covers(gap) else doubtful).append(gap)
     unconfirmed = Spans(doubtful)
     return Verdict(Spans.of(*span) - unconfirmed, unconfirmed, bool(inside), Spans(confirmed))
 

@@ -77,7 +77,7 @@ class Database:
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         self._permits = PoolPlaces(size)
-        self._reach = Breaker(_SHARED_FAILURE_S)
+        self._breaker = Breaker(_SHARED_FAILURE_S)
 
     def connect(self, longest_s: float | None = None) -> Any:
         """A connection of its own, outside the pool: for LISTEN and for session locks. The caller closes it.
@@ -155,7 +155,7 @@ class Database:
                 if connection.broken_off:
                     # Whoever comes now hears so at once, instead of finding out on another idle connection.
                     self.close()
-                    self._reach.failed(self._reach.clock())
+                    self._breaker.failed(self._breaker.clock())
                     raise Unavailable("the database says nothing", code="database-unavailable") from error
             raise Unavailable(f"the database went away ({_first_line(error)})", code="database-unavailable") from error
         finally:
@@ -168,16 +168,16 @@ class Database:
 
     def _opened(self) -> Any:
         """A new connection for the pool. Where the last one failed slowly a moment ago, the same failure at once."""
-        if not self._reach.admits():
+        if not self._breaker.admits():
             raise Unavailable("the database cannot be reached (no answer just now)", code="database-unavailable")
-        began = self._reach.clock()
+        began = self._breaker.clock()
         try:
             connection = self.connect(self._longest_s)
         except Unavailable:
-            if self._reach.clock() - began >= _SLOW_CONNECT_S:
-                self._reach.failed(began)
+            if self._breaker.clock() - began >= _SLOW_CONNECT_S:
+                self._breaker.failed(began)
             raise
-        self._reach.succeeded(began)
+        self._breaker.succeeded(began)
         return connection
 
     def _checked(self) -> Any | None:

@@ -18,12 +18,12 @@ class Deadlines:
     """Ends connections under the hands of threads that have waited too long for an answer.
 
     A server that is frozen, or whose disk hangs, keeps its connections and is silent, and a network that is cut is noticed
-    after minutes. One thread looks every `look_s` seconds at all connections that somebody waits for, as long as there are
+    after minutes. One thread looks every `interval_s` seconds at all connections that somebody waits for, as long as there are
     any.
     """
 
-    def __init__(self, look_s: float = 1.0) -> None:
-        self._look_s = look_s
+    def __init__(self, interval_s: float = 1.0) -> None:
+        self._interval_s = interval_s
         self._lock = threading.Lock()
         self._deadlines: dict[Any, float] = {}
         self._looking = False
@@ -35,7 +35,7 @@ class Deadlines:
         with self._lock:
             if not self._looking:
                 # Where no thread can be had, this call fails, and the next one tries again.
-                threading.Thread(target=self._look, name="deadlines", daemon=True).start()
+                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
                 self._looking = True
             self._deadlines[connection] = time.monotonic() + longest_s
         try:
@@ -44,9 +44,9 @@ class Deadlines:
             with self._lock:
                 del self._deadlines[connection]
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
-            time.sleep(self._look_s)
+            time.sleep(self._interval_s)
             with self._lock:
                 if not self._deadlines:
                     self._looking = False

@@ -24,7 +24,7 @@ PATIENCE_S = 1.0
 """How long a read waits for the replica's first word; most of a healthy one's come within milliseconds."""
 LONGEST_READ_S = 10.0
 """Then the primary is asked, while most of the 29 s that a function has are left."""
-_LOOK_S = 1.0
+_INTERVAL_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Word:
 
     def __init__(self) -> None:
         self.began: float | None = None
-        self.heard: Future[None] = Future()
+        self.answered: Future[None] = Future()
 
 
 class Replica:
@@ -54,7 +54,7 @@ class Replica:
     ) -> None:
         self._database = database
         self._patience_s = patience_s
-        self._deadlines = Deadlines(_LOOK_S)
+        self._deadlines = Deadlines(_INTERVAL_S)
         self._breaker = breaker or Breaker(FIRST_REST_S, LONGEST_REST_S)
         self._threads = Executor("replica", database.size if database else 1)
 
@@ -79,9 +79,9 @@ class Replica:
             # Nobody waits for a replica that failed before: this read only finds out whether it is well.
             pages.add_done_callback(_seen)
             return None
-        either: set[asyncio.Future[Any]] = {pages, asyncio.wrap_future(word.heard)}
+        either: set[asyncio.Future[Any]] = {pages, asyncio.wrap_future(word.answered)}
         await asyncio.wait(either, timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
-        if pages.done() or word.heard.done():
+        if pages.done() or word.answered.done():
             return await pages
         pages.add_done_callback(_seen)
         if word.began is not None:
@@ -98,7 +98,7 @@ class Replica:
                 self._deadlines.over(cursor.connection, LONGEST_READ_S),
             ):
                 same = reading.is_same(cursor, store_id, versions)
-                word.heard.set_result(None)
+                word.answered.set_result(None)
                 found = call(cursor) if same else None
                 cursor.end("COMMIT")
         except (Unavailable, psycopg2.Error) as failure:  # the second: it has another schema, or broken pages, or ...

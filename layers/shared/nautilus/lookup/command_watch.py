@@ -59,7 +59,7 @@ class CommandWatch:
             await asyncio.sleep(_POLL_S if soon else _LATER_POLL_S)
             waiters = list(self._waiters)
             try:
-                rows = await self._thread.run(self._look, {number for waiter in waiters for number in waiter.open})
+                rows = await self._thread.run(self._read_rows, {number for waiter in waiters for number in waiter.open})
             except Unavailable:
                 rows = {}  # who waits says so when the time is over
             except Exception:
@@ -73,6 +73,6 @@ class CommandWatch:
                 if not waiter.open:
                     waiter.all_ended.set()
 
-    def _look(self, numbers: Collection[UUID]) -> dict[UUID, Any]:
+    def _read_rows(self, numbers: Collection[UUID]) -> dict[UUID, Any]:
         with self._db.transaction(snapshot=True) as cursor:
             return {row.id: row for row in commands.ended(cursor, numbers)}

@@ -147,7 +147,7 @@ def select(
     if expiry and not _is_contract_month(expiry):
         raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
     # Looked at beside any name: a word that nobody knows is told, though other words decide.
-    asked_class = _clean_class(asset_class)
+    given_class = _clean_class(asset_class)
     hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
     hint = _RENAMED.get(hint, hint)
     money = _clean_hint("currency", currency, ["USD", "EUR"])
@@ -158,21 +158,21 @@ def select(
         ways = ["symbol", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give either {' or '.join(ways)}", ways)
     if instrument_id:
-        return _from_id(instrument_id, asked_class, expiry or "")
+        return _from_id(instrument_id, given_class, expiry or "")
     assert symbol is not None  # noqa: S101  for the type checker: exactly one of the two is there
     name = _clean_name("symbol", symbol)
-    base, quote = _split_pair(name, asked_class)
-    if quote or (asked_class or "STK") not in _EXPIRING:
+    base, quote = _split_pair(name, given_class)
+    if quote or (given_class or "STK") not in _EXPIRING:
         _refuse_unused(expiry, name)
     if quote:
-        return Selector(asked_class or ("CRYPTO" if base in COINS else "CASH"), base, quote, exchange_hint=hint)
-    if asked_class in ("CASH", "CRYPTO"):
-        if asked_class == "CASH" and not money:
+        return Selector(given_class or ("CRYPTO" if base in COINS else "CASH"), base, quote, exchange_hint=hint)
+    if given_class in ("CASH", "CRYPTO"):
+        if given_class == "CASH" and not money:
             raise InvalidInput.field("symbol", f"{name!r} is not a currency pair", ["EUR/USD", "EURUSD"])
-        return Selector(asked_class, name, money or "USD", exchange_hint=hint)
-    if asked_class == "FUT" and not expiry and re.fullmatch(CONTRACT, name):
+        return Selector(given_class, name, money or "USD", exchange_hint=hint)
+    if given_class == "FUT" and not expiry and re.fullmatch(CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
-    kind = asked_class or "STK"
+    kind = given_class or "STK"
     default = "USD" if kind in ("STK", "CFD") else ""  # other contracts are told apart by their symbol
     return Selector(kind, name, money or default, expiry=expiry or "", exchange_hint=hint)
 
@@ -222,9 +222,9 @@ def _refuse_unused(expiry: str | None, name: str) -> None:
         )
 
 
-def _from_id(text: str, asked_class: str, expiry: str = "") -> Selector:
+def _from_id(text: str, given_class: str, expiry: str = "") -> Selector:
     name, venue = _split_id(text)
-    kind = asked_class or _pair_class(name) or _VENUE_CLASS.get(venue, "STK")
+    kind = given_class or _pair_class(name) or _VENUE_CLASS.get(venue, "STK")
     base, quote = _split_pair(name, kind)
     one_contract = bool(quote) or (kind == "FUT" and re.fullmatch(CONTRACT, name) is not None)
     if one_contract or kind not in _EXPIRING:

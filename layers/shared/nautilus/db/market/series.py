@@ -234,9 +234,9 @@ def apply_changes(
     bar is inserted or revised, or when coverage changes.
     """
     unconfirmed = list(noted)
-    doubted = Spans(note.span for note in unconfirmed)
-    covered = (series.covered | settled) - doubted
-    fresh = settled | doubted
+    unconfirmed_spans = Spans(note.span for note in unconfirmed)
+    covered = (series.covered | settled) - unconfirmed_spans
+    fresh = settled | unconfirmed_spans
     # Every bar lies where it is covered or noted.
     if bars and not series.noted and not series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1):
         try:
