@@ -271,7 +271,7 @@ async def bars(
 ) -> Response:
     query = given.query(request.headers)
     try:
-        reply = await _data(services).reads.read(lambda: query, caller)
+        reply = await _data(services).reads.read(query, caller)
     except NotFound as unknown:
         raise _with_venue(unknown, given.exchange, given.instrument_id) from None
     headers = dict(reply.headers)

@@ -21,7 +21,6 @@ LONG_MODULES = {
     "functions/auth/app.py",
     "functions/bars/app.py",
     "ib_bridge/reference/directory.py",
-    "layers/shared/nautilus/reading/service.py",
 }
 
 

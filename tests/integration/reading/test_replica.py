@@ -30,7 +30,7 @@ from nautilus.errors import Unavailable
 from nautilus.infra.breaker import Breaker
 from nautilus.log import logger
 from nautilus.market.bar import Bar
-from nautilus.reading.service import MarketData
+from nautilus.reading import pages
 from tests.conftest import database
 from tests.integration.reading.test_pages import FIELDS, Writer, candles_of
 from tests.support.markets import MINUTE, ns, nyse
@@ -102,9 +102,9 @@ class Watch:
 @pytest.fixture(autouse=True)
 def watch(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Watch:
     made = Watch(pair.standby.port)
-    pages = MarketData._pages
+    read_page = pages.read_page
     monkeypatch.setattr(
-        MarketData, "_pages", lambda self, cursor, query, picture: pages(self, made.saw(cursor), query, picture)
+        pages, "read_page", lambda cursor, query, snapshot: read_page(made.saw(cursor), query, snapshot)
     )
     return made
 

@@ -1,24 +1,31 @@
-"""Which candles of a series fit into a page, and where the next page goes on."""
+"""Which candles fit into a page, instrument by instrument, and where the next page goes on."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nautilus.coverage.availability import Availability
+from nautilus.clock import NS_PER_S
+from nautilus.coverage.availability import Availability, missing_rows
 from nautilus.db.bars import bar_source, candles
 from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.bars.candles import Rendering, TimeSlice
 from nautilus.db.cursor import Cursor
 from nautilus.db.market.series import Series
 from nautilus.market import slots
-from nautilus.reading.query import BarsQuery
+from nautilus.reading import page_token
+from nautilus.reading.formats import compact
+from nautilus.reading.page_token import Token
+from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
+from nautilus.reading.snapshot import Snapshot, remaining
 from nautilus.spans import Span, Spans
 
+MAX_BYTES = 5_900_000
+"""Largest body, as the text within JSON that Lambda's answer is (its limit: 6,291,556 bytes with all else)."""
 _WIDER = 8
 """How many times more slots are searched for the end of a page when those before held too few bars."""
 
 
-class Page(NamedTuple):
-    """The candles of one instrument in one page, as text.
+class SeriesPage(NamedTuple):
+    """The candles of one instrument in a page, as text.
 
     first_ts, last_ts: the stamps of its oldest and its newest candle. next_key: where the next page goes on, or, backward,
     up to where it goes; None when there are no more candles.
@@ -29,6 +36,51 @@ class Page(NamedTuple):
     first_ts: int | None = None
     last_ts: int | None = None
     next_key: int | None = None
+
+
+class Page(NamedTuple):
+    """The candles of the first instruments of a query, and the token of the next page; None when there is none."""
+
+    series: Sequence[SeriesPage]
+    next_token: str | None
+
+
+def read_page(cursor: Cursor, query: BarsQuery, snapshot: Snapshot) -> Page:
+    """The candles that fit into one page."""
+    left, room = query.window.limit or DEFAULT_LIMIT, MAX_BYTES
+    pages: list[SeriesPage] = []
+    for n, part in enumerate(snapshot.parts):
+        availability, page = part.availability, SeriesPage()
+        if availability is not None and availability.missing:
+            room -= escaped_length(compact({"missing": missing_rows(availability.missing)}))
+        if pages and (left <= 0 or room <= 0):
+            return Page(pages, _token(query, snapshot, n, None))
+        if availability is not None and availability.row is not None:
+            reader = SeriesReader(cursor, query, availability, availability.row, part.as_of)
+            page = reader.page(remaining(availability.span, part.key, backward=query.backward), left, room)
+        pages.append(page)
+        if page.next_key is not None:
+            return Page(pages, _token(query, snapshot, n, page.next_key))
+        left -= page.total
+        room -= escaped_length(page.candles) if query.several else 0
+    return Page(pages, None)
+
+
+def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> str:
+    """The token of a page that goes on with part `done` of this snapshot, from `key` or from its beginning."""
+    before = snapshot.token.done if snapshot.token else 0
+    window = snapshot.parts[done].page_cursor.window
+    if key is None:
+        key = window[1] if query.backward else window[0]
+    now_s = snapshot.context.machine_ns // NS_PER_S
+    token = Token(
+        query.digest,
+        tuple(part.page_cursor for part in snapshot.parts[done:]),
+        key,
+        before + done,
+        snapshot.token.expires_s if snapshot.token else page_token.expiry(now_s),
+    )
+    return token.seal(snapshot.context.store_id)
 
 
 class SeriesReader:
@@ -44,7 +96,7 @@ class SeriesReader:
         self._as_of = as_of
         self._added = bar_source.added_after(cursor, row.id, as_of) if as_of is not None else Spans()
 
-    def page(self, span: Span, limit: int, room: int) -> Page:
+    def page(self, span: Span, limit: int, room: int) -> SeriesPage:
         """At most `limit` candles of the near end of a span, which take at most `room` bytes of Lambda's answer.
 
         The near end is the beginning, or, backward, the end. One candle is read however long it is.
@@ -59,7 +111,7 @@ class SeriesReader:
             if len(fitting) < len(slices):
                 next_key = self._next_key(slices, fitting)
             if fitting or not slices:
-                return _page(rendering, fitting, next_key)
+                return _series_page(rendering, fitting, next_key)
             limit = min(limit, size) // 2
 
     def _end(self, span: Span, limit: int) -> int | None:
@@ -125,8 +177,8 @@ class SeriesReader:
         return slices[len(fitting)].first_ts
 
 
-def _page(rendering: Rendering, slices: Sequence[TimeSlice], next_key: int | None) -> Page:
-    return Page(
+def _series_page(rendering: Rendering, slices: Sequence[TimeSlice], next_key: int | None) -> SeriesPage:
+    return SeriesPage(
         candles.joined(rendering, slices),
         sum(each.size for each in slices),
         slices[0].first_ts if slices else None,
