@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "--date-zone", choices=("instrument", "login", "utc"), default="instrument", help="zone of text dates sent"
     )
     made.add_argument("--volume", choices=("shares", "lots"), default="shares", help="unit of US stock volumes")
+    made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
     _add_order_options(made)
     made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
@@ -181,6 +182,7 @@ def make_settings(options: argparse.Namespace) -> Settings:
         volume=options.volume,
         read_only=options.read_only,
         max_version=options.max_version,
+        at_close=options.at_close,
         master_client=options.master_client,
         client_zero=options.client_zero,
         gone_clients=options.gone_clients,

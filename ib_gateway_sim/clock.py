@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 SECOND_NS = 1_000_000_000
 _SETTLE_ROUNDS = 8  # turns of the event loop that a woken task gets to send its answer before time goes on
@@ -62,13 +62,17 @@ class Clock:
         finally:
             self._stepping.pop(waiter, None)
 
-    async def beats(self, period_s: float) -> AsyncIterator[float]:
-        """The times that are multiples of the period, as they come; late ones are left out."""
+    async def beats(self, period_s: float, lag: Callable[[int], int] = lambda _: 0) -> AsyncIterator[float]:
+        """The times that are multiples of the period, as they come; those that are overdue are left out.
+
+        `lag`: nanoseconds (0 and more) that a time is told late; each is told, in order.
+        """
         period_ns = int(period_s * SECOND_NS)
+        at_ns = (self.now_ns() // period_ns + 1) * period_ns
         while True:
-            at_ns = (self.now_ns() // period_ns + 1) * period_ns
-            await self.sleep_until(at_ns)
+            await self.sleep_until(at_ns + lag(at_ns))
             yield at_ns / SECOND_NS
+            at_ns = max(at_ns, (self.now_ns() - lag(at_ns)) // period_ns * period_ns) + period_ns
 
     # ---- moving --------------------------------------------------------------------------------------------------
     async def advance(self, seconds: float) -> None:

@@ -1,12 +1,16 @@
 """Faults of IB's servers: farms, the line to IB, the nightly reset, live updates, a competing session."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, choice, number
-from ib_gateway_sim.faults.weather import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
+from ib_gateway_sim.faults.weather import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY, farm_for
+from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.outage import catch_up
+from ib_gateway_sim.session.gateway import Gateway
+from ib_gateway_sim.session.jobs import LIVE_BARS
 
 
 def farm_down(control: Context, farm: str) -> Answer:
@@ -24,10 +28,14 @@ def farm_inactive(control: Context, farm: str) -> Answer:
     return _farm(control, farm, "inactive")
 
 
-def farm_flap(control: Context, farm: str, seconds: Any = 3) -> Answer:
-    """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119)"""
+def farm_flap(control: Context, farm: str, seconds: Any = 3, streams: str = "alive") -> Answer:
+    """a farm breaks and is back after so many seconds; market data farms say first that they connect (2119). Its streams:
+    alive, or dead: they never speak again, without a word, and hold their ids and lines until they are cancelled"""
     wait_s = number("seconds", seconds, 0, 1e6)
+    dead = choice("streams", streams, ["alive", "dead"]) == "dead"
     answer = _farm(control, farm, "broken")
+    if dead:
+        answer["dead"] = silence(control.gateway, lambda family, of: _farm_of(family, of) in answer["farms"])
 
     async def back() -> None:
         for name in answer["farms"]:
@@ -37,6 +45,24 @@ def farm_flap(control: Context, farm: str, seconds: Any = 3) -> Answer:
 
     control.later(wait_s, back)
     return answer
+
+
+def _farm_of(family: str, of: Contract) -> str:
+    """The farm that a stream comes from."""
+    return farm_for("hmds" if family == LIVE_BARS else "data", of.sec_type, of.currency)
+
+
+def silence(gateway: Gateway, which: Callable[[str, Contract], bool]) -> int:
+    """Streams of all clients, by family and contract, never speak again; nobody is told. How many."""
+    found = [
+        (client, key)
+        for client in gateway.clients.values()
+        for key, stream in client.jobs.streams()
+        if which(key[0], stream.contract)
+    ]
+    for client, key in found:
+        client.jobs.silence(*key)
+    return len(found)
 
 
 def _farm(control: Context, name: str, state: str) -> Answer:
@@ -63,28 +89,33 @@ def lost(control: Context, orders: str = "hold", fills: str = "late") -> None:
     control.gateway.weather.touch()
 
 
-def restored(control: Context, data: str = "maintained") -> None:
-    """the line is back: data maintained (1102) or lost (1101, subscriptions are dead)"""
+def restored(control: Context, data: str = "maintained", streams: str = "alive") -> None:
+    """the line is back: data maintained (1102) or lost (1101, subscriptions are dead). Streams: alive, or mute: after
+    1102 they never speak again"""
     kept = choice("data", data, ["maintained", "lost"]) == "maintained"
+    mute = choice("streams", streams, ["alive", "mute"]) == "mute"
     was_upstream, control.gateway.weather.upstream = control.gateway.weather.upstream, True
     if not kept:
         for client in control.gateway.clients.values():
             client.jobs.stop_streams()
+    if mute:
+        silence(control.gateway, lambda *_: True)
     control.gateway.broadcast(*(RESTORED if kept else RESTORED_EMPTY))
     if not was_upstream:
         catch_up(control.gateway, control.gateway.weather.orders)
     control.gateway.weather.touch()
 
 
-def reset_window(control: Context, seconds: Any = 90, data: str = "maintained") -> None:
-    """IB's nightly reset: farms break, 1100, and after so many seconds all is back"""
+def reset_window(control: Context, seconds: Any = 90, data: str = "maintained", streams: str = "alive") -> None:
+    """IB's nightly reset: farms break, 1100, and after so many seconds all is back, as `restored` says"""
     wait_s = number("seconds", seconds, 0, 1e6)
     choice("data", data, ["maintained", "lost"])
+    choice("streams", streams, ["alive", "mute"])
     _farm(control, "all", "broken")
     lost(control)
 
     async def back() -> None:
-        restored(control, data)
+        restored(control, data, streams)
         _farm(control, "all", "ok")
 
     control.later(wait_s, back)

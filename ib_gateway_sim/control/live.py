@@ -4,10 +4,22 @@ from typing import Any
 
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
+from ib_gateway_sim.control.farms import silence
 from ib_gateway_sim.control.values import Answer, Wrong, choice, number
 from ib_gateway_sim.faults.live import EVERY, Late, Missing, OddLots, Steps, names_of
 from ib_gateway_sim.faults.revisions import kind_of
+from ib_gateway_sim.faults.weather import BUST
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.session.jobs import LIVE_BARS, REAL_TIME_BARS
+
+STREAM_KINDS = {
+    EVERY: "",
+    "quotes": "market data",
+    "bars": REAL_TIME_BARS,
+    "keep_up_to_date": LIVE_BARS,
+    "ticks": "tick by tick",
+    "depth": "depth",
+}
 
 
 def late(control: Context, symbol: str, share: Any, seconds: Any = 0, into: str = "forming") -> None:
@@ -47,6 +59,38 @@ def revise(control: Context, symbol: str, n: Any = 1) -> Answer:
     gateway.revisions.add(gateway.market, contract, starts)
     now = [_minute(control, contract, start_s, now_s) for start_s in starts]
     return {"minutes": [{"t": t, "was": old, "now": new} for t, old, new in zip(starts, was, now, strict=True)]}
+
+
+def bust(control: Context, symbol: str = EVERY) -> Answer:
+    """bars of 5 seconds and keepUpToDate end with 10225, by symbol or all; a new one for the same contract and kind is
+    refused until the old id is cancelled"""
+    name = symbol if symbol == EVERY else known(control, symbol)
+    ended = 0
+    for client in control.gateway.clients.values():
+        for (family, request_id), stream in client.jobs.streams():
+            if family in (REAL_TIME_BARS, LIVE_BARS) and name in (EVERY, *names_of(stream.contract)):
+                client.jobs.stop(family, request_id)
+                client.dead[family, request_id] = stream.series
+                client.error(request_id, *BUST)
+                ended += 1
+    return {"ended": ended}
+
+
+def mute(control: Context, symbol: str, kind: str = EVERY) -> Answer:
+    """the streams of a symbol that are open never speak again, of a kind or all, and nobody is told; a new one does"""
+    name = symbol if symbol == EVERY else known(control, symbol)
+    family = STREAM_KINDS[choice("kind", kind, list(STREAM_KINDS))]
+    muted = silence(
+        control.gateway,
+        lambda each, of: family in ("", each) and name in (EVERY, *names_of(of)),
+    )
+    return {"muted": muted}
+
+
+def live_delay(control: Context, ms: Any, jitter: Any = 0) -> None:
+    """all live data come so many milliseconds late, and up to jitter milliseconds more; 0 ends it"""
+    live = control.gateway.weather.live
+    live.delay_ms, live.jitter_ms = number("ms", ms, 0, 600_000), number("jitter", jitter, 0, 600_000)
 
 
 def _minute(control: Context, contract: Contract, start_s: int, now_s: float) -> dict[str, Any]:
@@ -92,4 +136,4 @@ def _found(control: Context, name: str) -> list[Contract]:
     return [one for one in found if name in names_of(one) and one.sec_type != "CFD"]
 
 
-COMMANDS = commands(late, odd_lots, step_volume, missing_bars, revise)
+COMMANDS = commands(late, odd_lots, step_volume, missing_bars, revise, bust, mute, live_delay)

@@ -55,6 +55,8 @@ class LiveFaults:
     odd_lots: dict[str, OddLots] = field(default_factory=dict)
     steps: dict[str, Steps] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
+    delay_ms: float = 0.0  # all live data come so late ...
+    jitter_ms: float = 0.0  # ... and up to so much later
     parts: dict[tuple[int, str, bool], dict[int, Bar | None]] = field(default_factory=dict)
     """Bars of five seconds as they were made: contract id, kind, regular hours -> start -> the bar, None without one."""
 
@@ -82,6 +84,12 @@ class LiveFaults:
             return False
         return chance(account, "missing", contract.con_id, bar_s) < missing.share
 
+    def delay_ns(self, account: str, contract: Contract, at_ns: int) -> int:
+        """How late what a stream has to say at a moment is sent."""
+        if not self.jitter_ms:
+            return int(self.delay_ms * 1e6)
+        return int((self.delay_ms + self.jitter_ms * chance(account, "delay", contract.con_id, at_ns)) * 1e6)
+
     def describe(self) -> dict[str, object]:
         """What is set, as JSON values."""
         tables: dict[str, Mapping[str, NamedTuple]] = {
@@ -90,7 +98,10 @@ class LiveFaults:
             "step_volume": self.steps,
             "missing_bars": self.missing,
         }
-        return {name: {symbol: each._asdict() for symbol, each in table.items()} for name, table in tables.items()}
+        told: dict[str, object] = {
+            name: {symbol: each._asdict() for symbol, each in table.items()} for name, table in tables.items()
+        }
+        return told | {"delay_ms": self.delay_ms, "jitter_ms": self.jitter_ms}
 
 
 def names_of(contract: Contract) -> tuple[str, ...]:

@@ -30,6 +30,10 @@ RESTORED_EMPTY = (
 )
 RESTORED = (1102, "Connectivity between IB and Trader Workstation has been restored - data maintained.")
 COMPETING = (10197, "No market data during competing live session")
+BUST = (
+    10225,
+    "Bust event occurred, current subscription is deactivated. Please resubscribe real-time bars immediately.",
+)
 LIVE_LOST = (10182, "Failed to request live updates (disconnected).")
 
 # The tails of error 162 that a client must tell apart; {symbol}, {sec_type}, {exchange} and {id} are filled in.

@@ -25,6 +25,8 @@ from ib_gateway_sim.rules.errors import (
 from ib_gateway_sim.rules.kinds import no_data
 from ib_gateway_sim.rules.pacing import OPEN_HISTORY_REQUESTS
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import Stream
+from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
 
@@ -46,11 +48,15 @@ def req_historical_data(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request_id, problem)
         return
-    if query.live and query.series in client.dead_live.values():
+    if query.live and _dead(client, query.series):
         # A live request that died with its farm has to be cancelled before its successor is let in.
         client.refuse(request_id, cancelled(request_id))
         return
     client.jobs.start(FAMILY, request_id, _answer(client, query, _seconds(client, query)))
+
+
+def _dead(client: Client, series: str) -> bool:
+    return any(family == LIVE and each == series for (family, _), each in client.dead.items())
 
 
 def _seconds(client: Client, query: BarsQuery) -> float:
@@ -88,7 +94,7 @@ def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | 
 
 def cancel_historical_data(client: Client, request: Request) -> None:
     request_id = request.request_id
-    dead = client.dead_live.pop(request_id, None) is not None
+    dead = client.dead.pop((LIVE, request_id), None) is not None
     if client.jobs.stop(FAMILY, request_id) or client.jobs.stop(LIVE, request_id) or dead:
         client.refuse(request_id, cancelled(request_id))
     else:
@@ -127,7 +133,9 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
         client.send_frame(data)
     await client.outbox.drain()
     if query.live:
-        client.jobs.start(LIVE, query.request_id, _keep_up_to_date(client, query, start_s))
+        client.jobs.start(
+            LIVE, query.request_id, _keep_up_to_date(client, query, start_s), Stream(contract, query.series)
+        )
 
 
 async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> None:
@@ -135,9 +143,9 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
     gateway = client.gateway
     contract = query.contract
     told: dict[int, Bar] = {}  # those that may be told again
-    async for at_s in gateway.clock.beats(_LIVE_S):
+    async for at_s in pulses(client, (LIVE, query.request_id), contract, _LIVE_S, ends=True):
         if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
-            client.dead_live[query.request_id] = query.series
+            client.dead[LIVE, query.request_id] = query.series
             client.error(query.request_id, *LIVE_LOST)
             return
         for bar in _news(client, query, told, since_s, at_s):

@@ -152,7 +152,9 @@ class Client:
         self.jobs = Jobs(self.abort, self.failed)
         self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort)
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
-        self.dead_live: dict[int, str] = {}  # requests kept up to date that died with their farm -> their series
+        self.dead: dict[
+            tuple[str, int], str
+        ] = {}  # (family, id) of streams that IB ended and nobody cancelled -> series
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
         self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own

@@ -8,7 +8,9 @@ from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import Stream
 from ib_gateway_sim.streams.families import DEPTH, UNSUBSCRIBED, shown_size
+from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
 _VENUES = ("ARCA", "NSDQ", "BATS", "EDGX", "IEX")
@@ -38,7 +40,7 @@ def req_market_depth(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request_id, problem)
     elif not isinstance(contract, Violation):
-        client.jobs.start(DEPTH, request_id, _depth(client, request, contract))
+        client.jobs.start(DEPTH, request_id, _depth(client, request, contract), Stream(contract))
 
 
 async def _depth(client: Client, request: Request, contract: Contract) -> None:
@@ -60,7 +62,7 @@ async def _depth(client: Client, request: Request, contract: Contract) -> None:
             told[side] = now
 
     show(gateway.quote(contract, gateway.clock.now_s()))
-    async for at_s in gateway.clock.beats(1.0):
+    async for at_s in pulses(client, (DEPTH, request.request_id), contract, 1.0):
         if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             show(gateway.quote(contract, at_s))
 

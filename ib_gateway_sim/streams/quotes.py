@@ -8,8 +8,10 @@ from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.bar_sizes import DAY_S
 from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import Stream
 from ib_gateway_sim.streams.board import QuoteBoard
 from ib_gateway_sim.streams.families import NO_LINE, QUOTES, UNSUBSCRIBED, no_line, shown_size
+from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
 DELAY_S = 900  # delayed data lag by 15 minutes
@@ -36,7 +38,9 @@ def req_market_data(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request.request_id, problem)
     elif not isinstance(contract, Violation):
-        client.jobs.start(QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)))
+        client.jobs.start(
+            QUOTES, request.request_id, _quotes(client, request, contract, frozenset(generic)), Stream(contract)
+        )
 
 
 async def _quotes(client: Client, request: Request, contract: Contract, generic: frozenset[str]) -> None:
@@ -60,7 +64,7 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
         await gateway.wait(request.kind)
         client.send(57, 1, request_id)
         return
-    async for at_s in gateway.clock.beats(gateway.settings.quote_s):
+    async for at_s in pulses(client, (QUOTES, request.request_id), contract, gateway.settings.quote_s):
         if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             sent.show(gateway.quote(contract, at_s - (DELAY_S if delayed else 0)))
 

@@ -9,11 +9,16 @@ from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.kinds import LIVE_KINDS
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import Stream
 from ib_gateway_sim.streams.families import BARS, NO_LINE, no_line, shown_size
+from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
 _BARS_PER_WINDOW = 60
 _BARS_WINDOW_S = 600.0
+# That the new stream may not come before the end of the old is told by users (backtrader2/backtrader#15); code and words
+# of the refusal are not known and are ours.
+NOT_CANCELLED = Violation(420, "Invalid Real-time Query:The subscription that a bust deactivated has to be cancelled")
 
 
 def req_real_time_bars(client: Client, request: Request) -> None:
@@ -21,7 +26,7 @@ def req_real_time_bars(client: Client, request: Request) -> None:
     what = request.text("whatToShow").upper()
     contract = one_contract(client, request)
     problem: Violation | None = None
-    if client.jobs.has(BARS, request_id):
+    if client.jobs.has(BARS, request_id) or (BARS, request_id) in client.dead:
         problem = Violation(102, "Duplicate ticker id")
     elif isinstance(contract, Violation):
         problem = contract
@@ -33,6 +38,8 @@ def req_real_time_bars(client: Client, request: Request) -> None:
         )
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
+    elif (BARS, _series(contract, what)) in [(family, series) for (family, _), series in client.dead.items()]:
+        problem = NOT_CANCELLED
     elif no_line(client):
         problem = NO_LINE
     elif not _within_pace(client.gateway.bars_requested, client.gateway.clock.now_s()):
@@ -40,7 +47,12 @@ def req_real_time_bars(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request_id, problem)
     elif not isinstance(contract, Violation):
-        client.jobs.start(BARS, request_id, _real_time_bars(client, request, contract, what))
+        stream = Stream(contract, _series(contract, what))
+        client.jobs.start(BARS, request_id, _real_time_bars(client, request, contract, what), stream)
+
+
+def _series(contract: Contract, what: str) -> str:
+    return f"{contract.con_id}|{what}"
 
 
 def _within_pace(asked: deque[float], now_s: float) -> bool:
@@ -56,7 +68,7 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
     gateway = client.gateway
     rth = request.flag("useRTH")
     before: Bar | None = None
-    async for at_s in gateway.clock.beats(5.0):
+    async for at_s in pulses(client, (BARS, request.request_id), contract, 5.0, ends=True):
         start_s = int(at_s) - 5
         if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             continue
@@ -86,5 +98,6 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
 
 
 def cancel_real_time_bars(client: Client, request: Request) -> None:
-    if not client.jobs.stop(BARS, request.request_id):
+    dead = client.dead.pop((BARS, request.request_id), None) is not None
+    if not client.jobs.stop(BARS, request.request_id) and not dead:
         client.error(request.request_id, 300, f"Can't find EId with tickerId:{request.request_id}")

@@ -6,7 +6,9 @@ from ib_gateway_sim.market.source import Tick
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import Stream
 from ib_gateway_sim.streams.families import BY_TICK, Values, offers, shown_size
+from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
 
@@ -41,7 +43,7 @@ def req_tick_by_tick(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request_id, problem)
     elif not isinstance(contract, Violation):
-        client.jobs.start(BY_TICK, request_id, _tick_by_tick(client, request, contract, kind))
+        client.jobs.start(BY_TICK, request_id, _tick_by_tick(client, request, contract, kind), Stream(contract))
 
 
 async def _tick_by_tick(client: Client, request: Request, contract: Contract, kind: str) -> None:
@@ -54,7 +56,7 @@ async def _tick_by_tick(client: Client, request: Request, contract: Contract, ki
         send_ticks(client, request.request_id, contract, what, past)
     sizes_matter = not request.flag("ignoreSize")
     before: tuple[float, float] | None = None
-    async for at_s in gateway.clock.beats(gateway.settings.quote_s):
+    async for at_s in pulses(client, (BY_TICK, request.request_id), contract, gateway.settings.quote_s):
         if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
             for tick in gateway.market.ticks(contract, what, since_s, at_s, 10_000):
                 if sizes_matter or kind != "BidAsk" or before != (tick.bid, tick.ask):

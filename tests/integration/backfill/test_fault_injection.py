@@ -30,7 +30,7 @@ NO_FAULT = {"help", "received", "forget", "clients", "weather", "clock", "volume
 """Commands that ask and change nothing."""
 OF_ORDERS = {command.name for module in (orders, fills) for command in module.COMMANDS}
 """Faults of orders; a backfill places none."""
-LIVE_ONLY = {"late", "odd_lots", "step_volume", "missing_bars", "revise"}
+LIVE_ONLY = {"late", "odd_lots", "step_volume", "missing_bars", "revise", "bust", "mute", "live_delay"}
 """Commands that change live bars, or history after its answer: a backfill cannot notice them while it runs."""
 HELD = "latency 60000"
 """Requests stay open for a minute of market time, or until the clock is moved on."""
