@@ -20,6 +20,7 @@ from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.name_lock import NameLock
+from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
 from ib_bridge.source import StoreSource
 from ib_bridge.transactions import TransactionRunner
@@ -61,14 +62,8 @@ class Bridge:
         self._connection = IbConnection(settings, self._clock, log, self._changed)
         ib = IbRequests(settings, self._connection)
         booking = Booking(self._transactions, self._clock, settings.bridge_id, PacingLimits())
-        self._directory = Directory(
-            transactions=self._transactions,
-            connection=self._connection,
-            requests=ib,
-            clock=self._clock,
-            booking=booking,
-            log=log,
-        )
+        booked = BookedRequests(self._connection, ib, booking)
+        self._directory = Directory(self._transactions, booked, self._clock, log)
         self._planning = Planning(settings, self._transactions, self._directory, self._clock, log)
         self._commands = Commands(
             settings.bridge_id,
@@ -248,14 +243,14 @@ class Bridge:
         if self._source.ready and self._connection.status().state is ConnectionState.CONNECTED:
             await self._transactions.run(empty_checks.open_job, self._clock.now_ns())
             try:
-                await self._directory.relearn()
+                await self._directory.calendars.relearn()
             except Unavailable as gone:
                 self._log.info("schedules-not-asked", extra={"reason": gone.detail})
 
     async def _renew_lookups(self) -> None:
         """Ask again what words mean that were asked for long ago."""
         if self._source.ready:
-            await self._directory.renew()
+            await self._directory.contracts.renew()
 
     @staticmethod
     def _sweep_rows(cursor: Cursor) -> None:

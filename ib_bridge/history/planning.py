@@ -5,7 +5,8 @@ from typing import Any
 
 from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.reference.directory import LOOKUPS_AT_ONCE, Directory
+from ib_bridge.reference.contracts import LOOKUPS_AT_ONCE
+from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.planner import Plan, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
@@ -76,7 +77,9 @@ class Planning:
         """Have the instruments of the next items looked up together; each item then tells what became of its own."""
         selectors = {(one := Selector.of(item.selector)).key: one for item in items}
         if len(selectors) > 1:
-            await self._directory.instruments(list(selectors.values()), job.correlation_id, anew=job.mode == "force")
+            await self._directory.contracts.instruments(
+                list(selectors.values()), job.correlation_id, anew=job.mode == "force"
+            )
 
     async def _plan_item(self, job: Any, item: Any) -> None:
         error: dict[str, Any]
@@ -104,7 +107,7 @@ class Planning:
         frame = timeframe(item.timeframe)
         number = job.correlation_id
         selector = Selector.of(item.selector)
-        instrument = await self._directory.instrument(selector, number, anew=job.mode == "force")
+        instrument = await self._directory.contracts.instrument(selector, number, anew=job.mode == "force")
         price = price_kind(instrument.asset_class, item.price)
         session = session_kind(instrument.asset_class, item.session)
         row = await self._transactions.run(series.find_or_make, instrument.con_id, frame, price, session)
@@ -115,14 +118,14 @@ class Planning:
         # Sessions are asked for only where bars can be: a wish may begin long before the instrument did.
         (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
         wide = (frame.floor(first) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
-        calendar = await self._directory.calendar(instrument, session, wide, number)
+        calendar = await self._directory.calendars.calendar(instrument, session, wide, number)
         if item.wanted_end is None:
             end = self._until(calendar, frame, instrument)
         return instrument, row.id, calendar, (start, max(start, end)), head
 
     async def _head(self, job: Any, instrument: Instrument, row: Series, request: Span) -> int | None:
         try:
-            return await self._directory.head(
+            return await self._directory.heads.head(
                 instrument, row, request[0], job.correlation_id, interactive=job.origin == "read"
             )
         except NotYet:

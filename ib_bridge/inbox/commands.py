@@ -100,10 +100,10 @@ class Commands:
         if type_ == "resolve" and "selectors" in args:
             return await self._resolve_several([Selector.of(one) for one in args["selectors"]])
         if type_ == "resolve":
-            found = await self._directory.instrument(Selector.of(args))
+            found = await self._directory.contracts.instrument(Selector.of(args))
             return {"con_id": found.con_id, "instrument_id": found.instrument_id}
         if type_ == "search":
-            return {"matches": await self._directory.matches(str(args["pattern"]))}
+            return {"matches": await self._directory.search.matches(str(args["pattern"]))}
         if type_ == "reconnect":
             self._connection.drop()
             return {"reconnecting": True}
@@ -111,7 +111,7 @@ class Commands:
 
     async def _resolve_several(self, selectors: Sequence[Selector]) -> dict[str, Any]:
         """The numbers of those that IB knows, and why not the others, by the keys of their lookups."""
-        found = await self._directory.instruments(selectors)
+        found = await self._directory.contracts.instruments(selectors)
         failed = {key: one for key, one in found.items() if isinstance(one, NautilusError)}
         return {
             "con_ids": {key: one.con_id for key, one in found.items() if not isinstance(one, NautilusError)},
