@@ -1,14 +1,14 @@
 """Turning queued jobs into chunks: resolve, learn the sessions, see what is missing, cut, write. One job at a time."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.reference.contracts import LOOKUPS_AT_ONCE
 from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
-from nautilus.backfill.planner import Plan, by_rules, plan
+from nautilus.backfill.planner import Plan, PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.judge import CoverageState
 from nautilus.db.cursor import Cursor
@@ -27,6 +27,16 @@ from nautilus.settings.bridge import BridgeSettings
 from nautilus.spans import Span, Spans
 
 _PLAN_LEASE_S = 120
+
+
+class PreparedItem(NamedTuple):
+    """What the plan of an item needs besides the rows that it is made under lock of: `span` is the requested range."""
+
+    instrument: Instrument
+    series_id: int
+    calendar: Calendar
+    span: Span
+    head: int | None
 
 
 class Planning:
@@ -85,7 +95,7 @@ class Planning:
         error: dict[str, Any]
         try:
             ready = await self._prepare(job, item)
-            await self._transactions.run(self._write, job, item.id, *ready)
+            await self._transactions.run(self._write, job, item.id, ready)
         except (Unavailable, PlanLost):
             raise
         except NautilusError as wrong:
@@ -102,8 +112,8 @@ class Planning:
         lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
         await self._transactions.run(job_planning.fail_item, item.id, job.id, error, **lease)
 
-    async def _prepare(self, job: Any, item: Any) -> tuple[Instrument, int, Calendar, tuple[int, int], int | None]:
-        """Learn what planning needs: instrument, series, head, sessions, and the wish as a range."""
+    async def _prepare(self, job: Any, item: Any) -> PreparedItem:
+        """Learn what planning needs: instrument, series, head, sessions, and the requested range in numbers."""
         frame = timeframe(item.timeframe)
         number = job.correlation_id
         selector = Selector.of(item.selector)
@@ -115,13 +125,13 @@ class Planning:
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
         head = await self._head(job, instrument, row, (start, end))
-        # Sessions are asked for only where bars can be: a wish may begin long before the instrument did.
+        # Sessions are asked for only where bars can be: a range may begin long before the instrument did.
         (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
         wide = (frame.floor(first) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
         calendar = await self._directory.calendars.calendar(instrument, session, wide, number)
         if item.wanted_end is None:
             end = self._until(calendar, frame, instrument)
-        return instrument, row.id, calendar, (start, max(start, end)), head
+        return PreparedItem(instrument, row.id, calendar, (start, max(start, end)), head)
 
     async def _head(self, job: Any, instrument: Instrument, row: Series, request: Span) -> int | None:
         try:
@@ -138,19 +148,10 @@ class Planning:
         delay = self._settings.close_delay
         return BarClosing.of(calendar, frame, instrument, delay=delay, now=now).closed_until(now)
 
-    def _write(
-        self,
-        cursor: Cursor,
-        job: Any,
-        item_id: int,
-        instrument: Instrument,
-        series_id: int,
-        calendar: Calendar,
-        span: tuple[int, int],
-        head: int | None,
-    ) -> None:
+    def _write(self, cursor: Cursor, job: Any, item_id: int, ready: PreparedItem) -> None:
         """Under the series' row lock: plan against what is covered, noted and under way, and write the chunks."""
-        row = series.by_id(cursor, series_id, lock=True)
+        row = series.by_id(cursor, ready.series_id, lock=True)
+        calendar, span = ready.calendar, ready.span
         frame = row.timeframe
         now = self._clock.now_ns()
         wide = (calendar.slot(frame, span[0])[0], calendar.slot(frame, max(*span) - 1)[1])
@@ -158,26 +159,27 @@ class Planning:
         force = job.mode == "force"
         if force:
             chunks.force(cursor, [number for number, _ in under_way])
-        # A second look is at what was noted: there only refusals and failures still count.
+        # An empty re-check asks for ranges with notes: of those notes only refusals and failures still count.
         passing = (CoverageState.EMPTY_UNCONFIRMED, CoverageState.STALE) if job.origin == "confirm" else ()
         notes = [
             n
             for n in series.notes(cursor, row.id, wide)
             if n.state not in passing and (n.expires_at is None or n.expires_at > now)
         ]
-        made = plan(
-            span,
-            frame,
-            calendar,
+        given = PlanInput(
+            wanted=span,
+            timeframe=frame,
+            calendar=calendar,
             now=now,
-            until=self._until(calendar, frame, instrument),
-            head=head,
+            until=self._until(calendar, frame, ready.instrument),
+            head=ready.head,
             covered=Spans() if force else row.covered,
             noted=Spans() if force else Spans(n.span for n in notes),
             live=Spans(chunk for _, chunk in under_way),
             span_s=self._rules.spans_s[frame.name],
-            overlap=self._rules.overlap(instrument.asset_class, job.mode),
+            overlap=self._rules.overlap(ready.instrument.asset_class, job.mode),
         )
+        made = plan(given)
         if made.closed:
             series.apply_changes(cursor, row, settled=made.closed)
         new = chunks.insert(cursor, row.id, made.chunks, mode=job.mode)
@@ -197,7 +199,7 @@ class Planning:
 
 
 def _account(made: Plan, span: tuple[int, int], shared: int) -> dict[str, Any]:
-    """What became of a wish, for whoever asks."""
+    """What became of a requested range, for the answer about its job."""
     return {
         "start": rfc3339(span[0]),
         "end": rfc3339(span[1]),

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from nautilus.backfill.ib_durations import duration
 from nautilus.backfill.plan_rules import PlanRules
-from nautilus.backfill.planner import chunk_spans, halves, plan
+from nautilus.backfill.planner import PlanInput, chunk_spans, halves, plan
 from nautilus.backfill.schemas import BackfillRequest
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db import retention, verify
@@ -32,18 +32,17 @@ from nautilus.market import aggregation, slots, windows
 from nautilus.market.calendar import weekdays
 from nautilus.market.timeframes import NAMES, timeframe
 from nautilus.settings.bridge import BridgeSettings
-from nautilus.spans import Spans
 
 DAY = 86_400
 frame, monday = timeframe("45m"), 1_704_672_000 * NS_PER_S
 hours = weekdays(monday - 400 * NS_PER_DAY, monday + 400 * NS_PER_DAY, "UTC")
 settings = BridgeSettings(database_url="postgresql://n@localhost/n", keep_bars_days="45m=30", chunk_spans="45m=86400")
 rules = PlanRules()
-nothing = Spans()
-made = plan(
-    (monday, monday + 126 * NS_PER_DAY), frame, hours, now=monday + 200 * NS_PER_DAY, until=monday + 200 * NS_PER_DAY,
-    head=None, covered=nothing, noted=nothing, live=nothing, span_s=rules.spans_s["45m"],
-)
+now = monday + 200 * NS_PER_DAY
+made = plan(PlanInput(
+    wanted=(monday, monday + 126 * NS_PER_DAY), timeframe=frame, calendar=hours, now=now, until=now, head=None,
+    span_s=rules.spans_s["45m"],
+))
 hour = (monday, monday + NS_PER_DAY // 8)
 longest = [text for text in ("45m=10886400", "45m=10886401") if not refused(chunk_spans, text)]
 print(json.dumps({

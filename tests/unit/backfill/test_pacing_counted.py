@@ -18,12 +18,11 @@ from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from nautilus.backfill import pacing
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import PacingLimits, Request, next_allowed
-from nautilus.backfill.planner import Chunk, plan
+from nautilus.backfill.planner import Chunk, PlanInput, plan
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger.chunks import Candidate
 from nautilus.market.instrument import Instrument
 from nautilus.market.timeframes import REQUEST_SPANS_S, timeframe
-from nautilus.spans import Spans
 from tests.support.markets import HOUR, MINUTE, closing, few, forex, ns, nyse
 
 NYSE, FOREX = nyse(), forex()
@@ -56,18 +55,16 @@ class Job:
 
     def chunks(self) -> tuple[Chunk, ...]:
         frame = timeframe(self.frame)
-        return plan(
-            (self.start, self.end),
-            frame,
-            self.calendar,
+        given = PlanInput(
+            wanted=(self.start, self.end),
+            timeframe=frame,
+            calendar=self.calendar,
             now=NOW,
             until=closing(self.calendar, frame, delay_s=15).closed_until(NOW),
             head=None,
-            covered=Spans(),
-            noted=Spans(),
-            live=Spans(),
             span_s=REQUEST_SPANS_S[self.frame],
-        ).chunks
+        )
+        return plan(given).chunks
 
     def request(self, chunk: Chunk) -> Request:
         candidate = Candidate(0, 0, self.symbol, self.frame, self.price, "rth", chunk.window, self.interactive)

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nautilus.backfill.ib_durations import duration, end_text
-from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, by_rules, halves, plan
+from nautilus.backfill.planner import SIX_MONTHS_NS, Chunk, PlanInput, by_rules, halves, plan
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import ALL, REQUEST_SPANS_S, timeframe
 from nautilus.spans import Spans
@@ -22,8 +22,12 @@ markets = st.sampled_from(sorted(MARKETS))
 timeframes = st.sampled_from(ALL)
 
 
+def plan_of(wanted, frame, calendar, **more):
+    return plan(PlanInput(wanted=wanted, timeframe=frame, calendar=calendar, **more))
+
+
 def ask(span, name, calendar=None, *, now=NOW, until=None, head=None, covered=NONE, noted=NONE, live=NONE, span_s=None):
-    return plan(
+    return plan_of(
         span,
         timeframe(name),
         calendar or nyse(),
@@ -237,7 +241,7 @@ def plan_inputs(draw):
 @given(plan_inputs())
 def test_chunks_are_exactly_what_is_missing_and_open(body):
     calendar, t, wanted, now, state = body
-    found = plan(wanted, t, calendar, now=now, **state)
+    found = plan_of(wanted, t, calendar, now=now, **state)
     spans = [c.span for c in found.chunks]
     requested = Spans(spans)
 
@@ -280,7 +284,7 @@ def test_no_fewer_requests_would_do(body):
     Spans of whole weeks are laid along the trading weeks: one request more at most.
     """
     calendar, t, wanted, now, state = body
-    found = plan(wanted, t, calendar, now=now, **state)
+    found = plan_of(wanted, t, calendar, now=now, **state)
     requested = Spans([c.span for c in found.chunks])
     for gap in requested:
         mine = [c for c in found.chunks if gap[0] <= c.span[0] < gap[1]]
@@ -306,12 +310,12 @@ def starts_and_ends(calendar, t, gap):
 @given(plan_inputs())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(body):
     calendar, t, wanted, now, state = body
-    first = plan(wanted, t, calendar, now=now, **state)
+    first = plan_of(wanted, t, calendar, now=now, **state)
     done = Spans([c.span for c in first.chunks]) | first.closed
-    again = plan(wanted, t, calendar, now=now, **{**state, "covered": state["covered"] | done})
+    again = plan_of(wanted, t, calendar, now=now, **{**state, "covered": state["covered"] | done})
     assert again.chunks == ()
     assert not again.closed
-    under_way = plan(wanted, t, calendar, now=now, **{**state, "live": state["live"] | done})
+    under_way = plan_of(wanted, t, calendar, now=now, **{**state, "live": state["live"] | done})
     assert under_way.chunks == ()
 
 
@@ -320,7 +324,7 @@ def test_a_plan_that_is_carried_out_leaves_nothing_to_do(body):
 def test_every_request_ends_at_a_slot_or_a_close(body):
     calendar, t, wanted, now, state = body
     closes = {s.close_ns for s in calendar.sessions}
-    for chunk in plan(wanted, t, calendar, now=now, **state).chunks:
+    for chunk in plan_of(wanted, t, calendar, now=now, **state).chunks:
         assert calendar.slot(t, chunk.window[1])[0] == chunk.window[1] or chunk.window[1] in closes
 
 
@@ -331,7 +335,7 @@ def test_every_request_ends_at_a_slot_or_a_close(body):
 @given(plan_inputs())
 def test_halves_are_two_shorter_requests_for_the_same(body):
     calendar, t, wanted, now, state = body
-    for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:5]:
+    for chunk in plan_of(wanted, t, calendar, now=now, **state).chunks[:5]:
         parts = halves(chunk.span, t, calendar)
         assert len(parts) in (0, 2)
         if not parts:
@@ -459,7 +463,7 @@ def test_daily_bars_of_a_future_end_before_the_next_day_begins():
 def test_durations_hold_their_window_in_every_reading(body):
     calendar, t, wanted, now, state = body
     assume(state["span_s"] <= REQUEST_SPANS_S[t.name])
-    for chunk in plan(wanted, t, calendar, now=now, **state).chunks[:6]:
+    for chunk in plan_of(wanted, t, calendar, now=now, **state).chunks[:6]:
         text = duration(chunk.window, t, calendar)
         assert_legal(text, t)
         assert_holds(text, chunk.window, t, calendar)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nautilus.backfill.pacing import BURST_COUNT, BURST_NS, PERIOD_NS, PacingLimits
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
-from nautilus.backfill.planner import Plan, by_rules, plan
+from nautilus.backfill.planner import Plan, PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.db.bars import read
 from nautilus.db.bars.read import SnapshotContext
@@ -140,10 +140,10 @@ def estimate(cursor: Cursor, item: Item, context: SnapshotContext, mode: str) ->
     wide = (calendar.slot(frame, start)[0], calendar.slot(frame, max(start, end) - 1)[1])
     row, force = wanted.row, mode == "force"
     notes = series.notes(cursor, row.id, wide) if row and not force else []
-    made = plan(
-        (start, end),
-        frame,
-        calendar,
+    given = PlanInput(
+        wanted=(start, end),
+        timeframe=frame,
+        calendar=calendar,
         now=now,
         until=until,
         head=head,
@@ -153,7 +153,9 @@ def estimate(cursor: Cursor, item: Item, context: SnapshotContext, mode: str) ->
         span_s=context.rules.spans_s[frame.name],
         overlap=context.rules.overlap(wanted.instrument.asset_class, mode),
     )
-    return Estimate(item.selector.key, wanted, made, not (wanted.known and stored), asks_head, max(0, end - start))
+    return Estimate(
+        item.selector.key, wanted, plan(given), not (wanted.known and stored), asks_head, max(0, end - start)
+    )
 
 
 def _series(cursor: Cursor, item: Item) -> _Series:

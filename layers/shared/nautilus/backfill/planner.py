@@ -3,6 +3,7 @@
 Nothing is asked for that is covered, noted, already under way, closed, still forming, or that IB cannot serve.
 """
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S
@@ -42,7 +43,7 @@ class Chunk(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a wish comes to. `closed` is settled by the calendar alone; `impossible` says what IB can never deliver."""
+    """What a requested range comes to. `closed` is settled by the calendar alone; `impossible` says what IB can never deliver."""
 
     chunks: tuple[Chunk, ...] = ()
     closed: Spans = Spans()
@@ -57,11 +58,11 @@ class Plan(NamedTuple):
 def by_rules(
     wanted: Span, timeframe: Timeframe, *, now: int, until: int, head: int | None, calendar: Calendar | None = None
 ) -> tuple[Span, Plan]:
-    """Cut a wish down to what can exist: after the head, before the last closed bar, within IB's six months.
+    """Cut a requested range down to what can exist: after the head, before the last closed bar, within IB's six months.
 
-    until: the end of what is closed at market time `now` (`Calendar.closed_until`). calendar: whose grid the wish is
+    until: the end of what is closed at market time `now` (`Calendar.closed_until`). calendar: whose grid the range is
     widened to, whole slots; without one (nothing known of the instrument yet) that of UTC. The returned plan holds what
-    was cut; it and the returned span partition the widened wish, but for the rest of a slot that a wish ending at `until`
+    was cut; it and the returned span partition the widened range, but for the rest of a slot that a range ending at `until`
     does not reach into.
     """
 
@@ -71,7 +72,7 @@ def by_rules(
     if wanted[0] >= wanted[1]:
         return (wanted[0], wanted[0]), Plan()
     start, end = slot(wanted[0])[0], slot(wanted[1] - 1)[1]
-    # A wish that ends where bars are closed wants nothing of the rest of its last slot.
+    # A range that ends where bars are closed wants nothing of the rest of its last slot.
     forming = Spans.of(max(start, until), end if wanted[1] > until else until)
     end = max(start, min(end, until))
     impossible: list[tuple[Span, str]] = []
@@ -87,36 +88,47 @@ def by_rules(
     return (start, end), Plan(impossible=tuple(impossible), not_closed_yet=forming)
 
 
-def plan(
-    wanted: Span,
-    timeframe: Timeframe,
-    calendar: Calendar,
-    *,
-    now: int,
-    until: int,
-    head: int | None,
-    covered: Spans,
-    noted: Spans,
-    live: Spans,
-    span_s: int,
-    overlap: int = 0,
-) -> Plan:
-    """The chunks still to be asked for, and an account of everything else in the wish.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInput:
+    """All that a plan depends on; ranges are on the series' axis.
 
-    covered, noted, live: settled ranges, unexpired notes, and chunks under way, on the series' axis. span_s: the longest
-    request for this timeframe, in seconds. overlap: how many bars a request reaches into covered ranges it touches, so
-    that the answer can be compared with what is there.
+    until: the end of what is closed at market time `now`. head: the oldest bar that IB has; None: not known. covered, noted,
+    live: settled ranges, unexpired notes, and chunks under way. span_s: the longest request for this timeframe, in seconds.
+    overlap: how many bars a request reaches into covered ranges it touches, so that the answer can be compared with what is
+    stored.
     """
-    (start, end), cut = by_rules(wanted, timeframe, now=now, until=until, head=head, calendar=calendar)
+
+    wanted: Span
+    timeframe: Timeframe
+    calendar: Calendar
+    now: int
+    until: int
+    head: int | None
+    span_s: int
+    covered: Spans = field(default_factory=Spans)
+    noted: Spans = field(default_factory=Spans)
+    live: Spans = field(default_factory=Spans)
+    overlap: int = 0
+
+
+def plan(given: PlanInput) -> Plan:
+    """The chunks still to be requested, and an account of everything else in the requested range."""
+    timeframe, calendar, until = given.timeframe, given.calendar, given.until
+    (start, end), cut = by_rules(
+        given.wanted, timeframe, now=given.now, until=until, head=given.head, calendar=calendar
+    )
     possible = Spans.of(start, end)
-    lacking = possible - covered - noted - live
+    lacking = possible - given.covered - given.noted - given.live
     missing = lacking & calendar.known_axis(timeframe)
     closed: list[Span] = []
     chunks: list[Chunk] = []
     for gap in missing:
-        lead = calendar.back(timeframe, gap[0], overlap) if overlap and gap[0] - 1 in covered else gap[0]
-        tail = calendar.ahead(timeframe, gap[1], overlap) if overlap and gap[1] in covered else gap[1]
-        found = _cut(gap, timeframe, calendar, span_s * NS_PER_S, (lead, min(tail, until)))
+        lead, tail = gap
+        if given.overlap and lead - 1 in given.covered:
+            lead = calendar.back(timeframe, lead, given.overlap)
+        if given.overlap and tail in given.covered:
+            tail = calendar.ahead(timeframe, tail, given.overlap)
+        found = _cut(gap, timeframe, calendar, length=given.span_s * NS_PER_S, wide=(lead, min(tail, until)))
         if found:
             chunks += found
         else:
@@ -127,12 +139,12 @@ def plan(
         impossible=cut.impossible,
         not_closed_yet=cut.not_closed_yet,
         unknown=lacking - missing,
-        under_way=possible & live,
-        already=possible & (covered | noted),
+        under_way=possible & given.live,
+        already=possible & (given.covered | given.noted),
     )
 
 
-def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, wide: Span | None = None) -> list[Chunk]:
+def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, *, length: int, wide: Span | None = None) -> list[Chunk]:
     """Cut a gap into the fewest windows of open time no longer than `length`; the chunks' spans partition the gap.
 
     A window begins and ends with a session or at a slot of the grid: a request that ended within a slot would get half
@@ -141,17 +153,19 @@ def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, wide:
     """
     if not calendar.units(timeframe, gap):
         return []
+
+    def request_end(start: int, end: int) -> int:
+        return _request_end(timeframe, calendar, (start, end), length=length, first=gap[0])
+
     windows: list[Span] = []
     for start, end in calendar.open_time(timeframe, wide or gap):
         at = start
         if windows:
-            at = max(start, _request_end(timeframe, calendar, windows[-1][0], end, length, gap[0]))
+            at = max(start, request_end(windows[-1][0], end))
             if at > start:
                 windows[-1] = (windows[-1][0], at)
         while at < end:
-            stop = max(
-                _request_end(timeframe, calendar, at, end, length, gap[0]), min(end, calendar.slot(timeframe, at)[1])
-            )
+            stop = max(request_end(at, end), min(end, calendar.slot(timeframe, at)[1]))
             windows.append((at, stop))
             at = stop
     windows = [w for w in windows if w[0] < gap[1] and w[1] > gap[0]]
@@ -159,9 +173,9 @@ def _cut(gap: Span, timeframe: Timeframe, calendar: Calendar, length: int, wide:
     return [Chunk((starts[i], starts[i + 1]), window) for i, window in enumerate(windows)]
 
 
-def _request_end(timeframe: Timeframe, calendar: Calendar, start: int, end: int, length: int, first: int) -> int:
-    """How far a request from `start` may go: to `end`, or to the last slot of the grid within its length."""
-    start = max(start, first)  # what a request holds beyond its gap comes on top of its length
+def _request_end(timeframe: Timeframe, calendar: Calendar, open_: Span, *, length: int, first: int) -> int:
+    """How far a request for a range of open time may go: to its end, or to the last slot of the grid within its length."""
+    start, end = max(open_[0], first), open_[1]  # what a request holds beyond its gap comes on top of its length
     limit = start + length
     if length % _WEEK_NS == 0:
         # Trading weeks as a whole: of five days IB is asked five, not the end of one week and the beginning of the next.
@@ -184,6 +198,6 @@ def halves(span: Span, timeframe: Timeframe, calendar: Calendar) -> list[Chunk]:
         return []
     length = end - start + 1  # more than either half, and no whole weeks: nothing is cut again
     return [
-        *_cut((span[0], middle), timeframe, calendar, length),
-        *_cut((middle, span[1]), timeframe, calendar, length),
+        *_cut((span[0], middle), timeframe, calendar, length=length),
+        *_cut((middle, span[1]), timeframe, calendar, length=length),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus.backfill.planner import by_rules, plan
+from nautilus.backfill.planner import PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
 from nautilus.coverage.judge import CoverageState, Missing, missing
 from nautilus.db.bars import read
@@ -252,19 +252,16 @@ def _requests(
         known = calendar is not None and calendar.known_axis(frame).covers(gap)
         around = (gap[0] - _ZONES_NS, gap[1] + _ZONES_NS)
         sessions = calendar if calendar is not None and known else weekdays(*around, instrument.time_zone)
-        made = plan(
-            gap,
-            frame,
-            sessions,
+        given = PlanInput(
+            wanted=gap,
+            timeframe=frame,
+            calendar=sessions,
             now=context.market_ns,
             until=until,
             head=None,
-            covered=Spans(),
-            noted=Spans(),
-            live=Spans(),
             span_s=context.rules.spans_s[frame.name],
         )
-        total += len(made.chunks)
+        total += len(plan(given).chunks)
     return total
 
 
