@@ -15,21 +15,28 @@ help: ## this list
 QUIET := $(shell test -t 2 || echo --quiet)
 
 # ---- environment -------------------------------------------------------------------------------------------------
+# In .venv, for what runs (.run): requirements/run.txt. For tests and development (.ready): requirements/dev.txt, which has
+# more. Where the second is there, what runs uses it, so that no command takes the other's tools away.
+$(VENV)/.run: requirements/run.txt requirements/uv.txt
 $(VENV)/.ready: requirements/dev.txt requirements/uv.txt
+$(VENV)/.run $(VENV)/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.13 ...")'
 	@echo "setting up $(VENV): 1 to 5 minutes, once; most of it is downloads and compiling bytecode"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(PY) --compile-bytecode requirements/dev.txt
+	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(PY) --compile-bytecode $<
 	@touch $@
 
-setup: $(VENV)/.ready ## make the environment (the other commands do it when needed)
+RUN := $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.run)
+
+setup: $(VENV)/.ready ## make the environment of tests and development (the other commands do it when needed)
 
 requirements: ## pin all dependencies again from pyproject.toml
 	$(VENV)/bin/uv --version >/dev/null
 	COMPILE="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate" && \
-	$$COMPILE pyproject.toml --extra bridge --extra api --extra dev -o requirements/dev.txt && \
-	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
+	$$COMPILE pyproject.toml --extra bridge --extra api --extra run --extra dev -o requirements/dev.txt && \
+	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra run --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
+	$$COMPILE pyproject.toml --extra bridge --extra api --extra run -c requirements/dev.txt -o requirements/run.txt && \
 	$$COMPILE pyproject.toml --extra bridge -c requirements/dev.txt -o requirements/bridge.txt && \
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
@@ -56,30 +63,30 @@ STACK_OPTIONS = --data '$(DATA)' $(if $(REPLAY),--replay '$(REPLAY)') $(if $(SYM
 # Ctrl-C while Python starts waits until dev/launch.py has something better to say than a traceback.
 START := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT) $(PY)
 
-demo: $(VENV)/.ready ## see it work: a month of bars, from the first question to the last bar, then all is gone again
+demo: $(RUN) ## see it work: a month of bars, from the first question to the last bar, then all is gone again
 	@$(if $(IB),echo 'make demo shows a simulated market; for an IB Gateway: make up IB=$(IB)'; exit 2)
 	@$(START) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
 
-up: $(VENV)/.ready ## keep everything up on this machine until Ctrl-C
+up: $(RUN) ## keep everything up on this machine until Ctrl-C
 	@$(START) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
-admin: $(VENV)/.ready ## make an administrator of what runs (NAME=admin), and show the password once
+admin: $(RUN) ## make an administrator of what runs (NAME=admin), and show the password once
 	@$(START) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
 
 # URL=postgresql://...   a database that is not that of `make up`
-migrate: $(VENV)/.ready ## bring the database of URL to this version's schema (AFTER=1: the second half, after a deployment)
+migrate: $(RUN) ## bring the database of URL to this version's schema (AFTER=1: the second half, after a deployment)
 	@$(if $(URL),NAUTILUS_DATABASE_URL='$(URL)') $(PY) -m nautilus.db.migrate $(if $(AFTER),--after)
 
-verify: $(VENV)/.ready ## prove coverage against bars against sessions, while `make up` runs (REPAIR=1 mends; URL=)
+verify: $(RUN) ## prove coverage against bars against sessions, while `make up` runs (REPAIR=1 mends; URL=)
 	@$(START) -m dev.store verify --data '$(DATA)' $(if $(URL),--url '$(URL)') $(if $(REPAIR),--repair)
 
-forget: $(VENV)/.ready ## forget what is older than it is kept (docs/operations.md), while `make up` runs (URL=)
+forget: $(RUN) ## forget what is older than it is kept (docs/operations.md), while `make up` runs (URL=)
 	@$(START) -m dev.store forget --data '$(DATA)' $(if $(URL),--url '$(URL)')
 
-backup: $(VENV)/.ready ## copy the database to FILE (nautilus.dump), while `make up` runs (URL=)
+backup: $(RUN) ## copy the database to FILE (nautilus.dump), while `make up` runs (URL=)
 	@$(START) -m dev.store backup '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)')
 
-restore: $(VENV)/.ready ## make a database INTO (nautilus_restored) of FILE, migrate and verify it (URL=)
+restore: $(RUN) ## make a database INTO (nautilus_restored) of FILE, migrate and verify it (URL=)
 	@$(START) -m dev.store restore '$(or $(FILE),nautilus.dump)' --data '$(DATA)' $(if $(URL),--url '$(URL)') \
 		--into '$(or $(INTO),nautilus_restored)'
 

@@ -1,6 +1,7 @@
 """The suite itself: a test that hangs is ended, wherever it runs; and the benchmarks, which no test runs, can be begun."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,34 @@ def test_every_test_has_a_longest_time():
     assert 300 <= configured["tool"]["pytest"]["ini_options"]["timeout"] <= 1_800
     for name in ("dev", "ib-async"):
         assert "\npytest-timeout==" in (ROOT / "requirements" / f"{name}.txt").read_text(), name
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package (with its condition) -> version of a file of pins."""
+    found = re.findall(r"^([\w-]+)==(\S+)( ;.*?)? \\$", (ROOT / name).read_text(), re.MULTILINE)
+    return {package + condition: version for package, version, condition in found}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["requirements/run.txt", "requirements/bridge.txt", "requirements/api.txt", "layers/shared/requirements.txt"],
+)
+def test_what_runs_is_pinned_to_what_was_tested(name):
+    tested: dict[str, set[str]] = {key.partition(" ;")[0]: set() for key in pins("requirements/dev.txt")}
+    for key, version in pins("requirements/dev.txt").items():
+        tested[key.partition(" ;")[0]].add(version)
+    assert len(pins(name)) > 20
+    assert [key for key, version in pins(name).items() if version not in tested.get(key.partition(" ;")[0], ())] == []
+    assert not re.search(r"^-", (ROOT / name).read_text(), re.MULTILINE), "every line is a package or its hash"
+
+
+def test_demo_and_up_need_no_tools_of_tests():
+    tools = {"pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "schemathesis", "mypy", "ruff", "pandas"}
+    assert tools <= set(pins("requirements/dev.txt"))
+    assert not tools & set(pins("requirements/run.txt"))
+    runs = (ROOT / "Makefile").read_text()
+    for target in ("demo", "up", "admin", "migrate", "verify", "forget", "backup", "restore"):
+        assert f"\n{target}: $(RUN) ##" in runs, target
 
 
 def test_a_test_that_hangs_is_ended_and_says_where(tmp_path):
