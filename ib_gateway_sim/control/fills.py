@@ -9,6 +9,7 @@ from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, Wrong, choice, number
 from ib_gateway_sim.faults.orders import NEXT, LateFill
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
+from ib_gateway_sim.orders.binding import bind_new
 from ib_gateway_sim.orders.cancelling import cancel
 from ib_gateway_sim.orders.fills import fill, outright_price
 from ib_gateway_sim.orders.matching import watch
@@ -98,6 +99,7 @@ def manual_order(
     gateway, now_s = control.gateway, control.gateway.clock.now_s()
     contract = _contract(control, symbol, sec_type)
     order = gateway.orders.add_other(MANUAL, request, contract, gateway.market.account, now_s)
+    bind_new(gateway, order)
     submit(gateway, order)
     watch(gateway)
     return {"perm_id": order.perm_id, "status": order.status}
@@ -114,7 +116,7 @@ def manual_cancel(control: Context, perm_id: Any) -> None:
 
 
 def _manual(control: Context, perm_id: Any) -> Order:
-    manual = [order for order in control.gateway.orders.every() if order.manual]
+    manual = [order for order in control.gateway.orders.every() if order.order_id <= 0]
     order = max(manual, key=lambda each: each.perm_id) if perm_id == _LAST and manual else _open(control, perm_id)
     if order.request.text("orderRef") or order.order_id > 0:
         raise Wrong(f"perm_id {perm_id!r} is of a client; allowed: an order of manual_order")

@@ -1,7 +1,8 @@
 """What is asked about orders: those that are open, those that are over, and executions."""
 
 from ib_gateway_sim.orders import messages
-from ib_gateway_sim.orders.order import MANUAL, Execution, Order
+from ib_gateway_sim.orders.binding import bind
+from ib_gateway_sim.orders.order import Execution, Order
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.times import text_date
 from ib_gateway_sim.wire.request import Request
@@ -11,7 +12,8 @@ from ib_gateway_sim.wire.request import Request
 def req_open_orders(client: Client, request: Request) -> None:
     """Those of this client; client 0 binds the orders that were placed in TWS, and gets them too."""
     if client.client_id == 0:
-        _bind(client)
+        for order in [each for each in client.gateway.orders.others if each.manual and each.open]:
+            bind(client.gateway, order)
     _send_open(client, [order for order in _visible(client.gateway) if order.client_id == client.client_id])
 
 
@@ -32,21 +34,11 @@ def _send_open(client: Client, orders: list[Order]) -> None:
 
 
 def req_auto_open_orders(client: Client, request: Request) -> None:
+    """Client 0 hears of manual orders from now on, which are bound as they are placed."""
     if client.client_id != 0 and request.flag("bind"):
         client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
         return
     client.binds_orders = request.flag("bind")
-
-
-def _bind(client: Client) -> None:
-    """Gives manual orders ids of client 0. IB's are negative as far as is known; ours are."""
-    book = client.gateway.orders
-    for order in [each for each in book.others if each.client_id == MANUAL and each.open]:
-        lowest = min([order_id for owner, order_id in book.orders if owner == 0], default=0)
-        order.client_id = 0
-        order.request.values["orderId"] = min(0, lowest) - 1
-        book.others.remove(order)
-        book.orders[0, order.order_id] = order
 
 
 # ---- orders that are over, and executions ----------------------------------------------------------------------------

@@ -49,6 +49,8 @@ def receive_order(client: Client, payload: bytes) -> None:
 def _handle(client: Client, request: Request) -> None:
     rejection = client.gateway.weather.take_reject(request.kind)
     if rejection is not None:
+        if request.kind == "placeOrder":  # refused orders use their ids up
+            client.gateway.orders.know(client.client_id, request.integer("orderId"))
         client.error(request.request_id, *rejection)
         return
     handler = HANDLERS.get(request.kind)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway
-from tests.support.sim_orders import Believer, asked, order, played, statuses, words
+from tests.support.sim_orders import Believer, asked, messages, order, played, statuses, words
 
 HALT = (AAPL[0], "HALT", *AAPL[2:])
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
@@ -343,6 +343,16 @@ async def test_a_halt_by_command_ends_after_its_time(client, sim, control):
     assert "AAPL" in (await control.run("halt NOSUCH"))["error"]
 
 
+@played()
+async def test_a_halt_is_told_by_a_tick(client, sim, control):
+    client.send(1, 11, 5, *AAPL, 0, "", 0, 0, "")
+    await control.run("advance 1")
+    await said(control, "halt AAPL 60")
+    await control.run("advance 1")
+    halted = [fields for fields in await messages(client) if fields[0] == "45" and fields[3] == "49"]
+    assert halted[-1][4] == "1"
+
+
 # ---- words that are late, lost, doubled ------------------------------------------------------------------------------
 @played()
 async def test_words_come_late_and_in_their_order(client, sim, control):
@@ -557,11 +567,12 @@ async def test_client_0_binds_manual_orders_and_hears_of_them(client, sim, contr
     zero.send(15, 1, 1)
     await words(zero)
     perm_id = (await said(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
-    assert await words(zero) == ["openOrder Submitted", "orderStatus Submitted"]
+    status = [fields for fields in await messages(zero) if fields[0] == "3"]
+    assert [(fields[1], fields[6]) for fields in status] == [("-1", str(perm_id))]
     zero.send(5, 1)
     ids = [int((await zero.message(5))[1]) for _ in range(2)]
     assert ids == [-1, -2]
-    zero.send(4, 1, -2, "")
+    zero.send(4, 1, -1, "")
     await words(zero)
     assert [order.status for order in sim.orders.every() if order.perm_id == perm_id] == ["Cancelled"]
     client.send(15, 1, 1)

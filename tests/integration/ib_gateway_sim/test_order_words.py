@@ -16,6 +16,10 @@ CAPTURES = {
     ),
     "cancel": (RUST, ["orderStatus Cancelled", "error 202"]),
     "limit order that rests": (RESEARCH, ["openOrder Submitted"]),
+    "preset": (
+        "logs of ib_insync clients, 2026-01: 10349 comes while the order has no permId yet",
+        ["error 10349", "openOrder Submitted", "orderStatus Submitted"],
+    ),
     "refusal": ("erdewit/ib_insync issue 554, 2023-02", ["error 201", "openOrder Inactive", "orderStatus Inactive"]),
 }
 
@@ -48,6 +52,13 @@ async def test_a_limit_order_that_rests_and_its_cancel(client, sim, control):
     heard = await messages(client)
     assert [word(fields) for fields in heard] == captured("cancel")
     assert heard[1][4] == "Order Canceled - reason:"
+
+
+@played()
+async def test_a_preset(client, sim, control):
+    await control.run("preset tif DAY")
+    order(client, 1, kind="LMT", limit=100, quantity=10, tif="")
+    assert await words(client) == captured("preset")
 
 
 @played()

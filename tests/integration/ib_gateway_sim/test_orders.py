@@ -299,6 +299,8 @@ async def test_a_chosen_reject(client, sim, control):
     await control.run("reject_next placeOrder 201 'Order rejected - reason: no'")
     order(client, 1)
     assert await client.error() == (1, 201, "Order rejected - reason: no")
+    order(client, 1)
+    assert (await client.error())[:2] == (1, 103)
 
 
 @played()
