@@ -19,6 +19,11 @@ BORDER = {"NOT_ASKED", "not_asked"}
 
 WAITING = {
     "ib_bridge/bridge.py": {"_look"},
+    "layers/shared/nautilus/db/live/notifications.py": {"heard"},
+    "layers/shared/nautilus/live/hearing.py": {"Heard"},
+    "tests/integration/live/test_bus.py": {"heard", "told"},
+    "tests/unit/live/test_folding.py": {"told"},
+    "tests/unit/live/test_hearing.py": {"heard", "told"},
     "layers/shared/nautilus/reading/schemas.py": {"Stretch"},  # the API's description has this name, too
 }
 """File -> names with a retired word that are not changed yet. An entry goes with the commit that changes its name."""
@@ -90,3 +95,58 @@ def test_what_was_said(): reach = replanted
     assert with_retired_words(Path("a/crowds.py"), text) == {
         *("OldScene", "wishes", "test_what_is_told_is_a_wish", "doubted", "_second_look", "told", "reach", "crowds")
     } | {"crowds.py"}
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+LONGEST_SENTENCE = 45
+"""Words of one sentence, at most; a piece of code counts as one."""
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """The prose of a Markdown text or a docstring: no headings, no code, no drawings; each cell and each item by itself."""
+    for part in re.split(r"\n\s*\n", re.sub(r"```.*?```", "\n\n", text, flags=re.DOTALL)):
+        lines: list[str] = []
+        for line in part.splitlines():
+            if line.startswith("|"):
+                yield from re.split(r"(?<!\\)\|", line)
+            elif line.startswith(("    ", "#")) or re.search(r"\S {2,}\S", line):
+                lines.append("\n")
+            else:
+                lines.append(re.sub(r"^\s*(?:[-*]|\d+\.) ", "\n", line))
+        yield from " ".join(lines).split("\n")
+
+
+def long_sentences(text: str) -> list[str]:
+    found = []
+    for paragraph in paragraphs(text):
+        plain = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "code", paragraph))
+        found += [s for s in re.split(r"(?<=[.!?:])\**\s", plain) if len(re.findall(r"\w\S*", s)) > LONGEST_SENTENCE]
+    return found
+
+
+def prose(path: Path) -> Iterator[str]:
+    """The texts of a file in which sentences stand: a whole page, or the docstrings of what others use."""
+    if path.suffix == ".md":
+        yield path.read_text()
+    elif path.suffix == ".py":
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                hidden = not isinstance(node, ast.Module) and node.name.startswith("_")
+                yield "" if hidden else ast.get_docstring(node) or ""
+
+
+SIMULATOR = re.compile(r"ib_gateway_sim/|docs/simulator")
+
+
+def test_no_sentence_is_too_long() -> None:
+    found = {name_of(p): [s for text in prose(p) for s in long_sentences(text)] for p in committed()}
+    assert {name: long for name, long in found.items() if long and not SIMULATOR.search(name)} == {}
+
+
+def test_long_sentences_are_found_in_prose_alone() -> None:
+    long, short = "Many words " * 23, "Few words. " * 30
+    for text in (long, f"- {long}", f"| {short} | {long} |", f"Few.\n{long}\nmore", f"{long}: {long}"):
+        assert long_sentences(text), text
+    for text in (short, f"```\n{long}\n```", f"    {long}", f"# {long}", f"a   drawing {long}", f"`{long}`"):
+        assert not long_sentences(text), text
