@@ -150,3 +150,29 @@ def test_long_sentences_are_found_in_prose_alone() -> None:
         assert long_sentences(text), text
     for text in (short, f"```\n{long}\n```", f"    {long}", f"# {long}", f"a   drawing {long}", f"`{long}`"):
         assert not long_sentences(text), text
+
+
+# ---- the glossary ----------------------------------------------------------------------------------------------------
+
+
+OF_THE_API = {"sid", "rth", "all", "reset_window"}
+"""Words of tokens and answers, which are texts in the code."""
+
+
+def names_in_code() -> set[str]:
+    """Every name that the code gives, the names of its modules and packages, and its members of enumerations."""
+    found: set[str] = set()
+    for path in committed():
+        if path.suffix == ".py" and not OUTSIDE.search(name_of(path)) and "tests" not in path.parts:
+            found |= {path.stem, *path.relative_to(ROOT).parts, *names(ast.parse(path.read_text()))}
+    return found
+
+
+def test_the_names_that_the_glossary_gives_exist() -> None:
+    page = (DOCS / "glossary.md").read_text()
+    known = names_in_code()
+    named = {
+        (cells[0], name) for cells in rows(page) if len(cells) == 3 for name in re.findall(r"`([\w.]+)`", cells[2])
+    }
+    assert len(named) > 60
+    assert sorted((word, name) for word, name in named if not {*name.split(".")} <= known | OF_THE_API) == []
