@@ -2,21 +2,18 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, Field
-from starlette.datastructures import Headers
 
 from nautilus.auth.principal import Principal
-from nautilus.clock import NS_PER_DAY, rfc3339, time_in_address
+from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
 from nautilus.db.market import calendars, instruments
-from nautilus.errors import InvalidInput, NotFound
+from nautilus.errors import NotFound
 from nautilus.http.dependencies import CallerDep, ServicesDep, add_header
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
@@ -27,20 +24,28 @@ from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup import resolve
 from nautilus.lookup.identity import Identity
+from nautilus.lookup.suggestions import with_renamed_venue
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import Instrument, price_kind, session_kind
-from nautilus.market.symbols import InstrumentName, Selector, name_of, renamed_venue, select
-from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.reading import coverage_report
-from nautilus.reading import schemas as shapes
-from nautilus.reading.formats import FIELDS, Format, choose, fields_of
-from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
+from nautilus.market.symbols import name_of, select
+from nautilus.reading import coverage_report, schemas
+from nautilus.reading.formats import Format
+from nautilus.reading.parameters import (
+    TIME,
+    BarsParameters,
+    NamedSeries,
+    SeriesParameters,
+    WindowParameters,
+    time_of,
+)
+from nautilus.reading.query import MAX_LIMIT
 from nautilus.reading.service import MarketData
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=StrictRoute)
 _ROOT = "/api/v1/market-data"
 _BARS = f"{_ROOT}/historical/bars"
-_TS = "RFC 3339 with offset, or epoch nanoseconds"
+_QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
+"""What stands for itself in a query (RFC 3986, 3.4)."""
 
 
 class _Data:
@@ -92,108 +97,7 @@ def _count(request: Request, data: _Data, caller: Principal) -> None:
 Caller = Annotated[Principal, Depends(_admitted)]
 
 
-class Named(NamedTuple):
-    """Which series of which instrument."""
-
-    symbol: str | None
-    instrument_id: str | None
-    asset_class: str | None
-    exchange: str | None
-    currency: str | None
-    timeframe: Timeframe
-    price: str | None
-    session: str | None
-    con_id: int | None = None
-
-    def selector(self, symbol: str | None = None) -> Selector:
-        """The lookup of the named instrument, or of another symbol with the same hints."""
-        return select(
-            symbol=symbol or self.symbol,
-            instrument_id=self.instrument_id,
-            asset_class=self.asset_class,
-            exchange=self.exchange,
-            currency=self.currency,
-            con_id=self.con_id,
-        )
-
-    @property
-    def name(self) -> InstrumentName | None:
-        """The instrument_id, where that names the instrument."""
-        if self.instrument_id is None:
-            return None
-        return name_of(self.instrument_id, self.asset_class, self.currency)
-
-    async def subject(self, services: Services, caller: Principal) -> tuple[Subject, Identity]:
-        """The series meant, its instrument looked up at IB when nobody knows it, and how old that knowledge is."""
-        try:
-            found = await _data(services).reads.instrument_lookup.identity(self.selector(), caller, self.name)
-        except NotFound as unknown:
-            raise _with_venue(unknown, self.exchange, self.instrument_id) from None
-        one, kind = found.instrument, found.instrument.asset_class
-        return Subject(one, self.timeframe, price_kind(kind, self.price), session_kind(kind, self.session)), found
-
-
-def _with_venue(unknown: NotFound, exchange: str | None, instrument_id: str | None) -> NotFound:
-    """The error, with a suggestion more when the venue was given by a name that IB retired.
-
-    Without words of IB the error is about the venue itself, and its suggestions are the contract's own names.
-    """
-    venue = renamed_venue(exchange, instrument_id)
-    if venue is not None and unknown.upstream is not None:
-        old, new = venue
-        renamed = {"exchange": new, "why": f"{old} is called {new} now"}
-        if instrument_id:
-            renamed["instrument_id"] = f"{instrument_id.upper().rpartition('.')[0]}.{new}"
-        unknown.extra["suggestions"] = [*unknown.extra.get("suggestions", ()), renamed]
-    return unknown
-
-
-_QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
-"""What stands for itself in a query (RFC 3986, 3.4)."""
-
-
-class SeriesParameters(BaseModel):
-    """The parameters that name an instrument and one of its series."""
-
-    symbol: str | None = Field(None, description="such as AAPL, EURUSD or EUR/USD")
-    instrument_id: str | None = Field(None, description="such as AAPL.NASDAQ, instead of symbol")
-    asset_class: str | None = Field(None, description="STK, CASH, FUT, IND, ...; default from the symbol")
-    exchange: str | None = Field(None, description="a hint between candidates")
-    currency: str | None = Field(None, description="STK: default USD")
-    timeframe: str = Field("1h", description="1m, 5m, 1h, 1d, ...")
-    price: str | None = Field(None, description="TRADES, MIDPOINT, BID, ASK, BID_ASK, AGGTRADES")
-    session: str | None = Field(None, description="rth or all")
-    con_id: int | None = Field(None, ge=1, le=MAX_NUMBER, description="IB's number of the contract, instead of symbol")
-
-    def named(self) -> Named:
-        return Named(
-            symbol=self.symbol,
-            instrument_id=self.instrument_id,
-            asset_class=self.asset_class,
-            exchange=self.exchange,
-            currency=self.currency,
-            timeframe=timeframe(self.timeframe),
-            price=self.price,
-            session=self.session,
-            con_id=self.con_id,
-        )
-
-
-class WindowParameters(BaseModel):
-    """The parameters that say from when to when, and how many."""
-
-    start: str | None = Field(None, description=f"{_TS}; included")
-    end: str | None = Field(None, description=f"{_TS}; excluded")
-    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description=f"default {DEFAULT_LIMIT}")
-
-    def window(self) -> Window:
-        window = Window(_time("start", self.start), _time("end", self.end), self.limit)
-        if window.start is not None and window.end is not None and window.start >= window.end:
-            raise InvalidInput.field("start", "must be before end")
-        return window
-
-
-async def _named(given: Annotated[SeriesParameters, Query()]) -> Named:
+async def _named(given: Annotated[SeriesParameters, Query()]) -> NamedSeries:
     return given.named()
 
 
@@ -201,57 +105,21 @@ async def _window(given: Annotated[WindowParameters, Query()]) -> Window:
     return given.window()
 
 
-NamedDep = Annotated[Named, Depends(_named)]
+SeriesDep = Annotated[NamedSeries, Depends(_named)]
 WindowDep = Annotated[Window, Depends(_window)]
 
 
-def _time(field: str, text: str | None) -> int | None:
+async def _subject(services: Services, named: NamedSeries, caller: Principal) -> tuple[Subject, Identity]:
+    """The series meant, its instrument looked up at IB when nobody knows it, and how old that knowledge is."""
     try:
-        value = time_in_address(text)
-    except ValueError as wrong:
-        raise InvalidInput.field(field, str(wrong), ["2024-01-05T14:30:00Z", "1704465000000000000"]) from None
-    if value is not None and not 0 <= value < 2**63:
-        raise InvalidInput.field(field, "lies before 1970 or after 2262")
-    return value
+        found = await _data(services).reads.instrument_lookup.identity(named.selector(), caller, named.name)
+    except NotFound as unknown:
+        raise with_renamed_venue(unknown, named.exchange, named.instrument_id) from None
+    one, kind = found.instrument, found.instrument.asset_class
+    return Subject(one, named.timeframe, price_kind(kind, named.price), session_kind(kind, named.session)), found
 
 
 # ---- bars ------------------------------------------------------------------------------------------------------------
-
-
-class BarsParameters(WindowParameters, SeriesParameters):
-    """The parameters of the busiest route."""
-
-    symbols: str | None = Field(
-        None, description=f"instead of symbol: up to {MAX_SYMBOLS}, comma-separated; symbol first, then time"
-    )
-    sort: Literal["asc", "desc"] = Field("asc", description="by time")
-    page_token: str | None = Field(None, description="next_page_token of the answer before")
-    fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
-    format: str | None = Field(None, description="json, csv, ndjson, columns; wins over Accept")
-    wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
-
-    def query(self, headers: Headers) -> BarsQuery:
-        chosen = choose(self.format, headers.get("accept"))
-        named = self.named()
-        window = self.window()
-        names, selectors = _names(named, self.symbols)
-        return BarsQuery(
-            selectors,
-            names,
-            self.symbols is not None,
-            named.timeframe,
-            named.price,
-            named.session,
-            window,
-            self.sort == "desc",
-            chosen,
-            fields_of(self.fields, chosen),
-            self.page_token or None,
-            _takes_gzip(headers.get("accept-encoding", "")),
-            headers.get("if-none-match", ""),
-            _wait(headers, self.wait),
-            named.name,
-        )
 
 
 @router.get(
@@ -261,7 +129,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
     responses={
         200: {
             "description": "bars; with several symbols below `results`",
-            "content": {"application/json": {"schema": shapes.BARS}, **{f.media_type: {} for f in list(Format)[1:]}},
+            "content": {"application/json": {"schema": schemas.BARS}, **{f.media_type: {} for f in list(Format)[1:]}},
         },
         304: {"description": "unchanged since the answer whose ETag is in If-None-Match"},
     },
@@ -273,7 +141,7 @@ async def bars(
     try:
         reply = await _data(services).reads.read(query, caller)
     except NotFound as unknown:
-        raise _with_venue(unknown, given.exchange, given.instrument_id) from None
+        raise with_renamed_venue(unknown, given.exchange, given.instrument_id) from None
     headers = dict(reply.headers)
     token = headers.get("X-Next-Page-Token")
     if token is not None:
@@ -289,67 +157,35 @@ def _next_page(request: Request, token: str) -> str:
     return f"{base}?{quote('&'.join([*kept, f'page_token={token}']), safe=_QUERY_MARKS)}"
 
 
-def _names(named: Named, symbols: str | None) -> tuple[tuple[str | None, ...], tuple[Selector, ...]]:
-    ways = ["symbol", "symbols", "instrument_id", "con_id"]
-    one_is_named = bool(named.symbol or named.instrument_id or named.con_id)
-    if symbols is None and not one_is_named:
-        raise InvalidInput.field("symbol", f"give one of {', '.join(ways)}", ways)
-    if symbols is None:
-        return (named.symbol,), (named.selector(),)
-    if one_is_named:
-        raise InvalidInput.field("symbols", f"give only one of {', '.join(ways)}", ways)
-    names = list(dict.fromkeys(part.strip() for part in symbols.split(",") if part.strip()))
-    if not 1 <= len(names) <= MAX_SYMBOLS:
-        raise InvalidInput.field("symbols", f"must be 1 to {MAX_SYMBOLS} symbols, comma-separated")
-    return tuple(names), tuple(named.selector(name) for name in names)
-
-
-def _wait(headers: Headers, given: float | None) -> float | None:
-    """Seconds to wait: the parameter, else `Prefer: wait=N` (RFC 7240)."""
-    if given is not None:
-        return given
-    found = re.search(r"(?a)\bwait=(\d+(?:\.\d+)?)", headers.get("prefer", ""))
-    return min(float(found[1]), MAX_WAIT_S) if found else None
-
-
-def _takes_gzip(header: str) -> bool:
-    """True when Accept-Encoding names gzip and does not refuse it."""
-    for part in header.split(","):
-        name, _, weight = part.partition(";")
-        if name.strip().lower() == "gzip":
-            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
-
-
-# ---- proofs ----------------------------------------------------------------------------------------------------------
+# ---- coverage, and how a bar came to be ------------------------------------------------------------------------------
 
 
 @router.get(
     f"{_ROOT}/historical/coverage", summary="What of a window is there, stretch by stretch, and why not the rest"
 )
 async def coverage(
-    services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep, response: Response
-) -> shapes.Coverage:
+    services: ServicesDep, caller: Caller, named: SeriesDep, window: WindowDep, response: Response
+) -> schemas.Coverage:
     response.headers["Cache-Control"] = "no-store"
-    subject, known = await named.subject(services, caller)
+    subject, known = await _subject(services, named, caller)
     answer = await _read(services, coverage_report.coverage, subject, window)
-    return shapes.Coverage.model_validate({**answer, **known.as_dict()})
+    return schemas.Coverage.model_validate({**answer, **known.as_dict()})
 
 
 @router.get(f"{_ROOT}/historical/explain", summary="How one bar came to be, or why there is none")
 async def explain(
     services: ServicesDep,
     caller: Caller,
-    named: NamedDep,
+    named: SeriesDep,
     response: Response,
-    ts: Annotated[str, Query(description=f"a moment in the bar: {_TS}")],
-) -> shapes.Explanation:
+    ts: Annotated[str, Query(description=f"a moment in the bar: {TIME}")],
+) -> schemas.Explanation:
     response.headers["Cache-Control"] = "no-store"
-    moment = _time("ts", ts)
+    moment = time_of("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
-    subject, known = await named.subject(services, caller)
+    subject, known = await _subject(services, named, caller)
     answer = await _read(services, coverage_report.explain, subject, moment)
-    return shapes.Explanation.model_validate({**answer, **known.as_dict()})
+    return schemas.Explanation.model_validate({**answer, **known.as_dict()})
 
 
 async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
@@ -365,12 +201,14 @@ async def _read(services: Services, prove: Any, subject: Subject, what: Window |
 
 
 @router.get(f"{_ROOT}/calendar", summary="Trading sessions of an instrument, as far as IB told them")
-async def calendar(services: ServicesDep, caller: Caller, named: NamedDep, window: WindowDep) -> shapes.CalendarAnswer:
-    subject, _ = await named.subject(services, caller)
+async def calendar(
+    services: ServicesDep, caller: Caller, named: SeriesDep, window: WindowDep
+) -> schemas.CalendarAnswer:
+    subject, _ = await _subject(services, named, caller)
     return await _data(services).reads.threads.run(_sessions, services, subject, window)
 
 
-def _sessions(services: Services, subject: Subject, window: Window) -> shapes.CalendarAnswer:
+def _sessions(services: Services, subject: Subject, window: Window) -> schemas.CalendarAnswer:
     with services.db.transaction(snapshot=True) as cursor:
         now = read.snapshot_context(cursor).market_ns
         end = window.end if window.end is not None else now + 7 * NS_PER_DAY
@@ -379,13 +217,13 @@ def _sessions(services: Services, subject: Subject, window: Window) -> shapes.Ca
         known = calendars.known(cursor, name, subject.session)
         found = calendars.load(cursor, name, subject.session, (start, end)) if known and start < end else None
     rows: list[Session] = found.between(start, end) if found else []
-    return shapes.CalendarAnswer(
+    return schemas.CalendarAnswer(
         instrument_id=subject.instrument.instrument_id,
         session=subject.session,
         time_zone=found.time_zone if found else subject.instrument.time_zone,
-        known=shapes.Stretch(start=rfc3339(known[0]), end=rfc3339(known[1])) if known else None,
+        known=schemas.Stretch(start=rfc3339(known[0]), end=rfc3339(known[1])) if known else None,
         sessions=[
-            shapes.SessionRow.model_validate(coverage_report.session_row(row))
+            schemas.SessionRow.model_validate(coverage_report.session_row(row))
             for row in rows[: window.limit or MAX_LIMIT]
         ],
     )
@@ -401,11 +239,11 @@ def listing(
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="con_id of the last one of the page before")] = 0,
-) -> shapes.Instruments:
+) -> schemas.Instruments:
     with services.db.transaction(snapshot=True) as cursor:
         rows = resolve.listed(cursor, (asset_class or "").upper(), after, limit)
-    answer = [shapes.InstrumentRow.model_validate(row) for row in rows]
-    return shapes.Instruments(instruments=answer, next_after=answer[-1].con_id if len(answer) == limit else None)
+    answer = [schemas.InstrumentRow.model_validate(row) for row in rows]
+    return schemas.Instruments(instruments=answer, next_after=answer[-1].con_id if len(answer) == limit else None)
 
 
 @router.get(f"{_ROOT}/instruments/search", summary="Instruments by symbol or name, asking IB when needed")
@@ -415,9 +253,9 @@ async def search(
     q: Annotated[str, Query(min_length=1, max_length=40, description="the beginning of a symbol, or part of a name")],
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...; default: all")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-) -> shapes.Instruments:
+) -> schemas.Instruments:
     rows = await _data(services).reads.instrument_lookup.search(q, asset_class or "", limit, caller)
-    return shapes.Instruments(instruments=[shapes.InstrumentRow.model_validate(row) for row in rows], next_after=None)
+    return schemas.Instruments(instruments=[schemas.InstrumentRow.model_validate(row) for row in rows], next_after=None)
 
 
 @router.get(f"{_ROOT}/instruments/{{instrument_id:path}}", summary="One instrument")
@@ -425,14 +263,14 @@ async def instrument(
     services: ServicesDep,
     caller: Caller,
     instrument_id: Annotated[str, Path(description="such as AAPL.NASDAQ or EUR/USD.IDEALPRO")],
-) -> shapes.InstrumentRow:
+) -> schemas.InstrumentRow:
     wanted, name = select(instrument_id=instrument_id), name_of(instrument_id)
     try:
         found = await _data(services).reads.instrument_lookup.identity(wanted, caller, name)
     except NotFound as unknown:
-        raise _with_venue(unknown, None, instrument_id) from None
+        raise with_renamed_venue(unknown, None, instrument_id) from None
     row = await _data(services).reads.threads.run(_with_details, services, found.instrument)
-    return shapes.InstrumentRow.model_validate({**row, **_age(found)})
+    return schemas.InstrumentRow.model_validate({**row, **_age(found)})
 
 
 def _age(found: Identity) -> Mapping[str, Any]:
@@ -459,20 +297,20 @@ async def front_end_search(
     max_results: Annotated[int, Query(ge=1, le=1_000)] = 100,
     exchange: Annotated[str | None, Query(description="only instruments of this venue, when there are any")] = None,
     currency: Annotated[str | None, Query(description="only instruments in this currency")] = None,
-) -> shapes.FrontEndSearch:
+) -> schemas.FrontEndSearch:
     found = await _data(services).reads.instrument_lookup.search(query, sec_type or "STK", max_results, caller)
     rows = [row for row in found if not currency or row["currency"] == currency.upper()]
     if exchange:
         venue = exchange.upper()
         rows = [row for row in rows if venue in (row["exchange"], row["primary_exchange"])] or rows
-    return shapes.FrontEndSearch.of(query, rows)
+    return schemas.FrontEndSearch.of(query, rows)
 
 
 @router.get("/api/v1/ib/forex-pairs", summary="Currency pairs")
-def forex_pairs(services: ServicesDep, caller: Caller) -> shapes.ForexPairs:
+def forex_pairs(services: ServicesDep, caller: Caller) -> schemas.ForexPairs:
     with services.db.transaction(snapshot=True) as cursor:
         known = [row for row, _ in instruments.listed(cursor, "CASH", 0, 1_000)]
-    return shapes.ForexPairs(forex_pairs=resolve.pairs(known))
+    return schemas.ForexPairs(forex_pairs=resolve.pairs(known))
 
 
 handler = lambda_handler("bars", router)

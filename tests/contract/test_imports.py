@@ -71,6 +71,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         *(
             "nautilus.auth.accounts.schemas",
             "nautilus.backfill.schemas",
+            "nautilus.reading.parameters",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",
         ),

@@ -18,7 +18,6 @@ LONG_FUNCTIONS = {
 }
 LONG_MODULES = {
     "functions/auth/app.py",
-    "functions/bars/app.py",
 }
 
 

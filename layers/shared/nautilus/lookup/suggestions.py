@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nautilus.errors import NotFound
 from nautilus.market.instrument import Instrument
-from nautilus.market.symbols import COINS, CONTRACT, CURRENCIES, Selector
+from nautilus.market.symbols import COINS, CONTRACT, CURRENCIES, Selector, renamed_venue
 
 _MOST = 8
 # Roots of futures and their venues at IB (contract search, read 2026-11). Other systems' names lead to IB's.
@@ -74,6 +75,21 @@ def elsewhere(selector: Selector, contracts: Sequence[Instrument]) -> list[dict[
         name = one.instrument_id
         found[name] = _suggestion(_symbol(one), one.asset_class, f"it is listed at {venue}", venue, name)
     return list(found.values())[:_MOST]
+
+
+def with_renamed_venue(unknown: NotFound, exchange: str | None, instrument_id: str | None) -> NotFound:
+    """The error, with a suggestion more when the venue was given by a name that IB retired.
+
+    Without words of IB the error is about the venue itself, and its suggestions are the contract's own names.
+    """
+    venue = renamed_venue(exchange, instrument_id)
+    if venue is not None and unknown.upstream is not None:
+        old, new = venue
+        renamed = {"exchange": new, "why": f"{old} is called {new} now"}
+        if instrument_id:
+            renamed["instrument_id"] = f"{instrument_id.upper().rpartition('.')[0]}.{new}"
+        unknown.extra["suggestions"] = [*unknown.extra.get("suggestions", ()), renamed]
+    return unknown
 
 
 def alike(selector: Selector) -> list[str]:
