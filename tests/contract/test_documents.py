@@ -210,6 +210,49 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`(?:\s\(`(\w+)`\))?")
+"""A path in a page, and behind it, in brackets, a name that its module defines."""
+BELOW = ("", "layers/shared", "layers/shared/nautilus", "ib_bridge")
+
+
+def targets(page: Path, path: str) -> list[Path]:
+    """The files and folders that a path in a page may mean."""
+    found = [ROOT / folder / path for folder in BELOW] + [page.parent / path]
+    return [target for target in found if target.exists()] or ([] if "/" in path else list(ROOT.glob(f"*/**/{path}")))
+
+
+def is_path(text: str) -> bool:
+    first, _, rest = text.partition("/")
+    known = {"docs", "dev", "functions", "infra", "tests", "benchmarks", "layers", "nautilus", "ib_bridge"}
+    return text.endswith((".py", ".md", ".yaml", ".toml")) or bool(rest and first in known)
+
+
+def wrong_paths(page: Path, text: str) -> list[str]:
+    """The paths in a page that lead nowhere, and the names that their modules do not have."""
+    found = []
+    for path, name in PATH.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if is_path(path):
+            sources = [target.read_text() for target in targets(page, path) if target.is_file()]
+            defined = rf"^\s*(?:(?:async )?def |class )?{name}\b(?:\(|:| =)"
+            there = sources or targets(page, path)
+            if not there or (name and not any(re.search(defined, each, re.MULTILINE) for each in sources)):
+                found.append(f"{path} {name}".rstrip())
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_paths_lead_somewhere(page: Path) -> None:
+    assert wrong_paths(page, page.read_text()) == []
+
+
+def test_paths_that_lead_nowhere_are_found() -> None:
+    text = (
+        "`backfill/gone.py` `errors.py` (`Gone`) `errors.py` (`Vanished`) `dev/nothing` `dev` `a/b` `EUR/USD` `gone.md`"
+        " `ib/codes.py` (`CODES`) `functions/bars/app.py` (`bars`) `../README.md` `docs/`"
+    )
+    assert wrong_paths(DOCS / "api.md", text) == ["backfill/gone.py", "errors.py Vanished", "dev/nothing", "gone.md"]
+
+
 def test_every_make_command_that_is_written_of_exists_and_is_in_the_help() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, flags=re.MULTILINE))
