@@ -64,14 +64,18 @@ def test_make_admin_says_what_is_missing(tmp_path: Path) -> None:
     assert "make up" in made.stderr
 
 
+HOST = "abc123.execute-api.us-east-1.amazonaws.com"
+
+
 def event(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """A request as API Gateway's HTTP API hands it on."""
     return {
         "version": "2.0",
         "rawPath": path,
         "rawQueryString": "",
-        "headers": {"content-type": "application/json", "x-forwarded-for": "10.1.1.1"},
+        "headers": {"host": HOST, "content-type": "application/json", "x-forwarded-for": "10.1.1.1"},
         "requestContext": {
+            "domainName": HOST,
             "http": {"method": "POST", "path": path, "sourceIp": "203.0.113.8", "protocol": "HTTP/1.1"},
             "requestId": "request-1",
             "stage": "$default",
