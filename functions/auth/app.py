@@ -2,42 +2,38 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-import asyncio
 import secrets
-from collections.abc import Callable
-from typing import Annotated, Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Cookie, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from nautilus.auth.accounts.attempts import Attempt, Attempts
+from nautilus.auth.accounts.answers import caller_json, key_json, session_json, user_json
+from nautilus.auth.accounts.attempts import Attempts
 from nautilus.auth.accounts.keys import ApiKeys
 from nautilus.auth.accounts.refresh import Issued, SignInSessions
 from nautilus.auth.accounts.schemas import Login, NewKey, NewUser, PasswordChange, Refresh, UserChange
 from nautilus.auth.accounts.sign_in import SignIn
+from nautilus.auth.accounts.threads import SignInThreads
 from nautilus.auth.accounts.users import Users, put_user, user_of
-from nautilus.auth.passwords import AT_ONCE, BUSY, Passwords
+from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import Principal, new_password
-from nautilus.auth.scopes import ROLES, USER_SCOPES, role_of
+from nautilus.auth.scopes import ROLES, USER_SCOPES
 from nautilus.auth.tokens.sign import Signer
-from nautilus.db.auth.api_keys import Key
-from nautilus.db.auth.users import User
-from nautilus.errors import InvalidInput, Unauthorized, Unavailable
+from nautilus.errors import InvalidInput, Unauthorized
 from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
-from nautilus.infra.executors import Executor
 from nautilus.settings.auth import AuthSettings
 
 PREFIX = "/api/v1/auth"
 COOKIE = "refresh_token"
 _KEYS_AGE_S = 300
-P = ParamSpec("P")
-T = TypeVar("T")
 
 router = APIRouter(prefix=PREFIX, tags=["sign-in"], responses=PROBLEMS, route_class=StrictRoute)
 
@@ -94,38 +90,17 @@ async def _users(services: ServicesDep) -> Users:
     return Users(services.db, _passwords(services))
 
 
+async def _threads(services: ServicesDep) -> SignInThreads:
+    return services.kept(
+        SignInThreads, lambda: SignInThreads(partial(_passwords, services), services.settings.database_pool)
+    )
+
+
 def _passwords(services: Services) -> Passwords:
     return services.kept(Passwords, Passwords)
 
 
-class _Threads(Executor):
-    """The threads of sign-in: a crowd at the door takes no others, and at most half of the database's connections."""
-
-
-async def _on_thread(services: Services, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    size = max(AT_ONCE + 1, services.settings.database_pool // 2)
-    return await services.kept(_Threads, lambda: _Threads("sign-in", size)).run(work, *args, **more)
-
-
-async def _in_turn(services: Services, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """The result of work that checks or makes a hash of a password. It gets a thread when its turn has come."""
-    async with _passwords(services).turn():
-        return await _on_thread(services, work, *args, **more)
-
-
-async def _judged(
-    services: Services, attempts: Attempts, attempt: Attempt, work: Callable[..., Issued], *args: Any
-) -> Issued:
-    """The outcome of an attempt with a password. One whose turn never came is not counted."""
-    await asyncio.sleep(attempt.pause_s)
-    try:
-        return await _in_turn(services, work, attempt, *args)
-    except Unavailable as busy:
-        if busy.code == BUSY:
-            await _on_thread(services, attempts.give_back, attempt)
-        raise
-
-
+ThreadsDep = Annotated[SignInThreads, Depends(_threads)]
 AttemptsDep = Annotated[Attempts, Depends(_attempts)]
 SessionsDep = Annotated[SignInSessions, Depends(_sessions)]
 SignInDep = Annotated[SignIn, Depends(_sign_in)]
@@ -141,26 +116,26 @@ RefreshCookie = Annotated[str | None, Cookie(alias=COOKIE, max_length=200, inclu
 async def login(
     body: Login,
     request: Request,
-    services: ServicesDep,
+    threads: ThreadsDep,
     attempts: AttemptsDep,
     sign_in: SignInDep,
     client: ClientDep,
 ) -> Response:
     if body.api_key is not None:
         key = body.api_key.get_secret_value().strip()
-        attempt = await _on_thread(services, attempts.admit, "an API key", client)
-        issued = await _on_thread(services, sign_in.login_by_key, attempt, key, client)
+        attempt = await threads.run(attempts.admit, "an API key", client)
+        issued = await threads.run(sign_in.login_by_key, attempt, key, client)
     else:
         name, password = body.username or "", _text(body.password)
-        attempt = await _on_thread(services, attempts.admit, name, client)
-        issued = await _judged(services, attempts, attempt, sign_in.login, name, password, client)
+        attempt = await threads.run(attempts.admit, name, client)
+        issued = await threads.judge(attempts, attempt, sign_in.login, name, password, client)
     return _issued(request, issued)
 
 
 @router.post("/refresh", summary="New tokens for a refresh token, by body or cookie")
 async def refresh(
     request: Request,
-    services: ServicesDep,
+    threads: ThreadsDep,
     sessions: SessionsDep,
     client: ClientDep,
     body: Refresh | None = None,
@@ -170,7 +145,7 @@ async def refresh(
     token = given or cookie
     if not token:
         raise Unauthorized("there is no refresh token, neither in the body nor as a cookie; sign in")
-    return _issued(request, await _on_thread(services, sessions.refresh, token, client), tell=bool(given))
+    return _issued(request, await threads.run(sessions.refresh, token, client), in_body=bool(given))
 
 
 @router.post("/logout", summary="End the session of the token that is sent")
@@ -214,7 +189,7 @@ def jwks(services: ServicesDep) -> Response:
 async def password(
     body: PasswordChange,
     request: Request,
-    services: ServicesDep,
+    threads: ThreadsDep,
     attempts: AttemptsDep,
     sign_in: SignInDep,
     client: ClientDep,
@@ -222,26 +197,14 @@ async def password(
 ) -> Response:
     current, new = _text(body.current_password), _text(body.new_password)
     new_password("new_password", new, caller.name)
-    attempt = await _on_thread(services, attempts.admit, caller.name, client)
-    issued = await _judged(services, attempts, attempt, sign_in.change_password, caller, current, new, client)
+    attempt = await threads.run(attempts.admit, caller.name, client)
+    issued = await threads.judge(attempts, attempt, sign_in.change_password, caller, current, new, client)
     return _issued(request, issued)
 
 
 @router.get("/sessions", summary="Own sessions that can still be refreshed")
 def sessions(sessions: SessionsDep, caller: CallerDep) -> dict[str, Any]:
-    rows = [
-        {
-            "id": str(row.id),
-            "current": str(row.id) == caller.session,
-            "address": row.address,
-            "user_agent": row.user_agent,
-            "api_key_id": row.api_key_id,
-            "created_at": row.created_at.isoformat(),
-            "used_at": row.used_at.isoformat(),
-            "expires_at": row.expires_at.isoformat(),
-        }
-        for row in sessions.of_caller(caller)
-    ]
+    rows = [session_json(row, caller) for row in sessions.of_caller(caller)]
     return {"sessions": rows, "total": len(rows)}
 
 
@@ -257,12 +220,12 @@ def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, call
 @router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
 def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
     row, text = keys.make(caller, body.name, body.scopes, body.expires_at, client)
-    return {**_key(row), "api_key": text, "message": "keep the key now: it is not shown again"}
+    return {**key_json(row), "api_key": text, "message": "keep the key now: it is not shown again"}
 
 
 @router.get("/api-keys", summary="Own API keys, also revoked and expired ones")
 def keys(keys: KeysDep, caller: CallerDep) -> dict[str, Any]:
-    rows = [{**_key(row), "active": row.live} for row in keys.of_caller(caller)]
+    rows = [{**key_json(row), "active": row.live} for row in keys.of_caller(caller)]
     return {"api_keys": rows, "total": len(rows)}
 
 
@@ -277,18 +240,17 @@ def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: CallerDep)
 
 @router.get("/users", summary="All users")
 def users(users: UsersDep, caller: CallerDep) -> dict[str, Any]:
-    rows = [_user(row) for row in users.listed()]
+    rows = [user_json(row) for row in users.listed()]
     return {"users": rows, "total": len(rows)}
 
 
 @router.post("/users", status_code=201, summary="Make a user")
 async def make_user(
-    body: NewUser, services: ServicesDep, users: UsersDep, client: ClientDep, caller: CallerDep
+    body: NewUser, threads: ThreadsDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
     scopes = _scopes(body.role, body.scopes)
     granted = USER_SCOPES if scopes is None else scopes
-    made = await _in_turn(
-        services,
+    made = await threads.run_in_turn(
         users.make,
         caller,
         client,
@@ -297,16 +259,15 @@ async def make_user(
         password=_text(body.password),
         scopes=granted,
     )
-    return _user(made)
+    return user_json(made)
 
 
 @router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
 async def change_user(
-    user_id: int, body: UserChange, services: ServicesDep, users: UsersDep, client: ClientDep, caller: CallerDep
+    user_id: int, body: UserChange, threads: ThreadsDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
     password = _text(body.password) or None
-    changed = await (_in_turn if password else _on_thread)(
-        services,
+    changed = await (threads.run_in_turn if password else threads.run)(
         users.change,
         caller,
         user_id,
@@ -316,7 +277,7 @@ async def change_user(
         scopes=_scopes(body.role, body.scopes),
         is_active=body.is_active,
     )
-    return _user(changed)
+    return user_json(changed)
 
 
 # ---- forms -----------------------------------------------------------------------------------------------------------
@@ -336,8 +297,8 @@ def _scopes(role: str | None, scopes: list[str] | None) -> list[str] | None:
     return list(ROLES[role])
 
 
-def _issued(request: Request, issued: Issued, *, tell: bool = True) -> Response:
-    """The tokens, the refresh token as a cookie too; `tell`: also in the body (not to a page that has sent the cookie,
+def _issued(request: Request, issued: Issued, *, in_body: bool = True) -> Response:
+    """The tokens, the refresh token as a cookie too; `in_body`: also in the body (not to a page that has sent the cookie,
     so that no script of that page ever sees it)."""
     body = {
         "access_token": issued.access.token,
@@ -345,7 +306,7 @@ def _issued(request: Request, issued: Issued, *, tell: bool = True) -> Response:
         "expires_in": issued.access.expires_in_s,
         "scope": " ".join(issued.scopes),
     }
-    if tell:
+    if in_body:
         body |= {"refresh_token": issued.refresh_token, "refresh_expires_in": issued.refresh_expires_in_s}
     answer = JSONResponse(body)
     answer.set_cookie(COOKIE, issued.refresh_token, max_age=issued.refresh_expires_in_s, **_cookie_options(request))
@@ -365,37 +326,7 @@ def _cookie_options(request: Request) -> dict[str, Any]:
 
 
 def _caller(services: Services, caller: Principal) -> dict[str, Any]:
-    """The caller's user. The scopes are those of the credentials, which may be fewer than the user's."""
-    if not caller.user_id:
-        return {"id": 0, "username": caller.name, "is_active": True, "scopes": sorted(caller.scopes)}
-    return {**_user(user_of(services.db, caller)), "scopes": sorted(caller.scopes), "api_key_id": caller.key_id}
-
-
-def _user(user: User) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "username": user.username,
-        "email": user.email,
-        "is_active": user.is_active,
-        "scopes": sorted(user.scopes),
-        "role": role_of(user.scopes),
-        "created_at": user.created_at.isoformat(),
-        "last_login": user.last_login.isoformat() if user.last_login else None,
-    }
-
-
-def _key(row: Key) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "prefix": f"nautilus_{row.prefix}",
-        "scopes": sorted(row.scopes),
-        "created_at": row.created_at.isoformat(),
-        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
-        "last_used_at": row.last_used_at.isoformat() if row.last_used_at else None,
-        "last_used_from": row.last_used_from,
-        "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
-    }
+    return caller_json(caller, user_of(services.db, caller) if caller.user_id else None)
 
 
 # ---- Lambda ----------------------------------------------------------------------------------------------------------
