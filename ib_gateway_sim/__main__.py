@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
     _add_order_options(made)
+    made.add_argument("--accounts", type=int, default=1, help="accounts of the login (default: 1), as SIM7, SIM7001")
     made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
     return made
 
@@ -172,7 +173,10 @@ def make_settings(options: argparse.Namespace) -> Settings:
         raise ValueError(f"--lines: {options.lines} is not allowed; allowed: 2 and more")
     if not 157 <= options.max_version <= 178:
         raise ValueError(f"--max-version: {options.max_version} is not allowed; allowed: 157 to 178")
+    if not 1 <= options.accounts <= 50:
+        raise ValueError(f"--accounts: {options.accounts} is not allowed; allowed: 1 to 50")
     return Settings(
+        accounts=options.accounts,
         lines=options.lines,
         max_clients=options.max_clients,
         reject_rate=options.reject_rate,
@@ -223,6 +227,7 @@ async def serve(options: argparse.Namespace) -> None:
         "port": gateway.port,
         "control_port": control.port or None,
         "account": market.account,
+        "accounts": list(gateway.portfolios),
     }
     print(json.dumps(ready), flush=True)
     # Long answers make many small objects at once; the collector's walks over them are pauses for everybody.

@@ -10,6 +10,7 @@ from ib_gateway_sim.wire.request import Request
 
 POSITIONS = "positions"
 POSITIONS_MULTI = "positions multi"
+ALL = "All"  # every account of the login
 WHOLE = 0  # the request id of subscriptions that have none
 
 
@@ -27,8 +28,9 @@ def contract_fields(contract: Contract, right: str) -> tuple[codec.Value, ...]:
 
 def req_positions(client: Client, request: Request) -> None:
     client.jobs.stop(POSITIONS, WHOLE)
-    for position in client.gateway.portfolio.open_positions():
-        send_position(client, position)
+    for account, portfolio in client.gateway.portfolios.items():
+        for position in portfolio.open_positions():
+            send_position(client, position, account)
     client.send(62, 1)
     client.jobs.start(POSITIONS, WHOLE, _idle())
 
@@ -38,8 +40,8 @@ async def _idle() -> None:
     await asyncio.Event().wait()
 
 
-def send_position(client: Client, position: Position) -> None:
-    client.send(61, 3, client.gateway.market.account, *position_fields(position))
+def send_position(client: Client, position: Position, account: str) -> None:
+    client.send(61, 3, account, *position_fields(position))
 
 
 def position_fields(position: Position) -> tuple[codec.Value, ...]:
@@ -56,10 +58,13 @@ def cancel_positions(client: Client, request: Request) -> None:
 
 def req_positions_multi(client: Client, request: Request) -> None:
     request_id = request.request_id
-    account, model = client.gateway.market.account, request.text("modelCode")
-    for position in client.gateway.portfolio.open_positions():
-        client.send(71, 1, request_id, account, *position_fields(position), model)
+    asked, model = request.text("account"), request.text("modelCode")
+    asked = asked if asked in (*client.gateway.portfolios, ALL) else client.gateway.market.account
+    for account, portfolio in client.gateway.portfolios.items():
+        for position in portfolio.open_positions() if asked in (account, ALL) else ():
+            client.send(71, 1, request_id, account, *position_fields(position), model)
     client.send(72, 1, request_id)
+    client.asked_accounts[POSITIONS_MULTI, request_id] = asked
     client.jobs.start(POSITIONS_MULTI, request_id, _idle())
 
 

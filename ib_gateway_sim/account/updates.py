@@ -20,25 +20,25 @@ def req_account_updates(client: Client, request: Request) -> None:
     client.jobs.stop(UPDATES, WHOLE)
     if not request.flag("subscribe"):
         return
-    account = client.gateway.market.account
-    if request.text("account") not in ("", account):
+    account = client.gateway.account_named(request.text("account"))
+    if account is None:
         client.error(
             -1, 321, f"Error validating request.-'bA' : cause - Invalid account code '{request.text('account')}'."
         )
         return
     client.account_sent.clear()
-    send_updates(client)
+    client.asked_accounts[UPDATES, WHOLE] = account
+    send_updates(client, account)
     client.send(54, 1, account)
-    client.jobs.start(UPDATES, WHOLE, _repeat(client, lambda: send_updates(client)))
+    client.jobs.start(UPDATES, WHOLE, _repeat(client, lambda: send_updates(client, account)))
 
 
-def send_updates(client: Client) -> None:
+def send_updates(client: Client, account: str) -> None:
     """What has changed since the client was last told, and the time."""
-    account = client.gateway.market.account
-    for (tag, currency), value in _changed(client.account_sent, values(client)).items():
+    for (tag, currency), value in _changed(client.account_sent, values(client.gateway, account)).items():
         client.send(6, 2, tag, value, currency, account)
-    for position in client.gateway.portfolio.positions.values():
-        send_portfolio(client, position)
+    for position in client.gateway.portfolios[account].positions.values():
+        send_portfolio(client, position, account)
     now = text_date(client.gateway.clock.now_s(), client.gateway.settings.login_zone)
     client.send(8, 1, now.strftime("%H:%M"))
 
@@ -50,7 +50,7 @@ def _changed(told: Values, now: Values) -> Values:
     return new
 
 
-def send_portfolio(client: Client, position: Position) -> None:
+def send_portfolio(client: Client, position: Position, account: str) -> None:
     contract = position.contract
     mark = client.gateway.mark(contract)
     client.send(
@@ -67,7 +67,7 @@ def send_portfolio(client: Client, position: Position) -> None:
         round(position.average_cost, 8),
         round(position.unrealized(mark), 2),
         round(position.realized, 2),
-        client.gateway.market.account,
+        account,
     )
 
 
@@ -79,15 +79,16 @@ async def _repeat(client: Client, send: Callable[[], None]) -> None:
 
 def req_account_updates_multi(client: Client, request: Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
+    account = client.gateway.account_named(request.text("account")) or client.gateway.market.account
     only_ledger = request.flag("ledgerAndNLV")
     told: Values = {}
 
     def send() -> None:
-        now = values(client)
+        now = values(client.gateway, account)
         if only_ledger:
-            now = {row: now[row] for row in sorted([*ledger(client), ("NetLiquidation", CURRENCY)])}
+            now = {row: now[row] for row in sorted([*ledger(client.gateway, account), ("NetLiquidation", CURRENCY)])}
         for (tag, currency), value in _changed(told, now).items():
-            client.send(73, 1, request_id, client.gateway.market.account, model, tag, value, currency)
+            client.send(73, 1, request_id, account, model, tag, value, currency)
 
     send()
     client.send(74, 1, request_id)
@@ -110,18 +111,19 @@ def req_account_summary(client: Client, request: Request) -> None:
     tags = [tag for tag in request.text("tags").split(",") if tag]
 
     def send() -> None:
-        for (tag, currency), value in _summary(client, tags).items():
-            client.send(63, 1, request_id, client.gateway.market.account, tag, value, currency)
+        for account in client.gateway.portfolios:
+            for (tag, currency), value in _summary(client, account, tags).items():
+                client.send(63, 1, request_id, account, tag, value, currency)
 
     send()
     client.send(64, 1, request_id)
     client.jobs.start(SUMMARY, request_id, _repeat(client, send))
 
 
-def _summary(client: Client, tags: list[str]) -> Values:
+def _summary(client: Client, account: str, tags: list[str]) -> Values:
     """The tags that are wanted, in the order of the request, and the ledger: `$LEDGER` of the sum of all currencies,
     `$LEDGER:USD` of one, `$LEDGER:ALL` of each and the sum."""
-    now, book = values(client), ledger(client)
+    now, book = values(client.gateway, account), ledger(client.gateway, account)
     found: Values = {}
     for tag in tags:
         name, _, wanted = tag.partition(":")

@@ -1,7 +1,7 @@
 """The values of the account by tag and currency, as IB lists them."""
 
-from ib_gateway_sim.account.portfolio import CURRENCY, START_CASH, Totals
-from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.account.portfolio import CURRENCY, SETTLED_BY_PROFIT, START_CASH, Totals
+from ib_gateway_sim.session.gateway import Gateway
 
 BASE = "BASE"  # what all currencies come to, in the account's own
 Values = dict[tuple[str, str], str]  # (tag, currency) -> value, as IB lists them: by tag, then by currency
@@ -17,18 +17,22 @@ _NOTHING_BY_CURRENCY = (
 _MARKET_VALUES = {  # tag of the ledger -> security types whose positions it sums
     "StockMarketValue": ("STK",),
     "OptionMarketValue": ("OPT",),
-    "FxCashBalance": ("CASH",),
     "Cryptocurrency": ("CRYPTO",),
 }
+_ROWS = (
+    *(*_NOTHING_BY_CURRENCY, *_MARKET_VALUES, "FxCashBalance", "FuturesPNL", "CashBalance", "TotalCashBalance"),
+    *("NetLiquidationByCurrency", "UnrealizedPnL", "RealizedPnL"),
+)
 
 
-def values(client: Client) -> Values:
-    """All account values, as account updates tell them."""
-    totals = client.gateway.totals()
+def values(gateway: Gateway, account: str) -> Values:
+    """All values of an account, as account updates tell them."""
+    totals = gateway.totals(account)
+    advisor = gateway.settings.fa and account == gateway.market.account
     words = {
-        "AccountCode": client.gateway.market.account,
+        "AccountCode": account,
         "AccountReady": "true",
-        "AccountType": "INDIVIDUAL",
+        "AccountType": "FA" if advisor else "INDIVIDUAL",
         "Cushion": f"{totals.available / totals.net if totals.net else 0.0:.6f}",
         "DayTradesRemaining": "-1",  # no pattern day trading rule for accounts of this size
         "HighestSeverity": "0",
@@ -42,7 +46,7 @@ def values(client: Client) -> Values:
     money = {**dict.fromkeys(_NOTHING, 0.0), **_money(totals)}
     found = {(tag, ""): text for tag, text in words.items()}
     found |= {(tag, CURRENCY): f"{amount:.2f}" for tag, amount in money.items()}
-    return dict(sorted((found | ledger(client)).items()))
+    return dict(sorted((found | ledger(gateway, account)).items()))
 
 
 def _money(totals: Totals) -> dict[str, float]:
@@ -71,40 +75,42 @@ def _leverage(totals: Totals) -> str:
     return f"{abs(totals.positions) / totals.net if totals.net else 0.0:.2f}"
 
 
-def ledger(client: Client) -> Values:
-    """What is kept by currency: each row once for the account's one currency and once as the sum of all."""
-    totals = client.gateway.totals()
-    money = {
-        **dict.fromkeys(_NOTHING_BY_CURRENCY, 0.0),
-        **_market_values(client),
-        "CashBalance": totals.cash,
-        "TotalCashBalance": totals.cash,
-        "NetLiquidationByCurrency": totals.net,
-        "UnrealizedPnL": totals.unrealized,
-        "RealizedPnL": totals.realized,
-    }
-    found: Values = {}
-    for currency in (BASE, CURRENCY):
-        found |= {(tag, currency): f"{amount:.2f}" for tag, amount in money.items()}
-        found |= {
-            ("AccountOrGroup", currency): client.gateway.market.account,
-            ("Currency", currency): currency,
-            ("ExchangeRate", currency): "1.00",
-            ("RealCurrency", currency): CURRENCY,
-        }
-    return dict(sorted(found.items()))
+def ledger(gateway: Gateway, account: str) -> Values:
+    """What is kept by currency: each row for every currency in it, and as BASE the sum of all in the account's own.
+
+    A currency pair moves the cash of two currencies, and so it is no market value of its own.
+    """
+    portfolio, found = gateway.portfolios[account], Values()
+    every = dict.fromkeys(_ROWS, 0.0)
+    for currency in portfolio.currencies():
+        rate = gateway.dollars(currency)
+        money = _money_in(gateway, account, currency)
+        every = {tag: every[tag] + amount * rate for tag, amount in money.items()}
+        found |= _ledger_rows(account, currency, currency, rate, money)
+    return dict(sorted((found | _ledger_rows(account, BASE, CURRENCY, 1.0, every)).items()))
 
 
-def _market_values(client: Client) -> dict[str, float]:
-    """The market values of positions by kind, in the account's currency, and the profit of open futures."""
-    gateway = client.gateway
-    found = {**dict.fromkeys(_MARKET_VALUES, 0.0), "FuturesPNL": 0.0}
-    for position in gateway.portfolio.open_positions():
-        mark, rate = gateway.mark(position.contract), gateway.dollars(position.contract.currency)
-        kind = position.contract.sec_type
+def _ledger_rows(account: str, currency: str, real: str, rate: float, money: dict[str, float]) -> Values:
+    words = {"AccountOrGroup": account, "Currency": currency, "RealCurrency": real}
+    words["ExchangeRate"] = f"{rate:.2f}" if rate == 1 else f"{rate:.7f}"
+    texts = words | {tag: f"{amount:.2f}" for tag, amount in money.items()}
+    return {(tag, currency): text for tag, text in texts.items()}
+
+
+def _money_in(gateway: Gateway, account: str, currency: str) -> dict[str, float]:
+    """Cash, and the positions in one currency by kind, with the profit of futures; in that currency."""
+    portfolio, found = gateway.portfolios[account], dict.fromkeys(_ROWS, 0.0)
+    cash = portfolio.ledgers.get(currency, 0.0)
+    found |= {"CashBalance": cash, "TotalCashBalance": cash, "NetLiquidationByCurrency": cash}
+    for position in portfolio.positions.values():
+        if position.contract.currency != currency:
+            continue
+        mark, kind = gateway.mark(position.contract) if position.quantity else 0.0, position.contract.sec_type
+        value, gain = position.value(mark), position.unrealized(mark)
+        found["UnrealizedPnL"] += gain
+        found["RealizedPnL"] += position.realized
         for tag, kinds in _MARKET_VALUES.items():
-            if kind in kinds:
-                found[tag] += position.value(mark) * rate
-        if kind == "FUT":
-            found["FuturesPNL"] += position.unrealized(mark) * rate
+            found[tag] += value if kind in kinds else 0.0
+        found["FuturesPNL"] += gain if kind == "FUT" else 0.0
+        found["NetLiquidationByCurrency"] += gain if kind in SETTLED_BY_PROFIT else 0.0 if kind == "CASH" else value
     return found

@@ -1,11 +1,23 @@
 """All commands of the control port by name. A new command is a function in the module of its kind, and in its COMMANDS."""
 
-from ib_gateway_sim.control import answers, connections, farms, fills, live, orders, record, scenarios, time
+from ib_gateway_sim.control import (
+    accounts,
+    answers,
+    connections,
+    executions,
+    farms,
+    fills,
+    live,
+    orders,
+    record,
+    scenarios,
+    time,
+)
 from ib_gateway_sim.control.command import Command, commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer
 
-MODULES = (record, time, answers, connections, farms, live, orders, fills, scenarios)
+MODULES = (accounts, executions, record, time, answers, connections, farms, live, orders, fills, scenarios)
 
 
 def help(_: Context) -> Answer:

@@ -36,6 +36,8 @@ class OrderFaults:
     skip: int = 0  # so many orderStatus messages never come
     shuffle: int = 0  # the messages of so many events come in another order
     shuffled: int = 0  # so many events were shuffled: what the next order of messages is drawn from
+    fee_delay_s: float = 0.0  # commissions come so much later than their executions; inf: never
+    fee_first: int = 0  # so many commissions come before their executions
     # ---- what becomes of orders
     eat: int = 0  # so many are read and forgotten
     rejections: list[Rejection] = field(default_factory=list)  # one an order
@@ -71,5 +73,5 @@ class OrderFaults:
 
     def left(self) -> Counter[str]:
         """The counts that are set, for those who ask what the weather is."""
-        names = ("mute", "duplicate", "skip", "shuffle", "eat", "precautions")
+        names = ("mute", "duplicate", "skip", "shuffle", "eat", "precautions", "fee_first")
         return +Counter({name: getattr(self, name) for name in names})

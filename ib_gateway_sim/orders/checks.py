@@ -66,8 +66,15 @@ def _side(client: Client, request: Request, contract: Contract) -> Violation | N
         return invalid("Missing order exchange.")
     if contract.sec_type in ("IND", "CONTFUT"):
         return Violation(203, f"The security {contract.local_symbol} is not available or allowed for this account.")
-    if request.text("account") not in ("", client.gateway.market.account):
+    return _account(client.gateway, request)
+
+
+def _account(gateway: Gateway, request: Request) -> Violation | None:
+    """Of several accounts one must be named, but for the orders of an advisor, which are shared out."""
+    if gateway.account_named(request.text("account")) is None:
         return invalid(f"Invalid account code '{request.text('account')}'.")
+    if not request.text("account") and len(gateway.portfolios) > 1 and not gateway.settings.fa:
+        return Violation(435, "You must specify an account.")
     return None
 
 
@@ -165,7 +172,8 @@ def _halted(client: Client, request: Request, contract: Contract) -> Violation |
 # ---- the account -----------------------------------------------------------------------------------------------------
 def _funds(client: Client, request: Request, contract: Contract) -> Violation | None:
     gateway = client.gateway
-    held = gateway.portfolio.positions.get(contract.con_id)
+    account = gateway.account_named(request.text("account")) or gateway.market.account
+    held = gateway.portfolios[account].positions.get(contract.con_id)
     before = held.quantity if held else 0.0
     signed = request.number("totalQuantity") * (1 if request.text("action").upper() == "BUY" else -1)
     more = abs(before + signed) - abs(before)
@@ -173,7 +181,7 @@ def _funds(client: Client, request: Request, contract: Contract) -> Violation | 
         return None
     value = more * abs(gateway.mark(contract)) * multiplier(contract) * gateway.dollars(contract.currency)
     factor = gateway.weather.orders.margin_factor
-    needed, available = value * margin_rate(contract) * factor, gateway.totals().available
+    needed, available = value * margin_rate(contract) * factor, gateway.totals(account).available
     if needed <= available:
         return None
     return Violation(

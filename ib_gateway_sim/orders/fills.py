@@ -1,7 +1,9 @@
 """A fill: booked in the portfolio, told, and what it does to other orders."""
 
+from dataclasses import replace
+
 from ib_gateway_sim.account.changes import send_change
-from ib_gateway_sim.account.portfolio import commission
+from ib_gateway_sim.account.commissions import fill_commission, order_commission
 from ib_gateway_sim.orders import reports
 from ib_gateway_sim.orders.cancelling import cancel
 from ib_gateway_sim.orders.order import Execution, Order
@@ -11,6 +13,7 @@ from ib_gateway_sim.times import text_date
 
 def fill(gateway: Gateway, order: Order, shares: float, price: float, at_s: float) -> None:
     """Fills a part or all. An order that has been cancelled stays so: its fill was on the way already."""
+    before = (order.filled, order.average_price)
     order.filled = round(order.filled + shares, 10)
     order.paid += shares * price
     order.last_price = price
@@ -20,21 +23,23 @@ def fill(gateway: Gateway, order: Order, shares: float, price: float, at_s: floa
     elif order.status == "PreSubmitted":
         order.move("Submitted")
     execution = _execution(gateway, order, shares, price, at_s)
+    rate = gateway.dollars(order.contract.currency)
+    execution.fee = fill_commission(order.contract, before, shares, price, rate)
     order.fees = round(order.fees + execution.fee, 4)
     gateway.orders.executions.append(execution)
-    reports.send_execution(gateway, execution)
-    send_change(gateway, order.contract)
+    shared = _shares_of(gateway, order, shares)
+    if not shared:
+        _book(gateway, execution)
+    reports.send_execution(gateway, execution, fees=not shared)
+    for account, part in shared.items():
+        _allocate(gateway, execution, account, part)
+    for account in shared or (order.account,):
+        send_change(gateway, order.contract, account)
     _shrink_group(gateway, order, shares)
 
 
 def _execution(gateway: Gateway, order: Order, shares: float, price: float, at_s: float) -> Execution:
-    """Books the fill in the portfolio."""
-    contract = order.contract
-    fee = commission(contract, shares, price)
-    signed = shares if order.buys else -shares
-    rate = gateway.dollars(contract.currency)
-    realized = gateway.portfolio.fill(contract, quantity=signed, price=price, fee=fee, rate=rate)
-    zone = gateway.settings.login_zone
+    contract, zone = order.contract, gateway.settings.login_zone
     return Execution(
         order=order,
         exec_id=f"0000e0d5.{int(at_s):08x}.{len(gateway.orders.executions) + 1:02d}.01",
@@ -45,9 +50,59 @@ def _execution(gateway: Gateway, order: Order, shares: float, price: float, at_s
         price=price,
         cumulated=order.filled,
         average_price=order.average_price,
-        fee=fee,
-        realized=realized,
+        fee=0.0,
+        realized=None,
     )
+
+
+def _book(gateway: Gateway, made: Execution) -> None:
+    signed = made.shares if made.order.buys else -made.shares
+    portfolio = gateway.portfolios[made.owner]
+    made.realized = portfolio.fill(made.order.contract, signed, made.price, made.fee, made.key, made.at_s)
+
+
+# ---- an advisor's orders ---------------------------------------------------------------------------------------------
+def _shares_of(gateway: Gateway, order: Order, shares: float) -> dict[str, float]:
+    """Account -> its share of a fill: whole units in equal parts, the rest to the first ones; empty for other orders."""
+    clients = list(gateway.portfolios)[1:]
+    if not gateway.settings.fa or not clients or order.account != gateway.market.account:
+        return {}
+    part, rest = divmod(shares, len(clients))
+    every = {account: part + min(1.0, max(0.0, rest - at)) for at, account in enumerate(clients)}
+    return {account: quantity for account, quantity in every.items() if quantity}
+
+
+def _allocate(gateway: Gateway, whole: Execution, account: str, shares: float) -> None:
+    made = _execution(gateway, whole.order, shares, whole.price, whole.at_s)
+    made.account, made.fee = account, round(whole.fee * shares / whole.shares, 4)
+    gateway.orders.executions.append(made)
+    _book(gateway, made)
+    reports.send_fill_alone(gateway, made)
+
+
+# ---- corrections -----------------------------------------------------------------------------------------------------
+def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, told: bool = True) -> Execution:
+    """The exchange corrects an execution: its next revision replaces it, in the order and in the account. With 0 shares
+    it is taken back; `told`: whether clients get an execDetails of it, or see the position alone."""
+    order = made.order
+    revision = int(made.exec_id.rpartition(".")[2]) + 1
+    order.filled = round(order.filled + shares - made.shares, 10)
+    order.paid += shares * price - made.shares * made.price
+    fee = order_commission(order.contract, shares, price, gateway.dollars(order.contract.currency)) if shares else 0.0
+    new = replace(
+        made, exec_id=f"{made.key}.{revision:02d}", shares=shares, price=price, fee=fee, corrects=made.exec_id
+    )
+    new.cumulated, new.average_price, new.realized = order.filled, order.average_price, None
+    order.fees = round(order.fees + fee - made.fee, 4)
+    portfolio = gateway.portfolios[made.owner]
+    portfolio.correct(made.key, shares if order.buys else -shares, price, fee)
+    if told:
+        gateway.orders.executions.append(new)
+        reports.send_fill_alone(gateway, new)
+    else:
+        gateway.orders.executions.remove(made)
+    send_change(gateway, order.contract, made.owner)
+    return new
 
 
 def _shrink_group(gateway: Gateway, order: Order, shares: float) -> None:

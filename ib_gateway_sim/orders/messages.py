@@ -46,7 +46,7 @@ def _why_held(order: Order) -> str:
 def execution(made: Execution, request_id: int, version: int) -> bytes:
     order, contract = made.order, made.order.contract
     fields: list[codec.Value] = [11, request_id, order.order_id, *_contract(contract)]
-    fields += [made.exec_id, made.time, order.account, made.exchange, "BOT" if order.buys else "SLD"]
+    fields += [made.exec_id, made.time, made.owner, made.exchange, "BOT" if order.buys else "SLD"]
     fields += [made.shares, made.price, order.perm_id, max(0, order.client_id), 0, made.cumulated, made.average_price]
     fields += [order.request.text("orderRef"), "", "", "", 1]
     if version >= 178:

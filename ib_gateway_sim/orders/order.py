@@ -126,6 +126,21 @@ class Execution:
     average_price: float
     fee: float
     realized: float | None
+    account: str = ""  # one that got a share of an advisor's order; else the order's
+    fee_told_s: float = 0.0  # when its commission becomes known; inf: never
+    corrects: str = ""  # the execution of which it is a later revision
+
+    @property
+    def key(self) -> str:
+        """The execution without its revision, by which all its revisions are one."""
+        return self.exec_id.rpartition(".")[0]
+
+    @property
+    def owner(self) -> str:
+        return self.account or self.order.account
+
+    def fee_known(self, at_s: float) -> bool:
+        return self.fee_told_s <= at_s
 
 
 @dataclass

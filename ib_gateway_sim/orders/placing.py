@@ -26,9 +26,14 @@ def place(client: Client, request: Request, contract: Contract) -> None:
         _modify(client, known, request)
     else:
         book.know(client.client_id, request.integer("orderId"))
-        order = book.add(client.client_id, request, contract, gateway.market.account, gateway.clock.now_s())
+        order = book.add(client.client_id, request, contract, account_of(gateway, request), gateway.clock.now_s())
         _place(gateway, order)
     watch(gateway)
+
+
+def account_of(gateway: Gateway, request: Request) -> str:
+    """The account of an order; the only one, or the advisor's, where it names none."""
+    return gateway.account_named(request.text("account")) or gateway.market.account
 
 
 def _place(gateway: Gateway, order: Order) -> None:
@@ -134,7 +139,7 @@ def _waits(gateway: Gateway, order: Order, now_s: float) -> bool:
 
 
 def _goes_short(gateway: Gateway, order: Order) -> bool:
-    held = gateway.portfolio.positions.get(order.contract.con_id)
+    held = gateway.portfolios[order.account].positions.get(order.contract.con_id)
     return not order.buys and (held.quantity if held else 0.0) < order.quantity
 
 

@@ -68,7 +68,8 @@ def req_executions(client: Client, request: Request) -> None:
     wanted = [made for made in client.gateway.orders.executions if _fits(client, request, made)]
     for made in wanted:
         client.send_frame(messages.execution(made, request.request_id, client.version))
-        client.send_frame(messages.commission_report(made))
+        if made.fee_known(client.gateway.clock.now_s()):
+            client.send_frame(messages.commission_report(made))
     client.send(55, 1, request.request_id)
 
 
@@ -79,7 +80,7 @@ def _fits(client: Client, request: Request, made: Execution) -> bool:
     return (
         _today(client.gateway, made.at_s)
         and request.integer("clientId") in (0, made.order.client_id)
-        and request.text("account") in ("", made.order.account)
+        and request.text("account") in ("", made.owner)
         and request.text("symbol").upper() in ("", contract.symbol)
         and request.text("secType") in ("", contract.sec_type)
         and request.text("exchange") in ("", made.exchange, contract.exchange)

@@ -10,6 +10,7 @@ from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders import reports
 from ib_gateway_sim.orders.cancelling import cancel
 from ib_gateway_sim.orders.order import Order
+from ib_gateway_sim.orders.placing import account_of
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.wire.request import Request
@@ -55,6 +56,12 @@ def _refused(client: Client, request: Request, contract: Contract, text: str) ->
     gateway = client.gateway
     gateway.orders.know(client.client_id, request.integer("orderId"))
     now_s = gateway.clock.now_s()
-    order = gateway.orders.add(client.client_id, request, contract, gateway.market.account, now_s)
+    order = gateway.orders.add(
+        client.client_id,
+        request,
+        contract,
+        account_of(gateway, request),
+        now_s,
+    )
     order.refusal, order.done_s = text, now_s
     return order

@@ -7,6 +7,7 @@ refusal), read 2026-11.
 
 from collections.abc import Callable
 
+from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.orders import messages
 from ib_gateway_sim.orders.delivery import deliver
 from ib_gateway_sim.orders.order import Execution, Order
@@ -62,21 +63,54 @@ def send_order(gateway: Gateway, order: Order) -> None:
     say(gateway, order, opened(order), status(order))
 
 
-def send_execution(gateway: Gateway, execution: Execution) -> None:
+def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True) -> None:
     """execDetails, openOrder, orderStatus; for a full fill openOrder again, with its commission; commissionReport.
 
+    `fees`: whether it has a commission of its own; that of an advisor's order is told with its shares.
     A fill of an order that is cancelled already makes no word about the order.
     """
-    order = execution.order
+    order, faults = execution.order, gateway.weather.orders
+    delay_s = faults.fee_delay_s if fees else float("inf")
+    execution.fee_told_s = execution.at_s + delay_s if delay_s else 0.0
+    known = not delay_s
     about: list[Word] = [] if order.status == "Cancelled" else [opened(order), status(order)]
     if order.status == "Filled":
-        about.append(opened(order, fees=True))
+        about.append(opened(order, fees=known))
+    about.insert(0, lambda client: messages.execution(execution, -1, client.version))
+    if known and faults.take("fee_first"):
+        gateway.note("commission_first", order.client_id, order.order_id)
+        about.insert(0, commission(execution))
+    elif known:
+        about.append(commission(execution))
+    say(gateway, order, *about)
+    if fees and not known:
+        gateway.note("commission_delay", order.client_id, order.order_id)
+        tell_commission_later(gateway, execution)
+
+
+def commission(execution: Execution) -> Word:
+    return lambda _: messages.commission_report(execution)
+
+
+def tell_commission_later(gateway: Gateway, execution: Execution) -> None:
+    """At its time; at once where that is over, never where it has none."""
+    if execution.fee_told_s < float("inf"):
+        gateway.spawn(f"commission {execution.exec_id}", _tell_commission(gateway, execution))
+
+
+async def _tell_commission(gateway: Gateway, execution: Execution) -> None:
+    await gateway.clock.sleep_until(int(execution.fee_told_s * SECOND_NS))
+    say(gateway, execution.order, commission(execution))
+
+
+def send_fill_alone(gateway: Gateway, execution: Execution) -> None:
+    """execDetails and commissionReport: a share of an advisor's order, which follows the order's own (LEAN's brokerage for
+    IB), and a correction, which is an execDetails whose execId differs after the last dot alone (IB's API documentation)."""
     say(
         gateway,
-        order,
+        execution.order,
         lambda client: messages.execution(execution, -1, client.version),
-        *about,
-        lambda _: messages.commission_report(execution),
+        commission(execution),
     )
 
 

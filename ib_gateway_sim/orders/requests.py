@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from ib_gateway_sim.account.portfolio import commission, margin_rate, multiplier
+from ib_gateway_sim.account.commissions import order_commission
+from ib_gateway_sim.account.portfolio import margin_rate, multiplier
 from ib_gateway_sim.faults.orders import LateFill
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders import arrivals, fills, messages
@@ -10,7 +11,7 @@ from ib_gateway_sim.orders.cancelling import cancel, cancel_all
 from ib_gateway_sim.orders.checks import READ_ONLY, problem_of
 from ib_gateway_sim.orders.matching import watch
 from ib_gateway_sim.orders.order import Order, Preview
-from ib_gateway_sim.orders.placing import place
+from ib_gateway_sim.orders.placing import account_of, place
 from ib_gateway_sim.orders.questions import (
     req_all_open_orders,
     req_auto_open_orders,
@@ -49,16 +50,17 @@ def _place(client: Client, request: Request) -> None:
 def _preview(client: Client, request: Request, contract: Contract) -> None:
     """A what-if order: margin before and after, and no order."""
     gateway = client.gateway
-    totals = gateway.totals()
+    account = account_of(gateway, request)
+    totals = gateway.totals(account)
     price = request.optional("lmtPrice") or gateway.mark(contract)
     quantity = request.number("totalQuantity")
     signed = quantity if request.text("action").upper() == "BUY" else -quantity
-    held = gateway.portfolio.positions.get(contract.con_id)
+    held = gateway.portfolios[account].positions.get(contract.con_id)
     before = held.quantity if held else 0.0
     more = (abs(before + signed) - abs(before)) * abs(price) * multiplier(contract) * gateway.dollars(contract.currency)
     more *= gateway.weather.orders.margin_factor
-    fee = commission(contract, quantity, price)
-    order = Order(request, contract, client.client_id, 0, gateway.market.account, gateway.clock.now_s(), "PreSubmitted")
+    fee = order_commission(contract, quantity, price, gateway.dollars(contract.currency))
+    order = Order(request, contract, client.client_id, 0, account, gateway.clock.now_s(), "PreSubmitted")
     margin = round(totals.margin, 2), round(totals.margin + more * margin_rate(contract), 2)
     preview = Preview(*margin, round(totals.net, 2), round(totals.net - fee, 2), fee)
     client.send_frame(messages.open_order(order, client.version, preview))

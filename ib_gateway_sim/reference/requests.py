@@ -168,7 +168,7 @@ def req_ids(client: Client, request: Request) -> None:
 
 
 def req_managed_accounts(client: Client, request: Request) -> None:
-    client.send(15, 1, client.gateway.market.account)
+    client.send(15, 1, ",".join(client.gateway.portfolios))
 
 
 def req_market_data_type(client: Client, request: Request) -> None:
@@ -188,7 +188,8 @@ def req_soft_dollar_tiers(client: Client, request: Request) -> None:
 
 
 def req_family_codes(client: Client, request: Request) -> None:
-    client.send(78, 1, client.gateway.market.account, "")
+    accounts = client.gateway.portfolios
+    client.send(78, len(accounts), *(field for account in accounts for field in (account, "")))
 
 
 _DEPTH_EXCHANGES = (  # exchange, security type, listing exchange, kind of book: with market makers, or without

@@ -76,7 +76,7 @@ def _sign_in(client: Client, client_id: int) -> bool:
     client.client_id = client_id
     client.started = True
     gateway.clients[client_id] = client
-    client.send(15, 1, gateway.market.account)
+    client.send(15, 1, ",".join(gateway.portfolios))
     client.send(9, 1, gateway.orders.next_id(client_id))
     for farm in gateway.weather.farms.values():
         client.error(-1, *farm.notice())

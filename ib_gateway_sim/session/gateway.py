@@ -41,7 +41,8 @@ class Gateway:
         self.revisions = Revisions()
         self.pacing = PacingBook()
         self.bars_requested: deque[float] = deque()  # market seconds of the requests for real-time bars
-        self.portfolio = Portfolio()
+        self.portfolios: dict[str, Portfolio] = {}  # account -> what it owns; the first is the market's
+        self.open_accounts(self.settings.accounts)
         self.orders = OrderBook(self.settings.next_order_id)
         self.background: dict[str, asyncio.Task[None]] = {}  # name -> work of the gateway itself
         self.clients: dict[int, Client] = {}  # client id -> its connection, once it has signed in
@@ -124,18 +125,38 @@ class Gateway:
 
     def dollars(self, currency: str) -> float:
         """US dollars for one unit of a currency, by its currency pair; 1 where the market has none."""
-        if currency == "USD":
-            return 1.0
-        for symbol, other in ((currency, "USD"), ("USD", currency)):
-            query = ContractQuery(symbol=symbol, sec_type="CASH", currency=other)
-            found = self.market.find(query, self.clock.now_s())
-            price = self.mark(found[0]) if found else 0.0
+        for pair in self.pair_of(currency) if currency != "USD" else ():
+            price = self.mark(pair)
             if price > 0:
-                return price if symbol == currency else 1 / price
+                return price if pair.symbol == currency else 1 / price
         return 1.0
 
-    def totals(self) -> Totals:
-        return self.portfolio.totals(self.mark, self.dollars)
+    def pair_of(self, currency: str) -> list[Contract]:
+        """The pairs of a currency with the dollar; empty where the market has none."""
+        queries = [
+            ContractQuery(symbol=symbol, sec_type="CASH", currency=other)
+            for symbol, other in ((currency, "USD"), ("USD", currency))
+        ]
+        return [pair for query in queries for pair in self.market.find(query, self.clock.now_s())[:1]]
+
+    # ---- accounts ------------------------------------------------------------------------------------------------
+    @property
+    def portfolio(self) -> Portfolio:
+        """Of the first account."""
+        return next(iter(self.portfolios.values()))
+
+    def open_accounts(self, count: int) -> None:
+        """So many accounts of one login, all simulated: SIM7, SIM7001, SIM7002. Those that there are keep what they own."""
+        first = self.market.account
+        names = [first, *(f"{first}{number:03d}" for number in range(1, count))]
+        self.portfolios = {name: self.portfolios.get(name) or Portfolio() for name in names}
+
+    def account_named(self, text: str) -> str | None:
+        """The account of a request, the first where it says none; None for one that there is not."""
+        return (text or self.market.account) if text in ("", *self.portfolios) else None
+
+    def totals(self, account: str = "") -> Totals:
+        return self.portfolios[account or self.market.account].totals(self.mark, self.dollars)
 
 
 class Client:
@@ -155,6 +176,7 @@ class Client:
         self.dead: dict[
             tuple[str, int], str
         ] = {}  # (family, id) of streams that IB ended and nobody cancelled -> series
+        self.asked_accounts: dict[tuple[str, int], str] = {}  # (family, request id) -> the account of a subscription
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
         self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own

@@ -27,6 +27,8 @@ class Settings:
     refused: str = "forget"  # refused orders among the completed ones: forget | complete
     price_range: float = 800.0  # a limit so many percent away from the market is refused (109); 0: none is
     at_close: str = "keep"  # bars of 5 seconds and keepUpToDate at the end of their trade date: keep | end
+    accounts: int = 1  # of the login
+    fa: bool = False  # the first account is an advisor's, whose orders are shared out among the others
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
     slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped
     longest_answer_bytes: int = 0xFFFFFF - 1000  # clients end at a longer frame (507); who asks for one is dropped

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ib_bridge.ib.client import library
-from tests.support.sim_client import AAPL, RawClient, gateway
+from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.support.sim_orders import order, played
 
 # Tags of account updates as users have printed them from paper accounts, and the documented tags of account summaries.
@@ -150,3 +150,133 @@ async def test_an_end_in_gmt_is_refused_and_one_without_a_date_is_today(client, 
         client.ask_bars(number, AAPL, end=end)
     answers = [await client.message(17) for _ in ends]
     assert len({tuple(answer[2:]) for answer in answers}) == 1
+
+
+# ---- several accounts and currencies ---------------------------------------------------------------------------------
+@played(accounts=3)
+async def test_a_login_of_several_accounts_lists_them_and_keeps_them_apart(client, sim, control):
+    client.send(17, 1)
+    assert (await client.message(15))[2] == "SIM7,SIM7001,SIM7002"
+    order(client, 1, quantity=10)
+    assert (await client.error())[:2] == (1, 435)
+    order(client, 2, quantity=10, account="SIM9")
+    assert (await client.error())[:2] == (2, 321)
+    order(client, 3, quantity=10, account="SIM7001")
+    assert (await client.message(11))[16] == "SIM7001"
+    await client.message(59)
+    client.send(61, 1)
+    assert [fields[2] for fields in await rows(client, "61", "62")] == ["SIM7001"]
+    client.send(62, 1, 1, "All", "NetLiquidation")
+    assert [fields[3] for fields in await rows(client, "63", "64")] == ["SIM7", "SIM7001", "SIM7002"]
+    client.send(6, 2, 1, "SIM7001")
+    told = {(fields[2], fields[4]): fields[3] for fields in await rows(client, "6", "54")}
+    assert (told["AccountCode", ""], float(told["StockMarketValue", "USD"]) > 1000) == ("SIM7001", True)
+    client.send(74, 1, 6, "SIM7002", "")
+    assert await rows(client, "71", "72") == []
+
+
+@played()
+async def test_a_currency_that_is_bought_is_a_balance(client, sim, control):
+    order(client, 1, quantity=20_000, contract=EURUSD)
+    await client.message(59)
+    client.send(62, 1, 1, "All", "$LEDGER:ALL")
+    told = {(fields[4], fields[6]): float(fields[5]) for fields in await rows(client, "63", "64") if fields[4] in MONEY}
+    assert told["CashBalance", "EUR"] == 20_000
+    assert told["CashBalance", "USD"] == pytest.approx(1_000_000 - 20_000 * told["ExchangeRate", "EUR"], abs=20)
+    for tag in ("CashBalance", "NetLiquidationByCurrency"):
+        of_all = told[tag, "USD"] + told[tag, "EUR"] * told["ExchangeRate", "EUR"]
+        assert told[tag, "BASE"] == pytest.approx(of_all, abs=0.1)
+    client.send(61, 1)
+    (position,) = await rows(client, "61", "62")
+    assert position[14] == "20000"
+
+
+MONEY = ("CashBalance", "NetLiquidationByCurrency", "ExchangeRate")
+
+
+@played(accounts=3, fa=True)
+async def test_an_advisors_order_is_shared_out(client, sim, control):
+    order(client, 1, quantity=11)
+    await client.message(59)
+    await client.settle()
+    client.send(61, 1)
+    assert [(fields[2], fields[14]) for fields in await rows(client, "61", "62")] == [
+        ("SIM7001", "6"),
+        ("SIM7002", "5"),
+    ]
+
+
+@played()
+async def test_the_profit_of_the_day_is_of_the_day(client, sim, control):
+    order(client, 1, quantity=100)
+    await client.message(59)
+    await control.run("advance 86400")
+    client.send(92, 5, "SIM7", "")
+    daily, unrealized = (float(each) for each in (await client.message(94))[2:4])
+    quote = sim.quote(sim.portfolio.open_positions()[0].contract, sim.clock.now_s())
+    assert daily == pytest.approx(100 * (quote.last - quote.close), abs=0.01)
+    assert daily != pytest.approx(unrealized, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("accounts 0", "n '0'; allowed: a number from 1 to 50"),
+        ("cash XXX 5", "currency 'XXX'; allowed: USD"),
+        ("cash EUR much", "amount 'much'; allowed: a number"),
+        ("deposit 5 USD SIM8", "account 'SIM8'; allowed: SIM7"),
+        ("assign NOSUCH 1 1", "symbol 'NOSUCH'; allowed: a stock"),
+        ("fa maybe", "on 'maybe'; allowed: on, off"),
+        ("correct last 5", "execution 'last'; allowed: none was made"),
+        ("bust_execution last loud", "how 'loud'; allowed: correction, silent"),
+        ("commission_delay late", "seconds 'late'; allowed: a number from 0 to 1e+06, or never"),
+        ("commission_first x", "n 'x'; allowed: a number"),
+    ],
+)
+def test_a_wrong_word_of_a_command_is_named_with_what_is_allowed(line, allowed):
+    @played()
+    async def ask(client, sim, control):
+        answer = await control.run(line)
+        assert not answer["ok"]
+        assert allowed in answer["error"]
+
+    ask()
+
+
+def test_a_client_library_reads_accounts_currencies_and_corrections():
+    async def ask():
+        async with gateway(clock="real", accounts=2) as (_, control):
+            ib = library.IB()
+            await ib.connectAsync("127.0.0.1", control.server.gateway.port, clientId=9, account="SIM7001")
+            try:
+                assert ib.managedAccounts() == ["SIM7", "SIM7001"]
+                await control.run("cash EUR 1000 SIM7001")
+                ledger = await ib.accountSummaryAsync()
+                (stock,) = await ib.qualifyContractsAsync(library.Stock("AAPL", "SMART", "USD"))
+                bought = library.Order(action="BUY", totalQuantity=10, orderType="LMT", lmtPrice=400, outsideRth=True)
+                bought.account = "SIM7001"
+                trade = ib.placeOrder(stock, bought)
+                await control.run("fill_now " + str((await _permanent(ib, trade)).order.permId))
+                await _true(lambda: trade.fills)
+                answer = await control.run("correct last 251 9")
+                await _true(lambda: answer["exec_id"] in [fill.execution.execId for fill in ib.fills()])
+                return ledger, [position.account for position in await ib.reqPositionsAsync()]
+            finally:
+                ib.disconnect()
+
+    ledger, owners = asyncio.run(ask())
+    assert ("SIM7001", "CashBalance", "1000.00") in [
+        (row.account, row.tag, row.value) for row in ledger if row.currency == "EUR"
+    ]
+    assert owners == ["SIM7001"]
+
+
+async def _permanent(ib, trade):
+    await _true(lambda: trade.order.permId)
+    return trade
+
+
+async def _true(holds):
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)

@@ -391,10 +391,10 @@ def test_orders_and_portfolio_can_be_saved_and_another_gateway_goes_on_with_them
             order(client, 1, quantity=10)
             order(client, 2, action="SELL", quantity=10, kind="LMT", limit="1000", tif="GTC")
             await statuses(client, 3)
-            saved = pickle.dumps((sim.orders, sim.portfolio))
-            assert pickle.loads(saved) == (sim.orders, sim.portfolio)
+            saved = pickle.dumps((sim.orders, sim.portfolios))
+            assert pickle.loads(saved) == (sim.orders, sim.portfolios)
         async with gateway() as (sim, _):
-            sim.orders, sim.portfolio = pickle.loads(saved)
+            sim.orders, sim.portfolios = pickle.loads(saved)
             client = await RawClient.start(sim.port)
             assert sim.orders.next_id(1) == 3
             order(client, 2, action="SELL", quantity=10, kind="LMT", limit="200", tif="GTC")
