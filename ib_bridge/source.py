@@ -1,27 +1,31 @@
 """Where the bars of a connection come from, and whether they belong into this database."""
 
-import re
 from collections.abc import Sequence
 
 from ib_bridge.errors import CannotStart
 from ib_bridge.ib.connection import IbConnection
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import status
+from nautilus.market.account_kind import account_kind
 
 
 def source_of(accounts: Sequence[str], replay: str) -> str:
-    """Where the bars of a connection come from, by its managed accounts. CannotStart when it has none.
+    """Where the bars of a connection come from, by all its managed accounts. CannotStart when it has none, or accounts of
+    several kinds.
 
-    The simulator's account spells its source: SIM<seed>, or SIMR<hash of the replayed file>. DU... and DF... are paper.
+    The simulator's first account spells its source: SIM<seed>, or SIMR<hash of the replayed file>.
     """
     if not accounts:
         raise CannotStart("the gateway manages no account, so nobody can say where its bars come from; log in to one")
-    account = accounts[0]
-    if found := re.fullmatch(r"SIM(\d+)", account):
-        return f"sim:{found[1]}"
-    if found := re.fullmatch(r"SIMR([0-9a-f]+)", account):
-        return f"replay:{replay or 'file'}:{found[1]}"
-    return "ib:paper" if account.startswith(("DU", "DF")) else "ib:live"
+    try:
+        kind = account_kind(accounts)
+    except ValueError as problem:
+        raise CannotStart(f"{problem}; log in to accounts of one kind") from None
+    if kind != "simulator":
+        return f"ib:{kind}"
+    first = min(accounts, key=len)
+    seed = first.removeprefix("SIM")
+    return f"replay:{replay or 'file'}:{seed[1:]}" if seed.startswith("R") else f"sim:{seed}"
 
 
 class StoreSource:

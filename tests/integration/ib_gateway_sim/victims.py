@@ -96,7 +96,7 @@ def fees(words: list[list[str]]) -> dict[str, float]:
 
 
 def booked_fees(sim: Any) -> float:
-    return round(sum(booking.fee for each in sim.portfolios.values() for booking in each.bookings), 4)
+    return round(sum(float(booking.fee) for each in sim.portfolios.values() for booking in each.bookings), 4)
 
 
 def held(sim: Any, account: str = "") -> float:
