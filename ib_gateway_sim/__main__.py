@@ -227,7 +227,6 @@ async def serve(options: argparse.Namespace) -> None:
         "port": gateway.port,
         "control_port": control.port or None,
         "account": market.account,
-        "accounts": list(gateway.portfolios),
     }
     print(json.dumps(ready), flush=True)
     # Long answers make many small objects at once; the collector's walks over them are pauses for everybody.
