@@ -19,6 +19,7 @@ from ib_bridge.ib.health import ConnectionState
 from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
+from ib_bridge.incidents import ConnectionIncidents
 from ib_bridge.name_lock import NameLock
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
@@ -97,6 +98,7 @@ class Bridge:
         self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
         self._name = NameLock(self._database, settings.bridge_id, log)
         self._source = StoreSource(self._transactions, self._connection, settings.source_replay)
+        self._incidents = ConnectionIncidents(settings.bridge_id, self._transactions, log)
         self._ending = threading.Event()
         self._upkeep = Upkeep(settings, self._transactions, log, self._ending.is_set)
         self._end_thread = Executor("end", 1)
@@ -276,6 +278,8 @@ class Bridge:
             await self._transactions.run(job_planning.requeue_now)
             self._look["planning"].set()
         self._last_state = health.state
+        seen = self._connection.health
+        await self._incidents.keep(health, seen.language, seen.unmapped)
 
     def _publish(self, cursor: Cursor, state: str, reason: str) -> None:
         status.publish(

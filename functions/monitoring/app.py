@@ -2,9 +2,9 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
@@ -13,8 +13,10 @@ from nautilus.db import timescale
 from nautilus.db.bridge import commands
 from nautilus.db.bridge import status as sessions
 from nautilus.db.ledger import requests
-from nautilus.db.monitoring import measures
-from nautilus.errors import Unavailable
+from nautilus.db.cursor import Cursor
+from nautilus.db.monitoring import incidents, measures
+from nautilus.errors import InvalidInput, Unavailable
+from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.dependencies import CallerDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -22,9 +24,12 @@ from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
+from nautilus.monitoring.incidents import CODES, Condition
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=StrictRoute)
 _RECONNECT_WITHIN_S = 60.0
+_SILENT_AFTER_S = 60.0
+"""A bridge that says nothing for so long is an incident: it writes every five seconds."""
 
 
 @router.get("/health", summary="ok or degraded; 503 only without the database")
@@ -170,6 +175,40 @@ def connection_status(services: ServicesDep, caller: CallerDep) -> dict[str, Any
     }
 
 
+@router.get("/api/v1/incidents", summary="What is wrong and what was, the newest first")
+def incident_list(
+    services: ServicesDep,
+    caller: CallerDep,
+    open: Annotated[bool, Query(description="only those that last")] = False,
+    code: Annotated[
+        str | None, Query(description="only those with this code", json_schema_extra={"enum": [*CODES]})
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    before: Annotated[
+        int | None, Query(ge=1, le=MAX_NUMBER, description="id of the last one of the page before")
+    ] = None,
+) -> dict[str, Any]:
+    if code is not None and code not in CODES:
+        raise InvalidInput.field("code", f"{code!r} is not the code of an incident", tuple(CODES))
+    with services.db.transaction() as cursor:
+        _keep_silence(cursor)
+        rows = incidents.listed(cursor, only_open=open, code=code, limit=limit, before=before)
+    return {"incidents": [_incident(row) for row in rows], "next_before": rows[-1].id if len(rows) == limit else None}
+
+
+def _keep_silence(cursor: Cursor) -> None:
+    """A bridge that is gone cannot tell: who asks does, and the schedule once a minute."""
+    session = sessions.latest(cursor)
+    silent = session is not None and session.silent_s >= _SILENT_AFTER_S
+    found = [Condition("bridge-silent", session.bridge, {"reason": session.reason})] if session and silent else []
+    incidents.keep(cursor, "monitoring", found)
+
+
+def _incident(row: incidents.Incident) -> dict[str, Any]:
+    until = _text(row.until) if row.until is not None else None
+    return row._asdict() | {"since": _text(row.since), "until": until}
+
+
 def _market(ns: int) -> str:
     return rfc3339(ns // NS_PER_MS * NS_PER_MS)
 
@@ -180,13 +219,17 @@ def _text(moment: Any) -> str:
 
 def measure(services: Services) -> list[Measure]:
     """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
-    with services.db.transaction(snapshot=True) as cursor:
+    with services.db.transaction() as cursor:
+        _keep_silence(cursor)
         session = sessions.latest(cursor)
         waiting = measures.live_jobs(cursor)
+        lasting = incidents.open_incidents(cursor)
     metrics = [
         Measure("SessionConnected", 1 if session and session.state == "connected" else 0, "Count"),
         Measure("LiveJobs", waiting.jobs, "Count"),
         Measure("JobSilence", waiting.silent_s, "Seconds"),
+        Measure("OpenIncidents", lasting.incidents, "Count"),
+        Measure("CriticalIncidents", lasting.critical, "Count"),
     ]
     if session is not None:
         metrics.append(Measure("BridgeSilence", session.silent_s, "Seconds"))

@@ -15,6 +15,7 @@ from ib_bridge.ib.health import ConnectionState
 from nautilus.backfill.states import ChunkState, JobState
 from nautilus.coverage.judge import CoverageState
 from nautilus.infra.messages import CommandHint, JobHint
+from nautilus.monitoring import incidents
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -325,3 +326,11 @@ def test_the_tests_that_are_said_to_hold_something_exist() -> None:
     rows = set(re.findall(r"`test_fault\[(.*?)\]`", BACKFILL))
     faults = (ROOT / "tests" / "integration" / "backfill" / "test_fault_injection.py").read_text()
     assert [row for row in rows if not all(f'"{part}"' in faults for part in row.split(" & "))] == []
+
+
+def test_every_incident_says_what_to_do() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (\w+) \| (.+) \| (.+) \|$", (DOCS / "operations.md").read_text(), re.MULTILINE
+    )
+    documented = {code: severity for code, severity, meaning, action in rows if severity in incidents.SEVERITIES}
+    assert documented == dict(incidents.CODES)

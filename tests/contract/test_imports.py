@@ -29,8 +29,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "rules of what is done with it",
         "coverage.judge coverage.splits backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
-        " backfill.send_times backfill.states live lookup.identity lookup.suggestions reading.formats reading.page_token"
-        " auth.principal auth.scopes auth.api_keys auth.passwords auth.login_throttle auth.tokens",
+        " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
+        " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
+        " auth.login_throttle auth.tokens",
     ),
     (
         "shapes of bodies and messages",

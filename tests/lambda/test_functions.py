@@ -217,6 +217,8 @@ def test_the_schedule_of_monitoring_emits_metrics(functions):
         "SessionConnected": "Count",
         "LiveJobs": "Count",
         "JobSilence": "Seconds",
+        "OpenIncidents": "Count",
+        "CriticalIncidents": "Count",
     }
     assert body["SessionConnected"] == [0.0], "no bridge was ever here"
 

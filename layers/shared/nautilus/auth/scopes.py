@@ -113,5 +113,6 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/api/v1/ib/session/reconnect"): WRITE_SESSION,
     ("GET", "/api/v1/ib/budget"): READ_MONITORING,
     ("GET", "/api/v1/ib/connection/status"): READ_MONITORING,
+    ("GET", "/api/v1/incidents"): READ_MONITORING,
 }
 """Every route, as method (of a socket `WEBSOCKET`) and path, and who may use it. A route without a row serves nobody."""

@@ -41,6 +41,7 @@ _OLD = {
     "series_changes": "committed_at",
     "audit_log": "at",
     "bridge_commands": "coalesce(finished_at, expires_at)",
+    "incidents": "until",
 }
 
 
@@ -53,9 +54,15 @@ class Kept:
     audit: int
     bars: Mapping[str, int]
     commands: int = 0
+    incidents: int = 0
 
     def days(self, table: str) -> int:
-        named = {"ib_requests": self.requests, "audit_log": self.audit, "bridge_commands": self.commands}
+        named = {
+            "ib_requests": self.requests,
+            "audit_log": self.audit,
+            "bridge_commands": self.commands,
+            "incidents": self.incidents,
+        }
         return named.get(table, self.revisions)
 
 
@@ -108,6 +115,7 @@ def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
         settings.keep_audit_days,
         settings.kept_bars,
         settings.keep_commands_days,
+        settings.keep_incidents_days,
     )
 
 

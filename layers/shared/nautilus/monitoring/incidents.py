@@ -1,0 +1,25 @@
+"""What counts as an incident: one table of codes. docs/operations.md says of each what to do; a test holds both together."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+"""`critical`: something that people rely on does not work. `warning`: it works, but somebody should look."""
+CODES: Mapping[str, Severity] = {
+    "bridge-silent": "critical",
+    "ib-connection-lost": "critical",
+    "ib-login-needed": "critical",
+    "ib-degraded": "warning",
+    "ib-other-language": "critical",
+    "ib-unknown-code": "warning",
+}
+"""Code of an incident -> how bad it is."""
+
+
+class Condition(NamedTuple):
+    """Something that is wrong now. code: one of CODES. subject: of what, such as a bridge. detail: values of JSON."""
+
+    code: str
+    subject: str
+    detail: Mapping[str, Any]
