@@ -81,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         "--date-zone", choices=("instrument", "login", "utc"), default="instrument", help="zone of text dates sent"
     )
     made.add_argument("--volume", choices=("shares", "lots"), default="shares", help="unit of US stock volumes")
+    made.add_argument("--live-slots", choices=("held", "free"), default="held", help="of the 50, by keepUpToDate")
+    made.add_argument("--rtb-book", choices=("own", "shared"), default="own", help="pacing of bars of 5 seconds")
+    made.add_argument("--lines-by", choices=("request", "contract"), default="request", help="what uses a line")
+    made.add_argument("--empty-live", choices=("refuse", "stream"), default="refuse", help="keepUpToDate without a bar")
+    made.add_argument("--live-cadence", choices=("grid", "class"), default="grid", help="looks at the market")
     made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
     _add_order_options(made)
@@ -187,6 +192,11 @@ def make_settings(options: argparse.Namespace) -> Settings:
         read_only=options.read_only,
         max_version=options.max_version,
         at_close=options.at_close,
+        live_slots=options.live_slots,
+        rtb_book=options.rtb_book,
+        lines_by=options.lines_by,
+        empty_live=options.empty_live,
+        live_cadence=options.live_cadence,
         master_client=options.master_client,
         client_zero=options.client_zero,
         gone_clients=options.gone_clients,

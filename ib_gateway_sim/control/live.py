@@ -5,8 +5,8 @@ from typing import Any
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.farms import silence
-from ib_gateway_sim.control.values import Answer, Wrong, choice, number
-from ib_gateway_sim.faults.live import EVERY, Late, Missing, OddLots, Steps, names_of
+from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number
+from ib_gateway_sim.faults.live import EVERY, PERMISSIONS, Late, Missing, OddLots, Steps, names_of
 from ib_gateway_sim.faults.revisions import kind_of
 from ib_gateway_sim.faults.weather import BUST
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
@@ -93,6 +93,18 @@ def live_delay(control: Context, ms: Any, jitter: Any = 0) -> None:
     live.delay_ms, live.jitter_ms = number("ms", ms, 0, 600_000), number("jitter", jitter, 0, 600_000)
 
 
+def permission(control: Context, symbol: str, level: str) -> None:
+    """what the login may see of a symbol from the next request on: full; none (354), api (10089) or not_enabled (10168),
+    each with delayed data on request (10167); no_delayed (354, 10186); part (10090) or part_api (10091): no bid and ask"""
+    name = symbol if symbol == EVERY else known(control, symbol)
+    control.gateway.weather.live.permissions[name] = choice("level", level, list(PERMISSIONS))
+
+
+def take_lines(control: Context, n: Any) -> None:
+    """TWS itself uses so many of the market data lines; 0: none"""
+    control.gateway.weather.live.taken_lines = count("n", n)
+
+
 def _minute(control: Context, contract: Contract, start_s: int, now_s: float) -> dict[str, Any]:
     """A minute as history tells it now."""
     what = kind_of(contract)
@@ -136,4 +148,4 @@ def _found(control: Context, name: str) -> list[Contract]:
     return [one for one in found if name in names_of(one) and one.sec_type != "CFD"]
 
 
-COMMANDS = commands(late, odd_lots, step_volume, missing_bars, revise, bust, mute, live_delay)
+COMMANDS = commands(late, odd_lots, step_volume, missing_bars, revise, bust, mute, live_delay, permission, take_lines)

@@ -16,6 +16,10 @@ from ib_gateway_sim.market.contracts import Contract
 EVERY = "all"  # in place of a symbol
 _ONE = 1 << 32
 T = TypeVar("T")
+PERMISSIONS = ("full", "none", "api", "not_enabled", "no_delayed", "part", "part_api")
+"""What a login may see: all; delayed data (refused with 354, 10089, 10168); nothing (354, and 10186 for delayed data);
+a part of the ticks (notice 10090 or 10091)."""
+WHOLE = ("full", "part", "part_api")
 
 
 class Late(NamedTuple):
@@ -55,6 +59,8 @@ class LiveFaults:
     odd_lots: dict[str, OddLots] = field(default_factory=dict)
     steps: dict[str, Steps] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
+    permissions: dict[str, str] = field(default_factory=dict)  # name -> one of PERMISSIONS
+    taken_lines: int = 0  # market data lines that TWS itself uses
     delay_ms: float = 0.0  # all live data come so late ...
     jitter_ms: float = 0.0  # ... and up to so much later
     parts: dict[tuple[int, str, bool], dict[int, Bar | None]] = field(default_factory=dict)
@@ -67,6 +73,10 @@ class LiveFaults:
             table.pop(name, None)
         else:
             table[name] = fault
+
+    def permission(self, contract: Contract) -> str:
+        """What the login may see of a contract: one of PERMISSIONS."""
+        return set_for(self.permissions, contract) or ("full" if contract.permitted else "none")
 
     def touches(self, contract: Contract) -> bool:
         """Whether live bars of a contract are made otherwise than history's."""
@@ -101,7 +111,12 @@ class LiveFaults:
         told: dict[str, object] = {
             name: {symbol: each._asdict() for symbol, each in table.items()} for name, table in tables.items()
         }
-        return told | {"delay_ms": self.delay_ms, "jitter_ms": self.jitter_ms}
+        return told | {
+            "permissions": dict(self.permissions),
+            "taken_lines": self.taken_lines,
+            "delay_ms": self.delay_ms,
+            "jitter_ms": self.jitter_ms,
+        }
 
 
 def names_of(contract: Contract) -> tuple[str, ...]:

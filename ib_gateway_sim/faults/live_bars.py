@@ -49,7 +49,7 @@ class LiveBars:
 
         Bars of a day and more are history's: these faults act on shorter ones.
         """
-        if size not in INTRADAY_S or not self.faults.touches(self.contract) or not self._has_prints():
+        if size not in INTRADAY_S or not self.faults.touches(self.contract) or not self._has_prints(INTRADAY_S[size]):
             return self._history(size, start_s, end_s, now_s)
         size_s = INTRADAY_S[size]
         shift_s = calendars.utc_offset_s(ZoneInfo(self.contract.time_zone), start_s)
@@ -63,9 +63,9 @@ class LiveBars:
     def _history(self, size: str, start_s: int, end_s: int, now_s: float) -> list[Bar]:
         return self.market.bars(self.contract, size, self.what, rth=self.rth, start_s=start_s, end_s=end_s, now_s=now_s)
 
-    def _has_prints(self) -> bool:
+    def _has_prints(self, size_s: int) -> bool:
         """A replayed file, which knows no calendar, holds minutes of one price; its trades are made of them."""
-        return self.what == "TRADES" or bool(self.contract.calendar)
+        return bool(self.contract.calendar) or (self.what == "TRADES" and size_s >= 60)
 
     # ---- five seconds --------------------------------------------------------------------------------------------
     def _parts(self, session: Session, first_s: int, until_s: float, now_s: float) -> list[Bar]:

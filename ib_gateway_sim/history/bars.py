@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 
+from ib_gateway_sim.faults.live import chance
 from ib_gateway_sim.faults.weather import HISTORY_ERRORS, LIVE_LOST
 from ib_gateway_sim.history.families import DAY_S, FAMILY, LIVE, SHORT_NAMES, book, open_requests
 from ib_gateway_sim.history.fields import bar_date, bar_fields, bar_volume, edge_text
@@ -26,6 +27,7 @@ from ib_gateway_sim.rules.kinds import no_data
 from ib_gateway_sim.rules.pacing import OPEN_HISTORY_REQUESTS
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.session.jobs import Stream
+from ib_gateway_sim.streams.families import permitted
 from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
@@ -83,7 +85,7 @@ def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | 
         )
     if weather.competing:
         return service_error(HISTORY_ERRORS["other_address"])
-    if not contract.permitted:
+    if not permitted(client, contract):
         return service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
     if open_requests(client) >= OPEN_HISTORY_REQUESTS:
         return TOO_MANY_OPEN
@@ -118,7 +120,7 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     if sum(map(len, parts)) > gateway.settings.longest_answer_bytes:
         client.close()  # as the real gateway does when asked for two years of minutes
         return
-    if count == 0:
+    if count == 0 and not (query.live and gateway.settings.empty_live == "stream"):
         client.refuse(query.request_id, no_data(contract.local_symbol, contract.exchange, query.what))
         return
     dates = [edge_text(client, contract, at_s) for at_s in (start_s, end_s)]
@@ -143,7 +145,13 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
     gateway = client.gateway
     contract = query.contract
     told: dict[int, Bar] = {}  # those that may be told again
-    async for at_s in pulses(client, (LIVE, query.request_id), contract, _LIVE_S, ends=True):
+    uneven = gateway.settings.live_cadence == "class"
+    due_s = 0.0
+    async for at_s in pulses(client, (LIVE, query.request_id), contract, 1.0 if uneven else _LIVE_S, ends=True):
+        if at_s < due_s:
+            continue
+        if uneven:
+            due_s = at_s + 1 + int(5 * chance(gateway.market.account, "update", query.series, at_s))
         if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
             client.dead[LIVE, query.request_id] = query.series
             client.error(query.request_id, *LIVE_LOST)

@@ -28,8 +28,12 @@ def kind_problem(contract: Contract, what: str) -> Violation | None:
 
 
 def open_requests(client: Client) -> int:
-    """Open history requests of all clients, head timestamps that were not cancelled among them."""
-    return sum(each.jobs.count(FAMILY) + len(each.open_heads) for each in client.gateway.clients.values())
+    """Open history requests of all clients: head timestamps that were not cancelled, and by setting those that live."""
+    gateway = client.gateway
+    held = FAMILY, LIVE if gateway.settings.live_slots == "held" else FAMILY
+    return sum(
+        sum(each.jobs.count(family) for family in set(held)) + len(each.open_heads) for each in gateway.clients.values()
+    )
 
 
 def book(client: Client, request: Request, contract: Contract, what: str) -> bool:

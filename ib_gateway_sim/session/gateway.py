@@ -1,6 +1,7 @@
 """The gateway's state and its clients: what every handler of a request may read and change. Sockets are in server/."""
 
 import asyncio
+import itertools
 import sys
 import traceback
 from collections import deque
@@ -40,6 +41,7 @@ class Gateway:
         self.weather = Weather()
         self.revisions = Revisions()
         self.pacing = PacingBook()
+        self.numbers = itertools.count()
         self.bars_requested: deque[float] = deque()  # market seconds of the requests for real-time bars
         self.portfolios: dict[str, Portfolio] = {}  # account -> what it owns; the first is the market's
         self.open_accounts(self.settings.accounts)

@@ -29,6 +29,11 @@ class Settings:
     at_close: str = "keep"  # bars of 5 seconds and keepUpToDate at the end of their trade date: keep | end
     accounts: int = 1  # of the login
     fa: bool = False  # the first account is an advisor's, whose orders are shared out among the others
+    live_slots: str = "held"  # of the 50 open history requests, by keepUpToDate while it lives: held | free
+    rtb_book: str = "own"  # where requests for bars of 5 seconds are counted: own | shared with small bars
+    lines_by: str = "request"  # quotes and bars of 5 seconds of one contract use a line each (request) | one (contract)
+    empty_live: str = "refuse"  # keepUpToDate whose first answer is empty: refuse (162) | stream
+    live_cadence: str = "grid"  # looks at the market: grid | class (as IB tells for each class of products)
     quote_s: float = 0.25  # market seconds between two looks at the market for streams
     slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped
     longest_answer_bytes: int = 0xFFFFFF - 1000  # clients end at a longer frame (507); who asks for one is dropped

@@ -42,18 +42,27 @@ class QuoteBoard:
     """What a subscriber has been told; `show` sends what is new. Tick types here are those of live data."""
 
     def __init__(
-        self, client: Client, request_id: int, contract: Contract, delayed: bool, generic: frozenset[str]
+        self,
+        client: Client,
+        request_id: int,
+        contract: Contract,
+        delayed: bool,
+        generic: frozenset[str],
+        *,
+        whole: bool,
     ) -> None:
         self._client = client
         self._request_id = request_id
         self._contract = contract
         self._delayed = delayed
         self._generic = generic
+        self._whole = whole  # False: bid and ask need a subscription that the login lacks
         self._told: dict[int, tuple[float, float]] = {}  # tick type -> (value, its size)
 
     def show(self, quote: Quote) -> None:
-        self._price(_BID, quote.bid, quote.bid_size)
-        self._price(_ASK, quote.ask, quote.ask_size)
+        if self._whole:
+            self._price(_BID, quote.bid, quote.bid_size)
+            self._price(_ASK, quote.ask, quote.ask_size)
         if quote.has_last:
             traded = self._price(_LAST, quote.last, quote.last_size)
             traded |= self._size(_VOLUME, quote.volume)
@@ -63,7 +72,7 @@ class QuoteBoard:
         for kind, value in ((6, quote.high), (7, quote.low), (9, quote.close), (14, quote.open)):
             if value != -1:
                 self._price(kind, value)
-        if self._contract.sec_type == "OPT":
+        if self._contract.sec_type == "OPT" and self._whole:
             self._greeks(quote)
         if not self._delayed:
             self._halted(quote)

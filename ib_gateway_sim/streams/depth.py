@@ -9,7 +9,7 @@ from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.session.jobs import Stream
-from ib_gateway_sim.streams.families import DEPTH, UNSUBSCRIBED, shown_size
+from ib_gateway_sim.streams.families import DEPTH, UNSUBSCRIBED, permitted, shown_size
 from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
@@ -31,7 +31,7 @@ def req_market_depth(client: Client, request: Request) -> None:
         problem = contract
     elif contract.sec_type in ("IND", "OPT", "CFD", "CONTFUT"):
         problem = Violation(10092, "Deep market data is not supported for this combination of security type/exchange")
-    elif not contract.permitted:
+    elif not permitted(client, contract):
         problem = Violation(354, f"{UNSUBSCRIBED}")
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)

@@ -1,5 +1,6 @@
 """Families of subscriptions, the limits that they share, and how sizes are shown."""
 
+from ib_gateway_sim.faults.live import WHOLE
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Client
@@ -23,11 +24,20 @@ def shown_size(client: Client, contract: Contract, size: float) -> float:
 NO_LINE = Violation(101, "Max number of tickers has been reached")
 
 
-def no_line(client: Client) -> bool:
-    """Quotes and real-time bars of all clients share the account's market data lines."""
+def no_line(client: Client, contract: Contract) -> bool:
+    """Quotes and real-time bars of all clients, and TWS itself, share the account's market data lines."""
     gateway = client.gateway
-    used = sum(each.jobs.count(QUOTES) + each.jobs.count(BARS) for each in gateway.clients.values())
-    return used >= gateway.settings.lines
+    free = gateway.settings.lines - gateway.weather.live.taken_lines
+    open_streams = [entry for each in gateway.clients.values() for entry in each.jobs.streams()]
+    used = [stream.contract.con_id for (family, _), stream in open_streams if family in (QUOTES, BARS)]
+    if gateway.settings.lines_by == "contract":
+        return contract.con_id not in used and len(set(used)) >= free
+    return len(used) >= free
+
+
+def permitted(client: Client, contract: Contract) -> bool:
+    """Whether the login may see a contract's data of now, all or a part."""
+    return client.gateway.weather.live.permission(contract) in WHOLE
 
 
 def offers(contract: Contract, what: str) -> bool:

@@ -1,8 +1,7 @@
 """When a stream looks at the market: on its beat, as late as the faults say, and never again once it is silent."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
-from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.rules.bar_sizes import DAY_S
 from ib_gateway_sim.session.gateway import Client
@@ -17,19 +16,17 @@ async def pulses(
     period_s: float,
     *,
     ends: bool = False,
-    uneven: Callable[[int], int] | None = None,
 ) -> AsyncIterator[float]:
     """The times (epoch seconds) that are multiples of the period. `stream`: family and request id.
 
     A time is given when it has come and the delay of live data has passed. `ends`: the stream may be one that ends with
-    its trade date (setting at_close). `uneven`: nanoseconds that a look comes later still.
+    its trade date (setting at_close).
     """
     gateway = client.gateway
     end_s = _end_s(client, contract) if ends and gateway.settings.at_close == "end" else None
 
     def lag(at_ns: int) -> int:
-        late_ns = gateway.weather.live.delay_ns(gateway.market.account, contract, at_ns)
-        return late_ns + (uneven(at_ns) if uneven is not None else 0)
+        return gateway.weather.live.delay_ns(gateway.market.account, contract, at_ns)
 
     async for at_s in gateway.clock.beats(period_s, lag):
         if end_s is not None and at_s > end_s:
@@ -43,9 +40,3 @@ def _end_s(client: Client, contract: Contract) -> float | None:
     now_s = client.gateway.clock.now_s()
     sessions = client.gateway.market.sessions(contract, now_s, now_s + _LONGEST_CLOSED_S, rth=False)
     return max((one.close_s for one in sessions if one.trade_date == sessions[0].trade_date), default=None)
-
-
-def uneven_ns(most_s: float) -> Callable[[int], int]:
-    """Up to so many seconds, another for each moment, the same in each run."""
-    most_ns = int(most_s * SECOND_NS)
-    return lambda at_ns: (at_ns // SECOND_NS * 2_654_435_761) % (most_ns + 1) if most_ns else 0

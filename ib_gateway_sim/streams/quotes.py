@@ -1,20 +1,27 @@
 """Market data: the quotes of a contract, as ticks that are sent when they change."""
 
+import math
 import re
+from collections.abc import AsyncIterator
 
+from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.bar_sizes import DAY_S
 from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.session.jobs import Stream
 from ib_gateway_sim.streams.board import QuoteBoard
-from ib_gateway_sim.streams.families import NO_LINE, QUOTES, UNSUBSCRIBED, no_line, shown_size
+from ib_gateway_sim.streams.families import NO_LINE, QUOTES, no_line, permitted, shown_size
+from ib_gateway_sim.streams.permissions import notice, refusal
 from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
 DELAY_S = 900  # delayed data lag by 15 minutes
+_PAIR_S = 0.005
+_MANY = 10_000
 
 
 def req_market_data(client: Client, request: Request) -> None:
@@ -31,10 +38,10 @@ def req_market_data(client: Client, request: Request) -> None:
         problem = invalid("Incorrect generic tick list of " + request.text("genericTickList"))
     elif client.gateway.weather.competing:
         problem = Violation(*COMPETING)
-    elif no_line(client):
+    elif no_line(client, contract):
         problem = NO_LINE
-    elif not contract.permitted and client.market_data_type < 3:
-        problem = Violation(354, f"{UNSUBSCRIBED} Delayed market data is available.")
+    else:
+        problem = refusal(client, contract)
     if problem is not None:
         client.refuse(request.request_id, problem)
     elif not isinstance(contract, Violation):
@@ -46,14 +53,16 @@ def req_market_data(client: Client, request: Request) -> None:
 async def _quotes(client: Client, request: Request, contract: Contract, generic: frozenset[str]) -> None:
     gateway = client.gateway
     request_id = request.request_id
-    delayed = not contract.permitted
-    if delayed:
-        client.error(request_id, 10167, f"{UNSUBSCRIBED} Displaying delayed market data.")
+    delayed = not permitted(client, contract)
+    asked = client.market_data_type
+    told = notice(client, contract)
+    if told is not None:
+        client.refuse(request_id, told)
     client.send(81, request_id, contract.min_tick, "9c0001" if contract.exchange == "SMART" else "", 3)
     quote = gateway.quote(contract, gateway.clock.now_s() - (DELAY_S if delayed else 0))
-    frozen = client.market_data_type in (2, 4) and not quote.is_open
-    client.send(58, 1, request_id, (3 if delayed else 1) + frozen)
-    sent = QuoteBoard(client, request_id, contract, delayed, generic)
+    data_type = _data_type(asked, quote, delayed)
+    client.send(58, 1, request_id, data_type)
+    sent = QuoteBoard(client, request_id, contract, delayed, generic, whole=told is None or delayed)
     sent.show(quote)
     if "165" in generic and not delayed:
         _statistics(client, request_id, contract)
@@ -64,9 +73,38 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
         await gateway.wait(request.kind)
         client.send(57, 1, request_id)
         return
-    async for at_s in pulses(client, (QUOTES, request.request_id), contract, gateway.settings.quote_s):
-        if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
-            sent.show(gateway.quote(contract, at_s - (DELAY_S if delayed else 0)))
+    async for at_s in _looks(client, request_id, contract):
+        if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+            continue
+        quote = gateway.quote(contract, at_s - (DELAY_S if delayed else 0))
+        if _data_type(asked, quote, delayed) != data_type:
+            data_type = _data_type(asked, quote, delayed)
+            client.send(58, 1, request_id, data_type)
+        sent.show(quote)
+
+
+def _data_type(asked: int, quote: Quote, delayed: bool) -> int:
+    """What really comes: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen; frozen while the market is shut, if asked."""
+    return (3 if delayed else 1) + (asked in (2, 4) and not quote.is_open)
+
+
+async def _looks(client: Client, request_id: int, contract: Contract) -> AsyncIterator[float]:
+    """When quotes are looked at.
+
+    IB's page of top market data: each 250 ms for stocks, futures and others, 100 ms for US options, 5 ms for currency
+    pairs; by setting live_cadence, otherwise all alike. Of a pair only the moments count at which something changes.
+    """
+    gateway = client.gateway
+    by_class = gateway.settings.live_cadence == "class"
+    period_s = 0.1 if by_class and contract.sec_type == "OPT" else gateway.settings.quote_s
+    async for at_s in pulses(client, (QUOTES, request_id), contract, period_s):
+        yield at_s
+        if by_class and contract.sec_type == "CASH":
+            for tick in gateway.market.ticks(contract, "BID_ASK", at_s, at_s + period_s, _MANY):
+                look_s = math.ceil(tick.t_s / _PAIR_S) * _PAIR_S
+                late_ns = gateway.weather.live.delay_ns(gateway.market.account, contract, int(at_s * SECOND_NS))
+                await gateway.clock.sleep_until(int(look_s * SECOND_NS) + late_ns)
+                yield look_s
 
 
 def _statistics(client: Client, request_id: int, contract: Contract) -> None:

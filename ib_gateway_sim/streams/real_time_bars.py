@@ -1,7 +1,5 @@
 """Bars of five seconds, sent as they close."""
 
-from collections import deque
-
 from ib_gateway_sim.faults.weather import COMPETING
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract
@@ -10,7 +8,7 @@ from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.kinds import LIVE_KINDS
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.session.jobs import Stream
-from ib_gateway_sim.streams.families import BARS, NO_LINE, no_line, shown_size
+from ib_gateway_sim.streams.families import BARS, NO_LINE, no_line, permitted, shown_size
 from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire.request import Request
 
@@ -32,7 +30,7 @@ def req_real_time_bars(client: Client, request: Request) -> None:
         problem = contract
     elif what not in LIVE_KINDS or what not in contract.kinds:
         problem = Violation(420, f"Invalid Real-time Query:What to show {what} is not offered for {contract.sec_type}")
-    elif not contract.permitted:
+    elif not permitted(client, contract):
         problem = Violation(
             420, f"Invalid Real-time Query:No market data permissions for {contract.exchange} {contract.sec_type}"
         )
@@ -40,9 +38,9 @@ def req_real_time_bars(client: Client, request: Request) -> None:
         problem = Violation(*COMPETING)
     elif (BARS, _series(contract, what)) in [(family, series) for (family, _), series in client.dead.items()]:
         problem = NOT_CANCELLED
-    elif no_line(client):
+    elif no_line(client, contract):
         problem = NO_LINE
-    elif not _within_pace(client.gateway.bars_requested, client.gateway.clock.now_s()):
+    elif not _within_pace(client):
         problem = Violation(420, "Invalid Real-time Query:Historical data request pacing violation")
     if problem is not None:
         client.refuse(request_id, problem)
@@ -55,10 +53,20 @@ def _series(contract: Contract, what: str) -> str:
     return f"{contract.con_id}|{what}"
 
 
-def _within_pace(asked: deque[float], now_s: float) -> bool:
+def _within_pace(client: Client) -> bool:
+    """Books the request; False where it is one too many.
+
+    IB's page names the market data lines and the limits of small bars, and 60 new ones in ten minutes; whether that is
+    one book for both is not established (setting rtb_book). Small bars' rules of the same request do not apply.
+    """
+    gateway = client.gateway
+    asked, now_s = gateway.bars_requested, gateway.clock.now_s()
     while asked and asked[0] <= now_s - _BARS_WINDOW_S:
         asked.popleft()
     if len(asked) >= _BARS_PER_WINDOW:
+        return False
+    number = f"real-time bars {next(gateway.numbers)}"
+    if gateway.settings.rtb_book == "shared" and not gateway.pacing.ask(now_s, number, number):
         return False
     asked.append(now_s)
     return True

@@ -7,7 +7,7 @@ from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.rules.errors import Violation, invalid
 from ib_gateway_sim.session.gateway import Client
 from ib_gateway_sim.session.jobs import Stream
-from ib_gateway_sim.streams.families import BY_TICK, Values, offers, shown_size
+from ib_gateway_sim.streams.families import BY_TICK, Values, offers, permitted, shown_size
 from ib_gateway_sim.streams.pulses import pulses
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
@@ -32,7 +32,7 @@ def req_tick_by_tick(client: Client, request: Request) -> None:
         problem = Violation(*COMPETING)
     elif running >= max(1, client.gateway.settings.lines // 20):
         problem = Violation(10190, "Max number of tick-by-tick requests has been reached.")
-    elif not contract.permitted:
+    elif not permitted(client, contract):
         problem = Violation(
             10189,
             "Failed to request tick-by-tick data.No market data permissions for "

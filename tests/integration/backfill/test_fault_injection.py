@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ib_gateway_sim.control import accounts, executions, fills, orders
+from ib_gateway_sim.control import accounts, executions, fills, live, orders
 from ib_gateway_sim.control.table import COMMANDS
 from ib_gateway_sim.faults.weather import HISTORY_ERRORS, Weather
 from nautilus.clock import datetime_of, parse_rfc3339
@@ -30,7 +30,7 @@ NO_FAULT = {"help", "received", "forget", "clients", "weather", "clock", "volume
 """Commands that ask and change nothing."""
 OF_ORDERS = {command.name for module in (orders, fills, executions, accounts) for command in module.COMMANDS}
 """Faults of orders and accounts; a backfill places none and owns nothing."""
-LIVE_ONLY = {"late", "odd_lots", "step_volume", "missing_bars", "revise", "bust", "mute", "live_delay"}
+LIVE_ONLY = {command.name for command in live.COMMANDS}
 """Commands that change live bars, or history after its answer: a backfill cannot notice them while it runs."""
 HELD = "latency 60000"
 """Requests stay open for a minute of market time, or until the clock is moved on."""
