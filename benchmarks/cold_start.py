@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.credentials import token_settings
-from dev.lambda_runtime import BUILD, LAYER, Function, http_event, missing, running
+from dev.lambda_build import BUILD, LAYER, missing
+from dev.lambda_events import http_event
+from dev.lambda_runtime import Function, running
 from dev.process import Group
 
 PLAIN = """

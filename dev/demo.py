@@ -12,18 +12,20 @@ if __name__ == "__main__":  # first: what follows takes half a second, in which 
 
 import argparse
 import datetime as dt
-import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
 
+from dev.api_client import Api, ApiError
+from dev.demo_requests import SeriesRequest, Window, requests_of, windows_of
+from dev.demo_results import Fetched, StoredBars, completeness, total, went_well
 from dev.environment import drop_foreign
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
@@ -33,23 +35,10 @@ from dev.up import say, shown
 from nautilus.errors import NautilusError
 
 TIMEFRAME = "1m"
-MONTHS_BACK = 24  # how far an earlier run may have come
 POLL_S = 0.2
 QUIET_S = 0.8  # between two lines of progress, unless a series has ended
 MOST_BARS = 50_000  # in one page
 TABLE_ROWS = 4
-MOST_GAPS = 6
-MEANING = {
-    "not_closed_yet": " (its bar is not over, or was only just, in market time)",
-    "empty_unconfirmed": " (IB sent nothing; it is asked again before that counts as empty)",
-    "queued": " (under way)",
-}
-LIVE = ("queued", "planning", "running", "stopping")
-STORED = ("succeeded", "partial")  # what is not there is told with its reason
-
-
-class DemoError(Exception):
-    """The API said no; the text is its own."""
 
 
 class Running(Protocol):
@@ -75,141 +64,6 @@ class Elsewhere:
         """Nothing to do: it is not ours."""
 
 
-@dataclass(frozen=True)
-class SeriesRequest:
-    """One series to ask for, as the selector of the API. `expected`: how many bars it has, None where nobody knows."""
-
-    name: str
-    selector: dict[str, str]
-    expected: int | None = None
-
-
-SIMULATED = (
-    SeriesRequest("AAPL", {"symbol": "AAPL", "asset_class": "STK"}),
-    SeriesRequest("EUR/USD", {"symbol": "EUR/USD", "asset_class": "CASH"}),
-    SeriesRequest("ES", {"symbol": "ES", "asset_class": "FUT"}),
-)
-
-
-class Api:
-    """The API as a script uses it."""
-
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
-
-    def sign_in(self, username: str, password: str) -> None:
-        answer = self.post("/api/v1/auth/login", {"username": username, "password": password})
-        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
-
-    def get(self, path: str, **query: object) -> dict[str, Any]:
-        return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._read(self._client.post(path, json=body))
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _read(self, answer: httpx.Response) -> dict[str, Any]:
-        where = f"{answer.request.method} {answer.request.url.path}"
-        try:
-            body = answer.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise DemoError(f"{where}: status {answer.status_code}, and no JSON object; is this the API?")
-        if answer.is_error:
-            raise DemoError(f"{where}: {body.get('detail', body)}")
-        return body
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is asked for: from the open of the first bar to the close of the last, UTC."""
-
-    start: dt.datetime
-    end: dt.datetime
-
-    def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-
-    def query(self) -> dict[str, str]:
-        return {"start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}", "end": f"{self.end:%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def months_back(now: dt.datetime) -> Iterator[Window]:
-    """Whole calendar months, the last one that is over first."""
-    end = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    while True:
-        start = (end - dt.timedelta(days=1)).replace(day=1)
-        yield Window(start, end)
-        end = start
-
-
-def windows_of(source: Source, now: dt.datetime) -> Iterator[Window]:
-    """What to ask for, until something of it is not here yet; of a file, all of it at once."""
-    if isinstance(source, Replay):
-        return iter([Window(source.content.start, source.content.end)])
-    return itertools.islice(months_back(now), MONTHS_BACK)
-
-
-def requests_of(source: Source) -> Sequence[SeriesRequest]:
-    """What this source has to offer."""
-    if not isinstance(source, Replay):
-        return SIMULATED
-    return (SeriesRequest(source.content.symbol, source.selector, source.bars_to_read),)
-
-
-# ---- what the reader sees --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Fetched:
-    """One series of the demo: its job (None: the API had nothing to fetch), and what the API last said about it."""
-
-    series: SeriesRequest
-    job_id: str | None
-    job: dict[str, Any]
-
-    @property
-    def live(self) -> bool:
-        return self.job_id is not None and self.job["status"] in LIVE
-
-    def number(self, name: str) -> int:
-        return int(self.job["progress"][name]) if self.job else 0
-
-    @property
-    def stored(self) -> bool:
-        """Whether its job left what it could; what it could not has a reason."""
-        return self.job_id is None or self.job["status"] in STORED
-
-    @property
-    def words(self) -> str:
-        if self.job_id is None:
-            return f"{self.series.name} nothing to fetch"
-        if self.job["status"] == "running":
-            return f"{self.series.name} {self.number('chunks_done')}/{self.number('chunks_total')}"
-        return f"{self.series.name} {self.job['status']}"
-
-
-@dataclass(frozen=True)
-class StoredBars:
-    """One series read back, all pages of it. `complete`: the API calls it so; `missing`: its gaps, each with a state."""
-
-    name: str
-    price: str
-    source: str
-    candles: Sequence[Mapping[str, Any]]
-    pages: int
-    complete: bool
-    missing: Sequence[Mapping[str, Any]]
-
-
-def total(series: Sequence[Fetched], name: str) -> int:
-    """A number of their progress, over all of them."""
-    return sum(one.number(name) for one in series)
-
-
 def show(stack: Running, api: Api) -> bool:
     """The demonstration itself, on a running stack. Returns whether every job ended well."""
     api.sign_in(USERNAME, stack.password)
@@ -233,12 +87,6 @@ def show(stack: Running, api: Api) -> bool:
     return all(went_well(one, bars) for one, bars in zip(fetched, found, strict=True))
 
 
-def went_well(fetched: Fetched, bars: StoredBars) -> bool:
-    """Whether there are bars, all that were expected where that is known, and no job failed."""
-    expected = fetched.series.expected
-    return fetched.stored and len(bars.candles) > 0 and expected in (None, len(bars.candles))
-
-
 def until_connected(stack: Running, api: Api) -> dict[str, Any]:
     """What the API says of the session with IB, once it is connected."""
     deadline = time.monotonic() + 30
@@ -247,7 +95,7 @@ def until_connected(stack: Running, api: Api) -> dict[str, Any]:
         if session["state"] == "connected":
             return session
         if time.monotonic() > deadline:
-            raise DemoError(f"the bridge is not connected: {session['state']}, {session['reason']}")
+            raise ApiError(f"the bridge is not connected: {session['state']}, {session['reason']}")
         stack.tend(say)
         time.sleep(POLL_S)
 
@@ -283,7 +131,7 @@ def follow(stack: Running, api: Api, series: Sequence[Fetched]) -> None:
 
 
 def read_bars(api: Api, series: SeriesRequest, window: Window, *, page_size: int = MOST_BARS) -> StoredBars:
-    """The whole window, page by page. DemoError when the API says no."""
+    """The whole window, page by page. ApiError when the API says no."""
     query: dict[str, object] = {
         **series.selector,
         "timeframe": TIMEFRAME,
@@ -328,26 +176,6 @@ def show_bars(api: Api, fetched: Fetched, window: Window) -> StoredBars:
     return bars
 
 
-def completeness(fetched: Fetched, bars: StoredBars) -> Iterator[str]:
-    """What is missing, a line each; that nothing is only where the API says so and no job says otherwise."""
-    name, expected = fetched.series.name, fetched.series.expected
-    if not fetched.stored:
-        yield f"the job of {name} {fetched.job['status']}: what is not here was not fetched"
-    if expected is not None and expected != len(bars.candles):
-        yield f"the file has {expected:,} bars of this range, {len(bars.candles):,} came back"
-    elif not bars.candles:
-        yield "there is no bar in this range"
-    elif bars.complete and not bars.missing and fetched.stored:
-        yield "nothing is missing: every other minute the market was closed, or had no trade"
-    elif not bars.missing:
-        yield "the API does not call this range complete, and names no gap"
-    for gap in bars.missing[:MOST_GAPS]:
-        why = ", ".join(str(gap[name]) for name in ("state", "reason", "ib_code") if name in gap)
-        yield f"missing {gap['start']} to {gap['end']}: {why}{MEANING.get(gap['state'], '')}"
-    if len(bars.missing) > MOST_GAPS:
-        yield f"and {len(bars.missing) - MOST_GAPS} more such ranges"
-
-
 def summarize(fetched: Sequence[Fetched], found: Sequence[StoredBars], seconds: float) -> None:
     read = sum(len(one.candles) for one in found)
     say(f"\n{read:,} bars in the range asked for, {total(fetched, 'requests_sent')} requests to IB, {seconds:.1f} s")
@@ -366,7 +194,7 @@ def show_at(url: str) -> int:
     try:
         with closing(Api(url)) as api:
             return 0 if show(Elsewhere(password), api) else 1
-    except (DemoError, httpx.HTTPError, httpx.InvalidURL) as error:
+    except (ApiError, httpx.HTTPError, httpx.InvalidURL) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
 
@@ -392,7 +220,7 @@ def main() -> int:
         end_on_signals()
         drop_foreign()
         return show_at(options.at) if options.at and options.replay is None else show_here(options)
-    except (StartError, DemoError, NautilusError, httpx.HTTPError, OSError) as error:
+    except (StartError, ApiError, NautilusError, httpx.HTTPError, OSError) as error:
         print(f"\nThe demo did not work: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -21,8 +21,8 @@ from typing import Any
 
 import httpx
 
+from dev.api_client import Api, ApiError
 from dev.credentials import token_settings
-from dev.demo import Api, DemoError
 from dev.environment import REGION, REPOSITORY, environment
 from dev.process import Child, Group, StartError, end_on_signals, free_port
 from dev.sources import Generated
@@ -184,7 +184,7 @@ def main() -> int:
                 made = [line.split() for line in lines if line.startswith("CREATE_COMPLETE")]
                 say(f"  sam deploy: {len(made)} times CREATE_COMPLETE, the last for {made[-1][-1]}")
                 show(emulator, add_routes(emulator), stack.password, stack.source.selector["symbol"])
-        except (StartError, DemoError, httpx.HTTPError, OSError) as error:
+        except (StartError, ApiError, httpx.HTTPError, OSError) as error:
             print(f"the emulator did not work: {error}", file=sys.stderr)
             return 1
     return 0

@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from dev.lambda_build import BUILD, INTERPRETER, LAYER, folder_of
 from dev.process import Child, Group
 
-REPOSITORY = Path(__file__).parents[1]
-BUILD = REPOSITORY / ".aws-sam" / "build"
-INTERPRETER = REPOSITORY / ".venv-lambda" / "bin" / "python"
-LAYER = "SharedLayer"
 ANSWER_LIMIT_BYTES = 6_291_556  # what the service lets through, measured with its emulator
-UNZIPPED_LIMIT_BYTES = 262_144_000  # a function and its layers together
 
 _START_WITHIN_S = 30.0
 
@@ -40,33 +36,6 @@ class FunctionError(Exception):
 
 class TimedOut(Exception):
     """The function took longer than its timeout, and its process was killed."""
-
-
-def missing() -> str:
-    """Why there is no build to run, in words; empty when there is one of the present sources."""
-    if not INTERPRETER.exists():
-        return "no Python 3.13 with Lambda's runtime client (.venv-lambda): make build, where a python3.13 is installed"
-    if not (BUILD / "template.yaml").exists():
-        return "nothing is built: make build"
-    for built, source in (
-        (BUILD / LAYER / "python" / "nautilus", REPOSITORY / "layers" / "shared" / "nautilus"),
-        *((folder_of(path.name), path) for path in (REPOSITORY / "functions").iterdir() if (path / "app.py").exists()),
-    ):
-        for file in source.rglob("*.py"):
-            copy = built / file.relative_to(source)
-            if not copy.exists() or copy.read_bytes() != file.read_bytes():
-                return f"the build is older than {file.relative_to(REPOSITORY)}: make build"
-    return ""
-
-
-def folder_of(name: str) -> Path:
-    """Where `sam build` put the function of functions/<name>."""
-    return BUILD / f"{name.capitalize()}Function"
-
-
-def size_bytes(folder: Path) -> int:
-    """What a folder measures unzipped."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @dataclass
@@ -297,58 +266,3 @@ def running(function: Function) -> Iterator[Function]:
         yield function
     finally:
         function.stop()
-
-
-# ---- events ----------------------------------------------------------------------------------------------------------
-
-
-def http_event(
-    method: str,
-    path: str,
-    *,
-    query: str = "",
-    headers: Mapping[str, str] | None = None,
-    cookies: list[str] | None = None,
-    body: str | None = None,
-    base64: bool = False,
-) -> dict[str, Any]:
-    """What API Gateway's HTTP API sends (payload format 2.0). `path` is decoded, as there; `query` is raw.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-    """
-    number = f"{uuid4().hex[:15]}="  # such as JKJaXmPLvHcESHA=
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": f"{method} {path}",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": {
-            "host": "abc123.execute-api.us-east-1.amazonaws.com",
-            "x-forwarded-for": "192.0.2.1",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https",
-            **(headers or {}),
-        },
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abc123",
-            "domainName": "abc123.execute-api.us-east-1.amazonaws.com",
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "test",
-            },
-            "requestId": number,
-            "routeKey": f"{method} {path}",
-            "stage": "$default",
-            "timeEpoch": int(time.time() * 1000),
-        },
-        "isBase64Encoded": base64,
-    }
-    if cookies:
-        event["cookies"] = cookies
-    if body is not None:
-        event["body"] = body
-    return event

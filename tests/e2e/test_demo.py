@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dev.demo import Api, SeriesRequest, Window, ask, follow, read_bars, show, went_well
+from dev.api_client import Api
+from dev.demo import ask, follow, read_bars, show
+from dev.demo_requests import SeriesRequest, Window
+from dev.demo_results import went_well
 from dev.sources import parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from dev.credentials import token_settings
-from dev.lambda_runtime import Function, http_event, missing, running
+from dev.lambda_build import missing
+from dev.lambda_events import http_event
+from dev.lambda_runtime import Function, running
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.scopes import USER_SCOPES
 from nautilus.db.auth import users

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from dev.lambda_runtime import ANSWER_LIMIT_BYTES, Function, TimedOut, http_event, running
+from dev.lambda_events import http_event
+from dev.lambda_runtime import ANSWER_LIMIT_BYTES, Function, TimedOut, running
 from nautilus.http.response_size import ANSWER_BYTES, lambda_bytes
 
 pytestmark = pytest.mark.built

@@ -8,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dev.lambda_runtime import (
-    BUILD,
-    LAYER,
-    UNZIPPED_LIMIT_BYTES,
-    Function,
-    FunctionError,
-    folder_of,
-    http_event,
-    running,
-    size_bytes,
-)
+from dev.lambda_build import BUILD, LAYER, UNZIPPED_LIMIT_BYTES, folder_of, size_bytes
+from dev.lambda_events import http_event
+from dev.lambda_runtime import Function, FunctionError, running
 from dev.process import free_port
 from nautilus.infra.messages import JobHint
 from nautilus.infra.queue import Queue

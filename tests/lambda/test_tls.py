@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from dev.lambda_runtime import BUILD, INTERPRETER, LAYER
+from dev.lambda_build import BUILD, INTERPRETER, LAYER
 from tests.contract.test_template import GLOBALS
 
 pytestmark = pytest.mark.built

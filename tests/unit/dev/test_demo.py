@@ -4,7 +4,9 @@ import argparse
 
 import pytest
 
-from dev.demo import Fetched, SeriesRequest, StoredBars, api_address, completeness, went_well
+from dev.demo import api_address
+from dev.demo_requests import SeriesRequest
+from dev.demo_results import Fetched, StoredBars, completeness, went_well
 
 NOTHING_MISSING = "nothing is missing: every other minute the market was closed, or had no trade"
 GAP = {

@@ -1,0 +1,42 @@
+"""The API as a script uses it, and what it raises when the API says no."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+
+class ApiError(Exception):
+    """The API said no; the text is its own."""
+
+
+class Api:
+    """The API, called by a script."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False)
+
+    def sign_in(self, username: str, password: str) -> None:
+        answer = self.post("/api/v1/auth/login", {"username": username, "password": password})
+        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._read(self._client.post(path, json=body))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        where = f"{answer.request.method} {answer.request.url.path}"
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise ApiError(f"{where}: status {answer.status_code}, and no JSON object; is this the API?")
+        if answer.is_error:
+            raise ApiError(f"{where}: {body.get('detail', body)}")
+        return body
