@@ -90,7 +90,7 @@ def _ask(request: BackfillRequest, services: Services, caller: Principal, key: s
 
 
 def _request_json(request: BackfillRequest) -> dict[str, Any]:
-    """The wish as it was put, with times as text."""
+    """The request as it was put, with times as text."""
     given = request.model_dump(exclude_none=True, exclude_defaults=True)
     return {name: rfc3339(value) if name in ("start", "end") else value for name, value in given.items()}
 

@@ -17,7 +17,7 @@ _MOST = 200
 
 
 def open_job(cursor: Cursor, market_ns: int) -> int:
-    """Open one job for the doubts that are due, unless the last one still lives; returns how many there were."""
+    """Open one job for the unconfirmed ranges that are due, unless the last one still lives; returns how many there were."""
     if jobs.any_live(cursor, "confirm"):
         return 0
     due = series.due_rechecks(cursor, market_ns, market_ns + _AGAIN_NS, _MOST)

@@ -141,7 +141,7 @@ def _check_overlaps(
 
 
 def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) -> Spans:
-    """The doubtful stretches that are whole sessions of days which, says the settled daily series, had no trade."""
+    """The doubtful ranges that are whole sessions of days which, says the settled daily series, had no trade."""
     daily = timeframe("1d")
     if not doubtful or not row.timeframe.intraday:
         return Spans()

@@ -18,7 +18,7 @@ class Reaction(StrEnum):
     PERMANENT = "permanent"
     """This request will never succeed as it is."""
     EMPTY = "empty"
-    """There is nothing in the window, says IB; a second look later confirms it."""
+    """There is nothing in the window, says IB; an empty re-check later confirms it."""
     RETRY = "retry"
     """Ask again after a while, a few times."""
     WAIT = "wait"

@@ -15,7 +15,7 @@ Log = logging.Logger
 """What `logger` makes."""
 
 correlation: ContextVar[str] = ContextVar("correlation", default="")
-"""The id that follows one wish from HTTP through the queue to the bridge and its request at IB."""
+"""The id that follows one request from HTTP through the queue to the bridge and its request at IB."""
 invocation: ContextVar[str] = ContextVar("invocation", default="")
 """Lambda's id of the event that is being handled; AWS's own log lines carry it."""
 

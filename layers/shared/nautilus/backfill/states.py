@@ -86,7 +86,7 @@ def chunks_before(new: ChunkState) -> list[str]:
 def ending(*, good: int, total: int, bars: int, items_failed: int, shortfall: bool) -> JobState:
     """How a job ends when all its chunks have: `good` of them filled, closed or confirmed empty; `bars` came in all.
 
-    shortfall: part of the wish is beyond what IB can deliver (before the head, too old, not closed yet).
+    shortfall: part of the request is beyond what IB can deliver (before the head, too old, not closed yet).
     """
     if good == total and not items_failed and not shortfall:
         return JobState.SUCCEEDED

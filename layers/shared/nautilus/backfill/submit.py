@@ -26,7 +26,7 @@ MAX_ITEMS = 500
 
 
 class Submission(NamedTuple):
-    """What became of a wish: the job that serves it, or, when nothing is missing, none."""
+    """What became of a request: the job that serves it, or, when nothing is missing, none."""
 
     job_id: UUID | None
     deduplicated: bool = False
@@ -35,7 +35,7 @@ class Submission(NamedTuple):
 def items_of(
     request: BackfillRequest, *, default_symbols: Sequence[str], default_frames: Sequence[str], default_days: int
 ) -> list[Item]:
-    """The series that a wish names: symbols × timeframes. InvalidInput names the field that makes no sense."""
+    """The series that a request names: symbols × timeframes. InvalidInput names the field that makes no sense."""
     names = _names(request, default_symbols)
     frames = _frames(request, default_frames)
     if len(names) * len(frames) > MAX_ITEMS:
@@ -137,7 +137,7 @@ def ask(
     route: str = "",
     key: str = "",
 ) -> Submission:
-    """Write the job, or find the one that already serves this wish; the hint is sent by the caller after the commit."""
+    """Write the job, or find the one that already serves this request; the hint is sent by the caller after the commit."""
     print_ = jobs.fingerprint(items, mode)
     with database.transaction() as cursor:
         _refuse_the_future(items, status.market_now(cursor))

@@ -1,6 +1,7 @@
 """One consistent look at a series: which window is meant, what of it is there, what is missing and why.
 
-A look reads no bars. Where the series itself has gaps but a finer one is complete over the window, the view is derived.
+No bars are read for it. Where the series itself has gaps but a finer one is complete over the window, the bars are
+aggregated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ _EDGE_NS = 60 * NS_PER_S
 """Bars shorter than a minute are asked for at the edge once a minute has come together."""
 _MOST_CALENDARS = 200
 _ZONES_NS = 2 * NS_PER_DAY
-"""So far around a stretch of labels a stand-in must reach to know their days by any clock of the world."""
+"""So far around a range of labels a stand-in must reach to know their days by any clock of the world."""
 
 
 class Window(NamedTuple):
@@ -54,7 +55,7 @@ class Subject(NamedTuple):
 
 
 class Availability(NamedTuple):
-    """What a look found. `row` is the series whose bars are read: the subject's own, or `finer`, it is derived from."""
+    """What of a window is there. `row` is the series whose bars are read: the subject's own, or `finer`, to be aggregated."""
 
     subject: Subject
     span: Span

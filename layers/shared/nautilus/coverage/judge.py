@@ -15,7 +15,7 @@ from nautilus.spans import Span, Spans
 
 
 class CoverageState(StrEnum):
-    """How a stretch of a series stands, as callers are told."""
+    """How a range of a series stands, as callers are told."""
 
     FILLED = "filled"
     CLOSED = "closed"
@@ -41,7 +41,7 @@ FORGOTTEN = "retention"
 
 
 class Note(NamedTuple):
-    """A stretch that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
+    """A range that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
 
     span: Span
     state: CoverageState
@@ -108,7 +108,7 @@ def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: i
 
 
 class Missing(NamedTuple):
-    """A stretch of open time that is not settled, and why, as callers are told."""
+    """A range of open time that is not settled, and why, as callers are told."""
 
     span: Span
     state: CoverageState

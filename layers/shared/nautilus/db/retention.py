@@ -191,7 +191,7 @@ def _bars(
 
 
 def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tuple[int, bool]:
-    """Forget the oldest bars of a series before `limit`, and say so: the stretch becomes `unavailable: retention`.
+    """Forget the oldest bars of a series before `limit`, and say so: the range becomes `unavailable: retention`.
 
     Returns how many were forgotten, and whether none is left before `limit`.
     """

@@ -56,7 +56,7 @@ def verify_series(cursor: Cursor, row: Series, report: Report) -> None:
 
 
 def _whole(row: Series, unit: Span, calendar: Calendar) -> Span:
-    """The session that a stretch is a part of."""
+    """The session that a range is a part of."""
     session = calendar.session_at(unit[0]) if row.timeframe.intraday else None
     return (session.open_ns, session.close_ns) if session else unit
 
@@ -112,9 +112,9 @@ def _open(calendar: Calendar, row: Series, known: Spans) -> Spans:
 
 
 def _with_bars(cursor: Cursor, row: Series, spans: Iterable[Span]) -> dict[Span, int]:
-    """Those of the stretches that hold bars, and how many. One range scan of the key each.
+    """Those of the ranges that hold bars, and how many. One range scan of the key each.
 
-    Some at a time, with bounds around them all: TimescaleDB looks at each chunk within the bounds for each stretch.
+    Some at a time, with bounds around them all: TimescaleDB looks at each chunk within the bounds for each range.
     """
     wanted = sorted(spans)
     found: dict[Span, int] = {}

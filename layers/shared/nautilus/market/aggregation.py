@@ -8,7 +8,7 @@ from nautilus.market.timeframes import ALL, Timeframe
 
 
 def sources(frame: Timeframe, price: str) -> tuple[Timeframe, ...]:
-    """The finer timeframes that `frame` can be derived from, the coarsest first: the fewer bars to read, the better."""
+    """The finer timeframes that `frame` can be aggregated from, the coarsest first: the fewer bars to read, the better."""
     if price == "BID_ASK" or frame.label == "day":
         return ()
     if not frame.intraday:

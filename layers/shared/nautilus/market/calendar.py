@@ -24,7 +24,7 @@ _PATTERN = 60
 
 
 class Session(NamedTuple):
-    """One stretch of trading, half-open, in ns UTC; a trade date may have several."""
+    """One range of trading, half-open, in ns UTC; a trade date may have several."""
 
     open_ns: int
     close_ns: int
@@ -127,7 +127,7 @@ class Calendar:
         return min(end, session.close_ns) if session else end
 
     def units(self, timeframe: Timeframe, span: Span) -> list[Span]:
-        """The stretches of the series' axis in `span` that can hold bars, one per session.
+        """The ranges of the series' axis in `span` that can hold bars, one per session.
 
         Intraday: each session, cut to the span. Labelled bars: each day, week or month that has a trade date and whose
         label lies in the span. Outside the range this calendar knows, nothing.
@@ -138,7 +138,7 @@ class Calendar:
         return [(label, min(timeframe.next(label), span[1])) for label in sorted(labels) if span[0] <= label < span[1]]
 
     def walk(self, timeframe: Timeframe, span: Span, *, backward: bool) -> Iterator[Span]:
-        """The same stretches one by one, from the end when `backward`: for those who need the near ones alone."""
+        """The same ranges one by one, from the end when `backward`: for those who need the near ones alone."""
         if not timeframe.intraday:
             units = self.units(timeframe, span)
             yield from reversed(units) if backward else units
@@ -217,7 +217,7 @@ class Calendar:
         return label_of(datetime_of(ns).astimezone(self.zone).date())
 
     def real_time(self, timeframe: Timeframe, span: Span) -> Span:
-        """From the first open to the last close of the bars in a stretch of the axis; intraday, the stretch itself.
+        """From the first open to the last close of the bars in a range of the axis; intraday, the range itself.
 
         The label of a day says little about its hours: a future's day begins the evening before, a US stock's day with
         extended hours ends at 01:00Z of the next.

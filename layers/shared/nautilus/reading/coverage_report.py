@@ -1,4 +1,4 @@
-"""Proofs: how much of a window is there, stretch by stretch, and how one bar or one gap came to be."""
+"""Coverage reports: how much of a window is there, range by range. And bar histories: how one bar or one gap came to be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,9 +20,9 @@ _MOST_SLOTS = 10_000_000
 def coverage(
     cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, window: Window
 ) -> Mapping[str, Any]:
-    """The window cut into stretches of one state each, with the bars in them and how many slots there are.
+    """The window cut into ranges of one state each, with the bars in them and how many slots there are.
 
-    Closed time goes with what lies around it; it is a stretch of its own only where nothing else is.
+    Closed time goes with what lies around it; it is a range of its own only where nothing else is.
     """
     availability = assess(cursor, context, known, subject, window)
     intervals = _intervals(cursor, availability)
@@ -75,7 +75,7 @@ def _summary(
 ) -> Mapping[str, Any]:
     """The window in numbers, without what is not closed yet: `complete` asks for none of that.
 
-    Where the sessions of a stretch are not known nobody can say how many bars are missing, nor what share is there.
+    Where the sessions of a range are not known nobody can say how many bars are missing, nor what share is there.
     """
     closed = [(r, s.state) for r, s in zip(rows, intervals, strict=True) if s.state is not CoverageState.NOT_CLOSED_YET]
     unknown = sum(r["expected"] is None for r, _ in closed)
@@ -93,7 +93,7 @@ def _summary(
 
 
 def _slots(calendar: Calendar | None, availability: Availability, span: Span) -> int | None:
-    """How many bars a stretch can hold; None where the calendar does not reach."""
+    """How many bars a range can hold; None where the calendar does not reach."""
     frame = availability.row.timeframe if availability.row else availability.subject.timeframe
     if calendar is None or not calendar.known_axis(frame).covers(span):
         return None
@@ -101,7 +101,7 @@ def _slots(calendar: Calendar | None, availability: Availability, span: Span) ->
 
 
 def _intervals(cursor: Cursor, availability: Availability) -> list[Missing]:
-    """The settled and the missing stretches of a view, in order, together the whole window."""
+    """The settled and the missing ranges of a view, in order, together the whole window."""
     found: list[Missing] = []
     at = availability.span[0]
     for gap in [*availability.missing, Missing((availability.span[1], availability.span[1]), CoverageState.CLOSED)]:
@@ -125,7 +125,7 @@ def _at_the_edge(availability: Availability, gap: Missing) -> list[Missing]:
 
 
 def _without_closed(intervals: Sequence[Missing]) -> list[Missing]:
-    """Closed time given to the stretch before it, at the beginning to the one after it."""
+    """Closed time given to the range before it, at the beginning to the one after it."""
     found: list[Missing] = []
     for interval in intervals:
         if found and interval.state is CoverageState.CLOSED:

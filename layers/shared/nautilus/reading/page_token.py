@@ -25,7 +25,7 @@ _MOST_CHARS = 16_000
 class PageCursor(NamedTuple):
     """One series as the first page saw it.
 
-    series_id 0: nothing was stored. source: timeframe of the stored bars it is derived from, else empty. window: [start,
+    series_id 0: nothing was stored. source: timeframe of the stored bars it is aggregated from, else empty. window: [start,
     end) on the series' axis. complete: whether nothing was missing then.
     """
 

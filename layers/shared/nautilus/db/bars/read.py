@@ -20,7 +20,7 @@ from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
 
 AGAIN_AFTER_S = 60
-"""A read asks for the same stretch at most once in so many seconds of machine time, whatever became of it."""
+"""A read asks for the same range at most once in so many seconds of machine time, whatever became of it."""
 
 SeriesKey = tuple[int, str, str, str]
 """(con_id, timeframe, price, session)"""
@@ -160,7 +160,7 @@ def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str,
 
 
 def any_removed(cursor: Cursor, series_id: int, version: int, span: Span) -> bool:
-    """True when retention has removed bars of a stretch after a version of the series, whether or not they came back."""
+    """True when retention has removed bars of a range after a version of the series, whether or not they came back."""
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM series_changes WHERE series_id = %s AND version > %s AND removed && %s::int8range)",
         (series_id, version, int8range(span)),
@@ -188,7 +188,7 @@ def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
 
 
 class RequestedRange(NamedTuple):
-    """A stretch of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
+    """A range of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
     planned, so that no chunk shows it."""
 
     job_id: UUID
@@ -265,7 +265,7 @@ def ended(cursor: Cursor, job_ids: Iterable[UUID]) -> set[UUID]:
 
 
 def arrival(cursor: Cursor, series_id: int, ts: int) -> Any | None:
-    """The version with which a stretch that held nothing got bars at `ts`, and when."""
+    """The version with which a range that held nothing got bars at `ts`, and when."""
     cursor.execute(
         "SELECT version, committed_at FROM series_changes WHERE series_id = %s AND added @> %s::bigint"
         " ORDER BY version LIMIT 1",

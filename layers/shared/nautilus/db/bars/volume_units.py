@@ -78,7 +78,7 @@ def note_taken(cursor: Cursor, row: Series, bars: Sequence[Bar], taken: Taken) -
 
 
 def _runs(mine: set[int], present: Sequence[int]) -> Spans:
-    """The stretches of `present` (ascending) in which every bar is one of `mine`."""
+    """The ranges of `present` (ascending) in which every bar is one of `mine`."""
     runs: list[tuple[int, int]] = []
     inside = False
     for ts in present:

@@ -273,7 +273,7 @@ def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end
 
 
 def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence[Span]) -> list[int]:
-    """How many bars lie in each of these stretches."""
+    """How many bars lie in each of these ranges."""
     if not spans:
         return []
     starts, ends = [span[0] for span in spans], [span[1] for span in spans]

@@ -46,7 +46,7 @@ _ITEM = {
 
 
 def fingerprint(items: Sequence[Item], mode: str) -> str:
-    """One text per wish, the same however it was spelled."""
+    """One text per request, the same however it was spelled."""
     rows = sorted(
         json.dumps([_words(i.selector), i.timeframe, i.price, i.session, i.start, i.end, i.back]) for i in items
     )

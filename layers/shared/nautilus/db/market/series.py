@@ -21,7 +21,7 @@ ALL_TIME: Span = (-(2**63), 2**63 - 1)
 class Series(NamedTuple):
     """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known.
 
-    noted: False when, under the lock of its row, there was no note about any stretch of it.
+    noted: False when, under the lock of its row, there was no note about any range of it.
     """
 
     id: int
@@ -195,7 +195,7 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
 
 
 def due_rechecks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
-    """Take the doubts that are due (empty answers to be confirmed, bars made stale by a split), oldest first.
+    """Take the unconfirmed ranges that are due (empty answers to be confirmed, bars made stale by a split), oldest first.
 
     They become due again at `again_ns`, in case nothing comes of it. Rows: con_id, timeframe, price, session, start, end.
     """
@@ -274,7 +274,7 @@ def _record_new(
 
 
 def removed(cursor: Cursor, series: Series, span: Span) -> None:
-    """Write down that the version after `series` lacks the bars of a stretch: they were deleted."""
+    """Write down that the version after `series` lacks the bars of a range: they were deleted."""
     cursor.execute(
         "INSERT INTO series_changes (series_id, version, added, removed) VALUES (%s, %s, '{}', %s::int8multirange)",
         (series.id, series.data_version + 1, multirange(Spans.of(*span))),
