@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ib_gateway_sim.market.generated.market import Market
 from ib_gateway_sim.market.replayed.contract import CLASSES, ReplayFile
 from ib_gateway_sim.market.replayed.market import Replay
 from ib_gateway_sim.market.source import MarketSource
+from ib_gateway_sim.orders.saving import load, read, save
 from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.server.listener import Server
 from ib_gateway_sim.session.gateway import Gateway
@@ -89,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
     made.add_argument("--max-version", type=int, default=178, help="newest protocol version spoken, 157 to 178")
     _add_order_options(made)
+    made.add_argument("--state", type=Path, help="keep orders and accounts in this file over restarts (default: none)")
     made.add_argument("--accounts", type=int, default=1, help="accounts of the login (default: 1), as SIM7, SIM7001")
     made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
     return made
@@ -209,6 +212,19 @@ def make_settings(options: argparse.Namespace) -> Settings:
     )
 
 
+def keep_state(gateway: Gateway, path: Path) -> None:
+    """Goes on with the orders and accounts of a file, where it is there, and saves every change in it."""
+    if path.exists():
+        try:
+            load(gateway, read(path, gateway.market.account))
+        except ValueError as problem:
+            raise ValueError(f"--state: {problem}") from None
+    gateway.open_accounts(max(gateway.settings.accounts, len(gateway.portfolios)))
+    gateway.saver = partial(save, gateway, path)
+    gateway.unsaved = True
+    gateway.save()  # so a file that cannot be written is known at once
+
+
 async def serve(options: argparse.Namespace) -> None:
     try:
         latency = Latency.parse(options.latency)
@@ -222,6 +238,8 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
+    if options.state is not None:
+        keep_state(gateway, options.state)
     server = Server(gateway)
     control = Control(server)
     await server.listen(options.host, options.port)

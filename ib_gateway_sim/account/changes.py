@@ -8,6 +8,7 @@ from ib_gateway_sim.session.gateway import Gateway
 
 def send_money(gateway: Gateway, account: str) -> None:
     """After money has come or gone: the account's values."""
+    gateway.unsaved = True
     for client in gateway.clients.values():
         if client.jobs.has(UPDATES, WHOLE) and client.asked_accounts.get((UPDATES, WHOLE)) == account:
             send_updates(client, account)

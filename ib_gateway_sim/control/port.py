@@ -68,3 +68,5 @@ class Control:
             return {"ok": True, **(answer or {})}
         except (Wrong, ValueError) as problem:
             return {"ok": False, "error": str(problem)}
+        finally:
+            self.server.gateway.save()

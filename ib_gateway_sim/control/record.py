@@ -5,6 +5,9 @@ from typing import Any
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
+from ib_gateway_sim.wire.messages import GREETING, MESSAGES
+
+SENT_KINDS = sorted([*MESSAGES.values(), GREETING])
 
 
 def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
@@ -16,9 +19,19 @@ def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: An
     return {"received": wanted[-max(1, count("last", last)) :], "count": len(wanted)}
 
 
+def sent(control: Context, kind: str = "", client_id: Any = None, last: Any = 100_000, since_ns: Any = 0) -> Answer:
+    """what the gateway sent, of a kind (`all`: of every kind), to a client: kind, client_id, time_ns, fields, cut"""
+    wanted = choice("kind", kind or "all", ["all", *SENT_KINDS])
+    client = None if client_id in (None, "all") else int(number("client_id", client_id, -1, 2**31))
+    since = int(number("since_ns", since_ns, 0, 2**62))
+    found = control.gateway.sent.entries(wanted.replace("all", ""), client, since)
+    return {"sent": found[-max(1, count("last", last)) :], "count": len(found)}
+
+
 def forget(control: Context) -> None:
-    """empties the record of what was received"""
+    """empties the records of what was received and sent"""
     control.gateway.received.clear()
+    control.gateway.sent.clear()
 
 
 def clients(control: Context) -> Answer:
@@ -54,6 +67,7 @@ def volume_unit(control: Context) -> Answer:
 
 COMMANDS = commands(
     received,
+    sent,
     forget,
     clients,
     weather,

@@ -10,6 +10,7 @@ from ib_gateway_sim.control import (
     live,
     orders,
     record,
+    saving,
     scenarios,
     time,
 )
@@ -17,7 +18,7 @@ from ib_gateway_sim.control.command import Command, commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer
 
-MODULES = (accounts, executions, record, time, answers, connections, farms, live, orders, fills, scenarios)
+MODULES = (accounts, executions, saving, record, time, answers, connections, farms, live, orders, fills, scenarios)
 
 
 def help(_: Context) -> Answer:

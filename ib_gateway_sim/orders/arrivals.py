@@ -40,6 +40,8 @@ async def _work(client: Client, request: Request, work: Work, number: int) -> No
         work(present, request)
     except Exception:
         present.failed(request.request_id)
+    gateway.unsaved = True
+    gateway.save()
 
 
 def _lost(gateway: Gateway) -> bool:

@@ -35,6 +35,7 @@ async def _work(gateway: Gateway) -> None:
                 look(gateway, order, gateway.clock.now_s())
             except Exception:  # a fault of the simulator must not stop the other orders
                 traceback.print_exc(file=sys.stderr)
+        gateway.save()
 
 
 def look(gateway: Gateway, order: Order, at_s: float) -> None:

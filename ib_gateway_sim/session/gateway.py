@@ -5,7 +5,7 @@ import itertools
 import sys
 import traceback
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ib_gateway_sim.account.portfolio import Portfolio, Totals
@@ -22,6 +22,7 @@ from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from ib_gateway_sim.session.jobs import Jobs
 from ib_gateway_sim.session.outbox import Message, Outbox, error_frame
+from ib_gateway_sim.session.sent import SentLog
 from ib_gateway_sim.session.settings import Settings
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.messages import GREETING
@@ -49,6 +50,9 @@ class Gateway:
         self.background: dict[str, asyncio.Task[None]] = {}  # name -> work of the gateway itself
         self.clients: dict[int, Client] = {}  # client id -> its connection, once it has signed in
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)
+        self.sent = SentLog()
+        self.unsaved = False  # whether orders or accounts have changed since they were saved
+        self.saver: Callable[[], object] | None = None  # saves them; None: nobody does
         self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
         self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (time, the newest)
 
@@ -89,6 +93,12 @@ class Gateway:
         self.received.append(
             {"kind": "fault", "client_id": client_id, "time_ns": self.clock.now_ns(), "fields": fields}
         )
+
+    def save(self) -> None:
+        """Called at the end of whatever may have changed orders or accounts, before a word of it has left."""
+        if self.unsaved and self.saver is not None:
+            self.unsaved = False
+            self.saver()
 
     def broadcast(self, code: int, text: str) -> None:
         """A notice to everybody who has signed in, with id -1."""
@@ -173,7 +183,7 @@ class Client:
         self.market_data_type = 1  # 1 live, 2 frozen, 3 delayed, 4 delayed-frozen
         self.rate = MessageRate(gateway.settings.lines // 2)
         self.jobs = Jobs(self.abort, self.failed)
-        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort)
+        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort, self._record)
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
         self.dead: dict[
             tuple[str, int], str
@@ -190,6 +200,9 @@ class Client:
         self.version = version
         self.outbox.filler = error_frame(-1, 2158, "Sec-def data farm connection is OK:secdefil", version)
         self.outbox.send(Message(GREETING, codec.frame(version, time)))
+
+    def _record(self, message: Message) -> None:
+        self.gateway.sent.add(message.kind, self.client_id, self.gateway.clock.now_ns(), message.data)
 
     def send(self, *fields: codec.Value) -> None:
         self.send_frame(codec.frame(*fields))

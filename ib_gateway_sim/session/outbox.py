@@ -22,23 +22,31 @@ class Message(NamedTuple):
 
 
 class Outbox:
-    def __init__(self, writer: asyncio.StreamWriter, slow_reader_bytes: int, too_slow: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: asyncio.StreamWriter,
+        slow_reader_bytes: int,
+        too_slow: Callable[[], None],
+        record: Callable[["Message"], None],
+    ) -> None:
         self.filler = b""  # a harmless message; needed only where the official client would lose a burst
         self.muted = False  # a half-open socket: nothing is sent any more
         self._writer = writer
         self._slow_reader_bytes = slow_reader_bytes
+        self._record = record  # called with every message that is sent
         self._too_slow = too_slow  # called when the client lets more than so many bytes pile up
         self._waiting = bytearray()
         self._flush_due = False
 
     def send(self, message: Message) -> None:
         """The one place that all messages to a client pass, but for the filler of `flush`: faults of delivery act here."""
+        if self.muted or self._writer.is_closing():
+            return
+        self._record(message)
         self._queue(message.data)
 
     def _queue(self, data: bytes) -> None:
         """Queues whole frames; they leave together at the end of this turn of the event loop."""
-        if self.muted or self._writer.is_closing():
-            return
         self._waiting += data
         if not self._flush_due:
             self._flush_due = True

@@ -42,16 +42,29 @@ class Simulator:
 
 
 @contextmanager
+def killed_simulator(*options: str) -> Iterator[Simulator]:
+    """Runs it on free ports; the end is a SIGKILL."""
+    with _process(*options) as running:
+        yield running
+
+
+@contextmanager
 def simulator(*options: str) -> Iterator[Simulator]:
     """Runs it on free ports; the end is a SIGTERM that has to be clean."""
+    with _process(*options) as running:
+        yield running
+        running.process.terminate()
+        assert running.process.wait(10) == 0
+
+
+@contextmanager
+def _process(*options: str) -> Iterator[Simulator]:
     command = [sys.executable, "-m", "ib_gateway_sim", "--port", "0", "--control-port", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield Simulator(process, json.loads(process.stdout.readline()))
-        process.terminate()
-        assert process.wait(10) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ib_gateway_sim.control import accounts, executions, fills, live, orders
+from ib_gateway_sim.control import accounts, executions, fills, live, orders, saving
 from ib_gateway_sim.control.table import COMMANDS
 from ib_gateway_sim.faults.weather import HISTORY_ERRORS, Weather
 from nautilus.clock import datetime_of, parse_rfc3339
@@ -26,9 +26,9 @@ SYMBOLS = ("AAPL", "MSFT", "SPY")
 LAST = datetime(2026, 2, 25, tzinfo=UTC)
 """A Wednesday. Each item has a Thursday, a Friday, a Monday and a Tuesday before one, of its own: two requests."""
 NEW_YORK = ZoneInfo("America/New_York")
-NO_FAULT = {"help", "received", "forget", "clients", "weather", "clock", "volume_unit"}
+NO_FAULT = {"help", "received", "sent", "forget", "clients", "weather", "clock", "volume_unit"}
 """Commands that ask and change nothing."""
-OF_ORDERS = {command.name for module in (orders, fills, executions, accounts) for command in module.COMMANDS}
+OF_ORDERS = {command.name for module in (orders, fills, executions, accounts, saving) for command in module.COMMANDS}
 """Faults of orders and accounts; a backfill places none and owns nothing."""
 LIVE_ONLY = {command.name for command in live.COMMANDS}
 """Commands that change live bars, or history after its answer: a backfill cannot notice them while it runs."""

@@ -80,8 +80,8 @@ ELSEWHERE: dict[str, str] = {
 }
 # Command -> why nobody can fall for it.
 NO_FAULT: dict[str, str] = {
-    **dict.fromkeys(("help", "received", "clients", "weather", "clock", "volume_unit"), "asks"),
-    **dict.fromkeys(("forget", "scenario", "clear", "advance", "rate"), "moves a test on"),
+    **dict.fromkeys(("help", "received", "sent", "orders_save", "clients", "weather", "clock", "volume_unit"), "asks"),
+    **dict.fromkeys(("forget", "orders_load", "scenario", "clear", "advance", "rate"), "moves a test on"),
     **dict.fromkeys(("farm_up", "login"), "ends a fault"),
 }
 

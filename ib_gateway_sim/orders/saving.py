@@ -1,0 +1,75 @@
+"""Orders, executions, ids, positions and cash in a file, so that they outlast the simulator's own process.
+
+The file is a pickle of the simulator's own values, and nothing else is read from it. It is written beside its name and
+renamed, so a process that is killed leaves a whole file (a machine that loses power may not). It is written before the
+words about what has changed leave, so nobody has heard of an order that is not in it. What was read and not worked is lost
+with the process, as with a restart.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from ib_gateway_sim.orders.book import OrderBook
+from ib_gateway_sim.orders.matching import watch
+from ib_gateway_sim.orders.reports import tell_commission_later
+from ib_gateway_sim.orders.restarting import restart
+from ib_gateway_sim.session.gateway import Gateway
+
+_FORMAT = 1
+_PACKAGE = "ib_gateway_sim."
+
+
+def save(gateway: Gateway, path: Path) -> int:
+    """Writes the file; its bytes. OSError when it cannot be written."""
+    state = {
+        "format": _FORMAT,
+        "account": gateway.market.account,
+        "time_ns": gateway.clock.now_ns(),
+        "orders": gateway.orders,
+        "portfolios": gateway.portfolios,
+    }
+    data = pickle.dumps(state, protocol=5)
+    beside = path.with_name(path.name + ".new")
+    beside.write_bytes(data)
+    beside.replace(path)
+    return len(data)
+
+
+def read(path: Path, account: str) -> dict[str, Any]:
+    """What the file holds. ValueError for a file that is none of `save`, or of another market."""
+    try:
+        with path.open("rb") as file:
+            state = _Values(file).load()
+        known = state["format"] == _FORMAT and isinstance(state["orders"], OrderBook)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, ImportError, IndexError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"{path.name} is no file of this version's orders_save")
+    if state["account"] != account:
+        raise ValueError(f"{path.name} is of the market of {state['account']}; this one is that of {account}")
+    return dict(state)
+
+
+def load(gateway: Gateway, state: dict[str, Any]) -> None:
+    """Puts what was read in the place of what there is, and goes on with it."""
+    gateway.stop("commission ")
+    gateway.orders, gateway.portfolios = state["orders"], state["portfolios"]
+    restart(gateway)
+    now_s = gateway.clock.now_s()
+    for made in gateway.orders.executions:
+        if made.fee_told_s > now_s:
+            tell_commission_later(gateway, made)
+    gateway.unsaved = True
+    watch(gateway)
+
+
+class _Values(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Classes of the simulator alone."""
+        if not module.startswith(_PACKAGE) or "." in name:
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong into this file")
+        found = super().find_class(module, name)
+        if not isinstance(found, type):
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong into this file")
+        return found

@@ -1,0 +1,158 @@
+"""Orders and accounts outlast the simulator's process, and what it sent is in its log."""
+
+import asyncio
+import os
+import pickle
+
+import pytest
+
+from ib_gateway_sim.orders.saving import read
+from tests.support.sim_client import EURUSD, RawClient, gateway
+from tests.support.sim_orders import asked, messages, order, played, words
+from tests.support.sim_process import killed_simulator
+
+NOON = ("--clock", "stepped", "--start", "2026-03-02T17:00:00Z")
+
+
+def lives(path, *works):
+    """Runs each work with a client of a simulator of its own, which is killed behind it; all have one file."""
+
+    async def live(work, port, command):
+        client = await RawClient.start(port)
+        try:
+            return await work(client, command)
+        finally:
+            client.close()
+
+    found = []
+    for work in works:
+        with killed_simulator(*NOON, "--accounts", "2", "--state", str(path)) as sim:
+            found.append(asyncio.run(live(work, sim.port, sim.command)))
+    return found
+
+
+def test_a_killed_simulator_goes_on_where_the_last_word_was(tmp_path):
+    async def first(client, command):
+        order(client, 1, quantity=10, account="SIM7")
+        order(client, 2, kind="LMT", limit=100, quantity=5, tif="GTC", account="SIM7001", ref="resting")
+        order(client, 3, kind="LMT", limit=100, quantity=5, transmit=0, account="SIM7", ref="untransmitted")
+        order(client, 4, quantity=1000, contract=EURUSD, account="SIM7")
+        command("commission_delay 30")
+        await messages(client)
+        order(client, 5, quantity=7, account="SIM7001")
+        return [fields[14] for fields in await messages(client) if fields[0] == "11"]
+
+    async def second(client, command):
+        found, filled = await asked(client)
+        client.send(8, 1, 1)
+        next_id = int((await client.message(9))[2])
+        client.send(61, 1)
+        held = []
+        while (fields := await client.read())[0] != "62":
+            held.append((fields[2], fields[4], fields[14]))
+        command("advance 31")
+        late = [fields[2] for fields in await messages(client) if fields[0] == "59"]
+        client.send(4, 1, 2, "")
+        return found, filled, next_id, held, late, await words(client)
+
+    made, (found, filled, next_id, held, late, ends) = lives(tmp_path / "state", first, second)
+    assert sorted(found) == [("ref", 1600000001), ("ref", 1600000004), ("ref", 1600000005), ("resting", 1600000002)]
+    assert filled == {"ref": 1017.0}
+    assert next_id == 6
+    assert sorted(held) == [("SIM7", "AAPL", "10"), ("SIM7", "EUR", "1000"), ("SIM7001", "AAPL", "7")]
+    assert late == [made[-1]]  # a commission that was due after the kill
+    assert "orderStatus Cancelled" in ends
+
+
+def test_nobody_has_heard_of_an_order_that_is_not_in_the_file(tmp_path):
+    """The file is read again at each word that reaches a client."""
+    path = tmp_path / "state"
+
+    async def life(client, command):
+        for number in range(1, 9):
+            order(client, number, kind="LMT", limit=100, quantity=1, account="SIM7", tif="GTC")
+            await client.message(5)
+            saved = read(path, "SIM7")["orders"]
+            assert saved.orders[1, number].status == "Submitted"
+        assert not path.with_name("state.new").exists()
+        return True
+
+    assert lives(path, life) == [True]
+
+
+@played()
+async def test_orders_are_saved_and_loaded_by_command(client, sim, control):
+    path = f"/tmp/orders-{os.getpid()}"
+    try:
+        order(client, 1, quantity=10)
+        order(client, 2, kind="LMT", limit=100, quantity=5, tif="GTC")
+        await messages(client)
+        assert (await control.run(f"orders_save {path}"))["ok"]
+        await control.run("deposit 500")
+        client.send(4, 1, 2, "")
+        await messages(client)
+        answer = await control.run(f"orders_load {path}")
+        assert (answer["orders"], answer["executions"]) == (2, 1)
+        assert sim.orders.orders[1, 2].status == "Submitted"
+        assert sim.portfolio.cash < 1_000_000
+        order(client, 2, kind="LMT", limit=1000, quantity=5, tif="GTC")
+        assert "orderStatus Filled" in await words(client)
+    finally:
+        os.unlink(path)
+    assert "allowed: a file of orders_save" in (await control.run(f"orders_load {path}"))["error"]
+    assert "allowed: a file that can be written" in (await control.run("orders_save /no/such/folder/x"))["error"]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", pickle.dumps({"format": 1}), pickle.dumps(os.system)])
+def test_what_is_no_saved_file_is_refused(tmp_path, content):
+    path = tmp_path / "state"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no file of"):
+        read(path, "SIM7")
+
+
+def test_a_file_of_another_market_is_refused(tmp_path):
+    async def work():
+        async with gateway() as (_, control):
+            assert (await control.run(f"orders_save {tmp_path}/x"))["ok"]
+
+    asyncio.run(work())
+    with pytest.raises(ValueError, match="of the market of SIM7; this one is that of SIM8"):
+        read(tmp_path / "x", "SIM8")
+
+
+# ---- what was sent ---------------------------------------------------------------------------------------------------
+@played()
+async def test_the_log_of_what_was_sent_is_what_the_client_got(client, sim, control):
+    other = await RawClient.start(sim.port, client_id=2)
+    await control.run("forget")
+    await control.run("status_duplicate 1")
+    order(client, 1, quantity=10)
+    got = [fields for fields in await messages(client) if fields[0] != "49"]
+    answer = await control.run("sent all 1")
+    told = [entry["fields"] for entry in answer["sent"] if entry["kind"] != "currentTime"]
+    assert told == got
+    assert [fields[0] for fields in told].count("3") == 3  # with the doubled one: after the faults of delivery
+    (fee,) = (await control.run("sent commissionReport"))["sent"]
+    assert (fee["client_id"], fee["time_ns"], fee["fields"][0]) == (1, sim.clock.now_ns(), "59")
+    assert (await control.run("sent all 2"))["count"] == 0
+    await control.run("half_open 2")
+    other.send(49, 1)
+    await control.run("notice 2100 hello")
+    assert (await control.run("sent all 2"))["count"] == 0  # what a half-open socket swallows was not sent
+    assert "allowed: all, accountDownloadEnd" in (await control.run("sent rumour"))["error"]
+
+
+@played()
+async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(client, sim, control):
+    order(client, 1, quantity=10)
+    await messages(client)
+    for number in range(5000):
+        sim.sent.add("tickPrice", 1, number, b"\0\0\0\5tick\0")
+    assert (await control.run("sent tickPrice"))["count"] == 2000
+    assert (await control.run("sent execDetails"))["count"] == 1
+    client.ask_bars(7, size="5 secs")
+    await client.message(17)
+    (bars,) = (await control.run("sent historicalData"))["sent"]
+    assert bars["cut"]
+    assert len("".join(bars["fields"])) < 4096
