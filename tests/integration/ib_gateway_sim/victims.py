@@ -62,6 +62,7 @@ def victim(*commands: str) -> Callable[[Case], Case]:
 ORDER_FAULTS = "tests/integration/ib_gateway_sim/test_order_faults.py"
 LIVE_FAULTS = "tests/integration/ib_gateway_sim/test_live_and_history.py"
 OUTAGES = "tests/integration/ib_gateway_sim/test_live_outages.py"
+LIVE_SETTINGS = "tests/integration/ib_gateway_sim/test_live_settings.py"
 BACKFILL_FAULTS = "tests/integration/backfill/test_fault_injection.py"
 # Command -> the file whose test has a client that the fault finds wrong: it names the command.
 ELSEWHERE: dict[str, str] = {
@@ -71,6 +72,7 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("click", "manual_order", "manual_fill", "manual_cancel", "twin"), ORDER_FAULTS),
     **dict.fromkeys(("late", "odd_lots", "step_volume", "missing_bars", "revise"), LIVE_FAULTS),
     **dict.fromkeys(("bust", "mute", "live_delay"), OUTAGES),
+    **dict.fromkeys(("permission", "take_lines"), LIVE_SETTINGS),
     # The client is the bridge, and what it has to get right is that a backfill ends complete.
     **dict.fromkeys(("latency", "slow", "crawl", "silent", "short", "duplicate", "cut", "pacing"), BACKFILL_FAULTS),
     **dict.fromkeys(("history_error", "reject_next", "notice", "drop", "half_open", "accept"), BACKFILL_FAULTS),
