@@ -6,7 +6,7 @@ from ib_gateway_sim.account.portfolio import margin_rate, multiplier
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders import conditions
 from ib_gateway_sim.orders.hours import good_after, good_till
-from ib_gateway_sim.orders.order import AT_CLOSE, LIMITED
+from ib_gateway_sim.orders.order import AT_CLOSE, AT_OPEN, LIMITED
 from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
 from ib_gateway_sim.rules.dates import Moment
 from ib_gateway_sim.rules.errors import Violation, invalid
@@ -14,7 +14,8 @@ from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.wire.request import Request
 
 KINDS = ("MKT", "LMT", *STOPS, *AT_CLOSE, *IF_TOUCHED)
-TIMES_IN_FORCE = ("", "DAY", "GTC", "IOC", "FOK", "GTD")
+TIMES_IN_FORCE = ("", "DAY", "GTC", "IOC", "FOK", "GTD", AT_OPEN)
+_NO_AUCTIONS = ("CASH", "CRYPTO", "CFD")
 ALGOS = (  # accepted, and worked like the order without one
     *(
         "Adaptive",
@@ -78,13 +79,14 @@ def _account(gateway: Gateway, request: Request) -> Violation | None:
     return None
 
 
-def _kind(client: Client, request: Request, _: Contract) -> Violation | None:
+def _kind(client: Client, request: Request, contract: Contract) -> Violation | None:
     kind, tif = _kind_of(request), request.text("tif")
-    if kind not in KINDS:
+    auctioned = kind in AT_CLOSE or tif == AT_OPEN
+    if kind not in KINDS or (auctioned and contract.sec_type in _NO_AUCTIONS):
         return Violation(387, "Unsupported order type for this exchange and security type.")
     if tif not in TIMES_IN_FORCE:
         return invalid(f"Time in force {tif} is not supported")
-    if kind in AT_CLOSE and tif not in ("", "DAY"):
+    if (kind in AT_CLOSE and tif not in ("", "DAY")) or (tif == AT_OPEN and kind not in ("MKT", "LMT")):
         return Violation(111, f"The TIF ({tif}) and the order type are incompatible.")
     if request.text("algoStrategy") not in ("", *ALGOS):
         return Violation(439, "Order processing failed. Algorithm definition not found.")

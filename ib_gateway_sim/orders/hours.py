@@ -1,6 +1,6 @@
 """When an order can trade, and until when it is good."""
 
-from ib_gateway_sim.orders.order import AT_CLOSE, Order
+from ib_gateway_sim.orders.order import Order
 from ib_gateway_sim.rules.dates import Moment, moment
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Gateway
@@ -13,7 +13,7 @@ def session(gateway: Gateway, order: Order, at_s: float) -> tuple[float, float]:
     """Open and close of the session in which the order can trade at or after a time."""
     if order.session[0] <= at_s < order.session[1]:
         return order.session
-    regular = order.kind in AT_CLOSE or not order.request.flag("outsideRth")
+    regular = order.auctioned or not order.request.flag("outsideRth")
     rth = order.contract.sec_type == "STK" and regular
     sessions = gateway.market.sessions(order.contract, at_s, at_s + _LOOK_AHEAD_S, rth=rth)
     if not sessions:

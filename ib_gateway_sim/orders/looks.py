@@ -10,7 +10,7 @@ from math import ceil
 
 from ib_gateway_sim.market.source import Side
 from ib_gateway_sim.orders import hours
-from ib_gateway_sim.orders.order import AT_CLOSE, LOCATE, Order
+from ib_gateway_sim.orders.order import AT_CLOSE, AT_OPEN, LOCATE, Order
 from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
 from ib_gateway_sim.session.gateway import Gateway
 
@@ -66,7 +66,7 @@ def _awaited(order: Order) -> tuple[Side, tuple[float, float]] | None:
     """The price of the quote that the order waits for, and the two prices between which it goes on waiting; None for an
     order that waits for no price, or not for its own alone."""
     request = order.request
-    if request.conditions and not order.released:
+    if order.request.text("tif") == AT_OPEN or (request.conditions and not order.released):
         return None
     if order.triggered or order.kind not in (*STOPS, *IF_TOUCHED):
         if not order.limited or order.status != "Submitted" or request.text("tif") in ("IOC", "FOK"):

@@ -5,9 +5,9 @@ import traceback
 
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.market.source import Quote
-from ib_gateway_sim.orders import conditions, fills, hours, looks, reports
+from ib_gateway_sim.orders import auctions, conditions, fills, hours, looks, reports
 from ib_gateway_sim.orders.cancelling import cancel, expire
-from ib_gateway_sim.orders.order import AT_CLOSE, LOCATE, Order
+from ib_gateway_sim.orders.order import LOCATE, Order
 from ib_gateway_sim.orders.triggers import triggered
 from ib_gateway_sim.session.gateway import Gateway
 
@@ -43,8 +43,8 @@ def look(gateway: Gateway, order: Order, at_s: float) -> None:
         _fill_late(gateway, order, at_s)
         return
     _find_shares(gateway, order, at_s)
-    if order.kind in AT_CLOSE:
-        _close(gateway, order, at_s)
+    if order.auctioned and _can_trade(gateway, order, auctions.deals_s(order) - 1):
+        auctions.deal(gateway, order, at_s)
     expire(gateway, order, at_s)
     consider(gateway, order, at_s)
 
@@ -77,7 +77,7 @@ def _trade(gateway: Gateway, order: Order, at_s: float) -> None:
     if order.request.conditions and order.request.flag("conditionsCancelOrder"):
         cancel(gateway, order)
         return
-    if order.kind in AT_CLOSE or not (quote.has_bid and quote.has_ask) or not triggered(order, quote):
+    if order.auctioned or not (quote.has_bid and quote.has_ask) or not triggered(order, quote):
         return
     if order.status == "PreSubmitted" and order.kind != "MKT":
         order.move("Submitted")
@@ -90,7 +90,7 @@ def _take_quote(gateway: Gateway, order: Order, quote: Quote, at_s: float) -> No
     price, size = (quote.ask, quote.ask_size) if order.buys else (quote.bid, quote.bid_size)
     tif, wanted = order.request.text("tif"), _wanted(gateway, order)
     enough = size >= wanted or not (tif == "FOK" or order.request.flag("allOrNone"))
-    if wanted > 0 and _marketable(order, price) and enough:
+    if wanted > 0 and order.takes(price) and enough:
         fills.fill(gateway, order, min(wanted, size), price, at_s)
     if order.open and tif in ("IOC", "FOK"):
         cancel(gateway, order)
@@ -102,25 +102,6 @@ def _wanted(gateway: Gateway, order: Order) -> float:
     if parent is None or parent.status == "Filled":
         return order.remaining
     return min(order.remaining, max(0.0, round(parent.filled - order.filled, 10)))
-
-
-def _marketable(order: Order, price: float) -> bool:
-    """Whether a price is within the order's limit."""
-    if not order.limited:
-        return True
-    limit = order.request.number("lmtPrice")
-    return price <= limit if order.buys else price >= limit
-
-
-# ---- at the close ----------------------------------------------------------------------------------------------------
-def _close(gateway: Gateway, order: Order, at_s: float) -> None:
-    """The whole order at the last price of the regular session, within its limit."""
-    if at_s < order.expires_s or not _can_trade(gateway, order, order.expires_s - 1):
-        return
-    quote = gateway.quote(order.contract, order.expires_s)
-    met = conditions.met(gateway, order, order.expires_s)
-    if quote.has_last and not quote.halted and met and _marketable(order, quote.last):
-        fills.fill(gateway, order, order.remaining, quote.last, order.expires_s)
 
 
 # ---- fills and waits that the control port has arranged --------------------------------------------------------------

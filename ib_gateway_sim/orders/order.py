@@ -8,6 +8,7 @@ from ib_gateway_sim.wire.request import Request
 DONE = frozenset({"Filled", "Cancelled", "Inactive"})
 LIMITED = ("LMT", "STP LMT", "LOC", "LIT")  # types that have a limit
 AT_CLOSE = ("MOC", "LOC")  # types that fill with the close of the regular session
+AT_OPEN = "OPG"  # the time in force of orders for the opening
 MANUAL = -1  # the client of orders that a person placed in TWS
 LOCATE = "locate"  # why an order is held: shares to sell short are being looked for
 # Who may go where; a status that is not here is an end.
@@ -67,6 +68,18 @@ class Order:
     @property
     def limited(self) -> bool:
         return self.kind in LIMITED
+
+    @property
+    def auctioned(self) -> bool:
+        """Whether it trades at the opening or the closing alone."""
+        return self.kind in AT_CLOSE or self.request.text("tif") == AT_OPEN
+
+    def takes(self, price: float) -> bool:
+        """Whether a price is within its limit."""
+        if not self.limited:
+            return True
+        limit = self.request.number("lmtPrice")
+        return price <= limit if self.buys else price >= limit
 
     @property
     def quantity(self) -> float:

@@ -3,7 +3,7 @@
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders import conditions, hours, reports
 from ib_gateway_sim.orders.matching import consider, watch
-from ib_gateway_sim.orders.order import AT_CLOSE, LOCATE, Order
+from ib_gateway_sim.orders.order import AT_OPEN, LOCATE, Order
 from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
 from ib_gateway_sim.rules.dates import Moment
 from ib_gateway_sim.session.gateway import Client, Gateway
@@ -125,6 +125,10 @@ def _set_times(gateway: Gateway, order: Order) -> float:
         order.not_before_s = after.at_s if isinstance(after, Moment) else 0.0
         if order.not_before_s > order.expires_s:
             opens_s, order.expires_s = hours.session(gateway, order, order.not_before_s)
+    if request.text("tif") == AT_OPEN:
+        if opens_s <= gateway.clock.now_s():  # the next opening, not one that is over
+            opens_s, order.expires_s = hours.session(gateway, order, order.expires_s)
+        order.not_before_s = opens_s
     if request.text("tif") == "GTD":
         until = hours.good_till(gateway, request)
         order.expires_s = until.at_s if isinstance(until, Moment) else order.expires_s
@@ -133,7 +137,7 @@ def _set_times(gateway: Gateway, order: Order) -> float:
 
 def _waits(gateway: Gateway, order: Order, now_s: float) -> bool:
     """Market orders begin as PreSubmitted too: so it was captured."""
-    if order.kind in ("MKT", *AT_CLOSE, *STOPS, *IF_TOUCHED) or gateway.orders.waits_for_parent(order):
+    if order.auctioned or order.kind in ("MKT", *STOPS, *IF_TOUCHED) or gateway.orders.waits_for_parent(order):
         return True
     return not conditions.met(gateway, order, now_s) or gateway.quote(order.contract, now_s).halted
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway
+from tests.support.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
 from tests.support.sim_orders import Believer, asked, messages, order, played, statuses, words
 
 HALT = (AAPL[0], "HALT", *AAPL[2:])
@@ -255,6 +255,9 @@ def test_an_order_is_refused_by_choice(how, heard):
         ({"kind": "STP", "aux": ""}, 403),
         ({"kind": "MIT", "aux": -1}, 403),
         ({"kind": "MOC", "tif": "GTC"}, 111),
+        ({"kind": "STP", "aux": 1, "tif": "OPG"}, 111),
+        ({"kind": "MOC", "contract": EURUSD}, 387),
+        ({"tif": "OPG", "contract": EURUSD}, 387),
         ({"kind": "LMT", "limit": 100, "tif": "GTD", "good_till": "20260301 12:00:00 US/Eastern"}, 201),
         ({"good_after": "soon"}, 10314),
         ({"parent": 77}, 10006),

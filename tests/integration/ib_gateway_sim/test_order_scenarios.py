@@ -1,9 +1,11 @@
 """Every scenario of orders is played beside a resting order, and does what it says."""
 
+import asyncio
+
 import pytest
 
 from tests.support.sim_client import MONDAY_NOON_NS, RawClient
-from tests.support.sim_orders import asked, messages, order, played, word, words
+from tests.support.sim_orders import Believer, asked, messages, order, played, word, words
 from tests.support.sim_process import ROOT
 
 FOLDER = ROOT / "ib_gateway_sim" / "scenarios" / "orders"
@@ -206,12 +208,27 @@ async def test_fill_before_midnight(client, sim, control):
 
 @at("week")
 async def test_week(client, sim, control):
+    """Orders all the week by a client that comes again after each loss: the books agree with what was executed."""
     order(client, 1, **RESTING)
-    await words(client)
+    victim = await Believer(client).listen()
     await play(control, "week")
-    await control.run("set_clock 2026-03-09T18:00:00Z")
-    await control.run("advance 400")
+    for step in range(40):
+        await control.run("advance 14000")
+        try:
+            await victim.listen()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            victim.client = await RawClient.start(sim.port, 1)
+        side = ("BUY", "SELL")[step % 2]
+        order(victim.client, sim.orders.next_id(1), side, quantity=10 + step, ref=f"{step}")
+        await victim.listen()
+    every = sim.orders.every()
+    assert len({each.perm_id for each in every}) == len(every) == 41
+    made = sum(each.shares if each.order.buys else -each.shares for each in sim.orders.executions)
+    assert made == sum(position.quantity for position in sim.portfolio.open_positions())
+    assert sum(each.filled for each in every) == sum(each.shares for each in sim.orders.executions)
     assert sim.orders.orders[1, 1].open
+    # Who listens only, and asks nothing, has missed fills in the week.
+    assert victim.filled < sum(each.shares for each in sim.orders.executions)
 
 
 def test_every_scenario_is_tested_and_documented():

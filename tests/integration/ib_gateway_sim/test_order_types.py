@@ -168,6 +168,30 @@ async def test_orders_at_the_close_fill_with_the_last_price_of_the_session(clien
     assert found["beyond", 1_600_000_003] == "Cancelled"
 
 
+@pytest.mark.parametrize("start_ns", [AFTERNOON_NS, EVENING_NS])
+def test_orders_at_the_open_fill_with_the_first_price_of_the_next_session(start_ns):
+    @played(start_ns=start_ns)
+    async def run(client, sim, control):
+        order(client, 1, tif="OPG", quantity=2500, ref="market")
+        order(client, 2, kind="LMT", limit=1000, tif="OPG", quantity=10, ref="within")
+        order(client, 3, kind="LMT", limit=100, tif="OPG", quantity=10, ref="beyond", rth=1)
+        victim = await Believer(client).listen()
+        assert set(victim.status.values()) == {"PreSubmitted"}  # it takes a market order for filled at once
+        await control.run("set_clock 2026-03-03T14:29:58Z")
+        await words(client)
+        await control.run("advance 1")
+        assert sim.orders.executions == []
+        await control.run("advance 5")
+        (session,) = sim.market.sessions(aapl(sim), sim.clock.now_s(), sim.clock.now_s() + 1, rth=True)
+        first = sim.market.quote(aapl(sim), session.open_s + 60).open
+        assert [made.price for made in sim.orders.executions] == [first] * 2
+        found, filled = await asked(client)
+        assert filled == {"market": 2500, "within": 10}
+        assert found["beyond", 1_600_000_003] == "Cancelled"
+
+    run()
+
+
 @played(start_ns=AFTERNOON_NS)
 async def test_an_order_at_the_close_is_cancelled_before_it(client, sim, control):
     order(client, 1, kind="MOC", quantity=10)
