@@ -13,6 +13,7 @@ from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
 from nautilus.db.market import calendars, instruments
+from nautilus.db.replica import Replica
 from nautilus.errors import NotFound
 from nautilus.http.dependencies import CallerDep, ServicesDep, add_header
 from nautilus.http.json_values import MAX_NUMBER
@@ -48,10 +49,10 @@ _QUERY_MARKS = "%&=+,;:/?@!$'()*-._~"
 """What stands for itself in a query (RFC 3986, 3.4)."""
 
 
-class _Data:
-    """What the routes share: cache, limits and the reads of this process."""
+class ReadServices:
+    """What the routes share: cache, limits and the reads of this process. replica: another one than that of `services`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, replica: Replica | None = None) -> None:
         settings = services.settings
         self.cache = Cache(settings.redis_url.get_secret_value())
         self.limits = CallerLimits(self.cache, settings.reads_per_minute)
@@ -60,15 +61,15 @@ class _Data:
             services.queue,
             self.cache,
             self.limits,
-            replica=services.replica,
+            replica=replica or Replica(services.replica),
             search_wait_s=settings.search_wait_s,
             plan_limit=settings.read_plan_limit,
             read_wait_s=settings.read_wait_s,
         )
 
 
-def _data(services: Services) -> _Data:
-    return services.kept(_Data, lambda: _Data(services))
+def _data(services: Services) -> ReadServices:
+    return services.kept(ReadServices, lambda: ReadServices(services))
 
 
 # ---- who asks, and for what ------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ async def _admitted(request: Request, services: ServicesDep, caller: CallerDep) 
     return caller
 
 
-def _count(request: Request, data: _Data, caller: Principal) -> None:
+def _count(request: Request, data: ReadServices, caller: Principal) -> None:
     """Count a request: RateLimited when the minute's share is used up. Every answer says what is left."""
     rate = data.limits.take(caller.id)
     if rate is not None:

@@ -22,10 +22,10 @@ import psycopg2
 import pytest
 
 from dev.process import Group
-from nautilus.db import replica
+from functions.bars.app import ReadServices
 from nautilus.db.connection import Database
 from nautilus.db.prepared import TransactionCursor
-from nautilus.db.replica import Replica
+from nautilus.db.replica import LONGEST_REST_S, Replica
 from nautilus.errors import Unavailable
 from nautilus.infra.breaker import Breaker
 from nautilus.log import logger
@@ -77,6 +77,13 @@ def stored_bars(dsn: str) -> Iterator[StoredBars]:
 def api(stored_bars: StoredBars, pair: Pair, tmp_path: Path) -> Api:
     pair.catch_up()
     return stored_bars.api(tmp_path, replica_url=pair.copied(stored_bars.dsn), log_level="INFO")
+
+
+def use_replica(api: Api, **numbers: float) -> None:
+    """Have an API that has read nothing yet use its replica with other numbers, and try it again soon after a failure."""
+    services = api.services
+    replica = Replica(services.replica, breaker=Breaker(0.05, LONGEST_REST_S), **numbers)
+    services.kept(ReadServices, lambda: ReadServices(services, replica=replica))
 
 
 Meddling = Callable[[Any], Any]
@@ -322,12 +329,11 @@ def test_a_read_that_replay_cancels_is_answered_by_the_primary(
     pair: Pair,
     api: Api,
     watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     written: list[str],
     midway: bool,
 ) -> None:
-    monkeypatch.setattr(replica, "FIRST_REST_S", 0.05)
+    use_replica(api)
     expected = get(api, end=LAST).content
 
     def resume() -> None:
@@ -351,10 +357,8 @@ def test_a_read_that_replay_cancels_is_answered_by_the_primary(
 
 
 @pytest.mark.parametrize("midway", [False, True], ids=["between-statements", "midway"])
-def test_a_session_of_the_standby_that_is_ended_is_replaced(
-    pair: Pair, api: Api, watch: Watch, monkeypatch: pytest.MonkeyPatch, midway: bool
-) -> None:
-    monkeypatch.setattr(replica, "FIRST_REST_S", 0.05)
+def test_a_session_of_the_standby_that_is_ended_is_replaced(pair: Pair, api: Api, watch: Watch, midway: bool) -> None:
+    use_replica(api)
     expected = get(api, end=LAST).content
     watch.meddle = stirring(
         lambda: ask(
@@ -383,12 +387,9 @@ def test_a_page_that_breaks_off_on_both_is_no_page(api: Api, watch: Watch) -> No
     assert get(api, end=LAST).json()["total"] == 1000
 
 
-def test_a_server_that_hangs_is_not_waited_for(
-    api: Api, watch: Watch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_hangs_is_not_waited_for(api: Api, watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
     """Its machine is awake and keeps the connection; the session itself does nothing any more."""
-    monkeypatch.setattr(replica, "LONGEST_READ_S", 0.2)
-    monkeypatch.setattr(replica, "_INTERVAL_S", 0.05)
+    use_replica(api, longest_read_s=0.2, interval_s=0.05)
     expected = get(api, end=LAST).content
     stopped: list[int] = []
 
@@ -456,7 +457,7 @@ def test_a_lock_that_replay_holds_keeps_nobody_waiting(stored_bars: StoredBars, 
 
 
 def test_a_killed_standby_is_left_alone_until_it_is_back(
-    pair: Pair, read: Read, watch: Watch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pair: Pair, read: Read, watch: Watch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert read()[1]
     watch.meddle = stirring(pair.kill_standby, midway=True)

@@ -24,7 +24,8 @@ PATIENCE_S = 1.0
 """How long a read waits for the replica's first word; most of a healthy one's come within milliseconds."""
 LONGEST_READ_S = 10.0
 """Then the primary is asked, while most of the 29 s that a function has are left."""
-_INTERVAL_S = 1.0
+INTERVAL_S = 1.0
+"""How often it is looked whether a read takes longer than that."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +51,18 @@ class Replica:
     """
 
     def __init__(
-        self, database: Database | None, *, patience_s: float = PATIENCE_S, breaker: Breaker | None = None
+        self,
+        database: Database | None,
+        *,
+        patience_s: float = PATIENCE_S,
+        longest_read_s: float = LONGEST_READ_S,
+        interval_s: float = INTERVAL_S,
+        breaker: Breaker | None = None,
     ) -> None:
         self._database = database
         self._patience_s = patience_s
-        self._deadlines = Deadlines(_INTERVAL_S)
+        self._longest_read_s = longest_read_s
+        self._deadlines = Deadlines(interval_s)
         self._breaker = breaker or Breaker(FIRST_REST_S, LONGEST_REST_S)
         self._threads = Executor("replica", database.size if database else 1)
 
@@ -95,7 +103,7 @@ class Replica:
         try:
             with (
                 self._database.transaction(snapshot=True) as cursor,
-                self._deadlines.over(cursor.connection, LONGEST_READ_S),
+                self._deadlines.over(cursor.connection, self._longest_read_s),
             ):
                 same = reading.is_same(cursor, store_id, versions)
                 word.answered.set_result(None)

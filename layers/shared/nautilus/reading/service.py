@@ -59,7 +59,7 @@ class MarketData:
         cache: Cache,
         limits: CallerLimits,
         *,
-        replica: Database | None = None,
+        replica: Replica,
         search_wait_s: float,
         plan_limit: int,
         read_wait_s: float,
@@ -69,7 +69,7 @@ class MarketData:
         self._cache = cache
         self._answers = AnswerCache(cache)
         self._limits = limits
-        self._replica = Replica(replica)
+        self._replica = replica
         self._plan_limit = plan_limit
         self._read_wait_s = read_wait_s
         self._calendars = Calendars()
