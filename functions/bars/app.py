@@ -23,7 +23,7 @@ from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.infra.rate_limit import CallerLimits
-from nautilus.lookup import resolve
+from nautilus.lookup.search import listed, pairs, row_of
 from nautilus.lookup.identity import Identity
 from nautilus.lookup.suggestions import with_renamed_venue
 from nautilus.market.calendar import Session
@@ -242,7 +242,7 @@ def listing(
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="con_id of the last one of the page before")] = 0,
 ) -> schemas.Instruments:
     with services.db.transaction(snapshot=True) as cursor:
-        rows = resolve.listed(cursor, (asset_class or "").upper(), after, limit)
+        rows = listed(cursor, (asset_class or "").upper(), after, limit)
     answer = [schemas.InstrumentRow.model_validate(row) for row in rows]
     return schemas.Instruments(instruments=answer, next_after=answer[-1].con_id if len(answer) == limit else None)
 
@@ -255,7 +255,7 @@ async def search(
     asset_class: Annotated[str | None, Query(description="STK, CASH, FUT, ...; default: all")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> schemas.Instruments:
-    rows = await _data(services).reads.instrument_lookup.search(q, asset_class or "", limit, caller)
+    rows = await _data(services).reads.instrument_search.search(q, asset_class or "", limit, caller)
     return schemas.Instruments(instruments=[schemas.InstrumentRow.model_validate(row) for row in rows], next_after=None)
 
 
@@ -286,7 +286,7 @@ def _with_details(services: Services, found: Instrument) -> Mapping[str, Any]:
         rows = instruments.listed(cursor, "", found.con_id - 1, 1)
     if not rows:
         raise NotFound(f"{found.instrument_id} is not known any more", code="unknown-instrument")
-    return resolve.row_of(*rows[0])
+    return row_of(*rows[0])
 
 
 @router.get("/api/v1/ib/instruments/search/{query:path}", summary="The same search, in the words of the web front end")
@@ -299,7 +299,7 @@ async def front_end_search(
     exchange: Annotated[str | None, Query(description="only instruments of this venue, when there are any")] = None,
     currency: Annotated[str | None, Query(description="only instruments in this currency")] = None,
 ) -> schemas.FrontEndSearch:
-    found = await _data(services).reads.instrument_lookup.search(query, sec_type or "STK", max_results, caller)
+    found = await _data(services).reads.instrument_search.search(query, sec_type or "STK", max_results, caller)
     rows = [row for row in found if not currency or row["currency"] == currency.upper()]
     if exchange:
         venue = exchange.upper()
@@ -311,7 +311,7 @@ async def front_end_search(
 def forex_pairs(services: ServicesDep, caller: Caller) -> schemas.ForexPairs:
     with services.db.transaction(snapshot=True) as cursor:
         known = [row for row, _ in instruments.listed(cursor, "CASH", 0, 1_000)]
-    return schemas.ForexPairs(forex_pairs=resolve.pairs(known))
+    return schemas.ForexPairs(forex_pairs=pairs(known))
 
 
 handler = lambda_handler("bars", router)

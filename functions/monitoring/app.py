@@ -2,6 +2,7 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -10,8 +11,7 @@ from fastapi.responses import JSONResponse
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
 from nautilus.db import timescale
-from nautilus.db.bridge import commands
-from nautilus.db.bridge import status as sessions
+from nautilus.db.bridge import commands, status
 from nautilus.db.ledger import requests
 from nautilus.db.cursor import Cursor
 from nautilus.db.monitoring import incidents, measures
@@ -34,26 +34,26 @@ _SILENT_AFTER_S = 60.0
 
 @router.get("/health", summary="ok or degraded; 503 only without the database")
 def health(services: ServicesDep, caller: OptionalCallerDep) -> Response:
-    status, checks = _check(services)
-    body: dict[str, Any] = {"status": status}
+    health, checks = _check(services)
+    body: dict[str, Any] = {"status": health}
     if caller is not None:
         body["checks"] = checks
-    headers = {"Retry-After": "5"} if status == "down" else {}
-    return JSONResponse(body, 503 if status == "down" else 200, headers)
+    headers = {"Retry-After": "5"} if health == "down" else {}
+    return JSONResponse(body, 503 if health == "down" else 200, headers)
 
 
 @router.get("/health/ready", summary="200 only when everything works")
 def ready(services: ServicesDep) -> Response:
-    status, _ = _check(services)
-    return JSONResponse({"status": status}, 200 if status == "ok" else 503)
+    health, _ = _check(services)
+    return JSONResponse({"status": health}, 200 if health == "ok" else 503)
 
 
 def _check(services: Services) -> tuple[str, dict[str, Any]]:
     """`ok`, `degraded` (reads keep working) or `down` (no database), with what each part says."""
     try:
         with services.db.transaction(snapshot=True) as cursor:
-            session = sessions.latest(cursor)
-            store = sessions.store(cursor)
+            session = status.latest(cursor)
+            store = status.store(cursor)
             storage = timescale.storage(cursor)
     except Unavailable as gone:
         return "down", {"database": {"status": "down", "detail": gone.detail}}
@@ -73,8 +73,8 @@ def _check(services: Services) -> tuple[str, dict[str, Any]]:
 @router.get("/api/v1/ib/session", summary="The session with Interactive Brokers, as its bridge last told it")
 def session(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     with services.db.transaction(snapshot=True) as cursor:
-        found = sessions.latest(cursor)
-        store = sessions.store(cursor)
+        found = status.latest(cursor)
+        store = status.store(cursor)
     if found is None:
         return {
             "state": "down",
@@ -120,7 +120,7 @@ def reconnect(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
 def budget(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     limits = PacingLimits()
     with services.db.transaction(snapshot=True) as cursor:
-        found = sessions.latest(cursor)
+        found = status.latest(cursor)
         if found is None:
             raise Unavailable("no bridge was ever heard of; start one", code="no-bridge")
         now = found.market_ns
@@ -154,7 +154,7 @@ def budget(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
 @router.get("/api/v1/ib/connection/status", summary="The session in the words of the web front end")
 def connection_status(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     with services.db.transaction(snapshot=True) as cursor:
-        found = sessions.latest(cursor)
+        found = status.latest(cursor)
     if found is None:
         return {
             "connected": False,
@@ -198,7 +198,7 @@ def incident_list(
 
 def _keep_silence(cursor: Cursor) -> None:
     """A bridge that is gone cannot tell: who asks does, and the schedule once a minute."""
-    session = sessions.latest(cursor)
+    session = status.latest(cursor)
     silent = session is not None and session.silent_s >= _SILENT_AFTER_S
     found = [Condition("bridge-silent", session.bridge, {"reason": session.reason})] if session and silent else []
     incidents.keep(cursor, "monitoring", found)
@@ -213,15 +213,15 @@ def _market(ns: int) -> str:
     return rfc3339(ns // NS_PER_MS * NS_PER_MS)
 
 
-def _text(moment: Any) -> str:
-    return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def measure(services: Services) -> list[Measure]:
     """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
     with services.db.transaction() as cursor:
         _keep_silence(cursor)
-        session = sessions.latest(cursor)
+        session = status.latest(cursor)
         waiting = measures.live_jobs(cursor)
         lasting = incidents.open_incidents(cursor)
     metrics = [

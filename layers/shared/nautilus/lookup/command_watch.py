@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
 from uuid import UUID
 
 from nautilus.db.bridge import commands
+from nautilus.db.bridge.commands import EndedCommand
 from nautilus.db.connection import Database
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor, shared_task
@@ -23,7 +23,7 @@ class _Waiter:
 
     def __init__(self, numbers: Collection[UUID]) -> None:
         self.open = set(numbers)
-        self.ended: dict[UUID, Any] = {}
+        self.ended: dict[UUID, EndedCommand] = {}
         self.all_ended = asyncio.Event()
         self.polls = 0
 
@@ -37,7 +37,7 @@ class CommandWatch:
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
 
-    async def ended(self, numbers: Collection[UUID], timeout_s: float) -> Mapping[UUID, Any]:
+    async def ended(self, numbers: Collection[UUID], timeout_s: float) -> Mapping[UUID, EndedCommand]:
         """The rows (state, result, error) of those commands that have ended: all, or after `timeout_s` as many as have."""
         waiter = _Waiter(numbers)
         if not waiter.open:
@@ -73,6 +73,6 @@ class CommandWatch:
                 if not waiter.open:
                     waiter.all_ended.set()
 
-    def _read_rows(self, numbers: Collection[UUID]) -> dict[UUID, Any]:
+    def _read_rows(self, numbers: Collection[UUID]) -> dict[UUID, EndedCommand]:
         with self._db.transaction(snapshot=True) as cursor:
             return {row.id: row for row in commands.ended(cursor, numbers)}

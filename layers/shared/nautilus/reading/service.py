@@ -21,7 +21,9 @@ from nautilus.infra.cache import Cache
 from nautilus.infra.executors import Executor, share
 from nautilus.infra.queue import Queue
 from nautilus.infra.rate_limit import CallerLimits
+from nautilus.lookup.lookup_commands import LookupCommands
 from nautilus.lookup.resolve import InstrumentLookup
+from nautilus.lookup.search import InstrumentSearch
 from nautilus.reading import answer, pages, read_through, snapshot
 from nautilus.reading.answer import Draft, Reply
 from nautilus.reading.answer_cache import AnswerCache
@@ -81,9 +83,9 @@ class MarketData:
         self._fall_backs = BoundedSemaphore(max(1, database.size // 2))
         self._writes = Executor("read-through", max(1, database.size // 4))
         self._watch = read_through.Watch(database)
-        self.instrument_lookup = InstrumentLookup(
-            database, queue, wait_s=search_wait_s, reads=self.threads, writes=self._writes
-        )
+        questions = LookupCommands(database, queue, wait_s=search_wait_s, writes=self._writes)
+        self.instrument_lookup = InstrumentLookup(database, questions, reads=self.threads)
+        self.instrument_search = InstrumentSearch(database, questions, reads=self.threads)
 
     async def read(self, query: BarsQuery, caller: Principal) -> Reply:
         """The answer to a query. What is missing is asked for, once, when the caller may and the plan is small.

@@ -1,17 +1,28 @@
 """What functions ask of the bridge besides backfills: resolve an instrument, search, reconnect."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.bridge.status import SILENT_AFTER_S
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import notify
+from nautilus.db.rows import every
 from nautilus.errors import RateLimited
 
 OPEN_PER_CALLER = 20
 """How many commands of one caller may be open; more would have all others wait."""
+
+
+class EndedCommand(NamedTuple):
+    """A command that was executed or failed."""
+
+    id: UUID
+    type: str
+    state: str
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
 
 
 def request(
@@ -57,13 +68,13 @@ def outcome(cursor: Cursor, number: UUID) -> Any | None:
     return cursor.fetchone()
 
 
-def ended(cursor: Cursor, numbers: Collection[UUID]) -> list[Any]:
-    """The rows (state, result, error) of those of the commands that were executed or failed."""
+def ended(cursor: Cursor, numbers: Collection[UUID]) -> list[EndedCommand]:
+    """Those of the commands that were executed or failed."""
     cursor.execute(
         "SELECT id, type, state, result, error FROM bridge_commands WHERE id = ANY(%s) AND state IN ('done', 'failed')",
         (list(numbers),),
     )
-    return list(cursor.fetchall())
+    return every(cursor, EndedCommand)
 
 
 def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | None:
