@@ -69,6 +69,7 @@ def _fill(control: Context, order: Order, quantity: Any, price: Any) -> Answer:
     at = outright_price(gateway, order, now_s) if price is None else number("price", price, -_MOST, _MOST)
     if not order.transmitted:
         raise Wrong(f"order {order.perm_id} is not transmitted; allowed: an order that IB has")
+    gateway.note("fill_now", order.client_id, order.order_id)
     fill(gateway, order, shares, at, now_s)
     gateway.clock.hasten()  # orders that wait for this one
     return {"perm_id": order.perm_id, "filled": order.filled, "status": order.status}
@@ -141,6 +142,7 @@ def twin(control: Context, ref: Any) -> Answer:
     made = gateway.orders.add_other(
         order.client_id, deepcopy(order.request), order.contract, order.account, gateway.clock.now_s()
     )
+    gateway.note("twin", order.client_id, order.order_id)
     submit(gateway, made)
     watch(gateway)
     return {"perm_ids": [order.perm_id, made.perm_id]}

@@ -6,11 +6,15 @@ from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.session.outbox import Message
 
 
-def deliver(gateway: Gateway, client: Client, event: list[Message]) -> None:
-    """The messages of one event to one client."""
+def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message]) -> None:
+    """The messages of one event about an order to one client; faults that they meet are recorded."""
     faults = gateway.weather.orders
-    told = _shuffled(gateway, _counted(gateway, event))
-    if faults.delay_s > 0:
+    counted = _counted(gateway, event)
+    told = _shuffled(gateway, counted)
+    late = {"ack_delay"} if faults.delay_s > 0 else set()
+    for fault in sorted({*_met(event, counted), *({"shuffle"} if told != counted else set()), *late}):
+        gateway.note(fault, client.client_id, order_id)
+    if late:
         gateway.spawn(f"words {gateway.orders.next_message()}", _later(gateway, client, told, faults.delay_s))
     else:
         _send(client, told)
@@ -36,6 +40,12 @@ def _counted(gateway: Gateway, event: list[Message]) -> list[Message]:
             continue
         told += [message] * (2 if status and faults.take("duplicate") else 1)
     return told
+
+
+def _met(event: list[Message], counted: list[Message]) -> set[str]:
+    """Whether orderStatus was left out or doubled."""
+    before, after = (sum(each.kind == "orderStatus" for each in messages) for messages in (event, counted))
+    return {"status_skip"} if after < before else {"status_duplicate"} if after > before else set()
 
 
 def _shuffled(gateway: Gateway, event: list[Message]) -> list[Message]:

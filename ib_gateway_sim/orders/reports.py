@@ -34,7 +34,7 @@ def say(gateway: Gateway, order: Order, *words: Word) -> None:
         return
     for client in listeners(gateway, order):
         frames = [word(client) for word in words]
-        deliver(gateway, client, [Message.of(frame) for frame in frames if frame is not None])
+        deliver(gateway, client, order.order_id, [Message.of(frame) for frame in frames if frame is not None])
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

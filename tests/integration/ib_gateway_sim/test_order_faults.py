@@ -423,6 +423,31 @@ async def test_words_of_one_event_are_shuffled_and_the_same_each_time(client, si
         assert await words(other) == heard[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ack_delay 5",
+        "ack_lose",
+        "status_duplicate",
+        "status_skip",
+        "shuffle",
+        "eat_order",
+        "precaution",
+        "preset tif GTC",
+    ],
+)
+def test_an_order_that_meets_a_fault_is_in_the_record(line):
+    @played()
+    async def run(client, sim, control):
+        await said(control, line)
+        order(client, 4, **RESTING)
+        await words(client)
+        (entry,) = (await said(control, "received fault"))["received"]
+        assert (entry["client_id"], entry["fields"]) == (1, {"fault": line.split()[0], "orderId": 4})
+
+    run()
+
+
 # ---- fills by command ------------------------------------------------------------------------------------------------
 @played()
 async def test_an_order_fills_by_its_plan_and_not_otherwise(client, sim, control):
