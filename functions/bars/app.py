@@ -29,7 +29,7 @@ from nautilus.lookup.suggestions import with_renamed_venue
 from nautilus.market.calendar import Session
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import name_of, select
-from nautilus.reading import coverage_report, schemas
+from nautilus.reading import bar_history, coverage_report, schemas
 from nautilus.reading.formats import Format
 from nautilus.reading.parameters import (
     TIME,
@@ -185,7 +185,7 @@ async def explain(
     moment = time_of("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
     subject, known = await _subject(services, named, caller)
-    answer = await _read(services, coverage_report.explain, subject, moment)
+    answer = await _read(services, bar_history.explain, subject, moment)
     return schemas.Explanation.model_validate({**answer, **known.as_dict()})
 
 

@@ -10,7 +10,7 @@ from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.planner import Plan, PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
-from nautilus.coverage.judge import CoverageState
+from nautilus.coverage.states import CoverageState
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning
 from nautilus.db.ledger.job_planning import PlanLost

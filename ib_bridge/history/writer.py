@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ib_bridge.ib.codes import UNRESOLVED
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
-from nautilus.coverage.judge import CoverageState, Note, judge
+from nautilus.coverage.judge import judge
 from nautilus.coverage.splits import compare
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import volume_units
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken

@@ -5,7 +5,7 @@ not is in doubt again, and asked for at once; time that was taken for open and i
 settled, and the next plan closes it.
 """
 
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
 from nautilus.market.calendar import Calendar, Session

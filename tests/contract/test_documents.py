@@ -13,7 +13,7 @@ import pytest
 from ib_bridge.ib import codes as ib_codes
 from ib_bridge.ib.health import ConnectionState
 from nautilus.backfill.states import ChunkState, JobState
-from nautilus.coverage.judge import CoverageState
+from nautilus.coverage.states import CoverageState
 from nautilus.infra.messages import CommandHint, JobHint
 from nautilus.monitoring import incidents
 

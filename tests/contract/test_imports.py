@@ -28,7 +28,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("rules of the market: plain values in, plain values out", "market"),
     (
         "rules of what is done with it",
-        "coverage.judge coverage.splits backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
+        "coverage.states coverage.gaps coverage.judge coverage.splits"
+        " backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens",

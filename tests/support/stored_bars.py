@@ -16,7 +16,7 @@ import functions.bars.app
 from dev.credentials import token_settings
 from nautilus.auth.tokens.sign import Signer
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
-from nautilus.coverage.judge import Note
+from nautilus.coverage.states import Note
 from nautilus.db.bars.write import Written
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database

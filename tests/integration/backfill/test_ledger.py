@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nautilus.backfill.planner import Chunk
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.connection import Database
 from nautilus.db.ledger import chunks, job_counts, job_planning, job_stopping, jobs
 from nautilus.db.ledger.chunks import Lease, LeaseLost

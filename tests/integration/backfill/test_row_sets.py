@@ -9,7 +9,7 @@ from ib_bridge.history import writer
 from ib_bridge.history.writer import Answer
 from nautilus.backfill.planner import Chunk
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning, jobs
 from nautilus.db.ledger.jobs import Item

@@ -11,7 +11,7 @@ import pytest
 from nautilus.clock import NS_PER_DAY
 from nautilus.db import retention, verify
 from nautilus.db.auth import login_failures, refresh_families
-from nautilus.db.bars import read
+from nautilus.db.bars import history, read
 from nautilus.db.bridge import commands, status
 from nautilus.db.ledger import chunk_counts, chunks, idempotency, job_list, job_stopping, job_waits, requests
 from nautilus.db.market import series
@@ -111,8 +111,8 @@ QUESTIONS: dict[str, Any] = {
     "jobs of all": lambda cursor: job_list.summaries(cursor, None),
     "jobs of one": lambda cursor: job_list.summaries(cursor, "user:7"),
     "search": lambda cursor: commands.last_result(cursor, "search", {"pattern": "P7"}),
-    "explain, old": lambda cursor: read.chunks_at(cursor, 1, (700, 701)),
-    "explain, new": lambda cursor: read.chunks_at(cursor, 1, (CHUNKS * 100, CHUNKS * 100 + 1)),
+    "explain, old": lambda cursor: history.chunks_at(cursor, 1, (700, 701)),
+    "explain, new": lambda cursor: history.chunks_at(cursor, 1, (CHUNKS * 100, CHUNKS * 100 + 1)),
     "start of a bridge": lambda cursor: requests.lose(cursor, "b"),
     "keys of a day ago": idempotency.forget_old_keys,
     "failures of a day ago": login_failures.forget_old,

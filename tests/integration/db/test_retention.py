@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S
-from nautilus.coverage.judge import CoverageState
+from nautilus.coverage.states import CoverageState
 from nautilus.db import retention
 from nautilus.db.bridge import status as sessions
 from nautilus.db.connection import Database

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nautilus.clock import NS_PER_S, label_of
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db import verify
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_S
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import Database

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dev.redis import Redis
-from nautilus.coverage.judge import CoverageState, Note
-from nautilus.db.bars import read as reading
+from nautilus.coverage.states import CoverageState, Note
+from nautilus.db.bars import requested
 from nautilus.http.response_size import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
@@ -638,7 +638,7 @@ def test_what_is_on_its_way_is_found_without_reading_every_job_there_was(stored_
             return int(cursor.fetchone().n)
 
         before = read_whole()
-        found = reading.requested_ranges(cursor, (1, "1m", "TRADES", "rth"))
+        found = requested.requested_ranges(cursor, (1, "1m", "TRADES", "rth"))
         assert read_whole() == before
     assert [body.live for body in found].count(True) == 1
     assert len(found) in (8, 9)  # the live one, and reads of the last minute: of twelve jobs, two in three

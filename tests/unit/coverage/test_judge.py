@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus.coverage.judge import NOTED, SETTLED, CoverageState, Missing, Note, judge, missing
+from nautilus.coverage.gaps import Missing, missing
+from nautilus.coverage.judge import judge
+from nautilus.coverage.states import NOTED, SETTLED, CoverageState, Note
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import QUOTE_KINDS
 from nautilus.market.timeframes import ALL, timeframe

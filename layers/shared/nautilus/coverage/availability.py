@@ -10,8 +10,9 @@ from uuid import UUID
 
 from nautilus.backfill.planner import PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, NS_PER_S, rfc3339
-from nautilus.coverage.judge import CoverageState, Missing, missing
-from nautilus.db.bars import read
+from nautilus.coverage.gaps import Missing, missing
+from nautilus.coverage.states import CoverageState
+from nautilus.db.bars import read, requested
 from nautilus.db.bars.read import SeriesKey, SeriesState, SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
@@ -185,8 +186,8 @@ def _assess_series(
     if not any(m.state is CoverageState.NOT_ASKED for m in found):
         return Availability(subject, span, until, calendar, row, found)
     chunks = series.live(cursor, row.id, span) if row else []
-    requested = read.requested_ranges(cursor, subject.key)
-    live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in requested if w.waiting)])
+    ranges = requested.requested_ranges(cursor, subject.key)
+    live = Spans([*(chunk for _, chunk in chunks), *(w.span for w in ranges if w.waiting)])
     notes = [
         n
         for n in (series.notes(cursor, row.id, span) if row else ())
@@ -194,10 +195,10 @@ def _assess_series(
     ]
     found = gaps(notes, live)
     not_asked = Spans(m.span for m in found if m.state is CoverageState.NOT_ASKED)
-    job_id = next((w.job_id for w in requested if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
+    job_id = next((w.job_id for w in ranges if w.waiting and Spans.of(*w.span) & Spans.of(*span)), None)
     if job_id is None and chunks:
-        job_id = read.job_of(cursor, [number for number, _ in chunks])
-    to_ask = not_asked - Spans(w.span for w in requested)
+        job_id = requested.job_of(cursor, [number for number, _ in chunks])
+    to_ask = not_asked - Spans(w.span for w in ranges)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
     requests = _requests(to_ask, frame, calendar, subject.instrument, context, until)

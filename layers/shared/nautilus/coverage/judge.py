@@ -1,54 +1,12 @@
-"""What is known about a range of a series: what an answer of IB settles, and what it leaves in doubt.
+"""What one answer of IB settles of its chunk, and what it leaves in doubt."""
 
-Covered means settled: IB's answer is stored, or there is provably nothing. Everything else that is known is a note.
-"No data", "not asked yet", "IB refuses" and "failed" never look alike.
-"""
-
-from collections.abc import Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import QUOTE_KINDS
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
-
-
-class CoverageState(StrEnum):
-    """How a range of a series stands, as callers are told."""
-
-    FILLED = "filled"
-    CLOSED = "closed"
-    EMPTY_CONFIRMED = "empty_confirmed"
-    NOT_ASKED = "not_asked"
-    QUEUED = "queued"
-    EMPTY_UNCONFIRMED = "empty_unconfirmed"
-    UNAVAILABLE = "unavailable"
-    FAILED = "failed"
-    STALE = "stale"
-    NOT_CLOSED_YET = "not_closed_yet"
-
-
-SETTLED = frozenset({CoverageState.FILLED, CoverageState.CLOSED, CoverageState.EMPTY_CONFIRMED})
-NOTED = frozenset(
-    {CoverageState.EMPTY_UNCONFIRMED, CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE}
-)
-"""The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
-
-
-FORGOTTEN = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
-
-
-class Note(NamedTuple):
-    """A range that is not settled, and why. Times in market ns; `expires_at` None: until somebody asks by force."""
-
-    span: Span
-    state: CoverageState
-    reason: str
-    ib_code: int | None = None
-    checked_at: int = 0
-    expires_at: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -105,53 +63,3 @@ def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: i
     if over < part[1]:
         gaps.append((over, part[1]))
     return gaps
-
-
-class Missing(NamedTuple):
-    """A range of open time that is not settled, and why, as callers are told."""
-
-    span: Span
-    state: CoverageState
-    reason: str = ""
-    ib_code: int | None = None
-
-
-def missing(
-    window: Span,
-    timeframe: Timeframe,
-    calendar: Calendar | None,
-    *,
-    covered: Spans,
-    notes: Iterable[Note],
-    live: Spans,
-    until: int,
-    impossible: Iterable[tuple[Span, str]],
-) -> list[Missing]:
-    """Label what of `window` is not settled, in order of time. Closed time is not missing.
-
-    until: the end of what is closed by now; impossible: what rules alone exclude, with the reason. What nothing explains
-    was not asked yet. Without a calendar (IB was never asked) all time counts as open.
-    """
-    rest = Spans.of(*window) - covered
-    labels: list[tuple[Spans, CoverageState, str, int | None]] = [
-        (Spans.of(until, max(until, window[1])), CoverageState.NOT_CLOSED_YET, "", None),
-        *((Spans.of(*span), CoverageState.UNAVAILABLE, why, None) for span, why in impossible),
-        (live, CoverageState.QUEUED, "", None),
-        *((Spans.of(*note.span), note.state, note.reason, note.ib_code) for note in notes),
-    ]
-    found: list[Missing] = []
-    for spans, state, reason, code in labels:
-        found += [Missing(span, state, reason, code) for span in rest & spans]
-        rest = rest - spans
-    found += [Missing(span, CoverageState.NOT_ASKED) for span in rest]
-    if calendar is not None:
-        found = [m for m in (_open_part(m, timeframe, calendar) for m in found) if m is not None]
-    return sorted(found, key=lambda m: m.span)
-
-
-def _open_part(row: Missing, timeframe: Timeframe, calendar: Calendar) -> Missing | None:
-    """The row cut to the first and last open time in it; None when all of it is closed; whole where not all is known."""
-    if not calendar.known_axis(timeframe).covers(row.span):
-        return row
-    units = calendar.units(timeframe, row.span)
-    return row._replace(span=(units[0][0], units[-1][1])) if units else None

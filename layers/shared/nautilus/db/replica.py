@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-from nautilus.db.bars import read as reading
+from nautilus.db.bars import read
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.deadlines import Deadlines
@@ -105,7 +105,7 @@ class Replica:
                 self._database.transaction(snapshot=True) as cursor,
                 self._deadlines.over(cursor.connection, self._longest_read_s),
             ):
-                same = reading.is_same(cursor, store_id, versions)
+                same = read.is_same(cursor, store_id, versions)
                 word.answered.set_result(None)
                 found = call(cursor) if same else None
                 cursor.end("COMMIT")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage.judge import FORGOTTEN, CoverageState, Note
+from nautilus.coverage.states import FORGOTTEN, CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from nautilus.clock import label_of, rfc3339
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor

@@ -1,12 +1,13 @@
-"""Coverage reports: how much of a window is there, range by range. And bar histories: how one bar or one gap came to be."""
+"""How much of a window is there, range by range, and why not the rest."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess
-from nautilus.coverage.judge import SETTLED, CoverageState, Missing
-from nautilus.db.bars import read, volume_units, write
+from nautilus.coverage.gaps import Missing
+from nautilus.coverage.states import SETTLED, CoverageState
+from nautilus.db.bars import volume_units, write
 from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.market import slots
@@ -154,151 +155,6 @@ def _settled(cursor: Cursor, availability: Availability, span: Span) -> list[Mis
     return [Missing((start, end), state) for (start, state), end in zip(merged, ends, strict=True)]
 
 
-# ---- one bar ---------------------------------------------------------------------------------------------------------
-
-
-def explain(cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, ts: int) -> Mapping[str, Any]:
-    """Everything that is known about the slot that holds `ts`: the bar, its state, the chunks and requests behind it."""
-    calendar = known.get(cursor, subject.instrument.calendar, subject.session)
-    slot = _slot(calendar, subject, ts)
-    availability = assess(cursor, context, known, subject, Window(slot[0], slot[1]))
-    if availability.finer is not None:
-        return {
-            **_about(availability, slot, ts),
-            "derived_from": availability.finer.name,
-            "state": CoverageState.FILLED.value,
-        }
-    if availability.row is None:
-        return {
-            **_about(availability, slot, ts),
-            "state": _state(availability, False).value,
-            "bar": None,
-            "chunks": [],
-            "revisions": [],
-        }
-    row = availability.row
-    bar = read.bar(cursor, write.table_of(row.timeframe), row.id, slot[0])
-    revisions = read.revisions(cursor, row.id, slot[0])
-    chunks = read.chunks_at(cursor, row.id, slot)
-    numbers = [r.request_id for r in revisions if r.request_id]
-    requests = read.requests_of(cursor, [c.id for c in chunks], numbers)
-    arrival = read.arrival(cursor, row.id, slot[0])
-    note = read.note_at(cursor, row.id, slot[0])
-    return {
-        **_about(availability, slot, ts),
-        "state": _state(availability, bar is not None).value,
-        "bar": _bar(slot[0], bar) if bar else None,
-        "brought_by": _brought_by(bar, revisions, requests, arrival),
-        "arrived": {"version": arrival.version, "at": _text(arrival.committed_at)} if arrival else None,
-        "note": _note(note) if note else None,
-        "revised": len([r for r in revisions if r.open is not None]),
-        "revisions": [
-            {
-                "until_version": r.until_version,
-                "before": _bar(slot[0], r) if r.open is not None else None,
-                "by_request": r.request_id,
-            }
-            for r in revisions
-        ],
-        "chunks": [_chunk(c, [r for r in requests if r.chunk_id == c.id]) for c in chunks],
-    }
-
-
-def _slot(calendar: Calendar | None, subject: Subject, ts: int) -> Span:
-    frame = subject.timeframe
-    start, end = calendar.slot(frame, ts) if calendar else (frame.floor(ts), frame.next(ts))
-    session = calendar.session_at(ts) if calendar and frame.intraday else None
-    return (max(start, session.open_ns), min(end, session.close_ns)) if session else (start, end)
-
-
-def _about(availability: Availability, slot: Span, ts: int) -> dict[str, Any]:
-    session = (
-        availability.calendar.session_at(ts)
-        if availability.calendar and availability.subject.timeframe.intraday
-        else None
-    )
-    return {
-        **named(availability.subject),
-        "ts": ts,
-        "slot": {"start": rfc3339(slot[0]), "end": rfc3339(slot[1])},
-        "trading_session": session_row(session) if session else None,
-        "data_version": availability.data_version,
-    }
-
-
-def _state(availability: Availability, there: bool) -> CoverageState:
-    if there:
-        return CoverageState.FILLED
-    if availability.missing:
-        return availability.missing[0].state
-    opens = (
-        availability.calendar.units(availability.subject.timeframe, availability.span) if availability.calendar else []
-    )
-    # In a session that has other bars, a slot without one is a minute in which nobody traded: IB's answer says so.
-    return CoverageState.EMPTY_CONFIRMED if opens else CoverageState.CLOSED
-
-
-def _brought_by(bar: Any, revisions: Sequence[Any], requests: Sequence[Any], arrival: Any) -> Mapping[str, Any] | None:
-    """The request whose answer the present value came with: the last revision's, else the one before the bar's arrival."""
-    if bar is None or not requests:
-        return None
-    last = revisions[-1].request_id if revisions else None
-    for request in requests:
-        if request.id == last:
-            return _request(request)
-    good = [r for r in requests if r.outcome == "ok" and (arrival is None or r.booked_at <= arrival.committed_at)]
-    return _request(good[-1]) if good else None
-
-
-def _bar(ts: int, row: Any) -> Mapping[str, Any]:
-    return {
-        "ts": ts,
-        **{name: getattr(row, name) for name in ("open", "high", "low", "close", "volume", "vwap", "trades")},
-    }
-
-
-def _note(row: Any) -> Mapping[str, Any]:
-    return {
-        "state": row.state,
-        "reason": row.reason,
-        "ib_code": row.ib_code,
-        "checked_at": rfc3339(row.checked_at),
-        "expires_at": rfc3339(row.expires_at) if row.expires_at is not None else None,
-        "by_request": row.request_id,
-    }
-
-
-def _chunk(row: Any, requests: Sequence[Any]) -> Mapping[str, Any]:
-    return {
-        "id": row.id,
-        "start": rfc3339(row.span_start),
-        "end": rfc3339(row.span_end),
-        "state": row.state,
-        "outcome": row.outcome,
-        "ib_code": row.ib_code,
-        "attempts": row.attempts,
-        "mode": row.mode,
-        "updated_at": _text(row.updated_at),
-        "requests": [_request(r) for r in requests],
-    }
-
-
-def _request(row: Any) -> Mapping[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "identity": row.identity,
-        "sent_at": _text(row.booked_at),
-        "market_time": rfc3339(row.sent_at),
-        "outcome": row.outcome,
-        "ib_code": row.ib_code,
-        "ib_text": row.ib_text,
-        "ms": row.ms,
-        "bars": row.bars,
-        "correlation_id": row.correlation_id,
-    }
-
-
 def named(subject: Subject) -> dict[str, Any]:
     """Which series is meant, as callers are told."""
     return {
@@ -316,7 +172,3 @@ def session_row(session: Any) -> Mapping[str, Any]:
         "open": rfc3339(session.open_ns),
         "close": rfc3339(session.close_ns),
     }
-
-
-def _text(when: Any) -> str:
-    return str(when.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

@@ -8,7 +8,7 @@ from uuid import UUID
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Availability
-from nautilus.db.bars import read
+from nautilus.db.bars import read, requested
 from nautilus.db.bars.read import SeriesKey
 from nautilus.db.connection import Database
 from nautilus.db.ledger import jobs
@@ -37,12 +37,11 @@ def ask(database: Database, queue: Queue, caller: Principal, availabilities: Seq
         items: list[Item] = []
         theirs: UUID | None = None
         for availability in sorted(availabilities, key=lambda v: v.subject.key):
-            read.lock_asking(cursor, availability.subject.key)
-            requested_ranges = read.requested_ranges(cursor, availability.subject.key)
-            theirs = theirs or next((requested.job_id for requested in requested_ranges if requested.live), None)
+            requested.lock_asking(cursor, availability.subject.key)
+            ranges = requested.requested_ranges(cursor, availability.subject.key)
+            theirs = theirs or next((each.job_id for each in ranges if each.live), None)
             items += [
-                _item(availability, span)
-                for span in _hull(availability.to_ask - Spans(requested.span for requested in requested_ranges))
+                _item(availability, span) for span in _hull(availability.to_ask - Spans(each.span for each in ranges))
             ]
         if not items:
             return theirs
@@ -126,4 +125,4 @@ class Watch:
         with self._db.transaction(snapshot=True) as cursor:
             keys = [key for waiter in waiters for key in waiter.seen]
             job_ids = [job_id for waiter in waiters for job_id in waiter.job_ids]
-            return read.versions(cursor, keys), read.ended(cursor, job_ids)
+            return read.versions(cursor, keys), requested.ended(cursor, job_ids)

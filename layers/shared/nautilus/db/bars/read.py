@@ -1,12 +1,11 @@
-"""What readers need to know besides bars: the moment, what is on its way, and how a bar came to be."""
+"""What a read must know before it reads bars: the clocks and the source, what is known of its instruments, and how their
+series stand."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from nautilus.backfill.plan_rules import PlanRules
-from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor, Prepared
@@ -18,9 +17,6 @@ from nautilus.market.closing import BarCloseDelay
 from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
-
-AGAIN_AFTER_S = 60
-"""A read asks for the same range at most once in so many seconds of machine time, whatever became of it."""
 
 SeriesKey = tuple[int, str, str, str]
 """(con_id, timeframe, price, session)"""
@@ -184,61 +180,6 @@ def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
     return bool(cursor.fetchone().same)
 
 
-# ---- on its way ------------------------------------------------------------------------------------------------------
-
-
-class RequestedRange(NamedTuple):
-    """A range of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
-    planned, so that no chunk shows it."""
-
-    job_id: UUID
-    span: Span
-    live: bool
-    waiting: bool
-
-
-def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
-    """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
-    # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
-    cursor.execute(
-        "WITH asked AS ("
-        "  SELECT id, created_at, true AS live FROM backfill_jobs WHERE state = ANY(%(live)s)"
-        "  UNION ALL SELECT id, created_at, false FROM backfill_jobs WHERE origin = 'read'"
-        "   AND created_at > statement_timestamp() - make_interval(secs => %(again)s) AND state <> ALL(%(live)s))"
-        " SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.live FROM asked j JOIN backfill_items i ON i.job_id = j.id"
-        " WHERE i.selector ->> 'con_id' = %(con_id)s AND i.timeframe = %(frame)s AND i.price = %(price)s"
-        " AND i.session = %(session)s AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
-        {
-            "live": list(LIVE_JOBS),
-            "again": AGAIN_AFTER_S,
-            "con_id": str(key[0]),
-            "frame": key[1],
-            "price": key[2],
-            "session": key[3],
-        },
-    )
-    return [
-        RequestedRange(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")
-        for row in cursor.fetchall()
-    ]
-
-
-def lock_asking(cursor: Cursor, key: SeriesKey) -> None:
-    """Of several reads that miss the same, one asks; the others wait here and then see that it did."""
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7243394))", (f"read|{'|'.join(map(str, key))}",))
-
-
-def job_of(cursor: Cursor, chunk_ids: Sequence[int]) -> UUID | None:
-    """A live job that waits for one of these chunks, the newest."""
-    cursor.execute(
-        "SELECT j.id FROM job_chunks c JOIN backfill_jobs j ON j.id = c.job_id"
-        " WHERE c.chunk_id = ANY(%s) AND j.state = ANY(%s) ORDER BY j.created_at DESC LIMIT 1",
-        (list(chunk_ids), list(LIVE_JOBS)),
-    )
-    row = cursor.fetchone()
-    return row.id if row else None
-
-
 def versions(cursor: Cursor, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
     """data_version of those series that exist."""
     wanted = tuple(set(keys))
@@ -250,75 +191,3 @@ def versions(cursor: Cursor, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
         (wanted,),
     )
     return {(row[0], row[1], row[2], row[3]): row[4] for row in cursor.fetchall()}
-
-
-def ended(cursor: Cursor, job_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of the jobs that live no more."""
-    wanted = set(job_ids)
-    cursor.execute(
-        "SELECT id FROM backfill_jobs WHERE id = ANY(%s) AND state = ANY(%s)", (list(wanted), list(LIVE_JOBS))
-    )
-    return wanted - {row.id for row in cursor.fetchall()}
-
-
-# ---- how a bar came to be --------------------------------------------------------------------------------------------
-
-
-def arrival(cursor: Cursor, series_id: int, ts: int) -> Any | None:
-    """The version with which a range that held nothing got bars at `ts`, and when."""
-    cursor.execute(
-        "SELECT version, committed_at FROM series_changes WHERE series_id = %s AND added @> %s::bigint"
-        " ORDER BY version LIMIT 1",
-        (series_id, ts),
-    )
-    return cursor.fetchone()
-
-
-def revisions(cursor: Cursor, series_id: int, ts: int) -> list[Any]:
-    """What a bar was before each change, oldest first; without prices: it did not exist."""
-    cursor.execute(
-        "SELECT until_version, open, high, low, close, volume, vwap, trades, request_id FROM bar_revisions"
-        " WHERE series_id = %s AND ts = %s ORDER BY until_version",
-        (series_id, ts),
-    )
-    return list(cursor.fetchall())
-
-
-def bar(cursor: Cursor, table: str, series_id: int, ts: int) -> Any | None:
-    """The bar as it is now."""
-    cursor.execute(
-        f"SELECT open, high, low, close, volume, vwap, trades FROM {table} WHERE series_id = %s AND ts = %s",
-        (series_id, ts),
-    )
-    return cursor.fetchone()
-
-
-def chunks_at(cursor: Cursor, series_id: int, span: Span, limit: int = 20) -> list[Any]:
-    """The chunks whose range touches `span`, newest first, with every request they led to."""
-    cursor.execute(
-        "SELECT c.id, c.span_start, c.span_end, c.state, c.outcome, c.ib_code, c.attempts, c.mode, c.updated_at"
-        " FROM backfill_chunks c WHERE c.series_id = %s AND c.span_start < %s AND c.span_end > %s"
-        " ORDER BY c.id DESC LIMIT %s",
-        (series_id, span[1], span[0], limit),
-    )
-    return list(cursor.fetchall())
-
-
-def requests_of(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[int]) -> list[Any]:
-    """Requests by chunk or by number, oldest first."""
-    cursor.execute(
-        "SELECT id, chunk_id, kind, identity, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars, correlation_id"
-        " FROM ib_requests WHERE chunk_id = ANY(%s) OR id = ANY(%s) ORDER BY id",
-        (list(chunk_ids), list(request_ids)),
-    )
-    return list(cursor.fetchall())
-
-
-def note_at(cursor: Cursor, series_id: int, ts: int) -> Any | None:
-    """What is noted about a stamp that is not settled."""
-    cursor.execute(
-        "SELECT state, reason, ib_code, checked_at, expires_at, request_id FROM coverage_notes"
-        " WHERE series_id = %s AND range && %s::int8range",
-        (series_id, int8range((ts, ts + 1))),
-    )
-    return cursor.fetchone()

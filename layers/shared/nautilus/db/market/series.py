@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from nautilus.coverage.judge import CoverageState, Note
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import UniqueViolation
