@@ -72,7 +72,7 @@ class Bridge:
             directory=self._directory,
             connection=self._connection,
             log=log,
-            done=lambda: self._look["commands"].set(),
+            done=lambda: self._events["commands"].set(),
         )
         self._volumes = VolumeUnits(
             settings,
@@ -95,7 +95,9 @@ class Bridge:
             ready=lambda: self._source.ready,
         )
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
-        self._look = {name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")}
+        self._events = {
+            name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")
+        }
         self._name = NameLock(self._database, settings.bridge_id, log)
         self._source = StoreSource(self._transactions, self._connection, settings.source_replay)
         self._incidents = ConnectionIncidents(settings.bridge_id, self._transactions, log)
@@ -204,18 +206,18 @@ class Bridge:
 
     def _wake(self) -> None:
         for name in ("planning", "commands", "leases"):
-            self._look[name].set()
+            self._events[name].set()
         self._worker.wake()
 
     def _changed(self) -> None:
         """The connection to IB changed: publish it at once, and look for work that is possible now."""
-        for event in self._look.values():
+        for event in self._events.values():
             event.set()
         self._worker.wake()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
-        event = self._look.get(name) or asyncio.Event()
+        event = self._events.get(name) or asyncio.Event()
 
         async def step() -> None:
             event.clear()
@@ -276,7 +278,7 @@ class Bridge:
         await self._transactions.run(self._publish, health.state.value, health.reason)
         if health.state is ConnectionState.CONNECTED and self._last_state is not ConnectionState.CONNECTED:
             await self._transactions.run(job_planning.requeue_now)
-            self._look["planning"].set()
+            self._events["planning"].set()
         self._last_state = health.state
         seen = self._connection.health
         await self._incidents.keep(health, seen.language, seen.unmapped)

@@ -18,12 +18,6 @@ BORDER = {"NOT_ASKED", "not_asked"}
 """A coverage state, as the API and the database spell it."""
 
 WAITING = {
-    "ib_bridge/bridge.py": {"_look"},
-    "layers/shared/nautilus/db/live/notifications.py": {"heard"},
-    "layers/shared/nautilus/live/hearing.py": {"Heard"},
-    "tests/integration/live/test_bus.py": {"heard", "told"},
-    "tests/unit/live/test_folding.py": {"told"},
-    "tests/unit/live/test_hearing.py": {"heard", "told"},
     "layers/shared/nautilus/reading/schemas.py": {"Stretch"},  # the API's description has this name, too
 }
 """File -> names with a retired word that are not changed yet. An entry goes with the commit that changes its name."""

@@ -18,7 +18,7 @@ from nautilus.infra.bus.notifications import NotifyPublisher, NotifyReader, pack
 from nautilus.infra.bus.publishing import PATIENCE_S, Bus, Message
 from nautilus.infra.bus.redis_streams import LENGTHS, RedisPublisher, RedisReader
 from nautilus.live.envelope import Entry, Sequencer
-from nautilus.live.hearing import Heard, Hearing
+from nautilus.live.hearing import Hearing, ReceivedEntry
 
 STORE = "store-1"
 
@@ -39,15 +39,15 @@ class Listener:
     def __init__(self, *readers: RedisReader | NotifyReader) -> None:
         self.readers = readers
         self.hearing = Hearing()
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedEntry] = []
         self.listen()
 
-    def listen(self) -> list[Heard]:
+    def listen(self) -> list[ReceivedEntry]:
         """What is new, read until nothing more comes."""
-        new: list[Heard] = []
+        new: list[ReceivedEntry] = []
         while entries := [entry for reader in self.readers for entry in _read(reader)]:
             new += [found for entry in entries if (found := self.hearing.hear(entry)) is not None]
-        self.heard += new
+        self.received += new
         return new
 
     def close(self) -> None:
@@ -66,8 +66,8 @@ def bar(n: int) -> Message:
     return Message("bar", "data.bars.X", {"n": n})
 
 
-def ns(heard: list[Heard]) -> list[int]:
-    return [one.fields["n"] for one in heard if one.entry.kind == "bar"]
+def ns(received: list[ReceivedEntry]) -> list[int]:
+    return [one.fields["n"] for one in received if one.entry.kind == "bar"]
 
 
 def test_what_is_published_over_redis_is_heard_in_order_and_bounded(redis_url: str) -> None:
@@ -75,9 +75,9 @@ def test_what_is_published_over_redis_is_heard_in_order_and_bounded(redis_url: s
     with closing(Listener(RedisReader(redis_url, STORE, 0.05))) as listener:
         for n in range(0, 2_500, 2):
             assert bus.publish([bar(n), Message("quote", "data.quotes.N.X", {}), bar(n + 1)])
-        heard = listener.listen()
-    assert ns(heard) == list(range(2_500))
-    assert all(one.missed == 0 and not one.new_epoch for one in heard)
+        received = listener.listen()
+    assert ns(received) == list(range(2_500))
+    assert all(one.missed == 0 and not one.new_epoch for one in received)
     assert bus.publish([bar(n) for n in range(30_000)]), "more than one command holds"
     with closing(redis.Redis.from_url(redis_url)) as client:
         assert LENGTHS["bars"] <= client.xlen(f"live:{{{STORE}}}:bars") < 1.1 * LENGTHS["bars"]
@@ -88,8 +88,8 @@ def test_notifications_carry_the_same_and_no_payload_is_too_long(db: Database) -
     bus = Bus([NotifyPublisher(db)], machine_ms)
     with closing(Listener(NotifyReader(db, 0.2))) as listener:
         assert bus.publish([bar(n) for n in range(500)])
-        heard = listener.listen()
-    assert ns(heard) == list(range(500))
+        received = listener.listen()
+    assert ns(received) == list(range(500))
     numbered = Sequencer("e")
     entries = [numbered.entry("bar", "c", {"é": "é" * n}) for n in range(0, 4_000, 37)]
     payloads = list(packed(entries))
@@ -111,12 +111,12 @@ def test_a_flushed_redis_begins_an_epoch_with_the_newest_states(redis_url: str) 
         first = bus.epoch
         client.flushall()
         assert bus.publish([bar(3)])
-        heard = listener.listen()
+        received = listener.listen()
     assert bus.epoch > first
-    assert heard[0].new_epoch
-    assert ns(heard) == [3]
-    assert [one.fields["bid"] for one in heard if one.entry.kind == "quote"] == [2]
-    assert all(one.missed == 0 for one in heard)
+    assert received[0].new_epoch
+    assert ns(received) == [3]
+    assert [one.fields["bid"] for one in received if one.entry.kind == "quote"] == [2]
+    assert all(one.missed == 0 for one in received)
 
 
 def test_without_the_check_of_the_epoch_a_flush_goes_unseen(redis_url: str) -> None:
@@ -151,8 +151,8 @@ def test_an_evicted_stream_is_seen_by_its_numbers(redis_url: str) -> None:
         bus.publish([bar(2), bar(3)])
         client.delete(f"live:{{{STORE}}}:bars")
         bus.publish([bar(4)])
-        (heard,) = listener.listen()
-    assert (heard.fields["n"], heard.missed) == (4, 2)
+        (received,) = listener.listen()
+    assert (received.fields["n"], received.missed) == (4, 2)
 
 
 def test_a_stream_that_begins_anew_with_lower_ids_is_heard(redis_url: str) -> None:
@@ -201,9 +201,9 @@ def test_a_redis_that_dies_is_replaced_by_notifications_and_taken_again(
         now[0] += 2
         before = bus.epoch
         assert bus.publish([bar(4)])
-        heard = listener.listen()
+        received = listener.listen()
         assert bus.epoch > before
-        assert heard[0].new_epoch, "whoever hears it resumes from the database"
+        assert received[0].new_epoch, "whoever hears it resumes from the database"
         now[0] += 1
         assert bus.publish([bar(5)])
         assert ns(listener.listen()) == [5]
@@ -223,8 +223,8 @@ def test_without_any_way_nothing_waits_for_ever() -> None:
     now[0] += 1
     assert bus.publish([bar(20)])
     assert bus.epoch > first
-    told = [json.loads(entry.body) for entry in way.entries]
-    assert [(one["t"], one.get("n")) for one in told] == [("epoch", None), ("quote", 19), ("bar", 20)]
+    sent = [json.loads(entry.body) for entry in way.entries]
+    assert [(one["t"], one.get("n")) for one in sent] == [("epoch", None), ("quote", 19), ("bar", 20)]
 
 
 class Switched:

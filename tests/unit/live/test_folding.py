@@ -91,7 +91,7 @@ def minutes_of(*, with_fillers: bool = True) -> Folding:
     return Folding(slot_of(MINUTE_NS), every_part_comes=True, with_fillers=with_fillers)
 
 
-def told(bars: dict[int, LiveBar]) -> list[Prices]:
+def prices_of(bars: dict[int, LiveBar]) -> list[Prices]:
     return [(b.ts, b.open, b.high, b.low, b.close, b.volume, b.trades) for _, b in sorted(bars.items())]
 
 
@@ -101,7 +101,7 @@ def test_parts_of_five_seconds_become_the_minutes_of_history(one: Contract, what
     bars = fold(minutes_of(), five_seconds(one, what, start, 390), start + 390 * 60)
     wanted = history(one, what, start, 390)
     assert wanted
-    assert told(bars) == wanted
+    assert prices_of(bars) == wanted
     assert {bar.state for bar in bars.values()} == {LiveState.CLOSED}
 
 
@@ -116,7 +116,7 @@ def test_whenever_one_begins_to_listen(kind: tuple[Contract, str], after: int, m
     assert all(bar.partial for ts, bar in bars.items() if ts == first)
     wanted = [row for row in history(*kind, start, minutes + 1) if row[0] > first]
     if kind[0] is not THIN:  # its first price of all is not known to who joins late, so that fillers begin later
-        assert [row for row in told(bars) if row[0] > first] == wanted
+        assert [row for row in prices_of(bars) if row[0] > first] == wanted
 
 
 class SwappedFolding(Folding):
@@ -144,7 +144,7 @@ class HastyFolding(Folding):
 def test_wrong_foldings_are_found_wrong(wrong: type[Folding]) -> None:
     folding = wrong(slot_of(MINUTE_NS), every_part_comes=True, with_fillers=True)
     bars = fold(folding, five_seconds(AAPL, "TRADES", OPEN_S, 20), OPEN_S + 20 * 60)
-    assert told(bars) != history(AAPL, "TRADES", OPEN_S, 20)
+    assert prices_of(bars) != history(AAPL, "TRADES", OPEN_S, 20)
 
 
 def test_a_folding_that_takes_fillers_for_trades_is_found_wrong() -> None:
@@ -155,7 +155,7 @@ def test_a_folding_that_takes_fillers_for_trades_is_found_wrong() -> None:
 def test_an_index_has_bars_though_it_has_no_volume() -> None:
     """Where nothing changed, the last value comes again, so that a minute may open with it: history has the word on that."""
     bars = fold(minutes_of(with_fillers=False), five_seconds(SPX, "TRADES", OPEN_S, 60), OPEN_S + 60 * 60)
-    without_open = [(row[0], *row[2:]) for row in told(bars)]
+    without_open = [(row[0], *row[2:]) for row in prices_of(bars)]
     assert without_open == [(row[0], *row[2:]) for row in history(SPX, "TRADES", OPEN_S, 60)]
 
 

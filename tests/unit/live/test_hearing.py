@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nautilus.live.envelope import Entry, Sequencer, new_epoch
-from nautilus.live.hearing import Heard, Hearing
+from nautilus.live.hearing import Hearing, ReceivedEntry
 
 
-def numbers(heard: list[Heard]) -> list[tuple[str, int]]:
-    return [(one.entry.channel, one.fields["seq"]) for one in heard]
+def numbers(received: list[ReceivedEntry]) -> list[tuple[str, int]]:
+    return [(one.entry.channel, one.fields["seq"]) for one in received]
 
 
-def hear(hearing: Hearing, entries: list[Entry]) -> list[Heard]:
+def hear(hearing: Hearing, entries: list[Entry]) -> list[ReceivedEntry]:
     return [found for entry in entries if (found := hearing.hear(entry)) is not None]
 
 
@@ -27,16 +27,16 @@ def test_what_is_told_again_from_some_message_on_counts_once(channels: list[str]
     entries = [numbered.entry("bar", channel, {}) for channel in channels]
     again = data.draw(st.integers(0, len(entries)))
     upto = data.draw(st.integers(again, len(entries)))
-    heard = hear(Hearing(), entries[:upto] + entries[again:])
-    assert [one.entry for one in heard] == entries
-    assert all(one.missed == 0 for one in heard)
+    received = hear(Hearing(), entries[:upto] + entries[again:])
+    assert [one.entry for one in received] == entries
+    assert all(one.missed == 0 for one in received)
 
 
 def test_a_loss_is_counted_on_its_channel() -> None:
     numbered = Sequencer("e1")
     a, b = ([numbered.entry("bar", channel, {}) for _ in range(5)] for channel in "ab")
-    heard = hear(Hearing(), [a[1], b[0], a[4], b[1]])
-    assert [one.missed for one in heard] == [0, 0, 2, 0]
+    received = hear(Hearing(), [a[1], b[0], a[4], b[1]])
+    assert [one.missed for one in received] == [0, 0, 2, 0]
 
 
 def test_in_a_later_epoch_numbers_begin_with_one() -> None:
@@ -44,8 +44,8 @@ def test_in_a_later_epoch_numbers_begin_with_one() -> None:
     hearing = Hearing()
     hear(hearing, [first.entry("bar", "a", {})])
     second.entry("bar", "a", {})
-    (heard,) = hear(hearing, [second.entry("bar", "a", {})])
-    assert (heard.new_epoch, heard.missed) == (True, 1)
+    (received,) = hear(hearing, [second.entry("bar", "a", {})])
+    assert (received.new_epoch, received.missed) == (True, 1)
     assert hear(hearing, [first.entry("bar", "a", {})]) == [], "a straggler of the older one"
     assert hearing.numbers() == {"a": 2}
 
@@ -54,22 +54,22 @@ def test_who_joins_has_missed_nothing() -> None:
     numbered = Sequencer("e1")
     for _ in range(7):
         entry = numbered.entry("bar", "a", {})
-    heard = Hearing().hear(entry)
-    assert heard is not None
-    assert (heard.new_epoch, heard.missed) == (False, 0)
+    received = Hearing().hear(entry)
+    assert received is not None
+    assert (received.new_epoch, received.missed) == (False, 0)
 
 
 class Credulous(Hearing):
     """It goes by numbers alone."""
 
-    def hear(self, entry: Entry) -> Heard | None:
+    def hear(self, entry: Entry) -> ReceivedEntry | None:
         self.epoch = ""
         return super().hear(entry)
 
 
 def test_a_listener_that_ignores_epochs_is_found_wrong() -> None:
     first, second = Sequencer("e1"), Sequencer("e2")
-    told = [first.entry("bar", "a", {}), second.entry("bar", "a", {}), first.entry("bar", "a", {})]
-    assert numbers(hear(Hearing(), told)) == [("a", 1), ("a", 1)]
+    sent = [first.entry("bar", "a", {}), second.entry("bar", "a", {}), first.entry("bar", "a", {})]
+    assert numbers(hear(Hearing(), sent)) == [("a", 1), ("a", 1)]
     with pytest.raises(AssertionError):
-        assert numbers(hear(Credulous(), told)) == [("a", 1), ("a", 1)]
+        assert numbers(hear(Credulous(), sent)) == [("a", 1), ("a", 1)]

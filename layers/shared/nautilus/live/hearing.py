@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from nautilus.live.envelope import Entry
 
 
-class Heard(NamedTuple):
+class ReceivedEntry(NamedTuple):
     """A message that counts.
 
     fields: its body. new_epoch: it is the first of an epoch, so that all that was known by number is void. missed: how many
@@ -28,7 +28,7 @@ class Hearing:
         self._last: dict[str, int] = {}
         self._whole = False  # every message of the epoch should have been heard
 
-    def hear(self, entry: Entry) -> Heard | None:
+    def hear(self, entry: Entry) -> ReceivedEntry | None:
         """What a message says that counts; None for one that came before or is of an older epoch.
 
         Of a channel's first message within the first epoch that is heard nobody can say whether something went before: the
@@ -47,7 +47,7 @@ class Hearing:
         if number <= last:
             return None
         self._last[entry.channel] = number
-        return Heard(entry, fields, new_epoch and not joined, number - last - 1)
+        return ReceivedEntry(entry, fields, new_epoch and not joined, number - last - 1)
 
     def numbers(self) -> Mapping[str, int]:
         """Channel -> number of the newest message heard in this epoch."""

@@ -38,9 +38,9 @@ class Notifications:
         except psycopg2.Error as gone:
             self.close()
             raise Unavailable(f"the database is gone ({gone})".strip(), code="database-unavailable") from gone
-        heard = [str(note.payload) for note in self._connection.notifies]
+        received = [str(note.payload) for note in self._connection.notifies]
         self._connection.notifies.clear()
-        return heard
+        return received
 
     def close(self) -> None:
         if self._connection is not None:
