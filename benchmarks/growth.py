@@ -249,7 +249,7 @@ def _searched(database: Database) -> None:
 
 def _sign_in(group: Group, folder: Path, dsn: str) -> None:
     database = Database(dsn, name="bench", size=1)
-    put_user(database, Passwords(), "trader", _PASSWORD, ROLES["trader"], reason="bench")
+    put_user(database, Passwords(), username="trader", password=_PASSWORD, scopes=ROLES["trader"], reason="bench")
     database.close()
     port = free_port()
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:

@@ -51,7 +51,7 @@ def make_admin(url: str, name: str, password: str) -> None:
     if not is_current(url):
         raise StartError("the database has not this version's schema: make up is just starting, or has to start anew")
     database = Database(url, name="nautilus-admin", size=1)
-    put_user(database, Passwords(), name, password, ROLES["admin"], reason="make admin")
+    put_user(database, Passwords(), username=name, password=password, scopes=ROLES["admin"], reason="make admin")
     database.close()
 
 

@@ -33,7 +33,7 @@ def prepare(folder: Path = DATA) -> AuthSettings:
     settings = load(AuthSettings)
     database = Database(settings.database_url.get_secret_value(), name="nautilus-prepare", size=1)
     password = password_of(folder / f"{USERNAME}.password")
-    put_user(database, Passwords(), USERNAME, password, ROLES[ROLE], reason="container start")
+    put_user(database, Passwords(), username=USERNAME, password=password, scopes=ROLES[ROLE], reason="container start")
     database.close()
     return settings
 

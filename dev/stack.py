@@ -157,7 +157,9 @@ class Stack:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
         database = Database(self.postgres.dsn(), name="nautilus-dev", size=1)
-        put_user(database, Passwords(), USERNAME, self.password, ROLES[ROLE], reason="local start")
+        put_user(
+            database, Passwords(), username=USERNAME, password=self.password, scopes=ROLES[ROLE], reason="local start"
+        )
         database.close()
 
     def _make_queues(self) -> None:

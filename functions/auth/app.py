@@ -198,7 +198,7 @@ async def password(
     current, new = _text(body.current_password), _text(body.new_password)
     new_password("new_password", new, caller.name)
     attempt = await threads.run(attempts.admit, caller.name, client)
-    issued = await threads.judge(attempts, attempt, sign_in.change_password, caller, current, new, client)
+    issued = await threads.judge(attempts, attempt, sign_in.change_password, caller, client, current=current, new=new)
     return _issued(request, issued)
 
 
@@ -219,7 +219,7 @@ def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, call
 
 @router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
 def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
-    row, text = keys.make(caller, body.name, body.scopes, body.expires_at, client)
+    row, text = keys.make(caller, client, name=body.name, scopes=body.scopes, expires_at=body.expires_at)
     return {**key_json(row), "api_key": text, "message": "keep the key now: it is not shown again"}
 
 
@@ -338,7 +338,9 @@ def make_admin(services: Services, event: dict[str, Any]) -> dict[str, Any]:
     and nowhere else."""
     made = secrets.token_urlsafe(18)
     username = str(event.get("username") or "admin")
-    put_user(services.db, _passwords(services), username, made, ROLES["admin"], reason="make-admin")
+    put_user(
+        services.db, _passwords(services), username=username, password=made, scopes=ROLES["admin"], reason="make-admin"
+    )
     return {"username": username, "password": made, "message": "sign in with it and change it"}
 
 

@@ -136,8 +136,17 @@ class Api:
         self.clocks = MovedClocks()
         self.services.callers = Callers(self.services.db, self.services.keys, self.services.log, clocks=self.clocks)
         self.passwords = self.services.kept(Passwords, lambda: Passwords(**({} if real_argon2 else argon2 or CHEAP)))
-        put_user(self.services.db, self.passwords, "boss", ADMIN_PASSWORD, ROLES["admin"], reason="test")
-        put_user(self.services.db, self.passwords, "ann", PASSWORD, ROLES["analyst"], reason="test")
+        put_user(
+            self.services.db,
+            self.passwords,
+            username="boss",
+            password=ADMIN_PASSWORD,
+            scopes=ROLES["admin"],
+            reason="test",
+        )
+        put_user(
+            self.services.db, self.passwords, username="ann", password=PASSWORD, scopes=ROLES["analyst"], reason="test"
+        )
         self._loop = Loop()
         self._clients: list[Client] = []
 

@@ -26,7 +26,7 @@ class ApiKeys:
         self._db = db
 
     def make(
-        self, caller: Principal, name: str, scopes: Sequence[str] | None, expires_at: datetime | None, client: Client
+        self, caller: Principal, client: Client, *, name: str, scopes: Sequence[str] | None, expires_at: datetime | None
     ) -> tuple[Key, str]:
         """A new API key: its row, and its text, which exists only here. Its scopes are some of the caller's."""
         wanted = checked_scopes("scopes", caller.scopes if scopes is None else scopes)

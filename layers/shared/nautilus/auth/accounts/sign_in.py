@@ -84,7 +84,7 @@ class SignIn:
             audit.record(cursor, "sign-in", actor=f"key:{held.id}", subject=subject, client=client)
         return issued
 
-    def change_password(self, attempt: Attempt, caller: Principal, current: str, new: str, client: Client) -> Issued:
+    def change_password(self, attempt: Attempt, caller: Principal, client: Client, *, current: str, new: str) -> Issued:
         """Set a new password (one that may be set), end all sessions, and open a new one for the caller."""
         with self._attempts.unjudged(attempt):
             user = user_of(self._db, caller)

@@ -92,7 +92,7 @@ def user_of(db: Database, caller: Principal) -> User:
 
 
 def put_user(
-    db: Database, passwords: Passwords, username: str, password: str, scopes: Sequence[str], *, reason: str
+    db: Database, passwords: Passwords, *, username: str, password: str, scopes: Sequence[str], reason: str
 ) -> bool:
     """Make a user, or give the user of this name this password and these scopes, from a command; False when
     nothing had to change. A change ends the user's sessions."""
