@@ -139,6 +139,15 @@ class Checks:
         assert ticker.bid <= ticker.ask
         return str(ticker.ask)
 
+    async def delayed_data(self) -> str:
+        (contract,) = await self.ib.qualifyContractsAsync(self.lib.Stock("NOPERM", "SMART", "USD"))
+        self.ib.reqMarketDataType(3)
+        ticker = self.ib.reqMktData(contract)
+        await self.until(lambda: ticker.marketDataType == 3 and ticker.bid > 0 and 10167 in self.errors)
+        self.ib.cancelMktData(contract)
+        self.ib.reqMarketDataType(1)
+        return str(ticker.bid)
+
     async def tick_by_tick(self, kind: str) -> str:
         ticker = self.ib.reqTickByTickData(self.contract, kind)
         await self.until(lambda: ticker.tickByTicks)

@@ -205,6 +205,16 @@ class Checks:
         self.app.reqMktData(16, self._contract(), "", True, False, [])
         return self.wait("tickSnapshotEnd")
 
+    def delayed_data(self) -> Any:
+        self.app.reqMarketDataType(3)
+        self.app.reqMktData(60, self._contract("NOPERM"), "", False, False, [])
+        self.wait("error", lambda each: each[0] == 60 and 10167 in each)
+        self.wait("marketDataType", lambda each: tuple(each) == (60, 3))
+        tick = self.wait("tickPrice", lambda each: each[:2] == (60, 66))
+        self.app.cancelMktData(60)
+        self.app.reqMarketDataType(1)
+        return tick[2]
+
     def _tick_by_tick(self, request_id: int, kind: str, callback: str) -> Any:
         self.app.reqTickByTickData(request_id, self._contract(), kind, 0, False)
         tick = self.wait(callback)

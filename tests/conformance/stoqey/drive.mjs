@@ -153,6 +153,15 @@ const CHECKS = {
     ib.reqMktData(16, STOCK, "", true, false);
     return wait("tickSnapshotEnd");
   },
+  async delayed_data() {
+    ib.reqMarketDataType(3);
+    ib.reqMktData(60, { ...STOCK, symbol: "NOPERM" }, "", false, false);
+    await wait("marketDataType", (id, type) => id === 60 && type === 3);
+    const [, , price] = await wait("tickPrice", (id, kind) => id === 60 && kind === 66);
+    ib.cancelMktData(60);
+    ib.reqMarketDataType(1);
+    return price;
+  },
   each_last: () => tickByTick(17, "Last", "tickByTickAllLast"),
   each_trade: () => tickByTick(18, "AllLast", "tickByTickAllLast"),
   each_quote: () => tickByTick(19, "BidAsk", "tickByTickBidAsk"),
