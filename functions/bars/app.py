@@ -9,10 +9,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from nautilus.auth.principal import Principal
-from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.availability import Calendars, Subject, Window
 from nautilus.db.bars import read
-from nautilus.db.market import calendars, instruments
+from nautilus.db.market import instruments
 from nautilus.db.replica import Replica
 from nautilus.errors import NotFound
 from nautilus.http.dependencies import CallerDep, ServicesDep, add_header
@@ -26,10 +25,10 @@ from nautilus.infra.rate_limit import CallerLimits
 from nautilus.lookup.search import listed, pairs, row_of
 from nautilus.lookup.identity import Identity
 from nautilus.lookup.suggestions import with_renamed_venue
-from nautilus.market.calendar import Session
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import name_of, select
-from nautilus.reading import bar_history, coverage_report, schemas
+from nautilus.market.timeframes import timeframe as timeframe_of
+from nautilus.reading import bar_history, calendar_report, coverage_report, schemas, versions
 from nautilus.reading.formats import Format
 from nautilus.reading.parameters import (
     TIME,
@@ -39,7 +38,7 @@ from nautilus.reading.parameters import (
     WindowParameters,
     time_of,
 )
-from nautilus.reading.query import MAX_LIMIT
+from nautilus.reading.query import DEFAULT_LIMIT
 from nautilus.reading.service import MarketData
 
 router = APIRouter(tags=["market data"], responses=PROBLEMS, route_class=StrictRoute)
@@ -198,6 +197,43 @@ async def _read(services: Services, prove: Any, subject: Subject, what: Window |
     return await _data(services).reads.threads.run(assess)
 
 
+# ---- versions --------------------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_ROOT}/series", summary="Which series there are, and how far each has come")
+def series_list(
+    services: ServicesDep,
+    caller: Caller,
+    instrument_id: Annotated[str | None, Query(description="only those of an instrument, such as AAPL.NASDAQ")] = None,
+    timeframe: Annotated[str | None, Query(description="only those of a timeframe, such as 1m")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="series_id of the last one of the page before")] = 0,
+) -> schemas.SeriesList:
+    frame = timeframe_of(timeframe).name if timeframe is not None else None
+    with services.db.transaction(snapshot=True) as cursor:
+        found = versions.series_rows(cursor, instrument_id=instrument_id, timeframe=frame, limit=limit, after=after)
+    rows = [schemas.SeriesRow.model_validate(row) for row in found]
+    return schemas.SeriesList(series=rows, next_after=rows[-1].series_id if len(rows) == limit else None)
+
+
+@router.get(f"{_ROOT}/historical/revisions", summary="What bars were before they changed")
+async def revisions(
+    services: ServicesDep,
+    caller: Caller,
+    named: SeriesDep,
+    window: WindowDep,
+    since_version: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="only changes by later versions")] = 0,
+) -> schemas.Revisions:
+    subject, _ = await _subject(services, named, caller)
+    return await _data(services).reads.threads.run(_revisions, services, subject, window, since_version)
+
+
+def _revisions(services: Services, subject: Subject, window: Window, since_version: int) -> schemas.Revisions:
+    with services.db.transaction(snapshot=True) as cursor:
+        page = versions.revision_page(cursor, subject, window, since_version, window.limit or DEFAULT_LIMIT)
+    return schemas.Revisions.model_validate(page)
+
+
 # ---- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -211,23 +247,7 @@ async def calendar(
 
 def _sessions(services: Services, subject: Subject, window: Window) -> schemas.CalendarAnswer:
     with services.db.transaction(snapshot=True) as cursor:
-        now = read.snapshot_context(cursor).market_ns
-        end = window.end if window.end is not None else now + 7 * NS_PER_DAY
-        start = window.start if window.start is not None else end - 37 * NS_PER_DAY
-        name = subject.instrument.calendar
-        known = calendars.known(cursor, name, subject.session)
-        found = calendars.load(cursor, name, subject.session, (start, end)) if known and start < end else None
-    rows: list[Session] = found.between(start, end) if found else []
-    return schemas.CalendarAnswer(
-        instrument_id=subject.instrument.instrument_id,
-        session=subject.session,
-        time_zone=found.time_zone if found else subject.instrument.time_zone,
-        known=schemas.Stretch(start=rfc3339(known[0]), end=rfc3339(known[1])) if known else None,
-        sessions=[
-            schemas.SessionRow.model_validate(coverage_report.session_row(row))
-            for row in rows[: window.limit or MAX_LIMIT]
-        ],
-    )
+        return calendar_report.sessions(cursor, subject, window)
 
 
 # ---- instruments -----------------------------------------------------------------------------------------------------

@@ -158,6 +158,64 @@ class Explanation(_Answer):
     data_version: int
 
 
+class CoveredRange(_Answer):
+    start: str
+    end: str
+    ranges: int = Field(description="how many ranges that touch nowhere; 1: all in between is settled")
+
+
+class SeriesRow(_Answer):
+    series_id: int
+    con_id: int
+    instrument_id: str
+    symbol: str
+    asset_class: str
+    timeframe: str
+    price: str
+    session: str
+    data_version: int = Field(description="rises with every change of its bars or of its coverage")
+    head: str | None = Field(description="the oldest bar that IB says it has; null: it was not asked")
+    covered: CoveredRange | None = Field(
+        description="from the first settled range to the last; null: nothing is settled"
+    )
+    first_bar: str | None
+    last_bar: str | None
+    changed_at: str | None = Field(description="machine time when bars came or went last")
+
+
+class SeriesList(_Answer):
+    series: list[SeriesRow]
+    next_after: int | None = Field(description="`after` of the next page")
+
+
+class Prices(_Answer):
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None
+    vwap: float | None
+    trades: int | None
+
+
+class RevisionRow(_Answer):
+    ts: int
+    until_version: int = Field(description="the first version that no longer has this value")
+    before: Prices | None = Field(description="the value; null: there was no bar")
+    by_request: int | None = Field(description="the request to IB whose answer changed it")
+    changed_at: str
+
+
+class Revisions(_Answer):
+    instrument_id: str
+    timeframe: str
+    price: str
+    session: str
+    data_version: int
+    revisions: list[RevisionRow]
+    next_start: str | None = Field(description="`start` of the next page, in ns")
+
+
 class SessionRow(_Answer):
     trade_date: str
     open: str

@@ -1,0 +1,39 @@
+"""What bars were before they changed."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every
+from nautilus.spans import Span
+
+
+class Revision(NamedTuple):
+    """The value of a bar until a version. All seven values are None when the bar did not exist before."""
+
+    ts: int
+    until_version: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+    vwap: float | None
+    trades: int | None
+    request_id: int | None
+    changed_at: datetime
+
+    @property
+    def existed(self) -> bool:
+        """There was a bar before."""
+        return self.open is not None
+
+
+def within(cursor: Cursor, series_id: int, span: Span, since_version: int, limit: int) -> list[Revision]:
+    """Revisions of the bars in [start, end) by versions above `since_version`, in order of bar and version; `limit` at most."""
+    cursor.execute(
+        "SELECT ts, until_version, open, high, low, close, volume, vwap, trades, request_id, changed_at FROM bar_revisions"
+        " WHERE series_id = %s AND ts >= %s AND ts < %s AND until_version > %s ORDER BY ts, until_version LIMIT %s",
+        (series_id, *span, since_version, limit),
+    )
+    return every(cursor, Revision)

@@ -1,0 +1,73 @@
+"""Which series there are, with what each holds."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from nautilus.db.bars.write import table_of
+from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every
+from nautilus.market.timeframes import timeframe
+
+
+class ListedSeries(NamedTuple):
+    """A series as it is listed.
+
+    covered_from, covered_to: from the first range that is settled to the end of the last, in ns on its axis; None: nothing is.
+    covered_ranges: in how many ranges. changed_at: when bars came or went last.
+    """
+
+    id: int
+    con_id: int
+    instrument_id: str
+    symbol: str
+    asset_class: str
+    timeframe: str
+    price: str
+    session: str
+    data_version: int
+    head_ts: int | None
+    covered_from: int | None
+    covered_to: int | None
+    covered_ranges: int
+    changed_at: datetime | None
+
+
+class Ends(NamedTuple):
+    """The stamps of the oldest and the newest bar of a series; None where it has none."""
+
+    first: int | None
+    last: int | None
+
+
+def listed(
+    cursor: Cursor, *, instrument_id: str | None, frame: str | None, limit: int, after: int
+) -> list[ListedSeries]:
+    """Series by number, from the one after `after` on."""
+    cursor.execute(
+        "SELECT s.id, s.con_id, i.instrument_id, i.symbol, i.asset_class, s.timeframe, s.price, s.session,"
+        " s.data_version, s.head_ts, lower(s.covered) AS covered_from, upper(s.covered) AS covered_to,"
+        " (SELECT count(*) FROM unnest(s.covered))::int AS covered_ranges,"
+        " (SELECT c.committed_at FROM series_changes c WHERE c.series_id = s.id ORDER BY c.version DESC LIMIT 1)"
+        "  AS changed_at"
+        " FROM series s JOIN instruments i USING (con_id) WHERE s.id > %(after)s"
+        " AND (%(instrument)s::text IS NULL OR i.instrument_id = %(instrument)s)"
+        " AND (%(frame)s::text IS NULL OR s.timeframe = %(frame)s)"
+        " ORDER BY s.id LIMIT %(limit)s",
+        {"after": after, "instrument": instrument_id, "frame": frame, "limit": limit},
+    )
+    return every(cursor, ListedSeries)
+
+
+def ends(cursor: Cursor, row: ListedSeries) -> Ends:
+    """The oldest and the newest bar of a series, each found by the index."""
+    table = table_of(timeframe(row.timeframe))
+    # Bounds that are numbers, as everywhere: TimescaleDB finds the chunks by them.
+    span = f"series_id = {int(row.id)} AND ts >= {row.covered_from} AND ts < {row.covered_to}"
+    if row.covered_from is None or row.covered_to is None:
+        return Ends(None, None)
+    cursor.execute(
+        f"SELECT (SELECT ts FROM {table} WHERE {span} ORDER BY ts LIMIT 1) AS first,"
+        f" (SELECT ts FROM {table} WHERE {span} ORDER BY ts DESC LIMIT 1) AS last"
+    )
+    (found,) = every(cursor, Ends)
+    return found
