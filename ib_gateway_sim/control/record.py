@@ -31,7 +31,7 @@ def sent(control: Context, kind: str = "", client_id: Any = None, last: Any = 10
 def forget(control: Context) -> None:
     """empties the records of what was received and sent"""
     control.gateway.received.clear()
-    control.gateway.sent.clear()
+    control.gateway.sent.kinds.clear()
 
 
 def clients(control: Context) -> Answer:

@@ -73,7 +73,7 @@ def _sign_in(client: Client, client_id: int) -> bool:
         client.error(-1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
         client.close()
         return False
-    client.client_id = client_id
+    client.client_id = client.outbox.client_id = client_id
     client.started = True
     gateway.clients[client_id] = client
     client.send(15, 1, ",".join(gateway.portfolios))

@@ -183,7 +183,7 @@ class Client:
         self.market_data_type = 1  # 1 live, 2 frozen, 3 delayed, 4 delayed-frozen
         self.rate = MessageRate(gateway.settings.lines // 2)
         self.jobs = Jobs(self.abort, self.failed)
-        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort, self._record)
+        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort, gateway.sent, gateway.clock.now_ns)
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
         self.dead: dict[
             tuple[str, int], str
@@ -200,9 +200,6 @@ class Client:
         self.version = version
         self.outbox.filler = error_frame(-1, 2158, "Sec-def data farm connection is OK:secdefil", version)
         self.outbox.send(Message(GREETING, codec.frame(version, time)))
-
-    def _record(self, message: Message) -> None:
-        self.gateway.sent.add(message.kind, self.client_id, self.gateway.clock.now_ns(), message.data)
 
     def send(self, *fields: codec.Value) -> None:
         self.send_frame(codec.frame(*fields))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ib_gateway_sim.session.sent import KEPT_BYTES, SentLog
 from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.messages import kind_of
 
@@ -27,13 +28,17 @@ class Outbox:
         writer: asyncio.StreamWriter,
         slow_reader_bytes: int,
         too_slow: Callable[[], None],
-        record: Callable[["Message"], None],
+        log: SentLog,
+        now_ns: Callable[[], int],
     ) -> None:
+        self.client_id = -1  # whose messages they are, for the log
         self.filler = b""  # a harmless message; needed only where the official client would lose a burst
         self.muted = False  # a half-open socket: nothing is sent any more
         self._writer = writer
         self._slow_reader_bytes = slow_reader_bytes
-        self._record = record  # called with every message that is sent
+        self._log = log
+        self._now_ns = now_ns
+        self._turn_ns = 0  # market time of what leaves together
         self._too_slow = too_slow  # called when the client lets more than so many bytes pile up
         self._waiting = bytearray()
         self._flush_due = False
@@ -42,14 +47,16 @@ class Outbox:
         """The one place that all messages to a client pass, but for the filler of `flush`: faults of delivery act here."""
         if self.muted or self._writer.is_closing():
             return
-        self._record(message)
         self._queue(message.data)
+        log, data = self._log, message.data if len(message.data) <= KEPT_BYTES else message.data[:KEPT_BYTES]
+        log.kinds[message.kind].append((next(log.numbers), self.client_id, self._turn_ns, data))
 
     def _queue(self, data: bytes) -> None:
         """Queues whole frames; they leave together at the end of this turn of the event loop."""
         self._waiting += data
         if not self._flush_due:
             self._flush_due = True
+            self._turn_ns = self._now_ns()
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from ib_gateway_sim.orders.saving import read
+from ib_gateway_sim.session.outbox import Message
 from tests.support.sim_client import EURUSD, RawClient, gateway
 from tests.support.sim_orders import asked, messages, order, played, words
 from tests.support.sim_process import killed_simulator
@@ -147,8 +148,8 @@ async def test_the_log_of_what_was_sent_is_what_the_client_got(client, sim, cont
 async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(client, sim, control):
     order(client, 1, quantity=10)
     await messages(client)
-    for number in range(5000):
-        sim.sent.add("tickPrice", 1, number, b"\0\0\0\5tick\0")
+    for _ in range(5000):
+        sim.clients[1].outbox.send(Message("tickPrice", b"\0\0\0\5tick\0"))
     assert (await control.run("sent tickPrice"))["count"] == 2000
     assert (await control.run("sent execDetails"))["count"] == 1
     client.ask_bars(7, size="5 secs")
