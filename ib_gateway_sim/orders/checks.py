@@ -151,7 +151,10 @@ def _on_tick(price: float, tick: float) -> bool:
 
 
 def _far_off(gateway: Gateway, request: Request, contract: Contract) -> Violation | None:
-    """The percentage that a gateway has in its order defaults; ours is wide (setting `price_range`)."""
+    """The percentage that a gateway has in its order defaults; ours is wide (setting `price_range`), and not for options,
+    whose prices are a few steps."""
+    if contract.sec_type in ("OPT", "FOP"):
+        return None
     limit, mark = request.optional("lmtPrice"), gateway.mark(contract)
     if _kind_of(request) not in LIMITED or limit is None or mark <= 0 or gateway.settings.price_range <= 0:
         return None

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ib_gateway_sim.market.contracts import ContractQuery
 from tests.support.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
 from tests.support.sim_orders import Believer, asked, messages, order, played, statuses, words
 
@@ -301,6 +302,17 @@ def test_what_is_not_established_can_be_set(settings, asked_for, status):
         assert [each.status for each in sim.orders.orders.values()] == ([status] if status else [])
 
     run()
+
+
+@played()
+async def test_the_limit_of_an_option_may_be_far_from_the_market(client, sim, control):
+    chain = sim.market.find(ContractQuery(symbol="AAPL", sec_type="OPT", exchange="SMART"), sim.clock.now_s())
+    option = min(chain, key=lambda each: (sim.mark(each) <= 0, sim.mark(each)))
+    far = round(max(sim.mark(option), 0.05) * 12, 1)
+    named = (option.con_id, "AAPL", "OPT", option.last_trade_date, option.strike, option.right, option.multiplier)
+    order(client, 1, kind="LMT", limit=far, quantity=1, contract=(*named, "SMART", "", "USD", "", ""))
+    assert "error 109" not in await words(client)
+    assert len(sim.orders.every()) == 1
 
 
 @pytest.mark.parametrize("code", [201, 104])
