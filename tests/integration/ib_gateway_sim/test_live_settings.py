@@ -255,7 +255,9 @@ def test_the_type_changes_at_the_close_and_at_the_open_for_who_asked_for_frozen_
             ask_quotes(client, 1, ES)
             client.send(49, 1)
             messages = await said(client)
-            await do(control, "advance 4000")
+            await do(control, "advance 120")
+            await do(control, "set_clock 2026-03-02T22:59:00Z")
+            await do(control, "advance 120")
             client.send(49, 1)
             assert [fields[3] for fields in messages + await said(client) if fields[0] == "58"] == types
 
