@@ -169,40 +169,6 @@ def test_writing_behind_a_pooler_begins_anew_and_in_the_middle_is_a_collision(on
         assert cursor.fetchone()[0] == 3
 
 
-def test_what_goes_along_with_copy_is_planned_once_and_behind_a_pooler_a_collision(one: Database) -> None:
-    def copied(then: Prepared) -> None:
-        with one.transaction() as cursor:
-            cursor.execute("CREATE TEMP TABLE IF NOT EXISTS told (number int) ON COMMIT DELETE ROWS")
-            cursor.copy_expert(f"COPY told FROM STDIN; {cursor.planned(then, (7,))}", io.BytesIO(b"1\n2\n"))
-            cursor.execute("SELECT sum(number) FROM told")
-            assert cursor.fetchone()[0] == 10
-
-    tell = Prepared("test_tell", "INSERT INTO told VALUES ($1)", ("int",))
-    copied(tell)
-    copied(tell)
-    assert ask(one, "SELECT count(*), max(generic_plans) FROM pg_prepared_statements") == (1, 2)
-    ask(one, "DEALLOCATE ALL; SELECT 1")
-    with pytest.raises(Collision):
-        copied(tell)
-    copied(tell)
-    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (0,)
-
-
-def test_steps_go_together_with_plans_and_without(one: Database) -> None:
-    first = Prepared("test_first", "SELECT set_config('nautilus.told', $1, true)", ("text",))
-    second = Prepared("test_second", "SELECT current_setting('nautilus.told') || $1", ("text",))
-
-    def both(word: str) -> str:
-        with one.transaction() as cursor:
-            cursor.run(second, ("!",), before=[(first, (word,))])
-            return str(cursor.fetchone()[0])
-
-    assert [both("a"), both("b")] == ["a!", "b!"]
-    ask(one, "DEALLOCATE ALL; SELECT 1")
-    assert [both("c"), both("d")] == ["c!", "d!"]
-    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (0,)
-
-
 def test_a_session_that_has_the_statement_already_is_no_failure(one: Database) -> None:
     total(one, 1)
     plan = ask(one, "SELECT name FROM pg_prepared_statements")[0]

@@ -8,7 +8,6 @@ import psycopg2
 import pytest
 
 from nautilus.clock import NS_PER_S
-from nautilus.coverage.states import CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars.write import Written
 from nautilus.db.connection import Database
@@ -165,9 +164,9 @@ def check_beside_a_stray(database: Database, written: Written) -> None:
 
 def test_another_writer_without_the_lock_is_found(database: Database) -> None:
     """It commits after we have read what is stored, and before our COPY."""
+
     with database.transaction() as cursor:  # where something is covered, what is stored is read
-        row = series.by_id(cursor, 1, lock=True)
-        series.apply_changes(cursor, row, settled=Spans.of(AT, AT + MINUTE))
+        series.apply_changes(cursor, series.by_id(cursor, 1, lock=True), settled=Spans.of(AT, AT + MINUTE))
 
     def write_elsewhere() -> None:
         with database.transaction() as other:
@@ -178,20 +177,16 @@ def test_another_writer_without_the_lock_is_found(database: Database) -> None:
     assert watch.reads == 2
 
 
-def test_stored_bars_are_read_only_where_some_may_be(database: Database) -> None:
+def test_stored_bars_are_read_only_where_something_is_covered_or_a_bar_is_met(database: Database) -> None:
     with database.transaction() as cursor:
         stray(cursor)
     watch = ReadWatch()
     check_beside_a_stray(database, record(database, [bar(n) for n in range(3)], watch=watch))
     assert watch.reads == 1, "a bar was met"
-    later = [bar(n) for n in range(10, 13)]
-    assert record(database, later, watch=watch).new == 3
-    assert watch.reads == 1, "nothing is known of that range"
-    unconfirmed = Note((AT + 20 * MINUTE, AT + 21 * MINUTE), CoverageState.EMPTY_UNCONFIRMED, "no_data", 162, AT, AT)
-    with database.transaction() as cursor:
-        series.apply_changes(cursor, series.by_id(cursor, 1, lock=True), noted=[unconfirmed])
-    assert record(database, [bar(30)], watch=watch).new == 1
-    assert watch.reads == 2, "something was noted before"
+    assert record(database, [bar(n) for n in range(10, 13)], watch=watch).new == 3
+    assert watch.reads == 1, "nothing is covered there"
+    assert record(database, [bar(n) for n in range(10, 13)], watch=watch).same == 3
+    assert watch.reads == 2, "they are covered"
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])

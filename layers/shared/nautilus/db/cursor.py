@@ -19,10 +19,6 @@ class Prepared(NamedTuple):
     types: tuple[str, ...]
 
 
-Step = tuple[Prepared, Sequence[object]]
-"""A prepared statement and its values."""
-
-
 class Readable(Protocol):
     """What COPY reads from."""
 
@@ -63,11 +59,8 @@ class Cursor(Protocol):
     def execute(self, query: str, vars: Values = None, /) -> None:
         """Execute one statement."""
 
-    def run(self, statement: Prepared, values: Sequence[object], *, before: Sequence[Step] = ()) -> None:
-        """Execute a prepared statement, after the steps `before` in the same round trip."""
-
-    def planned(self, statement: Prepared, values: Sequence[object]) -> str:
-        """SQL that executes a prepared statement, to stand beside other SQL in one round trip."""
+    def run(self, statement: Prepared, values: Sequence[object]) -> None:
+        """Execute a prepared statement."""
 
     def copy_expert(self, sql: str, file: Readable | Writable, size: int = 8192) -> None:
         """Execute COPY from or to a file."""

@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from nautilus.db.cursor import Prepared, Step
+from nautilus.db.cursor import Prepared
 from nautilus.db.deadlines import Deadlines
 from nautilus.errors import Unavailable
 
@@ -65,10 +65,7 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
             if not self.begun:
                 self.begun = True
                 super().execute(self.beginning)
-            try:
-                return super().copy_expert(*args, **kwargs)
-            except _LOST as lost:
-                raise self._collision() from lost
+            return super().copy_expert(*args, **kwargs)
 
     def end(self, how: str) -> None:
         """COMMIT or ROLLBACK what was begun."""
@@ -77,58 +74,32 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
                 super().execute(how)
         self.begun = False
 
-    def run(self, statement: Prepared, values: Sequence[Any], *, before: Sequence[Step] = ()) -> None:
-        """Execute it, after the steps `before` in the same round trip. Collision when it turns out, in the middle of a
-        transaction, that plans cannot be kept here."""
-        steps, anew = [*before, (statement, values)], not self.begun
-        if self.connection.prepared is None:
-            self.execute(self._inlined(steps))
+    def run(self, statement: Prepared, values: Sequence[Any]) -> None:
+        """Execute a prepared statement. Collision when it turns out, in the middle of a transaction, that plans cannot be kept
+        here."""
+        prepared, anew = self.connection.prepared, not self.begun
+        if prepared is None:
+            self.execute(self._with_values(statement, values))
             return
-        unknown = [step[0] for step in steps if _plan(step[0]) not in self.connection.prepared]
+        plan = _plan(statement)
+        call = self.mogrify(f"EXECUTE {plan} ({', '.join(['%s'] * len(statement.types))})", values).decode()
         try:
-            self.execute("; ".join([*map(_preparation, unknown), self._executed(steps)]))
+            self.execute(call if plan in prepared else f"{_preparation(statement)}; {call}")
         except _LOST as lost:
-            collision = self._collision()
+            # A pooler between us and the server hands out another session for each transaction: no plans from here on.
+            self.connection.prepared = None
             if not anew:
-                raise collision from lost
+                raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
             self.end("ROLLBACK")
-            self.execute(self._inlined(steps))
+            self.execute(self._with_values(statement, values))
         except psycopg2.Error:
-            # No rollback undoes a plan.
-            self.connection.prepared.update(map(_plan, unknown))
+            prepared.add(plan)  # no rollback undoes a plan
             raise
         else:
-            self.connection.prepared.update(map(_plan, unknown))
-
-    def planned(self, statement: Prepared, values: Sequence[Any]) -> str:
-        """SQL that executes it, to stand beside other SQL in one round trip. What is not planned yet is planned now, in a
-        round trip of its own. Collision as with `run`."""
-        prepared, steps = self.connection.prepared, [(statement, values)]
-        if prepared is None:
-            return self._inlined(steps)
-        if _plan(statement) not in prepared:
-            try:
-                self.execute(_preparation(statement))
-            except _LOST as lost:
-                raise self._collision() from lost
-            prepared.add(_plan(statement))
-        return self._executed(steps)
-
-    def _collision(self) -> Collision:
-        """A pooler between us and the server hands out another session for each transaction: no plans from here on."""
-        self.connection.prepared = None
-        return Collision("the database session changed; try again", code="collision", retry_after_s=1)
-
-    def _executed(self, steps: Sequence[Step]) -> str:
-        """SQL that executes prepared statements."""
-        calls = "; ".join(f"EXECUTE {_plan(each)} ({', '.join(['%s'] * len(each.types))})" for each, _ in steps)
-        return str(self.mogrify(calls, [value for _, values in steps for value in values]).decode())
-
-    def _inlined(self, steps: Sequence[Step]) -> str:
-        """The same statements with their values in them, to be planned anew."""
-        return "; ".join(self._with_values(*step) for step in steps)
+            prepared.add(plan)
 
     def _with_values(self, statement: Prepared, values: Sequence[Any]) -> str:
+        """The same statement with its values in it, to be planned anew."""
         texts = [self.mogrify(f"%s::{t}", (v,)).decode() for v, t in zip(values, statement.types, strict=True)]
         return re.sub(r"\$(\d+)", lambda found: texts[int(found[1]) - 1], statement.sql)
 

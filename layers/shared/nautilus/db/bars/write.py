@@ -11,6 +11,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.db.connection import UniqueViolation
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import scalars
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
@@ -39,7 +40,6 @@ _STAGE = "bar_stage"
 _STEADY = "LOCK TABLE store IN ACCESS SHARE MODE;"
 """Until the transaction ends nobody moves rows into columns, as COPY takes its snapshot before it is planned
 (nautilus/db/connection.py)."""
-UNDO = "ROLLBACK TO SAVEPOINT copy"
 _SCATTERED = 16
 """More separate runs of new bars than this among old ones are written down bar by bar, not as ranges."""
 
@@ -72,9 +72,11 @@ def write(
     *,
     version: int,
     request_id: int | None,
+    likely_stored: bool = True,
 ) -> Written:
     """Store bars (sorted by ts, no duplicates) under the series' row lock, as its version `version`.
 
+    likely_stored: False where nothing is covered; what is stored there is then read only after COPY has met a bar.
     What is there comes by binary COPY and is compared as bytes, the digits that IB sent: what is the same is not
     written. What lies before the first or after the last bar that is there goes straight into the table by binary COPY.
     The rest goes through a temporary table and one upsert; the old values, or the fact that there was no bar, go to
@@ -83,20 +85,22 @@ def write(
     if not bars:
         return Written()
     table, data = table_of(timeframe), _encode(series_id, bars)
-    stored = _stored(cursor, table, series_id, bars)
-    if stored == data:
-        return Written(same=len(bars))
-    old = _decode(stored)
+    old: Mapping[int, bytes] = {}
+    if likely_stored:
+        stored = _stored(cursor, table, series_id, bars)
+        if stored == data:
+            return Written(same=len(bars))
+        old = _decode(stored)
     straight, rest = _split(bars, old)
     added = Spans((part[0].ts, part[-1].ts + 1) for part in straight)
     if straight:
         try:
             if rest:
                 data = _encode(series_id, [bar for part in straight for bar in part])
-            _copy(cursor, table, _COLUMNS, data, then="")
+            _copy(cursor, table, _COLUMNS, data, before=f"{_STEADY} SAVEPOINT copy; ")
         except UniqueViolation:
-            # Somebody wrote without the series' lock: look again, and let the upsert sort it out.
-            cursor.execute(UNDO)
+            # A bar is stored where none was expected: read what is there, and leave the rest to the upsert.
+            cursor.execute("ROLLBACK TO SAVEPOINT copy")
             old = _decode(_stored(cursor, table, series_id, bars))
             added, rest = Spans(), bars
     fresh = len(bars) - len(rest)
@@ -105,16 +109,6 @@ def write(
     rows = _decode(_encode(series_id, rest))
     mixed = _upsert(cursor, table, series_id, rows, old, version=version, request_id=request_id)
     return Written(new=fresh + mixed.new, revised=mixed.revised, same=mixed.same, added=added | mixed.added)
-
-
-def write_new(cursor: Cursor, series_id: int, timeframe: Timeframe, bars: Sequence[Bar], *, then: str) -> Written:
-    """Store bars where by all that is known there is none, and execute `then` in the same round trip.
-
-    UniqueViolation when there is one; after UNDO the transaction is as it was before.
-    """
-    data = _encode(series_id, bars)
-    _copy(cursor, table_of(timeframe), _COLUMNS, data, then=then)
-    return Written(new=len(bars), added=Spans.of(bars[0].ts, bars[-1].ts + 1))
 
 
 def _split(bars: Sequence[Bar], old: Mapping[int, bytes]) -> tuple[list[Sequence[Bar]], Sequence[Bar]]:
@@ -177,12 +171,8 @@ def _runs(stamps: Sequence[int], there: Sequence[int]) -> tuple[Spans, list[int]
     return Spans(), [ts for ts in stamps if ts not in old]
 
 
-def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, then: str | None = None) -> None:
-    """then: what is executed after it; when it fails, the transaction lives on with UNDO. In one round trip, as each costs
-    as much as fifty bars."""
-    statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
-    if then is not None:
-        statement = f"{_STEADY} SAVEPOINT copy; {statement}; RELEASE SAVEPOINT copy; {then}"
+def _copy(cursor: Cursor, table: str, columns: str, data: bytes, *, before: str = "") -> None:
+    statement = f"{before}COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
     cursor.copy_expert(statement, io.BytesIO(data), size=len(data))
 
 
@@ -269,7 +259,7 @@ def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end
         f"SELECT ts FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts",
         (series_id, start, end),
     )
-    return [row[0] for row in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
 def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence[Span]) -> list[int]:
@@ -283,4 +273,4 @@ def counts(cursor: Cursor, series_id: int, timeframe: Timeframe, spans: Sequence
         " FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS r(lo, hi, n) ORDER BY n",
         (series_id, min(starts), max(ends), starts, ends),
     )
-    return [row[0] for row in cursor.fetchall()]
+    return scalars(cursor, int)

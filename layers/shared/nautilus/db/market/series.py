@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
-from nautilus.db.connection import UniqueViolation
-from nautilus.db.cursor import Cursor, Prepared
+from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import int8range, multirange, span_of, spans_of
-from nautilus.db.rows import insert_rows
+from nautilus.db.rows import every, insert_rows
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
@@ -19,10 +18,7 @@ ALL_TIME: Span = (-(2**63), 2**63 - 1)
 
 
 class Series(NamedTuple):
-    """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known.
-
-    noted: False when, under the lock of its row, there was no note about any range of it.
-    """
+    """One series and its state. Spans are on its axis, in ns; `head_ts` is the oldest bar IB has, when known."""
 
     id: int
     con_id: int
@@ -32,43 +28,10 @@ class Series(NamedTuple):
     covered: Spans
     data_version: int
     head_ts: int | None
-    noted: bool = True
 
 
 _COLUMNS = "id, con_id, timeframe, price, session, covered::text, data_version, head_ts"
 _SELECT = f"SELECT {_COLUMNS} FROM series"
-
-
-_FOUND = Prepared("series_found", f"{_SELECT} WHERE id = $1", ("int",))
-_LOCK = Prepared("series_lock", "SELECT FROM series WHERE id = $1 FOR UPDATE", ("int",))
-_LOCKED = Prepared(
-    "series_locked",
-    f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM coverage_notes n WHERE n.series_id = s.id) AS noted FROM series s WHERE id = $1",
-    ("int",),
-)
-_RISEN = (
-    "UPDATE series SET covered = $2, data_version = $3 WHERE id = $1",
-    "INSERT INTO series_changes (series_id, version, added) SELECT $1, $3, $4 WHERE $4 IS NOT NULL",
-)
-_CUT = (
-    "DELETE FROM coverage_notes WHERE series_id = $1 AND {fresh} && range"
-    " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id"
-)
-_RISE = Prepared(
-    "series_rise",
-    f"WITH risen AS ({_RISEN[0]}) {_RISEN[1]}",
-    ("int", "int8multirange", "bigint", "int8multirange"),
-)
-"""The next version: id, what is covered, version, and the ranges to which bars were added; NULL when none was."""
-_RISE_AND_CUT = Prepared(
-    "series_rise_and_cut",
-    f"WITH risen AS ({_RISEN[0]}), told AS ({_RISEN[1]}) {_CUT.format(fresh='$5')}",
-    (*_RISE.types, "int8multirange"),
-)
-"""The same, and the old notes that touch fresh ranges are taken out."""
-_ONLY_CUT = Prepared("series_cut", _CUT.format(fresh="$2"), ("int", "int8multirange"))
-
-
 _NOTE = {
     "series_id": "integer",
     "range": "int8range",
@@ -126,13 +89,8 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
-    if not lock:
-        cursor.run(_FOUND, (series_id,))
-        return of_row(cursor.fetchone(), series_id)
-    # Looked at by a statement of its own: one that waits for the lock sees notes as they were before.
-    cursor.run(_LOCKED, (series_id,), before=[(_LOCK, (series_id,))])
-    row = cursor.fetchone()
-    return of_row(row, series_id)._replace(noted=row.noted)
+    cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
+    return of_row(cursor.fetchone(), series_id)
 
 
 def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
@@ -237,40 +195,56 @@ def apply_changes(
     unconfirmed_spans = Spans(note.span for note in unconfirmed)
     covered = (series.covered | settled) - unconfirmed_spans
     fresh = settled | unconfirmed_spans
-    # Every bar lies where it is covered or noted.
-    if bars and not series.noted and not series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1):
-        try:
-            return _record_new(cursor, series, bars, covered, unconfirmed, request_id)
-        except UniqueViolation:
-            cursor.execute(bar_store.UNDO)
     version = series.data_version + 1
-    written = bar_store.write(cursor, series.id, series.timeframe, bars, version=version, request_id=request_id)
-    rise = (series.id, multirange(covered), version, multirange(written.added) if written.new else None)
-    if written.changed or unconfirmed or covered != series.covered:
-        cursor.run(_RISE_AND_CUT, (*rise, multirange(fresh)))
-        _put_notes(cursor, series.id, cursor.fetchall(), fresh, unconfirmed, request_id)
-    elif fresh:
-        cursor.run(_ONLY_CUT, (series.id, multirange(fresh)))
-        if old := cursor.fetchall():
-            _put_notes(cursor, series.id, old, fresh, unconfirmed, request_id)
-            cursor.run(_RISE, rise)
+    likely_stored = bool(bars) and bool(series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1))
+    written = bar_store.write(
+        cursor,
+        series.id,
+        series.timeframe,
+        bars,
+        version=version,
+        request_id=request_id,
+        likely_stored=likely_stored,
+    )
+    old = _take_notes(cursor, series.id, fresh)
+    if written.changed or unconfirmed or old or covered != series.covered:
+        cursor.execute(
+            "UPDATE series SET covered = %s::int8multirange, data_version = %s WHERE id = %s",
+            (multirange(covered), version, series.id),
+        )
+    if written.new:
+        cursor.execute(
+            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange)",
+            (series.id, version, multirange(written.added)),
+        )
+    put = [(series.id, int8range(note.span), note.state.value, *_rest(note), request_id) for note in unconfirmed]
+    for note in old:
+        # What is left of an old note beside the fresh ranges.
+        put += [(series.id, int8range(span), *note[1:]) for span in Spans.of(*span_of(note.range)) - fresh]
+    insert_rows(cursor, "coverage_notes", _NOTE, put)
     return written
 
 
-def _record_new(
-    cursor: Cursor,
-    series: Series,
-    bars: Sequence[Bar],
-    covered: Spans,
-    unconfirmed: Sequence[Note],
-    request_id: int | None,
-) -> Written:
-    """The same for bars where nothing is known, in one round trip. UniqueViolation when there is a bar after all."""
-    added = Spans.of(bars[0].ts, bars[-1].ts + 1)
-    rise = (series.id, multirange(covered), series.data_version + 1, multirange(added))
-    written = bar_store.write_new(cursor, series.id, series.timeframe, bars, then=cursor.planned(_RISE, rise))
-    _put_notes(cursor, series.id, (), Spans(), unconfirmed, request_id)
-    return written
+class _TakenNote(NamedTuple):
+    range: str
+    state: str
+    reason: str
+    ib_code: int | None
+    checked_at: int
+    expires_at: int | None
+    request_id: int | None
+
+
+def _take_notes(cursor: Cursor, series_id: int, fresh: Spans) -> list[_TakenNote]:
+    """Take out the notes that touch fresh ranges."""
+    if not fresh:
+        return []
+    cursor.execute(
+        "DELETE FROM coverage_notes WHERE series_id = %s AND range && %s::int8multirange"
+        " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
+        (series_id, multirange(fresh)),
+    )
+    return every(cursor, _TakenNote)
 
 
 def removed(cursor: Cursor, series: Series, span: Span) -> None:
@@ -279,16 +253,6 @@ def removed(cursor: Cursor, series: Series, span: Span) -> None:
         "INSERT INTO series_changes (series_id, version, added, removed) VALUES (%s, %s, '{}', %s::int8multirange)",
         (series.id, series.data_version + 1, multirange(Spans.of(*span))),
     )
-
-
-def _put_notes(
-    cursor: Cursor, series_id: int, old: Sequence[Any], fresh: Spans, noted: Sequence[Note], request_id: int | None
-) -> None:
-    """Write the new notes, and what is left of the old ones beside the fresh ranges."""
-    put = [(series_id, int8range(note.span), note.state.value, *_rest(note), request_id) for note in noted]
-    for row in old:
-        put += [(series_id, int8range(span), *row[1:]) for span in Spans.of(*span_of(row[0])) - fresh]
-    insert_rows(cursor, "coverage_notes", _NOTE, put)
 
 
 def _rest(note: Note) -> tuple[str, int | None, int, int | None]:
