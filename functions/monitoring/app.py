@@ -146,7 +146,7 @@ def budget(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
         "blocked_on": found.activity.get("blocked_on"),
         "pacing_violations": found.activity.get("pacing_violations"),
         "last_ten_minutes": [
-            {"kind": r.kind, "outcome": r.outcome, "requests": r.count, "weight": r.weight} for r in rows
+            {"kind": r.kind, "outcome": r.outcome, "requests": r.requests, "weight": r.weight} for r in rows
         ],
     }
 

@@ -13,7 +13,7 @@ from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.states import CoverageState
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning
-from nautilus.db.ledger.job_planning import PlanLost
+from nautilus.db.ledger.job_planning import JobToPlan, OpenItem, PlanLost
 from nautilus.db.market import series
 from nautilus.db.market.series import Series
 from nautilus.errors import NautilusError, Unavailable
@@ -83,7 +83,7 @@ class Planning:
                 await self._transactions.run(job_planning.release_plan, job.id, self._settings.bridge_id, gone.detail)
         return True
 
-    async def _look_up(self, job: Any, items: Sequence[Any]) -> None:
+    async def _look_up(self, job: JobToPlan, items: Sequence[OpenItem]) -> None:
         """Have the instruments of the next items looked up together; each item then tells what became of its own."""
         selectors = {(one := Selector.of(item.selector)).key: one for item in items}
         if len(selectors) > 1:
@@ -91,7 +91,7 @@ class Planning:
                 list(selectors.values()), job.correlation_id, anew=job.mode == "force"
             )
 
-    async def _plan_item(self, job: Any, item: Any) -> None:
+    async def _plan_item(self, job: JobToPlan, item: OpenItem) -> None:
         error: dict[str, Any]
         try:
             ready = await self._prepare(job, item)
@@ -112,7 +112,7 @@ class Planning:
         lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
         await self._transactions.run(job_planning.fail_item, item.id, job.id, error, **lease)
 
-    async def _prepare(self, job: Any, item: Any) -> PreparedItem:
+    async def _prepare(self, job: JobToPlan, item: OpenItem) -> PreparedItem:
         """Learn what planning needs: instrument, series, head, sessions, and the requested range in numbers."""
         frame = timeframe(item.timeframe)
         number = job.correlation_id
@@ -123,7 +123,7 @@ class Planning:
         row = await self._transactions.run(series.find_or_make, instrument.con_id, frame, price, session)
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
-        start = item.wanted_start if item.wanted_start is not None else end - item.wanted_back
+        start = item.wanted_start if item.wanted_start is not None else end - (item.wanted_back or NS_PER_DAY)
         head = await self._head(job, instrument, row, (start, end))
         # Sessions are asked for only where bars can be: a range may begin long before the instrument did.
         (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
@@ -133,7 +133,7 @@ class Planning:
             end = self._until(calendar, frame, instrument)
         return PreparedItem(instrument, row.id, calendar, (start, max(start, end)), head)
 
-    async def _head(self, job: Any, instrument: Instrument, row: Series, request: Span) -> int | None:
+    async def _head(self, job: JobToPlan, instrument: Instrument, row: Series, request: Span) -> int | None:
         try:
             return await self._directory.heads.head(
                 instrument, row, request[0], job.correlation_id, interactive=job.origin == "read"
@@ -148,7 +148,7 @@ class Planning:
         delay = self._settings.close_delay
         return BarClosing.of(calendar, frame, instrument, delay=delay, now=now).closed_until(now)
 
-    def _write(self, cursor: Cursor, job: Any, item_id: int, ready: PreparedItem) -> None:
+    def _write(self, cursor: Cursor, job: JobToPlan, item_id: int, ready: PreparedItem) -> None:
         """Under the series' row lock: plan against what is covered, noted and under way, and write the chunks."""
         row = series.by_id(cursor, ready.series_id, lock=True)
         calendar, span = ready.calendar, ready.span

@@ -10,6 +10,7 @@ from ib_bridge.ib.connection import IbConnection
 from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import commands
+from nautilus.db.bridge.commands import Command
 from nautilus.errors import NautilusError
 from nautilus.log import correlated
 from nautilus.market.symbols import Selector
@@ -69,7 +70,7 @@ class Commands:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, row: Any) -> None:
+    async def _run(self, row: Command) -> None:
         with correlated(row.correlation_id):
             try:
                 result = await self._execute(row.type, row.args)
@@ -84,7 +85,7 @@ class Commands:
                 return
             await self._tell(row, error=error)
 
-    async def _tell(self, row: Any, *, result: Any = None, error: dict[str, Any] | None = None) -> None:
+    async def _tell(self, row: Command, *, result: Any = None, error: dict[str, Any] | None = None) -> None:
         try:
             await self._transactions.run(commands.finish, row.id, self._bridge, result=result, error=error)
         except Exception:

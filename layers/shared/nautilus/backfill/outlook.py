@@ -1,8 +1,8 @@
 """When the requests that jobs still wait for will be sent: the pacing book, and all that waits, played forward."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.backfill.estimate import GUESSED_MS, Estimate, estimate
@@ -14,6 +14,7 @@ from nautilus.db.bars import read
 from nautilus.db.bridge.status import BridgeStatus
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_waits, requests
+from nautilus.db.ledger.job_waits import WaitingChunks
 from nautilus.db.ledger.jobs import Item
 from nautilus.errors import NautilusError
 from nautilus.market.symbols import Selector
@@ -34,8 +35,8 @@ class Outlook(NamedTuple):
     """
 
     now: int
-    times: dict[Any, SendTimes]
-    paced: frozenset[Any]
+    times: Mapping[Hashable, SendTimes]
+    paced: frozenset[Hashable]
     answer_ns: int
     rate: float
 
@@ -78,7 +79,7 @@ def _planned(cursor: Cursor) -> list[Line]:
     return lines
 
 
-def _shared(rows: Sequence[Any]) -> Iterable[Line]:
+def _shared(rows: Sequence[WaitingChunks]) -> Iterable[Line]:
     before = 0
     for n, row in enumerate(rows):
         if row.pending > before:

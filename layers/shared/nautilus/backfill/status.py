@@ -1,6 +1,7 @@
 """What became of backfill jobs: their progress, what they wait for, and when they will be done."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_list, job_waits, requests
+from nautilus.db.ledger.job_list import JobChunk, JobItem, JobSummary
+from nautilus.db.ledger.requests import SentRequest
 from nautilus.db.market import instruments
 from nautilus.errors import NotFound
 from nautilus.lookup.identity import Change, change_of
@@ -36,7 +39,7 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
         items = job_list.items(cursor, numbers)
         session = status.latest(cursor)
         changes = _changes(cursor, items)
-        known = {}
+        known: dict[int, Instrument] = {}
         if session and session.state in _PARTLY_AWAY:
             known = instruments.several(cursor, {item.con_id for item in items if item.con_id is not None})
         deferred = job_waits.deferred(cursor, numbers, session.market_ns) if session else {}
@@ -47,8 +50,8 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
     found = []
     for row in rows:
         mine = [item for item in items if item.job_id == row.id]
-        waits = _waits(row, {known.get(item.con_id) for item in mine if item.state != "failed"}, session)
-        found.append(_job(row, mine, changes, waits or deferred.get(row.id), now, ahead))
+        waits = _waits(row, {_known(known, item) for item in mine if item.state != "failed"}, session)
+        found.append(_job(row, mine, changes=changes, waits=waits or deferred.get(row.id), now_ns=now, ahead=ahead))
     return {
         "jobs": found,
         "totals": totals,
@@ -69,7 +72,11 @@ def read_chunks(database: Database, owner: str | None, job_id: UUID, after: int,
     return {"job_id": str(job_id), "chunks": rows, "next_after": found[-1].id if len(found) == limit else None}
 
 
-def _chunk(row: Any, requests_of_chunks: Sequence[Any]) -> dict[str, Any]:
+def _known(instruments_: Mapping[int, Instrument], item: JobItem) -> Instrument | None:
+    return instruments_.get(item.con_id) if item.con_id is not None else None
+
+
+def _chunk(row: JobChunk, requests_of_chunks: Sequence[SentRequest]) -> dict[str, Any]:
     return {
         "chunk_id": row.id,
         "instrument_id": row.instrument_id,
@@ -100,7 +107,7 @@ def _chunk(row: Any, requests_of_chunks: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _changes(cursor: Cursor, items: Sequence[Any]) -> dict[str, Change]:
+def _changes(cursor: Cursor, items: Sequence[JobItem]) -> dict[str, Change]:
     """The words of these items that mean another contract than before, by the key of their lookup."""
     selectors = {(one := Selector.of(item.selector)).key: one for item in items}
     found = {}
@@ -113,8 +120,9 @@ def _changes(cursor: Cursor, items: Sequence[Any]) -> dict[str, Change]:
 
 
 def _job(
-    row: Any,
-    items: Sequence[Any],
+    row: JobSummary,
+    items: Sequence[JobItem],
+    *,
     changes: Mapping[str, Change],
     waits: str | None,
     now_ns: int,
@@ -153,7 +161,7 @@ def _job(
     }
 
 
-def _ahead(row: Any, waits: str | None, rate: float, ahead: Outlook | None) -> dict[str, Any]:
+def _ahead(row: JobSummary, waits: str | None, rate: float, ahead: Outlook | None) -> dict[str, Any]:
     """When the last answer of a job is to be expected and its next request is sent; nulls while nobody can say.
 
     IB's limits and the requests that may be open tell it; where no hard limit holds a job back it takes no less than at
@@ -172,7 +180,7 @@ def _ahead(row: Any, waits: str | None, rate: float, ahead: Outlook | None) -> d
     return {"eta_seconds": seconds, "next_request_at": rfc3339(times.first) if times else None}
 
 
-def _waits(row: Any, known: Collection[Instrument | None], session: status.BridgeStatus | None) -> str | None:
+def _waits(row: JobSummary, known: Collection[Instrument | None], session: status.BridgeStatus | None) -> str | None:
     """What a live job waits for besides its turn: the session, a reset window, IB's limits, or what planning lacks.
 
     known: the instruments it is about; None stands for those that are not looked up yet.
@@ -201,7 +209,7 @@ def _is_away(session: status.BridgeStatus, instrument: Instrument | None) -> boo
     return bool(farms.away(session.farms, instrument))
 
 
-def _item(item: Any, changes: Mapping[str, Change]) -> dict[str, Any]:
+def _item(item: JobItem, changes: Mapping[str, Change]) -> dict[str, Any]:
     change = changes.get(Selector.of(item.selector).key)
     return {
         "instrument_id": item.instrument_id,
@@ -217,9 +225,9 @@ def _item(item: Any, changes: Mapping[str, Change]) -> dict[str, Any]:
     }
 
 
-def _item_name(item: Any) -> str:
+def _item_name(item: JobItem) -> str:
     return Selector.of(item.selector).words
 
 
-def _text(moment: Any) -> str | None:
+def _text(moment: datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment is not None else None

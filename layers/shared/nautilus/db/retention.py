@@ -8,6 +8,7 @@ TimescaleDB, quiet chunks of bars are stored by column, those that a backfill to
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_DAY
@@ -19,6 +20,7 @@ from nautilus.db.connection import Database, plain_connection
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
+from nautilus.db.rows import one, scalars
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
 from nautilus.settings.base import load
@@ -70,6 +72,12 @@ class Busy(Exception):
     """Another process is at it."""
 
 
+class _Due(NamedTuple):
+    open: bool
+    late: bool
+    busy: bool
+
+
 def due(cursor: Cursor, hour: int) -> bool:
     """True once a day after an hour (UTC) as soon as no backfill runs, or, when some always does, an hour before the next.
 
@@ -82,8 +90,8 @@ def due(cursor: Cursor, hour: int) -> bool:
         "  (SELECT clock_timestamp() AS now, make_interval(hours => %s) AS hour) t) d",
         (list(LIVE_JOBS), hour),
     )
-    row = cursor.fetchone()
-    return bool(row.open and (row.late or not row.busy))
+    row = one(cursor, _Due)
+    return row.open and (row.late or not row.busy)
 
 
 def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
@@ -143,7 +151,7 @@ def forget(
         with database.transaction() as cursor:
             limit = status.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
-            ids = [row.id for row in cursor.fetchall()]
+            ids = scalars(cursor, int)
         gone[f"bars of {name}"] = sum(_bars(database, series_id, limit, stopped, bars_at_once) for series_id in ids)
     return gone
 
@@ -215,15 +223,19 @@ def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tu
     return gone, following is None
 
 
-def _ends(cursor: Cursor, table: str, series_id: int, before: int, count: int) -> tuple[int | None, int | None]:
+class _Ends(NamedTuple):
+    first: int | None
+    following: int | None
+
+
+def _ends(cursor: Cursor, table: str, series_id: int, before: int, count: int) -> _Ends:
     """The ts of the first bar of a series before a stamp, and of the one that comes `count` later; None: there is none."""
     oldest = f"SELECT ts FROM {table} WHERE series_id = %s AND ts < %s ORDER BY ts"
     cursor.execute(
         f"SELECT ({oldest} LIMIT 1) AS first, ({oldest} OFFSET %s LIMIT 1) AS following",
         (series_id, before, series_id, before, count),
     )
-    row = cursor.fetchone()
-    return row.first, row.following
+    return one(cursor, _Ends)
 
 
 def _forgotten(cursor: Cursor, row: series.Series, first: int | None, before: int) -> Span | None:

@@ -7,11 +7,13 @@ any more are stored by column (a third of the size, segments of one series each)
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg2
 
 from nautilus.clock import NS_PER_DAY
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, one, scalar, scalar_or_none
 
 LEAST_VERSION = (2, 20)
 _LOCK_WAIT = "500ms"
@@ -43,8 +45,7 @@ AS $$ SELECT (extract(epoch FROM transaction_timestamp()) * 1000000000)::bigint 
 def version(cursor: Cursor) -> str | None:
     """The extension's version in this database; None on plain PostgreSQL."""
     cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
-    row = cursor.fetchone()
-    return str(row[0]) if row else None
+    return scalar_or_none(cursor, str)
 
 
 def in_use(cursor: Cursor) -> bool:
@@ -56,7 +57,7 @@ def in_use(cursor: Cursor) -> bool:
         " WHERE hypertable_schema = current_schema() AND hypertable_name = ANY(%s)",
         (list(HYPERTABLES),),
     )
-    return int(cursor.fetchone()[0]) == len(HYPERTABLES)
+    return scalar(cursor, int) == len(HYPERTABLES)
 
 
 def estimated_bars(cursor: Cursor) -> int:
@@ -96,21 +97,21 @@ def adopt(cursor: Cursor) -> str:
     cursor.execute(_NOW)
     for table, cut in HYPERTABLES.items():
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-        if not cursor.fetchone()[0]:
+        if not scalar(cursor, bool):
             continue  # a revision before the first
         cursor.execute(
             "SELECT integer_interval FROM timescaledb_information.dimensions"
             " WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
             (table,),
         )
-        row = cursor.fetchone()
-        if row is None:
+        chunk_ns = scalar_or_none(cursor, int)
+        if chunk_ns is None:
             cursor.execute(
                 "SELECT create_hypertable(%s::regclass, by_range('ts', %s::bigint), create_default_indexes => false,"
                 " migrate_data => true), set_integer_now_func(%s::regclass, 'nautilus_now_ns')",
                 (table, cut.chunk_ns, table),
             )
-        elif row[0] != cut.chunk_ns:  # of chunks to come
+        elif chunk_ns != cut.chunk_ns:  # of chunks to come
             cursor.execute("SELECT set_chunk_time_interval(%s::regclass, %s::bigint)", (table, cut.chunk_ns))
         if _has_columnstore(cursor) and not _columnstore_is_on(cursor, table):
             cursor.execute(
@@ -125,14 +126,14 @@ def _extension(cursor: Cursor) -> bool:
     found = version(cursor)
     if found is None:
         cursor.execute("SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'")
-        row = cursor.fetchone()
-        if row is None or not _new_enough(row[0]):
+        offered = scalar_or_none(cursor, str)
+        if offered is None or not _new_enough(offered):
             return False
         cursor.execute("SAVEPOINT extension")
         try:
             # Without its library preloaded the extension would end the connection: ask first.
             cursor.execute("SELECT current_setting('shared_preload_libraries') ~ '(^|[, \"])timescaledb'")
-            if not cursor.fetchone()[0]:
+            if not scalar(cursor, bool):
                 return False
             cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
         except psycopg2.errors.InsufficientPrivilege:
@@ -159,15 +160,13 @@ def _columnstore_is_on(cursor: Cursor, table: str) -> bool:
         " WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
         (table,),
     )
-    row = cursor.fetchone()
-    return bool(row and row[0])
+    return scalar_or_none(cursor, bool) or False
 
 
 # ---- the columnstore ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HypertableChunk:
+class HypertableChunk(NamedTuple):
     """A chunk of a hypertable by its full name; `by_column`: so it is stored, but for rows written since."""
 
     name: str
@@ -195,7 +194,7 @@ def chunks_to_convert(cursor: Cursor, table: str, frames: Sequence[str], market_
         " ORDER BY c.range_start_integer",
         (table, market_ns - HYPERTABLES[table].quiet_ns, list(frames)),
     )
-    return [HypertableChunk(row.name, row.by_column) for row in cursor.fetchall()]
+    return every(cursor, HypertableChunk)
 
 
 def convert(cursor: Cursor, chunk: HypertableChunk) -> bool:
@@ -218,8 +217,7 @@ def convert(cursor: Cursor, chunk: HypertableChunk) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """Chunks of a table, those stored by column, and the bytes of all."""
 
     chunks: int
@@ -236,7 +234,7 @@ def size(cursor: Cursor, table: str) -> Size | None:
         " FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
         (table, table),
     )
-    return Size(*cursor.fetchone())
+    return one(cursor, Size)
 
 
 # ---- forgetting --------------------------------------------------------------------------------------------------------
@@ -246,6 +244,12 @@ def lift_limits(cursor: Cursor) -> None:
     """Let this transaction take apart as many stored columns as it needs (by default 100,000 rows)."""
     if in_use(cursor):
         cursor.execute("SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)")
+
+
+class _ChunkRange(NamedTuple):
+    name: str
+    start: int
+    end: int
 
 
 def drop_empty(cursor: Cursor, table: str) -> int:
@@ -260,7 +264,7 @@ def drop_empty(cursor: Cursor, table: str) -> int:
         " FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema() AND hypertable_name = %s",
         (table,),
     )
-    chunks = [row for row in cursor.fetchall() if _is_empty(cursor, row.name)]
+    chunks = [chunk for chunk in every(cursor, _ChunkRange) if _is_empty(cursor, chunk.name)]
     dropped = 0
     cursor.execute("SELECT set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
     try:
@@ -280,7 +284,7 @@ def drop_empty(cursor: Cursor, table: str) -> int:
 
 def _is_empty(cursor: Cursor, chunk: str) -> bool:
     cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {chunk})")
-    return not cursor.fetchone()[0]
+    return not scalar(cursor, bool)
 
 
 # ---- backup ------------------------------------------------------------------------------------------------------------

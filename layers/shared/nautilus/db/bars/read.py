@@ -10,7 +10,7 @@ from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.market import instruments
-from nautilus.db.market.series import Series, find_several, of_row
+from nautilus.db.market.series import Series, SeriesRow, find_several, of_row
 from nautilus.db.ranges import int8range, span_of
 from nautilus.lookup.identity import Lookup
 from nautilus.market.closing import BarCloseDelay
@@ -82,7 +82,9 @@ def series_state(cursor: Cursor, key: SeriesKey, calendar: str) -> SeriesState:
 
 
 def _series_state(row: Any) -> SeriesState:
-    found = of_row(row, row.series_id) if row.series_id is not None else None
+    found = None
+    if row.series_id is not None:
+        found = of_row(SeriesRow(row.series_id, *(getattr(row, name) for name in SeriesRow._fields[1:])))
     return SeriesState(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
 
 

@@ -13,6 +13,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.db.ranges import multirange, spans_of
+from nautilus.db.rows import one_or_none, scalar, scalar_or_none
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
 
@@ -97,7 +98,7 @@ def _marked(cursor: Cursor, series_id: int, spans: Spans) -> bool:
         "SELECT EXISTS (SELECT 1 FROM volume_units WHERE series_id = %s AND ranges && %s::int8multirange)",
         (series_id, multirange(spans)),
     )
-    return bool(cursor.fetchone()[0])
+    return scalar(cursor, bool)
 
 
 def _move(cursor: Cursor, series_id: int, spans: Spans, taken: Taken) -> None:
@@ -125,7 +126,7 @@ def unknown(cursor: Cursor, series_id: int, spans: Spans) -> bool:
         " AND ranges && %s::int8multirange)",
         (series_id, multirange(spans)),
     )
-    return bool(cursor.fetchone()[0])
+    return scalar(cursor, bool)
 
 
 def undecided(cursor: Cursor, login: str, without: Sequence[int] = ()) -> int | None:
@@ -136,8 +137,13 @@ def undecided(cursor: Cursor, login: str, without: Sequence[int] = ()) -> int | 
         " ORDER BY s.id LIMIT 1",
         (login, list(without)),
     )
-    row = cursor.fetchone()
-    return int(row.con_id) if row else None
+    return scalar_or_none(cursor, int)
+
+
+class _Otherwise(NamedTuple):
+    series_id: int
+    unit: str
+    evidence: str
 
 
 def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
@@ -150,7 +156,7 @@ def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
         " ORDER BY series_id, unit, evidence LIMIT 1",
         (taken.login, *taken.unit),
     )
-    found = cursor.fetchone()
+    found = one_or_none(cursor, _Otherwise)
     if found is None:
         return None
     row, was = series.by_id(cursor, found.series_id, lock=True), Unit(found.unit, found.evidence)
@@ -158,10 +164,10 @@ def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
         "SELECT ranges::text FROM volume_units WHERE series_id = %s AND login = %s AND unit = %s AND evidence = %s",
         (row.id, taken.login, *was),
     )
-    there = cursor.fetchone()
+    there = scalar_or_none(cursor, str)
     if there is None:
         return Revised(row.id, was, 0)  # another answer has put it right meanwhile
-    spans = spans_of(there[0])
+    spans = spans_of(there)
     if _SHARES[was.unit] == _SHARES[taken.unit.unit]:
         _move(cursor, row.id, spans, taken)
         return Revised(row.id, was, 0)

@@ -8,21 +8,36 @@ from nautilus.db.bridge.status import SILENT_AFTER_S
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import notify
-from nautilus.db.rows import every
+from nautilus.db.rows import every, one, one_or_none, scalar_or_none
 from nautilus.errors import RateLimited
 
 OPEN_PER_CALLER = 20
 """How many commands of one caller may be open; more would have all others wait."""
 
 
+class Command(NamedTuple):
+    """A command that a bridge is to execute."""
+
+    id: UUID
+    type: str
+    args: dict[str, Any]
+    correlation_id: str
+
+
 class EndedCommand(NamedTuple):
-    """A command that was executed or failed."""
+    """A command with its state, and its result or its error once it was executed or failed."""
 
     id: UUID
     type: str
     state: str
     result: dict[str, Any] | None
     error: dict[str, Any] | None
+
+
+class _Queued(NamedTuple):
+    id: UUID
+    others: int
+    made: bool
 
 
 def request(
@@ -50,26 +65,25 @@ def request(
         "  AND state IN ('queued', 'running') AND expires_at > clock_timestamp()) AS others, xmax = 0 AS made",
         (type_, Json(dict(args)), by, correlation_id, expires_s, by),
     )
-    row = cursor.fetchone()
+    row = one(cursor, _Queued)
     if most_open is not None and row.made and row.others >= most_open:
         raise RateLimited(
             f"{row.others} lookups that you asked for are not answered yet; wait for them",
             code="too-many-lookups",
             retry_after_s=2,
         )
-    number: UUID = row.id
-    notify(cursor, "command", number)
-    return number
+    notify(cursor, "command", row.id)
+    return row.id
 
 
-def outcome(cursor: Cursor, number: UUID) -> Any | None:
+def outcome(cursor: Cursor, number: UUID) -> EndedCommand | None:
     """The command's row (state, result, error)."""
     cursor.execute("SELECT id, type, state, result, error FROM bridge_commands WHERE id = %s", (number,))
-    return cursor.fetchone()
+    return one_or_none(cursor, EndedCommand)
 
 
 def ended(cursor: Cursor, numbers: Collection[UUID]) -> list[EndedCommand]:
-    """Those of the commands that were executed or failed."""
+    """The rows (state, result, error) of those of the commands that were executed or failed."""
     cursor.execute(
         "SELECT id, type, state, result, error FROM bridge_commands WHERE id = ANY(%s) AND state IN ('done', 'failed')",
         (list(numbers),),
@@ -77,15 +91,14 @@ def ended(cursor: Cursor, numbers: Collection[UUID]) -> list[EndedCommand]:
     return every(cursor, EndedCommand)
 
 
-def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> Any | None:
+def last_result(cursor: Cursor, type_: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
     """The result of the same command within the last day, if it was done."""
     cursor.execute(
         "SELECT result FROM bridge_commands WHERE type = %s AND args = %s AND state = 'done'"
         " AND finished_at > clock_timestamp() - interval '1 day' ORDER BY finished_at DESC LIMIT 1",
         (type_, Json(dict(args))),
     )
-    row = cursor.fetchone()
-    return row.result if row else None
+    return scalar_or_none(cursor, dict)
 
 
 def claim(
@@ -94,7 +107,7 @@ def claim(
     only: str | None = None,
     busy: Collection[UUID] = (),
     without: Collection[str] = (),
-) -> Any | None:
+) -> Command | None:
     """The next command to execute (of type `only`, when given, and of none of `without`); those nobody waits for are failed.
 
     First come those whose caller has the fewest under way, then the oldest. busy: what this bridge is executing. What else
@@ -124,7 +137,7 @@ def claim(
             "without": list(without),
         },
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Command)
 
 
 def finish(

@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import one, one_or_none, scalar, scalar_or_none
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
+
+
+class _StoreRow(NamedTuple):
+    id: UUID
+    source: str | None
 
 
 class StoreIdentity(NamedTuple):
@@ -21,14 +28,14 @@ class StoreIdentity(NamedTuple):
 
 def store(cursor: Cursor) -> StoreIdentity:
     cursor.execute("SELECT id, source FROM store")
-    row = cursor.fetchone()
+    row = one(cursor, _StoreRow)
     return StoreIdentity(str(row.id), row.source)
 
 
 def claim_source(cursor: Cursor, source: str) -> str:
     """Make this database one of `source` if it has none yet; returns the source it has."""
     cursor.execute("UPDATE store SET source = coalesce(source, %s) RETURNING source", (source,))
-    return str(cursor.fetchone().source)
+    return scalar(cursor, str)
 
 
 class BridgeStatus(NamedTuple):
@@ -57,17 +64,40 @@ class BridgeStatus(NamedTuple):
         return self.clock.at(self.now_ns)
 
 
+class _StatusRow(NamedTuple):
+    bridge: str
+    login: str
+    account: str
+    state: str
+    since: datetime
+    reason: str
+    host: str
+    port: int
+    client_id: int | None
+    server_version: int | None
+    farms: Mapping[str, Any]
+    activity: Mapping[str, Any]
+    heartbeat_at: datetime
+    silent_s: float
+    clock_machine_ns: int
+    clock_market_ns: int
+    clock_rate: float
+    now_ns: int
+
+
 _READ = (
-    "SELECT *, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_s,"
+    "SELECT bridge, login, account, state, since, reason, host, port, client_id, server_version, farms, activity,"
+    " heartbeat_at, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS silent_s,"
+    " clock_machine_ns, clock_market_ns, clock_rate,"
     " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns FROM ib_sessions"
     " ORDER BY heartbeat_at DESC LIMIT 1"
 )
 
 
 def latest(cursor: Cursor) -> BridgeStatus | None:
-    """The session of the bridge that was heard last; None when no bridge ever came."""
+    """The status of the bridge that wrote last; None when no bridge ever came."""
     cursor.execute(_READ)
-    row = cursor.fetchone()
+    row = one_or_none(cursor, _StatusRow)
     if row is None:
         return None
     state, since, reason = row.state, row.since, row.reason
@@ -75,30 +105,29 @@ def latest(cursor: Cursor) -> BridgeStatus | None:
         state, since = "down", row.heartbeat_at
         reason = f"bridge silent since {row.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
     return BridgeStatus(
-        row.bridge,
-        row.login,
-        row.account,
-        state,
-        since,
-        reason,
-        row.host,
-        row.port,
-        row.client_id,
-        row.server_version,
-        row.farms,
-        row.activity,
-        row.heartbeat_at,
-        row.silent_s,
-        MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate),
-        row.now_ns,
+        bridge=row.bridge,
+        login=row.login,
+        account=row.account,
+        state=state,
+        since=since,
+        reason=reason,
+        host=row.host,
+        port=row.port,
+        client_id=row.client_id,
+        server_version=row.server_version,
+        farms=row.farms,
+        activity=row.activity,
+        heartbeat_at=row.heartbeat_at,
+        silent_s=row.silent_s,
+        clock=MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate),
+        now_ns=row.now_ns,
     )
 
 
 def last_activity(cursor: Cursor, bridge: str) -> Mapping[str, Any]:
     """What a bridge of this name last told about its work; empty when there was none."""
     cursor.execute("SELECT activity FROM ib_sessions WHERE bridge = %s", (bridge,))
-    row = cursor.fetchone()
-    return dict(row.activity) if row else {}
+    return scalar_or_none(cursor, dict) or {}
 
 
 def market_now(cursor: Cursor) -> int:
@@ -112,7 +141,7 @@ def market_now(cursor: Cursor) -> int:
 def machine_now(cursor: Cursor) -> int:
     """The database's clock, in ns."""
     cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint")
-    return int(cursor.fetchone()[0])
+    return scalar(cursor, int)
 
 
 def publish(

@@ -2,14 +2,21 @@
 no transaction waits for another one's; the sum over all of them is the number."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, scalar
+
+
+class _StateCount(NamedTuple):
+    state: str
+    chunks: int
 
 
 def totals(cursor: Cursor) -> Mapping[str, int]:
     """State -> chunks."""
     cursor.execute("SELECT state, sum(chunks)::bigint AS chunks FROM backfill_chunk_counts GROUP BY state")
-    return {row.state: row.chunks for row in cursor.fetchall()}
+    return {row.state: row.chunks for row in every(cursor, _StateCount)}
 
 
 def fold(cursor: Cursor) -> int:
@@ -22,14 +29,14 @@ def fold(cursor: Cursor) -> int:
         "  ON CONFLICT (backend, state) DO UPDATE SET chunks = c.chunks + excluded.chunks)"
         " SELECT count(*) AS folded FROM ended"
     )
-    return int(cursor.fetchone().folded)
+    return scalar(cursor, int)
 
 
 def wrong(cursor: Cursor) -> dict[str, tuple[int, int]]:
     """States whose count differs from the chunks: how many are counted, how many there are."""
     counted = totals(cursor)
     cursor.execute("SELECT state, count(*) AS chunks FROM backfill_chunks GROUP BY state")
-    there = {row.state: row.chunks for row in cursor.fetchall()}
+    there = {row.state: row.chunks for row in every(cursor, _StateCount)}
     states = sorted({*counted, *there})
     both = {state: (counted.get(state, 0), there.get(state, 0)) for state in states}
     return {state: (one, other) for state, (one, other) in both.items() if one != other}

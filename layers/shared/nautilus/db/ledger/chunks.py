@@ -6,14 +6,14 @@ no row and rolls everything back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.backfill.planner import Chunk
 from nautilus.backfill.states import ChunkState, check_chunk
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_counts, job_stopping, jobs
-from nautilus.db.rows import insert_rows
+from nautilus.db.rows import every, insert_rows, one, scalars
 from nautilus.spans import Span
 
 LEASE_S = 60
@@ -47,6 +47,35 @@ class Lease:
     force: bool
 
 
+class _CandidateRow(NamedTuple):
+    id: int
+    series_id: int
+    con_id: int
+    timeframe: str
+    price: str
+    session: str
+    window_start: int
+    window_end: int
+    interactive: bool
+
+
+class _LeasedRow(NamedTuple):
+    series_id: int
+    span_start: int
+    span_end: int
+    window_start: int
+    window_end: int
+    token: int
+    attempts: int
+    mode: str
+
+
+class _ChunkSpan(NamedTuple):
+    id: int
+    span_start: int
+    span_end: int
+
+
 class LeaseLost(Exception):
     """Somebody else has the chunk now, or it was cancelled: what we bring is rolled back."""
 
@@ -69,7 +98,7 @@ def insert(
     ordered = sorted(planned, key=lambda c: c.span, reverse=True)
     lines = [(series_id, *chunk.span, *chunk.window, mode, parent) for chunk in ordered]
     insert_rows(cursor, "backfill_chunks", _PLANNED, lines, then="RETURNING id")
-    return [row.id for row in cursor.fetchall()] if lines else []
+    return scalars(cursor, int) if lines else []
 
 
 def force(cursor: Cursor, chunk_ids: Sequence[int]) -> None:
@@ -103,9 +132,16 @@ def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidat
     )
     return [
         Candidate(
-            r.id, r.series_id, r.con_id, r.timeframe, r.price, r.session, (r.window_start, r.window_end), r.interactive
+            chunk_id=row.id,
+            series_id=row.series_id,
+            con_id=row.con_id,
+            timeframe=row.timeframe,
+            price=row.price,
+            session=row.session,
+            window=(row.window_start, row.window_end),
+            interactive=row.interactive,
         )
-        for r in cursor.fetchall()
+        for row in every(cursor, _CandidateRow)
     ]
 
 
@@ -122,15 +158,15 @@ def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
         " RETURNING series_id, span_start, span_end, window_start, window_end, token, attempts, mode",
         (ChunkState.LEASED, bridge, LEASE_S, chunk_id),
     )
-    row = cursor.fetchone()
+    row = one(cursor, _LeasedRow)
     return Lease(
-        chunk_id,
-        row.series_id,
-        (row.span_start, row.span_end),
-        (row.window_start, row.window_end),
-        row.token,
-        row.attempts,
-        row.mode == "force",
+        chunk_id=chunk_id,
+        series_id=row.series_id,
+        span=(row.span_start, row.span_end),
+        window=(row.window_start, row.window_end),
+        token=row.token,
+        attempts=row.attempts,
+        force=row.mode == "force",
     )
 
 
@@ -142,7 +178,7 @@ def renew(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
         " WHERE c.id = l.id AND c.token = l.token AND c.state = 'leased' RETURNING c.id",
         (LEASE_S, [x.chunk_id for x in leases], [x.token for x in leases]),
     )
-    return [row.id for row in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
 def unwanted(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
@@ -153,10 +189,10 @@ def unwanted(cursor: Cursor, leases: Sequence[Lease]) -> list[int]:
         f"  AND j.state IN {jobs.ACTIVE}))",
         ([x.chunk_id for x in leases],),
     )
-    return [row.id for row in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
-def _end(cursor: Cursor, held: Lease, state: ChunkState, **columns: Any) -> None:
+def _end(cursor: Cursor, held: Lease, state: ChunkState, **columns: int | str | None) -> None:
     check_chunk(ChunkState.LEASED, state)
     sets = "".join(f", {name} = %({name})s" for name in columns)
     cursor.execute(
@@ -193,7 +229,7 @@ def others_pending(cursor: Cursor, series_id: int) -> list[tuple[int, Span]]:
         " ORDER BY id FOR UPDATE SKIP LOCKED",
         (series_id,),
     )
-    return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
+    return [(row.id, (row.span_start, row.span_end)) for row in every(cursor, _ChunkSpan)]
 
 
 def done_unasked(cursor: Cursor, chunk_ids: Sequence[int], *, outcome: str, ib_code: int | None) -> None:
@@ -252,6 +288,6 @@ def release(cursor: Cursor, bridge: str | None = None) -> int:
         "  AND (lease_until < clock_timestamp() OR lease_bridge = %s) ORDER BY id FOR UPDATE SKIP LOCKED) RETURNING id",
         (ChunkState.PENDING, ChunkState.LEASED, bridge),
     )
-    freed = [row.id for row in cursor.fetchall()]
+    freed = scalars(cursor, int)
     job_stopping.cancel_unwanted(cursor, freed)
     return len(freed)

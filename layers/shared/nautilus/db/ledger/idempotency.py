@@ -1,9 +1,16 @@
 """Idempotency keys: the same key of the same caller names the same job for a day."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import one_or_none
 from nautilus.errors import InvalidInput
+
+
+class _Key(NamedTuple):
+    fingerprint: str
+    job_id: UUID
 
 
 def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str) -> UUID | None:
@@ -17,15 +24,14 @@ def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint:
         "SELECT fingerprint, job_id FROM idempotency_keys WHERE principal = %s AND route = %s AND key = %s",
         (principal, route, key),
     )
-    row = cursor.fetchone()
+    row = one_or_none(cursor, _Key)
     if row is None:
         return None
     if row.fingerprint != fingerprint:
         raise InvalidInput(
             "Idempotency-Key: this key was used for another request; take a new one", code="idempotency-key-reused"
         )
-    job_id: UUID = row.job_id
-    return job_id
+    return row.job_id
 
 
 def forget_old_keys(cursor: Cursor) -> None:

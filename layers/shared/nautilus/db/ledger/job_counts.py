@@ -1,10 +1,25 @@
 """The counters of a job: requests sent, chunks ended; the last chunk ends the job."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
 
 from nautilus.backfill.states import JobState, check_job, ending
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE
+from nautilus.db.rows import every
+
+
+class _CountedJob(NamedTuple):
+    id: UUID
+    state: str
+    chunks_total: int
+    chunks_done: int
+    chunks_good: int
+    items_failed: int
+    shortfall: bool
+    bars: int
+    ended: int
 
 
 def served(cursor: Cursor, chunk_id: int) -> None:
@@ -32,7 +47,7 @@ def count_chunks(
         " ORDER BY j.id FOR UPDATE OF j",
         (list(chunk_ids),),
     )
-    for job in cursor.fetchall():
+    for job in every(cursor, _CountedJob):
         done, good_now = job.chunks_done + job.ended, job.chunks_good + (job.ended if good else 0)
         state, over = job.state, False
         if job.state == JobState.RUNNING and done >= job.chunks_total:

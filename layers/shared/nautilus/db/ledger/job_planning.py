@@ -1,15 +1,49 @@
 """Planning jobs: a bridge leases a queued job, turns its items into chunks, and lets the job run."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.backfill.states import JobState, check_job, ending
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, one_or_none, scalar
 
 
-def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> Any | None:
+class JobToPlan(NamedTuple):
+    """A job that a bridge has leased to plan it."""
+
+    id: UUID
+    owner: str
+    origin: str
+    priority: int
+    mode: str
+    correlation_id: str
+
+
+class OpenItem(NamedTuple):
+    """An item that is not planned yet; times are in market ns on the series' axis."""
+
+    id: int
+    selector: Mapping[str, Any]
+    timeframe: str
+    price: str | None
+    session: str | None
+    wanted_start: int | None
+    wanted_end: int | None
+    wanted_back: int | None
+
+
+class _PlannedJob(NamedTuple):
+    chunks_total: int
+    chunks_done: int
+    chunks_good: int
+    items_failed: int
+    shortfall: bool
+    bars: int
+
+
+def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> JobToPlan | None:
     """Take the next queued job for planning; None when there is none."""
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, lease_bridge = %s, updated_at = clock_timestamp(),"
@@ -19,17 +53,17 @@ def claim_queued(cursor: Cursor, bridge: str, lease_s: int) -> Any | None:
         " RETURNING id, owner, origin, priority, mode, correlation_id",
         (JobState.PLANNING, bridge, lease_s, JobState.QUEUED),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, JobToPlan)
 
 
-def open_items(cursor: Cursor, job_id: UUID) -> list[Any]:
+def open_items(cursor: Cursor, job_id: UUID) -> list[OpenItem]:
     """The items of a job that are still to be planned."""
     cursor.execute(
         "SELECT id, selector, timeframe, price, session, wanted_start, wanted_end, wanted_back FROM backfill_items"
         " WHERE job_id = %s AND state = 'queued' ORDER BY id",
         (job_id,),
     )
-    return list(cursor.fetchall())
+    return every(cursor, OpenItem)
 
 
 class PlanLost(Exception):
@@ -90,7 +124,7 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
         " WHERE id = %s AND state = %s AND lease_bridge = %s FOR UPDATE",
         (job_id, JobState.PLANNING, bridge),
     )
-    job = cursor.fetchone()
+    job = one_or_none(cursor, _PlannedJob)
     if job is None:
         return
     state = JobState.RUNNING
@@ -139,7 +173,7 @@ def planning_waits(cursor: Cursor, reason: str) -> bool:
         "SELECT EXISTS (SELECT 1 FROM backfill_jobs WHERE state = ANY(%s) AND waits_for = %s) AS waits",
         ([JobState.QUEUED, JobState.PLANNING], reason),
     )
-    return bool(cursor.fetchone().waits)
+    return scalar(cursor, bool)
 
 
 def requeue_now(cursor: Cursor) -> int:

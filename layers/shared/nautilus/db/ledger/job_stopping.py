@@ -6,6 +6,7 @@ from uuid import UUID
 from nautilus.backfill.states import LIVE_CHUNKS, ChunkState, JobState, chunks_before, jobs_before
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE, notify
+from nautilus.db.rows import scalars
 
 
 def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
@@ -18,7 +19,7 @@ def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
         " AND (%(job)s::uuid IS NULL OR id = %(job)s) AND (%(owner)s IS NULL OR owner = %(owner)s) ORDER BY id",
         {"before": jobs_before(JobState.STOPPING), "job": job_id, "owner": owner},
     )
-    wanted = [row.id for row in cursor.fetchall()]
+    wanted = scalars(cursor, UUID)
     if not wanted:
         return []
     # Lock order: chunks, then jobs by id. A job must be `stopping` before its chunks can be orphans, so the chunks are
@@ -28,14 +29,14 @@ def stop(cursor: Cursor, job_id: UUID | None, owner: str | None) -> list[UUID]:
         " AND EXISTS (SELECT 1 FROM job_chunks j WHERE j.chunk_id = c.id AND j.job_id = ANY(%s)) ORDER BY c.id FOR UPDATE",
         (wanted,),
     )
-    pending = [row.id for row in cursor.fetchall()]
+    pending = scalars(cursor, int)
     cursor.execute("SELECT id FROM backfill_jobs WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (wanted,))
     cursor.execute(
         "UPDATE backfill_jobs SET state = %s, updated_at = clock_timestamp() WHERE id = ANY(%s) AND state = ANY(%s)"
         " RETURNING id",
         (JobState.STOPPING, wanted, jobs_before(JobState.STOPPING)),
     )
-    stopping = [row.id for row in cursor.fetchall()]
+    stopping = scalars(cursor, UUID)
     cancel_unwanted(cursor, pending)
     finish_stopping(cursor)
     for job in stopping:
@@ -61,7 +62,7 @@ def cancel_unreferenced(cursor: Cursor) -> int:
         f" JOIN backfill_jobs j ON j.id = jc.job_id WHERE jc.chunk_id = c.id AND j.state IN {ACTIVE})"
         f" ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED"
     )
-    return cancel_unwanted(cursor, [row.id for row in cursor.fetchall()])
+    return cancel_unwanted(cursor, scalars(cursor, int))
 
 
 def finish_stopping(cursor: Cursor) -> None:

@@ -1,12 +1,51 @@
 """What live jobs still wait for: chunks, items that are not planned yet, and times."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.backfill.states import JobState
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger.jobs import ACTIVE
+from nautilus.db.rows import every, scalar_or_none
+
+
+class WaitingChunks(NamedTuple):
+    """How many chunks (`pending`) of a series a job waits for; `not_before` is of the first."""
+
+    job_id: UUID
+    priority: int
+    interactive: bool
+    series_id: int
+    con_id: int
+    exchange: str
+    price: str
+    timeframe: str
+    pending: int
+    not_before: int | None
+
+
+class UnplannedItem(NamedTuple):
+    """An item of a live job that is not planned yet; `open_items` counts those of its job."""
+
+    job_id: UUID
+    priority: int
+    mode: str
+    interactive: bool
+    selector: Mapping[str, Any]
+    timeframe: str
+    price: str | None
+    session: str | None
+    wanted_start: int | None
+    wanted_end: int | None
+    wanted_back: int | None
+    open_items: int
+
+
+class _Deferred(NamedTuple):
+    id: UUID
+    outcome: str | None
+    not_before: int
 
 
 def correlation_of(cursor: Cursor, chunk_id: int) -> str:
@@ -16,14 +55,12 @@ def correlation_of(cursor: Cursor, chunk_id: int) -> str:
         f" WHERE c.chunk_id = %s AND j.state IN {ACTIVE} ORDER BY j.created_at LIMIT 1",
         (chunk_id,),
     )
-    row = cursor.fetchone()
-    return str(row.correlation_id) if row else ""
+    return scalar_or_none(cursor, str) or ""
 
 
-def waiting_chunks(cursor: Cursor, *, most: int, pairs: int = 200) -> list[Any]:
-    """How many chunks each active job waits for per series (at most `most`), in the order in which the bridge looks at
-    them: job_id, priority, interactive, series_id, con_id, exchange, price, timeframe, pending, not_before (of the
-    first). Leased ones are on their way."""
+def waiting_chunks(cursor: Cursor, *, most: int, pairs: int = 200) -> list[WaitingChunks]:
+    """How many chunks each active job waits for per series (at most `most`), in the order in which the bridge takes
+    them. Leased ones are on their way."""
     cursor.execute(
         "SELECT w.job_id, w.priority, w.interactive, w.series_id, s.con_id, n.exchange, s.price, s.timeframe,"
         " p.pending, p.not_before FROM (SELECT j.id AS job_id, j.priority, j.origin = 'read' AS interactive, j.served_at,"
@@ -37,10 +74,10 @@ def waiting_chunks(cursor: Cursor, *, most: int, pairs: int = 200) -> list[Any]:
         " WHERE p.pending > 0 ORDER BY w.priority DESC, w.served_at NULLS FIRST, w.item",
         (pairs, most),
     )
-    return list(cursor.fetchall())
+    return every(cursor, WaitingChunks)
 
 
-def unplanned_items(cursor: Cursor, limit: int) -> list[Any]:
+def unplanned_items(cursor: Cursor, limit: int) -> list[UnplannedItem]:
     """The items of live jobs that are not planned yet, in the order of planning, with how many their job has of them."""
     cursor.execute(
         "SELECT j.id AS job_id, j.priority, j.mode, j.origin = 'read' AS interactive, i.selector, i.timeframe, i.price,"
@@ -49,7 +86,7 @@ def unplanned_items(cursor: Cursor, limit: int) -> list[Any]:
         " ORDER BY j.priority DESC, j.created_at, i.id LIMIT %s",
         ([JobState.QUEUED, JobState.PLANNING], limit),
     )
-    return list(cursor.fetchall())
+    return every(cursor, UnplannedItem)
 
 
 def deferred(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UUID, str]:
@@ -66,4 +103,4 @@ def deferred(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UU
         " ORDER BY j.id, c.not_before",
         (list(job_ids), JobState.RUNNING),
     )
-    return {row.id: row.outcome for row in cursor.fetchall() if row.not_before > market_ns and row.outcome}
+    return {row.id: row.outcome for row in every(cursor, _Deferred) if row.not_before > market_ns and row.outcome}

@@ -9,7 +9,7 @@ from uuid import UUID
 from nautilus.backfill.states import ACTIVE_JOBS, LIVE_JOBS
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import insert_rows
+from nautilus.db.rows import insert_rows, scalar, scalar_or_none
 from nautilus.market.symbols import Selector
 
 ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"
@@ -81,7 +81,7 @@ def create(
         " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
         (owner, origin, priority, mode, Json(dict(request)), fingerprint, correlation_id),
     )
-    job_id: UUID = cursor.fetchone().id
+    job_id = scalar(cursor, UUID)
     insert_rows(cursor, "backfill_items", _ITEM, [(job_id, Json(i.selector.as_dict()), *i[1:]) for i in items])
     notify(cursor, "job", job_id)
     return job_id
@@ -104,5 +104,4 @@ def live_duplicate(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:
         " ORDER BY created_at DESC LIMIT 1",
         (owner, fingerprint),
     )
-    row = cursor.fetchone()
-    return row.id if row else None
+    return scalar_or_none(cursor, UUID)

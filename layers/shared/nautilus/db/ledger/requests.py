@@ -1,14 +1,40 @@
 """Every request to IB: the pacing book that all bridges of one login share, and the answer to "why is this bar odd?"."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, Request
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, scalar, scalar_or_none
 
 _SKEW_NS = 5 * NS_PER_S
 """Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""
+
+
+class SentRequest(NamedTuple):
+    """A row of `ib_requests`: one request and how it ended."""
+
+    id: int
+    chunk_id: int | None
+    kind: str
+    booked_at: datetime
+    sent_at: int
+    outcome: str
+    ib_code: int | None
+    ib_text: str | None
+    ms: int | None
+    bars: int | None
+
+
+class RequestCount(NamedTuple):
+    """How many requests of a kind ended in a way, and what they weigh in IB's ten minutes."""
+
+    kind: str
+    outcome: str
+    requests: int
+    weight: int
 
 
 def lock(cursor: Cursor, login: str) -> None:
@@ -58,7 +84,7 @@ def insert(
             correlation_id,
         ),
     )
-    return int(cursor.fetchone().id)
+    return scalar(cursor, int)
 
 
 def left_at(cursor: Cursor, request_id: int, sent_at: int) -> None:
@@ -109,25 +135,24 @@ def typical_ms(cursor: Cursor) -> float | None:
         "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM (SELECT ms FROM ib_requests WHERE kind = 'bars'"
         " AND outcome = 'ok' ORDER BY id DESC LIMIT 50) AS last"
     )
-    found = cursor.fetchone()[0]
-    return float(found) if found is not None else None
+    return scalar_or_none(cursor, float)
 
 
-def recent(cursor: Cursor, login: str, since_ns: int) -> list[Any]:
+def recent(cursor: Cursor, login: str, since_ns: int) -> list[RequestCount]:
     """Requests of a login since a market time, counted by kind and outcome."""
     cursor.execute(
-        "SELECT kind, outcome, count(*) AS count, coalesce(sum(weight) FILTER (WHERE small), 0) AS weight FROM ib_requests"
+        "SELECT kind, outcome, count(*) AS requests, coalesce(sum(weight) FILTER (WHERE small), 0) AS weight FROM ib_requests"
         " WHERE login = %s AND sent_at > %s GROUP BY kind, outcome ORDER BY kind, outcome",
         (login, since_ns),
     )
-    return list(cursor.fetchall())
+    return every(cursor, RequestCount)
 
 
-def of_chunks(cursor: Cursor, chunk_ids: Sequence[int]) -> list[Any]:
+def of_chunks(cursor: Cursor, chunk_ids: Sequence[int]) -> list[SentRequest]:
     """Every request that was sent for these chunks, in order."""
     cursor.execute(
         "SELECT id, chunk_id, kind, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars FROM ib_requests"
         " WHERE chunk_id = ANY(%s) ORDER BY id",
         (list(chunk_ids),),
     )
-    return list(cursor.fetchall())
+    return every(cursor, SentRequest)

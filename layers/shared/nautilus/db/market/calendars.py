@@ -1,11 +1,12 @@
 """Trading sessions as IB told them, and how far they are known."""
 
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_HOUR
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import int8range, multirange, span_of, spans_of
-from nautilus.db.rows import insert_rows
+from nautilus.db.rows import every, insert_rows, one_or_none, scalar_or_none
 from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span, Spans
 
@@ -23,19 +24,34 @@ _LONGEST_NS = 14 * NS_PER_DAY
 """No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
 
 
+class _Known(NamedTuple):
+    known: str
+    checked_at: datetime
+
+
+class _Zone(NamedTuple):
+    time_zone: str
+    known: str
+
+
+class _Guessed(NamedTuple):
+    known: str
+    guessed: str
+
+
 def known(cursor: Cursor, calendar: str, session: str) -> Span | None:
     """The range of time for which IB told the sessions, or None when it was never asked."""
     cursor.execute("SELECT known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
-    row = cursor.fetchone()
-    return span_of(row.known) if row else None
+    found = scalar_or_none(cursor, str)
+    return span_of(found) if found else None
 
 
-def state(cursor: Cursor, calendar: str, session: str) -> tuple[Span, Any] | None:
+def state(cursor: Cursor, calendar: str, session: str) -> tuple[Span, datetime] | None:
     """The known range and when it was last told: who holds the sessions of both need not load them again."""
     cursor.execute(
         "SELECT known::text, checked_at FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
     )
-    row = cursor.fetchone()
+    row = one_or_none(cursor, _Known)
     return (span_of(row.known), row.checked_at) if row else None
 
 
@@ -47,7 +63,7 @@ def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | 
     cursor.execute(
         "SELECT time_zone, known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
     )
-    head = cursor.fetchone()
+    head = one_or_none(cursor, _Zone)
     if head is None:
         return None
     cursor.execute(
@@ -79,7 +95,7 @@ def store(
         "SELECT known::text, guessed::text FROM calendars WHERE calendar = %s AND session = %s FOR UPDATE",
         (calendar, session),
     )
-    row = cursor.fetchone()
+    row = one_or_none(cursor, _Guessed)
     whole, fresh, guesses = known, Spans.of(*known), Spans()
     if row is not None:
         guesses = spans_of(row.guessed)
@@ -117,8 +133,7 @@ def store(
 def guessed(cursor: Cursor, calendar: str, session: str) -> Spans:
     """Where IB refused the schedule and weekdays stand in."""
     cursor.execute("SELECT guessed::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
-    row = cursor.fetchone()
-    return spans_of(row.guessed) if row else Spans()
+    return spans_of(scalar_or_none(cursor, str))
 
 
 def refused(cursor: Cursor, calendar: str, session: str, market_ns: int) -> None:
@@ -130,12 +145,21 @@ def refused(cursor: Cursor, calendar: str, session: str, market_ns: int) -> None
     )
 
 
-def guesses_due(cursor: Cursor, market_ns: int) -> list[Any]:
-    """What is to be asked for again at a market time: calendar, session, guessed, and an instrument (con_id) to ask by."""
+class DueGuess(NamedTuple):
+    """A calendar with ranges that are guessed, as PostgreSQL writes them, and an instrument by which to ask for it."""
+
+    calendar: str
+    session: str
+    guessed: str
+    con_id: int
+
+
+def guesses_due(cursor: Cursor, market_ns: int) -> list[DueGuess]:
+    """The schedules that are to be requested again at a market time."""
     cursor.execute(
         "SELECT c.calendar, c.session, c.guessed::text AS guessed, i.con_id FROM calendars c CROSS JOIN LATERAL"
         " (SELECT con_id FROM instruments i WHERE i.calendar = c.calendar ORDER BY expiry DESC, resolved_at DESC LIMIT 1) i"
         " WHERE c.guessed <> '{}' AND c.ask_again_at <= %s ORDER BY c.ask_again_at LIMIT 20",
         (market_ns,),
     )
-    return list(cursor.fetchall())
+    return every(cursor, DueGuess)

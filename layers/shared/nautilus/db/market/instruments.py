@@ -1,12 +1,13 @@
 """What IB told about instruments, and which words led to which."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import insert_rows
+from nautilus.db.rows import every, insert_rows, one_or_none, scalar_or_none, scalars
 from nautilus.lookup import suggestions
 from nautilus.lookup.identity import (
     FRONT_OLD_AFTER_S,
@@ -34,23 +35,31 @@ def _instrument(row: Any) -> Instrument:
     return Instrument(**{name: getattr(row, name) for name in _COLUMNS})
 
 
+def _dated(cursor: Cursor) -> list[tuple[Instrument, datetime]]:
+    """Instruments of rows that end with the time of IB's last description."""
+    return [(Instrument(*row[:-1]), row[-1]) for row in cursor.fetchall()]
+
+
+def _described(cursor: Cursor) -> list[tuple[Instrument, dict[str, Any]]]:
+    """Instruments of rows that end with their details."""
+    return [(Instrument(*row[:-1]), row[-1]) for row in cursor.fetchall()]
+
+
 def by_id(cursor: Cursor, con_id: int) -> Instrument | None:
     cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = %s", (con_id,))
-    row = cursor.fetchone()
-    return _instrument(row) if row else None
+    return one_or_none(cursor, Instrument)
 
 
 def several(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, Instrument]:
     """Those that are known, by number."""
     cursor.execute(f"SELECT {_LIST} FROM instruments WHERE con_id = ANY(%s)", (list(con_ids),))
-    return {row.con_id: _instrument(row) for row in cursor.fetchall()}
+    return {one.con_id: one for one in every(cursor, Instrument)}
 
 
 def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
     """What else IB's contract details said; empty when the instrument is not known."""
     cursor.execute("SELECT details FROM instruments WHERE con_id = %s", (con_id,))
-    row = cursor.fetchone()
-    return dict(row.details) if row else {}
+    return scalar_or_none(cursor, dict) or {}
 
 
 def named(cursor: Cursor, name: InstrumentName) -> Lookup:
@@ -58,10 +67,8 @@ def named(cursor: Cursor, name: InstrumentName) -> Lookup:
     cursor.execute(
         f"SELECT {_LIST}, resolved_at FROM instruments WHERE instrument_id = %s ORDER BY con_id", (name.text,)
     )
-    rows = cursor.fetchall()
-    return Lookup(
-        tuple(_instrument(row) for row in rows), checked_at=max((row.resolved_at for row in rows), default=None)
-    )
+    rows = _dated(cursor)
+    return Lookup(tuple(found for found, _ in rows), checked_at=max((at for _, at in rows), default=None))
 
 
 def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
@@ -80,16 +87,15 @@ def alike(cursor: Cursor, selector: Selector) -> list[Instrument]:
         " ORDER BY asset_class, symbol, currency, expiry DESC LIMIT 20",
         (names, names),
     )
-    return [_instrument(row) for row in cursor.fetchall()]
+    return every(cursor, Instrument)
 
 
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
     """What is known about a selector; None when nobody asked, or when IB's refusal has expired."""
     if selector.con_id:
         cursor.execute(f"SELECT {_LIST}, resolved_at FROM instruments WHERE con_id = %s", (selector.con_id,))
-        row = cursor.fetchone()
-        if row:
-            return Lookup((_instrument(row),), checked_at=row.resolved_at)
+        for found, resolved_at in _dated(cursor):
+            return Lookup((found,), checked_at=resolved_at)
     cursor.execute(
         f"SELECT {ANSWER}, {columns('i')} FROM instrument_lookups l"
         " LEFT JOIN instruments i ON i.con_id = ANY(l.con_ids || l.former_con_ids)"
@@ -129,7 +135,7 @@ def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tu
         " ORDER BY symbol <> %(text)s, symbol, expiry, con_id LIMIT %(limit)s",
         {"class": asset_class, "text": text, "begins": f"{escaped}%", "holds": f"%{escaped}%", "limit": limit},
     )
-    return [(_instrument(row), row.details) for row in cursor.fetchall()]
+    return _described(cursor)
 
 
 def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:
@@ -139,7 +145,7 @@ def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tup
         " ORDER BY con_id LIMIT %s",
         (after, asset_class, asset_class, limit),
     )
-    return [(_instrument(row), row.details) for row in cursor.fetchall()]
+    return _described(cursor)
 
 
 def store(cursor: Cursor, instrument: Instrument, details: dict[str, Any]) -> None:
@@ -182,8 +188,7 @@ def remember(
     is no longer among the answers, those of before are kept as former ones and a Renewal is returned.
     """
     cursor.execute("SELECT con_ids FROM instrument_lookups WHERE key = %s FOR UPDATE", (key,))
-    row = cursor.fetchone()
-    before = tuple(row.con_ids) if row else ()
+    before = tuple(scalar_or_none(cursor, list) or ())
     if before and not con_ids:
         cursor.execute(
             "UPDATE instrument_lookups SET ib_code = %s, ib_text = %s, checked_at = clock_timestamp() WHERE key = %s",
@@ -225,7 +230,7 @@ def due(cursor: Cursor, limit: int, *, without: Sequence[str] = ()) -> list[str]
             "limit": limit,
         },
     )
-    return [row.key for row in cursor.fetchall()]
+    return scalars(cursor, str)
 
 
 def checked_within(cursor: Cursor, key: str, seconds: int) -> bool:
@@ -253,4 +258,4 @@ def changed(cursor: Cursor, keys: Iterable[str]) -> set[str]:
     cursor.execute(
         "SELECT key FROM instrument_lookups WHERE key = ANY(%s) AND changed_at IS NOT NULL", (list(set(keys)),)
     )
-    return {row.key for row in cursor.fetchall()}
+    return set(scalars(cursor, str))

@@ -1,14 +1,14 @@
 """Series: instrument, timeframe, price kind and session; what is covered, what is in doubt, and which version it is."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import int8range, multirange, span_of, spans_of
-from nautilus.db.rows import every, insert_rows
+from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar_or_none, scalars
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
@@ -44,10 +44,23 @@ _NOTE = {
 }
 
 
-def of_row(row: Any, series_id: int) -> Series:
-    """A series of a row that names its columns as the table does; of the id alone there may be several."""
+class SeriesRow(NamedTuple):
+    """A row of `series`; `covered` is as PostgreSQL writes it."""
+
+    id: int
+    con_id: int
+    timeframe: str
+    price: str
+    session: str
+    covered: str
+    data_version: int
+    head_ts: int | None
+
+
+def of_row(row: SeriesRow) -> Series:
+    """The series of a row."""
     return Series(
-        series_id,
+        row.id,
         row.con_id,
         timeframe(row.timeframe),
         row.price,
@@ -63,8 +76,8 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
         f"{_SELECT} WHERE con_id = %s AND timeframe = %s AND price = %s AND session = %s",
         (con_id, frame.name, price, session),
     )
-    row = cursor.fetchone()
-    return of_row(row, row.id) if row else None
+    row = one_or_none(cursor, SeriesRow)
+    return of_row(row) if row else None
 
 
 def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str, session: str) -> list[Series]:
@@ -73,7 +86,7 @@ def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str,
         f"{_SELECT} WHERE con_id = %s AND timeframe = ANY(%s) AND price = %s AND session = %s",
         (con_id, list(frames), price, session),
     )
-    return [of_row(row, row.id) for row in cursor.fetchall()]
+    return list(map(of_row, every(cursor, SeriesRow)))
 
 
 def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
@@ -90,7 +103,7 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, sess
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
     cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
-    return of_row(cursor.fetchone(), series_id)
+    return of_row(one(cursor, SeriesRow))
 
 
 def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
@@ -99,7 +112,7 @@ def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
         "SELECT s.id FROM series s JOIN instruments i USING (con_id) WHERE i.calendar = %s AND s.session = %s ORDER BY s.id",
         (calendar, session),
     )
-    return [row.id for row in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
 def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:
@@ -121,6 +134,10 @@ def share_head(cursor: Cursor, row: Series, days: int) -> bool:
     return bool(cursor.rowcount)
 
 
+class _Head(NamedTuple):
+    head_ts: int | None
+
+
 def known_head(cursor: Cursor, con_id: int, price: str, session: str, days: int) -> tuple[bool, int | None]:
     """Whether IB was asked for the head of any of these series within the last `days` days, and what it said."""
     cursor.execute(
@@ -128,7 +145,7 @@ def known_head(cursor: Cursor, con_id: int, price: str, session: str, days: int)
         " AND head_checked_at > clock_timestamp() - make_interval(days => %s) ORDER BY head_checked_at DESC LIMIT 1",
         (con_id, price, session, days),
     )
-    row = cursor.fetchone()
+    row = one_or_none(cursor, _Head)
     return row is not None, row.head_ts if row else None
 
 
@@ -138,8 +155,16 @@ def head_is_fresh(cursor: Cursor, series_id: int, days: int) -> bool:
         "SELECT head_checked_at > clock_timestamp() - make_interval(days => %s) FROM series WHERE id = %s",
         (days, series_id),
     )
-    row = cursor.fetchone()
-    return bool(row and row[0])
+    return scalar_or_none(cursor, bool) or False
+
+
+class _NoteRow(NamedTuple):
+    range: str
+    state: str
+    reason: str
+    ib_code: int | None
+    checked_at: int
+    expires_at: int | None
 
 
 def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
@@ -149,13 +174,27 @@ def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
         " WHERE series_id = %s AND range && %s::int8range ORDER BY coverage_notes.range",
         (series_id, int8range(span)),
     )
-    return [Note(span_of(row[0]), CoverageState(row[1]), row[2], row[3], row[4], row[5]) for row in cursor.fetchall()]
+    return [
+        Note(span_of(row.range), CoverageState(row.state), row.reason, row.ib_code, row.checked_at, row.expires_at)
+        for row in every(cursor, _NoteRow)
+    ]
 
 
-def due_rechecks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[Any]:
+class DueRecheck(NamedTuple):
+    """A range of a series that is to be requested again."""
+
+    con_id: int
+    timeframe: str
+    price: str
+    session: str
+    start: int
+    end: int
+
+
+def due_rechecks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> list[DueRecheck]:
     """Take the unconfirmed ranges that are due (empty answers to be confirmed, bars made stale by a split), oldest first.
 
-    They become due again at `again_ns`, in case nothing comes of it. Rows: con_id, timeframe, price, session, start, end.
+    They become due again at `again_ns`, in case nothing comes of it.
     """
     cursor.execute(
         "WITH due AS (SELECT id FROM coverage_notes WHERE expires_at <= %s AND state IN ('empty_unconfirmed', 'stale')"
@@ -164,7 +203,13 @@ def due_rechecks(cursor: Cursor, market_ns: int, again_ns: int, limit: int) -> l
         " RETURNING s.con_id, s.timeframe, s.price, s.session, lower(n.range) AS start, upper(n.range) AS end",
         (market_ns, limit, again_ns),
     )
-    return list(cursor.fetchall())
+    return every(cursor, DueRecheck)
+
+
+class _LiveChunk(NamedTuple):
+    id: int
+    span_start: int
+    span_end: int
 
 
 def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> list[tuple[int, Span]]:
@@ -174,7 +219,7 @@ def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> l
         " AND span_start < %s AND span_end > %s ORDER BY id" + (" FOR UPDATE" if lock else ""),
         (series_id, span[1], span[0]),
     )
-    return [(row.id, (row.span_start, row.span_end)) for row in cursor.fetchall()]
+    return [(row.id, (row.span_start, row.span_end)) for row in every(cursor, _LiveChunk)]
 
 
 def apply_changes(
