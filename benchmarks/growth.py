@@ -169,7 +169,7 @@ def _grown(dsn: str, folder: Path) -> None:
     with stored_bars.db.transaction() as cursor:
         for number in range(2, SERIES + 1):
             instruments.store(cursor, stock(number, f"S{number}"), {})
-            series.find_or_make(cursor, number, timeframe("1m"), "TRADES", "rth")
+            series.find_or_make(cursor, number, timeframe("1m"), price="TRADES", session="rth")
         cursor.execute(
             "INSERT INTO backfill_jobs (owner, origin, state, request, fingerprint, started_at)"
             " VALUES ('user:1', 'api', 'running', '{}', 'f', now())"

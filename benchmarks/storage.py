@@ -208,7 +208,7 @@ def _pairs(database: Database, *, by_column: bool) -> list[tuple[int, int]]:
     """
     with database.transaction() as cursor:
         first, second, third, fourth = (
-            series.find_or_make(cursor, con_id, FRAME, "TRADES", "rth").id
+            series.find_or_make(cursor, con_id, FRAME, price="TRADES", session="rth").id
             for con_id in ((6, 7, 8, 9) if by_column else (1, 2, 3, 4))
         )
         cursor.execute(

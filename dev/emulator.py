@@ -60,14 +60,18 @@ class Emulator:
     def call(self, service: str, target: str, **body: object) -> dict[str, Any]:
         """One call of an interface that names its action in a header."""
         return self._send(
-            service, "POST", "/", body, {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
+            service,
+            "POST",
+            "/",
+            body=body,
+            headers={"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"},
         )
 
     def rest(self, service: str, method: str, path: str, body: object = None) -> dict[str, Any]:
         """One call of an interface that names its action in the path."""
-        return self._send(service, method, path, body, {"Content-Type": "application/json"})
+        return self._send(service, method, path, body=body, headers={"Content-Type": "application/json"})
 
-    def _send(self, service: str, method: str, path: str, body: object, headers: dict[str, str]) -> dict[str, Any]:
+    def _send(self, service: str, method: str, path: str, *, body: object, headers: dict[str, str]) -> dict[str, Any]:
         scope = f"test/20240101/{REGION}/{service}/aws4_request"
         request = urllib.request.Request(
             self.url + path,

@@ -128,7 +128,9 @@ class Stack:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
         if isinstance(self.source, Replay):
             options += self.source.options.for_simulator
-        return self._python("simulator", "ib_gateway_sim", options, {}, lambda child: child.logged('"ready"'))
+        return self._python(
+            "simulator", "ib_gateway_sim", options, settings={}, ready=lambda child: child.logged('"ready"')
+        )
 
     def _start_bridge(self) -> Child:
         settings = {
@@ -139,7 +141,9 @@ class Stack:
             "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
             "NAUTILUS_HEALTH_PORT": str(self.bridge_port),
         }
-        return self._python("bridge", "ib_bridge", [], settings, lambda child: read(self.bridge_url) is not None)
+        return self._python(
+            "bridge", "ib_bridge", [], settings=settings, ready=lambda child: read(self.bridge_url) is not None
+        )
 
     def _start_api(self) -> Child:
         settings = {
@@ -151,7 +155,9 @@ class Stack:
         }
         options = ["--port", str(self.api_port)]
         ready = f"{self.url}/health"
-        return self._python("api", "dev.local_api", options, settings, lambda child: read(ready) is not None)
+        return self._python(
+            "api", "dev.local_api", options, settings=settings, ready=lambda child: read(ready) is not None
+        )
 
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""
@@ -175,7 +181,7 @@ class Stack:
         }
 
     def _python(
-        self, name: str, module: str, options: list[str], settings: Mapping[str, str], ready: Callable[[Child], bool]
+        self, name: str, module: str, options: list[str], *, settings: Mapping[str, str], ready: Callable[[Child], bool]
     ) -> Child:
         return self._group.start(
             name,

@@ -65,7 +65,7 @@ class Bridge:
         booking = Booking(self._transactions, self._clock, settings.bridge_id, PacingLimits())
         booked = BookedRequests(self._connection, ib, booking)
         self._directory = Directory(self._transactions, booked, self._clock, log)
-        self._planning = Planning(settings, self._transactions, self._directory, self._clock, log)
+        self._planning = Planning(settings, self._transactions, self._directory, clock=self._clock, log=log)
         self._commands = Commands(
             settings.bridge_id,
             transactions=self._transactions,

@@ -5,11 +5,13 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.prepared import Collision
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _TRIES = 4
 """A transaction that met another one (deadlock, serialization) is tried this often in all."""
@@ -25,7 +27,7 @@ class TransactionRunner:
         self._sleep = sleep
         self._pool = ThreadPoolExecutor(threads, "store")
 
-    async def run(self, work: Callable[..., T], *args: Any, **more: Any) -> T:
+    async def run(self, work: Callable[Concatenate[Cursor, P], T], *args: P.args, **more: P.kwargs) -> T:
         """`work(cursor, ...)` in one transaction; committed when it returns."""
 
         def transaction() -> T:

@@ -174,7 +174,7 @@ def chunks(
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="the last chunk_id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
-    return read_chunks(services.db, None if caller.admin else caller.id, job_id, after, limit)
+    return read_chunks(services.db, None if caller.admin else caller.id, job_id, after=after, limit=limit)
 
 
 @router.get("/api/v1/historical/backfill/{job_id}", summary="One job")

@@ -2,7 +2,7 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -168,7 +168,7 @@ async def coverage(
 ) -> schemas.Coverage:
     response.headers["Cache-Control"] = "no-store"
     subject, known = await _subject(services, named, caller)
-    answer = await _read(services, coverage_report.coverage, subject, window)
+    answer = await _read(services, coverage_report.coverage, subject=subject, window=window)
     return schemas.Coverage.model_validate({**answer, **known.as_dict()})
 
 
@@ -184,15 +184,14 @@ async def explain(
     moment = time_of("ts", ts)
     assert moment is not None  # noqa: S101  for the type checker: ts is required
     subject, known = await _subject(services, named, caller)
-    answer = await _read(services, bar_history.explain, subject, moment)
+    answer = await _read(services, bar_history.explain, subject=subject, ts=moment)
     return schemas.Explanation.model_validate({**answer, **known.as_dict()})
 
 
-async def _read(services: Services, prove: Any, subject: Subject, what: Window | int) -> Mapping[str, Any]:
+async def _read(services: Services, tell: Callable[..., Mapping[str, Any]], **about: Any) -> Mapping[str, Any]:
     def assess() -> Mapping[str, Any]:
         with services.db.transaction(snapshot=True) as cursor:
-            found: Mapping[str, Any] = prove(cursor, read.snapshot_context(cursor), Calendars(), subject, what)
-            return found
+            return tell(cursor, read.snapshot_context(cursor), Calendars(), **about)
 
     return await _data(services).reads.threads.run(assess)
 
@@ -230,7 +229,9 @@ async def revisions(
 
 def _revisions(services: Services, subject: Subject, window: Window, since_version: int) -> schemas.Revisions:
     with services.db.transaction(snapshot=True) as cursor:
-        page = versions.revision_page(cursor, subject, window, since_version, window.limit or DEFAULT_LIMIT)
+        page = versions.revision_page(
+            cursor, subject, window, since_version=since_version, limit=window.limit or DEFAULT_LIMIT
+        )
     return schemas.Revisions.model_validate(page)
 
 

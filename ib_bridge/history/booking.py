@@ -35,7 +35,9 @@ class Booking:
     async def book(self, login: str, kind: str, request: Request, *, correlation_id: str = "") -> int:
         """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is far off."""
         while True:
-            booked, at = await self._transactions.run(self._try, login, kind, request, correlation_id)
+            booked, at = await self._transactions.run(
+                self._try, login, kind, request=request, correlation_id=correlation_id
+            )
             if booked is not None:
                 await self.leaving(booked, at)
                 return booked
@@ -47,7 +49,7 @@ class Booking:
             await asyncio.sleep(self._clock.machine_s(wait))
 
     def _try(
-        self, cursor: Cursor, login: str, kind: str, request: Request, correlation_id: str
+        self, cursor: Cursor, login: str, kind: str, *, request: Request, correlation_id: str
     ) -> tuple[int | None, int]:
         requests.lock(cursor, login)
         now = self._clock.now_ns()
@@ -55,7 +57,7 @@ class Booking:
         if at > now:
             return None, at
         return requests.insert(
-            cursor, login, self._bridge, kind, request, sent_at=now, correlation_id=correlation_id
+            cursor, login, self._bridge, kind=kind, request=request, sent_at=now, correlation_id=correlation_id
         ), now
 
     async def leaving(self, number: int, booked_at: int) -> None:

@@ -107,7 +107,7 @@ class Picker:
         return self._instruments[con_id]
 
     def take(
-        self, cursor: Cursor, candidate: Candidate, request: Request, login: str, concurrency: Concurrency
+        self, cursor: Cursor, candidate: Candidate, request: Request, *, login: str, concurrency: Concurrency
     ) -> Task | None:
         """In one short transaction under the login's lock: check again, lease, and book before anything is sent."""
         requests.lock(cursor, login)
@@ -132,8 +132,8 @@ class Picker:
             cursor,
             login,
             self._bridge_id,
-            "bars",
-            request,
+            kind="bars",
+            request=request,
             sent_at=now,
             series_id=row.id,
             chunk_id=held.chunk_id,

@@ -47,6 +47,7 @@ class Planning:
         settings: BridgeSettings,
         transactions: TransactionRunner,
         directory: Directory,
+        *,
         clock: MarketClock,
         log: Any,
     ) -> None:
@@ -109,8 +110,10 @@ class Planning:
             error = {"code": "internal-error", "detail": "planning this item broke; the bridge's log says why"}
         else:
             return
-        lease = {"bridge": self._settings.bridge_id, "lease_s": _PLAN_LEASE_S}
-        await self._transactions.run(job_planning.fail_item, item.id, job.id, error, **lease)
+        bridge = self._settings.bridge_id
+        await self._transactions.run(
+            job_planning.fail_item, item.id, job.id, error, bridge=bridge, lease_s=_PLAN_LEASE_S
+        )
 
     async def _prepare(self, job: JobToPlan, item: OpenItem) -> PreparedItem:
         """Learn what planning needs: instrument, series, head, sessions, and the requested range in numbers."""
@@ -120,7 +123,7 @@ class Planning:
         instrument = await self._directory.contracts.instrument(selector, number, anew=job.mode == "force")
         price = price_kind(instrument.asset_class, item.price)
         session = session_kind(instrument.asset_class, item.session)
-        row = await self._transactions.run(series.find_or_make, instrument.con_id, frame, price, session)
+        row = await self._transactions.run(series.find_or_make, instrument.con_id, frame, price=price, session=session)
         now = self._clock.now_ns()
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - (item.wanted_back or NS_PER_DAY)
@@ -189,8 +192,8 @@ class Planning:
             cursor,
             item_id,
             job.id,
-            row.id,
-            _account(made, span, len(under_way)),
+            series_id=row.id,
+            plan=_account(made, span, len(under_way)),
             chunks=wanted,
             bridge=self._settings.bridge_id,
             lease_s=_PLAN_LEASE_S,

@@ -135,8 +135,8 @@ class Worker:
             self.blocked_on = "pacing"
             return min(1.0, self._clock.machine_s(at - now))
         self.blocked_on = None
-        about = (candidate, request, self._connection.login, self._concurrency)
-        task = await self._transactions.run(self._picker.take, *about)
+        login, concurrency = self._connection.login, self._concurrency
+        task = await self._transactions.run(self._picker.take, candidate, request, login=login, concurrency=concurrency)
         if task is not None:
             self._in_flight.start(task.held, self._work(task))
         return 0.0
@@ -168,24 +168,24 @@ class Worker:
             rows = await self._history(task)
         except IbError as refused:
             ended = answer(refused.code, refused.text)
-            await self._stored(task, ended, "error", self._refused(task, ended))
+            await self._stored(task, ended, "error", storing=self._refused(task, ended))
         except NoAnswer:
             ended = answer()
-            await self._stored(task, ended, "timeout", self._too_slow(task, ended))
+            await self._stored(task, ended, "timeout", storing=self._too_slow(task, ended))
         except NotConnected:
             ended = answer()
-            await self._stored(task, ended, "lost", self._cut_off(task, ended))
+            await self._stored(task, ended, "lost", storing=self._cut_off(task, ended))
         except asyncio.CancelledError:
             ended = answer()
-            await asyncio.shield(self._stored(task, ended, "cancelled", self._drop(task, ended)))
+            await asyncio.shield(self._stored(task, ended, "cancelled", storing=self._drop(task, ended)))
             raise
         else:
             ended = answer()
             storing = self._store_bars(task, ended, rows, connection)
-            await self._stored(task, ended, "ok" if rows else "empty", storing, len(rows))
+            await self._stored(task, ended, "ok" if rows else "empty", storing=storing, bars=len(rows))
 
     async def _stored(
-        self, task: Task, answer: Answer, outcome: str, storing: Awaitable[None], bars: int | None = None
+        self, task: Task, answer: Answer, outcome: str, *, storing: Awaitable[None], bars: int | None = None
     ) -> None:
         """Store what came. When somebody else has the chunk meanwhile, nothing is but how our request ended."""
         try:
@@ -197,11 +197,12 @@ class Worker:
     async def _cut_off(self, task: Task, answer: Answer) -> None:
         """The connection went away while we waited."""
         if task.held.attempts >= _MOST_ATTEMPTS:
+            now = self._clock.now_ns()
             await self._transactions.run(
-                writer.failed, task.held, answer, "connection_lost", self._clock.now_ns(), "lost"
+                writer.failed, task.held, answer, reason="connection_lost", market_ns=now, outcome="lost"
             )
         else:
-            await self._again(task, answer, "lost", "ib_session", self._clock.now_ns())
+            await self._again(task, answer, "lost", reason="ib_session", not_before=self._clock.now_ns())
 
     async def _history(self, task: Task) -> list[Any]:
         window, frame = task.held.window, task.row.timeframe
@@ -225,8 +226,10 @@ class Worker:
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_unit=unit)
         closed = self._closed(task, found)
         self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
-        about = (task.held, answer, task.calendar, closed, self._clock.now_ns(), taken)
-        stored = await self._transactions.run(writer.bars, *about)
+        now = self._clock.now_ns()
+        stored = await self._transactions.run(
+            writer.bars, task.held, answer, calendar=task.calendar, rows=closed, market_ns=now, taken=taken
+        )
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.
             self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
@@ -259,35 +262,37 @@ class Worker:
             ),
         )
         if ended.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
-            await self._transactions.run(writer.bars, task.held, answer, task.calendar, [], now)
+            await self._transactions.run(writer.bars, task.held, answer, calendar=task.calendar, rows=[], market_ns=now)
         elif ended.reaction is Reaction.EMPTY or (ended.reason in UNRESOLVED and not self._connection.can_resolve):
             # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
-            await self._again(task, answer, "error", "ib_session", now + _RETRY_NS)
+            await self._again(task, answer, "error", reason="ib_session", not_before=now + _RETRY_NS)
         elif ended.reaction is Reaction.PERMANENT:
-            await self._transactions.run(writer.refused, task.held, answer, ended.reason, now)
+            await self._transactions.run(writer.refused, task.held, answer, reason=ended.reason, market_ns=now)
         elif task.held.attempts >= _MOST_ATTEMPTS:
-            await self._transactions.run(writer.failed, task.held, answer, ended.reason, now)
+            await self._transactions.run(writer.failed, task.held, answer, reason=ended.reason, market_ns=now)
         elif ended.reaction is Reaction.WAIT:
             if ended.reason == "pacing":
                 self.violations += 1
                 self._concurrency.troubled()
                 self._picker.quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
-            await self._again(task, answer, "error", ended.reason, now + _PACING_WAIT_NS)
+            await self._again(task, answer, "error", reason=ended.reason, not_before=now + _PACING_WAIT_NS)
         elif ended.reaction is Reaction.RECONNECT:
-            await self._again(task, answer, "error", ended.reason, now)
+            await self._again(task, answer, "error", reason=ended.reason, not_before=now)
         elif ended.reason == "timed_out" and task.held.attempts >= _PATIENCE:
             await self._too_slow(task, answer)
         elif ended.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
-            await self._again(task, answer, "error", ended.reason, now + task.held.attempts * _RETRY_NS)
+            await self._again(
+                task, answer, "error", reason=ended.reason, not_before=now + task.held.attempts * _RETRY_NS
+            )
         else:
-            await self._transactions.run(writer.failed, task.held, answer, ended.reason, now)
+            await self._transactions.run(writer.failed, task.held, answer, reason=ended.reason, market_ns=now)
 
     async def _too_slow(self, task: Task, answer: Answer) -> None:
         """No answer in time: ask for less at once, until the request is as small as it gets."""
         if not self._connection.serves(task.instrument):
             # The farm went away meanwhile: the size of the request is not what was wrong.
-            await self._again(task, answer, "timeout", "ib_session", self._clock.now_ns())
+            await self._again(task, answer, "timeout", reason="ib_session", not_before=self._clock.now_ns())
             return
         self._concurrency.troubled()
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
@@ -295,12 +300,16 @@ class Worker:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})
             await self._transactions.run(writer.split, task.held, answer, parts)
         elif task.held.attempts < _MAX_ATTEMPTS:
-            await self._again(task, answer, "timeout", "no_answer", self._clock.now_ns() + _RETRY_NS)
+            await self._again(task, answer, "timeout", reason="no_answer", not_before=self._clock.now_ns() + _RETRY_NS)
         else:
-            await self._transactions.run(writer.failed, task.held, answer, "no_answer", self._clock.now_ns())
+            await self._transactions.run(
+                writer.failed, task.held, answer, reason="no_answer", market_ns=self._clock.now_ns()
+            )
 
-    async def _again(self, task: Task, answer: Answer, outcome: str, reason: str, not_before: int) -> None:
-        await self._transactions.run(writer.again, task.held, answer, outcome, reason, not_before)
+    async def _again(self, task: Task, answer: Answer, outcome: str, *, reason: str, not_before: int) -> None:
+        await self._transactions.run(
+            writer.again, task.held, answer, outcome=outcome, reason=reason, not_before=not_before
+        )
 
     async def _drop(self, task: Task, answer: Answer) -> None:
         """We are told to stop working on it: cancelled when nobody wants it, else back to the ledger at once."""
@@ -308,13 +317,15 @@ class Worker:
         if unwanted:
             await self._transactions.run(writer.cancelled, task.held, answer)
         else:
-            await self._again(task, answer, "cancelled", "bridge_stopped", 0)
+            await self._again(task, answer, "cancelled", reason="bridge_stopped", not_before=0)
 
     async def _give_up(self, task: Task, reason: str) -> None:
         answer = Answer(task.request_id, 0)
-        failing = self._transactions.run(writer.failed, task.held, answer, reason, self._clock.now_ns(), "error")
+        failing = self._transactions.run(
+            writer.failed, task.held, answer, reason=reason, market_ns=self._clock.now_ns(), outcome="error"
+        )
         try:
-            await self._stored(task, answer, "error", failing)
+            await self._stored(task, answer, "error", storing=failing)
         except Exception as failed:
             # Whatever it is, the lease runs out by itself.
             self._log.warning("chunk-left-to-expire", extra={"chunk_id": task.held.chunk_id, "reason": str(failed)})

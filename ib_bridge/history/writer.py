@@ -56,6 +56,7 @@ def bars(
     cursor: Cursor,
     held: Lease,
     answer: Answer,
+    *,
     calendar: Calendar,
     rows: list[Bar],
     market_ns: int,
@@ -69,7 +70,9 @@ def bars(
     row = series.by_id(cursor, held.series_id, lock=True)
     old = series.notes(cursor, row.id, held.span)
     found_empty = _found_empty_before(old, market_ns)
-    verdict = judge(held.span, row.timeframe, row.price, calendar, [bar.ts for bar in rows], found_empty)
+    verdict = judge(
+        held.span, row.timeframe, row.price, calendar=calendar, stamps=[bar.ts for bar in rows], unconfirmed=found_empty
+    )
     # What is settled stays so: a bar that a later answer lacks is kept.
     doubtful = verdict.doubtful - row.covered
     doubtful = doubtful - _no_day(cursor, row, doubtful, calendar)
@@ -79,7 +82,7 @@ def bars(
     ]
     # The first bar of an answer may be cut by where IB's counting back began; outside the chunk it is not believed.
     beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not held.span[0] <= bar.ts < held.span[1]]
-    revised, stale, splits = _check_overlaps(cursor, row, held.span, beyond, market_ns)
+    revised, stale, splits = _check_overlaps(cursor, row, held.span, beyond=beyond, market_ns=market_ns)
     inside = [bar for bar in rows if held.span[0] <= bar.ts < held.span[1]]
     stored = sorted([*inside, *revised])
     written = series.apply_changes(
@@ -124,7 +127,7 @@ def _outcome(filled: bool, doubtful: bool) -> str:
 
 
 def _check_overlaps(
-    cursor: Cursor, row: Series, span: Span, beyond: list[Bar], market_ns: int
+    cursor: Cursor, row: Series, span: Span, *, beyond: list[Bar], market_ns: int
 ) -> tuple[list[Bar], list[Note], tuple[float, ...]]:
     """Compare an answer with what is there on either side of its chunk: revised bars, or what a split made stale."""
     revised: list[Bar] = []
@@ -146,7 +149,7 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
     daily = timeframe("1d")
     if not doubtful or not row.timeframe.intraday:
         return Spans()
-    days = series.find(cursor, row.con_id, daily, row.price, row.session)
+    days = series.find(cursor, row.con_id, daily, price=row.price, session=row.session)
     if days is None:
         return Spans()
     empty = []
@@ -155,12 +158,12 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
         if session is None or (session.open_ns, session.close_ns) != (start, end):
             continue
         label = label_of(session.trade_date)
-        if label in days.covered and not bar_store.stamps(cursor, days.id, daily, label, label + NS_PER_DAY):
+        if label in days.covered and not bar_store.stamps(cursor, days.id, daily, start=label, end=label + NS_PER_DAY):
             empty.append((start, end))
     return Spans(empty)
 
 
-def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int) -> None:
+def refused(cursor: Cursor, held: Lease, answer: Answer, *, reason: str, market_ns: int) -> None:
     """IB will not serve this range, or the series at all: a note that says why, and the chunk is done."""
     row = series.by_id(cursor, held.series_id, lock=True)
     others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
@@ -185,7 +188,7 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns:
 
 
 def failed(
-    cursor: Cursor, held: Lease, answer: Answer, reason: str, market_ns: int, outcome: str | None = None
+    cursor: Cursor, held: Lease, answer: Answer, *, reason: str, market_ns: int, outcome: str | None = None
 ) -> None:
     """Nobody could get this range for now: a note that says why, and the chunk has failed.
 
@@ -199,7 +202,7 @@ def failed(
     chunks.failed(cursor, held, outcome=reason, ib_code=answer.ib_code, request_id=answer.request_id)
 
 
-def again(cursor: Cursor, held: Lease, answer: Answer, outcome: str, reason: str, not_before: int) -> None:
+def again(cursor: Cursor, held: Lease, answer: Answer, *, outcome: str, reason: str, not_before: int) -> None:
     """The chunk goes back to the ledger, not to be asked before a market time."""
     _close(cursor, answer, outcome)
     chunks.again(cursor, held, not_before=not_before, outcome=reason, ib_code=answer.ib_code)

@@ -51,7 +51,9 @@ class Commands:
         """
         while len(self._under_way) < _AT_ONCE:
             without = ["search"] if "search" in self._types.values() else []
-            row = await self._transactions.run(commands.claim, self._bridge, only, list(self._under_way), without)
+            row = await self._transactions.run(
+                commands.claim, self._bridge, only, busy=list(self._under_way), without=without
+            )
             if row is None:
                 return
             task = asyncio.create_task(self._run(row))

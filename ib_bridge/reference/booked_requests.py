@@ -39,7 +39,7 @@ class BookedRequests:
         number = await self._book("matches", request, correlation_id)
         return await self._answer(number, self._requests.matches(pattern))
 
-    async def schedule(self, instrument: Instrument, session: str, days: int, end: str, correlation_id: str) -> Any:
+    async def schedule(self, instrument: Instrument, session: str, days: int, *, end: str, correlation_id: str) -> Any:
         """The trading sessions of some days up to `end`."""
         key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"
         request = Request(key, f"{instrument.con_id}|SCHEDULE", small=False)

@@ -66,7 +66,7 @@ class Calendars:
         end = "" if latest else translate.moment(span[1])
         upto = span[1]
         try:
-            schedule = await self._requests.schedule(instrument, session, days, end, correlation_id)
+            schedule = await self._requests.schedule(instrument, session, days, end=end, correlation_id=correlation_id)
             zone = translate.time_zone(schedule.timeZone or instrument.time_zone)
             rows = translate.sessions(schedule)
         except IbError as refused:
@@ -83,8 +83,16 @@ class Calendars:
         upto = max([upto, *(s.close_ns for s in rows)]) if latest else upto
         keep = [s for s in rows if s.close_ns > start and s.open_ns < upto]
         ahead = await self._closed_until(instrument, session, upto, correlation_id) if latest else upto
-        about = (instrument.calendar, session, zone, (start, ahead), keep, self._clock.now_ns())
-        if corrected := await self._transactions.run(schedule_repair.keep, *about):
+        corrected = await self._transactions.run(
+            schedule_repair.keep,
+            instrument.calendar,
+            session,
+            time_zone=zone,
+            known=(start, ahead),
+            sessions=keep,
+            market_ns=self._clock.now_ns(),
+        )
+        if corrected:
             self._log.warning("schedule-corrected", extra={"calendar": instrument.calendar, "series": corrected})
         return True
 
@@ -94,9 +102,9 @@ class Calendars:
         rows = [s for s in weekdays(*span, instrument.time_zone).sessions if s.close_ns <= span[1]]
 
         def keep(cursor: Cursor) -> None:
-            about = (instrument.calendar, session)
-            calendars.store(cursor, *about, instrument.time_zone, span, rows, stand_in=True)
-            calendars.refused(cursor, *about, self._clock.now_ns())
+            name, zone = instrument.calendar, instrument.time_zone
+            calendars.store(cursor, name, session, time_zone=zone, known=span, sessions=rows, stand_in=True)
+            calendars.refused(cursor, name, session, self._clock.now_ns())
 
         await self._transactions.run(keep)
 

@@ -15,23 +15,23 @@ REASON = "schedule_corrected"
 
 
 def keep(
-    cursor: Cursor, name: str, session: str, time_zone: str, known: Span, sessions: list[Session], market_ns: int
+    cursor: Cursor, name: str, session: str, *, time_zone: str, known: Span, sessions: list[Session], market_ns: int
 ) -> int:
     """Keep the sessions of a range as IB told them; returns how many series had taken open time in it for closed."""
     guessed = calendars.guessed(cursor, name, session)
     parts = [(max(s, known[0]), min(e, known[1])) for s, e in guessed if s < known[1] and e > known[0]]
     before = {part: calendars.load(cursor, name, session, part) for part in parts}
-    calendars.store(cursor, name, session, time_zone, known, sessions)
+    calendars.store(cursor, name, session, time_zone=time_zone, known=known, sessions=sessions)
     wrong: set[int] = set()
     for part, guess in before.items():
         actual = calendars.load(cursor, name, session, part)
         if guess is not None and actual is not None:
-            wrong |= _reopen(cursor, name, session, part, guess, actual, market_ns)
+            wrong |= _reopen(cursor, name, session, part=part, guess=guess, actual=actual, market_ns=market_ns)
     return len(wrong)
 
 
 def _reopen(
-    cursor: Cursor, name: str, session: str, part: Span, guess: Calendar, actual: Calendar, market_ns: int
+    cursor: Cursor, name: str, session: str, *, part: Span, guess: Calendar, actual: Calendar, market_ns: int
 ) -> set[int]:
     changed = set()
     for number in series.of_calendar(cursor, name, session):

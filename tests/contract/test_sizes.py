@@ -10,6 +10,7 @@ FOLDERS = ("layers/shared/nautilus", "functions", "ib_bridge", "ib_gateway_sim",
 LONGEST_FUNCTION = 60
 LONGEST_MODULE = 350
 MEDIAN_FUNCTION = 8
+MOST_POSITIONAL = 4
 
 # To be split. A row leaves when its module or function has become small; none comes.
 LONG_FUNCTIONS = {
@@ -39,6 +40,28 @@ def too_long(functions: dict[str, int]) -> set[str]:
 def test_no_function_is_longer_than_a_screen() -> None:
     functions = {f"{path}:{name}": n for path, text in sources(*FOLDERS) for name, n in lengths(text)}
     assert too_long(functions) == LONG_FUNCTIONS
+
+
+def positional(text: str) -> list[tuple[str, int]]:
+    """(name, number of arguments that a call may give without their names) of each function, `self` apart."""
+    found = []
+    for each in ast.walk(ast.parse(text)):
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)) and not routed(each):
+            names = [one.arg for one in (*each.args.posonlyargs, *each.args.args)]
+            found.append((each.name, len(names) - (names[:1] in (["self"], ["cls"]))))
+    return found
+
+
+def routed(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """FastAPI calls it, always by names."""
+    return any("router." in ast.unparse(one) for one in function.decorator_list)
+
+
+def test_a_call_names_its_arguments_where_there_are_more_than_four() -> None:
+    modules = sources("layers/shared/nautilus", "functions", "ib_bridge", "dev")
+    many = {f"{path}:{name}" for path, text in modules for name, n in positional(text) if n > MOST_POSITIONAL}
+    assert many == set()
+    assert positional("def f(self, a, b, c, d, e, *, g): ...") == [("f", 5)]
 
 
 def test_half_of_the_functions_have_eight_lines_at_most() -> None:

@@ -148,7 +148,7 @@ def test_a_stock_that_cannot_be_compared_keeps_no_other_one_from_it(servers: Sim
     with service_stack(servers.group, servers.folder, dsn, *SIM, "--volume", "lots") as stack:
         with stack.db.transaction() as cursor:
             instruments.store(cursor, stock(7, "GONE"), {})
-            row = series.find_or_make(cursor, 7, timeframe("1h"), "TRADES", "rth")
+            row = series.find_or_make(cursor, 7, timeframe("1h"), price="TRADES", session="rth")
             taken = {"series": row.id, "login": stack.sim.ready.get("account", "SIM7")}
             cursor.execute(
                 "INSERT INTO volume_units (series_id, login, unit, evidence, ranges)"

@@ -116,7 +116,14 @@ class StoredBars:
             instruments.store(cursor, one, {})
             for key in (Selector(one.asset_class, one.symbol, one.currency), Selector(one.asset_class, one.symbol)):
                 instruments.remember(cursor, key.key, [one.con_id], keep_s=None)
-            calendars.store(cursor, one.calendar, session, calendar.time_zone, calendar.known, list(calendar.sessions))
+            calendars.store(
+                cursor,
+                one.calendar,
+                session,
+                time_zone=calendar.time_zone,
+                known=calendar.known,
+                sessions=list(calendar.sessions),
+            )
         return one
 
     def record(
@@ -132,7 +139,7 @@ class StoredBars:
     ) -> Written:
         """What one answer changes, in its own transaction, as the bridge commits it."""
         with self.db.transaction() as cursor:
-            row = series.find_or_make(cursor, one.con_id, timeframe(frame), price, session)
+            row = series.find_or_make(cursor, one.con_id, timeframe(frame), price=price, session=session)
             locked = series.by_id(cursor, row.id, lock=True)
             return series.apply_changes(cursor, locked, bars=bars, settled=Spans(settled), noted=noted)
 

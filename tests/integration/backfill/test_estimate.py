@@ -96,7 +96,7 @@ def test_the_time_foretold_goes_by_the_requests_the_bridge_has_open(stack: Servi
     with stack.db.transaction() as cursor:
         for number in range(50):  # answers that take a minute each, so that they are what bounds it
             sent = Request(f"slow|{number}", "slow", small=False)
-            booked = requests.insert(cursor, "another", "another", "bars", sent, sent_at=stack.market_ns())
+            booked = requests.insert(cursor, "another", "another", kind="bars", request=sent, sent_at=stack.market_ns())
             requests.close(cursor, booked, "ok", ms=60_000, bars=1)
     alone = foretold(stack, **request_)
     assert alone["seconds"] >= 60 * alone["requests"]

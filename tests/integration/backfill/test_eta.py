@@ -31,7 +31,9 @@ def callers(stack: ServiceStack, count: int) -> int:
     at = stack.market_ns() - AGO_S * NS_PER_S
     with stack.db.transaction() as cursor:
         for number in range(count):
-            requests.insert(cursor, login, "another", "bars", Request(f"{number}", f"{number}", True), sent_at=at)
+            requests.insert(
+                cursor, login, "another", kind="bars", request=Request(f"{number}", f"{number}", True), sent_at=at
+            )
     return at + PERIOD_NS + MARGIN_NS
 
 

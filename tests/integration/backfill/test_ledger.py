@@ -52,7 +52,7 @@ class Ledger:
         self.db = Database(dsn, name="test", size=4)
         with self.db.transaction() as cursor:
             instruments.store(cursor, AAPL, {})
-            self.series = series.find_or_make(cursor, 1, timeframe("1m"), "TRADES", "rth").id
+            self.series = series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth").id
 
     def job(self, *spans: tuple[int, int], state: str = "running") -> tuple[UUID, list[int]]:
         """A job that wants new chunks of these spans (in minutes)."""
@@ -73,7 +73,9 @@ class Ledger:
             ids = chunks.insert(cursor, self.series, planned, mode="missing")
             chunks.want(cursor, number, ids)
             (item,) = job_planning.open_items(cursor, number)
-            job_planning.item_planned(cursor, item.id, number, self.series, {}, chunks=len(ids), shortfall=False, **OUR)
+            job_planning.item_planned(
+                cursor, item.id, number, series_id=self.series, plan={}, chunks=len(ids), shortfall=False, **OUR
+            )
             if state == "running":
                 job_planning.planned(cursor, number, "b")
         return number, ids
@@ -159,7 +161,7 @@ def test_a_plan_whose_bridge_went_silent_is_queued_again_and_the_old_planner_is_
         assert job_planning.expire_plans(cursor) == 1
     assert ledger.state(job) == "queued"
     with pytest.raises(PlanLost), ledger.db.transaction() as cursor:
-        job_planning.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
+        job_planning.item_planned(cursor, 1, job, series_id=ledger.series, plan={}, chunks=1, shortfall=False, **OUR)
 
 
 def test_a_job_stopped_while_it_is_planned_leaves_no_chunk_behind(ledger: Ledger) -> None:
@@ -169,7 +171,7 @@ def test_a_job_stopped_while_it_is_planned_leaves_no_chunk_behind(ledger: Ledger
         assert job_stopping.stop(cursor, job, "user:1") == []
     assert (ledger.state(job), ledger.state(chunk)) == ("stopped", "cancelled")
     with pytest.raises(PlanLost), ledger.db.transaction() as cursor:
-        job_planning.item_planned(cursor, 1, job, ledger.series, {}, chunks=1, shortfall=False, **OUR)
+        job_planning.item_planned(cursor, 1, job, series_id=ledger.series, plan={}, chunks=1, shortfall=False, **OUR)
 
 
 def test_stopping_one_job_leaves_what_another_wants(ledger: Ledger) -> None:

@@ -34,7 +34,7 @@ def callers(stack: ServiceStack, count: int, ago_s: float = 30) -> None:
     with stack.db.transaction() as cursor:
         for number in range(count):
             requested = Request(f"{ago_s}|{number}", f"{ago_s}|{number}", small=True)
-            requests.insert(cursor, login, "another", "bars", requested, sent_at=at)
+            requests.insert(cursor, login, "another", kind="bars", request=requested, sent_at=at)
 
 
 def finished(stack: ServiceStack, job_id: str) -> dict[str, Any]:

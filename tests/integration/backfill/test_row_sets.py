@@ -101,7 +101,7 @@ def a_series_that_ib_refuses(ledger: Ledger, count: int) -> None:
     held = ledger.lease(ids[0])
     assert held is not None
     with ledger.db.transaction() as cursor:
-        writer.refused(cursor, held, Answer(1, 1, 162, "no permissions"), "no_permission", 0)
+        writer.refused(cursor, held, Answer(1, 1, 162, "no permissions"), reason="no_permission", market_ns=0)
     found = ledger.one("SELECT count(*) AS n, min(outcome) AS outcome FROM backfill_chunks WHERE state = 'done'")
     assert (found.n, found.outcome) == (count, "unavailable:no_permission")
     assert [(ledger.state(number), done(ledger, number)) for number in (job, other)] == [
@@ -132,7 +132,9 @@ def a_schedule_of_many_days(ledger: Ledger, count: int) -> None:
     known = (0, count * NS_PER_DAY)
     with ledger.db.transaction() as cursor:
         # IB may tell a session twice: the last word counts.
-        calendars.store(cursor, "C", "rth", "UTC", known, [body[0]._replace(close_ns=1), *body])
+        calendars.store(
+            cursor, "C", "rth", time_zone="UTC", known=known, sessions=[body[0]._replace(close_ns=1), *body]
+        )
         loaded = calendars.load(cursor, "C", "rth", known)
     assert loaded is not None
     assert list(loaded.sessions) == body

@@ -58,7 +58,7 @@ def old_database(dsn: str) -> None:
     database = Database(dsn, name="old")
     with database.transaction() as cursor:
         cursor.execute(INSTRUMENT)
-        series.find_or_make(cursor, 1, timeframe("1m"), "TRADES", "rth")
+        series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
     for price in (10.0, 11.0):
         write(database, price)
     database.close()

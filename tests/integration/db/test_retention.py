@@ -35,7 +35,7 @@ def database(dsn: str) -> Iterator[Database]:
         cursor.execute(INSTRUMENT)
         today = sessions.machine_now(cursor) // DAY * DAY
         for name in ("1m", "1d"):
-            row = series.find_or_make(cursor, 1, timeframe(name), "TRADES", "rth")
+            row = series.find_or_make(cursor, 1, timeframe(name), price="TRADES", session="rth")
             bars = [Bar(today - n * DAY, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for n in range(100, 0, -1)]
             series.apply_changes(cursor, row, bars=bars, settled=Spans.of(today - 100 * DAY, today), request_id=1)
     yield made

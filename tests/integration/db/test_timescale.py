@@ -58,7 +58,7 @@ def database(empty_dsn: str) -> Iterator[Database]:
     made = Database(empty_dsn, name="test")
     with made.transaction() as cursor:
         cursor.execute(INSTRUMENT)
-        series.find_or_make(cursor, 1, timeframe("1m"), "TRADES", "rth")
+        series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
     yield made
     made.close()
 
@@ -113,7 +113,7 @@ def test_a_plain_database_whose_server_gets_the_extension(empty_dsn: str, monkey
     with closing(Database(empty_dsn, name="test", size=2)) as database:
         with database.transaction() as cursor:
             cursor.execute(INSTRUMENT)
-            series.find_or_make(cursor, 1, timeframe("1m"), "TRADES", "rth")
+            series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
         record(database, bars(50_000))
         record(database, bars(10, 11.0))
         with database.transaction() as holder:

@@ -42,8 +42,10 @@ def database(dsn: str) -> Iterator[Database]:
     calendar = nyse()
     with made.transaction() as cursor:
         cursor.execute(INSTRUMENT)
-        calendars.store(cursor, "X", "rth", calendar.time_zone, calendar.known, list(calendar.sessions))
-        row = series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
+        calendars.store(
+            cursor, "X", "rth", time_zone=calendar.time_zone, known=calendar.known, sessions=list(calendar.sessions)
+        )
+        row = series.find_or_make(cursor, 1, FRAME, price="TRADES", session="rth")
         bars = [bar(opens + n * MINUTE) for opens in OPENS for n in range(3)]
         failed = Note((SATURDAY, SATURDAY + MINUTE), CoverageState.FAILED, "timeout", None, 5, 6)
         series.apply_changes(cursor, row, bars=bars, settled=Spans.of(*WEEK), noted=[failed], request_id=1)
@@ -165,7 +167,7 @@ def test_an_empty_session_needs_two_answers_or_the_daily_series(database: Databa
         cursor.execute("DELETE FROM backfill_chunks WHERE id = (SELECT min(id) FROM backfill_chunks)")
     assert [finding.kind for finding in found(database)] == ["covered_without_bars"]
     with database.transaction() as cursor:
-        days = series.find_or_make(cursor, 1, timeframe("1d"), "TRADES", "rth")
+        days = series.find_or_make(cursor, 1, timeframe("1d"), price="TRADES", session="rth")
         labels = [label_of(date(2024, 1, day)) for day in (8, 9, 11, 12)]
         series.apply_changes(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
         cursor.execute(
@@ -178,7 +180,7 @@ def test_an_empty_session_needs_two_answers_or_the_daily_series(database: Databa
 
 def test_a_daily_bar_off_its_date_is_found(database: Database) -> None:
     with database.transaction() as cursor:
-        days = series.find_or_make(cursor, 1, timeframe("1d"), "TRADES", "rth")
+        days = series.find_or_make(cursor, 1, timeframe("1d"), price="TRADES", session="rth")
         labels = [label_of(date(2024, 1, day)) for day in (8, 9, 10, 11, 12)]
         series.apply_changes(cursor, days, bars=[bar(label) for label in labels], settled=Spans.of(*WEEK))
         cursor.execute("INSERT INTO bars_coarse VALUES (%s, %s, 1, 1, 1, 1)", (days.id, labels[0] + MINUTE))

@@ -30,7 +30,7 @@ def database(dsn: str) -> Iterator[Database]:
     made = Database(dsn, name="test")
     with made.transaction() as cursor:
         cursor.execute(INSTRUMENT)
-        series.find_or_make(cursor, 1, FRAME, "TRADES", "rth")
+        series.find_or_make(cursor, 1, FRAME, price="TRADES", session="rth")
     yield made
     made.close()
 

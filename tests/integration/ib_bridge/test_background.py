@@ -256,7 +256,7 @@ def test_a_request_whose_end_could_not_be_written_is_lost_after_the_longest_wait
     database = Database(dsn, name="test")
     with database.transaction() as cursor:
         numbers = [
-            requests.insert(cursor, "L", bridge, "bars", Request(str(n), "c", small=True), sent_at=n)
+            requests.insert(cursor, "L", bridge, kind="bars", request=Request(str(n), "c", small=True), sent_at=n)
             for n, bridge in enumerate(["b", "b", "other", "b"])
         ]
         cursor.execute("UPDATE ib_requests SET booked_at = booked_at - interval '121 s' WHERE id <> %s", (numbers[0],))

@@ -169,7 +169,7 @@ def test_each_caller_has_a_turn(db: Database) -> None:
     busy: list[UUID] = []
     for _ in range(3):
         with db.transaction() as cursor:
-            row = commands.claim(cursor, "a", None, busy)
+            row = commands.claim(cursor, "a", None, busy=busy)
         assert row is not None
         busy.append(row.id)
     assert busy == [flood[0], late, flood[1]]
@@ -180,10 +180,10 @@ def test_types_are_left_out_and_what_is_under_way_is_not_taken_again(db: Databas
     number = ask(db)
     other = resolve(db, "A")
     with db.transaction() as cursor:
-        row = commands.claim(cursor, "a", None, (), ["reconnect"])
+        row = commands.claim(cursor, "a", None, busy=(), without=["reconnect"])
         assert row is not None
         assert row.id == other
-        row = commands.claim(cursor, "a", None, [other])
+        row = commands.claim(cursor, "a", None, busy=[other])
         assert row is not None
         assert row.id == number
-        assert commands.claim(cursor, "a", None, [other, number]) is None
+        assert commands.claim(cursor, "a", None, busy=[other, number]) is None

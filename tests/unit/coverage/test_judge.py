@@ -40,7 +40,7 @@ def test_states_are_settled_noted_or_computed():
 
 def test_a_full_answer_settles_the_chunk_and_the_closed_time_around():
     stamps = [x for d in range(8, 13) for x in every(f"2024-01-{d:02d} 09:30", f"2024-01-{d:02d} 16:00")]
-    verdict = judge(WEEK, timeframe("1m"), "TRADES", nyse(), stamps, NONE)
+    verdict = judge(WEEK, timeframe("1m"), "TRADES", calendar=nyse(), stamps=stamps, unconfirmed=NONE)
     assert list(verdict.settled) == [WEEK]
     assert not verdict.doubtful
     assert verdict.filled
@@ -50,7 +50,7 @@ def test_a_full_answer_settles_the_chunk_and_the_closed_time_around():
 def test_one_bar_settles_its_session_and_no_other():
     tuesday = ns("2024-01-09 12:00", NY)
     span = ny("2024-01-08 00:00", "2024-01-10 00:00")
-    verdict = judge(span, timeframe("1m"), "TRADES", nyse(), [tuesday], NONE)
+    verdict = judge(span, timeframe("1m"), "TRADES", calendar=nyse(), stamps=[tuesday], unconfirmed=NONE)
     assert list(verdict.doubtful) == [MONDAY]
     assert verdict.settled == Spans.of(*span) - Spans.of(*MONDAY)
     assert verdict.filled
@@ -58,17 +58,17 @@ def test_one_bar_settles_its_session_and_no_other():
 
 def test_an_empty_answer_is_unconfirmed_and_a_second_one_believed():
     span = ny("2024-01-08 00:00", "2024-01-09 00:00")
-    first = judge(span, timeframe("5m"), "TRADES", nyse(), [], NONE)
+    first = judge(span, timeframe("5m"), "TRADES", calendar=nyse(), stamps=[], unconfirmed=NONE)
     assert list(first.doubtful) == [MONDAY]
     assert not first.filled
-    second = judge(MONDAY, timeframe("5m"), "TRADES", nyse(), [], first.doubtful)
+    second = judge(MONDAY, timeframe("5m"), "TRADES", calendar=nyse(), stamps=[], unconfirmed=first.doubtful)
     assert list(second.settled) == [MONDAY] == list(second.confirmed_empty)
     assert not second.doubtful
 
 
 def test_an_unconfirmed_part_confirms_only_that_part():
     morning = Spans.of(*ny("2024-01-08 09:30", "2024-01-08 12:00"))
-    verdict = judge(MONDAY, timeframe("5m"), "TRADES", nyse(), [], morning)
+    verdict = judge(MONDAY, timeframe("5m"), "TRADES", calendar=nyse(), stamps=[], unconfirmed=morning)
     assert list(verdict.doubtful) == [MONDAY], "of the afternoon nothing was known: the whole stays in doubt"
     assert not verdict.confirmed_empty
 
@@ -76,14 +76,14 @@ def test_an_unconfirmed_part_confirms_only_that_part():
 def test_bars_outside_the_chunk_credit_nothing():
     morning = ny("2024-01-08 09:30", "2024-01-08 12:00")
     afternoon = every("2024-01-08 12:00", "2024-01-08 16:00")
-    verdict = judge(morning, timeframe("1m"), "TRADES", nyse(), afternoon, NONE)
+    verdict = judge(morning, timeframe("1m"), "TRADES", calendar=nyse(), stamps=afternoon, unconfirmed=NONE)
     assert list(verdict.doubtful) == [morning]
     assert not verdict.filled
 
 
 def test_a_closed_chunk_is_settled_without_a_bar():
     weekend = ny("2024-01-05 16:00", "2024-01-08 09:30")
-    verdict = judge(weekend, timeframe("1m"), "TRADES", nyse(), [], NONE)
+    verdict = judge(weekend, timeframe("1m"), "TRADES", calendar=nyse(), stamps=[], unconfirmed=NONE)
     assert list(verdict.settled) == [weekend]
     assert not verdict.filled
 
@@ -92,7 +92,7 @@ def test_each_session_of_a_day_is_judged_alone():
     zone = "Asia/Hong_Kong"
     span = ns("2024-01-08 00:00", zone), ns("2024-01-09 00:00", zone)
     morning = every("2024-01-08 09:30", "2024-01-08 12:00", zone=zone)
-    verdict = judge(span, timeframe("1m"), "TRADES", hong_kong(), morning, NONE)
+    verdict = judge(span, timeframe("1m"), "TRADES", calendar=hong_kong(), stamps=morning, unconfirmed=NONE)
     assert list(verdict.doubtful) == [(ns("2024-01-08 13:00", zone), ns("2024-01-08 16:00", zone))]
 
 
@@ -109,31 +109,38 @@ def test_quotes_have_a_bar_for_every_slot(first, last, doubtful):
     stamps = every(f"2024-01-08 {first}", f"2024-01-08 {last}", 5 * MINUTE)
     expected = [ny(f"2024-01-08 {a}", f"2024-01-08 {b}") for a, b in doubtful]
     for price in ("MIDPOINT", "BID", "ASK", "BID_ASK"):
-        assert list(judge(MONDAY, timeframe("5m"), price, nyse(), stamps, NONE).doubtful) == expected
-    assert not judge(MONDAY, timeframe("5m"), "TRADES", nyse(), stamps, NONE).doubtful
+        assert (
+            list(judge(MONDAY, timeframe("5m"), price, calendar=nyse(), stamps=stamps, unconfirmed=NONE).doubtful)
+            == expected
+        )
+    assert not judge(MONDAY, timeframe("5m"), "TRADES", calendar=nyse(), stamps=stamps, unconfirmed=NONE).doubtful
 
 
 def test_a_bar_anywhere_in_the_first_slot_is_the_first():
     stamps = [ns("2024-01-08 09:31", NY), *every("2024-01-08 10:00", "2024-01-08 16:00", 60 * MINUTE)]
-    assert not judge(MONDAY, timeframe("1h"), "BID", nyse(), stamps, NONE).doubtful
+    assert not judge(MONDAY, timeframe("1h"), "BID", calendar=nyse(), stamps=stamps, unconfirmed=NONE).doubtful
 
 
 def test_holes_within_quotes_are_believed():
     stamps = [MONDAY[0], MONDAY[1] - 5 * MINUTE]
-    assert not judge(MONDAY, timeframe("5m"), "BID", nyse(), stamps, NONE).doubtful
+    assert not judge(MONDAY, timeframe("5m"), "BID", calendar=nyse(), stamps=stamps, unconfirmed=NONE).doubtful
 
 
 def test_the_short_first_and_last_slots_of_a_session_count():
     stamps = [ns("2024-07-03 09:30", NY), ns("2024-07-03 12:00", NY)]  # 4h bars; early close at 13:00
     day = ny("2024-07-03 09:30", "2024-07-03 13:00")
-    assert not judge(day, timeframe("4h"), "MIDPOINT", nyse(), stamps, NONE).doubtful
-    assert list(judge(day, timeframe("4h"), "MIDPOINT", nyse(), stamps[:1], NONE).doubtful) == [(stamps[1], day[1])]
-    assert list(judge(day, timeframe("4h"), "MIDPOINT", nyse(), stamps[1:], NONE).doubtful) == [(day[0], stamps[1])]
+    assert not judge(day, timeframe("4h"), "MIDPOINT", calendar=nyse(), stamps=stamps, unconfirmed=NONE).doubtful
+    assert list(
+        judge(day, timeframe("4h"), "MIDPOINT", calendar=nyse(), stamps=stamps[:1], unconfirmed=NONE).doubtful
+    ) == [(stamps[1], day[1])]
+    assert list(
+        judge(day, timeframe("4h"), "MIDPOINT", calendar=nyse(), stamps=stamps[1:], unconfirmed=NONE).doubtful
+    ) == [(day[0], stamps[1])]
 
 
 def test_a_missing_end_of_quotes_is_confirmed_by_its_own_second_answer():
     head = ny("2024-01-08 09:30", "2024-01-08 11:00")
-    verdict = judge(head, timeframe("5m"), "BID", nyse(), [], Spans.of(*head))
+    verdict = judge(head, timeframe("5m"), "BID", calendar=nyse(), stamps=[], unconfirmed=Spans.of(*head))
     assert list(verdict.confirmed_empty) == [head]
 
 
@@ -141,17 +148,31 @@ def test_days_weeks_and_months_are_judged_by_label():
     calendar = nyse()
     span = label("2024-01-05"), label("2024-01-11")
     stamps = [label(f"2024-01-{d:02d}") for d in (5, 8, 10)]
-    verdict = judge(span, timeframe("1d"), "TRADES", calendar, stamps, NONE)
+    verdict = judge(span, timeframe("1d"), "TRADES", calendar=calendar, stamps=stamps, unconfirmed=NONE)
     assert list(verdict.doubtful) == [(label("2024-01-09"), label("2024-01-10"))]
     months = label("2024-01-01"), label("2024-04-01")
-    verdict = judge(months, timeframe("1M"), "MIDPOINT", calendar, [label("2024-01-01"), label("2024-03-01")], NONE)
+    verdict = judge(
+        months,
+        timeframe("1M"),
+        "MIDPOINT",
+        calendar=calendar,
+        stamps=[label("2024-01-01"), label("2024-03-01")],
+        unconfirmed=NONE,
+    )
     assert list(verdict.doubtful) == [(label("2024-02-01"), label("2024-03-01"))]
 
 
 def test_an_evening_session_belongs_to_its_own_chunk_part():
     """A chunk that ends at midnight judges only the evening part of the future's session."""
     span = ns("2024-01-07 00:00", "America/Chicago"), ns("2024-01-08 00:00", "America/Chicago")
-    verdict = judge(span, timeframe("1h"), "TRADES", cme(), [ns("2024-01-08 01:00", "America/Chicago")], NONE)
+    verdict = judge(
+        span,
+        timeframe("1h"),
+        "TRADES",
+        calendar=cme(),
+        stamps=[ns("2024-01-08 01:00", "America/Chicago")],
+        unconfirmed=NONE,
+    )
     assert list(verdict.doubtful) == [(ns("2024-01-07 17:00", "America/Chicago"), span[1])]
 
 
@@ -175,7 +196,7 @@ def test_settled_and_doubtful_partition_the_chunk(data):
         data.draw(st.lists(st.sampled_from(calendar.units(t, (start, end))), max_size=4)) if possible else []
     )
 
-    verdict = judge((start, end), t, price, calendar, stamps, unconfirmed)
+    verdict = judge((start, end), t, price, calendar=calendar, stamps=stamps, unconfirmed=unconfirmed)
     assert verdict.settled | verdict.doubtful == parts
     assert not verdict.settled & verdict.doubtful
     assert not verdict.confirmed_empty - verdict.settled

@@ -105,29 +105,29 @@ def test_of_contracts_that_share_a_name_the_one_that_trades_is_meant():
     name = InstrumentName("ESZ6.CME")
     words = select(instrument_id="ESZ6.CME")
     both = Lookup((future(1, "20161216"), future(2, "20261218")), checked_at=THEN)
-    found = identify_by_name(name, both, words, None, TODAY)
+    found = identify_by_name(name, both, words, found=None, today=TODAY)
     assert found is not None
     assert (found.instrument.con_id, found.checked_at) == (2, THEN)
     over = Lookup((future(1, "20061215"), future(2, "20161216")))
-    found = identify_by_name(name, over, words, None, TODAY)
+    found = identify_by_name(name, over, words, found=None, today=TODAY)
     assert found is not None
     assert found.instrument.con_id == 2, "of expired ones the newest"
-    assert identify_by_name(name, Lookup(()), words, None, TODAY) is None
+    assert identify_by_name(name, Lookup(()), words, found=None, today=TODAY) is None
 
 
 def test_a_name_that_several_unexpired_contracts_share_is_ambiguous():
     both = Lookup((stock(1), stock(2)))
     with pytest.raises(Conflict) as wrong:
-        identify_by_name(NAME, both, AAPL, None, TODAY)
+        identify_by_name(NAME, both, AAPL, found=None, today=TODAY)
     assert wrong.value.code == "ambiguous-instrument"
     assert [one["con_id"] for one in wrong.value.extra["candidates"]] == [1, 2]
 
 
 def test_hints_choose_between_contracts_of_one_name():
     both = Lookup((stock(1), stock(2)._replace(currency="CAD"), stock(3)._replace(asset_class="CFD")))
-    found = identify_by_name(NAME._replace(currency="CAD"), both, AAPL, None, TODAY)
+    found = identify_by_name(NAME._replace(currency="CAD"), both, AAPL, found=None, today=TODAY)
     assert found is not None
     assert found.instrument.con_id == 2
-    found = identify_by_name(NAME._replace(asset_class="CFD"), both, AAPL, None, TODAY)
+    found = identify_by_name(NAME._replace(asset_class="CFD"), both, AAPL, found=None, today=TODAY)
     assert found is not None
     assert found.instrument.con_id == 3

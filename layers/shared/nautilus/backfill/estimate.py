@@ -67,7 +67,7 @@ def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") ->
     with database.transaction(snapshot=True) as cursor:
         context = read.snapshot_context(cursor)
         heads: set[Hashable] = set()
-        rows = [_item(cursor, item, context, mode, heads) for item in items]
+        rows = [_item(cursor, item, context, mode=mode, heads=heads) for item in items]
         answer_ms = requests.typical_ms(cursor) or GUESSED_MS
     return {
         "dry_run": True,
@@ -91,7 +91,7 @@ _NOTHING: Mapping[str, Any] = {
 }
 
 
-def _item(cursor: Cursor, item: Item, context: SnapshotContext, mode: str, heads: set[Hashable]) -> dict[str, Any]:
+def _item(cursor: Cursor, item: Item, context: SnapshotContext, *, mode: str, heads: set[Hashable]) -> dict[str, Any]:
     """What one item comes to. heads: what the oldest bar was asked of for earlier items; the item's own is added."""
     frame = timeframe(item.timeframe)
     stored: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
@@ -163,7 +163,7 @@ def _series(cursor: Cursor, item: Item) -> _Series:
     asset_class = found.asset_class if found else item.selector.asset_class or "STK"
     frame = timeframe(item.timeframe)
     price, session = price_kind(asset_class, item.price), session_kind(asset_class, item.session)
-    row = series.find(cursor, found.con_id, frame, price, session) if found else None
+    row = series.find(cursor, found.con_id, frame, price=price, session=session) if found else None
     return _Series(found or _STAND_IN._replace(asset_class=asset_class), found is not None, frame, price, session, row)
 
 
@@ -185,7 +185,9 @@ def _head(cursor: Cursor, wanted: _Series, start: int, now: int) -> tuple[int | 
         return (row.head_ts if row else None), False
     if not wanted.known:
         return None, True
-    fresh, head = series.known_head(cursor, wanted.instrument.con_id, wanted.price, wanted.session, HEAD_DAYS)
+    fresh, head = series.known_head(
+        cursor, wanted.instrument.con_id, wanted.price, session=wanted.session, days=HEAD_DAYS
+    )
     return (head, False) if fresh else (row.head_ts if row else None, True)
 
 

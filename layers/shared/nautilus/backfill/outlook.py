@@ -85,13 +85,15 @@ def _shared(rows: Sequence[WaitingChunks]) -> Iterable[Line]:
         if row.pending > before:
             frame = timeframe(row.timeframe)
             who = rows[n:]
-            request = _request(row.con_id, row.exchange, row.price, frame.small, any(one.interactive for one in who))
+            request = _request(
+                row.con_id, row.exchange, row.price, small=frame.small, interactive=any(one.interactive for one in who)
+            )
             jobs_ = tuple(one.job_id for one in who)
             yield Line(request, row.pending - before, jobs_, max(one.priority for one in who), row.not_before or 0)
         before = max(before, row.pending)
 
 
-def _request(con_id: int, exchange: str, price: str, small: bool, interactive: bool) -> Request:
+def _request(con_id: int, exchange: str, price: str, *, small: bool, interactive: bool) -> Request:
     """A request of a series as the pacer sees it; what makes one differ from the next does not matter here."""
     return Request("", f"{con_id}|{exchange}|{price}", small, 2 if price == "BID_ASK" else 1, interactive)
 
@@ -113,7 +115,7 @@ def _unplanned(cursor: Cursor, context: read.SnapshotContext) -> list[Line]:
             heads.add(found.head_key)
         shown = sum(other.job_id == row.job_id for other in rows)
         small, who = about.timeframe.small, about.instrument
-        request = _request(who.con_id, who.exchange, about.price, small, row.interactive)
+        request = _request(who.con_id, who.exchange, about.price, small=small, interactive=row.interactive)
         count = -(-len(found.plan.chunks) * row.open_items // shown)
         lines.append(Line(request, count, (row.job_id,), row.priority, 0, head))
     return lines
@@ -124,4 +126,6 @@ def _head(found: Estimate, rules: PlanRules, interactive: bool) -> Request | Non
     if not found.asks_head or rules.is_small(found.length, found.series.timeframe.name):
         return None
     who = found.series.instrument
-    return _request(who.con_id, who.exchange, found.series.price, True, interactive)._replace(weight=1)
+    return _request(who.con_id, who.exchange, found.series.price, small=True, interactive=interactive)._replace(
+        weight=1
+    )

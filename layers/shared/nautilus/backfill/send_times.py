@@ -139,7 +139,7 @@ def send_times(
         waiting.remove(line)
         if left[id(line)] > 0:
             _queue_again(waiting, line)
-    _beyond(found, waiting, left, at, limits, max(1, open_requests), answer_ns)
+    _beyond(found, waiting, left, at=at, limits=limits, open_requests=max(1, open_requests), answer_ns=answer_ns)
     return found
 
 
@@ -179,6 +179,7 @@ def _beyond(
     found: dict[Hashable, SendTimes],
     waiting: Sequence[Line],
     left: dict[int, int],
+    *,
     at: int,
     limits: PacingLimits,
     open_requests: int,

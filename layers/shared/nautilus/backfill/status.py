@@ -60,7 +60,7 @@ def read_jobs(database: Database, owner: str | None, job_id: UUID | None = None)
     }
 
 
-def read_chunks(database: Database, owner: str | None, job_id: UUID, after: int, limit: int) -> dict[str, Any]:
+def read_chunks(database: Database, owner: str | None, job_id: UUID, *, after: int, limit: int) -> dict[str, Any]:
     """A page of a job's chunks, with every request each took. NotFound for a job that is not there."""
     with database.transaction(snapshot=True) as cursor:
         row = job_list.summary(cursor, job_id)

@@ -109,7 +109,7 @@ def by_name(database: Database, request: BackfillRequest, items: Sequence[Item])
     name = name_of(request.instrument_id, request.asset_class, request.currency)
     with database.transaction(snapshot=True) as cursor:
         stored, today = instruments.named(cursor, name), trade_day(status.market_now(cursor))
-        found = identify_by_name(name, stored, items[0].selector, None, today)
+        found = identify_by_name(name, stored, items[0].selector, found=None, today=today)
         if found is None and request.mode != "force":
             known_identity(cursor, items[0].selector)
     if found is None or (request.mode == "force" and found.instrument.asset_class == items[0].selector.asset_class):
@@ -142,7 +142,7 @@ def ask(
     with database.transaction() as cursor:
         _refuse_the_future(items, status.market_now(cursor))
         if key:
-            known = idempotency.claim_key(cursor, caller.id, route, key, print_)
+            known = idempotency.claim_key(cursor, caller.id, route, key=key, fingerprint=print_)
             if known is not None:
                 return Submission(known, deduplicated=True)
         else:
@@ -163,7 +163,7 @@ def ask(
             correlation_id=correlation.get(),
         )
         if key:
-            idempotency.keep_key(cursor, caller.id, route, key, print_, job_id)
+            idempotency.keep_key(cursor, caller.id, route, key=key, fingerprint=print_, job_id=job_id)
         return Submission(job_id)
 
 
@@ -194,5 +194,5 @@ def _nothing_missing(cursor: Cursor, item: Item) -> bool:
     kind = price_kind(instrument.asset_class, item.price)
     session = session_kind(instrument.asset_class, item.session)
     frame = timeframe(item.timeframe)
-    row = series.find(cursor, instrument.con_id, frame, kind, session)
+    row = series.find(cursor, instrument.con_id, frame, price=kind, session=session)
     return row is not None and not (Spans.of(frame.floor(item.start), frame.ceil(item.end)) - row.covered)

@@ -115,6 +115,7 @@ def assess(
     cursor: Cursor,
     context: SnapshotContext,
     known: Calendars,
+    *,
     subject: Subject,
     window: Window,
     series_state: SeriesState | None = None,
@@ -129,11 +130,13 @@ def assess(
         calendar = known.get(cursor, subject.instrument.calendar, subject.session, series_state.calendar)
     frame = subject.timeframe
     bounds = _bounds(calendar, frame, subject.instrument, context)
-    span = _span(window, frame, calendar, bounds, context.market_ns)
-    availability = _assess_series(cursor, context, subject, span, bounds, calendar, series_state.row)
+    span = _span(window, frame, calendar, bounds=bounds, now=context.market_ns)
+    availability = _assess_series(
+        cursor, context, subject, span=span, bounds=bounds, calendar=calendar, row=series_state.row
+    )
     if availability.complete or calendar is None:
         return availability
-    return _aggregated(cursor, context, availability, bounds, calendar) or availability
+    return _aggregated(cursor, context, availability, bounds=bounds, calendar=calendar) or availability
 
 
 def _bounds(
@@ -143,7 +146,7 @@ def _bounds(
     return BarClosing.of(calendar, frame, instrument, delay=context.close_delay, now=now).bounds(now)
 
 
-def _span(window: Window, frame: Timeframe, calendar: Calendar | None, bounds: ClosedBounds, now: int) -> Span:
+def _span(window: Window, frame: Timeframe, calendar: Calendar | None, *, bounds: ClosedBounds, now: int) -> Span:
     if window.start is not None and window.start >= now:
         raise InvalidInput.field(
             "start",
@@ -164,6 +167,7 @@ def _assess_series(
     cursor: Cursor,
     context: SnapshotContext,
     subject: Subject,
+    *,
     span: Span,
     bounds: ClosedBounds,
     calendar: Calendar | None,
@@ -201,12 +205,12 @@ def _assess_series(
     to_ask = not_asked - Spans(w.span for w in ranges)
     if frame.small:
         to_ask = Spans(gap for gap in to_ask if gap[1] < until or gap[1] - gap[0] >= _EDGE_NS)
-    requests = _requests(to_ask, frame, calendar, subject.instrument, context, until)
+    requests = _requests(to_ask, frame, calendar, instrument=subject.instrument, context=context, until=until)
     return Availability(subject, span, until, calendar, row, found, None, to_ask, requests, job_id)
 
 
 def _aggregated(
-    cursor: Cursor, context: SnapshotContext, own: Availability, bounds: ClosedBounds, calendar: Calendar
+    cursor: Cursor, context: SnapshotContext, own: Availability, *, bounds: ClosedBounds, calendar: Calendar
 ) -> Availability | None:
     """The view made of the coarsest finer series that is complete over the window; None when there is none."""
     subject = own.subject
@@ -224,9 +228,9 @@ def _aggregated(
     if not slots.starts:
         return None
     wide = (span[0], slots.closes[-1])
-    for row in read.stored(cursor, subject.instrument.con_id, candidates, subject.price, subject.session):
+    for row in read.stored(cursor, subject.instrument.con_id, candidates, price=subject.price, session=subject.session):
         finer = _bounds(calendar, row.timeframe, subject.instrument, context)
-        availability = _assess_series(cursor, context, subject, wide, finer, calendar, row)
+        availability = _assess_series(cursor, context, subject, span=wide, bounds=finer, calendar=calendar, row=row)
         if not availability.missing:
             rest = _beyond_closed(own, bounds)
             to_ask = own.to_ask & Spans(m.span for m in rest if m.state is CoverageState.NOT_ASKED)
@@ -244,6 +248,7 @@ def _requests(
     gaps: Spans,
     frame: Timeframe,
     calendar: Calendar | None,
+    *,
     instrument: Instrument,
     context: SnapshotContext,
     until: int,

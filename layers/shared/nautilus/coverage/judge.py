@@ -22,6 +22,7 @@ def judge(
     span: Span,
     timeframe: Timeframe,
     price: str,
+    *,
     calendar: Calendar,
     stamps: Sequence[int],
     unconfirmed: Spans,
@@ -46,7 +47,7 @@ def judge(
         if first == at:
             gaps = [(start, end)]
         elif price in QUOTE_KINDS and timeframe.intraday:
-            gaps = _missing_ends((start, end), timeframe, calendar, inside[first], inside[at - 1])
+            gaps = _missing_ends((start, end), timeframe, calendar, first=inside[first], last=inside[at - 1])
         else:
             gaps = []
         for gap in gaps:
@@ -55,7 +56,7 @@ def judge(
     return Verdict(Spans.of(*span) - unconfirmed, unconfirmed, bool(inside), Spans(confirmed))
 
 
-def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, first: int, last: int) -> list[Span]:
+def _missing_ends(part: Span, timeframe: Timeframe, calendar: Calendar, *, first: int, last: int) -> list[Span]:
     gaps = []
     if first >= calendar.slot_end(timeframe, part[0]):
         gaps.append((part[0], first))

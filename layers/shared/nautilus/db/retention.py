@@ -140,10 +140,12 @@ def forget(
     stopped: asked between transactions. batch, bars_at_once: rows, and bars of a series, that go in one transaction.
     """
     gone = {
-        table: _rows(database, table, _older(when, kept.days(table)), stopped, batch) if kept.days(table) else 0
+        table: _rows(database, table, _older(when, kept.days(table)), stopped=stopped, batch=batch)
+        if kept.days(table)
+        else 0
         for table, when in _OLD.items()
     }
-    gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped, batch)
+    gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch)
     if not stopped():
         with database.transaction() as cursor:
             chunk_counts.fold(cursor)
@@ -152,7 +154,9 @@ def forget(
             limit = status.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = scalars(cursor, int)
-        gone[f"bars of {name}"] = sum(_bars(database, series_id, limit, stopped, bars_at_once) for series_id in ids)
+        gone[f"bars of {name}"] = sum(
+            _bars(database, series_id, limit, stopped=stopped, at_once=bars_at_once) for series_id in ids
+        )
     return gone
 
 
@@ -165,7 +169,7 @@ def _older(when: str, days: int) -> str:
     return f"{when} < statement_timestamp() - make_interval(days => {days:d})"
 
 
-def _rows(database: Database, table: str, condition: str, stopped: Callable[[], bool], batch: int) -> int:
+def _rows(database: Database, table: str, condition: str, *, stopped: Callable[[], bool], batch: int) -> int:
     """Delete the rows of a condition, `batch` in a transaction; returns how many."""
     total = 0
     while not stopped():
@@ -185,6 +189,7 @@ def _bars(
     database: Database,
     series_id: int,
     limit: int,
+    *,
     stopped: Callable[[], bool] = lambda: False,
     at_once: int = _BARS_AT_ONCE,
 ) -> int:
@@ -206,7 +211,7 @@ def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tu
     row = series.by_id(cursor, series_id, lock=True)
     before = row.timeframe.floor(limit)
     table = table_of(row.timeframe)
-    first, following = _ends(cursor, table, row.id, before, at_once)
+    first, following = _ends(cursor, table, row.id, before=before, count=at_once)
     upto = before if following is None else following
     span = _forgotten(cursor, row, first, upto)
     if span is None:
@@ -228,7 +233,7 @@ class _Ends(NamedTuple):
     following: int | None
 
 
-def _ends(cursor: Cursor, table: str, series_id: int, before: int, count: int) -> _Ends:
+def _ends(cursor: Cursor, table: str, series_id: int, *, before: int, count: int) -> _Ends:
     """The ts of the first bar of a series before a stamp, and of the one that comes `count` later; None: there is none."""
     oldest = f"SELECT ts FROM {table} WHERE series_id = %s AND ts < %s ORDER BY ts"
     cursor.execute(

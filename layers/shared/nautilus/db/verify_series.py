@@ -153,7 +153,7 @@ def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -
     daily = timeframe("1d")
     if not row.timeframe.intraday:
         return False
-    days = series.find(cursor, row.con_id, daily, row.price, row.session)
+    days = series.find(cursor, row.con_id, daily, price=row.price, session=row.session)
     session = calendar.session_at(unit[0])
     if days is None or session is None:
         return False

@@ -157,7 +157,7 @@ def shares(
     given: list[Share] = []
     for want in sorted(wanted, key=lambda one: _turn(one, streams.get(one.key), now_s)):
         stream = streams.get(want.key)
-        given.append(_share(want, stream, room, given, streams))
+        given.append(_share(want, stream, room, given=given, streams=streams))
     return given
 
 
@@ -170,7 +170,7 @@ def _turn(want: Wanted, stream: Running | None, now_s: float) -> tuple[bool, int
 
 
 def _share(
-    want: Wanted, stream: Running | None, room: _Room, given: Sequence[Share], streams: Mapping[StreamKey, Running]
+    want: Wanted, stream: Running | None, room: _Room, *, given: Sequence[Share], streams: Mapping[StreamKey, Running]
 ) -> Share:
     ways = SOURCES[want.key.kind]
     current = stream.source if stream is not None else None

@@ -131,7 +131,7 @@ def _not_at_venue(selector: Selector, contracts: Sequence[Instrument]) -> NotFou
 
 
 def identify_by_name(
-    name: InstrumentName, stored: Lookup, selector: Selector, found: Lookup | None, today: str
+    name: InstrumentName, stored: Lookup, selector: Selector, *, found: Lookup | None, today: str
 ) -> Identity | None:
     """The contract that has this name; None when none is known. Of expired ones the newest.
 

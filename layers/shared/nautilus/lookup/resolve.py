@@ -36,7 +36,7 @@ def known_identity(cursor: Cursor, selector: Selector, name: InstrumentName | No
     found = instruments.look_up(cursor, selector)
     today = trade_day(market_now(cursor))
     if name is not None:
-        by_name = identify_by_name(name, instruments.named(cursor, name), selector, found, today)
+        by_name = identify_by_name(name, instruments.named(cursor, name), selector, found=found, today=today)
         if by_name is not None:
             return by_name
     return identify(selector, found, today, partial(instruments.alike, cursor, selector)) if found is not None else None

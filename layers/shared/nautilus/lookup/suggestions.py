@@ -71,9 +71,13 @@ def elsewhere(selector: Selector, contracts: Sequence[Instrument]) -> list[dict[
         venue = one.instrument_id.rpartition(".")[2]
         if selector.front:
             name = f"{selector.symbol}.{venue}"
-            found[name] = _suggestion(selector.symbol, "FUT", f"its contracts are listed at {venue}", venue, name)
+            found[name] = _suggestion(
+                selector.symbol, "FUT", f"its contracts are listed at {venue}", venue=venue, instrument_id=name
+            )
         name = one.instrument_id
-        found[name] = _suggestion(_symbol(one), one.asset_class, f"it is listed at {venue}", venue, name)
+        found[name] = _suggestion(
+            _symbol(one), one.asset_class, f"it is listed at {venue}", venue=venue, instrument_id=name
+        )
     return list(found.values())[:_MOST]
 
 
@@ -128,7 +132,7 @@ def _bare(name: str) -> str:
     return name[before.end() :] if before else name
 
 
-def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "", instrument_id: str = "") -> dict[str, Any]:
+def _suggestion(symbol: str, asset_class: str, why: str, *, venue: str = "", instrument_id: str = "") -> dict[str, Any]:
     suggestion = {"symbol": symbol, "asset_class": asset_class, "why": why}
     more = {"exchange": venue, "instrument_id": instrument_id}
     return suggestion | {name: text for name, text in more.items() if text}
@@ -136,7 +140,7 @@ def _suggestion(symbol: str, asset_class: str, why: str, venue: str = "", instru
 
 def _at(symbol: str, asset_class: str, why: str, venue: str) -> dict[str, Any]:
     """A suggestion of what has one known venue, with the name that this makes."""
-    return _suggestion(symbol, asset_class, why, venue, f"{symbol}.{venue}" if venue else "")
+    return _suggestion(symbol, asset_class, why, venue=venue, instrument_id=f"{symbol}.{venue}" if venue else "")
 
 
 def _symbol(one: Instrument) -> str:
@@ -167,7 +171,7 @@ def _stored(selector: Selector, known: Sequence[Instrument]) -> Iterator[dict[st
         if one.asset_class != selector.asset_class or one.display_symbol != _name(selector):
             why = f"{one.long_name or one.instrument_id} is known here"
             venue = one.primary_exchange or one.exchange
-            yield _suggestion(_symbol(one), one.asset_class, why, venue, one.instrument_id)
+            yield _suggestion(_symbol(one), one.asset_class, why, venue=venue, instrument_id=one.instrument_id)
 
 
 def _other_classes(selector: Selector) -> Iterator[dict[str, Any]]:

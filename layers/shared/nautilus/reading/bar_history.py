@@ -14,11 +14,13 @@ from nautilus.reading.coverage_report import named, session_row
 from nautilus.spans import Span
 
 
-def explain(cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, ts: int) -> Mapping[str, Any]:
+def explain(
+    cursor: Cursor, context: SnapshotContext, known: Calendars, *, subject: Subject, ts: int
+) -> Mapping[str, Any]:
     """Everything that is known about the slot that holds `ts`: the bar, its state, the chunks and requests behind it."""
     calendar = known.get(cursor, subject.instrument.calendar, subject.session)
     slot = _slot(calendar, subject, ts)
-    availability = assess(cursor, context, known, subject, Window(slot[0], slot[1]))
+    availability = assess(cursor, context, known, subject=subject, window=Window(slot[0], slot[1]))
     if availability.finer is not None:
         return {
             **_about(availability, slot, ts),

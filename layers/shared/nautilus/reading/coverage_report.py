@@ -19,13 +19,13 @@ _MOST_SLOTS = 10_000_000
 
 
 def coverage(
-    cursor: Cursor, context: SnapshotContext, known: Calendars, subject: Subject, window: Window
+    cursor: Cursor, context: SnapshotContext, known: Calendars, *, subject: Subject, window: Window
 ) -> Mapping[str, Any]:
     """The window cut into ranges of one state each, with the bars in them and how many slots there are.
 
     Closed time goes with what lies around it; it is a range of its own only where nothing else is.
     """
-    availability = assess(cursor, context, known, subject, window)
+    availability = assess(cursor, context, known, subject=subject, window=window)
     intervals = _intervals(cursor, availability)
     counts = (
         write.counts(cursor, availability.row.id, availability.row.timeframe, [s.span for s in intervals])

@@ -56,7 +56,7 @@ def read_page(cursor: Cursor, query: BarsQuery, snapshot: Snapshot) -> Page:
         if pages and (left <= 0 or room <= 0):
             return Page(pages, _token(query, snapshot, n, None))
         if availability is not None and availability.row is not None:
-            reader = SeriesReader(cursor, query, availability, availability.row, part.as_of)
+            reader = SeriesReader(cursor, query, availability, row=availability.row, as_of=part.as_of)
             page = reader.page(remaining(availability.span, part.key, backward=query.backward), left, room)
         pages.append(page)
         if page.next_key is not None:
@@ -87,7 +87,7 @@ class SeriesReader:
     """Reads pages of one series, as it is now or as it was at the version `as_of`."""
 
     def __init__(
-        self, cursor: Cursor, query: BarsQuery, availability: Availability, row: Series, as_of: int | None
+        self, cursor: Cursor, query: BarsQuery, availability: Availability, *, row: Series, as_of: int | None
     ) -> None:
         self._cursor = cursor
         self._query = query

@@ -77,13 +77,15 @@ def take(
 ) -> Snapshot:
     """What a query needs. failed: why the unknown could not be looked up, by the key of their lookup."""
     prices, sessions = kinds(price_kind, query.price), kinds(session_kind, query.session)
-    found = read.lookup_snapshot(cursor, query.selectors, query.timeframe, prices, sessions, query.instrument_name)
+    found = read.lookup_snapshot(
+        cursor, query.selectors, query.timeframe, prices=prices, sessions=sessions, name=query.instrument_name
+    )
     context = found.context
     if query.page_token is not None:
         token = page_token.unseal(
             query.page_token, context.store_id, query=query.digest, now_s=context.machine_ns // NS_PER_S
         )
-        return Snapshot(context, _later_pages(cursor, query, calendars, found, token), token)
+        return Snapshot(context, _later_pages(cursor, query, calendars, found=found, token=token), token)
     parts, unknown = [], []
     for name, selector in zip(query.names, query.selectors, strict=True):
         part = Part(name, PageCursor(0, 0, 0, "", (0, 0), False))
@@ -95,7 +97,7 @@ def take(
                 part.error = failed.get(selector.key)
                 continue
             subject = _subject(query, part.identity.instrument)
-            part.availability = _assess(cursor, found, calendars, subject, query.window)
+            part.availability = _assess(cursor, found, calendars, subject=subject, window=query.window)
             part.page_cursor = _page_cursor(part.availability)
         except NautilusError as wrong:
             if not query.several:
@@ -105,17 +107,17 @@ def take(
 
 
 def _assess(
-    cursor: Cursor, found: LookupSnapshot, calendars: Calendars, subject: Subject, window: Window
+    cursor: Cursor, found: LookupSnapshot, calendars: Calendars, *, subject: Subject, window: Window
 ) -> Availability:
     series_state = found.series_states.get(subject.instrument.con_id)
-    return assess(cursor, found.context, calendars, subject, window, series_state)
+    return assess(cursor, found.context, calendars, subject=subject, window=window, series_state=series_state)
 
 
 def _identity(cursor: Cursor, query: BarsQuery, found: LookupSnapshot, selector: Selector) -> Identity | None:
     """The contract that a selector of the query means; None when only IB can tell."""
     today, lookup = trade_day(found.context.market_ns), found.lookups.get(selector.key)
     if query.instrument_name is not None:
-        by_name = identify_by_name(query.instrument_name, found.named, selector, lookup, today)
+        by_name = identify_by_name(query.instrument_name, found.named, selector, found=lookup, today=today)
         if by_name is not None:
             return by_name
     return identify(selector, lookup, today, partial(instruments.alike, cursor, selector)) if lookup else None
@@ -141,7 +143,7 @@ def _page_cursor(availability: Availability) -> PageCursor:
 
 
 def _later_pages(
-    cursor: Cursor, query: BarsQuery, calendars: Calendars, found: LookupSnapshot, token: Token
+    cursor: Cursor, query: BarsQuery, calendars: Calendars, *, found: LookupSnapshot, token: Token
 ) -> list[Part]:
     """The instruments that a token still holds, as they were when its first page was read."""
     candidates = {i.con_id: i for lookup in found.lookups.values() for i in lookup.candidates}
@@ -159,7 +161,7 @@ def _later_pages(
             continue
         part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
         window = Window(*page_cursor.window, query.window.limit)
-        now = _assess(cursor, found, calendars, _subject(query, instrument), window)
+        now = _assess(cursor, found, calendars, subject=_subject(query, instrument), window=window)
         _go_on(cursor, part, now, token.key if n == 0 else None, backward=query.backward)
     return parts
 
@@ -168,7 +170,9 @@ def _go_on(cursor: Cursor, part: Part, now: Availability, key: int | None, *, ba
     """Let a part be read from `key` on as its first page saw it, whatever is there now."""
     seen, subject = part.page_cursor, now.subject
     finer = timeframe(seen.source) if seen.source else None
-    row = series.find(cursor, subject.instrument.con_id, finer or subject.timeframe, subject.price, subject.session)
+    row = series.find(
+        cursor, subject.instrument.con_id, finer or subject.timeframe, price=subject.price, session=subject.session
+    )
     if seen.series_id and (row is None or row.id != seen.series_id or row.data_version < seen.version):
         raise page_token.expired()
     part.availability = now._replace(span=seen.window, row=row if seen.series_id else None, finer=finer)

@@ -46,24 +46,32 @@ def _series_row(row: ListedSeries, ends: series_list.Ends) -> Mapping[str, Any]:
 
 
 def revision_page(
-    cursor: Cursor, subject: Subject, window: Window, since_version: int, limit: int
+    cursor: Cursor, subject: Subject, window: Window, *, since_version: int, limit: int
 ) -> Mapping[str, Any]:
     """What bars of a window were before each version above `since_version`, in order of bar and version.
 
     All revisions of a bar stand on one page. next_start: where the next page begins; None on the last.
     """
-    row = series.find(cursor, subject.instrument.con_id, subject.timeframe, subject.price, subject.session)
+    row = series.find(
+        cursor, subject.instrument.con_id, subject.timeframe, price=subject.price, session=subject.session
+    )
     start = window.start if window.start is not None else series.ALL_TIME[0]
     end = window.end if window.end is not None else series.ALL_TIME[1]
-    found = revisions.within(cursor, row.id, (start, end), since_version, limit + 1) if row is not None else []
+    found = (
+        revisions.within(cursor, row.id, (start, end), since_version=since_version, limit=limit + 1)
+        if row is not None
+        else []
+    )
     page: Sequence[Revision] = found
     next_start: int | None = None
     if row is not None and len(found) > limit:
         next_start = found[-1].ts
         page = [one for one in found if one.ts < next_start]
         if not page:  # one bar with more revisions than a page holds
-            page = revisions.within(cursor, row.id, (next_start, next_start + 1), since_version, series.ALL_TIME[1])
-            more = revisions.within(cursor, row.id, (next_start + 1, end), since_version, 1)
+            page = revisions.within(
+                cursor, row.id, (next_start, next_start + 1), since_version=since_version, limit=series.ALL_TIME[1]
+            )
+            more = revisions.within(cursor, row.id, (next_start + 1, end), since_version=since_version, limit=1)
             next_start = more[0].ts if more else None
     return {
         "instrument_id": subject.instrument.instrument_id,

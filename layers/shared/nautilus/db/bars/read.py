@@ -127,6 +127,7 @@ def lookup_snapshot(
     cursor: Cursor,
     selectors: Sequence[Selector],
     frame: Timeframe,
+    *,
     prices: Mapping[str, str],
     sessions: Mapping[str, str],
     name: InstrumentName | None = None,
@@ -150,10 +151,10 @@ def lookup_snapshot(
     )
 
 
-def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], price: str, session: str) -> list[Series]:
+def stored(cursor: Cursor, con_id: int, frames: Sequence[Timeframe], *, price: str, session: str) -> list[Series]:
     """Those of the timeframes that have a series, in the order given."""
     names = [frame.name for frame in frames]
-    found = {row.timeframe.name: row for row in find_several(cursor, con_id, names, price, session)}
+    found = {row.timeframe.name: row for row in find_several(cursor, con_id, names, price=price, session=session)}
     return [found[name] for name in names if name in found]
 
 

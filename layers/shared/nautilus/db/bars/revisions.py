@@ -29,7 +29,7 @@ class Revision(NamedTuple):
         return self.open is not None
 
 
-def within(cursor: Cursor, series_id: int, span: Span, since_version: int, limit: int) -> list[Revision]:
+def within(cursor: Cursor, series_id: int, span: Span, *, since_version: int, limit: int) -> list[Revision]:
     """Revisions of the bars in [start, end) by versions above `since_version`, in order of bar and version; `limit` at most."""
     cursor.execute(
         "SELECT ts, until_version, open, high, low, close, volume, vwap, trades, request_id, changed_at FROM bar_revisions"

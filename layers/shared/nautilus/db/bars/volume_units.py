@@ -74,7 +74,10 @@ def note_taken(cursor: Cursor, row: Series, bars: Sequence[Bar], taken: Taken) -
         return
     mine = {bar.ts for bar in bars}
     _move(
-        cursor, row.id, _runs(mine, bar_store.stamps(cursor, row.id, row.timeframe, bars[0].ts, bars[-1].ts + 1)), taken
+        cursor,
+        row.id,
+        _runs(mine, bar_store.stamps(cursor, row.id, row.timeframe, start=bars[0].ts, end=bars[-1].ts + 1)),
+        taken,
     )
 
 
@@ -172,7 +175,7 @@ def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
         _move(cursor, row.id, spans, taken)
         return Revised(row.id, was, 0)
     start, end = next(iter(spans))
-    old = bar_store.first(cursor, row.id, row.timeframe, (start, end), limit)
+    old = bar_store.first(cursor, row.id, row.timeframe, span=(start, end), limit=limit)
     factor = _SHARES[taken.unit.unit] / _SHARES[was.unit]
     new = [bar._replace(volume=None if bar.volume is None else _scaled(bar.volume, factor)) for bar in old]
     written = series.apply_changes(cursor, row, bars=new)

@@ -107,7 +107,7 @@ def write(
     if not rest:
         return Written(new=fresh, added=added)
     rows = _decode(_encode(series_id, rest))
-    mixed = _upsert(cursor, table, series_id, rows, old, version=version, request_id=request_id)
+    mixed = _upsert(cursor, table, series_id, rows=rows, old=old, version=version, request_id=request_id)
     return Written(new=fresh + mixed.new, revised=mixed.revised, same=mixed.same, added=added | mixed.added)
 
 
@@ -124,9 +124,9 @@ def _upsert(
     cursor: Cursor,
     table: str,
     series_id: int,
+    *,
     rows: Mapping[int, bytes],
     old: Mapping[int, bytes],
-    *,
     version: int,
     request_id: int | None,
 ) -> Written:
@@ -243,7 +243,7 @@ def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[
     return {row[0]: Bar(*row) for row in cursor.fetchall()}
 
 
-def first(cursor: Cursor, series_id: int, timeframe: Timeframe, span: Span, limit: int) -> list[Bar]:
+def first(cursor: Cursor, series_id: int, timeframe: Timeframe, *, span: Span, limit: int) -> list[Bar]:
     """The first bars with ts in `span`, at most `limit`, ascending."""
     cursor.execute(
         f"SELECT ts, {_VALUES} FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s"
@@ -253,7 +253,7 @@ def first(cursor: Cursor, series_id: int, timeframe: Timeframe, span: Span, limi
     return [Bar(*row) for row in cursor.fetchall()]
 
 
-def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, start: int, end: int) -> list[int]:
+def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, *, start: int, end: int) -> list[int]:
     """The ts of all bars in [start, end), ascending."""
     cursor.execute(
         f"SELECT ts FROM {table_of(timeframe)} WHERE series_id = %s AND ts >= %s AND ts < %s ORDER BY ts",

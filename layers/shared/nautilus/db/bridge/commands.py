@@ -105,6 +105,7 @@ def claim(
     cursor: Cursor,
     bridge: str,
     only: str | None = None,
+    *,
     busy: Collection[UUID] = (),
     without: Collection[str] = (),
 ) -> Command | None:

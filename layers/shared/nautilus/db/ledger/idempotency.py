@@ -13,7 +13,7 @@ class _Key(NamedTuple):
     job_id: UUID
 
 
-def claim_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str) -> UUID | None:
+def claim_key(cursor: Cursor, principal: str, route: str, *, key: str, fingerprint: str) -> UUID | None:
     """The job that this idempotency key already made, within a day; InvalidInput when it was for another request.
 
     The key is locked until the transaction ends: of two callers at once the second waits and finds the first's job.
@@ -40,7 +40,7 @@ def forget_old_keys(cursor: Cursor) -> None:
     cursor.execute("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - interval '1 day'")
 
 
-def keep_key(cursor: Cursor, principal: str, route: str, key: str, fingerprint: str, job_id: UUID) -> None:
+def keep_key(cursor: Cursor, principal: str, route: str, *, key: str, fingerprint: str, job_id: UUID) -> None:
     cursor.execute(
         "INSERT INTO idempotency_keys (principal, route, key, fingerprint, job_id) VALUES (%s, %s, %s, %s, %s)",
         (principal, route, key, fingerprint, job_id),

@@ -80,10 +80,10 @@ def store(
     cursor: Cursor,
     calendar: str,
     session: str,
+    *,
     time_zone: str,
     known: Span,
     sessions: list[Session],
-    *,
     stand_in: bool = False,
 ) -> None:
     """Replace what is known about the range: sessions that begin in it are forgotten, these are kept instead.

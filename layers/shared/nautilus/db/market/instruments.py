@@ -74,7 +74,9 @@ def named(cursor: Cursor, name: InstrumentName) -> Lookup:
 def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
     """By NautilusTrader-style name. Of futures a decade apart the one that trades; Conflict when several do."""
     name = InstrumentName(instrument_id)
-    found = identify_by_name(name, named(cursor, name), Selector("", ""), None, trade_day(market_now(cursor)))
+    found = identify_by_name(
+        name, named(cursor, name), Selector("", ""), found=None, today=trade_day(market_now(cursor))
+    )
     return found.instrument if found else None
 
 

@@ -71,7 +71,7 @@ def of_row(row: SeriesRow) -> Series:
     )
 
 
-def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series | None:
+def find(cursor: Cursor, con_id: int, frame: Timeframe, *, price: str, session: str) -> Series | None:
     cursor.execute(
         f"{_SELECT} WHERE con_id = %s AND timeframe = %s AND price = %s AND session = %s",
         (con_id, frame.name, price, session),
@@ -80,7 +80,7 @@ def find(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str
     return of_row(row) if row else None
 
 
-def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str, session: str) -> list[Series]:
+def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], *, price: str, session: str) -> list[Series]:
     """Those of the timeframes, by name, that have a series."""
     cursor.execute(
         f"{_SELECT} WHERE con_id = %s AND timeframe = ANY(%s) AND price = %s AND session = %s",
@@ -89,13 +89,13 @@ def find_several(cursor: Cursor, con_id: int, frames: Sequence[str], price: str,
     return list(map(of_row, every(cursor, SeriesRow)))
 
 
-def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, price: str, session: str) -> Series:
+def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, *, price: str, session: str) -> Series:
     cursor.execute(
         "INSERT INTO series (con_id, timeframe, price, session) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (con_id, timeframe, price, session) DO NOTHING",
         (con_id, frame.name, price, session),
     )
-    found = find(cursor, con_id, frame, price, session)
+    found = find(cursor, con_id, frame, price=price, session=session)
     assert found is not None  # noqa: S101  for the type checker: inserted or there before
     return found
 
@@ -138,7 +138,7 @@ class _Head(NamedTuple):
     head_ts: int | None
 
 
-def known_head(cursor: Cursor, con_id: int, price: str, session: str, days: int) -> tuple[bool, int | None]:
+def known_head(cursor: Cursor, con_id: int, price: str, *, session: str, days: int) -> tuple[bool, int | None]:
     """Whether IB was asked for the head of any of these series within the last `days` days, and what it said."""
     cursor.execute(
         "SELECT head_ts FROM series WHERE con_id = %s AND price = %s AND session = %s"
