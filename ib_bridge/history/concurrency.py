@@ -82,9 +82,10 @@ class Concurrency:
             self._usual.clear()
             self._careful = False
 
-    def troubled(self) -> None:
-        """A time-out or a pacing violation."""
-        self._decrease(TROUBLE_FACTOR)
+    def troubled(self, epoch: int) -> None:
+        """A time-out or a pacing violation of a request sent in `epoch`. Of one burst only the first counts."""
+        if epoch == self.epoch:
+            self._decrease(TROUBLE_FACTOR)
 
     def _quick_round(self) -> None:
         self._quick_rounds += 1

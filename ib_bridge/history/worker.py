@@ -273,7 +273,7 @@ class Worker:
         elif ended.reaction is Reaction.WAIT:
             if ended.reason == "pacing":
                 self.violations += 1
-                self._concurrency.troubled()
+                self._concurrency.troubled(task.epoch)
                 self._picker.quiet_until = now + _PACING_WAIT_NS
                 self._log.error("pacing-violation", extra={"chunk_id": task.held.chunk_id, "ib_text": answer.ib_text})
             await self._again(task, answer, "error", reason=ended.reason, not_before=now + _PACING_WAIT_NS)
@@ -294,7 +294,7 @@ class Worker:
             # The farm went away meanwhile: the size of the request is not what was wrong.
             await self._again(task, answer, "timeout", reason="ib_session", not_before=self._clock.now_ns())
             return
-        self._concurrency.troubled()
+        self._concurrency.troubled(task.epoch)
         parts = halves(task.held.span, task.row.timeframe, task.calendar)
         if parts:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})

@@ -73,12 +73,12 @@ def test_a_server_that_becomes_slow_for_everybody_is_taken_as_it_is():
 def test_trouble_halves_and_quick_answers_bring_it_back_one_by_one():
     control = Concurrency(8)
     serve(control, 50, hidden=50)
-    control.troubled()
+    control.troubled(control.epoch)
     assert control.allowed == 4
     assert sorted(set(serve(control, 1_200, hidden=50))) == [4, 5, 6, 7, 8]
     assert control.allowed == 8
     for _ in range(10):
-        control.troubled()
+        control.troubled(control.epoch)
     assert control.allowed == 1
 
 
@@ -98,3 +98,13 @@ def test_answers_of_different_sizes_are_not_compared():
         control.answered(control.epoch, "1m", 1950, 210.0)
         control.answered(control.epoch, "1d", 2500, 320.0)
     assert control.allowed == 6
+
+
+def test_requests_that_time_out_together_halve_the_level_once() -> None:
+    control = Concurrency(cap=6, level=6)
+    together = control.epoch
+    for _ in range(6):
+        control.troubled(together)
+    assert control.level == 3
+    control.troubled(control.epoch)
+    assert control.level == 1
