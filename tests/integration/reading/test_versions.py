@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.market.bar import Bar
 from tests.support.markets import DAY, MINUTE, ns, nyse
 from tests.support.stored_bars import Api, StoredBars, stock
@@ -136,6 +137,16 @@ def test_series_are_listed_with_what_they_hold(stored_bars: StoredBars, api: Api
     page = read(api, SERIES, limit=1)
     assert page["series"] == [first]
     assert read(api, SERIES, limit=1, after=page["next_after"])["series"] == [second]
+
+
+def test_bars_that_a_split_made_stale_are_still_the_first_and_the_last(stored_bars: StoredBars, api: Api) -> None:
+    whole = (FIRST, FIRST + 10 * MINUTE)
+    stored_bars.record(stock(), "1m", [bar(0, 1), bar(9, 1)], settled=[whole])
+    stored_bars.record(stock(), "1m", noted=[Note(whole, CoverageState.STALE, "split", None, NOW, NOW)])
+    stored_bars.rows("UPDATE series SET covered = '{}'")
+    (row,) = read(api, SERIES)["series"]
+    assert row["covered"] is None
+    assert (row["first_bar"], row["last_bar"]) == ("2024-01-08T14:30:00Z", "2024-01-08T14:39:00Z")
 
 
 @pytest.mark.parametrize(

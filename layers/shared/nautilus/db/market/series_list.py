@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every
+from nautilus.db.rows import every, one
 from nautilus.market.timeframes import timeframe
 
 
@@ -13,7 +13,7 @@ class ListedSeries(NamedTuple):
     """A series as it is listed.
 
     covered_from, covered_to: from the first range that is settled to the end of the last, in ns on its axis; None: nothing is.
-    covered_ranges: in how many ranges. changed_at: when bars came or went last.
+    covered_ranges: in how many ranges. bars_from, bars_to: no bar lies outside. changed_at: when bars came or went last.
     """
 
     id: int
@@ -29,6 +29,8 @@ class ListedSeries(NamedTuple):
     covered_from: int | None
     covered_to: int | None
     covered_ranges: int
+    bars_from: int | None
+    bars_to: int | None
     changed_at: datetime | None
 
 
@@ -47,9 +49,11 @@ def listed(
         "SELECT s.id, s.con_id, i.instrument_id, i.symbol, i.asset_class, s.timeframe, s.price, s.session,"
         " s.data_version, s.head_ts, lower(s.covered) AS covered_from, upper(s.covered) AS covered_to,"
         " (SELECT count(*) FROM unnest(s.covered))::int AS covered_ranges,"
+        " least(lower(s.covered), n.low) AS bars_from, greatest(upper(s.covered), n.high) AS bars_to,"
         " (SELECT c.committed_at FROM series_changes c WHERE c.series_id = s.id ORDER BY c.version DESC LIMIT 1)"
         "  AS changed_at"
-        " FROM series s JOIN instruments i USING (con_id) WHERE s.id > %(after)s"
+        " FROM series s JOIN instruments i USING (con_id) LEFT JOIN LATERAL (SELECT min(lower(range)) AS low,"
+        "  max(upper(range)) AS high FROM coverage_notes WHERE series_id = s.id) n ON true WHERE s.id > %(after)s"
         " AND (%(instrument)s::text IS NULL OR i.instrument_id = %(instrument)s)"
         " AND (%(frame)s::text IS NULL OR s.timeframe = %(frame)s)"
         " ORDER BY s.id LIMIT %(limit)s",
@@ -59,15 +63,14 @@ def listed(
 
 
 def ends(cursor: Cursor, row: ListedSeries) -> Ends:
-    """The oldest and the newest bar of a series, each found by the index."""
+    """The oldest and the newest bar of a series, each found by the index. Every bar lies in a settled or in a noted range."""
+    if row.bars_from is None or row.bars_to is None:
+        return Ends(None, None)
     table = table_of(timeframe(row.timeframe))
     # Bounds that are numbers, as everywhere: TimescaleDB finds the chunks by them.
-    span = f"series_id = {int(row.id)} AND ts >= {row.covered_from} AND ts < {row.covered_to}"
-    if row.covered_from is None or row.covered_to is None:
-        return Ends(None, None)
+    span = f"series_id = {int(row.id)} AND ts >= {row.bars_from} AND ts < {row.bars_to}"
     cursor.execute(
         f"SELECT (SELECT ts FROM {table} WHERE {span} ORDER BY ts LIMIT 1) AS first,"
         f" (SELECT ts FROM {table} WHERE {span} ORDER BY ts DESC LIMIT 1) AS last"
     )
-    (found,) = every(cursor, Ends)
-    return found
+    return one(cursor, Ends)
