@@ -227,6 +227,30 @@ def test_without_any_way_nothing_waits_for_ever() -> None:
     assert [(one["t"], one.get("n")) for one in sent] == [("epoch", None), ("quote", 19), ("bar", 20)]
 
 
+def test_epochs_rise_when_the_clock_goes_back_and_wait_while_nobody_knows_the_time() -> None:
+    way, now, ms = Switched(), [0.0], [5_000]
+
+    def database_ms() -> int:
+        if ms[0] < 0:
+            raise Unavailable("the database is away")
+        return ms[0]
+
+    bus = Bus([way], database_ms, clock=lambda: now[0])
+    bus.publish([bar(1)])
+    first = bus.epoch
+    way.works = False
+    for _ in range(7):
+        now[0] += 1
+        bus.publish([bar(2)])
+    way.works, ms[0] = True, -1
+    now[0] += 1
+    assert not bus.publish([bar(3)])
+    ms[0] = 4_000
+    now[0] += 1
+    assert bus.publish([bar(4)])
+    assert bus.epoch > first
+
+
 class Switched:
     """A way that works or not, and keeps what it was given."""
 

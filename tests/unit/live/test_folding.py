@@ -192,6 +192,13 @@ def test_a_bar_without_a_further_part_closes_three_seconds_after_its_slot() -> N
     assert (bar.state, bar.partial) == (LiveState.CLOSED, True)
 
 
+def test_who_joins_in_the_middle_of_a_slot_is_told_that_it_is_partial_while_it_forms() -> None:
+    (late,) = minutes_of().add(part(30, 10))
+    assert (late.state, late.partial) == (LiveState.FORMING, True)
+    (whole,) = minutes_of().add(part(0, 10))
+    assert not whole.partial
+
+
 def test_a_slot_of_fillers_alone_is_no_bar_and_no_missing_part() -> None:
     folding = minutes_of()
     assert [bar for n in range(12) for bar in folding.add(part(n * 5, 10, volume=0))] == []

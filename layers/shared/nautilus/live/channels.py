@@ -6,7 +6,7 @@
     events.session.<bridge>  events.series.<number>  events.job.<id>
 
 The topics are those of NautilusTrader's message bus (nautilus_trader/common, `switchboard`). EXTERNAL means that the bars are
-the source's own.
+the source's own. The bus tells a new epoch on `events.epoch`, which is no channel for listeners.
 """
 
 from typing import NamedTuple

@@ -66,10 +66,10 @@ class _Slot:
             partial,
         )
 
-    def lacks_parts(self) -> bool:
-        """Some of the slot's time is covered by no complete part."""
+    def lacks_parts(self, end: int) -> bool:
+        """Some of the slot's time before `end` is covered by no complete part."""
         covered = sum(part.span_ns for part in self.parts.values() if part.complete)
-        return covered < self.span[1] - self.span[0]
+        return covered < end - self.span[0]
 
 
 class Folding:
@@ -129,16 +129,17 @@ class Folding:
 
     def _changed(self, slot: _Slot, state: LiveState) -> list[LiveBar]:
         parts = [part for _, part in sorted(slot.parts.items()) if not (self._with_fillers and part.volume == 0)]
-        bar = slot.bar(parts, state, state is LiveState.CLOSED and self._is_partial(slot))
+        bar = slot.bar(parts, state, self._is_partial(slot, state))
         if bar is None or bar == slot.newest:
             return []
         slot.newest = bar
         return [bar]
 
-    def _is_partial(self, slot: _Slot) -> bool:
+    def _is_partial(self, slot: _Slot, state: LiveState) -> bool:
         if any(part.partial for part in slot.parts.values()):
             return True
-        return self._every_part_comes and slot.lacks_parts()
+        end = slot.span[1] if state is LiveState.CLOSED else max(part.end for part in slot.parts.values())
+        return self._every_part_comes and slot.lacks_parts(end)
 
 
 def _count(values: Iterable[int | None]) -> int | None:

@@ -20,13 +20,13 @@ STATES = frozenset({"quote", "session", "stream"})
 
 
 class Publisher(Protocol):
-    """One way to publish. Unavailable: it does not work now."""
+    """One way to publish. Unavailable: it does not work now, and what was to be published may be there in part."""
 
     def begin(self, epoch: str) -> None:
         """Begin an epoch."""
 
     def publish(self, epoch: str, entries: list[Entry]) -> bool:
-        """Publish all, or nothing and False where the epoch is not known any more."""
+        """Publish all, or False where the epoch is not known any more: the rest then goes into the next epoch."""
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -60,6 +60,7 @@ class Bus:
         self._database_ms = database_ms
         self._began = began
         self._way = 0
+        self._epoch_ms = 0
         self._numbers: Sequencer | None = None
         self._failing_since: float | None = None
         self._tried_at = float("-inf")
@@ -124,10 +125,12 @@ class Bus:
 
     def _start(self, way: int) -> bool:
         """Begin an epoch by a way; False when it does not work."""
-        numbers = Sequencer(new_epoch(self._database_ms()))
         known = [m for key, m in self._newest.items() if not any((w.kind, w.channel) == key for w in self._waiting)]
         first = [Message("epoch", "events.epoch", {}), *known, *self._waiting]
         try:
+            # Later than every epoch of this process, should the database's clock have gone back.
+            self._epoch_ms = max(self._database_ms(), self._epoch_ms + 1)
+            numbers = Sequencer(new_epoch(self._epoch_ms))
             self._ways[way].begin(numbers.epoch)
             if not self._ways[way].publish(numbers.epoch, [numbers.entry(*message) for message in first]):
                 return False

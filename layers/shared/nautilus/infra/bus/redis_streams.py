@@ -84,7 +84,7 @@ class RedisPublisher:
         self._connection.call("SET", _key(self._store, "epoch"), epoch)
 
     def publish(self, epoch: str, entries: Sequence[Entry]) -> bool:
-        """Add messages, all or, when the epoch is not that of the streams any more, none and False."""
+        """Add messages, a thousand at a time; False when the epoch is not that of the streams any more."""
         pieces = range(0, max(1, len(entries)), _PIECE)
         return all(self._add(epoch, entries[at : at + _PIECE]) for at in pieces)
 
