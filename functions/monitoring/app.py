@@ -3,6 +3,7 @@
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
 from datetime import datetime
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -197,11 +198,15 @@ def incident_list(
 
 
 def _keep_silence(cursor: Cursor) -> None:
-    """A bridge that is gone cannot tell: who asks does, and the schedule once a minute."""
-    session = status.latest(cursor)
-    silent = session is not None and session.silent_s >= _SILENT_AFTER_S
-    found = [Condition("bridge-silent", session.bridge, {"reason": session.reason})] if session and silent else []
+    """A bridge that is gone cannot tell: who asks does, and the schedule once a minute.
+
+    What a silent bridge had open is over with it: nobody looks after it any more.
+    """
+    silent = status.silent(cursor, _SILENT_AFTER_S)
+    found = [Condition("bridge-silent", one.bridge, {"heard_at": _text(one.since)}) for one in silent if one.alone]
     incidents.keep(cursor, "monitoring", found)
+    for one in silent:
+        incidents.keep(cursor, f"bridge:{one.bridge}", [])
 
 
 def _incident(row: incidents.Incident) -> dict[str, Any]:
@@ -219,8 +224,9 @@ def _text(moment: datetime) -> str:
 
 def measure(services: Services) -> list[Measure]:
     """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
-    with services.db.transaction() as cursor:
-        _keep_silence(cursor)
+    with suppress(Unavailable), services.db.transaction() as cursor:
+        _keep_silence(cursor)  # apart: the numbers come even where nothing can be written
+    with services.db.transaction(snapshot=True) as cursor:
         session = status.latest(cursor)
         waiting = measures.live_jobs(cursor)
         lasting = incidents.open_incidents(cursor)

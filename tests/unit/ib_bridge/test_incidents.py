@@ -57,6 +57,26 @@ def test_a_loss_that_changes_its_name_is_one_loss() -> None:
     assert watch.codes(ConnectionState.DOWN, LOST_AFTER_S) == ["ib-connection-lost"]
 
 
+def test_a_gateway_that_restarts_for_ever_is_one_loss() -> None:
+    watch = Watch()
+    found = []
+    for _ in range(5):
+        found += watch.codes(ConnectionState.NEEDS_LOGIN, 30) + watch.codes(ConnectionState.DOWN, 30)
+    assert found[:2] == ["ib-login-needed", "ib-connection-lost"]
+    assert len(found) == 8
+
+
+def test_a_new_process_takes_over_what_the_one_before_it_had_open() -> None:
+    watch = Watch()
+    down = Health(ConnectionState.STARTING, "connecting")
+    had = frozenset({"ib-connection-lost", "ib-other-language"})
+    found = watch.incidents.conditions(down, None, 0, already_open=had)
+    assert [one.code for one in found] == ["ib-connection-lost", "ib-other-language"]
+    assert watch.incidents.conditions(down, None, 0) == [], "without them it would wait"
+    well = Health(ConnectionState.CONNECTED, "")
+    assert watch.incidents.conditions(well, "english", 0, already_open=had) == []
+
+
 def test_flapping_is_no_incident() -> None:
     watch = Watch()
     for _ in range(20):

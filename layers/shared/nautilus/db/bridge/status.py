@@ -8,7 +8,7 @@ from uuid import UUID
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import one, one_or_none, scalar, scalar_or_none
+from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
@@ -83,6 +83,25 @@ class _StatusRow(NamedTuple):
     clock_market_ns: int
     clock_rate: float
     now_ns: int
+
+
+class SilentBridge(NamedTuple):
+    """A bridge that has not been heard for a while. alone: no other one of its login was heard since."""
+
+    bridge: str
+    since: datetime
+    alone: bool
+
+
+def silent(cursor: Cursor, after_s: float) -> list[SilentBridge]:
+    """The bridges that have said nothing for so many seconds."""
+    cursor.execute(
+        "SELECT bridge, heartbeat_at AS since, NOT EXISTS (SELECT FROM ib_sessions o WHERE o.login = s.login"
+        " AND o.heartbeat_at > s.heartbeat_at) AS alone FROM ib_sessions s"
+        " WHERE heartbeat_at < clock_timestamp() - %s * interval '1 s' ORDER BY bridge",
+        (after_s,),
+    )
+    return every(cursor, SilentBridge)
 
 
 _READ = (

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, one
+from nautilus.db.rows import every, one, scalars
 from nautilus.monitoring.incidents import CODES, Condition
 
 
@@ -72,6 +72,12 @@ def _close(cursor: Cursor, ids: Sequence[int]) -> list[Incident]:
         (list(ids),),
     )
     return every(cursor, Incident)
+
+
+def open_codes(cursor: Cursor, keeper: str) -> frozenset[str]:
+    """The codes that a keeper has open."""
+    cursor.execute("SELECT code FROM incidents WHERE keeper = %s AND until IS NULL", (keeper,))
+    return frozenset(scalars(cursor, str))
 
 
 def listed(
