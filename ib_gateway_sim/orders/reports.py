@@ -1,7 +1,7 @@
 """What clients are told about an order unasked, and which. A client that has gone is told nothing.
 
 The order of the messages is that of a real gateway's captured answers: wboayue/rust-ibapi (tests of orders, a market
-order and a cancel), the research tests of nautilus_trader's adapter (a market and a limit order), ib_insync issue 554 (a
+order and a cancel), the research tests of nautilus_trader's adapter (a market and a limit order), ib_insync#554 (a
 refusal), read 2026-11.
 """
 

@@ -20,7 +20,7 @@ CAPTURES = {
         "logs of ib_insync clients, 2026-01: 10349 comes while the order has no permId yet",
         ["error 10349", "openOrder Submitted", "orderStatus Submitted"],
     ),
-    "refusal": ("erdewit/ib_insync issue 554, 2023-02", ["error 201", "openOrder Inactive", "orderStatus Inactive"]),
+    "refusal": ("erdewit/ib_insync#554, 2023-02", ["error 201", "openOrder Inactive", "orderStatus Inactive"]),
 }
 
 
@@ -69,7 +69,7 @@ async def test_a_refusal(client, sim, control):
 
 @played()
 async def test_a_change_that_is_refused_leaves_the_order_as_it_was(client, sim, control):
-    """erdewit/ib_insync issue 502: 110 for the change, and the order stays open."""
+    """erdewit/ib_insync#502: 110 for the change, and the order stays open."""
     order(client, 1, kind="LMT", limit=100, quantity=10)
     await words(client)
     order(client, 1, kind="LMT", limit=100.001, quantity=10)
