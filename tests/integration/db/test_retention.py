@@ -149,7 +149,11 @@ def test_it_is_due_once_a_day_and_not_while_a_backfill_runs(
 
 def test_a_new_store_is_left_alone(database: Database) -> None:
     with database.transaction() as cursor:
+        # Made a minute from now: an hour of the real clock may begin while this test runs.
+        cursor.execute("UPDATE store SET created_at = clock_timestamp() + interval '1 minute'")
         assert not any(retention.due(cursor, hour) for hour in range(24))
+        cursor.execute("UPDATE store SET created_at = clock_timestamp() - interval '25 hours'")
+        assert all(retention.due(cursor, hour) for hour in range(24))
 
 
 def test_two_at_a_time_never_do_and_who_is_stopped_has_not_done_it(database: Database, dsn: str) -> None:
