@@ -1,0 +1,108 @@
+"""The streams that the bridge has, or tries to have, from IB: one row each, whoever wants it. The bridge alone writes them."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.ranges import multirange, spans_of
+from nautilus.db.rows import every, insert_rows
+from nautilus.live.subscriptions import StreamKey
+from nautilus.spans import Spans
+
+
+class StreamRow(NamedTuple):
+    """A stream as it is. Times are market time in ns, except `updated_at`.
+
+    source, feed: empty while there is none, or it is not known. since: when the state began. confirmed_until: until where
+    history has confirmed its bars. bridge and updated_at are of no importance when a row is written.
+    """
+
+    con_id: int
+    kind: str
+    price: str
+    session: str
+    source: str
+    state: str
+    reason: str
+    refused_code: int | None
+    feed: str
+    priority: int
+    since: int
+    last_event_at: int | None
+    confirmed_until: int | None
+    holes: Spans
+    resubscribed: int
+    bridge: str = ""
+    updated_at: datetime | None = None
+
+    @property
+    def key(self) -> StreamKey:
+        return StreamKey(self.con_id, self.kind, self.price, self.session)
+
+
+class _Row(NamedTuple):
+    con_id: int
+    kind: str
+    price: str
+    session: str
+    source: str
+    state: str
+    reason: str
+    refused_code: int | None
+    feed: str
+    priority: int
+    since: int
+    last_event_at: int | None
+    confirmed_until: int | None
+    holes: str
+    resubscribed: int
+    bridge: str
+    updated_at: datetime
+
+
+_KEY = ("con_id", "kind", "price", "session")
+_TYPES = dict.fromkeys(StreamRow._fields[:-2], "bigint") | {
+    **dict.fromkeys(("kind", "price", "session", "source", "state", "reason", "feed"), "text"),
+    "refused_code": "integer",
+    "priority": "smallint",
+    "holes": "int8multirange",
+    "resubscribed": "integer",
+}
+_READ = ", ".join(_Row._fields).replace("holes", "holes::text AS holes")
+
+
+def put(cursor: Cursor, bridge: str, rows: Iterable[StreamRow]) -> None:
+    """Write streams of a bridge as they are now. A stream that another bridge had becomes this one's."""
+    latest = {row.key: row for row in rows}
+    changed = ", ".join(f"{name} = excluded.{name}" for name in (*_TYPES, "bridge") if name not in _KEY)
+    insert_rows(
+        cursor,
+        "live_streams",
+        {**_TYPES, "bridge": "text"},
+        [
+            (*latest[key][:-4], multirange(latest[key].holes), latest[key].resubscribed, bridge)
+            for key in sorted(latest)
+        ],
+        then=f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {changed}, updated_at = clock_timestamp()",
+    )
+
+
+def remove(cursor: Cursor, bridge: str, keys: Collection[StreamKey] | None) -> int:
+    """Forget streams of a bridge that are no more; None: all it has. Returns how many. Those of other bridges stay."""
+    arrays = "%s::bigint[], %s::text[], %s::text[], %s::text[]"
+    chosen = "" if keys is None else f" AND ({', '.join(_KEY)}) IN (SELECT * FROM unnest({arrays}))"
+    columns = [] if keys is None else [[key[n] for key in keys] for n in range(len(_KEY))]
+    cursor.execute(f"DELETE FROM live_streams WHERE bridge = %s{chosen}", (bridge, *columns))
+    return int(cursor.rowcount)
+
+
+def listed(cursor: Cursor) -> list[StreamRow]:
+    """All streams, by instrument."""
+    cursor.execute(f"SELECT {_READ} FROM live_streams ORDER BY {', '.join(_KEY)}")
+    return [_stream(row) for row in every(cursor, _Row)]
+
+
+def _stream(row: _Row) -> StreamRow:
+    values = row._asdict() | {"holes": spans_of(row.holes)}
+    return StreamRow(**values)
