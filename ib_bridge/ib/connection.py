@@ -10,6 +10,7 @@ from ib_bridge.ib.client import IB, fail, new_client
 from ib_bridge.ib.clock import MarketClock, ask_control, read_control
 from ib_bridge.ib.codes import Reaction, Scope, meaning
 from ib_bridge.ib.health import PORT_MOVED, ConnectionHealth, ConnectionState, Health
+from ib_bridge.ib.live_callbacks import LiveCallbacks
 from nautilus.clock import NS_PER_S
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
@@ -41,6 +42,7 @@ class IbConnection:
         self._log = log
         self._changed = changed
         self.health = ConnectionHealth()
+        self.callbacks = LiveCallbacks()
         self._ib: IB | None = None
         self._delay_s = 0.0
         self._rotation = 0
@@ -140,6 +142,7 @@ class IbConnection:
         """Try once; True when it failed because the client id is in use."""
         self._close()
         ib = new_client()
+        self.callbacks.attach(ib)
         codes: set[int] = set()
         refused = asyncio.Event()
 
@@ -278,6 +281,7 @@ class IbConnection:
         found = meaning(code, text)
         if found.scope is Scope.REQUEST and found.reaction is not Reaction.INFO:
             fail(ib, number, code, text)
+        self.callbacks.error(number, code, text)
         if self.health.learn_language(code, text):
             if self.health.language == "other":
                 self._log.error("ib-other-language", extra={"ib_code": code, "ib_text": text})
