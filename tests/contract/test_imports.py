@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("settings", "settings"),
     ("database", "db"),
     ("neighbours", "infra"),
-    ("services: what rules and database do together", "auth coverage lookup"),
+    ("services: what rules and database do together", "auth coverage lookup live.tickets live.watching"),
     ("services on top of these", "backfill reading"),
     ("HTTP", "http"),
 )

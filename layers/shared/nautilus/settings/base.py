@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from nautilus.errors import InvalidInput
+from nautilus.live.watch_series import WatchSeries, parse_list
 from nautilus.settings.database_url import check_safe
 from nautilus.settings.secrets import SECRET_ARN, read_secret
 
@@ -65,6 +67,35 @@ class QueueSettings(Settings):
     queue_url: str = Field("", description="SQS queue of hints; empty: none, the bridge's sweep finds the work")
     queue_endpoint: str = Field("", description="SQS endpoint of a local stand-in; empty: AWS")
     queue_region: str = Field("us-east-1", description="AWS region of the queue")
+
+
+class WatchSettings(Settings):
+    """What the bridge keeps current for ever, and what the functions say of it."""
+
+    live_watch: tuple[str, ...] = Field(
+        (),
+        description="series that are kept current while nobody has set a watch list, such as `AAPL.NASDAQ:1m`,"
+        " comma-separated",
+    )
+
+    @field_validator("live_watch", mode="before")
+    @classmethod
+    def _split_series(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("live_watch")
+    @classmethod
+    def _are_series(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parse_list(value)
+        except InvalidInput as wrong:
+            raise ValueError(wrong.detail) from None
+        return value
+
+    @property
+    def watched(self) -> tuple[WatchSeries, ...]:
+        """The series of `live_watch`."""
+        return parse_list(self.live_watch)
 
 
 def snapshot_follows() -> bool:

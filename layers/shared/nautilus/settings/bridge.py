@@ -9,7 +9,7 @@ from nautilus.backfill import planner
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.market.closing import BarCloseDelay
 from nautilus.market.timeframes import NAMES
-from nautilus.settings.base import DatabaseSettings, QueueSettings, Settings
+from nautilus.settings.base import DatabaseSettings, QueueSettings, Settings, WatchSettings
 
 KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
 """One part of keep_bars_days. infra/template.yaml has the same for its parameter KeepBarsDays."""
@@ -46,7 +46,7 @@ class _Retention(Settings):
         return _days_by_timeframe(self.keep_bars_days)
 
 
-class BridgeSettings(DatabaseSettings, QueueSettings, _Retention):
+class BridgeSettings(DatabaseSettings, QueueSettings, WatchSettings, _Retention):
     """What the bridge reads."""
 
     bridge_id: str = Field(

@@ -71,6 +71,15 @@ def named(cursor: Cursor, name: InstrumentName) -> Lookup:
     return Lookup(tuple(found for found, _ in rows), checked_at=max((at for _, at in rows), default=None))
 
 
+def of_names(cursor: Cursor, names: Iterable[str]) -> dict[str, list[Instrument]]:
+    """All contracts that are stored under these NautilusTrader-style names, expired ones too; by name, those that have any."""
+    cursor.execute(f"SELECT {_LIST} FROM instruments WHERE instrument_id = ANY(%s) ORDER BY con_id", (list(names),))
+    found: dict[str, list[Instrument]] = {}
+    for one in every(cursor, Instrument):
+        found.setdefault(one.instrument_id, []).append(one)
+    return found
+
+
 def by_name(cursor: Cursor, instrument_id: str) -> Instrument | None:
     """By NautilusTrader-style name. Of futures a decade apart the one that trades; Conflict when several do."""
     name = InstrumentName(instrument_id)
