@@ -50,13 +50,13 @@ ALL = Spans.of(*span(-100, 100))
 # ---- what an answer says -------------------------------------------------------------------------------------------------
 
 
-def said(stored: list[Bar], lives: list[LivePrices], before: list[Bar] = [], settled: Spans = ALL) -> list[Outcome]:  # noqa: B006
+def outcomes(stored: list[Bar], lives: list[LivePrices], before: list[Bar] = [], settled: Spans = ALL) -> list[Outcome]:  # noqa: B006
     return confirmation.outcomes({b.ts: b for b in stored}, {b.ts: b for b in before}, lives, settled)
 
 
 def test_a_live_bar_is_confirmed_revised_or_withdrawn() -> None:
     history = [bar(0)._replace(vwap=10.1), bar(1, close=10.5)]
-    found = said(history, [live(bar(0)), live(bar(1)), live(bar(2))])
+    found = outcomes(history, [live(bar(0)), live(bar(1)), live(bar(2))])
     assert [(one.state, one.was, one.exact) for one in found] == [
         (LiveState.CONFIRMED, None, True),
         (LiveState.REVISED, bar(1), False),
@@ -66,25 +66,25 @@ def test_a_live_bar_is_confirmed_revised_or_withdrawn() -> None:
 
 
 def test_nothing_is_said_of_what_is_not_settled() -> None:
-    assert said([bar(0)], [live(bar(0)), live(bar(1))], settled=Spans.of(*span(0, 1))) == [
+    assert outcomes([bar(0)], [live(bar(0)), live(bar(1))], settled=Spans.of(*span(0, 1))) == [
         Outcome(bar(0), LiveState.CONFIRMED, exact=True)
     ]
 
 
 def test_a_bar_that_still_formed_is_no_revision() -> None:
-    assert said([bar(0, close=10.5)], [live(bar(0), closed=False)]) == [
+    assert outcomes([bar(0, close=10.5)], [live(bar(0), closed=False)]) == [
         Outcome(bar(0, close=10.5), LiveState.CONFIRMED)
     ]
 
 
 def test_bars_that_nobody_had_are_told_and_those_that_stay_as_they_are_not() -> None:
-    assert said([bar(0), bar(1)], [], before=[bar(0)]) == [Outcome(bar(1), LiveState.CONFIRMED)]
+    assert outcomes([bar(0), bar(1)], [], before=[bar(0)]) == [Outcome(bar(1), LiveState.CONFIRMED)]
 
 
 def test_history_that_changes_its_mind_is_a_revision() -> None:
     old = bar(0)._replace(vwap=10.0)
-    assert said([bar(0, close=9.5)], [], before=[bar(0)]) == [Outcome(bar(0, close=9.5), LiveState.REVISED, bar(0))]
-    assert said([bar(0)._replace(vwap=10.1)], [], before=[old])[0].state is LiveState.REVISED
+    assert outcomes([bar(0, close=9.5)], [], before=[bar(0)]) == [Outcome(bar(0, close=9.5), LiveState.REVISED, bar(0))]
+    assert outcomes([bar(0)._replace(vwap=10.1)], [], before=[old])[0].state is LiveState.REVISED
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_history_that_changes_its_mind_is_a_revision() -> None:
     ],
 )
 def test_a_unit_of_volume_is_no_revision(was: float | None, now: float, state: LiveState) -> None:
-    (one,) = said([bar(0, volume=now)], [live(bar(0, volume=was))])
+    (one,) = outcomes([bar(0, volume=now)], [live(bar(0, volume=was))])
     assert (one.state, one.exact) == (state, False)
-    (stored,) = said([bar(0, volume=now)], [], before=[bar(0, volume=was)])
+    (stored,) = outcomes([bar(0, volume=now)], [], before=[bar(0, volume=was)])
     assert stored.state is state
 
 
 def test_prices_that_differ_are_a_revision_whatever_the_volume() -> None:
-    (one,) = said([bar(0, close=10.5, volume=10_000.0)], [live(bar(0, volume=100.0))])
+    (one,) = outcomes([bar(0, close=10.5, volume=10_000.0)], [live(bar(0, volume=100.0))])
     assert one.state is LiveState.REVISED
 
 
@@ -114,7 +114,7 @@ def test_prices_that_differ_are_a_revision_whatever_the_volume() -> None:
 def test_every_provisional_bar_of_a_settled_range_gets_one_word(kinds: list[str], data: st.DataObject) -> None:
     history = [bar(n, close=10.0 if kind == "same" else 10.5) for n, kind in enumerate(kinds) if kind != "none"]
     before = data.draw(st.lists(st.sampled_from(history), unique=True)) if history else []
-    found = said(history, [live(bar(n)) for n in range(len(kinds))], before)
+    found = outcomes(history, [live(bar(n)) for n in range(len(kinds))], before)
     expected = {"same": LiveState.CONFIRMED, "other": LiveState.REVISED, "none": LiveState.WITHDRAWN}
     assert [one.state for one in found] == [expected[kind] for kind in kinds]
 
@@ -163,9 +163,9 @@ def test_a_request_overlaps_by_two_bars_and_is_two_hours_long_at_most() -> None:
         (begin, begin + MINUTE_NS),
     ), "a night is not asked for"
     long = Spans([(at("03 20:00"), at("03 21:00")), (begin, at("04 20:00"))])
-    asked, _ = confirmation.window(long, CALENDAR, MINUTE)
-    assert asked == (at("04 18:00"), at("04 20:00"))
-    assert confirmation.beyond_one_request(long, asked) == Spans(
+    requested, _ = confirmation.window(long, CALENDAR, MINUTE)
+    assert requested == (at("04 18:00"), at("04 20:00"))
+    assert confirmation.beyond_one_request(long, requested) == Spans(
         [(at("03 20:00"), at("03 21:00")), (begin, at("04 18:00"))]
     )
 
