@@ -38,6 +38,12 @@ def _open(control: Context, ref: Any) -> Order:
     return order
 
 
+def _transmitted(order: Order) -> Order:
+    if not order.transmitted:
+        raise Wrong(f"order {order.perm_id} is not transmitted; allowed: an order that IB has")
+    return order
+
+
 # ---- fills -----------------------------------------------------------------------------------------------------------
 def fill_plan(control: Context, ref: str, plan: str) -> Answer:
     """an order (by reference, or next) fills so and not otherwise: quantity@seconds after it is sent, as 30@1,70@5"""
@@ -65,10 +71,9 @@ def fill_after_cancel(control: Context, ref: str = NEXT, how: str = "late", seco
 
 def _fill(control: Context, order: Order, quantity: Any, price: Any) -> Answer:
     gateway, now_s = control.gateway, control.gateway.clock.now_s()
+    _transmitted(order)
     shares = order.remaining if quantity is None else number("quantity", quantity, 1e-9, order.remaining)
     at = outright_price(gateway, order, now_s) if price is None else number("price", price, -_MOST, _MOST)
-    if not order.transmitted:
-        raise Wrong(f"order {order.perm_id} is not transmitted; allowed: an order that IB has")
     gateway.note("fill_now", order.client_id, order.order_id)
     fill(gateway, order, shares, at, now_s)
     gateway.clock.hasten()  # orders that wait for this one
@@ -79,7 +84,8 @@ def _fill(control: Context, order: Order, quantity: Any, price: Any) -> Answer:
 def click(control: Context, ref: Any = None) -> Answer:
     """somebody clicks the warning of `precaution` away: the order (or all that wait) is sent"""
     wanted = None if ref is None else find(control, ref)
-    waiting = [order for order in control.gateway.orders.every() if not order.clicked and wanted in (None, order)]
+    held = [order for order in control.gateway.orders.every() if order.open and not order.clicked]
+    waiting = [order for order in held if wanted is None or order is wanted]
     for order in waiting:
         transmit(control.gateway, order)
     watch(control.gateway)
@@ -117,11 +123,20 @@ def manual_cancel(control: Context, perm_id: Any) -> None:
 
 
 def _manual(control: Context, perm_id: Any) -> Order:
-    manual = [order for order in control.gateway.orders.every() if order.order_id <= 0]
-    order = max(manual, key=lambda each: each.perm_id) if perm_id == _LAST and manual else _open(control, perm_id)
-    if order.request.text("orderRef") or order.order_id > 0:
+    """An open order of manual_order, by its permId, or the newest. Raises Wrong."""
+    if perm_id == _LAST:
+        manual = [order for order in control.gateway.orders.every() if order.open and _is_manual(order)]
+        if not manual:
+            raise Wrong(f"perm_id {perm_id!r}; allowed: an open order of manual_order, and there is none")
+        return max(manual, key=lambda each: each.perm_id)
+    order = _open(control, perm_id)
+    if not _is_manual(order):
         raise Wrong(f"perm_id {perm_id!r} is of a client; allowed: an order of manual_order")
     return order
+
+
+def _is_manual(order: Order) -> bool:
+    return order.order_id <= 0 and not order.reference
 
 
 def _contract(control: Context, symbol: str, sec_type: str) -> Contract:
@@ -138,7 +153,7 @@ def _contract(control: Context, symbol: str, sec_type: str) -> Contract:
 def twin(control: Context, ref: Any) -> Answer:
     """one order becomes two live ones with a permId each, as a change during an outage made of one (told of 2026-07 in
     nautechsystems/nautilus_trader#4564); its id reaches the first alone"""
-    gateway, order = control.gateway, _open(control, ref)
+    gateway, order = control.gateway, _transmitted(_open(control, ref))
     made = gateway.orders.add_other(
         order.client_id, deepcopy(order.request), order.contract, order.account, gateway.clock.now_s()
     )

@@ -25,5 +25,5 @@ def cancel_all(gateway: Gateway) -> None:
 
 def expire(gateway: Gateway, order: Order, at_s: float) -> None:
     """A day order ends with the session in which it could trade, a GTD order at its time."""
-    if order.request.text("tif") in ("", "DAY", "GTD") and order.open and at_s >= order.expires_s:
+    if order.expires and order.open and at_s >= order.expires_s:
         cancel(gateway, order)

@@ -12,16 +12,15 @@ from ib_gateway_sim.times import text_date
 
 
 def fill(gateway: Gateway, order: Order, shares: float, price: float, at_s: float) -> None:
-    """Fills a part or all. An order that has been cancelled stays so: its fill was on the way already."""
+    """Fills a part or all. An order that has been cancelled stays so: its fill was on the way already.
+
+    Raises ValueError for an order that IB does not have, and then nothing has changed.
+    """
+    _move(order, shares, at_s)
     before = (order.filled, order.average_price)
     order.filled = round(order.filled + shares, 10)
     order.paid += shares * price
     order.last_price = price
-    if order.open and order.remaining == 0:
-        order.move("Filled")
-        order.done_s = at_s
-    elif order.status == "PreSubmitted":
-        order.move("Submitted")
     execution = _execution(gateway, order, shares, price, at_s)
     rate = gateway.dollars(order.contract.currency)
     execution.fee = fill_commission(order.contract, before, shares, price, rate)
@@ -36,6 +35,18 @@ def fill(gateway: Gateway, order: Order, shares: float, price: float, at_s: floa
     for account in shared or (order.account,):
         send_change(gateway, order.contract, account)
     _shrink_group(gateway, order, shares)
+
+
+def _move(order: Order, shares: float, at_s: float) -> None:
+    """The status that a fill makes. One that waits for shares may fill too (told in erdewit/ib_insync#363)."""
+    if not order.transmitted:
+        raise ValueError(f"order {order.order_id}: {order.status} cannot fill")
+    if order.open and order.remaining <= shares:
+        order.move("Filled")
+        order.done_s = at_s
+    elif order.status in ("PreSubmitted", "Inactive"):
+        order.move("Submitted")
+    order.why_held = ""
 
 
 def _execution(gateway: Gateway, order: Order, shares: float, price: float, at_s: float) -> Execution:
@@ -106,13 +117,13 @@ def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, t
 
 
 def _shrink_group(gateway: Gateway, order: Order, shares: float) -> None:
-    """A full fill ends the others of the group; a partial one may make them smaller."""
+    """A full fill ends the others of the group; a partial one may make them smaller, or ends those that have no more left."""
     reduces = order.request.integer("ocaType") in (2, 3) or not order.request.text("ocaGroup")
     for other in gateway.orders.group(order):
-        if order.status == "Filled" or not reduces:
+        if order.status == "Filled" or not reduces or other.remaining <= shares:
             cancel(gateway, other)
         else:
-            other.request.values["totalQuantity"] = other.quantity - shares
+            other.request.values["totalQuantity"] = round(other.quantity - shares, 10)
             reports.send_order(gateway, other)
 
 

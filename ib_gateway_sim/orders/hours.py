@@ -1,6 +1,6 @@
 """When an order can trade, and until when it is good."""
 
-from ib_gateway_sim.orders.order import Order
+from ib_gateway_sim.orders.order import LOCATE, Order
 from ib_gateway_sim.rules.dates import Moment, moment
 from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Gateway
@@ -26,9 +26,13 @@ def next_look_s(gateway: Gateway, order: Order, at_s: float) -> float:
     """When the market has to be looked at for the order again, at the earliest; in the past: at once."""
     if order.late_fill_s:
         return order.late_fill_s
-    if order.plan:
-        return order.plan[0][0]
-    return max(session(gateway, order, at_s)[0], order.not_before_s, order.held_until_s)
+    if order.why_held == LOCATE:
+        due_s = order.held_until_s
+    elif order.plan:
+        due_s = order.plan[0][0]
+    else:
+        due_s = max(session(gateway, order, at_s)[0], order.not_before_s)
+    return min(due_s, order.expires_s) if order.expires else due_s
 
 
 def good_till(gateway: Gateway, request: Request) -> Moment | Violation:

@@ -39,12 +39,12 @@ def _acts_at_s(gateway: Gateway, order: Order, at_s: float, until_s: float) -> f
     session begins or ends."""
     if order.late_fill_s:
         return order.late_fill_s
-    if order.request.text("tif") in ("", "DAY", "GTD") or order.kind in AT_CLOSE:
+    if order.expires or order.kind in AT_CLOSE:
         until_s = min(until_s, order.expires_s)
-    if order.plan is not None:
-        return min([until_s, *(due_s for due_s, _ in order.plan)])
     if order.why_held == LOCATE:
         return min(until_s, order.held_until_s)
+    if order.plan is not None:
+        return min([until_s, *(due_s for due_s, _ in order.plan)])
     opens_s, closes_s = hours.session(gateway, order, at_s)
     begins_s = max(opens_s, order.not_before_s)
     if begins_s > at_s:

@@ -106,7 +106,8 @@ def _wanted(gateway: Gateway, order: Order) -> float:
 
 # ---- fills and waits that the control port has arranged --------------------------------------------------------------
 def _follow_plan(gateway: Gateway, order: Order, at_s: float) -> None:
-    while order.open and order.transmitted and order.plan and order.plan[0][0] <= at_s:
+    held = not order.transmitted or order.why_held or not gateway.weather.upstream
+    while not held and order.open and order.plan and order.plan[0][0] <= at_s:
         due_s, quantity = order.plan.pop(0)
         shares = min(quantity, order.remaining)
         fills.fill(gateway, order, shares, fills.outright_price(gateway, order, due_s), due_s)

@@ -14,7 +14,7 @@ LOCATE = "locate"  # why an order is held: shares to sell short are being looked
 # Who may go where; a status that is not here is an end.
 MOVES: dict[str, frozenset[str]] = {
     "PendingSubmit": frozenset({"PreSubmitted", "Submitted", "Cancelled", "Inactive"}),  # not transmitted yet
-    "Inactive": frozenset({"PreSubmitted", "Submitted", "Cancelled"}),  # of an order that waits for shares
+    "Inactive": frozenset({"PreSubmitted", "Submitted", "Filled", "Cancelled"}),  # of an order that waits for shares
     "PreSubmitted": frozenset({"Submitted", "Filled", "Cancelled", "Inactive"}),  # held: closed, parent, no trigger
     "Submitted": frozenset({"PreSubmitted", "Filled", "Cancelled", "Inactive"}),
 }
@@ -108,6 +108,11 @@ class Order:
     @property
     def open(self) -> bool:
         return self.status not in DONE or (self.status == "Inactive" and self.why_held == LOCATE)
+
+    @property
+    def expires(self) -> bool:
+        """Whether it ends at its time (`expires_s`)."""
+        return self.request.text("tif") in ("", "DAY", "GTD")
 
     @property
     def working(self) -> bool:

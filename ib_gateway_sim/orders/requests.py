@@ -82,7 +82,7 @@ def _cancel(client: Client, request: Request) -> None:
     elif not order.open:
         _refuse_cancel(client, order)
     else:
-        late = gateway.weather.orders.take_late_fill(order.reference)
+        late = gateway.weather.orders.take_late_fill(order.reference) if order.transmitted else None
         if late is None:
             cancel(gateway, order)
         else:

@@ -1,0 +1,180 @@
+"""The book of orders stays whole: what commands, outages and groups do to an order is done in full, or not at all."""
+
+from datetime import datetime
+
+import pytest
+
+from tests.support.sim_client import MONDAY_NOON_NS, RawClient
+from tests.support.sim_orders import asked, messages, order, played, words
+
+RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
+NOON_S = MONDAY_NOON_NS / 1e9
+
+
+async def said(control, line):
+    answer = await control.run(line)
+    assert answer.pop("ok"), answer
+    return answer
+
+
+def whole(sim):
+    """The order's own count of its fills is that of its executions, and no open order has nothing left."""
+    for each in sim.orders.every():
+        latest = {made.key: made.shares for made in sim.orders.executions if made.order is each and not made.account}
+        assert each.filled == sum(latest.values())
+        assert each.remaining > 0 or not each.open
+    ids = [made.exec_id for made in sim.orders.executions]
+    assert len(ids) == len(set(ids))
+    return True
+
+
+# ---- fills of orders that are held -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(("quantity", "status"), [("", "Filled"), ("4", "Submitted")])
+def test_an_order_that_waits_for_shares_may_fill_although_it_is_inactive(quantity, status):
+    """Told of a real gateway: erdewit/ib_insync#363."""
+
+    @played()
+    async def run(client, sim, control):
+        await said(control, "locate 30")
+        order(client, 1, "SELL", kind="LMT", limit=1000, quantity=10, ref="a")
+        await words(client)
+        assert (await said(control, f"fill_now a {quantity}"))["status"] == status
+        assert f"orderStatus {status}" in await words(client)
+        assert sim.orders.orders[1, 1].why_held == ""
+        assert whole(sim)
+
+    run()
+
+
+@played()
+async def test_a_plan_waits_until_the_shares_are_found(client, sim, control):
+    await said(control, "locate 30")
+    await said(control, "fill_plan next 4@1,6@60")
+    order(client, 1, "SELL", quantity=10)
+    await words(client)
+    await said(control, "advance 29")
+    assert sim.orders.executions == []
+    await said(control, "advance 2")
+    assert [made.shares for made in sim.orders.executions] == [4]
+    await said(control, "advance 60")
+    assert sim.orders.orders[1, 1].status == "Filled"
+    assert whole(sim)
+
+
+@played()
+async def test_shares_are_found_at_their_time_though_the_plan_fills_later(client, sim, control):
+    await said(control, "locate 30")
+    await said(control, "fill_plan next 10@600")
+    order(client, 1, "SELL", quantity=10)
+    await words(client)
+    await said(control, "advance 31")
+    assert sim.orders.orders[1, 1].status == "Submitted"
+
+
+@played()
+async def test_a_plan_says_nothing_while_the_line_is_gone(client, sim, control):
+    await said(control, "lost work")
+    await said(control, "fill_plan next 10@0")
+    order(client, 1, quantity=10)
+    assert "execDetails" not in await words(client)
+    await said(control, "advance 10")
+    await said(control, "restored")
+    assert "execDetails" in await words(client)
+    assert whole(sim)
+
+
+@pytest.mark.parametrize("how", ["late", "overtakes"])
+def test_the_cancel_of_an_order_that_ib_does_not_have_meets_no_fill(how):
+    @played()
+    async def run(client, sim, control):
+        await said(control, f"fill_after_cancel next {how}")
+        order(client, 1, transmit=0, **RESTING)
+        client.send(4, 1, 1, "")
+        assert await words(client) == ["orderStatus Cancelled", "error 202"]
+        await said(control, "advance 5")
+        assert sim.orders.executions == []
+        order(client, 2, **RESTING)
+        client.send(4, 1, 2, "")
+        await words(client)
+        await said(control, "advance 5")
+        assert len(sim.orders.executions) == 1, "it waits for the next one that IB has"
+        assert whole(sim)
+
+    run()
+
+
+@played()
+async def test_a_twin_is_made_of_an_order_that_ib_has(client, sim, control):
+    order(client, 1, transmit=0, ref="a", **RESTING)
+    await words(client)
+    assert "allowed: an order that IB has" in (await control.run("twin a"))["error"]
+    assert len(sim.orders.every()) == 1
+
+
+@played()
+async def test_a_manual_order_that_is_over_does_not_fill(client, sim, control):
+    order(client, 1, **RESTING)
+    await words(client)
+    first = (await said(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
+    second = (await said(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
+    await said(control, f"manual_cancel {second}")
+    assert (await said(control, "manual_fill last 5"))["perm_id"] == first
+    await said(control, f"manual_cancel {first}")
+    for name in (first, second, "last"):
+        assert "allowed: an open order" in (await control.run(f"manual_fill {name}"))["error"]
+    (own,) = [each.perm_id for each in sim.orders.orders.values()]
+    assert "is of a client" in (await control.run(f"manual_fill {own}"))["error"]
+    assert sum(made.shares for made in sim.orders.executions) == 5
+    assert whole(sim)
+
+
+@pytest.mark.parametrize(
+    ("faults", "asked_for", "ends"),
+    [
+        (["locate 99999"], {"action": "SELL"}, "2026-03-02T21:00:00Z"),
+        (["fill_plan next 10@99999"], {}, "2026-03-02T21:00:00Z"),
+        ([], {**RESTING, "tif": "GTD", "good_till": "20260303 02:00:00 UTC"}, "2026-03-03T02:00:00Z"),
+    ],
+)
+def test_an_order_ends_at_its_time_though_it_waits_for_longer(faults, asked_for, ends):
+    @played()
+    async def run(client, sim, control):
+        for line in faults:
+            await said(control, line)
+        order(client, 1, **{"quantity": 10, **asked_for})
+        await words(client)
+        end_s = datetime.fromisoformat(ends).timestamp()
+        await said(control, f"advance {end_s - NOON_S + 2}")
+        assert "orderStatus Cancelled" in await words(client)
+        assert sim.orders.orders[1, 1].done_s == pytest.approx(end_s, abs=1.1)
+
+    run()
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("filled", "left"), [(4, 6), (10, None), (15, None)])
+def test_an_order_of_a_group_that_has_nothing_left_is_cancelled(filled, left):
+    @played()
+    async def run(client, sim, control):
+        for number, quantity in ((1, 100), (2, 10)):
+            asked_for = {**RESTING, "quantity": quantity}
+            order(client, number, oca="group", oca_type=2, ref=str(number), **asked_for)
+        await words(client)
+        await said(control, f"fill_now 1 {filled}")
+        other = sim.orders.orders[1, 2]
+        assert (other.status, other.remaining) == (("Submitted", left) if left else ("Cancelled", 10))
+        assert whole(sim)
+
+    run()
+
+
+@played()
+async def test_an_order_of_a_group_that_has_filled_in_part_keeps_what_it_has(client, sim, control):
+    for number in (1, 2):
+        order(client, number, oca="group", oca_type=2, ref=str(number), **RESTING)
+    await words(client)
+    await said(control, "fill_now 2 3")  # the first has 7 left
+    await said(control, "fill_now 1 7")
+    assert sim.orders.orders[1, 1].status == "Filled"
+    assert sim.orders.orders[1, 2].status == "Cancelled"
+    assert whole(sim)
