@@ -27,7 +27,8 @@ def commission_first(control: Context, n: Any = 1) -> None:
 def correct(control: Context, execution: str, price: Any, quantity: Any = None) -> Answer:
     """an execution (its execId, or last) is corrected: another execDetails whose id ends with the next number, as .02"""
     made = _find(control, execution)
-    shares = made.shares if quantity is None else number("quantity", quantity, 0, 1e9)
+    most = round(made.shares + made.order.remaining, 10)  # what the order asks for
+    shares = made.shares if quantity is None else number("quantity", quantity, 0, most)
     new = correct_fill(control.gateway, made, shares, number("price", price, -1e9, 1e9))
     return {"exec_id": new.exec_id}
 

@@ -30,6 +30,7 @@ class OrderBook:
     arrivals: dict[int, Arrival] = field(default_factory=dict)  # by a number of their own, in order of arriving
     messages: int = 0  # so many messages about orders came
     perm_ids: int = 0  # so many were given
+    fills: int = 0  # so many execution ids were given, without their revisions
 
     # ---- ids -----------------------------------------------------------------------------------------------------
     def next_id(self, client_id: int) -> int:
@@ -94,6 +95,15 @@ class OrderBook:
     def next_perm_id(self) -> int:
         self.perm_ids += 1
         return FIRST_PERM_ID + self.perm_ids - 1
+
+    def next_exec_id(self, at_s: float) -> str:
+        """The first revision of a new execution, in IB's form; a number is given once, whatever becomes of executions."""
+        self.fills += 1
+        return f"0000e0d5.{int(at_s):08x}.{self.fills:02d}.01"
+
+    def drop_execution(self, key: str) -> None:
+        """An execution vanishes with all its revisions."""
+        self.executions = [made for made in self.executions if made.key != key]
 
     def forget(self, order: Order) -> None:
         """As if it had never been."""

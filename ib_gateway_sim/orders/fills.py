@@ -53,7 +53,7 @@ def _execution(gateway: Gateway, order: Order, shares: float, price: float, at_s
     contract, zone = order.contract, gateway.settings.login_zone
     return Execution(
         order=order,
-        exec_id=f"0000e0d5.{int(at_s):08x}.{len(gateway.orders.executions) + 1:02d}.01",
+        exec_id=gateway.orders.next_exec_id(at_s),
         at_s=at_s,
         time=text_date(at_s, zone).strftime("%Y%m%d %H:%M:%S ") + zone,
         exchange=contract.primary_exchange or contract.exchange,
@@ -86,6 +86,7 @@ def _shares_of(gateway: Gateway, order: Order, shares: float) -> dict[str, float
 def _allocate(gateway: Gateway, whole: Execution, account: str, shares: float) -> None:
     made = _execution(gateway, whole.order, shares, whole.price, whole.at_s)
     made.account, made.fee = account, round(whole.fee * shares / whole.shares, 4)
+    made.fee_told_s = reports.fee_told_s(gateway, made.at_s)
     gateway.orders.executions.append(made)
     _book(gateway, made)
     reports.send_fill_alone(gateway, made)
@@ -104,6 +105,7 @@ def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, t
         made, exec_id=f"{made.key}.{revision:02d}", shares=shares, price=price, fee=fee, corrects=made.exec_id
     )
     new.cumulated, new.average_price, new.realized = order.filled, order.average_price, None
+    new.fee_told_s = max(made.fee_told_s, reports.fee_told_s(gateway, gateway.clock.now_s()))
     order.fees = round(order.fees + fee - made.fee, 4)
     portfolio = gateway.portfolios[made.owner]
     portfolio.correct(made.key, shares if order.buys else -shares, price, fee)
@@ -111,8 +113,12 @@ def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, t
         gateway.orders.executions.append(new)
         reports.send_fill_alone(gateway, new)
     else:
-        gateway.orders.executions.remove(made)
+        gateway.orders.drop_execution(made.key)
     send_change(gateway, order.contract, made.owner)
+    if order.open and order.remaining == 0:
+        _move(order, 0.0, gateway.clock.now_s())
+        reports.send_order(gateway, order)
+        _shrink_group(gateway, order, 0.0)
     return new
 
 

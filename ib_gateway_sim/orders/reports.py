@@ -71,9 +71,8 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
     A fill of an order that is cancelled already makes no word about the order.
     """
     order, faults = execution.order, gateway.weather.orders
-    delay_s = faults.fee_delay_s if fees else float("inf")
-    execution.fee_told_s = execution.at_s + delay_s if delay_s else 0.0
-    known = not delay_s
+    execution.fee_told_s = fee_told_s(gateway, execution.at_s) if fees else float("inf")
+    known = not execution.fee_told_s
     about: list[Word] = [] if order.status == "Cancelled" else [opened(order), status(order)]
     if order.status == "Filled":
         about.append(opened(order, fees=known))
@@ -85,8 +84,18 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
         about.append(commission(execution))
     say(gateway, order, *about)
     if fees and not known:
-        gateway.note("commission_delay", order.client_id, order.order_id)
-        tell_commission_later(gateway, execution)
+        _delay_commission(gateway, execution)
+
+
+def fee_told_s(gateway: Gateway, at_s: float) -> float:
+    """When the commission of an execution becomes known; 0: with it."""
+    delay_s = gateway.weather.orders.fee_delay_s
+    return at_s + delay_s if delay_s else 0.0
+
+
+def _delay_commission(gateway: Gateway, execution: Execution) -> None:
+    gateway.note("commission_delay", execution.order.client_id, execution.order.order_id)
+    tell_commission_later(gateway, execution)
 
 
 def commission(execution: Execution) -> Word:
@@ -107,12 +116,11 @@ async def _tell_commission(gateway: Gateway, execution: Execution) -> None:
 def send_fill_alone(gateway: Gateway, execution: Execution) -> None:
     """execDetails and commissionReport: a share of an advisor's order, which follows the order's own (LEAN's brokerage for
     IB), and a correction, which is an execDetails whose execId differs after the last dot alone (IB's API documentation)."""
-    say(
-        gateway,
-        execution.order,
-        lambda client: messages.execution(execution, -1, client.version),
-        commission(execution),
-    )
+    known = execution.fee_known(gateway.clock.now_s())
+    words: list[Word] = [lambda client: messages.execution(execution, -1, client.version)]
+    say(gateway, execution.order, *words, *([commission(execution)] if known else []))
+    if not known:
+        _delay_commission(gateway, execution)
 
 
 def send_refusal(gateway: Gateway, order: Order, code: int, text: str) -> None:

@@ -16,7 +16,7 @@ from ib_gateway_sim.orders.reports import tell_commission_later
 from ib_gateway_sim.orders.restarting import restart
 from ib_gateway_sim.session.gateway import Gateway
 
-_FORMAT = 1
+_FORMAT = 2
 _PACKAGE = "ib_gateway_sim."
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.sim_client import MONDAY_NOON_NS, RawClient
+from tests.support.sim_client import MONDAY_NOON_NS
 from tests.support.sim_orders import asked, messages, order, played, words
 
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
@@ -147,6 +147,59 @@ def test_an_order_ends_at_its_time_though_it_waits_for_longer(faults, asked_for,
         await said(control, f"advance {end_s - NOON_S + 2}")
         assert "orderStatus Cancelled" in await words(client)
         assert sim.orders.orders[1, 1].done_s == pytest.approx(end_s, abs=1.1)
+
+    run()
+
+
+# ---- executions ------------------------------------------------------------------------------------------------------
+@played()
+async def test_execution_ids_are_given_once_though_executions_vanish(client, sim, control):
+    order(client, 1, quantity=10)
+    order(client, 2, quantity=10)
+    first = await messages(client)
+    await said(control, "bust_execution last silent")
+    order(client, 3, quantity=10)
+    ids = [fields[14] for fields in first + await messages(client) if fields[0] == "11"]
+    assert len(set(ids)) == len(ids) == 3
+
+
+@played()
+async def test_a_corrected_execution_vanishes_with_all_its_revisions(client, sim, control):
+    order(client, 1, quantity=10)
+    await words(client)
+    await said(control, "correct last 250.5 8")
+    await said(control, "bust_execution last silent")
+    assert (await asked(client))[1] == {}
+    assert sim.orders.orders[1, 1].filled == 0
+    assert "none was made" in (await control.run("bust_execution last"))["error"]
+    assert sim.portfolio.open_positions() == []
+
+
+@played()
+async def test_an_execution_is_corrected_to_no_more_than_its_order_asks_for(client, sim, control):
+    await said(control, "fill_plan next 4@1,3@5")
+    order(client, 1, quantity=10)
+    await said(control, "advance 10")
+    await words(client)
+    assert "allowed: a number from 0 to 6" in (await control.run("correct last 250 7"))["error"]
+    await said(control, "correct last 250 6")
+    assert (await words(client))[-1] == "orderStatus Filled"
+    assert sim.orders.orders[1, 1].status == "Filled"
+    assert whole(sim)
+
+
+@pytest.mark.parametrize(("line", "told"), [("commission_delay never", False), ("commission_delay 30", True)])
+def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_others(line, told):
+    @played(accounts=3, fa=True)
+    async def run(client, sim, control):
+        await said(control, line)
+        order(client, 1, quantity=10)
+        heard = await words(client)
+        await said(control, "correct last 250 4")
+        heard += await words(client)
+        assert (heard.count("execDetails"), heard.count("commissionReport")) == (4, 0)
+        await said(control, "advance 31")
+        assert ("commissionReport" in await words(client)) == told
 
     run()
 
