@@ -53,6 +53,8 @@ def consider(gateway: Gateway, order: Order, at_s: float | None = None) -> None:
     """Fills what the quote of a time (now) allows, and the children that it wakes."""
     at_s = gateway.clock.now_s() if at_s is None else at_s
     before = order.filled
+    if at_s < min(order.since_s, gateway.clock.now_s()):  # a time of an outage before it was sent
+        return
     if order.plan is not None:
         _follow_plan(gateway, order, at_s)
     elif _can_trade(gateway, order, at_s):

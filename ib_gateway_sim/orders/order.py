@@ -39,6 +39,7 @@ class Order:
     last_price: float = 0.0
     triggered: bool = False  # a stop that has been touched
     stop: float | None = None  # where a trailing stop stands
+    since_s: float = 0.0  # since when the exchange has it as it is: sent or changed
     done_s: float = 0.0
     session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
     expires_s: float = 0.0  # close of the session of a day order

@@ -12,16 +12,24 @@ from ib_gateway_sim.session.gateway import Gateway
 
 
 def catch_up(gateway: Gateway, faults: OrderFaults) -> None:
-    """Looks at the seconds of the outage: fills have the times at which they happened."""
+    """Looks at the seconds of the outage: fills have the times at which they happened. Orders that were sent or changed
+    meanwhile (`lost work`) are looked at from then on."""
     now_s = gateway.clock.now_s()
     at_s = faults.outage_from_s
     while faults.outage_fills == "late" and (orders := [each for each in working(gateway) if _native(each)]):
-        at_s += looks.wait_s(gateway, orders, at_s)
+        at_s = _next_look_s(gateway, orders, at_s)
         if at_s > now_s:
             break
         for order in orders:
-            look(gateway, order, at_s)
+            if order.since_s <= at_s:
+                look(gateway, order, at_s)
     watch(gateway)
+
+
+def _next_look_s(gateway: Gateway, orders: list[Order], at_s: float) -> float:
+    there = [order for order in orders if order.since_s <= at_s]
+    later_s = [order.since_s for order in orders if order.since_s > at_s]
+    return min([*later_s, *([at_s + looks.wait_s(gateway, there, at_s)] if there else [])])
 
 
 def _native(order: Order) -> bool:

@@ -116,7 +116,8 @@ def submit(gateway: Gateway, order: Order) -> None:
 
 
 def _set_times(gateway: Gateway, order: Order) -> float:
-    """When it ends, and when it may begin to trade, which is returned."""
+    """When it ends, and when it may begin to trade, which is returned. From now on the exchange has it so."""
+    order.since_s = gateway.clock.now_s()
     opens_s, order.expires_s = hours.session(gateway, order, gateway.clock.now_s())
     request = order.request
     order.not_before_s = 0.0

@@ -204,6 +204,56 @@ def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_oth
     run()
 
 
+# ---- outages ---------------------------------------------------------------------------------------------------------
+@played()
+async def test_an_order_of_an_outage_fills_after_it_was_placed(client, sim, control):
+    await said(control, "lost work")
+    await said(control, "advance 30")
+    order(client, 1, kind="LMT", limit=1000, quantity=10)
+    await words(client)
+    await said(control, "advance 30")
+    await said(control, "restored")
+    assert [made.at_s - NOON_S >= 30 for made in sim.orders.executions] == [True]
+
+
+@played()
+async def test_a_change_during_an_outage_does_not_fill_the_time_before(client, sim, control):
+    order(client, 1, **RESTING)
+    await words(client)
+    await said(control, "lost work")
+    await said(control, "advance 30")
+    order(client, 1, kind="LMT", limit=1000, quantity=10)
+    await words(client)
+    await said(control, "advance 30")
+    await said(control, "restored")
+    assert [made.at_s - NOON_S >= 30 for made in sim.orders.executions] == [True]
+
+
+@played()
+async def test_a_child_of_an_outage_fills_after_it_was_placed(client, sim, control):
+    order(client, 1, **RESTING)
+    await words(client)
+    await said(control, "lost work")
+    sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0  # the market comes to it during the outage
+    await said(control, "advance 30")
+    order(client, 2, "SELL", kind="LMT", limit=1, quantity=10, parent=1)
+    await words(client)
+    await said(control, "advance 30")
+    await said(control, "restored")
+    parent, child = (made.at_s - NOON_S for made in sim.orders.executions)
+    assert parent < 30 <= child
+
+
+@played()
+async def test_a_clock_that_goes_back_stops_no_order(client, sim, control):
+    order(client, 1, **RESTING)
+    await words(client)
+    await said(control, "set_clock 2026-03-02T16:00:00Z")
+    order(client, 1, kind="LMT", limit=1000, quantity=10)
+    await said(control, "advance 5")
+    assert "execDetails" in await words(client)
+
+
 # ---- groups ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("filled", "left"), [(4, 6), (10, None), (15, None)])
 def test_an_order_of_a_group_that_has_nothing_left_is_cancelled(filled, left):
