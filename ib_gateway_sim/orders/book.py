@@ -1,7 +1,5 @@
 """All orders of the account, whoever placed them: state alone, which can be copied, saved and loaded."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ib_gateway_sim.market.contracts import Contract
@@ -12,14 +10,6 @@ FIRST_PERM_ID = 1_600_000_001
 
 
 @dataclass
-class Arrival:
-    """A message about an order that the gateway has and has not worked yet."""
-
-    client_id: int
-    request: Request
-
-
-@dataclass
 class OrderBook:
     first_order_id: int = 1
     orders: dict[tuple[int, int], Order] = field(default_factory=dict)  # (client id, order id), in order of placing
@@ -27,8 +17,6 @@ class OrderBook:
     read_ids: dict[int, int] = field(default_factory=dict)  # client id -> the highest order id that was read
     known_ids: dict[int, int] = field(default_factory=dict)  # and the highest that IB has accepted or refused
     executions: list[Execution] = field(default_factory=list)
-    arrivals: dict[int, Arrival] = field(default_factory=dict)  # by a number of their own, in order of arriving
-    messages: int = 0  # so many messages about orders came
     perm_ids: int = 0  # so many were given
     fills: int = 0  # so many execution ids were given, without their revisions
 
@@ -62,20 +50,6 @@ class OrderBook:
     # ---- orders --------------------------------------------------------------------------------------------------
     def every(self) -> list[Order]:
         return [*self.others, *self.orders.values()]
-
-    def next_message(self) -> int:
-        """The number of a message about an order."""
-        self.messages += 1
-        return self.messages
-
-    @contextmanager
-    def arriving(self, number: int, client_id: int, request: Request) -> Iterator[None]:
-        """Keeps a message among the arrivals while it waits to be worked."""
-        self.arrivals[number] = Arrival(client_id, request)
-        try:
-            yield
-        finally:
-            del self.arrivals[number]
 
     def add(self, client_id: int, request: Request, contract: Contract, account: str, now_s: float) -> Order:
         """A new order. One that is over and has the same id, given anew after a reset, is reached by it no more."""

@@ -15,7 +15,7 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
     for fault in sorted({*_met(event, counted), *({"shuffle"} if told != counted else set()), *late}):
         gateway.note(fault, client.client_id, order_id)
     if late:
-        gateway.spawn(f"words {gateway.orders.next_message()}", _later(gateway, client, told, faults.delay_s))
+        gateway.spawn(f"words {next(gateway.numbers)}", _later(gateway, client, told, faults.delay_s))
     else:
         _send(client, told)
 

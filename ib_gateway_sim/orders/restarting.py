@@ -5,11 +5,12 @@ Orders of API clients keep their ids. What was read and not worked yet is lost, 
 transmitted exist in the gateway alone (IB's API documentation), so they vanish.
 """
 
+from ib_gateway_sim.orders import arrivals
 from ib_gateway_sim.session.gateway import Gateway
 
 
 def restart(gateway: Gateway) -> None:
-    gateway.stop("arrival ")
+    arrivals.forget(gateway)
     gateway.stop("words ")
     for order in gateway.orders.every():
         if order.open and not order.transmitted:

@@ -17,6 +17,7 @@ _OTHERS_S = {  # ours, in the range that users report
     "reqMktData": 0.5,  # a snapshot; IB collects for up to eleven seconds
     "placeOrder": 0.03,
     "cancelOrder": 0.03,
+    "reqGlobalCancel": 0.03,
 }
 
 

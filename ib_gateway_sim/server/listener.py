@@ -6,6 +6,7 @@ import socket
 from collections import deque
 
 from ib_gateway_sim.clock import SECOND_NS
+from ib_gateway_sim.orders.arrivals import GONE
 from ib_gateway_sim.rules.errors import RATE_EXCEEDED
 from ib_gateway_sim.rules.pacing import RATE_STRIKES
 from ib_gateway_sim.server.dispatch import receive, receive_order
@@ -133,8 +134,7 @@ class Server:
         """Orders that were read before their client went are worked, each in its turn."""
         kept = waiting and client.started and not client.forgotten and not client.outbox.muted
         if kept and self.gateway.settings.gone_clients == "work":
-            number = self.gateway.orders.next_message()
-            self.gateway.spawn(f"arrival of a client that went {number}", _work_on(client, waiting))
+            self.gateway.spawn(f"{GONE} {next(self.gateway.numbers)}", _work_on(client, waiting))
 
     async def _read_on(
         self, reader: asyncio.StreamReader, frames: FrameReader, waiting: deque[bytes], seconds: float

@@ -47,6 +47,7 @@ class Gateway:
         self.portfolios: dict[str, Portfolio] = {}  # account -> what it owns; the first is the market's
         self.open_accounts(self.settings.accounts)
         self.orders = OrderBook(self.settings.next_order_id)
+        self.arrivals: deque[Any] = deque()  # messages about orders that were read and are not worked yet, in order
         self.background: dict[str, asyncio.Task[None]] = {}  # name -> work of the gateway itself
         self.clients: dict[int, Client] = {}  # client id -> its connection, once it has signed in
         self.received: deque[dict[str, Any]] = deque(maxlen=_LOG_ENTRIES)

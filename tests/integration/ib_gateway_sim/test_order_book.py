@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.sim_client import MONDAY_NOON_NS
+from tests.support.sim_client import MONDAY_NOON_NS, RawClient
 from tests.support.sim_orders import asked, messages, order, played, words
 
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
@@ -252,6 +252,39 @@ async def test_a_clock_that_goes_back_stops_no_order(client, sim, control):
     order(client, 1, kind="LMT", limit=1000, quantity=10)
     await said(control, "advance 5")
     assert "execDetails" in await words(client)
+
+
+# ---- messages in their order -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("latency", ["none", "measured", "500"])
+def test_messages_about_orders_are_worked_in_their_order(latency):
+    @played()
+    async def run(client, sim, control):
+        await said(control, f"latency {latency}")
+        order(client, 1, **RESTING)
+        client.send(58, 1)
+        order(client, 2, **RESTING)
+        await words(client)
+        await said(control, "advance 2")
+        assert [each.status for each in sim.orders.orders.values()] == ["Cancelled", "Submitted"]
+        assert not sim.arrivals
+
+    run()
+
+
+@played()
+async def test_a_message_that_is_read_while_answers_are_fast_again_does_not_overtake(client, sim, control):
+    other = await RawClient.start(sim.port, 2)
+    await said(control, "latency 1000")
+    order(client, 1, **RESTING)
+    await words(client)
+    await said(control, "latency none")
+    client.send(4, 1, 1, "")
+    order(other, 1, **RESTING)
+    await words(other)
+    await said(control, "advance 2")
+    heard = await words(client)
+    assert heard == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
+    assert [each.client_id for each in sim.orders.every()] == [1, 2]
 
 
 # ---- groups ----------------------------------------------------------------------------------------------------------

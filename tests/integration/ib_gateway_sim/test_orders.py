@@ -376,11 +376,11 @@ async def test_an_order_on_its_way_is_kept_outside_of_the_task_that_works_it(cli
     await control.run("latency 1000")
     order(client, 1, quantity=10, kind="LMT", limit="200")
     await client.settle()
-    (arrival,) = sim.orders.arrivals.values()
-    assert (arrival.client_id, arrival.request.kind, arrival.request.integer("orderId")) == (1, "placeOrder", 1)
+    (arrival,) = sim.arrivals
+    assert (arrival.client.client_id, arrival.request.kind, arrival.request.request_id) == (1, "placeOrder", 1)
     assert not sim.orders.orders
     await control.run("advance 1")
-    assert not sim.orders.arrivals
+    assert not sim.arrivals
     assert sim.orders.orders[1, 1].status == "Submitted"
 
 
