@@ -196,7 +196,7 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
-watch: $(VENV)/.ready ## watch a backfill through bad weather, as a front end sees it (a minute)
+watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
 bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours (ratios of one run)

@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     _add_order_options(made)
     made.add_argument("--state", type=Path, help="keep orders and accounts in this file over restarts (default: none)")
     made.add_argument("--accounts", type=int, default=1, help="accounts of the login (default: 1), as SIM7, SIM7001")
-    made.add_argument("--scenario", help="weather to play from the start: lines of <seconds> <command>")
+    made.add_argument("--scenario", help="faults to play from the start: lines of <seconds> <command>")
     return made
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
-from ib_gateway_sim.faults.weather import HISTORY_ERRORS
+from ib_gateway_sim.faults.notices import HISTORY_ERRORS
 from ib_gateway_sim.rules.latency import Latency
 
 
@@ -23,28 +23,28 @@ def slow(control: Context, factor: Any) -> None:
 
 def crawl(control: Context, beyond: Any, factor: Any = 10) -> None:
     """history takes so many times longer while more requests than this are open; 0 takes the limit away"""
-    control.gateway.weather.hidden_open = count("beyond", beyond)
-    control.gateway.weather.hidden_factor = number("factor", factor, 0, 1e6)
+    control.gateway.faults.hidden_open = count("beyond", beyond)
+    control.gateway.faults.hidden_factor = number("factor", factor, 0, 1e6)
 
 
 def silent(control: Context, n: Any = 1, kind: str = "reqHistoricalData") -> None:
     """the next n requests of a kind are never answered"""
-    control.gateway.weather.silent[choice("kind", kind, KINDS)] = count("n", n)
+    control.gateway.faults.silent[choice("kind", kind, KINDS)] = count("n", n)
 
 
 def short(control: Context, n: Any = 1) -> None:
     """the next n answers with bars lack every other session"""
-    control.gateway.weather.short = count("n", n)
+    control.gateway.faults.short = count("n", n)
 
 
 def duplicate(control: Context, n: Any = 1) -> None:
     """the next n answers with bars come twice"""
-    control.gateway.weather.duplicate = count("n", n)
+    control.gateway.faults.duplicate = count("n", n)
 
 
 def cut(control: Context, n: Any = 1) -> None:
     """the next n answers with bars break off in mid-frame, and the socket with them"""
-    control.gateway.weather.cut = count("n", n)
+    control.gateway.faults.cut = count("n", n)
 
 
 def pacing(control: Context, n: Any = 1) -> None:
@@ -54,13 +54,13 @@ def pacing(control: Context, n: Any = 1) -> None:
 
 def history_error(control: Context, error: str, n: Any = 1) -> None:
     """the next n history requests fail with a kind of 162"""
-    control.gateway.weather.history_errors += [choice("error", error, list(HISTORY_ERRORS))] * count("n", n)
+    control.gateway.faults.history_errors += [choice("error", error, list(HISTORY_ERRORS))] * count("n", n)
 
 
 def reject_next(control: Context, kind: str, code: Any, text: str, n: Any = 1) -> None:
     """the next n requests of a kind are answered with an error of your choice"""
     entry = (choice("kind", kind, KINDS), count("code", code), text)
-    control.gateway.weather.rejects += [entry] * count("n", n)
+    control.gateway.faults.rejects += [entry] * count("n", n)
 
 
 def notice(control: Context, code: Any, text: str, request_id: Any = -1, client_id: Any = None) -> Answer:

@@ -36,7 +36,7 @@ async def accept(control: Context, how: str) -> None:
 
 def hold_ids(control: Context, seconds: Any) -> None:
     """a client id stays in use (326) for so long after its socket is gone"""
-    control.gateway.weather.hold_ids_s = number("seconds", seconds, 0, 1e6)
+    control.gateway.faults.hold_ids_s = number("seconds", seconds, 0, 1e6)
 
 
 async def restart(control: Context, seconds: Any = 60, how: str = "refuse") -> None:

@@ -16,12 +16,12 @@ def commission_delay(control: Context, seconds: Any) -> None:
         delay_s = float("inf") if never else number("seconds", seconds, 0, 1e6)
     except Wrong:
         raise Wrong(f"seconds {seconds!r}; allowed: a number from 0 to 1e+06, or never") from None
-    control.gateway.weather.orders.fee_delay_s = delay_s
+    control.gateway.faults.orders.fee_delay_s = delay_s
 
 
 def commission_first(control: Context, n: Any = 1) -> None:
     """the next n commissions come before their executions"""
-    control.gateway.weather.orders.fee_first = count("n", n)
+    control.gateway.faults.orders.fee_first = count("n", n)
 
 
 def correct(control: Context, execution: str, price: Any, quantity: Any = None) -> Answer:

@@ -6,7 +6,8 @@ from typing import Any
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.values import Answer, choice, number
-from ib_gateway_sim.faults.weather import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY, farm_for
+from ib_gateway_sim.faults.farms import farm_for
+from ib_gateway_sim.faults.notices import COMPETING, LIVE_LOST, LOST, RESTORED, RESTORED_EMPTY
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.outage import catch_up
 from ib_gateway_sim.session.gateway import Gateway
@@ -39,7 +40,7 @@ def farm_flap(control: Context, farm: str, seconds: Any = 3, streams: str = "ali
 
     async def back() -> None:
         for name in answer["farms"]:
-            if control.gateway.weather.farms[name].kind == "data":
+            if control.gateway.faults.farms[name].kind == "data":
                 _farm(control, name, "connecting")
         _farm(control, farm, "ok")
 
@@ -66,27 +67,27 @@ def silence(gateway: Gateway, which: Callable[[str, Contract], bool]) -> int:
 
 
 def _farm(control: Context, name: str, state: str) -> Answer:
-    farms = control.gateway.weather.farms
+    farms = control.gateway.faults.farms
     choice("farm", name, [*farms, "data", "hmds", "secdef", "all"])
     changed = [farm for farm in farms.values() if name in (farm.name, farm.kind, "all")]
     for farm in changed:
         farm.state = "ok" if state == "inactive" and farm.kind == "secdef" else state
         control.gateway.broadcast(*farm.notice())
-    control.gateway.weather.touch()
+    control.gateway.faults.touch()
     return {"farms": [farm.name for farm in changed]}
 
 
 def lost(control: Context, orders: str = "hold", fills: str = "late") -> None:
     """the line to IB is gone: 1100, and nothing that needs IB is answered. Orders sent meanwhile: hold (worked when it is
     back), lose, work (answered as if it were there); orders at the exchange: late (they fill, told when it is back), none"""
-    faults, weather = control.gateway.weather.orders, control.gateway.weather
-    faults.outage = choice("orders", orders, ["hold", "lose", "work"])
-    faults.outage_fills = choice("fills", fills, ["late", "none"])
-    if weather.upstream:
-        faults.outage_from_s = control.gateway.clock.now_s()
-    weather.upstream = False
+    faults, orders_faults = control.gateway.faults, control.gateway.faults.orders
+    orders_faults.outage = choice("orders", orders, ["hold", "lose", "work"])
+    orders_faults.outage_fills = choice("fills", fills, ["late", "none"])
+    if faults.upstream:
+        orders_faults.outage_from_s = control.gateway.clock.now_s()
+    faults.upstream = False
     control.gateway.broadcast(*LOST)
-    control.gateway.weather.touch()
+    faults.touch()
 
 
 def restored(control: Context, data: str = "maintained", streams: str = "alive") -> None:
@@ -94,7 +95,7 @@ def restored(control: Context, data: str = "maintained", streams: str = "alive")
     1102 they never speak again"""
     kept = choice("data", data, ["maintained", "lost"]) == "maintained"
     mute = choice("streams", streams, ["alive", "mute"]) == "mute"
-    was_upstream, control.gateway.weather.upstream = control.gateway.weather.upstream, True
+    was_upstream, control.gateway.faults.upstream = control.gateway.faults.upstream, True
     if not kept:
         for client in control.gateway.clients.values():
             client.jobs.stop_streams()
@@ -102,8 +103,8 @@ def restored(control: Context, data: str = "maintained", streams: str = "alive")
         silence(control.gateway, lambda *_: True)
     control.gateway.broadcast(*(RESTORED if kept else RESTORED_EMPTY))
     if not was_upstream:
-        catch_up(control.gateway, control.gateway.weather.orders)
-    control.gateway.weather.touch()
+        catch_up(control.gateway, control.gateway.faults.orders)
+    control.gateway.faults.touch()
 
 
 def reset_window(control: Context, seconds: Any = 90, data: str = "maintained", streams: str = "alive") -> None:
@@ -128,8 +129,8 @@ def live_lost(control: Context) -> Answer:
 
 def competing(control: Context, on: str = "on") -> None:
     """the user is logged in elsewhere (on) or no longer (off): 10197 for market data, 162 for history"""
-    control.gateway.weather.competing = choice("on", on, ["on", "off"]) == "on"
-    if control.gateway.weather.competing:
+    control.gateway.faults.competing = choice("on", on, ["on", "off"]) == "on"
+    if control.gateway.faults.competing:
         for client in control.gateway.clients.values():
             client.fail_streams(*COMPETING)
 

@@ -53,7 +53,7 @@ def fill_plan(control: Context, ref: str, plan: str) -> Answer:
         if match is None:
             raise Wrong(f"plan {plan!r}; allowed: quantity@seconds with commas between, as 30@1,70@5")
         steps.append((number("quantity", match[1], 1e-9, _MOST), number("seconds", match[2], 0, 1e6)))
-    control.gateway.weather.orders.plans[ref] = steps
+    control.gateway.faults.orders.plans[ref] = steps
     return {"steps": len(steps)}
 
 
@@ -66,7 +66,7 @@ def fill_after_cancel(control: Context, ref: str = NEXT, how: str = "late", seco
     """the cancel of an order (or the next) meets a fill: late (Cancelled, and the fill after so many seconds) or
     overtakes (the fill comes first, the cancel is refused with 10148)"""
     entry = LateFill(choice("how", how, ["late", "overtakes"]), number("seconds", seconds, 0, 1e6))
-    control.gateway.weather.orders.late_fills[ref] = entry
+    control.gateway.faults.orders.late_fills[ref] = entry
 
 
 def _fill(control: Context, order: Order, quantity: Any, price: Any) -> Answer:

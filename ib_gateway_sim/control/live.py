@@ -7,8 +7,8 @@ from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.farms import silence
 from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number
 from ib_gateway_sim.faults.live import EVERY, PERMISSIONS, Late, Missing, OddLots, Steps, names_of
+from ib_gateway_sim.faults.notices import BUST
 from ib_gateway_sim.faults.revisions import kind_of
-from ib_gateway_sim.faults.weather import BUST
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.session.jobs import LIVE_BARS, REAL_TIME_BARS
 
@@ -27,25 +27,25 @@ def late(control: Context, symbol: str, share: Any, seconds: Any = 0, into: str 
     into: the bar that is forming then, or own: keepUpToDate tells the trade's own bar again. Share 0 ends it"""
     part, wait_s = number("share", share, 0, 1), number("seconds", seconds, 0, 3600)
     fault = Late(part, wait_s, choice("into", into, ["forming", "own"]), control.gateway.clock.now_s())
-    _set(control, control.gateway.weather.live.late, symbol, fault, part)
+    _set(control, control.gateway.faults.live.late, symbol, fault, part)
 
 
 def odd_lots(control: Context, symbol: str, share: Any = 0.1) -> None:
     """live volume is above history's by about this share; 0 ends it"""
     part = number("share", share, 0, 10)
-    _set(control, control.gateway.weather.live.odd_lots, symbol, OddLots(part, control.gateway.clock.now_s()), part)
+    _set(control, control.gateway.faults.live.odd_lots, symbol, OddLots(part, control.gateway.clock.now_s()), part)
 
 
 def step_volume(control: Context, symbol: str, on: str = "on") -> None:
     """live volume comes in steps of 30 s, which do not end with a minute (on), or with its trades (off)"""
     wanted = choice("on", on, ["on", "off"]) == "on"
-    _set(control, control.gateway.weather.live.steps, symbol, Steps(control.gateway.clock.now_s()), wanted)
+    _set(control, control.gateway.faults.live.steps, symbol, Steps(control.gateway.clock.now_s()), wanted)
 
 
 def missing_bars(control: Context, symbol: str, share: Any = 0.1) -> None:
     """a share (0 to 1) of the live bars never comes: bars of 5 seconds, whole bars of keepUpToDate; 0 ends it"""
     part = number("share", share, 0, 1)
-    _set(control, control.gateway.weather.live.missing, symbol, Missing(part, control.gateway.clock.now_s()), part)
+    _set(control, control.gateway.faults.live.missing, symbol, Missing(part, control.gateway.clock.now_s()), part)
 
 
 def revise(control: Context, symbol: str, n: Any = 1) -> Answer:
@@ -89,7 +89,7 @@ def mute(control: Context, symbol: str, kind: str = EVERY) -> Answer:
 
 def live_delay(control: Context, ms: Any, jitter: Any = 0) -> None:
     """all live data come so many milliseconds late, and up to jitter milliseconds more; 0 ends it"""
-    live = control.gateway.weather.live
+    live = control.gateway.faults.live
     live.delay_ms, live.jitter_ms = number("ms", ms, 0, 600_000), number("jitter", jitter, 0, 600_000)
 
 
@@ -97,12 +97,12 @@ def permission(control: Context, symbol: str, level: str) -> None:
     """what the login may see of a symbol from the next request on: full; none (354), api (10089) or not_enabled (10168),
     each with delayed data on request (10167); no_delayed (354, 10186); part (10090) or part_api (10091): no bid and ask"""
     name = symbol if symbol == EVERY else known(control, symbol)
-    control.gateway.weather.live.permissions[name] = choice("level", level, list(PERMISSIONS))
+    control.gateway.faults.live.permissions[name] = choice("level", level, list(PERMISSIONS))
 
 
 def take_lines(control: Context, n: Any) -> None:
     """TWS itself uses so many of the market data lines; 0: none"""
-    control.gateway.weather.live.taken_lines = count("n", n)
+    control.gateway.faults.live.taken_lines = count("n", n)
 
 
 def _minute(control: Context, contract: Contract, start_s: int, now_s: float) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _minute(control: Context, contract: Contract, start_s: int, now_s: float) ->
 def _set(control: Context, table: dict[str, Any], symbol: str, fault: Any, wanted: Any) -> None:
     """Sets a fault for an instrument, or takes it away."""
     name = symbol if symbol == EVERY else known(control, symbol)
-    control.gateway.weather.live.put(table, name, fault if wanted else None)
+    control.gateway.faults.live.put(table, name, fault if wanted else None)
 
 
 def known(control: Context, symbol: str) -> str:

@@ -13,27 +13,27 @@ _FOREVER_S = 1e9
 # ---- words about orders ----------------------------------------------------------------------------------------------
 def ack_delay(control: Context, seconds: Any) -> None:
     """words about orders come so many seconds later; 0 is normal"""
-    control.gateway.weather.orders.delay_s = number("seconds", seconds, 0, 1e6)
+    control.gateway.faults.orders.delay_s = number("seconds", seconds, 0, 1e6)
 
 
 def ack_lose(control: Context, n: Any = 1) -> None:
     """the next n orders are placed, and nothing that this makes IB say is sent; they live"""
-    control.gateway.weather.orders.mute = count("n", n)
+    control.gateway.faults.orders.mute = count("n", n)
 
 
 def status_duplicate(control: Context, n: Any = 1) -> None:
     """the next n orderStatus messages come twice"""
-    control.gateway.weather.orders.duplicate = count("n", n)
+    control.gateway.faults.orders.duplicate = count("n", n)
 
 
 def status_skip(control: Context, n: Any = 1) -> None:
     """the next n orderStatus messages never come"""
-    control.gateway.weather.orders.skip = count("n", n)
+    control.gateway.faults.orders.skip = count("n", n)
 
 
 def shuffle(control: Context, n: Any = 1) -> None:
     """the messages of the next n events about orders come in another order, drawn from the seed"""
-    control.gateway.weather.orders.shuffle = count("n", n)
+    control.gateway.faults.orders.shuffle = count("n", n)
 
 
 def master(control: Context, client_id: Any) -> None:
@@ -45,23 +45,23 @@ def master(control: Context, client_id: Any) -> None:
 # ---- what becomes of orders ------------------------------------------------------------------------------------------
 def eat_order(control: Context, n: Any = 1) -> None:
     """the next n orders are read and forgotten: they never existed, and their ids are not used"""
-    control.gateway.weather.orders.eat = count("n", n)
+    control.gateway.faults.orders.eat = count("n", n)
 
 
 def reject_order(control: Context, code: Any, text: str, how: str = "error") -> None:
     """the next order is refused with words of your choice: error alone, or with the status inactive or cancelled"""
     entry = Rejection(count("code", code), text, choice("how", how, ["error", "inactive", "cancelled"]))
-    control.gateway.weather.orders.rejections.append(entry)
+    control.gateway.faults.orders.rejections.append(entry)
 
 
 def margin(control: Context, factor: Any) -> None:
     """orders need so many times the margin; 1 is normal"""
-    control.gateway.weather.orders.margin_factor = number("factor", factor, 0, 1e6)
+    control.gateway.faults.orders.margin_factor = number("factor", factor, 0, 1e6)
 
 
 def locate(control: Context, seconds: Any) -> None:
     """the next short sale waits so long for its shares: 404, and Inactive with whyHeld locate"""
-    control.gateway.weather.orders.locates.append(number("seconds", seconds, 0, 1e6))
+    control.gateway.faults.orders.locates.append(number("seconds", seconds, 0, 1e6))
 
 
 def halt(control: Context, symbol: str, seconds: Any = _FOREVER_S) -> None:
@@ -70,18 +70,18 @@ def halt(control: Context, symbol: str, seconds: Any = _FOREVER_S) -> None:
     if symbol not in found:
         raise Wrong(f"symbol {symbol!r}; allowed: an instrument of this market, as AAPL")
     wait_s = number("seconds", seconds, 0, _FOREVER_S)
-    control.gateway.weather.orders.halts[symbol] = control.gateway.clock.now_s() + wait_s
+    control.gateway.faults.orders.halts[symbol] = control.gateway.clock.now_s() + wait_s
 
 
 def precaution(control: Context, n: Any = 1) -> None:
     """the next n orders wait in the gateway, without a word, for somebody to click a warning away"""
-    control.gateway.weather.orders.precautions = count("n", n)
+    control.gateway.faults.orders.precautions = count("n", n)
 
 
 def preset(control: Context, field: str, value: str) -> None:
     """the gateway's order preset: every order gets this tif, which it says with 10349; off: none"""
     choice("field", field, ["tif"])
-    presets = control.gateway.weather.orders.presets
+    presets = control.gateway.faults.orders.presets
     presets.pop(field, None)
     if choice("value", value, ["DAY", "GTC", "IOC", "off"]) != "off":
         presets[field] = value

@@ -46,15 +46,15 @@ def clients(control: Context) -> Answer:
 
 def weather(control: Context) -> Answer:
     """what is set"""
-    weather = control.gateway.weather
+    faults = control.gateway.faults
     return {
-        "farms": {farm.name: farm.state for farm in weather.farms.values()},
-        "upstream": weather.upstream,
-        "accepting": weather.accepting,
-        "silent": dict(+weather.silent),
-        "history_errors": list(weather.history_errors),
-        "orders": dict(weather.orders.left()),
-        "live": weather.live.describe(),
+        "farms": {farm.name: farm.state for farm in faults.farms.values()},
+        "upstream": faults.upstream,
+        "accepting": faults.accepting,
+        "silent": dict(+faults.silent),
+        "history_errors": list(faults.history_errors),
+        "orders": dict(faults.orders.left()),
+        "live": faults.live.describe(),
         "latency": control.gateway.latency.mode,
         "slow": control.gateway.latency.factor,
     }

@@ -46,11 +46,11 @@ def read_scenario(text: str) -> list[tuple[float, str]]:
 
 
 async def clear(control: Context) -> None:
-    """fair weather: everything above and below is taken back, without notices, and what was to happen later"""
+    """takes every fault back, without notices, and what was to happen later"""
     control.cancel_plans()
     control.login_missing = ""
-    faults, was_upstream = control.gateway.weather.orders, control.gateway.weather.upstream
-    control.gateway.weather.clear()
+    faults, was_upstream = control.gateway.faults.orders, control.gateway.faults.upstream
+    control.gateway.faults.clear()
     if not was_upstream:
         catch_up(control.gateway, faults)
     await control.server.accept("yes")

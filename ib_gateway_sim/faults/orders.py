@@ -72,6 +72,6 @@ class OrderFaults:
         return at_s < self.halts.get(symbol, 0.0)
 
     def left(self) -> Counter[str]:
-        """The counts that are set, for those who ask what the weather is."""
+        """The counts that are set, for those who ask what is set."""
         names = ("mute", "duplicate", "skip", "shuffle", "eat", "precautions", "fee_first")
         return +Counter({name: getattr(self, name) for name in names})

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 
 from ib_gateway_sim.faults.live import chance
-from ib_gateway_sim.faults.weather import HISTORY_ERRORS, LIVE_LOST
+from ib_gateway_sim.faults.notices import HISTORY_ERRORS, LIVE_LOST
 from ib_gateway_sim.history.families import DAY_S, FAMILY, LIVE, SHORT_NAMES, book, open_requests
 from ib_gateway_sim.history.fields import bar_date, bar_fields, bar_volume, edge_text
 from ib_gateway_sim.history.query import BarsQuery, read_query, window
@@ -65,16 +65,16 @@ def _seconds(client: Client, query: BarsQuery) -> float:
     """How long the answer will take."""
     gateway = client.gateway
     seconds = gateway.latency.of_history(query.size_s, query.length.seconds)
-    crawls = 0 < gateway.weather.hidden_open <= open_requests(client)
-    return seconds * gateway.weather.hidden_factor if crawls else seconds
+    crawls = 0 < gateway.faults.hidden_open <= open_requests(client)
+    return seconds * gateway.faults.hidden_factor if crawls else seconds
 
 
 def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | None:
     """What the historical service refuses at once."""
-    weather = client.gateway.weather
+    faults = client.gateway.faults
     contract = query.contract
-    if weather.history_errors:
-        words = HISTORY_ERRORS[weather.history_errors.pop(0)]
+    if faults.history_errors:
+        words = HISTORY_ERRORS[faults.history_errors.pop(0)]
         return service_error(
             words.format(
                 symbol=contract.local_symbol,
@@ -83,7 +83,7 @@ def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | 
                 id=query.request_id,
             )
         )
-    if weather.competing:
+    if faults.competing:
         return service_error(HISTORY_ERRORS["other_address"])
     if not permitted(client, contract):
         return service_error(f"No market data permissions for {contract.exchange} {contract.sec_type}")
@@ -107,7 +107,7 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     gateway = client.gateway
     contract = query.contract
     await gateway.clock.sleep(seconds)
-    await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
+    await gateway.faults.until_farm_ok("hmds", contract.sec_type, contract.currency)
     now_s = gateway.clock.now_s()
     end_s = math.ceil(now_s) if query.end_s is None else min(query.end_s, math.ceil(now_s))
     if query.what == "SCHEDULE":
@@ -127,11 +127,11 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
     head = codec.payload([17, query.request_id, *dates, count])
     body = b"".join([head, *parts])
     data = len(body).to_bytes(4, "big") + body
-    if gateway.weather.take("cut"):
+    if gateway.faults.take("cut"):
         client.cut(data)
         return
     client.send_frame(data)
-    if gateway.weather.take("duplicate"):
+    if gateway.faults.take("duplicate"):
         client.send_frame(data)
     await client.outbox.drain()
     if query.live:
@@ -152,12 +152,12 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
             continue
         if uneven:
             due_s = at_s + 1 + int(5 * chance(gateway.market.account, "update", query.series, at_s))
-        if not gateway.weather.farm_ok("hmds", contract.sec_type, contract.currency):
+        if not gateway.faults.farm_ok("hmds", contract.sec_type, contract.currency):
             client.dead[LIVE, query.request_id] = query.series
             client.error(query.request_id, *LIVE_LOST)
             return
         for bar in _news(client, query, told, since_s, at_s):
-            if not gateway.weather.live.is_missing(gateway.market.account, contract, bar.t):
+            if not gateway.faults.live.is_missing(gateway.market.account, contract, bar.t):
                 date, low, high, close = bar_date(client, query, bar.t), bar.low, bar.high, bar.close
                 volume = bar_volume(client, contract, bar.volume)
                 client.send(90, query.request_id, bar.count, date, bar.open, close, high, low, bar.wap, volume)
@@ -170,7 +170,7 @@ def _news(client: Client, query: BarsQuery, told: dict[int, Bar], since_s: int, 
     live = gateway.live_bars(query.contract, query.what, rth=query.rth)
     if told:
         newest = max(told)
-        back_s = int(gateway.weather.live.told_again_s(query.contract))
+        back_s = int(gateway.faults.live.told_again_s(query.contract))
         found = live.bars(
             size, _period_start(query, newest - back_s - (query.size_s if back_s else 0)), int(at_s) + 1, at_s
         )
@@ -196,7 +196,7 @@ def _period_start(query: BarsQuery, label_s: int) -> int:
 async def _encode(client: Client, query: BarsQuery, start_s: int, end_s: int, now_s: float) -> tuple[list[bytes], int]:
     """The bars as bytes, slice by slice so that other clients are served between."""
     gateway = client.gateway
-    left_out = _left_out(client, query, start_s, end_s) if gateway.weather.take("short") else []
+    left_out = _left_out(client, query, start_s, end_s) if gateway.faults.take("short") else []
     parts: list[bytes] = []
     count = size = 0
     for low_s, high_s in _slices(start_s, end_s, query.size_s):
@@ -229,5 +229,5 @@ def _slices(start_s: int, end_s: int, size_s: int) -> Iterator[tuple[int, int]]:
 
 
 def _left_out(client: Client, query: BarsQuery, start_s: int, end_s: int) -> list[Session]:
-    """Every other session, for weather "short"."""
+    """Every other session, for the fault `short`."""
     return client.gateway.market.sessions(query.contract, start_s, end_s, rth=query.rth)[::2]

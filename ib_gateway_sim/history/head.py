@@ -36,7 +36,7 @@ def req_head_timestamp(client: Client, request: Request) -> None:
 async def _head(client: Client, request: Request, contract: Contract, what: str) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
-    await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
+    await gateway.faults.until_farm_ok("hmds", contract.sec_type, contract.currency)
     at_s = gateway.market.head_s(contract, what, rth=request.flag("useRTH"))
     if at_s is None:
         client.open_heads.discard(request.request_id)

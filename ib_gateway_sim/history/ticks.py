@@ -58,7 +58,7 @@ async def _ticks(client: Client, request: Request, contract: Contract, at: Momen
     """Ticks of one session: from the start on, or up to the end."""
     gateway = client.gateway
     await gateway.wait(request.kind)
-    await gateway.weather.until_farm_ok("hmds", contract.sec_type, contract.currency)
+    await gateway.faults.until_farm_ok("hmds", contract.sec_type, contract.currency)
     what, rth, now_s = request.text("whatToShow").upper(), request.flag("useRTH"), gateway.clock.now_s()
     from_end = not request.text("startDateTime")
     ends = (at.at_s - LONGEST_PAUSE_S, at.at_s) if from_end else (at.at_s, at.at_s + LONGEST_PAUSE_S)

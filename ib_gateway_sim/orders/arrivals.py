@@ -29,7 +29,7 @@ class Arrival(NamedTuple):
 def take(client: Client, request: Request, work: Work) -> None:
     gateway = client.gateway
     places = request.kind == "placeOrder" and not request.flag("whatIf")
-    if places and gateway.weather.orders.take("eat"):
+    if places and gateway.faults.orders.take("eat"):
         gateway.note("eat_order", client.client_id, request.integer("orderId"))
         return
     if places:
@@ -53,8 +53,8 @@ async def _work_all(gateway: Gateway) -> None:
         if arrival.due_ns > gateway.clock.now_ns():
             await gateway.clock.sleep_until(arrival.due_ns)
         if not _lost(gateway):
-            if gateway.weather.orders.outage != "work":
-                await gateway.weather.until_upstream()
+            if gateway.faults.orders.outage != "work":
+                await gateway.faults.until_upstream()
             _work(gateway, arrival)
         gateway.arrivals.popleft()
 
@@ -72,4 +72,4 @@ def _work(gateway: Gateway, arrival: Arrival) -> None:
 
 
 def _lost(gateway: Gateway) -> bool:
-    return not gateway.weather.upstream and gateway.weather.orders.outage == "lose"
+    return not gateway.faults.upstream and gateway.faults.orders.outage == "lose"

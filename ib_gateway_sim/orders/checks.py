@@ -185,7 +185,7 @@ def _funds(client: Client, request: Request, contract: Contract) -> Violation | 
     if more <= 0:
         return None
     value = more * abs(gateway.mark(contract)) * multiplier(contract) * gateway.dollars(contract.currency)
-    factor = gateway.weather.orders.margin_factor
+    factor = gateway.faults.orders.margin_factor
     needed, available = value * margin_rate(contract) * factor, gateway.totals(account).available
     if needed <= available:
         return None

@@ -8,7 +8,7 @@ from ib_gateway_sim.session.outbox import Message
 
 def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message]) -> None:
     """The messages of one event about an order to one client; faults that they meet are recorded."""
-    faults = gateway.weather.orders
+    faults = gateway.faults.orders
     counted = _counted(gateway, event)
     told = _shuffled(gateway, counted)
     late = {"ack_delay"} if faults.delay_s > 0 else set()
@@ -32,7 +32,7 @@ async def _later(gateway: Gateway, client: Client, told: list[Message], seconds:
 
 def _counted(gateway: Gateway, event: list[Message]) -> list[Message]:
     """orderStatus may be missing or come twice: IB promises neither that it comes nor that it comes once."""
-    faults = gateway.weather.orders
+    faults = gateway.faults.orders
     told = []
     for message in event:
         status = message.kind == "orderStatus"
@@ -50,7 +50,7 @@ def _met(event: list[Message], counted: list[Message]) -> set[str]:
 
 def _shuffled(gateway: Gateway, event: list[Message]) -> list[Message]:
     """Drawn from the account's name and the number of the event, so that a run can be repeated."""
-    faults = gateway.weather.orders
+    faults = gateway.faults.orders
     if len(event) < 2 or not faults.take("shuffle"):
         return event
     faults.shuffled += 1

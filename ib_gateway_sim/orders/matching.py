@@ -29,7 +29,7 @@ async def _work(gateway: Gateway) -> None:
     while orders := working(gateway):
         wait_s = looks.wait_s(gateway, orders, gateway.clock.now_s())
         await gateway.clock.sleep_until(gateway.clock.now_ns() + int(wait_s * SECOND_NS), step_ns=SECOND_NS)
-        await gateway.weather.until_upstream()
+        await gateway.faults.until_upstream()
         for order in orders:
             try:
                 look(gateway, order, gateway.clock.now_s())
@@ -65,7 +65,7 @@ def consider(gateway: Gateway, order: Order, at_s: float | None = None) -> None:
 
 
 def _can_trade(gateway: Gateway, order: Order, at_s: float) -> bool:
-    if not order.open or not order.transmitted or order.why_held or not gateway.weather.upstream:
+    if not order.open or not order.transmitted or order.why_held or not gateway.faults.upstream:
         return False
     if looks.waits_for_parent(gateway, order) or at_s < order.not_before_s:
         return False
@@ -108,7 +108,7 @@ def _wanted(gateway: Gateway, order: Order) -> float:
 
 # ---- fills and waits that the control port has arranged --------------------------------------------------------------
 def _follow_plan(gateway: Gateway, order: Order, at_s: float) -> None:
-    held = not order.transmitted or order.why_held or not gateway.weather.upstream
+    held = not order.transmitted or order.why_held or not gateway.faults.upstream
     while not held and order.open and order.plan and order.plan[0][0] <= at_s:
         due_s, quantity = order.plan.pop(0)
         shares = min(quantity, order.remaining)

@@ -37,7 +37,7 @@ def account_of(gateway: Gateway, request: Request) -> str:
 
 
 def _place(gateway: Gateway, order: Order) -> None:
-    faults = gateway.weather.orders
+    faults = gateway.faults.orders
     order.unheard = faults.take("mute")
     _apply_presets(gateway, order)
     order.clicked = not faults.take("precautions")
@@ -61,7 +61,7 @@ def transmit(gateway: Gateway, order: Order) -> None:
 
 def _apply_presets(gateway: Gateway, order: Order) -> None:
     """The gateway's order presets change what the client asked for, and say so (10349)."""
-    wanted = gateway.weather.orders.presets.get("tif")
+    wanted = gateway.faults.orders.presets.get("tif")
     if wanted is not None and order.request.text("tif") != wanted:
         order.request.values["tif"] = wanted
         gateway.note("preset", order.client_id, order.order_id)
@@ -99,7 +99,7 @@ def _not_open(gateway: Gateway, order: Order) -> tuple[int, str]:
 # ---- to the exchange -------------------------------------------------------------------------------------------------
 def submit(gateway: Gateway, order: Order) -> None:
     """The order goes to the exchange, or waits for its opening, its parent, its conditions or its trigger."""
-    now_s, faults = gateway.clock.now_s(), gateway.weather.orders
+    now_s, faults = gateway.clock.now_s(), gateway.faults.orders
     opens_s = _set_times(gateway, order)
     plan = faults.take_plan(order.reference)
     if plan is not None:

@@ -70,7 +70,7 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
     `fees`: whether it has a commission of its own; that of an advisor's order is told with its shares.
     A fill of an order that is cancelled already makes no word about the order.
     """
-    order, faults = execution.order, gateway.weather.orders
+    order, faults = execution.order, gateway.faults.orders
     execution.fee_told_s = fee_told_s(gateway, execution.at_s) if fees else float("inf")
     known = not execution.fee_told_s
     about: list[Word] = [] if order.status == "Cancelled" else [opened(order), status(order)]
@@ -89,7 +89,7 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
 
 def fee_told_s(gateway: Gateway, at_s: float) -> float:
     """When the commission of an execution becomes known; 0: with it."""
-    delay_s = gateway.weather.orders.fee_delay_s
+    delay_s = gateway.faults.orders.fee_delay_s
     return at_s + delay_s if delay_s else 0.0
 
 

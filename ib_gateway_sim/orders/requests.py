@@ -41,8 +41,8 @@ def _place(client: Client, request: Request) -> None:
         refuse(client, request, contract, problem or READ_ONLY)
     elif request.flag("whatIf"):
         _preview(client, request, contract)
-    elif gateway.weather.orders.rejections and not gateway.orders.used(client.client_id, request.integer("orderId")):
-        reject(client, request, contract, gateway.weather.orders.rejections.pop(0))
+    elif gateway.faults.orders.rejections and not gateway.orders.used(client.client_id, request.integer("orderId")):
+        reject(client, request, contract, gateway.faults.orders.rejections.pop(0))
     else:
         place(client, request, contract)
 
@@ -58,7 +58,7 @@ def _preview(client: Client, request: Request, contract: Contract) -> None:
     held = gateway.portfolios[account].positions.get(contract.con_id)
     before = held.quantity if held else 0.0
     more = (abs(before + signed) - abs(before)) * abs(price) * multiplier(contract) * gateway.dollars(contract.currency)
-    more *= gateway.weather.orders.margin_factor
+    more *= gateway.faults.orders.margin_factor
     fee = order_commission(contract, quantity, price, gateway.dollars(contract.currency))
     order = Order(request, contract, client.client_id, 0, account, gateway.clock.now_s(), "PreSubmitted")
     margin = round(totals.margin, 2), round(totals.margin + more * margin_rate(contract), 2)
@@ -82,7 +82,7 @@ def _cancel(client: Client, request: Request) -> None:
     elif not order.open:
         _refuse_cancel(client, order)
     else:
-        late = gateway.weather.orders.take_late_fill(order.reference) if order.transmitted else None
+        late = gateway.faults.orders.take_late_fill(order.reference) if order.transmitted else None
         if late is None:
             cancel(gateway, order)
         else:

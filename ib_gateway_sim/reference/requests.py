@@ -84,7 +84,7 @@ def req_contract_details(client: Client, request: Request) -> None:
 async def _contract_details(client: Client, request: Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
-    if not gateway.weather.farm_ok("secdef", "", ""):
+    if not gateway.faults.farm_ok("secdef", "", ""):
         # Seen in real outages: while the security-definition farm is away everything is "not found".
         client.refuse(request.request_id, NOT_FOUND)
         return

@@ -23,7 +23,7 @@ _OTHERS_S = {  # ours, in the range that users report
 
 @dataclass
 class Latency:
-    """`mode`: none, measured or fixed (then `fixed_s`). `factor` is the weather's slowness."""
+    """`mode`: none, measured or fixed (then `fixed_s`). `factor` is what the command `slow` sets."""
 
     mode: str = "none"
     fixed_s: float = 0.0

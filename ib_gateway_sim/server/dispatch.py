@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ib_gateway_sim.faults.weather import COMPETING, LOST
+from ib_gateway_sim.faults.notices import COMPETING, LOST
 from ib_gateway_sim.history.families import FAMILY as HISTORY
 from ib_gateway_sim.server.handlers import HANDLERS
 from ib_gateway_sim.session.gateway import Client
@@ -26,7 +26,7 @@ def receive(client: Client, payload: bytes) -> bool:
         return _sign_in(client, request.integer("clientId"))
     if not client.started:
         client.close()
-    elif gateway.weather.take_silent(request.kind):
+    elif gateway.faults.take_silent(request.kind):
         # Open for ever: it holds its place and its id, and can be cancelled.
         family = HISTORY if request.kind == "reqHistoricalData" else request.kind
         client.jobs.start(family, request.request_id, _never())
@@ -47,7 +47,7 @@ def receive_order(client: Client, payload: bytes) -> None:
 
 
 def _handle(client: Client, request: Request) -> None:
-    rejection = client.gateway.weather.take_reject(request.kind)
+    rejection = client.gateway.faults.take_reject(request.kind)
     if rejection is not None:
         if request.kind == "placeOrder":  # refused orders use their ids up
             client.gateway.orders.know(client.client_id, request.integer("orderId"))
@@ -78,11 +78,11 @@ def _sign_in(client: Client, client_id: int) -> bool:
     gateway.clients[client_id] = client
     client.send(15, 1, ",".join(gateway.portfolios))
     client.send(9, 1, gateway.orders.next_id(client_id))
-    for farm in gateway.weather.farms.values():
+    for farm in gateway.faults.farms.values():
         client.error(-1, *farm.notice())
-    if gateway.weather.competing:
+    if gateway.faults.competing:
         client.error(-1, *COMPETING)
-    if not gateway.weather.upstream:
+    if not gateway.faults.upstream:
         client.error(-1, *LOST)
     return True
 

@@ -38,7 +38,7 @@ class Server:
 
     async def accept(self, how: str) -> None:
         """yes; refuse (port closed); close (accepted, then closed: a proxy before a dead gateway); mute (no word)."""
-        self.gateway.weather.accepting = how
+        self.gateway.faults.accepting = how
         if how == "refuse" and self._server is not None:
             self._server.close()
             self._server = None
@@ -66,9 +66,9 @@ class Server:
         client = self._connections[task] = Client(self.gateway, writer)
         try:
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.gateway.weather.accepting == "mute":
+            if self.gateway.faults.accepting == "mute":
                 await _swallow(reader)
-            elif self.gateway.weather.accepting == "yes":
+            elif self.gateway.faults.accepting == "yes":
                 self._watch(client)
                 await self._converse(client, reader)
         except (Refused, ConnectionError, TimeoutError, OSError):
@@ -99,10 +99,8 @@ class Server:
         self._unwatch(client)
         if gateway.clients.get(client.client_id) is client:
             del gateway.clients[client.client_id]
-            if gateway.weather.hold_ids_s:
-                gateway.held_ids[client.client_id] = gateway.clock.now_ns() + int(
-                    gateway.weather.hold_ids_s * SECOND_NS
-                )
+            if gateway.faults.hold_ids_s:
+                gateway.held_ids[client.client_id] = gateway.clock.now_ns() + int(gateway.faults.hold_ids_s * SECOND_NS)
 
     # ---- its conversation ----------------------------------------------------------------------------------------
     async def _converse(self, client: Client, reader: asyncio.StreamReader) -> None:

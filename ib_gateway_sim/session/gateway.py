@@ -12,7 +12,7 @@ from ib_gateway_sim.account.portfolio import Portfolio, Totals
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.faults.live_bars import LiveBars
 from ib_gateway_sim.faults.revisions import Revisions
-from ib_gateway_sim.faults.weather import Weather
+from ib_gateway_sim.faults.state import Faults
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.source import MarketSource, Quote
@@ -39,7 +39,7 @@ class Gateway:
         self.latency = latency or Latency()
         self.settings = settings or Settings()
         self.port = 0  # where it listens; 0: nowhere
-        self.weather = Weather()
+        self.faults = Faults()
         self.revisions = Revisions()
         self.pacing = PacingBook()
         self.numbers = itertools.count()
@@ -113,7 +113,7 @@ class Gateway:
         newest = self._quotes.get(key)
         if newest is None or newest[0] != at_s:
             newest = self._quotes[key] = (at_s, self.market.quote(contract, at_s))
-        halted = self.weather.orders.halts and self.weather.orders.halted(contract.symbol, at_s)
+        halted = self.faults.orders.halts and self.faults.orders.halted(contract.symbol, at_s)
         return newest[1]._replace(halted=True) if halted else newest[1]
 
     def history_bars(
@@ -125,7 +125,7 @@ class Gateway:
 
     def live_bars(self, contract: Contract, what: str, *, rth: bool) -> LiveBars:
         """Bars as live streams see them."""
-        return LiveBars(self.market, self.weather.live, contract, what, rth)
+        return LiveBars(self.market, self.faults.live, contract, what, rth)
 
     def mark(self, contract: Contract) -> float:
         """The price at which a position is valued: the last trade, or the middle of bid and ask."""

@@ -2,7 +2,7 @@
 
 import math
 
-from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.faults.notices import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.reference.lookup import one_contract
@@ -33,7 +33,7 @@ def req_market_depth(client: Client, request: Request) -> None:
         problem = Violation(10092, "Deep market data is not supported for this combination of security type/exchange")
     elif not permitted(client, contract):
         problem = Violation(354, f"{UNSUBSCRIBED}")
-    elif client.gateway.weather.competing:
+    elif client.gateway.faults.competing:
         problem = Violation(*COMPETING)
     elif sum(each.jobs.count(DEPTH) for each in client.gateway.clients.values()) >= most:
         problem = Violation(309, f"Max number ({most}) of market depth requests has been reached")
@@ -63,7 +63,7 @@ async def _depth(client: Client, request: Request, contract: Contract) -> None:
 
     show(gateway.quote(contract, gateway.clock.now_s()))
     async for at_s in pulses(client, (DEPTH, request.request_id), contract, 1.0):
-        if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+        if gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             show(gateway.quote(contract, at_s))
 
 

@@ -27,7 +27,7 @@ NO_LINE = Violation(101, "Max number of tickers has been reached")
 def no_line(client: Client, contract: Contract) -> bool:
     """Quotes and real-time bars of all clients, and TWS itself, share the account's market data lines."""
     gateway = client.gateway
-    free = gateway.settings.lines - gateway.weather.live.taken_lines
+    free = gateway.settings.lines - gateway.faults.live.taken_lines
     open_streams = [entry for each in gateway.clients.values() for entry in each.jobs.streams()]
     used = [stream.contract.con_id for (family, _), stream in open_streams if family in (QUOTES, BARS)]
     if gateway.settings.lines_by == "contract":
@@ -37,7 +37,7 @@ def no_line(client: Client, contract: Contract) -> bool:
 
 def permitted(client: Client, contract: Contract) -> bool:
     """Whether the login may see a contract's data of now, all or a part."""
-    return client.gateway.weather.live.permission(contract) in WHOLE
+    return client.gateway.faults.live.permission(contract) in WHOLE
 
 
 def offers(contract: Contract, what: str) -> bool:

@@ -32,7 +32,7 @@ _PARTS = {
 
 def refusal(client: Client, contract: Contract) -> Violation | None:
     """Why quotes are refused; None where some come."""
-    permission = client.gateway.weather.live.permission(contract)
+    permission = client.gateway.faults.live.permission(contract)
     if permission not in _REFUSED:
         return None
     if client.market_data_type < _DELAYED:
@@ -47,7 +47,7 @@ def notice(client: Client, contract: Contract) -> Violation | None:
     """What is said before the data: that they are delayed, or only a part."""
     if not permitted(client, contract):
         return Violation(10167, f"{UNSUBSCRIBED} Displaying delayed market data.")
-    part = _PARTS.get(client.gateway.weather.live.permission(contract))
+    part = _PARTS.get(client.gateway.faults.live.permission(contract))
     return Violation(part[0], part[1] + _about(contract)) if part else None
 
 

@@ -26,7 +26,7 @@ async def pulses(
     end_s = _end_s(client, contract) if ends and gateway.settings.at_close == "end" else None
 
     def lag(at_ns: int) -> int:
-        return gateway.weather.live.delay_ns(gateway.market.account, contract, at_ns)
+        return gateway.faults.live.delay_ns(gateway.market.account, contract, at_ns)
 
     async for at_s in gateway.clock.beats(period_s, lag):
         if end_s is not None and at_s > end_s:

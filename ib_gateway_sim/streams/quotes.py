@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 
 from ib_gateway_sim.clock import SECOND_NS
-from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.faults.notices import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.source import Quote
 from ib_gateway_sim.reference.lookup import one_contract
@@ -36,7 +36,7 @@ def req_market_data(client: Client, request: Request) -> None:
         problem = Violation(414, "Snapshot market data subscription is not applicable to generic ticks")
     elif not all(re.fullmatch("[0-9]+", tick.split(":")[0]) or tick.startswith("mdoff") for tick in generic):
         problem = invalid("Incorrect generic tick list of " + request.text("genericTickList"))
-    elif client.gateway.weather.competing:
+    elif client.gateway.faults.competing:
         problem = Violation(*COMPETING)
     elif no_line(client, contract):
         problem = NO_LINE
@@ -74,7 +74,7 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
         client.send(57, 1, request_id)
         return
     async for at_s in _looks(client, request_id, contract):
-        if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+        if not gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             continue
         quote = gateway.quote(contract, at_s - (DELAY_S if delayed else 0))
         if _data_type(asked, quote, delayed) != data_type:
@@ -102,7 +102,7 @@ async def _looks(client: Client, request_id: int, contract: Contract) -> AsyncIt
         if by_class and contract.sec_type == "CASH":
             for tick in gateway.market.ticks(contract, "BID_ASK", at_s, at_s + period_s, _MANY):
                 look_s = math.ceil(tick.t_s / _PAIR_S) * _PAIR_S
-                late_ns = gateway.weather.live.delay_ns(gateway.market.account, contract, int(at_s * SECOND_NS))
+                late_ns = gateway.faults.live.delay_ns(gateway.market.account, contract, int(at_s * SECOND_NS))
                 await gateway.clock.sleep_until(int(look_s * SECOND_NS) + late_ns)
                 yield look_s
 

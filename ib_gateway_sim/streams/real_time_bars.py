@@ -1,6 +1,6 @@
 """Bars of five seconds, sent as they close."""
 
-from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.faults.notices import COMPETING
 from ib_gateway_sim.market.bars import Bar
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.reference.lookup import one_contract
@@ -34,7 +34,7 @@ def req_real_time_bars(client: Client, request: Request) -> None:
         problem = Violation(
             420, f"Invalid Real-time Query:No market data permissions for {contract.exchange} {contract.sec_type}"
         )
-    elif client.gateway.weather.competing:
+    elif client.gateway.faults.competing:
         problem = Violation(*COMPETING)
     elif (BARS, _series(contract, what)) in [(family, series) for (family, _), series in client.dead.items()]:
         problem = NOT_CANCELLED
@@ -78,7 +78,7 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
     before: Bar | None = None
     async for at_s in pulses(client, (BARS, request.request_id), contract, 5.0, ends=True):
         start_s = int(at_s) - 5
-        if not gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+        if not gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             continue
         found = gateway.live_bars(contract, what, rth=rth).bars("5s", start_s, start_s + 5, at_s)
         bar = found[0] if found else None
@@ -88,7 +88,7 @@ async def _real_time_bars(client: Client, request: Request, contract: Contract, 
             bar = Bar(start_s, flat, flat, flat, flat, min(before.volume, 0), flat, min(before.count, 0))
         if bar is None:
             continue
-        if not gateway.weather.live.is_missing(gateway.market.account, contract, bar.t):
+        if not gateway.faults.live.is_missing(gateway.market.account, contract, bar.t):
             client.send(
                 50,
                 3,

@@ -1,6 +1,6 @@
 """Tick-by-tick data: every trade, quote or midpoint."""
 
-from ib_gateway_sim.faults.weather import COMPETING
+from ib_gateway_sim.faults.notices import COMPETING
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.market.source import Tick
 from ib_gateway_sim.reference.lookup import one_contract
@@ -28,7 +28,7 @@ def req_tick_by_tick(client: Client, request: Request) -> None:
         problem = invalid(f"Tick-by-tick type is incorrect. Legal ones are: {', '.join(_TICK_KINDS)}")
     elif isinstance(contract, Violation):
         problem = contract
-    elif client.gateway.weather.competing:
+    elif client.gateway.faults.competing:
         problem = Violation(*COMPETING)
     elif running >= max(1, client.gateway.settings.lines // 20):
         problem = Violation(10190, "Max number of tick-by-tick requests has been reached.")
@@ -57,7 +57,7 @@ async def _tick_by_tick(client: Client, request: Request, contract: Contract, ki
     sizes_matter = not request.flag("ignoreSize")
     before: tuple[float, float] | None = None
     async for at_s in pulses(client, (BY_TICK, request.request_id), contract, gateway.settings.quote_s):
-        if gateway.weather.farm_ok("data", contract.sec_type, contract.currency):
+        if gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             for tick in gateway.market.ticks(contract, what, since_s, at_s, 10_000):
                 if sizes_matter or kind != "BidAsk" or before != (tick.bid, tick.ask):
                     client.send(99, request.request_id, *_tick_fields(client, contract, kind, tick))

@@ -255,7 +255,7 @@ def test_the_direction_is_what_the_design_says():
         ("ib_bridge.history.worker", "functions.bars.app"),
         ("ib_gateway_sim.server.listener", "nautilus.clock"),
         ("ib_gateway_sim.session.gateway", "ib_gateway_sim.orders.placing"),
-        ("ib_gateway_sim.market.replayed.market", "ib_gateway_sim.faults.weather"),
+        ("ib_gateway_sim.market.replayed.market", "ib_gateway_sim.faults.state"),
         ("dev.stack", "ib_gateway_sim.server.listener"),
         ("dev.stack", "ib_bridge.ib.connection"),
     ):

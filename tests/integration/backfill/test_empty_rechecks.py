@@ -1,4 +1,4 @@
-"""What one answer leaves open: second looks, splits, refusals, slow answers, weather, several bridges."""
+"""What one answer leaves open: second looks, splits, refusals, slow answers, faults, several bridges."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def running(servers: SimpleNamespace, dsn: str, *options: str) -> Iterator[Servi
 @pytest.fixture
 def stack(servers: SimpleNamespace, dsn: str) -> Iterator[ServiceStack]:
     for made in running(servers, dsn):
-        # Contract and sessions are known: the weather of a test then meets its requests for bars.
+        # Contract and sessions are known: the faults of a test then meet its requests for bars.
         made.finished(
             made.backfill(symbol="AAPL", timeframe="1d", start="2026-01-05T00:00:00Z", end="2026-02-02T00:00:00Z")
         )

@@ -16,7 +16,8 @@ import pytest
 
 from ib_gateway_sim.control import accounts, executions, fills, live, orders, saving
 from ib_gateway_sim.control.table import COMMANDS
-from ib_gateway_sim.faults.weather import HISTORY_ERRORS, Weather
+from ib_gateway_sim.faults.notices import HISTORY_ERRORS
+from ib_gateway_sim.faults.state import Faults
 from nautilus.clock import datetime_of, parse_rfc3339
 from tests.conftest import Server, database
 from tests.support.stack import ServiceStack, service_stack
@@ -243,7 +244,7 @@ def test_every_kind_of_it_is_in_the_table(faults: ServiceStack) -> None:
         command = line.split()[0]
         assert allowed - words_of(command) - {default.get(command, "")} == set(), line
     assert set(HISTORY_ERRORS) <= words_of("history_error")
-    farms = Weather().farms.values()
+    farms = Faults().farms.values()
     broken = words_of("farm_down") | words_of("farm_flap")
     assert {farm.name for farm in farms if farm.kind != "data"} | {farm.kind for farm in farms} | {"all"} <= broken
 

@@ -1,4 +1,4 @@
-"""Weather and clock by the control port, as a client sees them."""
+"""Faults and clock by the control port, as a client sees them."""
 
 import asyncio
 import json
@@ -363,22 +363,22 @@ def test_the_nightly_restart_comes_at_its_hour_every_day():
     asyncio.run(work())
 
 
-def test_a_restart_is_no_login_and_fair_weather_forgets_what_was_to_come():
+def test_a_restart_is_no_login_and_clear_forgets_what_was_to_come():
     async def work():
         async with gateway() as (sim, control):
             await do(control, "restart 60 refuse")
             await do(control, "login_needed close")
             await do(control, "advance 61")
-            assert sim.weather.accepting == "close"
+            assert sim.faults.accepting == "close"
             await do(control, "login")
-            assert sim.weather.accepting == "yes"
+            assert sim.faults.accepting == "yes"
             await do(control, "restart_daily 23:45")
             await do(control, "farm_flap ushmds 60")
             await do(control, "clear")
             await do(control, "farm_down ushmds")
             await do(control, "advance 200000")
-            assert sim.weather.accepting == "yes"
-            assert sim.weather.farms["ushmds"].state == "broken"
+            assert sim.faults.accepting == "yes"
+            assert sim.faults.farms["ushmds"].state == "broken"
 
     asyncio.run(work())
 
@@ -388,7 +388,7 @@ def test_the_reset_window_breaks_farms_holds_requests_and_ends_with_1102():
         async with gateway() as (sim, control):
             client = await RawClient.start(sim.port)
             await do(control, "reset_window 90")
-            codes = [(await client.message(4))[3] for _ in range(len(sim.weather.farms) + 1)]
+            codes = [(await client.message(4))[3] for _ in range(len(sim.faults.farms) + 1)]
             assert codes == ["2103"] * 6 + ["2105"] * 3 + ["2157", "1100"]
             client.ask_bars(1)
             client.ask_details(2)

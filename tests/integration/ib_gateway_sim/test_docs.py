@@ -36,7 +36,7 @@ def test_the_transcript_is_what_the_script_prints():
             sim.command(command)
         out, _ = running.communicate("\n\n", timeout=30)
     assert running.returncode == 0
-    lines = re.sub(r"\(weather changes in the other terminal\) ", "\n", seen + out).splitlines()
+    lines = re.sub(r"\(type commands in the other terminal, then Enter here\) ", "\n", seen + out).splitlines()
     known = [line.strip() for line in lines if line.strip() in printed]
     assert known[known.index(printed[0]) :] == printed  # before it come the notices of the start
 

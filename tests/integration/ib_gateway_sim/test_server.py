@@ -21,7 +21,7 @@ def test_the_greeting_is_answered_with_the_common_version_and_then_there_is_sile
             client.send(71, 2, 0, "")
             assert await client.read() == ["15", "1", "SIM7"]
             assert await client.read() == ["9", "1", "1"]
-            codes = [(await client.read())[3] for _ in sim.weather.farms]
+            codes = [(await client.read())[3] for _ in sim.faults.farms]
             assert codes == ["2104"] * 6 + ["2106"] * 3 + ["2158"]
             client.close()
 
