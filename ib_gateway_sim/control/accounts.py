@@ -14,9 +14,9 @@ _ACCOUNTS = 50  # IB's limit for account updates of all accounts of a login
 
 
 def accounts(control: Context, n: Any = None) -> Answer:
-    """the accounts of the login; with a number so many from the next sign-in on (SIM7, SIM7001, SIM7002)"""
+    """the accounts of the login; with a number so many from the next sign-in on (SIM7, SIM7001, SIM7002), never fewer"""
     if n is not None:
-        control.gateway.open_accounts(int(number("n", n, 1, _ACCOUNTS)))
+        control.gateway.open_accounts(int(number("n", n, len(control.gateway.portfolios), _ACCOUNTS)))
     return {"accounts": list(control.gateway.portfolios)}
 
 

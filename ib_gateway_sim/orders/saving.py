@@ -52,9 +52,12 @@ def read(path: Path, account: str) -> dict[str, Any]:
 
 
 def load(gateway: Gateway, state: dict[str, Any]) -> None:
-    """Puts what was read in the place of what there is, and goes on with it."""
+    """Puts what was read in the place of what there is, and goes on with it. Accounts that the file does not have begin
+    anew."""
     gateway.stop("commission ")
+    accounts = len(gateway.portfolios)
     gateway.orders, gateway.portfolios = state["orders"], state["portfolios"]
+    gateway.open_accounts(accounts)
     restart(gateway)
     now_s = gateway.clock.now_s()
     for made in gateway.orders.executions:

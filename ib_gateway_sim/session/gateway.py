@@ -159,10 +159,12 @@ class Gateway:
         return next(iter(self.portfolios.values()))
 
     def open_accounts(self, count: int) -> None:
-        """So many accounts of one login, all simulated: SIM7, SIM7001, SIM7002. Those that there are keep what they own."""
+        """So many accounts of one login, all simulated: SIM7, SIM7001, SIM7002. None that there is is closed: orders and
+        subscriptions name it."""
         first = self.market.account
-        names = [first, *(f"{first}{number:03d}" for number in range(1, count))]
-        self.portfolios = {name: self.portfolios.get(name) or Portfolio() for name in names}
+        for number in range(len(self.portfolios), count):
+            self.portfolios[f"{first}{number:03d}" if number else first] = Portfolio()
+        self.unsaved = True
 
     def account_named(self, text: str) -> str | None:
         """The account of a request, the first where it says none; None for one that there is not."""

@@ -6,7 +6,7 @@ import pytest
 
 from ib_bridge.ib.client import library
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
-from tests.support.sim_orders import order, played
+from tests.support.sim_orders import messages, order, played
 
 # Tags of account updates as users have printed them from paper accounts, and the documented tags of account summaries.
 UPDATES = """
@@ -280,3 +280,45 @@ async def _true(holds):
     async with asyncio.timeout(10):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+# ---- how many accounts there are -------------------------------------------------------------------------------------
+@played(accounts=3)
+async def test_accounts_are_opened_and_never_closed(client, sim, control):
+    order(client, 1, quantity=10, account="SIM7002")
+    await messages(client)
+    client.send(92, 5, "SIM7002", "")
+    await client.message(94)
+    answer = await control.run("accounts 1")
+    assert answer["error"] == "n '1'; allowed: a number from 3 to 50"
+    assert (await control.run("accounts 4"))["accounts"] == ["SIM7", "SIM7001", "SIM7002", "SIM7003"]
+    order(client, 2, quantity=10, account="SIM7002")
+    await control.run("advance 2")
+    assert "322" not in [fields[3] for fields in await messages(client) if fields[0] == "4"]
+    assert sim.portfolios["SIM7002"].open_positions()[0].quantity == 20
+
+
+def test_accounts_that_a_file_does_not_have_begin_anew_when_it_is_loaded(tmp_path):
+    @played()
+    async def first(client, sim, control):
+        order(client, 1, quantity=10)
+        await messages(client)
+        await control.run(f"orders_save {tmp_path}/x")
+
+    @played(accounts=2)
+    async def second(client, sim, control):
+        await control.run("deposit 5 USD SIM7001")
+        client.send(92, 5, "SIM7001", "")
+        client.send(61, 1)
+        await client.message(94)
+        answer = await control.run(f"orders_load {tmp_path}/x")
+        assert answer["accounts"] == ["SIM7", "SIM7001"]
+        order(client, 2, quantity=7, account="SIM7001")
+        await control.run("advance 2")
+        assert "322" not in [fields[3] for fields in await messages(client) if fields[0] == "4"]
+        held = {name: sum(each.quantity for each in owned.positions.values()) for name, owned in sim.portfolios.items()}
+        assert held == {"SIM7": 10, "SIM7001": 7}
+        assert sim.portfolios["SIM7001"].cash < 1_000_000
+
+    first()
+    second()
