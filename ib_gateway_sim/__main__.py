@@ -219,10 +219,9 @@ def keep_state(gateway: Gateway, path: Path) -> None:
             load(gateway, read(path, gateway.market.account))
         except ValueError as problem:
             raise ValueError(f"--state: {problem}") from None
-    gateway.open_accounts(max(gateway.settings.accounts, len(gateway.portfolios)))
+    gateway.open_accounts(gateway.settings.accounts)
     gateway.saver = partial(save, gateway, path)
-    gateway.unsaved = True
-    gateway.save()  # so a file that cannot be written is known at once
+    gateway.saver()  # so a file that cannot be written is known at once
 
 
 async def serve(options: argparse.Namespace) -> None:

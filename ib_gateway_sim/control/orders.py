@@ -91,6 +91,7 @@ def preset(control: Context, field: str, value: str) -> None:
 def ids_rollback(control: Context, n: Any) -> Answer:
     """the next order ids of all clients are so many lower, as after a restart that lost orders"""
     control.gateway.orders.roll_back(count("n", n))
+    control.gateway.unsaved = True
     return _next_ids(control)
 
 
@@ -98,6 +99,7 @@ def ids_reset(control: Context) -> Answer:
     """the sequence of order ids starts anew for all clients; open orders keep theirs"""
     control.gateway.orders.read_ids.clear()
     control.gateway.orders.known_ids.clear()
+    control.gateway.unsaved = True
     return _next_ids(control)
 
 

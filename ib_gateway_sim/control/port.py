@@ -56,7 +56,14 @@ class Control:
             writer.close()
 
     async def run(self, line: str) -> Answer:
-        """Carries out one line."""
+        """Carries out one line. What it has changed and could not be saved is not told."""
+        answer = await self._carry_out(line)
+        gateway = self.server.gateway
+        if not gateway.save():
+            return {"ok": False, "error": f"orders and accounts cannot be saved: {gateway.save_problem}"}
+        return answer
+
+    async def _carry_out(self, line: str) -> Answer:
         try:
             name, words, named = parse(line)
             command = COMMANDS.get(name)
@@ -68,5 +75,3 @@ class Control:
             return {"ok": True, **(answer or {})}
         except (Wrong, ValueError) as problem:
             return {"ok": False, "error": str(problem)}
-        finally:
-            self.server.gateway.save()

@@ -16,8 +16,9 @@ def bind(gateway: Gateway, order: Order) -> None:
     lowest = min([order_id for owner, order_id in book.orders if owner == _CLIENT], default=0)
     order.client_id = _CLIENT
     order.request.values["orderId"] = min(0, lowest) - 1
-    book.others.remove(order)
+    book.others = [other for other in book.others if other is not order]
     book.orders[_CLIENT, order.order_id] = order
+    gateway.unsaved = True
 
 
 def bind_new(gateway: Gateway, order: Order) -> None:

@@ -52,16 +52,22 @@ def look(gateway: Gateway, order: Order, at_s: float) -> None:
 def consider(gateway: Gateway, order: Order, at_s: float | None = None) -> None:
     """Fills what the quote of a time (now) allows, and the children that it wakes."""
     at_s = gateway.clock.now_s() if at_s is None else at_s
-    before = order.filled
+    before, waited = order.filled, _waits_for(order)
     if at_s < min(order.since_s, gateway.clock.now_s()):  # a time of an outage before it was sent
         return
     if order.plan is not None:
         _follow_plan(gateway, order, at_s)
     elif _can_trade(gateway, order, at_s):
         _trade(gateway, order, at_s)
+    gateway.unsaved |= _waits_for(order) != waited
     if order.filled > before:
         for child in gateway.orders.children(order):
             consider(gateway, child, at_s)
+
+
+def _waits_for(order: Order) -> tuple[bool, bool, float | None]:
+    """What a look may change without a word."""
+    return order.triggered, order.released, order.stop
 
 
 def _can_trade(gateway: Gateway, order: Order, at_s: float) -> bool:

@@ -1,9 +1,9 @@
 """Orders, executions, ids, positions and cash in a file, so that they outlast the simulator's own process.
 
 The file is a pickle of the simulator's own values, and nothing else is read from it. It is written beside its name and
-renamed, so a process that is killed leaves a whole file (a machine that loses power may not). It is written before the
-words about what has changed leave, so nobody has heard of an order that is not in it. What was read and not worked is lost
-with the process, as with a restart.
+renamed, so a process that is killed leaves a whole file (a machine that loses power may not). It is written before anything
+leaves to a client, so nobody has heard of an order that is not in it; while it cannot be written nobody hears anything. What
+was read and not worked is lost with the process, as with a restart.
 """
 
 import pickle

@@ -51,6 +51,7 @@ def _handle(client: Client, request: Request) -> None:
     if rejection is not None:
         if request.kind == "placeOrder":  # refused orders use their ids up
             client.gateway.orders.know(client.client_id, request.integer("orderId"))
+            client.gateway.unsaved = True
         client.error(request.request_id, *rejection)
         return
     handler = HANDLERS.get(request.kind)

@@ -54,6 +54,7 @@ class Gateway:
         self.sent = SentLog()
         self.unsaved = False  # whether orders or accounts have changed since they were saved
         self.saver: Callable[[], object] | None = None  # saves them; None: nobody does
+        self.save_problem = ""  # why they could not be saved
         self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
         self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (time, the newest)
 
@@ -95,11 +96,23 @@ class Gateway:
             {"kind": "fault", "client_id": client_id, "time_ns": self.clock.now_ns(), "fields": fields}
         )
 
-    def save(self) -> None:
-        """Called at the end of whatever may have changed orders or accounts, before a word of it has left."""
-        if self.unsaved and self.saver is not None:
-            self.unsaved = False
+    def save(self) -> bool:
+        """Whether orders and accounts are saved as they are, after an attempt where they were not.
+
+        Called at the end of whatever may have changed them, and before anything leaves to a client, so that nobody is told
+        what is not saved. Where it fails it is tried again the next time.
+        """
+        if not self.unsaved or self.saver is None:
+            return True
+        try:
             self.saver()
+        except Exception as problem:
+            if str(problem) != self.save_problem:
+                print(f"ib_gateway_sim: orders and accounts cannot be saved: {problem}", file=sys.stderr)
+            self.save_problem = str(problem)
+            return False
+        self.unsaved, self.save_problem = False, ""
+        return True
 
     def broadcast(self, code: int, text: str) -> None:
         """A notice to everybody who has signed in, with id -1."""
@@ -186,7 +199,14 @@ class Client:
         self.market_data_type = 1  # 1 live, 2 frozen, 3 delayed, 4 delayed-frozen
         self.rate = MessageRate(gateway.settings.lines // 2)
         self.jobs = Jobs(self.abort, self.failed)
-        self.outbox = Outbox(writer, gateway.settings.slow_reader_bytes, self.abort, gateway.sent, gateway.clock.now_ns)
+        self.outbox = Outbox(
+            writer,
+            gateway.settings.slow_reader_bytes,
+            self.abort,
+            log=gateway.sent,
+            now_ns=gateway.clock.now_ns,
+            may_leave=gateway.save,
+        )
         self.open_heads: set[int] = set()  # head timestamps hold a slot until they are cancelled
         self.dead: dict[
             tuple[str, int], str

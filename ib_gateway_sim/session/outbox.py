@@ -27,9 +27,11 @@ class Outbox:
         self,
         writer: asyncio.StreamWriter,
         slow_reader_bytes: int,
-        too_slow: Callable[[], None],
+        drop: Callable[[], None],
+        *,
         log: SentLog,
         now_ns: Callable[[], int],
+        may_leave: Callable[[], bool],
     ) -> None:
         self.client_id = -1  # whose messages they are, for the log
         self.filler = b""  # a harmless message; needed only where the official client would lose a burst
@@ -39,7 +41,10 @@ class Outbox:
         self._log = log
         self._now_ns = now_ns
         self._turn_ns = 0  # market time of what leaves together
-        self._too_slow = too_slow  # called when the client lets more than so many bytes pile up
+        self._drop = (
+            drop  # called when the client lets more than so many bytes pile up, or may not be told what it would be
+        )
+        self._may_leave = may_leave  # asked before anything leaves: False where what has happened is not saved
         self._waiting = bytearray()
         self._flush_due = False
 
@@ -63,13 +68,17 @@ class Outbox:
         self._flush_due = False
         if not self._waiting or self._writer.is_closing():
             return
+        if not self._may_leave():
+            self._waiting.clear()
+            self._drop()
+            return
         if len(self._waiting) % _OFFICIAL_READ_BYTES == 0:
             # The official Python client reads on until it gets less than 4096 bytes, and loses a burst that ends there.
             self._waiting += self.filler
         self._writer.write(bytes(self._waiting))
         self._waiting.clear()
         if self._writer.transport.get_write_buffer_size() > self._slow_reader_bytes:
-            self._too_slow()
+            self._drop()
 
     async def drain(self) -> None:
         """Waits while the client is slow to read."""
@@ -88,6 +97,8 @@ class Outbox:
     def cut(self, data: bytes) -> None:
         """Sends the first half of a frame, then the socket dies."""
         self.flush()
+        if self._writer.is_closing():
+            return
         self._writer.write(data[: max(1, len(data) // 2)])
         self._writer.close()
 

@@ -157,3 +157,96 @@ async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(c
     (bars,) = (await control.run("sent historicalData"))["sent"]
     assert bars["cut"]
     assert len("".join(bars["fields"])) < 4096
+
+
+# ---- what cannot be saved --------------------------------------------------------------------------------------------
+class Disk:
+    """Saves in memory; while it is full it does not."""
+
+    def __init__(self, sim):
+        self.sim, self.full, self.saved = sim, False, b""
+        sim.saver = self.save
+
+    def save(self):
+        if self.full:
+            raise OSError("the disk is full")
+        self.saved = pickle.dumps((self.sim.orders, self.sim.portfolios))
+
+    def orders(self):
+        return pickle.loads(self.saved)[0].orders
+
+
+@played()
+async def test_nobody_is_told_what_could_not_be_saved(client, sim, control):
+    disk = Disk(sim)
+    order(client, 1, kind="LMT", limit=100, quantity=5)
+    assert await words(client) == ["openOrder Submitted", "orderStatus Submitted"]
+    disk.full = True
+    order(client, 2, kind="LMT", limit=100, quantity=5)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await client.read()
+    assert 2 not in [order_id for _, order_id in disk.orders()]
+    assert "orders and accounts cannot be saved: the disk is full" in (await control.run("accounts"))["error"]
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await RawClient.start(sim.port)
+    disk.full = False
+    again = await RawClient.start(sim.port)
+    assert len((await asked(again))[0]) == 2
+    assert [order_id for _, order_id in disk.orders()] == [1, 2]
+
+
+@played()
+async def test_the_market_is_looked_at_though_it_cannot_be_saved(client, sim, control):
+    disk = Disk(sim)
+    order(client, 1, kind="LMT", limit=100, quantity=5)
+    await words(client)
+    disk.full = True
+    sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0
+    await control.run("advance 60")
+    assert sim.orders.orders[1, 1].filled == 0  # nothing woke it
+    sim.clock.hasten()
+    await control.run("advance 5")
+    disk.full = False
+    await control.run("advance 5")
+    assert disk.orders()[1, 1].status == "Filled"
+
+
+@pytest.mark.parametrize("line", ["ids_rollback 1", "ids_reset", "accounts 3"])
+def test_what_a_command_changes_is_saved(line):
+    @played()
+    async def run(client, sim, control):
+        disk = Disk(sim)
+        order(client, 1, kind="LMT", limit=100, quantity=5)
+        await words(client)
+        await control.run(line)
+        assert pickle.loads(disk.saved) == (sim.orders, sim.portfolios)
+
+    run()
+
+
+@played()
+async def test_what_is_told_without_a_word_about_an_order_is_saved(client, sim, control):
+    """The id of a refused order, a bound order's id, and where a trailing stop stands."""
+    disk = Disk(sim)
+
+    def saved():
+        return pickle.loads(disk.saved) == (sim.orders, sim.portfolios)
+
+    await control.run("reject_next placeOrder 201 no")
+    order(client, 1, quantity=5)
+    await words(client)
+    assert saved()
+    zero = await RawClient.start(sim.port, 0)
+    await control.run("manual_order BUY 30 AAPL 100")
+    zero.send(5, 1)
+    await zero.message(5)
+    assert saved()
+    order(client, 2, "SELL", kind="TRAIL", aux=5, quantity=10)
+    await words(client)
+    before = sim.orders.orders[1, 2].stop
+    while sim.orders.orders[1, 2].stop == before:
+        sim.clock.hasten()
+        await sim.clock.advance(60)
+    client.send(16, 1)
+    await words(client)
+    assert saved()
