@@ -3,10 +3,14 @@
 import asyncio
 import os
 import pickle
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 
-from ib_gateway_sim.orders.saving import read
+from ib_gateway_sim.market.contracts import ContractQuery
+from ib_gateway_sim.orders.book import OrderBook
+from ib_gateway_sim.orders.saving import SAVED, read
 from ib_gateway_sim.session.outbox import Message
 from tests.support.sim_client import EURUSD, RawClient, gateway
 from tests.support.sim_orders import asked, messages, order, played, words
@@ -250,3 +254,49 @@ async def test_what_is_told_without_a_word_about_an_order_is_saved(client, sim, 
     client.send(16, 1)
     await words(client)
     assert saved()
+
+
+# ---- what a file may hold --------------------------------------------------------------------------------------------
+class Runs:
+    """Is read back as a call of a type that the modules of the simulator import."""
+
+    def __reduce__(self):
+        return Path, ("/",)
+
+
+@pytest.mark.parametrize("module", ["ib_gateway_sim.orders.saving", "pathlib"])
+def test_a_file_makes_no_value_but_of_the_types_that_are_saved(tmp_path, module):
+    state = {"format": 2, "account": "SIM7", "orders": OrderBook(), "portfolios": {"SIM7": Runs()}}
+    path = tmp_path / "state"
+    path.write_bytes(pickle.dumps(state, protocol=2).replace(b"cpathlib\n", f"c{module}\n".encode()))
+    with pytest.raises(ValueError, match="is no file of"):
+        read(path, "SIM7")
+
+
+@played(accounts=2)
+async def test_all_types_that_are_saved_are_read_again(client, sim, control):
+    path = Path(f"/tmp/all-{os.getpid()}")
+    (aapl,) = sim.market.find(ContractQuery(symbol="AAPL", sec_type="STK", exchange="SMART"), sim.clock.now_s())
+    price = (1, "a", 1, 100, aapl.con_id, "SMART", 0)
+    order(client, 1, quantity=10, account="SIM7")
+    order(client, 2, kind="LMT", limit=100, quantity=5, account="SIM7001", conditions=(price,))
+    await messages(client)
+    for line in ("manual_order BUY 10 AAPL 100", "deposit 5", "assign MSFT 5 400", f"orders_save {path}"):
+        assert (await control.run(line))["ok"]
+    try:
+        state = read(path, "SIM7")
+        found = {(type(each).__module__, type(each).__name__) for each in walked(state)}
+    finally:
+        path.unlink()
+    assert (state["orders"], state["portfolios"]) == (sim.orders, sim.portfolios)
+    assert {name for name in found if name[0].startswith("ib_gateway_sim")} == SAVED, "each is needed, and none lacks"
+
+
+def walked(value):
+    """A value and all that it holds."""
+    yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if is_dataclass(value):
+        inner = [getattr(value, each.name) for each in fields(value)]
+    for each in inner:
+        yield from walked(each)
