@@ -91,6 +91,23 @@ def test_two_at_once_from_the_version_before_keep_what_is_there(empty_dsn: str, 
         assert cursor.fetchall() == [(11.0,)]
 
 
+def test_where_changes_were_forgotten_before_versions_are_told_from_the_first_that_is_left(empty_dsn: str) -> None:
+    migrate.upgrade(empty_dsn, "0012")
+    with closing(psycopg2.connect(empty_dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(INSTRUMENT)
+        cursor.execute(
+            "INSERT INTO series (con_id, timeframe, price, session, data_version)"
+            " SELECT 1, name, 'TRADES', 'rth', 9 FROM unnest(ARRAY['1m', '5m', '1d']) AS name"
+        )
+        cursor.execute("INSERT INTO series_changes (series_id, version, added) VALUES (1, 4, '{}'), (1, 6, '{}')")
+        cursor.execute("UPDATE series SET data_version = 0 WHERE id = 3")
+        cursor.execute("UPDATE store SET forgotten_at = now()")
+        connection.commit()
+        migrate.upgrade(empty_dsn)
+        cursor.execute("SELECT series_id, version FROM forgotten_versions ORDER BY 1")
+        assert cursor.fetchall() == [(1, 4), (2, 9)]
+
+
 def test_again_changes_nothing(dsn: str) -> None:
     before = shape(dsn)
     assert migrate.upgrade(dsn).startswith(("plain PostgreSQL", "TimescaleDB 2."))

@@ -528,6 +528,22 @@ def test_without_the_primary_nothing_is_told_and_after_its_restart_all_goes_on(
     assert (copied, closes(answer)) == (True, {99.5})
 
 
+def test_an_older_version_comes_from_a_replica_that_knows_it_and_else_from_the_primary(
+    stored_bars: StoredBars, pair: Pair, api: Api
+) -> None:
+    stored_bars.record(stock(), "1m", bars(close=99.5))
+    pair.catch_up()
+    stored = dict(enumerate((100.5, 99.5), 1))
+    for version, close in stored.items():
+        answer = get(api, as_of=version)
+        assert ("replica" in answer.headers["server-timing"], closes(answer.json())) == (True, {close})
+    with pair.paused():
+        stored_bars.record(stock(), "1m", bars(close=98.5))
+        for version, close in (stored | {3: 98.5}).items():
+            answer = get(api, as_of=version)
+            assert ("replica" in answer.headers["server-timing"], closes(answer.json())) == (False, {close})
+
+
 def test_a_promoted_standby_counts_on_for_itself_and_is_a_replica_no_more(
     stored_bars: StoredBars, pair: Pair, tmp_path: Path, watch: Watch
 ) -> None:

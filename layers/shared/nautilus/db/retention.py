@@ -20,7 +20,7 @@ from nautilus.db.connection import Database, plain_connection
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
-from nautilus.db.rows import one, scalars
+from nautilus.db.rows import one, scalar, scalars
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
 from nautilus.settings.base import load
@@ -34,6 +34,15 @@ _TIMEOUT_MS = 600_000
 
 _BARS_AT_ONCE = 50_000
 """Bars of a series that go in one transaction, under its lock: a second or so, then its writer has a turn."""
+
+_VERSION = {"bar_revisions": "until_version", "series_changes": "version"}
+"""The column of the version that a row belongs to."""
+_NOTING = (
+    ", noted AS (INSERT INTO forgotten_versions AS f (series_id, version, at)"
+    " SELECT series_id, max({version}), max({when}) FROM gone GROUP BY series_id ON CONFLICT (series_id)"
+    " DO UPDATE SET version = greatest(f.version, excluded.version), at = greatest(f.at, excluded.at))"
+)
+"""Versions before one whose changes are gone cannot be told any more: that is known from the same moment on."""
 
 # What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes, a search
 # that was made before one day of commands.
@@ -140,9 +149,7 @@ def forget(
     stopped: asked between transactions. batch, bars_at_once: rows, and bars of a series, that go in one transaction.
     """
     gone = {
-        table: _rows(database, table, _older(when, kept.days(table)), stopped=stopped, batch=batch)
-        if kept.days(table)
-        else 0
+        table: _old_rows(database, table, when, days=kept.days(table), stopped=stopped, batch=batch)
         for table, when in _OLD.items()
     }
     gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch)
@@ -169,16 +176,32 @@ def _older(when: str, days: int) -> str:
     return f"{when} < statement_timestamp() - make_interval(days => {days:d})"
 
 
-def _rows(database: Database, table: str, condition: str, *, stopped: Callable[[], bool], batch: int) -> int:
-    """Delete the rows of a condition, `batch` in a transaction; returns how many."""
+def _old_rows(database: Database, table: str, when: str, *, days: int, stopped: Callable[[], bool], batch: int) -> int:
+    if not days:
+        return 0
+    version = _VERSION.get(table)
+    noting = _NOTING.format(version=version, when=when) if version else ""
+    return _rows(database, table, _older(when, days), stopped=stopped, batch=batch, noting=noting)
+
+
+def _rows(
+    database: Database,
+    table: str,
+    condition: str,
+    *,
+    stopped: Callable[[], bool],
+    batch: int,
+    noting: str = "",
+) -> int:
+    """Delete the rows of a condition, `batch` in a transaction; returns how many. noting: what is written down of `gone`."""
     total = 0
     while not stopped():
         with database.transaction() as cursor:
             cursor.execute(
-                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {batch:d}))"
-                f" AND {condition}"
+                f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition}"
+                f" LIMIT {batch:d})) AND {condition} RETURNING *){noting} SELECT count(*) FROM gone"
             )
-            gone = int(cursor.rowcount)
+            gone = scalar(cursor, int)
         total += gone
         if gone < batch:
             break

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.clock import datetime_of, rfc3339
-from nautilus.coverage.availability import missing_rows
+from nautilus.coverage.availability import Availability, missing_rows
 from nautilus.errors import NautilusError
 from nautilus.market.timeframes import Timeframe
+from nautilus.reading.as_of import NO_COVERAGE
 from nautilus.reading.formats import Piece, body
 from nautilus.reading.headers import Timing, caching, describing, matches, tag_of
 from nautilus.reading.pages import Page, SeriesPage
@@ -63,7 +64,7 @@ def write(draft: Draft, page: Page, timing: Timing, *, fills: bool) -> Reply:
     """The answer with these bars. fills: reading alone has what is missing filled."""
     query, snapshot = draft.query, draft.snapshot
     since = time.perf_counter()
-    pieces = [_piece(snapshot, part, found) for part, found in zip(snapshot.parts, page.series, strict=False)]
+    pieces = [_piece(query, snapshot, part, found) for part, found in zip(snapshot.parts, page.series, strict=False)]
     rest: dict[str, Any] = {"next_page_token": page.next_token}
     if not query.several:
         job_id = draft.job_id or next((a.job_id for a in snapshot.availabilities if a.job_id), None)
@@ -77,7 +78,7 @@ def write(draft: Draft, page: Page, timing: Timing, *, fills: bool) -> Reply:
     return Reply(200, content, {**draft.headers, **described, "Server-Timing": timing.header})
 
 
-def _piece(snapshot: Snapshot, part: Part, page: SeriesPage) -> Piece:
+def _piece(query: BarsQuery, snapshot: Snapshot, part: Part, page: SeriesPage) -> Piece:
     if part.availability is None:
         error = part.error or NautilusError("it is not known yet, and IB has not answered in time", code="unavailable")
         problem = {"code": error.code, "detail": error.detail, **error.extra}
@@ -95,14 +96,21 @@ def _piece(snapshot: Snapshot, part: Part, page: SeriesPage) -> Piece:
         "session": subject.session,
         "data_version": part.page_cursor.version,
         "window": {"start": rfc3339(availability.span[0]), "end": rfc3339(availability.span[1])},
-        "coverage": {"complete": part.complete, "missing": missing_rows(availability.missing)},
+        **_coverage(query, part, availability),
         **(part.identity.as_dict() if part.identity else {}),
     }
-    if part.as_of is not None:
-        # The gaps are those of now, the candles those of the first page.
-        tail["coverage"]["newer_version"] = availability.row.data_version if availability.row else 0
     symbol = part.name or subject.instrument.display_symbol
     return Piece({"symbol": symbol, "timeframe": subject.timeframe.name}, page.candles, tail)
+
+
+def _coverage(query: BarsQuery, part: Part, availability: Availability) -> Mapping[str, Any]:
+    if query.as_of is not None:
+        return {"coverage": None, "coverage_reason": NO_COVERAGE}
+    coverage: dict[str, Any] = {"complete": part.complete, "missing": missing_rows(availability.missing)}
+    if part.as_of is not None:
+        # The gaps are those of now, the candles those of the first page.
+        coverage["newer_version"] = availability.data_version
+    return {"coverage": coverage}
 
 
 def _date(frame: Timeframe, ts: int | None) -> str | None:

@@ -4,18 +4,22 @@ formats without an envelope have no place for."""
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nautilus.clock import NS_PER_S
 from nautilus.coverage.availability import missing_rows
 from nautilus.reading import page_token
+from nautilus.reading.as_of import NO_COVERAGE, AsOf
 from nautilus.reading.formats import Format, Piece
 from nautilus.reading.query import BarsQuery
-from nautilus.reading.snapshot import Snapshot
+from nautilus.reading.snapshot import Part, Snapshot
 
 OF_ONE_ANSWER = ("Cache-Control", "Vary", "ETag", "Server-Timing")
 """Headers that are made anew for each answer; the others are kept with it."""
 _SEALED_NS = 24 * 3_600 * NS_PER_S
 """A window that ends this long before the last closed bar is sealed: IB revises yesterday's bars, hardly older ones."""
+_FOR_GOOD = "private, max-age=31536000, immutable"
+"""A year, the longest that is of use, and no question in between (RFC 8246)."""
 _SHAPE = "2"
 """Version of the answers' shape; part of every tag and cache key."""
 
@@ -52,14 +56,14 @@ def tag_of(query: BarsQuery, snapshot: Snapshot) -> str:
                 part.page_cursor.source,
                 part.page_cursor.window,
             ),
-            (part.as_of is None, part.identity.as_dict() if part.identity else None),
+            (_newer(query, part), part.identity.as_dict() if part.identity else None),
         )
         for part in snapshot.parts
     ]
     gaps = [missing_rows(availability.missing) for availability in snapshot.availabilities]
     key = snapshot.token.key if snapshot.token else None
     # A tag promises the same bytes, and the token of the next page holds its expiry.
-    expiry = page_token.expiry(snapshot.context.machine_ns // NS_PER_S)
+    expiry = page_token.expiry(snapshot.context.machine_ns // NS_PER_S) if query.as_of is None else page_token.NEVER_S
     form = [query.form.label, query.fields, query.gzip, query.several, expiry]
     return page_token.digest(
         _SHAPE,
@@ -72,6 +76,13 @@ def tag_of(query: BarsQuery, snapshot: Snapshot) -> str:
         gaps,
         snapshot.context.source,
     )
+
+
+def _newer(query: BarsQuery, part: Part) -> int | None:
+    """The version that an answer names as newer than its own; None: it names none."""
+    if query.as_of is not None or part.as_of is None or part.availability is None:
+        return None
+    return part.availability.data_version
 
 
 def matches(if_none_match: str, tag: str) -> bool:
@@ -90,8 +101,21 @@ def caching(query: BarsQuery, snapshot: Snapshot, tag: str) -> Mapping[str, str]
         and all(window.end <= availability.until - _SEALED_NS for availability in snapshot.availabilities)
     )
     control = "private, max-age=86400" if sealed else "private, no-cache" if tag else "no-store"
+    if query.as_of is not None:
+        control = _FOR_GOOD if tag and _never_changes(query, query.as_of, snapshot) else "private, no-cache"
     headers = {"Cache-Control": control, "Vary": "Accept, Accept-Encoding, Authorization, X-API-Key"}
     return headers | ({"ETag": f'"{tag}"'} if tag else {})
+
+
+def _never_changes(query: BarsQuery, as_of: AsOf, snapshot: Snapshot) -> bool:
+    """True when the same bars are answered for ever: both ends are given, every slot is over, and the version is fixed."""
+    start, end = query.window.start, query.window.end
+    return (
+        start is not None
+        and end is not None
+        and as_of.settled(snapshot.context.machine_ns)
+        and all(a.finer is None or end <= a.until for a in snapshot.availabilities)
+    )
 
 
 def describing(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], next_token: str | None) -> dict[str, str]:
@@ -99,12 +123,14 @@ def describing(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], ne
     headers = {"Content-Type": query.form.media_type + ("; charset=utf-8" if query.form is Format.CSV else "")}
     if next_token is not None:
         headers["X-Next-Page-Token"] = next_token
-    return headers if query.form.enveloped else headers | _without_envelope(snapshot, pieces)
+    return headers if query.form.enveloped else headers | _without_envelope(query, snapshot, pieces)
 
 
-def _without_envelope(snapshot: Snapshot, pieces: Sequence[Piece]) -> dict[str, str]:
-    gaps = [gap for availability in snapshot.availabilities for gap in missing_rows(availability.missing)]
-    coverage = {"complete": snapshot.complete, "gaps": len(gaps), "missing": gaps[:10]}
+def _without_envelope(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece]) -> dict[str, str]:
+    coverage: dict[str, Any] = {"complete": None, "gaps": None, "missing": None, "reason": NO_COVERAGE}
+    if query.as_of is None:
+        gaps = [gap for availability in snapshot.availabilities for gap in missing_rows(availability.missing)]
+        coverage = {"complete": snapshot.complete, "gaps": len(gaps), "missing": gaps[:10]}
     headers = {
         "X-Source": str(pieces[0].tail.get("source", "")) if pieces else "",
         "X-Total": str(sum(piece.tail["total"] for piece in pieces)),

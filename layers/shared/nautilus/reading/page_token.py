@@ -16,6 +16,8 @@ from nautilus.spans import Span
 
 LIFE_S = 24 * 3600
 """Least life of a token, machine time. Changes and revisions of series must be kept for twice as long."""
+NEVER_S = 2**53
+"""The expiry of a token that does not expire, so that what holds it is the same for ever."""
 _MARK = "2"
 """Version of what is inside; another one is no token of ours."""
 _SIGNATURE_BYTES = 16

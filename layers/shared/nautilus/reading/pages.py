@@ -11,6 +11,7 @@ from nautilus.db.bars.candles import Rendering, TimeSlice
 from nautilus.db.cursor import Cursor
 from nautilus.db.market.series import Series
 from nautilus.market import slots
+from nautilus.reading import as_of as versions
 from nautilus.reading import page_token
 from nautilus.reading.formats import compact
 from nautilus.reading.page_token import Token
@@ -73,12 +74,14 @@ def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> 
     if key is None:
         key = window[1] if query.backward else window[0]
     now_s = snapshot.context.machine_ns // NS_PER_S
+    # Whether what a version is told from is still kept is looked at with each page.
+    expires_s = page_token.expiry(now_s) if query.as_of is None else page_token.NEVER_S
     token = Token(
         query.digest,
         tuple(part.page_cursor for part in snapshot.parts[done:]),
         key,
         before + done,
-        snapshot.token.expires_s if snapshot.token else page_token.expiry(now_s),
+        snapshot.token.expires_s if snapshot.token else expires_s,
     )
     return token.seal(snapshot.context.store_id)
 
@@ -101,6 +104,8 @@ class SeriesReader:
 
         The near end is the beginning, or, backward, the end. One candle is read however long it is.
         """
+        if self._query.as_of is not None and self._as_of is not None:
+            versions.check_kept(self._cursor, self._availability, self._row.id, version=self._as_of, span=span)
         while True:
             next_key = self._end(span, limit)
             part = span if next_key is None else self._near(span, next_key)

@@ -12,6 +12,8 @@ from nautilus.errors import InvalidInput
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.market.symbols import InstrumentName, Selector, name_of, select
 from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.reading import as_of
+from nautilus.reading.as_of import AsOf
 from nautilus.reading.formats import FIELDS, choose, fields_of
 from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
 
@@ -103,6 +105,9 @@ class BarsParameters(WindowParameters, SeriesParameters):
     fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
     format: str | None = Field(None, description="json, csv, ndjson, columns; wins over Accept")
     wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
+    as_of: str | None = Field(
+        None, description=f"the bars as they were at a version of the series, or at a moment of machine time: {TIME}"
+    )
 
     def query(self, headers: Mapping[str, str]) -> BarsQuery:
         """The query that parameters and headers mean together; headers: by names in small letters."""
@@ -110,6 +115,12 @@ class BarsParameters(WindowParameters, SeriesParameters):
         named = self.named()
         window = self.window()
         names, selectors = _names(named, self.symbols)
+        if self.as_of is not None and self.symbols is not None:
+            raise InvalidInput.field(
+                "symbols",
+                "each has versions of its own, so as_of needs one instrument",
+                ["symbol", "instrument_id", "con_id"],
+            )
         return BarsQuery(
             selectors=selectors,
             names=names,
@@ -126,7 +137,21 @@ class BarsParameters(WindowParameters, SeriesParameters):
             if_none_match=headers.get("if-none-match", ""),
             wait_s=_wait(headers, self.wait),
             instrument_name=named.name,
+            as_of=_as_of(self.as_of),
         )
+
+
+def _as_of(text: str | None) -> AsOf | None:
+    """A version, or a moment. InvalidInput names the field when it is neither."""
+    if text is None:
+        return None
+    if re.fullmatch(r"(?a)\s*\d{1,17}\s*", text):
+        return as_of.parsed(int(text))
+    try:
+        return AsOf(by_ns=time_of("as_of", text))
+    except InvalidInput:
+        allowed = ["a data_version such as 12", "2024-01-05T14:30:00Z", "1704465000000000000"]
+        raise InvalidInput.field("as_of", f"{text[:64]!r} is neither a version nor a time", allowed) from None
 
 
 def time_of(field: str, text: str | None) -> int | None:

@@ -7,6 +7,7 @@ from nautilus.coverage.availability import Window
 from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
 from nautilus.reading import page_token
+from nautilus.reading.as_of import AsOf
 from nautilus.reading.formats import Format
 
 DEFAULT_LIMIT = 1_000
@@ -37,6 +38,8 @@ class BarsQuery(NamedTuple):
     """How long to hold the answer for what is under way; None: the setting, when nothing is there at all."""
     instrument_name: InstrumentName | None = None
     """The instrument_id of the one instrument, where it was named by that."""
+    as_of: AsOf | None = None
+    """The version of the series that is meant; None: the bars as they are now."""
 
     @property
     def backward(self) -> bool:
@@ -48,4 +51,5 @@ class BarsQuery(NamedTuple):
         """What must be the same from page to page."""
         keys = tuple(selector.key + selector.exchange_hint + selector.venue for selector in self.selectors)
         window = (self.window.start, self.window.end)
-        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending)
+        as_of = () if self.as_of is None else (tuple(self.as_of),)
+        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending, *as_of)

@@ -75,7 +75,8 @@ _ONE = {
         "data_version": {"type": "integer"},
         "window": {"type": "object"},
         "coverage": {
-            "type": "object",
+            "type": ["object", "null"],
+            "description": "null with as_of, as coverage has no versions",
             "required": ["complete", "missing"],
             "properties": {
                 "complete": {"type": "boolean"},
@@ -83,6 +84,7 @@ _ONE = {
                 "newer_version": {"type": "integer"},
             },
         },
+        "coverage_reason": {"type": "string", "description": "why coverage is null"},
         "instrument": _INSTRUMENT,
         "instrument_changed": _CHANGED,
         "error": {"type": "object"},

@@ -17,7 +17,8 @@ from nautilus.lookup.resolve import known_identity
 from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
 from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.reading import page_token
+from nautilus.reading import as_of, page_token
+from nautilus.reading.as_of import AsOf
 from nautilus.reading.page_token import PageCursor, Token
 from nautilus.reading.query import BarsQuery
 from nautilus.spans import Span
@@ -98,7 +99,10 @@ def take(
                 continue
             subject = _subject(query, part.identity.instrument)
             part.availability = _assess(cursor, found, calendars, subject=subject, window=query.window)
-            part.page_cursor = _page_cursor(part.availability)
+            if query.as_of is not None:
+                _go_back(cursor, part, part.availability, wanted=query.as_of, now_ns=context.machine_ns)
+            else:
+                part.page_cursor = _page_cursor(part.availability)
         except NautilusError as wrong:
             if not query.several:
                 raise
@@ -126,6 +130,14 @@ def _identity(cursor: Cursor, query: BarsQuery, found: LookupSnapshot, selector:
 def _subject(query: BarsQuery, instrument: Instrument) -> Subject:
     kind = instrument.asset_class
     return Subject(instrument, query.timeframe, price_kind(kind, query.price), session_kind(kind, query.session))
+
+
+def _go_back(cursor: Cursor, part: Part, now: Availability, *, wanted: AsOf, now_ns: int) -> None:
+    """Let a part be read as it was at a version; `now` is its view as it is, `now_ns` machine time."""
+    version = as_of.version_of(cursor, wanted, now, now_ns=now_ns)
+    part.availability = as_of.bars_alone(now)
+    part.page_cursor = _page_cursor(part.availability)._replace(version=version)
+    part.as_of = version if version != now.data_version else None
 
 
 def _page_cursor(availability: Availability) -> PageCursor:
@@ -162,6 +174,8 @@ def _later_pages(
         part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
         window = Window(*page_cursor.window, query.window.limit)
         now = _assess(cursor, found, calendars, subject=_subject(query, instrument), window=window)
+        if query.as_of is not None:
+            now = as_of.bars_alone(now)
         _go_on(cursor, part, now, token.key if n == 0 else None, backward=query.backward)
     return parts
 

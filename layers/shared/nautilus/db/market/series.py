@@ -241,7 +241,9 @@ def apply_changes(
     covered = (series.covered | settled) - unconfirmed_spans
     fresh = settled | unconfirmed_spans
     version = series.data_version + 1
-    likely_stored = bool(bars) and bool(series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1))
+    old = _take_notes(cursor, series.id, fresh)
+    # Bars lie where it is covered or noted: of these, only what a range has none of may be called empty before.
+    likely_stored = bool(bars) and bool(old or series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1))
     written = bar_store.write(
         cursor,
         series.id,
@@ -251,7 +253,6 @@ def apply_changes(
         request_id=request_id,
         likely_stored=likely_stored,
     )
-    old = _take_notes(cursor, series.id, fresh)
     if written.changed or unconfirmed or old or covered != series.covered:
         cursor.execute(
             "UPDATE series SET covered = %s::int8multirange, data_version = %s WHERE id = %s",
