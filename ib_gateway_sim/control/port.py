@@ -50,7 +50,7 @@ class Control:
                 answer = await self.run(line.decode("utf-8", "replace"))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError, asyncio.CancelledError):
+        except (OSError, ValueError, asyncio.CancelledError):
             pass  # gone, or a line without an end
         finally:
             writer.close()

@@ -139,20 +139,22 @@ class Server:
     ) -> None:
         """Waits, and reads meanwhile, so that a client that goes does not stay for what it had sent too fast."""
         turn = asyncio.ensure_future(self.gateway.clock.sleep(seconds))
+        reading: asyncio.Future[bytes] | None = None
         try:
             while not turn.done():
                 if len(waiting) >= _MOST_WAITING:
                     await turn
                     break
                 reading = asyncio.ensure_future(_read(reader))
+                reading.add_done_callback(_look_at)
                 await asyncio.wait({turn, reading}, return_when=asyncio.FIRST_COMPLETED)
                 if reading.done():
                     waiting += frames.feed(reading.result())
-                else:
-                    reading.cancel()  # nothing is lost: what comes stays in the reader
-                    await asyncio.wait({reading})
         finally:
             turn.cancel()
+            if reading is not None and not reading.done():
+                reading.cancel()  # nothing is lost: what comes stays in the reader
+                await asyncio.wait({reading})
 
     def _connection_time(self) -> str:
         login_zone = zone(self.gateway.settings.login_zone)
@@ -183,6 +185,12 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
     if not data:
         raise ConnectionResetError("the client has gone")
     return data
+
+
+def _look_at(done: asyncio.Future[bytes]) -> None:
+    """An error of a read that nobody waits for any more needs no word; asyncio would write of it."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _swallow(reader: asyncio.StreamReader) -> None:

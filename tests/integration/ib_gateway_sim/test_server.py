@@ -1,6 +1,7 @@
 """The gateway over a socket: greeting, versions, several clients, wrong and hostile ones."""
 
 import asyncio
+import gc
 import os
 
 import pytest
@@ -345,3 +346,27 @@ def test_in_reject_mode_the_third_violation_is_the_end():
                 await client.read()
 
     asyncio.run(work())
+
+
+def test_a_simulator_that_ends_while_messages_wait_leaves_no_read_behind():
+    """asyncio tells of an error that nobody has looked at when its task is thrown away."""
+    told = []
+
+    async def work(client_goes):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        async with gateway(clock="stepped", lines=4) as (sim, _):
+            client = await RawClient.start(sim.port)
+            for _ in range(20):
+                client.send(49, 1)
+            await client.message(49)
+            await asyncio.sleep(0)
+            if client_goes:
+                client.writer.transport.abort()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gc.collect()
+
+    for client_goes in (True, False):
+        asyncio.run(work(client_goes))
+        gc.collect()
+    assert told == []
