@@ -10,22 +10,30 @@ from ib_gateway_sim.wire.messages import GREETING, MESSAGES
 SENT_KINDS = sorted([*MESSAGES.values(), GREETING])
 
 
-def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0) -> Answer:
-    """what clients sent (kind error: what they were told; kind fault: what an order met): kind, client_id, time_ns, fields"""
+def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0, client_id: Any = None) -> Answer:
+    """what clients sent, of a kind (error: what they were told; fault: what an order met; `all`), since a time, by a
+    client: kind, client_id, time_ns, fields"""
     since = number("since_ns", since_ns, 0, 2**62)
-    choice("kind", kind, ["", "error", "fault", "malformed", *KINDS])
+    wanted_kind = choice("kind", kind or "all", ["all", "error", "fault", "malformed", *KINDS]).replace("all", "")
+    client = _client(client_id)
     entries = [entry for entry in control.gateway.received if entry["time_ns"] >= since]
-    wanted = [entry for entry in entries if kind in ("", entry["kind"])]
+    entries = [entry for entry in entries if client in (None, entry["client_id"])]
+    wanted = [entry for entry in entries if wanted_kind in ("", entry["kind"])]
     return {"received": wanted[-max(1, count("last", last)) :], "count": len(wanted)}
 
 
 def sent(control: Context, kind: str = "", client_id: Any = None, last: Any = 100_000, since_ns: Any = 0) -> Answer:
     """what the gateway sent, of a kind (`all`: of every kind), to a client: kind, client_id, time_ns, fields, cut"""
     wanted = choice("kind", kind or "all", ["all", *SENT_KINDS])
-    client = None if client_id in (None, "all") else int(number("client_id", client_id, -1, 2**31))
+    client = _client(client_id)
     since = int(number("since_ns", since_ns, 0, 2**62))
     found = control.gateway.sent.entries(wanted.replace("all", ""), client, since)
     return {"sent": found[-max(1, count("last", last)) :], "count": len(found)}
+
+
+def _client(client_id: Any) -> int | None:
+    """-1: a connection that has not signed in, or manual orders; None: all clients."""
+    return None if client_id in (None, "all") else int(number("client_id", client_id, -1, 2**31))
 
 
 def forget(control: Context) -> None:

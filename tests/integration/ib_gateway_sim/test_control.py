@@ -151,6 +151,14 @@ def test_what_was_received_is_told_with_kind_fields_and_market_time():
             (entry,) = answer["received"]
             assert (entry["client_id"], entry["time_ns"]) == (3, MONDAY_NOON_NS + 7 * 10**9)
             assert (entry["fields"]["symbol"], entry["fields"]["duration"]) == ("AAPL", "1800 S")
+            other = await RawClient.start(sim.port, 4)
+            other.ask_bars(4)
+            await other.message(17)
+            for line, count in (("", 2), (" 9 0 3", 1), (" 9 0 4", 1), (" 9 0 5", 0), (" 9 0 all", 2)):
+                assert (await do(control, f"received reqHistoricalData{line}"))["count"] == count
+            everything = (await do(control, "received all 1000 0 4"))["received"]
+            assert {entry["client_id"] for entry in everything} == {4}
+            assert "client_id 'x'; allowed: a number" in (await control.run("received all 9 0 x"))["error"]
             await do(control, "forget")
             assert (await do(control, "received"))["count"] == 0
 
