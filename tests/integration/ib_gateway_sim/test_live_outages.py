@@ -39,8 +39,14 @@ async def heard(client, control, seconds=60):
     codes = [int(fields[3]) for fields in await said(client) if fields[0] == "4"]
     await do(control, f"advance {seconds}")
     client.send(49, 1)
-    spoke = set()
-    for fields in await said(client):
+    spoke, later = spoken(await said(client))
+    return spoke, codes + later
+
+
+def spoken(messages):
+    """Request ids of live data, and codes of errors."""
+    spoke, codes = set(), []
+    for fields in messages:
         if fields[0] == "4":
             codes.append(int(fields[3]))
         elif fields[0] in ("1", "2", "46", "50"):
