@@ -2,31 +2,34 @@
 
 import argparse
 
-import uvicorn
 from fastapi import FastAPI
 
 import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
 import functions.monitoring.app
+import stream.app
 from dev.pages import add_pages
 from nautilus.http.app import create_app
 from nautilus.http.services import Services
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import load
+from nautilus.settings.stream import StreamLimits
+from stream import server
 
-SHUTDOWN_GRACE_S = 3
 
-
-def create(settings: AuthSettings) -> FastAPI:
-    """The application, with the routers of every function, and with the page that describes them unless deployed."""
+def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAPI:
+    """The application, with the routers of every function and of the stream, and with the page that describes them unless
+    deployed. limits: of sockets."""
     app = create_app(
         functions.auth.app.router,
         functions.bars.app.router,
         functions.backfill.app.router,
         functions.monitoring.app.router,
+        stream.app.router,
         services=Services(settings, "api"),
     )
+    stream.app.add_stream(app, limits or StreamLimits())
     if app.openapi_url:
         add_pages(app)
     return app
@@ -41,16 +44,8 @@ def main() -> None:
 
 def serve(settings: AuthSettings, port: int) -> None:
     """Serve it on `settings.api_host` until a signal comes."""
-    uvicorn.run(
-        create(settings),
-        host=settings.api_host,
-        port=port,
-        access_log=False,
-        # nautilus.http.app decides whose X-Forwarded-For is believed; uvicorn would believe everybody on this machine.
-        proxy_headers=False,
-        workers=1,  # else uvicorn takes the number that WEB_CONCURRENCY says to others, and cannot serve an app that is made
-        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-    )
+    app = create(settings, load(StreamLimits))
+    server.server(app, app.state.stream).run(sockets=[server.listening(settings.api_host, port)])
 
 
 if __name__ == "__main__":

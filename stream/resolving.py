@@ -1,0 +1,114 @@
+"""Which instrument a channel is about, whether it can have such a channel, and how the stream behind it stands."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
+from nautilus.db.live import quotes, streams
+from nautilus.db.live.quotes import QuoteRow
+from nautilus.db.live.streams import StreamRow
+from nautilus.db.market import instruments
+from nautilus.errors import InvalidInput, NautilusError, NotFound
+from nautilus.infra.executors import Executor
+from nautilus.live.channels import Channel
+from nautilus.live.subscriptions import StreamKey
+from nautilus.lookup.resolve import known_instrument
+from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.symbols import Selector
+
+
+class Resolved(NamedTuple):
+    """A channel under its usual name, its instrument (None: of an event), and the row of its stream, if there is one.
+
+    quote: the newest that the database has, of a channel of quotes.
+    """
+
+    channel: Channel
+    instrument: Instrument | None
+    stream: StreamRow | None = None
+    quote: QuoteRow | None = None
+
+
+class Resolving:
+    """Asks the database, for all sockets of a process."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._threads = Executor("resolving", 1)
+
+    async def channels(self, wanted: Sequence[Channel]) -> list[Resolved | NautilusError]:
+        """For each channel its instrument, or what is wrong with it. Unavailable: the database is away."""
+        return await self._threads.run(self._channels, wanted)
+
+    async def instrument(self, selector: Selector) -> Instrument | None:
+        """The instrument of a selector, of what is known. Raises what is wrong with it."""
+        return await self._threads.run(self._instrument, selector)
+
+    async def several(self, con_ids: Collection[int]) -> list[Instrument]:
+        """The instruments of these numbers."""
+        return await self._threads.run(self._several, con_ids) if con_ids else []
+
+    def _several(self, con_ids: Collection[int]) -> list[Instrument]:
+        with self._db.transaction(snapshot=True) as cursor:
+            return list(instruments.several(cursor, con_ids).values())
+
+    def _channels(self, wanted: Sequence[Channel]) -> list[Resolved | NautilusError]:
+        found: list[Resolved | NautilusError] = []
+        with self._db.transaction(snapshot=True) as cursor:
+            rows = {row.key: row for row in streams.listed(cursor)}
+            for channel in wanted:
+                try:
+                    found.append(_resolved(cursor, channel, rows))
+                except NautilusError as wrong:
+                    found.append(wrong)
+        return found
+
+    def _instrument(self, selector: Selector) -> Instrument | None:
+        with self._db.transaction(snapshot=True) as cursor:
+            return known_instrument(cursor, selector)
+
+    def close(self) -> None:
+        self._threads.close()
+
+
+def _resolved(cursor: Cursor, channel: Channel, rows: Mapping[StreamKey, StreamRow]) -> Resolved:
+    if channel.subject:
+        return Resolved(channel, None)
+    instrument = instruments.by_name(cursor, channel.instrument_id)
+    if instrument is None:
+        raise NotFound(
+            f"{channel.name}: no instrument {channel.instrument_id} is known here; look it up first:"
+            " GET /api/v1/market-data/instruments/search",
+            code="unknown-instrument",
+        )
+    usual = usual_name(channel, instrument)
+    stream = rows.get(stream_key(usual, instrument))
+    quote = next(iter(quotes.newest(cursor, [instrument.con_id])), None) if channel.kind == "data.quotes" else None
+    return Resolved(usual, instrument, stream, quote)
+
+
+def usual_name(channel: Channel, instrument: Instrument) -> Channel:
+    """The channel as the bridge names it: without the session that is the usual one of its class. InvalidInput where IB has no
+    such price."""
+    if channel.kind != "data.bars":
+        return channel
+    try:
+        price_kind(instrument.asset_class, channel.price_kind(instrument.asset_class))
+    except InvalidInput as wrong:
+        detail = f"{channel.name}: {channel.price} does not exist for {instrument.asset_class}"
+        raise InvalidInput.field("channel", detail, wrong.errors[0].allowed) from None
+    if channel.session == session_kind(instrument.asset_class, None):
+        return channel._replace(session="")
+    return channel
+
+
+def stream_key(channel: Channel, instrument: Instrument) -> StreamKey:
+    """The stream of the bridge that a channel comes from."""
+    if channel.kind == "data.quotes":
+        return StreamKey(instrument.con_id, "quotes")
+    if channel.kind == "data.trades":
+        return StreamKey(instrument.con_id, "ticks")
+    kind = "bars:5s" if channel.timeframe == "5s" else "bars:1m"
+    session = session_kind(instrument.asset_class, channel.session or None)
+    return StreamKey(instrument.con_id, kind, channel.price_kind(instrument.asset_class), session)

@@ -1,0 +1,252 @@
+"""The bars of one channel in one transaction.
+
+Bars of five seconds, of a minute, and those with a date label are a series of their own. Longer intraday bars are made of
+minutes, as the bridge makes the live ones: their version is that of the series of minutes.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nautilus.clock import NS_PER_DAY, rfc3339
+from nautilus.coverage.availability import Calendars
+from nautilus.db.bars.bar_source import BarSource
+from nautilus.db.bars.read import SnapshotContext
+from nautilus.db.cursor import Cursor
+from nautilus.db.live import delta, provisional
+from nautilus.db.live.delta import BarRow
+from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.market import series
+from nautilus.db.market.series import ALL_TIME, Series
+from nautilus.market import slots as grid
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import Instrument
+from nautilus.market.slots import Slots
+from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.spans import Span, Spans
+
+_LONGEST_SEARCH_NS = 400 * NS_PER_DAY
+"""So far back the slots of a snapshot are looked for, and so long a range of changes is aggregated at most."""
+_MINUTE = timeframe("1m")
+
+
+class SnapshotQuery(NamedTuple):
+    """What is to be read. bars: the newest, so many. since: a version; then what changed since instead."""
+
+    channel: str
+    instrument: Instrument
+    timeframe: str
+    price: str
+    session: str
+    bars: int
+    since: int | None = None
+
+    @property
+    def stored(self) -> Timeframe:
+        """The timeframe of the series that is read."""
+        frame = timeframe(self.timeframe)
+        return _MINUTE if frame.intraday and frame.step_ns > _MINUTE.step_ns else frame
+
+
+class SeriesSnapshot(NamedTuple):
+    """version: of the series. bars, provisional, forming: the texts of JSON. known: stamps of confirmed bars, as RFC 3339.
+
+    seen: stamp of a provisional bar -> its state and when the bridge had it. more: the range of the changes, when they are
+    too many. confirmed_until: market time, ns. lost: the table of provisional bars was emptied by a crash. empty: there is
+    nothing to tell.
+    """
+
+    series_id: int
+    version: int
+    confirmed_until: int | None
+    bars: str = "[]"
+    provisional: str = "[]"
+    forming: str = "null"
+    known: frozenset[str] = frozenset()
+    seen: Mapping[str, tuple[str, int]] = {}
+    more: Span | None = None
+    removed: Spans = Spans()
+    lost: bool = False
+
+    @property
+    def empty(self) -> bool:
+        return self.bars == self.provisional == "[]" and self.forming == "null" and not (self.removed or self.more)
+
+
+class Provisional(NamedTuple):
+    """A bar that is not confirmed, as clients get it."""
+
+    bar: BarRow
+    state: str
+    partial: bool
+    source: str
+    seen_at: int
+
+    def as_dict(self) -> dict[str, Any]:
+        more: dict[str, Any] = {"partial": True} if self.partial else {}
+        return {**_bar(self.bar, self.state), **more, "source": self.source, "seen": rfc3339(self.seen_at)}
+
+
+def read_series(
+    cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery, *, most_bars: int
+) -> SeriesSnapshot:
+    """The snapshot of a channel, in the caller's transaction on the primary."""
+    frame, stored = timeframe(query.timeframe), query.stored
+    row = series.find(cursor, query.instrument.con_id, stored, price=query.price, session=query.session)
+    lost = not provisional.is_whole(cursor)
+    if row is None:
+        return SeriesSnapshot(0, 0, None, lost=lost)
+    if stored is frame:
+        return _own(cursor, row, query, most_bars=most_bars, lost=lost)
+    calendar = calendars.get(cursor, query.instrument.calendar, query.session)
+    if calendar is None:
+        return SeriesSnapshot(row.id, row.data_version, _confirmed_until(row), lost=lost)
+    view = _View(cursor, row, frame, calendar, now=context.market_ns)
+    return view.snapshot(query, most_bars=most_bars, lost=lost)
+
+
+def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, most_bars: int, lost: bool) -> SeriesSnapshot:
+    """Of a series of its own."""
+    live = _live(cursor, row)
+    if query.since is None:
+        bars = delta.newest(cursor, BarSource(row.id, row.timeframe), query.bars)
+        return _snapshot(row, bars, live, lost=lost)
+    changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=most_bars)
+    return _snapshot(row, changes.bars, live, lost=lost)._replace(more=changes.more, removed=changes.removed)
+
+
+def _live(cursor: Cursor, row: Series) -> list[Provisional]:
+    """What is provisional and not answered by history yet."""
+    if not row.timeframe.intraday:
+        return []
+    rows = provisional.within(cursor, row.id, *ALL_TIME)
+    return [_of_row(one) for one in rows if one.ts not in row.covered]
+
+
+def _of_row(row: ProvisionalBar) -> Provisional:
+    bar = BarRow(row.ts, row.open, row.high, row.low, row.close, row.volume, row.trades)
+    return Provisional(bar, row.state, row.partial, row.source, row.seen_at)
+
+
+class _View:
+    """Longer bars, made of the minutes of a series."""
+
+    def __init__(self, cursor: Cursor, row: Series, frame: Timeframe, calendar: Calendar, *, now: int) -> None:
+        self._cursor = cursor
+        self._row = row
+        self._frame = frame
+        self._calendar = calendar
+        self._now = now
+
+    def snapshot(self, query: SnapshotQuery, *, most_bars: int, lost: bool) -> SeriesSnapshot:
+        live = self._provisional()
+        if query.since is None:
+            return _snapshot(self._row, self._newest(query.bars), live, lost=lost)
+        minutes = most_bars * (self._frame.step_ns // _MINUTE.step_ns)
+        changes = delta.since(self._cursor, self._row.id, _MINUTE, query.since, limit=minutes)
+        more, bars = changes.more, changes.bars
+        if more is None and bars and bars[-1].ts - bars[0].ts > _LONGEST_SEARCH_NS:
+            more = (bars[0].ts, bars[-1].ts + 1)
+        longer = [] if more or not bars else self._around(bars)
+        return _snapshot(self._row, longer, live, lost=lost)._replace(more=more, removed=changes.removed)
+
+    def _newest(self, limit: int) -> list[BarRow]:
+        span = (self._now - _LONGEST_SEARCH_NS, self._now)
+        start = grid.cut_after(self._calendar, self._frame, span, limit + 1, backward=True)
+        return self._confirmed((start, self._now))[-limit:] if limit else []
+
+    def _around(self, minutes: Sequence[BarRow]) -> list[BarRow]:
+        """The confirmed bars that hold some of these minutes."""
+        first = self._calendar.slot(self._frame, minutes[0].ts)[0]
+        bars = self._confirmed((first, minutes[-1].ts + 1))
+        starts = [bar.ts for bar in bars]
+        touched = {bisect_right(starts, minute.ts) - 1 for minute in minutes}
+        return [bars[n] for n in sorted(touched) if n >= 0]
+
+    def _confirmed(self, span: Span) -> list[BarRow]:
+        found = grid.on_axis(self._calendar, self._frame, span)
+        pairs = [p for p in zip(found.starts, found.closes, strict=True) if self._row.covered.covers(p)]
+        if not pairs:
+            return []
+        starts, closes = [p[0] for p in pairs], [p[1] for p in pairs]
+        source = BarSource(self._row.id, _MINUTE, slots=Slots(starts, starts, closes))
+        return delta.newest(self._cursor, source, len(pairs), (starts[0], closes[-1]))
+
+    def _provisional(self) -> list[Provisional]:
+        """The slots after the last confirmed one, folded from stored and from provisional minutes."""
+        live = _live(self._cursor, self._row)
+        if not live:
+            return []
+        first = self._calendar.slot(self._frame, live[0].bar.ts)[0]
+        found = grid.on_axis(self._calendar, self._frame, (first, live[-1].bar.ts + 1))
+        stored = delta.newest(self._cursor, BarSource(self._row.id, _MINUTE), 10_000, (first, live[-1].bar.ts + 1))
+        minutes = sorted(
+            [*live, *(Provisional(bar, "closed", False, "history", 0) for bar in stored)], key=lambda one: one.bar.ts
+        )
+        folded = []
+        for start, close in zip(found.starts, found.closes, strict=True):
+            parts = [one for one in minutes if start <= one.bar.ts < close]
+            if parts and not self._row.covered.covers((start, close)):
+                folded.append(_fold(start, parts, over=close <= self._now))
+        return folded
+
+
+def _fold(start: int, parts: Sequence[Provisional], *, over: bool) -> Provisional:
+    """One bar of some minutes."""
+    bars = [part.bar for part in parts]
+    volumes, trades = [bar.volume for bar in bars], [bar.trades for bar in bars]
+    closed = over and all(part.state == "closed" for part in parts)
+    folded = BarRow(
+        start,
+        bars[0].open,
+        max(bar.high for bar in bars),
+        min(bar.low for bar in bars),
+        bars[-1].close,
+        None if None in volumes else round(sum(v for v in volumes if v is not None), 8),
+        None if None in trades else sum(n for n in trades if n is not None),
+    )
+    newest = max(parts, key=lambda part: part.seen_at)
+    return Provisional(
+        folded, "closed" if closed else "forming", any(part.partial for part in parts), newest.source, newest.seen_at
+    )
+
+
+def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], *, lost: bool) -> SeriesSnapshot:
+    rows = list(live)
+    closed = [one.as_dict() for one in rows if one.state != "forming"]
+    forming = next((one.as_dict() for one in reversed(rows) if one.state == "forming"), None)
+    confirmed = [_bar(bar, "confirmed") for bar in bars]
+    return SeriesSnapshot(
+        row.id,
+        row.data_version,
+        _confirmed_until(row),
+        _text(confirmed),
+        _text(closed),
+        _text(forming),
+        frozenset(bar["ts"] for bar in confirmed),
+        {rfc3339(one.bar.ts): (one.state, one.seen_at) for one in rows},
+        lost=lost,
+    )
+
+
+def _bar(bar: BarRow, state: str) -> dict[str, Any]:
+    return {
+        "ts": rfc3339(bar.ts),
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "volume": bar.volume,
+        "trades": bar.trades,
+        "state": state,
+    }
+
+
+def _confirmed_until(row: Series) -> int | None:
+    """The end of the newest range that is covered."""
+    return max((end for _, end in row.covered), default=None)
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

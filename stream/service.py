@@ -1,0 +1,196 @@
+"""The stream of one process: what all its sockets share, and the loops that keep it going."""
+
+import asyncio
+import random
+from contextlib import suppress
+
+from nautilus.auth.principal import Principal
+from nautilus.clock import SAME_TIME
+from nautilus.db.bridge import status
+from nautilus.db.bridge.status import BridgeStatus
+from nautilus.db.connection import Database
+from nautilus.db.live import wants as want_rows
+from nautilus.errors import NautilusError, Unavailable
+from nautilus.http.services import Services
+from nautilus.infra.bus.notifications import NotifyReader
+from nautilus.infra.bus.redis_streams import RedisReader
+from nautilus.infra.executors import Executor
+from nautilus.infra.loops import repeat
+from nautilus.settings.stream import StreamLimits
+from stream.bus import BusThread
+from stream.hub import Hub
+from stream.limits import CallerShares
+from stream.listener import SocketListener
+from stream.resolving import Resolving
+from stream.sign_in import SignIn
+from stream.snapshots import Snapshots
+from stream.wants import Wants
+
+POOL = 3
+"""Connections to the database beside the one that listens for notifications."""
+WATCH_S = 3.0
+"""How often ended sign-ins and the market's clock are read: a socket of an ended session is closed within 5 s."""
+_TICK_S = 1.0
+_LISTENING_S = 2.0
+RETRY_AFTER_S = (1.0, 10.0)
+"""Between these seconds a client is to wait before it connects again after a restart."""
+
+
+class Stream:
+    """What serves the sockets of one process. Made within its event loop's process; `start` begins to read the bus."""
+
+    def __init__(self, services: Services, limits: StreamLimits) -> None:
+        self.limits = limits
+        self.log = services.log
+        self.services = services
+        url = services.settings.database_url.get_secret_value()
+        self.db = Database(
+            url, name="nautilus-stream", size=POOL, statement_timeout_ms=services.settings.statement_timeout_ms
+        )
+        self.hub = Hub(services.log)
+        self.shares = CallerShares(limits.stream_sockets_per_caller, limits.stream_quotes_per_caller)
+        self.snapshots = Snapshots(self.db, limits.stream_snapshot_bars)
+        self.resolving = Resolving(self.db)
+        self.sign_in = SignIn(self.db, services.callers)
+        self.wants = Wants(self.db)
+        self.open: set[SocketListener] = set()
+        self.bridge: BridgeStatus | None = None
+        self.own_quotes: dict[str, frozenset[int]] = {}
+        """Caller -> instruments of which they want quotes by themselves, not through a socket."""
+        self.ending = False
+        self._redis_url = services.settings.redis_url.get_secret_value()
+        self._threads: list[BusThread] = []
+        self._watching = Executor("stream-watch", 1)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- begin and end -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to read the bus and to keep leases; again: nothing."""
+        if self._tasks:
+            return
+        self._tasks = [
+            asyncio.create_task(repeat("stream-beat", self._beat, self.log)),
+            asyncio.create_task(repeat("stream-tick", self._tick, self.log)),
+            asyncio.create_task(repeat("stream-watch", self._watch, self.log)),
+            asyncio.create_task(repeat("stream-wants", self.wants.keep, self.log)),
+            asyncio.create_task(repeat("stream-readers", self._start_readers, self.log)),
+        ]
+
+    async def _start_readers(self) -> None:
+        """Read the bus once the store's id is known, by which its streams are named; then there is nothing to do."""
+        if not self._threads:
+            store = await self._watching.run(self._store)
+            listens = Database(
+                self.services.settings.database_url.get_secret_value(), name="nautilus-stream-bus", size=1
+            )
+            self._threads = [BusThread("notify", NotifyReader(listens), self.log)]
+            if self._redis_url:
+                self._threads.append(BusThread("redis", RedisReader(self._redis_url, store), self.log))
+            for thread in self._threads:
+                thread.start(asyncio.get_running_loop(), self.hub.receive, self.hub.heal_all)
+        await asyncio.sleep(3_600)
+
+    async def listening(self) -> None:
+        """Wait a moment until the bus is read, so that snapshots are not read before it. Later readers heal what they missed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LISTENING_S):
+                while not self._threads:
+                    await asyncio.sleep(0.02)
+                for thread in self._threads:
+                    await thread.tried.wait()
+
+    def _store(self) -> str:
+        with self.db.transaction(snapshot=True) as cursor:
+            return status.store(cursor).id
+
+    async def end(self) -> None:
+        """Say goodbye to all sockets, in random order over a while, and want nothing any more."""
+        self.ending = True
+        leaving = list(self.open)
+        random.shuffle(leaving)
+        pause_s = self.limits.stream_bye_s / len(leaving) if leaving else 0.0
+        for listener in leaving:
+            listener.end(1012, "the server restarts")
+            await asyncio.sleep(pause_s)
+        for thread in self._threads:
+            thread.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(NautilusError):
+            await asyncio.wait_for(self.wants.drop_all(), 3.0)
+        self.close()
+
+    def close(self) -> None:
+        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self._watching):
+            one.close()
+        self.db.close()
+
+    def check_open(self) -> None:
+        """Unavailable while the process ends: it takes no new sockets."""
+        if self.ending:
+            raise Unavailable("the server restarts; connect again", code="restarting", retry_after_s=2)
+
+    # ---- sockets -----------------------------------------------------------------------------------------------------
+
+    def add(self, listener: SocketListener) -> None:
+        """Count a socket of a caller. RateLimited: it is one too many."""
+        self.shares.open(listener.caller.id)
+        self.open.add(listener)
+        self.hub.open(listener)
+
+    def remove(self, listener: SocketListener) -> None:
+        if listener in self.open:
+            self.open.discard(listener)
+            self.shares.close(listener.caller.id)
+
+    def change_caller(self, listener: SocketListener, caller: Principal) -> None:
+        """A socket has signed in anew. RateLimited: the new caller has too many."""
+        if caller.id != listener.caller.id:
+            self.shares.open(caller.id)
+            self.shares.close(listener.caller.id)
+        listener.caller = caller
+
+    def health(self) -> dict[str, object]:
+        """What the health page says: ok while some way of the bus can be read."""
+        return {
+            "ok": any(thread.works for thread in self._threads),
+            "epoch": self.hub.epoch,
+            "lag_ms": self.hub.lag_ms,
+            "sockets": len(self.open),
+        }
+
+    # ---- loops -------------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        await asyncio.sleep(self.limits.stream_beat_ms / 1000)
+        await self.hub.beat()
+
+    async def _tick(self) -> None:
+        await asyncio.sleep(_TICK_S)
+        now = self.hub.clock()
+        for listener in list(self.open):
+            listener.tick(now)
+
+    async def _watch(self) -> None:
+        """Close the sockets whose sign-in has ended, and learn how market time runs and what callers want by themselves."""
+        if self.open:
+            callers = {listener.caller for listener in self.open}
+            ended = await self.sign_in.ended(callers)
+            for listener in list(self.open):
+                if ended.has(listener.caller):
+                    listener.end(4401, "the sign-in has ended")
+        machine_ns, self.bridge, self.own_quotes = await self._watching.run(self._read)
+        self.hub.set_clocks(machine_ns, self.bridge.clock if self.bridge is not None else SAME_TIME)
+        await asyncio.sleep(WATCH_S)
+
+    def _read(self) -> tuple[int, BridgeStatus | None, dict[str, frozenset[int]]]:
+        with self.db.transaction(snapshot=True) as cursor:
+            machine_ns, found = status.machine_now(cursor), status.latest(cursor)
+            rows = want_rows.current(cursor)
+        quotes: dict[str, set[int]] = {}
+        for row in rows:
+            if row.kind == "quotes" and row.owner.startswith("user:"):
+                quotes.setdefault(row.owner, set()).add(row.con_id)
+        return machine_ns, found, {owner: frozenset(con_ids) for owner, con_ids in quotes.items()}

@@ -1,0 +1,109 @@
+"""Who opens a socket: a credential of the handshake, or a ticket; and whether that still holds.
+
+A socket lives as long as the sign-in session or the API key that opened it, not as long as the access token. It must show a
+fresh ticket or token every twelve hours.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.requests import HTTPConnection
+
+from nautilus.auth.authenticate import Callers
+from nautilus.auth.principal import Client, Principal
+from nautilus.db.auth import api_keys, refresh_families
+from nautilus.db.connection import Database
+from nautilus.db.live import tickets
+from nautilus.errors import BadRequest, InvalidInput, Unauthorized
+from nautilus.infra.executors import Executor
+
+PROTOCOL = "nautilus.v1"
+_TICKET = "ticket."
+_SECRETS = ("token", "ticket", "access_token", "api_key", "apikey", "key", "authorization", "x-api-key")
+_LONGEST_TICKET = 200
+
+
+def check_address(connection: HTTPConnection, known: Collection[str] = ()) -> None:
+    """BadRequest for a credential in the address, which ends in logs; InvalidInput for parameters that do not exist."""
+    query = connection.scope.get("query_string", b"").decode("latin-1")
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name.lower() in _SECRETS:
+            raise BadRequest(
+                "credentials do not belong into the address, which ends in logs: send a ticket as the first message or as"
+                " subprotocol, or a header of the handshake",
+                code="credential-in-address",
+            )
+        if name not in known:
+            raise InvalidInput.field(name[:40], "is not a parameter of this address", tuple(known))
+
+
+def offered_ticket(connection: HTTPConnection) -> tuple[str, str]:
+    """The subprotocol to answer with, and the ticket that was offered beside it; each may be empty."""
+    offered = list(connection.scope.get("subprotocols", ()))
+    ticket = next((one.removeprefix(_TICKET) for one in offered if one.startswith(_TICKET)), "")
+    return PROTOCOL if PROTOCOL in offered else "", ticket
+
+
+class Ended(NamedTuple):
+    """Sign-ins that ended: sessions and API keys."""
+
+    sessions: Collection[str]
+    keys: Collection[int]
+
+    def has(self, caller: Principal) -> bool:
+        return caller.session in self.sessions or caller.key_id in self.keys
+
+
+class SignIn:
+    """Signs callers in by ticket or by access token, and says which sign-ins have ended."""
+
+    def __init__(self, database: Database, callers: Callers) -> None:
+        self._db = database
+        self._callers = callers
+        self._threads = Executor("tickets", 2)
+        self._watching = Executor("ended-sign-ins", 1)
+
+    async def by_ticket(self, ticket: str) -> Principal:
+        """The caller with this ticket, which is used up. Unauthorized: it is none, was used, or is too old."""
+        if len(ticket) > _LONGEST_TICKET:
+            raise _bad_ticket()
+        return await self._threads.run(self._by_ticket, ticket)
+
+    def _by_ticket(self, ticket: str) -> Principal:
+        with self._db.transaction() as cursor:
+            found = tickets.take(cursor, hashlib.sha256(ticket.encode()).digest())
+            denied = refresh_families.denied(cursor)
+        if found is None:
+            raise _bad_ticket()
+        if found.session and found.session in denied:
+            raise Unauthorized("the session has ended; sign in again", code="session-ended")
+        return Principal(found.principal, found.name, frozenset(found.scopes), found.session, found.key_id)
+
+    async def by_token(self, token: str, client: Client) -> Principal:
+        """The caller with this access token. Unauthorized says why not."""
+        return await self._threads.run(self._callers.by_token, token, client)
+
+    async def ended(self, callers: Iterable[Principal]) -> Ended:
+        """Which of these sign-ins have ended. Unavailable: the database is away."""
+        held = list(callers)
+        sessions = {caller.session for caller in held if caller.session}
+        keys = {caller.key_id for caller in held if caller.key_id is not None}
+        if not sessions and not keys:
+            return Ended((), ())
+        return await self._watching.run(self._ended, sessions, keys)
+
+    def _ended(self, sessions: Collection[str], keys: Collection[int]) -> Ended:
+        with self._db.transaction(snapshot=True) as cursor:
+            denied = refresh_families.denied(cursor)
+            usable = api_keys.usable(cursor, keys) if keys else frozenset()
+        return Ended(frozenset(sessions) & frozenset(denied), frozenset(keys) - usable)
+
+    def close(self) -> None:
+        self._threads.close()
+        self._watching.close()
+
+
+def _bad_ticket() -> Unauthorized:
+    return Unauthorized("the ticket is not good: unknown, used, or older than 30 s", code="invalid-ticket")

@@ -1,0 +1,328 @@
+"""Subscribing, resuming and leaving: what sockets of `/ws/v1/stream` and event streams share."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from nautilus.auth.principal import Principal
+from nautilus.clock import parse_rfc3339, rfc3339
+from nautilus.errors import FieldError, Forbidden, InvalidInput, NautilusError, Unavailable
+from nautilus.infra.loops import Backoff
+from nautilus.live.channels import Channel
+from nautilus.market.instrument import session_kind
+from stream import messages
+from stream.limits import TooMany
+from stream.listener import SocketListener, Subscription, Write
+from stream.outbox import Begin, BusMessage
+from stream.protocol import DEFAULT_BARS, Known
+from stream.resolving import Resolved
+from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
+from stream.wants import key_of
+
+if TYPE_CHECKING:
+    from stream.service import Stream
+
+_BARS = "/api/v1/market-data/historical/bars"
+_MONITORING = ("events.session", "events.job")
+_QUOTES = ("data.quotes", "data.trades")
+_STATE = ("state", "reason", "source", "feed")
+_BACKOFF = Backoff(0.5, 10.0)
+
+
+def scope_of(channel: Channel) -> str:
+    """The scope that a channel needs."""
+    return "monitoring:read" if channel.kind in _MONITORING else "bars:read"
+
+
+class Subscriber(SocketListener):
+    """A listener that subscribes to channels of the bus, with a snapshot of each."""
+
+    def __init__(self, stream: "Stream", caller: Principal, write: Write) -> None:
+        super().__init__(stream.hub, stream.limits, caller, write)
+        self.stream = stream
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- what clients ask for ------------------------------------------------------------------------------------------
+
+    async def join(
+        self, channels: Sequence[Channel], *, forming: bool = True, chart: bool = False
+    ) -> tuple[list[Resolved], list[NautilusError]]:
+        """Have channels from now on; their messages are held until `read` has their snapshots. Returns those that this socket has
+        now, and what is wrong with the others. TooMany: they are. Unavailable: the database is away."""
+        allowed = [one for one in channels if self.caller.may(scope_of(one))]
+        wrong = [self._forbidden(one) for one in channels if not self.caller.may(scope_of(one))]
+        joined: list[Resolved] = []
+        for found in await self.stream.resolving.channels(allowed):
+            if isinstance(found, NautilusError):
+                wrong.append(found)
+            else:
+                joined.append(found)
+        self._check_room(joined)
+        for found in joined:
+            self._join(found, forming=forming, chart=chart)
+        return joined, wrong
+
+    def _forbidden(self, channel: Channel) -> NautilusError:
+        scope = scope_of(channel)
+        return Forbidden(
+            f"{channel.name}: this needs the scope {scope}",
+            code="missing-scope",
+            extra={"scope": scope, "channel": channel.name},
+        )
+
+    def _check_room(self, joined: Iterable[Resolved]) -> None:
+        new = {one.channel.name: one.channel for one in joined if one.channel.name not in self.subscriptions}
+        total, most = len(self.subscriptions) + len(new), self.limits.stream_channels_per_socket
+        if total > most:
+            raise TooMany.field(
+                "channels",
+                f"{total} channels are more than a socket may have",
+                (f"at most {most} (NAUTILUS_STREAM_CHANNELS_PER_SOCKET)",),
+            )
+        self.stream.shares.take_quotes(self.caller.id, sum(1 for one in new.values() if one.kind in _QUOTES))
+
+    def _join(self, found: Resolved, *, forming: bool, chart: bool) -> None:
+        name = found.channel.name
+        before = self.subscriptions.get(name)
+        state = dict.fromkeys(_STATE, "")
+        if found.stream is not None:
+            state = {key: str(getattr(found.stream, key)) for key in _STATE}
+        elif found.instrument is not None:
+            state["state"] = "wanted"
+        self.subscriptions[name] = Subscription(found.channel, found.instrument, forming=forming, stream=state)
+        if before is not None:
+            self.subscriptions[name].version = before.version
+        self.hub.join(self, name)
+        if found.instrument is not None:
+            self.stream.wants.add(key_of(found.channel, found.instrument), self, chart=chart)
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Have these channels no longer; names that it has not are passed over."""
+        for name in names:
+            subscription = self.subscriptions.pop(name, None)
+            if subscription is None:
+                continue
+            self.hub.leave(self, name)
+            self.outbox.leave(name)
+            if subscription.instrument is not None:
+                self.stream.wants.remove(key_of(subscription.channel, subscription.instrument), self)
+            if subscription.channel.kind in _QUOTES:
+                self.stream.shares.give_quotes(self.caller.id, 1)
+
+    def read(self, found: Iterable[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
+        """Read the snapshots of channels that were joined, and send them; what was held follows."""
+        for one in found:
+            subscription = self.subscriptions.get(one.channel.name)
+            if subscription is None or subscription.held is None:
+                continue
+            if one.channel.timeframe:
+                place = (known or {}).get(one.channel.name)
+                since = place.version if place and place.version else None
+                subscription.version = since or 0
+                self._start(self._send_bars(subscription, bars=bars, since=since))
+            else:
+                self._release_newest(subscription, one)
+
+    def begin_epoch(self, epoch: str) -> None:
+        super().begin_epoch(epoch)
+        for name in self.subscriptions:
+            self.heal(name)
+
+    def heal(self, channel: str) -> None:
+        """Read what changed since the version that was sent last; what comes meanwhile follows it."""
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or subscription.held is not None or not subscription.channel.timeframe:
+            return
+        subscription.held = []
+        bars = min(DEFAULT_BARS, self.limits.stream_snapshot_bars)
+        self._start(self._send_bars(subscription, bars=bars, since=subscription.version or None))
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self.leave(list(self.subscriptions))
+        super().close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._with_errors(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _with_errors(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work in the background whose every error the client is told."""
+        try:
+            await work
+        except Exception:
+            self.stream.log.exception("snapshot-broke")
+            self.say(messages.error(NautilusError("a snapshot broke here; subscribe again", code="internal-error")))
+
+    def stream_state(self, name: str) -> Mapping[str, str]:
+        """How the stream behind a channel stands, as it was last told."""
+        known = self.hub.state(name)
+        return known.stream if known is not None and known.stream else self.subscriptions[name].stream
+
+    def heartbeat(self) -> str:
+        """Times, and of each channel the newest number, how old the newest message is (ms), and the state of its stream."""
+        now, channels = self.hub.clock(), {}
+        for name in self.subscriptions:
+            known = self.hub.state(name)
+            age = round((now - known.at_s) * 1000) if known else None
+            channels[name] = [known.number if known else 0, age, self.stream_state(name).get("state", "")]
+        times = {
+            "server_time": messages.time_of(self.hub.machine_ns()),
+            "market_time": messages.time_of(self.hub.market_ns()),
+        }
+        return messages.text("heartbeat", {**times, "e": self.hub.epoch, "channels": channels})
+
+    # ---- snapshots -------------------------------------------------------------------------------------------------------
+
+    async def _send_bars(self, subscription: Subscription, *, bars: int, since: int | None) -> None:
+        """Send the snapshot of a channel of bars, as soon as the database gives it."""
+        name, pause_s = subscription.channel.name, 0.0
+        while self.subscriptions.get(name) is subscription:
+            epoch, number = self.hub.epoch, self.hub.number(name)
+            try:
+                snapshot = await self.stream.snapshots.read(self._query(subscription, bars, since))
+            except Unavailable as away:
+                if not pause_s:
+                    away.extra = {"channel": name}
+                    self.say(messages.error(away))
+                self._let_pass(subscription)
+                pause_s = _BACKOFF.after(pause_s)
+                await asyncio.sleep(pause_s)
+                subscription.held = []
+                continue
+            if epoch and epoch != self.hub.epoch:
+                continue  # what was told between this read and the new epoch may be lost
+            if self.subscriptions.get(name) is subscription:
+                self._release(subscription, snapshot, number=number, since=since)
+            return
+
+    def _query(self, subscription: Subscription, bars: int, since: int | None) -> SnapshotQuery:
+        channel, instrument = subscription.channel, subscription.instrument
+        assert instrument is not None  # noqa: S101  for the type checker: channels of bars have one
+        kind = instrument.asset_class
+        return SnapshotQuery(
+            channel.name,
+            instrument,
+            channel.timeframe,
+            channel.price_kind(kind),
+            session_kind(kind, channel.session or None),
+            bars,
+            since,
+        )
+
+    def _release(self, subscription: Subscription, snapshot: SeriesSnapshot, *, number: int, since: int | None) -> None:
+        """Send a snapshot and what was held. number: of the newest message that the snapshot surely holds."""
+        name, held = subscription.channel.name, subscription.held or []
+        subscription.held = None
+        subscription.version = max(subscription.version, snapshot.version)
+        while held and _is_held_by(snapshot, held[0]):
+            number = held.pop(0).number
+        place = Begin(name, number, snapshot.version)
+        if since is not None and snapshot.more is not None:
+            self.say(self._gap(subscription, snapshot))
+        if since is not None and snapshot.empty and snapshot.version == since and not snapshot.lost:
+            fields = {"c": name, "from_seq": number, "count": 0, "version": snapshot.version}
+            self.outbox.put(messages.text("resumed", fields), begin=place)
+        else:
+            self.outbox.put(_text(name, snapshot, number, since), begin=place)
+        self.wake()
+        for message in held:
+            self.deliver(subscription, message)
+
+    def _gap(self, subscription: Subscription, snapshot: SeriesSnapshot) -> str:
+        """More bars changed than one message holds: the range to read by REST."""
+        assert snapshot.more is not None  # noqa: S101  for the type checker
+        query = self._query(subscription, 0, None)
+        start, end = (rfc3339(ns) for ns in snapshot.more)
+        words = {
+            "instrument_id": query.instrument.instrument_id,
+            "timeframe": query.timeframe,
+            "price": query.price,
+            "session": query.session,
+            "start": start,
+            "end": end,
+        }
+        return messages.text(
+            "gap",
+            {
+                "c": subscription.channel.name,
+                "start": start,
+                "end": end,
+                "reason": "too_many_changes",
+                "version": snapshot.version,
+                "rest": f"{_BARS}?{urlencode(words)}",
+            },
+        )
+
+    def _release_newest(self, subscription: Subscription, found: Resolved) -> None:
+        """Send what is known of a channel that has no bars: the newest quote, or the newest state."""
+        name, held = found.channel.name, subscription.held or []
+        subscription.held = None
+        newest, number = self.hub.newest(name), self.hub.number(name)
+        fields: dict[str, Any] = {"c": name, "seq": number}
+        if found.channel.kind == "data.quotes":
+            quote: dict[str, Any] | None
+            if newest is not None:
+                quote = {key: value for key, value in newest.fields.items() if key not in ("v", "t", "c", "e", "seq")}
+            else:
+                quote = quote_fields(found.quote) if found.quote is not None else None
+            fields["quote"] = quote
+        elif newest is not None:
+            fields["newest"] = newest.fields
+        self.outbox.put(messages.text("snapshot", fields), begin=Begin(name, number))
+        self.wake()
+        for message in held:
+            if message.number > number:
+                self.deliver(subscription, message)
+
+    def _let_pass(self, subscription: Subscription) -> None:
+        """No snapshot for now: messages pass without one."""
+        held, subscription.held = subscription.held or [], None
+        for message in held:
+            self.deliver(subscription, message)
+
+
+def quote_fields(row: Any) -> dict[str, Any]:
+    """A stored quote as a message has it."""
+    fields = {name: value for name, value in row._asdict().items() if name not in ("con_id", "seen_at", "updated_at")}
+    return fields | {"ts": rfc3339(row.ts) if row.ts is not None else None, "seen": rfc3339(row.seen_at)}
+
+
+def in_one(wrong: Sequence[FieldError]) -> InvalidInput:
+    """One error of several fields."""
+    return InvalidInput("; ".join(f"{one.field}: {one.detail}" for one in wrong), errors=wrong)
+
+
+def _is_held_by(snapshot: SeriesSnapshot, message: BusMessage) -> bool:
+    """True when a snapshot surely says what a message says, or newer."""
+    if message.version:
+        return message.version <= snapshot.version
+    if message.kind != "bar":
+        return False
+    ts, state = str(message.fields.get("ts")), message.fields.get("state")
+    if ts in snapshot.known:
+        return True
+    known = snapshot.seen.get(ts)
+    if known is None or known[0] not in (state, "closed"):
+        return False
+    try:
+        return known[1] >= parse_rfc3339(str(message.fields.get("seen")))
+    except ValueError:
+        return False
+
+
+def _text(name: str, snapshot: SeriesSnapshot, number: int, since: int | None) -> str:
+    """The message `snapshot`; its lists of bars are JSON already, shared by all sockets that read them together."""
+    fields: dict[str, Any] = {"c": name, "seq": number, "version": snapshot.version, "series": snapshot.series_id}
+    fields["confirmed_until"] = rfc3339(snapshot.confirmed_until) if snapshot.confirmed_until is not None else None
+    if since is not None:
+        fields["since_version"] = since
+    if snapshot.removed:
+        fields["removed"] = [[rfc3339(start), rfc3339(end)] for start, end in snapshot.removed]
+    if snapshot.lost:
+        fields["reason"] = "live_bars_lost"
+    head = messages.text("snapshot", fields)[:-1]
+    return f'{head},"bars":{snapshot.bars},"provisional":{snapshot.provisional},"forming":{snapshot.forming}}}'

@@ -1,0 +1,58 @@
+"""Subscribing over a real socket: acknowledgement, snapshot, and what follows it."""
+
+from nautilus.clock import rfc3339
+from tests.support.stream_server import BARS, FIVE, MINUTE, OPEN, QUOTES, Chart, Publishing, StreamServer, client
+
+
+def test_a_socket_gets_a_welcome_a_snapshot_and_then_what_happens(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 9)
+    bridge.closed(10)
+    with client(running, running.token()) as socket:
+        welcome = socket.next("welcome")
+        assert (welcome["v"], welcome["limits"]["channels"]) == (1, 200)
+        ack = socket.subscribe(BARS, QUOTES, snapshot={"bars": 5})
+        assert [(one["c"], one["state"]) for one in ack["channels"]] == [(BARS, "wanted"), (QUOTES, "wanted")]
+        snapshot = socket.next("snapshot", c=BARS)
+        assert [bar["close"] for bar in snapshot["bars"]] == [100.05, 100.06, 100.07, 100.08, 100.09]
+        assert [bar["close"] for bar in snapshot["provisional"]] == [100.1]
+        assert (snapshot["version"], snapshot["confirmed_until"]) == (1, rfc3339(OPEN + 10 * MINUTE))
+        bridge.closed(11)
+        bar = socket.next("bar")
+        assert (bar["ts"], bar["state"], bar["seq"]) == (rfc3339(OPEN + 11 * MINUTE), "closed", snapshot["seq"] + 1)
+        bridge.quote(9.0)
+        assert socket.next("quote")["bid"] == 9.0
+        bridge.confirm(10, 11)
+        assert socket.next("confirmed")["version"] == 2
+
+
+def test_longer_bars_are_made_of_minutes(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 11)
+    bridge.closed(12)
+    with client(running, running.token()) as socket:
+        socket.subscribe(FIVE)
+        snapshot = socket.next("snapshot")
+    assert [(bar["ts"], bar["close"], bar["volume"]) for bar in snapshot["bars"]] == [
+        (rfc3339(OPEN), 100.04, 60.0),
+        (rfc3339(OPEN + 5 * MINUTE), 100.09, 85.0),
+    ]
+    folded = snapshot["forming"] or snapshot["provisional"][0]
+    assert (folded["ts"], folded["open"], folded["close"], folded["volume"]) == (
+        rfc3339(OPEN + 10 * MINUTE),
+        100.1,
+        100.12,
+        63.0,
+    )
+
+
+def test_what_is_published_while_the_snapshot_is_read_comes_after_it(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+    chart = Chart()
+    with client(running, running.token()) as socket:
+        for _ in range(5):
+            socket.subscribe(BARS)
+            socket.next("snapshot")
+        bridge.closed(4)
+        socket.next("bar")
+        for message in socket.received:
+            chart.take(message)
+    assert [close for _, close in chart.closes()] == [100.0, 100.01, 100.02, 100.03, 100.04]
