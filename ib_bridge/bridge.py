@@ -10,6 +10,7 @@ from ib_bridge import liveness
 from ib_bridge.errors import CannotStart
 from ib_bridge.history import empty_checks
 from ib_bridge.history.booking import Booking
+from ib_bridge.history.open_requests import OpenRequests
 from ib_bridge.history.planning import Planning
 from ib_bridge.history.volume_units import VolumeUnits, adopt_guesses
 from ib_bridge.history.worker import Worker
@@ -20,6 +21,7 @@ from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.incidents import ConnectionIncidents
+from ib_bridge.live.confirming import Confirming
 from ib_bridge.name_lock import NameLock
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
@@ -74,26 +76,7 @@ class Bridge:
             log=log,
             done=lambda: self._events["commands"].set(),
         )
-        self._volumes = VolumeUnits(
-            settings,
-            transactions=self._transactions,
-            connection=self._connection,
-            requests=ib,
-            booking=booking,
-            clock=self._clock,
-            log=log,
-        )
-        self._worker = Worker(
-            settings,
-            transactions=self._transactions,
-            connection=self._connection,
-            requests=ib,
-            booking=booking,
-            clock=self._clock,
-            volumes=self._volumes,
-            log=log,
-            ready=lambda: self._source.ready,
-        )
+        self._make_history(ib, booking)
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._events = {
             name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")
@@ -107,6 +90,44 @@ class Bridge:
         self._last_state = ConnectionState.STARTING
         self._fatal: CannotStart | None = None
         self._fatal_event = asyncio.Event()
+
+    def _make_history(self, ib: IbRequests, booking: Booking) -> None:
+        """The parts that ask for bars: they share the requests that may be open at IB."""
+        self._volumes = VolumeUnits(
+            self._settings,
+            transactions=self._transactions,
+            connection=self._connection,
+            requests=ib,
+            booking=booking,
+            clock=self._clock,
+            log=self._log,
+        )
+        open_requests = OpenRequests()
+        self._worker = Worker(
+            self._settings,
+            transactions=self._transactions,
+            connection=self._connection,
+            requests=ib,
+            booking=booking,
+            clock=self._clock,
+            volumes=self._volumes,
+            open_requests=open_requests,
+            log=self._log,
+            ready=lambda: self._source.ready,
+        )
+        self._confirming = Confirming(
+            self._settings,
+            transactions=self._transactions,
+            connection=self._connection,
+            requests=ib,
+            booking=booking,
+            clock=self._clock,
+            volumes=self._volumes,
+            directory=self._directory,
+            open_requests=open_requests,
+            log=self._log,
+            ready=lambda: self._source.ready,
+        )
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -130,6 +151,7 @@ class Bridge:
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._repeat("upkeep", self._upkeep.keep_up, UPKEEP_S),
             self._worker.run(),
+            self._confirming.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         watch = [asyncio.create_task(stop.wait()), asyncio.create_task(self._fatal_event.wait())]
@@ -238,7 +260,7 @@ class Bridge:
     async def _sweep(self) -> None:
         """What would otherwise wait for ever: leases and plans of silent bridges, jobs asked to stop."""
         await self._transactions.run(self._sweep_rows)
-        await self._worker.check_leases()
+        await self._worker.leases.check()
         self._worker.wake()
 
     async def _recheck(self) -> None:
@@ -299,6 +321,7 @@ class Bridge:
             activity={
                 **self._worker.activity(),
                 **self._volumes.activity(),
+                **self._confirming.activity(),
                 "servers_lost": self._connection.health.servers_lost,
                 "unmapped_codes": self._connection.health.unmapped,
                 "planning": self._settings.plan_rules.published,

@@ -32,11 +32,13 @@ class Booking:
         self._bridge = bridge
         self.limits = limits
 
-    async def book(self, login: str, kind: str, request: Request, *, correlation_id: str = "") -> int:
+    async def book(
+        self, login: str, kind: str, request: Request, *, correlation_id: str = "", series_id: int | None = None
+    ) -> int:
         """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is far off."""
         while True:
             booked, at = await self._transactions.run(
-                self._try, login, kind, request=request, correlation_id=correlation_id
+                self._try, login, kind, request=request, correlation_id=correlation_id, series_id=series_id
             )
             if booked is not None:
                 await self.leaving(booked, at)
@@ -49,7 +51,14 @@ class Booking:
             await asyncio.sleep(self._clock.machine_s(wait))
 
     def _try(
-        self, cursor: Cursor, login: str, kind: str, *, request: Request, correlation_id: str
+        self,
+        cursor: Cursor,
+        login: str,
+        kind: str,
+        *,
+        request: Request,
+        correlation_id: str,
+        series_id: int | None,
     ) -> tuple[int | None, int]:
         requests.lock(cursor, login)
         now = self._clock.now_ns()
@@ -57,7 +66,14 @@ class Booking:
         if at > now:
             return None, at
         return requests.insert(
-            cursor, login, self._bridge, kind=kind, request=request, sent_at=now, correlation_id=correlation_id
+            cursor,
+            login,
+            self._bridge,
+            kind=kind,
+            request=request,
+            sent_at=now,
+            series_id=series_id,
+            correlation_id=correlation_id,
         ), now
 
     async def leaving(self, number: int, booked_at: int) -> None:

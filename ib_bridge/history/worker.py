@@ -10,6 +10,8 @@ from ib_bridge.history import writer
 from ib_bridge.history.booking import Booking
 from ib_bridge.history.concurrency import Concurrency
 from ib_bridge.history.in_flight import InFlight
+from ib_bridge.history.lease_renewal import LeaseRenewal
+from ib_bridge.history.open_requests import OpenRequests
 from ib_bridge.history.picking import Picker, Task
 from ib_bridge.history.volume_units import VolumeUnits
 from ib_bridge.history.writer import Answer
@@ -32,7 +34,6 @@ from nautilus.market.bar import Bar
 from nautilus.market.closing import BarClosing
 from nautilus.settings.bridge import BridgeSettings
 
-_RENEW_S = 15.0
 _BACKOFF = Backoff(longest_s=5.0)
 """Both loops go on well within a lease's 60 s."""
 _MAX_ATTEMPTS = 8
@@ -60,6 +61,7 @@ class Worker:
         booking: Booking,
         clock: MarketClock,
         volumes: VolumeUnits,
+        open_requests: OpenRequests,
         log: Any,
         ready: Callable[[], bool],
     ) -> None:
@@ -72,10 +74,15 @@ class Worker:
         self._clock = clock
         self._log = log
         self._wake = asyncio.Event()
-        self._in_flight = InFlight(self.wake)
+        self._in_flight = InFlight(self._has_changed)
+        self.leases = LeaseRenewal(transactions, self._in_flight)
         self._picker = Picker(settings.bridge_id, connection, booking, clock)
         self._concurrency = Concurrency(settings.max_open_requests)
         self._volumes = volumes
+        self._open_requests = open_requests
+        open_requests.history = lambda: self._in_flight.asking
+        open_requests.allowed = lambda: self._concurrency.allowed
+        open_requests.freed = self.wake
         self.blocked_on: str | None = None
         self.violations = 0
 
@@ -83,11 +90,15 @@ class Worker:
         """Something changed: look for work now."""
         self._wake.set()
 
+    def _has_changed(self) -> None:
+        self._open_requests.changed()
+        self.wake()
+
     def activity(self) -> dict[str, Any]:
         """What the worker is doing, for whoever asks."""
         return {
             "open_requests": self._in_flight.asking,
-            "allowed_requests": self._concurrency.allowed,
+            "allowed_requests": self._open_requests.allowed_for_history(self._concurrency.allowed),
             "blocked_on": self.blocked_on,
             "pacing_violations": self.violations,
             "quiet_until": self._picker.quiet_until or None,
@@ -99,7 +110,7 @@ class Worker:
         """Dispatch until cancelled."""
         loops = (
             repeat("dispatch", self._dispatch, self._log, delayed="store-unavailable", backoff=_BACKOFF),
-            repeat("renewal", self._renew, self._log, delayed="leases-not-renewed", backoff=_BACKOFF),
+            repeat("renewal", self.leases.renew, self._log, delayed="leases-not-renewed", backoff=_BACKOFF),
         )
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -122,7 +133,7 @@ class Worker:
         if not self._ready():
             self.blocked_on = "ib_session"
             return 1.0
-        if not self._in_flight.has_room(self._concurrency.allowed):
+        if not self._has_room(interactive=True):
             self.blocked_on = None
             return 1.0
         now = self._clock.now_ns()
@@ -135,11 +146,16 @@ class Worker:
             self.blocked_on = "pacing"
             return min(1.0, self._clock.machine_s(at - now))
         self.blocked_on = None
+        if not self._has_room(interactive=candidate.interactive):
+            return 1.0  # a confirmation of live bars goes first; it wakes us
         login, concurrency = self._connection.login, self._concurrency
         task = await self._transactions.run(self._picker.take, candidate, request, login=login, concurrency=concurrency)
         if task is not None:
             self._in_flight.start(task.held, self._work(task))
         return 0.0
+
+    def _has_room(self, *, interactive: bool) -> bool:
+        return self._in_flight.has_room(self._open_requests.for_backfills(interactive=interactive))
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -329,20 +345,3 @@ class Worker:
         except Exception as failed:
             # Whatever it is, the lease runs out by itself.
             self._log.warning("chunk-left-to-expire", extra={"chunk_id": task.held.chunk_id, "reason": str(failed)})
-
-    # ---- leases ------------------------------------------------------------------------------------------------------
-
-    async def _renew(self) -> None:
-        """Prolong our leases, and let go of what is not ours or not wanted any more."""
-        await asyncio.sleep(_RENEW_S)
-        await self.check_leases(renew=True)
-
-    async def check_leases(self, *, renew: bool = False) -> None:
-        """Cancel the requests of chunks that no live job wants; with `renew`, prolong the others' leases."""
-        held = self._in_flight.leases
-        if not held:
-            return
-        if renew:
-            await self._transactions.run(chunks.renew, held)
-        for number in await self._transactions.run(chunks.unwanted, held):
-            self._in_flight.cancel(number)

@@ -30,6 +30,7 @@ CALLERS = {
     "stream.snapshots.Snapshots._work": "all who wait for the snapshots",
     "stream.subscriber.Subscriber._send_bars": "the task around it, which tells the client",
     "stream.v1.Socket.receive_all": "the socket, which is closed",
+    "ib_bridge.history.open_requests.OpenRequests.enter": "a request that confirms live bars",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
@@ -128,6 +129,8 @@ BACKGROUND = {
     "ib_bridge.reference.contracts: self._ask(selector, correlation_id)": "one lookup: all who wait for it get its error",
     "ib_bridge.inbox.notify: self._run": "catches everything",
     "ib_bridge.history.worker: loop": "made of the helper",
+    "ib_bridge.live.confirming: loop": "made of the helper",
+    "ib_bridge.live.confirming: self._work(task)": "one request: every error is logged, and its bars are asked for again",
     "ib_bridge.history.in_flight: work": "one request, whose every error is told and gives the chunk back",
     "nautilus.infra.executors: work": "shared_task itself, whose work is listed where it is called",
     "nautilus.lookup.command_watch: self._poll()": "catches everything",

@@ -137,6 +137,7 @@ def missing(closed: Span, covered: Spans = Spans(), refused: Spans = Spans()) ->
 def test_what_is_missing_lies_in_open_time() -> None:
     assert missing((at("03 20:00"), NOW)) == Spans([(at("03 20:00"), at("03 21:00")), (at("04 14:30"), NOW)])
     assert missing(span(-3, 0), Spans.of(*span(-3, -1)), Spans.of(*span(-1, 0))) == Spans()
+    assert missing((NOW - MINUTE_NS // 2, NOW)) == Spans.of(*span(-1, 0)), "a slot is missing as a whole"
 
 
 def due(lacks: Spans, now: int, minutes: int = 2, *, partial: bool = False) -> bool:

@@ -7,7 +7,7 @@ bar in a slot that is settled, withdraws it.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nautilus.clock import NS_PER_S
+from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.live.bars import LiveState
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
@@ -28,6 +28,8 @@ LONGEST_NS = 120 * MINUTE_NS
 """What is missing for longer than this is a hole of its own kind: other requests bring it (`beyond_one_request`)."""
 RECENT_NS = 15 * MINUTE_NS
 """History may lag. So long nothing behind the last bar of an answer is believed to be empty."""
+KEPT_NS = 10 * NS_PER_DAY
+"""A series that is kept current is looked through so far back: what was missed is found, whoever died meanwhile."""
 _LOT = 100
 _LOT_SPREAD = 0.1
 """Volumes in lots are rounded: a ratio so near to a hundred is a matter of units."""
@@ -59,9 +61,10 @@ class Report(NamedTuple):
     """What one commit of the live path did to a series.
 
     series_id, version: the series and its version after the commit. outcomes: in order of time; bars that nobody has reason to
-    hear of again are not among them. settled: what is covered since this commit. filled: holes that are covered as a whole now.
-    gaps: what was missed before the answer begins, and nobody has asked for yet. covered_until: the end of the range that is
-    covered up to the newest bar; None where the newest closed bar is not covered. splits: the ratio of each split that was found.
+    hear of again are not among them. settled: what is covered since this commit, and what of the provisional bars was covered
+    before. filled: holes that are covered as a whole now. gaps: what was missing before the answer begins, and is requested since
+    this commit. covered_until: the end of the range that is covered up to the newest bar; None where the newest closed bar is not
+    covered. splits: the ratio of each split that was found.
     """
 
     key: StreamKey
@@ -87,7 +90,8 @@ def period_ns(frame: Timeframe, series: int) -> int:
 
 def lacking(closed: Span, calendar: Calendar, frame: Timeframe, *, covered: Spans, refused: Spans) -> Spans:
     """What of a closed range can hold bars and is neither covered nor refused, as whole slots of open time."""
-    return calendar.open_time(frame, closed) - covered - refused
+    start = calendar.slot(frame, closed[0])[0]
+    return calendar.open_time(frame, (start, max(start, closed[1]))) - covered - refused
 
 
 def is_due(missing: Spans, calendar: Calendar, *, now: int, period: int, partial: bool) -> bool:
@@ -126,6 +130,19 @@ def window(missing: Spans, calendar: Calendar, frame: Timeframe) -> tuple[Span, 
 def beyond_one_request(missing: Spans, span: Span) -> Spans:
     """What is missing before the span of a request."""
     return missing & Spans.of(-(2**63), span[0])
+
+
+def kept_since(covered: Spans, calendar: Calendar, frame: Timeframe, now: int) -> int:
+    """From where on a series that is kept current is to be whole: from the end of what is covered, and over the last days where
+    it was covered before. Of what nobody ever asked for: from the open of the latest session, or the last label."""
+    known = covered & Spans.of(-(2**63), now)
+    if known:
+        first, last = hull(known)
+        return min(last, max(first, now - KEPT_NS))
+    session = calendar.latest_session(now)
+    if not frame.intraday or session is None:
+        return frame.floor(frame.floor(now) - 1)
+    return calendar.slot(frame, session.open_ns)[0]
 
 
 def answered_span(calendar: Calendar, frame: Timeframe, *, sent_at: int, duration_ns: int, closed_until: int) -> Span:

@@ -1,0 +1,160 @@
+"""What an answer of history does to the bars of a live stream, in one transaction: bars and coverage as any answer's, and the
+provisional bars that it settles go."""
+
+from typing import NamedTuple
+
+from ib_bridge.history import settling, writer
+from ib_bridge.history.writer import Answer
+from nautilus.clock import NS_PER_S
+from nautilus.coverage.states import CoverageState
+from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.volume_units import Taken
+from nautilus.db.cursor import Cursor
+from nautilus.db.ledger import standing_jobs
+from nautilus.db.live import provisional
+from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.market import series
+from nautilus.db.market.series import ALL_TIME, Series
+from nautilus.live import confirmation
+from nautilus.live.confirmation import LivePrices, Report
+from nautilus.live.subscriptions import StreamKey
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
+from nautilus.spans import Span, Spans
+
+_RECHECK_NS = settling.EMPTY_RECHECK_NS + 300 * NS_PER_S
+"""The stream's own requests look at what is in doubt again after a quarter of an hour; others only where they did not."""
+_REFUSING = frozenset({CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE})
+
+
+class Settled(NamedTuple):
+    """How a series stands, and what is said of provisional bars that others' answers have settled; None: of none."""
+
+    row: Series
+    refused: Spans
+    report: Report | None
+
+
+def inspect(cursor: Cursor, key: StreamKey, series_id: int, *, since: int, now: int) -> Settled:
+    """How a series stands from `since` on. Provisional bars where another answer has settled the slot (a backfill's, one that
+    was stored before a crash) get their outcome here."""
+    row = series.by_id(cursor, series_id)
+    notes = series.notes(cursor, series_id, (since, max(since + 1, now)))
+    refused = Spans(n.span for n in notes if n.state in _REFUSING and (n.expires_at is None or n.expires_at > now))
+    lives = provisional.within(cursor, series_id, *ALL_TIME)
+    if not any(one.ts in row.covered for one in lives):
+        return Settled(row, refused, None)
+    row = series.by_id(cursor, series_id, lock=True)
+    stored = bar_store.read(cursor, row.id, row.timeframe, [one.ts for one in lives])
+    outcomes = confirmation.outcomes(stored, stored, [_prices(one) for one in lives], row.covered)
+    _remove(cursor, row, lives)
+    settled = _settled(row, lives)
+    return Settled(row, refused, Report(key, row.id, row.data_version, tuple(outcomes), settled=settled))
+
+
+def record(
+    cursor: Cursor,
+    key: StreamKey,
+    series_id: int,
+    answer: Answer,
+    *,
+    span: Span,
+    rows: list[Bar],
+    calendar: Calendar,
+    market_ns: int,
+    taken: Taken | None = None,
+    kept: bool = False,
+) -> Report:
+    """Store an answer, and say what it means for listeners.
+
+    span: what the answer is judged on. rows: its closed bars, ascending; none where IB says that there are none. kept: the series
+    is kept current, so what is missing before the span is requested in the same transaction.
+    """
+    row = series.by_id(cursor, series_id, lock=True)
+    gaps = request_gaps(cursor, row, span[0], calendar, market_ns=market_ns) if kept else Spans()
+    lives = provisional.within(cursor, row.id, *ALL_TIME)
+    stamps = sorted({bar.ts for bar in rows} | {one.ts for one in lives})
+    before = bar_store.read(cursor, row.id, row.timeframe, stamps)
+    unproven = confirmation.unproven_tail(span, calendar, row.timeframe, stamps=[bar.ts for bar in rows], now=market_ns)
+    stored = settling.store(
+        cursor,
+        row,
+        span,
+        calendar=calendar,
+        rows=rows,
+        market_ns=market_ns,
+        request_id=answer.request_id,
+        ib_code=answer.ib_code,
+        taken=taken,
+        unproven=unproven,
+        recheck_ns=_RECHECK_NS,
+    )
+    after = series.by_id(cursor, row.id)
+    bars = bar_store.read(cursor, row.id, row.timeframe, stamps)
+    outcomes = confirmation.outcomes(bars, before, [_prices(one) for one in lives], after.covered)
+    _remove(cursor, after, lives)
+    writer.close(cursor, answer, "ok" if rows else "empty", len(rows))
+    return Report(
+        key,
+        row.id,
+        after.data_version,
+        tuple(outcomes),
+        settled=(after.covered - row.covered) | _settled(after, lives),
+        gaps=gaps,
+        covered_until=_covered_until(after, span),
+        splits=stored.splits,
+    )
+
+
+def refuse(
+    cursor: Cursor, series_id: int, answer: Answer, *, span: Span, reason: str, market_ns: int, permanent: bool
+) -> None:
+    """IB will not serve a range, or nobody could get it: a note says why. Nothing is withdrawn for that."""
+    row = series.by_id(cursor, series_id, lock=True)
+    note = settling.note_refused if permanent else settling.note_failed
+    note(
+        cursor,
+        row,
+        Spans.of(*span),
+        reason=reason,
+        ib_code=answer.ib_code,
+        request_id=answer.request_id,
+        market_ns=market_ns,
+    )
+    writer.close(cursor, answer, "error" if answer.ib_code else "timeout")
+
+
+def close_unanswered(cursor: Cursor, answer: Answer) -> None:
+    """Write down that IB refused a request for a reason that passes."""
+    writer.close(cursor, answer, "error")
+
+
+def request_gaps(cursor: Cursor, row: Series, until: int, calendar: Calendar, *, market_ns: int) -> Spans:
+    """Have what a series that is kept current lacks before `until` requested by its standing job; returns what was not on its way
+    before. Under the series' row lock."""
+    since = confirmation.kept_since(row.covered, calendar, row.timeframe, market_ns)
+    if since >= until:
+        return Spans()
+    noted = Spans(note.span for note in series.notes(cursor, row.id, (since, until)))
+    missing = confirmation.lacking((since, until), calendar, row.timeframe, covered=row.covered, refused=noted)
+    return standing_jobs.bring(cursor, row, Spans.of(*confirmation.hull(missing))) if missing else missing
+
+
+def _covered_until(row: Series, span: Span) -> int | None:
+    return next((end for start, end in row.covered if start < span[1] <= end), None)
+
+
+def _prices(one: ProvisionalBar) -> LivePrices:
+    bar = Bar(one.ts, one.open, one.high, one.low, one.close, one.volume, None, one.trades)
+    return LivePrices(bar, one.state == "closed")
+
+
+def _settled(row: Series, lives: list[ProvisionalBar]) -> Spans:
+    """What is covered of the range of provisional bars."""
+    return row.covered & Spans.of(lives[0].ts, lives[-1].ts + 1) if lives else Spans()
+
+
+def _remove(cursor: Cursor, row: Series, lives: list[ProvisionalBar]) -> None:
+    """Remove the provisional bars that are settled now."""
+    for start, end in _settled(row, lives):
+        provisional.remove(cursor, row.id, start, end)
