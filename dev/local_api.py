@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
+import functions.live.app
 import functions.monitoring.app
 import stream.app
 from dev.pages import add_pages
@@ -25,6 +26,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.auth.app.router,
         functions.bars.app.router,
         functions.backfill.app.router,
+        functions.live.app.router,
         functions.monitoring.app.router,
         stream.app.router,
         services=Services(settings, "api"),

@@ -14,7 +14,8 @@ from nautilus.db.bars import read
 from nautilus.db.market import instruments
 from nautilus.db.replica import Replica
 from nautilus.errors import NotFound
-from nautilus.http.dependencies import CallerDep, ServicesDep, add_header
+from nautilus.http.admission import admit
+from nautilus.http.dependencies import CallerDep, ServicesDep
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -78,20 +79,8 @@ def _data(services: Services) -> ReadServices:
 async def _admitted(request: Request, services: ServicesDep, caller: CallerDep) -> Principal:
     """The caller, counted."""
     data = _data(services)
-    if data.cache.there:
-        await data.cache.threads.run(_count, request, data, caller)
-    else:
-        _count(request, data, caller)
+    await admit(request, data.cache, data.limits, caller)
     return caller
-
-
-def _count(request: Request, data: ReadServices, caller: Principal) -> None:
-    """Count a request: RateLimited when the minute's share is used up. Every answer says what is left."""
-    rate = data.limits.take(caller.id)
-    if rate is not None:
-        for name, value in rate.headers.items():
-            add_header(request, name, value)
-        data.limits.check(rate)
 
 
 Caller = Annotated[Principal, Depends(_admitted)]

@@ -36,13 +36,19 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "shapes of bodies and messages",
-        "auth.accounts.schemas backfill.schemas infra.messages reading.schemas http.json_values",
+        "auth.accounts.schemas backfill.schemas infra.messages live.schemas reading.schemas http.json_values",
     ),
     ("settings", "settings"),
     ("database", "db"),
     ("neighbours", "infra"),
-    ("services: what rules and database do together", "auth coverage lookup live.tickets live.watching"),
-    ("services on top of these", "backfill reading"),
+    (
+        "services: what rules and database do together",
+        "auth coverage lookup live.tickets live.watching live.stream_report",
+    ),
+    (
+        "services on top of these",
+        "backfill reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters",
+    ),
     ("HTTP", "http"),
 )
 
@@ -73,6 +79,8 @@ PLACES: dict[str, tuple[str, ...]] = {
         *(
             "nautilus.auth.accounts.schemas",
             "nautilus.backfill.schemas",
+            "nautilus.live.parameters",
+            "nautilus.live.schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",

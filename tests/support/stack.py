@@ -20,6 +20,7 @@ import uvicorn
 import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
+import functions.live.app
 import functions.monitoring.app
 from dev.credentials import token_settings
 from dev.environment import environment
@@ -76,7 +77,8 @@ class ServiceStack:
     def _app(self) -> Any:
         names = {name.removeprefix("NAUTILUS_").lower(): value for name, value in self._settings.items()}
         known = {name: value for name, value in names.items() if name in AuthSettings.model_fields}
-        routers = [m.app.router for m in (functions.auth, functions.bars, functions.backfill, functions.monitoring)]
+        modules = (functions.auth, functions.bars, functions.backfill, functions.live, functions.monitoring)
+        routers = [module.app.router for module in modules]
         return create_app(*routers, services=Services(AuthSettings.model_validate(known), "service-stack"))
 
     def sign_in(self, name: str) -> None:

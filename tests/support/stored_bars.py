@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 import functions.bars.app
 from dev.credentials import token_settings
@@ -64,7 +64,10 @@ class Api:
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=30)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return self._runner.run(self.client.get(path, **options))
+        return self.request("GET", path, **options)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self.client.request(method, path, **options))
 
     def all(self, *gets: Coroutine[Any, Any, Any]) -> list[Any]:
         """The results of several requests made at once."""
@@ -144,13 +147,13 @@ class StoredBars:
             return series.apply_changes(cursor, locked, bars=bars, settled=Spans(settled), noted=noted)
 
     def api(self, folder: Any, **settings: Any) -> Api:
-        """The bars function for callers without credentials; closed with the database."""
+        """The bars function, or another one's `router`, for callers without credentials; closed with the database."""
         made = Api(self.app(folder, **settings))
         self._apis.append(made)
         return made
 
-    def app(self, folder: Any, **settings: Any) -> FastAPI:
-        """The bars function's app; callers without credentials may read and fill."""
+    def app(self, folder: Any, *, router: APIRouter = functions.bars.app.router, **settings: Any) -> FastAPI:
+        """The bars function's app, or another function's; callers without credentials may read and fill."""
         known: dict[str, Any] = {
             "database_url": self.dsn,
             "log_level": "WARNING",
@@ -163,7 +166,7 @@ class StoredBars:
         self._keys = keys
         keys = {name: value for name, value in keys.items() if name in ApiSettings.model_fields}
         return create_app(
-            functions.bars.app.router,
+            router,
             services=Services(ApiSettings.model_validate(known | keys | settings), "test"),
         )
 

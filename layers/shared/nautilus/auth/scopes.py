@@ -111,6 +111,17 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/api/v1/historical/backfill/stop"): WRITE_BACKFILLS,
     ("GET", "/api/v1/historical/backfill/{job_id}/chunks"): READ_BARS,
     ("GET", "/api/v1/historical/backfill/{job_id}"): READ_BARS,
+    # functions/live
+    ("GET", "/api/v1/market-data/live"): READ_BARS,
+    ("POST", "/api/v1/market-data/live"): READ_BARS,
+    ("DELETE", "/api/v1/market-data/live"): READ_BARS,
+    ("GET", "/api/v1/market-data/quotes"): READ_BARS,
+    ("GET", "/api/v1/market-data/watchlist"): READ_BARS,
+    ("PUT", "/api/v1/market-data/watchlist"): WRITE_BACKFILLS,
+    ("POST", "/api/v1/stream/tickets"): READ_BARS,
+    ("GET", "/api/v1/messagebus/status"): READ_MONITORING,
+    ("POST", "/api/v1/ib/market-data/subscribe"): READ_BARS,
+    ("POST", "/api/v1/ib/market-data/unsubscribe"): READ_BARS,
     # functions/monitoring
     ("GET", "/health"): PUBLIC,
     ("GET", "/health/ready"): PUBLIC,

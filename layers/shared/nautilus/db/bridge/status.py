@@ -8,7 +8,7 @@ from uuid import UUID
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none
+from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none, scalars
 
 SILENT_AFTER_S = 15
 """A bridge that has not written its heartbeat (every 5 s) for this long is reported as down."""
@@ -91,6 +91,14 @@ class SilentBridge(NamedTuple):
     bridge: str
     since: datetime
     alone: bool
+
+
+def heard(cursor: Cursor, within_s: float) -> frozenset[str]:
+    """The bridges that have said something within so many seconds."""
+    cursor.execute(
+        "SELECT bridge FROM ib_sessions WHERE heartbeat_at >= clock_timestamp() - %s * interval '1 s'", (within_s,)
+    )
+    return frozenset(scalars(cursor, str))
 
 
 def silent(cursor: Cursor, after_s: float) -> list[SilentBridge]:

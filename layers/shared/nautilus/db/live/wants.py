@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows, scalar
+from nautilus.db.rows import every, insert_rows, scalar, scalars
 
 CHANNEL = "nautilus_live"
 """Notified, without a payload, when wants have changed and that is committed. A hint: the bridge looks each second anyway."""
@@ -130,6 +130,15 @@ def of_owner(cursor: Cursor, owner: str) -> list[CurrentWant]:
     """The wants of an owner that hold, the oldest first."""
     cursor.execute(f"SELECT {_CURRENT} FROM live_wants WHERE owner = %s AND {_UNEXPIRED} ORDER BY id", (owner,))
     return every(cursor, CurrentWant)
+
+
+def wanted(cursor: Cursor, kind: str, con_ids: Collection[int]) -> set[int]:
+    """Those of the instruments of which somebody wants this kind now."""
+    cursor.execute(
+        f"SELECT DISTINCT con_id FROM live_wants WHERE kind = %s AND con_id = ANY(%s) AND {_UNEXPIRED}",
+        (kind, list(con_ids)),
+    )
+    return set(scalars(cursor, int))
 
 
 def expire(cursor: Cursor) -> int:
