@@ -140,16 +140,13 @@ def _check_trading(cursor: Cursor, given: Sequence[tuple[str, NamedInstrument]],
 def unwant(
     services: ServicesDep,
     caller: Caller,
-    channel: Annotated[
-        list[str] | None, Query(max_length=200, description="a channel of one's own wants; as often as there are some")
-    ] = None,
+    given: Annotated[str | None, Query(alias="channels", description="of one's own wants, comma-separated")] = None,
     all: Annotated[bool, Query(description="all of one's own wants")] = False,
 ) -> dict[str, Any]:
-    names = [channels.parse(name).name for name in channel or ()]
+    names = [channels.parse(part.strip()).name for part in (given or "").split(",") if part.strip()]
     if bool(names) == all:
-        raise InvalidInput.field(
-            "channel", "give channels, or all=true", ["channel=data.quotes.NASDAQ.AAPL", "all=true"]
-        )
+        ways = ["channels=data.quotes.NASDAQ.AAPL", "all=true"]
+        raise InvalidInput.field("channels", "give channels, or all=true", ways)
     with services.db.transaction() as cursor:
         held = _held(services, caller)
         keys, unknown = asking.keys_of(names, held)
@@ -176,9 +173,9 @@ def quotes(
     services: ServicesDep, caller: Caller, response: Response, given: Annotated[QuotesParameters, Query()]
 ) -> dict[str, Any]:
     _fresh(response)
-    asked = given.asked()
+    requested = given.lookups()
     with services.db.transaction(snapshot=True) as cursor:
-        return newest_quotes.answer(cursor, asked)
+        return newest_quotes.answer(cursor, requested)
 
 
 # ---- the watch list --------------------------------------------------------------------------------------------------

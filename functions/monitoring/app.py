@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
+from nautilus.coverage.availability import Calendars
 from nautilus.db import timescale
 from nautilus.db.bridge import commands, status
 from nautilus.db.ledger import requests
@@ -24,6 +25,7 @@ from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
+from nautilus.live import freshness, stream_report
 from nautilus.log import Measure, correlation
 from nautilus.monitoring.incidents import CODES, Condition
 
@@ -230,12 +232,17 @@ def measure(services: Services) -> list[Measure]:
         session = status.latest(cursor)
         waiting = measures.live_jobs(cursor)
         lasting = incidents.open_incidents(cursor)
+        kept = freshness.watched(
+            cursor, services.settings.watched, stream_report.read(cursor), services.kept(Calendars, Calendars)
+        )
     metrics = [
         Measure("SessionConnected", 1 if session and session.state == "connected" else 0, "Count"),
         Measure("LiveJobs", waiting.jobs, "Count"),
         Measure("JobSilence", waiting.silent_s, "Seconds"),
         Measure("OpenIncidents", lasting.incidents, "Count"),
         Measure("CriticalIncidents", lasting.critical, "Count"),
+        Measure("WatchedSeries", kept.wanted, "Count"),
+        Measure("StaleSeries", kept.stale, "Count"),
     ]
     if session is not None:
         metrics.append(Measure("BridgeSilence", session.silent_s, "Seconds"))

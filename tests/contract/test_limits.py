@@ -19,6 +19,7 @@ from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.db.bridge import commands
 from nautilus.http import json_body, middleware, response_size
 from nautilus.infra import rate_limit
+from nautilus.live import schemas as live_bodies
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
 from nautilus.reading import query
@@ -121,7 +122,7 @@ def test_the_fields_of_a_backfill_are_documented_with_their_limits() -> None:
 
 BODIES = [
     kind
-    for module in (backfill_bodies, sign_in_bodies)
+    for module in (backfill_bodies, live_bodies, sign_in_bodies)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 ]

@@ -195,6 +195,15 @@ def test_all_processes_together_fit_the_databases_connections():
     assert sum(reserved) * each + int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1 <= CONNECTIONS
 
 
+def test_the_bridge_keeps_the_watch_list_that_the_functions_show():
+    name = "NAUTILUS_LIVE_WATCH"
+    deployed = [settings_of(process)[1][name] for process in (*FOLDERS, "BridgeTask.bridge")]
+    assert all(value == deployed[0] and "LiveWatch" in str(value) for value in deployed)
+    composed = [service["environment"][name] for service in COMPOSE["services"].values() if name in str(service)]
+    assert len(composed) == 2
+    assert len(set(composed)) == 1
+
+
 def test_a_full_cache_of_the_containers_drops_no_stream():
     command = COMPOSE["services"]["cache"]["command"]
     assert command[command.index("--maxmemory-policy") + 1] == "volatile-lru"

@@ -151,7 +151,7 @@ def test_two_callers_have_wants_of_their_own(
 def test_channels_are_dropped_one_by_one(stored_bars: StoredBars, api: Api, ann: dict[str, str]) -> None:
     ask(api, ann, *({**APPLE, "kind": kind} for kind in ("bars", "quotes", "ticks")))
     names = [MINUTES, "data.quotes.NASDAQ.MSFT", "data.trades.NASDAQ.AAPL"]
-    answer = api.request("DELETE", LIVE, params={"channel": names}, headers=ann).json()
+    answer = api.request("DELETE", LIVE, params={"channels": ",".join(names)}, headers=ann).json()
     assert answer == {"dropped": [names[0], names[2]], "not_wanted": [names[1]]}
     assert channels(api, ann) == ["data.quotes.NASDAQ.AAPL"]
 
@@ -159,12 +159,13 @@ def test_channels_are_dropped_one_by_one(stored_bars: StoredBars, api: Api, ann:
 @pytest.mark.parametrize(
     ("params", "field"),
     [
-        ({}, "channel"),
-        ({"channel": "data.quotes.NASDAQ.AAPL", "all": "true"}, "channel"),
-        ({"channel": "AAPL"}, "channel"),
-        ({"channel": "data.bars.AAPL.NASDAQ-7-MINUTE-LAST-EXTERNAL"}, "channel"),
+        ({}, "channels"),
+        ({"channels": " , "}, "channels"),
+        ({"channels": "data.quotes.NASDAQ.AAPL", "all": "true"}, "channels"),
+        ({"channels": "AAPL"}, "channel"),
+        ({"channels": "data.bars.AAPL.NASDAQ-7-MINUTE-LAST-EXTERNAL"}, "channel"),
         ({"all": "maybe"}, "all"),
-        ({"chanel": MINUTES}, "chanel"),
+        ({"channel": MINUTES}, "channel"),
     ],
 )
 def test_nothing_is_dropped_for_a_request_that_makes_no_sense(
@@ -285,7 +286,7 @@ def test_a_caller_holds_so_many_wants_and_no_more(
     assert (over.status_code, over.json()["code"], over.json()["limit"]) == (409, "too-many-wants", MAX_WANTS)
     assert ask(api, ann, wanted[0]).status_code == 200, "what is held may be renewed"
     assert ask(api, bob, wanted[MAX_WANTS]).status_code == 200, "another caller has a limit of his own"
-    api.request("DELETE", LIVE, params={"channel": "data.quotes.NASDAQ.S0"}, headers=ann)
+    api.request("DELETE", LIVE, params={"channels": "data.quotes.NASDAQ.S0"}, headers=ann)
     assert ask(api, ann, wanted[MAX_WANTS]).status_code == 200
 
 

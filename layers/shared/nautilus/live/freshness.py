@@ -51,6 +51,16 @@ class WatchReport(NamedTuple):
     found: WatchList
     series: Sequence[Freshness]
 
+    @property
+    def wanted(self) -> int:
+        """How many series are to be kept current."""
+        return len(self.series) + len(self.found.unresolved)
+
+    @property
+    def stale(self) -> int:
+        """How many of them are not."""
+        return sum(one.stale for one in self.series) + len(self.found.unresolved)
+
 
 def watched(
     cursor: Cursor, setting: Sequence[WatchSeries], snapshot: LiveSnapshot, calendars: Calendars

@@ -8,8 +8,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantKey
 from nautilus.errors import InvalidInput, NautilusError
-from nautilus.http.json_values import MAX_NUMBER
-from nautilus.live.schemas import FrontEndSubscription, WantRequest
+from nautilus.live.schemas import MAX_CON_ID, FrontEndSubscription, WantRequest
 from nautilus.live.stream_report import LiveSnapshot, text_of, text_of_machine
 from nautilus.lookup.resolve import known_instrument
 
@@ -26,7 +25,7 @@ def want_of(body: FrontEndSubscription) -> WantRequest:
     number = body.contract_id.strip()
     if not number:
         return WantRequest(symbol=body.symbol, kind="quotes", lease_s=LEASE_S)
-    if not (number.isascii() and number.isdigit() and len(number) < 20 and 1 <= int(number) <= MAX_NUMBER):
+    if not (number.isascii() and number.isdigit() and len(number) < 20 and 1 <= int(number) <= MAX_CON_ID):
         raise InvalidInput.field("contract_id", f"{number[:40]!r} is not the number of a contract", ["265598", ""])
     return WantRequest(con_id=int(number), kind="quotes", lease_s=LEASE_S)
 

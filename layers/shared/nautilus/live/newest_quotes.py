@@ -31,23 +31,23 @@ _NUMBERS = (
     "halted",
 )
 
-Asked = tuple[str, Selector, InstrumentName | None]
+NamedLookup = tuple[str, Selector, InstrumentName | None]
 """An instrument as the caller named it, and the lookup of that."""
 
 
-def answer(cursor: Cursor, asked: Sequence[Asked]) -> dict[str, Any]:
+def answer(cursor: Cursor, requested: Sequence[NamedLookup]) -> dict[str, Any]:
     """The newest quote of each instrument, in the order of the request; as_of: the market time of the answer.
 
     Nobody asks IB for it: a name that nobody here knows has no stream either.
     """
     snapshot = stream_report.read(cursor)
-    found = [_known(cursor, *one) for one in asked]
+    found = [_known(cursor, *one) for one in requested]
     con_ids = {one.con_id for one in found if isinstance(one, Instrument)}
     wanted = wants.wanted(cursor, "quotes", con_ids)
     newest = {row.con_id: row for row in quotes.newest(cursor, con_ids)}
     rows = [
         {"symbol": text, **(one if not isinstance(one, Instrument) else _row(snapshot, one, newest, wanted=wanted))}
-        for (text, _, _), one in zip(asked, found, strict=True)
+        for (text, _, _), one in zip(requested, found, strict=True)
     ]
     return {"as_of": text_of(snapshot.now), "quotes": rows}
 

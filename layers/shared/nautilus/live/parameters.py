@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from nautilus.errors import InvalidInput
-from nautilus.live.newest_quotes import Asked
+from nautilus.live.newest_quotes import NamedLookup
 from nautilus.market.symbols import name_of, select
 
 MAX_SYMBOLS = 100
@@ -18,7 +18,7 @@ class QuotesParameters(BaseModel):
     exchange: str | None = Field(None, description="a hint between candidates")
     currency: str | None = Field(None, description="STK: default USD")
 
-    def asked(self) -> list[Asked]:
+    def lookups(self) -> list[NamedLookup]:
         """The instruments, each with its lookup. InvalidInput names the parameter that makes no sense."""
         if (self.symbols is None) == (self.instrument_ids is None):
             raise InvalidInput.field("symbols", "give symbols or instrument_ids", ["symbols", "instrument_ids"])
@@ -29,7 +29,7 @@ class QuotesParameters(BaseModel):
             raise InvalidInput.field(field, f"must be 1 to {MAX_SYMBOLS}, comma-separated")
         return [self._one(name) for name in names]
 
-    def _one(self, text: str) -> Asked:
+    def _one(self, text: str) -> NamedLookup:
         by_id = self.symbols is None
         selector = select(
             symbol=None if by_id else text,

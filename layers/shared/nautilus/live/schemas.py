@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nautilus.http.json_values import MAX_NUMBER, WHOLE_NUMBER
+from nautilus.http.json_values import WHOLE_NUMBER
 from nautilus.live.watch_series import MAX_WATCHED
 from nautilus.market.symbols import InstrumentName, Selector, name_of, select
 
@@ -12,6 +12,8 @@ MAX_WANTS = 200
 """Wants of one caller at a time, whatever their kind."""
 MAX_TICKS = 5
 """Of these, wants of ticks: IB gives five such streams for the whole login."""
+MAX_CON_ID = 2**53 - 1
+"""Beyond it not every program that reads JSON keeps a number as it is. IB's numbers of contracts are far below."""
 LEASE_S = 300
 SHORTEST_LEASE_S, LONGEST_LEASE_S = 60, 86_400
 
@@ -23,7 +25,7 @@ class NamedInstrument(BaseModel):
 
     symbol: str | None = Field(None, description="such as AAPL or EUR/USD")
     instrument_id: str | None = Field(None, description="such as AAPL.NASDAQ, instead of symbol")
-    con_id: Annotated[int, Field(ge=1, le=MAX_NUMBER), WHOLE_NUMBER] | None = Field(
+    con_id: Annotated[int, Field(ge=1, le=MAX_CON_ID), WHOLE_NUMBER] | None = Field(
         None, description="IB's number of the contract, instead of symbol"
     )
     asset_class: str | None = None

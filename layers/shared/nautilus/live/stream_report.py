@@ -25,27 +25,27 @@ NOT_SEEN = "not_seen_yet"
 
 
 class LiveSnapshot(NamedTuple):
-    """All streams at one moment. now: market time; heard: the bridges that have been heard lately."""
+    """All streams at one moment. now: market time; reporting: the bridges that have been heard lately."""
 
     now: int
     bridge: BridgeStatus | None
-    heard: frozenset[str]
+    reporting: frozenset[str]
     streams: Mapping[StreamKey, StreamRow]
 
     def state(self, key: StreamKey) -> tuple[str, str]:
         """State and reason of a stream that somebody wants."""
         row = self.streams.get(key)
         if row is None:
-            return "wanted", NO_BRIDGE if self.bridge is None else NOT_SEEN if self.heard else BRIDGE_SILENT
-        return (row.state, row.reason) if row.bridge in self.heard else ("stale", BRIDGE_SILENT)
+            return "wanted", NO_BRIDGE if self.bridge is None else NOT_SEEN if self.reporting else BRIDGE_SILENT
+        return (row.state, row.reason) if row.bridge in self.reporting else ("stale", BRIDGE_SILENT)
 
 
 def read(cursor: Cursor) -> LiveSnapshot:
     """How everything stands now."""
     bridge = status.latest(cursor)
     now = bridge.market_ns if bridge is not None else status.market_now(cursor)
-    heard = status.heard(cursor, status.SILENT_AFTER_S)
-    return LiveSnapshot(now, bridge, heard, {row.key: row for row in streams.listed(cursor)})
+    reporting = status.reporting(cursor, status.SILENT_AFTER_S)
+    return LiveSnapshot(now, bridge, reporting, {row.key: row for row in streams.listed(cursor)})
 
 
 def want_rows(
@@ -88,11 +88,11 @@ def stream_fields(snapshot: LiveSnapshot, key: StreamKey) -> dict[str, Any]:
     """What there is to say of one stream; what is not known is null. Times are market time."""
     state, reason = snapshot.state(key)
     row = snapshot.streams.get(key)
-    told: dict[str, Any] = {"state": state, "reason": reason or None}
+    fields: dict[str, Any] = {"state": state, "reason": reason or None}
     if row is None:
         names = ("source", "feed", "state_since", "refused_code", "last_word_at", "age_s", "confirmed_until")
-        return told | dict.fromkeys(names) | {"holes": [], "resubscribed": 0}
-    return told | {
+        return fields | dict.fromkeys(names) | {"holes": [], "resubscribed": 0}
+    return fields | {
         "source": row.source or None,
         "feed": row.feed or None,
         "state_since": text_of(row.since),

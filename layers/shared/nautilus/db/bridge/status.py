@@ -93,7 +93,7 @@ class SilentBridge(NamedTuple):
     alone: bool
 
 
-def heard(cursor: Cursor, within_s: float) -> frozenset[str]:
+def reporting(cursor: Cursor, within_s: float) -> frozenset[str]:
     """The bridges that have said something within so many seconds."""
     cursor.execute(
         "SELECT bridge FROM ib_sessions WHERE heartbeat_at >= clock_timestamp() - %s * interval '1 s'", (within_s,)
