@@ -544,6 +544,15 @@ def test_an_older_version_comes_from_a_replica_that_knows_it_and_else_from_the_p
             assert ("replica" in answer.headers["server-timing"], closes(answer.json())) == (False, {close})
 
 
+def test_provisional_bars_are_read_on_the_primary_alone(stored_bars: StoredBars, pair: Pair, api: Api) -> None:
+    """PostgreSQL refuses to read a table that is not logged on a standby."""
+    assert "replica" in get(api).headers["server-timing"]
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="unlogged"):
+        ask(pair.copied(stored_bars.dsn), "SELECT FROM live_bars")
+    answer = get(api, live=1)
+    assert ("replica" in answer.headers["server-timing"], answer.json()["total"]) == (False, 390)
+
+
 def test_a_promoted_standby_counts_on_for_itself_and_is_a_replica_no_more(
     stored_bars: StoredBars, pair: Pair, tmp_path: Path, watch: Watch
 ) -> None:

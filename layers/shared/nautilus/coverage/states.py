@@ -23,6 +23,7 @@ class CoverageState(StrEnum):
     FAILED = "failed"
     STALE = "stale"
     NOT_CLOSED_YET = "not_closed_yet"
+    PROVISIONAL = "provisional"
 
 
 SETTLED = frozenset({CoverageState.FILLED, CoverageState.CLOSED, CoverageState.EMPTY_CONFIRMED})

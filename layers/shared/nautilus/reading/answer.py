@@ -47,7 +47,7 @@ class Draft(NamedTuple):
     def of(
         cls, query: BarsQuery, snapshot: Snapshot, failed: Mapping[str, NautilusError], job_id: UUID | None
     ) -> "Draft":
-        tag = tag_of(query, snapshot) if snapshot.complete else ""
+        tag = tag_of(query, snapshot) if snapshot.complete and not query.live else ""
         return cls(query, snapshot, failed, job_id, tag, caching(query, snapshot, tag))
 
     @property

@@ -24,6 +24,8 @@ FIELDS: tuple[str, ...] = (
     "ts_close",
 )
 """All fields a candle can have. `time` is IB's notation with a trailing Z, the ts fields are ns since the epoch, UTC."""
+PROVISIONAL = "provisional"
+"""The column of answers with live=1 that are tables; objects have the field where it is true."""
 _DEFAULT = ("time", "ts", "open", "high", "low", "close", "volume")
 
 
@@ -43,6 +45,11 @@ class Format(Enum):
     def enveloped(self) -> bool:
         """True when the answer says everything in its body; the other forms say it in headers."""
         return self in (Format.JSON, Format.COLUMNS)
+
+    @property
+    def table(self) -> bool:
+        """True when every candle has the same columns."""
+        return self in (Format.CSV, Format.COLUMNS)
 
     @property
     def default_fields(self) -> tuple[str, ...]:

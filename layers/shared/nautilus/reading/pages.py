@@ -16,7 +16,7 @@ from nautilus.reading import page_token
 from nautilus.reading.formats import compact
 from nautilus.reading.page_token import Token
 from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
-from nautilus.reading.snapshot import Snapshot, remaining
+from nautilus.reading.snapshot import Part, Snapshot, remaining
 from nautilus.spans import Span, Spans
 
 MAX_BYTES = 5_900_000
@@ -57,7 +57,7 @@ def read_page(cursor: Cursor, query: BarsQuery, snapshot: Snapshot) -> Page:
         if pages and (left <= 0 or room <= 0):
             return Page(pages, _token(query, snapshot, n, None))
         if availability is not None and availability.row is not None:
-            reader = SeriesReader(cursor, query, availability, row=availability.row, as_of=part.as_of)
+            reader = SeriesReader(cursor, query, part, availability, row=availability.row)
             page = reader.page(remaining(availability.span, part.key, backward=query.backward), left, room)
         pages.append(page)
         if page.next_key is not None:
@@ -87,16 +87,17 @@ def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> 
 
 
 class SeriesReader:
-    """Reads pages of one series, as it is now or as it was at the version `as_of`."""
+    """Reads pages of one series, as it is now, as it was at a version, or with its provisional bars."""
 
     def __init__(
-        self, cursor: Cursor, query: BarsQuery, availability: Availability, *, row: Series, as_of: int | None
+        self, cursor: Cursor, query: BarsQuery, part: Part, availability: Availability, *, row: Series
     ) -> None:
         self._cursor = cursor
         self._query = query
         self._availability = availability
         self._row = row
-        self._as_of = as_of
+        self._as_of = as_of = part.as_of
+        self._provisional = part.provisional
         self._added = bar_source.added_after(cursor, row.id, as_of) if as_of is not None else Spans()
 
     def page(self, span: Span, limit: int, room: int) -> SeriesPage:
@@ -148,7 +149,7 @@ class SeriesReader:
             # What still forms is no bar yet, though its first parts may be stored.
             closed = [n for n, start in enumerate(known.starts) if start < availability.until]
             known = slots.Slots(*([row[n] for n in closed] for row in (known.starts, known.opens, known.closes)))
-        return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, known)
+        return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, known, self._provisional)
 
     def _rendering(self, span: Span) -> Rendering:
         query, availability, hours = self._query, self._availability, None
@@ -161,6 +162,7 @@ class SeriesReader:
             availability.subject.instrument.display_symbol if query.several and not query.form.enveloped else None,
             query.descending,
             hours,
+            query.live and not query.form.table,
         )
 
     def _fitting(self, slices: Sequence[TimeSlice], room: int) -> Sequence[TimeSlice]:

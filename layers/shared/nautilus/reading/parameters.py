@@ -10,11 +10,12 @@ from nautilus.clock import time_in_address
 from nautilus.coverage.availability import Window
 from nautilus.errors import InvalidInput
 from nautilus.http.json_values import MAX_NUMBER
+from nautilus.live.offered import KEPT_TIMEFRAMES
 from nautilus.market.symbols import InstrumentName, Selector, name_of, select
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import as_of
 from nautilus.reading.as_of import AsOf
-from nautilus.reading.formats import FIELDS, choose, fields_of
+from nautilus.reading.formats import FIELDS, PROVISIONAL, choose, fields_of
 from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
 
 TIME = "RFC 3339 with offset, or epoch nanoseconds"
@@ -105,6 +106,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
     fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
     format: str | None = Field(None, description="json, csv, ndjson, columns; wins over Accept")
     wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
+    live: int = Field(0, ge=0, le=1, description="1: with the provisional bars of live data")
     as_of: str | None = Field(
         None, description=f"the bars as they were at a version of the series, or at a moment of machine time: {TIME}"
     )
@@ -115,6 +117,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
         named = self.named()
         window = self.window()
         names, selectors = _names(named, self.symbols)
+        live = self._live(named.timeframe)
         if self.as_of is not None and self.symbols is not None:
             raise InvalidInput.field(
                 "symbols",
@@ -131,14 +134,27 @@ class BarsParameters(WindowParameters, SeriesParameters):
             window=window,
             descending=self.sort == "desc",
             form=chosen,
-            fields=fields_of(self.fields, chosen),
+            fields=fields_of(self.fields, chosen) + ((PROVISIONAL,) if live and chosen.table else ()),
             page_token=self.page_token or None,
             gzip=_takes_gzip(headers.get("accept-encoding", "")),
             if_none_match=headers.get("if-none-match", ""),
             wait_s=_wait(headers, self.wait),
             instrument_name=named.name,
             as_of=_as_of(self.as_of),
+            live=live,
         )
+
+    def _live(self, frame: Timeframe) -> bool:
+        """Whether provisional bars are wanted. InvalidInput where there are none."""
+        if not self.live:
+            return False
+        if self.symbols is not None:
+            raise InvalidInput.field("symbols", "live=1 reads one instrument", ["symbol", "instrument_id", "con_id"])
+        if self.as_of is not None:
+            raise InvalidInput.field("live", "a version (as_of) has no provisional bars", ["0"])
+        if frame.name not in KEPT_TIMEFRAMES:
+            raise InvalidInput.field("timeframe", f"live=1 has no provisional bars of {frame.name}", KEPT_TIMEFRAMES)
+        return True
 
 
 def _as_of(text: str | None) -> AsOf | None:

@@ -40,6 +40,8 @@ class BarsQuery(NamedTuple):
     """The instrument_id of the one instrument, where it was named by that."""
     as_of: AsOf | None = None
     """The version of the series that is meant; None: the bars as they are now."""
+    live: bool = False
+    """With the provisional bars that history has not confirmed."""
 
     @property
     def backward(self) -> bool:
@@ -51,5 +53,5 @@ class BarsQuery(NamedTuple):
         """What must be the same from page to page."""
         keys = tuple(selector.key + selector.exchange_hint + selector.venue for selector in self.selectors)
         window = (self.window.start, self.window.end)
-        as_of = () if self.as_of is None else (tuple(self.as_of),)
-        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending, *as_of)
+        more: tuple[object, ...] = ("live",) if self.live else () if self.as_of is None else (tuple(self.as_of),)
+        return _digest(keys, self.timeframe.name, self.price, self.session, window, self.descending, *more)

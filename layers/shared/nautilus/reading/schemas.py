@@ -35,6 +35,7 @@ _CANDLE = {
         "trades": _MAYBE,
         "ts_open": _STAMP,
         "ts_close": _STAMP,
+        "provisional": {"type": "boolean", "description": "true, with live=1, where history has not confirmed it"},
     },
 }
 _INSTRUMENT = {

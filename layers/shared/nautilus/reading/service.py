@@ -186,7 +186,7 @@ class MarketData:
         if draft.unchanged:
             return draft, None
         held = self._answers.may_hold(draft.tag)
-        if from_primary or not (self._replica.configured or held):
+        if from_primary or query.live or not (self._replica.configured or held):
             return draft, pages.read_page(cursor, query, found)
         if held or not self._replica.resting or not self._fall_backs.acquire(blocking=False):
             return draft, None

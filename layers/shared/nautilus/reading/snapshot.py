@@ -8,6 +8,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess
 from nautilus.db.bars import read
+from nautilus.db.bars.bar_source import ProvisionalPart
 from nautilus.db.bars.read import LookupSnapshot, SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments, series
@@ -17,7 +18,7 @@ from nautilus.lookup.resolve import known_identity
 from nautilus.market.instrument import Instrument, kinds, price_kind, session_kind
 from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.reading import as_of, page_token
+from nautilus.reading import as_of, page_token, provisional
 from nautilus.reading.as_of import AsOf
 from nautilus.reading.page_token import PageCursor, Token
 from nautilus.reading.query import BarsQuery
@@ -37,6 +38,7 @@ class Part:
         self.error: NautilusError | None = None
         self.key: int | None = None
         self.as_of: int | None = None
+        self.provisional: ProvisionalPart | None = None
 
     @property
     def complete(self) -> bool:
@@ -99,7 +101,9 @@ def take(
                 continue
             subject = _subject(query, part.identity.instrument)
             part.availability = _assess(cursor, found, calendars, subject=subject, window=query.window)
-            if query.as_of is not None:
+            if query.live:
+                _with_provisional(cursor, part, part.availability, end=query.window.end, now_ns=context.market_ns)
+            elif query.as_of is not None:
                 _go_back(cursor, part, part.availability, wanted=query.as_of, now_ns=context.machine_ns)
             else:
                 part.page_cursor = _page_cursor(part.availability)
@@ -140,6 +144,12 @@ def _go_back(cursor: Cursor, part: Part, now: Availability, *, wanted: AsOf, now
     part.as_of = version if version != now.data_version else None
 
 
+def _with_provisional(cursor: Cursor, part: Part, now: Availability, *, end: int | None, now_ns: int) -> None:
+    """Let a part be read with its provisional bars. end: of the window, where it is given; now_ns: market time."""
+    part.availability, part.provisional = provisional.beside(cursor, now, end=end, now_ns=now_ns)
+    part.page_cursor = _page_cursor(part.availability)
+
+
 def _page_cursor(availability: Availability) -> PageCursor:
     return PageCursor(
         availability.subject.instrument.con_id,
@@ -174,6 +184,11 @@ def _later_pages(
         part.identity = Identity.of(selector, found.lookups.get(selector.key), instrument)
         window = Window(*page_cursor.window, query.window.limit)
         now = _assess(cursor, found, calendars, subject=_subject(query, instrument), window=window)
+        if query.live:
+            # Provisional bars have no versions: each page shows what is there when it is read.
+            _with_provisional(cursor, part, now, end=window.end, now_ns=found.context.market_ns)
+            part.key = token.key if n == 0 else None
+            continue
         if query.as_of is not None:
             now = as_of.bars_alone(now)
         _go_on(cursor, part, now, token.key if n == 0 else None, backward=query.backward)

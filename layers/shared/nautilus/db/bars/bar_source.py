@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import multirange, spans_of
+from nautilus.db.rows import scalars
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
@@ -13,11 +14,28 @@ from nautilus.spans import Span, Spans
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "trades")
 
 
+class ProvisionalPart(NamedTuple):
+    """The provisional bars of an answer, which history has not confirmed: those of a stream, or aggregated from them.
+
+    series_id, stored, covered: the series that the stream previews. settled: where the answer has bars of history, or knows
+    that there are none. slots: None where the stream's own timeframe is read; else the slots to which its bars and the stored
+    ones of its series are aggregated. until: bars from this stamp on are not closed, whatever they are made of.
+    """
+
+    series_id: int
+    stored: Timeframe
+    covered: Spans
+    settled: Spans
+    until: int
+    slots: Slots | None = None
+
+
 class BarSource(NamedTuple):
     """The series that bars are read from.
 
     as_of: None for the bars as they are now; else a version of the series. added: the ranges that got their first bars
     after that version. slots: None for the stored bars themselves; else the slots to which they are aggregated.
+    provisional: what is read beside them; it needs the primary.
     """
 
     series_id: int
@@ -25,6 +43,7 @@ class BarSource(NamedTuple):
     as_of: int | None = None
     added: Spans = Spans()
     slots: Slots | None = None
+    provisional: ProvisionalPart | None = None
 
 
 def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
@@ -42,6 +61,8 @@ def page_end(cursor: Cursor, source: BarSource, span: Span, limit: int, *, backw
     None when the span holds no more bars than that.
     """
     stamps = _filled_slots(source, span) if source.slots is not None else _stored(source, *map(str, span))
+    if source.provisional is not None:
+        stamps = f"SELECT ts FROM ({stamps}) AS s UNION ALL {_provisional_stamps(source.provisional, span)}"
     # Without ORDER BY, PostgreSQL may search the whole table even for limit 0.
     cursor.execute(f"SELECT ts FROM ({stamps}) AS b ORDER BY ts {'DESC' if backward else 'ASC'} OFFSET {limit} LIMIT 1")
     row = cursor.fetchone()
@@ -55,9 +76,20 @@ def any_in(cursor: Cursor, source: BarSource, span: Span) -> bool:
     return span[0] < span[1] and page_end(cursor, source, span, 0, backward=False) is not None
 
 
+def provisional_stamps(cursor: Cursor, part: ProvisionalPart, span: Span) -> list[int]:
+    """The stamps of the provisional bars in a span, in order."""
+    cursor.execute(f"{_provisional_stamps(part, span)} ORDER BY ts")
+    return scalars(cursor, int)
+
+
 def select(source: BarSource, low: str, high: str) -> str:
-    """The statement for the bars with ts in [low, high); low and high are SQL expressions."""
-    return _stored(source, low, high) if source.slots is None else _aggregated(source, source.slots, low, high)
+    """The statement for the bars with ts in [low, high); low and high are SQL expressions. With provisional bars each row
+    says by `provisional` whether it is one."""
+    found = _stored(source, low, high) if source.slots is None else _aggregated(source, source.slots, low, high)
+    if source.provisional is None:
+        return found
+    of_history = f"SELECT ts, {', '.join(COLUMNS)}, false AS provisional FROM ({found}) AS h"
+    return f"{of_history} UNION ALL {_provisional(source.provisional, low, high)}"
 
 
 def _stored(source: BarSource, low: str, high: str) -> str:
@@ -77,15 +109,20 @@ def _stored(source: BarSource, low: str, high: str) -> str:
 
 
 def _aggregated(source: BarSource, slots: Slots, low: str, high: str) -> str:
-    """Bars of a finer series, one for each slot with a stamp in [low, high).
+    """Bars of a finer series, one for each slot with a stamp in [low, high)."""
+    if not slots.starts:
+        return "SELECT NULL::int8 AS ts, " + ", ".join(f"NULL::float8 AS {name}" for name in COLUMNS) + " WHERE false"
+    # Stamps of slots are on the axis of the finer series too: labels for days, opens for intraday bars.
+    finer = _stored(source, str(int(slots.starts[0])), str(int(slots.closes[-1])))
+    return _by_slot(finer, slots, low, high)
+
+
+def _by_slot(finer: str, slots: Slots, low: str, high: str, *, columns: str = "", having: str = "") -> str:
+    """The rows of a statement aggregated to slots with a stamp in [low, high).
 
     Sums run in the order of time, so that the same bars always give the same digits.
     """
-    if not slots.starts:
-        return "SELECT NULL::int8 AS ts, " + ", ".join(f"NULL::float8 AS {name}" for name in COLUMNS) + " WHERE false"
     starts, ends = array(slots.starts), array(slots.closes)
-    # Stamps of slots are on the axis of the finer series too: labels for days, opens for intraday bars.
-    finer = _stored(source, str(int(slots.starts[0])), str(int(slots.closes[-1])))
     every = "bool_and(volume IS NOT NULL{more})"
     return (
         f"SELECT ({starts})[slot] AS ts, (array_agg(open ORDER BY ts))[1] AS open, max(high) AS high, min(low) AS low,"
@@ -93,10 +130,43 @@ def _aggregated(source: BarSource, slots: Slots, low: str, high: str) -> str:
         f" CASE WHEN {every.format(more='')} THEN sum(volume ORDER BY ts) END AS volume,"
         f" CASE WHEN {every.format(more=' AND vwap IS NOT NULL')} AND sum(volume) > 0"
         f"  THEN sum(vwap * volume ORDER BY ts) / sum(volume ORDER BY ts) END AS vwap,"
-        f" CASE WHEN bool_and(trades IS NOT NULL) THEN sum(trades) END AS trades"
+        f" CASE WHEN bool_and(trades IS NOT NULL) THEN sum(trades) END AS trades{columns}"
         f" FROM (SELECT f.*, width_bucket(f.ts, {starts}) AS slot FROM ({finer}) AS f) AS g"
         f" WHERE slot > 0 AND ts < ({ends})[slot] AND ({starts})[slot] >= {low} AND ({starts})[slot] < {high}"
-        f" GROUP BY slot"
+        f" GROUP BY slot{having}"
+    )
+
+
+def _provisional_stamps(part: ProvisionalPart, span: Span) -> str:
+    return f"SELECT ts FROM ({_provisional(part, *map(str, span))}) AS p"
+
+
+def _provisional(part: ProvisionalPart, low: str, high: str) -> str:
+    """The provisional bars with a stamp in [low, high)."""
+    if part.slots is None:
+        return _of_stream(part, part.covered | part.settled, low, high)
+    inner = str(int(part.slots.starts[0])), str(int(part.slots.closes[-1]))
+    stored = _stored(BarSource(part.series_id, part.stored), *inner)
+    finer = (
+        f"SELECT ts, {', '.join(COLUMNS)}, false AS provisional FROM ({stored}) AS h"
+        f" UNION ALL {_of_stream(part, part.covered, *inner)}"
+    )
+    stamp = f"({array(part.slots.starts)})[slot]"
+    having = (
+        f" HAVING (bool_or(provisional) OR {stamp} >= {int(part.until)})"
+        f" AND NOT {stamp} <@ '{multirange(part.settled)}'::int8multirange"
+    )
+    return _by_slot(finer, part.slots, low, high, columns=", true AS provisional", having=having)
+
+
+def _of_stream(part: ProvisionalPart, settled: Spans, low: str, high: str) -> str:
+    """What a stream told of slots that history says nothing of."""
+    series = int(part.series_id)
+    return (
+        "SELECT l.ts, l.open, l.high, l.low, l.close, l.volume, NULL::float8 AS vwap, l.trades, true AS provisional"
+        f" FROM live_bars l WHERE l.series_id = {series} AND l.ts >= {low} AND l.ts < {high}"
+        f" AND NOT l.ts <@ '{multirange(settled)}'::int8multirange"
+        f" AND NOT EXISTS (SELECT FROM {table_of(part.stored)} t WHERE t.series_id = {series} AND t.ts = l.ts)"
     )
 
 

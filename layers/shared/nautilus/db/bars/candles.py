@@ -16,7 +16,7 @@ from nautilus.db.bars.bar_source import BarSource, array, select
 from nautilus.db.cursor import Cursor
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
-from nautilus.reading.formats import Format
+from nautilus.reading.formats import PROVISIONAL, Format
 from nautilus.spans import Span
 
 _BARS_PER_SLICE = 1_440
@@ -29,7 +29,8 @@ _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
 class Rendering(NamedTuple):
     """How candles are written: in which format, with which fields in this order, with which symbol in front.
 
-    hours: when slots open and close, where ts_open or ts_close is among the fields.
+    hours: when slots open and close, where ts_open or ts_close is among the fields. marked: candles that are provisional
+    objects say so.
     """
 
     format: Format
@@ -38,6 +39,7 @@ class Rendering(NamedTuple):
     symbol: str | None = None
     descending: bool = False
     hours: Slots | None = None
+    marked: bool = False
 
 
 class TimeSlice(NamedTuple):
@@ -82,8 +84,8 @@ def joined(rendering: Rendering, slices: Sequence[TimeSlice]) -> bytes:
 
 def _cut(source: BarSource, span: Span, rendering: Rendering, limit: int) -> Sequence[Span]:
     """The span in slices, cut at multiples of their length: at midnights, where that is a day."""
-    if source.slots is not None or rendering.hours is not None:
-        return [span]  # each slice would join the slots of the whole span
+    if source.slots is not None or rendering.hours is not None or source.provisional is not None:
+        return [span]  # each slice would join the slots of the whole span, or read the whole stream
     most = max(1, limit // _CANDLES_WORTH_A_SLICE)
     length = max(min(NS_PER_DAY, _BARS_PER_SLICE * rendering.timeframe.step_ns), -(-(span[1] - span[0]) // most))
     cuts = range((span[0] // length + 1) * length, span[1], length)
@@ -133,6 +135,9 @@ def _objects(rendering: Rendering, *, dated: bool) -> tuple[str, list[str]]:
         arguments += [in_front, *_value(rendering, name, dated=dated)]
         literal = _after_time(rendering) + "," if name == "time" else ","
     ending = "}" if rendering.format is Format.JSON else "}\n"
+    if rendering.marked:
+        arguments += [_quoted(literal[:-1]), """CASE WHEN provisional THEN ',"provisional":true' END"""]
+        literal = ","
     candle = f"concat({', '.join([*arguments, _quoted(literal[:-1] + ending)])})"
     return before_time, [_aggregate(rendering, candle, "," if rendering.format is Format.JSON else "")]
 
@@ -180,7 +185,7 @@ def _csv(cursor: Cursor, source: BarSource, span: Span, rendering: Rendering) ->
     """CSV is what COPY writes by itself: numbers, and text without commas."""
     zone = " || 'Z'" if rendering.timeframe.intraday else ""
     values = [_quoted(rendering.symbol)] if rendering.symbol is not None else []
-    values += [_time(rendering, dated=False) + zone if name == "time" else name for name in rendering.fields]
+    values += [_csv_value(rendering, name, zone) for name in rendering.fields]
     out = io.BytesIO()
     cursor.copy_expert(
         f"COPY (SELECT {', '.join(values)} FROM ({_rows(source, rendering, *map(str, span))}) AS b"
@@ -189,6 +194,12 @@ def _csv(cursor: Cursor, source: BarSource, span: Span, rendering: Rendering) ->
     )
     lines = out.getvalue()
     return [TimeSlice((lines,), lines.count(b"\n"), span[0], span[1] - 1)] if lines else []
+
+
+def _csv_value(rendering: Rendering, name: str, zone: str) -> str:
+    if name == "time":
+        return _time(rendering, dated=False) + zone
+    return f"{name}::text" if name == PROVISIONAL else name  # COPY writes t and f
 
 
 def _quoted(text: str) -> str:
