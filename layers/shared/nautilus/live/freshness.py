@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from nautilus.clock import NS_PER_S, SAME_TIME, ns_of
 from nautilus.coverage.availability import Calendars
 from nautilus.db.bars import read
+from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
@@ -68,31 +69,38 @@ def watched(
     """How the series of the list that holds stand."""
     found = watching.read(cursor, setting)
     known = instruments.several(cursor, {row.con_id for row in found.rows})
-    since = _since(cursor, snapshot)
-    delay = read.snapshot_context(cursor).close_delay
-    late = snapshot.now - LATE_AFTER_S * NS_PER_S
+    context = read.snapshot_context(cursor)
+    since = _since(cursor)
+    at = snapshot.now - LATE_AFTER_S * NS_PER_S
     rows = []
     for row in found.rows:
         one, frame = known[row.con_id], offered.stored_timeframe(row.timeframe)
         calendar = calendars.get(cursor, one.calendar, row.session)
-        due = _due(calendar, frame, one, delay=delay, at=late) if calendar else None
-        # What nobody wanted before it was due is not late, nor is a contract that trades no more.
-        due = due if due is not None and not _expired(one, snapshot) and due > since.get(row[:4], 0) else None
+        due = _due(calendar, frame, one, delay=context.close_delay, at=at) if calendar else None
+        if due is not None and (_expired(one, snapshot) or _too_young(since.get(row[:4], 0), due, snapshot, context)):
+            due = None
         rows.append(Freshness(row, one, _confirmed_until(cursor, row, frame, snapshot.now), due))
     return WatchReport(found, rows)
 
 
-def _expired(one: Instrument, snapshot: LiveSnapshot) -> bool:
-    return bool(one.expiry) and one.expiry < trade_day(snapshot.now)
-
-
-def _since(cursor: Cursor, snapshot: LiveSnapshot) -> Mapping[tuple[int, str, str, str], int]:
-    """Since when each series of the list is wanted, in market time."""
+def _too_young(since: int, due: int, snapshot: LiveSnapshot, context: SnapshotContext) -> bool:
+    """Whether a series is wanted for so short a time that nothing of it can be late: neither was it wanted when the bar was
+    due, nor for as long as a bar may take. since: machine time in ns; a market clock that is moved by hand has no rate to
+    place it by."""
     clock = snapshot.bridge.clock if snapshot.bridge is not None else SAME_TIME
+    return clock.at(since) >= due and context.machine_ns - since < LATE_AFTER_S * NS_PER_S
+
+
+def _since(cursor: Cursor) -> Mapping[tuple[int, str, str, str], int]:
+    """Since when each series of the list is wanted, in ns of machine time."""
     return {
-        (want.con_id, want.timeframe, want.price, want.session): clock.at(ns_of(want.since))
+        (want.con_id, want.timeframe, want.price, want.session): ns_of(want.since)
         for want in wants.of_owner(cursor, watching.OWNER)
     }
+
+
+def _expired(one: Instrument, snapshot: LiveSnapshot) -> bool:
+    return bool(one.expiry) and one.expiry < trade_day(snapshot.now)
 
 
 def _due(calendar: Calendar, frame: Timeframe, one: Instrument, *, delay: BarCloseDelay, at: int) -> int:
