@@ -140,6 +140,7 @@ class Stack:
             "NAUTILUS_CONTROL_PORT": str(self.control_port or 0),
             "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
             "NAUTILUS_HEALTH_PORT": str(self.bridge_port),
+            "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
         }
         return self._python(
             "bridge", "ib_bridge", [], settings=settings, ready=lambda child: read(self.bridge_url) is not None

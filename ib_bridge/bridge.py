@@ -22,6 +22,8 @@ from ib_bridge.inbox.commands import Commands
 from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.incidents import ConnectionIncidents
 from ib_bridge.live.confirming import Confirming
+from ib_bridge.live.live_data import LiveData
+from ib_bridge.live.parts import LiveParts
 from ib_bridge.name_lock import NameLock
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
@@ -32,7 +34,8 @@ from nautilus.backfill.pacing import PacingLimits
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.ledger import chunks, job_planning, job_stopping, requests
+from nautilus.db.ledger import chunks, job_planning, job_stopping, jobs, requests
+from nautilus.db.live import wants
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
@@ -115,8 +118,7 @@ class Bridge:
             log=self._log,
             ready=lambda: self._source.ready,
         )
-        self._confirming = Confirming(
-            self._settings,
+        parts = LiveParts(
             transactions=self._transactions,
             connection=self._connection,
             requests=ib,
@@ -128,6 +130,8 @@ class Bridge:
             log=self._log,
             ready=lambda: self._source.ready,
         )
+        self._confirming = Confirming(self._settings, **parts._asdict())
+        self._live = LiveData(self._settings, parts, self._confirming)
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -135,7 +139,7 @@ class Bridge:
         """Work until `stop` is set. CannotStart when the name is taken or the database belongs to another source."""
         await self._name.take()
         await self._transactions.run(self._clean_up)
-        listener = Listener(self._database, self._wake, self._log)
+        listener = Listener(self._database, {jobs.CHANNEL: self._wake, wants.CHANNEL: self._live.wake}, self._log)
         listener.start(asyncio.get_running_loop())
         page = await liveness.serve(self._settings.health_port, self._tell) if self._settings.health_port else None
         loops = [
@@ -152,6 +156,7 @@ class Bridge:
             self._repeat("upkeep", self._upkeep.keep_up, UPKEEP_S),
             self._worker.run(),
             self._confirming.run(),
+            *self._live.loops(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         watch = [asyncio.create_task(stop.wait()), asyncio.create_task(self._fatal_event.wait())]
@@ -170,6 +175,7 @@ class Bridge:
 
     async def _end(self, tasks: list[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
         self._ending.set()
+        self._live.end_streams()
         pending = set(tasks)
         while pending:
             # Python 3.11's wait_for forgets a cancellation that comes together with what it waited for: ask again.
@@ -183,6 +189,7 @@ class Bridge:
         with suppress(TimeoutError):  # the threads that hang are left behind (`ib_bridge.__main__`)
             async with asyncio.timeout(_END_S):
                 await self._end_thread.run(listener.stop)
+                await self._live.close()
                 reason = await self._say_farewell()
                 self._name.close()
                 await self._end_thread.run(self._transactions.close)
@@ -236,6 +243,7 @@ class Bridge:
         for event in self._events.values():
             event.set()
         self._worker.wake()
+        self._live.wake()
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         """Do something at least every `every_s` seconds, and when woken; the database being away only delays it."""
@@ -322,6 +330,7 @@ class Bridge:
                 **self._worker.activity(),
                 **self._volumes.activity(),
                 **self._confirming.activity(),
+                **self._live.activity(),
                 "servers_lost": self._connection.health.servers_lost,
                 "unmapped_codes": self._connection.health.unmapped,
                 "planning": self._settings.plan_rules.published,

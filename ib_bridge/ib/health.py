@@ -111,6 +111,10 @@ class ConnectionHealth:
         self._last_notice = now
         return True
 
+    def displacement_over(self) -> None:
+        """Data have come: nobody else uses the login any more."""
+        self._displaced_until = 0
+
     def learn_language(self, code: int, text: str) -> bool:
         """Learn the gateway's language from a text; True when that is news.
 

@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nautilus.db.connection import Database, readable
-from nautilus.db.ledger.jobs import CHANNEL
 from nautilus.infra.executors import Executor
 from nautilus.infra.queue import Queue, Received
 
@@ -15,9 +14,9 @@ _RETRY_S = 2.0
 
 
 class Listener:
-    """A thread that waits for NOTIFY on a connection of its own and wakes the event loop."""
+    """A thread that waits for NOTIFY on a connection of its own. wake: channel -> what it calls in the event loop."""
 
-    def __init__(self, database: Database, wake: Callable[[], None], log: Any) -> None:
+    def __init__(self, database: Database, wake: Mapping[str, Callable[[], None]], log: Any) -> None:
         self._database = database
         self._wake = wake
         self._log = log
@@ -37,13 +36,14 @@ class Listener:
         while not self._stop.is_set():
             connection: Any = None
             try:
-                connection = self._database.listen(CHANNEL)
+                connection = self._database.listen(*self._wake)
                 while not self._stop.is_set():
                     if readable(connection, 0.5):
                         connection.poll()
-                        if connection.notifies:
-                            connection.notifies.clear()
-                            loop.call_soon_threadsafe(self._wake)
+                        channels = {note.channel for note in connection.notifies}
+                        connection.notifies.clear()
+                        for channel in channels:
+                            loop.call_soon_threadsafe(self._wake[channel])
             except Exception as gone:
                 # The database is away, or psycopg2 says so when the server goes; the sweep finds the work meanwhile.
                 self._log.warning("listen-lost", extra={"reason": str(gone).strip() or type(gone).__name__})

@@ -22,7 +22,7 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
 
 def _send(client: Client, told: list[Message]) -> None:
     for message in told:
-        client.outbox.send(*message)
+        client.outbox.send(message)
 
 
 async def _later(gateway: Gateway, client: Client, told: list[Message], seconds: float) -> None:

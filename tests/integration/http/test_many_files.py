@@ -60,7 +60,7 @@ def test_the_bridge_hears_of_work(many_files: None, dsn: str) -> None:
 
     async def woken_by_notify() -> None:
         woken = asyncio.Event()
-        listener = Listener(database, woken.set, logger("test", "WARNING"))
+        listener = Listener(database, {CHANNEL: woken.set}, logger("test", "WARNING"))
         listener.start(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(20):

@@ -114,12 +114,22 @@ def test_a_stream_that_runs_keeps_its_source_when_a_better_one_is_free() -> None
     assert sources(gateway.give(wanted[1:])) == ["kutd", "rtb"]
 
 
+def test_a_way_that_ib_refused_is_left_out() -> None:
+    blocked = frozenset({Source.KEEP_UP_TO_DATE, Source.POLL})
+    found = Gateway().give([Wanted(minutes(1), 6, 0, blocked), Wanted(quote(2), 6, 0, frozenset({Source.MARKET_DATA}))])
+    assert [(share.source, share.reason) for share in found.values()] == [
+        (Source.REAL_TIME_BARS, ""),
+        (None, "refused"),
+    ]
+
+
 wants = st.lists(
     st.builds(
         Wanted,
         st.builds(StreamKey, st.integers(1, 8), st.sampled_from(KINDS)),
         st.integers(0, 9),
         st.floats(0, 100),
+        st.just(frozenset()),
     ),
     max_size=20,
     unique_by=lambda want: want.key,

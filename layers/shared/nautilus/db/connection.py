@@ -98,13 +98,14 @@ class Database:
                 f"the database cannot be reached ({_first_line(down)})", code="database-unavailable"
             ) from down
 
-    def listen(self, channel: str) -> Any:
-        """A connection of its own that hears the notifications of a channel; the caller polls and closes it."""
+    def listen(self, *channels: str) -> Any:
+        """A connection of its own that hears the notifications of channels; the caller polls and closes it."""
         connection = self.connect(self._longest_s)
         try:
             connection.autocommit = True
             with connection.waited_for(), connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {channel}")
+                for channel in channels:
+                    cursor.execute(f"LISTEN {channel}")
         except psycopg2.Error as down:
             connection.close()
             raise Unavailable(f"the database is gone ({_first_line(down)})", code="database-unavailable") from down

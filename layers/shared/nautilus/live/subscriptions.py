@@ -62,11 +62,15 @@ class StreamKey(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A stream that somebody wants: the highest priority of those who do, and since when (seconds)."""
+    """A stream that somebody wants: the highest priority of those who do, and since when (seconds).
+
+    without: ways by which it cannot be had for now, as IB refused them.
+    """
 
     key: StreamKey
     priority: int
     since_s: float
+    without: frozenset[Source] = frozenset()
 
 
 class Running(NamedTuple):
@@ -172,7 +176,7 @@ def _turn(want: Wanted, stream: Running | None, now_s: float) -> tuple[bool, int
 def _share(
     want: Wanted, stream: Running | None, room: _Room, *, given: Sequence[Share], streams: Mapping[StreamKey, Running]
 ) -> Share:
-    ways = SOURCES[want.key.kind]
+    ways = [way for way in SOURCES[want.key.kind] if way not in want.without]
     current = stream.source if stream is not None else None
     reason = ""
     for source in sorted(ways, key=lambda way: way is not current):
@@ -182,7 +186,7 @@ def _share(
             return Share(want.key, source)
         reason = reason or lacking
     if current is None:
-        return Share(want.key, None, reason)
+        return Share(want.key, None, reason or "refused")
     newcomer = next((one.key for one in reversed(given) if _took_its_room(one, current, streams)), None)
     return Share(want.key, None, "evicted:priority" if newcomer else reason, newcomer)
 

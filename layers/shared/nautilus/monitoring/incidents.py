@@ -13,6 +13,9 @@ CODES: Mapping[str, Severity] = {
     "ib-degraded": "warning",
     "ib-other-language": "critical",
     "ib-unknown-code": "warning",
+    "live-stream-refused": "warning",
+    "live-stream-stale": "warning",
+    "bus-down": "critical",
 }
 """Code of an incident -> how bad it is."""
 

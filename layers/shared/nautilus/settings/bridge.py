@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from nautilus.backfill import planner
 from nautilus.backfill.plan_rules import PlanRules
@@ -85,6 +85,31 @@ class BridgeSettings(DatabaseSettings, QueueSettings, WatchSettings, _Retention)
     )
     forget_hour: int = Field(
         5, ge=-1, le=23, description="hour (UTC) after which old rows are forgotten, once a day; -1: never"
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="redis://... of the bus of live data; empty: PostgreSQL carries it"
+    )
+    live_lines: int = Field(
+        90, ge=1, le=1_000, description="market data lines that live data may use; IB counts TWS of the same user, too"
+    )
+    live_keep_up_to_date: int = Field(
+        40, ge=0, le=45, description="bars that may be kept up to date at once, of IB's 50 open requests"
+    )
+    live_real_time_bars: int = Field(
+        50, ge=0, le=60, description="streams of 5-second bars that may begin in ten minutes (IB allows 60)"
+    )
+    live_reserved: int = Field(
+        10, ge=0, le=60, description="how many of them are kept for streams that somebody watches"
+    )
+    live_tick_by_tick: int = Field(5, ge=0, le=100, description="tick-by-tick streams (IB allows 5 per 100 lines)")
+    live_rtb_book: Literal["shared", "own"] = Field(
+        "shared", description="whether 5-second bars are booked as requests for small bars, too; IB's page says so"
+    )
+    live_feed: Literal["live", "delayed"] = Field(
+        "live", description="delayed: quotes that are 15 minutes old where there are no live ones; they are marked"
+    )
+    live_linger_s: float = Field(
+        30.0, ge=0, le=3_600, description="for so long a stream goes on that nobody wants any more"
     )
     chunk_spans: str = Field(
         "", description="longest request per timeframe in seconds, as 1m=604800,1h=...; empty: built in"

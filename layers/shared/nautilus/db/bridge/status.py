@@ -32,6 +32,12 @@ def store(cursor: Cursor) -> StoreIdentity:
     return StoreIdentity(str(row.id), row.source)
 
 
+def machine_ms(cursor: Cursor) -> int:
+    """Machine time by the database's clock, in ms since 1970."""
+    cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    return scalar(cursor, int)
+
+
 def claim_source(cursor: Cursor, source: str) -> str:
     """Make this database one of `source` if it has none yet; returns the source it has."""
     cursor.execute("UPDATE store SET source = coalesce(source, %s) RETURNING source", (source,))

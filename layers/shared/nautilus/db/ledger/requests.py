@@ -7,7 +7,7 @@ from typing import NamedTuple
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, Request
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, scalar, scalar_or_none
+from nautilus.db.rows import every, scalar, scalar_or_none, scalars
 
 _SKEW_NS = 5 * NS_PER_S
 """Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""
@@ -50,6 +50,15 @@ def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
         (login, market_ns - PERIOD_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
     )
     return [Request(*row) for row in cursor.fetchall()]
+
+
+def sent_since(cursor: Cursor, login: str, kind: str, market_ns: int) -> list[int]:
+    """When requests of a kind were sent, since a market time."""
+    cursor.execute(
+        "SELECT sent_at FROM ib_requests WHERE login = %s AND kind = %s AND sent_at > %s ORDER BY sent_at",
+        (login, kind, market_ns),
+    )
+    return scalars(cursor, int)
 
 
 def insert(

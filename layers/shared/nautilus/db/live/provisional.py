@@ -62,6 +62,12 @@ def remove(cursor: Cursor, series_id: int, start: int, end: int) -> int:
     return int(cursor.rowcount)
 
 
+def remove_forming(cursor: Cursor) -> int:
+    """Remove what formed when a bridge ended: nobody continues it. Returns how many there were."""
+    cursor.execute("DELETE FROM live_bars WHERE state = 'forming'")
+    return int(cursor.rowcount)
+
+
 def within(cursor: Cursor, series_id: int, start: int, end: int) -> list[ProvisionalBar]:
     """The bars of start <= ts < end, in order. They are all there are only when `is_whole` says so in this transaction."""
     cursor.execute(

@@ -1,0 +1,245 @@
+"""Streams of bars: what IB sends is folded, told and stored as provisional; what was missed is known as a hole."""
+
+from collections.abc import Iterable
+
+from ib_bridge.history.volume_units import VolumeUnits
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.ib.connection import IbConnection
+from ib_bridge.ib.live_callbacks import BarValue, FirstBars
+from ib_bridge.live.bar_folds import BarFolds, FoldedBar, slot_of
+from ib_bridge.live.confirming import Confirming
+from ib_bridge.live.outbox import Outbox
+from ib_bridge.live.quote_state import size_factor
+from ib_bridge.live.streams import FOR_GOOD, Stream
+from ib_bridge.live.telling import Telling, provisional
+from nautilus.clock import NS_PER_S
+from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.confirmation import Outcome, Report
+from nautilus.live.folding import Part
+from nautilus.live.subscriptions import Source, StreamKey
+from nautilus.market import slots
+from nautilus.market.bar import Bar
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import QUOTE_KINDS, sent_in_lots
+from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.spans import Spans
+
+_FIVE_SECONDS_NS = 5 * NS_PER_S
+_MOST_KEPT = 1_440
+"""Closed bars of one stream that wait for history: a day of minutes."""
+
+
+class BarStreams:
+    """The folds of each stream of bars, and its closed bars that history has not answered for."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        telling: Telling,
+        confirming: Confirming,
+        *,
+        clock: MarketClock,
+        connection: IbConnection,
+        volumes: VolumeUnits,
+    ) -> None:
+        self._outbox = outbox
+        self._telling = telling
+        self._confirming = confirming
+        self._clock = clock
+        self._connection = connection
+        self._volumes = volumes
+        self._folds: dict[StreamKey, BarFolds] = {}
+        self._by: dict[StreamKey, Source | None] = {}
+        self._kept: dict[StreamKey, dict[int, ProvisionalBar]] = {}
+        self._part_end: dict[StreamKey, int] = {}
+        """Up to when its bars of five seconds have come."""
+
+    # ---- a stream begins and ends ------------------------------------------------------------------------------------
+
+    def begin(self, stream: Stream) -> None:
+        """It is about to be requested, for the first time, again, or by another way."""
+        own = timeframe(stream.frame)
+        five = stream.source is Source.REAL_TIME_BARS
+        folds = self._folds.get(stream.key)
+        if folds is None or self._by.get(stream.key) is not stream.source:
+            fillers = stream.key.price not in QUOTE_KINDS and stream.instrument.asset_class != "IND"
+            self._folds[stream.key] = BarFolds(
+                lambda: _calendar(stream), own, from_five_seconds=five, with_fillers=fillers
+            )
+            self._by[stream.key] = stream.source
+            self._part_end.pop(stream.key, None)
+        self.want(stream)
+
+    def want(self, stream: Stream) -> None:
+        """Fold what is wanted of it now."""
+        if stream.key in self._folds:
+            self._folds[stream.key].want(stream.want.timeframes)
+
+    def forget(self, stream: Stream) -> None:
+        """It is no more. Its closed bars stay in the database until history has answered for them."""
+        for known in (self._folds, self._by, self._part_end, self._kept):
+            known.pop(stream.key, None)
+
+    # ---- what IB sends -----------------------------------------------------------------------------------------------
+
+    def first(self, stream: Stream, answer: FirstBars) -> None:
+        """History up to now, and the bar that forms. What listeners missed meanwhile is told as closed."""
+        folds = self._folds[stream.key]
+        own, now = timeframe(stream.frame), self._clock.now_ns()
+        calendar = _calendar(stream)
+        parts = [_part(bar, calendar, own, now) for bar in answer.bars]
+        last_seen = folds.newest.ts if folds.newest is not None else None
+        self._tell_gap(stream, now)
+        if parts:
+            before = parts[-1].ts if last_seen is None else last_seen
+            older = [part for part in parts if part.ts < before]
+            self._put(stream, folds.learn(older, parts[0].ts))
+            for part in parts[len(older) :]:
+                self._put(stream, folds.add(part))
+
+    def update(self, stream: Stream, bar: BarValue) -> None:
+        """The newest state of a bar of its own timeframe."""
+        self._tell_gap(stream, bar.ts)
+        own = timeframe(stream.frame)
+        part = _part(bar, _calendar(stream), own, 0)
+        self._put(stream, self._folds[stream.key].add(part))
+
+    def five_seconds(self, stream: Stream, bar: BarValue) -> None:
+        """A bar of five seconds that is over. Every one of an open market comes, so that a missing one is seen."""
+        end = self._part_end.get(stream.key)
+        if end is not None and bar.ts > end and not stream.lost_at:
+            lost = slots.in_time(_calendar(stream), timeframe("5s"), (end, bar.ts)).starts
+            if lost:
+                stream.lost_at, stream.loss = lost[0], "missed"
+        self._tell_gap(stream, bar.ts)
+        self._part_end[stream.key] = max(end or 0, bar.ts + _FIVE_SECONDS_NS)
+        values = bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades
+        self._put(stream, self._folds[stream.key].add(Part(bar.ts, _FIVE_SECONDS_NS, *values)))
+
+    def pass_time(self, stream: Stream, market_ns: int) -> None:
+        """Close what is over, though nothing has come that shows it."""
+        if (folds := self._folds.get(stream.key)) is not None:
+            self._put(stream, folds.pass_time(market_ns))
+
+    def newest(self, stream: Stream) -> LiveBar | None:
+        """The newest bar of its own timeframe, with its volume as IB sent it."""
+        folds = self._folds.get(stream.key)
+        return folds.newest if folds is not None else None
+
+    def factor(self, stream: Stream) -> float | None:
+        """By what its volumes are multiplied; None while their unit is not known."""
+        unit = self._volumes.current()
+        if stream.source is Source.REAL_TIME_BARS:
+            return size_factor(stream.instrument, self._connection.server_version or 0, unit.unit)
+        if not sent_in_lots(stream.instrument, stream.key.price):
+            return 1.0
+        return {"shares": 1.0, "lots": 100.0}.get(unit.unit)
+
+    def _put(self, stream: Stream, changed: Iterable[FoldedBar]) -> None:
+        now, factor = self._clock.now_ns(), self.factor(stream)
+        for frame, bar in changed:
+            if frame.name in stream.want.timeframes:
+                self._telling.bar(stream, frame.name, bar, factor=factor, now=now)
+            if frame.name == stream.frame and bar.ts >= (stream.confirmed_until or -FOR_GOOD):
+                self._store(stream, provisional(stream, bar, factor=factor, now=now))
+
+    def _store(self, stream: Stream, row: ProvisionalBar) -> None:
+        self._outbox.put_bar(row)
+        if row.state == "closed":
+            kept = self._kept.setdefault(stream.key, {})
+            kept[row.ts] = row
+            if len(kept) > _MOST_KEPT:
+                del kept[min(kept)]
+            self._confirming.wake(stream.key, partial=row.partial)
+
+    # ---- holes -------------------------------------------------------------------------------------------------------
+
+    def _tell_gap(self, stream: Stream, upto: int) -> None:
+        """It speaks again: what came to nobody between its loss and now is a hole."""
+        if stream.lost_at is None:
+            return
+        calendar, own = _calendar(stream), timeframe(stream.frame)
+        slot = slot_of(calendar, own, stream.lost_at)
+        span = (slot[0] if slot is not None else stream.lost_at, upto)
+        reason, stream.lost_at, stream.loss = stream.loss, None, ""
+        missed = calendar.open_time(own, span) if span[0] < span[1] else Spans()
+        if missed:
+            whole = list(missed)
+            end = slot_of(calendar, own, whole[-1][1] - 1)
+            hole = (whole[0][0], end[1] if end is not None else whole[-1][1])
+            stream.holes |= Spans.of(*hole)
+            self._telling.gap(stream, hole, reason)
+            self._confirming.hole(stream.key, hole)
+
+    # ---- what history says -------------------------------------------------------------------------------------------
+
+    def reported(self, stream: Stream, report: Report) -> None:
+        """History has answered for bars of its series."""
+        now = self._clock.now_ns()
+        exact: list[int] = []
+        for outcome in report.outcomes:
+            if outcome.exact:
+                exact.append(outcome.bar.ts)
+            elif stream.frame in stream.want.timeframes:
+                self._telling.outcome(stream, outcome, report.version, now)
+        if exact and stream.frame in stream.want.timeframes:
+            own = timeframe(stream.frame)
+            span = (exact[0], _calendar(stream).slot_end(own, exact[-1]))
+            self._telling.confirmed(stream, stream.frame, span, report.version)
+        self._settle(stream, report)
+        self._refold(stream, report.outcomes)
+        self._telling.series(report)
+
+    def _settle(self, stream: Stream, report: Report) -> None:
+        kept = self._kept.get(stream.key, {})
+        for start, end in report.settled:
+            self._outbox.settle(report.series_id, start, end)
+            for ts in [ts for ts in kept if start <= ts < end]:
+                del kept[ts]
+        if report.covered_until is not None:
+            stream.confirmed_until = max(stream.confirmed_until or report.covered_until, report.covered_until)
+        stream.holes = stream.holes - report.filled
+        for hole in report.filled:
+            self._telling.filled(stream, hole, report.version)
+        self._outbox.put_stream(stream.row())
+
+    def _refold(self, stream: Stream, outcomes: Iterable[Outcome]) -> None:
+        """Longer bars go by what history says of their minutes."""
+        folds = self._folds.get(stream.key)
+        factor = self.factor(stream)
+        if folds is None or factor is None:
+            return
+        own, calendar = timeframe(stream.frame), _calendar(stream)
+        real = [one.bar for one in outcomes if one.state is not LiveState.WITHDRAWN and not one.exact]
+        changed = folds.learn(_of_history(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real)
+        self._put(stream, changed)
+
+    def kept(self) -> list[ProvisionalBar]:
+        """The closed bars that history has not answered for, of all streams."""
+        return [row for rows in self._kept.values() for row in rows.values()]
+
+    def lost_table(self, streams: Iterable[Stream]) -> None:
+        """The table of provisional bars was emptied: who read it may have missed bars."""
+        now = self._clock.now_ns()
+        for stream in streams:
+            if stream.is_bars and stream.key in self._folds:
+                start = stream.confirmed_until or min(self._kept.get(stream.key, {now: None}))
+                self._telling.gap(stream, (start, now), "live_bars_lost")
+
+
+def _calendar(stream: Stream) -> Calendar:
+    assert stream.calendar is not None  # noqa: S101  for the type checker: loaded before a stream of bars is requested
+    return stream.calendar
+
+
+def _part(bar: BarValue, calendar: Calendar, frame: Timeframe, now: int) -> Part:
+    end = calendar.slot_end(frame, bar.ts)
+    values = bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades
+    return Part(bar.ts, end - bar.ts, *values, complete=end <= now)
+
+
+def _of_history(bar: Bar, frame: Timeframe, end: int, factor: float) -> Part:
+    """A bar of the database, with its volume in the stream's unit."""
+    volume = bar.volume / factor if bar.volume is not None else None
+    return Part(bar.ts, end - bar.ts, bar.open, bar.high, bar.low, bar.close, volume, bar.trades)

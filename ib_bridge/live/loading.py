@@ -1,0 +1,91 @@
+"""What a stream needs besides its key: its instrument, its series, and when its market trades."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ib_bridge.ib.clock import MarketClock
+from ib_bridge.live.ledger import move
+from ib_bridge.live.streams import Stream, StreamState, StreamWant, market_s
+from ib_bridge.reference.directory import Directory
+from ib_bridge.transactions import TransactionRunner
+from nautilus.clock import NS_PER_DAY
+from nautilus.db.cursor import Cursor
+from nautilus.db.ledger import requests
+from nautilus.db.market import instruments, series
+from nautilus.errors import Unavailable
+from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, StreamKey
+from nautilus.market.timeframes import timeframe
+
+_AGAIN_S = 30.0
+"""Machine time before a calendar that IB did not give is asked for again."""
+_BEFORE_NS = 7 * NS_PER_DAY
+
+
+class Loading:
+    """Loads from the database, and from IB what is not known yet."""
+
+    def __init__(self, transactions: TransactionRunner, directory: Directory, clock: MarketClock, log: Any) -> None:
+        self._transactions = transactions
+        self._directory = directory
+        self._clock = clock
+        self._log = log
+        self._not_before: dict[StreamKey, float] = {}
+        self._restored = False
+
+    async def load(self, key: StreamKey, want: StreamWant) -> Stream | None:
+        """A new stream; None where its instrument is not known, or is not to be had now."""
+        try:
+            return await self._transactions.run(_load, key, want)
+        except Unavailable as gone:
+            self._log.info("stream-not-loaded", extra={"stream": str(key), "reason": gone.detail})
+            return None
+
+    async def real_time_bars(self, login: str) -> list[float] | None:
+        """When bars of five seconds were requested by this login in the ten minutes before this process began; told once."""
+        if self._restored:
+            return None
+        since = self._clock.now_ns() - int(REAL_TIME_BAR_PERIOD_S * 1e9)
+        found = await self._transactions.run(requests.sent_since, login, "live-rtb", since)
+        self._restored = True
+        return [market_s(at) for at in found]
+
+    async def calendar(self, stream: Stream) -> bool:
+        """Load the calendar of a stream up to now; False when it is not to be had now."""
+        if time.monotonic() < self._not_before.get(stream.key, 0.0):
+            return False
+        now = self._clock.now_ns()
+        session = stream.key.session or "all"
+        try:
+            stream.calendar = await self._directory.calendars.calendar(
+                stream.instrument, session, (now - _BEFORE_NS, now)
+            )
+        except Unavailable as gone:
+            self._not_before[stream.key] = time.monotonic() + _AGAIN_S
+            stream.not_before = now + 1
+            move(stream, StreamState.WANTED, "calendar_unknown", now)
+            self._log.info("calendar-not-loaded", extra={"stream": str(stream.key), "reason": gone.detail})
+            return False
+        self._not_before[stream.key] = time.monotonic() + _AGAIN_S
+        return True
+
+    async def keep_calendars(self, streams: Iterable[Stream]) -> None:
+        """Extend the calendars whose end has come: one a second."""
+        now = self._clock.now_ns()
+        for stream in list(streams):
+            ends = stream.calendar is None or now >= stream.calendar.known[1]
+            rested = time.monotonic() >= self._not_before.get(stream.key, 0.0)
+            if stream.request is not None and ends and rested:
+                await self.calendar(stream)
+                return
+
+
+def _load(cursor: Cursor, key: StreamKey, want: StreamWant) -> Stream | None:
+    instrument = instruments.by_id(cursor, key.con_id)
+    if instrument is None:
+        return None
+    stream = Stream(key, instrument, want)
+    if stream.is_bars:
+        frame = timeframe(stream.frame)
+        stream.series_id = series.find_or_make(cursor, key.con_id, frame, price=key.price, session=key.session).id
+    return stream

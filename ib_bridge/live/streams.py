@@ -1,0 +1,188 @@
+"""One live stream, as the bridge has it: plain state, without a clock and without a socket."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from statistics import median
+from typing import NamedTuple
+
+from nautilus.clock import NS_PER_S
+from nautilus.db.live.streams import StreamRow
+from nautilus.db.live.wants import CurrentWant
+from nautilus.live.subscriptions import SOURCES, Source, StreamKey
+from nautilus.market.calendar import Calendar
+from nautilus.market.instrument import Instrument
+from nautilus.spans import Spans
+
+FOR_GOOD = 2**62
+_GAPS = 40
+
+
+class StreamState(StrEnum):
+    """How a stream is; the reason beside it says why, in words of the API."""
+
+    WANTED = "wanted"
+    """It has room and is not requested yet."""
+    ASKING = "asking"
+    """It is requested and nothing has come."""
+    LIVE = "live"
+    STALE = "stale"
+    """It is silent for longer than usual, in an open market."""
+    WAITING = "waiting"
+    """There is no room, or IB said so that it may be had later."""
+    REFUSED = "refused"
+    """IB refuses it."""
+    EVICTED = "evicted"
+    """It had room and lost it to a higher priority."""
+
+
+class StreamWant(NamedTuple):
+    """What is wanted of one stream, by all who want it together. since_s: seconds since the epoch, of the oldest want."""
+
+    priority: int
+    since_s: float
+    timeframes: frozenset[str]
+
+
+class Block(NamedTuple):
+    """A way by which a stream cannot be had before a market time (ns)."""
+
+    until: int
+    reason: str
+    code: int | None
+    refused: bool
+
+
+@dataclass(eq=False)
+class Stream:
+    """A stream and all that is known of it. Times are market time in ns, unless they say otherwise."""
+
+    key: StreamKey
+    instrument: Instrument
+    want: StreamWant
+    series_id: int | None = None
+    calendar: Calendar | None = None
+    source: Source | None = None
+    """How it has room at IB; None while it has none."""
+    request: int | None = None
+    """The id at IB, while it is requested."""
+    connection: int = 0
+    """The connection over which it was requested."""
+    booked: int | None = None
+    """The row of ib_requests that is not closed yet."""
+    sent_at: int = 0
+    sent_s: float = 0.0
+    """The same by machine time, in seconds that never go back."""
+    duration_ns: int = 0
+    """How much history its request asked for."""
+    state: StreamState = StreamState.WANTED
+    reason: str = ""
+    code: int | None = None
+    evicted_by: StreamKey | None = None
+    feed: str = ""
+    since: int = 0
+    last_event_at: int | None = None
+    last_event_s: float = 0.0
+    """The same by machine time, in seconds that never go back; of a stream that has not spoken, when it was requested."""
+    confirmed_until: int | None = None
+    holes: Spans = Spans()  # noqa: RUF009  immutable
+    resubscribed: int = 0
+    evicted_at_s: float = float("-inf")
+    unwanted_since: float | None = None
+    """Machine time (seconds) since which nobody wants it."""
+    not_before: int = 0
+    """It is not requested before."""
+    attempts: int = 0
+    """How often it was requested since it last spoke."""
+    blocks: dict[Source, Block] = field(default_factory=dict)
+    lost_at: int | None = None
+    """When it last ended or fell silent, until it is whole again."""
+    loss: str = ""
+    """Why."""
+    probe_after_ns: int = 0
+    """It may be silent for so long before history is asked; doubled each time history has nothing either."""
+    probed: bool = False
+    """History was asked about the present silence."""
+    gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_GAPS))
+
+    @property
+    def is_bars(self) -> bool:
+        return self.key.kind.startswith("bars:")
+
+    @property
+    def frame(self) -> str:
+        """The timeframe of its own series, of a stream of bars."""
+        return self.key.kind.partition(":")[2]
+
+    def blocked(self, now: int) -> frozenset[Source]:
+        """The ways by which it cannot be had now."""
+        return frozenset(source for source, block in self.blocks.items() if now < block.until)
+
+    def strongest_block(self, now: int) -> Block | None:
+        """Why it cannot be had at all; None when there is a way."""
+        ways = SOURCES[self.key.kind]
+        if not set(ways) <= self.blocked(now):
+            return None
+        return max((self.blocks[way] for way in ways), key=lambda block: (block.refused, -block.until))
+
+    def spoke(self, now: int, machine_s: float) -> None:
+        """Something came of it."""
+        self.last_event_s = machine_s
+        if self.last_event_at is not None and now > self.last_event_at:
+            self.gaps.append(now - self.last_event_at)
+        self.last_event_at = now
+        self.attempts = 0
+        self.probed = False
+
+    def usual_gap_ns(self) -> int:
+        """The median time between two events; 0 while too few came."""
+        return int(median(self.gaps)) if len(self.gaps) >= 5 else 0
+
+    def row(self) -> StreamRow:
+        return StreamRow(
+            *self.key,
+            source=self.source.value if self.source else "",
+            state=self.state.value,
+            reason=self.reason,
+            refused_code=self.code,
+            feed=self.feed,
+            priority=max(0, self.want.priority),
+            since=self.since,
+            last_event_at=self.last_event_at,
+            confirmed_until=self.confirmed_until,
+            holes=self.holes,
+            resubscribed=self.resubscribed,
+        )
+
+
+def wanted_streams(wants: Iterable[CurrentWant]) -> dict[StreamKey, StreamWant]:
+    """The streams that serve these wants. Bars of a minute and longer are one stream of minutes."""
+    found: dict[StreamKey, StreamWant] = {}
+    for want in wants:
+        key = stream_key(want)
+        before = found.get(key, StreamWant(want.priority, _seconds(want.since), frozenset()))
+        found[key] = StreamWant(
+            max(before.priority, want.priority),
+            min(before.since_s, _seconds(want.since)),
+            before.timeframes | ({want.timeframe} if want.timeframe else frozenset()),
+        )
+    return found
+
+
+def stream_key(want: CurrentWant) -> StreamKey:
+    """The stream that serves a want."""
+    if want.kind != "bars":
+        return StreamKey(want.con_id, want.kind)
+    kind = "bars:5s" if want.timeframe == "5s" else "bars:1m"
+    return StreamKey(want.con_id, kind, want.price, want.session)
+
+
+def _seconds(when: datetime) -> float:
+    return when.timestamp()
+
+
+def market_s(ns: int) -> float:
+    """A time in ns as seconds."""
+    return ns / NS_PER_S

@@ -1,0 +1,172 @@
+"""How streams, bars, quotes and trades look in messages and rows. Times are RFC 3339 texts of UTC; prices are numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ib_bridge.ib.live_callbacks import Trade
+from ib_bridge.live.outbox import Outbox
+from ib_bridge.live.quote_state import QuoteState
+from ib_bridge.live.streams import Stream
+from nautilus.clock import rfc3339
+from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.live import channels
+from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.channels import Channel
+from nautilus.live.confirmation import Outcome, Report
+from nautilus.live.subscriptions import StreamKey
+from nautilus.market.bar import Bar
+from nautilus.market.instrument import session_kind
+from nautilus.spans import Span
+
+
+def bar_channel(stream: Stream, frame: str) -> str:
+    """The channel of bars; the usual session of an asset class is not named."""
+    usual = session_kind(stream.instrument.asset_class, None)
+    session = "" if stream.key.session == usual else stream.key.session
+    return channels.bars(stream.instrument.instrument_id, frame, stream.key.price, session).name
+
+
+def channels_of(stream: Stream) -> list[str]:
+    """The channels of all that is wanted of a stream."""
+    if stream.is_bars:
+        return [bar_channel(stream, frame) for frame in sorted(stream.want.timeframes)]
+    name = stream.instrument.instrument_id
+    return [channels.quotes(name).name if stream.key.kind == "quotes" else Channel("data.trades", name).name]
+
+
+class Telling:
+    """Writes into the outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._states: dict[str, Mapping[str, Any]] = {}
+        """Channel -> what its listeners know of its stream."""
+
+    def stream(self, stream: Stream, streams: Mapping[StreamKey, Stream]) -> None:
+        """A stream's state, where it has changed. streams: all there are, for the name of the one that took its room."""
+        fields: dict[str, Any] = {
+            "state": stream.state.value,
+            "reason": stream.reason,
+            "source": stream.source.value if stream.source else "",
+            "feed": stream.feed,
+        }
+        if stream.evicted_by is not None and (other := streams.get(stream.evicted_by)) is not None:
+            fields["by"] = next(iter(channels_of(other)), "")
+        for channel in channels_of(stream):
+            if self._states.get(channel) != fields:
+                self._states[channel] = fields
+                self._outbox.tell("stream", channel, fields, urgent=True)
+        self._outbox.put_stream(stream.row())
+
+    def ended(self, stream: Stream) -> None:
+        """Nobody wants it any more."""
+        for channel in channels_of(stream):
+            self._states.pop(channel, None)
+            self._outbox.tell("stream", channel, {"state": "ended", "reason": "not_wanted", "source": "", "feed": ""})
+        self._outbox.remove_stream(stream.key)
+
+    def bridge_stopped(self, stream: Stream) -> None:
+        """The bridge ends: another one, or the next, goes on."""
+        for channel in channels_of(stream):
+            self._outbox.tell(
+                "stream", channel, {"state": "wanted", "reason": "bridge_stopped", "source": "", "feed": ""}
+            )
+        self._outbox.remove_stream(stream.key)
+
+    def bar(self, stream: Stream, frame: str, bar: LiveBar, *, factor: float | None, now: int) -> None:
+        """A bar that forms or has closed. factor: of its volume; None while the unit is not known."""
+        fields = _bar_fields(bar, factor) | {"source": source_of(stream), "seen": rfc3339(now)}
+        channel = bar_channel(stream, frame)
+        if bar.state is LiveState.FORMING:
+            self._outbox.tell_newest("bar", channel, fields)
+        else:
+            self._outbox.tell("bar", channel, fields, urgent=True)
+
+    def quote(self, channel: str, quote: QuoteState) -> None:
+        self._outbox.tell_newest("quote", channel, quote.message())
+        self._outbox.put_quote(quote.row())
+
+    def trade(self, channel: str, trade: Trade, factor: float | None, now: int) -> None:
+        size = trade.size * factor if factor is not None else None
+        fields = {"price": trade.price, "size": size, "ts": rfc3339(trade.ts), "seen": rfc3339(now)}
+        self._outbox.tell("trade", channel, fields | {"exchange": trade.exchange, "conditions": trade.conditions})
+
+    def gap(self, stream: Stream, span: Span, reason: str) -> None:
+        """Bars of this time were missed, on all channels of a stream."""
+        for channel in channels_of(stream):
+            fields = {"start": rfc3339(span[0]), "end": rfc3339(span[1]), "reason": reason}
+            self._outbox.tell("gap", channel, fields, urgent=True)
+
+    def filled(self, stream: Stream, span: Span, version: int) -> None:
+        """History has them now."""
+        for channel in channels_of(stream):
+            fields = {"start": rfc3339(span[0]), "end": rfc3339(span[1]), "version": version}
+            self._outbox.tell("filled", channel, fields, urgent=True)
+
+    def outcome(self, stream: Stream, outcome: Outcome, version: int, now: int) -> None:
+        """What history says of one bar of the stream's own timeframe."""
+        fields = {**_values(outcome.bar), "state": outcome.state.value, "source": "history", "version": version}
+        if outcome.was is not None:
+            fields["was"] = {name: value for name, value in _values(outcome.was).items() if name != "ts"}
+        self._outbox.tell("bar", bar_channel(stream, stream.frame), fields | {"seen": rfc3339(now)}, urgent=True)
+
+    def confirmed(self, stream: Stream, frame: str, span: Span, version: int) -> None:
+        """Bars were confirmed as listeners have them."""
+        fields = {"start": rfc3339(span[0]), "end": rfc3339(span[1]), "version": version}
+        self._outbox.tell("confirmed", bar_channel(stream, frame), fields)
+
+    def series(self, report: Report) -> None:
+        """The version of a series has moved."""
+        spans = list(report.settled) or [(one.bar.ts, one.bar.ts + 1) for one in report.outcomes]
+        fields: dict[str, Any] = {"version": report.version}
+        if spans:
+            fields |= {"start": rfc3339(spans[0][0]), "end": rfc3339(spans[-1][1])}
+        self._outbox.tell("series", Channel("events.series", subject=str(report.series_id)).name, fields)
+
+
+def source_of(stream: Stream) -> str:
+    """The source that stands with its bars."""
+    return "history" if stream.source is None or stream.source.value == "poll" else stream.source.value
+
+
+def provisional(stream: Stream, bar: LiveBar, *, factor: float | None, now: int) -> ProvisionalBar:
+    """The row of a bar of the stream's own series."""
+    assert stream.series_id is not None  # noqa: S101  for the type checker: a stream of bars has one
+    fields = _bar_fields(bar, factor)
+    prices = (bar.open, bar.high, bar.low, bar.close, fields["volume"], bar.trades)
+    return ProvisionalBar(
+        stream.series_id,
+        bar.ts,
+        *prices,
+        state=bar.state.value,
+        partial=bar.partial,
+        source=source_of(stream),
+        seen_at=now,
+    )
+
+
+def _bar_fields(bar: LiveBar, factor: float | None) -> dict[str, Any]:
+    volume = bar.volume * factor if bar.volume is not None and factor is not None else None
+    fields: dict[str, Any] = {
+        "ts": rfc3339(bar.ts),
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "volume": volume,
+        "trades": bar.trades,
+        "state": bar.state.value,
+    }
+    return fields | ({"partial": True} if bar.partial else {})
+
+
+def _values(bar: Bar) -> dict[str, Any]:
+    return {
+        "ts": rfc3339(bar.ts),
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "volume": bar.volume,
+        "trades": bar.trades,
+    }

@@ -1,0 +1,129 @@
+"""Silent streams, refused streams, and what history says of a silence."""
+
+import pytest
+
+from ib_bridge.live.probing import lacks
+from ib_bridge.live.refusals import Effect, verdict
+from ib_bridge.live.streams import Stream, StreamState
+from ib_bridge.live.watchdog import Alarm, silent, was_right_to_be_silent
+from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.subscriptions import Source
+from nautilus.market.bar import Bar
+from tests.support.markets import MINUTE, S, ns
+from tests.unit.ib_bridge.live_streams import minutes, quotes
+
+NOON = ns("2024-03-05 17:00")
+MIDNIGHT = ns("2024-03-05 05:00")
+
+
+def live(stream: Stream, at: int = NOON) -> Stream:
+    stream.request, stream.state, stream.last_event_at = 1, StreamState.LIVE, at
+    return stream
+
+
+def alarms(stream: Stream, now: int) -> list[Alarm]:
+    return [one.alarm for one in silent([stream], now, 1_000.0)]
+
+
+def test_a_silent_stream_is_stale_once_and_probed_once() -> None:
+    stream = live(minutes())
+    assert alarms(stream, NOON + 30 * S) == []
+    assert alarms(stream, NOON + 31 * S) == [Alarm.STALE, Alarm.PROBE]
+    stream.state, stream.probed = StreamState.STALE, True
+    assert alarms(stream, NOON + 500 * S) == []
+
+
+def test_a_stream_that_seldom_speaks_may_be_silent_for_longer_each_time() -> None:
+    stream = live(minutes())
+    stream.probed, stream.state = True, StreamState.STALE
+    was_right_to_be_silent(stream, NOON + 40 * S)
+    stream.state = StreamState.LIVE
+    assert alarms(stream, NOON + 79 * S) == []
+    assert alarms(stream, NOON + 81 * S)
+    slow = live(minutes())
+    for n in range(10):
+        slow.spoke(NOON + (n - 9) * 20 * S, 0.0)
+    assert alarms(slow, NOON + 119 * S) == []
+    assert alarms(slow, NOON + 121 * S)
+
+
+def test_a_closed_market_and_a_clock_that_runs_ahead_raise_no_alarm() -> None:
+    assert alarms(live(minutes(), MIDNIGHT), MIDNIGHT + 3_600 * S) == []
+    opened = ns("2024-03-05 14:30")
+    stream = live(minutes(), opened - 3_600 * S)
+    assert alarms(stream, opened + 30 * S) == [], "silence counts from the open"
+    stream.last_event_s = 999.0
+    assert alarms(stream, opened + 300 * S) == []
+
+
+def test_quotes_may_be_silent_for_a_minute() -> None:
+    assert alarms(live(quotes()), NOON + 60 * S) == []
+    assert alarms(live(quotes()), NOON + 61 * S)
+
+
+def bar(ts: int, high: float = 2.0, volume: float = 10.0) -> Bar:
+    return Bar(ts, 1.0, high, 1.0, 1.5, volume, None, 1)
+
+
+def seen(ts: int, volume: float = 10.0, *, partial: bool = False) -> LiveBar:
+    return LiveBar(ts, 1.0, 2.0, 1.0, 1.5, volume, 1, LiveState.FORMING, partial)
+
+
+@pytest.mark.parametrize(
+    ("bars", "newest", "expected"),
+    [
+        ([], None, False),
+        ([bar(NOON)], seen(NOON), False),
+        ([bar(NOON), bar(NOON + MINUTE)], seen(NOON), True),
+        ([bar(NOON), bar(NOON + MINUTE, volume=0)], seen(NOON), False),
+        ([bar(NOON, volume=11)], seen(NOON), True),
+        ([bar(NOON, high=3)], seen(NOON), True),
+        ([bar(NOON, high=3)], seen(NOON, partial=True), False),
+    ],
+)
+def test_history_has_more_or_it_has_not(bars: list[Bar], newest: LiveBar | None, expected: bool) -> None:
+    assert lacks(bars, NOON + 30 * S, newest, with_volume=True) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "text", "effect", "reason"),
+    [
+        (Source.MARKET_DATA, 10090, "Part of requested market data is not subscribed.", Effect.NONE, ""),
+        (Source.MARKET_DATA, 10167, "Requested market data is not subscribed. Displaying delayed.", Effect.NONE, ""),
+        (Source.MARKET_DATA, 2119, "Market data farm is connecting:usfarm", Effect.NONE, ""),
+        (Source.MARKET_DATA, 354, "Requested market data is not subscribed.", Effect.BLOCKED, "no_permission"),
+        (Source.MARKET_DATA, 10089, "Requires additional subscription for API.", Effect.BLOCKED, "no_permission"),
+        (Source.MARKET_DATA, 10168, "Not subscribed. Delayed is not enabled.", Effect.BLOCKED, "no_permission"),
+        (Source.MARKET_DATA, 10186, "Not subscribed. Delayed not enabled.", Effect.BLOCKED, "no_permission"),
+        (Source.MARKET_DATA, 101, "Max number of tickers has been reached", Effect.BLOCKED, "no_market_data_line_free"),
+        (Source.TICK_BY_TICK, 10190, "Max number of tick-by-tick", Effect.BLOCKED, "no_tick_by_tick_stream_free"),
+        (Source.TICK_BY_TICK, 10189, "No market data permissions for NYSE STK", Effect.BLOCKED, "no_permission"),
+        (Source.REAL_TIME_BARS, 420, "Invalid Real-time Query:pacing violation", Effect.BLOCKED, "real_time_query"),
+        (Source.REAL_TIME_BARS, 10225, "Bust event occurred", Effect.BUST, "bust"),
+        (Source.KEEP_UP_TO_DATE, 10182, "Failed to request live updates (disconnected).", Effect.LOST, "stream_died"),
+        (Source.KEEP_UP_TO_DATE, 322, "Error processing request", Effect.BLOCKED, "no_history_slot_free"),
+        (Source.KEEP_UP_TO_DATE, 162, "HMDS query returned no data: A", Effect.BLOCKED, "no_data"),
+        (
+            Source.KEEP_UP_TO_DATE,
+            162,
+            "Trading TWS session is connected from a different IP address",
+            Effect.COMPETING,
+            "",
+        ),
+        (Source.MARKET_DATA, 10197, "No market data during competing live session", Effect.COMPETING, ""),
+        (Source.MARKET_DATA, 99_999, "Something new", Effect.BLOCKED, "unmapped_code"),
+    ],
+)
+def test_each_error_has_its_consequence(source: Source, code: int, text: str, effect: Effect, reason: str) -> None:
+    found = verdict(source, code, text, 1)
+    assert found.effect is effect
+    if reason:
+        assert found.reason == reason
+    if effect is Effect.BLOCKED:
+        assert found.seconds >= 60, "no storm"
+
+
+def test_an_error_that_passes_is_not_asked_for_without_end() -> None:
+    waits = [verdict(Source.KEEP_UP_TO_DATE, 366, "No historical data query found", n) for n in range(1, 6)]
+    assert [one.effect for one in waits] == [Effect.LOST] * 4 + [Effect.BLOCKED]
+    assert [one.seconds for one in waits] == [10, 20, 30, 40, 300]
