@@ -11,8 +11,8 @@ that it injects.
 
 `naive` is what a client believes that ignores the fault, `careful` what one believes that reckons with it, `truth` what
 the simulator knows. The walk runs each case twice. With the fault the naive reading must be wrong and the careful one
-right; without it both must be right, so it is the fault that the naive one falls for. A fault whose victim is in a test
-of its own is named in `ELSEWHERE`; a command that is no fault in `NO_FAULT`.
+right; without it both must be right, so it is the fault that the naive one falls for. Faults whose victim is in a test of
+its own, and commands that are no faults, are in `fault_table.py`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -57,35 +57,6 @@ def victim(*commands: str) -> Callable[[Case], Case]:
         return case
 
     return join
-
-
-ORDER_FAULTS = "tests/integration/ib_gateway_sim/test_order_faults.py"
-LIVE_FAULTS = "tests/integration/ib_gateway_sim/test_live_and_history.py"
-OUTAGES = "tests/integration/ib_gateway_sim/test_live_outages.py"
-LIVE_SETTINGS = "tests/integration/ib_gateway_sim/test_live_settings.py"
-BACKFILL_FAULTS = "tests/integration/backfill/test_fault_injection.py"
-# Command -> the file whose test has a client that the fault finds wrong: it names the command.
-ELSEWHERE: dict[str, str] = {
-    **dict.fromkeys(("ack_delay", "ack_lose", "status_duplicate", "status_skip", "shuffle", "master"), ORDER_FAULTS),
-    **dict.fromkeys(("eat_order", "reject_order", "margin", "locate", "halt", "precaution", "preset"), ORDER_FAULTS),
-    **dict.fromkeys(("ids_rollback", "ids_reset", "fill_plan", "fill_now", "fill_after_cancel"), ORDER_FAULTS),
-    **dict.fromkeys(("click", "manual_order", "manual_fill", "manual_cancel", "twin"), ORDER_FAULTS),
-    **dict.fromkeys(("late", "odd_lots", "step_volume", "missing_bars", "revise"), LIVE_FAULTS),
-    **dict.fromkeys(("bust", "mute", "live_delay"), OUTAGES),
-    **dict.fromkeys(("permission", "take_lines"), LIVE_SETTINGS),
-    # The client is the bridge, and what it has to get right is that a backfill ends complete.
-    **dict.fromkeys(("latency", "slow", "crawl", "silent", "short", "duplicate", "cut", "pacing"), BACKFILL_FAULTS),
-    **dict.fromkeys(("history_error", "reject_next", "notice", "drop", "half_open", "accept"), BACKFILL_FAULTS),
-    **dict.fromkeys(("hold_ids", "restart", "restart_daily", "login_needed", "farm_down"), BACKFILL_FAULTS),
-    **dict.fromkeys(("farm_inactive", "farm_flap", "lost", "restored", "reset_window", "live_lost"), BACKFILL_FAULTS),
-    **dict.fromkeys(("competing", "set_clock", "split"), BACKFILL_FAULTS),
-}
-# Command -> why nobody can fall for it.
-NO_FAULT: dict[str, str] = {
-    **dict.fromkeys(("help", "received", "sent", "orders_save", "clients", "weather", "clock", "volume_unit"), "asks"),
-    **dict.fromkeys(("forget", "orders_load", "scenario", "clear", "advance", "rate"), "moves a test on"),
-    **dict.fromkeys(("farm_up", "login"), "ends a fault"),
-}
 
 
 # ---- reading what came -----------------------------------------------------------------------------------------------
