@@ -97,7 +97,9 @@ def test_answers_take_their_time(latency):
     async def run(client, sim, control):
         assert (await control.run(f"latency {latency}"))["ok"]
         client.ask_bars(1)
-        naive = [word for _ in range(20) for word in await words(client)]  # it takes bars for missing that are not there at once
+        naive = [
+            word for _ in range(20) for word in await words(client)
+        ]  # it takes bars for missing that are not there at once
         assert ("17" in naive) == (latency == "none")
         await control.run("advance 60")
         careful = "17" in naive or await client.message(17)

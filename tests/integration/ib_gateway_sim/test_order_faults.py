@@ -131,6 +131,11 @@ async def test_ids_that_are_rolled_back_meet_orders_of_before(client, sim, contr
         ("new too", 1_600_000_003),
     ]
     assert (await said(control, "ids_reset"))["next_ids"] == {"1": 1}
+    client.send(8, 1, 1)
+    assert (await client.message(9))[2] == "1"
+    order(client, 1, ref="newest", **RESTING)  # a change of the order that has the id now, for a victim that trusts it
+    await words(client)
+    assert [each.reference for each in sim.orders.every()] == ["old", "new", "newest"]
 
 
 # ---- while the line to IB is gone ------------------------------------------------------------------------------------
