@@ -2,6 +2,7 @@
 
 import random
 
+from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.session.outbox import Message
 
@@ -15,9 +16,11 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
     for fault in sorted({*_met(event, counted), *({"shuffle"} if told != counted else set()), *late}):
         gateway.note(fault, client.client_id, order_id)
     if late:
-        gateway.spawn(f"words {next(gateway.numbers)}", _later(gateway, client, told, faults.delay_s))
-    else:
-        _send(client, told)
+        _put_off(gateway, client, told)
+    else:  # what was put off before leaves first
+        waiting, client.late_words = [words for _, words in client.late_words], []
+        for words in (*waiting, told):
+            _send(client, words)
 
 
 def _send(client: Client, told: list[Message]) -> None:
@@ -25,9 +28,18 @@ def _send(client: Client, told: list[Message]) -> None:
         client.outbox.send(message)
 
 
-async def _later(gateway: Gateway, client: Client, told: list[Message], seconds: float) -> None:
-    await gateway.clock.sleep(seconds)
-    _send(client, told)
+def _put_off(gateway: Gateway, client: Client, told: list[Message]) -> None:
+    """They come later, and never before those that were put off for longer."""
+    before_ns = client.late_words[-1][0] if client.late_words else 0
+    due_ns = max(gateway.clock.now_ns() + int(gateway.faults.orders.delay_s * SECOND_NS), before_ns)
+    client.late_words.append((due_ns, told))
+    gateway.spawn(f"words {next(gateway.numbers)}", _tell(gateway, client, due_ns))
+
+
+async def _tell(gateway: Gateway, client: Client, due_ns: int) -> None:
+    await gateway.clock.sleep_until(due_ns)
+    while client.late_words and client.late_words[0][0] <= due_ns:
+        _send(client, client.late_words.pop(0)[1])
 
 
 def _counted(gateway: Gateway, event: list[Message]) -> list[Message]:

@@ -215,6 +215,8 @@ class Client:
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
         self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own
+        # Words about orders that are put off: (market time in ns, messages of one event), in the order in which they come.
+        self.late_words: list[tuple[int, list[Message]]] = []
         self.forgotten = False  # the gateway has restarted: what it had sent is worked no more
 
     # ---- out -----------------------------------------------------------------------------------------------------

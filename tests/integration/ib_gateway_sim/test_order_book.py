@@ -314,3 +314,22 @@ async def test_an_order_of_a_group_that_has_filled_in_part_keeps_what_it_has(cli
     assert sim.orders.orders[1, 1].status == "Filled"
     assert sim.orders.orders[1, 2].status == "Cancelled"
     assert whole(sim)
+
+
+# ---- words in their order --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("line", "early"), [("ack_delay 0", True), ("clear", True), ("ack_delay 3", False)])
+def test_words_do_not_overtake_when_the_delay_ends_or_is_shorter(line, early):
+    @played()
+    async def run(client, sim, control):
+        await said(control, "ack_delay 60")
+        order(client, 1, **RESTING)
+        assert await words(client) == []
+        await said(control, line)
+        client.send(4, 1, 1, "")
+        heard = await words(client)
+        assert bool(heard) == early
+        await said(control, "advance 61")
+        heard += await words(client)
+        assert heard == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
+
+    run()
