@@ -37,15 +37,15 @@ def test_the_test_of_an_option_sets_it_to_every_value(option, place):
 
 
 @pytest.mark.parametrize(
-    ("place", "said", "not_said"),
+    ("place", "present", "missing"),
     [
         ("tests/contract/test_faults.py::test_the_test_of_a_command_says_it", {"command"}, {"halt", "option"}),
         (OPTIONS["--halted"], {"halted", "hold"}, {"children", "late"}),
     ],
 )
-def test_what_a_test_does_not_say_is_missed(place, said, not_said):
-    assert said <= words_of(place)
-    assert not not_said & words_of(place)
+def test_what_a_test_does_not_say_is_missed(place, present, missing):
+    assert present <= words_of(place)
+    assert not missing & words_of(place)
 
 
 def test_a_test_that_is_not_there_is_missed():
