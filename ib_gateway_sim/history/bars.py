@@ -50,8 +50,8 @@ def req_historical_data(client: Client, request: Request) -> None:
     if problem is not None:
         client.refuse(request_id, problem)
         return
-    if query.live and _dead(client, query.series):
-        # A live request that died with its farm has to be cancelled before its successor is let in.
+    if (LIVE, request_id) in client.dead or (query.live and _dead(client, query.series)):
+        # A live request that died has to be cancelled before its successor, or another request with its id, is let in.
         client.refuse(request_id, cancelled(request_id))
         return
     client.jobs.start(FAMILY, request_id, _answer(client, query, _seconds(client, query)))
@@ -97,7 +97,8 @@ def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | 
 def cancel_historical_data(client: Client, request: Request) -> None:
     request_id = request.request_id
     dead = client.dead.pop((LIVE, request_id), None) is not None
-    if client.jobs.stop(FAMILY, request_id) or client.jobs.stop(LIVE, request_id) or dead:
+    stopped = [client.jobs.stop(family, request_id) for family in (FAMILY, LIVE)]  # for a moment there are both
+    if any(stopped) or dead:
         client.refuse(request_id, cancelled(request_id))
     else:
         client.error(request_id, 366, UNKNOWN_HISTORY.format(request_id))

@@ -4,10 +4,27 @@ import asyncio
 
 from ib_gateway_sim.faults.notices import COMPETING, LOST
 from ib_gateway_sim.history.families import FAMILY as HISTORY
+from ib_gateway_sim.history.families import HEADS, HISTOGRAM, LIVE, TICKS
+from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.server.handlers import HANDLERS
 from ib_gateway_sim.session.gateway import Client
+from ib_gateway_sim.session.jobs import STREAMS, Stream
+from ib_gateway_sim.streams.families import BARS, BY_TICK, DEPTH, QUOTES
 from ib_gateway_sim.wire.decoding import read_request
 from ib_gateway_sim.wire.request import Malformed, Request
+
+_FAMILIES = {
+    "reqHistoricalData": (HISTORY, LIVE),
+    "reqHeadTimestamp": (HEADS,),
+    "reqHistoricalTicks": (TICKS,),
+    "reqHistogramData": (HISTOGRAM,),
+    "reqMktData": (QUOTES,),
+    "reqRealTimeBars": (BARS,),
+    "reqTickByTickData": (BY_TICK,),
+    "reqMktDepth": (DEPTH,),
+}
+"""Kind of request -> the families of the client's open work in which its id counts; the first is that of the request."""
 
 
 def receive(client: Client, payload: bytes) -> bool:
@@ -26,13 +43,27 @@ def receive(client: Client, payload: bytes) -> bool:
         return _sign_in(client, request.integer("clientId"))
     if not client.started:
         client.close()
-    elif gateway.faults.take_silent(request.kind):
-        # Open for ever: it holds its place and its id, and can be cancelled.
-        family = HISTORY if request.kind == "reqHistoricalData" else request.kind
-        client.jobs.start(family, request.request_id, _never())
+    elif not _is_open(client, request) and gateway.faults.take_silent(request.kind):
+        _leave_open(client, request)
     else:
         _handle(client, request)
     return False
+
+
+def _is_open(client: Client, request: Request) -> bool:
+    """Whether the id of a request is in use by another of its family, so that it is refused as ever."""
+    families = _FAMILIES.get(request.kind, (request.kind,))
+    return any(client.jobs.has(family, request.request_id) for family in families)
+
+
+def _leave_open(client: Client, request: Request) -> None:
+    """A request that is never answered: it holds its id, its slot or its market data line, and can be cancelled."""
+    family = _FAMILIES.get(request.kind, (request.kind,))[0]
+    contract = one_contract(client, request) if family in STREAMS else None
+    stream = Stream(contract) if isinstance(contract, Contract) else None
+    if family == HEADS:
+        client.open_heads.add(request.request_id)
+    client.jobs.start(family, request.request_id, _never(), stream)
 
 
 def receive_order(client: Client, payload: bytes) -> None:

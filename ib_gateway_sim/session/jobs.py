@@ -101,3 +101,4 @@ class Jobs:
             task.cancel()
         self._tasks.clear()
         self._streams.clear()
+        self._silent.clear()

@@ -484,3 +484,71 @@ def test_a_scenario_plays_its_lines_at_their_times(tmp_path):
             assert not (await control.run(f"scenario {path}"))["ok"]
 
     asyncio.run(work())
+
+
+SILENT = {  # kind of request -> its fields after the id, what cancels it
+    "reqMktData": ((1, 11), (*AAPL, 0, "", 0, 0, ""), (2, 1)),
+    "reqRealTimeBars": ((50, 3), (*AAPL, 5, "TRADES", 0, ""), (51, 1)),
+    "reqTickByTickData": ((97,), (*AAPL, "Last", 0, 0), (98,)),
+    "reqMktDepth": ((10, 5), (*AAPL, 5, 0, ""), (11, 1)),
+    "reqHeadTimestamp": ((87,), (*AAPL, 0, 0, "TRADES", 2), (90,)),
+}
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_request_that_is_never_answered_holds_its_id_and_is_cancelled_as_any_other(kind):
+    head, rest, cancel = SILENT[kind]
+
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.start(sim.port)
+            await do(control, f"silent 2 {kind}")
+            client.send(*head, 5, *rest)
+            client.send(*head, 5, *rest)  # the id is in use, which is said, though the next request is silent too
+            assert (await client.error())[0] == 5
+            await do(control, "advance 30")
+            assert len(sim.clients[1].jobs) == 1
+            assert await client.quiet()
+            client.send(*cancel, 5, *([0] if kind == "reqMktDepth" else []))
+            client.send(49, 1)
+            assert (await client.read())[0] == "49"  # no error: there was something to cancel
+            assert len(sim.clients[1].jobs) == 0
+            assert not sim.clients[1].open_heads
+
+    asyncio.run(work())
+
+
+def test_a_silent_request_holds_its_market_data_line():
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.start(sim.port)
+            await do(control, "take_lines 99")
+            head, rest, cancel = SILENT["reqMktData"]
+            await do(control, "silent 1 reqMktData")
+            client.send(*head, 5, *rest)
+            client.send(*head, 6, *rest)
+            assert (await client.error())[:2] == (6, 101)
+            client.send(*cancel, 5)
+            client.send(*head, 7, *rest)
+            assert (await client.message(58))[2] == "7"
+
+    asyncio.run(work())
+
+
+def test_the_cancel_of_a_history_that_was_silent_once_ends_all_of_its_id():
+    async def work():
+        async with gateway() as (sim, control):
+            client = await RawClient.start(sim.port)
+            await do(control, "latency 250")
+            client.ask_bars(5, end="", live=1, rth=0)
+            await client.settle()
+            await do(control, "silent 1")
+            client.ask_bars(5)
+            assert (await client.error())[:2] == (5, 386)
+            await do(control, "advance 3")
+            client.send(25, 1, 5)
+            await client.settle()
+            await do(control, "advance 30")
+            assert await client.quiet()
+
+    asyncio.run(work())
