@@ -14,6 +14,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from hashlib import shake_128
+from itertools import accumulate
+from operator import add, sub
 from typing import NamedTuple
 
 LEVELS_S = (1800, 60, 5, 1)  # length of the nodes below a segment; each divides the one above
@@ -165,12 +167,28 @@ def _sorted_into(node: Node, ticks: tuple[PathTick, ...], edges: list[int]) -> l
 
 def _cut(node: Node, edges: list[int], key: bytes, weights: tuple[float, ...] | None) -> list[Node]:
     """A walk pinned at open and close and folded back into the range; then one child is stretched to each extreme."""
-    t0, _, before, o, h, low, c, n, v, _ = node
     k = len(edges) - 1
-    noise = struct.unpack(f"<{5 * k}H", shake_128(key + struct.pack("<cqq", b"c", t0, edges[1])).digest(10 * k))
-    swing = (h - low) / (1.6 * k**0.5)
+    noise = struct.unpack(f"<{5 * k}H", shake_128(key + struct.pack("<cqq", b"c", node.t0, edges[1])).digest(10 * k))
+    swing = (node.h - node.l) / (1.6 * k**0.5)
+    closes = _closes(node, swing, noise[:k])
+    counts, volumes = _counts(node, noise[k : 3 * k], weights)
+    return _nodes(
+        node,
+        edges,
+        closes=closes,
+        counts=counts,
+        volumes=volumes,
+        noise=noise[3 * k :],
+        overshoot=int(swing * 1.5) + 1,
+    )
+
+
+def _closes(node: Node, swing: float, noise: tuple[int, ...]) -> list[int]:
+    """The close of each child: a walk from the node's open to its close, folded back into its range."""
+    k = len(noise)
+    _, _, _, o, h, low, c, _, _, _ = node
     step = swing / 18918.0  # the standard deviation of a 16-bit uniform number
-    drift = (c - o) / k - step * (sum(noise[:k]) - 32768 * k) / k
+    drift = (c - o) / k - step * (sum(noise) - 32768 * k) / k
     closes = []
     at = float(o)
     for r in noise[: k - 1]:
@@ -178,53 +196,63 @@ def _cut(node: Node, edges: list[int], key: bytes, weights: tuple[float, ...] | 
         price = int((2 * h - at if at > h else 2 * low - at if at < low else at) + 0.5)
         closes.append(h if price > h else low if price < low else price)
     closes.append(c)
+    return closes
+
+
+def _counts(node: Node, noise: tuple[int, ...], weights: tuple[float, ...] | None) -> tuple[list[int], list[int]]:
+    """Ticks and volume of each child. Ticks are at least MIN_TICKS, and volume is at least the ticks."""
+    k = len(noise) // 2
+    if weights is None:
+        busy = [12000 + (r * r >> 17) for r in noise[:k]]
+    else:
+        busy = [int((12000 + (r * r >> 17)) * w) + 1 for r, w in zip(noise[:k], weights, strict=True)]
+    counts = [MIN_TICKS + more for more in _shared_out(node.n - MIN_TICKS * k, busy)]
+    shares = [b * (r + 24000) for b, r in zip(busy, noise[k:], strict=True)]
+    return counts, list(map(add, counts, _shared_out(node.v - node.n, shares)))
+
+
+def _shared_out(amount: int, weights: list[int]) -> list[int]:
+    """Whole parts in proportion to the weights, which add up to the amount."""
+    total = sum(weights)
+    upto = [each * amount // total for each in accumulate(weights)]
+    return list(map(sub, upto, [0, *upto]))
+
+
+def _nodes(
+    node: Node,
+    edges: list[int],
+    *,
+    closes: list[int],
+    counts: list[int],
+    volumes: list[int],
+    noise: tuple[int, ...],
+    overshoot: int,
+) -> list[Node]:
+    """The children: each may overshoot its open and close, one touches the node's high and one its low."""
+    k = len(closes)
+    _, _, before, opened, h, low, _, _, _, _ = node
     top = max(range(k), key=closes.__getitem__)
     bottom = min(range(k), key=closes.__getitem__)
-    if o >= closes[top]:
+    if opened >= closes[top]:
         top = 0
-    if o <= closes[bottom]:
+    if opened <= closes[bottom]:
         bottom = 0
-
-    if weights is None:
-        busy = [12000 + (r * r >> 17) for r in noise[k : 2 * k]]
-    else:
-        busy = [int((12000 + (r * r >> 17)) * w) + 1 for r, w in zip(noise[k : 2 * k], weights, strict=True)]
-    busy_total = sum(busy)
-    shares = [b * (r + 24000) for b, r in zip(busy, noise[2 * k : 3 * k], strict=True)]
-    shares_total = sum(shares)
-    spare_n = n - MIN_TICKS * k
-    spare_v = v - n
-    reach = int(swing * 1.5) + 1
-
     result = []
-    cum_n = cum_v = given_n = given_v = 0
-    opened = o
     new = tuple.__new__
-    for i in range(k):
-        closed = closes[i]
-        cum_n += busy[i]
-        cum_v += shares[i]
-        upto = cum_n * spare_n // busy_total
-        count = MIN_TICKS + upto - given_n
-        given_n = upto
-        upto = cum_v * spare_v // shares_total
-        volume = count + upto - given_v
-        given_v = upto
-        if opened > closed:
-            high, bot = opened, closed
-        else:
-            high, bot = closed, opened
-        r = noise[3 * k + i]
-        high += (r * r >> 16) * reach >> 16
-        r = noise[4 * k + i]
-        bot -= (r * r >> 16) * reach >> 16
+    for i, closed in enumerate(closes):
+        high, bot = (opened, closed) if opened > closed else (closed, opened)
+        up, down = noise[i], noise[k + i]
+        high += (up * up >> 16) * overshoot >> 16
+        bot -= (down * down >> 16) * overshoot >> 16
         if i == top or high > h:
             high = h
         if i == bottom or bot < low:
             bot = low
-        result.append(new(Node, (edges[i], edges[i + 1], before, opened, high, bot, closed, count, volume, None)))
+        result.append(
+            new(Node, (edges[i], edges[i + 1], before, opened, high, bot, closed, counts[i], volumes[i], None))
+        )
         before = closed
-        opened = closed + _JUMPS[r & 3]
+        opened = closed + _JUMPS[down & 3]
         if opened > h:
             opened = h
         elif opened < low:
