@@ -136,12 +136,13 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 	$(SAM) deploy --config-env $(ENV)
 
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
-	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring bridge ib-gateway,--cw-log-group /nautilus/$(ENV)/$(group))
+	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring bridge ib-gateway stream,--cw-log-group /nautilus/$(ENV)/$(group))
 
-image: ## build the images of bridge, simulator and API (TAG=...)
+image: ## build the images of bridge, simulator, API and stream (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_gateway_sim/Dockerfile -t nautilus-simulator:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f infra/api.Dockerfile -t nautilus-api:$(TAG) .
+	$(DOCKER) build $(DOCKER_OPTIONS) -f stream/Dockerfile -t nautilus-stream:$(TAG) .
 
 # SOURCE=sim|ib: the simulator, or IB Gateway (its env file says what it needs).
 SOURCE ?= sim
@@ -165,9 +166,10 @@ sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, 
 emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulator of AWS on this machine, and ask it for bars
 	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
 
-push: ## push the bridge's image to the repository of ENV's stack (REPOSITORY=its output RepositoryUri)
-	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, the output RepositoryUri of the stack'; exit 2; }
-	$(DOCKER) tag nautilus-bridge:$(TAG) '$(REPOSITORY):$(TAG)'
+IMAGE ?= bridge
+push: ## push an image (IMAGE=bridge|stream) to the repository of ENV's stack (REPOSITORY=its output RepositoryUri or StreamRepositoryUri)
+	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, an output of the stack: RepositoryUri or StreamRepositoryUri'; exit 2; }
+	$(DOCKER) tag nautilus-$(IMAGE):$(TAG) '$(REPOSITORY):$(TAG)'
 	$(DOCKER) push '$(REPOSITORY):$(TAG)'
 
 # ---- test --------------------------------------------------------------------------------------------------------

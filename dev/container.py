@@ -23,13 +23,17 @@ from nautilus.settings.base import load
 DATA = Path("/data")
 USERNAME = ROLE = "trader"
 PORT = 8001
+PUBLIC_KEYS = "token-public-keys.json"
 # What `sam local` passes on: only what the template declares reaches a function.
 _PASSED_ON = ("NAUTILUS_", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
 def prepare(folder: Path = DATA) -> AuthSettings:
     """The settings, with the keys in `folder`; the first user exists and has the password kept there."""
-    os.environ.update(token_settings(folder))
+    keys = token_settings(folder)
+    os.environ.update(keys)
+    # For the container of the stream, which checks tokens and makes none.
+    (folder / PUBLIC_KEYS).write_text(keys["NAUTILUS_TOKEN_PUBLIC_KEYS"])
     settings = load(AuthSettings)
     database = Database(settings.database_url.get_secret_value(), name="nautilus-prepare", size=1)
     password = password_of(folder / f"{USERNAME}.password")

@@ -121,6 +121,10 @@ def put_secrets(emulator: Emulator, database: str, tokens: Mapping[str, str]) ->
         "VpcId=vpc-1",
         "BridgeSubnetIds=subnet-1",
         "BridgeCount=0",
+        "StreamCount=1",
+        "StreamCertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
+        "StreamHost=live.example.com",
+        "StreamSubnetIds=subnet-1,subnet-2",
         f"AwsEndpointUrl={emulator.url}",
     ]
 

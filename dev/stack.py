@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,11 +44,16 @@ REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to 
 class Stack:
     """The processes of one source, their ports and their data in `folder`. `start` starts them."""
 
-    def __init__(self, group: Group, folder: Path, source: Source, *, port: int | None = None) -> None:
+    def __init__(
+        self, group: Group, folder: Path, source: Source, *, port: int | None = None, watched: Sequence[str] = ()
+    ) -> None:
+        """watched: the watch list of who has set none, in the words of NAUTILUS_LIVE_WATCH."""
         self.folder = folder
+        self._watched = ",".join(watched)
         self.source = source
         self.api_port = port or free_port()
         self.bridge_port = free_port()
+        self.stream_port = free_port()
         self.gateway = source if isinstance(source, Gateway) else Gateway("127.0.0.1", free_port())
         self.control_port = None if isinstance(source, Gateway) else free_port()
         self.password = password_of(folder / f"{USERNAME}.password")
@@ -64,7 +69,7 @@ class Stack:
     @property
     def ports(self) -> Mapping[str, int]:
         """Who listens where on 127.0.0.1, once started."""
-        ports = {"API": self.api_port, "bridge": self.bridge_port}
+        ports = {"API": self.api_port, "stream": self.stream_port, "bridge": self.bridge_port}
         if self.control_port is not None:
             ports |= {"simulator": self.gateway.port, "its control port": self.control_port}
         ports["PostgreSQL"] = self.postgres.port
@@ -101,8 +106,9 @@ class Stack:
         self._prepare_database()
         self._start("bridge", self._start_bridge)
         self._start("api", self._start_api)
+        self._start("stream", self._start_stream)
         self._group.wait_ready()
-        report(f"schema, user, bridge, API: {time.monotonic() - begun:.1f} s")
+        report(f"schema, user, bridge, API, stream: {time.monotonic() - begun:.1f} s")
 
     def tend(self, report: Callable[[str], None]) -> None:
         """Start again, a little later, what has ended by itself; to be called every now and then."""
@@ -160,6 +166,18 @@ class Stack:
             "api", "dev.local_api", options, settings=settings, ready=lambda child: read(ready) is not None
         )
 
+    def _start_stream(self) -> Child:
+        """The process that serves sockets in a deployment; the API serves the same on its own port."""
+        settings = {
+            **self._common_settings(),
+            "NAUTILUS_TOKEN_PUBLIC_KEYS": self._token_settings["NAUTILUS_TOKEN_PUBLIC_KEYS"],
+            "NAUTILUS_API_HOST": "127.0.0.1",
+            "NAUTILUS_STREAM_PORT": str(self.stream_port),
+            "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
+        }
+        ready = f"http://127.0.0.1:{self.stream_port}/health"
+        return self._python("stream", "stream", [], settings=settings, ready=lambda child: read(ready) is not None)
+
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
@@ -179,6 +197,7 @@ class Stack:
             "NAUTILUS_QUEUE_URL": self.queue_url,
             "NAUTILUS_QUEUE_ENDPOINT": self.sqs.endpoint_url,
             "NAUTILUS_QUEUE_REGION": REGION,
+            **({"NAUTILUS_LIVE_WATCH": self._watched} if self._watched else {}),
         }
 
     def _python(
@@ -194,14 +213,14 @@ class Stack:
 
 
 @contextmanager
-def stack_of(data: Path, source: Source, *, port: int | None = None) -> Iterator[Stack]:
+def stack_of(data: Path, source: Source, *, port: int | None = None, watched: Sequence[str] = ()) -> Iterator[Stack]:
     """A stack that is not yet started; whatever of it runs ends with the block.
 
     One stack per data folder: the lock is held, also by the guard, until the last process has ended.
     """
     folder = (data / source.folder).resolve()
     with in_use(folder) as lock, Group(held=[lock]) as group:
-        yield Stack(group, folder, source, port=port)
+        yield Stack(group, folder, source, port=port, watched=watched)
 
 
 def read(url: str) -> bytes | None:

@@ -7,6 +7,7 @@ if __name__ == "__main__":  # first: what follows takes half a second, in which 
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,11 +16,13 @@ from urllib.parse import urlencode
 from dev.environment import drop_foreign
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
-from dev.sources import Replay, gateway_of, parser, source_of
+from dev.sources import Generated, Replay, gateway_of, parser, source_of
 from dev.stack import USERNAME, Stack, stack_of
 from nautilus.errors import NautilusError
 
 POLL_S = 0.5
+WATCHED = ("AAPL.NASDAQ:1m", "MSFT.NASDAQ:1m", "EUR/USD.IDEALPRO:1m")
+"""Series that are kept current where the simulator makes the market: two of regular hours, one that trades day and night."""
 
 
 def main() -> int:
@@ -29,7 +32,8 @@ def main() -> int:
         end_on_signals()
         drop_foreign()
         source = source_of(options)
-        with stack_of(options.data, source, port=options.port) as stack:
+        watched = WATCHED if isinstance(source, Generated) and "NAUTILUS_LIVE_WATCH" not in os.environ else ()
+        with stack_of(options.data, source, port=options.port, watched=watched) as stack:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
             try:
@@ -82,6 +86,7 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
 
   API          {stack.url}
   its pages    {stack.url}/docs
+  sockets      ws://127.0.0.1:{stack.stream_port}/ws/v1/stream, and on the API's port
   bridge       {stack.bridge_url} (health){simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
   Redis        {redis}

@@ -12,6 +12,7 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin naut
 COPY --from=libraries /opt/python /opt/python
 COPY layers/shared/nautilus /opt/python/nautilus
 COPY functions /app/functions
+COPY stream /app/stream
 COPY dev/__init__.py dev/container.py dev/credentials.py dev/local_api.py dev/pages.py /app/dev/
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/python /app
 # The OpenSSL of psycopg2's wheel knows no authorities of its own; these are Debian's.

@@ -21,6 +21,9 @@ from nautilus.settings.api import ORIGIN, ApiSettings
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import Settings
 from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.settings.stream import StreamSettings
+from stream import server
+from stream.service import POOL
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +34,7 @@ WILDCARDS = {
         " AWSLambdaVPCAccessExecutionRole says the same. Only when functions are in a VPC."
     ),
     (
-        "ExecutionRole",
+        "*ExecutionRole",
         "ecr:GetAuthorizationToken",
     ): "the token is for the whole registry; this action knows no resource",
     ("BridgeRole", "ssmmessages:*Channel"): "these actions know no resource. Only with AllowExec.",
@@ -192,7 +195,13 @@ def test_all_processes_together_fit_the_databases_connections():
     each = int(GLOBALS["Environment"]["Variables"]["NAUTILUS_DATABASE_POOL"])
     environment = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.bridge"]["Environment"]}
     beside = 2  # of the bridge: one holds its name, one listens
-    assert sum(reserved) * each + int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1 <= CONNECTIONS
+    bridge = int(environment["NAUTILUS_DATABASE_POOL"]) + beside
+    assert (bridge, FUNCTIONS["live"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]) == (12, 5)
+    signs_in = {e["Name"]: e["Value"] for e in CONTAINERS["StreamTask.stream"]["Environment"]}
+    stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 1  # one listens
+    deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
+    command = 1
+    assert sum(reserved) * each + bridge + deployed_at_once * stream + command <= CONNECTIONS
 
 
 def test_the_bridge_keeps_the_watch_list_that_the_functions_show():
@@ -235,10 +244,15 @@ def settings_of(process: str) -> tuple[type[Settings], dict[str, Any]]:
     container = CONTAINERS[process]
     given = {e["Name"]: e["Value"] for e in container.get("Environment", [])}
     given |= {e["Name"]: e["ValueFrom"] for e in container.get("Secrets", [])}
-    return (BridgeSettings if process == "BridgeTask.bridge" else MigrateSettings), given
+    return SETTINGS[process], given
 
 
-PROCESSES = [*FOLDERS, "BridgeTask.bridge", "CommandTask.command"]
+SETTINGS: dict[str, type[Settings]] = {
+    "BridgeTask.bridge": BridgeSettings,
+    "CommandTask.command": MigrateSettings,
+    "StreamTask.stream": StreamSettings,
+}
+PROCESSES = [*FOLDERS, *SETTINGS]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -365,7 +379,9 @@ def test_parameters_with_a_pattern_of_a_settings_own_were_found():
             if "AllowedValues" in parameter:
                 assert set(parameter["AllowedValues"]) <= set(get_args(field.annotation)), name
             else:
-                assert name == "TokenKeyId" or name.endswith("SecretArn") or "SSM" in parameter["Type"], name
+                assert (
+                    name in ("TokenKeyId", "StreamHost") or name.endswith("SecretArn") or "SSM" in parameter["Type"]
+                ), name
 
 
 # ---- roles -----------------------------------------------------------------------------------------------------------
@@ -410,7 +426,10 @@ def test_only_services_take_roles():
 def test_nobody_comes_in_from_outside():
     for name, properties in of_type("AWS::EC2::SecurityGroup").items():
         for rule in properties.get("SecurityGroupIngress", []):
-            assert "SourceSecurityGroupId" in rule, name
+            if name == "BalancerSecurityGroup":  # the one door: sockets by TLS
+                assert (rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == (443, 443, {"Ref": "StreamClients"})
+            else:
+                assert "SourceSecurityGroupId" in rule, name
         assert properties["SecurityGroupEgress"], f"{name}: without egress rules everything is allowed"
 
 
@@ -509,10 +528,116 @@ def test_a_login_that_waits_for_a_person_is_not_thrown_away():
 
 
 def test_ours_write_nothing_to_their_file_system():
-    assert all(CONTAINERS[name]["ReadonlyRootFilesystem"] for name in ("BridgeTask.bridge", "CommandTask.command"))
-    for name in ("simulator", "migrate", "bridge", "api"):
+    assert all(CONTAINERS[name]["ReadonlyRootFilesystem"] for name in SETTINGS)
+    for name in ("simulator", "migrate", "bridge", "api", "stream"):
         assert COMPOSE["services"][name]["read_only"] is True
         assert COMPOSE["services"][name]["cap_drop"] == ["ALL"]
+
+
+# ---- the stream ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_stream_is_made_without_a_certificate():
+    made = [name for name in RESOURCES if name.startswith(("Stream", "Balancer")) and name != "StreamLogs"]
+    assert len(made) > 8
+    conditions = {RESOURCES[name].get("Condition") for name in made}
+    assert conditions == {"WithBalancer", "StreamAndCache", "WithStream"}
+    assert "StreamCertificateArn" in str(TEMPLATE["Conditions"]["WithBalancer"])
+    assert all(
+        {"Condition": "WithBalancer"} in TEMPLATE["Conditions"][name]["Fn::And"]
+        for name in conditions - {"WithBalancer"}
+    )
+    assert (
+        TEMPLATE["Parameters"]["StreamCount"]["Default"],
+        TEMPLATE["Parameters"]["StreamCertificateArn"]["Default"],
+    ) == (0, "")
+    # An emulator computes with the text of a number.
+    assert of_type("AWS::ECS::Service")["StreamService"]["DesiredCount"] == {"Fn::If": ["WithStream", 1, 0]}
+
+
+def test_sockets_come_by_tls_alone():
+    listener = of_type("AWS::ElasticLoadBalancingV2::Listener")["StreamListener"]
+    assert (listener["Protocol"], listener["Certificates"]) == (
+        "HTTPS",
+        [{"CertificateArn": {"Ref": "StreamCertificateArn"}}],
+    )
+
+
+def test_a_socket_lives_longer_than_a_heartbeat_and_a_ping():
+    balancer = of_type("AWS::ElasticLoadBalancingV2::LoadBalancer")["StreamBalancer"]
+    idle = {a["Key"]: a["Value"] for a in balancer["LoadBalancerAttributes"]}["idle_timeout.timeout_seconds"]
+    assert int(idle) > 4 * max(StreamSettings.model_fields["stream_heartbeat_s"].default, server.PING_S)
+
+
+def test_the_stream_has_time_to_say_goodbye():
+    container = CONTAINERS["StreamTask.stream"]
+    targets = of_type("AWS::ElasticLoadBalancingV2::TargetGroup")["StreamTargets"]
+    delay = {a["Key"]: a["Value"] for a in targets["TargetGroupAttributes"]}["deregistration_delay.timeout_seconds"]
+    longest_bye_s = StreamSettings.model_fields["stream_bye_s"].default + 10
+    assert (container["StopTimeout"], delay) == (30, "30")
+    assert container["StopTimeout"] > longest_bye_s
+    assert COMPOSE["services"]["stream"]["stop_grace_period"] == "30s"
+
+
+def test_the_stream_listens_where_it_is_looked_for():
+    container = CONTAINERS["StreamTask.stream"]
+    given = {e["Name"]: e["Value"] for e in container["Environment"]}
+    port = int(given["NAUTILUS_STREAM_PORT"])
+    targets = of_type("AWS::ElasticLoadBalancingV2::TargetGroup")["StreamTargets"]
+    (balanced,) = of_type("AWS::ECS::Service")["StreamService"]["LoadBalancers"]
+    (rule,) = of_type("AWS::EC2::SecurityGroup")["StreamSecurityGroup"]["SecurityGroupIngress"]
+    assert {port} == {
+        container["PortMappings"][0]["ContainerPort"],
+        targets["Port"],
+        balanced["ContainerPort"],
+        rule["FromPort"],
+        rule["ToPort"],
+    }
+    assert targets["HealthCheckPath"] == "/health"
+    image = (ROOT / "stream" / "Dockerfile").read_text()
+    assert f"NAUTILUS_STREAM_PORT={port}" in image
+
+
+def test_each_socket_is_a_descriptor():
+    (limit,) = CONTAINERS["StreamTask.stream"]["Ulimits"]
+    assert limit == {"Name": "nofile", "SoftLimit": 65_536, "HardLimit": 65_536}
+    assert COMPOSE["services"]["stream"]["ulimits"] == {"nofile": 65_536}
+
+
+def test_whoever_speaks_on_the_bus_reaches_the_cache():
+    inside = of_type("AWS::EC2::SecurityGroup")["CacheSecurityGroup"]["SecurityGroupIngress"]
+    added = of_type("AWS::EC2::SecurityGroupIngress")["StreamToCache"]
+    sources = [rule["SourceSecurityGroupId"] for rule in inside]
+    assert sources == [{"Ref": "FunctionSecurityGroup"}, {"Ref": "BridgeSecurityGroup"}]
+    assert added["SourceSecurityGroupId"] == {"Fn::GetAtt": "StreamSecurityGroup.GroupId"}
+    for group in ("FunctionSecurityGroup", "BridgeSecurityGroup", "StreamSecurityGroup"):
+        out = of_type("AWS::EC2::SecurityGroup")[group]["SecurityGroupEgress"]
+        assert {"cache", "database"} <= {rule["Description"] for rule in out}, group
+    for process in ("BridgeTask.bridge", "StreamTask.stream"):
+        given = {e["Name"]: e["Value"] for e in CONTAINERS[process]["Environment"]}
+        assert given["NAUTILUS_REDIS_URL"] == GLOBALS["Environment"]["Variables"]["NAUTILUS_REDIS_URL"]
+    local = {
+        name: COMPOSE["services"][name]["environment"]["NAUTILUS_REDIS_URL"] for name in ("bridge", "api", "stream")
+    }
+    assert set(local.values()) == {"redis://cache:6379/0"}
+
+
+def test_the_stream_does_not_know_the_login_at_interactive_brokers():
+    readers = {role for role in of_type("AWS::IAM::Role") for s in statements(role) if "IbLoginSecretArn" in str(s)}
+    assert readers == {"ExecutionRole"}
+    assert of_type("AWS::ECS::TaskDefinition")["StreamTask"]["ExecutionRoleArn"] == {
+        "Fn::GetAtt": "StreamExecutionRole.Arn"
+    }
+
+
+def test_images_have_all_that_they_start():
+    """Each top folder that a module of an image imports is copied into it."""
+    for image, module in (
+        ("stream/Dockerfile", "stream"),
+        ("infra/api.Dockerfile", "stream"),
+        ("infra/api.Dockerfile", "functions"),
+    ):
+        assert f"COPY {module} /app/{module}\n" in (ROOT / image).read_text(), image
 
 
 # ---- local containers ------------------------------------------------------------------------------------------------
@@ -543,6 +668,7 @@ DIGEST = "@sha256:" + "0123456789abcdef" * 4
         ("GatewayImage", "registry.example.com:5000/ib-gateway:10.45.1j"),
         ("BridgeImageTag", "7"),
         ("CommandImageTag", "7"),
+        ("StreamImageTag", "7"),
     ],
 )
 def test_an_image_may_be_named_with_its_digest(parameter, version):

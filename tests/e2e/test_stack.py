@@ -18,7 +18,7 @@ from dev.redis import redis_binary
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'layers' / 'shared'}"}
-PROCESSES = {"guard.py", "postgres", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api"}
+PROCESSES = {"guard.py", "postgres", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api", "-m stream"}
 if binary := redis_binary():
     PROCESSES.add(Path(binary).name)
 
@@ -107,6 +107,22 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
         up.process.terminate()
         assert up.process.wait(30) == 143
         assert not any(alive(pid) for pid in children.values())
+
+
+def test_up_runs_the_stream_and_keeps_three_series_current(data: Path) -> None:
+    with running("dev.up", data) as up:
+        up.wait_for("limit=5")
+        sockets = re.findall(r"sockets +ws://(\S+)/ws/v1/stream", up.text())[0]
+        assert httpx.get(f"http://{sockets}/health", trust_env=False).json()["sockets"] == 0
+        url = re.findall(r"API +(http://\S+)", up.text())[0]
+        password = (data / "sim" / "trader.password").read_text().strip()
+        with httpx.Client(base_url=url, trust_env=False, timeout=30) as api:
+            signed_in = api.post("/api/v1/auth/login", json={"username": "trader", "password": password}).json()
+            listed = api.get(
+                "/api/v1/market-data/watchlist", headers={"Authorization": f"Bearer {signed_in['access_token']}"}
+            ).json()
+    series = [f"{row['instrument_id']}:{row['timeframe']}" for row in listed["series"]]
+    assert sorted(series) == ["AAPL.NASDAQ:1m", "EUR/USD.IDEALPRO:1m", "MSFT.NASDAQ:1m"]
 
 
 def test_a_second_stack_on_the_same_data_is_refused(data: Path) -> None:
