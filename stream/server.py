@@ -5,6 +5,7 @@ from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -29,6 +30,11 @@ class Protocol(WebSocketsSansIOProtocol):
         if self.handshake_initiated and not self.close_sent:
             extensions = cast(dict[str, object], self.scope["extensions"])
             extensions[ABORT] = self.abort
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # it was refused, and said so; else the library takes it for broken off
 
     def abort(self, last: str, code: int, reason: str) -> None:
         """Write a last text and a close behind what waits, and cut the connection a while later. code 0: the text alone."""

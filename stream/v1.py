@@ -151,6 +151,8 @@ class Socket(Subscriber):
     async def receive_all(self, socket: OpenSocket) -> None:
         """Answer what the client sends, until it has gone."""
         while (frame := await socket.receive()) is not None:
+            if self.ended.done():
+                continue  # it is being closed
             if not self._bucket.take(self.hub.clock()):
                 most = f"{self.limits.stream_messages_per_s:g} messages in a second"
                 self._count(RateLimited(f"more than {most} (NAUTILUS_STREAM_MESSAGES_PER_S)", retry_after_s=1))

@@ -21,12 +21,15 @@ from nautilus.clock import NS_PER_DAY, NS_PER_S, day_of, rfc3339
 from nautilus.db.bridge import status
 from nautilus.db.live import provisional
 from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.market import series
 from nautilus.infra.bus.notifications import NotifyPublisher
 from nautilus.infra.bus.publishing import Bus, Message, Publisher
 from nautilus.infra.bus.redis_streams import RedisPublisher
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
+from nautilus.market.timeframes import timeframe
 from nautilus.settings.stream import StreamSettings
+from nautilus.spans import Span, Spans
 from stream import server
 from tests.support.stored_bars import StoredBars, stock
 
@@ -202,7 +205,7 @@ class Publishing:
         """Minutes first to last, answered by history: they are bars now, and no longer provisional; then it is told."""
         bars = [minute(n, close) for n in range(first, last + 1)]
         with self.stored.db.transaction() as cursor:
-            self._commit(cursor, bars)
+            self._commit(cursor, bars, (bars[0].ts, bars[-1].ts + MINUTE))
         if revised:
             for bar in bars:
                 self.publish(
@@ -216,14 +219,16 @@ class Publishing:
             Message("confirmed", BARS, {"start": rfc3339(start), "end": rfc3339(end), "version": self.version})
         )
 
-    def _commit(self, cursor: Any, bars: list[Bar]) -> None:
-        from nautilus.db.market import series
-        from nautilus.market.timeframes import timeframe
-        from nautilus.spans import Spans
+    def withdraw(self, n: int) -> None:
+        """Minute n, which a stream told, is not in history's answer."""
+        bar = minute(n)
+        with self.stored.db.transaction() as cursor:
+            self._commit(cursor, [], (bar.ts, bar.ts + MINUTE))
+        self.publish(Message("bar", BARS, {**live(bar, "withdrawn"), "version": self.version}))
 
+    def _commit(self, cursor: Any, bars: list[Bar], span: Span) -> None:
         row = series.find_or_make(cursor, self.aapl.con_id, timeframe("1m"), price="TRADES", session="rth")
         locked = series.by_id(cursor, row.id, lock=True)
-        span = (bars[0].ts, bars[-1].ts + MINUTE)
         series.apply_changes(cursor, locked, bars=bars, settled=Spans([span]))
         provisional.remove(cursor, row.id, *span)
         self.version = series.by_id(cursor, row.id).data_version

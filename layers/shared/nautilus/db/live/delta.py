@@ -12,7 +12,7 @@ from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market.series import ALL_TIME
 from nautilus.db.ranges import multirange, spans_of
-from nautilus.db.rows import every, one, scalars
+from nautilus.db.rows import every, one, scalar, scalars
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
 
@@ -34,7 +34,8 @@ class BarRow(NamedTuple):
 class Changes(NamedTuple):
     """What changed since a version. bars: as they are now, in order; none where `more` is given.
 
-    more: the range of all changes, when they are more than were wanted. removed: ranges that retention took.
+    more: the range of all changes, when they are more than were wanted; all that there is, when nobody knows any more what
+    changed since. removed: ranges that retention took.
     """
 
     bars: list[BarRow]
@@ -51,6 +52,8 @@ def newest(cursor: Cursor, source: BarSource, limit: int, span: Span = ALL_TIME)
 
 def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *, limit: int) -> Changes:
     """What changed in the stored bars of a series after a version; with more than `limit` bars only the range."""
+    if not _is_known(cursor, series_id, version):
+        return Changes([], _whole(cursor, series_id, timeframe), Spans())
     added = added_after(cursor, series_id, version)
     revised = _revised(cursor, series_id, version)
     removed = _removed(cursor, series_id, version)
@@ -67,6 +70,30 @@ def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *,
     )
     bars = every(cursor, BarRow)
     return Changes([], span, removed) if len(bars) > limit else Changes(bars, None, removed)
+
+
+def _is_known(cursor: Cursor, series_id: int, version: int) -> bool:
+    """False for a version that this series has not reached, and for one whose changes retention has forgotten in part."""
+    cursor.execute(
+        "SELECT %(version)s <= s.data_version AND %(version)s >= coalesce(f.version, 0) FROM series s"
+        " LEFT JOIN forgotten_versions f ON f.series_id = s.id WHERE s.id = %(series)s",
+        {"series": series_id, "version": version},
+    )
+    return scalar(cursor, bool)
+
+
+class _Ends(NamedTuple):
+    first: int | None
+    last: int | None
+
+
+def _whole(cursor: Cursor, series_id: int, timeframe: Timeframe) -> Span | None:
+    """From the first to the last bar."""
+    cursor.execute(
+        f"SELECT min(ts) AS first, max(ts) AS last FROM {table_of(timeframe)} WHERE series_id = %s", (series_id,)
+    )
+    ends = one(cursor, _Ends)
+    return (ends.first, ends.last + 1) if ends.first is not None and ends.last is not None else None
 
 
 class _Revised(NamedTuple):

@@ -1,0 +1,182 @@
+"""A client that was away resumes by version: every closed and revised bar once, whatever happened meanwhile."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from nautilus.clock import rfc3339
+from stream.series_snapshot import SnapshotQuery
+from stream.subscriber import Subscriber
+from tests.support.stream_server import (
+    BARS,
+    FIVE,
+    MINUTE,
+    OPEN,
+    QUOTES,
+    Chart,
+    Client,
+    Publishing,
+    StreamServer,
+    client,
+)
+
+
+def away(bridge: Publishing) -> None:
+    """What happens in an outage: bars close, some are confirmed, one is revised, the last are provisional still."""
+    for n in range(5, 9):
+        bridge.closed(n)
+    bridge.confirm(5, 7)
+    bridge.confirm(1, 1, close=77.0, revised=True)
+    bridge.quote(50.0)
+    bridge.quote(51.0)
+    bridge.closed(9)
+
+
+def followed(socket: Client, chart: Chart) -> None:
+    for message in socket.received:
+        chart.take(message)
+
+
+def resumed(
+    bridge: Publishing, running: StreamServer, what_happens: Callable[[Publishing], None]
+) -> tuple[Chart, list[Any]]:
+    """A chart that follows, is cut off while something happens, and resumes; and what it was told then."""
+    chart = Chart()
+    with client(running, running.token()) as socket:
+        socket.next("welcome")
+        socket.subscribe(BARS, QUOTES)
+        socket.next("snapshot", c=BARS)
+        bridge.closed(4)
+        bar = socket.next("bar")
+        followed(socket, chart)
+    what_happens(bridge)
+    with client(running, running.token()) as socket:
+        socket.next("welcome")
+        known = {BARS: {"seq": bar["seq"], "version": chart.version}, QUOTES: {"seq": 0}}
+        socket.send(op="resume", id=3, e=bar["e"], channels=known)
+        assert [one["c"] for one in socket.next("ack", id=3)["channels"]] == [BARS, QUOTES]
+        socket.collect(
+            lambda: len([m for m in socket.received if m["t"] in ("snapshot", "resumed")]) == 2, "both channels resume"
+        )
+        bridge.closed(10)
+        socket.next("bar", ts=rfc3339(OPEN + 10 * MINUTE))
+        followed(socket, chart)
+        return chart, socket.received
+
+
+def expected(bridge: Publishing) -> list[tuple[str, float]]:
+    closes = {n: 100.0 + n / 100 for n in range(11)} | {1: 77.0}
+    return [(rfc3339(OPEN + n * MINUTE), close) for n, close in closes.items()]
+
+
+def test_a_client_that_was_away_has_each_bar_once_and_the_newest_quote(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    bridge.confirm(0, 3)
+    chart, received = resumed(bridge, running, away)
+    assert chart.closes() == expected(bridge)
+    [snapshot] = [m for m in received if m["t"] == "snapshot" and m["c"] == BARS]
+    assert snapshot["since_version"] == 1
+    stamps = [bar["ts"] for bar in (*snapshot["bars"], *snapshot["provisional"])]
+    assert sorted(stamps) == sorted({*stamps}), "each bar once"
+    assert len(stamps) == 7, "three new, one revised, three provisional: no bar that the client has"
+    [quote] = [m for m in received if m["t"] == "snapshot" and m["c"] == QUOTES]
+    assert quote["quote"]["bid"] == 51.0
+
+
+def test_a_client_that_believes_its_numbers_would_lack_bars(
+    bridge: Publishing, running: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant: what changed is taken from the newest version, not from the client's."""
+    ask = Subscriber._query
+
+    def newest(self: Subscriber, subscription: Any, bars: int, since: int | None) -> SnapshotQuery:
+        return ask(self, subscription, bars, since)._replace(since=bridge.version if since else None)
+
+    monkeypatch.setattr(Subscriber, "_query", newest)
+    bridge.confirm(0, 3)
+    chart, _ = resumed(bridge, running, away)
+    assert chart.closes() != expected(bridge)
+
+
+def test_nothing_new_is_answered_in_a_word(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 1}})
+        answer = socket.next("resumed", "snapshot")
+    assert (answer["t"], answer["count"], answer["version"]) == ("resumed", 0, 1)
+
+
+def test_what_history_withdrew_is_gone(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+
+    def withdrawn(bridge: Publishing) -> None:
+        bridge.withdraw(4)
+
+    chart, _ = resumed(bridge, running, withdrawn)
+    assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in (0, 1, 2, 3, 10)]
+
+
+def test_an_emptied_table_of_provisional_bars_withdraws_nothing(bridge: Publishing, running: StreamServer) -> None:
+    """A crash of PostgreSQL takes the rows; the bars that a client has stay until history answers."""
+    bridge.confirm(0, 3)
+
+    def crashed(bridge: Publishing) -> None:
+        with bridge.stored.db.transaction() as cursor:
+            cursor.execute("DELETE FROM live_bars")
+            cursor.execute("DELETE FROM live_bars_marker")
+
+    chart, received = resumed(bridge, running, crashed)
+    assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in (0, 1, 2, 3, 4, 10)]
+    assert {m.get("reason") for m in received if m["t"] == "snapshot" and m["c"] == BARS} == {"live_bars_lost"}
+
+
+def test_longer_bars_resume_by_the_version_of_their_minutes(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 14)
+    bridge.confirm(7, 7, close=55.0)
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 0, "version": 1}})
+        snapshot = socket.next("snapshot")
+    assert [(bar["ts"], bar["low"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN + 5 * MINUTE), 54.0)]
+    assert snapshot["version"] == 2
+
+
+def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Publishing, tmp_path: Path) -> None:
+    running = StreamServer(bridge.stored.dsn, tmp_path, stream_snapshot_bars=100)
+    bridge.confirm(0, 9)
+    chart = Chart()
+    try:
+        with client(running, running.token()) as socket:
+            socket.subscribe(BARS, snapshot={"bars": 50})
+            socket.next("snapshot")
+            followed(socket, chart)
+        bridge.confirm(10, 389)
+        bridge.closed(390)
+        with client(running, running.token()) as socket:
+            socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 1}})
+            gap = socket.next("gap")
+            assert (gap["start"], gap["reason"]) == (rfc3339(OPEN + 10 * MINUTE), "too_many_changes")
+            snapshot = socket.next("snapshot")
+            followed(socket, chart)
+    finally:
+        running.stop()
+    assert snapshot["version"] == 2
+    bridge.stored.set_time(OPEN + 500 * MINUTE)
+    answer: httpx.Response = bridge.stored.api(tmp_path).get(f"{gap['rest']}&limit=5000")
+    assert answer.status_code == 200, answer.text
+    for candle in answer.json()["candles"]:
+        time = candle["time"]
+        ts = f"{time[:4]}-{time[4:6]}-{time[6:8]}T{time[-9:]}"
+        chart._bar({"ts": ts, "close": candle["close"], "state": "confirmed"}, 2)
+    assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in range(391)]
+
+
+def test_a_version_of_another_store_is_answered_by_the_whole_range(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 9)
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 9, "version": 4711}})
+        gap = socket.next("gap")
+    assert (gap["start"], gap["version"]) == (rfc3339(OPEN), 1)
