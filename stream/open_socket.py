@@ -31,8 +31,12 @@ def begin(scope: Scope, path: Path) -> HTTPConnection:
     return HTTPConnection(scope)
 
 
+ClientGone = OSError
+"""What sending raises when the client has gone (ASGI 2.4)."""
+
+
 class OpenSocket:
-    """One socket."""
+    """One socket. ClientGone: there is nobody to send to."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -85,7 +89,7 @@ async def run(
             await _end(listener, socket, last_words)
         else:
             for task in (one for one in (receiver, sender) if one.done()):
-                with suppress(OSError):  # the client has gone
+                with suppress(ClientGone):
                     task.result()
     finally:
         for task in (sender, receiver):
@@ -107,7 +111,7 @@ async def _end(listener: SocketListener, socket: OpenSocket, last_words: Callabl
             for word in words:
                 await socket.send(word)
             await socket.close(code, reason)
-    except (TimeoutError, OSError):
+    except (TimeoutError, ClientGone):
         socket.abort("", code, reason)
 
 

@@ -9,6 +9,7 @@ second.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -24,7 +25,7 @@ from nautilus.market.symbols import Selector
 from stream import messages
 from stream.limits import Bucket, Offences, TooMany
 from stream.listener import SocketListener, Subscription, Write
-from stream.open_socket import OpenSocket, Path, begin, run
+from stream.open_socket import ClientGone, OpenSocket, Path, begin, run
 from stream.outbox import BusMessage, Outgoing
 from stream.service import Stream
 from stream.sign_in import check_address
@@ -52,11 +53,12 @@ class Endpoint:
         except Unauthorized:
             caller = None
         socket = OpenSocket(scope, receive, send)
-        await socket.accept("")
-        if caller is None:
-            await _refuse(socket, "unauthorized", "sign in: this needs X-API-Key or an access token", 4401)
-            return
-        await _serve(stream, socket, caller)
+        with suppress(ClientGone):
+            await socket.accept("")
+            if caller is None:
+                await _refuse(socket, "unauthorized", "sign in: this needs X-API-Key or an access token", 4401)
+            else:
+                await _serve(stream, socket, caller)
 
 
 async def _refuse(socket: OpenSocket, status: str, message: str, code: int) -> None:

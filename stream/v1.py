@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -12,7 +13,7 @@ from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unauthoriz
 from nautilus.http.dependencies import caller_of, client_of
 from stream import messages
 from stream.limits import Bucket, Offences, TooMany
-from stream.open_socket import OpenSocket, Path, begin, bye, run
+from stream.open_socket import ClientGone, OpenSocket, Path, begin, bye, run
 from stream.outbox import Outgoing
 from stream.protocol import Auth, Malformed, Ping, Request, RequestId, Resume, Seen, Subscribe, Unsubscribe, parse
 from stream.service import RETRY_AFTER_S, Stream
@@ -35,13 +36,17 @@ class Endpoint:
         check_address(connection)
         subprotocol, ticket = offered_ticket(connection)
         caller = await stream.sign_in.by_ticket(ticket) if ticket else await caller_of(connection)
-        socket = OpenSocket(scope, receive, send)
-        await socket.accept(subprotocol)
-        client = client_of(connection)
-        if caller is None:
-            caller = await _first_message(stream, socket, client)
-        if caller is not None:
-            await _serve(stream, socket, caller, client)
+        with suppress(ClientGone):
+            await _open(stream, OpenSocket(scope, receive, send), subprotocol, (caller, client_of(connection)))
+
+
+async def _open(stream: Stream, socket: OpenSocket, subprotocol: str, who: tuple[Principal | None, Client]) -> None:
+    caller, client = who
+    await socket.accept(subprotocol)
+    if caller is None:
+        caller = await _first_message(stream, socket, client)
+    if caller is not None:
+        await _serve(stream, socket, caller, client)
 
 
 async def _first_message(stream: Stream, socket: OpenSocket, client: Client) -> Principal | None:

@@ -80,6 +80,32 @@ class StreamServer:
             expires_s=now_s + 300,
         ).token
 
+    @contextmanager
+    def paused_bus(self) -> Iterator[None]:
+        """The bus is not read while the block lasts; what is there at its end is read then."""
+        paused, readers = threading.Event(), [thread._reader for thread in self.stream._threads]
+        reads = [reader.read for reader in readers]
+
+        def wait_first(read: Any) -> Any:
+            def reading() -> Any:
+                if not paused.is_set():
+                    found: list[Any] = []
+                    paused.wait(PATIENCE_S)
+                    return found
+                return read()
+
+            return reading
+
+        for reader, read in zip(readers, reads, strict=True):
+            reader.read = wait_first(read)
+        time.sleep(0.7)  # the reads that are under way come back
+        try:
+            yield
+        finally:
+            paused.set()
+            for reader, read in zip(readers, reads, strict=True):
+                reader.read = read
+
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(PATIENCE_S)
