@@ -6,7 +6,7 @@ from typing import NamedTuple
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
-from nautilus.db.cursor import Cursor
+from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.ranges import int8range, multirange, span_of, spans_of
 from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar_or_none, scalars
 from nautilus.market.bar import Bar
@@ -32,6 +32,7 @@ class Series(NamedTuple):
 
 _COLUMNS = "id, con_id, timeframe, price, session, covered::text, data_version, head_ts"
 _SELECT = f"SELECT {_COLUMNS} FROM series"
+_LOCK = Prepared("nautilus_lock_series", f"{_SELECT} WHERE id = $1 FOR UPDATE", ("integer",))
 _NOTE = {
     "series_id": "integer",
     "range": "int8range",
@@ -102,7 +103,10 @@ def find_or_make(cursor: Cursor, con_id: int, frame: Timeframe, *, price: str, s
 
 def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     """The series; `lock` holds its row until the transaction ends (everything that changes a series does)."""
-    cursor.execute(f"{_SELECT} WHERE id = %s" + (" FOR UPDATE" if lock else ""), (series_id,))
+    if lock:
+        cursor.run(_LOCK, (series_id,))
+    else:
+        cursor.execute(f"{_SELECT} WHERE id = %s", (series_id,))
     return of_row(one(cursor, SeriesRow))
 
 
@@ -222,6 +226,32 @@ def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> l
     return [(row.id, (row.span_start, row.span_end)) for row in every(cursor, _LiveChunk)]
 
 
+class _TakenNote(NamedTuple):
+    range: str
+    state: str
+    reason: str
+    ib_code: int | None
+    checked_at: int
+    expires_at: int | None
+    request_id: int | None
+
+
+_TAKE_NOTES = Prepared(
+    "nautilus_take_notes",
+    "DELETE FROM coverage_notes WHERE series_id = $1 AND range && $2"
+    " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
+    ("integer", "int8multirange"),
+)
+"""Take out the notes of some ranges."""
+_RAISE_VERSION = Prepared(
+    "nautilus_raise_version",
+    "WITH change AS (INSERT INTO series_changes (series_id, version, added) SELECT $1, $3, $4 WHERE $4 IS NOT NULL)"
+    " UPDATE series SET covered = $2, data_version = $3 WHERE id = $1",
+    ("integer", "int8multirange", "bigint", "int8multirange"),
+)
+"""Raise the version, and write down which ranges got their first bars; NULL: none."""
+
+
 def apply_changes(
     cursor: Cursor,
     series: Series,
@@ -241,7 +271,11 @@ def apply_changes(
     covered = (series.covered | settled) - unconfirmed_spans
     fresh = settled | unconfirmed_spans
     version = series.data_version + 1
-    old = _take_notes(cursor, series.id, fresh)
+    coverage_changes = bool(unconfirmed or covered != series.covered)
+    old = []
+    if coverage_changes:  # else all that is fresh was covered before, and no note is there
+        cursor.run(_TAKE_NOTES, (series.id, multirange(fresh)))
+        old = every(cursor, _TakenNote)
     # Bars lie where it is covered or noted: of these, only what a range has none of may be called empty before.
     likely_stored = bool(bars) and bool(old or series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1))
     written = bar_store.write(
@@ -253,44 +287,15 @@ def apply_changes(
         request_id=request_id,
         likely_stored=likely_stored,
     )
-    if written.changed or unconfirmed or old or covered != series.covered:
-        cursor.execute(
-            "UPDATE series SET covered = %s::int8multirange, data_version = %s WHERE id = %s",
-            (multirange(covered), version, series.id),
-        )
-    if written.new:
-        cursor.execute(
-            "INSERT INTO series_changes (series_id, version, added) VALUES (%s, %s, %s::int8multirange)",
-            (series.id, version, multirange(written.added)),
-        )
+    if written.changed or coverage_changes:
+        added = multirange(written.added) if written.new else None
+        cursor.run(_RAISE_VERSION, (series.id, multirange(covered), version, added))
     put = [(series.id, int8range(note.span), note.state.value, *_rest(note), request_id) for note in unconfirmed]
     for note in old:
         # What is left of an old note beside the fresh ranges.
         put += [(series.id, int8range(span), *note[1:]) for span in Spans.of(*span_of(note.range)) - fresh]
     insert_rows(cursor, "coverage_notes", _NOTE, put)
     return written
-
-
-class _TakenNote(NamedTuple):
-    range: str
-    state: str
-    reason: str
-    ib_code: int | None
-    checked_at: int
-    expires_at: int | None
-    request_id: int | None
-
-
-def _take_notes(cursor: Cursor, series_id: int, fresh: Spans) -> list[_TakenNote]:
-    """Take out the notes that touch fresh ranges."""
-    if not fresh:
-        return []
-    cursor.execute(
-        "DELETE FROM coverage_notes WHERE series_id = %s AND range && %s::int8multirange"
-        " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
-        (series_id, multirange(fresh)),
-    )
-    return every(cursor, _TakenNote)
 
 
 def removed(cursor: Cursor, series: Series, span: Span) -> None:
