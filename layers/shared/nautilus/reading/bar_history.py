@@ -6,9 +6,13 @@ from typing import Any
 from nautilus.clock import rfc3339
 from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess
 from nautilus.coverage.states import CoverageState
-from nautilus.db.bars import history, write
+from nautilus.db.bars import history
+from nautilus.db.bars import revisions as bar_revisions
+from nautilus.db.bars.history import Arrival, ChunkAt, NoteAt, RequestAt
 from nautilus.db.bars.read import SnapshotContext
+from nautilus.db.bars.revisions import Revision
 from nautilus.db.cursor import Cursor
+from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.reading.coverage_report import named, session_row
 from nautilus.spans import Span
@@ -36,8 +40,8 @@ def explain(
             "revisions": [],
         }
     row = availability.row
-    bar = history.bar(cursor, write.table_of(row.timeframe), row.id, slot[0])
-    revisions = history.revisions(cursor, row.id, slot[0])
+    bar = history.bar(cursor, row.id, row.timeframe, slot[0])
+    revisions = bar_revisions.of_bar(cursor, row.id, slot[0])
     chunks = history.chunks_at(cursor, row.id, slot)
     numbers = [r.request_id for r in revisions if r.request_id]
     requests = history.requests_of(cursor, [c.id for c in chunks], numbers)
@@ -46,15 +50,15 @@ def explain(
     return {
         **_about(availability, slot, ts),
         "state": _state(availability, bar is not None).value,
-        "bar": _bar(slot[0], bar) if bar else None,
+        "bar": _bar(bar) if bar else None,
         "brought_by": _brought_by(bar, revisions, requests, arrival),
         "arrived": {"version": arrival.version, "at": _text(arrival.committed_at)} if arrival else None,
         "note": _note(note) if note else None,
-        "revised": len([r for r in revisions if r.open is not None]),
+        "revised": len([r for r in revisions if r.existed]),
         "revisions": [
             {
                 "until_version": r.until_version,
-                "before": _bar(slot[0], r) if r.open is not None else None,
+                "before": _bar(r) if r.existed else None,
                 "by_request": r.request_id,
             }
             for r in revisions
@@ -97,7 +101,9 @@ def _state(availability: Availability, there: bool) -> CoverageState:
     return CoverageState.EMPTY_CONFIRMED if opens else CoverageState.CLOSED
 
 
-def _brought_by(bar: Any, revisions: Sequence[Any], requests: Sequence[Any], arrival: Any) -> Mapping[str, Any] | None:
+def _brought_by(
+    bar: Bar | None, revisions: Sequence[Revision], requests: Sequence[RequestAt], arrival: Arrival | None
+) -> Mapping[str, Any] | None:
     """The request whose answer the present value came with: the last revision's, else the one before the bar's arrival."""
     if bar is None or not requests:
         return None
@@ -109,14 +115,11 @@ def _brought_by(bar: Any, revisions: Sequence[Any], requests: Sequence[Any], arr
     return _request(good[-1]) if good else None
 
 
-def _bar(ts: int, row: Any) -> Mapping[str, Any]:
-    return {
-        "ts": ts,
-        **{name: getattr(row, name) for name in ("open", "high", "low", "close", "volume", "vwap", "trades")},
-    }
+def _bar(row: Bar | Revision) -> Mapping[str, Any]:
+    return {name: getattr(row, name) for name in Bar._fields}
 
 
-def _note(row: Any) -> Mapping[str, Any]:
+def _note(row: NoteAt) -> Mapping[str, Any]:
     return {
         "state": row.state,
         "reason": row.reason,
@@ -127,7 +130,7 @@ def _note(row: Any) -> Mapping[str, Any]:
     }
 
 
-def _chunk(row: Any, requests: Sequence[Any]) -> Mapping[str, Any]:
+def _chunk(row: ChunkAt, requests: Sequence[RequestAt]) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "start": rfc3339(row.span_start),
@@ -142,7 +145,7 @@ def _chunk(row: Any, requests: Sequence[Any]) -> Mapping[str, Any]:
     }
 
 
-def _request(row: Any) -> Mapping[str, Any]:
+def _request(row: RequestAt) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,

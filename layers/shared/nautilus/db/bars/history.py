@@ -1,43 +1,88 @@
-"""How one bar came to be: its revisions, the chunks and requests behind it, and what is noted where there is none."""
+"""How one bar came to be: the chunks and requests behind it, and what is noted where there is none."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
+from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import int8range
+from nautilus.db.rows import every, one_or_none
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
 
 
-def arrival(cursor: Cursor, series_id: int, ts: int) -> Any | None:
+class Arrival(NamedTuple):
+    """The version with which a range got its first bars, and when."""
+
+    version: int
+    committed_at: datetime
+
+
+class ChunkAt(NamedTuple):
+    """A chunk whose range holds the bar."""
+
+    id: int
+    span_start: int
+    span_end: int
+    state: str
+    outcome: str | None
+    ib_code: int | None
+    attempts: int
+    mode: str
+    updated_at: datetime
+
+
+class RequestAt(NamedTuple):
+    """A request to IB, as it was sent and as it ended."""
+
+    id: int
+    chunk_id: int | None
+    kind: str
+    identity: str
+    booked_at: datetime
+    sent_at: int
+    outcome: str
+    ib_code: int | None
+    ib_text: str | None
+    ms: int | None
+    bars: int | None
+    correlation_id: str | None
+
+
+class NoteAt(NamedTuple):
+    """What is noted about a range that is not settled."""
+
+    state: str
+    reason: str
+    ib_code: int | None
+    checked_at: int
+    expires_at: int | None
+    request_id: int | None
+
+
+def arrival(cursor: Cursor, series_id: int, ts: int) -> Arrival | None:
     """The version with which a range that held nothing got bars at `ts`, and when."""
     cursor.execute(
         "SELECT version, committed_at FROM series_changes WHERE series_id = %s AND added @> %s::bigint"
         " ORDER BY version LIMIT 1",
         (series_id, ts),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Arrival)
 
 
-def revisions(cursor: Cursor, series_id: int, ts: int) -> list[Any]:
-    """What a bar was before each change, oldest first; without prices: it did not exist."""
-    cursor.execute(
-        "SELECT until_version, open, high, low, close, volume, vwap, trades, request_id FROM bar_revisions"
-        " WHERE series_id = %s AND ts = %s ORDER BY until_version",
-        (series_id, ts),
-    )
-    return list(cursor.fetchall())
-
-
-def bar(cursor: Cursor, table: str, series_id: int, ts: int) -> Any | None:
+def bar(cursor: Cursor, series_id: int, timeframe: Timeframe, ts: int) -> Bar | None:
     """The bar as it is now."""
     cursor.execute(
-        f"SELECT open, high, low, close, volume, vwap, trades FROM {table} WHERE series_id = %s AND ts = %s",
+        "SELECT ts, open, high, low, close, volume, vwap, trades"
+        f" FROM {table_of(timeframe)} WHERE series_id = %s AND ts = %s",
         (series_id, ts),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, Bar)
 
 
-def chunks_at(cursor: Cursor, series_id: int, span: Span, limit: int = 20) -> list[Any]:
+def chunks_at(cursor: Cursor, series_id: int, span: Span, limit: int = 20) -> list[ChunkAt]:
     """The chunks whose range touches `span`, newest first, with every request they led to."""
     cursor.execute(
         "SELECT c.id, c.span_start, c.span_end, c.state, c.outcome, c.ib_code, c.attempts, c.mode, c.updated_at"
@@ -45,24 +90,24 @@ def chunks_at(cursor: Cursor, series_id: int, span: Span, limit: int = 20) -> li
         " ORDER BY c.id DESC LIMIT %s",
         (series_id, span[1], span[0], limit),
     )
-    return list(cursor.fetchall())
+    return every(cursor, ChunkAt)
 
 
-def requests_of(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[int]) -> list[Any]:
+def requests_of(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[int]) -> list[RequestAt]:
     """Requests by chunk or by number, oldest first."""
     cursor.execute(
         "SELECT id, chunk_id, kind, identity, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars, correlation_id"
         " FROM ib_requests WHERE chunk_id = ANY(%s) OR id = ANY(%s) ORDER BY id",
         (list(chunk_ids), list(request_ids)),
     )
-    return list(cursor.fetchall())
+    return every(cursor, RequestAt)
 
 
-def note_at(cursor: Cursor, series_id: int, ts: int) -> Any | None:
+def note_at(cursor: Cursor, series_id: int, ts: int) -> NoteAt | None:
     """What is noted about a stamp that is not settled."""
     cursor.execute(
         "SELECT state, reason, ib_code, checked_at, expires_at, request_id FROM coverage_notes"
         " WHERE series_id = %s AND range && %s::int8range",
         (series_id, int8range((ts, ts + 1))),
     )
-    return cursor.fetchone()
+    return one_or_none(cursor, NoteAt)

@@ -29,6 +29,9 @@ class Revision(NamedTuple):
         return self.open is not None
 
 
+_ALL = 2**63 - 1
+
+
 def within(cursor: Cursor, series_id: int, span: Span, *, since_version: int, limit: int) -> list[Revision]:
     """Revisions of the bars in [start, end) by versions above `since_version`, in order of bar and version; `limit` at most."""
     cursor.execute(
@@ -37,3 +40,8 @@ def within(cursor: Cursor, series_id: int, span: Span, *, since_version: int, li
         (series_id, *span, since_version, limit),
     )
     return every(cursor, Revision)
+
+
+def of_bar(cursor: Cursor, series_id: int, ts: int) -> list[Revision]:
+    """All revisions of one bar, oldest first."""
+    return within(cursor, series_id, (ts, ts + 1), since_version=0, limit=_ALL)
