@@ -7,7 +7,7 @@ import pytest
 
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none, scalars
+from nautilus.db.rows import every, joined, one, one_or_none, scalar, scalar_or_none, scalars, there
 
 
 class Point(NamedTuple):
@@ -79,3 +79,33 @@ def test_a_statement_without_the_row_it_promised_is_an_error(cursor: Cursor) -> 
     cursor.execute("SELECT 1 WHERE false")
     with pytest.raises(LookupError):
         scalar(cursor, int)
+
+
+class Colour(NamedTuple):
+    colour: str | None
+    shade: int | None
+
+
+JOINED = (
+    "SELECT p.x, p.label, c.colour, c.shade FROM (VALUES (1, 'one'), (2, NULL), (3, 'three')) AS p (x, label)"
+    " LEFT JOIN (VALUES (1, 'red', 5), (2, NULL, 6)) AS c (x, colour, shade) USING (x) ORDER BY p.x"
+)
+
+
+def test_joined_rows_come_in_parts(cursor: Cursor) -> None:
+    cursor.execute(JOINED)
+    assert joined(cursor, (Point, Colour)) == [
+        (Point(1, "one"), Colour("red", 5)),
+        (Point(2, None), Colour(None, 6)),
+        (Point(3, "three"), None),
+    ]
+    cursor.execute(JOINED)
+    with pytest.raises(TypeError, match="the parts have the fields"):
+        joined(cursor, (Colour, Point))
+
+
+def test_a_row_is_there_whatever_stands_in_it(cursor: Cursor) -> None:
+    cursor.execute("SELECT NULL")
+    assert there(cursor)
+    cursor.execute("SELECT 1 WHERE false")
+    assert not there(cursor)

@@ -16,6 +16,7 @@ from nautilus.db.bars import read, requested
 from nautilus.db.bars.read import SeriesKey, SeriesState, SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
+from nautilus.db.market.calendars import CalendarStamp
 from nautilus.db.market.series import Series
 from nautilus.errors import InvalidInput
 from nautilus.market import aggregation
@@ -90,9 +91,9 @@ class Calendars:
     """Calendars of one process, read again when they have changed."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[Any, Calendar]] = {}
+        self._known: dict[tuple[str, str], tuple[CalendarStamp, Calendar]] = {}
 
-    def get(self, cursor: Cursor, name: str, session: str, stamp: tuple[Span, Any] | None = None) -> Calendar | None:
+    def get(self, cursor: Cursor, name: str, session: str, stamp: CalendarStamp | None = None) -> Calendar | None:
         """All that is known of a calendar as of the cursor's snapshot; None when IB was never asked.
 
         stamp: its `calendars.state`, from who has asked already.

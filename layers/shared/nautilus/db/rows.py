@@ -5,13 +5,20 @@ where the row is used, and the functions here find one that is misspelt in the S
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from itertools import accumulate
+from typing import Any, TypeVar, overload
 
 from nautilus.db.cursor import Cursor
 
 R = TypeVar("R", bound=tuple[Any, ...])
 """A NamedTuple."""
 V = TypeVar("V")
+A = TypeVar("A", bound=tuple[Any, ...])
+B = TypeVar("B", bound=tuple[Any, ...])
+C = TypeVar("C", bound=tuple[Any, ...])
+D = TypeVar("D", bound=tuple[Any, ...])
+E = TypeVar("E", bound=tuple[Any, ...])
+F = TypeVar("F", bound=tuple[Any, ...])
 
 
 def one(cursor: Cursor, kind: type[R]) -> R:
@@ -32,6 +39,44 @@ def every(cursor: Cursor, kind: type[R]) -> list[R]:
     """All rows, in their order."""
     rows = cursor.fetchall()
     return list(map(_maker(cursor, kind), rows)) if rows else []
+
+
+def there(cursor: Cursor) -> bool:
+    """True when the statement returned a row, whatever stands in it."""
+    return cursor.fetchone() is not None
+
+
+@overload
+def joined(cursor: Cursor, kinds: tuple[type[A], type[B]]) -> list[tuple[A, B | None]]: ...
+@overload
+def joined(cursor: Cursor, kinds: tuple[type[A], type[B], type[C]]) -> list[tuple[A, B | None, C | None]]: ...
+@overload
+def joined(
+    cursor: Cursor, kinds: tuple[type[A], type[B], type[C], type[D], type[E], type[F]]
+) -> list[tuple[A, B | None, C | None, D | None, E | None, F | None]]: ...
+def joined(cursor: Cursor, kinds: tuple[Any, ...]) -> list[Any]:
+    """All rows of a statement with LEFT JOINs, each row in parts: the columns of one NamedTuple after those of another.
+
+    A part after the first is None where all its columns are NULL: the join found nothing.
+    """
+    names = tuple(column.name for column in cursor.description or ())
+    fields = tuple(name for kind in kinds for name in kind._fields)
+    if names != fields:
+        raise TypeError(f"the parts have the fields {fields}, the answer has the columns {names}")
+    ends = list(accumulate(len(kind._fields) for kind in kinds))
+    parts = list(zip(kinds, [0, *ends], ends, strict=False))
+    return [
+        tuple(
+            kind._make(row[at:end]) if at == 0 or any(v is not None for v in row[at:end]) else None
+            for kind, at, end in parts
+        )
+        for row in cursor.fetchall()
+    ]
+
+
+def of_any_width(cursor: Cursor) -> list[tuple[Any, ...]]:
+    """All rows of a statement whose columns differ from call to call."""
+    return list(cursor.fetchall())
 
 
 def _maker(cursor: Cursor, kind: type[R]) -> Callable[[Sequence[Any]], R]:

@@ -72,9 +72,9 @@ def estimated_bars(cursor: Cursor) -> int:
     else:
         # The parent of a hypertable is empty, and chunks in columns hold a thousand bars a row.
         cursor.execute(
-            "SELECT sum(approximate_row_count(name::regclass)) FROM unnest(%s) AS name", (list(HYPERTABLES),)
+            "SELECT sum(approximate_row_count(name::regclass))::bigint FROM unnest(%s) AS name", (list(HYPERTABLES),)
         )
-    return int(cursor.fetchone()[0] or 0)
+    return scalar_or_none(cursor, int) or 0
 
 
 def storage(cursor: Cursor) -> str:
@@ -151,7 +151,7 @@ def _new_enough(text: str) -> bool:
 def _has_columnstore(cursor: Cursor) -> bool:
     """False in the Apache edition."""
     cursor.execute("SELECT current_setting('timescaledb.license', true) = 'timescale'")
-    return bool(cursor.fetchone()[0])
+    return scalar_or_none(cursor, bool) or False
 
 
 def _columnstore_is_on(cursor: Cursor, table: str) -> bool:

@@ -8,6 +8,8 @@ asked for again. No bar of a series is ever removed by it.
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from uuid import UUID
 
 from nautilus.backfill.states import LIVE_CHUNKS
 from nautilus.db import timescale
@@ -16,6 +18,7 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
+from nautilus.db.rows import every, scalars, there
 from nautilus.db.verify_findings import KINDS, REPAIRED, Finding, Report
 from nautilus.db.verify_series import mend_series, verify_series
 from nautilus.errors import Unavailable
@@ -33,8 +36,8 @@ def verify(cursor: Cursor) -> Report:
     report = Report(storage=timescale.storage(cursor))
     report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor)]
     cursor.execute("SELECT id FROM series ORDER BY id")
-    for row in cursor.fetchall():
-        verify_series(cursor, series.by_id(cursor, row.id), report)
+    for series_id in scalars(cursor, int):
+        verify_series(cursor, series.by_id(cursor, series_id), report)
     return report
 
 
@@ -71,7 +74,7 @@ def _keys(cursor: Cursor) -> Iterator[Finding]:
             "  AND pg_get_constraintdef(c.oid) = 'PRIMARY KEY (series_id, ts)'",
             (table,),
         )
-        if cursor.fetchone() is None:
+        if not there(cursor):
             yield Finding("key_missing", f"{table} has no valid PRIMARY KEY (series_id, ts)")
 
 
@@ -82,12 +85,17 @@ def _series_in(cursor: Cursor, table: str) -> list[int]:
         f" SELECT (SELECT min(series_id) FROM {table} WHERE series_id > found.id) FROM found WHERE found.id IS NOT NULL)"
         " SELECT id FROM found WHERE id IS NOT NULL"
     )
-    return [row.id for row in cursor.fetchall()]
+    return scalars(cursor, int)
+
+
+class _Home(NamedTuple):
+    id: int
+    timeframe: str
 
 
 def _orphans(cursor: Cursor) -> Iterator[Finding]:
     cursor.execute("SELECT id, timeframe FROM series")
-    homes = {row.id: table_of(timeframe(row.timeframe)) for row in cursor.fetchall()}
+    homes = {row.id: table_of(timeframe(row.timeframe)) for row in every(cursor, _Home)}
     for table in (*BAR_TABLES, "bar_revisions"):
         for series_id in _series_in(cursor, table):
             if series_id not in homes:
@@ -103,7 +111,7 @@ def _orphans(cursor: Cursor) -> Iterator[Finding]:
 def _remove_orphans(cursor: Cursor, series_id: int) -> int:
     """Rows that nobody can read: their series is gone."""
     cursor.execute("SELECT 1 FROM series WHERE id = %s", (series_id,))
-    if cursor.fetchone():
+    if there(cursor):
         return 0
     for table in (*BAR_TABLES, "bar_revisions"):
         cursor.execute(f"DELETE FROM {table} WHERE series_id = %s", (series_id,))
@@ -116,8 +124,29 @@ def _versions(cursor: Cursor) -> Iterator[Finding]:
         " AND c.version > s.data_version) OR s.id IN (SELECT r.series_id FROM bar_revisions r JOIN series o"
         " ON o.id = r.series_id WHERE r.until_version > o.data_version) ORDER BY s.id"
     )
-    for row in cursor.fetchall():
-        yield Finding("version_behind", f"series {row.id}: changes of a later version than its own", row.id)
+    for series_id in scalars(cursor, int):
+        yield Finding("version_behind", f"series {series_id}: changes of a later version than its own", series_id)
+
+
+class _Overlap(NamedTuple):
+    series_id: int
+    id: int
+    other: int
+
+
+class _UnwantedChunk(NamedTuple):
+    id: int
+    state: str
+
+
+class _JobCount(NamedTuple):
+    """What a job counts, and what its chunks say."""
+
+    id: UUID
+    chunks_total: int
+    chunks_done: int
+    total: int
+    done: int
 
 
 def _ledger(cursor: Cursor) -> Iterator[Finding]:
@@ -128,15 +157,15 @@ def _ledger(cursor: Cursor) -> Iterator[Finding]:
         " WHERE a.state = ANY(%s) AND b.state = ANY(%s) ORDER BY a.id",
         (live, live),
     )
-    for row in cursor.fetchall():
-        yield Finding("chunks_overlap", f"chunks {row.id} and {row.other} of series {row.series_id}", row.series_id)
+    for pair in every(cursor, _Overlap):
+        yield Finding("chunks_overlap", f"chunks {pair.id} and {pair.other} of series {pair.series_id}", pair.series_id)
     cursor.execute(
         "SELECT c.id, c.state FROM backfill_chunks c WHERE c.state = ANY(%s) AND NOT EXISTS (SELECT 1 FROM job_chunks w"
         " JOIN backfill_jobs j ON j.id = w.job_id WHERE w.chunk_id = c.id AND j.finished_at IS NULL) ORDER BY c.id",
         (live,),
     )
-    for row in cursor.fetchall():
-        yield Finding("chunk_unwanted", f"chunk {row.id} is {row.state}, and no live job wants it")
+    for chunk in every(cursor, _UnwantedChunk):
+        yield Finding("chunk_unwanted", f"chunk {chunk.id} is {chunk.state}, and no live job wants it")
     # A chunk that was split counts by its parts; a stopped job gives up its chunks.
     cursor.execute(
         "SELECT j.id, j.chunks_total, j.chunks_done, c.total, c.done FROM backfill_jobs j CROSS JOIN LATERAL"
@@ -146,13 +175,13 @@ def _ledger(cursor: Cursor) -> Iterator[Finding]:
         " WHERE j.state IN ('running', 'succeeded', 'partial', 'failed')"
         "  AND (j.chunks_total <> c.total OR j.chunks_done <> c.done) ORDER BY j.created_at"
     )
-    for row in cursor.fetchall():
+    for job in every(cursor, _JobCount):
         yield Finding(
             "job_counters",
-            f"job {row.id} counts {row.chunks_done} of {row.chunks_total} chunks, its chunks say {row.done} of {row.total}",
+            f"job {job.id} counts {job.chunks_done} of {job.chunks_total} chunks, its chunks say {job.done} of {job.total}",
         )
-    for state, (counted, there) in chunk_counts.wrong(cursor).items():
-        yield Finding("chunk_counts", f"{counted} chunks are counted as {state}, there are {there}")
+    for state, (counted, stored) in chunk_counts.wrong(cursor).items():
+        yield Finding("chunk_counts", f"{counted} chunks are counted as {state}, there are {stored}")
 
 
 # ---- the command -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Verify one series: its coverage against its bars against the sessions of its market."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from nautilus.clock import label_of, rfc3339
 from nautilus.coverage.states import CoverageState, Note
@@ -10,6 +11,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, instruments, series
 from nautilus.db.market.series import Series
 from nautilus.db.ranges import multirange
+from nautilus.db.rows import every, one, scalar, scalars, there
 from nautilus.db.verify_findings import Finding, Report
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import timeframe
@@ -74,15 +76,21 @@ def _finding(row: Series, kind: str, spans: Spans, what: str) -> Finding:
     return Finding(kind, f"{where}: {what}, {rfc3339(first)} to {rfc3339(last)}", row.id, spans)
 
 
-def _extent(cursor: Cursor, row: Series) -> tuple[int, int, int]:
+class _Extent(NamedTuple):
     """How many bars, and the first and last ts (0, 0 when there are none)."""
+
+    bars: int
+    first: int
+    last: int
+
+
+def _extent(cursor: Cursor, row: Series) -> _Extent:
     cursor.execute(
-        "SELECT count(*), coalesce(min(ts), 0) AS lo, coalesce(max(ts), 0) AS hi"
+        "SELECT count(*) AS bars, coalesce(min(ts), 0) AS first, coalesce(max(ts), 0) AS last"
         f" FROM {table_of(row.timeframe)} WHERE series_id = %s",
         (row.id,),
     )
-    count, first, last = cursor.fetchone()
-    return count, first, last
+    return one(cursor, _Extent)
 
 
 def _calendar(cursor: Cursor, row: Series, first: int, last: int) -> Calendar | None:
@@ -98,7 +106,7 @@ def _calendar(cursor: Cursor, row: Series, first: int, last: int) -> Calendar | 
         "SELECT 1 FROM trading_sessions WHERE calendar = %s AND session = %s AND stand_in LIMIT 1",
         (instrument.calendar, row.session),
     )
-    if cursor.fetchone():
+    if there(cursor):
         return None
     return calendars.load(cursor, instrument.calendar, row.session, (min(ends) - _WEEKS_NS, max(ends) + _WEEKS_NS))
 
@@ -109,6 +117,12 @@ _WEEKS_NS = 40 * 86_400 * 10**9
 
 def _open(calendar: Calendar, row: Series, known: Spans) -> Spans:
     return Spans(unit for span in known for unit in calendar.units(row.timeframe, span))
+
+
+class _Held(NamedTuple):
+    lo: int
+    hi: int
+    n: int
 
 
 def _with_bars(cursor: Cursor, row: Series, spans: Iterable[Span]) -> dict[Span, int]:
@@ -126,7 +140,7 @@ def _with_bars(cursor: Cursor, row: Series, spans: Iterable[Span]) -> dict[Span,
             "  AND ts >= %s AND ts < %s) AS c WHERE n > 0",
             (list(starts), list(ends), row.id, min(starts), max(ends)),
         )
-        found |= {(held.lo, held.hi): held.n for held in cursor.fetchall()}
+        found |= {(held.lo, held.hi): held.n for held in every(cursor, _Held)}
     return found
 
 
@@ -138,7 +152,7 @@ def _off_label(cursor: Cursor, row: Series, calendar: Calendar) -> list[int]:
         " AND ts <> ALL(%s::bigint[])",
         (row.id, multirange(known), labels),
     )
-    return [found.ts for found in cursor.fetchall()]
+    return scalars(cursor, int)
 
 
 def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -> bool:
@@ -148,7 +162,7 @@ def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -
         " AND span_start <= %s AND span_end >= %s",
         (row.id, *unit),
     )
-    if cursor.fetchone()[0] >= _ANSWERS:
+    if scalar(cursor, int) >= _ANSWERS:
         return True
     daily = timeframe("1d")
     if not row.timeframe.intraday:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import multirange, spans_of
-from nautilus.db.rows import scalars
+from nautilus.db.rows import scalar_or_none, scalars
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
@@ -52,7 +52,7 @@ def added_after(cursor: Cursor, series_id: int, version: int) -> Spans:
         "SELECT range_agg(r)::text FROM series_changes, unnest(added) AS r WHERE series_id = %s AND version > %s",
         (series_id, version),
     )
-    return spans_of(cursor.fetchone()[0])
+    return spans_of(scalar_or_none(cursor, str))
 
 
 def page_end(cursor: Cursor, source: BarSource, span: Span, limit: int, *, backward: bool) -> int | None:
@@ -65,10 +65,8 @@ def page_end(cursor: Cursor, source: BarSource, span: Span, limit: int, *, backw
         stamps = f"SELECT ts FROM ({stamps}) AS s UNION ALL {_provisional_stamps(source.provisional, span)}"
     # Without ORDER BY, PostgreSQL may search the whole table even for limit 0.
     cursor.execute(f"SELECT ts FROM ({stamps}) AS b ORDER BY ts {'DESC' if backward else 'ASC'} OFFSET {limit} LIMIT 1")
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    return int(row[0]) + 1 if backward else int(row[0])
+    ts = scalar_or_none(cursor, int)
+    return ts + 1 if backward and ts is not None else ts
 
 
 def any_in(cursor: Cursor, source: BarSource, span: Span) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars.bar_source import BarSource, array, select
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import of_any_width
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
 from nautilus.reading.formats import PROVISIONAL, Format
@@ -67,7 +68,7 @@ def time_slices(
     cursor.execute(_statement(source, rendering, slices, dated=dated))
     found = [
         TimeSlice(tuple(text.encode() for text in texts), size, first, last)
-        for size, first, last, *texts in cursor.fetchall()
+        for size, first, last, *texts in of_any_width(cursor)
     ]
     return sorted(found, key=lambda each: each.first_ts)
 

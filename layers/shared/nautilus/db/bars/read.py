@@ -2,18 +2,23 @@
 series stand."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.clock import SAME_TIME, MarketTime
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.market import instruments
+from nautilus.db.market.calendars import CalendarStamp
 from nautilus.db.market.series import Series, SeriesRow, find_several, of_row
 from nautilus.db.ranges import int8range, span_of
+from nautilus.db.rows import every, joined, scalar
 from nautilus.lookup.identity import Lookup
 from nautilus.market.closing import BarCloseDelay
+from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
@@ -35,62 +40,102 @@ class SnapshotContext(NamedTuple):
     """What the bridge plans by."""
 
 
+class _StorePart(NamedTuple):
+    """The first columns of `_CONTEXT`."""
+
+    store_id: UUID
+    source: str | None
+    now_ns: int
+
+
+class _BridgePart(NamedTuple):
+    """The other columns of `_CONTEXT`: what the bridge wrote last, if one ever came."""
+
+    clock_machine_ns: int
+    clock_market_ns: int
+    clock_rate: float
+    settle_intraday_s: int
+    settle_daily_s: int
+    planning: dict[str, Any] | None
+
+
+class _SeriesPart(NamedTuple):
+    """The columns of `_SERIES`."""
+
+    series_id: int
+    timeframe: str
+    price: str
+    session: str
+    covered: str
+    data_version: int
+    head_ts: int | None
+
+
+class _CalendarPart(NamedTuple):
+    """The columns of `_CALENDAR`."""
+
+    known: str
+    checked_at: datetime
+
+
 _CONTEXT = (
-    "store.id AS store_id, store.source, b.clock_machine_ns, b.clock_market_ns, b.clock_rate,"
-    " b.settle_intraday_s, b.settle_daily_s, b.activity -> 'planning' AS planning,"
-    " (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns"
+    "store.id AS store_id, store.source, (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns,"
+    " b.clock_machine_ns, b.clock_market_ns, b.clock_rate, b.settle_intraday_s, b.settle_daily_s,"
+    " b.activity -> 'planning' AS planning"
 )
 _CONTEXT_FROM = "store LEFT JOIN LATERAL (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) b ON true"
-_SERIES_STATE = (
-    "s.id AS series_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts,"
-    " c.known::text AS known, c.checked_at"
-)
+_SERIES = "s.id AS series_id, s.timeframe, s.price, s.session, s.covered::text AS covered, s.data_version, s.head_ts"
+_CALENDAR = "c.known::text AS known, c.checked_at"
 
 
 def snapshot_context(cursor: Cursor) -> SnapshotContext:
     cursor.execute(f"SELECT {_CONTEXT} FROM {_CONTEXT_FROM}")
-    return _snapshot_context(cursor.fetchone())
+    ((store, bridge),) = joined(cursor, (_StorePart, _BridgePart))
+    return _snapshot_context(store, bridge)
 
 
-def _snapshot_context(row: Any) -> SnapshotContext:
+def _snapshot_context(store: _StorePart, bridge: _BridgePart | None) -> SnapshotContext:
     clock, close_delay, rules = SAME_TIME, BarCloseDelay(), PlanRules()
-    if row.clock_rate is not None:
-        clock = MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate)
-        close_delay = BarCloseDelay(row.settle_intraday_s, row.settle_daily_s)
-        rules = PlanRules.of(row.planning)
+    if bridge is not None:
+        clock = MarketTime(bridge.clock_machine_ns, bridge.clock_market_ns, bridge.clock_rate)
+        close_delay = BarCloseDelay(bridge.settle_intraday_s, bridge.settle_daily_s)
+        rules = PlanRules.of(bridge.planning)
     return SnapshotContext(
-        clock.at(row.now_ns), row.now_ns, str(row.store_id), row.source or "unknown", close_delay, rules
+        clock.at(store.now_ns), store.now_ns, str(store.store_id), store.source or "unknown", close_delay, rules
     )
 
 
 class SeriesState(NamedTuple):
-    """How a series and its calendar stand: the series, if there is one, and what `calendars.load` would be told of."""
+    """How a series and its calendar stand: the series, if there is one, and the stamp of the calendar, if IB told it."""
 
     row: Series | None
-    calendar: tuple[Span, Any] | None
+    calendar: CalendarStamp | None
+
+
+class _Always(NamedTuple):
+    always: int
 
 
 def series_state(cursor: Cursor, key: SeriesKey, calendar: str) -> SeriesState:
     """Both in one question."""
     cursor.execute(
-        f"SELECT s.con_id, {_SERIES_STATE} FROM (VALUES (1)) AS one LEFT JOIN series s"
+        f"SELECT always, {_SERIES}, {_CALENDAR} FROM (VALUES (1)) AS one (always) LEFT JOIN series s"
         " ON s.con_id = %s AND s.timeframe = %s AND s.price = %s AND s.session = %s"
         " LEFT JOIN calendars c ON c.calendar = %s AND c.session = %s",
         (*key, calendar, key[3]),
     )
-    return _series_state(cursor.fetchone())
+    ((_, row, known),) = joined(cursor, (_Always, _SeriesPart, _CalendarPart))
+    return _series_state(key[0], row, known)
 
 
-def _series_state(row: Any) -> SeriesState:
-    found = None
-    if row.series_id is not None:
-        found = of_row(SeriesRow(row.series_id, *(getattr(row, name) for name in SeriesRow._fields[1:])))
-    return SeriesState(found, (span_of(row.known), row.checked_at) if row.known is not None else None)
+def _series_state(con_id: int, row: _SeriesPart | None, known: _CalendarPart | None) -> SeriesState:
+    found = of_row(SeriesRow(row.series_id, con_id, *row[1:])) if row is not None else None
+    return SeriesState(found, (span_of(known.known), known.checked_at) if known is not None else None)
 
 
 _LOOKUP_SNAPSHOT = Prepared(
     "nautilus_looked_up",
-    f"SELECT {_CONTEXT}, l.key, {instruments.ANSWER}, {instruments.columns('i')}, {_SERIES_STATE}"
+    f"SELECT {_CONTEXT}, {instruments.ANSWER}, {instruments.columns('i')}, {_SERIES}, {_CALENDAR}"
     f" FROM {_CONTEXT_FROM}"
     " LEFT JOIN ("
     "  SELECT l.key, l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at, l.changed_at"
@@ -141,12 +186,17 @@ def lookup_snapshot(
     numbers = [selector.con_id for selector in selectors if selector.con_id]
     text = name.text if name else ""
     cursor.run(_LOOKUP_SNAPSHOT, (keys, frame.name, Json(prices), Json(sessions), numbers, text))
-    rows = cursor.fetchall()
-    groups = {key: list(group) for key, group in groupby((r for r in rows if r.key is not None), lambda r: str(r.key))}
+    rows = joined(cursor, (_StorePart, _BridgePart, instruments.AnswerRow, Instrument, _SeriesPart, _CalendarPart))
+    answers = [(answer, found) for _, _, answer, found, _, _ in rows if answer is not None]
+    groups = {key: list(group) for key, group in groupby(answers, lambda each: each[0].key)}
     return LookupSnapshot(
-        _snapshot_context(rows[0]),
+        _snapshot_context(*rows[0][:2]),
         {key: instruments.lookup(group) for key, group in groups.items() if key != f"={text}"},
-        {r.con_id: _series_state(r) for r in rows if r.con_id is not None and r.asset_class in prices},
+        {
+            found.con_id: _series_state(found.con_id, row, known)
+            for _, _, _, found, row, known in rows
+            if found is not None and found.asset_class in prices
+        },
         instruments.lookup(groups[f"={text}"]) if f"={text}" in groups else Lookup(()),
     )
 
@@ -164,7 +214,7 @@ def any_removed(cursor: Cursor, series_id: int, version: int, span: Span) -> boo
         "SELECT EXISTS (SELECT 1 FROM series_changes WHERE series_id = %s AND version > %s AND removed && %s::int8range)",
         (series_id, version, int8range(span)),
     )
-    return bool(cursor.fetchone()[0])
+    return scalar(cursor, bool)
 
 
 _SAME = Prepared(
@@ -180,7 +230,15 @@ def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
     snapshot. A version stands for the bars, the revisions and the coverage of its series, in one line of history: who was
     promoted counts on for other bars, and is asked no more."""
     cursor.run(_SAME, (store_id, list(versions), list(versions.values())))
-    return bool(cursor.fetchone().same)
+    return scalar(cursor, bool)
+
+
+class _VersionRow(NamedTuple):
+    con_id: int
+    timeframe: str
+    price: str
+    session: str
+    data_version: int
 
 
 def versions(cursor: Cursor, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
@@ -193,4 +251,4 @@ def versions(cursor: Cursor, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
         " WHERE (con_id, timeframe, price, session) IN %s",
         (wanted,),
     )
-    return {(row[0], row[1], row[2], row[3]): row[4] for row in cursor.fetchall()}
+    return {row[:4]: row.data_version for row in every(cursor, _VersionRow)}

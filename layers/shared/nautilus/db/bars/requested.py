@@ -7,6 +7,7 @@ from uuid import UUID
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.db.bars.read import SeriesKey
 from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, scalar_or_none, scalars
 from nautilus.spans import Span
 
 AGAIN_AFTER_S = 60
@@ -21,6 +22,14 @@ class RequestedRange(NamedTuple):
     span: Span
     live: bool
     waiting: bool
+
+
+class _RequestedRow(NamedTuple):
+    id: UUID
+    wanted_start: int
+    wanted_end: int
+    state: str
+    live: bool
 
 
 def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
@@ -45,7 +54,7 @@ def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
     )
     return [
         RequestedRange(row.id, (row.wanted_start, row.wanted_end), row.live, row.live and row.state == "queued")
-        for row in cursor.fetchall()
+        for row in every(cursor, _RequestedRow)
     ]
 
 
@@ -61,8 +70,7 @@ def job_of(cursor: Cursor, chunk_ids: Sequence[int]) -> UUID | None:
         " WHERE c.chunk_id = ANY(%s) AND j.state = ANY(%s) ORDER BY j.created_at DESC LIMIT 1",
         (list(chunk_ids), list(LIVE_JOBS)),
     )
-    row = cursor.fetchone()
-    return row.id if row else None
+    return scalar_or_none(cursor, UUID)
 
 
 def ended(cursor: Cursor, job_ids: Iterable[UUID]) -> set[UUID]:
@@ -71,4 +79,4 @@ def ended(cursor: Cursor, job_ids: Iterable[UUID]) -> set[UUID]:
     cursor.execute(
         "SELECT id FROM backfill_jobs WHERE id = ANY(%s) AND state = ANY(%s)", (list(wanted), list(LIVE_JOBS))
     )
-    return wanted - {row.id for row in cursor.fetchall()}
+    return wanted.difference(scalars(cursor, UUID))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.db.connection import UniqueViolation
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import scalars
+from nautilus.db.rows import every, scalars
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
@@ -240,7 +240,7 @@ def read(cursor: Cursor, series_id: int, timeframe: Timeframe, stamps: Sequence[
         f"SELECT ts, {_VALUES} FROM {table_of(timeframe)} WHERE series_id = %s AND ts BETWEEN %s AND %s AND ts = ANY(%s)",
         (series_id, min(stamps), max(stamps), list(stamps)),
     )
-    return {row[0]: Bar(*row) for row in cursor.fetchall()}
+    return {bar.ts: bar for bar in every(cursor, Bar)}
 
 
 def first(cursor: Cursor, series_id: int, timeframe: Timeframe, *, span: Span, limit: int) -> list[Bar]:
@@ -250,7 +250,7 @@ def first(cursor: Cursor, series_id: int, timeframe: Timeframe, *, span: Span, l
         " ORDER BY ts LIMIT %s",
         (series_id, *span, limit),
     )
-    return [Bar(*row) for row in cursor.fetchall()]
+    return every(cursor, Bar)
 
 
 def stamps(cursor: Cursor, series_id: int, timeframe: Timeframe, *, start: int, end: int) -> list[int]:

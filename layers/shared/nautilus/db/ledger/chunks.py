@@ -13,7 +13,7 @@ from nautilus.backfill.planner import Chunk
 from nautilus.backfill.states import ChunkState, check_chunk
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_counts, job_stopping, jobs
-from nautilus.db.rows import every, insert_rows, one, scalars
+from nautilus.db.rows import every, insert_rows, one, scalars, there
 from nautilus.spans import Span
 
 LEASE_S = 60
@@ -150,7 +150,7 @@ def lease(cursor: Cursor, chunk_id: int, bridge: str) -> Lease | None:
     cursor.execute(
         "SELECT id FROM backfill_chunks WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED", (chunk_id,)
     )
-    if cursor.fetchone() is None:
+    if not there(cursor):
         return None
     cursor.execute(
         "UPDATE backfill_chunks SET state = %s, lease_bridge = %s, token = token + 1, attempts = attempts + 1,"
@@ -276,7 +276,7 @@ def cancel(cursor: Cursor, held: Lease) -> None:
         "SELECT 1 FROM backfill_chunks WHERE id = %s AND token = %s AND state = 'leased' FOR UPDATE",
         (held.chunk_id, held.token),
     )
-    if cursor.fetchone() is not None:
+    if there(cursor):
         job_stopping.cancel_unwanted(cursor, [held.chunk_id])
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from nautilus.backfill.states import ACTIVE_JOBS, LIVE_JOBS
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import insert_rows, scalar, scalar_or_none
+from nautilus.db.rows import insert_rows, scalar, scalar_or_none, there
 from nautilus.market.symbols import Selector
 
 ACTIVE = "('" + "', '".join(ACTIVE_JOBS) + "')"
@@ -92,7 +92,7 @@ def any_live(cursor: Cursor, origin: str) -> bool:
     cursor.execute(
         "SELECT 1 FROM backfill_jobs WHERE origin = %s AND state = ANY(%s) LIMIT 1", (origin, list(LIVE_JOBS))
     )
-    return cursor.fetchone() is not None
+    return there(cursor)
 
 
 def live_duplicate(cursor: Cursor, owner: str, fingerprint: str) -> UUID | None:

@@ -45,11 +45,11 @@ def lock(cursor: Cursor, login: str) -> None:
 def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
     """What was sent and still matters for the rules: small requests of ten minutes, all others of three seconds."""
     cursor.execute(
-        "SELECT identity, contract, small, weight, interactive, historical, sent_at FROM ib_requests"
+        "SELECT identity, contract, small, weight, interactive, historical, sent_at AS at FROM ib_requests"
         " WHERE login = %s AND sent_at > %s AND sent_at < %s AND (small OR sent_at > %s)",
         (login, market_ns - PERIOD_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
     )
-    return [Request(*row) for row in cursor.fetchall()]
+    return every(cursor, Request)
 
 
 def sent_since(cursor: Cursor, login: str, kind: str, market_ns: int) -> list[int]:

@@ -24,6 +24,10 @@ _LONGEST_NS = 14 * NS_PER_DAY
 """No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
 
 
+CalendarStamp = tuple[Span, datetime]
+"""The range for which sessions are known, and when IB told them last: it changes whenever the sessions do."""
+
+
 class _Known(NamedTuple):
     known: str
     checked_at: datetime
@@ -46,7 +50,7 @@ def known(cursor: Cursor, calendar: str, session: str) -> Span | None:
     return span_of(found) if found else None
 
 
-def state(cursor: Cursor, calendar: str, session: str) -> tuple[Span, datetime] | None:
+def state(cursor: Cursor, calendar: str, session: str) -> CalendarStamp | None:
     """The known range and when it was last told: who holds the sessions of both need not load them again."""
     cursor.execute(
         "SELECT known::text, checked_at FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
@@ -71,7 +75,7 @@ def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | 
         " AND open_ns >= %s AND open_ns < %s ORDER BY open_ns",
         (calendar, session, span[0] - _LONGEST_NS, span[1]),
     )
-    sessions = (Session(*row) for row in cursor.fetchall())
+    sessions = every(cursor, Session)
     first, last = span_of(head.known)
     return Calendar.of(sessions, (max(first, span[0]), max(first, min(last, span[1]))), head.time_zone)
 

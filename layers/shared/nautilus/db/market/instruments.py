@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows, one_or_none, scalar_or_none, scalars
+from nautilus.db.rows import every, insert_rows, joined, one_or_none, scalar_or_none, scalars, there
 from nautilus.lookup import suggestions
 from nautilus.lookup.identity import (
     FRONT_OLD_AFTER_S,
@@ -27,22 +27,38 @@ _TYPES = dict.fromkeys(_COLUMNS, "text") | {"con_id": "bigint", "min_tick": "flo
 
 BELIEVED = "(cardinality(l.con_ids) > 0 OR l.expires_at IS NULL OR l.expires_at > clock_timestamp())"
 """For a WHERE clause: a positive answer is answered from however old it is, a negative one until it expires."""
-ANSWER = "l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at AS looked_up_at, l.changed_at"
-"""What `lookup` needs of a row of instrument_lookups beside the columns of an instrument."""
+ANSWER = "l.key, l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at AS looked_up_at, l.changed_at"
+"""The columns of an `AnswerRow`."""
 
 
-def _instrument(row: Any) -> Instrument:
-    return Instrument(**{name: getattr(row, name) for name in _COLUMNS})
+class AnswerRow(NamedTuple):
+    """A row of instrument_lookups: what IB answered, and when it was asked."""
+
+    key: str
+    con_ids: list[int]
+    former_con_ids: list[int]
+    ib_code: int | None
+    ib_text: str | None
+    looked_up_at: datetime
+    changed_at: datetime | None
+
+
+class _Resolved(NamedTuple):
+    resolved_at: datetime
+
+
+class _Described(NamedTuple):
+    details: dict[str, Any]
 
 
 def _dated(cursor: Cursor) -> list[tuple[Instrument, datetime]]:
-    """Instruments of rows that end with the time of IB's last description."""
-    return [(Instrument(*row[:-1]), row[-1]) for row in cursor.fetchall()]
+    """Instruments with the time of IB's last description."""
+    return [(one, row.resolved_at) for row, one in joined(cursor, (_Resolved, Instrument)) if one is not None]
 
 
 def _described(cursor: Cursor) -> list[tuple[Instrument, dict[str, Any]]]:
-    """Instruments of rows that end with their details."""
-    return [(Instrument(*row[:-1]), row[-1]) for row in cursor.fetchall()]
+    """Instruments with their details."""
+    return [(one, row.details) for row, one in joined(cursor, (_Described, Instrument)) if one is not None]
 
 
 def by_id(cursor: Cursor, con_id: int) -> Instrument | None:
@@ -65,7 +81,7 @@ def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
 def named(cursor: Cursor, name: InstrumentName) -> Lookup:
     """All contracts that are stored under a NautilusTrader-style name, expired ones too, and when IB last described one."""
     cursor.execute(
-        f"SELECT {_LIST}, resolved_at FROM instruments WHERE instrument_id = %s ORDER BY con_id", (name.text,)
+        f"SELECT resolved_at, {_LIST} FROM instruments WHERE instrument_id = %s ORDER BY con_id", (name.text,)
     )
     rows = _dated(cursor)
     return Lookup(tuple(found for found, _ in rows), checked_at=max((at for _, at in rows), default=None))
@@ -104,7 +120,7 @@ def alike(cursor: Cursor, selector: Selector) -> list[Instrument]:
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
     """What is known about a selector; None when nobody asked, or when IB's refusal has expired."""
     if selector.con_id:
-        cursor.execute(f"SELECT {_LIST}, resolved_at FROM instruments WHERE con_id = %s", (selector.con_id,))
+        cursor.execute(f"SELECT resolved_at, {_LIST} FROM instruments WHERE con_id = %s", (selector.con_id,))
         for found, resolved_at in _dated(cursor):
             return Lookup((found,), checked_at=resolved_at)
     cursor.execute(
@@ -113,7 +129,7 @@ def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
         f" WHERE l.key = %s AND {BELIEVED} ORDER BY i.con_id",
         (selector.key,),
     )
-    rows = cursor.fetchall()
+    rows = joined(cursor, (AnswerRow, Instrument))
     return lookup(rows) if rows else None
 
 
@@ -122,10 +138,10 @@ def columns(table: str) -> str:
     return ", ".join(f"{table}.{name}" for name in _COLUMNS)
 
 
-def lookup(rows: Sequence[Any]) -> Lookup:
-    """The lookup that these rows tell, one per contract: `ANSWER` beside an instrument's columns."""
-    first = rows[0]
-    contracts = [_instrument(row) for row in rows if row.con_id is not None]
+def lookup(rows: Sequence[tuple[AnswerRow, Instrument | None]]) -> Lookup:
+    """The lookup that these rows tell: the same answer in each, with one contract of it."""
+    first = rows[0][0]
+    contracts = [found for _, found in rows if found is not None]
     return Lookup(
         tuple(one for one in contracts if one.con_id in first.con_ids),
         first.ib_code,
@@ -140,7 +156,7 @@ def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tu
     """Instruments whose symbol or local symbol begins with a text, or whose name holds it (upper case), with details."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     cursor.execute(
-        f"SELECT {_LIST}, details FROM instruments WHERE (%(class)s = '' OR asset_class = %(class)s)"
+        f"SELECT details, {_LIST} FROM instruments WHERE (%(class)s = '' OR asset_class = %(class)s)"
         " AND (symbol LIKE %(begins)s OR symbol || '/' || currency = %(text)s OR symbol || currency = %(text)s"
         " OR upper(local_symbol) LIKE %(begins)s OR upper(long_name) LIKE %(holds)s)"
         " ORDER BY symbol <> %(text)s, symbol, expiry, con_id LIMIT %(limit)s",
@@ -152,7 +168,7 @@ def matching(cursor: Cursor, text: str, asset_class: str, limit: int) -> list[tu
 def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tuple[Instrument, dict[str, Any]]]:
     """Instruments by con_id, after one; of one asset class, or of all."""
     cursor.execute(
-        f"SELECT {_LIST}, details FROM instruments WHERE con_id > %s AND (%s = '' OR asset_class = %s)"
+        f"SELECT details, {_LIST} FROM instruments WHERE con_id > %s AND (%s = '' OR asset_class = %s)"
         " ORDER BY con_id LIMIT %s",
         (after, asset_class, asset_class, limit),
     )
@@ -251,7 +267,7 @@ def checked_within(cursor: Cursor, key: str, seconds: int) -> bool:
         " AND checked_at > clock_timestamp() - make_interval(secs => %s)",
         (key, seconds),
     )
-    return cursor.fetchone() is not None
+    return there(cursor)
 
 
 def checked_today(cursor: Cursor, key: str) -> bool:
@@ -261,7 +277,7 @@ def checked_today(cursor: Cursor, key: str) -> bool:
         " AND (checked_at AT TIME ZONE 'UTC')::date = (clock_timestamp() AT TIME ZONE 'UTC')::date",
         (key,),
     )
-    return cursor.fetchone() is not None
+    return there(cursor)
 
 
 def changed(cursor: Cursor, keys: Iterable[str]) -> set[str]:
