@@ -156,75 +156,96 @@ class _App:
         return found, b"".join(parts)
 
 
+class _Contestants:
+    """The calls that are compared: the same bars by raw COPY, by this API and by the peer."""
+
+    def __init__(
+        self, stored_bars: StoredBars, dsn: str, folder: Path, redis_url: str, *, span: tuple[int, int]
+    ) -> None:
+        self.raw = psycopg2.connect(dsn)
+        self.plain = _App(_serving.with_peer(stored_bars.app(folder), dsn))
+        self.cached = _App(stored_bars.app(folder, redis_url=redis_url))
+        self.start, self.end = span
+
+    def copy(self, number: int) -> _Call:
+        return lambda: _copy(self.raw, self.start, self.end, number)
+
+    def read(self, number: int, **more: Any) -> _Call:
+        query = {"symbol": "AAPL", "timeframe": "1m", "start": self.start, "end": self.end, "limit": number, **more}
+        return self.plain.call(BARS, query)
+
+    def peer(self, number: int) -> _Call:
+        return self.plain.call(_peer.PATH, {"start": self.start, "end": self.end, "limit": number})
+
+
 async def _in_process(postgres: Postgres, redis_url: str, folder: Path) -> None:
     dsn = postgres.dsn()
     upgrade(dsn)
     stored_bars, start, end = _filled(dsn)
-    plain = _App(_serving.with_peer(stored_bars.app(folder), dsn))
-    cached = _App(stored_bars.app(folder, redis_url=redis_url))
-    raw = psycopg2.connect(dsn)
+    contestants = _Contestants(stored_bars, dsn, folder, redis_url, span=(start, end))
+    await _large_pages(contestants, _backends(stored_bars))
+    await _small_pages(contestants, stored_bars)
+    await _memory(contestants)
+    contestants.raw.close()
+    stored_bars.close()
 
-    def copy(number: int) -> _Call:
-        return lambda: _copy(raw, start, end, number)
 
-    def read(number: int, **more: Any) -> _Call:
-        return plain.call(
-            BARS, {"symbol": "AAPL", "timeframe": "1m", "start": start, "end": end, "limit": number, **more}
-        )
-
-    def peer(number: int) -> _Call:
-        return plain.call(_peer.PATH, {"start": start, "end": end, "limit": number})
-
+async def _large_pages(by: _Contestants, database_ns: Callable[[], int]) -> None:
     await _table(
         "10,000 candles",
         {
-            "raw binary COPY": copy(10_000),
-            "JSON": read(10_000),
-            "column-wise JSON": read(10_000, format="columns"),
-            "NDJSON": read(10_000, format="ndjson"),
-            "the peer's JSON": peer(10_000),
+            "raw binary COPY": by.copy(10_000),
+            "JSON": by.read(10_000),
+            "column-wise JSON": by.read(10_000, format="columns"),
+            "NDJSON": by.read(10_000, format="ndjson"),
+            "the peer's JSON": by.peer(10_000),
         },
         {"JSON": "at most 2.0", "column-wise JSON": "at most 2.0", "the peer's JSON": "at least 10 times JSON"},
-        _backends(stored_bars),
+        database_ns,
         rounds=_ROUNDS,
     )
     await _table(
         "50,000 rows",
-        {"raw binary COPY": copy(50_000), "CSV": read(50_000, format="csv"), "JSON": read(50_000)},
+        {"raw binary COPY": by.copy(50_000), "CSV": by.read(50_000, format="csv"), "JSON": by.read(50_000)},
         {"CSV": "at most 1.3", "JSON": "(a shorter page: Lambda's 6 MB)"},
-        _backends(stored_bars),
+        database_ns,
         rounds=9,
     )
-    query = {"symbol": "AAPL", "timeframe": "1m", "start": start, "limit": 1_000}
-    tag = (await cached.answer(BARS, query))[0]["etag"]
-    assert (await cached.answer(BARS, query, {"if-none-match": tag}))[0]["status"] == "304"
-    assert "hit" in (await cached.answer(BARS, query))[0]["server-timing"]
+
+
+async def _small_pages(by: _Contestants, stored_bars: StoredBars) -> None:
+    query = {"symbol": "AAPL", "timeframe": "1m", "start": by.start, "limit": 1_000}
+    tag = (await by.cached.answer(BARS, query))[0]["etag"]
+    assert (await by.cached.answer(BARS, query, {"if-none-match": tag}))[0]["status"] == "304"
+    assert "hit" in (await by.cached.answer(BARS, query))[0]["server-timing"]
     token, key = _signed_in(stored_bars)
     await _table(
         "1,000 candles",
         {
-            "empty route": plain.call(_serving.EMPTY, {}),
-            "304": cached.call(BARS, query, {"if-none-match": tag}),
-            "304, by access token": cached.call(BARS, query, {"if-none-match": tag, **token}),
-            "304, by API key": cached.call(BARS, query, {"if-none-match": tag, **key}),
-            "hit in Redis": cached.call(BARS, query),
-            "from PostgreSQL": plain.call(BARS, query),
-            "the peer's": peer(1_000),
+            "empty route": by.plain.call(_serving.EMPTY, {}),
+            "304": by.cached.call(BARS, query, {"if-none-match": tag}),
+            "304, by access token": by.cached.call(BARS, query, {"if-none-match": tag, **token}),
+            "304, by API key": by.cached.call(BARS, query, {"if-none-match": tag, **key}),
+            "hit in Redis": by.cached.call(BARS, query),
+            "from PostgreSQL": by.plain.call(BARS, query),
+            "the peer's": by.peer(1_000),
         },
         {"304": "at most 3 ms over the empty route", "hit in Redis": "at most 3 ms over the empty route"},
         _backends(stored_bars),
         rounds=41,
     )
+
+
+async def _memory(by: _Contestants) -> None:
+    read = by.read(50_000, format="csv")
     tracemalloc.start()
-    size = len(await read(50_000, format="csv")())
+    size = len(await read())
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    await read(50_000, format="csv")()
+    await read()
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     print(f"   50,000 rows of CSV are {size / 1e6:.1f} MB and take at most {peak / size:.1f} times that of memory")
-    raw.close()
-    stored_bars.close()
 
 
 def _signed_in(stored_bars: StoredBars) -> tuple[dict[str, str], dict[str, str]]:
