@@ -14,6 +14,7 @@ from nautilus.clock import (
     datetime_of,
     day_of,
     label_of,
+    microseconds_text,
     ns_of,
     parse_rfc3339,
     rfc3339,
@@ -146,3 +147,8 @@ def test_a_naive_text_is_refused_with_what_to_add():
 def test_a_time_that_64_bits_cannot_hold_is_refused(text):
     with pytest.raises(ValueError, match="between 1677-09-22 and 2262-04-11"):
         parse_rfc3339(text)
+
+
+def test_machine_time_as_text_has_six_decimals_and_is_utc() -> None:
+    noon = datetime(2024, 1, 5, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert microseconds_text(noon) == "2024-01-05T10:00:00.000005Z"

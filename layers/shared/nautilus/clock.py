@@ -74,6 +74,11 @@ def rfc3339(ns: int) -> str:
     return text + "Z"
 
 
+def microseconds_text(moment: datetime) -> str:
+    """RFC 3339 text of an aware datetime with six decimals, as machine times stand in answers: `2024-01-05T14:30:00.250000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds of an RFC 3339 text with offset, up to nine decimals; ValueError for anything else.
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nautilus.backfill.outlook import Outlook, outlook
 from nautilus.backfill.states import LIVE_JOBS
-from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.clock import NS_PER_S, microseconds_text, rfc3339
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -230,4 +230,4 @@ def _item_name(item: JobItem) -> str:
 
 
 def _text(moment: datetime | None) -> str | None:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment is not None else None
+    return microseconds_text(moment) if moment is not None else None

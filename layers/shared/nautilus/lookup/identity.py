@@ -5,10 +5,10 @@ IB is away, it is answered from. Another contract for the same words is told wit
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from nautilus.clock import day_of
+from nautilus.clock import day_of, microseconds_text
 from nautilus.errors import Conflict, NotFound, Upstream
 from nautilus.lookup.suggestions import elsewhere, sentence, suggestions
 from nautilus.market.instrument import Instrument
@@ -49,7 +49,7 @@ class Change(NamedTuple):
             "from_instrument_id": self.before.instrument_id,
             "to_con_id": self.now.con_id,
             "to_instrument_id": self.now.instrument_id,
-            "seen_at": _text(self.seen_at),
+            "seen_at": microseconds_text(self.seen_at) if self.seen_at is not None else None,
         }
 
 
@@ -71,15 +71,12 @@ class Identity(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """`instrument` and, when the words changed hands, `instrument_changed`, as callers read them."""
-        known: dict[str, Any] = {"con_id": self.instrument.con_id, "checked_at": _text(self.checked_at)}
+        checked_at = microseconds_text(self.checked_at) if self.checked_at is not None else None
+        known: dict[str, Any] = {"con_id": self.instrument.con_id, "checked_at": checked_at}
         if self.refusal is not None:
             known["upstream"] = self.refusal.as_dict()
         changed = {"instrument_changed": self.change.as_dict()} if self.change else {}
         return {"instrument": known, **changed}
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment is not None else None
 
 
 def trade_day(market_ns: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nautilus.clock import rfc3339
+from nautilus.clock import microseconds_text, rfc3339
 from nautilus.coverage.availability import Availability, Calendars, Subject, Window, assess
 from nautilus.coverage.states import CoverageState
 from nautilus.db.bars import history
@@ -52,7 +52,7 @@ def explain(
         "state": _state(availability, bar is not None).value,
         "bar": _bar(bar) if bar else None,
         "brought_by": _brought_by(bar, revisions, requests, arrival),
-        "arrived": {"version": arrival.version, "at": _text(arrival.committed_at)} if arrival else None,
+        "arrived": {"version": arrival.version, "at": microseconds_text(arrival.committed_at)} if arrival else None,
         "note": _note(note) if note else None,
         "revised": len([r for r in revisions if r.existed]),
         "revisions": [
@@ -140,7 +140,7 @@ def _chunk(row: ChunkAt, requests: Sequence[RequestAt]) -> Mapping[str, Any]:
         "ib_code": row.ib_code,
         "attempts": row.attempts,
         "mode": row.mode,
-        "updated_at": _text(row.updated_at),
+        "updated_at": microseconds_text(row.updated_at),
         "requests": [_request(r) for r in requests],
     }
 
@@ -150,7 +150,7 @@ def _request(row: RequestAt) -> Mapping[str, Any]:
         "id": row.id,
         "kind": row.kind,
         "identity": row.identity,
-        "sent_at": _text(row.booked_at),
+        "sent_at": microseconds_text(row.booked_at),
         "market_time": rfc3339(row.sent_at),
         "outcome": row.outcome,
         "ib_code": row.ib_code,
@@ -159,7 +159,3 @@ def _request(row: RequestAt) -> Mapping[str, Any]:
         "bars": row.bars,
         "correlation_id": row.correlation_id,
     }
-
-
-def _text(when: Any) -> str:
-    return str(when.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

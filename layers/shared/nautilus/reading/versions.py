@@ -1,10 +1,9 @@
 """What can be seen of versions: which series there are and how far each has come, and what bars were before."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from nautilus.clock import rfc3339
+from nautilus.clock import microseconds_text, rfc3339
 from nautilus.coverage.availability import Subject, Window
 from nautilus.db.bars import revisions
 from nautilus.db.bars.revisions import Revision
@@ -41,7 +40,7 @@ def _series_row(row: ListedSeries, ends: series_list.Ends) -> Mapping[str, Any]:
         "covered": covered,
         "first_bar": _time(ends.first),
         "last_bar": _time(ends.last),
-        "changed_at": _text(row.changed_at) if row.changed_at is not None else None,
+        "changed_at": microseconds_text(row.changed_at) if row.changed_at is not None else None,
     }
 
 
@@ -90,13 +89,9 @@ def _revision_row(one: Revision) -> Mapping[str, Any]:
         "until_version": one.until_version,
         "before": {name: getattr(one, name) for name in _PRICES} if one.existed else None,
         "by_request": one.request_id,
-        "changed_at": _text(one.changed_at),
+        "changed_at": microseconds_text(one.changed_at),
     }
 
 
 def _time(ns: int | None) -> str | None:
     return rfc3339(ns) if ns is not None else None
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
