@@ -36,13 +36,15 @@ from nautilus.settings.bridge import BridgeSettings
 
 _BACKOFF = Backoff(longest_s=5.0)
 """Both loops go on well within a lease's 60 s."""
-_MAX_ATTEMPTS = 8
-_PATIENCE = 3
+_ATTEMPTS = 8
+"""So often a request is sent that IB leaves without an answer, or ends for a reason that may pass."""
+_ATTEMPTS_BEFORE_SPLIT = 3
 """So often IB may say that a request timed out at its side before less is asked for."""
 _PASSING = frozenset({Reaction.RETRY, Reaction.RESUBSCRIBE, Reaction.INFO})
 """Reactions after which the same request may succeed; a notice that the client library took for the end is one of them."""
-_MOST_ATTEMPTS = 60
-"""Waits for IB's sake are patient, but a request on which IB hangs up each time must end some day."""
+_ATTEMPTS_IN_ALL = 60
+"""A request that IB's pacing or a lost connection held up is sent more often than that; but one on which IB hangs up each
+time must end some day."""
 _PACING_WAIT_NS = 60 * NS_PER_S
 """After a pacing violation IB wants quiet; users report 10 s to 10 min."""
 _RETRY_NS = 10 * NS_PER_S
@@ -212,7 +214,7 @@ class Worker:
 
     async def _cut_off(self, task: Task, answer: Answer) -> None:
         """The connection went away while we waited."""
-        if task.held.attempts >= _MOST_ATTEMPTS:
+        if task.held.attempts >= _ATTEMPTS_IN_ALL:
             now = self._clock.now_ns()
             await self._transactions.run(
                 writer.failed, task.held, answer, reason="connection_lost", market_ns=now, outcome="lost"
@@ -284,7 +286,7 @@ class Worker:
             await self._again(task, answer, "error", reason="ib_session", not_before=now + _RETRY_NS)
         elif ended.reaction is Reaction.PERMANENT:
             await self._transactions.run(writer.refused, task.held, answer, reason=ended.reason, market_ns=now)
-        elif task.held.attempts >= _MOST_ATTEMPTS:
+        elif task.held.attempts >= _ATTEMPTS_IN_ALL:
             await self._transactions.run(writer.failed, task.held, answer, reason=ended.reason, market_ns=now)
         elif ended.reaction is Reaction.WAIT:
             if ended.reason == "pacing":
@@ -295,9 +297,9 @@ class Worker:
             await self._again(task, answer, "error", reason=ended.reason, not_before=now + _PACING_WAIT_NS)
         elif ended.reaction is Reaction.RECONNECT:
             await self._again(task, answer, "error", reason=ended.reason, not_before=now)
-        elif ended.reason == "timed_out" and task.held.attempts >= _PATIENCE:
+        elif ended.reason == "timed_out" and task.held.attempts >= _ATTEMPTS_BEFORE_SPLIT:
             await self._too_slow(task, answer)
-        elif ended.reaction in _PASSING and task.held.attempts < _MAX_ATTEMPTS:
+        elif ended.reaction in _PASSING and task.held.attempts < _ATTEMPTS:
             await self._again(
                 task, answer, "error", reason=ended.reason, not_before=now + task.held.attempts * _RETRY_NS
             )
@@ -315,7 +317,7 @@ class Worker:
         if parts:
             self._log.warning("chunk-split", extra={"chunk_id": task.held.chunk_id, "parts": len(parts)})
             await self._transactions.run(writer.split, task.held, answer, parts)
-        elif task.held.attempts < _MAX_ATTEMPTS:
+        elif task.held.attempts < _ATTEMPTS:
             await self._again(task, answer, "timeout", reason="no_answer", not_before=self._clock.now_ns() + _RETRY_NS)
         else:
             await self._transactions.run(

@@ -17,7 +17,7 @@ CALLERS = {
     "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
     "ib_bridge.inbox.commands.Commands.begin": "a step of the loop of commands",
     "ib_bridge.reference.calendars.Calendars.calendar": "who asks for the calendar",
-    "ib_bridge.reference.calendars.Calendars.relearn": "a step of the loop of second looks",
+    "ib_bridge.reference.calendars.Calendars.relearn": "a step of the loop of empty re-checks",
     "ib_bridge.ib.connection.IbConnection._read_clock_first": "a step of the loop that connects",
     "ib_bridge.ib.connection.IbConnection._watch": "a step of the loop that connects",
     "ib_bridge.history.volume_units.VolumeUnits._revise": "a step of the loop of volume units",

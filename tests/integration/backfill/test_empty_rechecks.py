@@ -1,4 +1,4 @@
-"""What one answer leaves open: second looks, splits, refusals, slow answers, faults, several bridges."""
+"""What one answer leaves open: empty re-checks, splits, refusals, slow answers, faults of the gateway, several bridges."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def test_sessions_that_an_answer_lacks_are_reported_and_found_by_an_empty_rechec
     assert {m["state"] for m in answer["coverage"]["missing"]} == {"empty_unconfirmed"}
     before = answer["total"]
     stack.sim.command("advance 1000")
-    stack.wait(lambda: not notes(stack), "the second look settles it", 40)
+    stack.wait(lambda: not notes(stack), "the re-check settles it", 40)
     answer = stack.bars(
         symbol="AAPL", timeframe="1m", start="2026-02-23T00:00:00Z", end="2026-02-28T00:00:00Z", limit=5000
     )

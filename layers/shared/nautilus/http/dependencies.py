@@ -13,7 +13,7 @@ from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal, anonymous
 from nautilus.auth.scopes import ROUTES, Access
 from nautilus.errors import NautilusError, Unauthorized
-from nautilus.http.origin import host_of, is_loopback, is_same_origin
+from nautilus.http.origin import host_of, is_loopback, is_own_page
 from nautilus.http.services import Services
 from nautilus.infra import executors
 from nautilus.log import correlation
@@ -138,7 +138,7 @@ CALLER = "nautilus.caller"
 def _is_local(connection: HTTPConnection, settings: ApiSettings) -> bool:
     """True for a browser or script on this computer that no foreign page sent: a localhost Host and no foreign Origin."""
     host = host_of(connection)
-    return host is not None and is_loopback(host[0]) and is_same_origin(connection, settings)
+    return host is not None and is_loopback(host[0]) and is_own_page(connection, settings)
 
 
 def access_to(connection: HTTPConnection) -> Access:

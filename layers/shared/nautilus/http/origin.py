@@ -27,7 +27,7 @@ def check_origin(connection: HTTPConnection, settings: ApiSettings) -> None:
     """Forbidden for what changes something, and for a socket, from a foreign page or by a foreign Host."""
     if connection.scope.get("method", "WEBSOCKET") in _SAFE_METHODS:
         return
-    if not is_same_origin(connection, settings):
+    if not is_own_page(connection, settings):
         raise Forbidden(
             "pages of this origin may not sign in or change anything here; NAUTILUS_CORS_ORIGINS lists those that may",
             code="foreign-origin",
@@ -60,8 +60,9 @@ def is_loopback(name: str) -> bool:
         return False
 
 
-def is_same_origin(connection: HTTPConnection, settings: ApiSettings) -> bool:
-    """False for what a browser sends for a foreign page. What is no browser says nothing of pages."""
+def is_own_page(connection: HTTPConnection, settings: ApiSettings) -> bool:
+    """Whether no foreign page made a browser send this: its page is of the same origin or site, or one that is listed in
+    NAUTILUS_CORS_ORIGINS. What is no browser names no page, and is taken too."""
     origin = connection.headers.get("origin")
     if origin is None:
         return connection.headers.get("sec-fetch-site", "none") in ("none", "same-origin", "same-site")
