@@ -140,7 +140,6 @@ class Asking:
             calendar=one.calendar,
             market_ns=self._clock.now_ns(),
             taken=taken,
-            kept=one.kept,
         )
         one.attempts, one.partial = 0, False
         for ratio in report.splits:

@@ -24,12 +24,10 @@ from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.live import wants
-from nautilus.db.live.wants import CurrentWant
 from nautilus.db.market import instruments, series
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
-from nautilus.live import confirmation, watching
+from nautilus.live import confirmation
 from nautilus.live.confirmation import MINUTE_NS, REQUESTS_PER_MINUTE, Report
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
@@ -162,6 +160,7 @@ class Confirming:
         span = confirmation.answered_span(
             one.calendar, one.frame, sent_at=sent_at, duration_ns=duration_ns, closed_until=closed
         )
+        one.since = min(one.since, span[1])  # what closed while it was on its way is confirmed next
         report = await self._asking.store(
             one, Answer(request_id, ms), span=span, bars=bars, sent_at=sent_at, connection=connection
         )
@@ -196,11 +195,12 @@ class Confirming:
 
     async def _keep(self) -> None:
         """The series of the watch list are followed whether a stream brings them or not."""
-        wanted = await self._transactions.run(wants.of_owner, watching.OWNER)
-        kept = {_stream_of(want) for want in wanted if want.kind == "bars"}
+        kept = await self._transactions.run(recording.kept_series)
         now = self._clock.now_ns()
         for key in kept:
             one = self._followed.setdefault(key, Followed(key, now))
+            if not one.kept:
+                self._inspect_again(one)
             one.kept, one.left_at = True, None
             one.poll = one.poll or key not in self._streamed
         for key, one in list(self._followed.items()):
@@ -339,9 +339,3 @@ class Confirming:
             span = (now - 2 * NS_PER_DAY, now)
             one.calendar = await self._directory.calendars.calendar(one.instrument, one.key.session, span)
             one.calendar_at = now
-
-
-def _stream_of(want: CurrentWant) -> StreamKey:
-    """The stream that brings the bars of a want: of five seconds, or the minutes that all others are made of."""
-    kind = "bars:5s" if want.timeframe == "5s" else "bars:1m"
-    return StreamKey(want.con_id, kind, want.price, want.session)

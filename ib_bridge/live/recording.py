@@ -11,11 +11,11 @@ from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import standing_jobs
-from nautilus.db.live import provisional
+from nautilus.db.live import provisional, wants
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
-from nautilus.live import confirmation
+from nautilus.live import confirmation, watching
 from nautilus.live.confirmation import LivePrices, Report
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
@@ -63,14 +63,14 @@ def record(
     calendar: Calendar,
     market_ns: int,
     taken: Taken | None = None,
-    kept: bool = False,
 ) -> Report:
     """Store an answer, and say what it means for listeners.
 
-    span: what the answer is judged on. rows: its closed bars, ascending; none where IB says that there are none. kept: the series
-    is kept current, so what is missing before the span is requested in the same transaction.
+    span: what the answer is judged on. rows: its closed bars, ascending; none where IB says that there are none. What a
+    series of the watch list lacks before the span is requested in the same transaction.
     """
     row = series.by_id(cursor, series_id, lock=True)
+    kept = key in kept_series(cursor)
     gaps = request_gaps(cursor, row, span[0], calendar, market_ns=market_ns) if kept else Spans()
     lives = provisional.within(cursor, row.id, *ALL_TIME)
     stamps = sorted({bar.ts for bar in rows} | {one.ts for one in lives})
@@ -129,15 +129,23 @@ def close_unanswered(cursor: Cursor, answer: Answer) -> None:
     writer.close(cursor, answer, "error")
 
 
+def kept_series(cursor: Cursor) -> set[StreamKey]:
+    """The streams that bring the series of the watch list: of five seconds, or the minutes that all others are made of."""
+    listed = [want for want in wants.of_owner(cursor, watching.OWNER) if want.kind == "bars"]
+    kinds = {True: "bars:5s", False: "bars:1m"}
+    return {StreamKey(want.con_id, kinds[want.timeframe == "5s"], want.price, want.session) for want in listed}
+
+
 def request_gaps(cursor: Cursor, row: Series, until: int, calendar: Calendar, *, market_ns: int) -> Spans:
-    """Have what a series that is kept current lacks before `until` requested by its standing job; returns what was not on its way
-    before. Under the series' row lock."""
+    """Have what a series that is kept current lacks before `until` requested by its standing job; returns the range that is
+    requested since now. Under the series' row lock."""
     since = confirmation.kept_since(row.covered, calendar, row.timeframe, market_ns)
     if since >= until:
         return Spans()
     noted = Spans(note.span for note in series.notes(cursor, row.id, (since, until)))
     missing = confirmation.lacking((since, until), calendar, row.timeframe, covered=row.covered, refused=noted)
-    return standing_jobs.bring(cursor, row, Spans.of(*confirmation.hull(missing))) if missing else missing
+    whole = Spans.of(*confirmation.hull(missing)) if missing else missing
+    return whole if standing_jobs.bring(cursor, row, whole) else Spans()
 
 
 def _covered_until(row: Series, span: Span) -> int | None:

@@ -1,14 +1,12 @@
-"""A bridge in the test's own event loop, with streams of bars beside it: what a stream tells, and what history says of it.
+"""A bridge in the test's own event loop: what its streams write as provisional bars, and what history says of them.
 
-The simulator is a process on a stepped clock, the database is real, and so is every part of the bridge. The streams are in small
-what the bridge's are: bars that are kept up to date, written as provisional bars.
+The simulator is a process on a stepped clock, the database is real, and so is every part of the bridge.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import SecretStr
@@ -16,15 +14,15 @@ from pydantic import SecretStr
 from ib_bridge.bridge import Bridge
 from ib_bridge.ib import translate
 from ib_bridge.ib.client import BarsRequest
-from ib_bridge.ib.live_callbacks import BarUpdate, BarValue, FirstBars
-from ib_bridge.ib.live_requests import LiveRequests
 from ib_bridge.ib.requests import IbError, IbRequests
 from ib_bridge.live.confirming import Confirming
+from ib_bridge.live.streams import StreamState
 from nautilus.clock import NS_PER_S
 from nautilus.db.bars import write as bar_store
 from nautilus.db.cursor import Cursor
-from nautilus.db.live import provisional
+from nautilus.db.live import provisional, wants
 from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.live.wants import WantRow
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.live.bars import LiveState
@@ -39,19 +37,6 @@ from nautilus.settings.bridge import BridgeSettings
 from tests.support.sim_process import Simulator
 
 PATIENCE_S = 60
-MINUTE_NS = 60 * NS_PER_S
-
-
-@dataclass
-class Stream:
-    """A bar that is kept up to date, as its reader has it: newest state per minute."""
-
-    key: StreamKey
-    instrument: Instrument
-    request: int
-    sent_at: int
-    first: list[Bar] = field(default_factory=list)
-    bars: dict[int, BarValue] = field(default_factory=dict)
 
 
 class LiveBridge:
@@ -68,14 +53,17 @@ class LiveBridge:
         )
         self.bridge = Bridge(self.settings, logger("test"))
         self.reports: list[Report] = []
-        self.confirming.report = self.reports.append
-        self.streams: dict[StreamKey, Stream] = {}
-        connection = self.bridge._connection
-        self.asks, self.requests = LiveRequests(connection), IbRequests(self.settings, connection)
+        self._report, self.confirming.report = self.confirming.report, self._reported
+        self._instruments: dict[int, Instrument] = {}
+        self.requests = IbRequests(self.settings, self.bridge._connection)
 
     @property
     def confirming(self) -> Confirming:
         return self.bridge._confirming
+
+    def _reported(self, report: Report) -> None:
+        self.reports.append(report)
+        self._report(report)
 
     async def run(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:
         """`work(cursor, ...)` in a transaction."""
@@ -105,54 +93,47 @@ class LiveBridge:
         return int((await self.command("clock"))["now_ns"])
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock, take what the streams sent, and wait until the bridge knows the time."""
+        """Move the clock, and wait until the bridge knows the time."""
         await self.command(f"advance {seconds}")
         now = await self.now()
         await self.until(lambda: self.bridge._clock.now_ns() >= now, "the new time is known")
-        if self.streams:
-            await self.take()
 
     # ---- streams -----------------------------------------------------------------------------------------------------
 
     async def find(self, selector: Selector) -> Instrument:
-        return await self.bridge._directory.contracts.instrument(selector, "")
+        found = await self.bridge._directory.contracts.instrument(selector, "")
+        self._instruments[found.con_id] = found
+        return found
+
+    async def want(
+        self, selector: Selector, *, price: str = "TRADES", session: str = "rth", owner: str = "user:1"
+    ) -> StreamKey:
+        """Want minutes live."""
+        found = await self.find(selector)
+        row = WantRow(found.con_id, "bars", "1m", price, session, 6)
+        await self.run(wants.put, owner, [row], None)
+        return StreamKey(found.con_id, "bars:1m", price, session)
 
     async def stream(self, selector: Selector, *, price: str = "TRADES", session: str = "rth") -> StreamKey:
-        """Begin a stream of minutes, without telling of its first answer."""
-        instrument = await self.find(selector)
-        key = StreamKey(instrument.con_id, "bars:1m", price, session)
-        number = self.asks.keep_up_to_date(instrument, price, session, "1800 S")
-        self.streams[key] = Stream(key, instrument, number, self.bridge._clock.now_ns())
-        self.confirming.follow(key, since=self.bridge._clock.now_ns())
-        await self.until(lambda: self._taken(key), "the first answer comes")
+        """Want minutes live, and wait until they are."""
+        key = await self.want(selector, price=price, session=session)
+        await self.until(lambda: self._is_live(key), "the stream is live")
         return key
 
-    async def _taken(self, key: StreamKey) -> bool:
-        await self.take()
-        return bool(self.streams[key].first)
+    def _is_live(self, key: StreamKey) -> bool:
+        stream = self.bridge._live.ledger.streams.get(key)
+        return stream is not None and stream.state is StreamState.LIVE
 
-    async def take(self) -> None:
-        """Write what the streams sent as provisional bars."""
-        with suppress(ConnectionError):
-            await self.bridge._connection.client().reqCurrentTimeAsync()
-        now = await self.now()
-        changed: list[ProvisionalBar] = []
-        for value in self.bridge._connection.callbacks.take():
-            for one in self.streams.values():
-                if isinstance(value, FirstBars) and value.request == one.request:
-                    one.first = [Bar(*b[:6], None, b.trades) for b in value.bars]
-                if isinstance(value, BarUpdate) and value.request == one.request:
-                    one.bars[value.bar.ts] = value.bar
-                    changed.append(await self._provisional(one, value.bar, now))
-        if changed:
-            await self.run(provisional.put, changed)
-        for one in self.streams.values():
-            self.confirming.wake(one.key)
+    async def shown(self, key: StreamKey, ts: int) -> ProvisionalBar:
+        """The closed provisional bar of a minute, as soon as it is written."""
+        found: list[ProvisionalBar] = []
 
-    async def _provisional(self, one: Stream, bar: BarValue, now: int) -> ProvisionalBar:
-        row = await self.series(one.key)
-        state = "closed" if bar.ts + MINUTE_NS <= now else "forming"
-        return ProvisionalBar(row.id, *bar[:7], state, False, "kutd", now)
+        async def is_there() -> bool:
+            found[:] = [one for one in await self.live_bars(key) if one.ts == ts and one.state == "closed"]
+            return bool(found)
+
+        await self.until(is_there, "the closed bar is written")
+        return found[0]
 
     # ---- what history says -------------------------------------------------------------------------------------------
 
@@ -185,7 +166,7 @@ class LiveBridge:
         """What the simulator says now, asked past all books."""
         frame = timeframe(key.kind.partition(":")[2])
         request = BarsRequest(
-            translate.contract(self.streams[key].instrument),
+            translate.contract(self._instruments[key.con_id]),
             translate.moment(end),
             f"{max(60, (end - start) // NS_PER_S)} S",
             frame.ib,

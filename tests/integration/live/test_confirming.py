@@ -2,23 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nautilus.clock import NS_PER_S
-from nautilus.db.live import provisional, wants
+from ib_bridge.history.writer import Answer
+from ib_bridge.live import asking, recording
+from nautilus.db.cursor import Cursor
+from nautilus.db.live import provisional
 from nautilus.db.live.provisional import ProvisionalBar
-from nautilus.db.live.wants import WantRow
 from nautilus.db.market import series
-from nautilus.live import watching
+from nautilus.live import confirmation, watching
 from nautilus.live.bars import LiveState
-from nautilus.live.confirmation import Outcome
+from nautilus.live.confirmation import MINUTE_NS, Outcome, Report
 from nautilus.live.subscriptions import StreamKey
+from nautilus.market.bar import Bar
 from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import timeframe
-from nautilus.spans import Spans
-from tests.support.confirming import MINUTE_NS, LiveBridge, Stream, live_bridge
+from nautilus.spans import Span, Spans
+from tests.support.confirming import LiveBridge, live_bridge
 from tests.support.markets import ns
 from tests.support.sim_process import simulator
 
@@ -43,16 +46,20 @@ def play(dsn: str, story: Story, *, start: str = START, **settings: Any) -> Any:
     return asyncio.run(run())
 
 
-async def minutes(it: LiveBridge, count: int, *, key: Any = None) -> None:
-    """Let minutes pass; after each the bridge has had time to confirm what closed."""
+async def minutes(it: LiveBridge, key: StreamKey, count: int) -> list[ProvisionalBar]:
+    """Let minutes pass, from half past one; returns their bars as the stream had them before history was asked."""
+    found = []
     for _ in range(count):
         await it.advance(30)
-        await it.advance(30)
-        if key is not None:
-            await confirmed(it, key)
+        closed = await it.now()
+        await it.advance(8)
+        found.append(await it.shown(key, closed - MINUTE_NS))
+        await it.advance(22)
+        await confirmed(it, key)
+    return found
 
 
-async def confirmed(it: LiveBridge, key: Any) -> None:
+async def confirmed(it: LiveBridge, key: StreamKey) -> None:
     """Wait until the newest closed minute is covered."""
     until = (await it.now()) // MINUTE_NS * MINUTE_NS
 
@@ -65,7 +72,7 @@ async def confirmed(it: LiveBridge, key: Any) -> None:
 def test_closed_minutes_are_confirmed_equal_to_history(dsn: str) -> None:
     async def story(it: LiveBridge) -> None:
         key = await it.stream(AAPL)
-        await minutes(it, 4, key=key)
+        await minutes(it, key, 4)
         until = (await it.now()) // MINUTE_NS * MINUTE_NS
         history = await it.history(key, NOON, until)
         assert len(history) == 4
@@ -86,7 +93,7 @@ def test_closed_minutes_are_confirmed_equal_to_history(dsn: str) -> None:
 def test_a_forming_bar_is_never_stored(dsn: str) -> None:
     async def story(it: LiveBridge) -> None:
         key = await it.stream(AAPL)
-        await minutes(it, 2, key=key)
+        await minutes(it, key, 2)
         now = await it.now()
         assert now % MINUTE_NS, "a bar forms"
         assert await it.stored(key, now // MINUTE_NS * MINUTE_NS, now + MINUTE_NS) == []
@@ -99,14 +106,13 @@ def test_what_live_showed_otherwise_is_revised_with_what_it_was(dsn: str, comman
     async def story(it: LiveBridge) -> None:
         await it.command(command)
         key = await it.stream(AAPL)
-        await minutes(it, 3, key=key)
+        shown = {one.ts: one for one in await minutes(it, key, 3)}
         until = (await it.now()) // MINUTE_NS * MINUTE_NS
         history = {bar.ts: bar for bar in await it.history(key, NOON, until)}
-        shown = it.streams[key].bars
         revised = it.outcomes(key, LiveState.REVISED)
         assert revised, "the fault shows"
         assert [one.bar for one in revised] == [history[one.bar.ts] for one in revised]
-        assert [one.was and one.was[:6] for one in revised] == [shown[one.bar.ts][:6] for one in revised]
+        assert [one.was and one.was[:6] for one in revised] == [shown[one.bar.ts][1:7] for one in revised]
         assert list(history.values()) == await it.stored(key, NOON, until)
 
     play(dsn, story)
@@ -117,13 +123,13 @@ def test_what_history_changes_afterwards_is_revised_and_told(dsn: str) -> None:
 
     async def story(it: LiveBridge) -> None:
         key = await it.stream(AAPL)
-        await minutes(it, 3, key=key)
+        await minutes(it, key, 3)
         until = (await it.now()) // MINUTE_NS * MINUTE_NS
         before = {bar.ts: bar for bar in await it.stored(key, NOON, until)}
         version = (await it.series(key)).data_version
         await it.command("revise AAPL 1")
         it.reports.clear()
-        await minutes(it, 1, key=key)
+        await minutes(it, key, 1)
         await it.until(lambda: it.outcomes(key, LiveState.REVISED), "the revision is found")
         (revised,) = it.outcomes(key, LiveState.REVISED)
         assert revised.was == before[revised.bar.ts] != revised.bar
@@ -141,7 +147,7 @@ def test_what_history_changes_afterwards_is_revised_and_told(dsn: str) -> None:
 # ---- no proof, no word ---------------------------------------------------------------------------------------------------
 
 
-async def pretend(it: LiveBridge, key: Any, ts: int) -> None:
+async def pretend(it: LiveBridge, key: StreamKey, ts: int) -> None:
     """A bar that a stream told and history does not have."""
     row = await it.series(key)
     bar = ProvisionalBar(row.id, ts, 7.0, 7.1, 6.9, 7.0, 100.0, 1, "closed", False, "rtb", ts + MINUTE_NS)
@@ -149,11 +155,10 @@ async def pretend(it: LiveBridge, key: Any, ts: int) -> None:
     it.confirming.wake(key)
 
 
-async def follow(it: LiveBridge, selector: Selector, *, poll: bool = False) -> Any:
+async def follow(it: LiveBridge, selector: Selector, *, poll: bool = False) -> StreamKey:
     """Confirm a series that no stream brings."""
     instrument = await it.find(selector)
     key = StreamKey(instrument.con_id, "bars:1m", "TRADES", "rth")
-    it.streams[key] = Stream(key, instrument, -1, 0)
     it.confirming.follow(key, since=await it.now(), poll=poll)
     return key
 
@@ -250,7 +255,7 @@ def test_nothing_is_withdrawn_for_an_answer_that_did_not_come(dsn: str, fault: s
     play(dsn, story, request_timeout_s=3.0)
 
 
-def knows(it: LiveBridge, key: Any) -> bool:
+def knows(it: LiveBridge, key: StreamKey) -> bool:
     return it.confirming._followed[key].calendar is not None
 
 
@@ -329,24 +334,15 @@ def test_a_hole_that_another_answer_fills_is_told_too(dsn: str) -> None:
     play(dsn, story)
 
 
-async def keep(it: LiveBridge, selector: Selector) -> Any:
-    """Put a series on the watch list."""
-    instrument = await it.find(selector)
-    want = WantRow(instrument.con_id, "bars", "1m", "TRADES", "rth", 3)
-    await it.run(wants.put, watching.OWNER, [want], None)
-    return StreamKey(instrument.con_id, "bars:1m", "TRADES", "rth")
-
-
 def test_a_series_of_the_watch_list_is_made_whole_after_days_without_a_bridge(dsn: str) -> None:
     async def first(it: LiveBridge) -> None:
-        key = await keep(it, AAPL)
+        key = await it.want(AAPL, owner=watching.OWNER)
         await it.advance(30)
         await confirmed(it, key)
 
     async def later(it: LiveBridge) -> None:
         found = await it.find(AAPL)
         key = StreamKey(found.con_id, "bars:1m", "TRADES", "rth")
-        it.streams[key] = Stream(key, found, -1, 0)
         await it.advance(30)
         start = ns("2026-03-02 14:30")
         until = (await it.now()) // MINUTE_NS * MINUTE_NS
@@ -377,28 +373,88 @@ def test_a_series_of_the_watch_list_is_made_whole_after_days_without_a_bridge(ds
 def test_the_first_answer_of_a_stream_is_an_answer_of_history(dsn: str) -> None:
     async def story(it: LiveBridge) -> None:
         key = await it.stream(AAPL)
-        one = it.streams[key]
-        number = await it.confirming.begin(key)
-        report = await it.confirming.record_answer(
-            key,
-            request_id=number,
-            sent_at=one.sent_at,
-            duration_ns=1800 * NS_PER_S,
-            bars=one.first,
-            ms=5,
-            connection=it.bridge._connection.number,
-        )
-        span = (NOON - 29 * MINUTE_NS, NOON)
-        history = await it.history(key, *span)
-        assert one.first[-1].ts == NOON, "the last one forms"
-        assert [bar._replace(vwap=None) for bar in await it.stored(key, 0, NOON + MINUTE_NS)] == [
-            bar._replace(vwap=None) for bar in history
-        ]
-        assert (await it.series(key)).covered == Spans.of(*span)
-        assert [one.bar.ts for one in report.outcomes] == [bar.ts for bar in history]
-        assert (report.settled, report.covered_until) == (Spans.of(*span), NOON)
-        assert it.reports == [report]
-        (row,) = await it.rows("SELECT kind, outcome, bars, chunk_id FROM ib_requests WHERE id = %s", number)
-        assert tuple(row) == ("keep-up", "ok", 30, None)
+        await it.until(lambda: it.reports, "its answer is stored")
+        report = it.reports[0]
+        ((start, end),) = (await it.series(key)).covered
+        assert end == NOON, "the bar that forms is not in it"
+        history = await it.history(key, start, end)
+        assert history
+        assert await it.stored(key, 0, NOON + MINUTE_NS) == history
+        assert [one.bar for one in report.outcomes] == history
+        assert (report.settled, report.covered_until) == (Spans.of(start, end), end)
+        (row,) = await it.rows("SELECT kind, outcome, chunk_id FROM ib_requests WHERE series_id IS NOT NULL")
+        assert tuple(row) == ("keep-up", "ok", None)
 
     play(dsn, story)
+
+
+def test_a_minute_that_closes_while_a_stream_begins_is_confirmed_too(dsn: str) -> None:
+    """Its first answer ends before: the minute has not settled."""
+
+    async def story(it: LiveBridge) -> None:
+        key = await it.stream(AAPL)
+        await it.until(lambda: it.reports, "the first answer is stored")
+        assert NOON - MINUTE_NS not in (await it.series(key)).covered
+        await it.advance(15)
+        await confirmed(it, key)
+
+    play(dsn, story, start="2026-03-02T17:00:05Z")
+
+
+# ---- an opponent of each comparison ----------------------------------------------------------------------------------------
+
+
+def believe_live(
+    cursor: Cursor, key: StreamKey, series_id: int, answer: Answer, *, span: Span, rows: list[Bar], **more: Any
+) -> Report:
+    """Stores what live showed, and takes it for covered."""
+    shown = {one.ts: one for one in provisional.within(cursor, series_id, *span)}
+    rows = [Bar(*shown[bar.ts][1:7], None, shown[bar.ts].trades) if bar.ts in shown else bar for bar in rows]
+    return recording.record(cursor, key, series_id, answer, span=span, rows=rows, **more)
+
+
+def swap(cursor: Cursor, *where: Any, rows: list[Bar], **more: Any) -> Report:
+    """Takes the high for the low."""
+    swapped = [bar._replace(high=bar.low, low=bar.high) for bar in rows]
+    return recording.record(cursor, *where, rows=swapped, **more)
+
+
+@pytest.mark.parametrize(("mutant", "equal"), [(recording.record, True), (believe_live, False), (swap, False)])
+def test_bars_that_are_not_historys_are_found_out(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., Report], equal: bool
+) -> None:
+    async def story(it: LiveBridge) -> bool:
+        await it.command("late AAPL 0.3")
+        key = await it.stream(AAPL)
+        await minutes(it, key, 3)
+        until = (await it.now()) // MINUTE_NS * MINUTE_NS
+        return await it.stored(key, NOON, until) == await it.history(key, NOON, until)
+
+    monkeypatch.setattr(asking, "recording", SimpleNamespace(**(vars(recording) | {"record": mutant})))
+    assert play(dsn, story) is equal
+
+
+def without_withdrawals(*values: Any) -> list[Outcome]:
+    return [one for one in confirmation.outcomes(*values) if one.state is not LiveState.WITHDRAWN]
+
+
+@pytest.mark.parametrize(("mutant", "equal"), [(confirmation.outcomes, True), (without_withdrawals, False)])
+def test_a_bar_made_of_fillers_is_taken_back(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., list[Outcome]], equal: bool
+) -> None:
+    """Between two trades of THIN IB repeats the price with volume 0. What a listener has in the end is what history has."""
+
+    async def story(it: LiveBridge) -> bool:
+        key = await follow(it, THIN)
+        first = ns("2026-02-24 15:54")
+        has = {first + n * MINUTE_NS: None for n in range(7)}
+        for ts in has:
+            await pretend(it, key, ts)
+        await it.advance(480)
+        await it.until(lambda: it.outcomes(key), "it is confirmed")
+        listener = dict.fromkeys(has) | {one.bar.ts: one for one in it.outcomes(key)}
+        final = [ts for ts, one in listener.items() if one is None or one.state is not LiveState.WITHDRAWN]
+        return final == [bar.ts for bar in await it.history(key, first, first + 7 * MINUTE_NS)]
+
+    monkeypatch.setattr(recording, "confirmation", SimpleNamespace(**(vars(confirmation) | {"outcomes": mutant})))
+    assert play(dsn, story, start="2026-02-24T15:53:30Z") is equal

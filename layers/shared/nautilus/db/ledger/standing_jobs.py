@@ -1,13 +1,11 @@
 """The one job of a series that is kept current: it carries the ranges that its live stream missed, as ordinary chunks."""
 
-from typing import NamedTuple
-
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import jobs
 from nautilus.db.ledger.jobs import Item
 from nautilus.db.market.series import Series
-from nautilus.db.rows import every
+from nautilus.db.rows import scalar
 from nautilus.log import correlation
 from nautilus.market.symbols import Selector
 from nautilus.spans import Spans
@@ -18,27 +16,20 @@ PRIORITY = 5
 """Above backfills as people usually ask for them, below what a reader waits for."""
 
 
-class _Range(NamedTuple):
-    wanted_start: int
-    wanted_end: int
-
-
-def under_way(cursor: Cursor, series_id: int) -> Spans:
-    """What the job of a series still brings."""
+def is_under_way(cursor: Cursor, series_id: int) -> bool:
+    """True while the job of a series lives."""
     cursor.execute(
-        "SELECT i.wanted_start, i.wanted_end FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id"
-        " WHERE j.owner = %s AND j.fingerprint = %s AND j.state = ANY(%s) AND i.state <> 'failed'",
+        "SELECT EXISTS (SELECT FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND state = ANY(%s))",
         (OWNER, _fingerprint(series_id), list(LIVE_JOBS)),
     )
-    return Spans((row.wanted_start, row.wanted_end) for row in every(cursor, _Range))
+    return scalar(cursor, bool)
 
 
-def bring(cursor: Cursor, row: Series, missing: Spans) -> Spans:
-    """Have missing ranges of a series requested; returns those that were not on their way before. In the caller's transaction,
-    under the series' row lock. A job of the series that has ended is forgotten, so that there is one at a time."""
-    new = missing - under_way(cursor, row.id)
-    if not new:
-        return new
+def bring(cursor: Cursor, row: Series, missing: Spans) -> bool:
+    """Have missing ranges of a series requested; False when there are none, or its job still brings others: what is missing after
+    that is requested then. In the caller's transaction, under the series' row lock. A job that has ended is forgotten."""
+    if not missing or is_under_way(cursor, row.id):
+        return False
     cursor.execute(
         "DELETE FROM backfill_jobs WHERE owner = %s AND fingerprint = %s AND NOT state = ANY(%s)",
         (OWNER, _fingerprint(row.id), list(LIVE_JOBS)),
@@ -48,14 +39,14 @@ def bring(cursor: Cursor, row: Series, missing: Spans) -> Spans:
         cursor,
         owner=OWNER,
         origin=ORIGIN,
-        items=[Item(selector, row.timeframe.name, row.price, row.session, *span, None) for span in new],
+        items=[Item(selector, row.timeframe.name, row.price, row.session, *span, None) for span in missing],
         priority=PRIORITY,
         mode="missing",
-        request={"missed_by_live": len(new)},
+        request={"missed_by_live": len(missing)},
         fingerprint=_fingerprint(row.id),
         correlation_id=correlation.get(),
     )
-    return new
+    return True
 
 
 def _fingerprint(series_id: int) -> str:
