@@ -238,7 +238,9 @@ class LiveData:
     def _why_polled(self, stream: Stream) -> str:
         """Why a stream has nothing better than history once a minute: what it could not have first."""
         blocks = [stream.blocks[way] for way in stream.blocked(self._clock.now_ns()) if way in stream.blocks]
-        return blocks[0].reason if blocks else "no_history_slot_free"
+        if blocks:
+            return blocks[-1].reason
+        return "no_market_data_line_free" if self.ledger.lines_in_use() >= self.ledger.lines else "real_time_query"
 
     async def _pump(self) -> None:
         """Ask IB for the next stream, if one may be requested now."""

@@ -113,7 +113,8 @@ class Reception:
 
     def _spoke(self, stream: Stream, value: Value) -> None:
         first = stream.state is not StreamState.LIVE or stream.reason
-        stream.spoke(self._clock.now_ns(), time.monotonic())
+        event_ns = value.bar.ts if isinstance(value, FiveSecondBar) else None
+        stream.spoke(self._clock.now_ns(), time.monotonic(), event_ns)
         self._recovery.spoke(stream)
         if stream.booked is not None:
             booked, stream.booked = stream.booked, None
@@ -178,6 +179,8 @@ class Reception:
         now = self._clock.now_ns()
         self._subscribing.over(stream)
         self._ledger.refuse(stream, now, seconds=found.seconds, reason=found.reason, code=code, refused=found.refused)
+        if found.everywhere and stream.is_bars:
+            self._confirming.leave(stream.key)
         if found.everywhere:
             until = now + int(found.seconds * NS_PER_S)
             stream.blocks = dict.fromkeys(SOURCES[stream.key.kind], Block(until, found.reason, code, found.refused))

@@ -105,6 +105,7 @@ class Stream:
     """It may be silent for so long before history is asked; doubled each time history has nothing either."""
     probed: bool = False
     """History was asked about the present silence."""
+    _gap_from: int | None = None
     gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_GAPS))
 
     @property
@@ -127,11 +128,13 @@ class Stream:
             return None
         return max((self.blocks[way] for way in ways), key=lambda block: (block.refused, -block.until))
 
-    def spoke(self, now: int, machine_s: float) -> None:
-        """Something came of it."""
+    def spoke(self, now: int, machine_s: float, event_ns: int | None = None) -> None:
+        """Something came of it. event_ns: IB's own time of it, where it has one, as a fast clock makes several events one."""
         self.last_event_s = machine_s
-        if self.last_event_at is not None and now > self.last_event_at:
-            self.gaps.append(now - self.last_event_at)
+        at = now if event_ns is None else event_ns
+        if self._gap_from is not None and at > self._gap_from:
+            self.gaps.append(at - self._gap_from)
+        self._gap_from = at
         self.last_event_at = now
         self.attempts = 0
         self.probed = False

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from nautilus.clock import rfc3339
 from nautilus.db.bridge import commands
 from nautilus.db.connection import Database
 from nautilus.db.live import streams, wants
@@ -79,6 +80,14 @@ class LiveStack:
         found = [row["fields"] for row in self.sim.command("received error")["received"]]
         rows = [(int(one["code"]), str(one["text"])) for one in found]
         return [row for row in rows if row[0] not in NOTICES]
+
+    def violations(self) -> list[tuple[int, str]]:
+        """What the simulator refused because a limit of IB was broken."""
+        limits = (100, 101, 102, 309, 322, 326, 386, 420, 10190)
+        return [(code, text) for code, text in self.errors() if code in limits or "pacing" in text.lower()]
+
+    def market(self) -> str:
+        return rfc3339(self.stack.market_ns())
 
     def advance(self, seconds: float) -> None:
         self.stack.advance(seconds)
