@@ -34,6 +34,7 @@ from nautilus.live.schemas import (
     WatchedSeries,
     WatchListRequest,
 )
+from nautilus.live.stream_report import LiveSnapshot
 from nautilus.lookup.identity import Identity
 from nautilus.market.instrument import Instrument
 
@@ -80,23 +81,19 @@ def _fresh(response: Response) -> None:
 )
 def listing(services: ServicesDep, caller: Caller, response: Response) -> dict[str, Any]:
     _fresh(response)
-    answer = _wants(services, caller, None)
-    if caller.may("monitoring:read"):
-        with services.db.transaction(snapshot=True) as cursor:
-            answer["streams"] = stream_report.stream_rows(cursor, stream_report.read(cursor))
+    with services.db.transaction(snapshot=True) as cursor:
+        snapshot = stream_report.read(cursor)
+        answer = {"market_time": stream_report.text_of(snapshot.now), "wants": _wants(cursor, snapshot, caller)}
+        if caller.may("monitoring:read"):
+            answer["streams"] = stream_report.stream_rows(cursor, snapshot)
     return answer
 
 
-def _wants(services: Services, caller: Principal, keys: frozenset[WantKey] | None) -> dict[str, Any]:
-    """The caller's wants, or those of them with these keys."""
-    with services.db.transaction(snapshot=True) as cursor:
-        held = [want for want in wants.of_owner(cursor, caller.id) if keys is None or want.key in keys]
-        snapshot = stream_report.read(cursor)
-        known = instruments.several(cursor, {want.con_id for want in held})
-    return {
-        "market_time": stream_report.text_of(snapshot.now),
-        "wants": stream_report.want_rows(snapshot, held, known),
-    }
+def _wants(cursor: Cursor, snapshot: LiveSnapshot, caller: Principal) -> list[dict[str, Any]]:
+    """The caller's wants."""
+    held = wants.of_owner(cursor, caller.id)
+    known = instruments.several(cursor, {want.con_id for want in held})
+    return stream_report.want_rows(snapshot, held, known)
 
 
 @router.post(_LIVE, summary="Want bars, quotes or ticks live for a while; again: for a while longer")
@@ -122,12 +119,12 @@ def _put(
     with services.db.transaction() as cursor:
         _check_trading(cursor, given, [one.instrument for one in found])
         new = asking.put(cursor, caller, leases)
-    answer = _wants(services, caller, frozenset(row.key for row in leases))
-    changed = {one.instrument.con_id: one.as_dict().get("instrument_changed") for one in found if one.change}
-    for row_ in answer["wants"]:
-        if row_["con_id"] in changed:
-            row_["instrument_changed"] = changed[row_["con_id"]]
-    return {**answer, "new": new}
+        snapshot = stream_report.read(cursor)
+        keys = {row.key for row in leases}
+        rows = [row for row in _wants(cursor, snapshot, caller) if stream_report.key_of(row) in keys]
+    changed = {one.instrument.con_id: {"instrument_changed": one.change.as_dict()} for one in found if one.change}
+    answer = [{**row, **changed.get(row["con_id"], {})} for row in rows]
+    return {"market_time": stream_report.text_of(snapshot.now), "wants": answer, "new": new}
 
 
 def _check_trading(cursor: Cursor, given: Sequence[tuple[str, NamedInstrument]], found: Sequence[Instrument]) -> None:
@@ -148,18 +145,18 @@ def unwant(
         ways = ["channels=data.quotes.NASDAQ.AAPL", "all=true"]
         raise InvalidInput.field("channels", "give channels, or all=true", ways)
     with services.db.transaction() as cursor:
-        held = _held(services, caller)
+        held = _held(cursor, caller)
         keys, unknown = asking.keys_of(names, held)
         gone = wants.drop(cursor, caller.id, None if all else keys)
     dropped = sorted(name for name, of_channel in held.items() if set(of_channel) & set(gone))
     return {"dropped": dropped, "not_wanted": unknown}
 
 
-def _held(services: Services, caller: Principal) -> Mapping[str, Sequence[WantKey]]:
+def _held(cursor: Cursor, caller: Principal) -> Mapping[str, Sequence[WantKey]]:
     """Channel -> wants of the caller that are published there."""
     found: dict[str, list[WantKey]] = {}
-    for row in _wants(services, caller, None)["wants"]:
-        found.setdefault(row["channel"], []).append(WantKey(*(row[name] for name in WantKey._fields)))
+    for row in _wants(cursor, stream_report.read(cursor), caller):
+        found.setdefault(row["channel"], []).append(stream_report.key_of(row))
     return found
 
 

@@ -1,7 +1,7 @@
 """Live data as a whole: wants become streams, what IB sends becomes bars, quotes and trades, and all of it is told.
 
-Four loops: `consume` takes what IB sent, `beat` publishes it, `sweep` compares wants and streams each second, `pump` asks IB for
-one stream after the other. All state is touched in the event loop alone.
+Five loops: `consume` takes what IB sent, `beat` publishes it, `sweep` compares wants and streams each second, `pump` asks IB for
+one stream after the other; the last keeps the watch list among the wants. All state is touched in the event loop alone.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any
 
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.live_callbacks import Value
+from ib_bridge.live import watch_list
 from ib_bridge.live.bar_streams import BarStreams
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.incidents import LiveIncidents
@@ -26,6 +27,7 @@ from ib_bridge.live.session_events import SessionEvents
 from ib_bridge.live.streams import Stream, StreamState, StreamWant, wanted_streams
 from ib_bridge.live.subscribing import Subscribing
 from ib_bridge.live.telling import Telling
+from ib_bridge.live.watch_list import WatchList
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.errors import Unavailable
@@ -96,6 +98,7 @@ class LiveData:
         )
         self._loading = Loading(self._transactions, parts.directory, self._clock, self._log)
         self._session = SessionEvents(settings.bridge_id, self.publishing.outbox, self._connection, self._clock)
+        self._watch_list = WatchList(settings.watched, parts)
         self._incidents = LiveIncidents(settings.bridge_id, self._transactions, self._log)
 
     # ---- life --------------------------------------------------------------------------------------------------------
@@ -107,6 +110,7 @@ class LiveData:
             repeat("live-beat", self._beat, self._log, backoff=_BACKOFF),
             repeat("live-sweep", self._sweep, self._log, backoff=_BACKOFF),
             repeat("live-pump", self._pump, self._log, backoff=_BACKOFF),
+            repeat("watch-list", self._watch_list.step, self._log, backoff=watch_list.BACKOFF),
         ]
 
     def wake(self) -> None:

@@ -396,6 +396,24 @@ def test_a_symbol_without_a_quote_has_null_and_the_reason(
     ]
 
 
+def test_a_contract_is_found_by_other_words_than_it_was_looked_up_by(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    """As the watch list and channels do, by its name."""
+    future = stock(5, "ES")._replace(
+        asset_class="FUT", instrument_id="ESH4.CME", local_symbol="ESH4", expiry="20240315"
+    )
+    with stored_bars.db.transaction() as cursor:
+        instruments.store_all(cursor, [(stock(4, "NVDA"), {}), (stock(6, "TWIN"), {}), (future, {})])
+        instruments.store(cursor, stock(7, "TWIN")._replace(primary_exchange="NYSE", instrument_id="TWIN.NYSE"), {})
+    found = {row["symbol"]: (row["con_id"], row["reason"]) for row in newest(api, ann, symbols="NVDA,TWIN")}
+    assert found == {"NVDA": (4, "not_wanted"), "TWIN": (None, "ambiguous_instrument")}
+    assert newest(api, ann, symbols="TWIN", exchange="NYSE")[0]["con_id"] == 7
+    assert newest(api, ann, symbols="NVDA", currency="EUR")[0]["reason"] == "unknown_instrument"
+    futures = newest(api, ann, symbols="ESH4,ES", asset_class="FUT")
+    assert [(row["con_id"], row["reason"]) for row in futures] == [(5, "not_wanted"), (None, "unknown_instrument")]
+
+
 def test_an_old_quote_is_stale_when_its_stream_is_not_live(
     stored_bars: StoredBars, api: Api, ann: dict[str, str]
 ) -> None:
@@ -557,6 +575,21 @@ def test_without_the_database_every_route_says_so(stored_bars: StoredBars, tmp_p
         if path != BUS:
             assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable"), path
             assert int(answer.headers["retry-after"]) > 0
+
+
+def test_one_connection_is_enough(stored_bars: StoredBars, tmp_path: Path) -> None:
+    """As in Lambda."""
+    api = stored_bars.api(tmp_path, router=functions.live.app.router, database_pool=1)
+    user = stored_bars.user(7, "bars:read", "monitoring:read", "backfill:write")
+    wanted = {"wants": [{**APPLE, "kind": "quotes"}]}
+    for method, path, body in (
+        *(("POST", LIVE, wanted), ("GET", LIVE, None), ("DELETE", f"{LIVE}?channels=data.quotes.NASDAQ.AAPL", None)),
+        *(("GET", f"{QUOTES}?symbols=AAPL", None), ("PUT", "/api/v1/market-data/watchlist", {"series": [APPLE]})),
+        *(("GET", "/api/v1/market-data/watchlist", None), ("GET", BUS, None), ("POST", TICKETS, None)),
+        *(("POST", SUBSCRIBE, {"symbol": "AAPL"}), ("POST", UNSUBSCRIBE, {"symbol": "AAPL"})),
+    ):
+        answer = api.request(method, path, json=body, headers=user)
+        assert answer.status_code in (200, 201), (path, answer.text)
 
 
 def test_requests_of_one_caller_are_counted(stored_bars: StoredBars, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import quotes, wants
 from nautilus.db.live.quotes import QuoteRow
+from nautilus.db.market import instruments
 from nautilus.errors import Conflict, NotFound
 from nautilus.live import stream_report
 from nautilus.live.stream_report import LiveSnapshot, age_s, text_of
 from nautilus.live.subscriptions import StreamKey
+from nautilus.lookup.identity import trade_day, unexpired
 from nautilus.lookup.resolve import known_identity
 from nautilus.market.instrument import Instrument
-from nautilus.market.symbols import InstrumentName, Selector
+from nautilus.market.symbols import InstrumentName, Selector, choose
 
 NOT_WANTED = "not_wanted"
 NO_WORD_YET = "no_word_yet"
@@ -55,12 +58,22 @@ def answer(cursor: Cursor, requested: Sequence[NamedLookup]) -> dict[str, Any]:
 def _known(cursor: Cursor, text: str, selector: Selector, name: InstrumentName | None) -> Instrument | dict[str, Any]:
     """The instrument, or the row that says why there is none."""
     try:
-        found = known_identity(cursor, selector, name)
+        identity = known_identity(cursor, selector, name)
+        found = identity.instrument if identity else _stored(cursor, selector)
     except NotFound as unknown:
         return _without("unknown_instrument", unknown.detail)
     except Conflict as several:
         return _without("ambiguous_instrument", several.detail)
-    return found.instrument if found else _without("unknown_instrument", f"{selector.words} is not known here yet")
+    return found or _without("unknown_instrument", f"{selector.words} is not known here yet")
+
+
+def _stored(cursor: Cursor, selector: Selector) -> Instrument | None:
+    """The one contract of these words that somebody looked up by other words; Conflict where there are several. Of a future
+    without a month none: which is the front contract IB alone can say."""
+    if selector.front or selector.con_id:
+        return None
+    found = unexpired(instruments.stored(cursor, selector), trade_day(market_now(cursor)))
+    return choose(selector, found)
 
 
 def _without(reason: str, detail: str) -> dict[str, Any]:

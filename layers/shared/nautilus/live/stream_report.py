@@ -10,7 +10,7 @@ from nautilus.db.bridge.status import BridgeStatus
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import streams
 from nautilus.db.live.streams import StreamRow
-from nautilus.db.live.wants import CurrentWant
+from nautilus.db.live.wants import CurrentWant, WantKey
 from nautilus.db.market import instruments
 from nautilus.live import offered
 from nautilus.live.subscriptions import StreamKey
@@ -67,6 +67,11 @@ def want_rows(
         del row["owner"]
         rows.append(row)
     return sorted(rows, key=lambda row: str(row["channel"]))
+
+
+def key_of(row: Mapping[str, Any]) -> WantKey:
+    """The want of a row that `want_rows` made."""
+    return WantKey(*(row[name] for name in WantKey._fields))
 
 
 def stream_rows(cursor: Cursor, snapshot: LiveSnapshot) -> list[dict[str, Any]]:

@@ -18,13 +18,15 @@ from nautilus.market.instrument import Instrument, price_kind, session_kind
 
 OWNER = "watch"
 """Whose wants those of the list are."""
+UNKNOWN = "unknown_instrument"
+"""Nobody has looked the name up yet, or IB does not know it."""
 
 
 class Unresolved(NamedTuple):
     """A series of the setting that cannot be kept current.
 
-    reason: `unknown_instrument` (nobody has looked the name up yet), `ambiguous_instrument` (several contracts have it) or
-    `no_such_price` (the asset class has no such bars).
+    reason: UNKNOWN, `ambiguous_instrument` (several contracts have the name) or `no_such_price` (the asset class has no such
+    bars).
     """
 
     series: WatchSeries
@@ -56,7 +58,7 @@ def read(cursor: Cursor, setting: Sequence[WatchSeries]) -> WatchList:
 
 def _resolved(one: WatchSeries, contracts: Sequence[Instrument]) -> WatchRow | Unresolved:
     if len(contracts) != 1:
-        return Unresolved(one, "ambiguous_instrument" if contracts else "unknown_instrument")
+        return Unresolved(one, "ambiguous_instrument" if contracts else UNKNOWN)
     (instrument,) = contracts
     with suppress(InvalidInput):
         price = price_kind(instrument.asset_class, one.price)

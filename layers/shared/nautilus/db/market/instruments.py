@@ -117,6 +117,17 @@ def alike(cursor: Cursor, selector: Selector) -> list[Instrument]:
     return every(cursor, Instrument)
 
 
+def stored(cursor: Cursor, selector: Selector) -> list[Instrument]:
+    """All contracts that are stored of a selector's words, expired ones too, whatever words they were looked up by."""
+    column, word = ("local_symbol", selector.local_symbol) if selector.local_symbol else ("symbol", selector.symbol)
+    cursor.execute(
+        f"SELECT {_LIST} FROM instruments WHERE asset_class = %s AND {column} = %s AND %s IN ('', currency)"
+        " AND starts_with(expiry, %s) ORDER BY con_id",
+        (selector.asset_class, word, selector.currency, selector.expiry),
+    )
+    return every(cursor, Instrument)
+
+
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
     """What is known about a selector; None when nobody asked, or when IB's refusal has expired."""
     if selector.con_id:
