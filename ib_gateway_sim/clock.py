@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 SECOND_NS = 1_000_000_000
 _SETTLE_ROUNDS = 8  # turns of the event loop that a woken task gets to send its answer before time goes on
@@ -55,24 +55,22 @@ class Clock:
         heapq.heappush(self._sleepers, (at_ns, next(self._numbers), waiter))
         if self._sleepers[0][2] is waiter:
             self._arm()
-        if step_ns:
-            self._stepping[waiter] = (at_ns, step_ns)
+        if not step_ns:
+            await waiter
+            return
+        self._stepping[waiter] = (at_ns, step_ns)
         try:
             await waiter
         finally:
             self._stepping.pop(waiter, None)
 
-    async def beats(self, period_s: float, lag: Callable[[int], int] = lambda _: 0) -> AsyncIterator[float]:
-        """The times that are multiples of the period, as they come; those that are overdue are left out.
-
-        `lag`: nanoseconds (0 and more) that a time is told late; each is told, in order.
-        """
+    async def beats(self, period_s: float) -> AsyncIterator[float]:
+        """The times (epoch seconds) that are multiples of the period, as they come; those that are overdue are left out."""
         period_ns = int(period_s * SECOND_NS)
-        at_ns = (self.now_ns() // period_ns + 1) * period_ns
         while True:
-            await self.sleep_until(at_ns + lag(at_ns))
+            at_ns = (self.now_ns() // period_ns + 1) * period_ns
+            await self.sleep_until(at_ns)
             yield at_ns / SECOND_NS
-            at_ns = max(at_ns, (self.now_ns() - lag(at_ns)) // period_ns * period_ns) + period_ns
 
     # ---- moving --------------------------------------------------------------------------------------------------
     async def advance(self, seconds: float) -> None:

@@ -80,7 +80,8 @@ class LiveFaults:
 
     def touches(self, contract: Contract) -> bool:
         """Whether live bars of a contract are made otherwise than history's."""
-        return any(set_for(table, contract) for table in (self.late, self.odd_lots, self.steps))
+        tables = (self.late, self.odd_lots, self.steps)
+        return any(tables) and any(set_for(table, contract) for table in tables)
 
     def told_again_s(self, contract: Contract) -> float:
         """How far back a bar that is over may still be told again."""
@@ -89,10 +90,15 @@ class LiveFaults:
 
     def is_missing(self, account: str, contract: Contract, bar_s: int) -> bool:
         """Whether the live bar that begins at `bar_s` is never sent. `account` names the market."""
-        missing = set_for(self.missing, contract)
+        missing = set_for(self.missing, contract) if self.missing else None
         if missing is None or bar_s < missing.since_s:
             return False
         return chance(account, "missing", contract.con_id, bar_s) < missing.share
+
+    @property
+    def delays(self) -> bool:
+        """Whether live data come late."""
+        return self.delay_ms > 0 or self.jitter_ms > 0
 
     def delay_ns(self, account: str, contract: Contract, at_ns: int) -> int:
         """How late what a stream has to say at a moment is sent."""

@@ -34,7 +34,7 @@ class Print(NamedTuple):
     size: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class LiveBars:
     """The live view of one contract and kind. All times are epoch seconds UTC."""
 

@@ -18,8 +18,8 @@ def send_schedule(client: Client, query: BarsQuery, end_s: int) -> None:
     def local(at_s: int) -> str:
         return text_date(at_s, contract.time_zone).strftime("%Y%m%d-%H:%M:%S")
 
-    fields: list[codec.Value] = [106, query.request_id, local(sessions[0].open_s), local(sessions[-1].close_s)]
+    fields: list[codec.Value] = [query.request_id, local(sessions[0].open_s), local(sessions[-1].close_s)]
     fields += [contract.time_zone, len(sessions)]
     for session in sessions:
         fields += [local(session.open_s), local(session.close_s), session.trade_date.strftime("%Y%m%d")]
-    client.send(*fields)
+    client.send(106, *fields)

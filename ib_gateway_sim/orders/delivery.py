@@ -25,7 +25,7 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
 
 def _send(client: Client, told: list[Message]) -> None:
     for message in told:
-        client.outbox.send(message)
+        client.outbox.send(*message)
 
 
 def _put_off(gateway: Gateway, client: Client, told: list[Message]) -> None:

@@ -109,14 +109,14 @@ async def _matching_symbols(client: Client, request: Request) -> None:
     gateway = client.gateway
     await gateway.wait(request.kind)
     found = gateway.market.search(request.text("pattern"), gateway.clock.now_s())
-    fields: list[codec.Value] = [79, request.request_id, len(found)]
+    fields: list[codec.Value] = [request.request_id, len(found)]
     for contract in found:
         fields += [contract.con_id, contract.symbol, contract.sec_type, contract.primary_exchange, contract.currency]
         derivatives = gateway.market.derivatives(contract)
         fields += [len(derivatives), *derivatives]
         if client.version >= 176:
             fields += [contract.long_name, ""]
-    client.send(*fields)
+    client.send(79, *fields)
 
 
 def req_option_params(client: Client, request: Request) -> None:
@@ -203,19 +203,19 @@ _DEPTH_EXCHANGES = (  # exchange, security type, listing exchange, kind of book:
 
 
 def req_depth_exchanges(client: Client, request: Request) -> None:
-    fields: list[codec.Value] = [80, len(_DEPTH_EXCHANGES)]
+    fields: list[codec.Value] = [len(_DEPTH_EXCHANGES)]
     for exchange, sec_type, listed, service in _DEPTH_EXCHANGES:
         # Only venues of one listing share a group. Clients read the group as a number: a book of its own has IB's unset one.
         fields += [exchange, sec_type, listed, service, 1 if service == "Deep2" else codec.UNSET_INTEGER]
-    client.send(*fields)
+    client.send(80, *fields)
 
 
 def req_smart_components(client: Client, request: Request) -> None:
     exchanges = (("NYSE", "N"), ("ARCA", "P"), ("NASDAQ", "Q"), ("BATS", "Z"))
-    fields: list[codec.Value] = [82, request.request_id, len(exchanges)]
+    fields: list[codec.Value] = [request.request_id, len(exchanges)]
     for bit, (name, letter) in enumerate(exchanges):
         fields += [bit, name, letter]
-    client.send(*fields)
+    client.send(82, *fields)
 
 
 def req_news_providers(client: Client, request: Request) -> None:

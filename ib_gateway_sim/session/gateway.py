@@ -21,11 +21,11 @@ from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from ib_gateway_sim.session.jobs import Jobs
-from ib_gateway_sim.session.outbox import Message, Outbox, error_frame
+from ib_gateway_sim.session.outbox import Outbox, error_frame
 from ib_gateway_sim.session.sent import SentLog
 from ib_gateway_sim.session.settings import Settings
 from ib_gateway_sim.wire import codec
-from ib_gateway_sim.wire.messages import GREETING
+from ib_gateway_sim.wire.messages import GREETING, MESSAGES, kind_of
 
 _LOG_ENTRIES = 50_000
 
@@ -224,13 +224,15 @@ class Client:
         """Settles the version and answers the greeting."""
         self.version = version
         self.outbox.filler = error_frame(-1, 2158, "Sec-def data farm connection is OK:secdefil", version)
-        self.outbox.send(Message(GREETING, codec.frame(version, time)))
+        self.outbox.send(GREETING, codec.frame(version, time))
 
-    def send(self, *fields: codec.Value) -> None:
-        self.send_frame(codec.frame(*fields))
+    def send(self, message_id: int, *fields: codec.Value) -> None:
+        """One message of its fields. KeyError for an id that is not in wire/messages.py."""
+        self.outbox.send(MESSAGES[message_id], codec.frame(message_id, *fields))
 
     def send_frame(self, frame: bytes) -> None:
-        self.outbox.send(Message.of(frame))
+        """One message that is ready for the socket."""
+        self.outbox.send(kind_of(frame), frame)
 
     def error(self, request_id: int, code: int, text: str) -> None:
         self.gateway.log("error", self, {"reqId": request_id, "code": code, "text": text})

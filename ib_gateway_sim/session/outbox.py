@@ -48,21 +48,26 @@ class Outbox:
         self._waiting = bytearray()
         self._flush_due = False
 
-    def send(self, message: Message) -> None:
-        """The one place that all messages to a client pass, but for the filler of `flush`: faults of delivery act here."""
-        if self.muted or self._writer.is_closing():
-            return
-        self._queue(message.data)
-        log, data = self._log, message.data if len(message.data) <= KEPT_BYTES else message.data[:KEPT_BYTES]
-        log.kinds[message.kind].append((next(log.numbers), self.client_id, self._turn_ns, data))
+    def send(self, kind: str, frame: bytes) -> None:
+        """The one place that all messages to a client pass, but for the filler of `flush`: faults of delivery act here.
 
-    def _queue(self, data: bytes) -> None:
-        """Queues whole frames; they leave together at the end of this turn of the event loop."""
-        self._waiting += data
-        if not self._flush_due:
-            self._flush_due = True
-            self._turn_ns = self._now_ns()
-            asyncio.get_running_loop().call_soon(self.flush)
+        Messages leave together at the end of this turn of the event loop. `kind`: as in wire/messages.py.
+        """
+        if self.muted or not (self._flush_due or self._begin_turn()):
+            return
+        self._waiting += frame
+        log = self._log
+        kept = frame if len(frame) <= KEPT_BYTES else frame[:KEPT_BYTES]
+        log.kinds[kind].append((next(log.numbers), self.client_id, self._turn_ns, kept))
+
+    def _begin_turn(self) -> bool:
+        """Before the first message of a turn; False where the socket is closed, and nothing is sent."""
+        if self._writer.is_closing():
+            return False
+        self._flush_due = True
+        self._turn_ns = self._now_ns()
+        asyncio.get_running_loop().call_soon(self.flush)
+        return True
 
     def flush(self) -> None:
         self._flush_due = False
@@ -104,6 +109,8 @@ class Outbox:
 
     def abort(self) -> None:
         """Drops the socket at once, with what is queued."""
+        self._flush_due = False
+        self._waiting.clear()
         self._writer.transport.abort()
 
 

@@ -57,6 +57,9 @@ class QuoteBoard:
         self._delayed = delayed
         self._generic = generic
         self._whole = whole  # False: bid and ask need a subscription that the login lacks
+        self._marked = bool(generic & {"221", "232"})
+        self._day: tuple[float, ...] = ()  # high, low, close and open of the day as they were sent last
+        self._as_is = client.version >= 163  # sizes need no change
         self._told: dict[int, tuple[float, float]] = {}  # tick type -> (value, its size)
 
     def show(self, quote: Quote) -> None:
@@ -69,14 +72,17 @@ class QuoteBoard:
             if traded:
                 self._client.send(46, 6, self._request_id, self._kind(_LAST_TIME), int(quote.last_s))
                 self._real_time_volume(quote)
-        for kind, value in ((6, quote.high), (7, quote.low), (9, quote.close), (14, quote.open)):
-            if value != -1:
-                self._price(kind, value)
+        day = quote.high, quote.low, quote.close, quote.open
+        if day != self._day:
+            self._day = day
+            for kind, value in zip((6, 7, 9, 14), day, strict=True):
+                if value != -1:
+                    self._price(kind, value)
         if self._contract.sec_type == "OPT" and self._whole:
             self._greeks(quote)
         if not self._delayed:
             self._halted(quote)
-            if self._generic & {"221", "232"} and quote.has_bid and quote.has_ask:
+            if self._marked and quote.has_bid and quote.has_ask:
                 self._price(_MARK, round((quote.bid + quote.ask) / 2, 6))
 
     def _kind(self, kind: int) -> int:
@@ -90,7 +96,7 @@ class QuoteBoard:
 
     def _price(self, kind: int, price: float, size: float = 0.0) -> bool:
         """Sends a price with its size; whether it was new."""
-        size = shown_size(self._client, self._contract, size)
+        size = size if self._as_is else shown_size(self._client, self._contract, size)
         if not self._new(kind, price, size):
             return False
         automatic = kind in (_BID, _ASK) and size > 0  # can be executed automatically
@@ -100,7 +106,7 @@ class QuoteBoard:
         return True
 
     def _size(self, kind: int, size: float, *, scaled: bool = False) -> bool:
-        size = size if scaled else shown_size(self._client, self._contract, size)
+        size = size if scaled or self._as_is else shown_size(self._client, self._contract, size)
         if not self._new(kind, size):
             return False
         self._client.send(2, 6, self._request_id, self._kind(kind), size)

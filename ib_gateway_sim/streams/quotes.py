@@ -73,7 +73,7 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
         await gateway.wait(request.kind)
         client.send(57, 1, request_id)
         return
-    async for at_s in _looks(client, request_id, contract):
+    async for at_s in _sample_times(client, request_id, contract):
         if not gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             continue
         quote = gateway.quote(contract, at_s - (DELAY_S if delayed else 0))
@@ -88,23 +88,31 @@ def _data_type(asked: int, quote: Quote, delayed: bool) -> int:
     return (3 if delayed else 1) + (asked in (2, 4) and not quote.is_open)
 
 
-async def _looks(client: Client, request_id: int, contract: Contract) -> AsyncIterator[float]:
-    """When quotes are looked at.
+def _sample_times(client: Client, request_id: int, contract: Contract) -> AsyncIterator[float]:
+    """When quotes are sampled.
 
     IB's page of top market data: each 250 ms for stocks, futures and others, 100 ms for US options, 5 ms for currency
-    pairs; by setting live_cadence, otherwise all alike. Of a pair only the moments count at which something changes.
+    pairs; by setting live_cadence, otherwise all alike.
     """
     gateway = client.gateway
     by_class = gateway.settings.live_cadence == "class"
     period_s = 0.1 if by_class and contract.sec_type == "OPT" else gateway.settings.quote_s
-    async for at_s in pulses(client, (QUOTES, request_id), contract, period_s):
+    times = pulses(client, (QUOTES, request_id), contract, period_s)
+    return _pair_times(client, contract, times, period_s) if by_class and contract.sec_type == "CASH" else times
+
+
+async def _pair_times(
+    client: Client, contract: Contract, times: AsyncIterator[float], period_s: float
+) -> AsyncIterator[float]:
+    """These times, and between them the multiples of 5 ms at which something changes."""
+    gateway = client.gateway
+    async for at_s in times:
         yield at_s
-        if by_class and contract.sec_type == "CASH":
-            for tick in gateway.market.ticks(contract, "BID_ASK", at_s, at_s + period_s, _MANY):
-                look_s = math.ceil(tick.t_s / _PAIR_S) * _PAIR_S
-                late_ns = gateway.faults.live.delay_ns(gateway.market.account, contract, int(at_s * SECOND_NS))
-                await gateway.clock.sleep_until(int(look_s * SECOND_NS) + late_ns)
-                yield look_s
+        for tick in gateway.market.ticks(contract, "BID_ASK", at_s, at_s + period_s, _MANY):
+            sample_s = math.ceil(tick.t_s / _PAIR_S) * _PAIR_S
+            late_ns = gateway.faults.live.delay_ns(gateway.market.account, contract, int(at_s * SECOND_NS))
+            await gateway.clock.sleep_until(int(sample_s * SECOND_NS) + late_ns)
+            yield sample_s
 
 
 def _statistics(client: Client, request_id: int, contract: Contract) -> None:

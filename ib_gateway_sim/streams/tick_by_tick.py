@@ -84,7 +84,7 @@ def _tick_fields(client: Client, contract: Contract, kind: str, tick: Tick) -> V
 def send_ticks(client: Client, request_id: int, contract: Contract, what: str, ticks: list[Tick]) -> None:
     """Messages 96 (MIDPOINT), 97 (BID_ASK) or 98 (TRADES), all ticks in one."""
     number = {"MIDPOINT": 96, "BID_ASK": 97}.get(what, 98)
-    fields: list[codec.Value] = [number, request_id, len(ticks)]
+    fields: list[codec.Value] = [request_id, len(ticks)]
     for tick in ticks:
         at_s = int(tick.t_s)
         if number == 96:
@@ -94,7 +94,7 @@ def send_ticks(client: Client, request_id: int, contract: Contract, what: str, t
             fields += [at_s, 0, tick.bid, tick.ask, *sizes]
         else:
             fields += [at_s, 0, tick.price, shown_size(client, contract, tick.size), tick.exchange, tick.conditions]
-    client.send(*fields, True)
+    client.send(number, *fields, True)
 
 
 def cancel_tick_by_tick(client: Client, request: Request) -> None:

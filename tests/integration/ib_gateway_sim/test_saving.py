@@ -11,7 +11,6 @@ import pytest
 from ib_gateway_sim.market.contracts import ContractQuery
 from ib_gateway_sim.orders.book import OrderBook
 from ib_gateway_sim.orders.saving import SAVED, read
-from ib_gateway_sim.session.outbox import Message
 from tests.support.sim_client import EURUSD, RawClient, gateway
 from tests.support.sim_orders import asked, messages, order, played, words
 from tests.support.sim_process import killed_simulator
@@ -153,7 +152,7 @@ async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(c
     order(client, 1, quantity=10)
     await messages(client)
     for _ in range(5000):
-        sim.clients[1].outbox.send(Message("tickPrice", b"\0\0\0\5tick\0"))
+        sim.clients[1].outbox.send("tickPrice", b"\0\0\0\5tick\0")
     assert (await control.run("sent tickPrice"))["count"] == 2000
     assert (await control.run("sent execDetails"))["count"] == 1
     client.ask_bars(7, size="5 secs")
