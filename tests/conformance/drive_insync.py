@@ -108,6 +108,17 @@ class Checks:
         self.ib.cancelHistoricalData(bars)
         return str(bars[-1])
 
+    async def finished_live_bar(self) -> str:
+        """A minute that came live, all of it, is the minute of history."""
+        bars = await self.bars(endDateTime="", keepUpToDate=True)
+        begun = len(bars)
+        await self.until(lambda: len(bars) > begun + 1)
+        live = bars[begun]
+        self.ib.cancelHistoricalData(bars)
+        stored = {bar.date: bar for bar in await self.bars(endDateTime="")}
+        assert stored[live.date] == live
+        return str(live)
+
     async def ticks(self, what: str) -> str:
         ticks = await self.ib.reqHistoricalTicksAsync(self.contract, "", END, 10, what, True)
         assert len(ticks) >= 10
@@ -169,8 +180,12 @@ class Checks:
 
     async def real_time_bars(self) -> str:
         bars = self.ib.reqRealTimeBars(self.contract, 5, "TRADES", True)
-        await self.until(lambda: bars)
+        await self.until(lambda: len(bars) > 1)
         self.ib.cancelRealTimeBars(bars)
+        first, second = bars[:2]
+        assert first.time.timestamp() % 5 == 0
+        assert (second.time - first.time).total_seconds() == 5
+        assert first.low <= min(first.open_, first.close) <= max(first.open_, first.close) <= first.high
         return str(bars[-1])
 
     async def market_depth(self) -> str:

@@ -172,6 +172,21 @@ class Checks:
         self.wait("error", lambda each: each[0] == 10 and 162 in each)
         return bar.date
 
+    def finished_live_bar(self) -> Any:
+        """A minute that came live, all of it, is the minute of history."""
+        self.app.reqHistoricalData(70, self._contract(), "", "1800 S", "1 min", "TRADES", 1, 2, True, [])
+        _, first = self.wait("historicalDataUpdate", lambda each: each[0] == 70)
+        _, begun = self.wait("historicalDataUpdate", lambda each: each[0] == 70 and each[1].date > first.date)
+        self.wait("historicalDataUpdate", lambda each: each[0] == 70 and each[1].date > begun.date)
+        updates = [bar for request_id, bar in self.all("historicalDataUpdate") if request_id == 70]
+        live = [bar for bar in updates if bar.date == begun.date][-1]
+        self.app.cancelHistoricalData(70)
+        self.app.reqHistoricalData(71, self._contract(), "", "1800 S", "1 min", "TRADES", 1, 2, False, [])
+        _, stored = self.wait("historicalData", lambda each: each[0] == 71 and each[1].date == live.date)
+        for name in ("open", "high", "low", "close", "volume", "barCount"):
+            assert getattr(live, name) == getattr(stored, name), name
+        return live.date
+
     def _ticks(self, request_id: int, what: str, callback: str) -> Any:
         self.app.reqHistoricalTicks(request_id, self._contract(), "", END, 10, what, 1, False, [])
         _, ticks, done = self.wait(callback)
@@ -235,9 +250,13 @@ class Checks:
 
     def real_time_bars(self) -> Any:
         self.app.reqRealTimeBars(21, self._contract(), 5, "TRADES", True, [])
-        bar = self.wait("realtimeBar")
+        first, second = self.wait("realtimeBar"), self.wait("realtimeBar")
         self.app.cancelRealTimeBars(21)
-        return bar
+        assert first[1] % 5 == 0
+        assert second[1] - first[1] == 5
+        _, _, opened, high, low, close = first[:6]
+        assert low <= min(opened, close) <= max(opened, close) <= high
+        return first
 
     def market_depth(self) -> Any:
         self.app.reqMktDepth(22, self._contract(), 5, True, [])

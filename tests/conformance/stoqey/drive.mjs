@@ -133,6 +133,18 @@ const CHECKS = {
     await wait("error", (_, code) => code === 162);
     return update;
   },
+  async finished_live_bar() {
+    // A minute that came live, all of it, is the minute of history.
+    ib.reqHistoricalData(70, STOCK, "", "1800 S", "1 min", "TRADES", 1, 2, true);
+    const [, first] = await wait("historicalDataUpdate", (id) => id === 70);
+    const [, begun] = await wait("historicalDataUpdate", (id, date) => id === 70 && date > first);
+    await wait("historicalDataUpdate", (id, date) => id === 70 && date > begun);
+    const live = all("historicalDataUpdate").filter(([id, date]) => id === 70 && date === begun).at(-1);
+    ib.cancelHistoricalData(70);
+    const stored = (await bars(71, { end: "" })).find(([, date]) => String(date) === String(begun));
+    assert.deepEqual(live.slice(2, 7), stored.slice(2, 7)); // open, high, low, close, volume
+    return begun;
+  },
   ticks_of_trades: () => ticks(11, "TRADES", "historicalTicksLast"),
   ticks_of_quotes: () => ticks(12, "BID_ASK", "historicalTicksBidAsk"),
   ticks_of_midpoints: () => ticks(13, "MIDPOINT", "historicalTicks"),
@@ -168,9 +180,13 @@ const CHECKS = {
   each_midpoint: () => tickByTick(20, "MidPoint", "tickByTickMidPoint"),
   async real_time_bars() {
     ib.reqRealTimeBars(21, STOCK, 5, "TRADES", true);
-    const bar = await wait("realtimeBar");
+    const [, begun, opened, high, low, close] = await wait("realtimeBar");
+    const [, next] = await wait("realtimeBar");
     ib.cancelRealTimeBars(21);
-    return bar;
+    assert.equal(begun % 5, 0);
+    assert.equal(next - begun, 5);
+    assert(low <= Math.min(opened, close) && Math.max(opened, close) <= high);
+    return begun;
   },
   async market_depth() {
     ib.reqMktDepth(22, STOCK, 5, true);
