@@ -65,10 +65,10 @@ def reject_next(control: Context, kind: str, code: Any, text: str, n: Any = 1) -
 
 def notice(control: Context, code: Any, text: str, request_id: Any = -1, client_id: Any = None) -> Answer:
     """sends an error message to a client or to all"""
-    told = control.clients(client_id)
-    for client in told:
+    recipients = control.clients(client_id)
+    for client in recipients:
         client.error(int(number("request_id", request_id, -1, 2**31)), count("code", code), text)
-    return {"told": len(told)}
+    return {"told": len(recipients)}
 
 
 COMMANDS = commands(

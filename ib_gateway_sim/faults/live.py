@@ -83,7 +83,7 @@ class LiveFaults:
         tables = (self.late, self.odd_lots, self.steps)
         return any(tables) and any(set_for(table, contract) for table in tables)
 
-    def told_again_s(self, contract: Contract) -> float:
+    def corrected_for_s(self, contract: Contract) -> float:
         """How far back a bar that is over may still be told again."""
         late = set_for(self.late, contract)
         return late.seconds if late is not None and late.into == "own" else 0.0
@@ -114,10 +114,10 @@ class LiveFaults:
             "step_volume": self.steps,
             "missing_bars": self.missing,
         }
-        told: dict[str, object] = {
+        described: dict[str, object] = {
             name: {symbol: each._asdict() for symbol, each in table.items()} for name, table in tables.items()
         }
-        return told | {
+        return described | {
             "permissions": dict(self.permissions),
             "taken_lines": self.taken_lines,
             "delay_ms": self.delay_ms,

@@ -90,7 +90,7 @@ class LiveBars:
         made = {part.t: part for part in self._made(session, first_s, end_s, now_s)}
         if len(kept) > MOST_KEPT:
             kept.clear()
-        settled_s = min(now_s, end_s) - self.faults.told_again_s(self.contract)
+        settled_s = min(now_s, end_s) - self.faults.corrected_for_s(self.contract)
         for t in range(first_s, int(settled_s) - PART_S + 1, PART_S):
             kept[t] = made.get(t)
         return [*result, *made.values()]

@@ -145,7 +145,7 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
     """Message 90 for the forming bar, and for its last state when the next one begins. Dies with its farm (10182)."""
     gateway = client.gateway
     contract = query.contract
-    told: dict[int, Bar] = {}  # those that may be told again
+    sent: dict[int, Bar] = {}  # those that may be told again
     uneven = gateway.settings.live_cadence == "class"
     due_s = 0.0
     async for at_s in pulses(client, (LIVE, query.request_id), contract, 1.0 if uneven else _LIVE_S, ends=True):
@@ -157,21 +157,21 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
             client.dead[LIVE, query.request_id] = query.series
             client.error(query.request_id, *LIVE_LOST)
             return
-        for bar in _news(client, query, told, since_s, at_s):
+        for bar in _news(client, query, sent, since_s, at_s):
             if not gateway.faults.live.is_missing(gateway.market.account, contract, bar.t):
                 date, low, high, close = bar_date(client, query, bar.t), bar.low, bar.high, bar.close
                 volume = bar_volume(client, contract, bar.volume)
                 client.send(90, query.request_id, bar.count, date, bar.open, close, high, low, bar.wap, volume)
 
 
-def _news(client: Client, query: BarsQuery, told: dict[int, Bar], since_s: int, at_s: float) -> list[Bar]:
-    """What is new at an instant: the forming bar, one that begins or ended since, one that is corrected. Keeps `told`."""
+def _news(client: Client, query: BarsQuery, sent: dict[int, Bar], since_s: int, at_s: float) -> list[Bar]:
+    """What is new at an instant: the forming bar, one that begins or ended since, one that is corrected. Keeps `sent`."""
     gateway = client.gateway
     size = SHORT_NAMES[query.size]
     live = gateway.live_bars(query.contract, query.what, rth=query.rth)
-    if told:
-        newest = max(told)
-        back_s = int(gateway.faults.live.told_again_s(query.contract))
+    if sent:
+        newest = max(sent)
+        back_s = int(gateway.faults.live.corrected_for_s(query.contract))
         found = live.bars(
             size, _period_start(query, newest - back_s - (query.size_s if back_s else 0)), int(at_s) + 1, at_s
         )
@@ -182,10 +182,10 @@ def _news(client: Client, query: BarsQuery, told: dict[int, Bar], since_s: int, 
         )[-1:]
         newest, back_s = 0, 0
         found = live.bars(size, _period_start(query, known[0].t), int(at_s) + 1, at_s)[-1:] if known else []
-    news = [bar for bar in found if told.get(bar.t) != bar and (bar.t in told or bar.t > newest)]
-    told.update({bar.t: bar for bar in news})
-    for old in [t for t in told if t < max(told) - back_s - query.size_s]:
-        del told[old]
+    news = [bar for bar in found if sent.get(bar.t) != bar and (bar.t in sent or bar.t > newest)]
+    sent.update({bar.t: bar for bar in news})
+    for old in [t for t in sent if t < max(sent) - back_s - query.size_s]:
+        del sent[old]
     return news
 
 

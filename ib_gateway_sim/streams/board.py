@@ -60,7 +60,7 @@ class QuoteBoard:
         self._marked = bool(generic & {"221", "232"})
         self._day: tuple[float, ...] = ()  # high, low, close and open of the day as they were sent last
         self._as_is = client.version >= 163  # sizes need no change
-        self._told: dict[int, tuple[float, float]] = {}  # tick type -> (value, its size)
+        self._sent: dict[int, tuple[float, float]] = {}  # tick type -> (value, its size)
 
     def show(self, quote: Quote) -> None:
         if self._whole:
@@ -89,9 +89,9 @@ class QuoteBoard:
         return _DELAYED[kind] if self._delayed else kind
 
     def _new(self, kind: int, value: float, size: float = 0.0) -> bool:
-        if self._told.get(kind) == (value, size):
+        if self._sent.get(kind) == (value, size):
             return False
-        self._told[kind] = (value, size)
+        self._sent[kind] = (value, size)
         return True
 
     def _price(self, kind: int, price: float, size: float = 0.0) -> bool:

@@ -47,19 +47,19 @@ async def _depth(client: Client, request: Request, contract: Contract) -> None:
     gateway = client.gateway
     rows = min(max(request.integer("numRows"), 1), 20)
     smart = request.flag("isSmartDepth")
-    told: dict[int, list[Row]] = {0: [], 1: []}  # side (0 ask, 1 bid) -> rows
+    sent: dict[int, list[Row]] = {0: [], 1: []}  # side (0 ask, 1 bid) -> rows
 
     def show(quote: Quote) -> None:
         for side in (0, 1):
             now = ladder(contract, quote, side, rows)
-            for at, (operation, row) in _changes(told[side], now):
+            for at, (operation, row) in _changes(sent[side], now):
                 maker, price, size = row
                 size = shown_size(client, contract, size)
                 if smart:
                     client.send(13, 1, request.request_id, at, maker, operation, side, price, size, True)
                 else:
                     client.send(12, 1, request.request_id, at, operation, side, price, size)
-            told[side] = now
+            sent[side] = now
 
     show(gateway.quote(contract, gateway.clock.now_s()))
     async for at_s in pulses(client, (DEPTH, request.request_id), contract, 1.0):

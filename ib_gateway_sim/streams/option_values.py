@@ -19,11 +19,11 @@ def underlying_price(client: Client, contract: Contract) -> float:
 def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> None:
     """Message 21; what is not computed is -1 for volatility and price, -2 for the greeks."""
 
-    def told(number: float | None, absent: float) -> float:
+    def known_or(number: float | None, absent: float) -> float:
         return absent if number is None else round(number, 10)
 
-    rest = [told(each, -2.0) for each in (made.gamma, made.vega, made.theta)]
-    head = [told(made.volatility, -1.0), told(made.delta, -2.0), told(made.price, -1.0)]
+    rest = [known_or(each, -2.0) for each in (made.gamma, made.vega, made.theta)]
+    head = [known_or(made.volatility, -1.0), known_or(made.delta, -2.0), known_or(made.price, -1.0)]
     client.send(21, request_id, kind, 0, *head, 0.0, *rest, made.under)
 
 

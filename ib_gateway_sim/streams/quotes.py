@@ -55,14 +55,14 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
     request_id = request.request_id
     delayed = not permitted(client, contract)
     asked = client.market_data_type
-    told = notice(client, contract)
-    if told is not None:
-        client.refuse(request_id, told)
+    warning = notice(client, contract)
+    if warning is not None:
+        client.refuse(request_id, warning)
     client.send(81, request_id, contract.min_tick, "9c0001" if contract.exchange == "SMART" else "", 3)
     quote = gateway.quote(contract, gateway.clock.now_s() - (DELAY_S if delayed else 0))
     data_type = _data_type(asked, quote, delayed)
     client.send(58, 1, request_id, data_type)
-    sent = QuoteBoard(client, request_id, contract, delayed, generic, whole=told is None or delayed)
+    sent = QuoteBoard(client, request_id, contract, delayed, generic, whole=warning is None or delayed)
     sent.show(quote)
     if "165" in generic and not delayed:
         _statistics(client, request_id, contract)

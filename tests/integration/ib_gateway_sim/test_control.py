@@ -418,8 +418,8 @@ def test_a_market_data_farm_flaps():
             await do(control, "farm_inactive ushmds")
             await asyncio.sleep(0)
             await do(control, "advance 4")
-            told = [await client.read() for _ in range(4)]
-            assert [fields[3] for fields in told] == ["2103", "2107", "2119", "2104"]
+            notices = [await client.read() for _ in range(4)]
+            assert [fields[3] for fields in notices] == ["2103", "2107", "2119", "2104"]
             client.ask_bars(1)
             assert (await client.message(17))[1] == "1"
 

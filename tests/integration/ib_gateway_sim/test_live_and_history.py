@@ -184,12 +184,12 @@ def test_a_live_minute_that_differs_from_history_and_its_revision():
             first = seen.history[minute]
             assert seen.kept[minute] != first
             assert first.volume > seen.kept[minute].volume
-            (told,) = (await do(control, "revise AAPL"))["minutes"]
+            (answered,) = (await do(control, "revise AAPL"))["minutes"]
             assert await client.quiet(), "no message tells of it"
             again = (await asked(client, 7, end="", duration="120 S"))[minute]
-            assert told["t"] == minute
-            assert (first.volume, first.close) == (told["was"]["volume"], told["was"]["close"])
-            assert again == Candle(minute, *(told["now"][name] for name in Candle._fields[1:]))
+            assert answered["t"] == minute
+            assert (first.volume, first.close) == (answered["was"]["volume"], answered["was"]["close"])
+            assert again == Candle(minute, *(answered["now"][name] for name in Candle._fields[1:]))
             assert again != first, "who keeps the first answer is wrong"
             assert (again.close, again.volume) != (first.close, first.volume)
             shown = re.findall(r"open ([\d.]+) high ([\d.]+) low ([\d.]+) close ([\d.]+) volume ([\d,]+)", PAGE)
@@ -254,11 +254,11 @@ def test_a_revision_stays_when_the_faults_are_cleared_and_is_that_of_its_seed():
         async with gateway() as (sim, control):
             client = await RawClient.start(sim.port)
             old = await asked(client, 1, end="", duration="300 S")
-            told = await do(control, "revise AAPL 2")
+            answered = await do(control, "revise AAPL 2")
             await do(control, "clear")
             new = await asked(client, 2, end="", duration="300 S")
             assert new != old
-            return told, new
+            return answered, new
 
     assert asyncio.run(work()) == asyncio.run(work())
 
@@ -303,8 +303,8 @@ def test_what_is_set_is_told_and_cleared():
     async def work():
         async with gateway() as (sim, control):
             await do(control, "late EUR/USD 0.5 3")
-            told = (await do(control, "weather"))["live"]
-            assert told["late"]["EUR/USD"]["seconds"] == 3
+            answered = (await do(control, "weather"))["live"]
+            assert answered["late"]["EUR/USD"]["seconds"] == 3
             await do(control, "clear")
             assert not any((await do(control, "weather"))["live"].values())
             assert isinstance(sim.market, Market)

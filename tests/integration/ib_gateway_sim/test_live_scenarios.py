@@ -69,13 +69,13 @@ def test_a_scenario_does_what_it_says(name, streams, codes, capsys):
             if name == "half_open_socket":
                 assert (await heard(client, control, 50))[0] == ALL
                 assert (await overheard(client, control, 20))[0] == ALL, "before the socket died"
-                spoke, told = await overheard(client, control, 600)
-                assert (spoke, set(told)) == (streams, codes)
+                spoke, came = await overheard(client, control, 600)
+                assert (spoke, set(came)) == (streams, codes)
                 assert not client.reader.at_eof(), "nobody said that it is over"
                 return
-            spoke, told = await heard(client, control, 30)
+            spoke, came = await heard(client, control, 30)
             assert spoke == ALL
-            assert not told
+            assert not came
             assert set((await heard(client, control, 570))[1]) == codes
             assert (await heard(client, control, 180))[0] == streams
 

@@ -288,13 +288,15 @@ def test_live_minutes_of_a_replayed_file(tmp_path, line):
             assert seen.parts == []
             assert len(seen.history) == 10
             assert folded(list(seen.history.values())) == seen.history
-            told = {t: each for t, each in seen.kept.items() if t in seen.history}
+            newest = {t: each for t, each in seen.kept.items() if t in seen.history}
             if not line:
-                assert told == seen.history
+                assert newest == seen.history
                 assert len(seen.updates) == len({each.t for each in seen.updates}), "each once"
             else:
-                assert told
-                assert all(each.volume != seen.history[t].volume for t, each in told.items()) or line.startswith("late")
-                assert told != {t: seen.history[t] for t in told}
+                assert newest
+                assert all(each.volume != seen.history[t].volume for t, each in newest.items()) or line.startswith(
+                    "late"
+                )
+                assert newest != {t: seen.history[t] for t in newest}
 
     asyncio.run(work())

@@ -134,9 +134,9 @@ async def test_the_log_of_what_was_sent_is_what_the_client_got(client, sim, cont
     order(client, 1, quantity=10)
     got = [fields for fields in await messages(client) if fields[0] != "49"]
     answer = await control.run("sent all 1")
-    told = [entry["fields"] for entry in answer["sent"] if entry["kind"] != "currentTime"]
-    assert told == got
-    assert [fields[0] for fields in told].count("3") == 3  # with the doubled one: after the faults of delivery
+    logged = [entry["fields"] for entry in answer["sent"] if entry["kind"] != "currentTime"]
+    assert logged == got
+    assert [fields[0] for fields in logged].count("3") == 3  # with the doubled one: after the faults of delivery
     (fee,) = (await control.run("sent commissionReport"))["sent"]
     assert (fee["client_id"], fee["time_ns"], fee["fields"][0]) == (1, sim.clock.now_ns(), "59")
     assert (await control.run("sent all 2"))["count"] == 0

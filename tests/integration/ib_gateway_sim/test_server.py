@@ -350,10 +350,10 @@ def test_in_reject_mode_the_third_violation_is_the_end():
 
 def test_a_simulator_that_ends_while_messages_wait_leaves_no_read_behind():
     """asyncio tells of an error that nobody has looked at when its task is thrown away."""
-    told = []
+    problems = []
 
     async def work(client_goes):
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context["message"]))
         async with gateway(clock="stepped", lines=4) as (sim, _):
             client = await RawClient.start(sim.port)
             for _ in range(20):
@@ -369,4 +369,4 @@ def test_a_simulator_that_ends_while_messages_wait_leaves_no_read_behind():
     for client_goes in (True, False):
         asyncio.run(work(client_goes))
         gc.collect()
-    assert told == []
+    assert problems == []

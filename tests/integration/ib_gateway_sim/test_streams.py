@@ -274,11 +274,11 @@ def test_options_tell_their_greeks_and_the_calculators_agree():
         async with gateway() as (sim, _):
             client = await RawClient.start(sim.port)
             ask_quotes(client, 1, CALL)
-            told = {}
-            while 13 not in told:
+            greeks = {}
+            while 13 not in greeks:
                 fields = await client.message(21)
-                told[int(fields[2])] = [float(value) for value in fields[4:]]
-            volatility, delta, price, _, gamma, vega, theta, under = told[13]
+                greeks[int(fields[2])] = [float(value) for value in fields[4:]]
+            volatility, delta, price, _, gamma, vega, theta, under = greeks[13]
             assert 0 < volatility < 3
             assert 0 < delta < 1
             assert gamma > 0

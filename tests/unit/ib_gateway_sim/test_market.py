@@ -69,7 +69,7 @@ def joined(parts: list[Bar]) -> tuple[float, float, float, float, float, int]:
     )
 
 
-def told(bar: Bar) -> tuple[float, float, float, float, float, int]:
+def ohlcv(bar: Bar) -> tuple[float, float, float, float, float, int]:
     return bar.open, bar.high, bar.low, bar.close, bar.volume, bar.count
 
 
@@ -79,7 +79,7 @@ def assert_agree(fine: list[Bar], coarse: list[Bar], ends_s: Iterable[float]) ->
     for bar, end_s in zip(coarse, ends_s, strict=True):
         inside = [one for one in left if bar.t <= one.t < end_s]
         assert inside, bar
-        assert told(bar) == joined(inside)
+        assert ohlcv(bar) == joined(inside)
         left = [one for one in left if not bar.t <= one.t < end_s]
     assert left == []
 
@@ -132,7 +132,7 @@ def test_a_day_is_the_sum_of_its_sessions_bars(one: Contract, day: date, rth: bo
         assert parts == []
         return
     assert daily[0].t == int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    assert told(daily[0]) == joined(parts)
+    assert ohlcv(daily[0]) == joined(parts)
 
 
 @settings(max_examples=30, deadline=None)
@@ -149,7 +149,7 @@ def test_weeks_and_months_are_the_sum_of_their_days(one: Contract, day: date, rt
     labelled = [bar for bar in periods if start_s <= bar.t < end_s]
     assert len(labelled) == (1 if days else 0)
     if days:
-        assert told(labelled[0]) == joined(days)
+        assert ohlcv(labelled[0]) == joined(days)
         sessions = MARKET.sessions(one, start_s - DAY_S, end_s + DAY_S, rth=rth)
         trade_dates = [each.trade_date for each in sessions if first <= each.trade_date <= last]
         assert datetime.fromtimestamp(labelled[0].t, UTC).date() == trade_dates[-1]
@@ -256,7 +256,7 @@ def test_a_forming_bar_holds_exactly_the_ticks_until_now(one: Contract, at_s: in
         ticks = MARKET.ticks(one, "TRADES", last.t, now_s, 10**9)
         assert ticks, last
         prices = [tick.price for tick in ticks]
-        assert told(last) == (
+        assert ohlcv(last) == (
             prices[0],
             max(prices),
             min(prices),

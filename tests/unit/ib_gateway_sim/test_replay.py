@@ -187,10 +187,10 @@ def test_a_pair_may_be_written_in_any_way(tmp_path: Path, symbol: str, pair: str
 
 
 def test_the_description_says_what_can_be_had(euro: Replay, tmp_path: Path) -> None:
-    told = euro.description()
-    assert (told["symbol"], told["asset_class"], told["price"]) == ("6EH4", "FUT", "TRADES")
-    assert (told["start"], told["end"]) == ("2024-01-02T21:57:00Z", "2024-01-02T23:07:00Z")
-    assert (told["bars"], told["regular_bars"]) == (5, 5)
+    described = euro.description()
+    assert (described["symbol"], described["asset_class"], described["price"]) == ("6EH4", "FUT", "TRADES")
+    assert (described["start"], described["end"]) == ("2024-01-02T21:57:00Z", "2024-01-02T23:07:00Z")
+    assert (described["bars"], described["regular_bars"]) == (5, 5)
     night = Replay([ReplayFile(tmp_path / "bars.csv.gz", "XYZ")])  # 16:58 in New York and later
     assert (night.description()["bars"], night.description()["regular_bars"]) == (5, 0)
     local = written(tmp_path, ROWS, HEADER.replace("_utc", ""))
@@ -218,7 +218,7 @@ def test_no_bar_of_any_file_is_lost(tmp_path_factory: pytest.TempPathFactory, mi
 
 
 @pytest.mark.parametrize(
-    ("file", "rows", "header", "told"),
+    ("file", "rows", "header", "described"),
     [
         ({"symbol": "6EH4", "stamp": "middle"}, ROWS, HEADER, "'middle' of bars.csv is not one of open, close"),
         ({"symbol": "XYZ", "kind": "LAST"}, ROWS, HEADER, "'LAST' of bars.csv is not one of TRADES"),
@@ -246,7 +246,7 @@ def test_no_bar_of_any_file_is_lost(tmp_path_factory: pytest.TempPathFactory, mi
     ],
 )
 def test_a_file_that_cannot_be_served_is_refused_with_the_reason(
-    tmp_path: Path, file: dict[str, str], rows: list[str], header: str, told: str
+    tmp_path: Path, file: dict[str, str], rows: list[str], header: str, described: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=described):
         Replay([ReplayFile(written(tmp_path, rows, header), **file)])
