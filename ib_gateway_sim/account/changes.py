@@ -10,7 +10,7 @@ def send_money(gateway: Gateway, account: str) -> None:
     """After money has come or gone: the account's values."""
     gateway.unsaved = True
     for client in gateway.clients.values():
-        if client.jobs.has(UPDATES, WHOLE) and client.asked_accounts.get((UPDATES, WHOLE)) == account:
+        if client.jobs.has(UPDATES, WHOLE) and client.account_subscriptions.get((UPDATES, WHOLE)) == account:
             send_updates(client, account)
 
 
@@ -21,6 +21,6 @@ def send_change(gateway: Gateway, contract: Contract, account: str) -> None:
         if client.jobs.has(POSITIONS, WHOLE):
             send_position(client, position, account)
         for request_id in client.jobs.ids(POSITIONS_MULTI):
-            if client.asked_accounts.get((POSITIONS_MULTI, request_id)) in (account, ALL):
+            if client.account_subscriptions.get((POSITIONS_MULTI, request_id)) in (account, ALL):
                 client.send(71, 1, request_id, account, *position_fields(position), "")
     send_money(gateway, account)

@@ -64,7 +64,7 @@ def req_positions_multi(client: Client, request: Request) -> None:
         for position in portfolio.open_positions() if asked in (account, ALL) else ():
             client.send(71, 1, request_id, account, *position_fields(position), model)
     client.send(72, 1, request_id)
-    client.asked_accounts[POSITIONS_MULTI, request_id] = asked
+    client.account_subscriptions[POSITIONS_MULTI, request_id] = asked
     client.jobs.start(POSITIONS_MULTI, request_id, _idle())
 
 

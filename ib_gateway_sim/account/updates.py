@@ -27,7 +27,7 @@ def req_account_updates(client: Client, request: Request) -> None:
         )
         return
     client.account_sent.clear()
-    client.asked_accounts[UPDATES, WHOLE] = account
+    client.account_subscriptions[UPDATES, WHOLE] = account
     send_updates(client, account)
     client.send(54, 1, account)
     client.jobs.start(UPDATES, WHOLE, _repeat(client, lambda: send_updates(client, account)))

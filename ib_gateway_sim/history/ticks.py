@@ -16,11 +16,11 @@ _MOST_TICKS = 1000
 
 def req_historical_ticks(client: Client, request: Request) -> None:
     request_id = request.request_id
-    asked = _ticks_problem(client, request)
-    if isinstance(asked, Violation):
-        client.refuse(request_id, asked)
+    requested = _ticks_problem(client, request)
+    if isinstance(requested, Violation):
+        client.refuse(request_id, requested)
     else:
-        client.jobs.start(TICKS, request_id, _ticks(client, request, *asked))
+        client.jobs.start(TICKS, request_id, _ticks(client, request, *requested))
 
 
 def _ticks_problem(client: Client, request: Request) -> tuple[Contract, Moment] | Violation:

@@ -77,13 +77,13 @@ def filled(parts: list[Bar], slots: Sequence[int], before: Callable[[float], flo
     have = set(times)
     result = list(parts)
     earlier: float | None = None
-    asked = False
+    searched = False
     for t in slots:
         if t in have:
             continue
         at = bisect_left(times, t)
-        if at == 0 and not asked:
-            asked, earlier = True, before(t)
+        if at == 0 and not searched:
+            searched, earlier = True, before(t)
         price = parts[at - 1].close if at else earlier
         if price is not None:
             result.append(Bar(t, price, price, price, price, 0, price, 0))

@@ -22,25 +22,25 @@ class PacingBook:
     burst_s: float = 2.0
     burst: int = 6
     identical_s: float = 15.0
-    _asked: deque[tuple[float, int, str, str]] = field(default_factory=deque)  # (time, weight, series, whole request)
+    _booked: deque[tuple[float, int, str, str]] = field(default_factory=deque)  # (time, weight, series, whole request)
 
     def ask(self, now_s: float, series: str, whole: str, weight: int = 1) -> bool:
         """Books the request and answers True, or False where it breaks a rule."""
-        while self._asked and self._asked[0][0] <= now_s - self.window_s:
-            self._asked.popleft()
-        if sum(entry[1] for entry in self._asked) + weight > self.limit:
+        while self._booked and self._booked[0][0] <= now_s - self.window_s:
+            self._booked.popleft()
+        if sum(entry[1] for entry in self._booked) + weight > self.limit:
             return False
-        recent = [entry for entry in self._asked if entry[0] > now_s - self.identical_s]
+        recent = [entry for entry in self._booked if entry[0] > now_s - self.identical_s]
         if any(entry[3] == whole for entry in recent):
             return False
         burst = sum(entry[1] for entry in recent if entry[2] == series and entry[0] > now_s - self.burst_s)
         if burst + weight >= self.burst:
             return False
-        self._asked.append((now_s, weight, series, whole))
+        self._booked.append((now_s, weight, series, whole))
         return True
 
     def count(self, now_s: float) -> int:
-        return sum(entry[1] for entry in self._asked if entry[0] > now_s - self.window_s)
+        return sum(entry[1] for entry in self._booked if entry[0] > now_s - self.window_s)
 
 
 @dataclass

@@ -211,7 +211,9 @@ class Client:
         self.dead: dict[
             tuple[str, int], str
         ] = {}  # (family, id) of streams that IB ended and nobody cancelled -> series
-        self.asked_accounts: dict[tuple[str, int], str] = {}  # (family, request id) -> the account of a subscription
+        self.account_subscriptions: dict[
+            tuple[str, int], str
+        ] = {}  # (family, request id) -> the account of a subscription
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
         self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own

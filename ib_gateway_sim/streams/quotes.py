@@ -54,13 +54,13 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
     gateway = client.gateway
     request_id = request.request_id
     delayed = not permitted(client, contract)
-    asked = client.market_data_type
+    requested_type = client.market_data_type
     warning = notice(client, contract)
     if warning is not None:
         client.refuse(request_id, warning)
     client.send(81, request_id, contract.min_tick, "9c0001" if contract.exchange == "SMART" else "", 3)
     quote = gateway.quote(contract, gateway.clock.now_s() - (DELAY_S if delayed else 0))
-    data_type = _data_type(asked, quote, delayed)
+    data_type = _data_type(requested_type, quote, delayed)
     client.send(58, 1, request_id, data_type)
     sent = QuoteBoard(client, request_id, contract, delayed, generic, whole=warning is None or delayed)
     sent.show(quote)
@@ -77,15 +77,15 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
         if not gateway.faults.farm_ok("data", contract.sec_type, contract.currency):
             continue
         quote = gateway.quote(contract, at_s - (DELAY_S if delayed else 0))
-        if _data_type(asked, quote, delayed) != data_type:
-            data_type = _data_type(asked, quote, delayed)
+        if _data_type(requested_type, quote, delayed) != data_type:
+            data_type = _data_type(requested_type, quote, delayed)
             client.send(58, 1, request_id, data_type)
         sent.show(quote)
 
 
-def _data_type(asked: int, quote: Quote, delayed: bool) -> int:
+def _data_type(requested_type: int, quote: Quote, delayed: bool) -> int:
     """What really comes: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen; frozen while the market is shut, if asked."""
-    return (3 if delayed else 1) + (asked in (2, 4) and not quote.is_open)
+    return (3 if delayed else 1) + (requested_type in (2, 4) and not quote.is_open)
 
 
 def _sample_times(client: Client, request_id: int, contract: Contract) -> AsyncIterator[float]:

@@ -60,15 +60,15 @@ def _within_pace(client: Client) -> bool:
     one book for both is not established (setting rtb_book). Small bars' rules of the same request do not apply.
     """
     gateway = client.gateway
-    asked, now_s = gateway.bars_requested, gateway.clock.now_s()
-    while asked and asked[0] <= now_s - _BARS_WINDOW_S:
-        asked.popleft()
-    if len(asked) >= _BARS_PER_WINDOW:
+    booked, now_s = gateway.bars_requested, gateway.clock.now_s()
+    while booked and booked[0] <= now_s - _BARS_WINDOW_S:
+        booked.popleft()
+    if len(booked) >= _BARS_PER_WINDOW:
         return False
     number = f"real-time bars {next(gateway.numbers)}"
     if gateway.settings.rtb_book == "shared" and not gateway.pacing.ask(now_s, number, number):
         return False
-    asked.append(now_s)
+    booked.append(now_s)
     return True
 
 

@@ -83,8 +83,8 @@ class GeneratedBars:
                 parts = merged_slots(parts, size_s, shift, what, sessions)
             if what == "TRADES" and not rth and size_s >= 60 and one.contract.sec_type == "STK":
                 slots = calendars.quiet_slots(one.contract.calendar, day, size_s, shift)
-                asked = [t for t in slots if max(first, start_s) <= t < min(beyond, end_s, now_s)]
-                parts = filled(parts, asked, partial(self._traded_before, view, day))
+                requested = [t for t in slots if max(first, start_s) <= t < min(beyond, end_s, now_s)]
+                parts = filled(parts, requested, partial(self._traded_before, view, day))
             result += [bar for bar in parts if start_s <= bar.t < end_s]
         return result
 

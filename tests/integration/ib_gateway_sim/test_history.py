@@ -28,7 +28,7 @@ async def bars(client, request_id=1, contract=AAPL, **other):
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last", "count"),
+    ("requested", "first", "last", "count"),
     [
         # one trade date back from the one that has begun last; regular hours of Monday so far
         ({"end": "", "duration": "1 D"}, "03-02 14:30", "03-02 16:59", 150),
@@ -42,17 +42,17 @@ async def bars(client, request_id=1, contract=AAPL, **other):
         ({"end": "20260302 15:00:00 UTC", "duration": "1 D", "size": "5 mins"}, "03-02 14:30", "03-02 14:55", 6),
     ],
 )
-def test_windows_of_intraday_bars(asked, first, last, count):
+def test_windows_of_intraday_bars(requested, first, last, count):
     async def work():
         async with gateway() as (sim, _):
-            dates = await bars(await RawClient.start(sim.port), **asked)
+            dates = await bars(await RawClient.start(sim.port), **requested)
             assert (utc(dates[0]), utc(dates[-1]), len(dates)) == (first, last, count)
 
     asyncio.run(work())
 
 
 @pytest.mark.parametrize(
-    ("asked", "dates"),
+    ("requested", "dates"),
     [
         ({"size": "1 day", "duration": "3 D"}, ["20260226", "20260227", "20260302"]),
         ({"size": "1 day", "duration": "1 W"}, ["20260224", "20260225", "20260226", "20260227", "20260302"]),
@@ -61,11 +61,11 @@ def test_windows_of_intraday_bars(asked, first, last, count):
         ({"size": "1 month", "duration": "3 M"}, ["20251231", "20260130", "20260227", "20260302"]),
     ],
 )
-def test_bars_of_a_day_and_more_count_trade_dates_and_are_labelled_with_them(asked, dates):
+def test_bars_of_a_day_and_more_count_trade_dates_and_are_labelled_with_them(requested, dates):
     async def work():
         async with gateway() as (sim, _):
             client = await RawClient.start(sim.port)
-            assert await bars(client, end="", **asked) == dates
+            assert await bars(client, end="", **requested) == dates
 
     asyncio.run(work())
 
@@ -84,7 +84,7 @@ def test_a_currency_counts_its_trade_date_from_the_evening_before():
 
 
 @pytest.mark.parametrize(
-    ("contract", "asked", "code", "text"),
+    ("contract", "requested", "code", "text"),
     [
         (AAPL, {"size": "1 sec"}, 321, "bar size setting is invalid"),
         (AAPL, {"duration": "1D"}, 321, "duration"),
@@ -108,11 +108,11 @@ def test_a_currency_counts_its_trade_date_from_the_evening_before():
         ((*ES_MARCH[:3], "202312", *ES_MARCH[4:]), {}, 200, "No security definition"),
     ],
 )
-def test_refusals_have_the_code_and_the_words_of_ib_and_come_alone(contract, asked, code, text):
+def test_refusals_have_the_code_and_the_words_of_ib_and_come_alone(contract, requested, code, text):
     async def work():
         async with gateway() as (sim, _):
             client = await RawClient.start(sim.port)
-            client.ask_bars(9, contract, **asked)
+            client.ask_bars(9, contract, **requested)
             answer = await client.error()
             assert answer[:2] == (9, code)
             assert text in answer[2]

@@ -30,8 +30,8 @@ def within(candles, history):
 
 
 @functools.cache
-def without_fault(**asked):
-    return asyncio.run(watch(**asked))
+def without_fault(**options):
+    return asyncio.run(watch(**options))
 
 
 @pytest.mark.parametrize(("contract", "what"), [(AAPL, "TRADES"), (EURUSD, "MIDPOINT")])
@@ -165,7 +165,7 @@ def test_thin_trades_that_come_late_make_minutes_that_history_lacks():
     assert set(live) - set(real), "to be withdrawn"
 
 
-async def asked(client, request_id, **other):
+async def bars_of(client, request_id, **other):
     """Bars as history tells them now: start -> the bar."""
     client.ask_bars(request_id, **other)
     fields = await client.message(17)
@@ -186,7 +186,7 @@ def test_a_live_minute_that_differs_from_history_and_its_revision():
             assert first.volume > seen.kept[minute].volume
             (answered,) = (await do(control, "revise AAPL"))["minutes"]
             assert await client.quiet(), "no message tells of it"
-            again = (await asked(client, 7, end="", duration="120 S"))[minute]
+            again = (await bars_of(client, 7, end="", duration="120 S"))[minute]
             assert answered["t"] == minute
             assert (first.volume, first.close) == (answered["was"]["volume"], answered["was"]["close"])
             assert again == Candle(minute, *(answered["now"][name] for name in Candle._fields[1:]))
@@ -214,12 +214,12 @@ def test_a_revision_is_the_same_in_bars_of_every_size(rth):
             before, after = {}, {}
             for number, size in enumerate(SIZES):
                 spans = {"duration": "1 D", "size": size, "end": "", "rth": rth}
-                before[size] = await asked(client, number, **spans)
+                before[size] = await bars_of(client, number, **spans)
             await do(control, "revise AAPL 3")
             await do(control, "revise AAPL")
             for number, size in enumerate(SIZES):
                 spans = {"duration": "1 D", "size": size, "end": "20260302 17:00:00 UTC", "rth": rth}
-                after[size] = await asked(client, 50 + number, **spans)
+                after[size] = await bars_of(client, 50 + number, **spans)
             changed = [each for t, each in after["1 min"].items() if each != before["1 min"][t]]
             assert [each.t for each in changed] == [NOON_S - 180, NOON_S - 120, NOON_S - 60]
             whole = folded_all(after["1 min"])
@@ -253,10 +253,10 @@ def test_a_revision_stays_when_the_faults_are_cleared_and_is_that_of_its_seed():
     async def work():
         async with gateway() as (sim, control):
             client = await RawClient.start(sim.port)
-            old = await asked(client, 1, end="", duration="300 S")
+            old = await bars_of(client, 1, end="", duration="300 S")
             answered = await do(control, "revise AAPL 2")
             await do(control, "clear")
-            new = await asked(client, 2, end="", duration="300 S")
+            new = await bars_of(client, 2, end="", duration="300 S")
             assert new != old
             return answered, new
 

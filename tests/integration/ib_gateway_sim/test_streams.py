@@ -316,14 +316,14 @@ def test_a_split_adjusts_history_from_its_session_on():
     async def work():
         async with gateway() as (sim, control):
             client = await RawClient.start(sim.port)
-            asked: dict[str, Any] = {"end": "20260227 21:00:00 UTC", "size": "1 day", "duration": "1 D"}
-            client.ask_bars(1, **asked)
+            requested: dict[str, Any] = {"end": "20260227 21:00:00 UTC", "size": "1 day", "duration": "1 D"}
+            client.ask_bars(1, **requested)
             before = [float(value) for value in (await client.message(17))[6:11]]
             assert (await control.run("split AAPL 4"))["ok"]
-            client.ask_bars(2, **asked)
+            client.ask_bars(2, **requested)
             assert [float(value) for value in (await client.message(17))[6:11]] == before
             await control.run("set_clock 2026-03-03T15:00:00Z")
-            client.ask_bars(3, **asked)
+            client.ask_bars(3, **requested)
             after = [float(value) for value in (await client.message(17))[6:11]]
             assert after[:4] == pytest.approx([price / 4 for price in before[:4]], abs=0.01)
             assert after[4] == pytest.approx(before[4] * 4, rel=1e-3)

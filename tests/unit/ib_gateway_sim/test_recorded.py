@@ -17,7 +17,7 @@ OFFERS = {
     "stoqey-ib-1.6.10": (100, 193),
 }
 # Of the requests in REQUESTS, those that every client sends in its conformance run.
-ASKED = {
+REQUESTED = {
     "startApi",
     "reqCurrentTime",
     "reqContractDetails",
@@ -78,7 +78,7 @@ def test_every_message_is_read(recorded):
     client, data = recorded
     greeting, requests = read(data, len(data))
     assert (greeting.lowest, greeting.highest) == OFFERS[client]
-    assert {request.kind for request in requests} >= ASKED
+    assert {request.kind for request in requests} >= REQUESTED
 
 
 def test_the_fields_are_where_they_are_looked_for(recorded):
