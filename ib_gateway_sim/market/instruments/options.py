@@ -54,8 +54,8 @@ def matching(query: ContractQuery, spot: float, today: date) -> Iterator[Instrum
     """The options of a query's symbol that may answer it; a strike off the list is taken when it is said."""
     symbol = (query.symbol or query.local_symbol[:6]).strip().upper()
     spelled = query.local_symbol[13:] if len(query.local_symbol) == 21 else ""
-    said = int(spelled) / 1000 if re.fullmatch("[0-9]+", spelled) else query.strike
-    chosen = strikes(spot) if not said else (said,) if _encodable(said) and 0.2 < said / spot < 5 else ()
+    given = int(spelled) / 1000 if re.fullmatch("[0-9]+", spelled) else query.strike
+    chosen = strikes(spot) if not given else (given,) if _encodable(given) and 0.2 < given / spot < 5 else ()
     for end in expirations(today):
         if f"{end:%Y%m%d}".startswith(query.last_trade_date):
             yield from (option(symbol, end, strike, right) for strike in chosen for right in "CP")

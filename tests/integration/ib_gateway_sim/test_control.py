@@ -106,7 +106,7 @@ def test_a_browser_gets_nowhere():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "reason"),
     [
         ("", "help"),
         ("dance", "advance"),
@@ -129,12 +129,12 @@ def test_a_browser_gets_nowhere():
         ("[1]", "allowed"),
     ],
 )
-def test_a_wrong_command_says_what_is_allowed(line, said):
+def test_a_wrong_command_says_what_is_allowed(line, reason):
     async def work():
         async with gateway() as (_, control):
             answer = await control.run(line)
             assert not answer["ok"]
-            assert said in answer["error"]
+            assert reason in answer["error"]
 
     asyncio.run(work())
 

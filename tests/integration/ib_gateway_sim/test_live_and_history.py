@@ -275,7 +275,7 @@ def test_the_last_minutes_of_a_closed_market_are_those_of_its_last_session():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "reason"),
     [
         ("late NOSUCH 0.1", "symbol 'NOSUCH'"),
         ("late AAPL 2", "share '2'; allowed: a number from 0 to 1"),
@@ -289,12 +289,12 @@ def test_the_last_minutes_of_a_closed_market_are_those_of_its_last_session():
         ("revise NOSUCH", "symbol"),
     ],
 )
-def test_what_a_fault_of_live_data_does_not_allow_is_named(line, said):
+def test_what_a_fault_of_live_data_does_not_allow_is_named(line, reason):
     async def work():
         async with gateway() as (_, control):
             answer = await control.run(line)
             assert not answer["ok"]
-            assert said in answer["error"]
+            assert reason in answer["error"]
 
     asyncio.run(work())
 

@@ -25,7 +25,7 @@ async def keep_up(client, request_id, contract=AAPL, what="TRADES"):
     await client.until(lambda fields: fields[:2] == ["17", str(request_id)])
 
 
-async def said(client):
+async def messages_so_far(client):
     """All messages up to the answer to reqCurrentTime."""
     messages = []
     while (fields := await client.read())[0] != "49":
@@ -36,10 +36,10 @@ async def said(client):
 async def heard(client, control, seconds=60):
     """Request ids of what is said in so many seconds: 5-second bars, keepUpToDate, quotes; and codes of all errors."""
     client.send(49, 1)
-    codes = [int(fields[3]) for fields in await said(client) if fields[0] == "4"]
+    codes = [int(fields[3]) for fields in await messages_so_far(client) if fields[0] == "4"]
     await do(control, f"advance {seconds}")
     client.send(49, 1)
-    spoke, later = spoken(await said(client))
+    spoke, later = spoken(await messages_so_far(client))
     return spoke, codes + later
 
 
@@ -229,7 +229,7 @@ async def arrivals(client, control, begun_s, *, seconds, step=0.5):
         await do(control, f"advance {step}")
         client.send(49, 1)
         now_s = await market_s(control)
-        bars = [fields for fields in await said(client) if fields[0] == "50"]
+        bars = [fields for fields in await messages_so_far(client) if fields[0] == "50"]
         came += [(int(fields[3]) + 5 - begun_s, now_s - begun_s) for fields in bars]
     return came
 
@@ -273,7 +273,7 @@ def test_a_longer_delay_than_a_period_of_quotes_and_updates_loses_nothing():
             await client.settle()
             await do(control, "advance 130")
             client.send(49, 1)
-            return await said(client)
+            return await messages_so_far(client)
 
     prompt, late = asyncio.run(work("live_delay 0")), asyncio.run(work("live_delay 5000"))
     for kind in ("90", "1"):
@@ -304,7 +304,7 @@ def test_bars_may_end_with_their_trade_date(at_close, streams):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "reason"),
     [
         ("bust NOSUCH", "symbol 'NOSUCH'"),
         ("mute NOSUCH", "symbol 'NOSUCH'"),
@@ -316,11 +316,11 @@ def test_bars_may_end_with_their_trade_date(at_close, streams):
         ("reset_window 9 lost dead", "streams 'dead'; allowed: alive, mute"),
     ],
 )
-def test_what_is_not_allowed_is_named(line, said):
+def test_what_is_not_allowed_is_named(line, reason):
     async def work():
         async with gateway() as (_, control):
             answer = await control.run(line)
             assert not answer["ok"]
-            assert said in answer["error"]
+            assert reason in answer["error"]
 
     asyncio.run(work())

@@ -8,7 +8,7 @@ import pytest
 
 from ib_gateway_sim.market.replayed.contract import ReplayFile
 from ib_gateway_sim.market.replayed.market import Replay
-from tests.integration.ib_gateway_sim.test_live_outages import ES, ask_bars, ask_quotes, heard, keep_up, said
+from tests.integration.ib_gateway_sim.test_live_outages import ES, ask_bars, ask_quotes, heard, keep_up, messages_so_far
 from tests.support.live_readers import NOON_S, do, folded, watched
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.unit.ib_gateway_sim.test_replay import at, written
@@ -146,7 +146,7 @@ async def moments(sim, contract, *, live_cadence, step):
         for n in range(int(4 / step)):
             await do(control, f"advance {step}")
             client.send(49, 1)
-            if changes(await said(client), 1):
+            if changes(await messages_so_far(client), 1):
                 spoke.append(round((n + 1) * step, 3))
         return spoke
 
@@ -173,7 +173,7 @@ def test_updates_come_after_one_to_five_seconds_where_that_is_asked_for():
             for second in range(120):
                 await do(control, "advance 1")
                 client.send(49, 1)
-                if any(fields[0] == "90" for fields in await said(client)):
+                if any(fields[0] == "90" for fields in await messages_so_far(client)):
                     spoke.append(second)
             return {later - earlier for earlier, later in pairwise(spoke)}
 
@@ -210,9 +210,9 @@ def test_permissions_and_types_of_market_data(level, wanted, codes, shown):
             client.send(59, 1, wanted)
             ask_quotes(client, 1)
             client.send(49, 1)
-            messages = await said(client)
+            messages = await messages_so_far(client)
             client.send(49, 1)
-            messages += await said(client)
+            messages += await messages_so_far(client)
             assert [int(fields[3]) for fields in messages if fields[0] == "4"] == codes
             types = [int(fields[3]) for fields in messages if fields[0] == "58"]
             assert types == ([shown] if shown else [])
@@ -227,7 +227,7 @@ def test_permissions_and_types_of_market_data(level, wanted, codes, shown):
             ask_bars(client, 2)
             client.ask_bars(3)
             client.send(49, 1)
-            refused = [int(fields[3]) for fields in await said(client) if fields[0] == "4"]
+            refused = [int(fields[3]) for fields in await messages_so_far(client) if fields[0] == "4"]
             assert refused == ([] if level in ("full", "part", "part_api") else [420, 162])
 
     asyncio.run(work())
@@ -254,12 +254,12 @@ def test_the_type_changes_at_the_close_and_at_the_open_for_who_asked_for_frozen_
             client.send(59, 1, wanted)
             ask_quotes(client, 1, ES)
             client.send(49, 1)
-            messages = await said(client)
+            messages = await messages_so_far(client)
             await do(control, "advance 120")
             await do(control, "set_clock 2026-03-02T22:59:00Z")
             await do(control, "advance 120")
             client.send(49, 1)
-            assert [fields[3] for fields in messages + await said(client) if fields[0] == "58"] == types
+            assert [fields[3] for fields in messages + await messages_so_far(client) if fields[0] == "58"] == types
 
     asyncio.run(work())
 

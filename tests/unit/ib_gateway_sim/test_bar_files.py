@@ -215,9 +215,9 @@ def refusal(content: str | bytes, name: str = "bars.csv", **options: str | bool)
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_row_and_column(row: int, column: str, value: str, problem: str) -> None:
-    said = refusal(changed(row, column, value))
-    assert said.startswith(f"bars.csv, row {row}, column {column}: {value!r} {problem}")
-    assert "; wanted is " in said
+    message = refusal(changed(row, column, value))
+    assert message.startswith(f"bars.csv, row {row}, column {column}: {value!r} {problem}")
+    assert "; wanted is " in message
 
 
 @pytest.mark.parametrize("price", ["0", "-0.01"])

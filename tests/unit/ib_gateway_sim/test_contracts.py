@@ -15,8 +15,8 @@ MARKET = Market(7)
 NOW_S = datetime(2026, 1, 14, 18, tzinfo=UTC).timestamp()
 
 
-def find(*, now_s: float = NOW_S, **said: Any) -> list[Contract]:
-    return MARKET.find(ContractQuery(**said), now_s)
+def find(*, now_s: float = NOW_S, **fields: Any) -> list[Contract]:
+    return MARKET.find(ContractQuery(**fields), now_s)
 
 
 STOCKS = ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA", "NVDA", "QQQ", "TLT", "SPY", "IWM", "GLD", "USO")

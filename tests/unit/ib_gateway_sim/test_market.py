@@ -22,9 +22,9 @@ NOW_S = int(datetime(2026, 1, 14, 18, 20, 33, tzinfo=UTC).timestamp())  # a Wedn
 MARKET = Market(7)
 
 
-def contract(symbol: str, sec_type: str, market: Market = MARKET, **said: str | bool) -> Contract:
+def contract(symbol: str, sec_type: str, market: Market = MARKET, **options: str | bool) -> Contract:
     """The one contract that answers."""
-    query = ContractQuery(symbol=symbol, sec_type=sec_type, **said)  # type: ignore[arg-type]
+    query = ContractQuery(symbol=symbol, sec_type=sec_type, **options)  # type: ignore[arg-type]
     (found,) = market.find(query, NOW_S)
     return found
 
@@ -42,9 +42,9 @@ sampled = st.sampled_from(ALL)
 within_s = st.integers(NOW_S - 300 * DAY_S, NOW_S - DAY_S)
 
 
-def bars(one: Contract, size: str, what: str, start_s: float, end_s: float, **said: float | bool) -> list[Bar]:
+def bars(one: Contract, size: str, what: str, start_s: float, end_s: float, **options: float | bool) -> list[Bar]:
     """Bars of the shared market, all hours and known today unless said otherwise; without those filled in."""
-    rth, now_s = bool(said.get("rth", False)), said.get("now_s", NOW_S)
+    rth, now_s = bool(options.get("rth", False)), options.get("now_s", NOW_S)
     return with_trades(MARKET.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=now_s))
 
 

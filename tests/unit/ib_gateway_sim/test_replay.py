@@ -68,8 +68,8 @@ def test_a_future_is_named_by_its_local_symbol(euro: Replay) -> None:
     one = only(euro)
     assert (one.symbol, one.local_symbol, one.trading_class, one.sec_type) == ("EUR", "6EH4", "6E", "FUT")
     assert (one.last_trade_date, one.multiplier, one.exchange, one.min_tick) == ("20240318", "125000", "CME", 0.00005)
-    for said in ({"symbol": "EUR"}, {"symbol": "6E"}, {"symbol": "6EH4"}, {"local_symbol": "6EH4"}):
-        assert euro.find(ContractQuery(sec_type="FUT", **said), 0) == [one]  # type: ignore[arg-type]
+    for words in ({"symbol": "EUR"}, {"symbol": "6E"}, {"symbol": "6EH4"}, {"local_symbol": "6EH4"}):
+        assert euro.find(ContractQuery(sec_type="FUT", **words), 0) == [one]  # type: ignore[arg-type]
     assert euro.find(ContractQuery(symbol="ES", sec_type="FUT"), 0) == []
     assert euro.find(ContractQuery(symbol="EUR", sec_type="CASH"), 0) == []
     assert euro.search("6e", 0) == [one]
@@ -169,8 +169,8 @@ def test_a_coin_is_traded_at_its_venue_around_the_clock(tmp_path: Path) -> None:
     friday = datetime(2026, 3, 6, 22, 0, tzinfo=UTC)
     rows = [f"{friday + timedelta(minutes=n):%F %T},90000.25,90001,89999.5,90000,0.125" for n in range(3 * 24 * 60)]
     path = written(tmp_path, rows)
-    for symbol, said in (("BTC/USD", ""), ("BTC", "CRYPTO"), ("btcusd", "crypto"), ("BTC.USD", "")):
-        replay = Replay([ReplayFile(path, symbol, sec_type=said)])
+    for symbol, words in (("BTC/USD", ""), ("BTC", "CRYPTO"), ("btcusd", "crypto"), ("BTC.USD", "")):
+        replay = Replay([ReplayFile(path, symbol, sec_type=words)])
         one = only(replay)
         assert (one.symbol, one.currency, one.sec_type, one.exchange) == ("BTC", "USD", "CRYPTO", "PAXOS")
         assert (one.kinds, one.time_zone, one.valid_exchanges) == (("AGGTRADES",), "UTC", ("PAXOS",))
