@@ -33,7 +33,7 @@ async def messages_so_far(client):
     return messages
 
 
-async def heard(client, control, seconds=60):
+async def streams_and_codes(client, control, seconds=60):
     """Request ids of what is said in so many seconds: 5-second bars, keepUpToDate, quotes; and codes of all errors."""
     client.send(49, 1)
     codes = [int(fields[3]) for fields in await messages_so_far(client) if fields[0] == "4"]
@@ -64,9 +64,9 @@ def test_a_bust_ends_bars_until_the_old_id_is_cancelled():
             await keep_up(client, 2)
             ask_bars(client, 3, MSFT)
             ask_quotes(client, 4)
-            assert (await heard(client, control))[0] == {1, 2, 3, 4}
+            assert (await streams_and_codes(client, control))[0] == {1, 2, 3, 4}
             assert await do(control, "bust AAPL") == {"ok": True, "ended": 2}
-            spoke, codes = await heard(client, control)
+            spoke, codes = await streams_and_codes(client, control)
             assert (spoke, codes) == ({3, 4}, [10225, 10225])
             # A client that asks anew and forgets the old ids gets nothing, under a new id or the old one.
             for request_id, code in ((5, 420), (1, 102)):
@@ -76,14 +76,14 @@ def test_a_bust_ends_bars_until_the_old_id_is_cancelled():
                 client.ask_bars(request_id, end="", live=1, rth=0)
                 assert (await client.error())[:2] == (request_id, 162)
             ask_bars(client, 7, what="MIDPOINT")  # another kind is another stream
-            assert (await heard(client, control))[0] == {3, 4, 7}
+            assert (await streams_and_codes(client, control))[0] == {3, 4, 7}
             # One that cancels first gets both again.
             client.send(51, 1, 1)
             client.send(25, 1, 2)
             assert (await client.error())[:2] == (2, 162)
             ask_bars(client, 8)
             await keep_up(client, 9)
-            assert (await heard(client, control))[0] == {3, 4, 7, 8, 9}
+            assert (await streams_and_codes(client, control))[0] == {3, 4, 7, 8, 9}
             client.send(51, 1, 1)
             assert (await client.error())[:2] == (1, 300)
 
@@ -122,16 +122,16 @@ def test_after_a_flap_that_kills_the_farm_is_well_and_its_streams_say_nothing():
             await keep_up(client, 3)
             ask_bars(client, 4, EURUSD, "MIDPOINT")
             assert (await do(control, "farm_flap usfarm 3 dead"))["dead"] == 2
-            spoke, codes = await heard(client, control, 600)
+            spoke, codes = await streams_and_codes(client, control, 600)
             assert codes == [2103, 2119, 2104], "who believes this believes that all is well"
             assert spoke == {3, 4}
             ask_bars(client, 5)  # the same again, beside the dead one
-            assert (await heard(client, control))[0] == {3, 4, 5}
+            assert (await streams_and_codes(client, control))[0] == {3, 4, 5}
             client.send(51, 1, 1)
             client.send(2, 1, 2)
             ask_bars(client, 1)
             ask_quotes(client, 2)
-            assert await heard(client, control) == ({1, 2, 3, 4, 5}, [])
+            assert await streams_and_codes(client, control) == ({1, 2, 3, 4, 5}, [])
 
     asyncio.run(work())
 
@@ -143,13 +143,13 @@ def test_a_flap_of_a_history_farm_that_kills_says_not_even_10182():
             await keep_up(client, 1)
             await keep_up(client, 2, EURUSD, "MIDPOINT")
             await do(control, "farm_flap ushmds 3 dead")
-            assert await heard(client, control) == ({2}, [2105, 2106])
+            assert await streams_and_codes(client, control) == ({2}, [2105, 2106])
             client.send(25, 1, 1)
             assert (await client.error())[:2] == (1, 162)
             await keep_up(client, 1)
-            assert (await heard(client, control))[0] == {1, 2}
+            assert (await streams_and_codes(client, control))[0] == {1, 2}
             await do(control, "farm_flap ushmds 3 alive")
-            assert (await heard(client, control))[1] == [2105, 10182, 2106]
+            assert (await streams_and_codes(client, control))[1] == [2105, 10182, 2106]
 
     asyncio.run(work())
 
@@ -166,11 +166,11 @@ def test_1102_promises_nothing(streams, line):
             await client.settle()
             await do(control, "lost")
             await do(control, line)
-            spoke, codes = await heard(client, control)
+            spoke, codes = await streams_and_codes(client, control)
             assert codes == [1100, 1101 if "lost" in line else 1102]
             assert spoke == streams
             ask_bars(client, 3)
-            assert (await heard(client, control))[0] == streams | {3}
+            assert (await streams_and_codes(client, control))[0] == streams | {3}
 
     asyncio.run(work())
 
@@ -182,10 +182,10 @@ def test_the_nightly_reset_may_leave_streams_mute():
             ask_bars(client, 1)
             await client.settle()
             await do(control, "reset_window 90 maintained mute")
-            spoke, codes = await heard(client, control, 120)
+            spoke, codes = await streams_and_codes(client, control, 120)
             assert 1102 in codes
             assert spoke == set()
-            assert (await heard(client, control))[0] == set()
+            assert (await streams_and_codes(client, control))[0] == set()
 
     asyncio.run(work())
 
@@ -211,13 +211,13 @@ def test_one_stream_is_silent_and_all_others_are_well(line, silent):
             await keep_up(client, 3)
             ask_bars(client, 4, MSFT)
             ask_bars(client, 5, ES)
-            assert (await heard(client, control))[0] == {1, 2, 3, 4, 5}
+            assert (await streams_and_codes(client, control))[0] == {1, 2, 3, 4, 5}
             assert (await do(control, line))["muted"] == len(silent)
-            assert await heard(client, control) == ({1, 2, 3, 4, 5} - silent, [])
+            assert await streams_and_codes(client, control) == ({1, 2, 3, 4, 5} - silent, [])
             if 1 in silent:
                 client.send(51, 1, 1)
                 ask_bars(client, 1)
-                assert 1 in (await heard(client, control))[0]
+                assert 1 in (await streams_and_codes(client, control))[0]
 
     asyncio.run(work())
 
@@ -293,12 +293,12 @@ def test_bars_may_end_with_their_trade_date(at_close, streams):
             ask_bars(client, 1, ES)
             await keep_up(client, 2, ES)
             ask_quotes(client, 3, ES)
-            assert (await heard(client, control))[0] == {1, 2, 3}
-            await heard(client, control, 3600)  # over the close
-            spoke, codes = await heard(client, control, 3600)  # and the opening
+            assert (await streams_and_codes(client, control))[0] == {1, 2, 3}
+            await streams_and_codes(client, control, 3600)  # over the close
+            spoke, codes = await streams_and_codes(client, control, 3600)  # and the opening
             assert (spoke, codes) == (streams, [])
             ask_bars(client, 4, ES)
-            assert (await heard(client, control))[0] == streams | {4}
+            assert (await streams_and_codes(client, control))[0] == streams | {4}
 
     asyncio.run(work())
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.ib_gateway_sim.test_live_outages import ask_bars, ask_quotes, heard, keep_up, spoken
+from tests.integration.ib_gateway_sim.test_live_outages import ask_bars, ask_quotes, keep_up, spoken, streams_and_codes
 from tests.support.live_readers import do, folded, watched
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.support.sim_process import ROOT
@@ -41,7 +41,7 @@ def test_each_scenario_of_the_folder_is_played():
 
 
 async def overheard(client, control, seconds):
-    """As `heard`, on a socket that answers nothing any more."""
+    """As `streams_and_codes`, on a socket that answers nothing any more."""
     await do(control, f"advance {seconds}")
     messages = []
     while True:
@@ -67,17 +67,17 @@ def test_a_scenario_does_what_it_says(name, streams, codes, capsys):
             await client.settle()
             await play(control, name)
             if name == "half_open_socket":
-                assert (await heard(client, control, 50))[0] == ALL
+                assert (await streams_and_codes(client, control, 50))[0] == ALL
                 assert (await overheard(client, control, 20))[0] == ALL, "before the socket died"
                 spoke, came = await overheard(client, control, 600)
                 assert (spoke, set(came)) == (streams, codes)
                 assert not client.reader.at_eof(), "nobody said that it is over"
                 return
-            spoke, came = await heard(client, control, 30)
+            spoke, came = await streams_and_codes(client, control, 30)
             assert spoke == ALL
             assert not came
-            assert set((await heard(client, control, 570))[1]) == codes
-            assert (await heard(client, control, 180))[0] == streams
+            assert set((await streams_and_codes(client, control, 570))[1]) == codes
+            assert (await streams_and_codes(client, control, 180))[0] == streams
 
     asyncio.run(work())
     assert capsys.readouterr().err == ""
@@ -96,7 +96,7 @@ def test_the_nightly_restart_refuses_for_two_minutes(capsys):
                 await RawClient.start(port)
             await do(control, "advance 130")
             again = await RawClient.start(port)
-            assert await heard(again, control) == (set(), []), "nothing comes unasked"
+            assert await streams_and_codes(again, control) == (set(), []), "nothing comes unasked"
 
     asyncio.run(work())
     assert capsys.readouterr().err == ""

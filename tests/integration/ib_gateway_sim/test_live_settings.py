@@ -8,7 +8,14 @@ import pytest
 
 from ib_gateway_sim.market.replayed.contract import ReplayFile
 from ib_gateway_sim.market.replayed.market import Replay
-from tests.integration.ib_gateway_sim.test_live_outages import ES, ask_bars, ask_quotes, heard, keep_up, messages_so_far
+from tests.integration.ib_gateway_sim.test_live_outages import (
+    ES,
+    ask_bars,
+    ask_quotes,
+    keep_up,
+    messages_so_far,
+    streams_and_codes,
+)
 from tests.support.live_readers import NOON_S, do, folded, watched
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.unit.ib_gateway_sim.test_replay import at, written
@@ -77,14 +84,14 @@ def test_two_streams_of_a_contract_use_one_line_or_two(lines_by):
                 ask_quotes(client, request_id, contract)
                 await client.settle()
                 await do(control, "advance 1")
-            spoke, _ = await heard(client, control)
+            spoke, _ = await streams_and_codes(client, control)
             assert spoke == ({0, 1} if lines_by == "request" else {0, 1, 2, 3, 4})
             for request_id in (0, 1, 2) if lines_by == "contract" else (0, 1):
                 client.send(2, 1, request_id)
             await do(control, "advance 1")
             ask_quotes(client, 9, EURUSD)
             await client.settle()
-            assert 9 in (await heard(client, control))[0]
+            assert 9 in (await streams_and_codes(client, control))[0]
 
     asyncio.run(work())
 
@@ -99,11 +106,11 @@ def test_lines_that_tws_takes_are_refused_though_the_client_counts_them_free():
             await do(control, "take_lines 5")
             ask_quotes(client, 7)
             assert (await client.error())[:2] == (7, 101)
-            assert (await heard(client, control))[0] == {0, 1, 2, 3, 4}, "what runs goes on"
+            assert (await streams_and_codes(client, control))[0] == {0, 1, 2, 3, 4}, "what runs goes on"
             await do(control, "take_lines 0")
             ask_quotes(client, 7)
             await client.settle()
-            assert 7 in (await heard(client, control))[0]
+            assert 7 in (await streams_and_codes(client, control))[0]
 
     asyncio.run(work())
 
@@ -117,7 +124,7 @@ def test_a_live_request_before_the_first_bar_is_refused_or_waits_for_it(empty_li
             client.ask_bars(1, end="", live=1, duration="60 S")
             if empty_live == "refuse":
                 assert (await client.error())[:2] == (1, 162)
-                assert await heard(client, control, 120) == (set(), []), "who waits here waits for ever"
+                assert await streams_and_codes(client, control, 120) == (set(), []), "who waits here waits for ever"
                 return
             assert (await client.message(17))[4] == "0"
             await client.settle()
@@ -223,7 +230,7 @@ def test_permissions_and_types_of_market_data(level, wanted, codes, shown):
                 assert bool(kinds & {1, 2}) == (level == "full")
                 assert bool(kinds & {66, 67}) == (shown == 3)
                 assert kinds & {4, 8, 68}
-            assert ((await heard(client, control))[0] == {1}) == (shown is not None)
+            assert ((await streams_and_codes(client, control))[0] == {1}) == (shown is not None)
             ask_bars(client, 2)
             client.ask_bars(3)
             client.send(49, 1)
