@@ -96,11 +96,11 @@ def kind_of(contract: Contract) -> str:
 
 
 def _drawn(market: MarketSource, contract: Contract, minute_s: int, number: int) -> Revision:
-    side, size, reach = (
+    side, size, distance = (
         chance(market.account, "revise", contract.con_id, minute_s, number, each) for each in ("side", "size", "reach")
     )
     session = market.sessions(contract, minute_s, minute_s + MINUTE_S, rth=False)[0]
-    ticks = (1 + int(reach * 4)) * (1 if side < 0.5 else -1)
+    ticks = (1 + int(distance * 4)) * (1 if side < 0.5 else -1)
     return Revision(minute_s, session.trade_date, ticks, 0.02 + 0.2 * size, number % 2 == 0)
 
 

@@ -101,8 +101,8 @@ def test_a_bar_is_the_sum_of_its_shorter_bars(one: Contract, at_s: int, data: st
     whole_s = DAY_S if INTRADAY_S[fine] >= 60 else INTRADAY_S[coarse]
     start_s = at_s // whole_s * whole_s
     rth = data.draw(st.booleans())
-    reach_s = DAY_S if INTRADAY_S[fine] >= 60 else 2 * INTRADAY_S[coarse]
-    large = bars(one, coarse, what, start_s, start_s + reach_s, rth=rth)
+    extent_s = DAY_S if INTRADAY_S[fine] >= 60 else 2 * INTRADAY_S[coarse]
+    large = bars(one, coarse, what, start_s, start_s + extent_s, rth=rth)
     if not large:
         return
     starts = [bar.t for bar in large]
@@ -157,11 +157,11 @@ def test_weeks_and_months_are_the_sum_of_their_days(one: Contract, day: date, rt
 
 @settings(max_examples=60, deadline=None)
 @given(sampled, within_s, st.sampled_from(["1s", "5s", "1m", "15m", "1h", "1d"]), st.integers(1, 5000), st.booleans())
-def test_any_window_is_a_piece_of_the_whole(one: Contract, at_s: int, size: str, reach: int, rth: bool) -> None:
+def test_any_window_is_a_piece_of_the_whole(one: Contract, at_s: int, size: str, extent: int, rth: bool) -> None:
     step_s = INTRADAY_S.get(size, DAY_S)
     what = first_kind(one)
     whole = bars(one, size, what, at_s - 600 * step_s, at_s + 600 * step_s, rth=rth)
-    start_s, end_s = at_s - reach % 500 * step_s, at_s + reach % 300 * step_s
+    start_s, end_s = at_s - extent % 500 * step_s, at_s + extent % 300 * step_s
     fresh = Market(7)  # nothing cached, and asked in another order
     piece = with_trades(fresh.bars(one, size, what, rth=rth, start_s=start_s, end_s=end_s, now_s=NOW_S))
     if size == "1d":
