@@ -248,14 +248,14 @@ def test_a_thousand_connections_do_not_keep_a_client_out():
     async def work():
         async with gateway() as (sim, control):
             good = await RawClient.start(sim.port, 1)
-            crowd = [await asyncio.open_connection("127.0.0.1", sim.port) for _ in range(1000)]
+            connections = [await asyncio.open_connection("127.0.0.1", sim.port) for _ in range(1000)]
             good.send(49, 1)
             assert (await good.message(49))[0] == "49"
             late = await RawClient.start(sim.port, 2)
             late.send(49, 1)
             assert (await late.message(49))[0] == "49"
             assert len(control.server.connected()) <= 64 + 2
-            for _, writer in crowd:
+            for _, writer in connections:
                 writer.transport.abort()
 
     asyncio.run(work())
