@@ -146,7 +146,7 @@ class Server:
                     await turn
                     break
                 reading = asyncio.ensure_future(_read(reader))
-                reading.add_done_callback(_look_at)
+                reading.add_done_callback(_take_error)
                 await asyncio.wait({turn, reading}, return_when=asyncio.FIRST_COMPLETED)
                 if reading.done():
                     waiting += frames.feed(reading.result())
@@ -187,7 +187,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
     return data
 
 
-def _look_at(done: asyncio.Future[bytes]) -> None:
+def _take_error(done: asyncio.Future[bytes]) -> None:
     """An error of a read that nobody waits for any more needs no word; asyncio would write of it."""
     if not done.cancelled():
         done.exception()

@@ -23,7 +23,7 @@ CONTRACTS = {
     "SPX": ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", ""),
     "NOPERM": ("0", "NOPERM", *AAPL[2:]),
 }
-NOT_ASKED_FOR = ("0", "QQQ", *AAPL[2:])
+UNUSED = ("0", "QQQ", *AAPL[2:])
 FIRST_ID = {"quotes": 0, "bars": 100, "keep": 200, "ticks": 300, "depth": 400}
 IDS_OF_A_KIND = 4
 PLACE_OF_ID = {  # message of a stream -> where its request id stands
@@ -97,7 +97,7 @@ class Opponent:
         self.answered: set[tuple[int, int]] = set()  # keepUpToDate whose bars have come
         self.history: dict[str, list[str]] = {}
         self.newest = 0, 0  # client and request id that the book had not before
-        self.heard: list[tuple[int, list[str]]] = []
+        self.received: list[tuple[int, list[str]]] = []
 
     async def connect(self, number: int) -> None:
         self.clients[number] = client = await RawClient.open(self.sim.port)
@@ -111,7 +111,7 @@ class Opponent:
         client.send(49, 1)
         while (fields := await client.read(60))[0] != "49":
             came.append(fields)
-            self.heard.append((number, fields))
+            self.received.append((number, fields))
             self.check(number, fields)
         return came
 
@@ -141,9 +141,9 @@ class Opponent:
         """Whether it is a keepUpToDate that has not been answered."""
         return self.open[number][request_id][2] == "keep" and (number, request_id) not in self.answered
 
-    def check_bar(self, asked: Step, fields: list[str]) -> None:
+    def check_bar(self, request: Step, fields: list[str]) -> None:
         """A live bar lies in a session, has begun, and its open and close lie in its range."""
-        _, _, kind, _, name, _, size, rth = asked
+        _, _, kind, _, name, _, size, rth = request
         if kind == "keep" and size not in SECONDS:
             return
         t, length = int(fields[3]), 5 if kind == "bars" else SECONDS[size]
@@ -155,7 +155,7 @@ class Opponent:
         assert low <= min(opened, close) <= max(opened, close) <= high, f"{name}: a crooked bar: {fields}"
 
     def contract(self, name: str) -> Contract:
-        fields = CONTRACTS.get(name, NOT_ASKED_FOR)
+        fields = CONTRACTS.get(name, UNUSED)
         query = ContractQuery(
             symbol=fields[1], sec_type=fields[2], last_trade_date=fields[3], exchange=fields[7], currency=fields[9]
         )
@@ -298,4 +298,4 @@ async def play(seed: int, count: int = 45) -> list[tuple[int, list[str]]]:
         for number in (1, 2):
             opponent.clients[number].close()
         await until(lambda: not sim.clients)
-        return opponent.heard
+        return opponent.received
