@@ -21,7 +21,7 @@ from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.rules.pacing import MessageRate, PacingBook
 from ib_gateway_sim.session.jobs import Jobs
-from ib_gateway_sim.session.outbox import Outbox, error_frame
+from ib_gateway_sim.session.outbox import Message, Outbox, error_frame
 from ib_gateway_sim.session.sent import SentLog
 from ib_gateway_sim.session.settings import Settings
 from ib_gateway_sim.wire import codec

@@ -14,7 +14,7 @@ MIGRATIONS = re.compile(r"db/migrations/versions/")
 """A migration keeps its name for ever."""
 SIMULATED_ORDERS = re.compile(
     r"ib_gateway_sim/(orders|account)/|ib_gateway_sim/control/(executions|fills)|tests/support/sim_orders"
-    r"|tests/integration/ib_gateway_sim/(test_order|test_account|victims)"
+    r"|tests/integration/ib_gateway_sim/(test_order|test_account|test_options|victims)"
 )
 """Of the simulator, what is about orders and accounts: its names are not changed yet."""
 VERBS = {"look_up": "lookup"}
