@@ -104,9 +104,9 @@ def _end_problem(contract: Contract, what: str, live: bool) -> Violation | None:
 def window(client: Client, query: BarsQuery, end_s: int) -> tuple[int, int]:
     """[start, end) of the request in seconds.
 
-    "n D" counts trade dates back from the one that has begun last (so "1 D" in regular hours before today's open is
-    empty, as at IB); seconds, weeks, months and years are taken from the end by the calendar, and the bar in which
-    they begin is whole. Bars of a day and more count trade dates throughout.
+    "n D" counts trade dates back from the one that has begun last, so "1 D" in regular hours before today's open is
+    empty, as at IB. Seconds, weeks, months and years are taken from the end by the calendar, and the bar in which they
+    begin is whole. Bars of a day and more count trade dates throughout.
     """
     if query.by_date or query.what == "SCHEDULE" or query.length.unit == "D":
         return first_open_s(client, query, end_s), end_s
