@@ -13,7 +13,7 @@ from tests.contract.test_documents import DOCS, ROOT, committed, name_of, rows
 MIGRATIONS = re.compile(r"db/migrations/versions/")
 """A migration keeps its name for ever."""
 SIMULATED_ORDERS = re.compile(
-    r"ib_gateway_sim/(orders|account)/|ib_gateway_sim/control/(executions|fills)|tests/support/sim_orders"
+    r"ib_gateway_sim/(orders|account)/|ib_gateway_sim/control/(executions|fills)|tests/support/sim_(orders|opponent)"
     r"|tests/integration/ib_gateway_sim/(test_order|test_account|test_options|victims)"
 )
 """Of the simulator, what is about orders and accounts: its names are not changed yet."""
