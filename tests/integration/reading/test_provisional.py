@@ -119,7 +119,7 @@ def test_tables_have_a_column_and_lines_a_field(stored_bars: StoredBars, api: Ap
     rows = [json.loads(line) for line in get(api, format="ndjson", **ends).text.splitlines()]
     assert [row.get("provisional") for row in rows] == [None, None, True]
     coverage = json.loads(get(api, format="ndjson", **ends).headers["x-coverage"])
-    assert [gap["state"] for gap in coverage["missing"]] == ["provisional"]
+    assert [gap["state"] for gap in coverage["missing"]] == ["provisional", "not_closed_yet"]
     hours = get(api, fields="ts,ts_open,ts_close", start=OPEN + 68 * MINUTE).json()["candles"]
     assert hours[0]["ts_close"] - hours[0]["ts_open"] == MINUTE
 
@@ -172,7 +172,11 @@ def test_a_hole_before_confirmed_bars_shows_its_provisional_bar_in_order(stored_
     answer = get(api)
     assert minutes(answer) == [*HISTORY, (69, 200.5, True), (70, 100.5, False)]
     states = [(gap["start"][11:16], gap["end"][11:16], gap["state"]) for gap in answer.json()["coverage"]["missing"]]
-    assert states == [("15:38", "15:39", "queued"), ("15:39", "15:40", "provisional")]
+    assert states == [
+        ("15:38", "15:39", "queued"),
+        ("15:39", "15:40", "provisional"),
+        ("15:41", "15:43", "not_closed_yet"),
+    ]
 
 
 # ---- longer bars -----------------------------------------------------------------------------------------------------
@@ -252,6 +256,26 @@ def test_a_mistake_in_what_is_read_of_a_stream_is_found(
     monkeypatch.setattr(bar_source, "_of_stream", lambda *given: plain(*given).replace(right, wrong, 1))
     before, after = preview_of_history(stored_bars, api)
     assert before != [{**after[0], "provisional": True}]
+
+
+def test_without_a_stream_the_bar_that_forms_is_not_closed_yet(stored_bars: StoredBars, api: Api) -> None:
+    stream(stored_bars)
+    answer = get(api)
+    assert minutes(answer) == HISTORY
+    assert answer.json()["coverage"]["missing"][-1] == {
+        "start": "2024-01-08T15:39:00Z",
+        "end": "2024-01-08T15:41:00Z",
+        "state": "not_closed_yet",
+    }
+
+
+def test_a_closed_market_lacks_no_provisional_bar(stored_bars: StoredBars, api: Api) -> None:
+    stored_bars.set_time(OPEN + 8 * HOUR)
+    stored_bars.record(stock(), "1m", settled=[(OPEN, OPEN + 8 * HOUR)])
+    for begin in (False, True):
+        if begin:
+            stream(stored_bars)
+        assert get(api).json()["coverage"] == {"complete": True, "missing": []}
 
 
 # ---- what cannot be told ---------------------------------------------------------------------------------------------

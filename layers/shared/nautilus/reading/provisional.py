@@ -28,16 +28,27 @@ def beside(
     """
     forming = _slot_end(availability, now_ns) if end is None else 0
     span = (availability.span[0], max(availability.span[1], forming))
-    availability = availability._replace(span=span)
+    forming_yet = _open(availability, (availability.span[1], span[1]))
+    later = [Missing(each, CoverageState.NOT_CLOSED_YET) for each in forming_yet]
+    availability = availability._replace(span=span, missing=[*availability.missing, *later])
     if not provisional.is_whole(cursor):
-        unknown = (max(span[0], availability.until), span[1])
-        return _marked(availability, Spans([unknown]), LOST), _none(availability)
+        unknown = _open(availability, (max(span[0], availability.until), span[1]))
+        return _marked(availability, unknown, LOST), _none(availability)
     part = _part(cursor, availability)
     stamps = bar_source.provisional_stamps(cursor, part, span)
     ends = dict(zip(part.slots.starts, part.slots.closes, strict=True)) if part.slots is not None else {}
     frame = availability.subject.timeframe
     shown = Spans((ts, ends.get(ts, frame.next(ts))) for ts in stamps)
     return _marked(availability._replace(row=availability.row or _nothing(availability)), shown), part
+
+
+def _open(availability: Availability, span: Span) -> Spans:
+    """What of a span is open time, as far as the sessions are known: a closed market lacks nothing."""
+    calendar = availability.calendar
+    if calendar is None or span[0] >= span[1]:
+        return Spans([span])
+    hours = Spans((session.open_ns, session.close_ns) for session in calendar.between(*span))
+    return Spans([span]) & hours
 
 
 def _slot_end(availability: Availability, now_ns: int) -> int:
