@@ -56,6 +56,12 @@ def stamps(first: int) -> tuple[str, ...]:
     return tuple(str((1772461800 + 60 * (first + n)) * 10**9) for n in range(5))
 
 
+def reaches_the_present(body: Any) -> None:
+    assert body["window"]["end"] == "2026-03-06T20:31:00Z"
+    newest = body["coverage"]["missing"][-1]
+    assert (newest["end"], newest["state"]) == ("2026-03-06T20:31:00Z", "not_closed_yet")
+
+
 def is_aggregated(body: Any) -> None:
     assert body["source"] == "derived from 1m"
     assert [set(candle) for candle in body["candles"]] == [{"ts", "close"}] * 3
@@ -120,6 +126,8 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "the chart of the web front end": is_a_chart,
     "minutes from a moment on, as CSV": are_lines(*stamps(0)),
     "the page after": are_lines(*stamps(5)),
+    "as they were at a version, whatever was written since": are_lines(*stamps(0)),
+    "up to the bar that forms, where somebody wants it live": reaches_the_present,
     "made of what is stored: nothing is asked of IB": is_aggregated,
     "several symbols, chosen fields": are_two_symbols,
     "column by column, newest first": are_columns,
