@@ -44,6 +44,8 @@ class BarFolds:
         )
         self._history: dict[int, Part] = {}
         self.known_from: int | None = None
+        self.learned_until = 0
+        """Up to here history told the bars that no listener has from the stream: they are told by history alone."""
         self.newest: LiveBar | None = None
         """The newest bar of its own timeframe."""
 
@@ -80,6 +82,7 @@ class BarFolds:
         if known_from is not None and (self.known_from is None or known_from < self.known_from):
             self.known_from = known_from
         for part in bars:
+            self.learned_until = max(self.learned_until, part.end) if self.newest is None else self.learned_until
             found += self._into_longer(part)
         return found
 

@@ -92,8 +92,7 @@ class BarStreams:
         last_seen = folds.newest.ts if folds.newest is not None else None
         self._tell_gap(stream, now)
         if parts:
-            before = parts[-1].ts if last_seen is None else last_seen
-            older = [part for part in parts if part.ts < before]
+            older = [part for part in parts if (part.complete if last_seen is None else part.ts < last_seen)]
             self._put(stream, folds.learn(older, parts[0].ts))
             for part in parts[len(older) :]:
                 self._put(stream, folds.add(part))
@@ -102,8 +101,8 @@ class BarStreams:
         """The newest state of a bar of its own timeframe."""
         self._tell_gap(stream, bar.ts)
         own = timeframe(stream.frame)
-        part = _part(bar, _calendar(stream), own, 0)
-        self._put(stream, self._folds[stream.key].add(part))
+        part, folds = _part(bar, _calendar(stream), own, 0), self._folds[stream.key]
+        self._put(stream, folds.learn([part]) if part.end <= folds.learned_until else folds.add(part))
 
     def five_seconds(self, stream: Stream, bar: BarValue) -> None:
         """A bar of five seconds that is over. Every one of an open market comes, so that a missing one is seen."""

@@ -9,7 +9,7 @@ from ib_bridge.live.ledger import move
 from ib_bridge.live.streams import Stream, StreamState, StreamWant, market_s
 from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
-from nautilus.clock import NS_PER_DAY
+from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.db.market import instruments, series
@@ -18,7 +18,7 @@ from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, StreamKey
 from nautilus.market.timeframes import timeframe
 
 _AGAIN_S = 30.0
-"""Machine time before a calendar that IB did not give is asked for again."""
+"""Seconds, of machine time or of market time, before a calendar is asked for again."""
 _BEFORE_NS = 7 * NS_PER_DAY
 
 
@@ -30,7 +30,8 @@ class Loading:
         self._directory = directory
         self._clock = clock
         self._log = log
-        self._not_before: dict[StreamKey, float] = {}
+        self._requested: dict[StreamKey, tuple[float, int]] = {}
+        """When a calendar was asked for last: machine time (s), market time (ns)."""
         self._restored = False
 
     async def load(self, key: StreamKey, want: StreamWant) -> Stream | None:
@@ -52,30 +53,32 @@ class Loading:
 
     async def calendar(self, stream: Stream) -> bool:
         """Load the calendar of a stream up to now; False when it is not to be had now."""
-        if time.monotonic() < self._not_before.get(stream.key, 0.0):
-            return False
         now = self._clock.now_ns()
+        if not self._has_rested(stream, now):
+            return False
+        self._requested[stream.key] = time.monotonic(), now
         session = stream.key.session or "all"
         try:
             stream.calendar = await self._directory.calendars.calendar(
                 stream.instrument, session, (now - _BEFORE_NS, now)
             )
         except Unavailable as gone:
-            self._not_before[stream.key] = time.monotonic() + _AGAIN_S
             stream.not_before = now + 1
             move(stream, StreamState.WANTED, "calendar_unknown", now)
             self._log.info("calendar-not-loaded", extra={"stream": str(stream.key), "reason": gone.detail})
             return False
-        self._not_before[stream.key] = time.monotonic() + _AGAIN_S
         return True
+
+    def _has_rested(self, stream: Stream, now: int) -> bool:
+        machine_s, market_ns = self._requested.get(stream.key, (float("-inf"), now))
+        return time.monotonic() - machine_s >= _AGAIN_S or now - market_ns >= _AGAIN_S * NS_PER_S
 
     async def keep_calendars(self, streams: Iterable[Stream]) -> None:
         """Extend the calendars whose end has come: one a second."""
         now = self._clock.now_ns()
         for stream in list(streams):
             ends = stream.calendar is None or now >= stream.calendar.known[1]
-            rested = time.monotonic() >= self._not_before.get(stream.key, 0.0)
-            if stream.request is not None and ends and rested:
+            if stream.request is not None and ends and self._has_rested(stream, now):
                 await self.calendar(stream)
                 return
 

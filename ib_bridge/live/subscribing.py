@@ -90,17 +90,23 @@ class Subscribing:
         try:
             booked = await self._book(stream, source)
         except NotYet as later:
-            move(stream, StreamState.WANTED, "pacing", self._clock.now_ns())
-            stream.not_before = self._clock.now_ns() + int(
-                (later.retry_after_s or 1) * NS_PER_S * max(self._clock.reading.rate, 0.001)
-            )
-            self._changed(stream)
+            self._defer(stream, source, (later.retry_after_s or 1) * max(self._clock.reading.rate, 0.001))
             return
         if stream.source is not source or stream.request is not None or connection != self._connection.number:
             await self._booking.close(booked, "cancelled", time.monotonic())
             return
         stream.booked = booked
         self._send(stream, source)
+
+    def _defer(self, stream: Stream, source: Source, market_s: float) -> None:
+        """The pacing book has no place for a request before so many seconds of market time are over."""
+        now = self._clock.now_ns()
+        if source is Source.REAL_TIME_BARS:
+            self.ledger.refuse(stream, now, seconds=market_s, reason="real_time_query", code=None, refused=False)
+        else:
+            stream.not_before = now + int(market_s * NS_PER_S)
+            move(stream, StreamState.WANTED, "pacing", now)
+            self._changed(stream)
 
     async def _book(self, stream: Stream, source: Source) -> int:
         if source is Source.KEEP_UP_TO_DATE:
