@@ -19,6 +19,8 @@ from nautilus.backfill.schemas import MAX_DAYS_BACK, BackfillRequest
 from nautilus.db.bridge import commands
 from nautilus.http import json_body, middleware, response_size
 from nautilus.infra import rate_limit
+from nautilus.live import freshness, offered, tickets, watch_series
+from nautilus.live import parameters as live_parameters
 from nautilus.live import schemas as live_bodies
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
@@ -30,6 +32,7 @@ from nautilus.settings.auth import AuthSettings
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
 BACKFILL = (ROOT / "docs" / "backfill.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 DATA = (ROOT / "docs" / "data.md").read_text()
 BARS = "/api/v1/market-data/historical/bars"
 
@@ -186,6 +189,17 @@ def test_every_parameter_is_named_in_the_documents() -> None:
 
 
 SENTENCES: dict[str, tuple[str, str]] = {
+    "wants of a caller": (API, f"at most {live_bodies.MAX_WANTS} wants, of which {live_bodies.MAX_TICKS} are of ticks"),
+    "lease of a want": (API, f"for how long, default {live_bodies.LEASE_S}."),
+    "instruments of a request for quotes": (API, f"newest quote of up to {live_parameters.MAX_SYMBOLS} instruments"),
+    "life of a ticket": (API, f"signs one socket in, once, within {tickets.GOOD_FOR_S} s"),
+    "tickets a minute": (API, f"at most {tickets.PER_MINUTE} a minute"),
+    "late bars": (API, f"A bar is due { {600: 'ten'}[freshness.LATE_AFTER_S] } minutes after its close"),
+    "bars that are kept current": (
+        API,
+        f"`{offered.KEPT_TIMEFRAMES[0]}`, or `{offered.KEPT_TIMEFRAMES[1]}` to `{offered.KEPT_TIMEFRAMES[-1]}`",
+    ),
+    "series of the setting": (SETTINGS, f"At most {watch_series.MAX_WATCHED}."),
     "bars in a page": (API, f"default {number(query.DEFAULT_LIMIT)}, at most {number(query.MAX_LIMIT)}"),
     "symbols of a read": (API, f"(at most {query.MAX_SYMBOLS}: symbol first"),
     "seconds to wait": (API, f"seconds to wait for missing bars, at most {query.MAX_WAIT_S:g};"),
