@@ -31,6 +31,13 @@ def test_a_ticket_signs_one_socket_in_and_no_second(api: Api, running: StreamSer
         assert socket.closed() == 4401
 
 
+@pytest.mark.parametrize("text", ["", "x", "\ud800", "x" * 5_000, "\x00"])
+def test_what_is_no_ticket_is_refused_as_such(api: Api, running: StreamServer, text: str) -> None:
+    with client(running) as socket:
+        socket.send(op="auth", ticket=text)
+        assert socket.closed() in (4400, 4401)
+
+
 def test_a_socket_may_what_its_ticket_may(api: Api, running: StreamServer) -> None:
     given = ticket(api, running, "bars:read")
     with client(running, subprotocols=["nautilus.v1", f"ticket.{given}"]) as socket:
