@@ -117,6 +117,34 @@ def are_pairs(body: Any) -> None:
     assert body["forex_pairs"][0] == "EUR/USD"
 
 
+def is_wanted(body: Any) -> None:
+    assert body["new"] == 2
+    assert [want["channel"] for want in body["wants"]] == [
+        "data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL",
+        "data.quotes.NASDAQ.AAPL",
+    ]
+
+
+def are_newest_quotes(body: Any) -> None:
+    wanted, other = body["quotes"]
+    assert (wanted["symbol"], wanted["instrument_id"]) == ("AAPL", "AAPL.NASDAQ")
+    assert wanted["quote"] is None or wanted["quote"]["bid"] > 0
+    assert (other["quote"], other["reason"]) == (None, "not_wanted")
+
+
+def is_dropped(body: Any) -> None:
+    assert body == {"dropped": ["data.quotes.NASDAQ.AAPL"], "not_wanted": []}
+
+
+def is_kept_current(body: Any) -> None:
+    assert [row["series"] for row in body["series"]] == ["AAPL.NASDAQ:1m:TRADES:rth"]
+
+
+def is_a_ticket(body: Any) -> None:
+    assert len(body["ticket"]) == 43
+    assert body["expires_in"] == 30
+
+
 def is_refused(body: Any) -> None:
     assert (body["status"], body["errors"][0]["field"]) == (422, "timeframe")
     assert "10m" in body["errors"][0]["allowed"]
@@ -140,6 +168,11 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "instruments by name": is_found,
     "the same in the words of the web front end": is_found_by_the_front_end,
     "currency pairs": are_pairs,
+    "want quotes and minutes live for five minutes": is_wanted,
+    "the newest quotes, or why there is none": are_newest_quotes,
+    "want it no longer": is_dropped,
+    "keep a series current": is_kept_current,
+    "a ticket for a socket": is_a_ticket,
     "what is wrong, and what there is instead": is_refused,
 }
 
