@@ -1,0 +1,108 @@
+"""Server-sent events: the same messages over plain HTTP, and Last-Event-ID resumes exactly."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from nautilus.clock import rfc3339
+from tests.support.stream_server import BARS, FIVE, MINUTE, OPEN, QUOTES, Chart, Publishing, StreamServer, wait
+
+PATH = "/api/v1/stream/events"
+
+
+class Events:
+    """A reader of events. `received`: (id, event, data) of each so far."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.lines = answer.iter_lines()
+        self.received: list[tuple[str, str, dict[str, Any]]] = []
+
+    def next(self, kind: str, channel: str = "") -> dict[str, Any]:
+        """The data of the next event of a kind and, where one is given, of a channel."""
+        while True:
+            one = {"id": "", "event": "", "data": ""}
+            while line := next(self.lines):
+                name, _, value = line.partition(": ")
+                if name:
+                    one[name] = value
+            if one["data"]:
+                self.received.append((one["id"], one["event"], json.loads(one["data"])))
+                data = self.received[-1][2]
+                if one["event"] == kind and channel in ("", data["c"]):
+                    return data
+
+
+@contextmanager
+def events(running: StreamServer, channels: str, last: str = "", **query: Any) -> Iterator[Events]:
+    headers = {"Authorization": f"Bearer {running.token()}"} | ({"Last-Event-ID": last} if last else {})
+    url = f"http://{running.address}{PATH}"
+    with httpx.stream(
+        "GET", url, params={"channels": channels, **query}, headers=headers, timeout=30, trust_env=False
+    ) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield Events(answer)
+
+
+def test_events_are_the_messages_and_their_ids_resume(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+    chart = Chart()
+    with events(running, f"{BARS},{QUOTES}", bars=2) as reader:
+        assert [bar["close"] for bar in reader.next("snapshot", BARS)["bars"]] == [100.02, 100.03]
+        bridge.closed(4)
+        assert reader.next("bar")["ts"] == rfc3339(OPEN + 4 * MINUTE)
+        bridge.quote(3.0)
+        assert reader.next("quote")["bid"] == 3.0
+        last = reader.received[-1][0]
+        epoch, number, versions = last.split(":")
+        assert (epoch, int(number) > 0, versions) == (running.stream.hub.epoch, True, "1.0")
+        for _, _, data in reader.received:
+            chart.take(data)
+    bridge.confirm(4, 6)
+    bridge.confirm(2, 2, close=1.5, revised=True)
+    with events(running, f"{BARS},{QUOTES}", last) as reader:
+        snapshot = reader.next("snapshot", BARS)
+        assert snapshot["since_version"] == 1
+        chart.take(snapshot)
+    assert [close for _, close in chart.closes()] == [1.5, 100.03, 100.04, 100.05, 100.06]
+
+
+def test_a_command_line_reads_them(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+    command = ["curl", "-sN", "--noproxy", "*", "--max-time", "30", "-H", f"Authorization: Bearer {running.token()}"]
+    process = subprocess.Popen(
+        [*command, f"http://{running.address}{PATH}?channels={BARS}"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("data: "):
+                break
+        assert json.loads(line.removeprefix("data: "))["t"] == "snapshot"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    wait(lambda: not running.stream.open, "the reader who has gone is forgotten")
+
+
+def refused(running: StreamServer, *scopes: str, **query: Any) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {running.token(1, *scopes)}"}
+    answer = httpx.get(f"http://{running.address}{PATH}", params=query, headers=headers, timeout=30, trust_env=False)
+    return answer.status_code, answer.json()["code"]
+
+
+def test_what_is_wrong_is_a_problem_before_anything_is_sent(bridge: Publishing, running: StreamServer) -> None:
+    assert refused(running) == (422, "validation-error")
+    assert refused(running, channels="data.nothing") == (422, "validation-error")
+    assert refused(running, channels="data.quotes.NASDAQ.NOPE") == (404, "unknown-instrument")
+    assert refused(running, channels=BARS, token="x") == (422, "unknown-parameter")
+    assert refused(running, "monitoring:read", channels=BARS) == (403, "missing-scope")
+    assert refused(running, channels=",".join([BARS, FIVE] * 1), bars=2_001) == (422, "validation-error")
+    answer = httpx.get(f"http://{running.address}{PATH}", params={"channels": BARS}, trust_env=False)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert not running.stream.open
