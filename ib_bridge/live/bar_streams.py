@@ -90,7 +90,7 @@ class BarStreams:
         calendar = _calendar(stream)
         parts = [_part(bar, calendar, own, now) for bar in answer.bars]
         last_seen = folds.newest.ts if folds.newest is not None else None
-        self._tell_gap(stream, now)
+        self._tell_gap(stream, self._missed_until(stream, now))
         if parts:
             older = [part for part in parts if (part.complete if last_seen is None else part.ts < last_seen)]
             self._put(stream, folds.learn(older, parts[0].ts))
@@ -153,6 +153,12 @@ class BarStreams:
             self._confirming.wake(stream.key, partial=row.partial)
 
     # ---- holes -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _missed_until(stream: Stream, now: int) -> int:
+        """Up to when bars were missed, where the bar that forms comes whole: up to its slot, unless it was lost in that slot."""
+        slot = slot_of(_calendar(stream), timeframe(stream.frame), now)
+        return slot[0] if slot is not None and stream.lost_at is not None and stream.lost_at < slot[0] else now
 
     def _tell_gap(self, stream: Stream, upto: int) -> None:
         """It speaks again: what came to nobody between its loss and now is a hole."""

@@ -112,6 +112,7 @@ class Followed:
             partial=self.partial or self.poll or self.left_at is not None,
         )
 
-    def rank(self) -> tuple[bool, bool, int]:
-        """Who goes first: parts of bars, what has no stream, who waited longest."""
-        return not self.partial, not self.poll, self.requested_at
+    def rank(self) -> tuple[bool, int]:
+        """Who goes first: parts of bars, then who waited longest. What has no stream is due each minute, and takes its turn as
+        all do: else some of it would leave the others without any."""
+        return not self.partial, self.requested_at
