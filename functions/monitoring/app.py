@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
-from nautilus.coverage.availability import Calendars
 from nautilus.db import timescale
 from nautilus.db.bridge import commands, status
 from nautilus.db.ledger import requests
@@ -25,7 +24,6 @@ from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
-from nautilus.live import freshness, stream_report
 from nautilus.log import Measure, correlation
 from nautilus.monitoring.incidents import CODES, Condition
 
@@ -226,6 +224,10 @@ def _text(moment: datetime) -> str:
 
 def measure(services: Services) -> list[Measure]:
     """What alarms and the dashboard watch, once a minute: a bridge that is gone cannot tell."""
+    # Of no use to who asks for health: its cold start does without.
+    from nautilus.coverage.availability import Calendars
+    from nautilus.live import freshness, stream_report
+
     with suppress(Unavailable), services.db.transaction() as cursor:
         _keep_silence(cursor)  # apart: the numbers come even where nothing can be written
     with services.db.transaction(snapshot=True) as cursor:
