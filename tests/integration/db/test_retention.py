@@ -100,6 +100,21 @@ def test_old_rows_of_the_record_go_and_young_ones_stay(database: Database) -> No
     assert query(database, "SELECT series_id FROM series_changes") == [(1,)]
 
 
+def test_requests_that_confirm_live_bars_go_earlier(database: Database) -> None:
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO ib_requests (login, bridge, kind, identity, contract, small, weight, sent_at, booked_at)"
+            " SELECT 'l', 'b', kind, '', '', false, 1, 0, now() - make_interval(days => n)"
+            " FROM generate_series(1, 20) n, unnest('{bars,confirm,poll,keep-up}'::text[]) kind"
+        )
+    gone = retention.forget(database, Kept(requests=18, revisions=0, audit=0, bars={}, confirmations=14))
+    assert (gone["ib_requests"], gone[retention.CONFIRMATIONS]) == (3 * 4, 4 * 3)
+    left = query(database, "SELECT kind, count(*)::int FROM ib_requests GROUP BY kind ORDER BY kind")
+    assert left == [("bars", 17), ("confirm", 13), ("keep-up", 13), ("poll", 13)]
+    retention.forget(database, FOR_GOOD)
+    assert query(database, "SELECT count(*)::int FROM ib_requests") == [(17 + 3 * 13,)]
+
+
 def test_more_than_a_batch_goes_in_batches(database: Database) -> None:
     with database.transaction() as cursor:
         cursor.execute(

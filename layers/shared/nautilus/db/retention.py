@@ -28,6 +28,8 @@ from nautilus.settings.bridge import BridgeSettings, RetentionSettings
 from nautilus.spans import Span, Spans
 
 DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
+CONFIRMATIONS = "ib_requests of live bars"
+_OF_LIVE_BARS = "kind IN ('confirm', 'poll', 'keep-up') AND chunk_id IS NULL"
 _BATCH = 20_000
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
@@ -66,6 +68,8 @@ class Kept:
     bars: Mapping[str, int]
     commands: int = 0
     incidents: int = 0
+    confirmations: int = 0
+    """Of the requests, those of live bars: there may be 27,000 a day."""
 
     def days(self, table: str) -> int:
         named = {
@@ -133,6 +137,7 @@ def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
         settings.kept_bars,
         settings.keep_commands_days,
         settings.keep_incidents_days,
+        settings.keep_confirmations_days,
     )
 
 
@@ -152,6 +157,9 @@ def forget(
         table: _old_rows(database, table, when, days=kept.days(table), stopped=stopped, batch=batch)
         for table, when in _OLD.items()
     }
+    if kept.confirmations:
+        condition = f"{_older('booked_at', kept.confirmations)} AND {_OF_LIVE_BARS}"
+        gone[CONFIRMATIONS] = _rows(database, "ib_requests", condition, stopped=stopped, batch=batch)
     gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch)
     if not stopped():
         with database.transaction() as cursor:

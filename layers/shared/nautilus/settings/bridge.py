@@ -17,6 +17,9 @@ KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
 
 class _Retention(Settings):
     keep_requests_days: int = Field(90, ge=0, description="days that requests to IB are kept; 0: for good")
+    keep_confirmations_days: int = Field(
+        14, ge=0, description="of these, days that those are kept which confirm live bars; 0: as long as the others"
+    )
     keep_revisions_days: int = Field(
         0, ge=0, description="days that old values of bars are kept, at least 7; 0: for good"
     )
