@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 
 from dev.redis import Redis
+from nautilus.backfill.pacing import Request
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import requested
+from nautilus.db.ledger import requests
+from nautilus.db.market import series
 from nautilus.http.response_size import ANSWER_BYTES, lambda_bytes
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
 from tests.support.markets import DAY, HOUR, MINUTE, ns, nyse
 from tests.support.stored_bars import BARS, SOURCE, Api, StoredBars, stock
 
@@ -516,6 +521,44 @@ def test_explain_says_what_became_of_a_bar_and_why_a_gap_is_one(api: Api, stored
     assert closed["state"] == "closed"
     never = api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": FIRST - 4 * DAY}).json()
     assert never["state"] == "not_asked"
+
+
+def test_explain_names_the_requests_of_live_bars_which_have_no_chunk(api: Api, stored_bars: StoredBars) -> None:
+    ts = WEEK[5].ts
+    with stored_bars.db.transaction() as cursor:
+        found = series.find(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
+    assert found is not None
+    row_id = found.id
+
+    def sent(kind: str, outcome: str) -> int:
+        with stored_bars.db.transaction() as cursor:
+            request = Request(kind, "1", small=False)
+            number = requests.insert(cursor, "l", "b", kind=kind, request=request, sent_at=ts, series_id=row_id)
+            requests.close(cursor, number, outcome, ms=5, bars=3)
+        return number
+
+    def explained(ts: int) -> dict[str, Any]:
+        where = "/api/v1/market-data/historical/explain"
+        return dict(api.get(where, params={"symbol": "AAPL", "timeframe": "1m", "ts": ts}).json())
+
+    assert explained(ts)["requests"] == []
+    confirm = sent("confirm", "ok")
+    with stored_bars.db.transaction() as cursor:
+        row = series.by_id(cursor, row_id, lock=True)
+        series.apply_changes(cursor, row, bars=[WEEK[5]._replace(close=7.0)], request_id=confirm)
+    body = explained(ts)
+    assert body["revisions"][0]["by_request"] == body["brought_by"]["id"] == confirm
+    assert [(r["id"], r["kind"], r["bars"]) for r in body["requests"]] == [(confirm, "confirm", 3)]
+
+    sent("confirm", "empty")
+    poll = sent("poll", "ok")
+    sent("poll", "error")
+    new = WEEK[0]._replace(ts=WEEK[0].ts - 4 * DAY)
+    with stored_bars.db.transaction() as cursor:
+        row = series.by_id(cursor, row_id, lock=True)
+        series.apply_changes(cursor, row, bars=[new], settled=Spans.of(new.ts, new.ts + 1), request_id=poll)
+    sent("poll", "ok")
+    assert explained(new.ts)["brought_by"]["id"] == poll, "the last before it came"
 
 
 def test_sessions_are_told_as_far_as_they_are_known(api: Api) -> None:

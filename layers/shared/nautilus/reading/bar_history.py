@@ -43,9 +43,8 @@ def explain(
     bar = history.bar(cursor, row.id, row.timeframe, slot[0])
     revisions = bar_revisions.of_bar(cursor, row.id, slot[0])
     chunks = history.chunks_at(cursor, row.id, slot)
-    numbers = [r.request_id for r in revisions if r.request_id]
-    requests = history.requests_of(cursor, [c.id for c in chunks], numbers)
     arrival = history.arrival(cursor, row.id, slot[0])
+    requests = _requests(cursor, row.id, chunks=chunks, revisions=revisions, arrival=arrival)
     note = history.note_at(cursor, row.id, slot[0])
     return {
         **_about(availability, slot, ts),
@@ -64,7 +63,19 @@ def explain(
             for r in revisions
         ],
         "chunks": [_chunk(c, [r for r in requests if r.chunk_id == c.id]) for c in chunks],
+        "requests": [_request(r) for r in requests if r.chunk_id is None],
     }
+
+
+def _requests(
+    cursor: Cursor, series_id: int, *, chunks: Sequence[Any], revisions: Sequence[Any], arrival: Any
+) -> Sequence[Any]:
+    """The requests of the chunks, those that revised the bar, and, of live bars, the one that it came with."""
+    numbers = [r.request_id for r in revisions if r.request_id]
+    if arrival is not None:
+        first = history.without_chunk(cursor, series_id, arrival.committed_at)
+        numbers += [first] if first is not None else []
+    return history.requests_of(cursor, [c.id for c in chunks], numbers)
 
 
 def _slot(calendar: Calendar | None, subject: Subject, ts: int) -> Span:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import int8range
-from nautilus.db.rows import every, one_or_none
+from nautilus.db.rows import every, one_or_none, scalar_or_none
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span
@@ -101,6 +101,16 @@ def requests_of(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[
         (list(chunk_ids), list(request_ids)),
     )
     return every(cursor, RequestAt)
+
+
+def without_chunk(cursor: Cursor, series_id: int, committed_at: datetime) -> int | None:
+    """The last request of live bars of a series that was answered with bars and sent in the ten minutes before a commit."""
+    cursor.execute(
+        "SELECT id FROM ib_requests WHERE series_id = %s AND chunk_id IS NULL AND outcome = 'ok'"
+        " AND booked_at <= %s AND booked_at > %s - interval '10 minutes' ORDER BY id DESC LIMIT 1",
+        (series_id, committed_at, committed_at),
+    )
+    return scalar_or_none(cursor, int)
 
 
 def note_at(cursor: Cursor, series_id: int, ts: int) -> NoteAt | None:
