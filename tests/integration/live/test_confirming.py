@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from dev.postgres import start_postgres
+from dev.process import Group
 from ib_bridge.history.writer import Answer
 from ib_bridge.live import asking, recording
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import provisional
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.market import series
+from nautilus.db.migrate import upgrade
+from nautilus.errors import Unavailable
 from nautilus.live import confirmation, watching
 from nautilus.live.bars import LiveState
 from nautilus.live.confirmation import MINUTE_NS, Outcome, Report
@@ -458,3 +462,48 @@ def test_a_bar_made_of_fillers_is_taken_back(
 
     monkeypatch.setattr(recording, "confirmation", SimpleNamespace(**(vars(confirmation) | {"outcomes": mutant})))
     assert play(dsn, story, start="2026-02-24T15:53:30Z") is equal
+
+
+# ---- a database that dies --------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_killed_while_bars_are_confirmed_loses_and_doubles_nothing(servers: SimpleNamespace) -> None:
+    folder = servers.folder / "killed-while-confirming"
+    folder.mkdir()
+    with Group() as group:
+        server = start_postgres(group, folder, durable=True)
+        server.child.wait_ready()
+        upgrade(server.dsn())
+
+        async def story(it: LiveBridge) -> None:
+            nonlocal server
+            key = await it.stream(AAPL)
+            await minutes(it, key, 2)
+            for round_ in range(3):
+                await it.command("latency 5000")
+                await it.advance(60)
+                await asyncio.sleep(0.6 * round_)  # the request is booked, or open, or not yet
+                await it.command("latency none")
+                group.kill_child(server.child)
+                await it.advance(6)
+                server = start_postgres(group, folder, durable=True, port=server.port)
+                await asyncio.to_thread(server.child.wait_ready)
+                await it.advance(60)
+                await it.until(lambda: is_back(it), "the database is back")
+                await confirmed(it, key)
+            until = (await it.now()) // MINUTE_NS * MINUTE_NS
+            ((start, _),) = (await it.series(key)).covered
+            history = await it.history(key, start, until)
+            assert await it.stored(key, start, until) == history
+            assert len(history) == (until - start) // MINUTE_NS
+            assert await it.rows("SELECT 1 FROM bar_revisions") == []
+            assert {one.ts for one in await it.live_bars(key)} <= {until}
+
+        play(server.dsn(), story)
+
+
+async def is_back(it: LiveBridge) -> bool:
+    try:
+        return bool(await it.rows("SELECT 1 AS there"))
+    except Unavailable:
+        return False
