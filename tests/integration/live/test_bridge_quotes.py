@@ -42,3 +42,19 @@ def test_a_want_becomes_a_line_a_row_and_messages_and_ends_when_nobody_wants_it(
     live.wait(lambda: not live.rows("SELECT 1 FROM live_streams"), "the row goes, too")
     assert len(live.received("cancelMktData")) == 1
     assert live.errors() == []
+
+
+def test_ticks_come_one_by_one_and_the_sixth_stream_waits(live: LiveStack) -> None:
+    live.start_bridge()
+    symbols = ("AAPL", "MSFT", "SPY", "MANY01", "MANY02", "MANY03")
+    live.want("user:1", [live.ticks(symbol) for symbol in symbols])
+    live.wait(lambda: len(live.received("reqTickByTickData")) == 5, "five are requested")
+    live.advance(20)
+    live.wait(lambda: [m for m in live.all if m["t"] == "trade"], "trades are published", 60, live.streams)
+    first = next(m for m in live.all if m["t"] == "trade")
+    assert first["c"].startswith("data.trades.")
+    assert set(first) >= {"price", "size", "ts", "seen", "exchange", "conditions"}
+    assert "2026-03-02T17:00:00Z" <= first["ts"] <= "2026-03-02T17:00:20Z"
+    waiting = [row for row in live.streams() if row.state == "waiting"]
+    assert [row.reason for row in waiting] == ["no_tick_by_tick_stream_free"]
+    assert live.errors() == []

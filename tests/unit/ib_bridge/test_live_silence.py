@@ -1,11 +1,15 @@
 """Silent streams, refused streams, and what history says of a silence."""
 
+from typing import cast
+
 import pytest
 
+from ib_bridge.live.incidents import LiveIncidents
 from ib_bridge.live.probing import lacks
 from ib_bridge.live.refusals import Effect, verdict
 from ib_bridge.live.streams import Stream, StreamState
 from ib_bridge.live.watchdog import Alarm, silent, was_right_to_be_silent
+from ib_bridge.transactions import TransactionRunner
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.subscriptions import Source
 from nautilus.market.bar import Bar
@@ -127,3 +131,19 @@ def test_an_error_that_passes_is_not_asked_for_without_end() -> None:
     waits = [verdict(Source.KEEP_UP_TO_DATE, 366, "No historical data query found", n) for n in range(1, 6)]
     assert [one.effect for one in waits] == [Effect.LOST] * 4 + [Effect.BLOCKED]
     assert [one.seconds for one in waits] == [10, 20, 30, 40, 300]
+
+
+def test_what_stays_refused_or_stale_is_an_incident_and_what_passes_is_none() -> None:
+    at = [0.0]
+    kept = LiveIncidents("b", cast(TransactionRunner, None), None, lambda: at[0])
+    refused, stale = quotes(1, state=StreamState.REFUSED, reason="no_permission", code=354), live(minutes(2))
+    stale.state = StreamState.STALE
+    assert kept.conditions([refused, stale], None) == []
+    at[0] = 61.0
+    assert [one.code for one in kept.conditions([refused, stale], None)] == ["live-stream-refused"]
+    at[0] = 301.0
+    found = kept.conditions([refused, stale], 200.0)
+    assert {one.code for one in found} == {"live-stream-refused", "live-stream-stale", "bus-down"}
+    assert {one.subject for one in found} >= {"data.quotes.NASDAQ.A1", "b"}
+    stale.state = StreamState.LIVE
+    assert [one.code for one in kept.conditions([stale], None)] == []
