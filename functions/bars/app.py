@@ -189,7 +189,7 @@ async def _read(services: Services, tell: Callable[..., Mapping[str, Any]], **ab
 
 
 @router.get(f"{_ROOT}/series", summary="Which series there are, and how far each has come")
-def series_list(
+async def series_list(
     services: ServicesDep,
     caller: Caller,
     instrument_id: Annotated[str | None, Query(description="only those of an instrument, such as AAPL.NASDAQ")] = None,
@@ -198,9 +198,13 @@ def series_list(
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="series_id of the last one of the page before")] = 0,
 ) -> schemas.SeriesList:
     frame = timeframe_of(timeframe).name if timeframe is not None else None
-    with services.db.transaction(snapshot=True) as cursor:
-        found = versions.series_rows(cursor, instrument_id=instrument_id, timeframe=frame, limit=limit, after=after)
-    rows = [schemas.SeriesRow.model_validate(row) for row in found]
+
+    def read_list() -> list[schemas.SeriesRow]:
+        with services.db.transaction(snapshot=True) as cursor:
+            found = versions.series_rows(cursor, instrument_id=instrument_id, timeframe=frame, limit=limit, after=after)
+        return [schemas.SeriesRow.model_validate(row) for row in found]
+
+    rows = await _data(services).reads.threads.run(read_list)
     return schemas.SeriesList(series=rows, next_after=rows[-1].series_id if len(rows) == limit else None)
 
 

@@ -19,7 +19,8 @@ def series_rows(
 ) -> Sequence[Mapping[str, Any]]:
     """The series that exist, by number: all of one instrument or timeframe, or all."""
     rows = series_list.listed(cursor, instrument_id=instrument_id, frame=timeframe, limit=limit, after=after)
-    return [_series_row(row, series_list.ends(cursor, row)) for row in rows]
+    ends = series_list.ends(cursor, rows)
+    return [_series_row(row, ends[row.id]) for row in rows]
 
 
 def _series_row(row: ListedSeries, ends: series_list.Ends) -> Mapping[str, Any]:

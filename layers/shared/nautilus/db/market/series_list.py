@@ -1,11 +1,12 @@
 """Which series there are, with what each holds."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, one
+from nautilus.db.rows import every
 from nautilus.market.timeframes import timeframe
 
 
@@ -35,8 +36,9 @@ class ListedSeries(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """The stamps of the oldest and the newest bar of a series; None where it has none."""
+    """The stamps of the oldest and the newest bar of a series, by its number; None where it has none."""
 
+    id: int
     first: int | None
     last: int | None
 
@@ -62,15 +64,21 @@ def listed(
     return every(cursor, ListedSeries)
 
 
-def ends(cursor: Cursor, row: ListedSeries) -> Ends:
-    """The oldest and the newest bar of a series, each found by the index. Every bar lies in a settled or in a noted range."""
-    if row.bars_from is None or row.bars_to is None:
-        return Ends(None, None)
+def ends(cursor: Cursor, rows: Sequence[ListedSeries]) -> Mapping[int, Ends]:
+    """The oldest and the newest bar of each series, found by the index. Every bar lies in a settled or in a noted range."""
+    found = {row.id: Ends(row.id, None, None) for row in rows}
+    statements = [_ends_of(row) for row in rows if row.bars_from is not None and row.bars_to is not None]
+    if statements:
+        cursor.execute(" UNION ALL ".join(statements))
+        found |= {row.id: row for row in every(cursor, Ends)}
+    return found
+
+
+def _ends_of(row: ListedSeries) -> str:
     table = table_of(timeframe(row.timeframe))
     # Bounds that are numbers, as everywhere: TimescaleDB finds the chunks by them.
     span = f"series_id = {int(row.id)} AND ts >= {row.bars_from} AND ts < {row.bars_to}"
-    cursor.execute(
-        f"SELECT (SELECT ts FROM {table} WHERE {span} ORDER BY ts LIMIT 1) AS first,"
+    return (
+        f"SELECT {int(row.id)} AS id, (SELECT ts FROM {table} WHERE {span} ORDER BY ts LIMIT 1) AS first,"
         f" (SELECT ts FROM {table} WHERE {span} ORDER BY ts DESC LIMIT 1) AS last"
     )
-    return one(cursor, Ends)
