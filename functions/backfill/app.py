@@ -136,10 +136,11 @@ def status(
 async def stop(request: Request, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     from fastapi.concurrency import run_in_threadpool
 
-    # The front end sends no body and no content type here.
-    raw = await request.body()
+    raw = (await request.body()).strip()
+    if raw:  # the front end sends no body here, and no content type
+        json_body.require_json(request.headers.get("content-type"))
     try:
-        body = StopRequest.model_validate(json_body.parse(raw)) if raw.strip() else StopRequest()
+        body = StopRequest.model_validate(json_body.parse(raw)) if raw else StopRequest()
         # An empty id names no job, least of all every one.
         job_id = UUID(body.job_id) if body.job_id is not None else None
     except (ValueError, InvalidInput) as wrong:

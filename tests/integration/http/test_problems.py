@@ -79,7 +79,7 @@ def test_a_body_that_is_not_json_is_said_to_be_none(idle: ServiceStack) -> None:
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "body"
     assert "is not JSON" in answer.json()["detail"]
-    answer = idle.client.post(STOP, content=b"not json")
+    answer = idle.client.post(STOP, content=b"not json", headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "job_id")
 
 

@@ -193,7 +193,7 @@ def test_a_plus_that_became_a_blank_is_explained(boss: Client, name: str, moment
 def test_json_that_does_not_say_so_is_refused_by_naming_the_header(api: Api, boss: Client, kind: str | None) -> None:
     content = json.dumps({"username": "ann", "password": "x", "symbol": "AAPL"}).encode()
     headers = {} if kind is None else {"content-type": kind}
-    for path in (BACKFILL, START, f"{AUTH}/login", f"{AUTH}/refresh", f"{AUTH}/users", f"{AUTH}/api-keys"):
+    for path in (BACKFILL, START, STOP, f"{AUTH}/login", f"{AUTH}/refresh", f"{AUTH}/users", f"{AUTH}/api-keys"):
         status, code, detail = problem_of(boss.post(path, content=content, headers=headers))
         assert (status, code) == (415, "unsupported-media-type"), path
         assert "Content-Type: application/json" in detail
@@ -203,7 +203,8 @@ def test_json_that_does_not_say_so_is_refused_by_naming_the_header(api: Api, bos
 def test_no_body_needs_no_header(boss: Client) -> None:
     assert problem_of(boss.post(f"{AUTH}/refresh"))[:2] == (401, "unauthorized")
     assert boss.post(STOP).status_code == 200
-    assert boss.post(STOP, content=b"{}").status_code == 200
+    assert boss.post(STOP, content=b" ").status_code == 200
+    assert boss.post(STOP, content=b"{}", headers=JSON).status_code == 200
     for kind in ("application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"):
         answer = boss.post(BACKFILL, content=b'{"symbol": ""}', headers={"content-type": kind})
         assert answer.status_code == 422, kind
