@@ -272,7 +272,7 @@ class Bridge:
         self._worker.wake()
 
     async def _recheck(self) -> None:
-        """With the farms up, open a job for what was left in doubt, and ask for schedules that were refused."""
+        """With the farms up, open a job for what was left unconfirmed, and request the schedules that were refused."""
         await self._transactions.run(job_stopping.cancel_unreferenced)
         if self._source.ready and self._connection.status().state is ConnectionState.CONNECTED:
             await self._transactions.run(empty_checks.open_job, self._clock.now_ns())

@@ -149,9 +149,7 @@ def _next_page(request: Request, token: str) -> str:
 # ---- coverage, and how a bar came to be ------------------------------------------------------------------------------
 
 
-@router.get(
-    f"{_ROOT}/historical/coverage", summary="What of a window is there, stretch by stretch, and why not the rest"
-)
+@router.get(f"{_ROOT}/historical/coverage", summary="What of a window is there, range by range, and why not the rest")
 async def coverage(
     services: ServicesDep, caller: Caller, named: SeriesDep, window: WindowDep, response: Response
 ) -> schemas.Coverage:

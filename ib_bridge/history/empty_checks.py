@@ -1,4 +1,4 @@
-"""What was left in doubt is looked at again: empty answers a second time, bars that a split made stale.
+"""What was left unconfirmed is requested again: empty answers a second time, bars that a split made stale.
 
 The bridge opens a job of its own for them, at the lowest priority, so that a caller's job never waits for a confirmation.
 """

@@ -25,13 +25,13 @@ _REFUSED_NS = NS_PER_DAY
 """How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
 _FAILED_NS = 3600 * NS_PER_S
 _NO_DATA = "no_data"
-"""Of what is in doubt, only what IB itself called empty counts as a first answer."""
+"""Of what is unconfirmed, only what IB itself called empty counts as a first answer."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
 class Stored(NamedTuple):
-    """What an answer changed: `inside` counts its bars in the span, `doubtful` is what it left in doubt of it; `splits` has the
-    ratio of each split that its seams showed."""
+    """What an answer changed: `inside` counts its bars in the span, `doubtful` is what it left unconfirmed of it; `splits` has
+    the ratio of each split that its overlaps with stored bars showed."""
 
     written: Written
     splits: tuple[float, ...]
@@ -57,7 +57,7 @@ def store(
 
     rows: closed bars, ascending; none where IB says that there are none. Of bars outside the span only those that meet settled
     ranges count: they are compared with what is there. taken: how the volumes were taken, where they may come in several units.
-    unproven: of what the answer lacks there, nothing is said. recheck_ns: when others look again at what is in doubt.
+    unproven: of what the answer lacks there, nothing is said. recheck_ns: when others check again what is unconfirmed.
     """
     old = series.notes(cursor, row.id, span)
     found_empty = _found_empty_before(old, market_ns)

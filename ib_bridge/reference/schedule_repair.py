@@ -1,7 +1,7 @@
 """Keeping what IB says about sessions, and putting right what was concluded from a guess.
 
 Where IB refuses a schedule weekdays stand in for it. When the real one comes later, time that was taken for closed and is
-not is in doubt again, and asked for at once; time that was taken for open and is closed needs nothing: it was never
+not is unconfirmed again, and requested at once; time that was taken for open and is closed needs nothing: it was never
 settled, and the next plan closes it.
 """
 

@@ -14,7 +14,7 @@ from nautilus.spans import Span, Spans
 _DAY_S = 86_400
 _WEEK_NS = 7 * NS_PER_DAY
 SIX_MONTHS_NS = 181 * NS_PER_DAY
-"""The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look like a proof."""
+"""The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look as if there were none."""
 
 
 def chunk_spans(text: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What one answer of IB settles of its chunk, and what it leaves in doubt."""
+"""What one answer of IB settles of its chunk, and what it leaves unconfirmed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,7 +32,7 @@ def judge(
     span: the chunk on the series' axis. stamps: the bars of the answer, sorted, on that axis; those outside the chunk
     credit nothing. unconfirmed: what an earlier answer, at least 15 minutes ago, already found empty; a second empty answer
     there is a confirmation. Closed time is credited with its surroundings, so that coverage stays a handful of ranges.
-    Quote kinds have a bar for every slot: a session whose first or last slot is missing keeps that end in doubt.
+    Quote kinds have a bar for every slot: a session whose first or last slot is missing keeps that end unconfirmed.
     """
     inside = [ts for ts in stamps if span[0] <= ts < span[1]]
     doubtful: list[Span] = []

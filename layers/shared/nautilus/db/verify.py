@@ -1,8 +1,8 @@
 """Prove what the store says about itself: coverage against bars against sessions, and the ledger's counters.
 
 `python -m nautilus.db.verify` reads one snapshot, changes nothing, and says what does not fit (exit status 1);
-`--repair` mends what can be mended without guessing: a range whose proof is missing is no longer covered, so that it is
-asked for again. No bar of a series is ever removed by it.
+`--repair` mends what can be mended without guessing: a range that nothing proves empty is no longer covered, so that it is
+requested again. No bar of a series is ever removed by it.
 """
 
 import argparse

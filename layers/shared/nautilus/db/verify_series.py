@@ -176,7 +176,7 @@ def _proven_empty(cursor: Cursor, row: Series, unit: Span, calendar: Calendar) -
 
 
 def mend_series(cursor: Cursor, row: Series, findings: Iterable[Finding]) -> None:
-    """What is both, or unproven, is no longer covered: in doubt, and due at once. The newer of two notes stays."""
+    """What is both, or unproven, is no longer covered, but unconfirmed and due at once. The newer of two notes stays."""
     now = status.market_now(cursor)
     unconfirmed = Spans(span for f in findings if f.kind == "covered_without_bars" for span in f.spans)
     noted = [Note(span, CoverageState.EMPTY_UNCONFIRMED, "unproven", None, now, now) for span in unconfirmed]

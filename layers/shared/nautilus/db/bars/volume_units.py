@@ -1,7 +1,7 @@
 """In which unit volumes of US stocks were taken to have come, and putting stored bars right when that was wrong.
 
 Some gateways send shares, others lots of a hundred. The table `volume_units` holds the ranges of bars whose unit nobody
-has proven: `unknown` ones are stored as IB sent them. Bars in no range are shares, by proof.
+has proven: `unknown` ones are stored as IB sent them. Bars in no range are shares: that is proven.
 """
 
 from collections.abc import Sequence
@@ -152,7 +152,7 @@ class _Otherwise(NamedTuple):
 def revise(cursor: Cursor, taken: Taken, limit: int = _BATCH) -> Revised | None:
     """Put right up to `limit` bars whose volumes were taken otherwise, as a revision; None when all are right.
 
-    What was proven stays: where two proofs differ, the gateway has changed, and not what was believed of it.
+    What was proven stays: where two findings differ, the gateway has changed, and not what was believed of it.
     """
     cursor.execute(
         "SELECT series_id, unit, evidence FROM volume_units WHERE login = %s AND (unit, evidence) <> (%s, %s)"

@@ -1,4 +1,4 @@
-"""Series: instrument, timeframe, price kind and session; what is covered, what is in doubt, and which version it is."""
+"""Series: instrument, timeframe, price kind and session; what is covered, what is unconfirmed, and which version it is."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
