@@ -8,6 +8,7 @@ FOLDERS = ("layers/shared/nautilus", "functions", "ib_bridge", "stream")
 RAW = re.compile(r"\.fetch(?:one|all|many)\(")
 READERS = {
     "layers/shared/nautilus/db/rows.py",
+    "layers/shared/nautilus/db/prepared.py",  # texts of candles, of as many columns as fields
     # The cursors of these belong to connections of their own, outside the pool.
     "layers/shared/nautilus/db/bridge/name.py",
     "layers/shared/nautilus/db/migrate.py",

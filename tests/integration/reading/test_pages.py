@@ -203,6 +203,27 @@ def test_aggregated_pages_do_not_shear_either(stored_bars: StoredBars, tmp_path:
 
 
 @pytest.mark.parametrize("sort", ["asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_pages_are_full_where_slots_are_empty_and_where_bars_lie_beside_them(
+    stored_bars: StoredBars, tmp_path: Path, limit: int, sort: str
+) -> None:
+    api = stored_bars.api(tmp_path, anonymous_scopes=("bars:read",))
+    before_open = START - 3600 * 10**9
+    stamps = [*range(before_open, before_open + 20 * MINUTE, MINUTE), *(ts for n, ts in enumerate(SLOTS) if n % 3)]
+    bars = [Bar(ts, 100.0, 101.0, 99.0, 100.5, 10.0, 100.1, 3) for ts in stamps]
+    stored_bars.record(stock(), "1m", bars, settled=[(before_open, END)])
+    token, pages = None, []
+    while True:
+        answer = page(api, limit, token, start=before_open, sort=sort)
+        pages.append([candle["ts"] for candle in answer["candles"]])
+        token = answer["next_page_token"]
+        if token is None:
+            break
+    assert [ts for each in pages for ts in each] == sorted(stamps, reverse=sort == "desc")
+    assert {len(each) for each in pages[:-1]} == {limit}
+
+
+@pytest.mark.parametrize("sort", ["asc", "desc"])
 def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(
     stored_bars: StoredBars, tmp_path: Path, sort: str
 ) -> None:

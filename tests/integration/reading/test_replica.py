@@ -280,15 +280,12 @@ class Meddled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
-    def execute(self, query: str, values: Any = None) -> None:
-        if "string_agg" not in query:
-            self._cursor.execute(query, values)
-            return
+    def rows_with_bytes(self, query: str) -> Any:
         slowly = f"SELECT q.* FROM ({query}) AS q WHERE q.first_ts < {END} OR pg_sleep(10) IS NOT NULL"
         with ThreadPoolExecutor(1) as beside:
             stirred = beside.submit(self._when_it_sleeps)
             try:
-                self._cursor.execute(slowly)
+                return self._cursor.rows_with_bytes(slowly)
             finally:
                 stirred.result()
 

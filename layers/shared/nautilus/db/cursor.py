@@ -62,6 +62,9 @@ class Cursor(Protocol):
     def run(self, statement: Prepared, values: Sequence[object]) -> None:
         """Execute a prepared statement."""
 
+    def rows_with_bytes(self, query: str, /) -> list[tuple[Any, ...]]:
+        """The rows of one statement as plain tuples, their texts as bytes."""
+
     def copy_expert(self, sql: str, file: Readable | Writable, size: int = 8192) -> None:
         """Execute COPY from or to a file."""
 

@@ -67,6 +67,17 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
                 super().execute(self.beginning)
             return super().copy_expert(*args, **kwargs)
 
+    def rows_with_bytes(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of one statement as plain tuples, their texts as bytes. For long texts, which nobody looks into: making a
+        `str` of each and bytes of that again takes as long as reading them."""
+        if not self.begun:
+            self.execute("SELECT 1")
+        with self.connection.waited_for(), self.connection.cursor(cursor_factory=psycopg2.extensions.cursor) as plain:
+            psycopg2.extensions.register_type(psycopg2.extensions.BYTES, plain)
+            plain.execute(query)
+            rows: list[tuple[Any, ...]] = plain.fetchall()
+            return rows
+
     def end(self, how: str) -> None:
         """COMMIT or ROLLBACK what was begun."""
         if self.begun and not self.connection.closed:

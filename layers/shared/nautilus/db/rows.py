@@ -74,11 +74,6 @@ def joined(cursor: Cursor, kinds: tuple[Any, ...]) -> list[Any]:
     ]
 
 
-def of_any_width(cursor: Cursor) -> list[tuple[Any, ...]]:
-    """All rows of a statement whose columns differ from call to call."""
-    return list(cursor.fetchall())
-
-
 def _maker(cursor: Cursor, kind: type[R]) -> Callable[[Sequence[Any]], R]:
     """What makes a row of its values; TypeError when the columns of the answer are not its fields, in their order."""
     named: Any = kind  # no type of Python says "any NamedTuple"

@@ -21,6 +21,8 @@ from nautilus.spans import Span, Spans
 
 MAX_BYTES = 5_900_000
 """Largest body, as the text within JSON that Lambda's answer is (its limit: 6,291,556 bytes with all else)."""
+_LEAST_SLOTS = 1_000
+"""At least so many slots are searched at once."""
 _WIDER = 8
 """How many times more slots are searched for the end of a page when those before held too few bars."""
 
@@ -99,6 +101,14 @@ class SeriesReader:
         self._as_of = as_of = part.as_of
         self._provisional = part.provisional
         self._added = bar_source.added_after(cursor, row.id, as_of) if as_of is not None else Spans()
+        self._rendering = Rendering(
+            query.form,
+            query.fields,
+            query.timeframe,
+            availability.subject.instrument.display_symbol if query.several and not query.form.enveloped else None,
+            query.descending,
+            marked=query.live and not query.form.table,
+        )
 
     def page(self, span: Span, limit: int, room: int) -> SeriesPage:
         """At most `limit` candles of the near end of a span, which take at most `room` bytes of Lambda's answer.
@@ -108,21 +118,55 @@ class SeriesReader:
         if self._query.as_of is not None and self._as_of is not None:
             versions.check_kept(self._cursor, self._availability, self._row.id, version=self._as_of, span=span)
         while True:
-            next_key = self._end(span, limit)
-            part = span if next_key is None else self._near(span, next_key)
-            rendering = self._rendering(part)
-            slices = candles.time_slices(self._cursor, self._source(part), part, rendering, limit=limit)
+            slices, next_key = self._read(span, limit)
             size = sum(each.size for each in slices)
             fitting = slices if size <= 1 else self._fitting(slices, room)
             if len(fitting) < len(slices):
                 next_key = self._next_key(slices, fitting)
             if fitting or not slices:
-                return _series_page(rendering, fitting, next_key)
+                return _series_page(self._rendering, fitting, next_key)
             limit = min(limit, size) // 2
+
+    def _read(self, span: Span, limit: int) -> tuple[Sequence[TimeSlice], int | None]:
+        """The first `limit` candles of a span, and where the page after them begins; None when there are no more.
+
+        As many slots as candles are wanted are read at once: mostly each slot has its bar. What is lacking then is searched
+        for behind them.
+        """
+        part = self._known_slots(span, limit)
+        slices = self._slices(part, limit)
+        if sum(each.size for each in slices) > limit:  # bars that lie beside the slots
+            part, slices = self._nothing(span), []
+        lacking = limit - sum(each.size for each in slices)
+        rest = (span[0], part[0]) if self._query.backward else (part[1], span[1])
+        next_key = self._end(rest, lacking)
+        if lacking:
+            more = self._slices(rest if next_key is None else self._near(rest, next_key), lacking)
+            slices = [*more, *slices] if self._query.backward else [*slices, *more]
+        return slices, next_key
+
+    def _slices(self, span: Span, limit: int) -> Sequence[TimeSlice]:
+        rendering, calendar = self._rendering, self._availability.calendar
+        if calendar is not None and {"ts_open", "ts_close"} & set(rendering.fields):
+            rendering = rendering._replace(hours=slots.in_time(calendar, self._query.timeframe, span))
+        return candles.time_slices(self._cursor, self._source(span), span, rendering, limit=limit)
+
+    def _known_slots(self, span: Span, number: int) -> Span:
+        """The near end of a span that has so many slots, or all of it; none of it where the calendar does not tell."""
+        part, calendar = self._with_slots(span, number), self._availability.calendar
+        known = calendar.known_axis(self._query.timeframe) if calendar is not None else Spans()
+        return part if not Spans.of(*part) - known else self._nothing(span)
+
+    def _nothing(self, span: Span) -> Span:
+        """An empty range at the near end of a span."""
+        at = span[1] if self._query.backward else span[0]
+        return (at, at)
 
     def _end(self, span: Span, limit: int) -> int | None:
         """Where the first `limit` candles of a span end; None when it has no more. The calendar tells where to look."""
-        number = limit + 1
+        if span[0] >= span[1]:
+            return None
+        number = max(limit, _LEAST_SLOTS)
         while True:
             part = self._with_slots(span, number)
             end = bar_source.page_end(self._cursor, self._source(part), part, limit, backward=self._query.backward)
@@ -150,20 +194,6 @@ class SeriesReader:
             closed = [n for n, start in enumerate(known.starts) if start < availability.until]
             known = slots.Slots(*([row[n] for n in closed] for row in (known.starts, known.opens, known.closes)))
         return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, known, self._provisional)
-
-    def _rendering(self, span: Span) -> Rendering:
-        query, availability, hours = self._query, self._availability, None
-        if availability.calendar is not None and {"ts_open", "ts_close"} & set(query.fields):
-            hours = slots.in_time(availability.calendar, query.timeframe, span)
-        return Rendering(
-            query.form,
-            query.fields,
-            query.timeframe,
-            availability.subject.instrument.display_symbol if query.several and not query.form.enveloped else None,
-            query.descending,
-            hours,
-            query.live and not query.form.table,
-        )
 
     def _fitting(self, slices: Sequence[TimeSlice], room: int) -> Sequence[TimeSlice]:
         """The slices at the near end that fit into the room together."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_DAY, day_of
 from nautilus.db.bars.bar_source import BarSource, array, select
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import of_any_width
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
 from nautilus.reading.formats import PROVISIONAL, Format
@@ -65,11 +64,8 @@ def time_slices(
         return _csv(cursor, source, span, rendering)
     slices = _cut(source, span, rendering, limit)
     dated = rendering.timeframe.intraday and all(low // NS_PER_DAY == (high - 1) // NS_PER_DAY for low, high in slices)
-    cursor.execute(_statement(source, rendering, slices, dated=dated))
-    found = [
-        TimeSlice(tuple(text.encode() for text in texts), size, first, last)
-        for size, first, last, *texts in of_any_width(cursor)
-    ]
+    rows = cursor.rows_with_bytes(_statement(source, rendering, slices, dated=dated))
+    found = [TimeSlice(tuple(texts), size, first, last) for size, first, last, *texts in rows]
     return sorted(found, key=lambda each: each.first_ts)
 
 
