@@ -131,7 +131,8 @@ def retired_in_prose(text: str) -> set[str]:
             words |= set(re.findall(r"[a-z]+", prose)) | {
                 "_".join(two) for two in pairwise(re.findall(r"[a-z]+", prose))
             }
-    return retired()[0] & set().union(*map(stems, words)) - SECOND_MEANING
+    found: set[str] = set().union(*map(stems, words))
+    return (found & retired()[0]) - SECOND_MEANING
 
 
 def test_no_comment_and_no_text_has_a_retired_word() -> None:
