@@ -84,6 +84,18 @@ def test_what_is_published_over_redis_is_heard_in_order_and_bounded(redis_url: s
     bus.close()
 
 
+@pytest.mark.parametrize("channel", ["data.bars.X", "data.quotes.N.X", "data.trades.N.X"])
+def test_what_is_said_of_a_channel_is_heard_in_its_order_whatever_its_kind(redis_url: str, channel: str) -> None:
+    bus = Bus([RedisPublisher(redis_url, STORE)], machine_ms)
+    kinds = ["stream", "bar", "confirmed", "gap", "bar", "filled", "quote", "trade", "stream", "bar"]
+    with closing(Listener(RedisReader(redis_url, STORE, 0.05))) as listener:
+        assert bus.publish([Message(kind, channel, {}) for kind in kinds])
+        received = [one for one in listener.listen() if one.entry.channel == channel]
+    assert [one.entry.kind for one in received] == kinds
+    assert not any(one.missed for one in received)
+    bus.close()
+
+
 def test_notifications_carry_the_same_and_no_payload_is_too_long(db: Database) -> None:
     bus = Bus([NotifyPublisher(db)], machine_ms)
     with closing(Listener(NotifyReader(db, 0.2))) as listener:

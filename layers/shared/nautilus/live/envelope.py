@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 VERSION = 1
-STREAMS: Mapping[str, str] = {"bar": "bars", "quote": "quotes"}
-"""Kind of message -> the stream of the bus that carries it; all others go by `events`."""
+STREAMS: Mapping[str, str] = {"data.bars.": "bars", "data.quotes.": "quotes", "data.trades.": "quotes"}
+"""How a channel begins -> the stream of the bus that carries it; all others go by `events`. The messages of a channel are
+numbered together, whatever their kinds, so one stream carries them all: two would be read in another order."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIME_DIGITS = 9
 
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
     @property
     def stream(self) -> str:
         """Which of the bus's streams carries it: `bars`, `quotes` or `events`."""
-        return STREAMS.get(self.kind, "events")
+        return next((stream for begin, stream in STREAMS.items() if self.channel.startswith(begin)), "events")
 
 
 def new_epoch(machine_ms: int) -> str:
