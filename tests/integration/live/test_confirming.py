@@ -405,6 +405,41 @@ def test_a_minute_that_closes_while_a_stream_begins_is_confirmed_too(dsn: str) -
     play(dsn, story, start="2026-03-02T17:00:05Z")
 
 
+def test_a_minute_with_a_flap_of_the_history_farm_is_confirmed_within_ninety_seconds(dsn: str) -> None:
+    async def story(it: LiveBridge) -> None:
+        key = await it.stream(AAPL)
+        await it.advance(10)
+        await it.command("farm_flap ushmds 3")
+        await it.advance(20)
+        for _ in range(9):  # the minute ends now
+            await it.advance(10)
+        await it.until(lambda: it.outcomes(key), "it is confirmed")
+        history = await it.history(key, NOON, NOON + MINUTE_NS)
+        found = [one.bar for one in it.outcomes(key) if one.bar.ts == NOON]
+        assert found[-1:] == history
+        assert it.outcomes(key, LiveState.WITHDRAWN) == []
+
+    play(dsn, story)
+
+
+def test_no_more_than_twenty_requests_a_minute_confirm_all_series_together(dsn: str) -> None:
+    async def story(it: LiveBridge) -> None:
+        for n in range(1, 26):
+            await follow(it, Selector("STK", f"MANY{n:02}", "USD"))
+        await it.advance(2)
+        await it.until(lambda: all(knows(it, key) for key in it.confirming._followed), "their sessions are known")
+        await it.advance(108)
+        await answered(it, 20)
+        await asyncio.sleep(1.2)
+        assert len(await it.rows("SELECT 1 FROM ib_requests WHERE kind = 'confirm'")) == 20
+        await it.advance(60)
+        await answered(it, 25)
+        (row,) = await it.rows("SELECT count(DISTINCT series_id)::int AS n FROM ib_requests WHERE kind = 'confirm'")
+        assert row.n == 25, "who waited goes first"
+
+    play(dsn, story)
+
+
 # ---- an opponent of each comparison ----------------------------------------------------------------------------------------
 
 
