@@ -132,3 +132,16 @@ def test_sixty_new_streams_of_five_second_bars_share_fifty_and_a_reserve() -> No
     made.streams[watched.key] = watched
     made.decide(NOW + S, 1.0)
     assert watched.source is Source.REAL_TIME_BARS
+
+
+def test_a_polled_stream_takes_what_is_better_as_soon_as_it_is_free() -> None:
+    first, second = minutes(1, 6), minutes(2, 6)
+    made = ledger(first, second, keep_up_to_date=1, real_time_bars=0)
+    made.decide(NOW, 0.0)
+    assert (first.source, second.source) == (Source.KEEP_UP_TO_DATE, Source.POLL)
+    assert steps(made, NOW + S) == []
+    made.update_wants(wants_of(second), 0.0)  # type: ignore[arg-type]
+    assert steps(made, NOW + S, 31.0) == [(Step.FORGET, 1), (Step.STOP, 2), (Step.START, 2)]
+    sources = {stream.source for stream in made.streams.values()}
+    assert sources == {Source.KEEP_UP_TO_DATE}
+    assert steps(made, NOW + 2 * S, 32.0) == []

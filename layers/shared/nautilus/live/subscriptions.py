@@ -153,7 +153,7 @@ def shares(
     """What each wanted stream gets, in the order in which it was decided.
 
     begun: when real-time bars were asked for, in seconds. A stream that runs keeps its source, even where a better one is free:
-    changing it would cost a request and a piece of the bar that forms.
+    changing it would cost a request and a piece of the bar that forms. One that is polled takes the better one.
     """
     streams = {one.key: one for one in running}
     recent = sum(1 for at in begun if at > now_s - REAL_TIME_BAR_PERIOD_S)
@@ -179,7 +179,8 @@ def _share(
     ways = [way for way in SOURCES[want.key.kind] if way not in want.without]
     current = stream.source if stream is not None else None
     reason = ""
-    for source in sorted(ways, key=lambda way: way is not current):
+    kept = current if current is not Source.POLL else None  # a poll holds nothing at IB: what is better takes its place
+    for source in sorted(ways, key=lambda way: way is not kept):
         lacking = room.lacks(source, source is current, want.priority)
         if not lacking:
             room.take(source, source is current)
