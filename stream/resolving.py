@@ -1,5 +1,6 @@
 """Which instrument a channel is about, whether it can have such a channel, and how the stream behind it stands."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from nautilus.live.subscriptions import StreamKey
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import Selector
+
+_KNOWN_S = 30.0
+_MOST_KNOWN = 10_000
 
 
 class Resolved(NamedTuple):
@@ -36,6 +40,8 @@ class Resolving:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._threads = Executor("resolving", 1)
+        self._known: dict[str, tuple[float, Instrument]] = {}
+        """Name -> when it was read, and the instrument. Used by one thread alone."""
 
     async def channels(self, wanted: Sequence[Channel]) -> list[Resolved | NautilusError]:
         """For each channel its instrument, or what is wrong with it. Unavailable: the database is away."""
@@ -59,10 +65,35 @@ class Resolving:
             rows = {row.key: row for row in streams.listed(cursor)}
             for channel in wanted:
                 try:
-                    found.append(_resolved(cursor, channel, rows))
+                    found.append(self._resolved(cursor, channel, rows))
                 except NautilusError as wrong:
                     found.append(wrong)
-        return found
+            return _with_quotes(cursor, found)
+
+    def _resolved(self, cursor: Cursor, channel: Channel, rows: Mapping[StreamKey, StreamRow]) -> Resolved:
+        if channel.subject:
+            return Resolved(channel, None)
+        instrument = self._named(cursor, channel)
+        usual = usual_name(channel, instrument)
+        return Resolved(usual, instrument, rows.get(stream_key(usual, instrument)))
+
+    def _named(self, cursor: Cursor, channel: Channel) -> Instrument:
+        """The instrument of a channel; a thousand sockets that come back together cost one question for each name."""
+        name, now = channel.instrument_id, time.monotonic()
+        held = self._known.get(name)
+        if held is not None and now - held[0] < _KNOWN_S:
+            return held[1]
+        instrument = instruments.by_name(cursor, name)
+        if instrument is None:
+            raise NotFound(
+                f"{channel.name}: no instrument {name} is known here; look it up first:"
+                " GET /api/v1/market-data/instruments/search",
+                code="unknown-instrument",
+            )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[name] = (now, instrument)
+        return instrument
 
     def _instrument(self, selector: Selector) -> Instrument | None:
         with self._db.transaction(snapshot=True) as cursor:
@@ -72,20 +103,20 @@ class Resolving:
         self._threads.close()
 
 
-def _resolved(cursor: Cursor, channel: Channel, rows: Mapping[StreamKey, StreamRow]) -> Resolved:
-    if channel.subject:
-        return Resolved(channel, None)
-    instrument = instruments.by_name(cursor, channel.instrument_id)
-    if instrument is None:
-        raise NotFound(
-            f"{channel.name}: no instrument {channel.instrument_id} is known here; look it up first:"
-            " GET /api/v1/market-data/instruments/search",
-            code="unknown-instrument",
-        )
-    usual = usual_name(channel, instrument)
-    stream = rows.get(stream_key(usual, instrument))
-    quote = next(iter(quotes.newest(cursor, [instrument.con_id])), None) if channel.kind == "data.quotes" else None
-    return Resolved(usual, instrument, stream, quote)
+def _with_quotes(cursor: Cursor, found: Sequence[Resolved | NautilusError]) -> list[Resolved | NautilusError]:
+    """The same with the newest quotes of channels of quotes."""
+    con_ids = [
+        one.instrument.con_id
+        for one in found
+        if isinstance(one, Resolved) and one.instrument is not None and one.channel.kind == "data.quotes"
+    ]
+    newest = {row.con_id: row for row in quotes.newest(cursor, con_ids)} if con_ids else {}
+    return [
+        one._replace(quote=newest.get(one.instrument.con_id))
+        if isinstance(one, Resolved) and one.instrument is not None and one.channel.kind == "data.quotes"
+        else one
+        for one in found
+    ]
 
 
 def usual_name(channel: Channel, instrument: Instrument) -> Channel:
