@@ -138,9 +138,12 @@ class BarStreams:
     def _put(self, stream: Stream, changed: Iterable[FoldedBar]) -> None:
         now, factor = self._clock.now_ns(), self.factor(stream)
         for frame, bar in changed:
+            own = frame.name == stream.frame
+            if own and bar.ts < (stream.confirmed_until or -FOR_GOOD):
+                continue  # history has said what it is: a late part changes nothing
             if frame.name in stream.want.timeframes:
                 self._telling.bar(stream, frame.name, bar, factor=factor, now=now)
-            if frame.name == stream.frame and bar.ts >= (stream.confirmed_until or -FOR_GOOD):
+            if own:
                 self._store(stream, provisional(stream, bar, factor=factor, now=now))
 
     def _store(self, stream: Stream, row: ProvisionalBar) -> None:

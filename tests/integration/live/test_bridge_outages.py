@@ -39,7 +39,11 @@ def closed_until(live: LiveStack, minutes: int, channel: str = AAPL_1M) -> dict[
 def assert_history(live: LiveStack, minutes: int, channel: str = AAPL_1M, **query: str) -> None:
     """What listeners have in the end is what history has."""
     true = history(live, NOON, NOON + minutes * MINUTE, **(query or {"symbol": "AAPL", "timeframe": "1m"}))
-    assert differences(closed_until(live, minutes, channel), true, *PRICES) == []
+
+    def found() -> list[str]:
+        return differences(closed_until(live, minutes, channel), true, *PRICES)
+
+    live.wait(lambda: not found(), "listeners have what history has", 30, found)
 
 
 def test_a_flap_of_a_history_farm_is_a_gap_that_is_filled_with_one_new_request(live: LiveStack) -> None:
