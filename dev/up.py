@@ -6,6 +6,7 @@ if __name__ == "__main__":  # first: what follows takes half a second, in which 
     end_quietly_on_interrupt()
 
 import argparse
+import datetime as dt
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from dev.stack import USERNAME, Stack, stack_of
 from nautilus.errors import NautilusError
 
 POLL_S = 0.5
+LISTENED = ("data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL", "data.quotes.NASDAQ.AAPL")
 WATCHED = ("AAPL.NASDAQ:1m", "MSFT.NASDAQ:1m", "EUR/USD.IDEALPRO:1m")
 """Series that are kept current where the simulator makes the market: two of regular hours, one that trades day and night."""
 
@@ -79,8 +81,8 @@ def _addresses(stack: Stack) -> str:
     simulator = ""
     if stack.control_port is not None:
         simulator = f"""
-  simulator    {stack.gateway.host}:{stack.gateway.port}, for any TWS API client; control port {stack.control_port}: \
-echo help | nc 127.0.0.1 {stack.control_port}"""
+  simulator    {stack.gateway.host}:{stack.gateway.port}, for any TWS API client
+  its control  {_sent_to(stack.control_port, "help")}"""
     return f"""
 Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
 
@@ -104,7 +106,40 @@ Sign in, ask for a month of bars, read the last of them:
 
   curl -s "{stack.url}/api/v1/market-data/historical/bars?{urlencode(selector, safe="/")}&timeframe=1m&limit=5" \\
     -H "Authorization: Bearer $TOKEN"
+{_live(stack)}"""
+
+
+def _live(stack: Stack) -> str:
+    """How to listen to live data, and how to open a simulated market that is closed. A replayed file has ended: nothing."""
+    if isinstance(stack.source, Replay):
+        return ""
+    closed = ""
+    if stack.control_port is not None:
+        opened = open_hour(dt.datetime.now(dt.UTC))
+        closed = f"""
+AAPL trades in New York's hours. Is its market closed now? Move the simulator's clock into open hours, for this run:
+
+  {_sent_to(stack.control_port, f"set_clock {opened:%Y-%m-%dT%H:%M:%SZ}")}
 """
+    return f"""
+Listen to its live bars and quotes until Ctrl-C (docs/live.md):
+
+  curl -sN "{stack.url}/api/v1/stream/events?channels={",".join(LISTENED)}&bars=3" \\
+    -H "Authorization: Bearer $TOKEN"
+{closed}"""
+
+
+def _sent_to(port: int, command: str) -> str:
+    """A line of the shell that sends the control port a command and prints its answer."""
+    return f"(echo {command}; sleep 1) | curl -s -m 2 telnet://127.0.0.1:{port}"
+
+
+def open_hour(now: dt.datetime) -> dt.datetime:
+    """The next 15:00 UTC of a weekday: New York trades then, in summer and in winter, but on a holiday."""
+    found = now.replace(hour=15, minute=0, second=0, microsecond=0)
+    while found <= now or found.weekday() >= 5:
+        found += dt.timedelta(days=1)
+    return found
 
 
 def shown(folder: Path) -> str:
