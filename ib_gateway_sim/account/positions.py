@@ -58,13 +58,13 @@ def cancel_positions(client: Client, request: Request) -> None:
 
 def req_positions_multi(client: Client, request: Request) -> None:
     request_id = request.request_id
-    asked, model = request.text("account"), request.text("modelCode")
-    asked = asked if asked in (*client.gateway.portfolios, ALL) else client.gateway.market.account
+    wanted, model = request.text("account"), request.text("modelCode")
+    wanted = wanted if wanted in (*client.gateway.portfolios, ALL) else client.gateway.market.account
     for account, portfolio in client.gateway.portfolios.items():
-        for position in portfolio.open_positions() if asked in (account, ALL) else ():
+        for position in portfolio.open_positions() if wanted in (account, ALL) else ():
             client.send(71, 1, request_id, account, *position_fields(position), model)
     client.send(72, 1, request_id)
-    client.account_subscriptions[POSITIONS_MULTI, request_id] = asked
+    client.account_subscriptions[POSITIONS_MULTI, request_id] = wanted
     client.jobs.start(POSITIONS_MULTI, request_id, _idle())
 
 

@@ -65,36 +65,49 @@ def _price(value: float | None) -> float:
 
 def _conditions(order: Order) -> list[codec.Value]:
     """The conditions as the client sent them."""
-    asked = order.request
-    fields: list[codec.Value] = [len(asked.conditions)]
-    for condition in asked.conditions:
+    request = order.request
+    fields: list[codec.Value] = [len(request.conditions)]
+    for condition in request.conditions:
         fields += [condition.kind, condition.conjunction, *condition.fields]
-    if asked.conditions:
-        fields += [asked.flag("conditionsIgnoreRth"), asked.flag("conditionsCancelOrder")]
+    if request.conditions:
+        fields += [request.flag("conditionsIgnoreRth"), request.flag("conditionsCancelOrder")]
     return fields
 
 
 def open_order(order: Order, version: int, preview: Preview | None = None, *, fees: bool = False) -> bytes:
     """Message 5, whose fields shrink and grow at 160, 162, 170 and 177. `fees`: with the commissions of its fills."""
-    asked = order.request
+    request = order.request
     fields: list[codec.Value] = [5, order.order_id, *_contract(order.contract)]
-    fields += [asked.text("action").upper(), order.quantity, order.kind]
-    fields += [asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY", asked.text("ocaGroup")]
-    fields += [order.account, asked.text("openClose"), asked.integer("origin"), asked.text("orderRef")]
-    fields += [max(0, order.client_id), order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
-    fields += [asked.number("discretionaryAmt"), asked.text("goodAfterTime"), "", asked.text("faGroup")]
-    fields += [asked.text("faMethod"), asked.text("faPercentage")]
+    fields += [request.text("action").upper(), order.quantity, order.kind]
+    fields += [
+        request.number("lmtPrice"),
+        request.number("auxPrice"),
+        request.text("tif") or "DAY",
+        request.text("ocaGroup"),
+    ]
+    fields += [order.account, request.text("openClose"), request.integer("origin"), request.text("orderRef")]
+    fields += [max(0, order.client_id), order.perm_id, request.flag("outsideRth"), request.flag("hidden")]
+    fields += [request.number("discretionaryAmt"), request.text("goodAfterTime"), "", request.text("faGroup")]
+    fields += [request.text("faMethod"), request.text("faPercentage")]
     if version < 177:
         fields.append("")  # faProfile
-    fields += [asked.text("modelCode"), asked.text("goodTillDate"), asked.text("rule80A")]
-    fields += [_price(asked.optional("percentOffset")), asked.text("settlingFirm"), 0, "", -1]
+    fields += [request.text("modelCode"), request.text("goodTillDate"), request.text("rule80A")]
+    fields += [_price(request.optional("percentOffset")), request.text("settlingFirm"), 0, "", -1]
     fields += [0, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE]  # auction, stock reference
-    fields += [asked.integer("displaySize"), asked.flag("blockOrder"), asked.flag("sweepToFill")]
-    fields += [asked.flag("allOrNone"), UNSET_INTEGER, asked.integer("ocaType") or 3, False, False, UNSET_DOUBLE]
-    fields += [order.parent_id, asked.integer("triggerMethod"), UNSET_DOUBLE, 0, "", UNSET_DOUBLE]  # volatility
-    fields += [False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), UNSET_DOUBLE, UNSET_INTEGER, ""]
+    fields += [request.integer("displaySize"), request.flag("blockOrder"), request.flag("sweepToFill")]
+    fields += [request.flag("allOrNone"), UNSET_INTEGER, request.integer("ocaType") or 3, False, False, UNSET_DOUBLE]
+    fields += [order.parent_id, request.integer("triggerMethod"), UNSET_DOUBLE, 0, "", UNSET_DOUBLE]  # volatility
+    fields += [
+        False,
+        0,
+        _price(order.stop),
+        _price(request.optional("trailingPercent")),
+        UNSET_DOUBLE,
+        UNSET_INTEGER,
+        "",
+    ]
     fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, "", False]  # legs, scale, hedge, opt-out
-    fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
+    fields += [request.text("clearingAccount"), request.text("clearingIntent") or "IB", False, False, "", False]
     fields += [preview is not None, order.status, *_margins(preview, order if fees else None)]
     fields += ["", False, False, *_conditions(order), "None", UNSET_DOUBLE, _price(order.stop), UNSET_DOUBLE]
     fields += [UNSET_DOUBLE, UNSET_DOUBLE, UNSET_DOUBLE, 0, "", "", "", 0, False, False, False, UNSET_INTEGER]
@@ -122,22 +135,27 @@ def _margins(preview: Preview | None, filled: Order | None) -> list[codec.Value]
 
 def completed_order(order: Order, version: int, completed_time: str) -> bytes:
     """Message 101."""
-    asked = order.request
-    fields: list[codec.Value] = [101, *_contract(order.contract), asked.text("action").upper(), order.quantity]
-    fields += [order.kind, asked.number("lmtPrice"), asked.number("auxPrice"), asked.text("tif") or "DAY"]
-    fields += [asked.text("ocaGroup"), order.account, asked.text("openClose"), asked.integer("origin")]
-    fields += [asked.text("orderRef"), order.perm_id, asked.flag("outsideRth"), asked.flag("hidden")]
-    fields += [asked.number("discretionaryAmt"), asked.text("goodAfterTime"), asked.text("faGroup")]
-    fields += [asked.text("faMethod"), asked.text("faPercentage")]
+    request = order.request
+    fields: list[codec.Value] = [101, *_contract(order.contract), request.text("action").upper(), order.quantity]
+    fields += [order.kind, request.number("lmtPrice"), request.number("auxPrice"), request.text("tif") or "DAY"]
+    fields += [request.text("ocaGroup"), order.account, request.text("openClose"), request.integer("origin")]
+    fields += [request.text("orderRef"), order.perm_id, request.flag("outsideRth"), request.flag("hidden")]
+    fields += [request.number("discretionaryAmt"), request.text("goodAfterTime"), request.text("faGroup")]
+    fields += [request.text("faMethod"), request.text("faPercentage")]
     if version < 177:
         fields.append("")  # faProfile
-    fields += [asked.text("modelCode"), asked.text("goodTillDate"), asked.text("rule80A")]
-    fields += [_price(asked.optional("percentOffset")), asked.text("settlingFirm"), 0, "", -1]
-    fields += [*[UNSET_DOUBLE] * 5, asked.integer("displaySize"), asked.flag("sweepToFill"), asked.flag("allOrNone")]
-    fields += [UNSET_INTEGER, asked.integer("ocaType") or 3, asked.integer("triggerMethod"), UNSET_DOUBLE, 0, ""]
-    fields += [UNSET_DOUBLE, False, 0, _price(order.stop), _price(asked.optional("trailingPercent")), ""]
+    fields += [request.text("modelCode"), request.text("goodTillDate"), request.text("rule80A")]
+    fields += [_price(request.optional("percentOffset")), request.text("settlingFirm"), 0, "", -1]
+    fields += [
+        *[UNSET_DOUBLE] * 5,
+        request.integer("displaySize"),
+        request.flag("sweepToFill"),
+        request.flag("allOrNone"),
+    ]
+    fields += [UNSET_INTEGER, request.integer("ocaType") or 3, request.integer("triggerMethod"), UNSET_DOUBLE, 0, ""]
+    fields += [UNSET_DOUBLE, False, 0, _price(order.stop), _price(request.optional("trailingPercent")), ""]
     fields += [0, 0, 0, UNSET_INTEGER, UNSET_INTEGER, UNSET_DOUBLE, ""]  # legs, scale, hedge
-    fields += [asked.text("clearingAccount"), asked.text("clearingIntent") or "IB", False, False, "", False]
+    fields += [request.text("clearingAccount"), request.text("clearingIntent") or "IB", False, False, "", False]
     fields += [order.status, False, False, *_conditions(order), _price(order.stop), UNSET_DOUBLE, 0, False, False, ""]
     fields += [order.filled, UNSET_INTEGER, False, "", False, False, 0, completed_time]
     fields.append(_completed_status(order))

@@ -65,7 +65,7 @@ class Opponent:
         await self.command("advance 30")
         await self.settle()
         check(self)
-        await self.check_asked()
+        await self.check_answers()
 
     def moves(self) -> list[tuple[Callable[[], Any], int]]:
         return [
@@ -210,7 +210,7 @@ class Opponent:
         assert (known(self.sim), self.sim.portfolios) == before, "saved and loaded state are equal"
 
     # ---- at the end --------------------------------------------------------------------------------------------------
-    async def check_asked(self) -> None:
+    async def check_answers(self) -> None:
         """What a client finds out by asking is what the accounts own."""
         fills = await self.ib.reqExecutionsAsync()
         shares: defaultdict[str, float] = defaultdict(float)

@@ -124,7 +124,7 @@ class Believer:
         return self
 
 
-async def asked(client):
+async def reported_orders(client):
     """What the gateway answers when it is asked: (reference, permId) -> open, completed; and shares filled by reference."""
     await messages(client)
     client.send(16, 1)

@@ -113,7 +113,7 @@ def test_answers_take_their_time(latency):
 def test_volumes_are_shares_or_lots(volume, shares):
     """The naive client takes volumes for shares; the careful one asks which unit they have."""
 
-    async def asked(**settings):
+    async def volumes(**settings):
         async with gateway(**settings) as (sim, control):
             client = await RawClient.start(sim.port)
             client.ask_bars(1)
@@ -121,8 +121,8 @@ def test_volumes_are_shares_or_lots(volume, shares):
             unit = (await control.run("volume_unit"))["stocks"]
             return told, told * {"shares": 1, "lots": 100}[unit]
 
-    truth, _ = asyncio.run(asked())
-    naive, careful = asyncio.run(asked(volume=volume))
+    truth, _ = asyncio.run(volumes())
+    naive, careful = asyncio.run(volumes(volume=volume))
     assert (naive == truth) == (shares == 1)
     assert careful == pytest.approx(truth, abs=shares)
 

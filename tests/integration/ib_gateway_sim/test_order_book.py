@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from tests.support.sim_client import MONDAY_NOON_NS, RawClient
-from tests.support.sim_orders import asked, messages, order, played, words
+from tests.support.sim_orders import messages, order, played, reported_orders, words
 
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
 NOON_S = MONDAY_NOON_NS / 1e9
@@ -129,19 +129,19 @@ async def test_a_manual_order_that_is_over_does_not_fill(client, sim, control):
 
 
 @pytest.mark.parametrize(
-    ("faults", "asked_for", "ends"),
+    ("faults", "requested", "ends"),
     [
         (["locate 99999"], {"action": "SELL"}, "2026-03-02T21:00:00Z"),
         (["fill_plan next 10@99999"], {}, "2026-03-02T21:00:00Z"),
         ([], {**RESTING, "tif": "GTD", "good_till": "20260303 02:00:00 UTC"}, "2026-03-03T02:00:00Z"),
     ],
 )
-def test_an_order_ends_at_its_time_though_it_waits_for_longer(faults, asked_for, ends):
+def test_an_order_ends_at_its_time_though_it_waits_for_longer(faults, requested, ends):
     @played()
     async def run(client, sim, control):
         for line in faults:
             await said(control, line)
-        order(client, 1, **{"quantity": 10, **asked_for})
+        order(client, 1, **{"quantity": 10, **requested})
         await words(client)
         end_s = datetime.fromisoformat(ends).timestamp()
         await said(control, f"advance {end_s - NOON_S + 2}")
@@ -169,7 +169,7 @@ async def test_a_corrected_execution_vanishes_with_all_its_revisions(client, sim
     await words(client)
     await said(control, "correct last 250.5 8")
     await said(control, "bust_execution last silent")
-    assert (await asked(client))[1] == {}
+    assert (await reported_orders(client))[1] == {}
     assert sim.orders.orders[1, 1].filled == 0
     assert "none was made" in (await control.run("bust_execution last"))["error"]
     assert sim.portfolio.open_positions() == []
@@ -293,8 +293,8 @@ def test_an_order_of_a_group_that_has_nothing_left_is_cancelled(filled, left):
     @played()
     async def run(client, sim, control):
         for number, quantity in ((1, 100), (2, 10)):
-            asked_for = {**RESTING, "quantity": quantity}
-            order(client, number, oca="group", oca_type=2, ref=str(number), **asked_for)
+            requested = {**RESTING, "quantity": quantity}
+            order(client, number, oca="group", oca_type=2, ref=str(number), **requested)
         await words(client)
         await said(control, f"fill_now 1 {filled}")
         other = sim.orders.orders[1, 2]

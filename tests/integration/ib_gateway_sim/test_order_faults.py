@@ -6,7 +6,7 @@ import pytest
 
 from ib_gateway_sim.market.contracts import ContractQuery
 from tests.support.sim_client import AAPL, EURUSD, MONDAY_NOON_NS, RawClient, gateway
-from tests.support.sim_orders import Believer, asked, messages, order, played, statuses, words
+from tests.support.sim_orders import Believer, messages, order, played, reported_orders, statuses, words
 
 HALT = (AAPL[0], "HALT", *AAPL[2:])
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
@@ -39,14 +39,14 @@ def test_an_order_that_was_read_is_worked_though_its_client_dies(gone_clients):
         await until(lambda: not sim.clients)
         await control.run("advance 2")
         next_life = await RawClient.start(sim.port)
-        _, filled = await asked(next_life)
+        _, filled = await reported_orders(next_life)
         worked = gone_clients == "work"
         assert filled == ({"a": 10.0} if worked else {})
         # The victim takes an order without an answer for one that died with the connection, and sends it again.
         order(next_life, sim.orders.next_id(1), quantity=10, ref="a")
         await words(next_life)
         await control.run("advance 2")
-        assert sum((await asked(next_life))[1].values()) == (20 if worked else 10)
+        assert sum((await reported_orders(next_life))[1].values()) == (20 if worked else 10)
 
     run()
 
@@ -81,7 +81,7 @@ async def test_a_restart_loses_what_was_read_and_gives_its_ids_again(client, sim
     await said(control, "restart 5")
     await control.run("advance 10")
     next_life = await RawClient.start(sim.port)
-    assert [reference for reference, _ in (await asked(next_life))[0]] == ["kept"]
+    assert [reference for reference, _ in (await reported_orders(next_life))[0]] == ["kept"]
     assert [each.reference for each in sim.orders.every()] == ["kept"]
     assert not sim.arrivals
     next_life.send(8, 1, 1)
@@ -104,7 +104,7 @@ async def test_orders_that_the_gateway_eats_never_were(client, sim, control):
     for order_id in (1, 2, 3):
         order(client, order_id, ref=f"{order_id}", **RESTING)
     await words(client)
-    assert [reference for reference, _ in (await asked(client))[0]] == ["3"]
+    assert [reference for reference, _ in (await reported_orders(client))[0]] == ["3"]
     received = await said(control, "received placeOrder")
     assert received["count"] == 3
     assert [entry["fields"]["fault"] for entry in (await said(control, "received fault"))["received"]] == [
@@ -219,7 +219,7 @@ def test_a_refused_order_is_inactive_and_has_used_its_id_up(refused):
     async def run(client, sim, control):
         order(client, 1, quantity=1_000_000, ref="a")
         assert await words(client) == ["error 201", "openOrder Inactive", "orderStatus Inactive"]
-        found, _ = await asked(client)
+        found, _ = await reported_orders(client)
         assert list(found.values()) == (["Inactive"] if refused == "complete" else [])
         order(client, 1, quantity=1, ref="a")  # the victim corrects the order and keeps the id
         assert await client.error() == (1, 103, "Duplicate order id")
@@ -252,7 +252,7 @@ def test_an_order_is_refused_by_choice(how, heard):
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "code"),
+    ("requested", "code"),
     [
         ({"kind": "LMT", "limit": ""}, 321),
         ({"kind": "LMT", "limit": 0}, 321),
@@ -275,10 +275,10 @@ def test_an_order_is_refused_by_choice(how, heard):
         ({"conditions": ((3, "a", 1, "soon"),)}, 398),
     ],
 )
-def test_what_ib_would_not_take_is_refused(asked_for, code):
+def test_what_ib_would_not_take_is_refused(requested, code):
     @played()
     async def run(client, sim, control):
-        order(client, 1, **{"quantity": 10, **asked_for})
+        order(client, 1, **{"quantity": 10, **requested})
         assert (await client.error())[:2] == (1, code)
         await control.run("advance 2")
         assert sim.orders.executions == []
@@ -287,7 +287,7 @@ def test_what_ib_would_not_take_is_refused(asked_for, code):
 
 
 @pytest.mark.parametrize(
-    ("settings", "asked_for", "status"),
+    ("settings", "requested", "status"),
     [
         ({"price_range": 0.0}, {"kind": "LMT", "limit": 2950}, "Filled"),
         ({"price_range": 3.0}, {"kind": "LMT", "limit": 350}, None),
@@ -298,10 +298,10 @@ def test_what_ib_would_not_take_is_refused(asked_for, code):
         ),
     ],
 )
-def test_what_is_not_established_can_be_set(settings, asked_for, status):
+def test_what_is_not_established_can_be_set(settings, requested, status):
     @played(**settings)
     async def run(client, sim, control):
-        order(client, 1, **{"quantity": 10, **asked_for})
+        order(client, 1, **{"quantity": 10, **requested})
         await words(client)
         await control.run("advance 2")
         assert [each.status for each in sim.orders.orders.values()] == ([status] if status else [])
@@ -397,7 +397,7 @@ async def test_an_order_whose_acknowledgement_is_lost_lives(client, sim, control
     order(client, 2, ref="b", quantity=10)
     victim = await Believer(client).listen()
     assert (victim.status, victim.filled) == ({}, 0)
-    found, filled = await asked(client)
+    found, filled = await reported_orders(client)
     assert [reference for reference, _ in found] == ["a", "b"]
     assert filled == {"b": 10}
     client.send(4, 1, 1, "")
@@ -507,7 +507,7 @@ async def test_a_fill_comes_after_cancelled(client, sim, control):
     await control.run("advance 10")
     assert await words(client) == ["execDetails", "commissionReport"]
     assert victim == 0
-    assert (await asked(client))[1] == {"a": 10}
+    assert (await reported_orders(client))[1] == {"a": 10}
     assert sim.portfolio.open_positions()[0].quantity == 10
 
 
@@ -553,7 +553,7 @@ async def test_a_warning_in_tws_holds_an_order_without_a_word_until_it_is_clicke
     await said(control, "precaution")
     order(client, 1, ref="a", quantity=10)
     assert await words(client) == []
-    assert await asked(client) == ({}, {})  # neither words nor questions find it: the victim sends another
+    assert await reported_orders(client) == ({}, {})  # neither words nor questions find it: the victim sends another
     await control.run("advance 600")
     assert len((await said(control, "click"))["clicked"]) == 1
     assert "execDetails" in await words(client)
@@ -598,7 +598,7 @@ async def test_a_manual_order_has_no_id_and_no_reference(client, sim, control):
     await said(control, f"manual_cancel {perm_id}")
     client.send(4, 1, 0, "")
     assert (await client.error())[1] == 10147
-    found, filled = await asked(client)
+    found, filled = await reported_orders(client)
     assert (found["", perm_id], filled) == ("Cancelled", {"": 10})
     assert sim.portfolio.open_positions()[0].quantity == 10
     assert "allowed: a stock" in (await control.run("manual_order BUY 1 NOSUCH"))["error"]
@@ -653,7 +653,7 @@ async def test_one_order_becomes_two_live_ones(client, sim, control):
     first, second = (await said(control, "twin a"))["perm_ids"]
     victim = await Believer(client).listen()
     assert victim.status == {1: "Submitted"}  # by id there is one order
-    found, _ = await asked(client)
+    found, _ = await reported_orders(client)
     assert found == {("a", first): "Submitted", ("a", second): "Submitted"}
     client.send(4, 1, 1, "")
     await victim.listen()
@@ -689,11 +689,11 @@ async def test_untransmitted_orders_are_seen_by_nobody(client, sim, control):
 async def test_completed_orders_end_at_midnight_of_the_login_zone(client, sim, control):
     order(client, 1, quantity=10)
     await words(client)
-    assert len((await asked(client))[0]) == 1
+    assert len((await reported_orders(client))[0]) == 1
     await said(control, "set_clock 2026-03-03T04:59:00Z")
-    assert len((await asked(client))[0]) == 1
+    assert len((await reported_orders(client))[0]) == 1
     await said(control, "set_clock 2026-03-03T05:01:00Z")
-    assert await asked(client) == ({}, {})  # a victim that was away over midnight never learns of the fill
+    assert await reported_orders(client) == ({}, {})  # a victim that was away over midnight never learns of the fill
 
 
 @pytest.mark.parametrize(("children", "filled"), [("full", 0), ("partial", 40)])

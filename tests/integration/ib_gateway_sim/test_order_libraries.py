@@ -50,7 +50,7 @@ async def settle(ib):
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_the_library_says_is_not_what_is(name):
-    line, asked_for, then, believed, true = CASES[name]
+    line, requested, then, believed, true = CASES[name]
 
     async def run():
         async with gateway() as (sim, control):
@@ -58,7 +58,7 @@ def test_what_the_library_says_is_not_what_is(name):
             await ib.connectAsync("127.0.0.1", sim.port, clientId=1, timeout=10)
             (contract,) = await ib.qualifyContractsAsync(Stock("AAPL", "SMART", "USD"))
             assert (await control.run(line))["ok"]
-            trade = ib.placeOrder(contract, asked_for)
+            trade = ib.placeOrder(contract, requested)
             await settle(ib)
             await then(ib, trade)
             await settle(ib)

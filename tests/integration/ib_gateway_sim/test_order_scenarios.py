@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.sim_client import MONDAY_NOON_NS, RawClient
-from tests.support.sim_orders import Believer, asked, messages, order, played, word, words
+from tests.support.sim_orders import Believer, messages, order, played, reported_orders, word, words
 from tests.support.sim_process import ROOT
 
 FOLDER = ROOT / "ib_gateway_sim" / "scenarios" / "orders"
@@ -42,7 +42,7 @@ async def test_acknowledgement_lost(client, sim, control):
     await play(control, "acknowledgement_lost")
     order(client, 1, **RESTING)
     assert await words(client) == []
-    assert list((await asked(client))[0]) == [("a", 1_600_000_001)]
+    assert list((await reported_orders(client))[0]) == [("a", 1_600_000_001)]
 
 
 @at("order_eaten")
@@ -50,7 +50,7 @@ async def test_order_eaten(client, sim, control):
     await play(control, "order_eaten")
     order(client, 1, **RESTING)
     assert await words(client) == []
-    assert await asked(client) == ({}, {})
+    assert await reported_orders(client) == ({}, {})
 
 
 @at("slow_gateway")
@@ -63,7 +63,7 @@ async def test_slow_gateway(client, sim, control):
         await words(await RawClient.start(sim.port, 2))
         del sim.clients[2]
     await control.run("advance 61")
-    assert list((await asked(await RawClient.start(sim.port)))[0]) == [("a", 1_600_000_001)]
+    assert list((await reported_orders(await RawClient.start(sim.port)))[0]) == [("a", 1_600_000_001)]
 
 
 @at("restart_rolls_ids_back")
@@ -181,7 +181,7 @@ async def test_words_shuffled_and_doubled(client, sim, control):
 async def test_manual_order(client, sim, control):
     await play(control, "manual_order")
     await control.run("advance 21")
-    found, filled = await asked(client)
+    found, filled = await reported_orders(client)
     assert (list(found.values()), filled) == (["Cancelled"], {"": 10})
     assert [position.quantity for position in sim.portfolio.open_positions()] == [10]
 
@@ -209,7 +209,7 @@ async def test_fill_before_midnight(client, sim, control):
     await play(control, "fill_before_midnight")
     await control.run("advance 2461")
     again = await RawClient.start(sim.port)
-    assert await asked(again) == ({}, {})
+    assert await reported_orders(again) == ({}, {})
     again.send(61, 1)
     assert (await again.message(61))[14] == "10"
 

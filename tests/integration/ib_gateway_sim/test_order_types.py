@@ -4,7 +4,7 @@ import pytest
 
 from ib_gateway_sim.market.contracts import ContractQuery
 from tests.support.sim_client import EURUSD, MONDAY_NOON_NS
-from tests.support.sim_orders import Believer, asked, messages, order, played, words
+from tests.support.sim_orders import Believer, messages, order, played, reported_orders, words
 
 NEVER, ALWAYS = (3, "a", 1, "20260401 12:00:00 US/Eastern"), (3, "a", 1, "20260301 12:00:00 US/Eastern")
 EVENING_NS = MONDAY_NOON_NS + 6 * 3600 * 10**9
@@ -109,11 +109,11 @@ def test_conditions_hold_outside_of_regular_hours_if_the_order_says_so(ignore_rt
 
 @played()
 async def test_conditions_are_told_as_they_were_sent(client, sim, control):
-    asked_for = condition("price", sim, holds=False)
-    order(client, 1, quantity=10, conditions=(asked_for, NEVER), ignore_rth=1)
+    requested = condition("price", sim, holds=False)
+    order(client, 1, quantity=10, conditions=(requested, NEVER), ignore_rth=1)
     opened = (await messages(client))[0]
     at = opened.index("2", opened.index("PreSubmitted"))
-    told = [str(field) for each in (asked_for, NEVER) for field in each]
+    told = [str(field) for each in (requested, NEVER) for field in each]
     assert opened[at : at + len(told) + 3] == ["2", *told, "1", "0"]
 
 
@@ -163,7 +163,7 @@ async def test_orders_at_the_close_fill_with_the_last_price_of_the_session(clien
     close_s = AFTERNOON_NS / 1e9 + 3600
     last = sim.market.quote(aapl(sim), close_s).last
     assert [(made.at_s, made.price) for made in sim.orders.executions] == [(close_s, last)] * 2
-    found, filled = await asked(client)
+    found, filled = await reported_orders(client)
     assert filled == {"market": 2500, "within": 10}
     assert found["beyond", 1_600_000_003] == "Cancelled"
 
@@ -185,7 +185,7 @@ def test_orders_at_the_open_fill_with_the_first_price_of_the_next_session(start_
         (session,) = sim.market.sessions(aapl(sim), sim.clock.now_s(), sim.clock.now_s() + 1, rth=True)
         first = sim.market.quote(aapl(sim), session.open_s + 60).open
         assert [made.price for made in sim.orders.executions] == [first] * 2
-        found, filled = await asked(client)
+        found, filled = await reported_orders(client)
         assert filled == {"market": 2500, "within": 10}
         assert found["beyond", 1_600_000_003] == "Cancelled"
 

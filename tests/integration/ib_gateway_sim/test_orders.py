@@ -81,7 +81,7 @@ async def test_a_cancelled_order_is_202_and_cannot_be_cancelled_again(client, si
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("requested", "code"),
     [
         ({"kind": "PEG MID"}, 387),
         ({"kind": "LMT", "limit": 100.001}, 110),
@@ -94,10 +94,10 @@ async def test_a_cancelled_order_is_202_and_cannot_be_cancelled_again(client, si
         ({"quantity": 1_000_000}, 201),
     ],
 )
-def test_refused_orders(asked, code):
+def test_refused_orders(requested, code):
     @played()
     async def run(client, sim, control):
-        order(client, 4, **asked)
+        order(client, 4, **requested)
         assert (await client.error())[:2] == (4, code)
         await client.settle()
         client.send(16, 1)

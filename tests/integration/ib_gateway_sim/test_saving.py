@@ -12,7 +12,7 @@ from ib_gateway_sim.market.contracts import ContractQuery
 from ib_gateway_sim.orders.book import OrderBook
 from ib_gateway_sim.orders.saving import SAVED, read
 from tests.support.sim_client import EURUSD, RawClient, gateway
-from tests.support.sim_orders import asked, messages, order, played, words
+from tests.support.sim_orders import messages, order, played, reported_orders, words
 from tests.support.sim_process import killed_simulator
 
 NOON = ("--clock", "stepped", "--start", "2026-03-02T17:00:00Z")
@@ -47,7 +47,7 @@ def test_a_killed_simulator_goes_on_where_the_last_word_was(tmp_path):
         return [fields[14] for fields in await messages(client) if fields[0] == "11"]
 
     async def second(client, command):
-        found, filled = await asked(client)
+        found, filled = await reported_orders(client)
         client.send(8, 1, 1)
         next_id = int((await client.message(9))[2])
         client.send(61, 1)
@@ -194,7 +194,7 @@ async def test_nobody_is_told_what_could_not_be_saved(client, sim, control):
         await RawClient.start(sim.port)
     disk.full = False
     again = await RawClient.start(sim.port)
-    assert len((await asked(again))[0]) == 2
+    assert len((await reported_orders(again))[0]) == 2
     assert [order_id for _, order_id in disk.orders()] == [1, 2]
 
 

@@ -80,7 +80,7 @@ def held(sim: Any, account: str = "") -> float:
     return float(sum(position.quantity for position in portfolio.open_positions()))
 
 
-async def asked_fees(client: RawClient) -> dict[str, float]:
+async def requested_fees(client: RawClient) -> dict[str, float]:
     """Commissions, as reqExecutions answers."""
     client.send(7, 3, 900, 0, "", "", "", "", "", "")
     return fees(await messages(client))
@@ -116,7 +116,7 @@ async def commissions_that_come_later(client: RawClient, sim: Any, inject: Injec
     with_the_fill = fees(await messages(client))
     await sim.clock.advance(61)
     await messages(client)
-    return Reading(sum(with_the_fill.values()), sum((await asked_fees(client)).values()), booked_fees(sim))
+    return Reading(sum(with_the_fill.values()), sum((await requested_fees(client)).values()), booked_fees(sim))
 
 
 @victim("commission_delay")
@@ -126,7 +126,7 @@ async def commissions_that_never_come(client: RawClient, sim: Any, inject: Injec
     order(client, 1, quantity=10)
     words = await messages(client)
     await sim.clock.advance(1000)
-    told = fees(words) | await asked_fees(client)
+    told = fees(words) | await requested_fees(client)
     missing = [execution for execution, _, _ in executions(words) if execution not in told]
     now_s, made = sim.clock.now_s(), sim.orders.executions
     known = sum(each.fee for each in made if each.fee_known(now_s))
