@@ -43,10 +43,10 @@ def send_updates(client: Client, account: str) -> None:
     client.send(8, 1, now.strftime("%H:%M"))
 
 
-def _changed(told: Values, now: Values) -> Values:
+def _changed(sent: Values, now: Values) -> Values:
     """The values that are new, which count as told from now on."""
-    new = {row: value for row, value in now.items() if told.get(row) != value}
-    told.update(new)
+    new = {row: value for row, value in now.items() if sent.get(row) != value}
+    sent.update(new)
     return new
 
 
@@ -81,13 +81,13 @@ def req_account_updates_multi(client: Client, request: Request) -> None:
     request_id, model = request.request_id, request.text("modelCode")
     account = client.gateway.account_named(request.text("account")) or client.gateway.market.account
     only_ledger = request.flag("ledgerAndNLV")
-    told: Values = {}
+    sent: Values = {}
 
     def send() -> None:
         now = values(client.gateway, account)
         if only_ledger:
             now = {row: now[row] for row in sorted([*ledger(client.gateway, account), ("NetLiquidation", CURRENCY)])}
-        for (tag, currency), value in _changed(told, now).items():
+        for (tag, currency), value in _changed(sent, now).items():
             client.send(73, 1, request_id, account, model, tag, value, currency)
 
     send()

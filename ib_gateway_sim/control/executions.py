@@ -36,9 +36,9 @@ def correct(control: Context, execution: str, price: Any, quantity: Any = None) 
 def bust_execution(control: Context, execution: str, how: str = "correction") -> Answer:
     """an execution is taken back: told as a correction to 0 shares, or silent, by the position alone (which of the two
     IB does is not established)"""
-    told = choice("how", how, ["correction", "silent"]) == "correction"
+    reported = choice("how", how, ["correction", "silent"]) == "correction"
     made = _find(control, execution)
-    return {"exec_id": correct_fill(control.gateway, made, 0.0, made.price, told=told).exec_id}
+    return {"exec_id": correct_fill(control.gateway, made, 0.0, made.price, reported=reported).exec_id}
 
 
 def _find(control: Context, execution: str) -> Execution:

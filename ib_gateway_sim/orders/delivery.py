@@ -11,32 +11,32 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
     """The messages of one event about an order to one client; faults that they meet are recorded."""
     faults = gateway.faults.orders
     counted = _counted(gateway, event)
-    told = _shuffled(gateway, counted)
+    messages = _shuffled(gateway, counted)
     late = {"ack_delay"} if faults.delay_s > 0 else set()
-    for fault in sorted({*_met(event, counted), *({"shuffle"} if told != counted else set()), *late}):
+    for fault in sorted({*_met(event, counted), *({"shuffle"} if messages != counted else set()), *late}):
         gateway.note(fault, client.client_id, order_id)
     if late:
-        _put_off(gateway, client, told)
+        _put_off(gateway, client, messages)
     else:  # what was put off before leaves first
         waiting, client.late_words = [words for _, words in client.late_words], []
-        for words in (*waiting, told):
+        for words in (*waiting, messages):
             _send(client, words)
 
 
-def _send(client: Client, told: list[Message]) -> None:
-    for message in told:
+def _send(client: Client, messages: list[Message]) -> None:
+    for message in messages:
         client.outbox.send(*message)
 
 
-def _put_off(gateway: Gateway, client: Client, told: list[Message]) -> None:
+def _put_off(gateway: Gateway, client: Client, messages: list[Message]) -> None:
     """They come later, and never before those that were put off for longer."""
     before_ns = client.late_words[-1][0] if client.late_words else 0
     due_ns = max(gateway.clock.now_ns() + int(gateway.faults.orders.delay_s * SECOND_NS), before_ns)
-    client.late_words.append((due_ns, told))
-    gateway.spawn(f"words {next(gateway.numbers)}", _tell(gateway, client, due_ns))
+    client.late_words.append((due_ns, messages))
+    gateway.spawn(f"words {next(gateway.numbers)}", _send_later(gateway, client, due_ns))
 
 
-async def _tell(gateway: Gateway, client: Client, due_ns: int) -> None:
+async def _send_later(gateway: Gateway, client: Client, due_ns: int) -> None:
     await gateway.clock.sleep_until(due_ns)
     while client.late_words and client.late_words[0][0] <= due_ns:
         _send(client, client.late_words.pop(0)[1])
@@ -45,13 +45,13 @@ async def _tell(gateway: Gateway, client: Client, due_ns: int) -> None:
 def _counted(gateway: Gateway, event: list[Message]) -> list[Message]:
     """orderStatus may be missing or come twice: IB promises neither that it comes nor that it comes once."""
     faults = gateway.faults.orders
-    told = []
+    messages = []
     for message in event:
         status = message.kind == "orderStatus"
         if status and faults.take("skip"):
             continue
-        told += [message] * (2 if status and faults.take("duplicate") else 1)
-    return told
+        messages += [message] * (2 if status and faults.take("duplicate") else 1)
+    return messages
 
 
 def _met(event: list[Message], counted: list[Message]) -> set[str]:

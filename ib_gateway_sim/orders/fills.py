@@ -86,16 +86,16 @@ def _shares_of(gateway: Gateway, order: Order, shares: float) -> dict[str, float
 def _allocate(gateway: Gateway, whole: Execution, account: str, shares: float) -> None:
     made = _execution(gateway, whole.order, shares, whole.price, whole.at_s)
     made.account, made.fee = account, round(whole.fee * shares / whole.shares, 4)
-    made.fee_told_s = reports.fee_told_s(gateway, made.at_s)
+    made.fee_known_s = reports.fee_known_s(gateway, made.at_s)
     gateway.orders.executions.append(made)
     _book(gateway, made)
     reports.send_fill_alone(gateway, made)
 
 
 # ---- corrections -----------------------------------------------------------------------------------------------------
-def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, told: bool = True) -> Execution:
+def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, reported: bool = True) -> Execution:
     """The exchange corrects an execution: its next revision replaces it, in the order and in the account. With 0 shares
-    it is taken back; `told`: whether clients get an execDetails of it, or see the position alone."""
+    it is taken back; `reported`: whether clients get an execDetails of it, or see the position alone."""
     order = made.order
     revision = int(made.exec_id.rpartition(".")[2]) + 1
     order.filled = round(order.filled + shares - made.shares, 10)
@@ -105,11 +105,11 @@ def correct(gateway: Gateway, made: Execution, shares: float, price: float, *, t
         made, exec_id=f"{made.key}.{revision:02d}", shares=shares, price=price, fee=fee, corrects=made.exec_id
     )
     new.cumulated, new.average_price, new.realized = order.filled, order.average_price, None
-    new.fee_told_s = max(made.fee_told_s, reports.fee_told_s(gateway, gateway.clock.now_s()))
+    new.fee_known_s = max(made.fee_known_s, reports.fee_known_s(gateway, gateway.clock.now_s()))
     order.fees = round(order.fees + fee - made.fee, 4)
     portfolio = gateway.portfolios[made.owner]
     portfolio.correct(made.key, shares if order.buys else -shares, price, fee)
-    if told:
+    if reported:
         gateway.orders.executions.append(new)
         reports.send_fill_alone(gateway, new)
     else:

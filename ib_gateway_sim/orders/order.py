@@ -146,7 +146,7 @@ class Execution:
     fee: float
     realized: float | None
     account: str = ""  # one that got a share of an advisor's order; else the order's
-    fee_told_s: float = 0.0  # when its commission becomes known; inf: never
+    fee_known_s: float = 0.0  # when its commission becomes known; inf: never
     corrects: str = ""  # the execution of which it is a later revision
 
     @property
@@ -159,7 +159,7 @@ class Execution:
         return self.account or self.order.account
 
     def fee_known(self, at_s: float) -> bool:
-        return self.fee_told_s <= at_s
+        return self.fee_known_s <= at_s
 
 
 @dataclass

@@ -71,8 +71,8 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
     A fill of an order that is cancelled already makes no word about the order.
     """
     order, faults = execution.order, gateway.faults.orders
-    execution.fee_told_s = fee_told_s(gateway, execution.at_s) if fees else float("inf")
-    known = not execution.fee_told_s
+    execution.fee_known_s = fee_known_s(gateway, execution.at_s) if fees else float("inf")
+    known = not execution.fee_known_s
     about: list[Word] = [] if order.status == "Cancelled" else [opened(order), status(order)]
     if order.status == "Filled":
         about.append(opened(order, fees=known))
@@ -87,7 +87,7 @@ def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True)
         _delay_commission(gateway, execution)
 
 
-def fee_told_s(gateway: Gateway, at_s: float) -> float:
+def fee_known_s(gateway: Gateway, at_s: float) -> float:
     """When the commission of an execution becomes known; 0: with it."""
     delay_s = gateway.faults.orders.fee_delay_s
     return at_s + delay_s if delay_s else 0.0
@@ -95,21 +95,21 @@ def fee_told_s(gateway: Gateway, at_s: float) -> float:
 
 def _delay_commission(gateway: Gateway, execution: Execution) -> None:
     gateway.note("commission_delay", execution.order.client_id, execution.order.order_id)
-    tell_commission_later(gateway, execution)
+    send_commission_later(gateway, execution)
 
 
 def commission(execution: Execution) -> Word:
     return lambda _: messages.commission_report(execution)
 
 
-def tell_commission_later(gateway: Gateway, execution: Execution) -> None:
+def send_commission_later(gateway: Gateway, execution: Execution) -> None:
     """At its time; at once where that is over, never where it has none."""
-    if execution.fee_told_s < float("inf"):
-        gateway.spawn(f"commission {execution.exec_id}", _tell_commission(gateway, execution))
+    if execution.fee_known_s < float("inf"):
+        gateway.spawn(f"commission {execution.exec_id}", _send_commission(gateway, execution))
 
 
-async def _tell_commission(gateway: Gateway, execution: Execution) -> None:
-    await gateway.clock.sleep_until(int(execution.fee_told_s * SECOND_NS))
+async def _send_commission(gateway: Gateway, execution: Execution) -> None:
+    await gateway.clock.sleep_until(int(execution.fee_known_s * SECOND_NS))
     say(gateway, execution.order, commission(execution))
 
 

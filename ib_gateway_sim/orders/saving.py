@@ -15,12 +15,12 @@ from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.book import OrderBook
 from ib_gateway_sim.orders.matching import watch
 from ib_gateway_sim.orders.order import Execution, Order
-from ib_gateway_sim.orders.reports import tell_commission_later
+from ib_gateway_sim.orders.reports import send_commission_later
 from ib_gateway_sim.orders.restarting import restart
 from ib_gateway_sim.session.gateway import Gateway
 from ib_gateway_sim.wire.request import Condition, Request
 
-_FORMAT = 2
+_FORMAT = 3
 _TYPES = (OrderBook, Order, Execution, Request, Condition, Contract, Portfolio, Position, Booking)
 SAVED = frozenset((each.__module__, each.__name__) for each in _TYPES)
 """Modules and names of the types whose values are in a file."""
@@ -69,8 +69,8 @@ def load(gateway: Gateway, state: dict[str, Any]) -> None:
     restart(gateway)
     now_s = gateway.clock.now_s()
     for made in gateway.orders.executions:
-        if made.fee_told_s > now_s:
-            tell_commission_later(gateway, made)
+        if made.fee_known_s > now_s:
+            send_commission_later(gateway, made)
     gateway.unsaved = True
     watch(gateway)
 

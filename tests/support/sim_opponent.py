@@ -49,7 +49,7 @@ class Opponent:
         self.ib = ib_insync.IB()
         self.orders: list[ib_insync.Order] = []
         self.steps: list[str] = []
-        self.told: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
         self.paid: Counter[str] = Counter()
 
     # ---- steps -------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Opponent:
         """Until all that was sent is worked, as far as it can be."""
         for _ in range(2):
             await asyncio.wait_for(self.ib.reqCurrentTimeAsync(), 20)
-        self.told += [entry for entry in self.sim.sent.entries() if entry["kind"] in ("orderStatus", "execDetails")]
+        self.sent += [entry for entry in self.sim.sent.entries() if entry["kind"] in ("orderStatus", "execDetails")]
         self.sim.sent.kinds.clear()
 
     def send(self, order: ib_insync.Order) -> None:
@@ -285,16 +285,16 @@ def accounts_are_the_sum_of_executions(sim: Gateway, opponent: Opponent) -> Any:
 def ids_are_given_once(sim: Gateway, opponent: Opponent) -> Any:
     perm_ids = Counter(each.perm_id for each in sim.orders.every())
     made = Counter(each.exec_id for each in sim.orders.executions)
-    told = Counter(
-        entry["fields"][14] for entry in opponent.told if entry["kind"] == "execDetails" and entry["fields"][1] == "-1"
+    sent = Counter(
+        entry["fields"][14] for entry in opponent.sent if entry["kind"] == "execDetails" and entry["fields"][1] == "-1"
     )
-    return [(name, count) for ids in (perm_ids, made, told) for name, count in ids.items() if count > 1]
+    return [(name, count) for ids in (perm_ids, made, sent) for name, count in ids.items() if count > 1]
 
 
 def words_end_with_the_end(sim: Gateway, opponent: Opponent) -> Any:
     """No status follows a final one."""
     ended: dict[str, str] = {}
-    for entry in opponent.told:
+    for entry in opponent.sent:
         fields = entry["fields"]
         if entry["kind"] != "orderStatus":
             continue

@@ -41,14 +41,14 @@ async def rows(client: RawClient, message: str, end: str) -> list[list[str]]:
 @played()
 async def test_account_updates_have_the_rows_that_ib_sends(client, sim, control):
     client.send(6, 2, 1, "SIM7")
-    told = {(tag, currency): value for _, _, tag, value, currency, _ in await rows(client, "6", "54")}
-    assert set(UPDATES.split()) <= {tag for tag, _ in told}
-    assert told["TotalCashBalance", "BASE"] == told["TotalCashBalance", "USD"] == "1000000.00"
-    assert told["Currency", "BASE"] == "BASE"
-    assert told["RealCurrency", "BASE"] == "USD"
-    assert told["ExchangeRate", "USD"] == "1.00"
-    assert ("NetLiquidation", "USD") in told
-    assert ("NetLiquidation", "BASE") not in told
+    values = {(tag, currency): value for _, _, tag, value, currency, _ in await rows(client, "6", "54")}
+    assert set(UPDATES.split()) <= {tag for tag, _ in values}
+    assert values["TotalCashBalance", "BASE"] == values["TotalCashBalance", "USD"] == "1000000.00"
+    assert values["Currency", "BASE"] == "BASE"
+    assert values["RealCurrency", "BASE"] == "USD"
+    assert values["ExchangeRate", "USD"] == "1.00"
+    assert ("NetLiquidation", "USD") in values
+    assert ("NetLiquidation", "BASE") not in values
 
 
 @played()
@@ -56,10 +56,10 @@ async def test_the_ledger_follows_a_position(client, sim, control):
     order(client, 1, quantity=10)
     await client.message(59)
     client.send(6, 2, 1, "SIM7")
-    told = {(tag, currency): value for _, _, tag, value, currency, _ in await rows(client, "6", "54")}
-    stocks = float(told["StockMarketValue", "USD"])
+    values = {(tag, currency): value for _, _, tag, value, currency, _ in await rows(client, "6", "54")}
+    stocks = float(values["StockMarketValue", "USD"])
     assert stocks > 1000
-    assert float(told["CashBalance", "USD"]) == pytest.approx(1_000_000 - stocks, abs=50)
+    assert float(values["CashBalance", "USD"]) == pytest.approx(1_000_000 - stocks, abs=50)
 
 
 @played()
@@ -169,8 +169,8 @@ async def test_a_login_of_several_accounts_lists_them_and_keeps_them_apart(clien
     client.send(62, 1, 1, "All", "NetLiquidation")
     assert [fields[3] for fields in await rows(client, "63", "64")] == ["SIM7", "SIM7001", "SIM7002"]
     client.send(6, 2, 1, "SIM7001")
-    told = {(fields[2], fields[4]): fields[3] for fields in await rows(client, "6", "54")}
-    assert (told["AccountCode", ""], float(told["StockMarketValue", "USD"]) > 1000) == ("SIM7001", True)
+    values = {(fields[2], fields[4]): fields[3] for fields in await rows(client, "6", "54")}
+    assert (values["AccountCode", ""], float(values["StockMarketValue", "USD"]) > 1000) == ("SIM7001", True)
     client.send(74, 1, 6, "SIM7002", "")
     assert await rows(client, "71", "72") == []
 
@@ -180,12 +180,14 @@ async def test_a_currency_that_is_bought_is_a_balance(client, sim, control):
     order(client, 1, quantity=20_000, contract=EURUSD)
     await client.message(59)
     client.send(62, 1, 1, "All", "$LEDGER:ALL")
-    told = {(fields[4], fields[6]): float(fields[5]) for fields in await rows(client, "63", "64") if fields[4] in MONEY}
-    assert told["CashBalance", "EUR"] == 20_000
-    assert told["CashBalance", "USD"] == pytest.approx(1_000_000 - 20_000 * told["ExchangeRate", "EUR"], abs=20)
+    values = {
+        (fields[4], fields[6]): float(fields[5]) for fields in await rows(client, "63", "64") if fields[4] in MONEY
+    }
+    assert values["CashBalance", "EUR"] == 20_000
+    assert values["CashBalance", "USD"] == pytest.approx(1_000_000 - 20_000 * values["ExchangeRate", "EUR"], abs=20)
     for tag in ("CashBalance", "NetLiquidationByCurrency"):
-        of_all = told[tag, "USD"] + told[tag, "EUR"] * told["ExchangeRate", "EUR"]
-        assert told[tag, "BASE"] == pytest.approx(of_all, abs=0.1)
+        of_all = values[tag, "USD"] + values[tag, "EUR"] * values["ExchangeRate", "EUR"]
+        assert values[tag, "BASE"] == pytest.approx(of_all, abs=0.1)
     client.send(61, 1)
     (position,) = await rows(client, "61", "62")
     assert position[14] == "20000"

@@ -117,9 +117,9 @@ def test_volumes_are_shares_or_lots(volume, shares):
         async with gateway(**settings) as (sim, control):
             client = await RawClient.start(sim.port)
             client.ask_bars(1)
-            told = float((await client.message(17))[10])
+            reported = float((await client.message(17))[10])
             unit = (await control.run("volume_unit"))["stocks"]
-            return told, told * {"shares": 1, "lots": 100}[unit]
+            return reported, reported * {"shares": 1, "lots": 100}[unit]
 
     truth, _ = asyncio.run(volumes())
     naive, careful = asyncio.run(volumes(volume=volume))

@@ -188,8 +188,8 @@ async def test_an_execution_is_corrected_to_no_more_than_its_order_asks_for(clie
     assert whole(sim)
 
 
-@pytest.mark.parametrize(("line", "told"), [("commission_delay never", False), ("commission_delay 30", True)])
-def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_others(line, told):
+@pytest.mark.parametrize(("line", "comes"), [("commission_delay never", False), ("commission_delay 30", True)])
+def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_others(line, comes):
     @played(accounts=3, fa=True)
     async def run(client, sim, control):
         await said(control, line)
@@ -199,7 +199,7 @@ def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_oth
         heard += await words(client)
         assert (heard.count("execDetails"), heard.count("commissionReport")) == (4, 0)
         await said(control, "advance 31")
-        assert ("commissionReport" in await words(client)) == told
+        assert ("commissionReport" in await words(client)) == comes
 
     run()
 

@@ -57,13 +57,13 @@ def groups_that_shrink_to_nothing(patch):
 def words_that_overtake(patch):
     """So they did, when the delay ended while words were on their way."""
 
-    def put_off(sim, client, told):
+    def put_off(sim, client, messages):
         due_ns = sim.clock.now_ns() + int(sim.faults.orders.delay_s * SECOND_NS)
-        sim.spawn(f"words {next(sim.numbers)}", later(sim, client, told, due_ns))
+        sim.spawn(f"words {next(sim.numbers)}", later(sim, client, messages, due_ns))
 
-    async def later(sim, client, told, due_ns):
+    async def later(sim, client, messages, due_ns):
         await sim.clock.sleep_until(due_ns)
-        delivery._send(client, told)
+        delivery._send(client, messages)
 
     patch.setattr(delivery, "_put_off", put_off)
 
@@ -93,7 +93,7 @@ def fees_that_are_lost_with_a_file(patch):
     patch.setattr("ib_gateway_sim.control.saving.load", load)
 
 
-def ends_that_are_told_before_the_last_word(patch):
+def ends_before_the_last_word(patch):
     def say(sim, order, *words):
         original(sim, order, *words)
         if order.status == "Cancelled":
@@ -113,7 +113,7 @@ def ends_that_are_told_before_the_last_word(patch):
         (words_that_overtake, 1),
         (corrections_that_the_account_does_not_see, 1),
         (fees_that_are_lost_with_a_file, 1),
-        (ends_that_are_told_before_the_last_word, 1),
+        (ends_before_the_last_word, 1),
     ],
 )
 def test_a_fault_that_is_put_in_is_found(put_in, seed, tmp_path, monkeypatch):

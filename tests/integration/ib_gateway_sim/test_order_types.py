@@ -113,8 +113,8 @@ async def test_conditions_are_told_as_they_were_sent(client, sim, control):
     order(client, 1, quantity=10, conditions=(requested, NEVER), ignore_rth=1)
     opened = (await messages(client))[0]
     at = opened.index("2", opened.index("PreSubmitted"))
-    told = [str(field) for each in (requested, NEVER) for field in each]
-    assert opened[at : at + len(told) + 3] == ["2", *told, "1", "0"]
+    fields = [str(field) for each in (requested, NEVER) for field in each]
+    assert opened[at : at + len(fields) + 3] == ["2", *fields, "1", "0"]
 
 
 @played()

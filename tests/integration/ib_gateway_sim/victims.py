@@ -126,12 +126,12 @@ async def commissions_that_never_come(client: RawClient, sim: Any, inject: Injec
     order(client, 1, quantity=10)
     words = await messages(client)
     await sim.clock.advance(1000)
-    told = fees(words) | await requested_fees(client)
-    missing = [execution for execution, _, _ in executions(words) if execution not in told]
+    reported = fees(words) | await requested_fees(client)
+    missing = [execution for execution, _, _ in executions(words) if execution not in reported]
     now_s, made = sim.clock.now_s(), sim.orders.executions
     known = sum(each.fee for each in made if each.fee_known(now_s))
     unknown = sum(not each.fee_known(now_s) for each in made)
-    return Reading((sum(told.values()), 0), (sum(told.values()), len(missing)), (known, unknown))
+    return Reading((sum(reported.values()), 0), (sum(reported.values()), len(missing)), (known, unknown))
 
 
 @victim("commission_first")
@@ -171,9 +171,9 @@ async def commissions_of_corrected_executions(client: RawClient, sim: Any, injec
     await sim.clock.advance(30)
     words = await messages(client)
     await inject("correct last 250.5 1")
-    told = fees(words + await messages(client))
-    newest = {execution.rpartition(".")[0]: fee for execution, fee in sorted(told.items())}
-    return Reading(round(sum(told.values()), 4), round(sum(newest.values()), 4), booked_fees(sim))
+    reported = fees(words + await messages(client))
+    newest = {execution.rpartition(".")[0]: fee for execution, fee in sorted(reported.items())}
+    return Reading(round(sum(reported.values()), 4), round(sum(newest.values()), 4), booked_fees(sim))
 
 
 @victim("bust_execution")
