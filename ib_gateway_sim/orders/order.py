@@ -52,7 +52,7 @@ class Order:
     refusal: str = ""  # why it was refused
     late_fill_s: float = 0.0  # when it fills although it was cancelled; 0: never
     clicked: bool = True  # False: a warning in TWS waits for somebody to click it away
-    unheard: bool = False  # words about it are not sent: its acknowledgement was lost
+    silent: bool = False  # words about it are not sent: its acknowledgement was lost
 
     @property
     def order_id(self) -> int:

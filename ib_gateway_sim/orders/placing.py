@@ -38,15 +38,15 @@ def account_of(gateway: Gateway, request: Request) -> str:
 
 def _place(gateway: Gateway, order: Order) -> None:
     faults = gateway.faults.orders
-    order.unheard = faults.take("mute")
+    order.silent = faults.take("mute")
     _apply_presets(gateway, order)
     order.clicked = not faults.take("precautions")
-    for fault, met in (("ack_lose", order.unheard), ("precaution", not order.clicked)):
+    for fault, met in (("ack_lose", order.silent), ("precaution", not order.clicked)):
         if met:
             gateway.note(fault, order.client_id, order.order_id)
     if order.clicked and order.request.flag("transmit"):
         transmit(gateway, order)
-    order.unheard = False
+    order.silent = False
 
 
 def transmit(gateway: Gateway, order: Order) -> None:

@@ -30,7 +30,7 @@ def listeners(gateway: Gateway, order: Order) -> list[Client]:
 def say(gateway: Gateway, order: Order, *words: Word) -> None:
     """One event about an order, to all who listen."""
     gateway.unsaved = True
-    if order.unheard:
+    if order.silent:
         return
     for client in listeners(gateway, order):
         frames = [word(client) for word in words]

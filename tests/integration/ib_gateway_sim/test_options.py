@@ -171,10 +171,10 @@ def test_a_master_client_hears_of_others_orders(master_client):
         order(client, 1, kind="LMT", limit=100, quantity=10)
         await words(client)
         other.send(49, 1)
-        heard = []
+        answers = []
         while (fields := await other.read())[0] != "49":
-            heard.append(fields)
-        naive = [fields for fields in heard if fields[0] == "3"]
+            answers.append(fields)
+        naive = [fields for fields in answers if fields[0] == "3"]
         careful = [fields for fields in naive if fields[9] == "9"]
         assert careful == []
         assert bool(naive) == (master_client == 9)
@@ -189,8 +189,8 @@ def test_a_gateway_may_be_read_only(read_only):
     @played(read_only=read_only)
     async def run(client, sim, control):
         order(client, 1, kind="LMT", limit=100, quantity=10)
-        heard = await words(client)
-        naive, careful, truth = 1, sum(each.startswith("openOrder") for each in heard), len(sim.orders.open_orders())
+        answers = await words(client)
+        naive, careful, truth = 1, sum(each.startswith("openOrder") for each in answers), len(sim.orders.open_orders())
         assert careful == truth
         assert (naive == truth) == (not read_only)
 

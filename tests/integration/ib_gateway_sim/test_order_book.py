@@ -194,10 +194,10 @@ def test_commissions_of_corrections_and_of_an_advisors_shares_are_as_late_as_oth
     async def run(client, sim, control):
         await said(control, line)
         order(client, 1, quantity=10)
-        heard = await words(client)
+        answers = await words(client)
         await said(control, "correct last 250 4")
-        heard += await words(client)
-        assert (heard.count("execDetails"), heard.count("commissionReport")) == (4, 0)
+        answers += await words(client)
+        assert (answers.count("execDetails"), answers.count("commissionReport")) == (4, 0)
         await said(control, "advance 31")
         assert ("commissionReport" in await words(client)) == comes
 
@@ -282,8 +282,8 @@ async def test_a_message_that_is_read_while_answers_are_fast_again_does_not_over
     order(other, 1, **RESTING)
     await words(other)
     await said(control, "advance 2")
-    heard = await words(client)
-    assert heard == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
+    answers = await words(client)
+    assert answers == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
     assert [each.client_id for each in sim.orders.every()] == [1, 2]
 
 
@@ -326,10 +326,10 @@ def test_words_do_not_overtake_when_the_delay_ends_or_is_shorter(line, early):
         assert await words(client) == []
         await said(control, line)
         client.send(4, 1, 1, "")
-        heard = await words(client)
-        assert bool(heard) == early
+        answers = await words(client)
+        assert bool(answers) == early
         await said(control, "advance 61")
-        heard += await words(client)
-        assert heard == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
+        answers += await words(client)
+        assert answers == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
 
     run()

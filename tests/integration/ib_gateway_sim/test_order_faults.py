@@ -233,20 +233,20 @@ def test_a_refused_order_is_inactive_and_has_used_its_id_up(refused):
 
 
 @pytest.mark.parametrize(
-    ("how", "heard"),
+    ("how", "answers"),
     [
         ("", ["error 201"]),
         ("inactive", ["error 201", "openOrder Inactive", "orderStatus Inactive"]),
         ("cancelled", ["orderStatus Cancelled", "error 201"]),
     ],
 )
-def test_an_order_is_refused_by_choice(how, heard):
+def test_an_order_is_refused_by_choice(how, answers):
     @played()
     async def run(client, sim, control):
         await said(control, f"reject_order 201 'Order rejected - reason:no' {how}")
         order(client, 1, **RESTING)
         order(client, 2, **RESTING)
-        assert await words(client) == [*heard, "openOrder Submitted", "orderStatus Submitted"]
+        assert await words(client) == [*answers, "openOrder Submitted", "orderStatus Submitted"]
 
     run()
 
@@ -408,9 +408,9 @@ async def test_an_order_whose_acknowledgement_is_lost_lives(client, sim, control
 async def test_a_status_comes_twice_or_never(client, sim, control):
     await said(control, "status_duplicate 2")
     order(client, 1, quantity=10)
-    heard = await words(client)
-    assert heard.count("orderStatus PreSubmitted") == heard.count("orderStatus Filled") == 2
-    counted = sum(each == "orderStatus Filled" for each in heard)  # the victim counts words, not executions
+    answers = await words(client)
+    assert answers.count("orderStatus PreSubmitted") == answers.count("orderStatus Filled") == 2
+    counted = sum(each == "orderStatus Filled" for each in answers)  # the victim counts words, not executions
     assert counted * 10 != sum(made.shares for made in sim.orders.executions)
     await said(control, "status_skip 2")
     order(client, 2, quantity=10)
@@ -420,24 +420,24 @@ async def test_a_status_comes_twice_or_never(client, sim, control):
 
 @played()
 async def test_words_of_one_event_are_shuffled_and_the_same_each_time(client, sim, control):
-    heard = []
+    answers = []
     for order_id in (1, 2):
         await said(control, "shuffle 2")
         order(client, order_id, quantity=10)
-        heard.append(await words(client))
+        answers.append(await words(client))
     plain = ["openOrder PreSubmitted", "orderStatus PreSubmitted"]
-    assert sorted(heard[0]) == sorted(heard[1])
-    assert heard[0][:2] == plain[::-1]
-    assert heard[0][2:] != [
+    assert sorted(answers[0]) == sorted(answers[1])
+    assert answers[0][:2] == plain[::-1]
+    assert answers[0][2:] != [
         *("execDetails", "openOrder Filled", "orderStatus Filled", "openOrder Filled", "commissionReport")
     ]
     # The victim takes the words in their order for the course of events.
-    assert heard[0] != heard[1]
+    assert answers[0] != answers[1]
     async with gateway() as (again, its_control):
         other = await RawClient.start(again.port)
         await its_control.run("shuffle 2")
         order(other, 1, quantity=10)
-        assert await words(other) == heard[0]
+        assert await words(other) == answers[0]
 
 
 @pytest.mark.parametrize(
@@ -631,9 +631,9 @@ def test_the_master_client_hears_of_everybody_and_client_0_by_choice(client_zero
         zero, other = await RawClient.start(sim.port, 0), await RawClient.start(sim.port, 9)
         await said(control, "master 9")
         order(client, 1, quantity=10)
-        heard = await words(client)
-        assert await words(other) == heard
-        assert await words(zero) == (heard if client_zero == "all" else [])
+        answers = await words(client)
+        assert await words(other) == answers
+        assert await words(zero) == (answers if client_zero == "all" else [])
         order(client, 2, kind="LMT", limit=100.001)
         assert await words(other) == []  # errors are for the one who asked
         await said(control, "master off")

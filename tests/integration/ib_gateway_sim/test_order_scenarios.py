@@ -98,9 +98,9 @@ async def test_outage_fills_in_parts(client, sim, control):
     await control.run("advance 50")
     assert [word(fields) for fields in await messages(client)] == ["error 1100"]
     await control.run("advance 11")
-    heard = await words(client)
-    assert heard[0] == "error 1102"
-    assert (heard.count("execDetails"), heard.count("commissionReport")) == (3, 0)
+    answers = await words(client)
+    assert answers[0] == "error 1102"
+    assert (answers.count("execDetails"), answers.count("commissionReport")) == (3, 0)
     started_s = MONDAY_NOON_NS / 1e9
     assert [round(made.at_s - started_s) for made in sim.orders.executions] == [20, 30, 40]
     victim = await Believer(client).listen()
@@ -119,9 +119,9 @@ async def test_fills_behind_1100(client, sim, control):
     await words(client)
     await play(control, "fills_behind_1100")
     await control.run("advance 11")
-    heard = await words(client)
-    assert heard[0] == "error 1100"
-    assert heard.count("execDetails") == 2
+    answers = await words(client)
+    assert answers[0] == "error 1100"
+    assert answers.count("execDetails") == 2
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ async def test_bracket_leg_refused(client, sim, control):
 async def test_words_shuffled_and_doubled(client, sim, control):
     await play(control, "words_shuffled_and_doubled")
     order(client, 1, quantity=10)
-    heard = await words(client)
-    assert heard.count("orderStatus Filled") == 2
-    assert heard[:3] != ["openOrder PreSubmitted", "orderStatus PreSubmitted", "orderStatus PreSubmitted"]
+    answers = await words(client)
+    assert answers.count("orderStatus Filled") == 2
+    assert answers[:3] != ["openOrder PreSubmitted", "orderStatus PreSubmitted", "orderStatus PreSubmitted"]
 
 
 @at("manual_order")

@@ -31,27 +31,27 @@ def captured(name):
 @played()
 async def test_a_market_order_that_fills(client, sim, control):
     order(client, 1, quantity=10)
-    heard = await messages(client)
-    assert [word(fields) for fields in heard] == captured("market order that fills")
+    answers = await messages(client)
+    assert [word(fields) for fields in answers] == captured("market order that fills")
     # The last openOrder tells the commission, in the capture as 1.0 and USD; the one before does not.
     (execution,) = sim.orders.executions
-    at = heard[5].index("Filled") + 10
-    assert (heard[5][at], heard[5][at + 3]) == (f"{execution.fee:g}", "USD")
-    assert (heard[3][at], heard[3][at + 3]) == ("1.7976931348623157E308", "")
+    at = answers[5].index("Filled") + 10
+    assert (answers[5][at], answers[5][at + 3]) == (f"{execution.fee:g}", "USD")
+    assert (answers[3][at], answers[3][at + 3]) == ("1.7976931348623157E308", "")
     # execDetails are asked by nobody: request -1; the commission of an opening fill realizes nothing: unset.
-    assert heard[2][1] == "-1"
-    assert heard[6][5] == "1.7976931348623157E308"
+    assert answers[2][1] == "-1"
+    assert answers[6][5] == "1.7976931348623157E308"
 
 
 @played()
 async def test_a_limit_order_that_rests_and_its_cancel(client, sim, control):
     order(client, 1, kind="LMT", limit=100, quantity=10)
-    heard = await words(client)
-    assert [each for each in heard if each.startswith("openOrder")] == captured("limit order that rests")
+    answers = await words(client)
+    assert [each for each in answers if each.startswith("openOrder")] == captured("limit order that rests")
     client.send(4, 1, 1, "")
-    heard = await messages(client)
-    assert [word(fields) for fields in heard] == captured("cancel")
-    assert heard[1][4] == "Order Canceled - reason:"
+    answers = await messages(client)
+    assert [word(fields) for fields in answers] == captured("cancel")
+    assert answers[1][4] == "Order Canceled - reason:"
 
 
 @played()
