@@ -12,7 +12,7 @@ HALT = (AAPL[0], "HALT", *AAPL[2:])
 RESTING = {"kind": "LMT", "limit": 100, "quantity": 10}
 
 
-async def said(control, line):
+async def run_command(control, line):
     answer = await control.run(line)
     assert answer.pop("ok"), answer
     return answer
@@ -32,7 +32,7 @@ async def until(true):
 def test_an_order_that_was_read_is_worked_though_its_client_dies(gone_clients):
     @played(gone_clients=gone_clients)
     async def run(client, sim, control):
-        await said(control, "latency 1000")
+        await run_command(control, "latency 1000")
         order(client, 1, quantity=10, ref="a")
         await words(client)
         client.writer.transport.abort()
@@ -73,12 +73,12 @@ async def test_a_restart_loses_what_was_read_and_gives_its_ids_again(client, sim
     order(client, 1, ref="kept", tif="GTC", **RESTING)
     order(client, 2, ref="untransmitted", transmit=0, **RESTING)
     await words(client)
-    await said(control, "latency 1000")
+    await run_command(control, "latency 1000")
     for order_id in range(3, 7):
         order(client, order_id, ref=f"lost {order_id}", **RESTING)
     await words(client)
     assert sim.orders.next_id(1) == 7
-    await said(control, "restart 5")
+    await run_command(control, "restart 5")
     await control.run("advance 10")
     next_life = await RawClient.start(sim.port)
     assert [reference for reference, _ in (await reported_orders(next_life))[0]] == ["kept"]
@@ -100,14 +100,14 @@ async def test_a_restart_loses_what_was_read_and_gives_its_ids_again(client, sim
 
 @played()
 async def test_orders_that_the_gateway_eats_never_were(client, sim, control):
-    await said(control, "eat_order 2")
+    await run_command(control, "eat_order 2")
     for order_id in (1, 2, 3):
         order(client, order_id, ref=f"{order_id}", **RESTING)
     await words(client)
     assert [reference for reference, _ in (await reported_orders(client))[0]] == ["3"]
-    received = await said(control, "received placeOrder")
+    received = await run_command(control, "received placeOrder")
     assert received["count"] == 3
-    assert [entry["fields"]["fault"] for entry in (await said(control, "received fault"))["received"]] == [
+    assert [entry["fields"]["fault"] for entry in (await run_command(control, "received fault"))["received"]] == [
         "eat_order"
     ] * 2
     assert len(sim.orders.open_orders()) == 1  # the victim counts the three that it wrote
@@ -118,7 +118,7 @@ async def test_ids_that_are_rolled_back_meet_orders_of_before(client, sim, contr
     order(client, 1, ref="old", quantity=10)
     order(client, 2, ref="open", **RESTING)
     await words(client)
-    assert (await said(control, "ids_rollback 2"))["next_ids"] == {"1": 1}
+    assert (await run_command(control, "ids_rollback 2"))["next_ids"] == {"1": 1}
     client.send(8, 1, 1)
     assert (await client.message(9))[2] == "1"
     # The victim trusts the id: its new order 2 is a change of one that is open; its new order 1 is a second order.
@@ -130,7 +130,7 @@ async def test_ids_that_are_rolled_back_meet_orders_of_before(client, sim, contr
         ("new", 1_600_000_002),
         ("new too", 1_600_000_003),
     ]
-    assert (await said(control, "ids_reset"))["next_ids"] == {"1": 1}
+    assert (await run_command(control, "ids_reset"))["next_ids"] == {"1": 1}
     client.send(8, 1, 1)
     assert (await client.message(9))[2] == "1"
     order(client, 1, ref="newest", **RESTING)  # a change of the order that has the id now, for a victim that trusts it
@@ -144,7 +144,7 @@ async def test_nothing_is_confirmed_while_the_line_is_gone_and_all_of_it_is_work
     order(client, 1, **RESTING)
     order(client, 2, **RESTING)
     await words(client)
-    await said(control, "lost")
+    await run_command(control, "lost")
     order(client, 1, kind="LMT", limit=101, quantity=10)
     client.send(4, 1, 2, "")
     order(client, 3, quantity=5)
@@ -153,7 +153,7 @@ async def test_nothing_is_confirmed_while_the_line_is_gone_and_all_of_it_is_work
     await victim.listen()
     assert victim.status == {}
     assert victim.errors == []
-    await said(control, "restored")
+    await run_command(control, "restored")
     await victim.listen()
     assert victim.status == {1: "Submitted", 2: "Cancelled", 3: "Filled"}
     assert sim.orders.orders[1, 1].request.number("lmtPrice") == 101
@@ -165,11 +165,11 @@ async def test_nothing_is_confirmed_while_the_line_is_gone_and_all_of_it_is_work
 def test_orders_that_are_sent_during_an_outage_are_lost_or_answered_by_choice(mode, status):
     @played()
     async def run(client, sim, control):
-        await said(control, f"lost {mode}")
+        await run_command(control, f"lost {mode}")
         order(client, 1, quantity=5)
         victim = await Believer(client).listen()
         assert victim.status == status
-        await said(control, "restored")
+        await run_command(control, "restored")
         await victim.listen()
         await control.run("advance 2")
         await victim.listen()
@@ -185,10 +185,10 @@ def test_what_rests_at_the_exchange_fills_during_an_outage_and_is_told_afterward
         order(client, 1, kind="LMT", limit=100, quantity=2000, ref="a")
         await words(client)
         sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0  # the market comes to it during the outage
-        await said(control, f"lost hold {fills}")
+        await run_command(control, f"lost hold {fills}")
         await control.run("advance 60")
         assert sim.orders.executions == []
-        await said(control, "restored")
+        await run_command(control, "restored")
         assert sum(made.shares for made in sim.orders.executions) == filled
         seen = await words(client)
         assert ("execDetails" in seen) == bool(filled)
@@ -203,10 +203,10 @@ def test_what_rests_at_the_exchange_fills_during_an_outage_and_is_told_afterward
 async def test_stops_wait_for_the_end_of_an_outage(client, sim, control):
     order(client, 1, kind="STP", aux=2000, quantity=10)
     await words(client)
-    await said(control, "lost")
+    await run_command(control, "lost")
     sim.orders.orders[1, 1].request.values["auxPrice"] = 1.0
     await control.run("advance 60")
-    await said(control, "restored")
+    await run_command(control, "restored")
     assert "execDetails" not in await words(client)
     await control.run("advance 2")
     assert len(sim.orders.executions) == 1
@@ -243,7 +243,7 @@ def test_a_refused_order_is_inactive_and_has_used_its_id_up(refused):
 def test_an_order_is_refused_by_choice(how, answers):
     @played()
     async def run(client, sim, control):
-        await said(control, f"reject_order 201 'Order rejected - reason:no' {how}")
+        await run_command(control, f"reject_order 201 'Order rejected - reason:no' {how}")
         order(client, 1, **RESTING)
         order(client, 2, **RESTING)
         assert await words(client) == [*answers, "openOrder Submitted", "orderStatus Submitted"]
@@ -351,7 +351,7 @@ def test_what_is_halted_does_not_trade(halted):
 async def test_a_halt_by_command_ends_after_its_time(client, sim, control):
     order(client, 1, kind="LMT", limit=100, quantity=10)
     await words(client)
-    await said(control, "halt AAPL 60")
+    await run_command(control, "halt AAPL 60")
     order(client, 2, quantity=10)
     assert (await client.error())[:2] == (2, 154)
     sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0
@@ -367,7 +367,7 @@ async def test_a_halt_by_command_ends_after_its_time(client, sim, control):
 async def test_a_halt_is_told_by_a_tick(client, sim, control):
     client.send(1, 11, 5, *AAPL, 0, "", 0, 0, "")
     await control.run("advance 1")
-    await said(control, "halt AAPL 60")
+    await run_command(control, "halt AAPL 60")
     await control.run("advance 1")
     halted = [fields for fields in await messages(client) if fields[0] == "45" and fields[3] == "49"]
     assert halted[-1][4] == "1"
@@ -376,7 +376,7 @@ async def test_a_halt_is_told_by_a_tick(client, sim, control):
 # ---- words that are late, lost, doubled ------------------------------------------------------------------------------
 @played()
 async def test_words_come_late_and_in_their_order(client, sim, control):
-    await said(control, "ack_delay 10")
+    await run_command(control, "ack_delay 10")
     order(client, 1, quantity=10)
     victim = await Believer(client).listen()
     await control.run("advance 9")
@@ -392,7 +392,7 @@ async def test_words_come_late_and_in_their_order(client, sim, control):
 
 @played()
 async def test_an_order_whose_acknowledgement_is_lost_lives(client, sim, control):
-    await said(control, "ack_lose 2")
+    await run_command(control, "ack_lose 2")
     order(client, 1, ref="a", **RESTING)
     order(client, 2, ref="b", quantity=10)
     victim = await Believer(client).listen()
@@ -406,13 +406,13 @@ async def test_an_order_whose_acknowledgement_is_lost_lives(client, sim, control
 
 @played()
 async def test_a_status_comes_twice_or_never(client, sim, control):
-    await said(control, "status_duplicate 2")
+    await run_command(control, "status_duplicate 2")
     order(client, 1, quantity=10)
     answers = await words(client)
     assert answers.count("orderStatus PreSubmitted") == answers.count("orderStatus Filled") == 2
     counted = sum(each == "orderStatus Filled" for each in answers)  # the victim counts words, not executions
     assert counted * 10 != sum(made.shares for made in sim.orders.executions)
-    await said(control, "status_skip 2")
+    await run_command(control, "status_skip 2")
     order(client, 2, quantity=10)
     victim = await Believer(client).listen()
     assert (victim.status, victim.filled) == ({}, 10)  # it waits for Filled and would wait for ever
@@ -422,7 +422,7 @@ async def test_a_status_comes_twice_or_never(client, sim, control):
 async def test_words_of_one_event_are_shuffled_and_the_same_each_time(client, sim, control):
     answers = []
     for order_id in (1, 2):
-        await said(control, "shuffle 2")
+        await run_command(control, "shuffle 2")
         order(client, order_id, quantity=10)
         answers.append(await words(client))
     plain = ["openOrder PreSubmitted", "orderStatus PreSubmitted"]
@@ -456,10 +456,10 @@ async def test_words_of_one_event_are_shuffled_and_the_same_each_time(client, si
 def test_an_order_that_meets_a_fault_is_in_the_record(line):
     @played()
     async def run(client, sim, control):
-        await said(control, line)
+        await run_command(control, line)
         order(client, 4, **RESTING)
         await words(client)
-        (entry,) = (await said(control, "received fault"))["received"]
+        (entry,) = (await run_command(control, "received fault"))["received"]
         assert (entry["client_id"], entry["fields"]) == (1, {"fault": line.split()[0], "orderId": 4})
 
     run()
@@ -468,7 +468,7 @@ def test_an_order_that_meets_a_fault_is_in_the_record(line):
 # ---- fills by command ------------------------------------------------------------------------------------------------
 @played()
 async def test_an_order_fills_by_its_plan_and_not_otherwise(client, sim, control):
-    await said(control, "fill_plan next 30@1,50@5")
+    await run_command(control, "fill_plan next 30@1,50@5")
     order(client, 1, quantity=100)
     victim = await Believer(client).listen()
     assert victim.filled == 0  # it takes a market order for filled once it is acknowledged
@@ -485,12 +485,16 @@ async def test_an_order_fills_by_its_plan_and_not_otherwise(client, sim, control
 async def test_an_order_fills_by_command_whatever_the_market_is(client, sim, control):
     order(client, 1, ref="a", **RESTING)
     await words(client)
-    await said(control, "lost")
+    await run_command(control, "lost")
     victim = await Believer(client).listen()
-    assert await said(control, "fill_now a 4 99.5") == {"perm_id": 1_600_000_001, "filled": 4, "status": "Submitted"}
+    assert await run_command(control, "fill_now a 4 99.5") == {
+        "perm_id": 1_600_000_001,
+        "filled": 4,
+        "status": "Submitted",
+    }
     await victim.listen()
     assert victim.filled == 4  # fills that come after 1100; the victim has stopped to listen
-    assert (await said(control, "fill_now a"))["status"] == "Filled"
+    assert (await run_command(control, "fill_now a"))["status"] == "Filled"
     assert [made.price for made in sim.orders.executions] == [99.5, 100]
     assert "allowed: an open order" in (await control.run("fill_now a"))["error"]
     assert "allowed: last, a" in (await control.run("fill_now b"))["error"]
@@ -500,7 +504,7 @@ async def test_an_order_fills_by_command_whatever_the_market_is(client, sim, con
 async def test_a_fill_comes_after_cancelled(client, sim, control):
     order(client, 1, ref="a", **RESTING)
     await words(client)
-    await said(control, "fill_after_cancel a late 5")
+    await run_command(control, "fill_after_cancel a late 5")
     client.send(4, 1, 1, "")
     assert await words(client) == ["orderStatus Cancelled", "error 202"]
     victim = sum(each.filled for each in sim.orders.orders.values())  # it books the order as over, with nothing filled
@@ -515,7 +519,7 @@ async def test_a_fill_comes_after_cancelled(client, sim, control):
 async def test_a_fill_overtakes_the_cancel(client, sim, control):
     order(client, 1, ref="a", **RESTING)
     await words(client)
-    await said(control, "fill_after_cancel next overtakes")
+    await run_command(control, "fill_after_cancel next overtakes")
     client.send(4, 1, 1, "")
     victim = await Believer(client).listen()
     assert victim.status == {1: "Filled"}  # a client that takes its own cancel for done is wrong
@@ -526,7 +530,7 @@ async def test_a_fill_overtakes_the_cancel(client, sim, control):
 # ---- held ------------------------------------------------------------------------------------------------------------
 @played()
 async def test_a_short_sale_waits_for_its_shares_and_lives(client, sim, control):
-    await said(control, "locate 30")
+    await run_command(control, "locate 30")
     order(client, 1, "SELL", kind="LMT", limit=1, quantity=10)
     assert await words(client) == ["error 404", "openOrder Inactive", "orderStatus Inactive"]
     client.send(16, 1)
@@ -540,7 +544,7 @@ async def test_a_short_sale_waits_for_its_shares_and_lives(client, sim, control)
 
 @played()
 async def test_a_located_order_can_be_cancelled(client, sim, control):
-    await said(control, "locate 30")
+    await run_command(control, "locate 30")
     order(client, 1, "SELL", quantity=10)
     client.send(4, 1, 1, "")
     assert (await words(client))[-2:] == ["orderStatus Cancelled", "error 202"]
@@ -550,24 +554,24 @@ async def test_a_located_order_can_be_cancelled(client, sim, control):
 
 @played()
 async def test_a_warning_in_tws_holds_an_order_without_a_word_until_it_is_clicked(client, sim, control):
-    await said(control, "precaution")
+    await run_command(control, "precaution")
     order(client, 1, ref="a", quantity=10)
     assert await words(client) == []
     assert await reported_orders(client) == ({}, {})  # neither words nor questions find it: the victim sends another
     await control.run("advance 600")
-    assert len((await said(control, "click"))["clicked"]) == 1
+    assert len((await run_command(control, "click"))["clicked"]) == 1
     assert "execDetails" in await words(client)
 
 
 @played()
 async def test_a_preset_changes_the_order_and_says_so(client, sim, control):
-    await said(control, "preset tif DAY")
+    await run_command(control, "preset tif DAY")
     order(client, 1, tif="GTC", **RESTING)
     assert await words(client) == ["error 10349", "openOrder Submitted", "orderStatus Submitted"]
     client.send(16, 1)
     assert (await client.message(5))[18] == "DAY"  # the victim goes on with GTC, or takes the error for an end
     await words(client)
-    await said(control, "preset tif off")
+    await run_command(control, "preset tif off")
     order(client, 2, tif="GTC", **RESTING)
     assert await words(client) == ["openOrder Submitted", "orderStatus Submitted"]
 
@@ -576,7 +580,7 @@ async def test_a_preset_changes_the_order_and_says_so(client, sim, control):
 async def test_margin_can_rise(client, sim, control):
     order(client, 1, kind="LMT", limit=100, quantity=1000)
     assert (await words(client))[0] == "openOrder Submitted"
-    await said(control, "margin 20")
+    await run_command(control, "margin 20")
     order(client, 2, kind="LMT", limit=100, quantity=1000)
     assert (await words(client))[0] == "error 201"
 
@@ -584,8 +588,8 @@ async def test_margin_can_rise(client, sim, control):
 # ---- other people's orders -------------------------------------------------------------------------------------------
 @played()
 async def test_a_manual_order_has_no_id_and_no_reference(client, sim, control):
-    perm_id = (await said(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
-    other = (await said(control, "manual_order SELL 5 AAPL 2000"))["perm_id"]
+    perm_id = (await run_command(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
+    other = (await run_command(control, "manual_order SELL 5 AAPL 2000"))["perm_id"]
     assert await words(client) == []
     client.send(16, 1)
     by_id, by_perm_id = {}, {}
@@ -594,8 +598,8 @@ async def test_a_manual_order_has_no_id_and_no_reference(client, sim, control):
             by_id[fields[1]] = by_perm_id[fields[6]] = fields[2]
     assert by_perm_id == {str(perm_id): "Submitted", str(other): "Submitted"}
     assert by_id == {"0": "Submitted"}  # a victim that knows orders by their id sees one
-    await said(control, f"manual_fill {perm_id} 10")
-    await said(control, f"manual_cancel {perm_id}")
+    await run_command(control, f"manual_fill {perm_id} 10")
+    await run_command(control, f"manual_cancel {perm_id}")
     client.send(4, 1, 0, "")
     assert (await client.error())[1] == 10147
     found, filled = await reported_orders(client)
@@ -607,11 +611,11 @@ async def test_a_manual_order_has_no_id_and_no_reference(client, sim, control):
 @played()
 async def test_client_0_binds_manual_orders_and_hears_of_them(client, sim, control):
     zero = await RawClient.start(sim.port, 0)
-    await said(control, "manual_order BUY 30 AAPL 100")
+    await run_command(control, "manual_order BUY 30 AAPL 100")
     assert await words(zero) == []
     zero.send(15, 1, 1)
     await words(zero)
-    perm_id = (await said(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
+    perm_id = (await run_command(control, "manual_order BUY 30 AAPL 100"))["perm_id"]
     status = [fields for fields in await messages(zero) if fields[0] == "3"]
     assert [(fields[1], fields[6]) for fields in status] == [("-1", str(perm_id))]
     zero.send(5, 1)
@@ -629,14 +633,14 @@ def test_the_master_client_hears_of_everybody_and_client_0_by_choice(client_zero
     @played(client_zero=client_zero)
     async def run(client, sim, control):
         zero, other = await RawClient.start(sim.port, 0), await RawClient.start(sim.port, 9)
-        await said(control, "master 9")
+        await run_command(control, "master 9")
         order(client, 1, quantity=10)
         answers = await words(client)
         assert await words(other) == answers
         assert await words(zero) == (answers if client_zero == "all" else [])
         order(client, 2, kind="LMT", limit=100.001)
         assert await words(other) == []  # errors are for the one who asked
-        await said(control, "master off")
+        await run_command(control, "master off")
         order(client, 3, **RESTING)
         await words(client)
         assert await words(other) == []  # a victim that waits for words about another client's order waits for ever
@@ -650,7 +654,7 @@ def test_the_master_client_hears_of_everybody_and_client_0_by_choice(client_zero
 async def test_one_order_becomes_two_live_ones(client, sim, control):
     order(client, 1, ref="a", **RESTING)
     await words(client)
-    first, second = (await said(control, "twin a"))["perm_ids"]
+    first, second = (await run_command(control, "twin a"))["perm_ids"]
     victim = await Believer(client).listen()
     assert victim.status == {1: "Submitted"}  # by id there is one order
     found, _ = await reported_orders(client)
@@ -658,7 +662,7 @@ async def test_one_order_becomes_two_live_ones(client, sim, control):
     client.send(4, 1, 1, "")
     await victim.listen()
     assert victim.status == {1: "Cancelled"}  # it is done; the other one fills
-    await said(control, f"fill_now {second}")
+    await run_command(control, f"fill_now {second}")
     assert (await victim.listen()).filled == 10
     assert sim.portfolio.open_positions()[0].quantity == 10
 
@@ -667,8 +671,8 @@ async def test_one_order_becomes_two_live_ones(client, sim, control):
 async def test_the_global_cancel_reaches_twins_and_manual_orders(client, sim, control):
     order(client, 1, ref="a", **RESTING)
     await words(client)
-    await said(control, "twin a")
-    await said(control, "manual_order BUY 30 AAPL 100")
+    await run_command(control, "twin a")
+    await run_command(control, "manual_order BUY 30 AAPL 100")
     client.send(58, 1)
     await words(client)
     assert {each.status for each in sim.orders.every()} == {"Cancelled"}
@@ -690,9 +694,9 @@ async def test_completed_orders_end_at_midnight_of_the_login_zone(client, sim, c
     order(client, 1, quantity=10)
     await words(client)
     assert len((await reported_orders(client))[0]) == 1
-    await said(control, "set_clock 2026-03-03T04:59:00Z")
+    await run_command(control, "set_clock 2026-03-03T04:59:00Z")
     assert len((await reported_orders(client))[0]) == 1
-    await said(control, "set_clock 2026-03-03T05:01:00Z")
+    await run_command(control, "set_clock 2026-03-03T05:01:00Z")
     assert await reported_orders(client) == ({}, {})  # a victim that was away over midnight never learns of the fill
 
 
@@ -700,7 +704,7 @@ async def test_completed_orders_end_at_midnight_of_the_login_zone(client, sim, c
 def test_bracket_children_wake_at_a_full_or_a_partial_fill(children, filled):
     @played(children=children)
     async def run(client, sim, control):
-        await said(control, "fill_plan entry 40@1")
+        await run_command(control, "fill_plan entry 40@1")
         order(client, 1, kind="LMT", limit=1000, quantity=100, ref="entry", transmit=0)
         order(client, 2, "SELL", kind="LMT", limit=1, quantity=100, ref="exit", parent=1)
         await words(client)
