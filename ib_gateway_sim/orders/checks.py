@@ -196,7 +196,7 @@ def _funds(client: Client, request: Request, contract: Contract) -> Violation | 
     )
 
 
-def _crowd(client: Client, request: Request, contract: Contract) -> Violation | None:
+def _active_orders(client: Client, request: Request, contract: Contract) -> Violation | None:
     side = request.text("action").upper() == "BUY"
     active = sum(
         order.open and order.contract.con_id == contract.con_id and order.buys == side
@@ -211,4 +211,4 @@ def _crowd(client: Client, request: Request, contract: Contract) -> Violation | 
     )
 
 
-_CHECKS: tuple[Check, ...] = (_id, _side, _kind, _quantity, _dates, _parent, _prices, _halted, _funds, _crowd)
+_CHECKS: tuple[Check, ...] = (_id, _side, _kind, _quantity, _dates, _parent, _prices, _halted, _funds, _active_orders)
