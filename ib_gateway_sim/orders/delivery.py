@@ -16,8 +16,8 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
     for fault in sorted({*_met(event, counted), *({"shuffle"} if messages != counted else set()), *late}):
         gateway.note(fault, client.client_id, order_id)
     if late:
-        _put_off(gateway, client, messages)
-    else:  # what was put off before leaves first
+        _defer(gateway, client, messages)
+    else:  # what was deferred before leaves first
         waiting, client.late_words = [words for _, words in client.late_words], []
         for words in (*waiting, messages):
             _send(client, words)
@@ -28,8 +28,8 @@ def _send(client: Client, messages: list[Message]) -> None:
         client.outbox.send(*message)
 
 
-def _put_off(gateway: Gateway, client: Client, messages: list[Message]) -> None:
-    """They come later, and never before those that were put off for longer."""
+def _defer(gateway: Gateway, client: Client, messages: list[Message]) -> None:
+    """They come later, and never before those that were deferred for longer."""
     before_ns = client.late_words[-1][0] if client.late_words else 0
     due_ns = max(gateway.clock.now_ns() + int(gateway.faults.orders.delay_s * SECOND_NS), before_ns)
     client.late_words.append((due_ns, messages))

@@ -57,7 +57,7 @@ def groups_that_shrink_to_nothing(patch):
 def words_that_overtake(patch):
     """So they did, when the delay ended while words were on their way."""
 
-    def put_off(sim, client, messages):
+    def defer(sim, client, messages):
         due_ns = sim.clock.now_ns() + int(sim.faults.orders.delay_s * SECOND_NS)
         sim.spawn(f"words {next(sim.numbers)}", later(sim, client, messages, due_ns))
 
@@ -65,7 +65,7 @@ def words_that_overtake(patch):
         await sim.clock.sleep_until(due_ns)
         delivery._send(client, messages)
 
-    patch.setattr(delivery, "_put_off", put_off)
+    patch.setattr(delivery, "_defer", defer)
 
 
 def corrections_that_the_account_does_not_see(patch):
