@@ -6,7 +6,7 @@ from ib_gateway_sim.rules.errors import Violation
 from ib_gateway_sim.session.gateway import Gateway
 from ib_gateway_sim.wire.request import Request
 
-_LOOK_AHEAD_S = 12 * 86_400
+_HORIZON_S = 12 * 86_400
 
 
 def session(gateway: Gateway, order: Order, at_s: float) -> tuple[float, float]:
@@ -15,15 +15,15 @@ def session(gateway: Gateway, order: Order, at_s: float) -> tuple[float, float]:
         return order.session
     regular = order.auctioned or not order.request.flag("outsideRth")
     rth = order.contract.sec_type == "STK" and regular
-    sessions = gateway.market.sessions(order.contract, at_s, at_s + _LOOK_AHEAD_S, rth=rth)
+    sessions = gateway.market.sessions(order.contract, at_s, at_s + _HORIZON_S, rth=rth)
     if not sessions:
-        return at_s + _LOOK_AHEAD_S, at_s + _LOOK_AHEAD_S
+        return at_s + _HORIZON_S, at_s + _HORIZON_S
     order.session = (sessions[0].open_s, sessions[0].close_s)
     return order.session
 
 
-def next_look_s(gateway: Gateway, order: Order, at_s: float) -> float:
-    """When the market has to be looked at for the order again, at the earliest; in the past: at once."""
+def next_match_s(gateway: Gateway, order: Order, at_s: float) -> float:
+    """When the order has to be matched again, at the earliest; in the past: at once."""
     if order.late_fill_s:
         return order.late_fill_s
     if order.why_held == LOCATE:

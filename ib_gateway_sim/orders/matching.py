@@ -1,11 +1,11 @@
-"""Open orders against the quotes, looked at in seconds of market time: triggers, fills, ends."""
+"""Open orders matched with the quotes, in seconds of market time: triggers, fills, ends."""
 
 import sys
 import traceback
 
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.market.source import Quote
-from ib_gateway_sim.orders import auctions, conditions, fills, hours, looks, reports
+from ib_gateway_sim.orders import auctions, conditions, fills, hours, match_times, reports
 from ib_gateway_sim.orders.cancelling import cancel, expire
 from ib_gateway_sim.orders.order import LOCATE, Order
 from ib_gateway_sim.orders.triggers import triggered
@@ -14,9 +14,9 @@ from ib_gateway_sim.session.gateway import Gateway
 _BACKGROUND = "orders"
 
 
-# ---- looking at the market -------------------------------------------------------------------------------------------
+# ---- when orders are matched --------------------------------------------------------------------------------------------
 def watch(gateway: Gateway) -> None:
-    """Looks again from now on; a look that slept until something could happen is given up."""
+    """Matches again from now on; a matching that slept until something could happen is given up."""
     gateway.spawn(_BACKGROUND, _work(gateway))
 
 
@@ -25,20 +25,20 @@ def working(gateway: Gateway) -> list[Order]:
 
 
 async def _work(gateway: Gateway) -> None:
-    """Looks at the market while there is anything to fill. While the line is gone IB tells nothing."""
+    """Matches while there is anything to fill. While the line is gone IB tells nothing."""
     while orders := working(gateway):
-        wait_s = looks.wait_s(gateway, orders, gateway.clock.now_s())
+        wait_s = match_times.wait_s(gateway, orders, gateway.clock.now_s())
         await gateway.clock.sleep_until(gateway.clock.now_ns() + int(wait_s * SECOND_NS), step_ns=SECOND_NS)
         await gateway.faults.until_upstream()
         for order in orders:
             try:
-                look(gateway, order, gateway.clock.now_s())
+                match_order(gateway, order, gateway.clock.now_s())
             except Exception:  # a fault of the simulator must not stop the other orders
                 traceback.print_exc(file=sys.stderr)
         gateway.save()
 
 
-def look(gateway: Gateway, order: Order, at_s: float) -> None:
+def match_order(gateway: Gateway, order: Order, at_s: float) -> None:
     if order.late_fill_s:
         _fill_late(gateway, order, at_s)
         return
@@ -66,14 +66,14 @@ def consider(gateway: Gateway, order: Order, at_s: float | None = None) -> None:
 
 
 def _waits_for(order: Order) -> tuple[bool, bool, float | None]:
-    """What a look may change without a word."""
+    """What a matching may change without a word."""
     return order.triggered, order.released, order.stop
 
 
 def _can_trade(gateway: Gateway, order: Order, at_s: float) -> bool:
     if not order.open or not order.transmitted or order.why_held or not gateway.faults.upstream:
         return False
-    if looks.waits_for_parent(gateway, order) or at_s < order.not_before_s:
+    if match_times.waits_for_parent(gateway, order) or at_s < order.not_before_s:
         return False
     return hours.session(gateway, order, at_s)[0] <= at_s
 

@@ -41,7 +41,7 @@ class Order:
     stop: float | None = None  # where a trailing stop stands
     since_s: float = 0.0  # since when the exchange has it as it is: sent or changed
     done_s: float = 0.0
-    session: tuple[float, float] = (0.0, 0.0)  # open and close of the session last asked about
+    session: tuple[float, float] = (0.0, 0.0)  # open and close of the session that was searched last
     expires_s: float = 0.0  # close of the session of a day order
     not_before_s: float = 0.0  # its good-after time
     released: bool = False  # its conditions have been met
@@ -117,7 +117,7 @@ class Order:
 
     @property
     def working(self) -> bool:
-        """Whether the market has to be looked at for it."""
+        """Whether it has to be matched with the market."""
         return (self.open and self.transmitted) or self.late_fill_s > 0
 
     @property

@@ -15,11 +15,6 @@ from tests.contract.test_documents import DOCS, ROOT, committed, name_of, rows
 
 MIGRATIONS = re.compile(r"db/migrations/versions/")
 """A migration keeps its name for ever."""
-SIMULATED_ORDERS = re.compile(
-    r"ib_gateway_sim/(orders|account)/|ib_gateway_sim/control/(executions|fills)|tests/support/sim_(orders|opponent)"
-    r"|tests/integration/ib_gateway_sim/(test_order|test_account|test_options|victims)"
-)
-"""Of the simulator, what is about orders and accounts: its names are not changed yet."""
 VERBS = {"look_up": "lookup"}
 """Two words that the glossary has as one."""
 BORDER = {"NOT_ASKED", "not_asked"}
@@ -85,7 +80,7 @@ def test_no_name_has_a_retired_word() -> None:
     found = {}
     for path in committed():
         name = name_of(path)
-        if path.suffix == ".py" and not MIGRATIONS.search(name) and not SIMULATED_ORDERS.search(name):
+        if path.suffix == ".py" and not MIGRATIONS.search(name):
             found[name] = with_retired_words(path.relative_to(ROOT), path.read_text())
     assert {name: words for name, words in found.items() if words} == WAITING
 

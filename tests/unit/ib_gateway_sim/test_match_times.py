@@ -13,7 +13,7 @@ from ib_gateway_sim.market.contracts import ContractQuery
 from ib_gateway_sim.market.generated.market import Market
 from ib_gateway_sim.market.replayed.contract import ReplayFile
 from ib_gateway_sim.market.replayed.market import Replay
-from ib_gateway_sim.orders import hours, looks
+from ib_gateway_sim.orders import hours, match_times
 from ib_gateway_sim.orders.placing import place
 from ib_gateway_sim.session.gateway import Gateway
 from ib_gateway_sim.wire.request import Request
@@ -34,7 +34,7 @@ def every_second(gateway, orders, at_s):
     """The plain way: one second on, or until the time that all wait for."""
     global looked
     looked += 1
-    return max(1.0, min(hours.next_look_s(gateway, order, at_s) for order in orders) - at_s)
+    return max(1.0, min(hours.next_match_s(gateway, order, at_s) for order in orders) - at_s)
 
 
 def counted(gateway, orders, at_s):
@@ -43,7 +43,7 @@ def counted(gateway, orders, at_s):
     return ORIGINAL(gateway, orders, at_s)
 
 
-ORIGINAL = looks.wait_s
+ORIGINAL = match_times.wait_s
 
 
 def random_order(draw, number, gateway, contract):
@@ -106,7 +106,7 @@ def both(monkeypatch, made, market, begins_s, steps):
     found = []
     for way in (every_second, counted):
         looked = 0
-        monkeypatch.setattr(looks, "wait_s", way)
+        monkeypatch.setattr(match_times, "wait_s", way)
         found.append((asyncio.run(play(made, market, begins_s, steps)), looked))
     return found
 
@@ -143,7 +143,7 @@ def test_one_order_fills_at_its_second(monkeypatch, kind, action):
             values["auxPrice"] = 0.2
         return Request("placeOrder", 3, values | ({"trailingPercent": 0.1} if kind == "TRAIL %" else {}))
 
-    monkeypatch.setattr("tests.unit.ib_gateway_sim.test_looks.QUERIES", QUERIES[:1])
+    monkeypatch.setattr("tests.unit.ib_gateway_sim.test_match_times.QUERIES", QUERIES[:1])
     filled = 0
     for seed in range(4):
         plain, quick = both(monkeypatch, made, Market(seed), NOON_S + 0.4, [1200])
@@ -172,7 +172,7 @@ def test_a_week_with_one_resting_order_is_a_handful_of_looks(monkeypatch):
 
     global looked
     looked = 0
-    monkeypatch.setattr(looks, "wait_s", counted)
+    monkeypatch.setattr(match_times, "wait_s", counted)
     asyncio.run(run())
     assert 5 < looked < 60
 

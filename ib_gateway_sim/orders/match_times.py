@@ -1,7 +1,7 @@
-"""When the market is looked at for the open orders: every second, but for seconds in which surely nothing happens.
+"""When open orders are matched with the market: every second, but for seconds in which surely nothing happens.
 
-What keeps an order from being filled (a halt, a parent's part) needs no word here: it is looked at more often than
-needed. What makes one act although its price stands still does: such an order is looked at every second (`_acts_at_s`).
+What keeps an order from being filled (a halt, a parent's part) needs no word here: it is matched more often than
+needed. What makes one act although its price stands still does: such an order is matched every second (`_acts_at_s`).
 What acts upon one from outside, as a fill by command, calls `Clock.hasten`.
 """
 
@@ -14,15 +14,15 @@ from ib_gateway_sim.orders.order import AT_CLOSE, AT_OPEN, LOCATE, Order
 from ib_gateway_sim.orders.triggers import IF_TOUCHED, STOPS
 from ib_gateway_sim.session.gateway import Gateway
 
-_STEP_S = 1.0  # between two looks at the market
+_STEP_S = 1.0  # between two matchings
 _AHEAD_S = 86_400.0  # so far ahead the paths of prices are searched at once
 _ANY = float("inf")
 
 
 def wait_s(gateway: Gateway, orders: Sequence[Order], at_s: float) -> float:
-    """Seconds from one look to the next: as many whole ones as surely change no order; where all wait for a time, such
+    """Seconds from one matching to the next: as many whole ones as surely change no order; where all wait for a time, such
     as an opening, until then."""
-    next_s = min(hours.next_look_s(gateway, order, at_s) for order in orders)
+    next_s = min(hours.next_match_s(gateway, order, at_s) for order in orders)
     if next_s > at_s + _STEP_S:
         return next_s - at_s
     until_s = at_s + _AHEAD_S
@@ -30,12 +30,12 @@ def wait_s(gateway: Gateway, orders: Sequence[Order], at_s: float) -> float:
         until_s = min(until_s, _acts_at_s(gateway, order, at_s, until_s))
         if until_s <= at_s + _STEP_S:
             return _STEP_S
-    # A microsecond less: seconds as floats are not exact, and a look too early changes nothing.
+    # A microsecond less: seconds as floats are not exact, and a matching too early changes nothing.
     return float(max(1, ceil(until_s - at_s - 1e-6)))
 
 
 def _acts_at_s(gateway: Gateway, order: Order, at_s: float, until_s: float) -> float:
-    """The first instant until then at which a look may change the order: it fills, is triggered, follows, ends, or its
+    """The first instant until then at which a matching may change the order: it fills, is triggered, follows, ends, or its
     session begins or ends."""
     if order.late_fill_s:
         return order.late_fill_s
