@@ -1,12 +1,14 @@
 """What the gateway has sent: the newest messages of each kind, so that streams of ticks do not push out an order's words."""
 
-from collections import defaultdict, deque
+from collections import deque
 from itertools import count
 from typing import Any
 
 from ib_gateway_sim.wire import codec
 
 _OF_A_KIND = 2_000  # messages that are kept
+_OF_TICKS = 500  # of a kind that streams send many times a second
+_TICKS = frozenset({"tickPrice", "tickSize", "tickString", "tickGeneric", "tickOptionComputation", "tickByTick"})
 KEPT_BYTES = 4_100  # of a frame that are kept
 _HEAD_BYTES = 4  # a frame begins with its length
 
@@ -15,13 +17,17 @@ Sent = tuple[int, int, int, bytes]
 every message."""
 
 
-def _newest() -> deque[Sent]:
-    return deque(maxlen=_OF_A_KIND)
+class _Kinds(dict[str, deque[Sent]]):
+    """Kind -> its newest messages, the oldest first."""
+
+    def __missing__(self, kind: str) -> deque[Sent]:
+        kept = self[kind] = deque(maxlen=_OF_TICKS if kind in _TICKS else _OF_A_KIND)
+        return kept
 
 
 class SentLog:
     def __init__(self) -> None:
-        self.kinds: defaultdict[str, deque[Sent]] = defaultdict(_newest)
+        self.kinds = _Kinds()
         self.numbers = count()
 
     def entries(self, kind: str = "", client_id: int | None = None, since_ns: int = 0) -> list[dict[str, Any]]:

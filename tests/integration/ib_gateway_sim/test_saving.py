@@ -153,7 +153,9 @@ async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(c
     await messages(client)
     for _ in range(5000):
         sim.clients[1].outbox.send("tickPrice", b"\0\0\0\5tick\0")
-    assert (await control.run("sent tickPrice"))["count"] == 2000
+        sim.clients[1].outbox.send("orderStatus", b"\0\0\0\2" + b"3\0")
+    assert (await control.run("sent tickPrice"))["count"] == 500
+    assert (await control.run("sent orderStatus"))["count"] == 2000
     assert (await control.run("sent execDetails"))["count"] == 1
     client.ask_bars(7, size="5 secs")
     await client.message(17)
