@@ -10,21 +10,22 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ib_gateway_sim.clock import Clock
 from ib_gateway_sim.control.port import Control
 from ib_gateway_sim.control.values import Wrong, parse_time_ns
 from ib_gateway_sim.market.generated.market import Market
-from ib_gateway_sim.market.replayed.contract import CLASSES, ReplayFile
-from ib_gateway_sim.market.replayed.market import Replay
-from ib_gateway_sim.market.source import MarketSource
+from ib_gateway_sim.market.source import FILE_CLASSES
 from ib_gateway_sim.orders.saving import load, read, save
 from ib_gateway_sim.rules.latency import Latency
 from ib_gateway_sim.server.listener import Server
 from ib_gateway_sim.session.gateway import Gateway
 from ib_gateway_sim.session.settings import Settings
 from ib_gateway_sim.times import zone
+
+if TYPE_CHECKING:  # loaded where a file is replayed, as it takes half a mebibyte
+    from ib_gateway_sim.market.replayed.market import Replay
 
 _ABOUT = """A TCP server that behaves as Interactive Brokers' Gateway does towards any TWS API client.
 
@@ -60,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--replay", type=Path, help="serve the one-minute bars of this CSV instead of a market")
     made.add_argument("--replay-symbol", help="what it is: AAPL, EUR/USD, ESZ6")
-    made.add_argument("--replay-class", default="", help=f"{', '.join(CLASSES)} (default: guessed from the symbol)")
+    made.add_argument(
+        "--replay-class", default="", help=f"{', '.join(FILE_CLASSES)} (default: guessed from the symbol)"
+    )
     made.add_argument(
         "--replay-zone", default="", help="zone of its times without one, America/New_York (default: UTC)"
     )
@@ -124,13 +127,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def make_market(options: argparse.Namespace) -> MarketSource:
+def make_market(options: argparse.Namespace) -> "Market | Replay":
     if options.replay is None:
         return Market(options.seed)
     if not options.replay_symbol:
         raise ValueError("--replay-symbol: missing; with --replay it names the instrument, as AAPL, EUR/USD or ESZ6")
     if not options.replay.is_file():
         raise ValueError(f"--replay: there is no file {options.replay}")
+    from ib_gateway_sim.market.replayed.contract import ReplayFile
+    from ib_gateway_sim.market.replayed.market import Replay
+
     file = ReplayFile(
         options.replay,
         options.replay_symbol,
@@ -145,19 +151,19 @@ def make_market(options: argparse.Namespace) -> MarketSource:
 def describe(options: argparse.Namespace) -> dict[str, Any]:
     """What a replayed file holds. ValueError when it cannot be read, or there is none."""
     market = make_market(options)
-    if not isinstance(market, Replay):
+    if isinstance(market, Market):
         raise ValueError("--describe: there is no file to describe; say --replay and --replay-symbol")
     return market.description()
 
 
-def make_clock(options: argparse.Namespace, market: MarketSource) -> Clock:
+def make_clock(options: argparse.Namespace, market: "Market | Replay") -> Clock:
     start_ns = None
     if options.start:
         try:
             start_ns = parse_time_ns(options.start)
         except Wrong as problem:
             raise ValueError(f"--start: {problem}") from None
-    elif isinstance(market, Replay):
+    elif not isinstance(market, Market):
         start_ns = (market.end_s + SETTLED_S) * 1_000_000_000
     mode, _, factor = options.clock.partition(":")
     if mode == "rate":

@@ -10,6 +10,8 @@ from ib_gateway_sim.market.calendars import Session
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 
 Side = Literal["bid", "ask", "last"]
+FILE_CLASSES = ("STK", "CASH", "FUT", "IND", "CRYPTO")
+"""Security types of an instrument whose bars are replayed from a file."""
 
 
 class Quote(NamedTuple):

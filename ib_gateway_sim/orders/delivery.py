@@ -1,7 +1,5 @@
 """How words about orders reach a client: once and at once, or doubled, missing, in another order, late."""
 
-import random
-
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.session.outbox import Message
@@ -65,6 +63,8 @@ def _shuffled(gateway: Gateway, event: list[Message]) -> list[Message]:
     faults = gateway.faults.orders
     if len(event) < 2 or not faults.take("shuffle"):
         return event
+    import random  # here, as few who run a simulator shuffle: it takes 300 KiB
+
     faults.shuffled += 1
     order = list(range(len(event)))
     random.Random(f"{gateway.market.account} {faults.shuffled}").shuffle(order)

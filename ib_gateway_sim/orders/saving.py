@@ -6,9 +6,8 @@ leaves to a client, so nobody has heard of an order that is not in it; while it 
 was read and not worked is lost with the process, as with a restart.
 """
 
-import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ib_gateway_sim.account.portfolio import Booking, Portfolio, Position
 from ib_gateway_sim.market.contracts import Contract
@@ -28,6 +27,8 @@ SAVED = frozenset((each.__module__, each.__name__) for each in _TYPES)
 
 def save(gateway: Gateway, path: Path) -> int:
     """Writes the file; its bytes. OSError when it cannot be written."""
+    import pickle  # here and below, for whoever saves: it takes 150 KiB
+
     state = {
         "format": _FORMAT,
         "account": gateway.market.account,
@@ -46,7 +47,7 @@ def read(path: Path, account: str) -> dict[str, Any]:
     """What the file holds. ValueError for a file that is none of `save`, or of another market."""
     try:
         with path.open("rb") as file:
-            state = _Values(file).load()
+            state = _values(file)
         known = state["format"] == _FORMAT and isinstance(state["orders"], OrderBook)
     except OSError:
         raise
@@ -75,9 +76,14 @@ def load(gateway: Gateway, state: dict[str, Any]) -> None:
     watch(gateway)
 
 
-class _Values(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """The types that are saved, by the modules that define them."""
-        if (module, name) not in SAVED:
-            raise pickle.UnpicklingError(f"{module}.{name} does not belong into this file")
-        return super().find_class(module, name)
+def _values(file: BinaryIO) -> Any:
+    import pickle
+
+    class Values(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            """The types that are saved, by the modules that define them."""
+            if (module, name) not in SAVED:
+                raise pickle.UnpicklingError(f"{module}.{name} does not belong into this file")
+            return super().find_class(module, name)
+
+    return Values(file).load()

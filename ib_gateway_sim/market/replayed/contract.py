@@ -15,10 +15,10 @@ from ib_gateway_sim.market.instruments import listing
 from ib_gateway_sim.market.instruments.futures import MONTH_CODES, last_trade_date, root_of
 from ib_gateway_sim.market.instruments.instrument import con_id
 from ib_gateway_sim.market.replayed.bar_files import STAMPS
+from ib_gateway_sim.market.source import FILE_CLASSES
 from ib_gateway_sim.rules.kinds import bar_kinds
 
 KINDS = ("TRADES", "MIDPOINT", "BID", "ASK", "AGGTRADES")
-CLASSES = ("STK", "CASH", "FUT", "IND", "CRYPTO")
 _CURRENCY_FUTURES = {  # root -> IB's symbol and multiplier
     "6E": ("EUR", "125000"),
     "6B": ("GBP", "62500"),
@@ -42,7 +42,7 @@ class ReplayFile:
     symbol: str  # ES, 6EH4, EURUSD, EUR/USD, AAPL; a future's local symbol names its expiry
     stamp: str = "open"  # what the time of a row is: the bar's "open" or its "close"
     kind: str = ""  # whatToShow of the file; default MIDPOINT for CASH, TRADES otherwise
-    sec_type: str = ""  # one of CLASSES; guessed from the symbol when empty
+    sec_type: str = ""  # one of FILE_CLASSES; guessed from the symbol when empty
     zone: str = ""  # IANA name of the zone of times without one; empty: UTC
     exchange: str = ""
     currency: str = ""
@@ -84,8 +84,8 @@ def _check_options(file: ReplayFile, sec_type: str, kind: str) -> None:
         raise ValueError(f"the symbol of {name} is empty; wanted is AAPL, EUR/USD or ESZ6")
     if file.stamp not in STAMPS:
         raise ValueError(f"stamp {file.stamp!r} of {name} is not one of {', '.join(STAMPS)}")
-    if sec_type not in CLASSES:
-        raise ValueError(f"class {file.sec_type!r} of {name} is not one of {', '.join(CLASSES)}")
+    if sec_type not in FILE_CLASSES:
+        raise ValueError(f"class {file.sec_type!r} of {name} is not one of {', '.join(FILE_CLASSES)}")
     offered = [one for one in KINDS if one in bar_kinds(sec_type)]
     if kind not in offered:
         raise ValueError(f"price {file.kind!r} of {name} is not one of {', '.join(offered)}, those of class {sec_type}")
