@@ -41,6 +41,7 @@ class Outbox:
         self._log = log
         self._now_ns = now_ns
         self._turn_ns = 0  # market time of what leaves together
+        self._turn_number = 0  # below those of its messages in the log
         self._drop = (
             drop  # called when the client lets more than so many bytes pile up, or may not be told what it would be
         )
@@ -66,15 +67,17 @@ class Outbox:
             return False
         self._flush_due = True
         self._turn_ns = self._now_ns()
+        self._turn_number = next(self._log.numbers)
         asyncio.get_running_loop().call_soon(self.flush)
         return True
 
     def flush(self) -> None:
         self._flush_due = False
         if not self._waiting or self._writer.is_closing():
+            self._discard()
             return
         if not self._may_leave():
-            self._waiting.clear()
+            self._discard()
             self._drop()
             return
         if len(self._waiting) % _OFFICIAL_READ_BYTES == 0:
@@ -85,6 +88,12 @@ class Outbox:
         if self._writer.transport.get_write_buffer_size() > self._slow_reader_bytes:
             self._drop()
 
+    def _discard(self) -> None:
+        """What waits is not sent, and the log forgets it."""
+        if self._waiting:
+            self._waiting.clear()
+            self._log.take_back(self.client_id, self._turn_number)
+
     async def drain(self) -> None:
         """Waits while the client is slow to read."""
         self.flush()
@@ -92,7 +101,7 @@ class Outbox:
 
     def mute(self) -> None:
         self.muted = True
-        self._waiting.clear()
+        self._discard()
 
     def close(self) -> None:
         """Ends the socket after what is queued."""
@@ -110,7 +119,7 @@ class Outbox:
     def abort(self) -> None:
         """Drops the socket at once, with what is queued."""
         self._flush_due = False
-        self._waiting.clear()
+        self._discard()
         self._writer.transport.abort()
 
 

@@ -41,6 +41,13 @@ class SentLog:
         ]
         return [_entry(name, each) for each, name in sorted(found)]
 
+    def take_back(self, client_id: int, number: int) -> None:
+        """Messages to a client from a number on have not been sent after all."""
+        for kept in self.kinds.values():
+            sent = [each for each in kept if each[0] < number or each[1] != client_id]
+            kept.clear()
+            kept.extend(sent)
+
 
 def _entry(kind: str, each: Sent) -> dict[str, Any]:
     _, client_id, time_ns, frame = each
