@@ -12,7 +12,7 @@ def orders_save(control: Context, path: str) -> Answer:
     """orders, executions, ids, positions and cash of all accounts, into a file"""
     try:
         return {"bytes": save(control.gateway, Path(path))}
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise Wrong(f"path {path!r}: {problem}; allowed: a file that can be written") from None
 
 

@@ -48,7 +48,7 @@ def read(path: Path, account: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             state = _values(file)
-        known = state["format"] == _FORMAT and isinstance(state["orders"], OrderBook)
+        known = state["format"] == _FORMAT and _is_whole(state)
     except OSError:
         raise
     except Exception:  # whatever a file that was made by hand can raise
@@ -58,6 +58,16 @@ def read(path: Path, account: str) -> dict[str, Any]:
     if state["account"] != account:
         raise ValueError(f"{path.name} is of the market of {state['account']}; this one is that of {account}")
     return dict(state)
+
+
+def _is_whole(state: dict[str, Any]) -> bool:
+    """Whether orders and accounts fit together; of a file that was made by hand this may raise anything."""
+    book: OrderBook = state["orders"]
+    accounts: dict[str, Portfolio] = state["portfolios"]
+    owners = {order.account for order in book.every()} | {made.owner for made in book.executions}
+    texts = all(isinstance(name, str) and isinstance(each, Portfolio) for name, each in accounts.items())
+    last_ids = (*book.read_ids.values(), *book.known_ids.values(), book.first_order_id, book.perm_ids, book.fills)
+    return texts and next(iter(accounts)) == state["account"] and owners <= {*accounts} and min(last_ids) >= 0
 
 
 def load(gateway: Gateway, state: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ import os
 import pickle
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ib_gateway_sim.account.portfolio import Portfolio
 from ib_gateway_sim.market.contracts import ContractQuery
 from ib_gateway_sim.orders.book import OrderBook
 from ib_gateway_sim.orders.saving import SAVED, read
@@ -115,6 +117,36 @@ def test_what_is_no_saved_file_is_refused(tmp_path, content):
         read(path, "SIM7")
 
 
+def test_a_file_whose_parts_do_not_fit_is_refused_and_changes_nothing(tmp_path):
+    """Its form is right, and it was made by hand, or a part of it is missing."""
+    path = tmp_path / "state"
+
+    def parts(**other):
+        whole = {"format": 3, "account": "SIM7", "orders": OrderBook(), "portfolios": {"SIM7": Portfolio()}}
+        return {name: part for name, part in {**whole, **other}.items() if part is not None}
+
+    @played()
+    async def run(client, sim, control):
+        order(client, 1, quantity=10)
+        await words(client)
+        before = pickle.dumps((sim.orders, sim.portfolios))
+        strangers = OrderBook(executions=[*sim.orders.executions])
+        strangers.executions[0].account = "SIM7001"
+        accounts: list[Any] = [None, 5, {}, {"SIM7": 3}]
+        books: list[Any] = [strangers, OrderBook(read_ids={1: -1}), OrderBook(perm_ids=-1), 5, None]
+        broken = [{"portfolios": each} for each in accounts] + [{"orders": each} for each in books]
+        for part in broken:
+            path.write_bytes(pickle.dumps(parts(**part)))
+            assert "allowed: a file of orders_save" in (await control.run(f"orders_load {path}"))["error"]
+        strangers.executions[0].account = ""
+        assert pickle.dumps((sim.orders, sim.portfolios)) == before
+        path.write_bytes(pickle.dumps(parts()))
+        assert (await control.run(f"orders_load {path}"))["ok"]
+        assert (await control.run('orders_save ""'))["error"].startswith("path ''")
+
+    run()
+
+
 def test_a_file_of_another_market_is_refused(tmp_path):
     async def work():
         async with gateway() as (_, control):
@@ -164,6 +196,19 @@ async def test_ticks_do_not_push_an_orders_words_out_and_long_messages_are_cut(c
     assert len("".join(bars["fields"])) < 4096
 
 
+@played()
+async def test_what_is_dropped_with_its_socket_was_not_sent(client, sim, control):
+    other = await RawClient.start(sim.port, 2)
+    await messages(client)
+    await control.run("forget")
+    for client_id, end in ((1, sim.clients[1].abort), (2, sim.clients[2].outbox.mute)):
+        sim.clients[client_id].error(-1, 2100, "never on its way")
+        assert (await control.run(f"sent error {client_id}"))["count"] == 1
+        end()
+        assert (await control.run(f"sent error {client_id}"))["count"] == 0
+    other.close()
+
+
 # ---- what cannot be saved --------------------------------------------------------------------------------------------
 class Disk:
     """Saves in memory; while it is full it does not."""
@@ -195,6 +240,7 @@ async def test_nobody_is_told_what_could_not_be_saved(client, sim, control):
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await RawClient.start(sim.port)
     disk.full = False
+    assert (await control.run("sent openOrder"))["count"] == 1
     again = await RawClient.start(sim.port)
     assert len((await reported_orders(again))[0]) == 2
     assert [order_id for _, order_id in disk.orders()] == [1, 2]
