@@ -26,6 +26,8 @@ class PacingBook:
 
     def ask(self, now_s: float, series: str, whole: str, weight: int = 1) -> bool:
         """Books the request and answers True, or False where it breaks a rule."""
+        while self._booked and self._booked[-1][0] > now_s:  # of before the clock was set back
+            self._booked.pop()
         while self._booked and self._booked[0][0] <= now_s - self.window_s:
             self._booked.popleft()
         if sum(entry[1] for entry in self._booked) + weight > self.limit:
@@ -52,7 +54,8 @@ class MessageRate:
     violations: int = 0
 
     def wait_s(self, now_s: float) -> float:
-        """Books a message; the seconds until its turn."""
+        """Books a message; the seconds until its turn, at most one."""
+        self._forget_future(now_s)
         at = now_s
         if len(self._times) >= self.per_second:
             at = max(now_s, self._times[-self.per_second] + 1.0)
@@ -63,6 +66,7 @@ class MessageRate:
 
     def allowed(self, now_s: float) -> bool:
         """Books a message; False (and one violation more) where it is one too many within a second."""
+        self._forget_future(now_s)
         if len(self._times) >= self.per_second and self._times[-self.per_second] > now_s - 1.0:
             self.violations += 1
             return False
@@ -70,6 +74,11 @@ class MessageRate:
         while len(self._times) > self.per_second:
             self._times.popleft()
         return True
+
+    def _forget_future(self, now_s: float) -> None:
+        """What is booked for later than a turn can be is of before the clock was set back."""
+        while self._times and self._times[-1] > now_s + 1.0:
+            self._times.pop()
 
 
 RATE_STRIKES = 3

@@ -61,6 +61,8 @@ def _within_pace(client: Client) -> bool:
     """
     gateway = client.gateway
     booked, now_s = gateway.bars_requested, gateway.clock.now_s()
+    while booked and booked[-1] > now_s:  # of before the clock was set back
+        booked.pop()
     while booked and booked[0] <= now_s - _BARS_WINDOW_S:
         booked.popleft()
     if len(booked) >= _BARS_PER_WINDOW:

@@ -180,3 +180,16 @@ def test_measured_latency_passes_through_the_published_numbers():
     assert Latency.parse("250").of_history(60, week) == 0.25
     with pytest.raises(ValueError, match="allowed: none, measured"):
         Latency.parse("slow")
+
+
+def test_what_was_booked_before_the_clock_was_set_back_is_forgotten():
+    later_s, now_s = 1_000_000.0, 10.0
+    queueing, rejecting, book = MessageRate(50), MessageRate(50), PacingBook()
+    for n in range(60):
+        queueing.wait_s(later_s)
+        rejecting.allowed(later_s)
+        book.ask(later_s + 20 * n, f"series {n}", f"request {n}")
+    assert queueing.wait_s(now_s) == 0
+    assert rejecting.allowed(now_s)
+    assert book.ask(now_s, "series", "request")
+    assert book.count(now_s) == 1
