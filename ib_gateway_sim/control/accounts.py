@@ -6,7 +6,7 @@ from ib_gateway_sim.account.changes import send_change, send_money
 from ib_gateway_sim.account.portfolio import CURRENCY
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
-from ib_gateway_sim.control.values import Answer, Wrong, choice, number
+from ib_gateway_sim.control.values import Answer, Wrong, choice, number, whole
 from ib_gateway_sim.market.contracts import Contract, ContractQuery
 
 _MOST = 1e12
@@ -16,7 +16,7 @@ _ACCOUNTS = 50  # IB's limit for account updates of all accounts of a login
 def accounts(control: Context, n: Any = None) -> Answer:
     """the accounts of the login; with a number so many from the next sign-in on (SIM7, SIM7001, SIM7002), never fewer"""
     if n is not None:
-        control.gateway.open_accounts(int(number("n", n, len(control.gateway.portfolios), _ACCOUNTS)))
+        control.gateway.open_accounts(whole("n", n, len(control.gateway.portfolios), _ACCOUNTS))
     return {"accounts": list(control.gateway.portfolios)}
 
 

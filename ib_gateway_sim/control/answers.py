@@ -4,7 +4,7 @@ from typing import Any
 
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
-from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
+from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number, whole
 from ib_gateway_sim.faults.notices import HISTORY_ERRORS
 from ib_gateway_sim.rules.latency import Latency
 
@@ -67,7 +67,7 @@ def notice(control: Context, code: Any, text: str, request_id: Any = -1, client_
     """sends an error message to a client or to all"""
     recipients = control.clients(client_id)
     for client in recipients:
-        client.error(int(number("request_id", request_id, -1, 2**31)), count("code", code), text)
+        client.error(whole("request_id", request_id, -1, 2**31), count("code", code), text)
     return {"told": len(recipients)}
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ib_gateway_sim.control.values import Answer, Wrong, number
+from ib_gateway_sim.control.values import Answer, Wrong, whole
 from ib_gateway_sim.server.listener import Server
 from ib_gateway_sim.session.gateway import Client, Gateway
 
@@ -28,7 +28,7 @@ class Context:
         clients = self.gateway.clients
         if client_id is None:
             return list(clients.values())
-        wanted = int(number("client_id", client_id, 0, 2**31))
+        wanted = whole("client_id", client_id, 0, 2**31)
         if wanted not in clients:
             raise Wrong(f"client_id {wanted}; allowed: {', '.join(map(str, clients)) or 'nobody is here'}")
         return [clients[wanted]]

@@ -5,7 +5,7 @@ from typing import Any
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
 from ib_gateway_sim.control.farms import silence
-from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number
+from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number, whole
 from ib_gateway_sim.faults.live import EVERY, PERMISSIONS, Late, Missing, OddLots, Steps, names_of
 from ib_gateway_sim.faults.notices import BUST
 from ib_gateway_sim.faults.revisions import kind_of
@@ -53,7 +53,7 @@ def revise(control: Context, symbol: str, n: Any = 1) -> Answer:
     gateway = control.gateway
     contract = _contract(control, symbol)
     now_s = gateway.clock.now_s()
-    wanted = max(1, int(number("n", n, 1, 1440)))
+    wanted = max(1, whole("n", n, 1, 1440))
     starts = gateway.revisions.minutes(gateway.market, contract, now_s, wanted)
     was = [_minute(control, contract, start_s, now_s) for start_s in starts]
     gateway.revisions.add(gateway.market, contract, starts)

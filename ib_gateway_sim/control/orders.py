@@ -4,7 +4,7 @@ from typing import Any
 
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
-from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number
+from ib_gateway_sim.control.values import Answer, Wrong, choice, count, number, whole
 from ib_gateway_sim.faults.orders import Rejection
 
 _FOREVER_S = 1e9
@@ -39,7 +39,7 @@ def shuffle(control: Context, n: Any = 1) -> None:
 def master(control: Context, client_id: Any) -> None:
     """the master client, which hears of everybody's orders; off: none"""
     off = client_id == "off"
-    control.gateway.settings.master_client = -1 if off else int(number("client_id", client_id, 0, 2**31))
+    control.gateway.settings.master_client = -1 if off else whole("client_id", client_id, 0, 2**31)
 
 
 # ---- what becomes of orders ------------------------------------------------------------------------------------------

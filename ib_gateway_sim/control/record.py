@@ -4,7 +4,7 @@ from typing import Any
 
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
-from ib_gateway_sim.control.values import KINDS, Answer, choice, count, number
+from ib_gateway_sim.control.values import KINDS, Answer, choice, count, whole
 from ib_gateway_sim.wire.messages import GREETING, MESSAGES
 
 SENT_KINDS = sorted([*MESSAGES.values(), GREETING])
@@ -13,7 +13,7 @@ SENT_KINDS = sorted([*MESSAGES.values(), GREETING])
 def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0, client_id: Any = None) -> Answer:
     """what clients sent, of a kind (error: what they were told; fault: what an order met; `all`), since a time, by a
     client: kind, client_id, time_ns, fields"""
-    since = number("since_ns", since_ns, 0, 2**62)
+    since = whole("since_ns", since_ns, 0, 2**62)
     wanted_kind = choice("kind", kind or "all", ["all", "error", "fault", "malformed", *KINDS]).replace("all", "")
     client = _client(client_id)
     entries = [entry for entry in control.gateway.received if entry["time_ns"] >= since]
@@ -26,14 +26,14 @@ def sent(control: Context, kind: str = "", client_id: Any = None, last: Any = 10
     """what the gateway sent, of a kind (`all`: of every kind), to a client: kind, client_id, time_ns, fields, cut"""
     wanted = choice("kind", kind or "all", ["all", *SENT_KINDS])
     client = _client(client_id)
-    since = int(number("since_ns", since_ns, 0, 2**62))
+    since = whole("since_ns", since_ns, 0, 2**62)
     found = control.gateway.sent.entries(wanted.replace("all", ""), client, since)
     return {"sent": found[-max(1, count("last", last)) :], "count": len(found)}
 
 
 def _client(client_id: Any) -> int | None:
     """-1: a connection that has not signed in, or manual orders; None: all clients."""
-    return None if client_id in (None, "all") else int(number("client_id", client_id, -1, 2**31))
+    return None if client_id in (None, "all") else whole("client_id", client_id, -1, 2**31)
 
 
 def forget(control: Context) -> None:

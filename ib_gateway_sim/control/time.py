@@ -5,7 +5,7 @@ from typing import Any
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.control.command import commands
 from ib_gateway_sim.control.context import Context
-from ib_gateway_sim.control.values import Answer, Wrong, number, parse_time_ns
+from ib_gateway_sim.control.values import Answer, Wrong, number, parse_time_ns, whole
 from ib_gateway_sim.market.contracts import ContractQuery
 
 
@@ -39,7 +39,7 @@ def split(control: Context, symbol: str, ratio: Any, time: Any = None) -> Answer
     found = control.gateway.market.find(query, control.gateway.clock.now_s())
     if len(found) != 1:
         raise Wrong(f"symbol {symbol!r}; allowed: a stock of this market, as AAPL")
-    opens_s = control.gateway.market.split(found[0], int(number("ratio", ratio, 2, 100)), at_s)
+    opens_s = control.gateway.market.split(found[0], whole("ratio", ratio, 2, 100), at_s)
     return {"from_ns": opens_s * SECOND_NS}
 
 

@@ -38,8 +38,19 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A number without a fraction; as text it keeps all its digits."""
+    try:
+        number = int(value) if isinstance(value, str) else int(value) if value == int(value) else low - 1
+    except (TypeError, ValueError, OverflowError):
+        number = low - 1
+    if not low <= number <= high:
+        raise Wrong(f"{name} {value!r}; allowed: a whole number from {low} to {high}")
+    return number
+
+
 def count(name: str, value: Any) -> int:
-    return int(number(name, value, 0, 1_000_000))
+    return whole(name, value, 0, 1_000_000)
 
 
 def choice(name: str, value: Any, allowed: list[str]) -> str:

@@ -223,7 +223,10 @@ async def test_the_profit_of_the_day_is_of_the_day(client, sim, control):
 @pytest.mark.parametrize(
     ("line", "allowed"),
     [
-        ("accounts 0", "n '0'; allowed: a number from 1 to 50"),
+        ("accounts 0", "n '0'; allowed: a whole number from 1 to 50"),
+        ("accounts 2.5", "n '2.5'; allowed: a whole number from 1 to 50"),
+        ("eat_order 1.5", "n '1.5'; allowed: a whole number from 0 to 1000000"),
+        ("master 1.5", "client_id '1.5'; allowed: a whole number from 0 to 2147483648"),
         ("cash XXX 5", "currency 'XXX'; allowed: USD"),
         ("cash EUR much", "amount 'much'; allowed: a number"),
         ("deposit 5 USD SIM8", "account 'SIM8'; allowed: SIM7"),
@@ -232,7 +235,7 @@ async def test_the_profit_of_the_day_is_of_the_day(client, sim, control):
         ("correct last 5", "execution 'last'; allowed: none was made"),
         ("bust_execution last loud", "how 'loud'; allowed: correction, silent"),
         ("commission_delay late", "seconds 'late'; allowed: a number from 0 to 1e+06, or never"),
-        ("commission_first x", "n 'x'; allowed: a number"),
+        ("commission_first x", "n 'x'; allowed: a whole number"),
     ],
 )
 def test_a_wrong_word_of_a_command_is_named_with_what_is_allowed(line, allowed):
@@ -292,7 +295,7 @@ async def test_accounts_are_opened_and_never_closed(client, sim, control):
     client.send(92, 5, "SIM7002", "")
     await client.message(94)
     answer = await control.run("accounts 1")
-    assert answer["error"] == "n '1'; allowed: a number from 3 to 50"
+    assert answer["error"] == "n '1'; allowed: a whole number from 3 to 50"
     assert (await control.run("accounts 4"))["accounts"] == ["SIM7", "SIM7001", "SIM7002", "SIM7003"]
     order(client, 2, quantity=10, account="SIM7002")
     await control.run("advance 2")

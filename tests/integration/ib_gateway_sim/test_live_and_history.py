@@ -284,7 +284,7 @@ def test_the_last_minutes_of_a_closed_market_are_those_of_its_last_session():
         ("odd_lots AAPL 11", "share"),
         ("step_volume AAPL maybe", "on 'maybe'; allowed: on, off"),
         ("missing_bars AAPL 1.5", "share"),
-        ("revise AAPL 0", "n '0'; allowed: a number from 1"),
+        ("revise AAPL 0", "n '0'; allowed: a whole number from 1"),
         ("revise all", "symbol 'all'"),
         ("revise NOSUCH", "symbol"),
     ],
