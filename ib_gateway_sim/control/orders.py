@@ -70,7 +70,8 @@ def halt(control: Context, symbol: str, seconds: Any = _FOREVER_S) -> None:
     if symbol not in found:
         raise Wrong(f"symbol {symbol!r}; allowed: an instrument of this market, as AAPL")
     wait_s = number("seconds", seconds, 0, _FOREVER_S)
-    control.gateway.faults.orders.halts[symbol] = control.gateway.clock.now_s() + wait_s
+    now_s = control.gateway.clock.now_s()
+    control.gateway.faults.orders.halts[symbol] = (now_s, now_s + wait_s)
 
 
 def precaution(control: Context, n: Any = 1) -> None:

@@ -45,7 +45,7 @@ class OrderFaults:
     locates: list[float] = field(default_factory=list)  # seconds until shares are found, one an order
     presets: dict[str, str] = field(default_factory=dict)  # field -> the value that every order gets
     margin_factor: float = 1.0  # orders need so many times the margin
-    halts: dict[str, float] = field(default_factory=dict)  # symbol -> halted until
+    halts: dict[str, tuple[float, float]] = field(default_factory=dict)  # symbol -> halted from, until
     plans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # reference -> (quantity, seconds)
     late_fills: dict[str, LateFill] = field(default_factory=dict)  # reference -> what its cancel meets
     # ---- while the line to IB is gone
@@ -69,7 +69,8 @@ class OrderFaults:
         return self.late_fills.pop(reference, None) or self.late_fills.pop(NEXT, None)
 
     def halted(self, symbol: str, at_s: float) -> bool:
-        return at_s < self.halts.get(symbol, 0.0)
+        from_s, until_s = self.halts.get(symbol, (0.0, 0.0))
+        return from_s <= at_s < until_s
 
     def left(self) -> Counter[str]:
         """The counts that are set, for those who ask what is set."""
