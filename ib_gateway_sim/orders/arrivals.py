@@ -32,7 +32,13 @@ def take(client: Client, request: Request, work: Work) -> None:
     if places and gateway.faults.orders.take("eat"):
         gateway.note("eat_order", client.client_id, request.integer("orderId"))
         return
-    if places:
+    queue(client, request, work)
+
+
+def queue(client: Client, request: Request, work: Work) -> None:
+    """Behind what was read before."""
+    gateway = client.gateway
+    if request.kind == "placeOrder" and not request.flag("whatIf"):
         gateway.orders.read(client.client_id, request.integer("orderId"))
     due_ns = gateway.clock.now_ns() + int(gateway.latency.of(request.kind) * SECOND_NS)
     gateway.arrivals.append(Arrival(client, request, work, due_ns))

@@ -1,11 +1,13 @@
 """One message of a client: read, logged, met by the faults that are set, handed to the handler of its kind."""
 
 import asyncio
+from functools import partial
 
 from ib_gateway_sim.faults.notices import COMPETING, LOST
 from ib_gateway_sim.history.families import FAMILY as HISTORY
 from ib_gateway_sim.history.families import HEADS, HISTOGRAM, LIVE, TICKS
 from ib_gateway_sim.market.contracts import Contract
+from ib_gateway_sim.orders import arrivals
 from ib_gateway_sim.reference.lookup import one_contract
 from ib_gateway_sim.server.handlers import HANDLERS
 from ib_gateway_sim.session.gateway import Client
@@ -14,6 +16,7 @@ from ib_gateway_sim.streams.families import BARS, BY_TICK, DEPTH, QUOTES
 from ib_gateway_sim.wire.decoding import read_request
 from ib_gateway_sim.wire.request import Malformed, Request
 
+_ORDERS = ("placeOrder", "cancelOrder", "reqGlobalCancel")
 _FAMILIES = {
     "reqHistoricalData": (HISTORY, LIVE),
     "reqHeadTimestamp": (HEADS,),
@@ -72,17 +75,17 @@ def receive_order(client: Client, payload: bytes) -> None:
         request = read_request(payload, client.version)
     except Malformed:
         return
-    if request.kind in ("placeOrder", "cancelOrder", "reqGlobalCancel"):
+    if request.kind in _ORDERS:
         client.gateway.log(request.kind, client, dict(request.values))
         _handle(client, request)
 
 
 def _handle(client: Client, request: Request) -> None:
     rejection = client.gateway.faults.take_reject(request.kind)
+    if rejection is not None and request.kind in _ORDERS:
+        arrivals.queue(client, request, partial(_reject_order, rejection))
+        return
     if rejection is not None:
-        if request.kind == "placeOrder":  # refused orders use their ids up
-            client.gateway.orders.know(client.client_id, request.integer("orderId"))
-            client.gateway.unsaved = True
         client.error(request.request_id, *rejection)
         return
     handler = HANDLERS.get(request.kind)
@@ -117,6 +120,13 @@ def _sign_in(client: Client, client_id: int) -> bool:
     if not gateway.faults.upstream:
         client.error(-1, *LOST)
     return True
+
+
+def _reject_order(rejection: tuple[int, str], client: Client, request: Request) -> None:
+    """In its turn, as other messages about orders."""
+    if request.kind == "placeOrder":  # refused orders use their ids up
+        client.gateway.orders.know(client.client_id, request.integer("orderId"))
+    client.error(request.request_id, *rejection)
 
 
 async def _never() -> None:
