@@ -9,6 +9,7 @@ was read and not worked is lost with the process, as with a restart.
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ib_gateway_sim.account.changes import send_change
 from ib_gateway_sim.account.portfolio import Booking, Portfolio, Position
 from ib_gateway_sim.market.contracts import Contract
 from ib_gateway_sim.orders.book import OrderBook
@@ -74,7 +75,7 @@ def load(gateway: Gateway, state: dict[str, Any]) -> None:
     """Puts what was read in the place of what there is, and goes on with it. Accounts that the file does not have begin
     anew."""
     gateway.stop("commission ")
-    accounts = len(gateway.portfolios)
+    accounts, before = len(gateway.portfolios), gateway.portfolios
     gateway.orders, gateway.portfolios = state["orders"], state["portfolios"]
     gateway.open_accounts(accounts)
     restart(gateway)
@@ -83,7 +84,18 @@ def load(gateway: Gateway, state: dict[str, Any]) -> None:
         if made.fee_known_s > now_s:
             send_commission_later(gateway, made)
     gateway.unsaved = True
+    _send_changes(gateway, before)
     watch(gateway)
+
+
+def _send_changes(gateway: Gateway, before: dict[str, Portfolio]) -> None:
+    """Subscribers get the positions that are others than before, those that are gone as flat ones."""
+    for account, portfolio in gateway.portfolios.items():
+        former = before[account].positions if account in before else {}
+        for con_id, position in {**former, **portfolio.positions}.items():
+            now = portfolio.positions.setdefault(con_id, Position(position.contract))
+            if now != former.get(con_id, Position(position.contract)):
+                send_change(gateway, position.contract, account)
 
 
 def _values(file: BinaryIO) -> Any:

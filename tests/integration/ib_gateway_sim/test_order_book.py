@@ -333,3 +333,60 @@ def test_words_do_not_overtake_when_the_delay_ends_or_is_shorter(line, early):
         assert answers == ["openOrder Submitted", "orderStatus Submitted", "orderStatus Cancelled", "error 202"]
 
     run()
+
+
+# ---- beginnings and turns --------------------------------------------------------------------------------------------
+def test_a_halt_has_a_beginning():
+    """One that is set during an outage does not keep an order from having filled before."""
+
+    @played()
+    async def run(client, sim, control):
+        order(client, 1, kind="LMT", limit=100, quantity=10)
+        await words(client)
+        await run_command(control, "lost")
+        sim.orders.orders[1, 1].request.values["lmtPrice"] = 1000.0
+        await run_command(control, "advance 60")
+        await run_command(control, "halt AAPL")
+        await run_command(control, "advance 60")
+        await run_command(control, "restored")
+        assert [made.at_s - NOON_S < 60 for made in sim.orders.executions][:1] == [True]
+
+    run()
+
+
+@pytest.mark.parametrize("line", ["reject_next placeOrder 201 no", "reject_order 201 no"])
+def test_a_refusal_by_choice_does_not_overtake_what_was_sent_before(line):
+    @played()
+    async def run(client, sim, control):
+        await run_command(control, "latency 500")
+        client.send(4, 1, 7, "")
+        await run_command(control, line)
+        order(client, 1, kind="LMT", limit=100, quantity=10)
+        await words(client)
+        await run_command(control, "advance 2")
+        assert await words(client) == ["error 10147", "error 201"]
+        order(client, 1, kind="LMT", limit=100, quantity=10)
+        await run_command(control, "advance 2")
+        assert await words(client) == ["error 103"]
+
+    run()
+
+
+def test_a_file_that_is_loaded_changes_the_positions_of_who_subscribed(tmp_path):
+    """The victim keeps what it was sent at first."""
+
+    @played()
+    async def run(client, sim, control):
+        await run_command(control, f"orders_save {tmp_path / 'before'}")
+        order(client, 1, quantity=10)
+        await words(client)
+        await run_command(control, f"orders_save {tmp_path / 'after'}")
+        client.send(61, 1)
+        (first,) = [float(fields[14]) for fields in await messages(client) if fields[0] == "61"]
+        for name, quantity in (("before", 0), ("after", 10), ("after", None)):
+            await run_command(control, f"orders_load {tmp_path / name}")
+            changes = [float(fields[14]) for fields in await messages(client) if fields[0] == "61"]
+            assert changes == ([] if quantity is None else [quantity])
+        assert first == 10
+
+    run()
