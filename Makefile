@@ -198,6 +198,11 @@ CHAOS_KILLS ?= 100
 chaos: $(VENV)/.ready ## kill the bridge CHAOS_KILLS times in a backfill, and everything else now and then (some minutes)
 	CHAOS_KILLS=$(CHAOS_KILLS) $(PY) -m pytest -q -s tests/e2e/test_chaos.py
 
+DAYS ?= 5
+SEED ?= 7
+live-week: $(VENV)/.ready ## live data through DAYS trading days of every fault (5; SEED=7), then beside history (half an hour)
+	LIVE_WEEK_DAYS=$(DAYS) LIVE_WEEK_SEED=$(SEED) $(PY) -m pytest -q -s tests/e2e/test_live_week.py
+
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
@@ -221,5 +226,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos watch \
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos live-week watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench
