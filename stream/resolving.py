@@ -13,10 +13,12 @@ from nautilus.db.market import instruments
 from nautilus.errors import InvalidInput, NautilusError, NotFound
 from nautilus.infra.executors import Executor
 from nautilus.live.channels import Channel
+from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import StreamKey
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import Selector
+from stream.wants import key_of
 
 _KNOWN_S = 30.0
 _MOST_KNOWN = 10_000
@@ -136,10 +138,5 @@ def usual_name(channel: Channel, instrument: Instrument) -> Channel:
 
 def stream_key(channel: Channel, instrument: Instrument) -> StreamKey:
     """The stream of the bridge that a channel comes from."""
-    if channel.kind == "data.quotes":
-        return StreamKey(instrument.con_id, "quotes")
-    if channel.kind == "data.trades":
-        return StreamKey(instrument.con_id, "ticks")
-    kind = "bars:5s" if channel.timeframe == "5s" else "bars:1m"
-    session = session_kind(instrument.asset_class, channel.session or None)
-    return StreamKey(instrument.con_id, kind, channel.price_kind(instrument.asset_class), session)
+    want = key_of(channel, instrument)
+    return stream_of(want.con_id, want.kind, want.timeframe, price=want.price, session=want.session)

@@ -17,6 +17,7 @@ from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.live import confirmation, watching
 from nautilus.live.confirmation import LivePrices, Report
+from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
@@ -132,8 +133,9 @@ def close_unanswered(cursor: Cursor, answer: Answer) -> None:
 def kept_series(cursor: Cursor) -> set[StreamKey]:
     """The streams that bring the series of the watch list: of five seconds, or the minutes that all others are made of."""
     listed = [want for want in wants.of_owner(cursor, watching.OWNER) if want.kind == "bars"]
-    kinds = {True: "bars:5s", False: "bars:1m"}
-    return {StreamKey(want.con_id, kinds[want.timeframe == "5s"], want.price, want.session) for want in listed}
+    return {
+        stream_of(want.con_id, want.kind, want.timeframe, price=want.price, session=want.session) for want in listed
+    }
 
 
 def request_gaps(cursor: Cursor, row: Series, until: int, calendar: Calendar, *, market_ns: int) -> Spans:

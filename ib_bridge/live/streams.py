@@ -11,6 +11,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.db.live.streams import StreamRow
 from nautilus.db.live.wants import CurrentWant
+from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import SOURCES, Source, StreamKey
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
@@ -164,7 +165,7 @@ def wanted_streams(wants: Iterable[CurrentWant]) -> dict[StreamKey, StreamWant]:
     """The streams that serve these wants. Bars of a minute and longer are one stream of minutes."""
     found: dict[StreamKey, StreamWant] = {}
     for want in wants:
-        key = stream_key(want)
+        key = stream_of(want.con_id, want.kind, want.timeframe, price=want.price, session=want.session)
         before = found.get(key, StreamWant(want.priority, _seconds(want.since), frozenset()))
         found[key] = StreamWant(
             max(before.priority, want.priority),
@@ -172,14 +173,6 @@ def wanted_streams(wants: Iterable[CurrentWant]) -> dict[StreamKey, StreamWant]:
             before.timeframes | ({want.timeframe} if want.timeframe else frozenset()),
         )
     return found
-
-
-def stream_key(want: CurrentWant) -> StreamKey:
-    """The stream that serves a want."""
-    if want.kind != "bars":
-        return StreamKey(want.con_id, want.kind)
-    kind = "bars:5s" if want.timeframe == "5s" else "bars:1m"
-    return StreamKey(want.con_id, kind, want.price, want.session)
 
 
 def _seconds(when: datetime) -> float:

@@ -9,29 +9,25 @@ from ib_bridge.live.quote_state import QuoteState
 from ib_bridge.live.streams import Stream
 from nautilus.clock import rfc3339
 from nautilus.db.live.provisional import ProvisionalBar
-from nautilus.live import channels
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.channels import Channel
 from nautilus.live.confirmation import Outcome, Report
+from nautilus.live.offered import channel_of
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
-from nautilus.market.instrument import session_kind
 from nautilus.spans import Span
 
 
 def bar_channel(stream: Stream, frame: str) -> str:
-    """The channel of bars; the usual session of an asset class is not named."""
-    usual = session_kind(stream.instrument.asset_class, None)
-    session = "" if stream.key.session == usual else stream.key.session
-    return channels.bars(stream.instrument.instrument_id, frame, stream.key.price, session).name
+    """The channel of one of a stream's timeframes."""
+    return channel_of(stream.instrument, "bars", frame, price=stream.key.price, session=stream.key.session).name
 
 
 def channels_of(stream: Stream) -> list[str]:
     """The channels of all that is wanted of a stream."""
     if stream.is_bars:
         return [bar_channel(stream, frame) for frame in sorted(stream.want.timeframes)]
-    name = stream.instrument.instrument_id
-    return [channels.quotes(name).name if stream.key.kind == "quotes" else Channel("data.trades", name).name]
+    return [channel_of(stream.instrument, stream.key.kind).name]
 
 
 class Telling:
