@@ -132,7 +132,7 @@ class Reception:
         quote = self._quotes.setdefault(stream.key.con_id, QuoteState(stream.key.con_id))
         if quote.take(change, self._factor(stream), self._clock.now_ns()):
             self._telling.quote(channels_of(stream)[0], quote)
-            self._recovery.halted[stream.key.con_id] = bool(quote.fields.get("halted"))
+            self._recovery.note_halt(stream.key.con_id, bool(quote.fields.get("halted")))
 
     def _feed(self, stream: Stream, feed: str) -> None:
         stream.feed = feed
@@ -148,6 +148,7 @@ class Reception:
         """A stream is no more; the newest quote stays in the database."""
         if stream.key.kind == "quotes":
             self._quotes.pop(stream.key.con_id, None)
+            self._recovery.note_halt(stream.key.con_id, False)
 
     # ---- errors ------------------------------------------------------------------------------------------------------
 

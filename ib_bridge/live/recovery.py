@@ -15,7 +15,7 @@ from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.probing import Probing
 from ib_bridge.live.streams import FOR_GOOD, Stream, StreamState
 from ib_bridge.live.subscribing import Subscribing
-from ib_bridge.live.watchdog import Alarm, Silence, is_open, silent, was_right_to_be_silent
+from ib_bridge.live.watchdog import Alarm, Silence, expect_again, is_open, silent, was_right_to_be_silent
 from nautilus.clock import NS_PER_S
 from nautilus.live.subscriptions import Source
 from nautilus.log import fields
@@ -24,7 +24,7 @@ from nautilus.market import farms
 _QUIET_NS = 3 * NS_PER_S
 """Farm notices come in tens within a second: nothing is requested before this long after the last."""
 _COMPETING_NS = 60 * NS_PER_S
-_MARKET_CLOSED = "market_closed"
+_MARKET_CLOSED, _HALTED = "market_closed", "halted"
 _FARM_SOURCES = frozenset({Source.REAL_TIME_BARS, Source.MARKET_DATA, Source.TICK_BY_TICK})
 
 
@@ -52,8 +52,8 @@ class Recovery:
         self._log = parts.log
         self.quiet_until = 0
         """Market time before which no stream is requested."""
-        self.halted: dict[int, bool] = {}
-        """con_id -> what its quote says of a halt."""
+        self._halted: set[int] = set()
+        """con_ids whose quote says that trading is halted."""
         self._competing = False
         self._unwell = False
         self._probes: set[asyncio.Task[None]] = set()
@@ -167,6 +167,16 @@ class Recovery:
             else:
                 self._probe(silence)
 
+    def note_halt(self, con_id: int, halted: bool) -> None:
+        """What a quote says of a halt, or, False, that no quote says anything any more: then silence counts again."""
+        if halted:
+            self._halted.add(con_id)
+        elif con_id in self._halted:
+            self._halted.discard(con_id)
+            for stream in self._ledger.streams.values():
+                if stream.key.con_id == con_id and stream.reason == _HALTED:
+                    expect_again(stream, self._clock.now_ns())
+
     def _stale(self, stream: Stream, reason: str) -> None:
         if stream.state is not StreamState.STALE:
             move(stream, StreamState.STALE, reason, self._clock.now_ns())
@@ -214,9 +224,9 @@ class Recovery:
         if more:
             self.lose(stream, "mute")
             self.wake()
-        elif self.halted.get(stream.key.con_id):
+        elif stream.key.con_id in self._halted:
             stream.probe_after_ns = FOR_GOOD
-            move(stream, StreamState.STALE, "halted", now)
+            move(stream, StreamState.STALE, _HALTED, now)
         elif more is False:
             was_right_to_be_silent(stream, now)
             move(stream, StreamState.LIVE, "no_trades", now)

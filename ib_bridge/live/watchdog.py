@@ -72,6 +72,13 @@ def was_right_to_be_silent(stream: Stream, now: int) -> None:
     stream.probed = False
 
 
+def expect_again(stream: Stream, now: int) -> None:
+    """What explained a silence, such as a halt, is over: from now on the stream should speak."""
+    since = silent_since(stream, now) or now
+    stream.probe_after_ns = now - since + SHORTEST_NS
+    stream.probed = False
+
+
 def is_open(calendar: Calendar | None, now: int) -> bool:
     """True while the market is open, as far as that is known."""
     return calendar is not None and calendar.session_at(now) is not None

@@ -7,8 +7,8 @@ import pytest
 from ib_bridge.live.incidents import LiveIncidents
 from ib_bridge.live.probing import lacks
 from ib_bridge.live.refusals import Effect, verdict
-from ib_bridge.live.streams import Stream, StreamState
-from ib_bridge.live.watchdog import Alarm, silent, was_right_to_be_silent
+from ib_bridge.live.streams import FOR_GOOD, Stream, StreamState
+from ib_bridge.live.watchdog import Alarm, expect_again, silent, was_right_to_be_silent
 from ib_bridge.transactions import TransactionRunner
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.subscriptions import Source
@@ -63,6 +63,16 @@ def test_a_closed_market_and_a_clock_that_runs_ahead_raise_no_alarm() -> None:
 def test_quotes_may_be_silent_for_a_minute() -> None:
     assert alarms(live(quotes()), NOON + 60 * S) == []
     assert alarms(live(quotes()), NOON + 61 * S)
+
+
+def test_after_a_halt_the_stream_should_speak_again() -> None:
+    stream = live(minutes(probe_after_ns=FOR_GOOD, probed=True))
+    stream.state = StreamState.STALE
+    over = NOON + 1_200 * S
+    assert alarms(stream, over) == []
+    expect_again(stream, over)
+    assert alarms(stream, over + 30 * S) == []
+    assert alarms(stream, over + 31 * S) == [Alarm.PROBE]
 
 
 def bar(ts: int, high: float = 2.0, volume: float = 10.0) -> Bar:
