@@ -7,13 +7,15 @@ A longer bar whose slot began before what is known is partial: what went before 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ib_bridge.live.longer_bars import LongerBars, Meaning, Word
 from nautilus.clock import label_of
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.folding import Folding, Part
 from nautilus.market.calendar import Calendar
 from nautilus.market.timeframes import Timeframe, timeframe
-from nautilus.spans import Span
+from nautilus.spans import Span, Spans
 
+_FOREVER = 2**62
 _KEPT = 2_400
 """Minutes that are remembered: more than the longest session."""
 
@@ -30,7 +32,6 @@ class BarFolds:
 
     calendar: called whenever a slot is needed, as what is known of the market grows. own: the stream's own timeframe.
     from_five_seconds: it sends bars of five seconds; otherwise states of its own bars. with_fillers: as in `Folding`.
-    known_from: the market time since when all its bars are known; None while none is.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class BarFolds:
     ) -> None:
         self._calendar = calendar
         self.own = own
-        self._longer: dict[str, Folding] = {}
+        self._longer: dict[str, LongerBars] = {}
         self._base = Folding(
             lambda ts: slot_of(calendar(), own, ts), every_part_comes=from_five_seconds, with_fillers=with_fillers
         )
         self._history: dict[int, Part] = {}
-        self.known_from: int | None = None
+        self._known = Spans()
+        """The time of which no minute is missing here."""
+        self._covered = Spans()
         self.learned_until = 0
         """Up to here history told the bars that no listener has from the stream: they are told by history alone."""
         self.newest: LiveBar | None = None
@@ -55,36 +58,59 @@ class BarFolds:
         for name in self._longer.keys() - wanted:
             del self._longer[name]
         for name in wanted - self._longer.keys():
-            self._longer[name] = self._folding(name)
-            for _, part in sorted(self._history.items()):
-                self._longer[name].add(part)
+            self._longer[name] = self._bars_of(timeframe(name))
+            minutes = [part for _, part in sorted(self._history.items())]
+            self._longer[name].begin(minutes, self._covered, self._known)
 
-    def _folding(self, name: str) -> Folding:
-        frame = timeframe(name)
-        return Folding(lambda ts: slot_of(self._calendar(), frame, ts), every_part_comes=False, with_fillers=False)
+    def _bars_of(self, frame: Timeframe) -> LongerBars:
+        kept = _KEPT // (frame.step_ns // self.own.step_ns) if frame.intraday else 1
+        return LongerBars(lambda ts: slot_of(self._calendar(), frame, ts), kept)
 
     def add(self, part: Part) -> list[FoldedBar]:
         """Take what IB sent; the bars that changed."""
-        if self.known_from is None:
-            self.known_from = part.ts
+        if not self._known:
+            self._known = Spans.of(part.ts, _FOREVER)
         return self._spread(self._base.add(part))
 
     def pass_time(self, market_ns: int) -> list[FoldedBar]:
         """The bars that close because their slots are over for long enough."""
         found = self._spread(self._base.pass_time(market_ns))
-        for name, folding in self._longer.items():
-            found += self._named(name, folding.pass_time(market_ns))
+        for name, longer in self._longer.items():
+            found += self._named(name, longer.pass_time(market_ns))
         return found
 
     def learn(self, bars: Iterable[Part], known_from: int | None = None) -> list[FoldedBar]:
         """Take closed bars as history has them; the longer bars that change by it. known_from: none is missing since then."""
         found: list[FoldedBar] = []
-        if known_from is not None and (self.known_from is None or known_from < self.known_from):
-            self.known_from = known_from
+        if known_from is not None:
+            self._known |= Spans.of(known_from, _FOREVER)
         for part in bars:
             self.learned_until = max(self.learned_until, part.end) if self.newest is None else self.learned_until
             found += self._into_longer(part)
         return found
+
+    def lose(self, hole: Span) -> None:
+        """The stream missed this time: what is folded over it is partial, until history has told what was there."""
+        self._known -= Spans.of(*hole)
+
+    def answer(
+        self, parts: Iterable[Part], withdrawn: Iterable[int], *, answered: Spans, covered: Spans
+    ) -> tuple[list[FoldedBar], list[tuple[Timeframe, Meaning]]]:
+        """Take what history says of minutes: (bars that changed and are not settled, what is settled of longer bars).
+
+        parts: what it has otherwise than the stream. withdrawn: ts of the minutes that it has not. answered: the time of which
+        all is told with that. covered: what is covered in all.
+        """
+        knew, self._known = self._known, self._known | answered
+        self._covered = covered
+        word = Word(tuple(parts), tuple(withdrawn), covered, self._known, knew)
+        for ts in word.withdrawn:
+            self._history.pop(ts, None)
+        for part in word.parts:
+            self._remember(part)
+        meaning = [(timeframe(name), longer.answer(word)) for name, longer in self._longer.items()]
+        changed = [bar for frame, one in meaning for bar in self._named(frame.name, one.changed)]
+        return changed, [(frame, one) for frame, one in meaning if frame.intraday]
 
     def _spread(self, changed: list[LiveBar]) -> list[FoldedBar]:
         found: list[FoldedBar] = []
@@ -96,7 +122,7 @@ class BarFolds:
 
     def _into_longer(self, part: Part) -> list[FoldedBar]:
         self._remember(part)
-        return [bar for name, folding in self._longer.items() for bar in self._named(name, folding.add(part))]
+        return [bar for name, longer in self._longer.items() for bar in self._named(name, longer.add(part))]
 
     def _remember(self, part: Part) -> None:
         """Keep a minute for timeframes that are wanted later."""
@@ -110,13 +136,19 @@ class BarFolds:
         found = []
         for bar in bars:
             begun = bar.ts
-            partial = bar.partial or self.known_from is None or begun < self.known_from
+            partial = bar.partial or not self._is_known(frame, begun)
             if frame.intraday:
                 found.append(FoldedBar(frame, bar._replace(partial=partial)))
             else:
                 label = frame.floor(self._label(begun))
                 found.append(FoldedBar(frame, bar._replace(ts=label, state=LiveState.FORMING, partial=partial)))
         return found
+
+    def _is_known(self, frame: Timeframe, begun: int) -> bool:
+        """True when no minute is missing from a slot's begin to the newest one."""
+        slot = slot_of(self._calendar(), frame, begun)
+        newest = self.newest.ts if self.newest is not None else max(self._history, default=begun)
+        return self._known.covers((begun, min(newest, slot[1] if slot is not None else newest) + 1))
 
     def _label(self, ts: int) -> int:
         session = self._calendar().session_at(ts)

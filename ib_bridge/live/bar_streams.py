@@ -179,24 +179,26 @@ class BarStreams:
             stream.holes |= Spans.of(*hole)
             self._telling.gap(stream, hole, reason)
             self._confirming.hole(stream.key, hole)
+            self._folds[stream.key].lose(hole)
 
     # ---- what history says -------------------------------------------------------------------------------------------
 
     def reported(self, stream: Stream, report: Report) -> None:
         """History has answered for bars of its series."""
         now = self._clock.now_ns()
+        self.pass_time(stream, now)
         exact: list[int] = []
         for outcome in report.outcomes:
             if outcome.exact:
                 exact.append(outcome.bar.ts)
             elif stream.frame in stream.want.timeframes:
-                self._telling.outcome(stream, outcome, report.version, now)
+                self._telling.outcome(stream, stream.frame, outcome, version=report.version, now=now)
         if exact and stream.frame in stream.want.timeframes:
             own = timeframe(stream.frame)
             span = (exact[0], _calendar(stream).slot_end(own, exact[-1]))
             self._telling.confirmed(stream, stream.frame, span, report.version)
         self._settle(stream, report)
-        self._refold(stream, report.outcomes)
+        self._refold(stream, report, now)
         self._telling.series(report)
 
     def _settle(self, stream: Stream, report: Report) -> None:
@@ -212,16 +214,22 @@ class BarStreams:
             self._telling.filled(stream, hole, report.version)
         self._outbox.put_stream(stream.row())
 
-    def _refold(self, stream: Stream, outcomes: Iterable[Outcome]) -> None:
+    def _refold(self, stream: Stream, report: Report, now: int) -> None:
         """Longer bars go by what history says of their minutes."""
         folds = self._folds.get(stream.key)
-        factor = self.factor(stream)
-        if folds is None or factor is None:
+        if folds is None:
             return
-        own, calendar = timeframe(stream.frame), _calendar(stream)
-        real = [one.bar for one in outcomes if one.state is not LiveState.WITHDRAWN and not one.exact]
-        changed = folds.learn(_of_history(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real)
+        factor, own, calendar = self.factor(stream), timeframe(stream.frame), _calendar(stream)
+        gone = [one.bar.ts for one in report.outcomes if one.state is LiveState.WITHDRAWN]
+        real = [one.bar for one in report.outcomes if one.state is not LiveState.WITHDRAWN and not one.exact]
+        parts = [_of_history(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real]
+        changed, meaning = folds.answer(parts, gone, answered=report.answered, covered=report.covered)
         self._put(stream, changed)
+        for frame, one in meaning:
+            for outcome in one.outcomes:
+                self._telling.outcome(stream, frame.name, _scaled(outcome, factor), version=report.version, now=now)
+            for span in one.confirmed:
+                self._telling.confirmed(stream, frame.name, span, report.version)
 
     def kept(self) -> list[ProvisionalBar]:
         """The closed bars that history has not answered for, of all streams."""
@@ -247,7 +255,16 @@ def _part(bar: BarValue, calendar: Calendar, frame: Timeframe, now: int) -> Part
     return Part(bar.ts, end - bar.ts, *values, complete=end <= now)
 
 
-def _of_history(bar: Bar, frame: Timeframe, end: int, factor: float) -> Part:
-    """A bar of the database, with its volume in the stream's unit."""
-    volume = bar.volume / factor if bar.volume is not None else None
+def _of_history(bar: Bar, frame: Timeframe, end: int, factor: float | None) -> Part:
+    """A bar of the database, with its volume in the stream's unit; without it while nobody knows that unit."""
+    volume = bar.volume / factor if bar.volume is not None and factor is not None else None
     return Part(bar.ts, end - bar.ts, bar.open, bar.high, bar.low, bar.close, volume, bar.trades)
+
+
+def _scaled(outcome: Outcome, factor: float | None) -> Outcome:
+    """With volumes as listeners get them."""
+    return outcome._replace(bar=_shown(outcome.bar, factor), was=_shown(outcome.was, factor) if outcome.was else None)
+
+
+def _shown(bar: Bar, factor: float | None) -> Bar:
+    return bar._replace(volume=bar.volume * factor if bar.volume is not None and factor is not None else None)

@@ -299,13 +299,15 @@ class Confirming:
     async def _reported(self, one: Followed, report: Report) -> Report:
         row = await self._transactions.run(series.by_id, one.series_id)
         found = self._with_filled(one, report, row.covered)
+        one.covered = report.covered
         one.again = True  # more may be missing before it
         self.report(found)
         return found
 
     def _tell(self, one: Followed, report: Report | None, covered: Spans, version: int) -> None:
-        found = self._with_filled(one, report or Report(one.key, one.series_id, version), covered)
-        if found.outcomes or found.filled:
+        found = self._with_filled(one, report or Report(one.key, one.series_id, version, covered=covered), covered)
+        if found.outcomes or found.filled or covered != one.covered:
+            one.covered = covered
             self.report(found)
 
     @staticmethod

@@ -29,6 +29,8 @@ class Followed:
     calendar: Calendar | None = None
     series_id: int = 0
     holes: Spans = Spans()  # noqa: RUF009  immutable
+    covered: Spans = Spans()  # noqa: RUF009  immutable
+    """What listeners know to be covered."""
     partial: bool = False
     """A bar of it is known in part only."""
     closed: int = 0

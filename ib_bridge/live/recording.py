@@ -50,7 +50,8 @@ def inspect(cursor: Cursor, key: StreamKey, series_id: int, *, since: int, now: 
     outcomes = confirmation.outcomes(stored, stored, [_prices(one) for one in lives], row.covered)
     _remove(cursor, row, lives)
     settled = _settled(row, lives)
-    return Settled(row, refused, Report(key, row.id, row.data_version, tuple(outcomes), settled=settled))
+    report = Report(key, row.id, row.data_version, tuple(outcomes), settled=settled, covered=row.covered)
+    return Settled(row, refused, report)
 
 
 def record(
@@ -104,6 +105,8 @@ def record(
         gaps=gaps,
         covered_until=_covered_until(after, span),
         splits=stored.splits,
+        covered=after.covered,
+        answered=after.covered - row.covered,
     )
 
 

@@ -99,12 +99,12 @@ class Telling:
             fields = {"start": rfc3339(span[0]), "end": rfc3339(span[1]), "version": version}
             self._outbox.tell("filled", channel, fields, urgent=True)
 
-    def outcome(self, stream: Stream, outcome: Outcome, version: int, now: int) -> None:
-        """What history says of one bar of the stream's own timeframe."""
+    def outcome(self, stream: Stream, frame: str, outcome: Outcome, *, version: int, now: int) -> None:
+        """What history says of one bar."""
         fields = {**_values(outcome.bar), "state": outcome.state.value, "source": "history", "version": version}
         if outcome.was is not None:
             fields["was"] = {name: value for name, value in _values(outcome.was).items() if name != "ts"}
-        self._outbox.tell("bar", bar_channel(stream, stream.frame), fields | {"seen": rfc3339(now)}, urgent=True)
+        self._outbox.tell("bar", bar_channel(stream, frame), fields | {"seen": rfc3339(now)}, urgent=True)
 
     def confirmed(self, stream: Stream, frame: str, span: Span, version: int) -> None:
         """Bars were confirmed as listeners have them."""

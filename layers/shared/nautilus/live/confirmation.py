@@ -64,7 +64,8 @@ class Report(NamedTuple):
     hear of again are not among them. settled: what is covered since this commit, and what of the provisional bars was covered
     before. filled: holes that are covered as a whole now. gaps: what was missing before the answer begins, and is requested since
     this commit. covered_until: the end of the range that is covered up to the newest bar; None where the newest closed bar is not
-    covered. splits: the ratio of each split that was found.
+    covered. splits: the ratio of each split that was found. covered: all that is covered after the commit. answered: what is
+    covered since this answer; its bars are all among the outcomes.
     """
 
     key: StreamKey
@@ -76,6 +77,8 @@ class Report(NamedTuple):
     gaps: Spans = Spans()
     covered_until: int | None = None
     splits: tuple[float, ...] = ()
+    covered: Spans = Spans()
+    answered: Spans = Spans()
 
 
 # ---- when, and what is asked ---------------------------------------------------------------------------------------------

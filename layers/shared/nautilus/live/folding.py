@@ -44,6 +44,14 @@ class Part(NamedTuple):
         return self.ts + self.span_ns
 
 
+class FoldedSlot(NamedTuple):
+    """A slot as it is now. bar: None where no part of it has a price."""
+
+    span: Span
+    closed: bool
+    bar: LiveBar | None
+
+
 @dataclass
 class _Slot:
     span: Span
@@ -79,19 +87,24 @@ class Folding:
     every_part_comes: parts come for the whole slot, traded or not, so that an absent one is missing. It holds for five-second
     bars. Of minutes an absent one may have had no trade; a bar is partial there when one of its parts is.
     with_fillers: a part with volume 0 is a filler. It holds for trades, but for an index, which has no volume ever.
+    kept: so many slots before the current one are remembered. With more than one, a late part may also make a slot of its own.
     """
 
-    def __init__(self, slot_of: Callable[[int], Span | None], *, every_part_comes: bool, with_fillers: bool) -> None:
+    def __init__(
+        self, slot_of: Callable[[int], Span | None], *, every_part_comes: bool, with_fillers: bool, kept: int = 1
+    ) -> None:
         self._slot_of = slot_of
         self._every_part_comes = every_part_comes
         self._with_fillers = with_fillers
         self._current: _Slot | None = None
-        self._before: _Slot | None = None
+        self._kept = kept
+        self._before: dict[int, _Slot] = {}
+        """By the start of the slot, in order of time."""
 
     def add(self, part: Part) -> list[LiveBar]:
         """Take a part; the bars that changed, in order of time.
 
-        A part that comes again replaces the first. A late part of the slot before makes that bar anew, closed as it was. Older
+        A part that comes again replaces the first. A late part of a remembered slot makes that bar anew, closed as it was. Older
         parts and parts outside every session are dropped: history has the word on them.
         """
         span = self._slot_of(part.ts)
@@ -99,12 +112,43 @@ class Folding:
             return []
         if self._current is None or span[0] > self._current.span[0]:
             changed = self._close_current()
-            self._before, self._current = self._current, _Slot(span)
+            if self._current is not None:
+                self._keep(self._current)
+            self._current = _Slot(span)
             return changed + self._put(self._current, part)
-        for slot in (self._current, self._before):
-            if slot is not None and slot.span[0] == span[0]:
-                return self._put(slot, part)
+        slot = self._slot(span[0]) or self._late(span)
+        return self._put(slot, part) if slot is not None else []
+
+    def remove(self, ts: int) -> list[LiveBar]:
+        """Take the part that begins at `ts` out of its slot; the bar that changed. A slot without any part has no bar."""
+        for slot in [*self._before.values(), *([self._current] if self._current is not None else [])]:
+            if slot.span[0] <= ts < slot.span[1] and slot.parts.pop(ts, None) is not None:
+                return self._changed(slot, LiveState.CLOSED if slot.closed else LiveState.FORMING)
         return []
+
+    def slots(self) -> list[FoldedSlot]:
+        """The remembered slots and the current one, in order of time."""
+        found = [*self._before.values(), *([self._current] if self._current is not None else [])]
+        return [FoldedSlot(slot.span, slot.closed, slot.newest) for slot in found]
+
+    def _slot(self, start: int) -> _Slot | None:
+        if self._current is not None and self._current.span[0] == start:
+            return self._current
+        return self._before.get(start)
+
+    def _keep(self, slot: _Slot) -> None:
+        self._before[slot.span[0]] = slot
+        if len(self._before) > self._kept:
+            del self._before[next(iter(self._before))]
+
+    def _late(self, span: Span) -> _Slot | None:
+        """A slot of which nothing was known when its time was, if there is room before the current one."""
+        oldest = next(iter(self._before), span[0])
+        if self._kept == 1 or (len(self._before) == self._kept and span[0] < oldest):
+            return None
+        slot = self._before[span[0]] = _Slot(span, closed=True)
+        self._before = dict(sorted(self._before.items())[-self._kept :])
+        return slot
 
     def pass_time(self, market_ns: int) -> list[LiveBar]:
         """The bar that closes because its slot is over for long enough, if there is one."""
@@ -129,8 +173,9 @@ class Folding:
 
     def _changed(self, slot: _Slot, state: LiveState) -> list[LiveBar]:
         parts = [part for _, part in sorted(slot.parts.items()) if not (self._with_fillers and part.volume == 0)]
-        bar = slot.bar(parts, state, self._is_partial(slot, state))
+        bar = slot.bar(parts, state, self._is_partial(slot, state)) if parts else None
         if bar is None or bar == slot.newest:
+            slot.newest = bar
             return []
         slot.newest = bar
         return [bar]

@@ -1,0 +1,130 @@
+"""Bars of one timeframe longer than a minute: folded of minutes, and what history has said of them.
+
+The stream makes them `forming` and `closed`. A slot is settled when coverage holds all of its minutes, also those without a
+trade. Then its bar is confirmed or revised, as a minute is. Values that were not folded of all minutes are never confirmed.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.confirmation import Outcome, differs
+from nautilus.live.folding import FoldedSlot, Folding, Part
+from nautilus.market.bar import Bar
+from nautilus.spans import Span, Spans
+
+
+class Word(NamedTuple):
+    """History's answer for the minutes of a stream.
+
+    parts: the minutes that it has otherwise than the stream had. withdrawn: ts of those that it has not. covered: what is
+    covered now. known: the time of which each minute is known. knew: the same before the answer; a bar beyond it was partial.
+    """
+
+    parts: tuple[Part, ...]
+    withdrawn: tuple[int, ...]
+    covered: Spans
+    known: Spans
+    knew: Spans
+
+
+class Meaning(NamedTuple):
+    """What the answer means for one timeframe. Volumes are in the unit in which IB sent them.
+
+    changed: bars that history has not settled yet, folded anew. outcomes: in order of time, but those that listeners have as
+    they are. confirmed: the ranges of these.
+    """
+
+    changed: list[LiveBar]
+    outcomes: list[Outcome]
+    confirmed: list[Span]
+
+
+class LongerBars:
+    """slot_of: as in `Folding`. kept: so many slots are remembered."""
+
+    def __init__(self, slot_of: Callable[[int], Span | None], kept: int) -> None:
+        self._folding = Folding(slot_of, every_part_comes=False, with_fillers=False, kept=kept)
+        self._settled: set[int] = set()
+        self._was: dict[int, LiveBar] = {}
+        """Start of a closed slot -> its bar before history changed it, until it is settled."""
+
+    def add(self, part: Part) -> list[LiveBar]:
+        """Take a minute as the stream has it; the bars that changed."""
+        return self._folding.add(part)
+
+    def pass_time(self, market_ns: int) -> list[LiveBar]:
+        """The bar that closes, if there is one."""
+        return self._folding.pass_time(market_ns)
+
+    def begin(self, parts: Iterable[Part], covered: Spans, known: Spans) -> None:
+        """Take the minutes that are known. Nothing is told: who listens from now on reads what history has said already."""
+        for part in parts:
+            self._folding.add(part)
+        self._settled = {slot.span[0] for slot in self._folding.slots() if _is_settled(slot, covered, known)}
+
+    def answer(self, word: Word) -> Meaning:
+        """Take what history has said."""
+        before = {slot.span[0]: slot for slot in self._folding.slots()}
+        for ts in word.withdrawn:
+            self._folding.remove(ts)
+        for part in word.parts:
+            self._folding.add(part)
+        meaning, run = Meaning([], [], []), False
+        slots = self._folding.slots()
+        for slot in slots:
+            old = before[slot.span[0]].bar if slot.span[0] in before else None
+            if not _is_settled(slot, word.covered, word.known):
+                run = False
+                self._unsettled(slot, old, meaning)
+            elif self._is_confirmed(slot, old, meaning, whole=word.knew.covers(slot.span)):
+                meaning.confirmed.append((meaning.confirmed.pop()[0] if run else slot.span[0], slot.span[1]))
+                run = True
+        starts = {slot.span[0] for slot in slots}
+        self._settled &= starts
+        self._was = {start: bar for start, bar in self._was.items() if start in starts}
+        return meaning
+
+    def _unsettled(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning) -> None:
+        """A bar that forms, or has closed and is not settled as a whole."""
+        start, bar = slot.span[0], slot.bar
+        if bar == old:
+            return
+        if bar is None:
+            self._was.pop(start, None)
+            meaning.outcomes.append(_withdrawn(old))
+            return
+        if old is not None and old.state is LiveState.CLOSED:
+            self._was.setdefault(start, old)
+        meaning.changed.append(bar)
+
+    def _is_confirmed(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning, *, whole: bool) -> bool:
+        """True when a settled bar is confirmed by this answer as listeners have it; what else is to be told is in `meaning`."""
+        start, bar = slot.span[0], slot.bar
+        first = start not in self._settled
+        was = self._was.pop(start, old)
+        self._settled.add(start)
+        if bar is None:
+            if old is not None:
+                meaning.outcomes.append(_withdrawn(old))
+            return False
+        if was is not None and differs(_values(was), _values(bar)):
+            meaning.outcomes.append(Outcome(_values(bar), LiveState.REVISED, _values(was)))
+            return False
+        if old is None or _values(old) != _values(bar) or (first and (old.partial or not whole)):
+            meaning.outcomes.append(Outcome(_values(bar), LiveState.CONFIRMED))
+            return False
+        return first
+
+
+def _is_settled(slot: FoldedSlot, covered: Spans, known: Spans) -> bool:
+    return slot.closed and covered.covers(slot.span) and known.covers(slot.span)
+
+
+def _withdrawn(bar: LiveBar | None) -> Outcome:
+    assert bar is not None  # noqa: S101  for the type checker: what had no bar does not lose it
+    return Outcome(_values(bar), LiveState.WITHDRAWN, _values(bar))
+
+
+def _values(bar: LiveBar) -> Bar:
+    return Bar(bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume, None, bar.trades)

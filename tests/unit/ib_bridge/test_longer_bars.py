@@ -1,0 +1,179 @@
+"""What history says of longer bars, folded of minutes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ib_bridge.live.bar_folds import BarFolds, FoldedBar
+from ib_bridge.live.longer_bars import LongerBars, Meaning
+from nautilus.live.folding import Folding, Part
+from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
+from tests.support.markets import MARKETS, MINUTE, ns
+
+OPEN = ns("2024-03-05 14:30")
+NOTHING = Meaning([], [], [])
+
+
+def minute(n: int, close: float = 1.0) -> Part:
+    return Part(OPEN + n * MINUTE, MINUTE, 1.0, 2.0, 0.5, close, 10.0, 1)
+
+
+def made(*minutes: int) -> BarFolds:
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    folds.learn([], OPEN)
+    for n in minutes:
+        folds.add(minute(n))
+    return folds
+
+
+def upto(n: int) -> Spans:
+    return Spans.of(OPEN, OPEN + n * MINUTE)
+
+
+def answer(
+    folds: BarFolds, covered: Spans, *parts: Part, withdrawn: tuple[int, ...] = (), answered: Spans | None = None
+) -> tuple[list[FoldedBar], Meaning]:
+    gone = [OPEN + n * MINUTE for n in withdrawn]
+    changed, meaning = folds.answer(parts, gone, answered=Spans() if answered is None else answered, covered=covered)
+    ((frame, five),) = meaning
+    assert frame.name == "5m"
+    return changed, five
+
+
+def at(n: int) -> int:
+    return OPEN + n * MINUTE
+
+
+def test_a_bar_is_confirmed_once_when_all_of_its_slot_is_covered_also_without_trades() -> None:
+    folds = made(0, 1, 3, 4)
+    assert answer(folds, upto(4)) == ([], NOTHING)
+    assert answer(folds, upto(5)) == ([], Meaning([], [], [(at(0), at(5))]))
+    assert answer(folds, upto(6)) == ([], NOTHING)
+
+
+def test_a_range_of_confirmed_bars_ends_where_one_is_not_settled() -> None:
+    folds = made(*range(20))
+    covered = upto(10) | Spans.of(at(15), at(20))
+    assert answer(folds, covered)[1].confirmed == [(at(0), at(10)), (at(15), at(20))]
+    assert answer(folds, upto(20))[1].confirmed == [(at(10), at(15))]
+
+
+def test_a_bar_that_forms_is_never_confirmed() -> None:
+    folds = made(0, 1, 2)
+    assert answer(folds, upto(5)) == ([], NOTHING)
+
+
+def test_a_minute_that_history_has_otherwise_revises_with_the_bar_as_it_closed() -> None:
+    folds = made(*range(6))
+    changed, meaning = answer(folds, upto(2), minute(1)._replace(high=9.0))
+    assert [(bar.high, bar.state) for _, bar in changed] == [(9.0, "closed")]
+    assert meaning.outcomes == []
+    _, meaning = answer(folds, upto(5), minute(4, 3.0))
+    (one,) = meaning.outcomes
+    assert (one.state, one.bar.high, one.bar.close, one.bar.ts) == ("revised", 9.0, 3.0, at(0))
+    assert one.was is not None
+    assert (one.was.high, one.was.close) == (2.0, 1.0)
+    assert meaning.confirmed == []
+
+
+def test_a_confirmed_bar_is_revised_however_old_it_is_among_what_is_remembered() -> None:
+    folds = made(*range(60))
+    answer(folds, upto(60))
+    changed, meaning = answer(folds, upto(60), minute(7)._replace(low=0.1))
+    assert changed == []
+    (one,) = meaning.outcomes
+    assert (one.state, one.bar.ts, one.bar.low) == ("revised", at(5), 0.1)
+    assert one.was is not None
+    assert one.was.low == 0.5
+
+
+def test_a_withdrawn_minute_is_taken_out_of_a_bar_that_forms_or_has_closed() -> None:
+    folds = made(0, 1, 5, 6)
+    changed, meaning = answer(folds, Spans.of(at(1), at(2)) | Spans.of(at(6), at(7)), withdrawn=(1, 6))
+    assert [(bar.ts, bar.volume, bar.state) for _, bar in changed] == [
+        (at(0), 10.0, "closed"),
+        (at(5), 10.0, "forming"),
+    ]
+    assert meaning == Meaning(meaning.changed, [], [])
+
+
+def test_a_bar_without_any_minute_left_is_withdrawn_and_may_form_again() -> None:
+    folds = made(0, 1, 5)
+    changed, meaning = answer(folds, upto(2), withdrawn=(0, 1))
+    assert changed == []
+    assert [(one.state, one.bar.ts, one.was == one.bar) for one in meaning.outcomes] == [("withdrawn", at(0), True)]
+    _, meaning = answer(folds, upto(5))
+    assert meaning == NOTHING
+    _, meaning = answer(folds, upto(5), withdrawn=(5,))
+    assert [(one.state, one.bar.ts) for one in meaning.outcomes] == [("withdrawn", at(5))]
+    again = [bar for frame, bar in folds.add(minute(7)) if frame.name == "5m"]
+    assert [(bar.ts, bar.volume, bar.state) for bar in again] == [(at(5), 10.0, "forming")]
+
+
+def test_a_bar_that_nobody_had_is_told_with_its_values() -> None:
+    folds = made(0, 12)
+    _, meaning = answer(folds, upto(10), minute(6), answered=upto(10))
+    assert [(one.state, one.bar.ts, one.was) for one in meaning.outcomes] == [("confirmed", at(5), None)]
+
+
+def test_what_is_not_known_whole_is_not_confirmed_until_history_has_told_it() -> None:
+    folds = made(0, 1, 2)
+    folds.lose((at(3), at(5)))
+    folds.add(minute(5))
+    assert answer(folds, upto(6)) == ([], NOTHING)
+    _, meaning = answer(folds, upto(6), minute(3, 2.0), answered=Spans.of(at(3), at(5)))
+    assert [(one.state, one.bar.close) for one in meaning.outcomes] == [("revised", 2.0)]
+    folds = made(0, 1, 2)
+    folds.lose((at(3), at(5)))
+    partial = [bar.partial for frame, bar in folds.add(minute(5)) if frame.name == "5m"]
+    assert partial == [True, False]
+    _, meaning = answer(folds, upto(6), answered=Spans.of(at(3), at(5)))
+    assert [one.state for one in meaning.outcomes] == ["confirmed"], "it was told as partial: its values are told again"
+
+
+def test_a_timeframe_that_is_wanted_later_is_not_confirmed_anew() -> None:
+    folds = made(*range(10))
+    answer(folds, upto(5))
+    folds.want(["1m"])
+    folds.want(["1m", "5m"])
+    assert answer(folds, upto(6)) == ([], NOTHING)
+    assert answer(folds, upto(10))[1].confirmed == [(at(5), at(10))]
+
+
+def without_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Folding, "remove", lambda *_: [])
+
+
+def without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ib_bridge.live.longer_bars._is_settled", lambda slot, *_: slot.closed)
+
+
+def without_first_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = LongerBars.answer
+
+    def answered(self: LongerBars, word: object) -> Meaning:
+        self._was.clear()
+        return plain(self, word)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LongerBars, "answer", answered)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "test"),
+    [
+        (without_removal, test_a_withdrawn_minute_is_taken_out_of_a_bar_that_forms_or_has_closed),
+        (without_removal, test_a_bar_without_any_minute_left_is_withdrawn_and_may_form_again),
+        (without_coverage, test_a_bar_is_confirmed_once_when_all_of_its_slot_is_covered_also_without_trades),
+        (without_coverage, test_a_range_of_confirmed_bars_ends_where_one_is_not_settled),
+        (without_coverage, test_what_is_not_known_whole_is_not_confirmed_until_history_has_told_it),
+        (without_first_bar, test_a_minute_that_history_has_otherwise_revises_with_the_bar_as_it_closed),
+    ],
+)
+def test_the_mutants_fail(
+    monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None], test: Callable[[], None]
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, ValueError)):
+        test()
