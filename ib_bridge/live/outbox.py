@@ -76,12 +76,17 @@ class Outbox:
 
     # ---- a beat ------------------------------------------------------------------------------------------------------
 
-    def take(self) -> tuple[Rows, list[Message]]:
-        """All that waits."""
+    def take_rows(self) -> Rows:
+        """All rows that wait."""
+        rows, self._rows = self._rows, Rows()
+        return rows
+
+    def take_messages(self) -> list[Message]:
+        """All messages that wait, in order."""
         newest = [Message(kind, channel, fields) for (kind, channel), fields in self._newest.items()]
-        rows, messages = self._rows, [*self._messages, *newest]
-        self._rows, self._messages, self._newest, self.urgent = Rows(), [], {}, False
-        return rows, messages
+        messages = [*self._messages, *newest]
+        self._messages, self._newest, self.urgent = [], {}, False
+        return messages
 
     def put_back(self, rows: Rows) -> None:
         """Rows that could not be written; those that came meanwhile are newer."""

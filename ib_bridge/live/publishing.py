@@ -1,9 +1,11 @@
 """What listeners and readers get of live data: collected for a beat, written to the database, then published on the bus.
 
 Rows come first: a listener that joins reads them, and must not miss what was published before it joined. A database that is
-away costs the rows alone. The newest state is kept, bounded, and written when it is back.
+away or silent costs the rows alone: what is told does not wait for it. The newest state is kept, bounded, and written when it
+is back. Who joined meanwhile has read rows without the bars that had closed: these are then told again.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +23,9 @@ from nautilus.infra.bus.redis_streams import RedisPublisher
 from nautilus.infra.executors import Executor
 
 __all__ = ["Publishing", "bus_of"]
+_PATIENCE_S = 1.0
+"""For so long messages wait for their rows."""
+_MOST_EARLY = 5_000
 
 
 class _Written(NamedTuple):
@@ -65,13 +70,24 @@ class Publishing:
         self._bus: Bus | None = None
         self._thread = Executor("bus", 1)
         self._began = False
+        self._writing: asyncio.Task[bool] | None = None
+        self._early: list[Message] = []
+        """Closed bars that were told before their rows were stored."""
         self.failing_since: float | None = None
         """Loop time since when nothing could be published."""
 
     async def beat(self, loop_s: float) -> None:
         """Write and publish what was collected."""
-        rows, messages = self.outbox.take()
-        await self._write(rows)
+        covers = self._writing is None
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(self.outbox.take_rows()))
+        messages = self.outbox.take_messages()
+        stored = await self._stored(self._writing)
+        if covers and stored:
+            messages = [*self._early, *messages]
+            self._early = []
+        else:
+            self._early = [*self._early, *filter(_is_closed, messages)][-_MOST_EARLY:]
         if not messages and self._bus is not None:
             return
         if await self._thread.run(self._publish, messages):
@@ -79,20 +95,29 @@ class Publishing:
         elif self.failing_since is None:
             self.failing_since = loop_s
 
-    async def _write(self, rows: Rows) -> None:
+    async def _stored(self, writing: asyncio.Task[bool]) -> bool:
+        """Wait a while for the rows to be stored; False where they are not."""
+        await asyncio.wait({writing}, timeout=_PATIENCE_S)
+        if not writing.done():
+            return False
+        self._writing = None
+        return writing.result()
+
+    async def _write(self, rows: Rows) -> bool:
         kept = list(self._kept()) if not self._began or rows.bars else []
         if not rows and self._began:
-            return
+            return True
         try:
             written = await self._transactions.run(_write, self._bridge, rows, kept=kept, first=not self._began)
         except Unavailable as gone:
             self.outbox.put_back(rows)
             self._log.info("live-rows-not-stored", extra={"reason": gone.detail})
-            return
+            return False
         if written.generation is not None and self._began:
             self._log.error("live-bars-lost", extra={"generation": written.generation})
             self._lost()
         self._began = True
+        return True
 
     def _publish(self, messages: list[Message]) -> bool:
         try:
@@ -112,8 +137,14 @@ class Publishing:
     async def close(self, loop_s: float) -> None:
         """The last beat."""
         await self.beat(loop_s)
+        if self._writing is not None:
+            self._writing.cancel()
         if self._bus is not None:
             await self._thread.run(self._bus.close)
+
+
+def _is_closed(message: Message) -> bool:
+    return message.kind == "bar" and message.fields.get("state") == "closed"
 
 
 def _write(cursor: Cursor, bridge: str, rows: Rows, *, kept: list[ProvisionalBar], first: bool) -> _Written:

@@ -112,10 +112,10 @@ def test_of_a_beat_the_newest_forming_bar_is_told_before_what_follows_it() -> No
     outbox.tell_newest("bar", "c", {"ts": "2", "close": 4})
     outbox.tell("gap", "c", {})
     assert outbox.urgent
-    _, messages = outbox.take()
+    messages = outbox.take_messages()
     assert [(m.kind, m.fields.get("close")) for m in messages] == [("bar", 3), ("bar", 4), ("gap", None)]
     assert not outbox.urgent
-    assert outbox.take()[1] == []
+    assert outbox.take_messages() == []
 
 
 def test_rows_that_could_not_be_written_wait_bounded_behind_newer_ones() -> None:
@@ -123,11 +123,11 @@ def test_rows_that_could_not_be_written_wait_bounded_behind_newer_ones() -> None
     for n in range(MOST_BARS + 10):
         outbox.put_bar(row(n))
     outbox.put_bar(row(MOST_BARS + 10, "forming"))
-    rows, _ = outbox.take()
+    rows = outbox.take_rows()
     newer = row(5)._replace(close=9.0)
     outbox.put_bar(newer)
     outbox.put_back(rows)
-    kept, _ = outbox.take()
+    kept = outbox.take_rows()
     assert len(kept.bars) == MOST_BARS
     assert min(ts for _, ts in kept.bars) == 10
     assert {bar.state for bar in kept.bars.values()} == {"closed"}
@@ -138,6 +138,6 @@ def test_what_history_has_answered_for_is_not_written_after_it() -> None:
     outbox.put_bar(row(1))
     outbox.put_bar(row(2))
     outbox.settle(1, 0, 2)
-    rows, _ = outbox.take()
+    rows = outbox.take_rows()
     assert list(rows.bars) == [(1, 2)]
     assert rows.settled == [(1, 0, 2)]
