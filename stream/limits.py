@@ -70,6 +70,19 @@ class CallerShares:
     def close(self, caller: str) -> None:
         self._sockets -= Counter({caller: 1})
 
+    def hand_over(self, before: str, after: str, quotes: int) -> None:
+        """Count a socket and its quotes for another caller. RateLimited, TooMany: that one has too many; then nothing changes."""
+        if before == after:
+            return
+        self.open(after)
+        try:
+            self.take_quotes(after, quotes)
+        except TooMany:
+            self.close(after)
+            raise
+        self.close(before)
+        self.give_quotes(before, quotes)
+
     def take_quotes(self, caller: str, number: int) -> None:
         """Count channels of quotes. TooMany when there would be too many; then none is counted."""
         if number and self._quotes[caller] + number > self._most_quotes:

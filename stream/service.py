@@ -4,7 +4,6 @@ import asyncio
 import random
 from contextlib import suppress
 
-from nautilus.auth.principal import Principal
 from nautilus.clock import SAME_TIME
 from nautilus.db.bridge import status
 from nautilus.db.bridge.status import BridgeStatus
@@ -144,13 +143,6 @@ class Stream:
         if listener in self.open:
             self.open.discard(listener)
             self.shares.close(listener.caller.id)
-
-    def change_caller(self, listener: SocketListener, caller: Principal) -> None:
-        """A socket has signed in anew. RateLimited: the new caller has too many."""
-        if caller.id != listener.caller.id:
-            self.shares.open(caller.id)
-            self.shares.close(listener.caller.id)
-        listener.caller = caller
 
     def health(self) -> dict[str, object]:
         """What the health page says: ok while some way of the bus can be read."""

@@ -110,6 +110,17 @@ class Subscriber(SocketListener):
             if subscription.channel.kind in _QUOTES:
                 self.stream.shares.give_quotes(self.caller.id, 1)
 
+    def become(self, caller: Principal) -> None:
+        """Go on as this caller, without the channels that it may not have; it is told which. RateLimited, TooMany: it has
+        too many sockets or quotes already; then nothing changes."""
+        quotes = sum(1 for one in self.subscriptions.values() if one.channel.kind in _QUOTES)
+        self.stream.shares.hand_over(self.caller.id, caller.id, quotes)
+        self.caller = caller
+        forbidden = [one.channel for one in self.subscriptions.values() if not caller.may(scope_of(one.channel))]
+        for channel in forbidden:
+            self.say(messages.error(self._forbidden(channel)))
+        self.leave([channel.name for channel in forbidden])
+
     def read(self, found: Iterable[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
         """Read the snapshots of channels that were joined, and send them; what was held follows."""
         for one in found:
@@ -217,7 +228,7 @@ class Subscriber(SocketListener):
         """Send a snapshot and what was held. number: of the newest message that the snapshot surely holds."""
         name, held = subscription.channel.name, subscription.held or []
         subscription.held = None
-        subscription.version = max(subscription.version, snapshot.version)
+        subscription.version = snapshot.version  # below what a client claims that this store has not reached
         while held and _is_held_by(snapshot, held[0]):
             number = held.pop(0).number
         place = Begin(name, number, snapshot.version)

@@ -198,7 +198,7 @@ class Socket(Subscriber):
             now = messages.time_of(self.hub.machine_ns())
             self.say(messages.text("pong", {"id": request.id, "server_time": now}))
         elif isinstance(operation, Auth):
-            self.stream.change_caller(self, await signed_in(self.stream, operation, self._client))
+            self.become(await signed_in(self.stream, operation, self._client))
             self.welcome()
         else:
             assert isinstance(operation, Seen)  # noqa: S101  for the type checker: nothing is answered

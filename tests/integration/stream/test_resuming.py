@@ -21,6 +21,7 @@ from tests.support.stream_server import (
     Publishing,
     StreamServer,
     client,
+    minute,
 )
 
 
@@ -180,3 +181,30 @@ def test_a_version_of_another_store_is_answered_by_the_whole_range(bridge: Publi
         socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 9, "version": 4711}})
         gap = socket.next("gap")
     assert (gap["start"], gap["version"]) == (rfc3339(OPEN), 1)
+
+
+def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    """As after a database was restored from a backup: what is read again later counts from what was sent, not from the claim."""
+    bridge.confirm(0, 3)
+    sent = bridge.version
+    with client(running, running.token()) as socket:
+        socket.next("welcome")
+        socket.send(op="resume", e="", channels={BARS: {"seq": 1, "version": sent + 2}})
+        assert socket.next("gap")["version"] == sent
+        assert socket.next("snapshot", c=BARS)["version"] == sent
+        untold(bridge, 4)
+        bridge.confirm(5, 5)
+        healed = socket.next("snapshot", c=BARS)
+        assert healed["since_version"] == sent
+        assert [bar["ts"] for bar in healed["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in (4, 5)]
+
+
+def untold(bridge: Publishing, n: int) -> None:
+    """Minute n is confirmed, and the bus loses the word of it."""
+    bar = minute(n)
+    with bridge.stored.db.transaction() as cursor:
+        bridge._commit(cursor, [bar], (bar.ts, bar.ts + MINUTE))
+    assert bridge.bus._numbers is not None
+    bridge.bus._numbers.entry("confirmed", BARS, {})

@@ -17,7 +17,8 @@ from nautilus.auth.passwords import Passwords
 from nautilus.db.auth import api_keys as stored_keys
 from nautilus.db.live import tickets
 from nautilus.db.live.tickets import Ticket
-from tests.support.stream_server import BARS, Client, Publishing, StreamServer, client
+from nautilus.infra.bus.publishing import Message
+from tests.support.stream_server import BARS, QUOTES, Client, Publishing, StreamServer, client
 
 SESSION = "11111111-0000-0000-0000-000000000001"
 SCOPES = ["bars:read", "monitoring:read"]
@@ -196,5 +197,41 @@ def test_callers_without_credentials_have_what_the_setting_says(bridge: Publishi
         with client(running) as socket:
             assert socket.next("welcome")["scopes"] == ["bars:read"]
             socket.subscribe(BARS)
+    finally:
+        running.stop()
+
+
+def test_who_signs_in_anew_with_less_keeps_only_the_channels_that_he_may_have(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    """Or a socket would hear, for as long as it is open, what its sign-in must not hear: the session that could has ended."""
+    with client(running, running.token(1)) as socket:
+        socket.next("welcome")
+        socket.subscribe("events.session.bridge-1", BARS, QUOTES)
+        socket.send(op="auth", token=running.token(2, "bars:read"))
+        assert socket.next("error")["channel"] == "events.session.bridge-1"
+        assert socket.next("welcome", scopes=["bars:read"])
+        socket.send(op="subscribe", id=7, channels=[BARS])
+        assert [one["c"] for one in socket.next("ack", id=7)["channels"]] == [BARS, QUOTES]
+        bridge.publish(Message("session", "events.session.bridge-1", {"state": "connected"}))
+        bridge.closed(3)
+        socket.next("bar", state="closed")
+        assert not [one for one in socket.received if one["t"] == "session"]
+
+
+def test_quotes_count_for_who_has_signed_in_last(bridge: Publishing, tmp_path: Path) -> None:
+    running = StreamServer(bridge.stored.dsn, tmp_path, stream_quotes_per_caller=1)
+    try:
+        with client(running, running.token(1)) as first, client(running, running.token(1)) as second:
+            first.next("welcome")
+            first.subscribe(QUOTES)
+            second.send(op="subscribe", channels=[QUOTES])
+            assert second.next("error")["code"] == "limit-exceeded"
+            first.send(op="auth", token=running.token(2))
+            first.next("welcome")
+            second.subscribe(QUOTES)
+            second.next("snapshot", c=QUOTES)
+            second.send(op="auth", token=running.token(2))
+            assert second.next("error", op="auth")["code"] == "limit-exceeded"
     finally:
         running.stop()
