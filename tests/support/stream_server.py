@@ -62,6 +62,8 @@ class StreamServer:
         self._thread = threading.Thread(target=self._server.run, args=([self._listening],), daemon=True)
         self._thread.start()
         wait(lambda: self._server.started, "the server listens")
+        # What is published before would be no loss to it: it had not joined.
+        wait(lambda: self.stream.health()["ok"], "the bus is read")
 
     @property
     def address(self) -> str:
