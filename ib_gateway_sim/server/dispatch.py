@@ -16,6 +16,7 @@ from ib_gateway_sim.streams.families import BARS, BY_TICK, DEPTH, QUOTES
 from ib_gateway_sim.wire.decoding import read_request
 from ib_gateway_sim.wire.request import Malformed, Request
 
+_NO_ID = -1
 _ORDERS = ("placeOrder", "cancelOrder", "reqGlobalCancel")
 _FAMILIES = {
     "reqHistoricalData": (HISTORY, LIVE),
@@ -55,12 +56,17 @@ def receive(client: Client, payload: bytes) -> bool:
 
 def _is_open(client: Client, request: Request) -> bool:
     """Whether the id of a request is in use by another of its family, so that it is refused as ever."""
+    if request.request_id == _NO_ID:
+        return False
     families = _FAMILIES.get(request.kind, (request.kind,))
     return any(client.jobs.has(family, request.request_id) for family in families)
 
 
 def _leave_open(client: Client, request: Request) -> None:
-    """A request that is never answered: it holds its id, its slot or its market data line, and can be cancelled."""
+    """A request that is never answered: it holds its id, its slot or its market data line, and can be cancelled. One without
+    an id, such as that for the time, holds nothing."""
+    if request.request_id == _NO_ID:
+        return
     family = _FAMILIES.get(request.kind, (request.kind,))[0]
     contract = one_contract(client, request) if family in STREAMS else None
     stream = Stream(contract) if isinstance(contract, Contract) else None

@@ -211,6 +211,8 @@ def test_the_schedule_of_monitoring_emits_metrics(functions):
         "JobSilence": "Seconds",
         "OpenIncidents": "Count",
         "CriticalIncidents": "Count",
+        "WatchedSeries": "Count",
+        "StaleSeries": "Count",
     }
     assert body["SessionConnected"] == [0.0], "no bridge was ever here"
 

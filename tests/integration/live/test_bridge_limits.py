@@ -38,7 +38,7 @@ def quote_states(live: LiveStack) -> dict[int, tuple[str, str]]:
 def test_one_line_too_many_goes_to_the_higher_priority_and_everybody_hears_of_it(live: LiveStack) -> None:
     live.start_bridge(live_lines="4")
     watched = [live.quotes(symbol, 3) for symbol in MANY[:4]]
-    live.want("watch", watched)
+    live.want("user:2", watched)
     for symbol in MANY[:4]:
         live.wait_state(symbol, "live")
     live.want("user:1", [live.quotes("AAPL", 9)])
@@ -80,7 +80,7 @@ def test_lines_that_tws_takes_are_learnt_and_given_back(live: LiveStack) -> None
 def test_sixty_new_streams_of_five_second_bars_never_break_the_limit_and_keep_a_reserve(running: LiveStack) -> None:
     live = running
     live.start_bridge(live_keep_up_to_date="0")
-    live.want("watch", [live.bars(symbol, priority=3) for symbol in MANY] + [live.bars("SPY", priority=3)])
+    live.want("user:2", [live.bars(symbol, priority=3) for symbol in MANY] + [live.bars("SPY", priority=3)])
     live.wait(lambda: len(requested(live, "reqRealTimeBars")) == 40, "forty are requested", 120, live.streams)
     sources = [row.source for row in live.streams()]
     assert (sources.count("rtb"), sources.count("poll")) == (40, 11)

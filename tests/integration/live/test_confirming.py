@@ -12,12 +12,13 @@ from dev.process import Group
 from ib_bridge.history.writer import Answer
 from ib_bridge.live import asking, recording
 from nautilus.db.cursor import Cursor
-from nautilus.db.live import provisional
+from nautilus.db.live import provisional, watch_list
 from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.live.watch_list import WatchRow
 from nautilus.db.market import series
 from nautilus.db.migrate import upgrade
 from nautilus.errors import Unavailable
-from nautilus.live import confirmation, watching
+from nautilus.live import confirmation
 from nautilus.live.bars import LiveState
 from nautilus.live.confirmation import MINUTE_NS, Outcome, Report
 from nautilus.live.subscriptions import StreamKey
@@ -340,7 +341,10 @@ def test_a_hole_that_another_answer_fills_is_told_too(dsn: str) -> None:
 
 def test_a_series_of_the_watch_list_is_made_whole_after_days_without_a_bridge(dsn: str) -> None:
     async def first(it: LiveBridge) -> None:
-        key = await it.want(AAPL, owner=watching.OWNER)
+        found = await it.find(AAPL)
+        key = StreamKey(found.con_id, "bars:1m", "TRADES", "rth")
+        row = WatchRow(key.con_id, "1m", key.price, key.session, found.instrument_id)
+        await it.run(watch_list.put, "user:1", [row])
         await it.advance(30)
         await confirmed(it, key)
 

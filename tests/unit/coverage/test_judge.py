@@ -35,6 +35,7 @@ def test_states_are_settled_noted_or_computed():
         CoverageState.NOT_ASKED,
         CoverageState.QUEUED,
         CoverageState.NOT_CLOSED_YET,
+        CoverageState.PROVISIONAL,
     }
 
 
