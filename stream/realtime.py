@@ -142,10 +142,17 @@ class PageListener(SocketListener):
                 continue
             self._changed_at = now
             if self._bucket.take(now):
+                self._take_late()
                 self._take(frame)
             else:
                 self._late = frame
             self._changed.set()
+
+    def _take_late(self) -> None:
+        """Take the last message that came too fast: before a later one, so that the last word counts."""
+        late, self._late = self._late, None
+        if late is not None:
+            self._take(late)
 
     def _take(self, frame: str) -> None:
         """What of the books a message changes; all other messages change nothing."""
@@ -174,9 +181,7 @@ class PageListener(SocketListener):
             ) > 0 and self.hub.clock() - began < LONGEST_QUIET_S:
                 await asyncio.sleep(quiet)
             self._changed.clear()
-            if self._late is not None:
-                late, self._late = self._late, None
-                self._take(late)
+            self._take_late()
             try:
                 await self._follow()
             except NautilusError as wrong:

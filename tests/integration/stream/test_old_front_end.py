@@ -116,6 +116,16 @@ def test_an_endless_loop_of_subscriptions_costs_little_and_opens_no_depth(
         assert not [frame for frame in one.received if frame["type"] == "error"]
 
 
+def test_the_last_word_counts_whatever_came_too_fast_before_it(bridge: Publishing, running: StreamServer) -> None:
+    with page(running) as one:
+        one.next("connection")
+        for n in range(40):
+            one.send(type="unsubscribe_order_book" if n % 2 else "subscribe_order_book", **BOOK)
+        time.sleep(0.12)  # so long that one message more is allowed
+        one.send(type="subscribe_order_book", **BOOK)
+        wait(lambda: quotes_wanted(bridge), "what it wants in the end counts", 10)
+
+
 UNKNOWN = (
     "Echo",
     "[]",
