@@ -131,7 +131,7 @@ BACKGROUND = {
     "ib_bridge.history.worker: loop": "made of the helper",
     "ib_bridge.live.confirming: loop": "made of the helper",
     "ib_bridge.live.confirming: self._work(task)": "one request: every error is logged, and its bars are asked for again",
-    "ib_bridge.live.publishing: self._write(self.outbox.take_rows())": "this beat or a later one waits for it and raises its error",
+    "ib_bridge.live.publishing: self._write(self.outbox.take_rows())": "a beat waits for it and raises its error",
     "ib_bridge.live.recovery: self._ask_history(silence)": "one look at history, whose every error is logged",
     "ib_bridge.history.in_flight: work": "one request, whose every error is told and gives the chunk back",
     "nautilus.infra.executors: work": "shared_task itself, whose work is listed where it is called",
