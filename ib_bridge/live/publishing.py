@@ -135,8 +135,12 @@ class Publishing:
         return {"bus_epoch": self._bus.epoch if self._bus else ""}
 
     async def close(self, loop_s: float) -> None:
-        """The last beat."""
+        """The last beat, and one more where an earlier beat's rows were still being written: the last rows are written, too."""
+        earlier = self._writing
         await self.beat(loop_s)
+        if earlier is not None:
+            await asyncio.wait({earlier})
+            await self.beat(loop_s)
         if self._writing is not None:
             self._writing.cancel()
         if self._bus is not None:

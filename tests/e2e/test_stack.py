@@ -86,7 +86,7 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
         assert set(children) == PROCESSES
 
         up.wait_for("session with IB: connected")
-        lines = re.findall(r"read the last of them:\n(.*)\n\S+  session with IB", up.text(), re.DOTALL)[0]
+        lines = re.findall(r"read the last of them:\n(.*)\nListen to its live bars", up.text(), re.DOTALL)[0]
         words = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
         decoder = json.JSONDecoder()
         requested, end = decoder.raw_decode(words)

@@ -158,7 +158,7 @@ def test_what_was_received_is_told_with_kind_fields_and_market_time():
                 assert (await do(control, f"received reqHistoricalData{line}"))["count"] == count
             everything = (await do(control, "received all 1000 0 4"))["received"]
             assert {entry["client_id"] for entry in everything} == {4}
-            assert "client_id 'x'; allowed: a number" in (await control.run("received all 9 0 x"))["error"]
+            assert "client_id 'x'; allowed: a whole number" in (await control.run("received all 9 0 x"))["error"]
             await do(control, "forget")
             assert (await do(control, "received"))["count"] == 0
 

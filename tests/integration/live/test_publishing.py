@@ -94,3 +94,21 @@ def test_a_silent_database_delays_rows_alone_and_what_closed_meanwhile_is_told_a
         await publishing.close(0.0)
 
     asyncio.run(play())
+
+
+def test_the_last_rows_are_written_though_an_earlier_beat_was_cancelled_while_it_wrote(made: SimpleNamespace) -> None:
+    async def play() -> None:
+        publishing: Publishing = made.publishing
+        tell(publishing, 0, "closed")
+        with closing(psycopg2.connect(made.dsn)) as other:
+            with other.cursor() as cursor:
+                cursor.execute("LOCK TABLE live_bars")
+            beat = asyncio.create_task(publishing.beat(0.0))
+            await asyncio.sleep(0)
+            beat.cancel()
+            await asyncio.wait({beat})
+            tell(publishing, 1, "closed")
+        await publishing.close(0.0)
+        assert stored(made.database) == ["closed", "closed"]
+
+    asyncio.run(play())
