@@ -32,7 +32,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
-        " auth.login_throttle auth.tokens",
+        " auth.login_throttle auth.tokens"
+        " orders.words orders.states orders.identity",
     ),
     (
         "shapes of bodies and messages",
