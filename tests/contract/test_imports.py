@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens"
-        " orders.words orders.states orders.identity orders.outcome",
+        " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply",
     ),
     (
         "shapes of bodies and messages",

@@ -37,7 +37,9 @@ def test_our_reference_names_our_order(text: str) -> None:
     assert order_id_of(text) == ID
 
 
-@pytest.mark.parametrize("text", ["", "manual", str(ID)[:-1], f"{ID}x", f"x{ID}", ID.hex, f"{{{ID}}}", f"{ID}:" + "x" * 41])
+@pytest.mark.parametrize(
+    "text", ["", "manual", str(ID)[:-1], f"{ID}x", f"x{ID}", ID.hex, f"{{{ID}}}", f"{ID}:" + "x" * 41]
+)
 def test_another_text_names_none_of_ours(text: str) -> None:
     assert order_id_of(text) is None
 

@@ -16,6 +16,19 @@ CODES: Mapping[str, Severity] = {
     "live-stream-refused": "warning",
     "live-stream-stale": "warning",
     "bus-down": "critical",
+    "order-unknown": "critical",
+    "order-ghost": "critical",
+    "order-twin": "critical",
+    "order-overfill": "critical",
+    "order-late-fill": "warning",
+    "order-word-unexpected": "warning",
+    "order-code-unknown": "warning",
+    "order-check-missed": "warning",
+    "order-precaution": "warning",
+    "order-waits-for-click": "critical",
+    "order-id-used": "warning",
+    "order-message-rate": "warning",
+    "orders-not-allowed": "critical",
 }
 """Code of an incident -> how bad it is."""
 

@@ -154,9 +154,13 @@ class IncidentFact:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a word changes. changes: column of `orders` -> new value, only where it differs; event: for the event row."""
+    """What a word changes. event, text: kind and text of the event row.
+
+    changes: column of `orders` -> new value, only where it differs; `notices` is the whole list, as JSON.
+    """
 
     event: str
+    text: str = ""
     changes: Mapping[str, object] = field(default_factory=dict)
     requests: tuple[RequestChange, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
