@@ -16,9 +16,8 @@ from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
 from nautilus.market.instrument import Instrument
 from nautilus.settings.bridge import BridgeSettings
+from nautilus.settings.gateway import CLIENT_IDS
 
-CLIENT_IDS = 10
-"""How many client ids are tried in turn when one is in use (a killed client holds its id for 10 s or more)."""
 _ID_IN_USE = 326
 _CONTROL_S = 0.25
 _CLOCK_PAUSE_S = 0.27

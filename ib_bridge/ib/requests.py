@@ -9,8 +9,9 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from ib_bridge.ib.client import IB, BarsRequest, Contract, RequestError, forget_request, new_client, send_bars_request
-from ib_bridge.ib.connection import CLIENT_IDS, IbConnection, NotConnected
+from ib_bridge.ib.connection import IbConnection, NotConnected
 from nautilus.settings.bridge import BridgeSettings
+from nautilus.settings.gateway import CLIENT_IDS
 
 T = TypeVar("T")
 _SHORT_ANSWER_S = 20.0
@@ -47,6 +48,13 @@ class IbRequests:
     async def matches(self, pattern: str) -> list[Any]:
         """Contracts whose symbol begins so, or whose name holds it, as IB describes them (at most 16)."""
         return await self._answer(self._client().reqMatchingSymbolsAsync(pattern), self._short_s) or []
+
+    async def market_rule(self, number: int) -> list[Any]:
+        """The steps of prices of a market rule, from price and step each. NoAnswer after the library's one second."""
+        rule = await self._answer(self._client().reqMarketRuleAsync(number), self._short_s)
+        if rule is None:
+            raise NoAnswer
+        return list(rule)
 
     async def head(self, contract: Contract, price: str, *, rth: bool) -> Any:
         """The oldest bar there is, as the client library parsed it."""

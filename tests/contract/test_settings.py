@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from nautilus.settings import api, auth, base, bridge, stream
+from nautilus.settings import api, auth, base, bridge, gateway, orders, stream
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 CLASSES = {
     name: kind
-    for module in (base, api, auth, bridge, stream)
+    for module in (base, api, auth, gateway, bridge, orders, stream)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 }
@@ -33,7 +33,7 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, tuple):
-        value = ",".join(value)
+        value = ",".join(map(str, value))
     return f"`{value}`" if str(value) else "empty"
 
 

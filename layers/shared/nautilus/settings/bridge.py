@@ -3,13 +3,14 @@
 import re
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 
 from nautilus.backfill import planner
 from nautilus.backfill.plan_rules import PlanRules
 from nautilus.market.closing import BarCloseDelay
 from nautilus.market.timeframes import NAMES
 from nautilus.settings.base import DatabaseSettings, QueueSettings, Settings, WatchSettings
+from nautilus.settings.gateway import GatewaySettings
 
 KEPT_DAYS = rf"({'|'.join(NAMES)})=[1-9][0-9]{{0,5}}"
 """One part of keep_bars_days. infra/template.yaml has the same for its parameter KeepBarsDays."""
@@ -49,31 +50,14 @@ class _Retention(Settings):
         return _days_by_timeframe(self.keep_bars_days)
 
 
-class BridgeSettings(DatabaseSettings, QueueSettings, WatchSettings, _Retention):
+class BridgeSettings(DatabaseSettings, QueueSettings, WatchSettings, GatewaySettings, _Retention):
     """What the bridge reads."""
 
     bridge_id: str = Field(
         "bridge-1", pattern=r"^[a-z0-9-]{1,40}$", description="name of this bridge, the same after a restart"
     )
-    ib_host: str = Field("127.0.0.1", description="host of IB Gateway, TWS or the simulator")
-    ib_port: int = Field(4002, ge=1, le=65_535, description="its API port (Gateway: 4001 live, 4002 paper)")
-    ib_client_id: int = Field(
-        17,
-        ge=1,
-        le=9_999,
-        description="first client id to try; the next nine when it is in use, the tenth to compare volumes",
-    )
-    ib_timeout_s: float = Field(15.0, gt=0, description="longest wait for a connection")
-    ib_heartbeat_s: float = Field(
-        5.0, gt=0, description="how often the gateway is asked for its time; twice without an answer: connect anew"
-    )
     request_timeout_s: float = Field(
         90.0, gt=0, description="longest wait for one historical answer before it is cancelled"
-    )
-    source_replay: str = Field("", description="name of the replayed file, when the simulator replays one")
-    control_host: str = Field("127.0.0.1", description="host of the simulator's control port")
-    control_port: int = Field(
-        0, ge=0, le=65_535, description="control port to read market time from; 0: IB's own clock. Never when deployed"
     )
     max_open_requests: int = Field(6, ge=1, le=50, description="historical requests open at once (IB allows 50)")
     settle_intraday_s: int = Field(
@@ -133,12 +117,6 @@ class BridgeSettings(DatabaseSettings, QueueSettings, WatchSettings, _Retention)
     def _are_spans(cls, value: str) -> str:
         planner.chunk_spans(value)
         return value
-
-    @model_validator(mode="after")
-    def _no_foreign_clock_when_deployed(self) -> "BridgeSettings":
-        if self.deployed and (self.control_port or self.source_replay):
-            raise ValueError("control_port and source_replay are for the simulator and refused when deployed")
-        return self
 
 
 class MigrateSettings(DatabaseSettings):
