@@ -31,13 +31,15 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "coverage.states coverage.gaps coverage.judge coverage.splits"
         " backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
+        " orders.ticket orders.exposure orders.limits orders.prices orders.hours orders.facts orders.groups orders.check_case"
+        " orders.checks orders.account_checks orders.exposure_checks orders.order_checks orders.price_checks"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens"
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply",
     ),
     (
         "shapes of bodies and messages",
-        "auth.accounts.schemas backfill.schemas infra.messages live.schemas reading.schemas http.json_values",
+        "auth.accounts.schemas backfill.schemas infra.messages live.schemas orders.schemas reading.schemas http.json_values",
     ),
     ("settings", "settings"),
     ("database", "db"),
@@ -82,6 +84,7 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.backfill.schemas",
             "nautilus.live.parameters",
             "nautilus.live.schemas",
+            "nautilus.orders.schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",

@@ -1,0 +1,88 @@
+"""The checks of what the account would hold: position, gross exposure, short sales, margin."""
+
+from decimal import Decimal
+
+from nautilus.orders.check_case import Case, Problem, Problems, money, plain, unknown
+from nautilus.orders.exposure import HUNDRED, ZERO
+from nautilus.orders.ticket import Side
+
+_SHORT_CLASSES = frozenset({"STK", "CFD", "OPT", "FOP", "CRYPTO"})
+"""Classes of which a sale without a position is a short sale; a future or a currency pair has none."""
+_MARGINED = frozenset({"FUT", "OPT", "FOP"})
+
+
+def position(case: Case) -> Problems:
+    """Check 12: the value of the position if all open orders of the side fill, and this one."""
+    most = case.limit("position")
+    if most is None:
+        return
+    if case.exposure is None or case.unit_value is None:
+        yield unknown("position_limit", "the position or its value is not known yet", most)
+        return
+    held = case.exposure.furthest(case.side, case.added)
+    value = abs(held) * case.unit_value
+    if value > most:
+        text = f"with all open orders the position would be {plain(held)}, above the limit position"
+        yield Problem("position_limit", money(most), money(value), text)
+
+
+def gross_exposure(case: Case) -> Problems:
+    """Check 13: all positions, all reservations and this order, against an amount and against the account's value."""
+    total = _gross(case)
+    fixed, percent, worth = (
+        case.limit("gross_exposure"),
+        case.limit("gross_exposure_percent"),
+        case.facts.net_liquidation,
+    )
+    if fixed is None and percent is None:
+        return
+    if total is None or (percent is not None and worth is None):
+        yield unknown("exposure_limit", "the value of the account's positions or of the order is not known yet", fixed)
+        return
+    if fixed is not None and total > fixed:
+        text = "positions and open orders would be above the limit gross_exposure"
+        yield Problem("exposure_limit", money(fixed), money(total), text)
+    if percent is not None and worth is not None and total > worth * percent / HUNDRED:
+        text = f"positions and open orders would be above {plain(percent)} % of the account's value"
+        yield Problem("exposure_limit", money(worth * percent / HUNDRED), money(total), text)
+
+
+def _gross(case: Case) -> Decimal | None:
+    held, unit = case.facts.gross_position_value, case.unit_value
+    return None if held is None or unit is None else held + case.facts.reserved_value + case.added * unit
+
+
+def _opens_short(case: Case) -> bool | None:
+    """Whether a sale could make the position negative; None while the position is not known."""
+    if case.side is Side.BUY or case.asset_class not in _SHORT_CLASSES or case.leg.is_exit or case.facts.is_exit:
+        return False
+    return None if case.exposure is None else case.exposure.furthest(Side.SELL, case.added) < ZERO
+
+
+def short_sale(case: Case) -> Problems:
+    """Check 14: selling what the account does not have, all open sales counted."""
+    if case.switch("short"):
+        return
+    short = _opens_short(case)
+    if short is None:
+        yield unknown("short_not_allowed", "the position is not known yet", "0")
+    elif short and case.exposure is not None:
+        held = case.exposure.furthest(Side.SELL, case.added)
+        text = "with all open sales the position would be short, and the limit short is off"
+        yield Problem("short_not_allowed", "0", plain(held), text)
+
+
+def margin(case: Case) -> Problems:
+    """Check 20: what IB says about the margin, where it is asked."""
+    if not case.switch("margin_check") or case.reducing:
+        return
+    if case.asset_class not in _MARGINED and not _opens_short(case):
+        return
+    found = case.facts.margin
+    if case.facts.margin_refusal:
+        yield Problem("margin", None, None, f"the broker would refuse the order: {case.facts.margin_refusal}")
+    elif found is None:
+        yield unknown("margin", "the broker has not told the margin yet")
+    elif found.initial_after > found.equity_after:
+        text = "the margin would be above the equity that covers it"
+        yield Problem("margin", money(found.equity_after), money(found.initial_after), text)
