@@ -1,4 +1,4 @@
-"""Many who sign in at the same moment, as a process of their own: `python -m benchmarks._sign_in_load <port> <how many>`.
+"""Many who sign in at the same time, as a process of their own: `python -m benchmarks._sign_in_load <port> <how many>`.
 
 Each comes from an address of their own and has a name that nobody knows: refused after the same work as anybody. Prints
 `begun`, and at the end how many got which status, as JSON.

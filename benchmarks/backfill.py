@@ -61,7 +61,7 @@ def stack_with(*options: str, **bridge: str) -> Iterator[ServiceStack]:
 
 
 def run(stack: ServiceStack, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Do the wishes once contracts and sessions are known; market seconds from the first request to the last answer."""
+    """Run the requests once contracts and sessions are known; market seconds from the first request to the last answer."""
     rate = float(stack.sim.command("clock")["rate"])
     set_rate(stack, 4)
     for job in [stack.backfill(**(body | {"timeframe": "1d"})) for body in requests]:

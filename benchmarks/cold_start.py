@@ -2,7 +2,7 @@
 
 Init is Lambda's definition: from the start of the process to its first request for an event. On a machine of one's own
 the milliseconds are this machine's; compare the columns, not the numbers with Lambda's. First event: settings, app and
-adapter are made, and the answer is a 401 or, of health, a look at a database that is not there. Needs `make build`.
+adapter are made, and the answer is a 401 or, of health, a check of a database that is not there. Needs `make build`.
 
     python -m benchmarks.cold_start --rounds 9
 """
@@ -122,7 +122,7 @@ def main() -> int:
         folders.update(dict.fromkeys(EVENTS))
         settings = {**SETTINGS, **token_settings(work)}
         numbers = {name: Numbers() for name in folders}
-        for _ in range(rounds):  # in turns, so that a busy moment hits all alike
+        for _ in range(rounds):  # in turns, so that a busy time hits all alike
             for name, path in folders.items():
                 measure(group, name, path, work, settings, numbers[name])
     show(numbers, rounds)

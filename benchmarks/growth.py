@@ -5,7 +5,7 @@ planning        6,000 chunks of one plan under the series' lock: as the bridge w
 status          the poll of the front end with 300,000 chunks, and with 3,000; a running job waits for a tenth of them
 /explain        one bar with 300,000 chunks, and with 3,000, through the API
 search          the last result of a search among 100,000 finished commands, and among 100
-sign-in         /health and /me while 200 people sign in at the same moment, and alone; the API is a process of its own
+sign-in         /health and /me while 200 people sign in at the same time, and alone; the API is a process of its own
 
 NAUTILUS_BENCH_DSN names a server to use (databases are made and dropped there); absent: an embedded one.
 """
@@ -201,7 +201,7 @@ def _grown(dsn: str, folder: Path) -> None:
 
 
 def _grow(stored_bars: StoredBars, chunks_: tuple[int, int], commands_: tuple[int, int]) -> None:
-    """Chunks and finished commands from one number of them to another: a tenth of the chunks is still to be asked for."""
+    """Chunks and finished commands from one number of them to another: a tenth of the chunks is still pending."""
     _load(
         stored_bars.dsn,
         "WITH made AS (INSERT INTO backfill_chunks (series_id, span_start, span_end, window_start, window_end, state,"

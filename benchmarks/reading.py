@@ -283,7 +283,7 @@ def _backends(stored_bars: StoredBars) -> Callable[[], int]:
     pids: list[int] = []
 
     def spent() -> int:
-        if not pids:  # asked first when all have connected
+        if not pids:  # read when all have connected
             rows = stored_bars.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
             pids.extend(row[0] for row in rows)
         total = 0
@@ -407,7 +407,7 @@ def _rate(port: int, path: str, seconds: float = 5.0) -> float:
 
 
 def _never_seen(group: Group, postgres: Postgres, folder: Path) -> None:
-    """First look at symbols nobody has: lookup, sessions, request, rows, answer; a simulator without latency."""
+    """The first read of symbols nobody has: lookup, sessions, request, rows, answer; a simulator without latency."""
     with _database(postgres, "never_seen") as dsn:
         options = ("--latency", "none", "--clock", "rate:1", "--start", "2026-03-04T17:30:30Z")
         with service_stack(group, folder, dsn, *options) as stack:

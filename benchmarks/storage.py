@@ -271,7 +271,7 @@ def _dead(database: Database) -> int:
 # ---- size and reading --------------------------------------------------------------------------------------------------
 
 
-# A bar, told as columns: as it is; with its two integers side by side, where no padding is needed; with prices as
+# A bar as columns: as it is; with its two integers side by side, where no padding is needed; with prices as
 # integers of a scale that the series would have to keep; and what a read then computes of a price.
 _FORMS = {
     "as it is": ("series_id, ts, open, high, low, close, volume, vwap, trades", "close"),
@@ -392,7 +392,7 @@ _NEWEST = "SELECT * FROM bars_minute WHERE series_id = %s AND ts >= %s AND ts < 
 
 
 def _newest(database: Database, end: int, step: int) -> float:
-    """Seconds, the median of 200 series, each asked for a second time: what a disk costs is not ours to tell."""
+    """Seconds, the median of 200 series, each read a second time: the cost of a disk is not measured here."""
     for _ in range(2):
         spent = []
         for series_id in range(1, 10_000, 50):

@@ -7,7 +7,7 @@ import httpx
 
 
 class ApiError(Exception):
-    """The API said no; the text is its own."""
+    """The API refused; the text is its own."""
 
 
 class Api:

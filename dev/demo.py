@@ -1,4 +1,4 @@
-"""Shows the whole way of a bar: asked for over HTTP, fetched through the bridge, stored, read back (make demo).
+"""Shows the whole way of a bar: requested over HTTP, fetched through the bridge, stored, read back (make demo).
 
 Starts the stack, signs a user in, asks for a month of one-minute bars that nobody has fetched before, follows the
 progress, prints the last bars and a summary, and leaves nothing running. With --at it does the same with an API that

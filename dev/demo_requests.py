@@ -28,7 +28,7 @@ SIMULATED = (
 
 @dataclass(frozen=True)
 class Window:
-    """What is asked for: from the open of the first bar to the close of the last, UTC."""
+    """The requested range: from the open of the first bar to the close of the last, UTC."""
 
     start: dt.datetime
     end: dt.datetime

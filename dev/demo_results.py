@@ -13,12 +13,12 @@ MEANING = {
     "queued": " (under way)",
 }
 LIVE = ("queued", "planning", "running", "stopping")
-STORED = ("succeeded", "partial")  # what is not there is told with its reason
+STORED = ("succeeded", "partial")  # what is missing is reported with its reason
 
 
 @dataclass
 class Fetched:
-    """One series of the demo: its job (None: the API had nothing to fetch), and what the API last said about it."""
+    """One series of the demo: its job (None: the API had nothing to fetch), and the API's last answer about it."""
 
     series: SeriesRequest
     job_id: str | None

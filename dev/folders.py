@@ -33,7 +33,7 @@ def in_use(folder: Path) -> Iterator[int]:
 
 
 def held(folder: Path) -> bool:
-    """Whether a stack uses the folder now. The lock is tried for a moment."""
+    """Whether a stack uses the folder now. The lock is tried briefly."""
     try:
         with (folder / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -43,7 +43,7 @@ class _Event:
     number: str
     body: bytes
     answers: "queue.Queue[tuple[str, bytes]]"
-    """How it ended (response, error, init/error, dead) and what was said."""
+    """How it ended (response, error, init/error, dead), and its text."""
 
 
 class Function:

@@ -35,7 +35,7 @@ class StartError(Exception):
 class Child:
     """One running process, its standard output and error in `log`.
 
-    `ready` tells, when asked again and again, that it has started. `stop_signal` asks it to end. `identity` is the
+    `ready` is called again and again until it says that the process has started. `stop_signal` asks it to end. `identity` is the
     user and group id it runs under, None: ours. The log of the run before is kept beside it, as `<log>.1`.
     """
 
@@ -174,7 +174,7 @@ class Group:
         self._forget(child)
 
     def ended(self) -> list[Child]:
-        """Those that have ended without being told to; each is named once."""
+        """Those that have ended although nobody stopped them; each is named once."""
         gone = [child for child in self._children if child.exit_code() is not None]
         for child in gone:
             self._forget(child)

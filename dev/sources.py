@@ -103,12 +103,12 @@ class Replay:
 
     @property
     def bars_to_read(self) -> int:
-        """How many bars the API has once all are fetched, in the session that is asked for."""
+        """How many bars the API has once all are fetched, in the requested session."""
         return self.content.bars if self.options.session == "all" else self.content.regular_bars
 
     @property
     def hint(self) -> str:
-        """What to say of bars that are not asked for, and how to have them; empty when there are none."""
+        """What to say of bars that are not requested, and how to have them; empty when there are none."""
         outside = self.content.bars - self.bars_to_read
         if not outside:
             return ""

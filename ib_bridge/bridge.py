@@ -48,7 +48,7 @@ _EMPTY_RECHECKS_S = 5.0
 _RENEW_S = 5.0
 _VOLUME_UNITS_S = 5.0
 _END_S = 6.0
-"""What giving back may take once the bridge is told to stop; what is not given back by then expires."""
+"""How long giving back may take once the bridge is being stopped; what is not given back by then expires."""
 
 
 class Bridge:
@@ -282,7 +282,7 @@ class Bridge:
                 self._log.info("schedules-not-asked", extra={"reason": gone.detail})
 
     async def _renew_lookups(self) -> None:
-        """Ask again what words mean that were asked for long ago."""
+        """Look up again what words mean, where IB's answer is old."""
         if self._source.ready:
             await self._directory.contracts.renew()
 

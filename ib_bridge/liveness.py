@@ -19,7 +19,7 @@ async def serve(port: int, tell: Callable[[], tuple[bool, dict[str, Any]]]) -> a
             writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
             await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked went away, or spoke no HTTP
+            pass  # the client went away, or spoke no HTTP
         finally:
             writer.close()
 

@@ -13,7 +13,7 @@ UPKEEP_S = 30.0
 
 
 class Upkeep:
-    """Removing old rows may take long, or hang: it has a thread of its own. stopped: asked between its batches."""
+    """Removing old rows may take long, or hang: it has a thread of its own. stopped: called between its batches."""
 
     def __init__(
         self, settings: BridgeSettings, transactions: TransactionRunner, log: Any, stopped: Callable[[], bool]

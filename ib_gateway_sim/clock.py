@@ -1,4 +1,4 @@
-"""The simulator's time: machine time, a multiple of it, or a clock that stands until it is told to move.
+"""The simulator's time: machine time, a multiple of it, or a clock that stands until a command moves it.
 
 All rules (latency, pacing windows, sessions, nightly restart) follow this clock. Times are nanoseconds since the epoch,
 UTC. Sleepers wake in the order of their times, and a jump shows each of them its own time on the way.
@@ -101,7 +101,7 @@ class Clock:
         self._arm()
 
     async def _walk_to(self, target_ns: int) -> None:
-        await _settle()  # who was told just now to sleep is asleep
+        await _settle()  # tasks that are about to sleep are asleep
         while self._sleepers and self._sleepers[0][0] <= target_ns:
             at_ns = self._sleepers[0][0]
             if self._sleepers[0][2].done():

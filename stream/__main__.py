@@ -11,7 +11,7 @@ def main() -> None:
     settings = load(StreamSettings)
     made = app.create(settings)
     running = server.server(made, made.state.stream)
-    # The server raises again what it caught: then the process has said goodbye already, and ends by itself.
+    # The server raises again what it caught: then the process has closed its sockets already, and ends by itself.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     made.state.services.log.info("stream-starts", extra={"port": settings.stream_port})

@@ -1,4 +1,4 @@
-"""Reading the bus: one thread for each way by which messages come. What they hear is handed to the event loop in order."""
+"""Reading the bus: one thread for each way by which messages come. The threads hand all messages to the event loop in order."""
 
 import asyncio
 import threading

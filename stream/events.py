@@ -1,7 +1,7 @@
 """Server-sent events: the messages of `/ws/v1/stream` over plain HTTP, for `curl -N` and small scripts.
 
-The id of an event is `<epoch>:<number>:<versions>`, the versions those of the channels in the order in which they were asked
-for. Who sends it back as Last-Event-ID gets what changed since, as by `resume`.
+The id of an event is `<epoch>:<number>:<versions>`, the versions those of the channels in the order of the
+request. Who sends it back as Last-Event-ID gets what changed since, as by `resume`.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ from stream.hub import Hub
 from stream.outbox import BusMessage, Outbox, Outgoing
 
 LAGGED_S = 1.0
-"""A write that takes longer than this is told to the client, with what was skipped meanwhile."""
+"""If a write takes longer than this, the client gets a message that says so and what was skipped meanwhile."""
 
 
 class End(NamedTuple):

@@ -172,7 +172,7 @@ class PageListener(SocketListener):
             self._wanted[book[:2]] = book
 
     async def settle(self) -> None:
-        """Act on what is wanted, each time the page has been quiet for a moment, or a second has passed."""
+        """Act on what is wanted, each time the page has been quiet briefly, or a second has passed."""
         while True:
             await self._changed.wait()
             began = self.hub.clock()

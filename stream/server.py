@@ -34,7 +34,7 @@ class Protocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            self.handshake_complete = True  # it was refused, and said so; else the library takes it for broken off
+            self.handshake_complete = True  # the refusal was answered; else the library takes it for broken off
 
     def abort(self, last: str, code: int, reason: str) -> None:
         """Write a last text and a close behind what waits, and cut the connection a while later. code 0: the text alone."""

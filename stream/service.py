@@ -91,7 +91,7 @@ class Stream:
         await asyncio.sleep(3_600)
 
     async def listening(self) -> None:
-        """Wait a moment until the bus is read, so that snapshots are not read before it. Later readers heal what they missed."""
+        """Wait briefly until the bus is read, so that snapshots are not read before it. Later readers heal what they missed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LISTENING_S):
                 while not self._threads:

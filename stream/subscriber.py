@@ -111,7 +111,7 @@ class Subscriber(SocketListener):
                 self.stream.shares.give_quotes(self.caller.id, 1)
 
     def become(self, caller: Principal) -> None:
-        """Go on as this caller, without the channels that it may not have; it is told which. RateLimited, TooMany: it has
+        """Go on as this caller, without the channels that it may not have; a message names these. RateLimited, TooMany: it has
         too many sockets or quotes already; then nothing changes."""
         quotes = sum(1 for one in self.subscriptions.values() if one.channel.kind in _QUOTES)
         self.stream.shares.hand_over(self.caller.id, caller.id, quotes)
@@ -161,7 +161,7 @@ class Subscriber(SocketListener):
         task.add_done_callback(self._tasks.discard)
 
     async def _with_errors(self, work: Coroutine[Any, Any, None]) -> None:
-        """Work in the background whose every error the client is told."""
+        """Work in the background. The client gets a message for each error."""
         try:
             await work
         except Exception:
@@ -169,7 +169,7 @@ class Subscriber(SocketListener):
             self.say(messages.error(NautilusError("a snapshot broke here; subscribe again", code="internal-error")))
 
     def stream_state(self, name: str) -> Mapping[str, str]:
-        """How the stream behind a channel stands, as it was last told."""
+        """How the stream behind a channel stands, by the last message."""
         known = self.hub.state(name)
         return known.stream if known is not None and known.stream else self.subscriptions[name].stream
 
@@ -205,7 +205,7 @@ class Subscriber(SocketListener):
                 subscription.held = []
                 continue
             if epoch and epoch != self.hub.epoch:
-                continue  # what was told between this read and the new epoch may be lost
+                continue  # what was published between this read and the new epoch may be lost
             if self.subscriptions.get(name) is subscription:
                 self._release(subscription, snapshot, number=number, since=since)
             return

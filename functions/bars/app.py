@@ -287,7 +287,7 @@ async def instrument(
 
 
 def _age(found: Identity) -> Mapping[str, Any]:
-    """When IB was last asked about the words, and whether they changed hands, beside an instrument's own columns."""
+    """When IB last answered about the words, and whether they changed hands, beside an instrument's own columns."""
     identity = found.as_dict()
     known = identity.pop("instrument")
     return {**identity, **{name: value for name, value in known.items() if name != "con_id"}}

@@ -35,7 +35,7 @@ class InFlight:
     def has_room(self, allowed: int) -> bool:
         """True when one more request may be sent, with `allowed` open at IB at once.
 
-        An answer that is being stored leaves its place at IB to the next; as many again may wait for the database.
+        While an answer is being stored, the next request may be open at IB; as many again may wait for the database.
         """
         return len(self._asking) < allowed and len(self._tasks) < 2 * allowed
 

@@ -1,4 +1,4 @@
-"""What is asked of IB next: the best chunk of the ledger that IB's rules allow, leased and booked before it is sent."""
+"""The next request to IB: the best chunk of the ledger that IB's rules allow, leased and booked before it is sent."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Task:
 def request_of(candidate: Candidate, instrument: Instrument) -> Request:
     """A chunk's request as the pacer sees it.
 
-    Two of a series that end at the same moment count as identical: how far back they reach is rounded up on the wire.
+    Two of a series that end at the same time count as identical: how far back they reach is rounded up on the wire.
     """
     frame = timeframe(candidate.timeframe)
     series_and_end = (instrument.con_id, frame.name, candidate.price, candidate.session, candidate.window[1])
@@ -61,7 +61,7 @@ class Picker:
         self.quiet_until = 0
         """Market time before which no small request leaves: IB complained about the pace."""
         self.away = False
-        """True when the last look found a chunk that the session cannot serve."""
+        """True when the last search found a chunk that the connection cannot serve."""
 
     def candidates(self, cursor: Cursor, login: str, now: int) -> list[tuple[Candidate, Request, int]]:
         """The candidates that the session can serve now, with the time each may be sent; best first, up to the first that
@@ -92,7 +92,7 @@ class Picker:
         return rows
 
     def _limits(self, cursor: Cursor) -> PacingLimits:
-        """IB's limits; a head that a job cannot be planned without has the next place among the small requests."""
+        """IB's limits; a head that a job cannot be planned without has the next slot among the small requests."""
         limits = self._booking.limits
         return (
             limits._replace(reserve=limits.reserve + 1) if job_planning.planning_waits(cursor, NotYet.code) else limits

@@ -105,7 +105,7 @@ class Planning:
                 error["upstream"] = wrong.upstream.as_dict()
             self._log.warning("item-failed", extra=fields(job_id=str(job.id), **error))
         except Exception:
-            # Nobody foresaw it: this item fails and is told, the others and the bridge go on.
+            # Nobody foresaw it: this item fails and says why, the others and the bridge go on.
             self._log.exception("item-broke", extra={"job_id": str(job.id), "item": item.id})
             error = {"code": "internal-error", "detail": "planning this item broke; the bridge's log says why"}
         else:
@@ -128,7 +128,7 @@ class Planning:
         end = item.wanted_end if item.wanted_end is not None else now
         start = item.wanted_start if item.wanted_start is not None else end - (item.wanted_back or NS_PER_DAY)
         head = await self._head(job, instrument, row, (start, end))
-        # Sessions are asked for only where bars can be: a range may begin long before the instrument did.
+        # Sessions are requested only where bars can be: a range may begin long before the instrument did.
         (first, _), _ = by_rules((start, max(end, start + 1)), frame, now=now, until=now, head=head)
         wide = (frame.floor(first) - NS_PER_DAY, frame.ceil(end) + NS_PER_DAY)
         calendar = await self._directory.calendars.calendar(instrument, session, wide, number)

@@ -1,5 +1,5 @@
-"""What an answer means for a series: bars, revisions, coverage and notes, whoever asked. In the caller's transaction, under the
-series' row lock."""
+"""What an answer means for a series: bars, revisions, coverage and notes, whoever made the request. In the caller's
+transaction, under the series' row lock."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from nautilus.spans import Span, Spans
 EMPTY_RECHECK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""
 _REFUSED_NS = NS_PER_DAY
-"""How long a refusal (no permission, kind not offered) is believed before it may be asked again."""
+"""How long a refusal (no permission, kind not offered) is believed before the range may be requested again."""
 _FAILED_NS = 3600 * NS_PER_S
 _NO_DATA = "no_data"
 """Of what is unconfirmed, only what IB itself called empty counts as a first answer."""
@@ -57,7 +57,7 @@ def store(
 
     rows: closed bars, ascending; none where IB says that there are none. Of bars outside the span only those that meet settled
     ranges count: they are compared with what is there. taken: how the volumes were taken, where they may come in several units.
-    unproven: of what the answer lacks there, nothing is said. recheck_ns: when others check again what is unconfirmed.
+    unproven: what the answer lacks there stays open. recheck_ns: when others check again what is unconfirmed.
     """
     old = series.notes(cursor, row.id, span)
     found_empty = _found_empty_before(old, market_ns)
@@ -121,7 +121,7 @@ def _check_overlaps(
 
 
 def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) -> Spans:
-    """The doubtful ranges that are whole sessions of days which, says the settled daily series, had no trade."""
+    """The unconfirmed ranges that are whole sessions of days which, says the settled daily series, had no trade."""
     daily = timeframe("1d")
     if not doubtful or not row.timeframe.intraday:
         return Spans()
@@ -142,7 +142,7 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
 def note_refused(
     cursor: Cursor, row: Series, span: Spans, *, reason: str, ib_code: int | None, request_id: int, market_ns: int
 ) -> None:
-    """IB will not serve these ranges: they are asked for again in a day."""
+    """IB will not serve these ranges: they are requested again in a day."""
     until = market_ns + _REFUSED_NS
     noted = [Note(s, CoverageState.UNAVAILABLE, reason, ib_code, market_ns, until) for s in span - row.covered]
     series.apply_changes(cursor, row, noted=noted, request_id=request_id)
@@ -151,7 +151,7 @@ def note_refused(
 def note_failed(
     cursor: Cursor, row: Series, span: Spans, *, reason: str, ib_code: int | None, request_id: int, market_ns: int
 ) -> None:
-    """Nobody could get these ranges for now: they are asked for again in an hour."""
+    """Nobody could get these ranges for now: they are requested again in an hour."""
     until = market_ns + _FAILED_NS
     noted = [Note(s, CoverageState.FAILED, reason, ib_code, market_ns, until) for s in span - row.covered]
     series.apply_changes(cursor, row, noted=noted, request_id=request_id)

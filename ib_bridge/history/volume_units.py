@@ -7,9 +7,9 @@ prove nothing: shares are traded in fractions, too. What decides is, in this ord
     setting         a person's word, NAUTILUS_STOCK_VOLUME_UNIT
     server_version  below 175 volumes come in lots
     stated          a simulator's own word, at its control port
-    compared        days that are over, asked for once more as a client of version 174, to which IB sends lots
+    compared        days that are over, requested once more as a client of version 174, to which IB sends lots
 
-Until then volumes are stored as they came, and are said to be of unknown unit. All but the setting holds for one
+Until then volumes are stored as they came, and are marked as of unknown unit. All but the setting holds for one
 connection: the gateway behind the next one may be set otherwise.
 """
 
@@ -103,7 +103,7 @@ class VolumeUnits:
     # ---- what is known -----------------------------------------------------------------------------------------------
 
     def recall(self, activity: Mapping[str, Any]) -> None:
-        """Take over what a predecessor of this name had told, so that a change of mind is told as one."""
+        """Take over what a predecessor of this name had published, so that a changed unit is published as a change."""
         self._last_known = str(activity.get("volume_unit", "unknown"))
         self._change = activity.get("volume_unit_change")
 
@@ -156,7 +156,7 @@ class VolumeUnits:
 
     async def _compare(self, instrument: Instrument) -> None:
         """Ask for closed days in both units, until the unit is known for this connection. An instrument that does not tell
-        rests for itself, so that it keeps no other one from telling."""
+        rests for itself, so that it keeps no other one from deciding."""
         async with self._comparing:
             connection = self._connection.number
             self._begin(connection)

@@ -39,7 +39,7 @@ _BACKOFF = Backoff(longest_s=5.0)
 _ATTEMPTS = 8
 """So often a request is sent that IB leaves without an answer, or ends for a reason that may pass."""
 _ATTEMPTS_BEFORE_SPLIT = 3
-"""So often IB may say that a request timed out at its side before less is asked for."""
+"""So often IB may say that a request timed out at its side before fewer requests are open at once."""
 _PASSING = frozenset({Reaction.RETRY, Reaction.RESUBSCRIBE, Reaction.INFO})
 """Reactions after which the same request may succeed; a notice that the client library took for the end is one of them."""
 _ATTEMPTS_IN_ALL = 60
@@ -166,7 +166,7 @@ class Worker:
             try:
                 await self._fetch(task)
             except Unavailable as gone:
-                # The lease runs out by itself; the answer is asked for again.
+                # The lease runs out by itself; then the request is sent again.
                 self._log.warning("answer-not-stored", extra={"chunk_id": task.held.chunk_id, "reason": gone.detail})
             except asyncio.CancelledError:
                 raise
@@ -234,7 +234,7 @@ class Worker:
             rth=task.row.session == "rth",
         )
         rows = await self._requests.history(request, self._settings.request_timeout_s)
-        # Bars leave their place to the next request; a refusal first has its consequences.
+        # After bars the next request may be sent at once; a refusal first has its consequences.
         self._in_flight.answered(task.held)
         return rows
 
@@ -282,7 +282,7 @@ class Worker:
         if ended.reaction is Reaction.EMPTY and self._connection.serves(task.instrument):
             await self._transactions.run(writer.bars, task.held, answer, calendar=task.calendar, rows=[], market_ns=now)
         elif ended.reaction is Reaction.EMPTY or (ended.reason in UNRESOLVED and not self._connection.can_resolve):
-            # Said while a farm was away: neither "nothing" nor "unknown" can be believed then.
+            # This came while a farm was away: neither "nothing" nor "unknown" can be believed then.
             await self._again(task, answer, "error", reason="ib_session", not_before=now + _RETRY_NS)
         elif ended.reaction is Reaction.PERMANENT:
             await self._transactions.run(writer.refused, task.held, answer, reason=ended.reason, market_ns=now)
@@ -330,7 +330,7 @@ class Worker:
         )
 
     async def _drop(self, task: Task, answer: Answer) -> None:
-        """We are told to stop working on it: cancelled when nobody wants it, else back to the ledger at once."""
+        """We have to stop working on it: cancelled when nobody wants it, else back to the ledger at once."""
         unwanted = await self._transactions.run(chunks.unwanted, [task.held])
         if unwanted:
             await self._transactions.run(writer.cancelled, task.held, answer)

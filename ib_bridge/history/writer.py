@@ -16,7 +16,7 @@ from nautilus.market.calendar import Calendar
 from nautilus.spans import Spans
 
 _WHOLE_SERIES = UNRESOLVED | {"no_permission", "kind_not_offered", "no_market_data_subscription"}
-"""Refusals that hold for every range of a series: what is still pending need not be asked."""
+"""Refusals that hold for every range of a series: what is still pending need not be requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,13 @@ def failed(
 
 
 def again(cursor: Cursor, held: Lease, answer: Answer, *, outcome: str, reason: str, not_before: int) -> None:
-    """The chunk goes back to the ledger, not to be asked before a market time."""
+    """The chunk goes back to the ledger, not to be requested before a market time."""
     close(cursor, answer, outcome)
     chunks.again(cursor, held, not_before=not_before, outcome=reason, ib_code=answer.ib_code)
 
 
 def split(cursor: Cursor, held: Lease, answer: Answer, parts: list[Chunk]) -> None:
-    """The request was too large to be answered in time: smaller ones take its place."""
+    """The request was too large to be answered in time: smaller ones replace it."""
     series.by_id(cursor, held.series_id, lock=True)
     close(cursor, answer, "timeout")
     chunks.split(cursor, held, parts, request_id=answer.request_id)
@@ -139,7 +139,7 @@ def cancelled(cursor: Cursor, held: Lease, answer: Answer) -> None:
     """Nobody wants the chunk any more; its request was cancelled at IB."""
     close(cursor, answer, "cancelled")
     chunks.cancel(cursor, held)
-    job_stopping.finish_stopping(cursor)  # or, when others are cancelled at the same moment, the next sweep
+    job_stopping.finish_stopping(cursor)  # or, when others are cancelled at the same time, the next sweep
 
 
 def close(cursor: Cursor, answer: Answer, outcome: str, bars: int | None = None) -> None:

@@ -24,7 +24,7 @@ _SLOWER = 0.05
 _MUCH_SLOWER = 0.5
 """The same for more than a second."""
 _FIRST_NS = 2 * NS_PER_S
-"""In this time after the first answer better knowledge counts at once: nothing has been asked yet."""
+"""In this time after the first answer better knowledge counts at once: no request has been sent yet."""
 _OTHER_CLOCK_NS = 600 * NS_PER_S
 """A clock that is so far behind what it was is another clock."""
 
@@ -104,7 +104,7 @@ class MarketClock:
         self._course = Course(MarketTime((requested_ns + answered_ns) // 2, market_ns, rate))
 
     def learn_seconds(self, market_s: int, requested_ns: int, answered_ns: int) -> None:
-        """Take IB's word: its clock showed `market_s` whole seconds at a moment between asking and the answer (steady ns)."""
+        """Take IB's answer: its clock showed `market_s` whole seconds at some time between request and answer (steady ns)."""
         bounds = Bounds(market_s * NS_PER_S - answered_ns, (market_s + 1) * NS_PER_S - requested_ns, answered_ns)
         if self._bounds is None:
             self._begin(bounds)

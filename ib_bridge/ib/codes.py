@@ -13,7 +13,7 @@ from ib_bridge.ib.language import is_english, is_surely_english, plain
 
 
 class Reaction(StrEnum):
-    """What the one who asked should do."""
+    """What the caller should do."""
 
     PERMANENT = "permanent"
     """This request will never succeed as it is."""
@@ -229,7 +229,7 @@ _LEAD = re.compile(r"^(historical market data service error message|invalid real
 
 
 def meaning(code: int, text: str = "") -> Meaning:
-    """What a code means; those of `TEXTS` are told apart by their text. Unmapped codes are alarms.
+    """What a code means; of those in `TEXTS` the text decides. Unmapped codes are alarms.
 
     A 162 whose text is not English is `other_language`: nobody knows what it says, so it is never taken for "no data".
     """

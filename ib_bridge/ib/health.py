@@ -15,10 +15,10 @@ from nautilus.market.instrument import Instrument
 
 PORT_MOVED = 1300
 _DISPLACED_NS = 300 * NS_PER_S
-"""For how long another session is believed to have the login after IB last said so."""
+"""For how long another session is believed to have the login after IB's last message of it."""
 _SILENCE_NS = 600 * NS_PER_S
 """IB repeats an outage about every half minute and reports the return of a farm. After so long without a word what we know
-may be wrong: whoever connects anew hears of every farm."""
+may be wrong: IB reports every farm to a new connection."""
 _OTHER_LANGUAGE = (
     "the gateway writes its errors in another language than English, so what they mean is not known: set"
     ' "Show API error messages in English" (Configure, API, Settings) or its language to English'
@@ -45,7 +45,7 @@ class ConnectionState(StrEnum):
 
 
 class Health(NamedTuple):
-    """The state of the connection and the reason for it, at one moment."""
+    """The state of the connection and the reason for it, at one time."""
 
     state: ConnectionState
     reason: str
@@ -59,7 +59,7 @@ class ConnectionHealth:
         """True while the socket is connected and the handshake done."""
         self.servers_lost = False
         self.farms: dict[str, dict[str, str]] = {}
-        """Farm -> its kind and state, as the gateway last said."""
+        """Farm -> its kind and state, by the gateway's last message."""
         self.language: str | None = None
         """`english` or `other`, as the texts of this connection show; None until one does."""
         self.unmapped = 0

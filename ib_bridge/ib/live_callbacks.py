@@ -129,7 +129,7 @@ class LiveCallbacks:
         self._first: dict[int, list[Any]] = {}
 
     def attach(self, ib: IB) -> None:
-        """Hear a new connection."""
+        """Take the callbacks of a new connection."""
         self._values.clear()
         self._requests.clear()
         self._first.clear()
@@ -234,7 +234,7 @@ _CALLBACKS = (
 
 
 def _bar(row: Any) -> BarValue:
-    """A bar of the library. Its date is a text of seconds since the epoch, as it was asked for (formatDate 2)."""
+    """A bar of the library. Its date is a text of seconds since the epoch, as the request says (formatDate 2)."""
     known = _known(row.volume), _whole(row.barCount)
     return BarValue(int(row.date) * NS_PER_S, row.open, row.high, row.low, row.close, *known)
 

@@ -1,6 +1,6 @@
 """Requests to IB and their answers: contract details, symbols, schedules, oldest bars, bars.
 
-Each answer is what IB sent, or an error that says which of three things happened: IB refused (`IbError`), IB said nothing
+Each answer is what IB sent, or an error that says which of three things happened: IB refused (`IbError`), IB did not answer
 in time (`NoAnswer`), or the connection went away (`NotConnected`). None of them looks like an empty answer.
 """
 

@@ -240,7 +240,7 @@ def stamp(when: date | datetime, frame: Timeframe) -> int:
 
 
 def bars(rows: Iterable[Any], frame: Timeframe, price: str, *, volume_unit: str = "shares") -> list[Bar]:
-    """IB's bars as ours: sorted by ts, one per ts (the last one told wins).
+    """IB's bars as ours: sorted by ts, one per ts (the last one sent wins).
 
     volume_unit: in which unit volumes came; those in lots become shares, those of unknown unit stay as they are.
     A volume or a count of -1 is None, and so is the average price beside either; prices may be negative.

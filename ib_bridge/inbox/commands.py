@@ -47,7 +47,7 @@ class Commands:
     async def begin(self, only: str | None = None) -> None:
         """Begin to execute what is queued (of type `only`), as far as there is room. Their failure is their result.
 
-        One search at a time, as IB takes one a second: more would wait for each other in the places of lookups.
+        One search at a time, as IB takes one a second: more of them would only take slots from lookups.
         """
         while len(self._under_way) < _AT_ONCE:
             without = ["search"] if "search" in self._types.values() else []
@@ -79,7 +79,7 @@ class Commands:
             except NautilusError as wrong:
                 error = {"code": wrong.code, "detail": wrong.detail}
             except Exception:
-                # Nobody foresaw it: who waits is told, and the next command is not held up.
+                # Nobody foresaw it: who waits gets an answer, and the next command is not held up.
                 self._log.exception("command-broke", extra={"command": row.type})
                 error = {"code": "internal-error", "detail": "it broke; the bridge's log says why"}
             else:

@@ -29,7 +29,7 @@ from nautilus.settings.bridge import BridgeSettings
 from nautilus.spans import Span
 
 _MOST_ATTEMPTS = 8
-"""So often a request may fail for a passing reason; then its range is noted as failed, and asked for again in an hour."""
+"""So often a request may fail for a passing reason; then its range is noted as failed, and requested again in an hour."""
 _RETRY_NS = 10 * NS_PER_S
 _REFUSED_NS = 3600 * NS_PER_S
 """What IB refuses for good it mostly refuses for the whole series."""
@@ -38,7 +38,7 @@ _WAIT_NS = 60 * NS_PER_S
 
 
 class Task(NamedTuple):
-    """What is asked for: `span` is what the answer is judged on, `window` what is requested."""
+    """What a request covers: `span` is what the answer is judged on, `window` what is requested."""
 
     one: Followed
     instrument: Instrument
@@ -48,7 +48,7 @@ class Task(NamedTuple):
 
 
 def request_of(instrument: Instrument, one: Followed, end: int) -> Request:
-    """A request for bars of a live series as the pacer sees it; `end`: of what is asked for, 0 for up to now."""
+    """A request for bars of a live series as the pacer sees it; `end`: of the window, 0 for up to now."""
     key, frame = one.key, one.frame
     return Request(
         identity=f"{key.con_id}|{frame.name}|{key.price}|{key.session}|{end}",
@@ -58,7 +58,7 @@ def request_of(instrument: Instrument, one: Followed, end: int) -> Request:
 
 
 class Asking:
-    """Asks, and stores. A request that comes to nothing leaves its series waiting: it is not asked again before
+    """Asks, and stores. A request that comes to nothing leaves its series waiting: it is not requested again before
     `Followed.not_before`. Nothing is ever withdrawn for an answer that did not come."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Asking:
     async def store(
         self, one: Followed, answer: Answer, *, span: Span, bars: list[Bar], sent_at: int, connection: int
     ) -> Report:
-        """Store an answer. bars: as IB sent them, in its unit of volume; those that formed when it was asked are left out."""
+        """Store an answer. bars: as IB sent them, in its unit of volume; those that formed at the request are left out."""
         assert one.instrument is not None  # noqa: S101  for the type checker
         assert one.calendar is not None  # noqa: S101
         taken = await self._volumes.taken(one.instrument, one.key.price, connection)
@@ -160,7 +160,7 @@ class Asking:
             "confirmation-refused",
             extra=fields(series_id=task.one.series_id, ib_code=answer.ib_code, ib_text=answer.ib_text),
         )
-        # Said while a farm was away, neither "nothing" nor "unknown" can be believed.
+        # This came while a farm was away: neither "nothing" nor "unknown" can be believed then.
         untrue = ended.reaction is Reaction.EMPTY or (ended.reason in UNRESOLVED and not self._connection.can_resolve)
         if ended.reaction is Reaction.PERMANENT and not untrue:
             await self._note(task, answer, ended.reason, permanent=True)

@@ -48,7 +48,7 @@ class BarFolds:
         """The time of which no minute is missing here."""
         self._covered = Spans()
         self.learned_until = 0
-        """Up to here history told the bars that no listener has from the stream: they are told by history alone."""
+        """Up to here history had the bars that no listener has from the stream: history alone publishes them."""
         self.newest: LiveBar | None = None
         """The newest bar of its own timeframe."""
 
@@ -90,7 +90,7 @@ class BarFolds:
         return found
 
     def lose(self, hole: Span) -> None:
-        """The stream missed this time: what is folded over it is partial, until history has told what was there."""
+        """The stream missed this time: what is folded over it is partial, until history has shown what was there."""
         self._known -= Spans.of(*hole)
 
     def answer(
@@ -99,7 +99,7 @@ class BarFolds:
         """Take what history says of minutes: (bars that changed and are not settled, what is settled of longer bars).
 
         parts: what it has otherwise than the stream. withdrawn: ts of the minutes that it has not. answered: the time of which
-        all is told with that. covered: what is covered in all.
+        all is published with that. covered: what is covered in all.
         """
         knew, self._known = self._known, self._known | answered
         self._covered = covered

@@ -1,4 +1,4 @@
-"""Streams of bars: what IB sends is folded, told and stored as provisional; what was missed is known as a hole."""
+"""Streams of bars: what IB sends is folded, published and stored as provisional; what was missed is kept as a hole."""
 
 from collections.abc import Iterable
 
@@ -84,7 +84,7 @@ class BarStreams:
     # ---- what IB sends -----------------------------------------------------------------------------------------------
 
     def first(self, stream: Stream, answer: FirstBars) -> None:
-        """History up to now, and the bar that forms. What listeners missed meanwhile is told as closed."""
+        """History up to now, and the bar that forms. Bars that listeners missed meanwhile are published as closed."""
         folds = self._folds[stream.key]
         own, now = timeframe(stream.frame), self._clock.now_ns()
         calendar = _calendar(stream)
@@ -140,7 +140,7 @@ class BarStreams:
         for frame, bar in changed:
             own = frame.name == stream.frame
             if own and bar.ts < (stream.confirmed_until or -FOR_GOOD):
-                continue  # history has said what it is: a late part changes nothing
+                continue  # history has answered for it: a late part changes nothing
             if frame.name in stream.want.timeframes:
                 self._telling.bar(stream, frame.name, bar, factor=factor, now=now)
             if own:

@@ -1,4 +1,4 @@
-"""History has the last word: what streams told is confirmed by requests of its own, and what they missed is brought.
+"""History has the last word: requests to it confirm the bars of streams, and bring what streams missed.
 
 A loop over the series of the bar streams, and of the watch list. Each time bars have closed and settled, it asks for them, in
 as few requests as `nautilus.live.confirmation` says. What a commit means for listeners goes to `report`.
@@ -38,12 +38,12 @@ from nautilus.spans import Span, Spans
 _PAUSE_S = 0.5
 _SWEEP_S = 1.0
 _CALENDAR_AGAIN_NS = 60 * NS_PER_S
-"""Where IB gives no sessions beyond now, they are asked for so often."""
+"""Where IB gives no sessions beyond now, they are requested so often."""
 
 
 class Confirming:
     """Confirms the bars of live series. report: called in the event loop after each commit that listeners may care about.
-    ready: false while nothing may be asked of IB."""
+    ready: false while no request may go to IB."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Confirming:
         self._wake.set()
 
     def hole(self, key: StreamKey, span: Span) -> None:
-        """A stream missed bars. They are asked for as all others are; `Report.filled` says when coverage proves it."""
+        """A stream missed bars. They are requested as all others are; `Report.filled` says when coverage proves it."""
         one = self._followed.get(key)
         if one is not None:
             one.since = min(one.since, span[0])
@@ -211,7 +211,7 @@ class Confirming:
         await asyncio.sleep(_SWEEP_S)
 
     async def _inspect(self, one: Followed, now: int) -> Task | None:
-        """What is to be asked of a series now; None: nothing."""
+        """What is to be requested of a series now; None: nothing."""
         if one.busy or now < one.not_before:
             return None
         try:
@@ -282,7 +282,7 @@ class Confirming:
                 one.answered(task.span)
                 await self._reported(one, report)
         except Unavailable as gone:
-            # Not stored: it is still missing, and asked for again.
+            # Not stored: it is still missing, and requested again.
             one.again = True
             self._log.warning("answer-not-stored", extra={"series_id": one.series_id, "reason": gone.detail})
         except asyncio.CancelledError:
@@ -294,7 +294,7 @@ class Confirming:
             one.busy = False
             self._wake.set()
 
-    # ---- what listeners are told ---------------------------------------------------------------------------------------
+    # ---- what listeners receive ----------------------------------------------------------------------------------------
 
     async def _reported(self, one: Followed, report: Report) -> Report:
         row = await self._transactions.run(series.by_id, one.series_id)

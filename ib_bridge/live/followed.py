@@ -44,10 +44,10 @@ class Followed:
     requested: Span = (0, 0)
     """What the last answer was judged on."""
     repeats: int = 0
-    """How many answers in turn have left the same in doubt."""
+    """How many answers in turn have left the same unconfirmed."""
     rest_until: int = 0
     calendar_at: int = 0
-    """When the calendar was asked for."""
+    """When the calendar was requested."""
     left_at: int | None = None
     """When it was left; None: it goes on. What had closed by then is confirmed first."""
     busy: bool = False
@@ -64,7 +64,7 @@ class Followed:
         return BarClosing.of(self.calendar, self.frame, self.instrument, delay=delay, now=at).closed_until(at)
 
     def wants_inspection(self, closed: int, now: int) -> bool:
-        """True when it may be due: something closed, somebody said so, or a hole may be filled meanwhile."""
+        """True when it may be due: something closed, `again` was set, or a hole may be filled meanwhile."""
         if self.busy or now < self.not_before:
             return False
         rested = self.rest_until and now >= self.rest_until
@@ -82,7 +82,7 @@ class Followed:
         self.requested = span
 
     def rests(self, missing: Spans, now: int) -> bool:
-        """True while what is missing is what the last answer left in doubt, and it is too early to ask again for that alone."""
+        """True while only what the last answer left unconfirmed is missing, and it is too early to ask again for that alone."""
         if not missing or self.partial:
             return False
         start, end = confirmation.hull(missing)
@@ -104,7 +104,7 @@ class Followed:
         return filled
 
     def due(self, missing: Spans, *, now: int, series: int) -> bool:
-        """True when what is missing is to be asked for now; `series`: how many are confirmed in all."""
+        """True when what is missing is to be requested now; `series`: how many are confirmed in all."""
         assert self.calendar is not None  # noqa: S101  for the type checker: it was looked at
         return confirmation.is_due(
             missing,

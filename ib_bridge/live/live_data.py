@@ -1,4 +1,4 @@
-"""Live data as a whole: wants become streams, what IB sends becomes bars, quotes and trades, and all of it is told.
+"""Live data as a whole: wants become streams, what IB sends becomes bars, quotes and trades, and all of it is published.
 
 Five loops: `consume` takes what IB sent, `beat` publishes it, `sweep` compares wants and streams each second, `pump` asks IB for
 one stream after the other; the last keeps the watch list among the wants. All state is touched in the event loop alone.
@@ -147,7 +147,7 @@ class LiveData:
         }
 
     def reported(self, report: Report) -> None:
-        """History has answered for bars of a series: listeners are told."""
+        """History has answered for bars of a series: publish what it says."""
         stream = self.ledger.streams.get(report.key)
         if stream is None:
             self.telling.series(report)

@@ -18,7 +18,7 @@ from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, StreamKey
 from nautilus.market.timeframes import timeframe
 
 _AGAIN_S = 30.0
-"""Seconds, of machine time or of market time, before a calendar is asked for again."""
+"""Seconds, of machine time or of market time, before a calendar is requested again."""
 _BEFORE_NS = 7 * NS_PER_DAY
 
 
@@ -31,7 +31,7 @@ class Loading:
         self._clock = clock
         self._log = log
         self._requested: dict[StreamKey, tuple[float, int]] = {}
-        """When a calendar was asked for last: machine time (s), market time (ns)."""
+        """When a calendar was requested last: machine time (s), market time (ns)."""
         self._restored = False
 
     async def load(self, key: StreamKey, want: StreamWant) -> Stream | None:
@@ -43,7 +43,7 @@ class Loading:
             return None
 
     async def real_time_bars(self, login: str) -> list[float] | None:
-        """When bars of five seconds were requested by this login in the ten minutes before this process began; told once."""
+        """When bars of five seconds were requested by this login in the ten minutes before this process began; given once."""
         if self._restored:
             return None
         since = self._clock.now_ns() - int(REAL_TIME_BAR_PERIOD_S * 1e9)

@@ -1,4 +1,4 @@
-"""Bars of one timeframe longer than a minute: folded of minutes, and what history has said of them.
+"""Bars of one timeframe longer than a minute: folded of minutes, and what history has answered for them.
 
 The stream makes them `forming` and `closed`. A slot is settled when coverage holds all of its minutes, also those without a
 trade. Then its bar is confirmed or revised, as a minute is. Values that were not folded of all minutes are never confirmed.
@@ -58,13 +58,13 @@ class LongerBars:
         return self._folding.pass_time(market_ns)
 
     def begin(self, parts: Iterable[Part], covered: Spans, known: Spans) -> None:
-        """Take the minutes that are known. Nothing is told: who listens from now on reads what history has said already."""
+        """Take the minutes that are known. Nothing is published: later listeners read what history has answered already."""
         for part in parts:
             self._folding.add(part)
         self._settled = {slot.span[0] for slot in self._folding.slots() if _is_settled(slot, covered, known)}
 
     def answer(self, word: Word) -> Meaning:
-        """Take what history has said."""
+        """Take the answer of history."""
         before = {slot.span[0]: slot for slot in self._folding.slots()}
         for ts in word.withdrawn:
             self._folding.remove(ts)
@@ -99,7 +99,7 @@ class LongerBars:
         meaning.changed.append(bar)
 
     def _is_confirmed(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning, *, whole: bool) -> bool:
-        """True when a settled bar is confirmed by this answer as listeners have it; what else is to be told is in `meaning`."""
+        """True when this answer confirms a settled bar as listeners have it; what else is to be published is in `meaning`."""
         start, bar = slot.span[0], slot.bar
         first = start not in self._settled
         was = self._was.pop(start, old)

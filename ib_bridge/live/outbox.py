@@ -41,7 +41,7 @@ class Outbox:
     # ---- messages ----------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, channel: str, fields: Mapping[str, Any], *, urgent: bool = False) -> None:
-        """A message that is told in its turn. What forms on its channel, and was to be told before it, is told before it."""
+        """A message that is published in its turn. The forming bar of its channel that waits goes out before it."""
         forming = self._newest.pop(("bar", channel), None)
         if forming is not None and not (kind == "bar" and fields.get("ts") == forming["ts"]):
             self._messages.append(Message("bar", channel, forming))
@@ -49,7 +49,7 @@ class Outbox:
         self.urgent = self.urgent or urgent
 
     def tell_newest(self, kind: str, channel: str, fields: Mapping[str, Any]) -> None:
-        """A message of which only the newest of a beat is told: a quote, or a bar that forms."""
+        """A message of which only the newest of a beat is published: a quote, or a bar that forms."""
         self._newest[kind, channel] = fields
 
     # ---- rows --------------------------------------------------------------------------------------------------------

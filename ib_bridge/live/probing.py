@@ -1,4 +1,4 @@
-"""Ask history once what a silent stream should have said: bars of the last minutes, booked as every request is."""
+"""One request to history about a silent stream: bars of the last minutes, booked as every request is."""
 
 import time
 
@@ -31,7 +31,7 @@ class Probing:
         self._timeout_s = timeout_s
 
     async def has_more(self, stream: Stream, since: int, newest: LiveBar | None) -> bool | None:
-        """True when history has what the stream has not said since a market time (ns); None when IB did not say."""
+        """True when history has what the stream has not sent since a market time (ns); None when IB did not say."""
         price = stream.key.price or price_kind(stream.instrument.asset_class, None)
         session = stream.key.session or "all"
         seconds = min(_LONGEST_S, max(120, (self._clock.now_ns() - since) // NS_PER_S + 120))
@@ -60,9 +60,9 @@ class Probing:
 
 
 def lacks(bars: list[Bar], since: int, newest: LiveBar | None, *, with_volume: bool) -> bool:
-    """True when there are minutes of which a stream that is silent since `since` has not told.
+    """True when there are minutes that a stream which is silent since `since` has not sent.
 
-    newest: the newest minute that it told of, with volume in IB's unit. A bar without volume is none, where there are volumes.
+    newest: the newest minute that it sent, with volume in IB's unit. A bar without volume is none, where there are volumes.
     """
     real = [bar for bar in bars if not with_volume or bar.volume is None or bar.volume > 0]
     minute = since - since % _MINUTE.step_ns

@@ -1,8 +1,8 @@
 """What listeners and readers get of live data: collected for a beat, written to the database, then published on the bus.
 
 Rows come first: a listener that joins reads them, and must not miss what was published before it joined. A database that is
-away or silent costs the rows alone: what is told does not wait for it. The newest state is kept, bounded, and written when it
-is back. Who joined meanwhile has read rows without the bars that had closed: these are then told again.
+away or silent costs the rows alone: publishing does not wait for it. The newest state is kept, bounded, and written when it
+is back. Who joined meanwhile has read rows without the bars that had closed: these are then published again.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Publishing:
         self._began = False
         self._writing: asyncio.Task[bool] | None = None
         self._early: list[Message] = []
-        """Closed bars that were told before their rows were stored."""
+        """Closed bars that were published before their rows were stored."""
         self.failing_since: float | None = None
         """Loop time since when nothing could be published."""
 

@@ -28,7 +28,7 @@ def size_factor(instrument: Instrument, server_version: int, history_unit: str) 
 
 @dataclass
 class QuoteState:
-    """The fields as IB told them; None: it has told none. Times are market time in ns."""
+    """The fields as IB sent them; None: it has sent none. Times are market time in ns."""
 
     con_id: int
     fields: dict[str, Any] = field(default_factory=dict)

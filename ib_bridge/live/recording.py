@@ -24,12 +24,12 @@ from nautilus.market.calendar import Calendar
 from nautilus.spans import Span, Spans
 
 _RECHECK_NS = settling.EMPTY_RECHECK_NS + 300 * NS_PER_S
-"""The stream's own requests look at what is in doubt again after a quarter of an hour; others only where they did not."""
+"""The stream's own requests check what is unconfirmed again after a quarter of an hour; others only where they did not."""
 _REFUSING = frozenset({CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE})
 
 
 class Settled(NamedTuple):
-    """How a series stands, and what is said of provisional bars that others' answers have settled; None: of none."""
+    """How a series stands, and the outcomes of provisional bars that others' answers have settled; None: of none."""
 
     row: Series
     refused: Spans
@@ -142,7 +142,7 @@ def kept_series(cursor: Cursor) -> set[StreamKey]:
 
 
 def request_gaps(cursor: Cursor, row: Series, until: int, calendar: Calendar, *, market_ns: int) -> Spans:
-    """Have what a series that is kept current lacks before `until` requested by its standing job; returns the range that is
+    """Have what a series that is kept current lacks before `until` requested by its permanent job; returns the range that is
     requested since now. Under the series' row lock."""
     since = confirmation.kept_since(row.covered, calendar, row.timeframe, market_ns)
     if since >= until:

@@ -61,7 +61,7 @@ class Recovery:
     # ---- what IB says ------------------------------------------------------------------------------------------------
 
     def notice(self, code: int) -> None:
-        """IB said something about farms or servers."""
+        """IB sent a message about farms or servers."""
         now = self._clock.now_ns()
         well = FARM_CODES.get(code, ("", ""))[1] in ("ok", "inactive")
         if code not in FARM_CODES and code not in (1100, 1101, 1102, 2110):

@@ -1,6 +1,6 @@
 """What IB's errors mean for a stream: whether it goes on, ends, waits or is refused. Plain values in, plain values out.
 
-What each code means stands in `ib_bridge/ib/codes.py`; here stands what follows for who asked for a stream.
+What each code means stands in `ib_bridge/ib/codes.py`; this module says what follows for the stream that was requested.
 """
 
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The state of the connection to IB, told to listeners whenever it changes."""
+"""The state of the connection to IB, published whenever it changes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class SessionEvents:
         self._known: dict[str, Any] = {}
 
     def check(self) -> None:
-        """Tell the state if it is another one than was told last."""
+        """Publish the state if it is another one than was published last."""
         health = self._connection.status()
         farms = {name: farm["state"] for name, farm in self._connection.health.farms.items()}
         fields = {"state": health.state.value, "reason": health.reason, "farms": farms}

@@ -32,7 +32,7 @@ class StreamState(StrEnum):
     STALE = "stale"
     """It is silent for longer than usual, in an open market."""
     WAITING = "waiting"
-    """There is no room, or IB said so that it may be had later."""
+    """There is no room, or IB refused it for now."""
     REFUSED = "refused"
     """IB refuses it."""
     EVICTED = "evicted"
@@ -77,7 +77,7 @@ class Stream:
     sent_s: float = 0.0
     """The same by machine time, in seconds that never go back."""
     duration_ns: int = 0
-    """How much history its request asked for."""
+    """How much history its request covers."""
     state: StreamState = StreamState.WANTED
     reason: str = ""
     code: int | None = None
@@ -103,9 +103,9 @@ class Stream:
     loss: str = ""
     """Why."""
     probe_after_ns: int = 0
-    """It may be silent for so long before history is asked; doubled each time history has nothing either."""
+    """It may be silent for so long before a request to history; doubled each time history has nothing either."""
     probed: bool = False
-    """History was asked about the present silence."""
+    """A request to history was sent about the present silence."""
     _gap_from: int | None = None
     gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_GAPS))
 

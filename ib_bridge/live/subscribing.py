@@ -50,7 +50,7 @@ class Subscribing:
         self._changed = changed
         self._log = parts.log
         self._typed = 0
-        """The connection that was told which market data is wanted."""
+        """The connection on which the type of market data was set."""
         self.by_request: dict[int, Stream] = {}
         self._cancelling: list[tuple[float, Source, int, int]] = []
 
@@ -99,7 +99,7 @@ class Subscribing:
         self._send(stream, source)
 
     def _defer(self, stream: Stream, source: Source, market_s: float) -> None:
-        """The pacing book has no place for a request before so many seconds of market time are over."""
+        """The pacing book has no room for a request before so many seconds of market time are over."""
         now = self._clock.now_ns()
         if source is Source.REAL_TIME_BARS:
             self.ledger.refuse(stream, now, seconds=market_s, reason="real_time_query", code=None, refused=False)
@@ -153,7 +153,7 @@ class Subscribing:
     # ---- ends --------------------------------------------------------------------------------------------------------
 
     def cancel(self, stream: Stream, source: Source) -> None:
-        """End a stream's request at IB, if it has one there. IB gets the cancellation a moment after the request at least."""
+        """End a stream's request at IB, if it has one there. The cancellation leaves shortly after the request at the earliest."""
         number, connection = stream.request, stream.connection
         self.over(stream)
         if number is None or connection != self._connection.number or not self._connection.up:

@@ -13,7 +13,7 @@ from nautilus.market.symbols import select
 
 _EACH_S = 1.0
 _AGAIN_S = 300.0
-"""Machine time before a name that IB did not know, or could not be asked about, is looked up again."""
+"""Machine time before a name that IB did not know, or could not answer about, is looked up again."""
 BACKOFF = Backoff(first_s=1.0, longest_s=5.0)
 
 
@@ -29,7 +29,7 @@ class WatchList:
         self._not_before: dict[str, float] = {}
 
     async def step(self) -> None:
-        """One look at the list. A name that IB is asked about holds up the list alone. Unavailable: the database is away."""
+        """Check the list once. A name that IB has to look up holds up the list alone. Unavailable: the database is away."""
         unresolved = await self._transactions.run(watching.keep, self._setting)
         unknown = {one.series.instrument_id for one in unresolved if one.reason == watching.UNKNOWN}
         due = [name for name in sorted(unknown) if time.monotonic() >= self._not_before.get(name, 0.0)]

@@ -1,7 +1,7 @@
-"""Which streams are silent for longer than is usual, and when history is asked whether they should be. No clock, no socket.
+"""Which streams are silent for longer than is usual, and when a request to history checks it. No clock, no socket.
 
-Silence is no proof: an illiquid instrument has nothing to tell. So a silent stream is said to be stale, once. History is asked
-once whether it has what the stream lacks. When history has nothing either, the stream may be silent for twice as long.
+Silence alone shows nothing: an illiquid instrument has nothing to send. So a silent stream becomes stale, once. One request
+to history checks whether it has what the stream lacks. When history has nothing either, the stream may be silent twice as long.
 """
 
 from collections.abc import Iterable

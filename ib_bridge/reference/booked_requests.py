@@ -28,7 +28,7 @@ class BookedRequests:
         self._booking = booking
 
     async def details(self, query: Any, key: str, correlation_id: str) -> list[Any]:
-        """The contracts that fit a query; key: what is asked, as the pacing book knows it."""
+        """The contracts that fit a query; key: of the request, as the pacing book has it."""
         request = Request(f"details|{key}", f"details|{key}", small=False, historical=False)
         number = await self._book("details", request, correlation_id)
         return await self._answer(number, self._requests.details(query))

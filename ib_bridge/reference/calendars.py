@@ -1,4 +1,4 @@
-"""When a market trades: the sessions as IB gives them, asked for once and kept; weekdays where it gives none."""
+"""When a market trades: the sessions as IB gives them, requested once and kept; weekdays where it gives none."""
 
 from typing import Any
 
@@ -97,7 +97,7 @@ class Calendars:
         return True
 
     async def _stand_in(self, instrument: Instrument, session: str, span: Span, why: dict[str, Any]) -> None:
-        """IB gives no schedule: weekdays, until it is asked again."""
+        """IB gives no schedule: weekdays, until it is requested again."""
         self._log.warning("schedule-refused", extra={"calendar": instrument.calendar, "session": session, **why})
         rows = [s for s in weekdays(*span, instrument.time_zone).sessions if s.close_ns <= span[1]]
 

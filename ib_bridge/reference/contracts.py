@@ -40,7 +40,7 @@ class Contracts:
     async def instrument(self, selector: Selector, correlation_id: str = "", *, anew: bool = False) -> Instrument:
         """The one instrument a selector means. NotFound, Conflict, or Unavailable when IB could not say.
 
-        anew: IB is asked again unless it was on this day. What was known before is the answer when IB cannot be asked.
+        anew: IB is asked again unless it was on this day. What was known before is the answer when IB does not answer.
         """
         if await self._transactions.run(self._is_old, selector, anew):
             try:
@@ -58,7 +58,7 @@ class Contracts:
 
     @staticmethod
     def _is_old(cursor: Cursor, selector: Selector, anew: bool) -> bool:
-        """True when what is known about a selector should be asked again before it is planned with."""
+        """True when what is known about a selector should be looked up again before it is planned with."""
         known = instruments.look_up(cursor, selector)
         if selector.con_id or known is None or not known.candidates:
             return False

@@ -1,4 +1,4 @@
-"""The oldest bar that IB has of a series: asked for once a month, where it matters."""
+"""The oldest bar that IB has of a series: requested once a month, where it matters."""
 
 from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock

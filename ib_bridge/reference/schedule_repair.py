@@ -17,7 +17,7 @@ REASON = "schedule_corrected"
 def keep(
     cursor: Cursor, name: str, session: str, *, time_zone: str, known: Span, sessions: list[Session], market_ns: int
 ) -> int:
-    """Keep the sessions of a range as IB told them; returns how many series had taken open time in it for closed."""
+    """Keep the sessions of a range as IB sent them; returns how many series had taken open time in it for closed."""
     guessed = calendars.guessed(cursor, name, session)
     parts = [(max(s, known[0]), min(e, known[1])) for s, e in guessed if s < known[1] and e > known[0]]
     before = {part: calendars.load(cursor, name, session, part) for part in parts}

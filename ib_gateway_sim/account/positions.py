@@ -36,7 +36,7 @@ def req_positions(client: Client, request: Request) -> None:
 
 
 async def _idle() -> None:
-    """A subscription that is told of changes only; it lasts until it is stopped."""
+    """A subscription that receives changes only; it lasts until it is stopped."""
     await asyncio.Event().wait()
 
 

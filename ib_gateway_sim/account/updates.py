@@ -34,7 +34,7 @@ def req_account_updates(client: Client, request: Request) -> None:
 
 
 def send_updates(client: Client, account: str) -> None:
-    """What has changed since the client was last told, and the time."""
+    """What has changed since the last message to the client, and the time."""
     for (tag, currency), value in _changed(client.account_sent, values(client.gateway, account)).items():
         client.send(6, 2, tag, value, currency, account)
     for position in client.gateway.portfolios[account].positions.values():
@@ -44,7 +44,7 @@ def send_updates(client: Client, account: str) -> None:
 
 
 def _changed(sent: Values, now: Values) -> Values:
-    """The values that are new, which count as told from now on."""
+    """The values that are new, which count as sent from now on."""
     new = {row: value for row, value in now.items() if sent.get(row) != value}
     sent.update(new)
     return new

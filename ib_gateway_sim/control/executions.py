@@ -10,7 +10,7 @@ from ib_gateway_sim.orders.order import Execution
 
 
 def commission_delay(control: Context, seconds: Any) -> None:
-    """commissions come so many seconds after their executions; never: not at all, asked for or not; 0 is normal"""
+    """commissions come so many seconds after their executions; never: not at all, on request neither; 0 is normal"""
     never = seconds == "never"
     try:
         delay_s = float("inf") if never else number("seconds", seconds, 0, 1e6)
@@ -34,7 +34,7 @@ def correct(control: Context, execution: str, price: Any, quantity: Any = None) 
 
 
 def bust_execution(control: Context, execution: str, how: str = "correction") -> Answer:
-    """an execution is taken back: told as a correction to 0 shares, or silent, by the position alone (which of the two
+    """an execution is taken back: by a correction to 0 shares, or silent, by the position alone (which of the two
     IB does is not established)"""
     reported = choice("how", how, ["correction", "silent"]) == "correction"
     made = _find(control, execution)

@@ -25,7 +25,7 @@ def farm_up(control: Context, farm: str) -> Answer:
 
 
 def farm_inactive(control: Context, farm: str) -> Answer:
-    """a farm sleeps until it is asked (2107, 2108)"""
+    """a farm sleeps until a request needs it (2107, 2108)"""
     return _farm(control, farm, "inactive")
 
 
@@ -54,7 +54,7 @@ def _farm_of(family: str, of: Contract) -> str:
 
 
 def silence(gateway: Gateway, which: Callable[[str, Contract], bool]) -> int:
-    """Streams of all clients, by family and contract, never speak again; nobody is told. How many."""
+    """Streams of all clients, by family and contract, never speak again, without any message. How many."""
     found = [
         (client, key)
         for client in gateway.clients.values()
@@ -79,7 +79,7 @@ def _farm(control: Context, name: str, state: str) -> Answer:
 
 def lost(control: Context, orders: str = "hold", fills: str = "late") -> None:
     """the line to IB is gone: 1100, and nothing that needs IB is answered. Orders sent meanwhile: hold (worked when it is
-    back), lose, work (answered as if it were there); orders at the exchange: late (they fill, told when it is back), none"""
+    back), lose, work (answered as if it were there); orders at the exchange: late (they fill, messages when it is back), none"""
     faults, orders_faults = control.gateway.faults, control.gateway.faults.orders
     orders_faults.outage = choice("orders", orders, ["hold", "lose", "work"])
     orders_faults.outage_fills = choice("fills", fills, ["late", "none"])

@@ -151,7 +151,7 @@ def _contract(control: Context, symbol: str, sec_type: str) -> Contract:
 
 
 def twin(control: Context, ref: Any) -> Answer:
-    """one order becomes two live ones with a permId each, as a change during an outage made of one (told of 2026-07 in
+    """one order becomes two live ones with a permId each, as a change during an outage made of one (reported 2026-07 in
     nautechsystems/nautilus_trader#4564); its id reaches the first alone"""
     gateway, order = control.gateway, _transmitted(_open(control, ref))
     made = gateway.orders.add_other(

@@ -77,7 +77,7 @@ def bust(control: Context, symbol: str = EVERY) -> Answer:
 
 
 def mute(control: Context, symbol: str, kind: str = EVERY) -> Answer:
-    """the streams of a symbol that are open never speak again, of a kind or all, and nobody is told; a new one does"""
+    """the streams of a symbol that are open never speak again, of a kind or all, without any message; a new one does"""
     name = symbol if symbol == EVERY else known(control, symbol)
     family = STREAM_KINDS[choice("kind", kind, list(STREAM_KINDS))]
     muted = silence(

@@ -37,7 +37,7 @@ def shuffle(control: Context, n: Any = 1) -> None:
 
 
 def master(control: Context, client_id: Any) -> None:
-    """the master client, which hears of everybody's orders; off: none"""
+    """the master client, which receives the messages about everybody's orders; off: none"""
     off = client_id == "off"
     control.gateway.settings.master_client = -1 if off else whole("client_id", client_id, 0, 2**31)
 

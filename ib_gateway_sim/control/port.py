@@ -56,7 +56,7 @@ class Control:
             writer.close()
 
     async def run(self, line: str) -> Answer:
-        """Carries out one line. What it has changed and could not be saved is not told."""
+        """Carries out one line. What it has changed and could not be saved is not answered."""
         answer = await self._carry_out(line)
         gateway = self.server.gateway
         if not gateway.save():

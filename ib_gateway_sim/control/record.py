@@ -11,7 +11,7 @@ SENT_KINDS = sorted([*MESSAGES.values(), GREETING])
 
 
 def received(control: Context, kind: str = "", last: Any = 100_000, since_ns: Any = 0, client_id: Any = None) -> Answer:
-    """what clients sent, of a kind (error: what they were told; fault: what an order met; `all`), since a time, by a
+    """what clients sent, of a kind (error: errors that they received; fault: what an order met; `all`), since a time, by a
     client: kind, client_id, time_ns, fields"""
     since = whole("since_ns", since_ns, 0, 2**62)
     wanted_kind = choice("kind", kind or "all", ["all", "error", "fault", "malformed", *KINDS]).replace("all", "")

@@ -17,7 +17,7 @@ def orders_save(control: Context, path: str) -> Answer:
 
 
 def orders_load(control: Context, path: str) -> Answer:
-    """takes orders and accounts from a file of orders_save in the place of those there are"""
+    """takes orders and accounts from a file of orders_save and replaces those there are"""
     try:
         state = read(Path(path), control.gateway.market.account)
     except (OSError, ValueError) as problem:

@@ -1,6 +1,6 @@
 """How live data differ from history, as state that the control port sets and streams ask.
 
-Nothing here is drawn from a shared random stream: each trade, bar and moment has a number of its own, a hash of the
+Nothing here is drawn from a shared random stream: each trade, bar and time has a number of its own, a hash of the
 market's name, the contract and the time. So the same seed and the same commands give the same bytes, and history, quotes
 and fills are what they are without these faults.
 """
@@ -27,7 +27,7 @@ class Late(NamedTuple):
 
     share: float  # 0 to 1
     seconds: float  # after which such a trade comes; 0: it never comes, only history has it
-    into: str  # forming: it counts in the bar that forms when it comes; own: the bar of its own time is told again
+    into: str  # forming: it counts in the bar that forms when it comes; own: the bar of its own time is sent again
     since_s: float  # trades before this came in time
 
 
@@ -84,7 +84,7 @@ class LiveFaults:
         return any(tables) and any(set_for(table, contract) for table in tables)
 
     def corrected_for_s(self, contract: Contract) -> float:
-        """How far back a bar that is over may still be told again."""
+        """How far back a bar that is over may still be sent again."""
         late = set_for(self.late, contract)
         return late.seconds if late is not None and late.into == "own" else 0.0
 
@@ -101,7 +101,7 @@ class LiveFaults:
         return self.delay_ms > 0 or self.jitter_ms > 0
 
     def delay_ns(self, account: str, contract: Contract, at_ns: int) -> int:
-        """How late what a stream has to say at a moment is sent."""
+        """How late a stream sends what it has at a time."""
         if not self.jitter_ms:
             return int(self.delay_ms * 1e6)
         return int((self.delay_ms + self.jitter_ms * chance(account, "delay", contract.con_id, at_ns)) * 1e6)

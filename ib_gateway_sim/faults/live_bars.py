@@ -125,7 +125,7 @@ class LiveBars:
         yield from sorted(counted, key=lambda one: one.at_s)
 
     def _counts_at(self, late: Late, one: Print, now_s: float) -> float | None:
-        """The moment whose bar has this print; None: no live bar has it (yet)."""
+        """The time whose bar has this print; None: no live bar has it (yet)."""
         dice = chance(self.market.account, "late", self.contract.con_id, self.what, one.at_s, one.price, one.size)
         if one.at_s < late.since_s or dice >= late.share:
             return one.at_s
@@ -145,7 +145,7 @@ class LiveBars:
                 yield Print(tick.t_s, {"BID": tick.bid, "ASK": tick.ask}.get(self.what, tick.price), tick.size)
 
     def _minute_prints(self, low_s: float, high_s: float, now_s: float) -> Iterator[Print]:
-        """Of a replayed minute: four trades, a quarter of it each, told when it is over."""
+        """Of a replayed minute: four trades, a quarter of it each, sent when it is over."""
         for bar in self._history("1m", int(low_s) // 60 * 60, ceil(high_s), now_s):
             for at_s, price in zip((0, 20, 40, 59), (bar.open, bar.high, bar.low, bar.close), strict=True):
                 if low_s <= bar.t + at_s < high_s:

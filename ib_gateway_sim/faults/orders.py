@@ -50,7 +50,7 @@ class OrderFaults:
     late_fills: dict[str, LateFill] = field(default_factory=dict)  # reference -> what its cancel meets
     # ---- while the line to IB is gone
     outage: str = "hold"  # messages about orders: hold (worked when it is back), lose, work (as if it were there)
-    outage_fills: str = "late"  # orders at the exchange: late (they fill, told when it is back), none
+    outage_fills: str = "late"  # orders at the exchange: late (they fill, messages when it is back), none
     outage_from_s: float = 0.0
 
     def take(self, name: str) -> bool:

@@ -91,7 +91,7 @@ class Revisions:
 
 
 def kind_of(contract: Contract) -> str:
-    """The kind of bars in which a change is told: trades where there are some."""
+    """The kind of bars in which a change is shown: trades where there are some."""
     return next(kind for kind in ("TRADES", "AGGTRADES", "MIDPOINT", *contract.kinds) if kind in contract.kinds)
 
 

@@ -33,7 +33,7 @@ from ib_gateway_sim.wire import codec
 from ib_gateway_sim.wire.request import Request
 
 _LIVE_S = 2.0  # between two updates of a forming bar; IB's come every one to five seconds
-_SLICE_BARS = 150  # bars made between two looks at the other clients: some 5 ms of work
+_SLICE_BARS = 150  # bars made before other clients get their turn: some 5 ms of work
 _TURNS = 4  # of the event loop for the others: to read a request, to work it, to write the answer
 
 
@@ -97,7 +97,7 @@ def _refusal(client: Client, request: Request, query: BarsQuery) -> Violation | 
 def cancel_historical_data(client: Client, request: Request) -> None:
     request_id = request.request_id
     dead = client.dead.pop((LIVE, request_id), None) is not None
-    stopped = [client.jobs.stop(family, request_id) for family in (FAMILY, LIVE)]  # for a moment there are both
+    stopped = [client.jobs.stop(family, request_id) for family in (FAMILY, LIVE)]  # briefly there are both
     if any(stopped) or dead:
         client.refuse(request_id, cancelled(request_id))
     else:
@@ -119,7 +119,7 @@ async def _answer(client: Client, query: BarsQuery, seconds: float) -> None:
         start_s = max(start_s, small_bars_from_s(now_s))
     parts, count = await _encode(client, query, start_s, end_s, now_s)
     if sum(map(len, parts)) > gateway.settings.longest_answer_bytes:
-        client.close()  # as the real gateway does when asked for two years of minutes
+        client.close()  # as the real gateway does at a request for two years of minutes
         return
     if count == 0 and not (query.live and gateway.settings.empty_live == "stream"):
         client.refuse(query.request_id, no_data(contract.local_symbol, contract.exchange, query.what))
@@ -145,7 +145,7 @@ async def _keep_up_to_date(client: Client, query: BarsQuery, since_s: int) -> No
     """Message 90 for the forming bar, and for its last state when the next one begins. Dies with its farm (10182)."""
     gateway = client.gateway
     contract = query.contract
-    sent: dict[int, Bar] = {}  # those that may be told again
+    sent: dict[int, Bar] = {}  # those that may be sent again
     uneven = gateway.settings.live_cadence == "class"
     due_s = 0.0
     async for at_s in pulses(client, (LIVE, query.request_id), contract, 1.0 if uneven else _LIVE_S, ends=True):
@@ -176,7 +176,7 @@ def _news(client: Client, query: BarsQuery, sent: dict[int, Bar], since_s: int, 
             size, _period_start(query, newest - back_s - (query.size_s if back_s else 0)), int(at_s) + 1, at_s
         )
     else:
-        # The first look: the newest bar alone, which history names.
+        # The first time: the newest bar alone, which history names.
         known = gateway.market.bars(
             query.contract, size, query.what, rth=query.rth, start_s=since_s, end_s=int(at_s) + 1, now_s=at_s
         )[-1:]

@@ -22,7 +22,7 @@ Span = tuple[int, int]  # wall-clock minutes after midnight of the trade date, n
 
 
 class Session(NamedTuple):
-    """One stretch of trading: epoch seconds UTC, half-open; a trade date can have several, in order."""
+    """One range of trading: epoch seconds UTC, half-open; a trade date can have several, in order."""
 
     open_s: int
     close_s: int

@@ -20,7 +20,7 @@ class Contract:
     con_id: int
     symbol: str
     sec_type: str  # STK CASH FUT CONTFUT IND OPT CRYPTO CFD
-    exchange: str  # where this answer routes: SMART, or the listed exchange that was asked for
+    exchange: str  # where this answer routes: SMART, or the listed exchange of the request
     currency: str
     local_symbol: str
     long_name: str
@@ -62,7 +62,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class ContractQuery:
-    """A contract as a client asks for it: IB's twelve fields and three more; empty text and zero mean "not said"."""
+    """A contract as a client asks for it: IB's twelve fields and three more; empty text and zero mean "not given"."""
 
     con_id: int = 0
     symbol: str = ""
@@ -81,7 +81,7 @@ class ContractQuery:
     sec_id: str = ""
 
     def matches(self, contract: Contract) -> bool:
-        """Whether every field that is said agrees with the contract; expiry in the past is judged by the market."""
+        """Whether every field that is given agrees with the contract; expiry in the past is judged by the market."""
         return (
             self.con_id in (0, contract.con_id)
             and self.symbol.upper() in ("", contract.symbol)
@@ -99,7 +99,7 @@ class ContractQuery:
         )
 
     def types(self) -> tuple[str, ...]:
-        """The security types that are asked for; none: any (`FUT+CONTFUT` names two)."""
+        """The requested security types; none: any (`FUT+CONTFUT` names two)."""
         return tuple(self.sec_type.upper().split("+")) if self.sec_type else ()
 
     def _type_fits(self, contract: Contract) -> bool:

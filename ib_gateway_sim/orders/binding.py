@@ -1,7 +1,7 @@
 """Manual orders that are bound to client 0, so that it can change and cancel them.
 
 IB's API documentation ("Open Orders"): client 0 binds orders placed in TWS by reqOpenOrders or reqAutoOpenOrders; they
-get ids of the API, and are cancelled and sent again, which loses their place in the queue. Their ids are negative as far
+get ids of the API, and are cancelled and sent again, which loses their position in the queue. Their ids are negative as far
 as is known; ours are.
 """
 
@@ -22,7 +22,7 @@ def bind(gateway: Gateway, order: Order) -> None:
 
 
 def bind_new(gateway: Gateway, order: Order) -> None:
-    """Binds a manual order that is about to be sent, where client 0 has asked for it."""
+    """Binds a manual order that is about to be sent, where client 0 has requested it."""
     client = gateway.clients.get(_CLIENT)
     if client is not None and client.binds_orders:
         bind(gateway, order)

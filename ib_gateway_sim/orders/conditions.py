@@ -18,7 +18,7 @@ _NAMES = {1: "Price", 3: "Time", 4: "Margin", 5: "Execution", 6: "Volume", 7: "P
 
 
 def problem_with(gateway: Gateway, request: Request) -> Violation | None:
-    """Why the conditions cannot be judged (398); the number of the first that is wrong is not told by IB either."""
+    """Why the conditions cannot be judged (398); IB does not name the first that is wrong either."""
     for condition in request.conditions:
         if condition.conjunction not in ("a", "o") or not _readable(gateway, condition):
             return Violation(398, f"{_NAMES[condition.kind]} cannot be used as a condition trigger.")

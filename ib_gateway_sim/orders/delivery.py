@@ -1,4 +1,4 @@
-"""How words about orders reach a client: once and at once, or doubled, missing, in another order, late."""
+"""How messages about orders reach a client: once and at once, or doubled, missing, in another order, late."""
 
 from ib_gateway_sim.clock import SECOND_NS
 from ib_gateway_sim.session.gateway import Client, Gateway

@@ -1,4 +1,4 @@
-"""A fill: booked in the portfolio, told, and what it does to other orders."""
+"""A fill: its booking in the portfolio, its messages, and what it does to other orders."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def fill(gateway: Gateway, order: Order, shares: float, price: float, at_s: floa
 
 
 def _move(order: Order, shares: float, at_s: float) -> None:
-    """The status that a fill makes. One that waits for shares may fill too (told in erdewit/ib_insync#363)."""
+    """The status that a fill makes. One that waits for shares may fill too (reported in erdewit/ib_insync#363)."""
     if not order.transmitted:
         raise ValueError(f"order {order.order_id}: {order.status} cannot fill")
     if order.open and order.remaining <= shares:
@@ -134,7 +134,7 @@ def _shrink_group(gateway: Gateway, order: Order, shares: float) -> None:
 
 
 def outright_price(gateway: Gateway, order: Order, at_s: float) -> float:
-    """The price of a fill that the market is not asked about: the order's limit, else the opposite quote, else last."""
+    """The price of a fill that does not depend on the market: the order's limit, else the opposite quote, else last."""
     limit = order.request.optional("lmtPrice")
     if order.limited and limit:
         return limit

@@ -1,4 +1,4 @@
-"""Orders while the line to IB is gone: what rests at the exchange goes on, and is told when the line is back.
+"""Orders while the line to IB is gone: what rests at the exchange goes on, and its messages come when the line is back.
 
 IB's system status page: during a reset native orders work, while execution reports and simulated orders are delayed.
 """

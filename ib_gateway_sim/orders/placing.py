@@ -60,7 +60,7 @@ def transmit(gateway: Gateway, order: Order) -> None:
 
 
 def _apply_presets(gateway: Gateway, order: Order) -> None:
-    """The gateway's order presets change what the client asked for, and say so (10349)."""
+    """The gateway's order presets change the client's order, and say so (10349)."""
     wanted = gateway.faults.orders.presets.get("tif")
     if wanted is not None and order.request.text("tif") != wanted:
         order.request.values["tif"] = wanted
@@ -149,7 +149,7 @@ def _goes_short(gateway: Gateway, order: Order) -> bool:
 
 
 def _hold_for_shares(gateway: Gateway, order: Order, until_s: float) -> None:
-    """Inactive and alive: told apart from a refusal by whyHeld alone."""
+    """Inactive and alive: whyHeld alone distinguishes it from a refusal."""
     gateway.note("locate", order.client_id, order.order_id)
     order.why_held, order.held_until_s = LOCATE, until_s
     order.move("Inactive")

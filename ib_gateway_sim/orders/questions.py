@@ -1,4 +1,4 @@
-"""What is asked about orders: those that are open, those that are over, and executions."""
+"""Requests about orders: those that are open, those that are over, and executions."""
 
 from ib_gateway_sim.orders import messages
 from ib_gateway_sim.orders.binding import bind
@@ -34,7 +34,7 @@ def _send_open(client: Client, orders: list[Order]) -> None:
 
 
 def req_auto_open_orders(client: Client, request: Request) -> None:
-    """Client 0 hears of manual orders from now on, which are bound as they are placed."""
+    """Client 0 receives manual orders from now on, which are bound as they are placed."""
     if client.client_id != 0 and request.flag("bind"):
         client.error(-1, 327, "Only API connections with clientId set to 0 can set the auto bind property.")
         return

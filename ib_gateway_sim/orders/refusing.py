@@ -1,7 +1,7 @@
 """Refused orders: their words, and what stays of them.
 
 A refusal by IB (201) makes an order that is Inactive (captured: ib_insync#554); what the gateway refuses itself is
-an error alone. Both use the order's id up: placed again with it, an order is a duplicate (103; told in
+an error alone. Both use the order's id up: placed again with it, an order is a duplicate (103; seen in
 ib_insync#80). Whether refused orders are among the completed ones is not established: the setting `refused`.
 """
 

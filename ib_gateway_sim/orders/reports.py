@@ -1,4 +1,4 @@
-"""What clients are told about an order unasked, and which. A client that has gone is told nothing.
+"""What clients receive about an order without a request, and which. A client that has gone receives nothing.
 
 The order of the messages is that of a real gateway's captured answers: wboayue/rust-ibapi (tests of orders, a market
 order and a cancel), the research tests of nautilus_trader's adapter (a market and a limit order), ib_insync#554 (a
@@ -19,7 +19,7 @@ Word = Callable[[Client], bytes | None]
 
 
 def listeners(gateway: Gateway, order: Order) -> list[Client]:
-    """Who placed it, the master client, and client 0 where it hears of others' orders."""
+    """Who placed it, the master client, and client 0 where it receives others' orders."""
     settings, zero = gateway.settings, gateway.clients.get(0)
     ids = [order.client_id, settings.master_client]
     if zero is not None and (settings.client_zero == "all" or (order.manual and zero.binds_orders)):
@@ -67,7 +67,7 @@ def send_order(gateway: Gateway, order: Order) -> None:
 def send_execution(gateway: Gateway, execution: Execution, *, fees: bool = True) -> None:
     """execDetails, openOrder, orderStatus; for a full fill openOrder again, with its commission; commissionReport.
 
-    `fees`: whether it has a commission of its own; that of an advisor's order is told with its shares.
+    `fees`: whether it has a commission of its own; that of an advisor's order comes with its shares.
     A fill of an order that is cancelled already makes no word about the order.
     """
     order, faults = execution.order, gateway.faults.orders

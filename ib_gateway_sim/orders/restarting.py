@@ -1,6 +1,6 @@
 """What a restart of the gateway does to orders.
 
-Orders of API clients keep their ids. What was read and not worked yet is lost, and its ids are given again (told of
+Orders of API clients keep their ids. What was read and not worked yet is lost, and its ids are given again (seen in
 2026 for a gateway's nightly restart: QuantConnect Lean.Brokerages.InteractiveBrokers#242). Orders that were not
 transmitted exist in the gateway alone (IB's API documentation), so they vanish.
 """

@@ -2,7 +2,7 @@
 
 The file is a pickle of the simulator's own values, and nothing else is read from it. It is written beside its name and
 renamed, so a process that is killed leaves a whole file (a machine that loses power may not). It is written before anything
-leaves to a client, so nobody has heard of an order that is not in it; while it cannot be written nobody hears anything. What
+leaves to a client, so no client knows an order that is not in it; while it cannot be written nothing is sent. What
 was read and not worked is lost with the process, as with a restart.
 """
 
@@ -72,7 +72,7 @@ def _is_whole(state: dict[str, Any]) -> bool:
 
 
 def load(gateway: Gateway, state: dict[str, Any]) -> None:
-    """Puts what was read in the place of what there is, and goes on with it. Accounts that the file does not have begin
+    """Replaces what there is by what was read, and goes on with it. Accounts that the file does not have begin
     anew."""
     gateway.stop("commission ")
     accounts, before = len(gateway.portfolios), gateway.portfolios

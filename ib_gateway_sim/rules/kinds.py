@@ -29,7 +29,7 @@ _WORDS = {"TRADES": "Trades", "MIDPOINT": "Midpoint", "BID": "Bid", "ASK": "Ask"
 
 
 def no_data(symbol: str, exchange: str, what: str) -> Violation:
-    """The window holds no bar. IB appends what was asked for: `AAPL@SMART Trades`."""
+    """The window holds no bar. IB appends what was requested: `AAPL@SMART Trades`."""
     word = _WORDS.get(what, what.title())
     return service_error(f"HMDS query returned no data: {symbol}@{exchange} {word}")
 

@@ -76,7 +76,7 @@ def _leave_open(client: Client, request: Request) -> None:
 
 
 def receive_order(client: Client, payload: bytes) -> None:
-    """Works a message of a client that has gone, if it is about an order; nobody is told of mistakes in it."""
+    """Works a message of a client that has gone, if it is about an order. No message names mistakes in it."""
     try:
         request = read_request(payload, client.version)
     except Malformed:

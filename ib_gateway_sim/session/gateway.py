@@ -58,7 +58,7 @@ class Gateway:
         self.held_ids: dict[int, int] = {}  # client id -> market time (ns) until which a dead client still holds it
         self._quotes: dict[tuple[int, str], tuple[float, Quote]] = {}  # (conId, exchange) -> (time, the newest)
 
-    # ---- time and record -----------------------------------------------------------------------------------------
+    # ---- time and log --------------------------------------------------------------------------------------------
     async def wait(self, kind: str) -> None:
         """The latency of a request that is no history."""
         seconds = self.latency.of(kind)
@@ -99,7 +99,7 @@ class Gateway:
     def save(self) -> bool:
         """Whether orders and accounts are saved as they are, after an attempt where they were not.
 
-        Called at the end of whatever may have changed them, and before anything leaves to a client, so that nobody is told
+        Called at the end of whatever may have changed them, and before anything leaves to a client, so that nobody receives
         what is not saved. Where it fails it is tried again the next time.
         """
         if not self.unsaved or self.saver is None:
@@ -216,8 +216,8 @@ class Client:
         ] = {}  # (family, request id) -> the account of a subscription
         self.account_sent: dict[tuple[str, str], str] = {}  # (tag, currency) -> value of account updates
         self.scans: set[int] = set()  # scanner subscriptions
-        self.binds_orders = False  # client 0 hears of orders placed in TWS, and they get ids of its own
-        # Words about orders that are put off: (market time in ns, messages of one event), in the order in which they come.
+        self.binds_orders = False  # client 0 receives orders placed in TWS, and they get ids of its own
+        # Messages about orders that are deferred: (market time in ns, messages of one event), in the order in which they come.
         self.late_words: list[tuple[int, list[Message]]] = []
         self.forgotten = False  # the gateway has restarted: what it had sent is worked no more
 

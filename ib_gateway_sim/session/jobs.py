@@ -26,7 +26,7 @@ class Jobs:
         self._failed = failed  # called with the request id when the work raised
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._streams: dict[tuple[str, int], Stream] = {}  # of the tasks those that are subscriptions
-        self._silent: set[tuple[str, int]] = set()  # subscriptions that hold their place and never speak again
+        self._silent: set[tuple[str, int]] = set()  # subscriptions that hold their id and never send again
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -83,7 +83,7 @@ class Jobs:
         return [(key, self._streams[key]) for key in self._tasks if key in self._streams]
 
     def silence(self, family: str, request_id: int) -> None:
-        """A subscription says nothing any more, though nobody is told; it can be cancelled."""
+        """A subscription sends nothing any more, without any message; it can be cancelled."""
         self._silent.add((family, request_id))
 
     def is_silent(self, family: str, request_id: int) -> bool:

@@ -17,8 +17,8 @@ class Settings:
     max_clients: int = 32  # what a real gateway allows
     max_version: int = VERSION_CEILING
     next_order_id: int = 1
-    master_client: int = -1  # this client hears of everybody's orders; -1: none
-    client_zero: str = "manual"  # what client 0 hears of others' orders unasked: manual (of TWS alone) | all
+    master_client: int = -1  # this client receives everybody's orders; -1: none
+    client_zero: str = "manual"  # which orders of others client 0 receives: manual (of TWS alone) | all
     gone_clients: str = "work"  # orders that were read when their client went: work | drop
     halted: str = "refuse"  # orders for what is halted: refuse (154) | hold
     children: str = "full"  # bracket children wake at a full | partial fill of the parent
@@ -33,7 +33,7 @@ class Settings:
     rtb_book: str = "own"  # where requests for bars of 5 seconds are counted: own | shared with small bars
     lines_by: str = "request"  # quotes and bars of 5 seconds of one contract use a line each (request) | one (contract)
     empty_live: str = "refuse"  # keepUpToDate whose first answer is empty: refuse (162) | stream
-    live_cadence: str = "grid"  # looks at the market: grid | class (as IB tells for each class of products)
-    quote_s: float = 0.25  # market seconds between two looks at the market for streams
+    live_cadence: str = "grid"  # when streams read the market: grid | class (as IB tells for each class of products)
+    quote_s: float = 0.25  # market seconds between two readings of the market for streams
     slow_reader_bytes: int = 64 << 20  # a client that lets so much pile up is dropped
     longest_answer_bytes: int = 0xFFFFFF - 1000  # clients end at a longer frame (507); who asks for one is dropped

@@ -39,7 +39,7 @@ _SIZE_OF = {_BID: 0, _ASK: 3, _LAST: 5}  # IB repeats the size of these prices i
 
 
 class QuoteBoard:
-    """What a subscriber has been told; `show` sends what is new. Tick types here are those of live data."""
+    """What a subscriber has received; `show` sends what is new. Tick types here are those of live data."""
 
     def __init__(
         self,

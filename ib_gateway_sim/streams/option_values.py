@@ -27,7 +27,7 @@ def send_greeks(client: Client, request_id: int, kind: int, made: Greeks) -> Non
     client.send(21, request_id, kind, 0, *head, 0.0, *rest, made.under)
 
 
-_CUSTOM = 53  # tick type of what a calculator was asked for
+_CUSTOM = 53  # tick type of a calculator's result
 
 
 def calculate(client: Client, request: Request) -> None:

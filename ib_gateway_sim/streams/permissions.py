@@ -1,4 +1,4 @@
-"""What a login may see of a contract: the refusals and notices of market data, by the type of data that was asked for.
+"""What a login may see of a contract: the refusals and notices of market data, by the requested type of data.
 
 Codes and words: IB's list of message codes, and messages as users quote them (erdewit/ib_insync#198,
 wboayue/rust-ibapi#768 and #804). 10090, 10091 and 10167 are notices: the data flow on. Which of 354, 10089, 10168 and
@@ -12,7 +12,7 @@ from ib_gateway_sim.streams.families import UNSUBSCRIBED, permitted
 
 _CONNECTIONS = "See link in 'Market Data Connections' dialog for more details."
 _DELAYED = 3  # the first of the market data types that are delayed
-_REFUSED = {  # permission -> what a request for data of now is told
+_REFUSED = {  # permission -> the answer to a request for data of now
     "none": (354, f"{UNSUBSCRIBED} Delayed market data is available."),
     "api": (
         10089,
@@ -44,7 +44,7 @@ def refusal(client: Client, contract: Contract) -> Violation | None:
 
 
 def notice(client: Client, contract: Contract) -> Violation | None:
-    """What is said before the data: that they are delayed, or only a part."""
+    """The notice before the data: that they are delayed, or only a part."""
     if not permitted(client, contract):
         return Violation(10167, f"{UNSUBSCRIBED} Displaying delayed market data.")
     part = _PARTS.get(client.gateway.faults.live.permission(contract))

@@ -1,4 +1,4 @@
-"""When a stream looks at the market: on its beat, as late as the faults say, and never again once it is silent."""
+"""When a stream reads the market: on its beat, as late as the faults say, and never again once it is silent."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ async def pulses(
 
     A time is given when it has come and the delay of live data has passed; those that are overdue are left out. `ends`:
     the stream may be one that ends with its trade date (setting at_close). Each stream passes here at each of its beats,
-    so a fault that is off costs one look at an attribute.
+    so a fault that is off costs one attribute access.
     """
     gateway, jobs = client.gateway, client.jobs
     clock, faults = gateway.clock, gateway.faults

@@ -84,7 +84,7 @@ async def _quotes(client: Client, request: Request, contract: Contract, generic:
 
 
 def _data_type(requested_type: int, quote: Quote, delayed: bool) -> int:
-    """What really comes: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen; frozen while the market is shut, if asked."""
+    """What really comes: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen; frozen while the market is shut, if requested."""
     return (3 if delayed else 1) + (requested_type in (2, 4) and not quote.is_open)
 
 

@@ -14,7 +14,7 @@ from ib_gateway_sim.wire.request import Request
 
 _BARS_PER_WINDOW = 60
 _BARS_WINDOW_S = 600.0
-# That the new stream may not come before the end of the old is told by users (backtrader2/backtrader#15); code and words
+# That the new stream may not come before the end of the old is known from users (backtrader2/backtrader#15); code and words
 # of the refusal are not known and are ours.
 NOT_CANCELLED = Violation(420, "Invalid Real-time Query:The subscription that a bust deactivated has to be cancelled")
 

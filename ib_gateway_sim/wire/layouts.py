@@ -125,7 +125,7 @@ def layout_of(message_id: int) -> tuple[str, tuple[Place, ...]]:
     return kind, tuple(places)
 
 
-# Runs of fields between the places where the layout of an order varies; `_` for those that mean nothing here.
+# Runs of fields between the points where the layout of an order varies; `_` for those that mean nothing here.
 ORDER_RUNS = (
     "_ discretionaryAmt:f goodAfterTime goodTillDate faGroup faMethod faPercentage",
     "modelCode shortSaleSlot:i designatedLocation exemptCode:i ocaType:i rule80A settlingFirm allOrNone:b minQty:f"

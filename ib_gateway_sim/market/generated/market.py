@@ -1,7 +1,7 @@
 """One market behind everything: prices, volumes, quotes and ticks as a pure function of seed, contract and time.
 
 All times are epoch seconds UTC. Nothing here knows a socket, a client or the clock: `now_s` is handed in, and nothing
-after it is ever told.
+after it is ever shown.
 """
 
 from __future__ import annotations

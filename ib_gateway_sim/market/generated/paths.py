@@ -1,6 +1,6 @@
 """How a price walks through a session: from the whole session down to single ticks, each level agreeing with the next.
 
-A `Node` is a stretch of time with its open, high, low, close, number of ticks and volume. `children` cuts it into
+A `Node` is a range of time with its open, high, low, close, number of ticks and volume. `children` cuts it into
 finer nodes that add up to it exactly: the first opens where it opens, the last closes where it closes, one touches its
 high and one its low, counts and volumes sum. So a day's bar is known without making its minutes, and any second of any
 year is reached in a few steps (session, half hours, minutes, five seconds, seconds, ticks). The noise of every cut is
@@ -32,7 +32,7 @@ class PathTick(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A stretch of the walk, [t0, t1). With n == 0 the price stood still, and all prices are `b`.
+    """A range of the walk, [t0, t1). With n == 0 the price stood still, and all prices are `b`.
 
     `b`: the price that stands when it begins, the last tick before it. Quotes go on from there, while trades begin with
     the first tick, at `o`; so b may lie outside h and l. `ticks`: all of them, once there are so few that they are made

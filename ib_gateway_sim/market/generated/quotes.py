@@ -62,7 +62,7 @@ class GeneratedQuotes:
     def calm_until(
         self, contract: Contract, side: Side, within: tuple[float, float], start_s: float, end_s: float
     ) -> float:
-        """See MarketSource: whole stretches of the path that stay between the prices are passed over."""
+        """See MarketSource: whole ranges of the path that stay between the prices are passed over."""
         one = self._prices.instrument(contract)
         what = "TRADES" if "TRADES" in contract.kinds else contract.kinds[0]
         for at_s, day, piece in self._pieces_between(one, start_s, end_s):

@@ -51,7 +51,7 @@ def strikes(spot: float) -> tuple[float, ...]:
 
 
 def matching(query: ContractQuery, spot: float, today: date) -> Iterator[Instrument]:
-    """The options of a query's symbol that may answer it; a strike off the list is taken when it is said."""
+    """The options of a query's symbol that may answer it; a strike off the list is taken when the query names it."""
     symbol = (query.symbol or query.local_symbol[:6]).strip().upper()
     spelled = query.local_symbol[13:] if len(query.local_symbol) == 21 else ""
     given = int(spelled) / 1000 if re.fullmatch("[0-9]+", spelled) else query.strike

@@ -1,4 +1,4 @@
-"""Times of rows, with a zone or of a place that changes its clocks."""
+"""Times of rows, in one offset or in a zone that changes its clocks."""
 
 import re
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def _moment(table: Table, row: Row) -> datetime:
 
 
 def _not_a_time(text: str) -> str:
-    """Why it is none: a count since 1970, which has no unit of its own, is told apart by its length."""
+    """Why it is none: a count since 1970, has no unit of its own: its length decides."""
     if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", text):
         digits = len(text.lstrip("-").partition(".")[0])
         units = {10: "seconds", 13: "milliseconds", 16: "microseconds", 19: "nanoseconds"}
@@ -63,7 +63,7 @@ def _not_a_time(text: str) -> str:
 
 
 def _local_times(table: Table, moments: Sequence[datetime], zone: tzinfo) -> list[int]:
-    """Times of a place that changes its clocks. The hour that it repeats is told apart by the order of the rows."""
+    """Times of a zone that changes its clocks. In the hour that it repeats the order of the rows decides."""
     newest_first = moments[0] > moments[-1]
     result: list[int] = []
     before: int | None = None

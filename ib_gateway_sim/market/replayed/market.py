@@ -6,7 +6,7 @@ What a file does not say is decided so:
   Friday and Saturday. So every bar of the file lies in a session, and a session that opens on Sunday belongs to Monday.
 - Regular hours are 09:30 to 16:00 New York for stocks and indices, for the rest all hours.
 - A file holds one price kind; other kinds, and bars shorter than a minute, have no data. Longer bars are made of its
-  minutes. A minute is told when it is over, because what was known in its middle is not in the file.
+  minutes. A minute is sent when it is over, because what was known in its middle is not in the file.
 - After the last bar the market is closed for ever.
 """
 

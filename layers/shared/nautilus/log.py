@@ -34,7 +34,7 @@ class _Ids(logging.Filter):
 
 
 class _Stdout(logging.StreamHandler[Any]):
-    """Writes to what is sys.stdout at that moment."""
+    """Writes to what is sys.stdout at that time."""
 
     @property
     def stream(self) -> Any:

@@ -47,7 +47,7 @@ class Callers:
     def by_token(self, token: str, client: Client, denied: Collection[str] | None = None) -> Principal:
         """The caller with this access token; Unauthorized says why not, Unavailable that nobody can say.
 
-        denied: the deny list, from who has it `at_hand`; then no database is asked.
+        denied: the deny list, from who has it `at_hand`; then no database is read.
         """
         try:
             caller = self._keys.verify(token)
@@ -113,7 +113,7 @@ class _DenyList:
     """The sessions that ended while their access tokens live, at most `DENIED_FOR_S` old.
 
     One thread reads it; whoever needs it meanwhile shares the outcome, and a failure for a second more: while the database
-    hangs, everybody hears so as soon as the first one does.
+    hangs, all callers get the failure as soon as the first one does.
     """
 
     def __init__(self, db: Database, clocks: Clocks) -> None:

@@ -1,7 +1,7 @@
 """How often somebody may try to sign in: rules with numbers, no I/O.
 
 Three counters, each of failed attempts: by name and address together, by address, by name. The first two refuse for a
-while, longer each time. The third only makes everybody wait a moment: whoever could make it refuse could lock the
+while, longer each time. The third only makes everybody wait briefly: whoever could make it refuse could lock the
 rightful user out. Counters are by the name that was typed, whether somebody has it or not, so that they tell nothing.
 """
 

@@ -26,7 +26,7 @@ BUSY = "sign-in-busy"
 
 
 class Passwords:
-    """Makes and checks hashes. Each costs much: where many may be asked for at once, `turn` bounds how many run.
+    """Makes and checks hashes. Each costs much: where many may be needed at once, `turn` bounds how many run.
 
     wait_s: longest wait for a turn, machine time.
     """

@@ -16,7 +16,7 @@ SCOPES: tuple[str, ...] = (
 )
 """All scopes there are. `admin` includes every other."""
 USER_SCOPES: tuple[str, ...] = ("bars:read", "backfill:write", "monitoring:read")
-"""What a new user gets unless told otherwise."""
+"""What a new user gets by default."""
 ROLES: dict[str, tuple[str, ...]] = {
     "viewer": ("bars:read", "monitoring:read"),
     "analyst": USER_SCOPES,

@@ -50,19 +50,19 @@ class Estimate(NamedTuple):
     approximate: bool
     """True where it rests on guesses: weekdays for sessions, or an instrument nobody has looked up."""
     asks_head: bool
-    """True when the oldest bar is asked for first, which may make the plan smaller."""
+    """True when the oldest bar is requested first, which may make the plan smaller."""
     length: int
     """How long the range is that bars are wanted of, in ns on the series' axis."""
 
     @property
     def head_key(self) -> Hashable:
-        """What the oldest bar belongs to: it is asked for once, whatever timeframes want it."""
+        """What the oldest bar belongs to: it is requested once, whatever timeframes want it."""
         about = self.series
         return (about.instrument.con_id or self.words, about.price, about.session)
 
 
 def dry_run(database: Database, items: Sequence[Item], mode: str = "missing") -> dict[str, Any]:
-    """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are told
+    """Plan as the bridge would, without writing anything. Items whose instrument or sessions are not known yet are marked
     as approximate."""
     with database.transaction(snapshot=True) as cursor:
         context = read.snapshot_context(cursor)
@@ -92,7 +92,7 @@ _NOTHING: Mapping[str, Any] = {
 
 
 def _item(cursor: Cursor, item: Item, context: SnapshotContext, *, mode: str, heads: set[Hashable]) -> dict[str, Any]:
-    """What one item comes to. heads: what the oldest bar was asked of for earlier items; the item's own is added."""
+    """What one item comes to. heads: of which earlier items request the oldest bar; the item's own is added."""
     frame = timeframe(item.timeframe)
     stored: dict[str, Any] = {"asked": item.selector.words, "timeframe": frame.name, "instrument_id": None}
     try:

@@ -28,7 +28,7 @@ def duration(window: Span, timeframe: Timeframe, calendar: Calendar) -> str:
     if timeframe.intraday and days <= 364:
         if step_s > 14_400 and months <= 12:
             return f"{months} M"
-        # Of a week seven days are asked, of n days n trade dates, about seven calendar days for five.
+        # A week is requested as seven days, n days as n trade dates, about seven calendar days for five.
         if 10 <= step_s <= 14_400 and weeks <= 52 and (step_s > 3_600 or weeks * 5 <= days):
             return f"{weeks} W"
         if step_s <= 3_600:

@@ -52,5 +52,5 @@ class PlanRules(NamedTuple):
 
     @staticmethod
     def asks_head(start: int, now: int) -> bool:
-        """True when bars from `start` on are asked for only after their head."""
+        """True when bars from `start` on are requested only after their head."""
         return start <= now - HEAD_MATTERS_NS

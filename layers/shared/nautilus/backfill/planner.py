@@ -1,6 +1,6 @@
 """From "these bars are wanted" to the fewest requests that IB allows and answers fast.
 
-Nothing is asked for that is covered, noted, already under way, closed, still forming, or that IB cannot serve.
+Nothing is requested that is covered, noted, already under way, closed, still forming, or that IB cannot serve.
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from nautilus.spans import Span, Spans
 _DAY_S = 86_400
 _WEEK_NS = 7 * NS_PER_DAY
 SIX_MONTHS_NS = 181 * NS_PER_DAY
-"""The shortest six months there are. Asked for what lies beyond, IB says "no data", which would look as if there were none."""
+"""The shortest six months there are. To a request for older bars IB answers "no data", as if there were none."""
 
 
 def chunk_spans(text: str) -> dict[str, int]:
-    """The built-in spans, with those of a setting such as `1m=86400,1h=604800` in their place. Seconds.
+    """The built-in spans, replaced by those of a setting such as `1m=86400,1h=604800`. Seconds.
 
     ValueError names what is wrong: no timeframe, no number, shorter than a bar, or longer than IB accepts.
     """
@@ -36,7 +36,7 @@ def chunk_spans(text: str) -> dict[str, int]:
 
 
 class Chunk(NamedTuple):
-    """One request: `span` is what its answer is judged on (closed time around it included), `window` what is asked."""
+    """One request: `span` is what its answer is judged on (closed time around it included), `window` what is requested."""
 
     span: Span
     window: Span
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     impossible: tuple[tuple[Span, str], ...] = ()
     not_closed_yet: Spans = Spans()
     unknown: Spans = Spans()
-    """Beyond what the calendar knows: neither asked nor closed until more sessions are learnt."""
+    """Beyond what the calendar knows: neither requested nor closed until more sessions are learnt."""
     under_way: Spans = Spans()
     already: Spans = Spans()
 
@@ -178,7 +178,7 @@ def _request_end(timeframe: Timeframe, calendar: Calendar, open_: Span, *, lengt
     start, end = max(open_[0], first), open_[1]  # what a request holds beyond its gap comes on top of its length
     limit = start + length
     if length % _WEEK_NS == 0:
-        # Trading weeks as a whole: of five days IB is asked five, not the end of one week and the beginning of the next.
+        # Trading weeks as a whole: a request for five days gets one week, not the end of one and the beginning of the next.
         saturday = limit - (limit - 2 * NS_PER_DAY) % _WEEK_NS
         limit = saturday if saturday > start else limit
     return end if end <= limit else calendar.slot(timeframe, limit)[0]

@@ -73,7 +73,7 @@ class BackfillRequest(BaseModel):
 
     @property
     def back_s(self) -> int | None:
-        """The length asked for by duration or days_back, in seconds."""
+        """The length that duration or days_back names, in seconds."""
         if self.days_back is not None:
             return self.days_back * 86_400
         if self.duration is None:

@@ -111,7 +111,7 @@ def send_times(
     answer_ns: int = 0,
     quiet_until: int = 0,
 ) -> dict[Hashable, SendTimes]:
-    """Job -> when its first and last request is sent, if nothing else is asked for meanwhile.
+    """Job -> when its first and last request is sent, if nothing else is requested meanwhile.
 
     lines: all that waits, in the order in which the bridge looks at it. book: requests sent before, as the pacing book
     has them. open_requests, answer_ns: how many may be open at once, and how long one takes. quiet_until: small requests
@@ -146,13 +146,13 @@ def send_times(
 def _next(book: _Book, waiting: Sequence[Line], now: int, quiet_until: int) -> tuple[Line, int]:
     """The line that sends next, and when: the first that may at once, else the one that may first."""
     now = book.next_free(now)
-    # A head has the next place among the small requests before all that is planned.
+    # A head has the next slot among the small requests before all that is planned.
     planning = any(line.head for line in waiting)
     best, best_at, heaviest = waiting[0], -1, 0
     for line in waiting:
         request = line.head or line.request
         if request.small and not line.head and request.weight < heaviest:
-            continue  # as the bridge: what weighs two would never find two places
+            continue  # as the bridge does: a request that weighs two would never find two free slots
         reserve = book.limits.reserve + (planning and line.head is None)
         at = max(book.earliest(request, now, reserve), line.not_before, quiet_until if request.small else 0)
         if best_at < 0 or at < best_at:

@@ -4,7 +4,7 @@ job:    queued -> planning -> running -> succeeded | partial | failed
         planning -> queued             its bridge went silent
         queued | planning | running -> stopping -> stopped
 chunk:  pending -> leased -> done | failed | split
-        leased -> pending              the lease ran out, or IB told us to wait
+        leased -> pending              the lease ran out, or IB made us wait
         pending -> done                somebody else's answer already covers it
         pending | leased -> cancelled  no live job wants it
 """

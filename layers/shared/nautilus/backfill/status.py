@@ -191,7 +191,7 @@ def _waits(row: JobSummary, known: Collection[Instrument | None], session: statu
     if session is None or session.state in ("down", "starting", "needs_login", "displaced"):
         return "ib_session"
     if session.state in _PARTLY_AWAY:
-        # The bridge says when nothing of what is left can be asked, of this job or any other.
+        # The bridge says when nothing of what is left can be requested, of this job or any other.
         nothing = planned and session.activity.get("blocked_on") == "ib_session"
         if nothing or all(_is_away(session, one) for one in known):
             return "reset_window" if session.state == "reset_window" else "ib_session"
@@ -201,7 +201,7 @@ def _waits(row: JobSummary, known: Collection[Instrument | None], session: statu
 
 
 def _is_away(session: status.BridgeStatus, instrument: Instrument | None) -> bool:
-    """True when nothing can be asked about an instrument (None: not looked up yet) while the session is as it is."""
+    """True when nothing can be requested about an instrument (None: not looked up yet) while the session is as it is."""
     if session.activity.get("servers_lost"):
         return True
     if instrument is None:

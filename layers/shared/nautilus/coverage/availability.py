@@ -29,14 +29,14 @@ from nautilus.market.windows import back_from, last_close
 from nautilus.spans import Span, Spans
 
 _EDGE_NS = 60 * NS_PER_S
-"""Bars shorter than a minute are asked for at the edge once a minute has come together."""
+"""The newest bars shorter than a minute are requested once they make a whole minute."""
 _MOST_CALENDARS = 200
 _ZONES_NS = 2 * NS_PER_DAY
 """So far around a range of labels a stand-in must reach to know their days by any clock of the world."""
 
 
 class Window(NamedTuple):
-    """What of a series is asked for: [start, end) on its axis; None: as far as the default goes. limit: bars at most."""
+    """What of a series is requested: [start, end) on its axis; None: as far as the default goes. limit: bars at most."""
 
     start: int | None = None
     end: int | None = None
@@ -67,7 +67,7 @@ class Availability(NamedTuple):
     missing: Sequence[Missing]
     finer: Timeframe | None = None
     to_ask: Spans = Spans()
-    """What nobody has asked for yet, nor just a moment ago."""
+    """What nobody has requested yet, nor within the last minute."""
     requests: int = 0
     """How many requests to IB would fill that."""
     job_id: UUID | None = None
@@ -94,9 +94,9 @@ class Calendars:
         self._known: dict[tuple[str, str], tuple[CalendarStamp, Calendar]] = {}
 
     def get(self, cursor: Cursor, name: str, session: str, stamp: CalendarStamp | None = None) -> Calendar | None:
-        """All that is known of a calendar as of the cursor's snapshot; None when IB was never asked.
+        """All that is known of a calendar as of the cursor's snapshot; None when no sessions were ever requested.
 
-        stamp: its `calendars.state`, from who has asked already.
+        stamp: its `calendars.state`, when the caller has read it already.
         """
         stamp = stamp or calendars.state(cursor, name, session)
         if stamp is None:
@@ -123,7 +123,7 @@ def assess(
 ) -> Availability:
     """One consistent look, in the caller's snapshot. InvalidInput when the window lies in the future.
 
-    standing: how the series stands, from who has asked in the same snapshot.
+    standing: how the series stands, when the caller has read it in the same snapshot.
     """
     series_state = series_state or read.series_state(cursor, subject.key, subject.instrument.calendar)
     calendar = None
@@ -274,7 +274,7 @@ def _requests(
 
 
 def missing_rows(missing_: Sequence[Missing]) -> list[Mapping[str, Any]]:
-    """Gaps as callers are told."""
+    """Gaps as answers show them."""
     return [
         {
             "start": rfc3339(m.span[0]),

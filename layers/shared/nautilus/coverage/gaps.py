@@ -10,7 +10,7 @@ from nautilus.spans import Span, Spans
 
 
 class Missing(NamedTuple):
-    """A range of open time that is not settled, and why, as callers are told."""
+    """A range of open time that is not settled, and why, as answers show it."""
 
     span: Span
     state: CoverageState
@@ -32,7 +32,7 @@ def missing(
     """Label what of `window` is not settled, in order of time. Closed time is not missing.
 
     until: the end of what is closed by now; impossible: what rules alone exclude, with the reason. What nothing explains
-    was not asked yet. Without a calendar (IB was never asked) all time counts as open.
+    was not asked yet. Without a calendar (none was ever requested) all time counts as open.
     """
     rest = Spans.of(*window) - covered
     labels: list[tuple[Spans, CoverageState, str, int | None]] = [

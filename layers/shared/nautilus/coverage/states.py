@@ -11,7 +11,7 @@ from nautilus.spans import Span
 
 
 class CoverageState(StrEnum):
-    """How a range of a series stands, as callers are told."""
+    """How a range of a series stands, as answers show it."""
 
     FILLED = "filled"
     CLOSED = "closed"
@@ -32,7 +32,7 @@ NOTED = frozenset(
 )
 """The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
 FORGOTTEN = "retention"
-"""The reason of notes where bars were forgotten: unavailable, and asked for again only by force."""
+"""The reason of notes where bars were forgotten: unavailable, and requested again only by force."""
 
 
 class Note(NamedTuple):

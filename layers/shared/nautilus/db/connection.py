@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a small pool, checked before use, and transactions as `with` blocks.
 
-Every failure to reach the database surfaces as `Unavailable`, so that a caller hears 503 with Retry-After and the next
+Every failure to reach the database surfaces as `Unavailable`, so that a caller gets 503 with Retry-After and the next
 call tries again from scratch.
 """
 
@@ -99,7 +99,7 @@ class Database:
             ) from down
 
     def listen(self, *channels: str) -> Any:
-        """A connection of its own that hears the notifications of channels; the caller polls and closes it."""
+        """A connection of its own that receives the notifications of channels; the caller polls and closes it."""
         connection = self.connect(self._longest_s)
         try:
             connection.autocommit = True
@@ -154,7 +154,7 @@ class Database:
             if connection is not None:
                 connection.close()
                 if connection.broken_off:
-                    # Whoever comes now hears so at once, instead of finding out on another idle connection.
+                    # The next callers fail at once, instead of finding out on another idle connection.
                     self.close()
                     self._breaker.failed(self._breaker.clock())
                     raise Unavailable("the database says nothing", code="database-unavailable") from error
@@ -168,7 +168,7 @@ class Database:
                 self._permits.give_back(who)
 
     def _opened(self) -> Any:
-        """A new connection for the pool. Where the last one failed slowly a moment ago, the same failure at once."""
+        """A new connection for the pool. Where the last one failed slowly just before, the same failure at once."""
         if not self._breaker.admits():
             raise Unavailable("the database cannot be reached (no answer just now)", code="database-unavailable")
         began = self._breaker.clock()
@@ -182,7 +182,7 @@ class Database:
         return connection
 
     def _checked(self) -> Any | None:
-        """An idle connection that still lives. Data waiting on an idle one means the server said goodbye (or froze us)."""
+        """An idle connection that still lives. Data waiting on an idle one means that the server ends it (or we were frozen)."""
         while True:
             with self._lock:
                 if not self._idle:

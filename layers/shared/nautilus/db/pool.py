@@ -7,7 +7,7 @@ from nautilus.infra.executors import share
 
 
 class PoolPlaces:
-    """The places of a pool of connections. One caller gets three quarters of them, where there are four or more."""
+    """The permits of a pool of connections. One caller gets three quarters of them, where there are four or more."""
 
     def __init__(self, size: int) -> None:
         self._free = size
@@ -16,7 +16,7 @@ class PoolPlaces:
         self._changed = threading.Condition()
 
     def take(self, who: str, timeout_s: float) -> bool:
-        """Wait for a place, at most so many seconds; False when there was none."""
+        """Wait for a permit, at most so many seconds; False when there was none."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._open_to(who), timeout_s):
                 return False

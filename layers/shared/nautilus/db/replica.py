@@ -23,7 +23,7 @@ LONGEST_REST_S = 30.0
 PATIENCE_S = 1.0
 """How long a read waits for the replica's first word; most of a healthy one's come within milliseconds."""
 LONGEST_READ_S = 10.0
-"""Then the primary is asked, while most of the 29 s that a function has are left."""
+"""Then the read goes to the primary, while most of the 29 s that a function has are left."""
 INTERVAL_S = 1.0
 """How often it is looked whether a read takes longer than that."""
 

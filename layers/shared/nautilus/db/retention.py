@@ -44,7 +44,7 @@ _NOTING = (
     " SELECT series_id, max({version}), max({when}) FROM gone GROUP BY series_id ON CONFLICT (series_id)"
     " DO UPDATE SET version = greatest(f.version, excluded.version), at = greatest(f.at, excluded.at))"
 )
-"""Versions before one whose changes are gone cannot be told any more: that is known from the same moment on."""
+"""Bars of versions before one whose changes are gone cannot be given any more: the same transaction writes that down."""
 
 # What goes by machine time. The pacing book needs ten minutes, a page token two days of revisions and changes, a search
 # that was made before one day of commands.
@@ -110,7 +110,7 @@ def due(cursor: Cursor, hour: int) -> bool:
 def run(url: str, kept: Kept, stopped: Callable[[], bool] = lambda: False) -> dict[str, int]:
     """Forget, and store quiet chunks by column, alone; returns the rows of each table, and the chunks (DROPPED, STORED, LEFT).
 
-    Raises Busy. stopped: asked between batches; what is left then is done the next time.
+    Raises Busy. stopped: called between batches; what is left then is done the next time.
     """
     database = Database(url, name="nautilus-retention", size=2, statement_timeout_ms=_TIMEOUT_MS)
     try:
@@ -151,7 +151,7 @@ def forget(
 ) -> dict[str, int]:
     """Forget what is older than it is kept; returns how many rows of each table.
 
-    stopped: asked between transactions. batch, bars_at_once: rows, and bars of a series, that go in one transaction.
+    stopped: called between transactions. batch, bars_at_once: rows, and bars of a series, that go in one transaction.
     """
     gone = {
         table: _old_rows(database, table, when, days=kept.days(table), stopped=stopped, batch=batch)
@@ -176,7 +176,7 @@ def forget(
 
 
 _EXPIRED_REFUSALS = "cardinality(con_ids) = 0 AND expires_at < statement_timestamp() - interval '1 day'"
-"""Words that IB did not know a day ago and nobody has asked about since. What it knew is answered from however old."""
+"""Words that IB did not know a day ago and nobody has looked up since. What it knew stays, however old."""
 
 
 def _older(when: str, days: int) -> str:

@@ -1,4 +1,4 @@
-"""Prove what the store says about itself: coverage against bars against sessions, and the ledger's counters.
+"""Verify what the store says about itself: coverage against bars against sessions, and the ledger's counters.
 
 `python -m nautilus.db.verify` reads one snapshot, changes nothing, and says what does not fit (exit status 1);
 `--repair` mends what can be mended without guessing: a range that nothing proves empty is no longer covered, so that it is
@@ -79,7 +79,7 @@ def _keys(cursor: Cursor) -> Iterator[Finding]:
 
 
 def _series_in(cursor: Cursor, table: str) -> list[int]:
-    """The series that have rows in a table: one look into the key for each, not one per row."""
+    """The series that have rows in a table: one search of the key for each, not one per row."""
     cursor.execute(
         f"WITH RECURSIVE found AS (SELECT min(series_id) AS id FROM {table} UNION ALL"
         f" SELECT (SELECT min(series_id) FROM {table} WHERE series_id > found.id) FROM found WHERE found.id IS NOT NULL)"

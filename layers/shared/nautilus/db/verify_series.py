@@ -94,7 +94,7 @@ def _extent(cursor: Cursor, row: Series) -> _Extent:
 
 
 def _calendar(cursor: Cursor, row: Series, first: int, last: int) -> Calendar | None:
-    """The sessions around all that is covered or stored; None where none were told, or where a guess stands in."""
+    """The sessions around all that is covered or stored; None where IB sent none, or where a guess stands in."""
     instrument = instruments.by_id(cursor, row.con_id)
     if instrument is None:
         return None

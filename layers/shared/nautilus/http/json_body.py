@@ -1,4 +1,4 @@
-"""The JSON in the body of a request, read strictly and in one place: what is wrong with it is said in a sentence.
+"""The JSON in the body of a request, read strictly and in one place: a sentence says what is wrong with it.
 
 Python's own reader takes what RFC 8259 does not have (NaN, Infinity), lets the last of two equal names win, and makes
 infinity of a number that is too large for a float.

@@ -1,7 +1,7 @@
-"""The parameters in the address of a request: which ones a route knows, and what the caller of another one is told.
+"""The parameters in the address of a request: which ones a route knows, and what the caller of another one gets.
 
-A parameter that a route does not know is refused, as is one that is given twice: an answer to another question than the
-one that was asked looks like data. FastAPI declares and reads parameters (`Annotated[Model, Query()]`), but it names no
+A parameter that a route does not know is refused, as is one that is given twice: the answer to another question
+would look like data. FastAPI declares and reads parameters (`Annotated[Model, Query()]`), but it names no
 nearest parameter, takes the last of two, and reads `1_0` as 10: that is what `check` adds. `StrictRoute` in
 nautilus/http/routes.py adds it to every route.
 """
@@ -46,7 +46,7 @@ _SAME_MEANING: Mapping[str, tuple[str, ...]] = {
     "ts": ("time", "timestamp", "at", "date"),
     "job_id": ("id", "job", "backfill_id"),
 }
-"""What other market-data services call the same thing; asked for by whoever comes from there."""
+"""What other market-data services call the same thing: their users write these names."""
 _LISTS = {"fields": "fields=ts,close", "symbols": "symbols=AAPL,MSFT", "symbol": "symbols=AAPL,MSFT"}
 _DIGITS = re.compile("-?[0-9]+")
 _NEAR = 0.5
@@ -104,7 +104,7 @@ def _whole_number(kind: Any) -> bool:
 
 def guard(dependant: Dependant) -> None:
     """Have `known_only` run before anything that reads the address, and after what tells who is calling: who may not call
-    a route at all is told that first."""
+    a route at all gets that answer first."""
     check = get_parameterless_sub_dependant(depends=Depends(known_only), path=dependant.path or "")
     inner = dependant.dependencies
     inner.insert(next((n for n, one in enumerate(inner) if any(_of(one))), len(inner)), check)

@@ -164,7 +164,7 @@ _WORDS: Mapping[str, str] = {
     "less_than": "must be less than {lt}",
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
 }
-"""What is said of an error that pydantic finds. Of others its own sentence is left."""
+"""Our sentence for an error that pydantic finds. Other errors keep pydantic's own."""
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

@@ -44,7 +44,7 @@ class Breaker:
             return True
 
     def failed(self, began: float) -> bool:
-        """A call that was made at `began` failed. False when an earlier report has told of the same failure already."""
+        """A call that was made at `began` failed. False when the same failure was reported before."""
         with self._lock:
             if began < self._failed_at:
                 return False

@@ -22,7 +22,7 @@ _REST_S = 5.0
 _THREADS = 4
 MAX_BYTES = 8 * 1024 * 1024
 """Larger values are not kept."""
-# A sorted set: holder -> when its place expires. It goes when the last place does.
+# A sorted set: holder -> when its slot expires. It goes when the last slot does.
 _HOLD = """
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -46,7 +46,7 @@ class _PatientSocket:
         self._connected.sendall(*args)
 
     def recv(self, *args: Any) -> Any:
-        # Without a time-out it is only asked whether anything is there: of a connection that nobody used for a while.
+        # Without a time-out this only checks whether anything has come, on a connection that nobody used for a while.
         if self._connected.gettimeout() and time.monotonic() > self._deadline:
             raise TimeoutError("the answer takes too long")
         return self._connected.recv(*args)
@@ -77,7 +77,7 @@ class Cache:
         self._lock = threading.Lock()
         self._breaker = breaker or Breaker(_REST_S)
         self.threads = Executor("redis", _THREADS)
-        """Where coroutines have Redis asked."""
+        """The threads in which coroutines call Redis."""
 
     @property
     def there(self) -> bool:
@@ -104,16 +104,16 @@ class Cache:
         return self._try(raised)
 
     def hold(self, key: str, holder: str, most: int, keep_s: float) -> bool | None:
-        """Have `holder` hold one of `most` places until it is released, at most `keep_s`; None when nobody counts.
+        """Have `holder` hold one of `most` slots until it is released, at most `keep_s`; None when nobody counts.
 
-        Each place expires by itself, by Redis' own clock: who dies, or finds Redis away, keeps none for longer.
+        Each slot expires by itself, by Redis' own clock: who dies, or finds Redis away, keeps none for longer.
         """
         keep_ms = max(1, round(keep_s * 1000))
         held = self._try(lambda client: client.eval(_HOLD, 1, key, holder, most, keep_ms))
         return None if held is None else bool(held)
 
     def release(self, key: str, holder: str) -> None:
-        """Let go of a place."""
+        """Let go of a slot."""
         self._try(lambda client: client.zrem(key, holder))
 
     def _try(self, call: Callable[[Any], T]) -> T | None:

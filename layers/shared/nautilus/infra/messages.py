@@ -15,14 +15,14 @@ class _Hint(BaseModel):
 
 
 class JobHint(_Hint):
-    """A backfill job was written, or asked to stop: look at its row."""
+    """A backfill job was written, or has to stop: read its row."""
 
     kind: Literal["job"] = "job"
     job_id: UUID
 
 
 class CommandHint(_Hint):
-    """A bridge command was written: look at its row."""
+    """A bridge command was written: read its row."""
 
     kind: Literal["command"] = "command"
     command_id: UUID

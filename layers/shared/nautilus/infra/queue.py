@@ -19,7 +19,7 @@ from nautilus.infra.messages import HINT, CommandHint, JobHint
 
 _WAIT_S = 20
 _RECEIVE_MORE_S = 3.0
-"""What a poll may take beyond the time that SQS was asked to wait."""
+"""How much longer a poll may take than the time that SQS waits for messages."""
 _SEND_S = 2.0
 """A hint is worth no more than this."""
 _REST_S = 5.0

@@ -14,7 +14,7 @@ PERIOD_S = 60
 WAITS = 4
 """How many reads of one caller may wait for bars at once; a fifth is answered at once with what is there."""
 LONGEST_WAIT_S = 30.0
-"""A place that is held for longer is free again: its process died, or could not say that the wait was over."""
+"""A slot that is held for longer is free again: its process died, or could not say that the wait was over."""
 
 
 class Rate(NamedTuple):
@@ -33,7 +33,7 @@ class Rate(NamedTuple):
 
 
 class CallerLimits:
-    """The limits of one process. per_minute 0: no limit of requests. longest_wait_s: when a place of a wait expires."""
+    """The limits of one process. per_minute 0: no limit of requests. longest_wait_s: when the slot of a wait expires."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class CallerLimits:
         self._minute = 0
         self._taken: dict[str, int] = {}
         self._waiting: dict[str, dict[str, float]] = {}
-        """Caller -> wait -> when its place expires."""
+        """Caller -> wait -> when its slot expires."""
 
     def take(self, caller: str) -> Rate | None:
         """Count a request. None when there is no limit. Ask `check` whether it was too many."""
@@ -76,7 +76,7 @@ class CallerLimits:
 
     @contextmanager
     def waiting(self, caller: str) -> Iterator[bool]:
-        """Hold one of the caller's places as long as the block lasts; yields False when all are held already."""
+        """Hold one of the caller's slots as long as the block lasts; yields False when all are held already."""
         key, wait = f"nautilus:waiting:{caller}", uuid4().hex
         shared = self._cache.hold(key, wait, WAITS, self._longest_wait_s)
         own = self._hold(caller, wait)

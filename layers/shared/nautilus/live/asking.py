@@ -36,7 +36,7 @@ def want_of(request: WantRequest, instrument: Instrument) -> WantRow:
 
 
 def live_price(instrument: Instrument, given: str | None) -> str:
-    """The price kind of live bars: as asked, or the default of the asset class. InvalidInput names what exists."""
+    """The price kind of live bars: as requested, or the default of the asset class. InvalidInput names what exists."""
     price = price_kind(instrument.asset_class, given)
     if price not in offered.PRICES:
         raise InvalidInput.field("price", f"{price} has no live bars", offered.PRICES)

@@ -23,7 +23,7 @@ SMALL_WINDOW_NS = 30 * MINUTE_NS
 SMALL_SERIES = 60
 """So many series of small bars are confirmed at that pace, a third of what IB allows; more of them wait for longer."""
 OVERLAP_BARS = 2
-"""How far a request reaches into what is confirmed already: what changed there a moment ago is seen, too."""
+"""How far a request reaches into what is confirmed already: what changed there just now is seen, too."""
 LONGEST_NS = 120 * MINUTE_NS
 """What is missing for longer than this is a hole of its own kind: other requests bring it (`beyond_one_request`)."""
 RECENT_NS = 15 * MINUTE_NS
@@ -61,7 +61,7 @@ class Report(NamedTuple):
     """What one commit of the live path did to a series.
 
     series_id, version: the series and its version after the commit. outcomes: in order of time; bars that nobody has reason to
-    hear of again are not among them. settled: what is covered since this commit, and what of the provisional bars was covered
+    receive again are not among them. settled: what is covered since this commit, and what of the provisional bars was covered
     before. filled: holes that are covered as a whole now. gaps: what was missing before the answer begins, and is requested since
     this commit. covered_until: the end of the range that is covered up to the newest bar; None where the newest closed bar is not
     covered. splits: the ratio of each split that was found. covered: all that is covered after the commit. answered: what is
@@ -81,7 +81,7 @@ class Report(NamedTuple):
     answered: Spans = Spans()
 
 
-# ---- when, and what is asked ---------------------------------------------------------------------------------------------
+# ---- when, and what is requested -----------------------------------------------------------------------------------------
 
 
 def period_ns(frame: Timeframe, series: int) -> int:
@@ -98,7 +98,7 @@ def lacking(closed: Span, calendar: Calendar, frame: Timeframe, *, covered: Span
 
 
 def is_due(missing: Spans, calendar: Calendar, *, now: int, period: int, partial: bool) -> bool:
-    """True when what is missing is to be asked for now: it is as long as a request is to be, a bar of it is known in part only,
+    """True when what is missing is to be requested now: it is as long as a request is to be, a bar of it is known in part only,
     or its session is over, so that no more comes to it."""
     if not missing:
         return False
@@ -118,7 +118,7 @@ def hull(spans: Spans) -> Span:
 
 
 def window(missing: Spans, calendar: Calendar, frame: Timeframe) -> tuple[Span, Span]:
-    """(span, window): what the answer is judged on, and what is asked for, which begins a few bars of the session earlier.
+    """(span, window): what the answer is judged on, and what is requested, which begins a few bars of the session earlier.
 
     Of what is longer than one request is to be, only the newest part: the rest is a hole (`beyond_one_request`).
     """
@@ -137,7 +137,7 @@ def beyond_one_request(missing: Spans, span: Span) -> Spans:
 
 def kept_since(covered: Spans, calendar: Calendar, frame: Timeframe, now: int) -> int:
     """From where on a series that is kept current is to be whole: from the end of what is covered, and over the last days where
-    it was covered before. Of what nobody ever asked for: from the open of the latest session, or the last label."""
+    it was covered before. Of what nobody ever requested: from the open of the latest session, or the last label."""
     known = covered & Spans.of(-(2**63), now)
     if known:
         first, last = hull(known)
@@ -156,7 +156,7 @@ def answered_span(calendar: Calendar, frame: Timeframe, *, sent_at: int, duratio
 
 
 def unproven_tail(span: Span, calendar: Calendar, frame: Timeframe, *, stamps: Sequence[int], now: int) -> Spans:
-    """What lies behind the last bar of an answer and is so young that history may only lag: it is not said to be empty."""
+    """What lies behind the last bar of an answer and is so young that history may only lag: it does not count as empty."""
     inside = [ts for ts in stamps if span[0] <= ts < span[1]]
     begin = calendar.slot_end(frame, inside[-1]) if inside else span[0]
     return calendar.open_time(frame, (max(begin, now - RECENT_NS), span[1])) if begin < span[1] else Spans()
@@ -171,7 +171,7 @@ def outcomes(
     """What history says of the bars of a series, in order of time.
 
     stored: the bars that history has, by ts: those of the answer, and those in the slots of `live`. before: those of them that
-    were stored before the answer. live: provisional bars. settled: what is covered now; of all else nothing is said.
+    were stored before the answer. live: provisional bars. settled: what is covered now; all else stays as it is.
     """
     seen = {one.bar.ts: one for one in live if one.bar.ts in settled}
     found = [_of_stored(bar, before.get(ts), seen.get(ts)) for ts, bar in stored.items() if ts in settled]

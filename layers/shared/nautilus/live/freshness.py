@@ -86,7 +86,7 @@ def watched(
 def _too_young(since: int, due: int, snapshot: LiveSnapshot, context: SnapshotContext) -> bool:
     """Whether a series is wanted for so short a time that nothing of it can be late: neither was it wanted when the bar was
     due, nor for as long as a bar may take. since: machine time in ns; a market clock that is moved by hand has no rate to
-    place it by."""
+    compute it by."""
     clock = snapshot.bridge.clock if snapshot.bridge is not None else SAME_TIME
     return clock.at(since) >= due and context.machine_ns - since < LATE_AFTER_S * NS_PER_S
 
@@ -161,7 +161,7 @@ def name_changes(cursor: Cursor, rows: Sequence[WatchRow]) -> Mapping[int, dict[
 
 
 def _meant(cursor: Cursor, instrument_id: str, today: str) -> Instrument | None:
-    """The contract that a name means by IB's newest answer; None where nobody asked, or it is not one alone."""
+    """The contract that a name means by IB's newest answer; None where nobody looked it up, or it is not one alone."""
     selector = select(instrument_id=instrument_id)
     found = instruments.look_up(cursor, selector)
     with suppress(NautilusError):

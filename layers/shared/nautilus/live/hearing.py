@@ -26,12 +26,12 @@ class Hearing:
     def __init__(self) -> None:
         self.epoch = ""
         self._last: dict[str, int] = {}
-        self._whole = False  # every message of the epoch should have been heard
+        self._whole = False  # every message of the epoch should have come
 
     def hear(self, entry: Entry) -> ReceivedEntry | None:
         """What a message says that counts; None for one that came before or is of an older epoch.
 
-        Of a channel's first message within the first epoch that is heard nobody can say whether something went before: the
+        Of a channel's first message within the first epoch that is received nobody can say whether something went before: the
         listener has come in the middle. In each later epoch numbers begin with 1.
         """
         fields = json.loads(entry.body)
@@ -50,5 +50,5 @@ class Hearing:
         return ReceivedEntry(entry, fields, new_epoch and not joined, number - last - 1)
 
     def numbers(self) -> Mapping[str, int]:
-        """Channel -> number of the newest message heard in this epoch."""
+        """Channel -> number of the newest message received in this epoch."""
         return dict(self._last)

@@ -1,4 +1,4 @@
-"""The newest quotes: what IB said last, how old it is, or why there is none. No number here is made up."""
+"""The newest quotes: what IB sent last, how old it is, or why there is none. No number here is made up."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -17,15 +17,15 @@ from nautilus.live.subscriptions import StreamKey
 from nautilus.market.instrument import Instrument
 
 NO_BRIDGE = "no_bridge"
-"""No bridge was ever heard of."""
+"""No bridge has ever run."""
 BRIDGE_SILENT = "bridge_silent"
-"""The bridge that had the stream, or the only one there is, has not been heard for a while: what it said last may be over."""
+"""The bridge that had the stream, or the only one there is, has had no heartbeat for a while: what it wrote last may be over."""
 NOT_SEEN = "not_seen_yet"
 """The bridge has not looked at the want yet. It does so within a second."""
 
 
 class LiveSnapshot(NamedTuple):
-    """All streams at one moment. now: market time; reporting: the bridges that have been heard lately."""
+    """All streams at one time. now: market time; reporting: the bridges with a heartbeat lately."""
 
     now: int
     bridge: BridgeStatus | None

@@ -152,7 +152,7 @@ def shares(
 ) -> list[Share]:
     """What each wanted stream gets, in the order in which it was decided.
 
-    begun: when real-time bars were asked for, in seconds. A stream that runs keeps its source, even where a better one is free:
+    begun: when real-time bars were requested, in seconds. A stream that runs keeps its source, even where a better one is free:
     changing it would cost a request and a piece of the bar that forms. One that is polled takes the better one.
     """
     streams = {one.key: one for one in running}
@@ -166,7 +166,7 @@ def shares(
 
 
 def _turn(want: Wanted, stream: Running | None, now_s: float) -> tuple[bool, int, bool, float]:
-    """Who comes first: what lost its room a moment ago comes last, then by priority, what runs before what does not, the
+    """Who comes first: what lost its room just before comes last, then by priority, what runs before what does not, the
     older want before the younger."""
     resting = stream is not None and stream.source is None and now_s - stream.evicted_at_s < EVICTION_REST_S
     runs = stream is not None and stream.source is not None
@@ -179,7 +179,7 @@ def _share(
     ways = [way for way in SOURCES[want.key.kind] if way not in want.without]
     current = stream.source if stream is not None else None
     reason = ""
-    kept = current if current is not Source.POLL else None  # a poll holds nothing at IB: what is better takes its place
+    kept = current if current is not Source.POLL else None  # a poll holds nothing at IB: what is better replaces it
     for source in sorted(ways, key=lambda way: way is not kept):
         lacking = room.lacks(source, source is current, want.priority)
         if not lacking:

@@ -38,7 +38,7 @@ def issue(cursor: Cursor, caller: Principal) -> IssuedTicket:
 def redeem(cursor: Cursor, text: str) -> Principal | None:
     """Use a ticket up: whom it stands for; None when it is none, was used, or is too old.
 
-    Whether the sign-in behind it has ended since is not asked here: look at `session` and `key_id`.
+    Whether the sign-in behind it has ended since is not checked here: check `session` and `key_id`.
     """
     found = tickets.take(cursor, _hash(text)) if len(text) <= _LONGEST else None
     if found is None:

@@ -63,7 +63,7 @@ class CommandWatch:
             except Unavailable:
                 rows = {}  # who waits says so when the time is over
             except Exception:
-                # What nobody foresaw must not end the watch: its waiters would hear of nothing any more.
+                # What nobody foresaw must not end the watch: its waiters would get no answer any more.
                 _log.exception("command-watch-broke")
                 rows = {}
             for waiter in waiters:

@@ -1,7 +1,7 @@
 """What the answer to a lookup means: the contract, how old the knowledge is, and whether its words changed hands.
 
-A ticker may pass from one company to another. A positive answer is asked for again when it is old; until then, and while
-IB is away, it is answered from. Another contract for the same words is told with both numbers.
+A ticker may pass from one company to another. A positive answer is renewed when it is old; until then, and while
+IB is away, it is answered from. Another contract for the same words is reported with both numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import InstrumentName, Selector, ambiguous, at_venue, choose
 
 OLD_AFTER_S = 7 * 86_400
-"""A positive answer is asked for again after so many seconds of machine time."""
+"""A positive answer is renewed after so many seconds of machine time."""
 FRONT_OLD_AFTER_S = 3_600
 """The same for a future without expiry: the front contract changes by itself."""
 REFUSED_OLD_AFTER_S = 86_400
@@ -25,7 +25,7 @@ REFUSED_OLD_AFTER_S = 86_400
 class Lookup(NamedTuple):
     """The answer to one lookup: candidates, or IB's refusal, or both, when IB no longer knows what it knew once.
 
-    checked_at: machine time when IB was asked. former: what the words meant before they changed hands, at changed_at.
+    checked_at: machine time when IB answered. former: what the words meant before they changed hands, at changed_at.
     """
 
     candidates: tuple[Instrument, ...]

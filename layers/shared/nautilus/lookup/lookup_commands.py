@@ -30,7 +30,7 @@ class LookupCommands:
         self._watch = CommandWatch(database)
 
     async def ask(self, questions: Sequence[Question], caller: Principal) -> list[EndedCommand | None]:
-        """What became of each question, all of them asked at once; None where the bridge has not answered in time.
+        """What became of each question, all of them sent at once; None where the bridge has not answered in time.
 
         RateLimited when too many questions of this caller are open.
         """

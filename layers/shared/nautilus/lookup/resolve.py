@@ -17,15 +17,15 @@ from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import InstrumentName, Selector
 
 MAX_UNKNOWN = 50
-"""How many unknown symbols one read has looked up; the others are told to ask again."""
+"""How many unknown symbols one read has looked up; of the others the answer says to try again."""
 _BATCH = 10
 """How many lookups go into one command: the bridge works on several commands at once."""
 
 
 def known_instrument(cursor: Cursor, selector: Selector) -> Instrument | None:
-    """The instrument a selector means, from what is stored; None when IB was never asked.
+    """The instrument a selector means, from what is stored; None when it was never looked up.
 
-    NotFound with IB's words when IB said so within the hour; Conflict with candidates when several fit.
+    NotFound with IB's words when IB answered so within the hour; Conflict with candidates when several fit.
     """
     found = known_identity(cursor, selector)
     return found.instrument if found else None
@@ -65,7 +65,7 @@ class InstrumentLookup:
         return found
 
     async def look_up(self, selectors: Sequence[Selector], caller: Principal) -> Mapping[str, NautilusError]:
-        """Have IB asked about unknown words, all of them at once, and wait for it together.
+        """Look up unknown words at IB, all of them at once, and wait for it together.
 
         Returns by key what to raise for a selector that is still unknown afterwards. What IB has answered, NotFound and
         the like too, is found in the database.
@@ -90,7 +90,7 @@ class InstrumentLookup:
 
 
 def _resolve(batch: Sequence[Selector]) -> Question:
-    """The command that looks these up: type and arguments. IB is asked about the words, whatever venue was named with them."""
+    """The command that looks these up: type and arguments. IB gets the words, whatever venue was named with them."""
     selectors = [selector._replace(venue="").as_dict() for selector in batch]
     return "resolve", selectors[0] if len(selectors) == 1 else {"selectors": selectors}
 
@@ -111,7 +111,7 @@ def _too_many(selector: Selector) -> RateLimited:
 
 
 def _why_failed(selector: Selector, row: EndedCommand | None) -> NautilusError:
-    """Why IB could not be asked about a selector, as the row of its command tells; None: it has not ended."""
+    """Why a selector could not be looked up at IB, as the row of its command tells; None: it has not ended."""
     if row is None:
         return _unanswered(selector)
     failure = (row.result or {}).get("failed", {}).get(selector.key) or row.error or {}

@@ -15,7 +15,7 @@ from nautilus.market.instrument import ASSET_CLASSES, Instrument
 from nautilus.market.symbols import Selector, is_name, select
 
 _MATCHED = ("STK", "IND", "BOND")
-"""Asset classes that IB's symbol search tells; the others are asked for by name."""
+"""Asset classes that IB's symbol search finds; the others are looked up by name."""
 
 # Pairs that IB offers on IDEALPRO (IB's list of currency pairs, read 2026-11), the most traded first.
 FOREX_PAIRS: tuple[str, ...] = (
@@ -37,7 +37,7 @@ class InstrumentSearch:
     async def search(self, text: str, asset_class: str, most: int, caller: Principal) -> list[dict[str, Any]]:
         """Instruments whose symbol begins with `text` or whose name holds it, best first; of one class, or of all.
 
-        IB is asked too, once a day per text. When it cannot be asked in time, what is known is the answer.
+        IB is asked too, once a day per text. When it does not answer in time, what is known is the answer.
         """
         name = " ".join(text.upper().split())
         if not name or len(name) > 40 or not name.isprintable():
@@ -51,7 +51,7 @@ class InstrumentSearch:
             known, matches, _ = await self._reads.run(self._find, name, kind, most)
         there = {row["con_id"] for row in known}
         found = [*known, *(row for row in matches if row["con_id"] not in there)]
-        # A row that cannot be asked for by its name helps nobody.
+        # A row that cannot be requested by its name helps nobody.
         return sorted((row for row in found if is_name(row["instrument_id"])), key=lambda row: _rank(row, name))[:most]
 
     def _find(self, name: str, kind: str, most: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
@@ -91,7 +91,7 @@ def _rank(row: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 
 
 def row_of(instrument: Instrument, details: Mapping[str, Any]) -> dict[str, Any]:
-    """An instrument as callers are told."""
+    """An instrument as answers show it."""
     names = ("con_id", "instrument_id", "symbol", "asset_class", "exchange", "primary_exchange", "currency")
     more = ("local_symbol", "trading_class", "expiry", "multiplier", "min_tick", "long_name", "time_zone")
     return {

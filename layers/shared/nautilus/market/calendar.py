@@ -1,6 +1,6 @@
 """When a market is open: sessions as IB's SCHEDULE tells them, and what follows for bars.
 
-A calendar knows a range of time; outside of it nothing is said. Days carry their trade date: an overnight futures
+A calendar knows a range of time; outside of it nothing is known. Days carry their trade date: an overnight futures
 session that opens on Sunday evening belongs to Monday.
 """
 
@@ -179,8 +179,8 @@ class Calendar:
     def known_axis(self, timeframe: Timeframe) -> Spans:
         """The known range on the series' axis: for labelled bars, the slots of which every session is known.
 
-        A label's slot lasts from midnight to midnight of the exchange. A day of which IB told one session is known, as
-        the sessions of a day are told together; of a week or month each day must be known.
+        A label's slot lasts from midnight to midnight of the exchange. A day of which IB sent one session is known, as
+        IB sends the sessions of a day together; of a week or month each day must be known.
         """
         start, end = self.known
         if timeframe.intraday:
@@ -194,7 +194,7 @@ class Calendar:
     def unknown_from(self) -> date:
         """The first date of which not every session is known.
 
-        The sessions of a date are told together. What opens later than the known range ends has a later date where none
+        IB sends the sessions of a date together. What opens later than the known range ends has a later date where none
         of the market's sessions opens so late on its own date: over a weekend a future's next open is Monday's.
         """
         local = datetime_of(self.known[1]).astimezone(self.zone)
@@ -213,7 +213,7 @@ class Calendar:
         return any(s.trade_date.weekday() > 4 for s in self.sessions[-_PATTERN:])
 
     def date_label(self, ns: int) -> int:
-        """The label of the exchange's date at a moment."""
+        """The label of the exchange's date at a time."""
         return label_of(datetime_of(ns).astimezone(self.zone).date())
 
     def real_time(self, timeframe: Timeframe, span: Span) -> Span:
@@ -231,7 +231,7 @@ class Calendar:
 
 
 def extended(calendar: Calendar, span: Span) -> Calendar:
-    """The calendar with weekdays for what it does not know of a range: for estimates, where IB is asked nothing."""
+    """The calendar with weekdays for what it does not know of a range: for estimates, which send nothing to IB."""
     start, end = min(span[0], calendar.known[0]), max(span[1], calendar.known[1])
     guess = weekdays(start, end, calendar.time_zone).sessions
     known_dates = {s.trade_date for s in calendar.sessions}

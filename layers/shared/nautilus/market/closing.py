@@ -31,7 +31,7 @@ class BarCloseDelay(NamedTuple):
 class ClosedBounds(NamedTuple):
     """How far a series' axis is decided: every bar before `closed` is closed, no bar from `undecided` on is.
 
-    Between the two, sessions that IB was not asked about yet may have closed bars. Where the calendar is known up to market
+    Between the two, sessions that were not requested yet may have closed bars. Where the calendar is known up to market
     time, the two are the same.
     """
 
@@ -139,7 +139,7 @@ class BarClosing:
     def undecided_until(self, now: int) -> int | None:
         """The end of the last slot that may be closed at market time `now`; None where the sessions are known till then.
 
-        Between `closed_until` and this end, a session that is not known may have closed a bar: nothing may be said of it
+        Between `closed_until` and this end, a session that is not known may have closed a bar: nothing is known of it
         before the calendar has been extended. The same holds where the calendar begins so late that all sessions of the
         newest label may lie before it.
         """

@@ -81,7 +81,7 @@ def upper_ascii(text: str) -> str:
 
 
 def price_kind(asset_class: str, given: str | None) -> str:
-    """The price kind of a series: as asked, or the default of the asset class. InvalidInput names what exists."""
+    """The price kind of a series: as requested, or the default of the asset class. InvalidInput names what exists."""
     offered = _OFFERED.get(asset_class, _TRADED)
     if not given:
         return offered[0]
@@ -92,7 +92,7 @@ def price_kind(asset_class: str, given: str | None) -> str:
 
 
 def session_kind(asset_class: str, given: str | None) -> str:
-    """`rth` or `all`: as asked, or the default of the asset class (rth for STK and IND)."""
+    """`rth` or `all`: as requested, or the default of the asset class (rth for STK and IND)."""
     if not given:
         return "rth" if asset_class in ("STK", "IND") else "all"
     kind = given.strip().lower()
@@ -103,7 +103,7 @@ def session_kind(asset_class: str, given: str | None) -> str:
 
 @lru_cache(64)
 def kinds(rule: Callable[[str, str | None], str], given: str | None) -> Mapping[str, str]:
-    """What `price_kind` or `session_kind` says for each asset class that has what is asked for."""
+    """What `price_kind` or `session_kind` says for each asset class that has what is requested."""
     found = {}
     for asset_class in ASSET_CLASSES:
         with suppress(InvalidInput):

@@ -146,7 +146,7 @@ def select(
         raise InvalidInput.field("con_id", "give only one of symbol, instrument_id, con_id")
     if expiry and not _is_contract_month(expiry):
         raise InvalidInput.field("expiry", f"{expiry!r} is not a contract month", ["yyyymm", "yyyymmdd"])
-    # Looked at beside any name: a word that nobody knows is told, though other words decide.
+    # Looked at beside any name: an unknown word is reported, though other words decide.
     given_class = _clean_class(asset_class)
     hint = _clean_hint("exchange", exchange, ["NASDAQ", "SMART", "CME"])
     hint = _RENAMED.get(hint, hint)
@@ -173,7 +173,7 @@ def select(
     if given_class == "FUT" and not expiry and re.fullmatch(CONTRACT, name):
         return Selector("FUT", "", local_symbol=name, exchange_hint=hint)
     kind = given_class or "STK"
-    default = "USD" if kind in ("STK", "CFD") else ""  # other contracts are told apart by their symbol
+    default = "USD" if kind in ("STK", "CFD") else ""  # of other contracts the symbol is enough
     return Selector(kind, name, money or default, expiry=expiry or "", exchange_hint=hint)
 
 

@@ -61,7 +61,7 @@ def not_modified(draft: Draft, timing: Timing) -> Reply:
 
 
 def write(draft: Draft, page: Page, timing: Timing, *, fills: bool) -> Reply:
-    """The answer with these bars. fills: reading alone has what is missing filled."""
+    """The answer with these bars. fills: reading alone has what is missing fetched."""
     query, snapshot = draft.query, draft.snapshot
     since = time.perf_counter()
     pieces = [_piece(query, snapshot, part, found) for part, found in zip(snapshot.parts, page.series, strict=False)]

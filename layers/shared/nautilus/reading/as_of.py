@@ -1,4 +1,4 @@
-"""Bars as they were at a version of their series: which version is meant, and what cannot be told of it any more."""
+"""Bars as they were at a version of their series: which version is meant, and what of it cannot be given any more."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ NO_COVERAGE = "coverage has no versions: what was known to be missing at this ve
 
 
 class AsOf(NamedTuple):
-    """The version that a caller means: by its number, or as the highest that was committed by a moment of machine time (ns)."""
+    """The version that a caller means: by its number, or as the highest that was committed by a machine time (ns)."""
 
     version: int | None = None
     by_ns: int | None = None
@@ -71,7 +71,7 @@ def _committed_by(cursor: Cursor, series_id: int, by_ns: int) -> int:
 
 
 def check_kept(cursor: Cursor, availability: Availability, series_id: int, *, version: int, span: Span) -> None:
-    """Gone when the bars of a range cannot be told as they were at `version`."""
+    """Gone when the bars of a range cannot be given as they were at `version`."""
     if version_history.is_lost(cursor, series_id, version, source_span(availability, span)):
         raise gone(cursor, series_id, f"version {version}")
 

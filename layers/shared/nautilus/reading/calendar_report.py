@@ -15,7 +15,7 @@ _AHEAD_NS = 7 * NS_PER_DAY
 
 
 def sessions(cursor: Cursor, subject: Subject, window: Window) -> schemas.CalendarAnswer:
-    """The sessions within a window, by default a month back and a week ahead, as far as IB told them."""
+    """The sessions within a window, by default a month back and a week ahead, as far as IB sent them."""
     now = read.snapshot_context(cursor).market_ns
     end = window.end if window.end is not None else now + _AHEAD_NS
     start = window.start if window.start is not None else end - _BEHIND_NS

@@ -139,7 +139,7 @@ def _without_closed(intervals: Sequence[Missing]) -> list[Missing]:
 
 
 def _settled(cursor: Cursor, availability: Availability, span: Span) -> list[Missing]:
-    """What is settled, told apart: sessions with bars are filled, those without are confirmed to be empty."""
+    """What is settled, in two states: sessions with bars are filled, those without are confirmed to be empty."""
     if availability.calendar is None or availability.row is None:
         return [Missing(span, CoverageState.CLOSED)]
     units = availability.calendar.units(availability.row.timeframe, span)
@@ -156,7 +156,7 @@ def _settled(cursor: Cursor, availability: Availability, span: Span) -> list[Mis
 
 
 def named(subject: Subject) -> dict[str, Any]:
-    """Which series is meant, as callers are told."""
+    """Which series is meant, as answers show it."""
     return {
         "instrument_id": subject.instrument.instrument_id,
         "symbol": subject.instrument.display_symbol,

@@ -1,5 +1,5 @@
 """What HTTP says about an answer with bars: its tag, how long it may be kept, where its time went, and in X- headers what
-formats without an envelope have no place for."""
+formats without an envelope cannot hold."""
 
 import json
 import time
@@ -119,7 +119,7 @@ def _never_changes(query: BarsQuery, as_of: AsOf, snapshot: Snapshot) -> bool:
 
 
 def describing(query: BarsQuery, snapshot: Snapshot, pieces: Sequence[Piece], next_token: str | None) -> dict[str, str]:
-    """What the body is, and what formats without an envelope have no place for."""
+    """What the body is, and what formats without an envelope cannot hold."""
     headers = {"Content-Type": query.form.media_type + ("; charset=utf-8" if query.form is Format.CSV else "")}
     if next_token is not None:
         headers["X-Next-Page-Token"] = next_token

@@ -76,7 +76,7 @@ def _token(query: BarsQuery, snapshot: Snapshot, done: int, key: int | None) -> 
     if key is None:
         key = window[1] if query.backward else window[0]
     now_s = snapshot.context.machine_ns // NS_PER_S
-    # Whether what a version is told from is still kept is looked at with each page.
+    # Each page checks whether what a version is made from is still kept.
     expires_s = page_token.expiry(now_s) if query.as_of is None else page_token.NEVER_S
     token = Token(
         query.digest,

@@ -158,7 +158,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
 
 
 def _as_of(text: str | None) -> AsOf | None:
-    """A version, or a moment. InvalidInput names the field when it is neither."""
+    """A version, or a time. InvalidInput names the field when it is neither."""
     if text is None:
         return None
     if re.fullmatch(r"(?a)\s*\d{1,17}\s*", text):

@@ -1,4 +1,4 @@
-"""Provisional bars beside those of history: what streams told and no answer of IB has confirmed."""
+"""Provisional bars beside those of history: bars of streams that no answer of IB has confirmed."""
 
 from nautilus.coverage.availability import Availability
 from nautilus.coverage.gaps import Missing
@@ -89,8 +89,8 @@ def _slots(cursor: Cursor, availability: Availability, stream: Series) -> Slots:
 
 
 def _marked(availability: Availability, shown: Spans, reason: str = "") -> Availability:
-    """The view with a range in the state `provisional`, whatever it misses there else, and nothing of it to be asked for:
-    the bridge asks history for it by itself."""
+    """The view with a range in the state `provisional`, whatever it misses there else, and nothing of it to be requested:
+    the bridge requests it from history by itself."""
     rest = [m._replace(span=span) for m in availability.missing for span in Spans.of(*m.span) - shown]
     marked = [Missing(span, CoverageState.PROVISIONAL, reason) for span in shown]
     return availability._replace(missing=sorted(rest + marked, key=_start), to_ask=availability.to_ask - shown)

@@ -1,4 +1,4 @@
-"""Filling what a read misses: asked for once, however many read it, and watched without holding anything."""
+"""Read-through backfill: what a read misses is requested once, however many read it, and watched without holding anything."""
 
 import asyncio
 import logging
@@ -28,9 +28,9 @@ _PRIORITY = 8
 
 
 def ask(database: Database, queue: Queue, caller: Principal, availabilities: Sequence[Availability]) -> UUID | None:
-    """Write one job for what these views miss, less what somebody asked for a moment ago.
+    """Write one job for what these views miss, less what somebody requested within the last minute.
 
-    The asking of a series is serialized, so that of many reads that miss the same one makes the job. Returns the job, or
+    One read at a time asks for a series, so that of many reads that miss the same one makes the job. Returns the job, or
     the one that somebody else's read has just made; None when that one is over already.
     """
     with database.transaction() as cursor:

@@ -104,7 +104,7 @@ BARS: dict[str, Any] = {
         },
     ]
 }
-"""PostgreSQL writes the candles; the shape is told here alone. One instrument, or several below `results`."""
+"""PostgreSQL writes the candles; the shape is described here alone. One instrument, or several below `results`."""
 
 
 class _Answer(BaseModel):

@@ -1,4 +1,4 @@
-"""Reading bars: one call that answers what is there, says what is missing and why, and has it asked for once."""
+"""Reading bars: one call that answers what is there, says what is missing and why, and requests it once."""
 
 import asyncio
 import time
@@ -88,7 +88,7 @@ class MarketData:
         self.instrument_search = InstrumentSearch(database, questions, reads=self.threads)
 
     async def read(self, query: BarsQuery, caller: Principal) -> Reply:
-        """The answer to a query. What is missing is asked for, once, when the caller may and the plan is small.
+        """The answer to a query. What is missing is requested, once, when the caller may and the plan is small.
 
         Waiting holds no thread, connection or transaction.
         """
@@ -155,7 +155,7 @@ class MarketData:
     # ---- one snapshot ------------------------------------------------------------------------------------------------
 
     def _attempt(self, read: _Read) -> Reply | Draft | Snapshot:
-        """The answer at once, when nothing has to be asked or waited for: one thread, one transaction."""
+        """The answer at once, when nothing has to be requested or waited for: one thread, one transaction."""
         query, since = read.query, time.perf_counter()
         with self._db.transaction(snapshot=True) as cursor:
             found = snapshot.take(cursor, query, self._calendars)
@@ -211,7 +211,7 @@ class MarketData:
     # ---- from somewhere else -----------------------------------------------------------------------------------------
 
     async def _completed(self, read: _Read, found: Reply | Draft) -> Reply:
-        """The answer to a draft: from Redis, from the replica, from the primary; no snapshot is open while one is asked."""
+        """The answer to a draft: from Redis, from the replica, from the primary; no snapshot is open meanwhile."""
         if isinstance(found, Reply):
             return found
         kept = await self._answers.get(found, read.timing)

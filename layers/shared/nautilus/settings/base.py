@@ -1,4 +1,4 @@
-"""Everything a process is told from outside, read once at its door. One class per process.
+"""All settings of a process, read once when it starts. One class per process.
 
 Environment variables are the field names in upper case with the prefix NAUTILUS_. A missing or wrong one stops the
 process with a sentence that names it. docs/settings.md lists them all; a test keeps that list whole. A process builds
@@ -6,7 +6,7 @@ the checks of its own class alone, when it reads it: those of all classes cost a
 functions read is in nautilus.settings.api and auth; what the bridge and the commands read is in nautilus.settings.bridge,
 as no function needs it.
 
-A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function is no place for
+A value that is the ARN of a secret stands for the secret's text: the environment of a Lambda function may not hold
 secrets.
 """
 

@@ -1,7 +1,7 @@
 """Where a database URL leads, read as libpq reads it: by its query before its host, and by the PG* variables beside it.
 
 `postgresql://x@127.0.0.1/store?host=db.example.com` goes to db.example.com; so does a URL without a host where PGHOST
-says so. What is checked must be what connects, so libpq's own parser is asked.
+says so. What is checked must be what connects, so libpq's own parser decides.
 https://www.postgresql.org/docs/current/libpq-connect.html, https://www.postgresql.org/docs/current/libpq-envars.html
 """
 

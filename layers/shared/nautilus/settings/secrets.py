@@ -12,7 +12,7 @@ _SECRET_TIMEOUT_S = 5
 def read_secret(arn: str, region: str) -> str:
     """The text of a secret in AWS Secrets Manager. ValueError when it cannot be read, with AWS's words.
 
-    In Lambda the Parameters-and-Secrets extension is asked first, which listens on localhost: boto3 costs 0.3 s to
+    In Lambda the Parameters-and-Secrets extension is read first, which listens on localhost: boto3 costs 0.3 s to
     import. The extension serves only while an event is handled, not during a function's init.
     """
     text = _from_extension(arn)

@@ -42,7 +42,7 @@ def count(cursor: Cursor, failures: Mapping[str, int]) -> datetime:
 
 
 def uncount(cursor: Cursor, before: Mapping[str, Failures], counted_at: datetime) -> None:
-    """Take back an attempt that was counted at a moment and never judged. A counter that nobody has raised since is as it
+    """Take back an attempt that was counted at a given time and never judged. A counter that nobody has raised since is as it
     was before; any other lacks one failure."""
     cursor.execute(
         "SELECT 1 FROM login_failures WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE", (sorted(before),)

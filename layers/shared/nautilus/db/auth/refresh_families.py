@@ -39,7 +39,7 @@ class Owner(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A refresh token; `in_grace`: it was used a moment ago, so that its successor may be given again."""
+    """A refresh token; `in_grace`: it was used within the grace, so that its successor may be given again."""
 
     successor_salt: memoryview | None
     used: bool

@@ -158,7 +158,7 @@ def _provisional(part: ProvisionalPart, low: str, high: str) -> str:
 
 
 def _of_stream(part: ProvisionalPart, settled: Spans, low: str, high: str) -> str:
-    """What a stream told of slots that history says nothing of."""
+    """The bars of a stream in slots of which history says nothing."""
     series = int(part.series_id)
     return (
         "SELECT l.ts, l.open, l.high, l.low, l.close, l.volume, NULL::float8 AS vwap, l.trades, true AS provisional"

@@ -106,7 +106,7 @@ def _snapshot_context(store: _StorePart, bridge: _BridgePart | None) -> Snapshot
 
 
 class SeriesState(NamedTuple):
-    """How a series and its calendar stand: the series, if there is one, and the stamp of the calendar, if IB told it."""
+    """How a series and its calendar stand: the series, if there is one, and the stamp of the calendar, if IB sent it."""
 
     row: Series | None
     calendar: CalendarStamp | None
@@ -177,8 +177,8 @@ def lookup_snapshot(
     sessions: Mapping[str, str],
     name: InstrumentName | None = None,
 ) -> LookupSnapshot:
-    """The moment, what is known about these selectors and under a name, and how each candidate's series stands: the first
-    question of a snapshot.
+    """The snapshot context, what is known about these selectors and under a name, and how each candidate's series stands:
+    the first question of a snapshot.
 
     prices and sessions: asset class -> which series is meant; none is looked for where a class is left out.
     """
@@ -228,7 +228,7 @@ _SAME = Prepared(
 def is_same(cursor: Cursor, store_id: str, versions: Mapping[int, int]) -> bool:
     """True when this is a standby of that store in which these series, by id, have these versions: the first question of a
     snapshot. A version stands for the bars, the revisions and the coverage of its series, in one line of history: who was
-    promoted counts on for other bars, and is asked no more."""
+    promoted counts on for other bars, and gets no more reads."""
     cursor.run(_SAME, (store_id, list(versions), list(versions.values())))
     return scalar(cursor, bool)
 

@@ -15,7 +15,7 @@ AGAIN_AFTER_S = 60
 
 
 class RequestedRange(NamedTuple):
-    """A range of a series that somebody asked for by instrument. live: its job is not over. waiting: it is not even
+    """A range of a series that somebody requested by instrument. live: its job is not over. waiting: it is not even
     planned, so that no chunk shows it."""
 
     job_id: UUID
@@ -33,7 +33,7 @@ class _RequestedRow(NamedTuple):
 
 
 def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
-    """What was asked for of a series and is not planned yet, and what reads asked for within the last minute."""
+    """What was requested of a series and is not planned yet, and what reads requested within the last minute."""
     # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
     cursor.execute(
         "WITH asked AS ("

@@ -1,4 +1,4 @@
-"""Which versions of a series there were when, and from which on its bars can still be told."""
+"""Which versions of a series there were when, and from which on its bars can still be given."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ LATEST_NS = 2**63 - 1 - NS_PER_DAY
 
 
 class Forgotten(NamedTuple):
-    """The newest version of which changes were forgotten. Older ones cannot be told; this one and later ones can."""
+    """The newest version of which changes were forgotten. Bars of older ones cannot be given; those of this one and later can."""
 
     version: int
     at_ns: int
 
 
 def forgotten(cursor: Cursor, series_id: int) -> Forgotten | None:
-    """None: every version can be told."""
+    """None: the bars of every version can be given."""
     cursor.execute(
         "SELECT version, (extract(epoch FROM at) * 1000000000)::bigint AS at_ns FROM forgotten_versions"
         " WHERE series_id = %s",
@@ -30,7 +30,7 @@ def forgotten(cursor: Cursor, series_id: int) -> Forgotten | None:
 
 
 def newest_by(cursor: Cursor, series_id: int, machine_ns: int) -> int | None:
-    """The highest version that is known to have been committed by a moment; None: there is none.
+    """The highest version that is known to have been committed by a time; None: there is none.
 
     A version that changed coverage alone has left no time; its bars are those of the version before.
     """
@@ -51,7 +51,7 @@ class _Loss(NamedTuple):
 
 
 def is_lost(cursor: Cursor, series_id: int, version: int, span: Span) -> bool:
-    """True when something is gone that the bars of a range at `version` would be told from: the bars themselves, which
+    """True when something is gone that the bars of a range at `version` would be made from: the bars themselves, which
     leave no revision when they are forgotten, or later changes."""
     cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM forgotten_versions WHERE series_id = %s AND version > %s) AS changes,"

@@ -190,7 +190,7 @@ def _scaled(volume: float, factor: Decimal) -> float:
 
 
 def adopt_guesses(cursor: Cursor, bridge: str) -> int:
-    """What an earlier release stored by the guess that `bridge` last told is from now on known to be guessed.
+    """What an earlier release stored by the guess that `bridge` last published is from now on known to be guessed.
 
     Returns how many series that are. To be called before the bridge tells of itself again.
     """

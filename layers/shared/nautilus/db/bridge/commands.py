@@ -118,7 +118,7 @@ def claim(
     cursor.execute(
         "UPDATE bridge_commands SET state = 'failed', finished_at = clock_timestamp(),"
         ' error = \'{"code": "expired", "detail": "nobody took it in time"}\''
-        # Whoever joins several at this moment holds some and comes for the others: waiting could have both wait for ever.
+        # A transaction that joins several now holds some and will lock the others: if both waited, they would wait for ever.
         " WHERE id = ANY(ARRAY(SELECT id FROM bridge_commands WHERE state IN ('queued', 'running')"
         "  AND expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED))"
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 _ENDS_WITHIN_MS = 2_000
-"""How long a session that is told to end is waited for."""
+"""How long to wait for the end of a session that we end."""
 
 
 def check_bridge_name(connection: Any) -> None:

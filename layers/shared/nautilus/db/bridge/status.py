@@ -1,4 +1,4 @@
-"""The store's identity, and what the bridge last said about its session with IB."""
+"""The store's identity, and what the bridge last wrote about its connection to IB."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,7 +45,7 @@ def claim_source(cursor: Cursor, source: str) -> str:
 
 
 class BridgeStatus(NamedTuple):
-    """The session as a reader sees it: `down` when its bridge is silent, whatever it last said."""
+    """The session as a reader sees it: `down` when its bridge is silent, whatever it last wrote."""
 
     bridge: str
     login: str
@@ -92,7 +92,7 @@ class _StatusRow(NamedTuple):
 
 
 class SilentBridge(NamedTuple):
-    """A bridge that has not been heard for a while. alone: no other one of its login was heard since."""
+    """A bridge without a heartbeat for a while. alone: no other one of its login has had one since."""
 
     bridge: str
     since: datetime
@@ -100,7 +100,7 @@ class SilentBridge(NamedTuple):
 
 
 def reporting(cursor: Cursor, within_s: float) -> frozenset[str]:
-    """The bridges that have said something within so many seconds."""
+    """The bridges with a heartbeat within so many seconds."""
     cursor.execute(
         "SELECT bridge FROM ib_sessions WHERE heartbeat_at >= clock_timestamp() - %s * interval '1 s'", (within_s,)
     )
@@ -108,7 +108,7 @@ def reporting(cursor: Cursor, within_s: float) -> frozenset[str]:
 
 
 def silent(cursor: Cursor, after_s: float) -> list[SilentBridge]:
-    """The bridges that have said nothing for so many seconds."""
+    """The bridges without a heartbeat for so many seconds."""
     cursor.execute(
         "SELECT bridge, heartbeat_at AS since, NOT EXISTS (SELECT FROM ib_sessions o WHERE o.login = s.login"
         " AND o.heartbeat_at > s.heartbeat_at) AS alone FROM ib_sessions s"
@@ -158,7 +158,7 @@ def latest(cursor: Cursor) -> BridgeStatus | None:
 
 
 def last_activity(cursor: Cursor, bridge: str) -> Mapping[str, Any]:
-    """What a bridge of this name last told about its work; empty when there was none."""
+    """What a bridge of this name last wrote about its work; empty when there was none."""
     cursor.execute("SELECT activity FROM ib_sessions WHERE bridge = %s", (bridge,))
     return scalar_or_none(cursor, dict) or {}
 

@@ -22,7 +22,7 @@ LEASE_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A chunk that could be asked for now, best first."""
+    """A chunk that could be requested now, best first."""
 
     chunk_id: int
     series_id: int
@@ -102,7 +102,7 @@ def insert(
 
 
 def force(cursor: Cursor, chunk_ids: Sequence[int]) -> None:
-    """Chunks under way that a forcing job joins are asked for even if their range gets covered meanwhile."""
+    """Chunks under way that a forcing job joins are requested even if their range gets covered meanwhile."""
     cursor.execute("UPDATE backfill_chunks SET mode = 'force' WHERE id = ANY(%s)", (list(chunk_ids),))
 
 
@@ -118,7 +118,7 @@ def want(cursor: Cursor, job_id: UUID, chunk_ids: Sequence[int]) -> int:
 def candidates(cursor: Cursor, market_ns: int, limit: int = 64) -> list[Candidate]:
     """The next chunk of every series that a job waits for: highest priority, then the job served longest ago.
 
-    What is planned of a job is asked for while the rest of it is still being planned.
+    What is planned of a job is requested while the rest of it is still being planned.
     """
     cursor.execute(
         "SELECT c.id, c.series_id, s.con_id, s.timeframe, s.price, s.session, c.window_start, c.window_end,"
@@ -250,7 +250,7 @@ def failed(cursor: Cursor, held: Lease, *, outcome: str, ib_code: int | None, re
 
 
 def again(cursor: Cursor, held: Lease, *, not_before: int, outcome: str, ib_code: int | None = None) -> None:
-    """Back to pending, not before a market time: IB told us to wait, or the session went away."""
+    """Back to pending, not before a market time: IB made us wait, or the session went away."""
     _end(cursor, held, ChunkState.PENDING, not_before=not_before, outcome=outcome, ib_code=ib_code)
 
 
@@ -262,7 +262,7 @@ def split(cursor: Cursor, held: Lease, parts: Sequence[Chunk], *, request_id: in
         "INSERT INTO job_chunks (job_id, chunk_id) SELECT job_id, unnest(%s::bigint[]) FROM job_chunks WHERE chunk_id = %s",
         (ids, held.chunk_id),
     )
-    # The parts take the place of the whole in the counting.
+    # The parts count instead of the whole.
     cursor.execute(
         "UPDATE backfill_jobs SET chunks_total = chunks_total + %s WHERE id IN (SELECT j.id FROM backfill_jobs j"
         "  JOIN job_chunks c ON c.job_id = j.id WHERE c.chunk_id = %s ORDER BY j.id FOR UPDATE OF j)",

@@ -108,7 +108,7 @@ def summary(cursor: Cursor, job_id: UUID) -> JobSummary | None:
 
 
 def items(cursor: Cursor, job_ids: Sequence[UUID]) -> list[JobItem]:
-    """What was asked of each job, what it was planned to, and what went wrong with it."""
+    """The items of each job: what was requested, what was planned, and what went wrong."""
     cursor.execute(
         "SELECT i.job_id, i.selector, i.timeframe, coalesce(s.price, i.price) AS price,"
         " coalesce(s.session, i.session) AS session, i.wanted_start, i.wanted_end, i.state, i.series_id, i.plan, i.error,"

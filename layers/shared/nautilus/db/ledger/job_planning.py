@@ -147,7 +147,7 @@ def planned(cursor: Cursor, job_id: UUID, bridge: str) -> None:
 
 
 def release_plan(cursor: Cursor, job_id: UUID, bridge: str, reason: str, *, after_s: float | None = None) -> None:
-    """Give a job back: planning could not go on, for a reason that who watches is told. Planned items stay planned and
+    """Give a job back: planning could not go on, for a reason that the job's status shows. Planned items stay planned and
     their requests go on; other jobs come first meanwhile. It is tried again `after_s` from now, machine time; without
     that, after longer each time, up to a minute."""
     cursor.execute(

@@ -90,7 +90,7 @@ def unplanned_items(cursor: Cursor, limit: int) -> list[UnplannedItem]:
 
 
 def deferred(cursor: Cursor, job_ids: Sequence[UUID], market_ns: int) -> dict[UUID, str]:
-    """Running jobs of which nothing can be asked before a later market time, with the reason of what comes first."""
+    """Running jobs of which nothing can be requested before a later market time, with the reason of what comes first."""
     # Of each series the first by an index: a job may wait for more chunks than one wants to read every few seconds.
     cursor.execute(
         "SELECT DISTINCT ON (j.id) j.id, c.outcome, c.not_before FROM backfill_jobs j"

@@ -19,7 +19,7 @@ CHANNEL = "nautilus"
 
 
 class Item(NamedTuple):
-    """One series of a job as it was asked for. Times in market ns on the series' axis.
+    """One series of a job as it was requested. Times in market ns on the series' axis.
 
     start and end None: `back` ns back from the last closed bar. price and session None: the asset class's default.
     """

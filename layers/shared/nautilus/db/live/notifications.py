@@ -20,7 +20,7 @@ def notify(cursor: Cursor, payloads: Sequence[str]) -> None:
 
 
 class Notifications:
-    """What is sent from the first `read` on, heard by a connection of its own. Not safe to share between threads."""
+    """What is sent from the first `read` on, received by a connection of its own. Not safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

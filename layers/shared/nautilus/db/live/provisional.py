@@ -1,4 +1,4 @@
-"""Provisional bars: what streams told and history has not confirmed. They never enter the tables of bars.
+"""Provisional bars: bars of live streams that history has not confirmed. They never enter the tables of bars.
 
 The table is UNLOGGED: a crash of the server empties it. `live_bars_marker`, emptied with it, and `live_generation`, which a crash
 does not take, show that. PostgreSQL refuses to read either UNLOGGED table on a standby: ask the primary.
@@ -45,7 +45,7 @@ _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _TYPES if name not 
 
 
 def put(cursor: Cursor, rows: Iterable[ProvisionalBar]) -> None:
-    """Write bars; one of the same slot takes the place of the one before. Of several of one slot the last is written."""
+    """Write bars; one of the same slot replaces the one before. Of several of one slot the last is written."""
     latest = {(row.series_id, row.ts): row for row in rows}
     insert_rows(
         cursor,

@@ -9,7 +9,7 @@ from nautilus.db.rows import every, insert_rows
 
 
 class QuoteRow(NamedTuple):
-    """A quote as IB told it; what it has not said is None.
+    """A quote as IB sent it; what IB has not sent is None.
 
     volume is the day's, `close` that of the day before. feed: `live`, `frozen`, `delayed`, `delayed_frozen`, or empty while
     it is not known. ts: IB's time of the last trade; seen_at: when the bridge had the newest word; both market time in ns.
@@ -46,7 +46,7 @@ _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _TYPES if name != "
 
 
 def put(cursor: Cursor, rows: Iterable[QuoteRow]) -> None:
-    """Write the newest quotes; of several of one instrument the last. A quote takes the place of the one before as a whole."""
+    """Write the newest quotes; of several of one instrument the last. A quote replaces the one before as a whole."""
     newest_of = {row.con_id: row for row in rows}
     insert_rows(
         cursor,

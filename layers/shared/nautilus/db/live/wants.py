@@ -72,7 +72,7 @@ def lock(cursor: Cursor, owner: str) -> None:
 
 def put(cursor: Cursor, owner: str, rows: Iterable[WantRow], lease_s: float | None) -> int:
     """Want something from now on for `lease_s` seconds, or for good; what the owner wants already gets the new lease and
-    priority, and stays as old as it is. The bridge is told. Returns how many wants are new to the owner."""
+    priority, and stays as old as it is. Notifies the bridge. Returns how many wants are new to the owner."""
     wanted = {row.key: row for row in rows}
     if not wanted:
         return 0
@@ -109,7 +109,7 @@ def renew(cursor: Cursor, owner: str, lease_s: float) -> int:
 
 
 def drop(cursor: Cursor, owner: str, keys: Collection[WantKey] | None) -> list[WantKey]:
-    """Want it no longer; None: nothing of all the owner wanted. The bridge is told. Returns what was wanted until now."""
+    """Want it no longer; None: nothing of all the owner wanted. Notifies the bridge. Returns what was wanted until now."""
     arrays = ", ".join(f"%s::{kind}[]" for kind in _KEY.values())
     chosen = "" if keys is None else f" AND ({_NAMES}) IN (SELECT * FROM unnest({arrays}))"
     columns = [] if keys is None else [[key[n] for key in keys] for n in range(len(_KEY))]

@@ -40,7 +40,7 @@ def read(cursor: Cursor) -> list[WatchRow] | None:
 
 
 def put(cursor: Cursor, by: str, rows: Iterable[WatchRow]) -> None:
-    """Set the list, in the place of the one before."""
+    """Set the list; it replaces the one before."""
     cursor.execute(
         "INSERT INTO live_watch_list (set_by) VALUES (%s)"
         " ON CONFLICT (single) DO UPDATE SET set_by = excluded.set_by, set_at = clock_timestamp()",

@@ -1,4 +1,4 @@
-"""Trading sessions as IB told them, and how far they are known."""
+"""Trading sessions as IB sent them, and how far they are known."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from nautilus.market.calendar import Calendar, Session
 from nautilus.spans import Span, Spans
 
 _AGAIN_NS, _MOST_DOUBLINGS = NS_PER_HOUR, 8
-"""A refused schedule is asked for again after an hour, then after two, four ... up to eleven days of market time."""
+"""A refused schedule is requested again after an hour, then after two, four ... up to eleven days of market time."""
 _SESSION = {
     "calendar": "text",
     "session": "text",
@@ -21,11 +21,11 @@ _SESSION = {
     "stand_in": "boolean",
 }
 _LONGEST_NS = 14 * NS_PER_DAY
-"""No session is longer; some slack for the trade dates around a range. Markets that never close are told in days."""
+"""No session is longer; some slack for the trade dates around a range. IB sends markets that never close in days."""
 
 
 CalendarStamp = tuple[Span, datetime]
-"""The range for which sessions are known, and when IB told them last: it changes whenever the sessions do."""
+"""The range for which sessions are known, and when IB sent them last: it changes whenever the sessions do."""
 
 
 class _Known(NamedTuple):
@@ -44,14 +44,14 @@ class _Guessed(NamedTuple):
 
 
 def known(cursor: Cursor, calendar: str, session: str) -> Span | None:
-    """The range of time for which IB told the sessions, or None when it was never asked."""
+    """The range of time for which IB sent the sessions, or None when they were never requested."""
     cursor.execute("SELECT known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session))
     found = scalar_or_none(cursor, str)
     return span_of(found) if found else None
 
 
 def state(cursor: Cursor, calendar: str, session: str) -> CalendarStamp | None:
-    """The known range and when it was last told: who holds the sessions of both need not load them again."""
+    """The known range and when it was last sent: who holds the sessions of both need not load them again."""
     cursor.execute(
         "SELECT known::text, checked_at FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
     )
@@ -60,9 +60,9 @@ def state(cursor: Cursor, calendar: str, session: str) -> CalendarStamp | None:
 
 
 def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | None:
-    """The calendar with the sessions that touch `span`, or None when IB was never asked.
+    """The calendar with the sessions that touch `span`, or None when none was ever requested.
 
-    It knows no more than the span: of what was not loaded nothing may be said.
+    It knows no more than the span: nothing may be concluded about what was not loaded.
     """
     cursor.execute(
         "SELECT time_zone, known::text FROM calendars WHERE calendar = %s AND session = %s", (calendar, session)
@@ -93,7 +93,7 @@ def store(
     """Replace what is known about the range: sessions that begin in it are forgotten, these are kept instead.
 
     The range must touch what is known already, as a hole would look like closed time; ValueError otherwise. stand_in:
-    IB gave no schedule and these sessions are a guess, which takes the place of nothing that IB told before.
+    IB gave no schedule and these sessions are a guess, which replaces nothing that IB sent before.
     """
     cursor.execute(
         "SELECT known::text, guessed::text FROM calendars WHERE calendar = %s AND session = %s FOR UPDATE",

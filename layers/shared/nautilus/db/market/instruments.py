@@ -1,4 +1,4 @@
-"""What IB told about instruments, and which words led to which."""
+"""What IB answered about instruments, and which words led to which."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ ANSWER = "l.key, l.con_ids, l.former_con_ids, l.ib_code, l.ib_text, l.checked_at
 
 
 class AnswerRow(NamedTuple):
-    """A row of instrument_lookups: what IB answered, and when it was asked."""
+    """A row of instrument_lookups: what IB answered, and when."""
 
     key: str
     con_ids: list[int]
@@ -73,7 +73,7 @@ def several(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, Instrument]:
 
 
 def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
-    """What else IB's contract details said; empty when the instrument is not known."""
+    """The other fields of IB's contract details; empty when the instrument is not known."""
     cursor.execute("SELECT details FROM instruments WHERE con_id = %s", (con_id,))
     return scalar_or_none(cursor, dict) or {}
 
@@ -129,7 +129,7 @@ def stored(cursor: Cursor, selector: Selector) -> list[Instrument]:
 
 
 def look_up(cursor: Cursor, selector: Selector) -> Lookup | None:
-    """What is known about a selector; None when nobody asked, or when IB's refusal has expired."""
+    """What is known about a selector; None when nobody looked it up, or when IB's refusal has expired."""
     if selector.con_id:
         cursor.execute(f"SELECT resolved_at, {_LIST} FROM instruments WHERE con_id = %s", (selector.con_id,))
         for found, resolved_at in _dated(cursor):
@@ -187,12 +187,12 @@ def listed(cursor: Cursor, asset_class: str, after: int, limit: int) -> list[tup
 
 
 def store(cursor: Cursor, instrument: Instrument, details: dict[str, Any]) -> None:
-    """Insert or refresh an instrument; `details` keeps what else IB said."""
+    """Insert or refresh an instrument; `details` keeps the other fields of IB's contract details."""
     store_all(cursor, [(instrument, details)])
 
 
 def store_all(cursor: Cursor, found: Iterable[tuple[Instrument, dict[str, Any]]]) -> None:
-    """Insert or refresh instruments, each with what else IB said; of one that comes twice the last is kept."""
+    """Insert or refresh instruments, each with the other fields of its contract details; of doubles the last is kept."""
     kept = {one.con_id: (*one, Json(details)) for one, details in found}
     updates = ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "details"))
     insert_rows(

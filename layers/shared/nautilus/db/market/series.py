@@ -14,7 +14,7 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
 
 ALL_TIME: Span = (-(2**63), 2**63 - 1)
-"""Every place on an axis."""
+"""Every position on an axis."""
 
 
 class Series(NamedTuple):
@@ -126,8 +126,8 @@ def set_head(cursor: Cursor, series_id: int, head_ts: int | None) -> None:
 
 
 def share_head(cursor: Cursor, row: Series, days: int) -> bool:
-    """Take over what IB said within the last `days` days of another timeframe: heads go by contract, price and session
-    alone. False when it was not asked."""
+    """Take over what IB answered within the last `days` days for another timeframe: heads go by contract, price and session
+    alone. False when there is no such answer."""
     cursor.execute(
         "UPDATE series s SET head_ts = o.head_ts, head_checked_at = o.head_checked_at FROM (SELECT head_ts,"
         " head_checked_at FROM series WHERE con_id = %s AND price = %s AND session = %s AND id <> %s"
@@ -143,7 +143,7 @@ class _Head(NamedTuple):
 
 
 def known_head(cursor: Cursor, con_id: int, price: str, *, session: str, days: int) -> tuple[bool, int | None]:
-    """Whether IB was asked for the head of any of these series within the last `days` days, and what it said."""
+    """Whether the head of any of these series was requested within the last `days` days, and what IB answered."""
     cursor.execute(
         "SELECT head_ts FROM series WHERE con_id = %s AND price = %s AND session = %s"
         " AND head_checked_at > clock_timestamp() - make_interval(days => %s) ORDER BY head_checked_at DESC LIMIT 1",
@@ -154,7 +154,7 @@ def known_head(cursor: Cursor, con_id: int, price: str, *, session: str, days: i
 
 
 def head_is_fresh(cursor: Cursor, series_id: int, days: int) -> bool:
-    """True when IB was asked for the head within the last `days` days."""
+    """True when the head was requested within the last `days` days."""
     cursor.execute(
         "SELECT head_checked_at > clock_timestamp() - make_interval(days => %s) FROM series WHERE id = %s",
         (days, series_id),

@@ -47,8 +47,8 @@ def packed(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 class NotifyReader:
-    """Hears from its first `read` on. Not safe to share between threads. Unavailable: read again later; what was said meanwhile
-    is lost."""
+    """Receives from its first `read` on. Not safe to share between threads. Unavailable: read again later; what was sent
+    meanwhile is lost."""
 
     def __init__(self, database: Database, block_s: float = 0.5) -> None:
         self._notifications = notifications.Notifications(database)

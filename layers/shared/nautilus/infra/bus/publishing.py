@@ -3,7 +3,7 @@
 Redis where there is one. A Redis that fails is tried again for `PATIENCE_S`; then notifications carry the bus, and Redis is
 tried every `PATIENCE_S`. Each change of the way begins an epoch, and so does a Redis that has lost the epoch's key. An epoch
 begins with the newest message of every channel of the kinds that are states (`quote`, `session`, ...), so that a listener who
-hears of it knows where things stand; bars it reads from the database.
+receives one knows where things stand; bars it reads from the database.
 """
 
 import time
@@ -33,7 +33,7 @@ class Publisher(Protocol):
 
 
 class Message(NamedTuple):
-    """What is to be told: its kind, its channel, and its fields, without those of the envelope."""
+    """What is to be published: its kind, its channel, and its fields, without those of the envelope."""
 
     kind: str
     channel: str
@@ -98,7 +98,7 @@ class Bus:
                 self._waiting.clear()
                 return True
         except Unavailable:
-            # Nobody knows whether they are there: they are told again under the same numbers, and heard once.
+            # Nobody knows whether they are there: they are sent again under the same numbers, and count once.
             self._numbers = before
             return self._failed()
         return self._start(self._way) or self._failed()

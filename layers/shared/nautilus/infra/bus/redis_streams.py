@@ -1,7 +1,7 @@
 """The bus over Redis: three bounded streams of one store, `live:{<store>}:bars|quotes|events`, and the key of the epoch.
 
 The braces keep the keys in one slot of a cluster. Ids are Redis' own: with ids of ours a stream that begins anew would leave
-its readers deaf. Readers use XREAD, as each wants everything. Streams have no expiry; a Redis that evicts must be told to
+its readers deaf. Readers use XREAD, as each wants everything. Streams have no expiry; a Redis that evicts must be set to
 evict only keys that have one (`volatile-lru`), or it takes a whole stream at once.
 
 What is lost is not seen here: a listener sees it by the numbers of its channels and by the epoch. A flush is noticed within
@@ -98,7 +98,7 @@ class RedisPublisher:
 
 
 class RedisReader:
-    """Reads a store's streams from now on. Not safe to share between threads. Unavailable: read again later; the place in the
+    """Reads a store's streams from now on. Not safe to share between threads. Unavailable: read again later; the position in the
     streams is kept, so that nothing is lost but what was trimmed or flushed meanwhile."""
 
     def __init__(self, url: str, store: str, block_s: float = 0.5) -> None:
@@ -125,7 +125,7 @@ class RedisReader:
         return found
 
     def _go_back_where_all_is_gone(self) -> None:
-        """A stream that began anew by a clock that is behind has only ids that lie before our place."""
+        """A stream that began anew by a clock that is behind has only ids that lie before our position."""
         for key, place in self._places.items():
             newest = self._connection.call("XREVRANGE", key, "+", "-", "COUNT", 1)
             if newest and _order(newest[0][0]) < _order(place):
