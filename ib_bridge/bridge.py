@@ -82,7 +82,7 @@ class Bridge:
         self._make_history(ib, booking)
         self._queue = Queue(settings.queue_url, endpoint=settings.queue_endpoint, region=settings.queue_region)
         self._events = {
-            name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "empty-rechecks")
+            name: asyncio.Event() for name in ("planning", "commands", "heartbeat", "leases", "second-looks")
         }
         self._name = NameLock(self._database, settings.bridge_id, log)
         self._source = StoreSource(self._transactions, self._connection, settings.source_replay)
@@ -149,7 +149,7 @@ class Bridge:
             self._repeat("planning", self._plan, _SWEEP_S),
             self._repeat("commands", self._command, _SWEEP_S),
             self._repeat("leases", self._sweep, _SWEEP_S),
-            self._repeat("empty-rechecks", self._recheck, _EMPTY_RECHECKS_S),
+            self._repeat("second-looks", self._recheck, _EMPTY_RECHECKS_S),
             self._repeat("volume-units", self._keep_volumes, _VOLUME_UNITS_S),
             self._repeat("lookups", self._renew_lookups, _RENEW_S),
             self._repeat("name", self._keep_name, _SWEEP_S),

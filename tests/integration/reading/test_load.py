@@ -98,8 +98,9 @@ def test_one_gap_is_asked_for_once_and_not_again_within_a_minute(stored_bars: St
     api = stored_bars.api(tmp_path)
     answers = api.all(*(api.client.get(BARS, params={**LACKING, "wait": 0}) for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}
-    jobs = stored_bars.rows("SELECT id, owner, origin, priority FROM backfill_jobs")
+    jobs = stored_bars.rows("SELECT id, owner, origin, priority, request FROM backfill_jobs")
     assert [(j.origin, j.priority) for j in jobs] == [("read", 8)]
+    assert set(jobs[0].request) == {"instrument_ids", "wish"}, "callers see this in the status of the job"
     assert answers[-1].json()["job_id"] == str(jobs[0].id)
     # The job failed: who reads again within the minute does not make another one.
     stored_bars.rows("UPDATE backfill_jobs SET state = 'failed'")

@@ -54,7 +54,7 @@ def ask(database: Database, queue: Queue, caller: Principal, availabilities: Seq
             mode="missing",
             request={
                 "instrument_ids": [v.subject.instrument.instrument_id for v in availabilities],
-                "items": _request_rows(items),
+                "wish": _request_rows(items),
             },
             fingerprint=jobs.fingerprint(items, "missing"),
             correlation_id=correlation.get(),

@@ -1,0 +1,145 @@
+"""Names that others count on stay: actions of log lines, which monitors count, and codes of problems, which callers compare.
+
+A new name gets a line here. A name that is gone or written differently breaks whoever counts on it: give it back, or say in
+docs/decisions/ why not.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import chain
+
+from tests.contract.test_documents import ROOT
+
+PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev")
+
+LOG_ACTIONS = frozenset(
+    """
+    answer-not-stored bridge-started bus-away bus-broke bus-delayed bus-epoch bus-message-unreadable
+    bus-messages-lost calendar-not-loaded chunk-broke chunk-done chunk-left-to-expire chunk-refused chunk-split
+    command-broke command-done command-failed command-not-told command-watch-broke competing-session-over
+    confirmation-broke confirmation-deferred confirmation-refused deadlines-broke farewell-not-stored
+    hint-not-sent ib-connected ib-not-connected ib-notice ib-other-language ib-unmapped-code incident-closed
+    incident-opened instrument-changed item-broke item-failed job-not-planned job-planned job-put-off
+    key-refused lease-lost leases-not-renewed listen-lost live-bars-lost live-rows-not-stored live-value-broke
+    lookup-not-renewed market-data-lines-fewer message-unreadable name-lost old-rows-forgotten pacing-violation
+    page-books-broke page-books-refused plan-dropped queue-unavailable refresh-refused refresh-token-replayed
+    replica-failed replica-recovered request request-broke requests-lost schedule-corrected schedule-refused
+    schedules-not-asked sign-in-refused sign-in-throttled snapshot-broke socket-closed socket-opened
+    socket-refused split-found store-unavailable stream-ended stream-lost stream-not-loaded stream-not-probed
+    stream-notice stream-requested stream-starts token-refused volume-unit-broke volume-unit-changed
+    volume-unit-known volume-unit-not-compared volume-unit-not-stated volumes-revised volumes-were-guessed
+    wants-not-read watched-name-found watched-name-not-found
+""".split()
+)
+
+OF_LOOPS = frozenset(
+    """
+    commands confirming control dispatch heartbeat keeping leases live-beat live-consume live-pump live-sweep
+    lookups name planning renewal second-looks session stream-beat stream-readers stream-tick stream-wants
+    stream-watch upkeep volume-units watch watch-list
+""".split()
+)
+"""Each loop of `nautilus.infra.loops.repeat` logs `<name>-delayed` and `<name>-broke`."""
+
+PROBLEM_CODES = frozenset(
+    """
+    ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable changed-meanwhile collision
+    conflict credential-in-address database-busy database-slow database-unavailable error expired-token
+    forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused ib-unavailable
+    idempotency-key-reused instrument-not-resolved internal-error invalid-api-key invalid-credentials
+    invalid-input invalid-refresh-token invalid-ticket invalid-token last-administrator limit-exceeded malformed
+    method-not-allowed missing-scope no-bridge no-such-route not-acceptable not-found null-character pacing
+    page-token-expired page-token-invalid page-token-mismatch password-sign-in-needed rate-limited
+    refresh-token-replayed repeated-parameter restarting session-ended sign-in-busy too-many-keys
+    too-many-lookups too-many-sockets too-many-ticks too-many-unknown-symbols too-many-wants unauthorized
+    unavailable unknown-command unknown-instrument unknown-job unknown-key unknown-parameter
+    unknown-session unknown-user unsupported-content-encoding unsupported-media-type user-exists
+    validation-error version-forgotten
+""".split()
+)
+
+WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
+LOGS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def nodes() -> Iterator[ast.AST]:
+    """All that the program consists of."""
+    for place in PLACES:
+        for path in sorted((ROOT / place).rglob("*.py")):
+            yield from ast.walk(ast.parse(path.read_text()))
+
+
+def words(node: ast.AST) -> set[str]:
+    """The texts in an expression that may be a name; of a text with more words, what stands before the colon."""
+    texts = (n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return {name for name in (text.partition(":")[0] for text in texts) if WORD.fullmatch(name)}
+
+
+def logged(node: ast.AST) -> set[str]:
+    """The action of a call that writes a log line."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=target, attr=attr), args=[action, *_]) if attr in LOGS:
+            return words(action) if ast.unparse(target).endswith("log") else set()
+        case ast.For(target=ast.Tuple(elts=[ast.Name(id="action"), *_]), iter=choices):
+            return words(choices)
+    return set()
+
+
+def repeated(node: ast.AST) -> set[str]:
+    """The name of a loop, where it is started."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="_repeat") | ast.Name(id="repeat"), args=[name, *_]):
+            return words(name)
+    return set()
+
+
+def delayed(node: ast.AST) -> set[str]:
+    """The action that a loop logs in place of `<name>-delayed`."""
+    return words(node.value) if isinstance(node, ast.keyword) and node.arg == "delayed" else set()
+
+
+def coded(node: ast.AST) -> set[str]:
+    """The codes that a keyword, an attribute or a variable of that name gets, and those that have a name of their own."""
+    match node:
+        case ast.keyword(arg="code", value=value) | ast.Assign(targets=[ast.Name(id="code")], value=value):
+            return words(value)
+        case ast.Call(func=ast.Name(id="_refusal"), args=[value, *_]):
+            return words(value)
+        case ast.Assign(targets=[ast.Name(id="UNKNOWN" | "REPEATED" | "BUSY")], value=ast.Constant() as value):
+            return words(value)
+    return set()
+
+
+COMPOSED = {"too-many-wants", "too-many-ticks"}
+"""Codes that are put together where they are raised, in live/asking.py."""
+
+
+def test_log_actions_are_the_ones_that_monitors_know() -> None:
+    program = list(nodes())
+    assert set(chain.from_iterable(map(repeated, program))) == OF_LOOPS
+    assert set(chain.from_iterable(logged(n) | delayed(n) for n in program)) == LOG_ACTIONS
+
+
+def test_problem_codes_are_the_ones_that_callers_know() -> None:
+    assert set(chain.from_iterable(map(coded, nodes()))) | COMPOSED == PROBLEM_CODES
+
+
+def test_names_are_found_where_they_are_given() -> None:
+    text = """
+class Full(Error): code = "all-full"
+code = {404: "no-route"}.get(status, "other-error")
+log.warning("is-away: for %s", reason)
+self._log.info("came" if x else "went")
+messages.error("a sentence, and no action")
+for action, rows in (("was-opened", a), ("was-closed", b)): pass
+self._repeat("a-loop", step)
+repeat("loop", step, delayed="not-done")
+raise Conflict("not so", code="not-so")
+"""
+    program = list(ast.walk(ast.parse(text)))
+    assert set(chain.from_iterable(map(repeated, program))) == {"a-loop", "loop"}
+    assert set(chain.from_iterable(logged(n) | delayed(n) for n in program)) == {
+        *("is-away", "came", "went", "was-opened", "was-closed", "not-done")
+    }
+    assert set(chain.from_iterable(map(coded, program))) == {"all-full", "no-route", "other-error", "not-so"}
