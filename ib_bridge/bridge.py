@@ -23,8 +23,8 @@ from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.incidents import ConnectionIncidents
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.live_data import LiveData
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.name_lock import NameLock
+from ib_bridge.parts import BridgeParts
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
 from ib_bridge.source import StoreSource
@@ -105,20 +105,7 @@ class Bridge:
             clock=self._clock,
             log=self._log,
         )
-        open_requests = OpenRequests()
-        self._worker = Worker(
-            self._settings,
-            transactions=self._transactions,
-            connection=self._connection,
-            requests=ib,
-            booking=booking,
-            clock=self._clock,
-            volumes=self._volumes,
-            open_requests=open_requests,
-            log=self._log,
-            ready=lambda: self._source.ready,
-        )
-        parts = LiveParts(
+        parts = BridgeParts(
             transactions=self._transactions,
             connection=self._connection,
             requests=ib,
@@ -126,11 +113,12 @@ class Bridge:
             clock=self._clock,
             volumes=self._volumes,
             directory=self._directory,
-            open_requests=open_requests,
+            open_requests=OpenRequests(),
             log=self._log,
             ready=lambda: self._source.ready,
         )
-        self._confirming = Confirming(self._settings, **parts._asdict())
+        self._worker = Worker(self._settings, parts)
+        self._confirming = Confirming(self._settings, parts)
         self._live = LiveData(self._settings, parts, self._confirming)
 
     # ---- life --------------------------------------------------------------------------------------------------------

@@ -2,26 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
 from ib_bridge.history import writer
-from ib_bridge.history.booking import Booking
 from ib_bridge.history.concurrency import Concurrency
 from ib_bridge.history.in_flight import InFlight
 from ib_bridge.history.lease_renewal import LeaseRenewal
-from ib_bridge.history.open_requests import OpenRequests
 from ib_bridge.history.picking import Picker, Task
-from ib_bridge.history.volume_units import VolumeUnits
 from ib_bridge.history.writer import Answer
 from ib_bridge.ib import translate
 from ib_bridge.ib.client import BarsRequest
-from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.ib.connection import IbConnection, NotConnected
-from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
-from ib_bridge.transactions import TransactionRunner
+from ib_bridge.ib.connection import NotConnected
+from ib_bridge.ib.requests import IbError, NoAnswer
+from ib_bridge.parts import BridgeParts
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.planner import halves
 from nautilus.clock import NS_PER_S
@@ -53,38 +49,25 @@ _RETRY_NS = 10 * NS_PER_S
 class Worker:
     """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger."""
 
-    def __init__(
-        self,
-        settings: BridgeSettings,
-        *,
-        transactions: TransactionRunner,
-        connection: IbConnection,
-        requests: IbRequests,
-        booking: Booking,
-        clock: MarketClock,
-        volumes: VolumeUnits,
-        open_requests: OpenRequests,
-        log: Any,
-        ready: Callable[[], bool],
-    ) -> None:
+    def __init__(self, settings: BridgeSettings, parts: BridgeParts) -> None:
         self._settings = settings
-        self._transactions = transactions
-        self._connection = connection
-        self._requests = requests
-        self._ready = ready
-        self._booking = booking
-        self._clock = clock
-        self._log = log
+        self._transactions = parts.transactions
+        self._connection = parts.connection
+        self._requests = parts.requests
+        self._ready = parts.ready
+        self._booking = parts.booking
+        self._clock = parts.clock
+        self._log = parts.log
         self._wake = asyncio.Event()
         self._in_flight = InFlight(self._has_changed)
-        self.leases = LeaseRenewal(transactions, self._in_flight)
-        self._picker = Picker(settings.bridge_id, connection, booking, clock)
+        self.leases = LeaseRenewal(parts.transactions, self._in_flight)
+        self._picker = Picker(settings.bridge_id, parts.connection, parts.booking, parts.clock)
         self._concurrency = Concurrency(settings.max_open_requests)
-        self._volumes = volumes
-        self._open_requests = open_requests
-        open_requests.history = lambda: self._in_flight.asking
-        open_requests.allowed = lambda: self._concurrency.allowed
-        open_requests.freed = self.wake
+        self._volumes = parts.volumes
+        self._open_requests = parts.open_requests
+        self._open_requests.history = lambda: self._in_flight.asking
+        self._open_requests.allowed = lambda: self._concurrency.allowed
+        self._open_requests.freed = self.wake
         self.blocked_on: str | None = None
         self.violations = 0
 

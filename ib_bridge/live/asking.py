@@ -2,20 +2,18 @@
 down why there is none."""
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ib_bridge.history.booking import Booking, NotYet
-from ib_bridge.history.volume_units import VolumeUnits
+from ib_bridge.history.booking import NotYet
 from ib_bridge.history.writer import Answer
 from ib_bridge.ib import translate
 from ib_bridge.ib.client import BarsRequest
-from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.codes import UNRESOLVED, Reaction, meaning
-from ib_bridge.ib.connection import IbConnection, NotConnected
-from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
+from ib_bridge.ib.connection import NotConnected
+from ib_bridge.ib.requests import IbError, NoAnswer
 from ib_bridge.live import recording
 from ib_bridge.live.followed import Followed
-from ib_bridge.transactions import TransactionRunner
+from ib_bridge.parts import BridgeParts
 from nautilus.backfill.ib_durations import duration, end_text
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_S
@@ -61,26 +59,15 @@ class Asking:
     """Asks, and stores. A request that comes to nothing leaves its series waiting: it is not requested again before
     `Followed.not_before`. Nothing is ever withdrawn for an answer that did not come."""
 
-    def __init__(
-        self,
-        settings: BridgeSettings,
-        *,
-        transactions: TransactionRunner,
-        connection: IbConnection,
-        requests: IbRequests,
-        booking: Booking,
-        clock: MarketClock,
-        volumes: VolumeUnits,
-        log: Any,
-    ) -> None:
+    def __init__(self, settings: BridgeSettings, parts: BridgeParts) -> None:
         self._settings = settings
-        self._transactions = transactions
-        self._connection = connection
-        self._requests = requests
-        self._booking = booking
-        self._clock = clock
-        self._volumes = volumes
-        self._log = log
+        self._transactions = parts.transactions
+        self._connection = parts.connection
+        self._requests = parts.requests
+        self._booking = parts.booking
+        self._clock = parts.clock
+        self._volumes = parts.volumes
+        self._log = parts.log
 
     async def ask(self, task: Task) -> Report | None:
         """What the answer means; None when there was none to believe."""

@@ -10,18 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ib_bridge.history.booking import Booking
-from ib_bridge.history.open_requests import OpenRequests
-from ib_bridge.history.volume_units import VolumeUnits
 from ib_bridge.history.writer import Answer
-from ib_bridge.ib.clock import MarketClock
-from ib_bridge.ib.connection import IbConnection
-from ib_bridge.ib.requests import IbRequests
 from ib_bridge.live import recording
 from ib_bridge.live.asking import Asking, Task, request_of
 from ib_bridge.live.followed import Followed
-from ib_bridge.reference.directory import Directory
-from ib_bridge.transactions import TransactionRunner
+from ib_bridge.parts import BridgeParts
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments, series
@@ -45,42 +38,18 @@ class Confirming:
     """Confirms the bars of live series. report: called in the event loop after each commit that listeners may care about.
     ready: false while no request may go to IB."""
 
-    def __init__(
-        self,
-        settings: BridgeSettings,
-        *,
-        transactions: TransactionRunner,
-        connection: IbConnection,
-        requests: IbRequests,
-        booking: Booking,
-        clock: MarketClock,
-        volumes: VolumeUnits,
-        directory: Directory,
-        open_requests: OpenRequests,
-        log: Any,
-        ready: Callable[[], bool],
-        report: Callable[[Report], None] = lambda _report: None,
-    ) -> None:
+    def __init__(self, settings: BridgeSettings, parts: BridgeParts) -> None:
         self._settings = settings
-        self._transactions = transactions
-        self._connection = connection
-        self._booking = booking
-        self._clock = clock
-        self._directory = directory
-        self._asking = Asking(
-            settings,
-            transactions=transactions,
-            connection=connection,
-            requests=requests,
-            booking=booking,
-            clock=clock,
-            volumes=volumes,
-            log=log,
-        )
-        self._open_requests = open_requests
-        self._log = log
-        self._ready = ready
-        self.report = report
+        self._transactions = parts.transactions
+        self._connection = parts.connection
+        self._booking = parts.booking
+        self._clock = parts.clock
+        self._directory = parts.directory
+        self._asking = Asking(settings, parts)
+        self._open_requests = parts.open_requests
+        self._log = parts.log
+        self._ready = parts.ready
+        self.report: Callable[[Report], None] = lambda _report: None
         self._followed: dict[StreamKey, Followed] = {}
         self._streamed: set[StreamKey] = set()
         self._sent: deque[int] = deque(maxlen=REQUESTS_PER_MINUTE)

@@ -18,7 +18,6 @@ from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.incidents import LiveIncidents
 from ib_bridge.live.ledger import Change, Ledger, Step, move
 from ib_bridge.live.loading import Loading
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.probing import Probing
 from ib_bridge.live.publishing import Publishing
 from ib_bridge.live.reception import Reception
@@ -28,6 +27,7 @@ from ib_bridge.live.streams import Stream, StreamState, StreamWant, wanted_strea
 from ib_bridge.live.subscribing import Subscribing
 from ib_bridge.live.telling import Telling
 from ib_bridge.live.watch_list import WatchList
+from ib_bridge.parts import BridgeParts
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.errors import Unavailable
@@ -45,7 +45,7 @@ _BACKOFF = Backoff(first_s=0.25, longest_s=1.0)
 class LiveData:
     """The live part of the bridge."""
 
-    def __init__(self, settings: BridgeSettings, parts: LiveParts, confirming: Confirming) -> None:
+    def __init__(self, settings: BridgeSettings, parts: BridgeParts, confirming: Confirming) -> None:
         self._confirming = confirming
         confirming.report = self.reported
         self._transactions = parts.transactions

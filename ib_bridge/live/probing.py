@@ -7,8 +7,8 @@ from ib_bridge.ib import translate
 from ib_bridge.ib.client import BarsRequest
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.requests import IbError, NoAnswer
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.streams import Stream
+from ib_bridge.parts import BridgeParts
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_S
 from nautilus.live.bars import LiveBar
@@ -23,7 +23,7 @@ _LONGEST_S = 3_600
 class Probing:
     """Asks for the minutes in which a stream was silent."""
 
-    def __init__(self, parts: LiveParts, timeout_s: float) -> None:
+    def __init__(self, parts: BridgeParts, timeout_s: float) -> None:
         self._connection = parts.connection
         self._requests = parts.requests
         self._booking = parts.booking

@@ -18,13 +18,13 @@ from ib_bridge.ib.live_callbacks import (
 from ib_bridge.live.bar_streams import BarStreams
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.ledger import move
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.quote_state import QuoteState, size_factor
 from ib_bridge.live.recovery import Recovery
 from ib_bridge.live.refusals import Effect, Verdict, verdict
 from ib_bridge.live.streams import Block, Stream, StreamState
 from ib_bridge.live.subscribing import Subscribing
 from ib_bridge.live.telling import Telling, channels_of
+from ib_bridge.parts import BridgeParts
 from nautilus.clock import NS_PER_S
 from nautilus.errors import Unavailable
 from nautilus.live.subscriptions import SOURCES
@@ -56,7 +56,7 @@ class Reception:
 
     def __init__(
         self,
-        parts: LiveParts,
+        parts: BridgeParts,
         subscribing: Subscribing,
         bars: BarStreams,
         *,

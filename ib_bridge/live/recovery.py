@@ -11,11 +11,11 @@ from collections.abc import Callable
 from ib_bridge.ib.codes import FARM_CODES
 from ib_bridge.live.bar_streams import BarStreams
 from ib_bridge.live.ledger import move
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.probing import Probing
 from ib_bridge.live.streams import FOR_GOOD, Stream, StreamState
 from ib_bridge.live.subscribing import Subscribing
 from ib_bridge.live.watchdog import Alarm, Silence, expect_again, is_open, silent, was_right_to_be_silent
+from ib_bridge.parts import BridgeParts
 from nautilus.clock import NS_PER_S
 from nautilus.live.subscriptions import Source
 from nautilus.log import fields
@@ -33,7 +33,7 @@ class Recovery:
 
     def __init__(
         self,
-        parts: LiveParts,
+        parts: BridgeParts,
         subscribing: Subscribing,
         bars: BarStreams,
         *,

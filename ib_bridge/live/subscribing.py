@@ -7,8 +7,8 @@ from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.live_requests import LiveRequests
 from ib_bridge.live.ledger import Ledger, move
-from ib_bridge.live.parts import LiveParts
 from ib_bridge.live.streams import Stream, StreamState, market_s
+from ib_bridge.parts import BridgeParts
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.live.subscriptions import INTERACTIVE, Source, StreamKey
@@ -32,7 +32,7 @@ class Subscribing:
     def __init__(
         self,
         settings: BridgeSettings,
-        parts: LiveParts,
+        parts: BridgeParts,
         ledger: Ledger,
         *,
         book: Callable[[StreamKey], Awaitable[int]],

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from ib_bridge.live.parts import LiveParts
+from ib_bridge.parts import BridgeParts
 from nautilus.errors import NautilusError
 from nautilus.infra.loops import Backoff
 from nautilus.live import watching
@@ -20,7 +20,7 @@ BACKOFF = Backoff(first_s=1.0, longest_s=5.0)
 class WatchList:
     """Keeps the list that holds: one that somebody has set, else `setting`."""
 
-    def __init__(self, setting: Sequence[WatchSeries], parts: LiveParts) -> None:
+    def __init__(self, setting: Sequence[WatchSeries], parts: BridgeParts) -> None:
         self._setting = setting
         self._transactions = parts.transactions
         self._contracts = parts.directory.contracts

@@ -13,7 +13,9 @@ FIRST_PERM_ID = 1_600_000_001
 class OrderBook:
     first_order_id: int = 1
     orders: dict[tuple[int, int], Order] = field(default_factory=dict)  # (client id, order id), in order of placing
-    others: list[Order] = field(default_factory=list)  # orders that no id reaches: manual ones, copies by `twin`, ids given anew
+    others: list[Order] = field(
+        default_factory=list
+    )  # orders that no id reaches: manual ones, copies by `twin`, ids given anew
     read_ids: dict[int, int] = field(default_factory=dict)  # client id -> the highest order id that was read
     known_ids: dict[int, int] = field(default_factory=dict)  # and the highest that IB has accepted or refused
     executions: list[Execution] = field(default_factory=list)

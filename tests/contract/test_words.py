@@ -180,7 +180,11 @@ def test_no_document_docstring_or_comment_has_an_unclear_word() -> None:
     found = {}
     for path in committed():
         name = name_of(path)
-        if path.name != "glossary.md" and not MIGRATIONS.search(name) and (path.suffix == ".md" or "tests" not in path.parts):
+        if (
+            path.name != "glossary.md"
+            and not MIGRATIONS.search(name)
+            and (path.suffix == ".md" or "tests" not in path.parts)
+        ):
             texts = [*prose(path), comments(path.read_text()) if path.suffix == ".py" else ""]
             found[name] = set().union(*map(unclear, texts))
     assert {name: words for name, words in found.items() if words} == {}
@@ -190,7 +194,9 @@ def test_unclear_words_are_found_where_they_are_not_ordinary() -> None:
     assert unclear("What was asked for is told. A second\nlook is in doubt, in its place.") == {
         *("asked", "told", "second look", "doubt", "place")
     }
-    assert not unclear("IB was asked, and `told` [so](proof.md). In place of 3, jobs are asked to stop; place an order.")
+    assert not unclear(
+        "IB was asked, and `told` [so](proof.md). In place of 3, jobs are asked to stop; place an order."
+    )
     assert unclear(comments('x = "told"  # nobody heard\n')) == {"heard"}
 
 

@@ -1,4 +1,4 @@
-"""The parts of the bridge that live data is made with."""
+"""The parts of the bridge that all requests for bars and live data share."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from ib_bridge.reference.directory import Directory
 from ib_bridge.transactions import TransactionRunner
 
 
-class LiveParts(NamedTuple):
+class BridgeParts(NamedTuple):
     """ready: true while connected to a gateway whose data belong into this database."""
 
     transactions: TransactionRunner
