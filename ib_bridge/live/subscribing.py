@@ -153,7 +153,7 @@ class Subscribing:
     # ---- ends --------------------------------------------------------------------------------------------------------
 
     def cancel(self, stream: Stream, source: Source) -> None:
-        """End a stream's request at IB, if it has one there. The cancellation leaves shortly after the request at the earliest."""
+        """End a stream's request at IB, if it has one there. It leaves shortly after the request at the earliest."""
         number, connection = stream.request, stream.connection
         self.over(stream)
         if number is None or connection != self._connection.number or not self._connection.up:
