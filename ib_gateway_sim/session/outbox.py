@@ -42,7 +42,9 @@ class Outbox:
         self._now_ns = now_ns
         self._turn_ns = 0  # market time of what leaves together
         self._turn_number = 0  # below those of its messages in the log
-        self._drop = drop  # called when the client lets more than so many bytes pile up, or may not receive what is about to be sent
+        self._drop = (
+            drop  # called when the client lets too many bytes pile up, or may not receive what is about to be sent
+        )
         self._may_leave = may_leave  # called before anything leaves: False where what has happened is not saved
         self._waiting = bytearray()
         self._flush_due = False
