@@ -226,7 +226,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "failures of an address": (API, f"| address | {throttle.ADDRESS.free} |"),
     "failures of a name": (
         API,
-        f"| name | {throttle.NAME.free} | everybody waits a moment, {throttle.NAME.first_s:g} to {throttle.NAME.longest_s:g} s",
+        f"| name | {throttle.NAME.free} | everybody waits {throttle.NAME.first_s:g} to {throttle.NAME.longest_s:g} s",
     ),
     "series of a job": (BACKFILL, f"at most {submit.MAX_ITEMS} series"),
     "longest duration": (BACKFILL, f"`Y`, at most {MAX_DAYS_BACK // 365} Y |"),

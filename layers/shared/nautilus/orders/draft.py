@@ -94,7 +94,7 @@ class Draft:
             self.follow(_AFTER_INCIDENT[code])
 
     def note(self, notice: Notice) -> None:
-        """Keep what IB said, once."""
+        """Keep IB's message, once."""
         if notice not in self.now.notices:
             self.now = replace(self.now, notices=(*self.now.notices, notice))
 

@@ -14,7 +14,7 @@ from nautilus.orders.states import AT_BROKER, OrderState, Pending, RequestKind, 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that IB said about an order and that did not end it. code: IB's; 0: no error, but a fact of ours.
+    """A message of IB about an order that did not end it. code: IB's; 0: no error, but a fact of ours.
 
     ended_perm_id: the permId that is over, where one order has several; else 0.
     """
@@ -100,7 +100,7 @@ Question = Literal["open", "completed", "executions"]
 class Known:
     """What is known beside the order and the word.
 
-    now_ns: market time. answer: the question that this word answers; None: IB said it by itself. filled, average: of an
+    now_ns: market time. answer: the question that this word answers; None: IB sent it by itself. filled, average: of an
     execution, the sum over the latest revisions with this one in it, and its average price. contracts_known: False while
     IB's contract database is away. id_used_before: whether another order of ours was ever sent with this order id; as
     long as nobody knows, it was.

@@ -37,7 +37,7 @@ def apply_code(draft: Draft, word: BrokerError, known: Known) -> None:
 
 
 def taken(order: OrderFacts) -> bool:
-    """Whether IB has accepted the order, as far as it told."""
+    """Whether IB has accepted the order, as far as its messages say."""
     return bool(order.perm_ids) or order.state in (OrderState.HELD, OrderState.WORKING)
 
 

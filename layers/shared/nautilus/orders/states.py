@@ -127,7 +127,7 @@ class Event(StrEnum):
     """Inactive with a refusing code, or among the completed orders."""
     REQUEST_REFUSED = "request_refused"
     NOTICE = "notice"
-    """IB said something about an order that lives."""
+    """IB sent a message about an order that lives."""
     UNCERTAIN = "uncertain"
     """A code after which nobody knows whether IB has the order."""
     FILLED_IN_PART = "filled_in_part"
@@ -147,7 +147,7 @@ WORDS_OF_IB: tuple[Event, ...] = tuple(Event)[tuple(Event).index(_E.PENDING_SUBM
 
 
 class Move(NamedTuple):
-    """One line of the table. to: None: the state stays. incident: what a person is told, a code of `incidents.CODES`."""
+    """One line of the table. to: None: the state stays. incident: opened for a person, a code of `incidents.CODES`."""
 
     before: frozenset[OrderState | None]
     events: tuple[Event, ...]

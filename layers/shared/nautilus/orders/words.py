@@ -140,7 +140,7 @@ class CompletedOrdersEnd:
 class Execution:
     """A fill, or the correction of one. exec_id: `<base>.<revision>`; a higher revision replaces a lower one.
 
-    time_ns: market time; request_id: -1 when nobody asked for it; order_id: 0 of an order that was entered by hand.
+    time_ns: market time; request_id: -1 when nobody requested it; order_id: 0 of an order that was entered by hand.
     """
 
     exec_id: str
