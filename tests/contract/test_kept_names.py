@@ -112,7 +112,7 @@ def coded(node: ast.AST) -> set[str]:
         case ast.Call(func=ast.Name(id="_refusal"), args=[value, *_]):
             return words(value)
         case ast.Assign(targets=[ast.Name(id="UNKNOWN" | "REPEATED" | "BUSY")], value=ast.Constant() as value):
-            return words(value)
+            return {name for name in words(value) if "-" in name}
     return set()
 
 
