@@ -21,9 +21,9 @@ from nautilus.auth.accounts.threads import SignInThreads
 from nautilus.auth.accounts.users import Users, put_user, user_of
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import Principal, new_password
-from nautilus.auth.scopes import ROLES, USER_SCOPES
+from nautilus.auth.scopes import ROLES, USER_SCOPES, scopes_of
 from nautilus.auth.tokens.sign import Signer
-from nautilus.errors import InvalidInput, Unauthorized
+from nautilus.errors import Unauthorized
 from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -219,7 +219,9 @@ def end_session(session_id: UUID, sessions: SessionsDep, client: ClientDep, call
 
 @router.post("/api-keys", status_code=201, summary="Make an API key; its text is shown this once")
 def make_key(body: NewKey, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
-    row, text = keys.make(caller, client, name=body.name, scopes=body.scopes, expires_at=body.expires_at)
+    row, text = keys.make(
+        caller, client, name=body.name, scopes=body.scopes, accounts=body.accounts, expires_at=body.expires_at
+    )
     return {**key_json(row), "api_key": text, "message": "keep the key now: it is not shown again"}
 
 
@@ -248,7 +250,7 @@ def users(users: UsersDep, caller: CallerDep) -> dict[str, Any]:
 async def make_user(
     body: NewUser, threads: ThreadsDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
-    scopes = _scopes(body.role, body.scopes)
+    scopes = scopes_of(body.role, body.scopes)
     granted = USER_SCOPES if scopes is None else scopes
     made = await threads.run_in_turn(
         users.make,
@@ -258,11 +260,12 @@ async def make_user(
         email=body.email,
         password=_text(body.password),
         scopes=granted,
+        accounts=body.accounts or (),
     )
     return user_json(made)
 
 
-@router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, e-mail, password")
+@router.patch("/users/{user_id}", summary="Change a user: disable, role or scopes, accounts, e-mail, password")
 async def change_user(
     user_id: int, body: UserChange, threads: ThreadsDep, users: UsersDep, client: ClientDep, caller: CallerDep
 ) -> dict[str, Any]:
@@ -274,7 +277,8 @@ async def change_user(
         client,
         email=body.email,
         password=password,
-        scopes=_scopes(body.role, body.scopes),
+        scopes=scopes_of(body.role, body.scopes),
+        accounts=body.accounts,
         is_active=body.is_active,
     )
     return user_json(changed)
@@ -285,16 +289,6 @@ async def change_user(
 
 def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret is not None else ""
-
-
-def _scopes(role: str | None, scopes: list[str] | None) -> list[str] | None:
-    if role is None:
-        return scopes
-    if scopes is not None:
-        raise InvalidInput.field("role", "a role stands for scopes; send one of both")
-    if role not in ROLES:
-        raise InvalidInput.field("role", f"{role!r} is not a role", list(ROLES))
-    return list(ROLES[role])
 
 
 def _issued(request: Request, issued: Issued, *, in_body: bool = True) -> Response:

@@ -491,6 +491,47 @@ def test_someone_elses_session_and_key_are_not_there(api: Api) -> None:
     assert api.client().get(ME, headers=key(made["api_key"])).status_code == 200
 
 
+def test_a_user_cannot_give_oneself_an_account(api: Api) -> None:
+    boss = api.boss()
+    number = api.sql("SELECT id FROM users WHERE username = 'ann'")[0].id
+    assert boss.patch(f"{AUTH}/users/{number}", json={"accounts": ["DU1"]}).json()["accounts"] == ["DU1"]
+    ann = api.signed_in()
+    refused(ann.patch(f"{AUTH}/users/{number}", json={"accounts": ["*"]}), 403, "missing-scope")
+    for account in ("DU2", "*"):
+        answer = ann.post(f"{AUTH}/api-keys", json={"name": "more", "accounts": ["DU1", account]})
+        refused(answer, 403, "account-not-allowed")
+        assert answer.json()["account"] == account
+    change: dict[str, Any] = {"current_password": PASSWORD, "new_password": "another sentence 8", "accounts": ["*"]}
+    assert ann.post(f"{AUTH}/password", json=change).status_code == 422, "no field that is not named"
+    assert ann.get(ME).json()["accounts"] == ["DU1"]
+
+
+@pytest.mark.parametrize(
+    ("accounts", "field"),
+    [
+        (["DU 1"], "accounts"),
+        ([""], "accounts"),
+        (["**"], "accounts"),
+        (["DU1\n"], "accounts"),
+        (["x" * 33], "accounts.0"),
+        (["DÜ1"], "accounts"),
+        ("DU1", "accounts"),
+        ([None], "accounts.0"),
+        ([f"DU{n}" for n in range(51)], "accounts"),
+    ],
+)
+def test_what_cannot_be_an_account_is_refused(shared: Api, accounts: Any, field: str) -> None:
+    boss = shared.boss()
+    number = boss.get(ME).json()["id"]
+    for answer in (
+        boss.patch(f"{AUTH}/users/{number}", json={"accounts": accounts}),
+        boss.post(f"{AUTH}/users", json={"username": "lee", "password": PASSWORD, "accounts": accounts}),
+        boss.post(f"{AUTH}/api-keys", json={"name": "one", "accounts": accounts}),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == field
+
+
 def test_the_last_administrator_stays(api: Api) -> None:
     boss = api.boss()
     number = boss.get(ME).json()["id"]
@@ -516,7 +557,7 @@ def test_two_keys_with_the_same_prefix_stay_two(api: Api) -> None:
 
 def test_keys_are_compared_in_constant_time_and_to_the_end_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     def candidate(digest: bytes) -> Candidate:
-        return Candidate(1, 1, memoryview(digest), [], "ann", [], True, False, False, False, False)
+        return Candidate(1, 1, memoryview(digest), [], None, "ann", [], [], True, False, False, False, False)
 
     compared = []
 

@@ -362,6 +362,48 @@ def test_a_user_owns_what_their_keys_ask_for(api: Api) -> None:
     assert ann.get(ME).json()["id"] == api.client().get(ME, headers=key(made["api_key"])).json()["id"]
 
 
+def test_accounts_of_users_keys_and_sessions(api: Api) -> None:
+    """What a credential may use is what its user may, less what the key was not given, at each time."""
+    boss = api.boss()
+    assert boss.get(ME).json()["accounts"] == ["*"]
+    body = {"username": "kim", "password": PASSWORD, "role": "trader", "accounts": ["DU2", "DU1", "DU1"]}
+    made = boss.post(f"{AUTH}/users", json=body).json()
+    assert made["accounts"] == ["DU1", "DU2"]
+    kim = api.signed_in("kim")
+    assert kim.get(ME).json()["accounts"] == ["DU1", "DU2"]
+    whole, part, none = api.new_key(kim), api.new_key(kim, accounts=["DU2"]), api.new_key(kim, accounts=[])
+    assert [one["accounts"] for one in (whole, part, none)] == [None, ["DU2"], []]
+    assert [accounts_of(api, one) for one in (whole, part, none)] == [["DU1", "DU2"], ["DU2"], []]
+    session = api.client().post(LOGIN, json={"api_key": part["api_key"]}).json()["access_token"]
+    assert api.client().get(ME, headers=bearer(session)).json()["accounts"] == ["DU2"]
+    boss.patch(f"{AUTH}/users/{made['id']}", json={"accounts": ["DU1"]})
+    assert [accounts_of(api, one) for one in (whole, part, none)] == [["DU1"], [], []]
+    api.forget_denied()
+    assert kim.get(ME).status_code == 401, "other accounts need another sign-in"
+    assert api.signed_in("kim").get(ME).json()["accounts"] == ["DU1"]
+    boss.patch(f"{AUTH}/users/{made['id']}", json={"accounts": ["*"]})
+    assert [accounts_of(api, one) for one in (whole, part, none)] == [["*"], ["DU2"], []]
+    log = api.sql("SELECT detail FROM audit_log WHERE action = 'user-changed' ORDER BY id")
+    assert [row.detail["accounts"] for row in log] == [["DU1"], ["*"]]
+
+
+def accounts_of(api: Api, made: Any) -> list[str]:
+    """The accounts that a key may use."""
+    found: list[str] = api.client().get(ME, headers=key(made["api_key"])).json()["accounts"]
+    return found
+
+
+def test_a_user_without_a_word_about_accounts_has_none(api: Api) -> None:
+    api.boss().post(f"{AUTH}/users", json={"username": "kim", "password": PASSWORD})
+    assert api.signed_in("kim").get(ME).json()["accounts"] == []
+
+
+def test_a_key_of_an_administrator_without_that_scope_keeps_to_its_accounts(api: Api) -> None:
+    boss = api.boss()
+    assert accounts_of(api, api.new_key(boss, scopes=["orders:read"], accounts=["DU1"])) == ["DU1"]
+    assert accounts_of(api, api.new_key(boss, scopes=["orders:read"])) == ["*"]
+
+
 def test_users_are_made_changed_and_disabled(api: Api) -> None:
     boss = api.boss()
     made = boss.post(f"{AUTH}/users", json={"username": "Kim", "password": PASSWORD}).json()

@@ -31,7 +31,7 @@ QUOTES = WantRow(1, "quotes", "", "", "", 6)
 TICKS = WantRow(2, "ticks", "", "", "", 6)
 STREAM = StreamRow(1, "bars:1m", "TRADES", "rth", "kutd", "live", "", None, "live", 6, 10, 20, 15, Spans([(3, 5)]), 1)
 BAR = ProvisionalBar(7, 60, 1.0, 2.0, 0.5, 1.5, 100.0, None, "closed", False, "kutd", 61)
-TICKET = Ticket("user:7", "ada", ["bars:read"], "session-1", None)
+TICKET = Ticket("user:7", "ada", ["bars:read"], "session-1", None, ["DU1"])
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ SCOPES = ["bars:read", "monitoring:read"]
 
 
 def ticket(bridge: Publishing, text: str, seconds: float = 30, scopes: list[str] = SCOPES) -> str:
-    row = Ticket("user:1", "ann", scopes, SESSION, None)
+    row = Ticket("user:1", "ann", scopes, SESSION, None, [])
     with bridge.stored.db.transaction() as cursor:
         tickets.put(cursor, hashlib.sha256(text.encode()).digest(), row, seconds)
     return text

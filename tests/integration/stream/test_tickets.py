@@ -3,6 +3,8 @@
 import pytest
 
 import functions.live.app
+from nautilus.auth.principal import Principal
+from nautilus.live import tickets
 from tests.support.stored_bars import Api
 from tests.support.stream_server import BARS, Publishing, StreamServer, client
 
@@ -43,6 +45,12 @@ def test_a_socket_may_what_its_ticket_may(api: Api, running: StreamServer) -> No
     with client(running, subprotocols=["nautilus.v1", f"ticket.{given}"]) as socket:
         assert socket.connection.subprotocol == "nautilus.v1"
         assert socket.next("welcome")["scopes"] == ["bars:read"]
+
+
+def test_a_ticket_keeps_the_accounts_of_its_caller(api: Api) -> None:
+    caller = Principal("user:7", "ada", frozenset(["orders:read"]), accounts=frozenset(["DU1", "DU2"]))
+    with api.services.db.transaction() as cursor:
+        assert tickets.redeem(cursor, tickets.issue(cursor, caller).ticket) == caller
 
 
 def test_the_want_of_a_socket_is_on_the_list_of_streams_and_not_on_the_callers(

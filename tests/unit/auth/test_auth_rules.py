@@ -12,8 +12,17 @@ from dev.credentials import new_private_key, public_pem
 from nautilus.auth import api_keys
 from nautilus.auth.login_throttle import ADDRESS, HALF_LIFE_S, NAME, PAIR, Counter, Limit, Subjects, network
 from nautilus.auth.passwords import LANES, MEMORY_KIB, PASSES, Passwords
-from nautilus.auth.principal import Principal, login_name, new_email, new_password, new_username
-from nautilus.auth.scopes import ROLES, SCOPES, checked_scopes, key_scopes, role_of
+from nautilus.auth.principal import Principal, anonymous, login_name, new_email, new_password, new_username
+from nautilus.auth.scopes import (
+    ROLES,
+    SCOPES,
+    checked_accounts,
+    checked_scopes,
+    key_accounts,
+    key_scopes,
+    role_of,
+    user_accounts,
+)
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import KeySet
 from nautilus.errors import Forbidden, InvalidInput
@@ -82,6 +91,48 @@ def test_a_key_never_does_more_than_it_was_granted_nor_than_its_user(user, grant
     may = key_scopes(user, granted)
     assert may <= granted
     assert "admin" in user or may <= user
+
+
+ACCOUNTS = st.sets(st.sampled_from(["DU1", "DU2", "U3", "*"]))
+
+
+@given(ACCOUNTS, st.none() | ACCOUNTS, st.sampled_from(["DU1", "DU2", "U3", "U4"]))
+def test_a_key_never_uses_an_account_that_it_was_not_granted_or_its_user_has_not(user, granted, account):
+    def may(accounts):
+        return Principal("user:1", "ann", frozenset(), accounts=frozenset(accounts)).may_use(account)
+
+    assert may(key_accounts(user, granted)) == (may(user) and (granted is None or may(granted)))
+
+
+def test_an_administrator_has_all_accounts():
+    assert user_accounts(["admin"], []) == {"*"}
+    assert user_accounts(["orders:write"], ["DU1"]) == {"DU1"}
+    assert Principal("user:1", "ann", frozenset(["admin"])).may_use("DU1")
+
+
+def test_an_account_that_is_missing_is_named():
+    caller = Principal("user:1", "ann", frozenset(["orders:write"]), accounts=frozenset(["DU1"]))
+    caller.require_account("DU1")
+    for account in ("DU2", "*", "du1", ""):
+        with pytest.raises(Forbidden) as no:
+            caller.require_account(account)
+        assert (no.value.code, no.value.extra) == ("account-not-allowed", {"account": account})
+
+
+def test_accounts_are_written_in_one_way():
+    assert checked_accounts("accounts", ["U2", "DU1", "U2"]) == ("DU1", "U2")
+    assert checked_accounts("accounts", ["U2", "*"]) == ("*",)
+    assert checked_accounts("accounts", []) == ()
+    for bad in ("DU 1", "", "-1", "x" * 33, "DU1\n"):
+        with pytest.raises(InvalidInput, match="is no account"):
+            checked_accounts("accounts", [bad])
+
+
+def test_nobody_holds_orders_without_credentials():
+    assert not anonymous(["bars:read"]).may_use("DU1")
+    for scope in ("orders:read", "orders:write", "strategies:write", "exports:write", "admin"):
+        with pytest.raises(ValidationError, match="anonymous_scopes may hold only"):
+            AuthSettings(**(DEPLOYED | {"env": "dev", "token_key_id": "dev-1", "anonymous_scopes": (scope,)}))
 
 
 def test_only_a_sign_in_by_password_is_one():

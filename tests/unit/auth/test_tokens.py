@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nautilus.auth.scopes import MAX_ACCOUNTS, SCOPES
 from nautilus.auth.tokens.sign import Signer
 from nautilus.auth.tokens.verify import MAX_LIFE_S, TYPE, KeySet
 from nautilus.errors import Unauthorized
@@ -80,11 +81,13 @@ def test_what_the_signer_writes_is_taken_and_has_that_header() -> None:
         scopes=["bars:read"],
         session=str(UUID(int=2)),
         key_id=3,
+        accounts=["U2", "DU1"],
         now_s=now_s,
         expires_s=now_s + 9,
     )
     caller = SET.verify(made.token)
     assert (caller.id, caller.name, caller.key_id, made.expires_in_s) == ("user:7", "ann", 3, 9)
+    assert caller.accounts == {"DU1", "U2"}
     assert jwt.get_unverified_header(made.token) == HEADER
 
 
@@ -100,6 +103,16 @@ HEADERS = st.fixed_dictionaries(
         "zip": st.just("DEF"),
     },
 )
+
+
+def test_a_token_of_before_there_were_accounts_has_none() -> None:
+    assert SET.verify(TOKEN).accounts == frozenset()
+
+
+def test_a_token_of_as_many_accounts_as_there_may_be_is_taken() -> None:
+    names = [f"{n:032d}" for n in range(MAX_ACCOUNTS)]
+    token = written(HEADER, CLAIMS | {"accounts": " ".join(names), "scope": " ".join(SCOPES), "name": "x" * 254})
+    assert SET.verify(token).accounts == set(names)
 
 
 @given(HEADERS)
@@ -263,7 +276,17 @@ def test_a_time_is_a_whole_number(name, kind):
 
 
 @pytest.mark.parametrize(
-    "change", [{"sid": ""}, {"sid": 1}, {"scope": ["admin"]}, {"scope": None}, {"key": "1"}, {"key": True}]
+    "change",
+    [
+        {"sid": ""},
+        {"sid": 1},
+        {"scope": ["admin"]},
+        {"scope": None},
+        {"key": "1"},
+        {"key": True},
+        {"accounts": None},
+        {"accounts": ["DU1"]},
+    ],
 )
 def test_what_only_our_tokens_hold_is_checked_too(change):
     assert not taken(good(int(time.time())) | change)

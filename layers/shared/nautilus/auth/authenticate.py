@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from nautilus.auth import api_keys
 from nautilus.auth.principal import Client, Principal
-from nautilus.auth.scopes import key_scopes
+from nautilus.auth.scopes import key_accounts, key_scopes, user_accounts
 from nautilus.auth.tokens.verify import KeySet
 from nautilus.db.auth import api_keys as stored
 from nautilus.db.auth import audit, refresh_families
@@ -83,7 +83,8 @@ class Callers:
         if not row.used_lately:
             self._note_use(row, client)
         scopes = key_scopes(row.user_scopes, row.scopes)
-        return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id)
+        accounts = key_accounts(user_accounts(row.user_scopes, row.user_accounts), row.accounts)
+        return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id, accounts=accounts)
 
     def _note_use(self, row: stored.Candidate, client: Client) -> None:
         with self._db.transaction() as cursor:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from nautilus.auth.scopes import ALL_ACCOUNTS
 from nautilus.errors import Forbidden, InvalidInput
 
 MAX_PASSWORD = 256
@@ -21,7 +22,8 @@ class Principal(NamedTuple):
     """A caller and what they may do.
 
     id: `user:<number>` (also when the user sends an API key) or `anonymous`; session: the sign-in this comes from, if
-    any; key_id: the API key that was sent, or that the session was opened with.
+    any; key_id: the API key that was sent, or that the session was opened with. accounts: those at IB that they may use;
+    `*`: all.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Principal(NamedTuple):
     scopes: frozenset[str]
     session: str = ""
     key_id: int | None = None
+    accounts: frozenset[str] = frozenset()
 
     @property
     def admin(self) -> bool:
@@ -51,6 +54,19 @@ class Principal(NamedTuple):
         """Forbidden, naming the scope, unless the caller has it."""
         if not self.may(scope):
             raise Forbidden(f"this needs the scope {scope}", code="missing-scope", extra={"scope": scope})
+
+    def may_use(self, account: str) -> bool:
+        """Whether the caller may see and use an account at IB, as far as their scopes go."""
+        return self.admin or ALL_ACCOUNTS in self.accounts or account in self.accounts
+
+    def require_account(self, account: str) -> None:
+        """Forbidden, naming the account, unless the caller may use it."""
+        if not self.may_use(account):
+            raise Forbidden(
+                f"you may not use the account {account}; an administrator can allow it",
+                code="account-not-allowed",
+                extra={"account": account},
+            )
 
     def require_password_sign_in(self) -> None:
         """Forbidden for API keys and what was opened with one: a stolen key must not make itself more keys."""

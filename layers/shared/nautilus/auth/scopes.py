@@ -1,6 +1,10 @@
-"""Scopes: which there are, which a role has, and which each route needs. Rules alone, no I/O."""
+"""Scopes and accounts: which scopes there are, which a role has, which each route needs; which accounts a caller may use.
 
-from collections.abc import Iterable, Mapping
+Rules alone, no I/O.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from nautilus.errors import InvalidInput
@@ -12,6 +16,8 @@ SCOPES: tuple[str, ...] = (
     "session:write",
     "orders:read",
     "orders:write",
+    "strategies:write",
+    "exports:write",
     "admin",
 )
 """All scopes there are. `admin` includes every other."""
@@ -20,7 +26,7 @@ USER_SCOPES: tuple[str, ...] = ("bars:read", "backfill:write", "monitoring:read"
 ROLES: dict[str, tuple[str, ...]] = {
     "viewer": ("bars:read", "monitoring:read"),
     "analyst": USER_SCOPES,
-    "trader": (*USER_SCOPES, "session:write", "orders:read", "orders:write"),
+    "trader": (*USER_SCOPES, "session:write", "orders:read", "orders:write", "strategies:write", "exports:write"),
     "admin": ("admin",),
 }
 """Names of usual sets of scopes. Stored are the scopes."""
@@ -38,12 +44,61 @@ def role_of(scopes: Iterable[str]) -> str | None:
     return next((role for role, given in ROLES.items() if frozenset(given) == wanted), None)
 
 
+def scopes_of(role: str | None, scopes: Sequence[str] | None) -> Sequence[str] | None:
+    """The scopes that a body names, by a role or one by one; None: neither."""
+    if role is None:
+        return scopes
+    if scopes is not None:
+        raise InvalidInput.field("role", "a role stands for scopes; send one of both")
+    if role not in ROLES:
+        raise InvalidInput.field("role", f"{role!r} is not a role", list(ROLES))
+    return ROLES[role]
+
+
 def checked_scopes(field: str, scopes: Iterable[str]) -> tuple[str, ...]:
     """The scopes in their usual order; InvalidInput for one that does not exist."""
     wanted = frozenset(scopes)
     if not wanted <= frozenset(SCOPES):
         raise InvalidInput.field(field, f"{sorted(wanted - frozenset(SCOPES))[0]!r} is not a scope", SCOPES)
     return tuple(scope for scope in SCOPES if scope in wanted)
+
+
+# ---- accounts --------------------------------------------------------------------------------------------------------
+
+ALL_ACCOUNTS = "*"
+"""In a list of accounts: all of them, also those that come later."""
+MAX_ACCOUNTS = 50
+"""Accounts that a user or a key may be given by name. They stand in each access token, which has room for them."""
+_ACCOUNT = r"(?a)[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+
+
+def checked_accounts(field: str, accounts: Iterable[str]) -> tuple[str, ...]:
+    """The accounts in order, each once; InvalidInput for what cannot be the name of one."""
+    named = sorted(set(accounts))
+    for account in named:
+        if account != ALL_ACCOUNTS and not re.fullmatch(_ACCOUNT, account):
+            raise InvalidInput.field(
+                field, f"{account!r} is no account: an account is 1 to 32 letters, digits, dots or hyphens; * means all"
+            )
+    if len(named) > MAX_ACCOUNTS:
+        raise InvalidInput.field(field, f"may name {MAX_ACCOUNTS} accounts at most; * means all")
+    return (ALL_ACCOUNTS,) if ALL_ACCOUNTS in named else tuple(named)
+
+
+def user_accounts(scopes: Iterable[str], accounts: Iterable[str]) -> frozenset[str]:
+    """The accounts of a user with these scopes: an administrator has all."""
+    return frozenset((ALL_ACCOUNTS,)) if "admin" in scopes else frozenset(accounts)
+
+
+def key_accounts(owned: Iterable[str], granted: Iterable[str] | None) -> frozenset[str]:
+    """The accounts of a key: those that it was granted, as long as its user has them too; None: all of its user's."""
+    ours = frozenset(owned)
+    if granted is None:
+        return ours
+    given = frozenset(granted)
+    if ALL_ACCOUNTS in ours:
+        return given
+    return ours if ALL_ACCOUNTS in given else given & ours
 
 
 # ---- routes ----------------------------------------------------------------------------------------------------------

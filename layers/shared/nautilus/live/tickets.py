@@ -29,7 +29,8 @@ class IssuedTicket(NamedTuple):
 def issue(cursor: Cursor, caller: Principal) -> IssuedTicket:
     """Make a ticket that stands for a caller, and remove those whose time is over."""
     text = secrets.token_urlsafe(_BYTES)
-    stored = tickets.Ticket(caller.id, caller.name, sorted(caller.scopes), caller.session, caller.key_id)
+    scopes, accounts = sorted(caller.scopes), sorted(caller.accounts)
+    stored = tickets.Ticket(caller.id, caller.name, scopes, caller.session, caller.key_id, accounts)
     tickets.expire(cursor)
     tickets.put(cursor, _hash(text), stored, GOOD_FOR_S)
     return IssuedTicket(text, GOOD_FOR_S)
@@ -43,7 +44,8 @@ def redeem(cursor: Cursor, text: str) -> Principal | None:
     found = tickets.take(cursor, _hash(text)) if len(text) <= _LONGEST else None
     if found is None:
         return None
-    return Principal(found.principal, found.name, frozenset(found.scopes), found.session, found.key_id)
+    scopes, accounts = frozenset(found.scopes), frozenset(found.accounts)
+    return Principal(found.principal, found.name, scopes, found.session, found.key_id, accounts)
 
 
 def _hash(text: str) -> bytes:

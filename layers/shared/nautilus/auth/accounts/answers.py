@@ -3,7 +3,7 @@
 from typing import Any
 
 from nautilus.auth.principal import Principal
-from nautilus.auth.scopes import role_of
+from nautilus.auth.scopes import role_of, user_accounts
 from nautilus.db.auth.api_keys import Key
 from nautilus.db.auth.refresh_families import Family
 from nautilus.db.auth.users import User
@@ -17,17 +17,19 @@ def user_json(user: User) -> dict[str, Any]:
         "is_active": user.is_active,
         "scopes": sorted(user.scopes),
         "role": role_of(user.scopes),
+        "accounts": sorted(user_accounts(user.scopes, user.accounts)),
         "created_at": user.created_at.isoformat(),
         "last_login": user.last_login.isoformat() if user.last_login else None,
     }
 
 
 def caller_json(caller: Principal, user: User | None) -> dict[str, Any]:
-    """The caller's user; None: an anonymous caller. The scopes are those of the credentials, perhaps fewer than the
+    """The caller's user; None: an anonymous caller. Scopes and accounts are those of the credentials, perhaps fewer than the
     user's."""
+    rights = {"scopes": sorted(caller.scopes), "accounts": sorted(user_accounts(caller.scopes, caller.accounts))}
     if user is None:
-        return {"id": 0, "username": caller.name, "is_active": True, "scopes": sorted(caller.scopes)}
-    return {**user_json(user), "scopes": sorted(caller.scopes), "api_key_id": caller.key_id}
+        return {"id": 0, "username": caller.name, "is_active": True, **rights}
+    return {**user_json(user), **rights, "api_key_id": caller.key_id}
 
 
 def key_json(key: Key) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def key_json(key: Key) -> dict[str, Any]:
         "name": key.name,
         "prefix": f"nautilus_{key.prefix}",
         "scopes": sorted(key.scopes),
+        "accounts": None if key.accounts is None else sorted(key.accounts),
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
         "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,

@@ -6,7 +6,7 @@ from datetime import datetime
 from nautilus.auth import api_keys
 from nautilus.auth.accounts.refresh import DENIED_S
 from nautilus.auth.principal import Client, Principal
-from nautilus.auth.scopes import checked_scopes
+from nautilus.auth.scopes import checked_accounts, checked_scopes
 from nautilus.clock import ns_of
 from nautilus.db.auth import api_keys as stored_keys
 from nautilus.db.auth import audit, refresh_families, users
@@ -26,12 +26,23 @@ class ApiKeys:
         self._db = db
 
     def make(
-        self, caller: Principal, client: Client, *, name: str, scopes: Sequence[str] | None, expires_at: datetime | None
+        self,
+        caller: Principal,
+        client: Client,
+        *,
+        name: str,
+        scopes: Sequence[str] | None,
+        expires_at: datetime | None,
+        accounts: Sequence[str] | None = None,
     ) -> tuple[Key, str]:
-        """A new API key: its row, and its text, which exists only here. Its scopes are some of the caller's."""
+        """A new API key: its row, and its text, which exists only here. Its scopes and accounts are some of the caller's;
+        accounts: None: those that its user has at each time."""
         wanted = checked_scopes("scopes", caller.scopes if scopes is None else scopes)
         for scope in wanted:
             caller.require(scope)
+        named = None if accounts is None else checked_accounts("accounts", accounts)
+        for account in named or ():
+            caller.require_account(account)
         key = api_keys.new_key()
         with self._db.transaction() as cursor:
             # By the clock that will end it.
@@ -49,9 +60,10 @@ class ApiKeys:
                 prefix=key.prefix,
                 secret_hash=key.hash,
                 scopes=wanted,
+                accounts=named,
                 expires_at=expires_at,
             )
-            detail = {"name": name, "scopes": list(wanted)}
+            detail = {"name": name, "scopes": list(wanted), "accounts": None if named is None else list(named)}
             audit.record(cursor, "key-made", actor=caller.id, subject=f"key:{row.id}", client=client, detail=detail)
         return row, key.text
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from nautilus.auth.principal import Client, Principal
-from nautilus.auth.scopes import key_scopes
+from nautilus.auth.scopes import key_accounts, key_scopes, user_accounts
 from nautilus.auth.tokens.sign import Access, Signer
 from nautilus.auth.tokens.verify import LEEWAY_S, MAX_LIFE_S
 from nautilus.clock import NS_PER_S
@@ -128,10 +128,12 @@ class SignInSessions:
         user, key, family = held.user, held.key, held.family
         now_s = status.machine_now(cursor) // NS_PER_S
         scopes = key_scopes(user.scopes, key.scopes) if key else frozenset(user.scopes)
+        accounts = key_accounts(user_accounts(user.scopes, user.accounts), key.accounts if key else None)
         access = self._signer.sign(
             user_id=user.id,
             name=user.username,
             scopes=scopes,
+            accounts=accounts,
             session=str(family.id),
             key_id=key.id if key else None,
             now_s=now_s,

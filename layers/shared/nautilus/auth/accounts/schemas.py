@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from nautilus.auth.principal import MAX_PASSWORD, MIN_PASSWORD
-from nautilus.auth.scopes import ROLES, SCOPES
+from nautilus.auth.scopes import MAX_ACCOUNTS, ROLES, SCOPES
 from nautilus.clock import datetime_of, parse_rfc3339
 from nautilus.http.json_values import Flag
 
@@ -43,6 +43,10 @@ Secret = Annotated[SecretStr, AfterValidator(_encodable)]
 Password = Annotated[Secret, Field(min_length=1, max_length=MAX_PASSWORD)]
 NewPassword = Annotated[Secret, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 Scopes = Annotated[list[str], Field(max_length=len(SCOPES), description=", ".join(SCOPES))]
+Accounts = Annotated[
+    list[Annotated[str, Field(max_length=32)]],
+    Field(max_length=MAX_ACCOUNTS, description="accounts at IB by name, or * for all"),
+]
 Role = Annotated[str, Field(description=", ".join(ROLES))]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Email = Annotated[Text, Field(min_length=3, max_length=254)]
@@ -79,21 +83,24 @@ class PasswordChange(_Body):
 
 
 class NewKey(_Body):
-    """An API key to be made. Without scopes it may do what its user may; without expires_at it does not expire."""
+    """An API key to be made. Without scopes it may do what its user may, without accounts use those that its user may;
+    without expires_at it does not expire."""
 
     name: Annotated[Text, Field(min_length=1, max_length=100)]
     scopes: Annotated[Scopes, Field(min_length=1)] | None = None
+    accounts: Accounts | None = None
     expires_at: Moment | None = Field(None, description="RFC 3339 with offset")
 
 
 class NewUser(_Body):
-    """A user to be made, with a role or with scopes; the role `analyst` without either."""
+    """A user to be made, with a role or with scopes; the role `analyst` without either. Without accounts they may use none."""
 
     username: Annotated[Text, Field(min_length=1, max_length=64)]
     email: Email | None = None
     password: NewPassword
     role: Role | None = None
     scopes: Scopes | None = None
+    accounts: Accounts | None = None
 
 
 class UserChange(_Body):
@@ -103,4 +110,5 @@ class UserChange(_Body):
     password: NewPassword | None = None
     role: Role | None = None
     scopes: Scopes | None = None
+    accounts: Accounts | None = None
     is_active: Flag | None = None

@@ -7,7 +7,7 @@ from nautilus.auth import principal
 from nautilus.auth.accounts.refresh import DENIED_S
 from nautilus.auth.passwords import Passwords
 from nautilus.auth.principal import Client, Principal
-from nautilus.auth.scopes import checked_scopes
+from nautilus.auth.scopes import ALL_ACCOUNTS, checked_accounts, checked_scopes
 from nautilus.db.auth import audit, refresh_families, users
 from nautilus.db.auth.users import User
 from nautilus.db.connection import Database, UniqueViolation
@@ -35,15 +35,18 @@ class Users:
         email: str | None,
         password: str,
         scopes: Sequence[str],
+        accounts: Sequence[str] = (),
     ) -> User:
         """A new user; Conflict when the name or the e-mail address is taken."""
         name = principal.new_username(username)
         address = principal.new_email(email) if email else None
-        granted = checked_scopes("scopes", scopes)
+        granted, allowed = checked_scopes("scopes", scopes), checked_accounts("accounts", accounts)
         hashed = self._passwords.hash(principal.new_password("password", password, name))
         with _taken(), self._db.transaction() as cursor:
-            user = users.create(cursor, username=name, email=address, password_hash=hashed, scopes=granted)
-            detail = {"username": name, "scopes": list(granted)}
+            user = users.create(
+                cursor, username=name, email=address, password_hash=hashed, scopes=granted, accounts=allowed
+            )
+            detail = {"username": name, "scopes": list(granted), "accounts": list(allowed)}
             audit.record(cursor, "user-made", actor=caller.id, subject=f"user:{user.id}", client=client, detail=detail)
         return user
 
@@ -56,10 +59,12 @@ class Users:
         email: str | None = None,
         password: str | None = None,
         scopes: Sequence[str] | None = None,
+        accounts: Sequence[str] | None = None,
         is_active: bool | None = None,
     ) -> User:
-        """Change what is not None. Other scopes, another password or being disabled ends the user's sessions."""
+        """Change what is not None. Other scopes or accounts, another password or being disabled ends the user's sessions."""
         granted = None if scopes is None else checked_scopes("scopes", scopes)
+        allowed = None if accounts is None else checked_accounts("accounts", accounts)
         address = principal.new_email(email) if email else None
         with self._db.transaction(snapshot=True) as cursor:
             before = _existing(users.by_id(cursor, user_id))
@@ -69,12 +74,24 @@ class Users:
         with _taken(), self._db.transaction() as cursor:
             before = _locked(cursor, user_id, is_active, granted)
             user = users.update(
-                cursor, user_id, email=address, password_hash=hashed, scopes=granted, is_active=is_active
+                cursor,
+                user_id,
+                email=address,
+                password_hash=hashed,
+                scopes=granted,
+                accounts=allowed,
+                is_active=is_active,
             )
             ended = 0
-            if hashed or not user.is_active or set(before.scopes) != set(user.scopes):
+            if hashed or not user.is_active or _rights(before) != _rights(user):
                 ended = refresh_families.end(cursor, "user-changed", DENIED_S, user_id=user_id)
-            changes = {"email": address, "scopes": granted, "is_active": is_active, "password": hashed and "changed"}
+            changes = {
+                "email": address,
+                "scopes": granted,
+                "accounts": allowed,
+                "is_active": is_active,
+                "password": hashed and "changed",
+            }
             detail = {name: value for name, value in changes.items() if value is not None} | {"sessions_ended": ended}
             audit.record(
                 cursor, "user-changed", actor=caller.id, subject=f"user:{user_id}", client=client, detail=detail
@@ -92,25 +109,32 @@ def user_of(db: Database, caller: Principal) -> User:
 
 
 def put_user(
-    db: Database, passwords: Passwords, *, username: str, password: str, scopes: Sequence[str], reason: str
+    db: Database,
+    passwords: Passwords,
+    *,
+    username: str,
+    password: str,
+    scopes: Sequence[str],
+    reason: str,
+    accounts: Sequence[str] = (ALL_ACCOUNTS,),
 ) -> bool:
-    """Make a user, or give the user of this name this password and these scopes, from a command; False when
-    nothing had to change. A change ends the user's sessions."""
+    """Make a user, or give the user of this name this password, these scopes and accounts, from a command; False when
+    nothing had to change. A change ends the user's sessions. Whoever may run commands may use all accounts."""
     name = principal.new_username(username)
-    granted = checked_scopes("scopes", scopes)
+    granted, allowed = checked_scopes("scopes", scopes), checked_accounts("accounts", accounts)
     principal.new_password("password", password, name)
     with db.transaction() as cursor:
         user = users.by_login(cursor, name)
-    if user is not None and user.is_active and set(user.scopes) == set(granted):
+    if user is not None and user.is_active and _rights(user) == (set(granted), set(allowed)):
         stored = user.password_hash
         if passwords.fits(password, stored) and not passwords.outdated(stored):
             return False
     hashed = passwords.hash(password)
     with db.transaction() as cursor:
-        user_id = users.put(cursor, name, hashed, granted)
+        user_id = users.put(cursor, name, hashed, granted, accounts=allowed)
         refresh_families.end(cursor, "user-changed", DENIED_S, user_id=user_id)
         subject = f"user:{user_id}"
-        detail = {"username": name, "scopes": list(granted), "reason": reason}
+        detail = {"username": name, "scopes": list(granted), "accounts": list(allowed), "reason": reason}
         audit.record(cursor, "user-put", actor="command", subject=subject, client=Client("local"), detail=detail)
     return True
 
@@ -123,6 +147,11 @@ def _locked(cursor: Cursor, user_id: int, is_active: bool | None, scopes: Sequen
     if admins == [user_id] and not stays:
         raise Conflict("this is the last administrator; make another one first", code="last-administrator")
     return user
+
+
+def _rights(user: User) -> tuple[set[str], set[str]]:
+    """What stands in the tokens of a user's sessions."""
+    return set(user.scopes), set(user.accounts)
 
 
 def _existing(user: User | None) -> User:

@@ -42,6 +42,7 @@ class Signer:
         scopes: Iterable[str],
         session: str,
         key_id: int | None,
+        accounts: Iterable[str] = (),
         now_s: int,
         expires_s: int,
     ) -> Access:
@@ -52,6 +53,7 @@ class Signer:
             "sub": f"user:{user_id}",
             "name": name,
             "scope": " ".join(sorted(scopes)),
+            "accounts": " ".join(sorted(accounts)),
             "sid": session,
             "iat": now_s,
             "nbf": now_s,

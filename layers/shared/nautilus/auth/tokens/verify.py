@@ -124,6 +124,7 @@ def _has_one_form(token: str) -> bool:
 def _principal(claims: Mapping[str, Any]) -> Principal:
     """The caller whom the claims name, in the very forms that `Signer.sign` writes: numbers and ids go into the database."""
     subject, session, name, key_id = claims["sub"], claims["sid"], claims.get("name", ""), claims.get("key")
+    accounts = claims.get("accounts", "")  # a token of before there were accounts has none
     known = (
         re.fullmatch(_SUBJECT, subject)
         and int(subject.removeprefix("user:")) <= _MAX_ID
@@ -131,12 +132,13 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         and type(name) is str
         and len(name) <= _MAX_NAME
         and name.isprintable()  # neither a null character nor half a letter
+        and type(accounts) is str
         and (key_id is None or (type(key_id) is int and 0 < key_id <= _MAX_ID))
     )
     if not known:
         raise _invalid()
     scopes = frozenset(claims["scope"].split()) & _SCOPES
-    return Principal(subject, name, scopes, session, key_id)
+    return Principal(subject, name, scopes, session, key_id, frozenset(accounts.split()))
 
 
 def _invalid() -> Unauthorized:

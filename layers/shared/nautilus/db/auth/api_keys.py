@@ -11,13 +11,14 @@ _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timest
 
 
 class Key(NamedTuple):
-    """A row of `api_keys`, without its hash; `live`: neither revoked nor expired."""
+    """A row of `api_keys`, without its hash; `live`: neither revoked nor expired; accounts: None: those of its user."""
 
     id: int
     user_id: int
     name: str
     prefix: str
     scopes: list[str]
+    accounts: list[str] | None
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -39,8 +40,10 @@ class Candidate(NamedTuple):
     user_id: int
     secret_hash: memoryview
     scopes: list[str]
+    accounts: list[str] | None
     username: str
     user_scopes: list[str]
+    user_accounts: list[str]
     is_active: bool
     revoked: bool
     expired: bool
@@ -56,12 +59,13 @@ def create(
     prefix: str,
     secret_hash: bytes,
     scopes: Sequence[str],
+    accounts: Sequence[str] | None = None,
     expires_at: datetime | None,
 ) -> Key:
     cursor.execute(
-        "INSERT INTO api_keys (user_id, name, prefix, secret_hash, scopes, expires_at) VALUES (%s, %s, %s, %s, %s, %s)"
-        f" RETURNING {_COLUMNS}",
-        (user_id, name, prefix, secret_hash, list(scopes), expires_at),
+        "INSERT INTO api_keys (user_id, name, prefix, secret_hash, scopes, accounts, expires_at)"
+        f" VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}",
+        (user_id, name, prefix, secret_hash, list(scopes), None if accounts is None else list(accounts), expires_at),
     )
     return one(cursor, Key)
 
@@ -77,8 +81,8 @@ def usable(cursor: Cursor, ids: Collection[int]) -> frozenset[int]:
 
 _CANDIDATES = Prepared(
     "nautilus_api_keys",
-    "SELECT k.id, k.user_id, k.secret_hash, k.scopes, u.username,"
-    " u.scopes AS user_scopes, u.is_active, k.revoked_at IS NOT NULL AS revoked,"
+    "SELECT k.id, k.user_id, k.secret_hash, k.scopes, k.accounts, u.username,"
+    " u.scopes AS user_scopes, u.accounts AS user_accounts, u.is_active, k.revoked_at IS NOT NULL AS revoked,"
     " coalesce(k.expires_at <= clock_timestamp(), false) AS expired,"
     " coalesce(k.last_used_at > clock_timestamp() - interval '1 minute', false) AS used_lately,"
     " coalesce(k.last_refused_at > clock_timestamp() - interval '1 minute', false) AS refused_lately"

@@ -9,13 +9,14 @@ from nautilus.db.rows import every, one, one_or_none, scalar, scalars
 
 
 class User(NamedTuple):
-    """A row of `users`."""
+    """A row of `users`. accounts: those at IB that they may use; `*`: all."""
 
     id: int
     username: str
     email: str | None
     password_hash: str
     scopes: list[str]
+    accounts: list[str]
     is_active: bool
     created_at: datetime
     last_login: datetime | None
@@ -24,22 +25,33 @@ class User(NamedTuple):
 _COLUMNS = ", ".join(User._fields)
 
 
-def create(cursor: Cursor, *, username: str, email: str | None, password_hash: str, scopes: Sequence[str]) -> User:
+def create(
+    cursor: Cursor,
+    *,
+    username: str,
+    email: str | None,
+    password_hash: str,
+    scopes: Sequence[str],
+    accounts: Sequence[str] = (),
+) -> User:
     """A new user; UniqueViolation when the name or the e-mail address is taken."""
     cursor.execute(
-        f"INSERT INTO users (username, email, password_hash, scopes) VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}",
-        (username, email, password_hash, list(scopes)),
+        "INSERT INTO users (username, email, password_hash, scopes, accounts) VALUES (%s, %s, %s, %s, %s)"
+        f" RETURNING {_COLUMNS}",
+        (username, email, password_hash, list(scopes), list(accounts)),
     )
     return one(cursor, User)
 
 
-def put(cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str]) -> int:
-    """A new user, or, when the name exists, the same user, active, with this password and these scopes."""
+def put(
+    cursor: Cursor, username: str, password_hash: str, scopes: Sequence[str], *, accounts: Sequence[str] = ()
+) -> int:
+    """A new user, or, when the name exists, the same user, active, with this password, these scopes and accounts."""
     cursor.execute(
-        "INSERT INTO users (username, password_hash, scopes) VALUES (%s, %s, %s)"
+        "INSERT INTO users (username, password_hash, scopes, accounts) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (lower(username)) DO UPDATE SET password_hash = excluded.password_hash, scopes = excluded.scopes,"
-        " is_active = true RETURNING id",
-        (username, password_hash, list(scopes)),
+        " accounts = excluded.accounts, is_active = true RETURNING id",
+        (username, password_hash, list(scopes), list(accounts)),
     )
     return scalar(cursor, int)
 
@@ -85,14 +97,16 @@ def update(
     email: str | None = None,
     password_hash: str | None = None,
     scopes: Sequence[str] | None = None,
+    accounts: Sequence[str] | None = None,
     is_active: bool | None = None,
 ) -> User:
     """Change what is not None."""
+    lists = [None if given is None else list(given) for given in (scopes, accounts)]
     cursor.execute(
         "UPDATE users SET email = coalesce(%s, email), password_hash = coalesce(%s, password_hash),"
-        " scopes = coalesce(%s::text[], scopes), is_active = coalesce(%s, is_active) WHERE id = %s"
-        f" RETURNING {_COLUMNS}",
-        (email, password_hash, None if scopes is None else list(scopes), is_active, user_id),
+        " scopes = coalesce(%s::text[], scopes), accounts = coalesce(%s::text[], accounts),"
+        f" is_active = coalesce(%s, is_active) WHERE id = %s RETURNING {_COLUMNS}",
+        (email, password_hash, *lists, is_active, user_id),
     )
     return one(cursor, User)
 
