@@ -69,7 +69,7 @@ async def events(
         if errors:
             raise errors[0]
         known = {
-            one.channel.name: Known(0, version)
+            one.requested: Known(0, version)
             for one, version in zip(joined, last.versions if last else (), strict=False)
         }
         listener.follow([one.channel.name for one in joined], last)

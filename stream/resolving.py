@@ -27,13 +27,14 @@ _MOST_KNOWN = 10_000
 class Resolved(NamedTuple):
     """A channel under its usual name, its instrument (None: of an event), and the row of its stream, if there is one.
 
-    quote: the newest that the database has, of a channel of quotes.
+    quote: the newest that the database has, of a channel of quotes. requested: the name by which it was asked for.
     """
 
     channel: Channel
     instrument: Instrument | None
     stream: StreamRow | None = None
     quote: QuoteRow | None = None
+    requested: str = ""
 
 
 class Resolving:
@@ -74,10 +75,10 @@ class Resolving:
 
     def _resolved(self, cursor: Cursor, channel: Channel, rows: Mapping[StreamKey, StreamRow]) -> Resolved:
         if channel.subject:
-            return Resolved(channel, None)
+            return Resolved(channel, None, requested=channel.name)
         instrument = self._named(cursor, channel)
         usual = usual_name(channel, instrument)
-        return Resolved(usual, instrument, rows.get(stream_key(usual, instrument)))
+        return Resolved(usual, instrument, rows.get(stream_key(usual, instrument)), requested=channel.name)
 
     def _named(self, cursor: Cursor, channel: Channel) -> Instrument:
         """The instrument of a channel; a thousand sockets that come back together cost one question for each name."""

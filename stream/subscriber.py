@@ -52,12 +52,13 @@ class Subscriber(SocketListener):
         now, and what is wrong with the others. TooMany: they are. Unavailable: the database is away."""
         allowed = [one for one in channels if self.caller.may(scope_of(one))]
         wrong = [self._forbidden(one) for one in channels if not self.caller.may(scope_of(one))]
-        joined: list[Resolved] = []
+        by_name: dict[str, Resolved] = {}
         for found in await self.stream.resolving.channels(allowed):
             if isinstance(found, NautilusError):
                 wrong.append(found)
             else:
-                joined.append(found)
+                by_name[found.channel.name] = found
+        joined = list(by_name.values())
         self._check_room(joined)
         for found in joined:
             self._join(found, forming=forming, chart=chart)
@@ -99,7 +100,7 @@ class Subscriber(SocketListener):
 
     def leave(self, names: Iterable[str]) -> None:
         """Have these channels no longer; names that it has not are passed over."""
-        for name in names:
+        for name in [self._own_name(name) for name in names]:
             subscription = self.subscriptions.pop(name, None)
             if subscription is None:
                 continue
@@ -109,6 +110,14 @@ class Subscriber(SocketListener):
                 self.stream.wants.remove(key_of(subscription.channel, subscription.instrument), self)
             if subscription.channel.kind in _QUOTES:
                 self.stream.shares.give_quotes(self.caller.id, 1)
+
+    def _own_name(self, name: str) -> str:
+        """The name under which this socket has a channel: without the usual session, which the client may name."""
+        bare, _, session = name.rpartition("@")
+        subscription = self.subscriptions.get(bare)
+        if subscription is None or subscription.instrument is None:
+            return name
+        return bare if session == session_kind(subscription.instrument.asset_class, None) else name
 
     def become(self, caller: Principal) -> None:
         """Go on as this caller, without the channels that it may not have; a message names these. RateLimited, TooMany: it has
@@ -122,13 +131,14 @@ class Subscriber(SocketListener):
         self.leave([channel.name for channel in forbidden])
 
     def read(self, found: Iterable[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
-        """Read the snapshots of channels that were joined, and send them; what was held follows."""
+        """Read the snapshots of channels that were joined, and send them; what was held follows. known: how far the client is,
+        by the name that it gave."""
         for one in found:
             subscription = self.subscriptions.get(one.channel.name)
             if subscription is None or subscription.held is None:
                 continue
             if one.channel.timeframe:
-                place = (known or {}).get(one.channel.name)
+                place = (known or {}).get(one.requested)
                 since = place.version if place and place.version else None
                 subscription.version = since or 0
                 self._start(self._send_bars(subscription, bars=bars, since=since))

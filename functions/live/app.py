@@ -2,7 +2,7 @@
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -140,23 +140,32 @@ def unwant(
     given: Annotated[str | None, Query(alias="channels", description="of one's own wants, comma-separated")] = None,
     all: Annotated[bool, Query(description="all of one's own wants")] = False,
 ) -> dict[str, Any]:
-    names = [channels.parse(part.strip()).name for part in (given or "").split(",") if part.strip()]
+    names = _channel_names(given or "")
     if bool(names) == all:
         ways = ["channels=data.quotes.NASDAQ.AAPL", "all=true"]
         raise InvalidInput.field("channels", "give channels, or all=true", ways)
     with services.db.transaction() as cursor:
-        held = _held(cursor, caller)
-        keys, unknown = asking.keys_of(names, held)
+        rows = _wants(cursor, stream_report.read(cursor), caller)
+        keys, unknown = asking.keys_of(names, _held(rows))
         gone = wants.drop(cursor, caller.id, None if all else keys)
-    dropped = sorted(name for name, of_channel in held.items() if set(of_channel) & set(gone))
+    dropped = sorted({row["channel"] for row in rows if stream_report.key_of(row) in gone})
     return {"dropped": dropped, "not_wanted": unknown}
 
 
-def _held(cursor: Cursor, caller: Principal) -> Mapping[str, Sequence[WantKey]]:
-    """Channel -> wants of the caller that are published there."""
+def _channel_names(given: str) -> list[str]:
+    """The channels of a comma-separated list, each once."""
+    try:
+        return list(dict.fromkeys(channels.parse(part.strip()).name for part in given.split(",") if part.strip()))
+    except InvalidInput as wrong:
+        raise wrong.renamed({"channel": "channels"}) from None
+
+
+def _held(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Collection[WantKey]]:
+    """Name of a channel -> wants that are published there. The usual session may be named or not."""
     found: dict[str, list[WantKey]] = {}
-    for row in _wants(cursor, stream_report.read(cursor), caller):
-        found.setdefault(row["channel"], []).append(stream_report.key_of(row))
+    for row in rows:
+        for name in channels.parse(row["channel"]).names(row["session"]):
+            found.setdefault(name, []).append(stream_report.key_of(row))
     return found
 
 

@@ -81,6 +81,11 @@ class InvalidInput(NautilusError):
             sentence += f" (allowed: {', '.join(allowed)})"
         return cls(sentence, errors=[FieldError(field, detail, allowed)])
 
+    def renamed(self, names: Mapping[str, str]) -> "InvalidInput":
+        """The same error about one field, by the name that it has in the request. names: field of this error -> that name."""
+        (one,) = self.errors
+        return InvalidInput.field(names.get(one.field, one.field), one.detail, one.allowed)
+
 
 class BadRequest(NautilusError):
     code = "bad-request"

@@ -162,8 +162,8 @@ def test_channels_are_dropped_one_by_one(stored_bars: StoredBars, api: Api, ann:
         ({}, "channels"),
         ({"channels": " , "}, "channels"),
         ({"channels": "data.quotes.NASDAQ.AAPL", "all": "true"}, "channels"),
-        ({"channels": "AAPL"}, "channel"),
-        ({"channels": "data.bars.AAPL.NASDAQ-7-MINUTE-LAST-EXTERNAL"}, "channel"),
+        ({"channels": "AAPL"}, "channels"),
+        ({"channels": "data.bars.AAPL.NASDAQ-7-MINUTE-LAST-EXTERNAL"}, "channels"),
         ({"all": "maybe"}, "all"),
         ({"channel": MINUTES}, "channel"),
     ],
@@ -175,6 +175,16 @@ def test_nothing_is_dropped_for_a_request_that_makes_no_sense(
     answer = api.request("DELETE", LIVE, params=params, headers=ann)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     assert len(channels(api, ann)) == 1
+
+
+def test_the_usual_session_may_be_named_and_another_one_is_another_channel(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    for session, named, other in (("rth", f"{MINUTES}@rth", f"{MINUTES}@all"), ("all", f"{MINUTES}@all", MINUTES)):
+        ask(api, ann, {**APPLE, "kind": "bars", "session": session})
+        answer = api.request("DELETE", LIVE, params={"channels": f"{other},{named},{named}"}, headers=ann).json()
+        assert answer == {"dropped": [MINUTES if session == "rth" else named], "not_wanted": [other]}
+        assert channels(api, ann) == []
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -215,6 +225,7 @@ def test_a_want_that_makes_no_sense_is_named_and_none_is_kept(
     error = answer.json()["errors"][0]
     assert error["field"] == field
     assert says in answer.text
+    assert error.get("allowed", ["whatever"]), "an error that allows nothing helps nobody"
     assert channels(api, ann) == []
 
 
@@ -438,8 +449,8 @@ def test_an_old_quote_is_stale_when_its_stream_is_not_live(
         ({"symbols": " , "}, "symbols"),
         ({"symbols": ",".join(f"S{n}" for n in range(101))}, "symbols"),
         ({"symbols": "AAPL", "instrument_ids": "AAPL.NASDAQ"}, "symbols"),
-        ({"symbols": "\N{SNOWMAN}"}, "symbol"),
-        ({"instrument_ids": "AAPL"}, "instrument_id"),
+        ({"symbols": "\N{SNOWMAN}"}, "symbols"),
+        ({"instrument_ids": "AAPL"}, "instrument_ids"),
         ({"symbols": "AAPL", "asset_class": "SHARE"}, "asset_class"),
         ({"symbols": "AAPL", "exchange": "?"}, "exchange"),
         ({"symbols": "AAPL", "currency": "?"}, "currency"),

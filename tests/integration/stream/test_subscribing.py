@@ -56,3 +56,21 @@ def test_what_is_published_while_the_snapshot_is_read_comes_after_it(bridge: Pub
         for message in socket.received:
             chart.take(message)
     assert [close for _, close in chart.closes()] == [100.0, 100.01, 100.02, 100.03, 100.04]
+
+
+def test_the_usual_session_may_be_named_in_every_message(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 3)
+    named = f"{BARS}@rth"
+    with client(running, running.token()) as socket:
+        welcome = socket.next("welcome")
+        socket.subscribe(named, BARS)
+        first = socket.next("snapshot", c=BARS)
+        socket.send(op="unsubscribe", id=8, channels=[named])
+        assert socket.next("ack", id=8)["channels"] == []
+        bridge.confirm(4, 4)
+        socket.send(op="resume", id=9, e=welcome["e"], channels={named: {"seq": 0, "version": first["version"]}})
+        second = socket.next("snapshot", c=BARS)
+        assert (second["since_version"], [bar["close"] for bar in second["bars"]]) == (first["version"], [100.04])
+        socket.send(op="ping", id=10)
+        socket.next("pong")
+    assert sum(1 for message in socket.received if message["t"] == "snapshot") == 2

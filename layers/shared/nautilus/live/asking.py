@@ -1,6 +1,6 @@
 """What callers of the API want live: checked, counted, and kept for the time of a lease."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nautilus.auth.principal import Principal
@@ -31,7 +31,7 @@ def want_of(request: WantRequest, instrument: Instrument) -> WantRow:
         return WantRow(instrument.con_id, "bars", frame, price, session, Priority.SOCKET)
     for name in _OF_BARS:
         if getattr(request, name) is not None:
-            raise InvalidInput.field(name, f"is one of bars; {request.kind} have none", ())
+            raise InvalidInput.field(name, f"is one of bars; {request.kind} have none", ("null",))
     return WantRow(instrument.con_id, request.kind, "", "", "", Priority.SOCKET)
 
 
@@ -85,6 +85,6 @@ def _check_count(what: str, held: Any, most: int) -> None:
         )
 
 
-def keys_of(names: Sequence[str], held: Mapping[str, Sequence[WantKey]]) -> tuple[list[WantKey], list[str]]:
-    """The wants that channels name, and the channels that name none. held: channel -> wants of the caller."""
-    return [key for name in names for key in held.get(name, ())], [name for name in names if name not in held]
+def keys_of(names: Sequence[str], held: Mapping[str, Collection[WantKey]]) -> tuple[set[WantKey], list[str]]:
+    """The wants that channels name, and the channels that name none. held: name of a channel -> wants of the caller."""
+    return {key for name in names for key in held.get(name, ())}, [name for name in names if name not in held]

@@ -49,6 +49,11 @@ class Channel(NamedTuple):
         bar_type = f"{self.instrument_id}-{step}-{_AGGREGATIONS[unit]}-{self.price}-EXTERNAL"
         return f"{self.kind}.{bar_type}" + (f"@{self.session}" if self.session else "")
 
+    def names(self, session: str) -> tuple[str, ...]:
+        """All names of the channel, which has bars of this session (empty: it has no bars): its own, and the one that names
+        the session."""
+        return tuple(dict.fromkeys((self.name, self._replace(session=session).name)))
+
     def price_kind(self, asset_class: str) -> str:
         """The price kind of the series: what a price of bars is called for an asset class."""
         if self.price == "LAST":

@@ -31,11 +31,14 @@ class QuotesParameters(BaseModel):
 
     def _one(self, text: str) -> NamedLookup:
         by_id = self.symbols is None
-        selector = select(
-            symbol=None if by_id else text,
-            instrument_id=text if by_id else None,
-            asset_class=self.asset_class,
-            exchange=self.exchange,
-            currency=self.currency,
-        )
-        return text, selector, name_of(text, self.asset_class, self.currency) if by_id else None
+        try:
+            selector = select(
+                symbol=None if by_id else text,
+                instrument_id=text if by_id else None,
+                asset_class=self.asset_class,
+                exchange=self.exchange,
+                currency=self.currency,
+            )
+            return text, selector, name_of(text, self.asset_class, self.currency) if by_id else None
+        except InvalidInput as wrong:
+            raise wrong.renamed({"symbol": "symbols", "instrument_id": "instrument_ids"}) from None
