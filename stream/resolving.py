@@ -27,7 +27,7 @@ _MOST_KNOWN = 10_000
 class Resolved(NamedTuple):
     """A channel under its usual name, its instrument (None: of an event), and the row of its stream, if there is one.
 
-    quote: the newest that the database has, of a channel of quotes. requested: the name by which it was asked for.
+    quote: the newest that the database has, of a channel of quotes. requested: the name in the request.
     """
 
     channel: Channel
@@ -59,12 +59,12 @@ class Resolving:
         return await self._threads.run(self._several, con_ids) if con_ids else []
 
     def _several(self, con_ids: Collection[int]) -> list[Instrument]:
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             return list(instruments.several(cursor, con_ids).values())
 
     def _channels(self, wanted: Sequence[Channel]) -> list[Resolved | NautilusError]:
         found: list[Resolved | NautilusError] = []
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             rows = {row.key: row for row in streams.listed(cursor)}
             for channel in wanted:
                 try:
@@ -99,7 +99,7 @@ class Resolving:
         return instrument
 
     def _instrument(self, selector: Selector) -> Instrument | None:
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             return known_instrument(cursor, selector)
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class SignIn:
         return await self._threads.run(self._by_ticket, ticket)
 
     def _by_ticket(self, ticket: str) -> Principal:
-        with self._db.transaction() as cursor:
+        with self._db.transaction(brief=True) as cursor:
             found = tickets.redeem(cursor, ticket)
             denied = refresh_families.denied(cursor)
         if found is None:
@@ -91,7 +91,7 @@ class SignIn:
         return await self._watching.run(self._ended, sessions, keys)
 
     def _ended(self, sessions: Collection[str], keys: Collection[int]) -> Ended:
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             denied = refresh_families.denied(cursor)
             usable = api_keys.usable(cursor, keys) if keys else frozenset()
         return Ended(frozenset(sessions) & frozenset(denied), frozenset(keys) - usable)

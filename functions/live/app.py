@@ -81,7 +81,7 @@ def _fresh(response: Response) -> None:
 )
 def listing(services: ServicesDep, caller: Caller, response: Response) -> dict[str, Any]:
     _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
         snapshot = stream_report.read(cursor)
         answer = {"market_time": stream_report.text_of(snapshot.now), "wants": _wants(cursor, snapshot, caller)}
         if caller.may("monitoring:read"):
@@ -116,7 +116,7 @@ def _put(
         with about(field):
             row = asking.want_of(one, identity.instrument)
         leases[row] = max(one.lease_s, leases.get(row, 0))
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         _check_trading(cursor, given, [one.instrument for one in found])
         new = asking.put(cursor, caller, leases)
         snapshot = stream_report.read(cursor)
@@ -144,7 +144,7 @@ def unwant(
     if bool(names) == all:
         ways = ["channels=data.quotes.NASDAQ.AAPL", "all=true"]
         raise InvalidInput.field("channels", "give channels, or all=true", ways)
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         rows = _wants(cursor, stream_report.read(cursor), caller)
         keys, unknown = asking.keys_of(names, _held(rows))
         gone = wants.drop(cursor, caller.id, None if all else keys)
@@ -180,7 +180,7 @@ def quotes(
 ) -> dict[str, Any]:
     _fresh(response)
     requested = given.lookups()
-    with services.db.transaction(snapshot=True) as cursor:
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
         return newest_quotes.answer(cursor, requested)
 
 
@@ -194,7 +194,7 @@ def watched(services: ServicesDep, caller: Caller, response: Response) -> dict[s
 
 
 def _watched(services: Services) -> dict[str, Any]:
-    with services.db.transaction(snapshot=True) as cursor:
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
         snapshot = stream_report.read(cursor)
         report = freshness.watched(cursor, services.settings.watched, snapshot, _data(services).calendars)
         changes = freshness.name_changes(cursor, report.found.rows)
@@ -228,7 +228,7 @@ def _set(
         if row in rows:
             raise InvalidInput.field(field, f"is the same as {rows[row]}")
         rows[row] = field
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         _check_trading(cursor, given, found)
         watch_list.put(cursor, caller.id, rows)
         wants.notify(cursor)
@@ -236,7 +236,7 @@ def _set(
 
 
 def _unset(services: Services) -> dict[str, Any]:
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         watch_list.clear(cursor)
         wants.notify(cursor)
     return _watched(services)
@@ -254,7 +254,7 @@ def ticket(services: ServicesDep, caller: CallerDep, response: Response) -> dict
         )
     limits = _data(services).tickets
     limits.check(limits.take(f"tickets:{caller.id}"))
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         return tickets.issue(cursor, caller)._asdict()
 
 
@@ -264,7 +264,7 @@ def ticket(services: ServicesDep, caller: CallerDep, response: Response) -> dict
 @router.get("/api/v1/messagebus/status", summary="Whether live data come, in the words of the web front end")
 def bus_status(services: ServicesDep, caller: Caller, response: Response) -> dict[str, Any]:
     _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
         return front_end.bus_status(stream_report.read(cursor))
 
 
@@ -277,7 +277,7 @@ async def subscribe(body: FrontEndSubscription, services: ServicesDep, caller: C
 @router.post("/api/v1/ib/market-data/unsubscribe", summary="Want them no longer, in the words of the web front end")
 def unsubscribe(body: FrontEndSubscription, services: ServicesDep, caller: Caller) -> dict[str, Any]:
     given = front_end.want_of(body)
-    with services.db.transaction() as cursor:
+    with services.db.transaction(brief=True) as cursor:
         gone = front_end.drop(cursor, caller, given)
     return front_end.unsubscribed(body, gone)
 

@@ -1,7 +1,10 @@
 """Routes of live data: who wants what and how it stands, newest quotes, tickets, and what the old front end sends."""
 
 import hashlib
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,9 @@ import httpx
 import pytest
 
 import functions.live.app
+from nautilus.auth.api_keys import new_key
 from nautilus.clock import NS_PER_S
+from nautilus.db.connection import BRIEF_S, Database
 from nautilus.db.live import quotes, streams, wants
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.db.live.streams import StreamRow
@@ -19,11 +24,13 @@ from nautilus.live import tickets
 from nautilus.live.schemas import MAX_TICKS, MAX_WANTS
 from nautilus.spans import Spans
 from tests.support.markets import MINUTE, ns, nyse
+from tests.support.neighbours import relay
 from tests.support.stored_bars import Api, StoredBars, stock
 
 NOW = ns("2024-01-12 10:30", "America/New_York")
 LIVE = "/api/v1/market-data/live"
 QUOTES = "/api/v1/market-data/quotes"
+WATCH_LIST = "/api/v1/market-data/watchlist"
 TICKETS = "/api/v1/stream/tickets"
 BUS = "/api/v1/messagebus/status"
 SUBSCRIBE = "/api/v1/ib/market-data/subscribe"
@@ -586,6 +593,62 @@ def test_without_the_database_every_route_says_so(stored_bars: StoredBars, tmp_p
         if path != BUS:
             assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable"), path
             assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_database_that_falls_silent_is_not_waited_for_as_long_as_for_many_bars(
+    stored_bars: StoredBars, tmp_path: Path
+) -> None:
+    """All routes at once, each over a connection that has worked. A statement may take a minute where bars are read."""
+    requests: list[tuple[str, str, Any]] = [
+        *(("GET", LIVE, None), ("POST", LIVE, {"wants": [{**APPLE, "kind": "quotes"}]})),
+        *(("DELETE", f"{LIVE}?all=true", None), ("GET", f"{QUOTES}?symbols=AAPL", None)),
+        *(("GET", WATCH_LIST, None), ("PUT", WATCH_LIST, {"series": []}), ("GET", BUS, None)),
+        *(("POST", SUBSCRIBE, {"symbol": "AAPL"}), ("POST", UNSUBSCRIBE, {"symbol": "AAPL"}), ("POST", TICKETS, None)),
+    ]
+    with relay(stored_bars.dsn) as between:
+        settings = {"database_url": between.before(stored_bars.dsn), "database_pool": 2 * len(requests)}
+        api = stored_bars.api(tmp_path, router=functions.live.app.router, statement_timeout_ms=60_000, **settings)
+        user = stored_bars.user(7, "bars:read", "monitoring:read", "backfill:write")
+        assert api.get(LIVE, headers=user).status_code == 200  # who has ended is known for 5 s
+        connect(api.services.db, len(requests))
+        between.hang()
+        api.client.timeout = httpx.Timeout(60)
+        began = time.monotonic()
+        answers = api.all(
+            *(api.client.request(method, path, json=body, headers=user) for method, path, body in requests)
+        )
+        assert time.monotonic() - began < 2 * (BRIEF_S + 4), "a statement, as long a silence, and a busy machine"
+        between.heal()
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(503, "database-unavailable")}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+
+
+def test_a_token_is_not_waited_for_any_longer(stored_bars: StoredBars, tmp_path: Path) -> None:
+    with relay(stored_bars.dsn) as between:
+        settings = {"database_url": between.before(stored_bars.dsn), "statement_timeout_ms": 60_000}
+        api = stored_bars.api(tmp_path, router=functions.live.app.router, **settings)
+        connect(api.services.db, 2)
+        between.hang()
+        api.client.timeout = httpx.Timeout(60)
+        for headers in (stored_bars.user(7, "bars:read"), {"X-API-Key": new_key().text}):
+            began = time.monotonic()
+            answer = api.get(LIVE, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+            assert time.monotonic() - began < 2 * (BRIEF_S + 4)
+        between.heal()
+
+
+def connect(database: Database, number: int) -> None:
+    """Have so many connections of a pool that have answered."""
+    together = threading.Barrier(number)
+
+    def answer(_: int) -> None:
+        with database.transaction() as cursor:
+            cursor.execute("SELECT 1")
+            together.wait(20)
+
+    with ThreadPoolExecutor(number) as threads:
+        list(threads.map(answer, range(number)))
 
 
 def test_one_connection_is_enough(stored_bars: StoredBars, tmp_path: Path) -> None:

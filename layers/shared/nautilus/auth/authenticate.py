@@ -74,7 +74,7 @@ class Callers:
 
     def _judge(self, key: api_keys.ApiKey, client: Client) -> Principal | None:
         # One question; once a minute a second transaction, which notes that the key was used or refused.
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             rows = stored.candidates(cursor, key.prefix)
         row = matching(rows, key)
         if row is None or row.revoked or row.expired or not row.is_active:
@@ -87,14 +87,14 @@ class Callers:
         return Principal(f"user:{row.user_id}", row.username, scopes, key_id=row.id, accounts=accounts)
 
     def _note_use(self, row: stored.Candidate, client: Client) -> None:
-        with self._db.transaction() as cursor:
+        with self._db.transaction(brief=True) as cursor:
             if stored.used(cursor, row.id, client.address):
                 audit.record(cursor, "key-used", actor=f"key:{row.id}", subject=f"user:{row.user_id}", client=client)
 
     def _note_refusal(self, rows: Collection[stored.Candidate], client: Client) -> None:
         if not rows:
             return
-        with self._db.transaction() as cursor:
+        with self._db.transaction(brief=True) as cursor:
             for row in rows:
                 if stored.refused(cursor, row.id):
                     subject = f"key:{row.id}"
@@ -131,7 +131,7 @@ class _DenyList:
     def _read(self) -> Collection[str]:
         # The age counts from before the question, so that an answer is never older than it says.
         began_at = self._clocks()
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             found = refresh_families.denied(cursor)
         self._sessions = found
         self._read_at = began_at

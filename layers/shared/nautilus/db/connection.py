@@ -34,6 +34,8 @@ _SLOW_CONNECT_S = 1.0
 """A connection that failed only after so long: the host swallows packets, and the next one would take as long."""
 _SILENCE_S = 3.0
 """How much longer than a statement may take the server may be silent about it; then it hangs."""
+BRIEF_S = 3.0
+"""How long a statement of a brief transaction may take."""
 _SHARED_FAILURE_S = 1.0
 """For so long such a failure is everybody's, and nobody else tries."""
 _AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -66,6 +68,7 @@ class Database:
         self._pool_wait_s = pool_wait_s
         self._url = url
         self._longest_s = statement_timeout_ms / 1000 + _SILENCE_S if statement_timeout_ms else None
+        self._brief_s = min(BRIEF_S, statement_timeout_ms / 1000) if statement_timeout_ms else BRIEF_S
         self._options = {
             "application_name": name,
             "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -112,14 +115,18 @@ class Database:
         return connection
 
     @contextmanager
-    def transaction(self, *, snapshot: bool = False) -> Iterator[Cursor]:
+    def transaction(self, *, snapshot: bool = False, brief: bool = False) -> Iterator[Cursor]:
         """A cursor in one transaction: committed at the end of the block, rolled back on any error.
 
-        snapshot: REPEATABLE READ READ ONLY; all statements of the block see one state of the database.
+        snapshot: REPEATABLE READ READ ONLY; all statements of the block see one state of the database. brief: it is about few
+        rows, and somebody waits: a statement may take BRIEF_S at most, and a server that is silent is given up that much sooner.
         """
         with self._borrow() as connection:
             connection.autocommit = True
+            connection.longest_s = self._brief_s + _SILENCE_S if brief else self._longest_s
             with connection.cursor(cursor_factory=SnapshotCursor if snapshot else TransactionCursor) as cursor:
+                if brief:
+                    cursor.limit(self._brief_s)
                 try:
                     yield cursor
                     cursor.end("COMMIT")

@@ -60,6 +60,11 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
             self.begun = True
             return super().execute(self.beginning + self.mogrify(query, vars))
 
+    def limit(self, longest_s: float) -> None:
+        """Let each statement of this transaction, which has not begun, take so many seconds at most."""
+        limit = b"; SET LOCAL statement_timeout = %d;" % round(longest_s * 1000)
+        self.beginning = self.beginning.replace(b";", limit, 1)
+
     def copy_expert(self, *args: Any, **kwargs: Any) -> Any:
         with self.connection.waited_for():
             if not self.begun:

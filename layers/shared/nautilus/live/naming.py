@@ -56,7 +56,7 @@ class Naming:
 
     def _known(self, words: Sequence[_Words]) -> list[Identity | None]:
         found: dict[tuple[Selector, InstrumentName | None], Identity | None] = {}
-        with self._db.transaction(snapshot=True) as cursor:
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
             for one in words:
                 if (one.selector, one.name) not in found:
                     with _about(one):
