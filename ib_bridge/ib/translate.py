@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from nautilus.market.calendar import Session
 from nautilus.market.instrument import QUOTE_KINDS, Instrument
 from nautilus.market.symbols import Selector, instrument_id
 from nautilus.market.timeframes import Timeframe
+from nautilus.orders.prices import MIN_SIZE, RULE, SIZE_STEP
 
 # Zone names that IB uses and the zone database does not have, or has for other purposes.
 _ZONES = {
@@ -27,6 +29,8 @@ _ZONES = {
     "HKT": "Asia/Hong_Kong",
     "KST": "Asia/Seoul",
 }
+_LARGEST = Decimal(10) ** 30
+"""Above it stand the marks of IB for what is unset: the largest float, and 2^127 - 1."""
 _EXCHANGES = {"STK": "SMART", "CASH": "IDEALPRO", "CRYPTO": "PAXOS", "CFD": "SMART"}
 
 
@@ -140,8 +144,48 @@ def instrument(details: Any) -> tuple[Instrument, dict[str, Any]]:
         "contract_month": details.contractMonth,
         "price_magnifier": details.priceMagnifier,
         "stock_type": details.stockType,
+        RULE: market_rule(details),
+        MIN_SIZE: _size(details.minSize),
+        SIZE_STEP: _size(details.sizeIncrement),
     }
     return found, more
+
+
+def market_rule(details: Any) -> int | None:
+    """The number of the market rule where orders of the contract go; None where IB names none.
+
+    marketRuleIds and validExchanges run side by side, texts with commas (TWS API, minimum price increment).
+    """
+    exchanges, numbers = (details.validExchanges or "").split(","), (details.marketRuleIds or "").split(",")
+    if len(exchanges) != len(numbers) or not all(re.fullmatch(r"(?a)\d{1,9}", one.strip()) for one in numbers):
+        return None
+    names = [one.strip() for one in exchanges]
+    wanted = details.contract.exchange
+    return int(numbers[names.index(wanted) if wanted in names else 0])
+
+
+def price_steps(rule: Iterable[Any]) -> list[list[str]]:
+    """The pairs of a market rule as texts: from which price on, and its step; those that are no numbers are left out."""
+    pairs = [[_decimal(one.lowEdge), _decimal(one.increment)] for one in rule]
+    return [[low, step] for low, step in pairs if low is not None and step is not None and step != "0"]
+
+
+def _size(value: Any) -> str | None:
+    """A size as text; None where IB sends none: 0, or its mark for what is unset."""
+    text = _decimal(value)
+    return None if text == "0" else text
+
+
+def _decimal(value: Any) -> str | None:
+    """A number of the library as plain decimal text, without an exponent; None for what is none, or unset."""
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    if not number.is_finite() or abs(number) > _LARGEST:
+        return None
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def match(description: Any) -> dict[str, Any]:

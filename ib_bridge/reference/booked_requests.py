@@ -39,6 +39,12 @@ class BookedRequests:
         number = await self._book("matches", request, correlation_id)
         return await self._answer(number, self._requests.matches(pattern))
 
+    async def market_rule(self, number: int, correlation_id: str) -> list[Any]:
+        """The price steps of a market rule."""
+        request = Request(f"market-rule|{number}", f"market-rule|{number}", small=False, historical=False)
+        booked = await self._book("market_rule", request, correlation_id)
+        return await self._answer(booked, self._requests.market_rule(number))
+
     async def schedule(self, instrument: Instrument, session: str, days: int, *, end: str, correlation_id: str) -> Any:
         """The trading sessions of some days up to `end`."""
         key = f"{instrument.con_id}|SCHEDULE|{session}|{days}|{end}"

@@ -9,6 +9,7 @@ from ib_bridge.ib import translate
 from ib_bridge.ib.codes import UNRESOLVED, meaning
 from ib_bridge.ib.requests import IbError
 from ib_bridge.reference.booked_requests import BookedRequests
+from ib_bridge.reference.market_rules import MarketRules
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
@@ -33,6 +34,7 @@ class Contracts:
     def __init__(self, transactions: TransactionRunner, requests: BookedRequests, log: Any) -> None:
         self._transactions = transactions
         self._requests = requests
+        self._rules = MarketRules(requests, log)
         self._log = log
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._not_renewed: dict[str, float] = {}
@@ -135,7 +137,8 @@ class Contracts:
                 keep_s=_NEGATIVE_KEEP_S,
             )
             return
-        found = translate.listed_once([translate.instrument(row) for row in rows])
+        described = translate.listed_once([translate.instrument(row) for row in rows])
+        found = await self._rules.complete(described, correlation_id)
         chosen = [one for one, _ in found]
         if selector.front:
             chosen = await self._front(chosen, correlation_id)

@@ -135,3 +135,45 @@ def test_a_contract_that_comes_once_per_exchange_is_the_one_where_it_is_listed(e
     found = translate.listed_once([*rows, other])
     assert [(one.con_id, one.exchange) for one, _ in found] == [(7, kept), (8, "EUREX")]
     assert found[0][1] == {"n": exchanges.index(kept)}
+
+
+# ---- price steps -----------------------------------------------------------------------------------------------------
+
+
+def described(exchange: str = "SMART", exchanges: str = "SMART,NYSE,CME", rules: str = "26,32,67", **more: Any) -> Any:
+    contract = SimpleNamespace(exchange=exchange)
+    return SimpleNamespace(contract=contract, validExchanges=exchanges, marketRuleIds=rules, **more)
+
+
+@pytest.mark.parametrize(
+    ("details", "number"),
+    [
+        (described(), 26),
+        (described("CME"), 67),
+        (described("ELSEWHERE"), 26),
+        (described(rules="26,32"), None),
+        (described(exchanges="", rules=""), None),
+        (described(rules="26,,67"), None),
+        (described(rules="26,-1,67"), None),
+    ],
+)
+def test_the_market_rule_is_the_one_of_the_exchange_where_orders_go(details: Any, number: int | None) -> None:
+    assert translate.market_rule(details) == number
+
+
+def test_price_steps_are_texts_without_exponents() -> None:
+    rule = [
+        SimpleNamespace(lowEdge=0.0, increment=0.00005),
+        SimpleNamespace(lowEdge=3.0, increment=1e-8),
+        SimpleNamespace(lowEdge=5.0, increment=0.0),
+        SimpleNamespace(lowEdge=float("nan"), increment=1.0),
+    ]
+    assert translate.price_steps(rule) == [["0", "0.00005"], ["3", "0.00000001"]]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0.0, None), (100.0, "100"), (0.0001, "0.0001"), (1.7976931348623157e308, None), (2**127 - 1, None), ("", None)],
+)
+def test_a_size_that_ib_did_not_tell_is_none(size: Any, text: str | None) -> None:
+    assert translate._size(size) == text

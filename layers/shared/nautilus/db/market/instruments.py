@@ -192,9 +192,13 @@ def store(cursor: Cursor, instrument: Instrument, details: dict[str, Any]) -> No
 
 
 def store_all(cursor: Cursor, found: Iterable[tuple[Instrument, dict[str, Any]]]) -> None:
-    """Insert or refresh instruments, each with the other fields of its contract details; of doubles the last is kept."""
+    """Insert or refresh instruments, each with the other fields of its contract details; of doubles the last is kept.
+
+    A field that is missing now stays as it was: price steps come by a request of their own.
+    """
     kept = {one.con_id: (*one, Json(details)) for one, details in found}
-    updates = ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "details"))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
+    updates += ", details = instruments.details || excluded.details"
     insert_rows(
         cursor,
         "instruments",
