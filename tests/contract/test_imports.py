@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("neighbours", "infra"),
     (
         "services: what rules and database do together",
-        "auth coverage lookup live.tickets live.watching live.stream_report",
+        "auth coverage lookup live.tickets live.watching live.stream_report orders",
     ),
     (
         "services on top of these",

@@ -18,8 +18,8 @@ MIGRATIONS = re.compile(r"db/migrations/versions/")
 """A migration keeps its name for ever."""
 VERBS = {"look_up": "lookup"}
 """Two words that the glossary has as one."""
-BORDER = {"NOT_ASKED", "not_asked"}
-"""A coverage state, as the API and the database spell it."""
+BORDER = {"NOT_ASKED", "not_asked", "asked_at"}
+"""A coverage state and a column, as the API and the database spell them."""
 COMMANDS = {"weather"}
 """Commands of the simulator's control port, each a function of its name."""
 

@@ -106,6 +106,44 @@ def job(cursor: Cursor, chunks: list[int], total: int) -> None:
         cursor.execute("INSERT INTO job_chunks VALUES (%s, %s)", (owner, number))
 
 
+def order(cursor: Cursor, *, reserves: int = 5, booked: int = 5, state: str = "working") -> None:
+    """An order for 5, what it says that it reserves, and what the book says."""
+    over = "now()" if state == "cancelled" else "NULL"
+    cursor.execute(
+        "INSERT INTO orders (id, principal, account, con_id, symbol, side, type, tif, quantity, origin, state, market_at,"
+        " reserved_quantity, perm_ids, over_at) VALUES (gen_random_uuid(), 'user:1', 'SIM1', 1, 'A', 'BUY', 'LMT', 'DAY', 5,"
+        f" 'api', %s, 1, %s, '{{7}}', {over})",
+        (state, reserves),
+    )
+    cursor.execute(
+        "INSERT INTO risk_book (account, con_id, reserved_buy) VALUES ('SIM1', 1, %s) ON CONFLICT (account, con_id)"
+        " DO UPDATE SET reserved_buy = risk_book.reserved_buy + excluded.reserved_buy",
+        (booked,),
+    )
+
+
+def fill_of_another_quantity(cursor: Cursor) -> None:
+    order(cursor)
+    cursor.execute(
+        "INSERT INTO executions (account, exec_base, revision, exec_id, order_id, con_id, side, quantity, price, ts, latest)"
+        " SELECT 'SIM1', 'a', 1, 'a.01', id, 1, 'BUY', 2, 1, 1, true FROM orders"
+    )
+    cursor.execute("UPDATE risk_book SET position = 2")
+
+
+def request_of_an_order_that_is_over(cursor: Cursor) -> None:
+    order(cursor, state="cancelled", reserves=0, booked=0)
+    cursor.execute(
+        "INSERT INTO order_requests (id, order_id, account, principal, kind, state)"
+        " SELECT gen_random_uuid(), id, 'SIM1', 'user:1', 'cancel', 'wanted' FROM orders"
+    )
+
+
+def two_orders_of_one_perm_id(cursor: Cursor) -> None:
+    order(cursor)
+    order(cursor)
+
+
 HARMS: dict[str, Callable[[Cursor], None]] = {
     "covered_without_bars": lose_a_day,
     "bars_outside_sessions": trade_at_night,
@@ -120,6 +158,14 @@ HARMS: dict[str, Callable[[Cursor], None]] = {
     "chunk_unwanted": lambda cursor: void(chunk(cursor, "pending")),
     "job_counters": lambda cursor: job(cursor, [chunk(cursor, "pending")], 2),
     "chunk_counts": lambda cursor: cursor.execute("INSERT INTO backfill_chunk_counts VALUES (0, 'failed', 3)"),
+    "order_reservation": lambda cursor: order(cursor, reserves=4),
+    "order_reserved_sum": lambda cursor: order(cursor, booked=4),
+    "order_position": lambda cursor: cursor.execute(
+        "INSERT INTO risk_book (account, con_id, position) VALUES ('SIM1', 1, 3)"
+    ),
+    "order_fills": fill_of_another_quantity,
+    "order_twice": two_orders_of_one_perm_id,
+    "order_request_open": request_of_an_order_that_is_over,
 }
 
 

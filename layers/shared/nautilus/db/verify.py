@@ -1,4 +1,4 @@
-"""Verify what the store says about itself: coverage against bars against sessions, and the ledger's counters.
+"""Verify what the store says about itself: coverage against bars against sessions, the ledger's counters, what orders reserve.
 
 `python -m nautilus.db.verify` reads one snapshot, changes nothing, and says what does not fit (exit status 1);
 `--repair` mends what can be mended without guessing: a range that nothing proves empty is no longer covered, so that it is
@@ -19,7 +19,8 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
 from nautilus.db.rows import every, scalars, there
-from nautilus.db.verify_findings import KINDS, REPAIRED, Finding, Report
+from nautilus.db.verify_findings import KINDS, REPAIRED, RESERVATIONS, Finding, Report
+from nautilus.db.verify_orders import count, mend_reservations, verify_orders
 from nautilus.db.verify_series import mend_series, verify_series
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL, timeframe
@@ -34,7 +35,8 @@ _SHOWN = 20
 def verify(cursor: Cursor) -> Report:
     """Look at everything, in the snapshot of this transaction."""
     report = Report(storage=timescale.storage(cursor))
-    report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor)]
+    report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor), *verify_orders(cursor)]
+    report.orders = count(cursor)
     cursor.execute("SELECT id FROM series ORDER BY id")
     for series_id in scalars(cursor, int):
         verify_series(cursor, series.by_id(cursor, series_id), report)
@@ -49,6 +51,9 @@ def repair(database: Database, findings: Iterable[Finding]) -> int:
         with database.transaction() as cursor:
             chunk_counts.recount(cursor)
         mended += len(miscounted)
+    if any(finding.kind in RESERVATIONS for finding in wanted):
+        with database.transaction() as cursor:
+            mended += mend_reservations(cursor)
     for series_id in sorted({f.series_id for f in wanted if f.series_id is not None}):
         with database.transaction() as cursor:
             if any(f.kind == "bars_of_no_series" for f in wanted if f.series_id == series_id):
@@ -188,7 +193,10 @@ def _ledger(cursor: Cursor) -> Iterator[Finding]:
 
 
 def _show(report: Report) -> None:
-    print(f"{report.storage}: {report.series} series, {report.bars:,} bars, {report.sessions:,} covered sessions")
+    print(
+        f"{report.storage}: {report.series} series, {report.bars:,} bars, {report.sessions:,} covered sessions,"
+        f" {report.orders:,} orders"
+    )
     for kind, meaning in KINDS.items():
         found = [finding for finding in report.findings if finding.kind == kind]
         if found:

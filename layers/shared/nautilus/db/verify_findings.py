@@ -30,10 +30,22 @@ KINDS = {
     "job_counters": "counters of a job that differ from its chunks",
     "chunk_unwanted": "a chunk under way that no live job wants",
     "chunk_counts": "counts of chunks by state that differ from the chunks",
+    "order_reservation": "orders that reserve something else than their quantity, fills and modify say",
+    "order_reserved_sum": "sums of reservations that differ from the orders",
+    "order_position": "positions that differ from openings, executions and adjustments",
+    "order_fills": "orders whose filled quantity differs from their executions",
+    "order_twice": "one permId, order id or execution that counts more than once",
+    "order_request_open": "open requests of orders that are over",
 }
-REPAIRED = frozenset(
-    {"covered_without_bars", "covered_and_noted", "notes_overlap", "bars_of_no_series", "chunk_counts"}
-)
+RESERVATIONS = frozenset({"order_reservation", "order_reserved_sum", "order_position"})
+"""What is computed anew from the rows of orders and executions."""
+REPAIRED = RESERVATIONS | {
+    "covered_without_bars",
+    "covered_and_noted",
+    "notes_overlap",
+    "bars_of_no_series",
+    "chunk_counts",
+}
 
 
 @dataclass
@@ -43,5 +55,6 @@ class Report:
     series: int = 0
     bars: int = 0
     sessions: int = 0
+    orders: int = 0
     storage: str = ""
     findings: list[Finding] = field(default_factory=list)

@@ -22,6 +22,7 @@ CODES: Mapping[str, Severity] = {
     "order-overfill": "critical",
     "order-late-fill": "warning",
     "order-word-unexpected": "warning",
+    "order-word-unmatched": "warning",
     "order-code-unknown": "warning",
     "order-check-missed": "warning",
     "order-precaution": "warning",

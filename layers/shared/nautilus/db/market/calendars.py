@@ -80,6 +80,19 @@ def load(cursor: Cursor, calendar: str, session: str, span: Span) -> Calendar | 
     return Calendar.of(sessions, (max(first, span[0]), max(first, min(last, span[1]))), head.time_zone)
 
 
+def end_of_day(cursor: Cursor, con_id: int, at: int, session: str) -> int | None:
+    """The last close of the trade date that an order of market time `at` belongs to: the one of the session under way, else of
+    the next one. None where no such session is known."""
+    cursor.execute(
+        "SELECT max(s.close_ns) FROM trading_sessions s JOIN instruments i ON i.calendar = s.calendar"
+        " WHERE i.con_id = %(con_id)s AND s.session = %(session)s AND s.trade_date = (SELECT n.trade_date"
+        "  FROM trading_sessions n WHERE n.calendar = i.calendar AND n.session = %(session)s AND n.close_ns > %(at)s"
+        "  ORDER BY n.open_ns LIMIT 1)",
+        {"con_id": con_id, "session": session, "at": at},
+    )
+    return scalar_or_none(cursor, int)
+
+
 def store(
     cursor: Cursor,
     calendar: str,

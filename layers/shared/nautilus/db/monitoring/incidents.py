@@ -49,6 +49,21 @@ def keep(cursor: Cursor, keeper: str, conditions: Sequence[Condition]) -> Change
     return Changes([row for row in written if (row.code, row.subject) not in known], closed)
 
 
+def tell(cursor: Cursor, keeper: str, conditions: Sequence[Condition]) -> list[Incident]:
+    """Open incidents of things that happened, beside those that the keeper has open; `end` closes them."""
+    return _write(cursor, keeper, conditions)
+
+
+def end(cursor: Cursor, keeper: str, subject: str, codes: Sequence[str] | None = None) -> list[Incident]:
+    """Close what a keeper has open about a subject. codes: None for all."""
+    cursor.execute(
+        "SELECT id FROM incidents WHERE keeper = %(keeper)s AND subject = %(subject)s AND until IS NULL"
+        " AND (%(codes)s::text[] IS NULL OR code = ANY(%(codes)s))",
+        {"keeper": keeper, "subject": subject, "codes": None if codes is None else list(codes)},
+    )
+    return _close(cursor, scalars(cursor, int))
+
+
 def _write(cursor: Cursor, keeper: str, conditions: Sequence[Condition]) -> list[Incident]:
     """Open incidents, or change the detail of those that are open. Both processes of a keeper may do so at once."""
     found: list[Incident] = []

@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS orders (
     side text NOT NULL CHECK (side IN ('BUY', 'SELL')),
     type text NOT NULL CHECK (type <> ''),
     tif text NOT NULL,
-    quantity numeric NOT NULL CHECK (quantity > 0 OR origin = 'external' AND quantity >= 0),
+    quantity numeric NOT NULL CHECK (quantity > 0 OR origin = 'external' AND quantity >= 0 OR state = 'denied'),
     limit_price numeric,
     stop_price numeric,
     trail_amount numeric,

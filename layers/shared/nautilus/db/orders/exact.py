@@ -1,0 +1,14 @@
+"""Arithmetic without rounding: sums here must be those that PostgreSQL computes anew from the rows."""
+
+from decimal import Context, Decimal, Inexact
+
+_EXACT = Context(prec=400, traps=[Inexact])
+"""Python rounds to 28 digits unless told otherwise; numeric does not."""
+
+
+def difference(one: Decimal, other: Decimal) -> Decimal:
+    return _EXACT.subtract(one, other)
+
+
+def product(one: Decimal, other: Decimal) -> Decimal:
+    return _EXACT.multiply(one, other)

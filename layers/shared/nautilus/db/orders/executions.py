@@ -1,0 +1,217 @@
+"""Executions as rows, one per revision: a higher revision takes the place of a lower one and never adds to it.
+
+Whoever writes one holds the locks of its account and contract; the position moves in the same transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders.exact import difference
+from nautilus.db.orders.frames import as_json, clean_text
+from nautilus.db.rows import every, one, one_or_none, there
+from nautilus.orders.identity import execution_key
+from nautilus.orders.words import Commission, Execution
+
+_ZERO = Decimal(0)
+
+
+class ExecutionRow(NamedTuple):
+    """A row of `executions`. ts: market time in ns. commission and broker_realized: None until IB told them."""
+
+    account: str
+    exec_base: str
+    revision: int
+    exec_id: str
+    order_id: UUID | None
+    perm_id: int
+    client_id: int | None
+    broker_order_id: int | None
+    con_id: int
+    side: str
+    quantity: Decimal
+    price: Decimal
+    exchange: str
+    ts: int
+    commission: Decimal | None
+    commission_currency: str | None
+    broker_realized: Decimal | None
+    latest: bool
+    seen_at: datetime
+    raw: Mapping[str, Any]
+
+
+class Put(NamedTuple):
+    """What writing an execution did. new: its first revision that we see. replaced: it took the place of a lower one. Neither:
+    it, or a higher one, was there. change: by how much the position moved."""
+
+    new: bool
+    replaced: bool
+    change: Decimal = _ZERO
+
+
+class Sum(NamedTuple):
+    """The executions of an order, latest revisions: quantity, and average price (None without any)."""
+
+    filled: Decimal
+    average: Decimal | None
+
+
+_COLUMNS = ", ".join(ExecutionRow._fields)
+
+
+class _Before(NamedTuple):
+    revision: int
+    order_id: UUID | None
+    signed: Decimal
+
+
+def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
+    """Write an execution or its correction, and move the position. order_id: None when it fits no order of ours; an order
+    that is found later takes it by `adopt`."""
+    base, revision = execution_key(word.exec_id)
+    cursor.execute(
+        "SELECT revision, order_id, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS signed FROM executions"
+        " WHERE account = %s AND exec_base = %s AND latest",
+        (word.account, base),
+    )
+    before = one_or_none(cursor, _Before)
+    if before is not None and revision <= before.revision:
+        _link(cursor, word.account, base, order_id)
+        return Put(new=False, replaced=False)
+    if before is not None:
+        cursor.execute(
+            "UPDATE executions SET latest = false WHERE account = %s AND exec_base = %s AND latest",
+            (word.account, base),
+        )
+        order_id = order_id or before.order_id
+    _insert(cursor, word, base, revision, order_id=order_id)
+    signed = word.quantity if word.side == "BUY" else -word.quantity
+    change = difference(signed, before.signed if before else _ZERO)
+    if before is None and positions.opening_includes(cursor, word.account, word.time_ns):
+        positions.move_opening_back(cursor, word.account, word.con_id, signed, at=word.time_ns)
+        return Put(new=True, replaced=False)
+    risk_book.move(cursor, word.account, word.con_id, change)
+    return Put(new=before is None, replaced=before is not None, change=change)
+
+
+def _insert(cursor: Cursor, word: Execution, base: str, revision: int, *, order_id: UUID | None) -> None:
+    cursor.execute(
+        "WITH early AS (DELETE FROM early_commissions WHERE exec_id = %(exec_id)s RETURNING *)"
+        " INSERT INTO executions (account, exec_base, revision, exec_id, order_id, perm_id, client_id, broker_order_id,"
+        "  con_id, side, quantity, price, exchange, ts, latest, raw, commission, commission_currency, broker_realized)"
+        " SELECT %(account)s, %(base)s, %(revision)s, %(exec_id)s, %(order_id)s::uuid, %(perm_id)s, %(client_id)s,"
+        "  %(broker_order_id)s, %(con_id)s, %(side)s, %(quantity)s, %(price)s, %(exchange)s, %(ts)s, true, %(raw)s,"
+        "  (SELECT commission FROM early), (SELECT currency FROM early), (SELECT realized FROM early)",
+        {
+            "account": word.account,
+            "base": base,
+            "revision": revision,
+            "exec_id": word.exec_id,
+            "order_id": order_id,
+            "perm_id": word.perm_id,
+            "client_id": word.client_id,
+            "broker_order_id": word.order_id,
+            "con_id": word.con_id,
+            "side": word.side,
+            "quantity": word.quantity,
+            "price": word.price,
+            "exchange": clean_text(word.exchange),
+            "ts": word.time_ns,
+            "raw": as_json(word.raw),
+        },
+    )
+
+
+def _link(cursor: Cursor, account: str, base: str, order_id: UUID | None) -> None:
+    if order_id is not None:
+        cursor.execute(
+            "UPDATE executions SET order_id = %s WHERE account = %s AND exec_base = %s AND order_id IS NULL",
+            (order_id, account, base),
+        )
+
+
+def adopt(cursor: Cursor, account: str, perm_id: int, order_id: UUID) -> int:
+    """Give an order the executions of its permId that fitted none before; returns how many."""
+    if perm_id == 0:
+        return 0
+    cursor.execute(
+        "UPDATE executions SET order_id = %s WHERE account = %s AND perm_id = %s AND order_id IS NULL",
+        (order_id, account, perm_id),
+    )
+    return int(cursor.rowcount)
+
+
+def sum_of(cursor: Cursor, order_id: UUID) -> Sum:
+    """How much of an order has filled, and at which average price."""
+    cursor.execute(
+        "SELECT coalesce(sum(quantity), 0) AS filled, sum(quantity * price) / nullif(sum(quantity), 0) AS average"
+        " FROM executions WHERE order_id = %s AND latest",
+        (order_id,),
+    )
+    return one(cursor, Sum)
+
+
+def by_exec_id(cursor: Cursor, exec_id: str) -> ExecutionRow | None:
+    """The row of one revision, by IB's whole id of it."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM executions WHERE exec_id = %s ORDER BY account LIMIT 1", (exec_id,))
+    return one_or_none(cursor, ExecutionRow)
+
+
+def commission(cursor: Cursor, word: Commission) -> bool:
+    """Store what IB charged for an execution. False when that is not there yet: `put` then takes the commission along."""
+    charged = {
+        "exec_id": clean_text(word.exec_id),
+        "commission": word.commission,
+        "currency": clean_text(word.currency),
+        "realized": word.realized,
+    }
+    cursor.execute(
+        "UPDATE executions SET commission = %(commission)s, commission_currency = %(currency)s,"
+        " broker_realized = %(realized)s WHERE exec_id = %(exec_id)s RETURNING 1",
+        charged,
+    )
+    if there(cursor):
+        return True
+    cursor.execute(
+        "INSERT INTO early_commissions (exec_id, commission, currency, realized)"
+        " VALUES (%(exec_id)s, %(commission)s, %(currency)s, %(realized)s) ON CONFLICT (exec_id) DO UPDATE"
+        " SET commission = excluded.commission, currency = excluded.currency, realized = excluded.realized",
+        charged,
+    )
+    return False
+
+
+def of_order(cursor: Cursor, order_id: UUID) -> list[ExecutionRow]:
+    """The executions of an order, latest revisions, the oldest first."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM executions WHERE order_id = %s AND latest ORDER BY ts, exec_base", (order_id,)
+    )
+    return every(cursor, ExecutionRow)
+
+
+def of_orders(cursor: Cursor, order_ids: Sequence[UUID]) -> dict[UUID, list[ExecutionRow]]:
+    """The same of several orders."""
+    found: dict[UUID, list[ExecutionRow]] = {order_id: [] for order_id in order_ids}
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM executions WHERE order_id = ANY(%s::uuid[]) AND latest ORDER BY ts, exec_base",
+        (list(order_ids),),
+    )
+    for row in every(cursor, ExecutionRow):
+        if row.order_id is not None:
+            found[row.order_id].append(row)
+    return found
+
+
+def without_commission(cursor: Cursor, older_than_s: float, limit: int = 1_000) -> list[ExecutionRow]:
+    """Executions that IB charged nothing for yet and that came at least so many seconds of machine time ago."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM executions WHERE commission IS NULL AND latest AND quantity > 0"
+        " AND seen_at <= clock_timestamp() - %s * interval '1 s' ORDER BY seen_at, exec_id LIMIT %s",
+        (older_than_s, limit),
+    )
+    return every(cursor, ExecutionRow)

@@ -1,0 +1,237 @@
+"""Positions: what an account had at first, what changed it beside executions, what IB says, and where both differ.
+
+expected position = opening + signed executions (latest revisions) + adjustments; `risk_book.position` holds it. Whoever
+changes it holds the locks of the account and the contract.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import risk_book
+from nautilus.db.orders.exact import difference
+from nautilus.db.orders.frames import clean_text
+from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar, scalar_or_none
+from nautilus.orders.words import Position
+
+
+class BrokerPosition(NamedTuple):
+    """A row of `broker_positions`. as_of: market time in ns."""
+
+    account: str
+    con_id: int
+    quantity: Decimal
+    avg_cost: Decimal | None
+    as_of: int
+
+
+class Difference(NamedTuple):
+    """A contract of which IB says something else than we do. Units of the contract."""
+
+    account: str
+    con_id: int
+    expected: Decimal
+    broker: Decimal
+
+
+class BreakRow(NamedTuple):
+    """A row of `position_breaks`. since, until: machine time; until is None while it is open."""
+
+    id: int
+    account: str
+    con_id: int
+    expected: Decimal
+    broker: Decimal
+    since: datetime
+    until: datetime | None
+    adjustment_id: int | None
+    by: str
+    note: str
+
+
+_BREAK = ", ".join(BreakRow._fields)
+
+
+# ---- what IB says ----------------------------------------------------------------------------------------------------
+
+
+def put_broker(cursor: Cursor, words: Iterable[Position], as_of: int) -> None:
+    """Store positions that IB told; of several of one contract the last."""
+    rows = {(word.account, word.con_id): word for word in words}
+    insert_rows(
+        cursor,
+        "broker_positions",
+        {"account": "text", "con_id": "bigint", "quantity": "numeric", "avg_cost": "numeric", "as_of": "bigint"},
+        [(*key, rows[key].quantity, rows[key].avg_cost, as_of) for key in sorted(rows)],
+        then="ON CONFLICT (account, con_id) DO UPDATE SET quantity = excluded.quantity, avg_cost = excluded.avg_cost,"
+        " as_of = excluded.as_of",
+    )
+
+
+def put_all_broker(cursor: Cursor, account: str, words: Sequence[Position], as_of: int) -> None:
+    """Store all positions of an account, after IB said that these are all: what it did not name is flat."""
+    cursor.execute(
+        "UPDATE broker_positions SET quantity = 0, avg_cost = NULL, as_of = %s WHERE account = %s AND con_id <> ALL(%s)",
+        (as_of, account, [word.con_id for word in words]),
+    )
+    put_broker(cursor, words, as_of)
+
+
+def broker_positions(cursor: Cursor, accounts: Sequence[str]) -> list[BrokerPosition]:
+    cursor.execute(
+        f"SELECT {', '.join(BrokerPosition._fields)} FROM broker_positions WHERE account = ANY(%s) ORDER BY account, con_id",
+        (list(accounts),),
+    )
+    return every(cursor, BrokerPosition)
+
+
+# ---- openings --------------------------------------------------------------------------------------------------------
+
+
+def open_account(cursor: Cursor, account: str, at: int) -> bool:
+    """Take IB's positions of an account as its openings, once in its life: what the executions stored so far do not explain.
+
+    The row in `accounts` is there, and `put_all_broker` ran in this transaction. False when the account was opened before.
+    """
+    cursor.execute(
+        "UPDATE accounts SET opened_at = %s WHERE account = %s AND opened_at IS NULL RETURNING account", (at, account)
+    )
+    if scalar_or_none(cursor, str) is None:
+        return False
+    for found in differences(cursor, account, with_pairs=True):
+        missing = difference(found.broker, found.expected)
+        cursor.execute(
+            "INSERT INTO position_openings (account, con_id, quantity, price, at) SELECT %s, %s, %s,"
+            " (SELECT avg_cost FROM broker_positions WHERE account = %s AND con_id = %s), %s",
+            (account, found.con_id, missing, account, found.con_id, at),
+        )
+        risk_book.move(cursor, account, found.con_id, missing)
+    return True
+
+
+def opening_includes(cursor: Cursor, account: str, ts: int) -> bool:
+    """Whether an execution at this market time is part of the account's openings."""
+    cursor.execute("SELECT opened_at FROM accounts WHERE account = %s", (account,))
+    opened = scalar_or_none(cursor, int)
+    return opened is not None and ts < opened
+
+
+def move_opening_back(cursor: Cursor, account: str, con_id: int, signed: Decimal, *, at: int) -> None:
+    """An execution older than the opening is stored: the opening was so much different before it. The position stays."""
+    cursor.execute(
+        "INSERT INTO position_openings AS o (account, con_id, quantity, at) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (account, con_id) DO UPDATE SET quantity = o.quantity + excluded.quantity,"
+        " at = least(o.at, excluded.at)",
+        (account, con_id, -signed, at),
+    )
+
+
+# ---- adjustments -----------------------------------------------------------------------------------------------------
+
+
+class Adjustment(NamedTuple):
+    """A change of a position that no execution explains. kind: as in docs/data.md. at: market time in ns."""
+
+    account: str
+    con_id: int
+    quantity: Decimal
+    kind: str
+    reason: str
+    by: str
+    at: int
+    price: Decimal | None = None
+
+
+def adjust(cursor: Cursor, new: Adjustment) -> int:
+    """Write an adjustment and move the position; returns its id."""
+    cursor.execute(
+        "INSERT INTO position_adjustments (account, con_id, quantity, kind, reason, by, at, price)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        new._replace(reason=clean_text(new.reason)),
+    )
+    made = scalar(cursor, int)
+    risk_book.move(cursor, new.account, new.con_id, new.quantity)
+    return made
+
+
+# ---- comparing -------------------------------------------------------------------------------------------------------
+
+_DIFFERENCES = (
+    "SELECT account, con_id, coalesce(b.position, 0) AS expected, coalesce(p.quantity, 0) AS broker"
+    " FROM (SELECT * FROM risk_book WHERE account = %(account)s) b"
+    " FULL JOIN (SELECT * FROM broker_positions WHERE account = %(account)s) p USING (account, con_id)"
+    " WHERE coalesce(b.position, 0) <> coalesce(p.quantity, 0)"
+    " AND (%(pairs)s OR NOT EXISTS (SELECT 1 FROM instruments i WHERE i.con_id = coalesce(b.con_id, p.con_id)"
+    "  AND i.asset_class = 'CASH')) ORDER BY con_id"
+)
+
+
+def differences(cursor: Cursor, account: str, *, with_pairs: bool = False) -> list[Difference]:
+    """Where IB's positions are not ours. with_pairs: currency pairs too; IB's positions of pairs are virtual
+    (a trade moves two balances), so that they prove nothing."""
+    cursor.execute(_DIFFERENCES, {"account": account, "pairs": with_pairs})
+    return every(cursor, Difference)
+
+
+class Compared(NamedTuple):
+    """What comparing changed."""
+
+    opened: list[BreakRow]
+    closed: list[BreakRow]
+    open: list[BreakRow]
+
+
+def compare(cursor: Cursor, account: str) -> Compared:
+    """Compare all positions of an account; open a break for each difference, close those that are gone. The account is held.
+
+    A break that is open keeps its `since` and gets the new figures.
+    """
+    found = {row.con_id: row for row in differences(cursor, account)}
+    known = {row.con_id: row for row in open_breaks(cursor, [account])}
+    closed = [_close(cursor, row.id) for con_id, row in known.items() if con_id not in found]
+    written = [_open(cursor, row) for row in found.values()]
+    opened = [row for row in written if row.con_id not in known]
+    return Compared(opened, [row for row in closed if row is not None], written)
+
+
+def _open(cursor: Cursor, row: Difference) -> BreakRow:
+    cursor.execute(
+        "INSERT INTO position_breaks (account, con_id, expected, broker) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (account, con_id) WHERE until IS NULL DO UPDATE SET expected = excluded.expected,"
+        f" broker = excluded.broker RETURNING {_BREAK}",
+        row,
+    )
+    return one(cursor, BreakRow)
+
+
+def _close(
+    cursor: Cursor, break_id: int, *, adjustment_id: int | None = None, by: str = "", note: str = ""
+) -> BreakRow | None:
+    cursor.execute(
+        "UPDATE position_breaks SET until = clock_timestamp(), adjustment_id = %s, by = %s, note = %s"
+        f" WHERE id = %s AND until IS NULL RETURNING {_BREAK}",
+        (adjustment_id, by, clean_text(note), break_id),
+    )
+    return one_or_none(cursor, BreakRow)
+
+
+def open_breaks(cursor: Cursor, accounts: Sequence[str], con_id: int | None = None) -> list[BreakRow]:
+    """The breaks of accounts that are open, by account and contract."""
+    cursor.execute(
+        f"SELECT {_BREAK} FROM position_breaks WHERE account = ANY(%(accounts)s) AND until IS NULL"
+        " AND (%(con_id)s::bigint IS NULL OR con_id = %(con_id)s) ORDER BY account, con_id",
+        {"accounts": list(accounts), "con_id": con_id},
+    )
+    return every(cursor, BreakRow)
+
+
+def resolve_break(cursor: Cursor, found: BreakRow, adjustment: Adjustment) -> BreakRow | None:
+    """Close a break by an adjustment that a person, or a rule with a name, answers for. The account is held. None: it was
+    closed meanwhile, and nothing is written."""
+    cursor.execute(f"SELECT {_BREAK} FROM position_breaks WHERE id = %s AND until IS NULL FOR UPDATE", (found.id,))
+    if one_or_none(cursor, BreakRow) is None:
+        return None
+    made = adjust(cursor, adjustment)
+    return _close(cursor, found.id, adjustment_id=made, by=adjustment.by, note=adjustment.reason)

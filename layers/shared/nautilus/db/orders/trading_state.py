@@ -1,0 +1,48 @@
+"""Whether orders may be sent: a row per account and one for all (`*`). The stricter of both counts."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every, there
+
+ALL = "*"
+
+
+class StateRow(NamedTuple):
+    """A row of `trading_state`. until_trade_date: it ends with this trade date; None: a person ends it."""
+
+    scope: str
+    state: str
+    reason: str
+    set_by: str
+    since: datetime
+    until_trade_date: date | None
+
+
+def read(cursor: Cursor, accounts: Sequence[str]) -> list[StateRow]:
+    """The rows of accounts and the one of all; those that there are."""
+    cursor.execute(
+        f"SELECT {', '.join(StateRow._fields)} FROM trading_state WHERE scope = ANY(%s) ORDER BY scope",
+        ([*accounts, ALL],),
+    )
+    return every(cursor, StateRow)
+
+
+def tighten(cursor: Cursor, scope: str, state: str, *, reason: str, set_by: str) -> bool:
+    """Make the state of a scope `reducing` or `halted` where it is not as strict already, without an end; True when it changed.
+
+    The accounts that it is about are held (risk_book.lock_account), so that no order passes between.
+    """
+    cursor.execute(
+        "INSERT INTO trading_state AS t (scope, state, reason, set_by) VALUES (%(scope)s, %(state)s, %(reason)s, %(by)s)"
+        " ON CONFLICT (scope) DO UPDATE SET state = excluded.state, reason = excluded.reason, set_by = excluded.set_by,"
+        " since = clock_timestamp(), until_trade_date = NULL"
+        " WHERE array_position(ARRAY['active', 'reducing', 'halted'], excluded.state)"
+        "  > array_position(ARRAY['active', 'reducing', 'halted'], t.state)"
+        "  OR excluded.state = t.state AND t.until_trade_date IS NOT NULL"
+        " RETURNING 1",
+        {"scope": scope, "state": state, "reason": reason, "by": set_by},
+    )
+    return there(cursor)

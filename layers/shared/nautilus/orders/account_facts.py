@@ -1,0 +1,144 @@
+"""What the ledger knows of an account when an order of it is checked. The caller holds account and contract."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from nautilus.clock import NS_PER_S
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import account_state, orders, positions, process, requests, trading_state
+from nautilus.db.orders.exact import difference
+from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.requests import RequestRow
+from nautilus.db.orders.risk_book import AccountRow, ExposureRow
+from nautilus.db.orders.trading_state import StateRow
+from nautilus.market.account_kind import AccountKind, account_kind
+from nautilus.orders.exposure import PendingOrder
+from nautilus.orders.facts import Counts, Facts, RecentOrder, TradingState, age_s
+from nautilus.orders.groups import EXITS
+from nautilus.orders.limits import allowed, merged
+from nautilus.orders.states import OrderState
+from nautilus.orders.ticket import Side
+
+_LONGEST_WINDOW_S = 120
+"""How far back equal orders are looked for; the limit `duplicate_window` decides."""
+_SILENT_S = 15.0
+"""An order process that wrote nothing for so long is not there."""
+_STRICTNESS: tuple[TradingState, ...] = ("active", "reducing", "halted")
+
+
+def with_account(
+    cursor: Cursor,
+    facts: Facts,
+    account: AccountRow,
+    exposure: ExposureRow,
+    *,
+    principal: str,
+    changes: OrderRow | None = None,
+) -> Facts:
+    """The facts with what the ledger knows. changes: the order that is to change, or that is checked once more before it is
+    sent: it is left out of what is reserved."""
+    name, kind = account.account, account_kind([account.account])
+    rows = account_state.limit_rows(cursor, name)
+    values = account_state.known(cursor, name)
+    opened = values is not None and values.opened_at is not None
+    pnl = account_state.number(cursor, name, "DailyPnL")
+    kept = changes.reserved_value if changes else Decimal(0)
+    facts = replace(
+        facts,
+        account_kind=kind,
+        limits=merged(rows, name, kind),
+        allowed=allowed(rows, name),
+        trading_state=state_of(trading_state.read(cursor, [name]), kind, facts.today),
+        position=exposure.position if opened else None,
+        orders=pending_orders(cursor, orders.open_of(cursor, name, exposure.con_id)),
+        reserved_value=difference(account.reserved_value, kept),
+        gross_position_value=account_state.gross_position_value(cursor, name),
+        net_liquidation=values.net_liquidation if values else None,
+        daily_pnl=pnl[0] if pnl else None,
+        counts=Counts(*account_state.accepted_counts(cursor, principal, name)),
+        recent=_recent(cursor, name, exposure.con_id, facts.now),
+        position_break=bool(positions.open_breaks(cursor, [name], exposure.con_id)) if opened else None,
+    )
+    facts = _with_process(cursor, facts)
+    return facts if changes is None else _with_change(cursor, facts, changes)
+
+
+def _with_process(cursor: Cursor, facts: Facts) -> Facts:
+    """What the order process said of itself last."""
+    row = process.read(cursor)
+    if row is None:
+        return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")
+    accounts = frozenset(row.accounts) or None
+    if row.age_s > _SILENT_S:
+        text = f"the order process has said nothing for {row.age_s:.0f} s"
+        return replace(facts, accounts=accounts, ready=False, not_ready_because=text)
+    return replace(facts, accounts=accounts, ready=row.state == "ready", not_ready_because=row.reason)
+
+
+def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:
+    return replace(
+        facts,
+        changes=str(changes.id),
+        filled=changes.filled,
+        is_exit=changes.group_role in EXITS,
+        order_ratio=account_state.order_ratio(cursor, changes.account),
+    )
+
+
+def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> TradingState:
+    """The trading state of an account: the stricter of its own row and the row of all. today: yyyymmdd.
+
+    Without a row of its own a live account is halted, until an administrator opens it. A row that ends with an earlier trade
+    date is over.
+    """
+    valid = [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
+    states: list[TradingState] = [state for row in valid for state in _STRICTNESS if state == row.state]
+    if kind == "live" and all(row.scope == trading_state.ALL for row in valid):
+        states.append("halted")
+    return max(states, key=_STRICTNESS.index, default="active")
+
+
+def pending_orders(cursor: Cursor, rows: Sequence[OrderRow]) -> tuple[PendingOrder, ...]:
+    """Open orders of a contract as the checks look at them; of a modify under way with its new prices."""
+    by_id = {row.id: row for row in rows}
+    modifies = requests.open_modifies(cursor, list(by_id))
+    found = []
+    for row in rows:
+        parent = None
+        if row.group_role in EXITS and row.parent_id is not None:
+            parent = by_id.get(row.parent_id) or orders.read(cursor, row.parent_id)
+        found.append(_pending(row, parent, modifies.get(row.id)))
+    return tuple(found)
+
+
+def _pending(row: OrderRow, parent: OrderRow | None, modify: RequestRow | None) -> PendingOrder:
+    wanted = modify.wanted if modify else {}
+    is_exit = row.group_role in EXITS
+    return PendingOrder(
+        order_id=str(row.id),
+        side=Side(row.side),
+        type=row.type,
+        reserved=row.reserved_quantity,
+        limit=requests.number(wanted, "limit_price") or row.limit_price,
+        stop=requests.number(wanted, "stop_price") or row.stop_price,
+        group=str(row.group_id) if row.group_id and (is_exit or row.group_kind == "oca") else "",
+        together=row.oca_type == 3,
+        asleep=is_exit and parent is not None and parent.filled == 0 and parent.state != OrderState.UNKNOWN,
+        unknown=row.state == OrderState.UNKNOWN,
+    )
+
+
+def _recent(cursor: Cursor, account: str, con_id: int, now: int) -> tuple[RecentOrder, ...]:
+    rows = account_state.recent(cursor, account, con_id, _LONGEST_WINDOW_S)
+    return tuple(
+        RecentOrder(
+            row.side,
+            row.type,
+            row.quantity,
+            row.limit_price,
+            row.stop_price,
+            age_s(market_at=row.market_at, market_now=now, machine_at=0, machine_now=int(row.age_s * NS_PER_S)),
+        )
+        for row in rows
+    )

@@ -1,0 +1,165 @@
+"""One word of IB for one order: what the rules say about it becomes rows. The caller holds account, contract and order."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from uuid import UUID
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.market import calendars
+from nautilus.db.monitoring import incidents
+from nautilus.db.orders import events, notifications, orders, requests, trading_state
+from nautilus.db.orders.events import Event
+from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.requests import RequestRow
+from nautilus.monitoring.incidents import Condition
+from nautilus.orders.outcome import FollowUp, Known, Notice, OrderFacts, Outcome, RequestFacts, Terms
+from nautilus.orders.states import OrderState, Pending, RequestKind, RequestState
+from nautilus.orders.words import (
+    BrokerError,
+    Commission,
+    CompletedOrder,
+    Execution,
+    OpenOrder,
+    OrderStatus,
+    OrderWord,
+)
+
+KEEPER = "orders"
+"""Who opens and closes the incidents of orders."""
+KINDS: Mapping[type[OrderWord], str] = {
+    OpenOrder: "open-order",
+    OrderStatus: "order-status",
+    CompletedOrder: "completed-order",
+    Execution: "execution",
+    Commission: "commission",
+    BrokerError: "broker-error",
+}
+"""Word -> the kind of its event."""
+_TIGHTER = {FollowUp.HALT: "halted", FollowUp.REDUCE: "reducing"}
+
+
+def facts_of(cursor: Cursor, row: OrderRow, word: OrderWord) -> OrderFacts:
+    """What the rules are given of an order, its open requests too."""
+    return OrderFacts(
+        id=row.id,
+        state=OrderState(row.state),
+        quantity=row.quantity,
+        pending=Pending(row.pending),
+        filled=row.filled,
+        average=row.avg_fill_price,
+        filled_by_status=row.filled_by_status,
+        perm_ids=tuple(row.perm_ids),
+        broker_status=row.broker_status,
+        why_held=row.why_held,
+        type=row.type,
+        tif=row.tif,
+        good_till=row.good_till,
+        day_ends=_day_ends(cursor, row, word),
+        confirmed=Terms(row.confirmed_quantity, row.confirmed_limit, row.confirmed_stop),
+        notices=tuple(_notice(one) for one in row.notices),
+        requests=tuple(_request(one) for one in requests.open_of(cursor, row.id)),
+    )
+
+
+def _day_ends(cursor: Cursor, row: OrderRow, word: OrderWord) -> int | None:
+    """Only asked for where it may decide: whether an end was the end of the day."""
+    if row.tif != "DAY" or isinstance(word, (Execution, Commission)):
+        return None
+    if not isinstance(word, BrokerError) and word.status in ("Submitted", "PreSubmitted", "PendingSubmit", "Filled"):
+        return None
+    return calendars.end_of_day(cursor, row.con_id, row.market_at, "all" if row.outside_rth else "rth")
+
+
+def _notice(kept: Mapping[str, object]) -> Notice:
+    return Notice(int(str(kept.get("code", 0))), str(kept.get("text", "")), int(str(kept.get("ended_perm_id", 0))))
+
+
+def _request(row: RequestRow) -> RequestFacts:
+    return RequestFacts(row.id, RequestKind(row.kind), RequestState(row.state), wanted_terms(row), row.code)
+
+
+def wanted_terms(row: RequestRow) -> Terms:
+    """The terms that a modify wants."""
+    wanted = row.wanted
+    return Terms(
+        **{name: requests.number(wanted, name) for name in Terms.__dataclass_fields__ if name != "tif"},
+        tif=str(wanted["tif"]) if wanted.get("tif") is not None else None,
+    )
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write(cursor: Cursor, row: OrderRow, word: OrderWord, outcome: Outcome, *, known: Known) -> OrderRow:
+    """Write what a word changes: requests, the order with its reservation, an event, incidents, the trading state.
+
+    An answer to one of our questions that changes nothing leaves no event: the questions come each minute.
+    """
+    event = Event(KINDS[type(word)], "ib", known.now_ns, outcome.text or outcome.event, frame_of(word))
+    changed = _write_requests(cursor, row, outcome)
+    if outcome.changes or changed:
+        after = orders.update(cursor, row, _columns(row, outcome, changed), event)
+    else:
+        after = row
+        if known.answer is None or outcome.incidents:
+            events.add(cursor, event, account=row.account, order_id=row.id, before=row.state, after=row.state)
+    if after is not row or known.answer is None:
+        notifications.notify(cursor, str(row.id))
+    _tell(cursor, row, after, outcome)
+    return after
+
+
+def frame_of(word: OrderWord) -> Mapping[str, object]:
+    """The word as it came, or, where nothing of that was kept, its fields."""
+    return word.raw or {name: value for name, value in asdict(word).items() if name != "raw"}
+
+
+def _write_requests(cursor: Cursor, row: OrderRow, outcome: Outcome) -> list[RequestRow]:
+    """The requests that changed, as they were before."""
+    if not outcome.requests:
+        return []
+    there = {one.id: one for one in requests.open_of(cursor, row.id)}
+    changed = [(there[change.id], change) for change in outcome.requests if change.id in there]
+    for before, change in changed:
+        requests.update(cursor, before, state=change.state, code=change.code, why=change.why)
+    return [before._replace(state=change.state) for before, change in changed]
+
+
+def _columns(row: OrderRow, outcome: Outcome, changed: Iterable[RequestRow]) -> dict[str, object]:
+    """The changes as columns, and the value of a unit that a modify which is over leaves behind."""
+    columns: dict[str, object] = dict(outcome.changes)
+    for request in changed:
+        value = unit_value_after(request)
+        if value is not None:
+            columns["unit_value"] = value
+    return columns
+
+
+def unit_value_after(request: RequestRow) -> object:
+    """The value of a unit that an order has when its modify is over; None where the modify changes nothing about it."""
+    if request.kind != RequestKind.MODIFY or request.state not in requests.OVER_STATES:
+        return None
+    confirmed = request.state == RequestState.CONFIRMED
+    return requests.number(request.wanted, "unit_value" if confirmed else "unit_value_before")
+
+
+def _tell(cursor: Cursor, before: OrderRow, after: OrderRow, outcome: Outcome) -> None:
+    """Open incidents, close the one of an order that is known again, and tighten the trading state."""
+    if outcome.incidents:
+        conditions = [
+            Condition(one.code, str(after.id), {"text": one.detail, "account": after.account})
+            for one in outcome.incidents
+        ]
+        incidents.tell(cursor, KEEPER, conditions)
+    if before.state == OrderState.UNKNOWN != after.state:
+        incidents.end(cursor, KEEPER, str(after.id), codes=["order-unknown"])
+    for follow_up in outcome.follow_ups:
+        if follow_up in _TIGHTER:
+            trading_state.tighten(
+                cursor, after.account, _TIGHTER[follow_up], reason=_reason(after.id, outcome), set_by="order-process"
+            )
+
+
+def _reason(order_id: UUID, outcome: Outcome) -> str:
+    details = "; ".join(one.detail for one in outcome.incidents)
+    return f"order {order_id}: {details or outcome.text}"
