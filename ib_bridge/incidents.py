@@ -7,6 +7,7 @@ from typing import Any
 from ib_bridge.ib.health import ConnectionState, Health
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.monitoring import incidents
+from nautilus.db.monitoring.incidents import Changes
 from nautilus.monitoring.incidents import Condition
 
 LOST_AFTER_S = 60.0
@@ -19,6 +20,13 @@ _LOST = {
     ConnectionState.STARTING: "ib-connection-lost",
     ConnectionState.NEEDS_LOGIN: "ib-login-needed",
 }
+
+
+def log_changes(log: Any, changes: Changes) -> None:
+    """A line for each incident that was opened or closed."""
+    for action, rows in (("incident-opened", changes.opened), ("incident-closed", changes.closed)):
+        for row in rows:
+            log.warning(action, extra={"code": row.code, "subject": row.subject, "severity": row.severity})
 
 
 class ConnectionIncidents:
@@ -43,9 +51,7 @@ class ConnectionIncidents:
         conditions = self.conditions(health, language, unknown_codes, already_open=self._open)
         changes = await self._transactions.run(incidents.keep, keeper, conditions)
         self._open = frozenset(one.code for one in conditions)
-        for action, rows in (("incident-opened", changes.opened), ("incident-closed", changes.closed)):
-            for row in rows:
-                self._log.warning(action, extra={"code": row.code, "subject": row.subject, "severity": row.severity})
+        log_changes(self._log, changes)
 
     def conditions(
         self, health: Health, language: str | None, unknown_codes: int, *, already_open: frozenset[str] = frozenset()

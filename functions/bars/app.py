@@ -14,8 +14,8 @@ from nautilus.db.bars import read
 from nautilus.db.market import instruments
 from nautilus.db.replica import Replica
 from nautilus.errors import NotFound
-from nautilus.http.admission import admit
-from nautilus.http.dependencies import CallerDep, ServicesDep
+from nautilus.http.admission import admitted
+from nautilus.http.dependencies import ServicesDep
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -75,17 +75,10 @@ def _data(services: Services) -> ReadServices:
 # ---- who asks, and for what ------------------------------------------------------------------------------------------
 
 
+Caller = Annotated[Principal, admitted(_data)]
+
+
 # Dependencies are coroutines where they may be: FastAPI gives every other one a thread, and each hop costs 0.2 ms.
-async def _admitted(request: Request, services: ServicesDep, caller: CallerDep) -> Principal:
-    """The caller, counted."""
-    data = _data(services)
-    await admit(request, data.cache, data.limits, caller)
-    return caller
-
-
-Caller = Annotated[Principal, Depends(_admitted)]
-
-
 async def _named(given: Annotated[SeriesParameters, Query()]) -> NamedSeries:
     return given.named()
 

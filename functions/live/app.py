@@ -5,7 +5,7 @@ import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from nautilus.auth.principal import Principal
 from nautilus.coverage.availability import Calendars
@@ -15,7 +15,7 @@ from nautilus.db.live.wants import WantKey
 from nautilus.db.live.watch_list import WatchRow
 from nautilus.db.market import instruments
 from nautilus.errors import InvalidInput, Unauthorized
-from nautilus.http.admission import admit
+from nautilus.http.admission import admitted
 from nautilus.http.dependencies import CallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -59,14 +59,7 @@ def _data(services: Services) -> LiveServices:
     return services.kept(LiveServices, lambda: LiveServices(services))
 
 
-async def _admitted(request: Request, services: ServicesDep, caller: CallerDep) -> Principal:
-    """The caller, counted."""
-    data = _data(services)
-    await admit(request, data.cache, data.limits, caller)
-    return caller
-
-
-Caller = Annotated[Principal, Depends(_admitted)]
+Caller = Annotated[Principal, admitted(_data)]
 
 
 def _fresh(response: Response) -> None:

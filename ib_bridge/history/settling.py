@@ -21,9 +21,8 @@ from nautilus.spans import Span, Spans
 
 EMPTY_RECHECK_NS = 900 * NS_PER_S
 """An empty answer is looked at again after this long, market time; a second one confirms it."""
-_REFUSED_NS = NS_PER_DAY
-"""How long a refusal (no permission, kind not offered) is believed before the range may be requested again."""
-_FAILED_NS = 3600 * NS_PER_S
+_REQUESTED_AGAIN_NS = {CoverageState.UNAVAILABLE: NS_PER_DAY, CoverageState.FAILED: 3600 * NS_PER_S}
+"""How long a refusal (no permission, kind not offered) or a failure is believed before the range may be requested again."""
 _NO_DATA = "no_data"
 """Of what is unconfirmed, only what IB itself called empty counts as a first answer."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
@@ -139,19 +138,18 @@ def _no_day(cursor: Cursor, row: Series, doubtful: Spans, calendar: Calendar) ->
     return Spans(empty)
 
 
-def note_refused(
-    cursor: Cursor, row: Series, span: Spans, *, reason: str, ib_code: int | None, request_id: int, market_ns: int
+def note_missing(
+    cursor: Cursor,
+    row: Series,
+    span: Spans,
+    state: CoverageState,
+    *,
+    reason: str,
+    ib_code: int | None,
+    request_id: int,
+    market_ns: int,
 ) -> None:
-    """IB will not serve these ranges: they are requested again in a day."""
-    until = market_ns + _REFUSED_NS
-    noted = [Note(s, CoverageState.UNAVAILABLE, reason, ib_code, market_ns, until) for s in span - row.covered]
-    series.apply_changes(cursor, row, noted=noted, request_id=request_id)
-
-
-def note_failed(
-    cursor: Cursor, row: Series, span: Spans, *, reason: str, ib_code: int | None, request_id: int, market_ns: int
-) -> None:
-    """Nobody could get these ranges for now: they are requested again in an hour."""
-    until = market_ns + _FAILED_NS
-    noted = [Note(s, CoverageState.FAILED, reason, ib_code, market_ns, until) for s in span - row.covered]
+    """IB will not serve these ranges (UNAVAILABLE), or nobody could get them for now (FAILED): a note says why."""
+    until = market_ns + _REQUESTED_AGAIN_NS[state]
+    noted = [Note(s, state, reason, ib_code, market_ns, until) for s in span - row.covered]
     series.apply_changes(cursor, row, noted=noted, request_id=request_id)

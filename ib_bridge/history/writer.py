@@ -6,6 +6,7 @@ from ib_bridge.history import settling
 from ib_bridge.history.settling import Stored
 from ib_bridge.ib.codes import UNRESOLVED
 from nautilus.backfill.planner import Chunk
+from nautilus.coverage.states import CoverageState
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_stopping, requests
@@ -83,8 +84,15 @@ def refused(cursor: Cursor, held: Lease, answer: Answer, *, reason: str, market_
     row = series.by_id(cursor, held.series_id, lock=True)
     others = chunks.others_pending(cursor, row.id) if reason in _WHOLE_SERIES else []
     span = Spans([held.span, *(other for _, other in others)])
-    settling.note_refused(
-        cursor, row, span, reason=reason, ib_code=answer.ib_code, request_id=answer.request_id, market_ns=market_ns
+    settling.note_missing(
+        cursor,
+        row,
+        span,
+        CoverageState.UNAVAILABLE,
+        reason=reason,
+        ib_code=answer.ib_code,
+        request_id=answer.request_id,
+        market_ns=market_ns,
     )
     close(cursor, answer, "error")
     chunks.done(
@@ -109,10 +117,11 @@ def failed(
     outcome: how the request ended; by itself an error where IB gave a code, else without an answer.
     """
     row = series.by_id(cursor, held.series_id, lock=True)
-    settling.note_failed(
+    settling.note_missing(
         cursor,
         row,
         Spans.of(*held.span),
+        CoverageState.FAILED,
         reason=reason,
         ib_code=answer.ib_code,
         request_id=answer.request_id,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ib_bridge.incidents import log_changes
 from ib_bridge.live.streams import Stream, StreamState
 from ib_bridge.live.telling import channels_of
 from ib_bridge.transactions import TransactionRunner
@@ -42,9 +43,7 @@ class LiveIncidents:
             changes = await self._transactions.run(incidents.keep, f"live:{self._bridge}", conditions)
         except Unavailable:
             return
-        for action, rows in (("incident-opened", changes.opened), ("incident-closed", changes.closed)):
-            for row in rows:
-                self._log.warning(action, extra={"code": row.code, "subject": row.subject, "severity": row.severity})
+        log_changes(self._log, changes)
 
     def conditions(self, streams: Iterable[Stream], failing_since: float | None) -> list[Condition]:
         """What is wrong now, and has been for long enough."""

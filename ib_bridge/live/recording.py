@@ -115,11 +115,11 @@ def refuse(
 ) -> None:
     """IB will not serve a range, or nobody could get it: a note says why. Nothing is withdrawn for that."""
     row = series.by_id(cursor, series_id, lock=True)
-    note = settling.note_refused if permanent else settling.note_failed
-    note(
+    settling.note_missing(
         cursor,
         row,
         Spans.of(*span),
+        CoverageState.UNAVAILABLE if permanent else CoverageState.FAILED,
         reason=reason,
         ib_code=answer.ib_code,
         request_id=answer.request_id,

@@ -49,7 +49,7 @@ OF_LOOPS = listed(
 
 PROBLEM_CODES = listed(
     """
-    ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable changed-meanwhile collision
+    account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable changed-meanwhile collision
     conflict credential-in-address database-busy database-slow database-unavailable error expired-token
     forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused ib-unavailable
     idempotency-key-reused instrument-not-resolved internal-error invalid-api-key invalid-credentials

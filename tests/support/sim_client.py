@@ -130,3 +130,11 @@ async def gateway(
         _open.clear()
         await control.close()
         await server.close()
+
+
+async def refusal(line: str) -> str:
+    """Why a gateway refuses a command."""
+    async with gateway() as (_, control):
+        answer = await control.run(line)
+        assert not answer["ok"]
+        return str(answer["error"])

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.support.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway
+from tests.support.sim_client import AAPL, MONDAY_NOON_NS, RawClient, gateway, refusal
 from tests.support.sim_process import ROOT, simulator
 
 
@@ -130,13 +130,7 @@ def test_a_browser_gets_nowhere():
     ],
 )
 def test_a_wrong_command_says_what_is_allowed(line, reason):
-    async def work():
-        async with gateway() as (_, control):
-            answer = await control.run(line)
-            assert not answer["ok"]
-            assert reason in answer["error"]
-
-    asyncio.run(work())
+    assert reason in asyncio.run(refusal(line))
 
 
 def test_what_was_received_is_told_with_kind_fields_and_market_time():

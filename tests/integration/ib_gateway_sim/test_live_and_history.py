@@ -10,7 +10,7 @@ import pytest
 
 from ib_gateway_sim.market.generated.market import Market
 from tests.support.live_readers import NOON_S, Candle, candle, do, folded, watch, watched
-from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
+from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway, refusal
 from tests.support.sim_process import ROOT
 
 PAGE = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
@@ -290,13 +290,7 @@ def test_the_last_minutes_of_a_closed_market_are_those_of_its_last_session():
     ],
 )
 def test_what_a_fault_of_live_data_does_not_allow_is_named(line, reason):
-    async def work():
-        async with gateway() as (_, control):
-            answer = await control.run(line)
-            assert not answer["ok"]
-            assert reason in answer["error"]
-
-    asyncio.run(work())
+    assert reason in asyncio.run(refusal(line))
 
 
 def test_what_is_set_is_told_and_cleared():

@@ -6,7 +6,7 @@ import ib_insync
 import pytest
 
 from tests.support.live_readers import NOON_S, do
-from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
+from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway, refusal
 
 MSFT = ("0", "MSFT", *AAPL[2:])
 ES = ("0", "ES", "FUT", "202603", "0.0", "", "", "CME", "", "USD", "", "")
@@ -317,10 +317,4 @@ def test_bars_may_end_with_their_trade_date(at_close, streams):
     ],
 )
 def test_what_is_not_allowed_is_named(line, reason):
-    async def work():
-        async with gateway() as (_, control):
-            answer = await control.run(line)
-            assert not answer["ok"]
-            assert reason in answer["error"]
-
-    asyncio.run(work())
+    assert reason in asyncio.run(refusal(line))

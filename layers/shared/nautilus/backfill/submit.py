@@ -1,6 +1,7 @@
 """From a request for bars to a job of the ledger."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -65,37 +66,19 @@ def _names(request: BackfillRequest, default_symbols: Sequence[str]) -> list[Sel
     if len(given) > 1:
         ways = ["symbol", "symbols", "instrument_id", "con_id"]
         raise InvalidInput.field("symbol", f"give only one of {', '.join(ways)}", ways)
+    named = partial(
+        select,
+        asset_class=request.asset_class,
+        exchange=request.exchange,
+        currency=request.currency,
+        expiry=request.expiry,
+    )
     if request.con_id is not None:
-        return [
-            select(
-                con_id=request.con_id,
-                asset_class=request.asset_class,
-                exchange=request.exchange,
-                currency=request.currency,
-                expiry=request.expiry,
-            )
-        ]
+        return [named(con_id=request.con_id)]
     if request.instrument_id is not None:
-        return [
-            select(
-                instrument_id=request.instrument_id,
-                asset_class=request.asset_class,
-                exchange=request.exchange,
-                currency=request.currency,
-                expiry=request.expiry,
-            )
-        ]
+        return [named(instrument_id=request.instrument_id)]
     names = request.symbols or ([request.symbol] if request.symbol is not None else list(default_symbols))
-    selectors = [
-        select(
-            symbol=name,
-            asset_class=request.asset_class,
-            exchange=request.exchange,
-            currency=request.currency,
-            expiry=request.expiry,
-        )
-        for name in names
-    ]
+    selectors = [named(symbol=name) for name in names]
     return list(dict.fromkeys(selectors))
 
 

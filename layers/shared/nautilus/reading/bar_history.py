@@ -8,10 +8,12 @@ from nautilus.coverage.availability import Availability, Calendars, Subject, Win
 from nautilus.coverage.states import CoverageState
 from nautilus.db.bars import history
 from nautilus.db.bars import revisions as bar_revisions
-from nautilus.db.bars.history import Arrival, ChunkAt, NoteAt, RequestAt
+from nautilus.db.bars.history import Arrival, ChunkAt, NoteAt
 from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.bars.revisions import Revision
 from nautilus.db.cursor import Cursor
+from nautilus.db.ledger import requests as sent_requests
+from nautilus.db.ledger.requests import SentRequest
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.reading.coverage_report import named, session_row
@@ -75,7 +77,7 @@ def _requests(
     if arrival is not None:
         first = history.without_chunk(cursor, series_id, arrival.committed_at)
         numbers += [first] if first is not None else []
-    return history.requests_of(cursor, [c.id for c in chunks], numbers)
+    return sent_requests.of_chunks(cursor, [c.id for c in chunks], numbers)
 
 
 def _slot(calendar: Calendar | None, subject: Subject, ts: int) -> Span:
@@ -113,7 +115,7 @@ def _state(availability: Availability, there: bool) -> CoverageState:
 
 
 def _brought_by(
-    bar: Bar | None, revisions: Sequence[Revision], requests: Sequence[RequestAt], arrival: Arrival | None
+    bar: Bar | None, revisions: Sequence[Revision], requests: Sequence[SentRequest], arrival: Arrival | None
 ) -> Mapping[str, Any] | None:
     """The request whose answer the present value came with: the last revision's, else the one before the bar's arrival."""
     if bar is None or not requests:
@@ -141,7 +143,7 @@ def _note(row: NoteAt) -> Mapping[str, Any]:
     }
 
 
-def _chunk(row: ChunkAt, requests: Sequence[RequestAt]) -> Mapping[str, Any]:
+def _chunk(row: ChunkAt, requests: Sequence[SentRequest]) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "start": rfc3339(row.span_start),
@@ -156,7 +158,7 @@ def _chunk(row: ChunkAt, requests: Sequence[RequestAt]) -> Mapping[str, Any]:
     }
 
 
-def _request(row: RequestAt) -> Mapping[str, Any]:
+def _request(row: SentRequest) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,

@@ -1,6 +1,5 @@
 """How one bar came to be: the chunks and requests behind it, and what is noted where there is none."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,23 +31,6 @@ class ChunkAt(NamedTuple):
     attempts: int
     mode: str
     updated_at: datetime
-
-
-class RequestAt(NamedTuple):
-    """A request to IB, as it was sent and as it ended."""
-
-    id: int
-    chunk_id: int | None
-    kind: str
-    identity: str
-    booked_at: datetime
-    sent_at: int
-    outcome: str
-    ib_code: int | None
-    ib_text: str | None
-    ms: int | None
-    bars: int | None
-    correlation_id: str | None
 
 
 class NoteAt(NamedTuple):
@@ -91,16 +73,6 @@ def chunks_at(cursor: Cursor, series_id: int, span: Span, limit: int = 20) -> li
         (series_id, span[1], span[0], limit),
     )
     return every(cursor, ChunkAt)
-
-
-def requests_of(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[int]) -> list[RequestAt]:
-    """Requests by chunk or by number, oldest first."""
-    cursor.execute(
-        "SELECT id, chunk_id, kind, identity, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars, correlation_id"
-        " FROM ib_requests WHERE chunk_id = ANY(%s) OR id = ANY(%s) ORDER BY id",
-        (list(chunk_ids), list(request_ids)),
-    )
-    return every(cursor, RequestAt)
 
 
 def without_chunk(cursor: Cursor, series_id: int, committed_at: datetime) -> int | None:

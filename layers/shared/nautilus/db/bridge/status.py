@@ -61,34 +61,19 @@ class BridgeStatus(NamedTuple):
     activity: Mapping[str, Any]
     heartbeat_at: datetime
     silent_s: float
-    clock: MarketTime
+    clock_machine_ns: int
+    clock_market_ns: int
+    clock_rate: float
     now_ns: int
+
+    @property
+    def clock(self) -> MarketTime:
+        return MarketTime(self.clock_machine_ns, self.clock_market_ns, self.clock_rate)
 
     @property
     def market_ns(self) -> int:
         """Market time now."""
         return self.clock.at(self.now_ns)
-
-
-class _StatusRow(NamedTuple):
-    bridge: str
-    login: str
-    account: str
-    state: str
-    since: datetime
-    reason: str
-    host: str
-    port: int
-    client_id: int | None
-    server_version: int | None
-    farms: Mapping[str, Any]
-    activity: Mapping[str, Any]
-    heartbeat_at: datetime
-    silent_s: float
-    clock_machine_ns: int
-    clock_market_ns: int
-    clock_rate: float
-    now_ns: int
 
 
 class SilentBridge(NamedTuple):
@@ -130,31 +115,11 @@ _READ = (
 def latest(cursor: Cursor) -> BridgeStatus | None:
     """The status of the bridge that wrote last; None when no bridge ever came."""
     cursor.execute(_READ)
-    row = one_or_none(cursor, _StatusRow)
-    if row is None:
-        return None
-    state, since, reason = row.state, row.since, row.reason
-    if row.silent_s > SILENT_AFTER_S:
-        state, since = "down", row.heartbeat_at
-        reason = f"bridge silent since {row.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
-    return BridgeStatus(
-        bridge=row.bridge,
-        login=row.login,
-        account=row.account,
-        state=state,
-        since=since,
-        reason=reason,
-        host=row.host,
-        port=row.port,
-        client_id=row.client_id,
-        server_version=row.server_version,
-        farms=row.farms,
-        activity=row.activity,
-        heartbeat_at=row.heartbeat_at,
-        silent_s=row.silent_s,
-        clock=MarketTime(row.clock_machine_ns, row.clock_market_ns, row.clock_rate),
-        now_ns=row.now_ns,
-    )
+    found = one_or_none(cursor, BridgeStatus)
+    if found is None or found.silent_s <= SILENT_AFTER_S:
+        return found
+    reason = f"bridge silent since {found.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
+    return found._replace(state="down", since=found.heartbeat_at, reason=reason)
 
 
 def last_activity(cursor: Cursor, bridge: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ class SentRequest(NamedTuple):
     id: int
     chunk_id: int | None
     kind: str
+    identity: str
     booked_at: datetime
     sent_at: int
     outcome: str
@@ -26,6 +27,7 @@ class SentRequest(NamedTuple):
     ib_text: str | None
     ms: int | None
     bars: int | None
+    correlation_id: str | None
 
 
 class RequestCount(NamedTuple):
@@ -157,11 +159,11 @@ def recent(cursor: Cursor, login: str, since_ns: int) -> list[RequestCount]:
     return every(cursor, RequestCount)
 
 
-def of_chunks(cursor: Cursor, chunk_ids: Sequence[int]) -> list[SentRequest]:
-    """Every request that was sent for these chunks, in order."""
+def of_chunks(cursor: Cursor, chunk_ids: Sequence[int], request_ids: Sequence[int] = ()) -> list[SentRequest]:
+    """Every request that was sent for these chunks, and those with these numbers, oldest first."""
     cursor.execute(
-        "SELECT id, chunk_id, kind, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars FROM ib_requests"
-        " WHERE chunk_id = ANY(%s) ORDER BY id",
-        (list(chunk_ids),),
+        "SELECT id, chunk_id, kind, identity, booked_at, sent_at, outcome, ib_code, ib_text, ms, bars, correlation_id"
+        " FROM ib_requests WHERE chunk_id = ANY(%s) OR id = ANY(%s) ORDER BY id",
+        (list(chunk_ids), list(request_ids)),
     )
     return every(cursor, SentRequest)

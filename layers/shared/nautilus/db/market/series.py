@@ -169,19 +169,25 @@ class _NoteRow(NamedTuple):
     ib_code: int | None
     checked_at: int
     expires_at: int | None
+    request_id: int | None
+
+    @property
+    def note(self) -> Note:
+        state = CoverageState(self.state)
+        return Note(span_of(self.range), state, self.reason, self.ib_code, self.checked_at, self.expires_at)
+
+
+_NOTE_COLUMNS = "range::text, state, reason, ib_code, checked_at, expires_at, request_id"
 
 
 def notes(cursor: Cursor, series_id: int, span: Span) -> list[Note]:
     """The notes that touch `span`, in order."""
     cursor.execute(
-        "SELECT range::text, state, reason, ib_code, checked_at, expires_at FROM coverage_notes"
+        f"SELECT {_NOTE_COLUMNS} FROM coverage_notes"
         " WHERE series_id = %s AND range && %s::int8range ORDER BY coverage_notes.range",
         (series_id, int8range(span)),
     )
-    return [
-        Note(span_of(row.range), CoverageState(row.state), row.reason, row.ib_code, row.checked_at, row.expires_at)
-        for row in every(cursor, _NoteRow)
-    ]
+    return [row.note for row in every(cursor, _NoteRow)]
 
 
 class DueRecheck(NamedTuple):
@@ -226,20 +232,9 @@ def live(cursor: Cursor, series_id: int, span: Span, *, lock: bool = False) -> l
     return [(row.id, (row.span_start, row.span_end)) for row in every(cursor, _LiveChunk)]
 
 
-class _TakenNote(NamedTuple):
-    range: str
-    state: str
-    reason: str
-    ib_code: int | None
-    checked_at: int
-    expires_at: int | None
-    request_id: int | None
-
-
 _TAKE_NOTES = Prepared(
     "nautilus_take_notes",
-    "DELETE FROM coverage_notes WHERE series_id = $1 AND range && $2"
-    " RETURNING range::text, state, reason, ib_code, checked_at, expires_at, request_id",
+    f"DELETE FROM coverage_notes WHERE series_id = $1 AND range && $2 RETURNING {_NOTE_COLUMNS}",
     ("integer", "int8multirange"),
 )
 """Take out the notes of some ranges."""
@@ -275,7 +270,7 @@ def apply_changes(
     old = []
     if coverage_changes:  # else all that is fresh was covered before, and no note is there
         cursor.run(_TAKE_NOTES, (series.id, multirange(fresh)))
-        old = every(cursor, _TakenNote)
+        old = every(cursor, _NoteRow)
     # Bars lie where it is covered or noted: of these, only what a range has none of may be called empty before.
     likely_stored = bool(bars) and bool(old or series.covered & Spans.of(bars[0].ts, bars[-1].ts + 1))
     written = bar_store.write(
