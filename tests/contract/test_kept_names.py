@@ -27,14 +27,14 @@ LOG_ACTIONS = listed(
     hint-not-sent ib-connected ib-not-connected ib-notice ib-other-language ib-unmapped-code incident-closed
     incident-opened instrument-changed item-broke item-failed job-not-planned job-planned job-put-off
     key-refused lease-lost leases-not-renewed listen-lost live-bars-lost live-rows-not-stored live-value-broke
-    lookup-not-renewed market-data-lines-fewer message-unreadable name-lost old-rows-forgotten pacing-violation
-    page-books-broke page-books-refused plan-dropped queue-unavailable refresh-refused refresh-token-replayed
-    replica-failed replica-recovered request request-broke requests-lost schedule-corrected schedule-refused
-    schedules-not-asked sign-in-refused sign-in-throttled snapshot-broke socket-closed socket-opened
-    socket-refused split-found store-unavailable stream-ended stream-lost stream-not-loaded stream-not-probed
-    stream-notice stream-requested stream-starts token-refused volume-unit-broke volume-unit-changed
-    volume-unit-known volume-unit-not-compared volume-unit-not-stated volumes-revised volumes-were-guessed
-    wants-not-read watched-name-found watched-name-not-found
+    lookup-not-renewed market-data-lines-fewer market-rule-not-told message-unreadable name-lost
+    old-rows-forgotten pacing-violation page-books-broke page-books-refused plan-dropped queue-unavailable
+    refresh-refused refresh-token-replayed replica-failed replica-recovered request request-broke requests-lost
+    schedule-corrected schedule-refused schedules-not-asked sign-in-refused sign-in-throttled snapshot-broke
+    socket-closed socket-opened socket-refused split-found store-unavailable stream-ended stream-lost
+    stream-not-loaded stream-not-probed stream-notice stream-requested stream-starts token-refused
+    volume-unit-broke volume-unit-changed volume-unit-known volume-unit-not-compared volume-unit-not-stated
+    volumes-revised volumes-were-guessed wants-not-read watched-name-found watched-name-not-found
     """
 )
 
@@ -49,18 +49,19 @@ OF_LOOPS = listed(
 
 PROBLEM_CODES = listed(
     """
-    account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable changed-meanwhile collision
-    conflict credential-in-address database-busy database-slow database-unavailable error expired-token
-    forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused ib-unavailable
-    idempotency-key-reused instrument-not-resolved internal-error invalid-api-key invalid-credentials
-    invalid-input invalid-refresh-token invalid-ticket invalid-token last-administrator limit-exceeded malformed
-    method-not-allowed missing-scope no-bridge no-such-route not-acceptable not-found null-character pacing
-    page-token-expired page-token-invalid page-token-mismatch password-sign-in-needed rate-limited
-    refresh-token-replayed repeated-parameter restarting session-ended sign-in-busy too-many-keys
-    too-many-lookups too-many-sockets too-many-ticks too-many-unknown-symbols too-many-wants unauthorized
-    unavailable unknown-command unknown-instrument unknown-job unknown-key unknown-parameter unknown-session
-    unknown-user unsupported-content-encoding unsupported-media-type user-exists validation-error
-    version-forgotten
+    account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable
+    changed-meanwhile collision conflict credential-in-address database-busy database-slow database-unavailable
+    error expired-token forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused
+    ib-unavailable idempotency-key-reused instrument-not-resolved internal-error invalid-api-key
+    invalid-credentials invalid-input invalid-refresh-token invalid-ticket invalid-token last-administrator
+    limit-exceeded malformed method-not-allowed missing-scope no-bridge no-change no-such-route not-acceptable
+    not-found null-character order-being-sent order-cancel-pending order-changed order-external
+    order-modify-pending order-not-found order-not-unknown order-over pacing page-token-expired
+    page-token-invalid page-token-mismatch password-sign-in-needed rate-limited refresh-token-replayed
+    repeated-parameter restarting session-ended sign-in-busy too-many-keys too-many-lookups too-many-sockets
+    too-many-ticks too-many-unknown-symbols too-many-wants unauthorized unavailable unknown-command
+    unknown-instrument unknown-job unknown-key unknown-parameter unknown-session unknown-user
+    unsupported-content-encoding unsupported-media-type user-exists validation-error version-forgotten
     """
 )
 
