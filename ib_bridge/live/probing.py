@@ -31,7 +31,7 @@ class Probing:
         self._timeout_s = timeout_s
 
     async def has_more(self, stream: Stream, since: int, newest: LiveBar | None) -> bool | None:
-        """True when history has what the stream has not sent since a market time (ns); None when IB did not say."""
+        """True when history has what the stream has not sent since a market time (ns); None when nobody can know."""
         price = stream.key.price or price_kind(stream.instrument.asset_class, None)
         session = stream.key.session or "all"
         seconds = min(_LONGEST_S, max(120, (self._clock.now_ns() - since) // NS_PER_S + 120))
@@ -51,26 +51,50 @@ class Probing:
             rows = await self._requests.history(request, self._timeout_s)
         except IbError as refused:
             await self._booking.close(booked, "error", began, ib_code=refused.code, ib_text=refused.text)
-            return False if "no data" in refused.text.lower() else None
+            empty = "no data" in refused.text.lower() and self._connection.serves(stream.instrument)
+            return False if empty else None
         except (NoAnswer, NotConnected):
             await self._booking.close(booked, "lost", began)
             return None
         await self._booking.close(booked, "ok" if rows else "empty", began)
-        return lacks(translate.bars(rows, _MINUTE, price), since, newest, with_volume=price not in QUOTE_KINDS)
+        return lacks(
+            translate.bars(rows, _MINUTE, price),
+            since,
+            newest,
+            sent_from=stream.sent_at if stream.is_bars else None,
+            with_volume=price not in QUOTE_KINDS,
+        )
 
 
-def lacks(bars: list[Bar], since: int, newest: LiveBar | None, *, with_volume: bool) -> bool:
-    """True when there are minutes that a stream which is silent since `since` has not sent.
+def lacks(
+    bars: list[Bar], since: int, newest: LiveBar | None, *, sent_from: int | None, with_volume: bool
+) -> bool | None:
+    """True when history has what a stream that is silent since `since` has not sent, False when it has not, None when its
+    minutes cannot show that: what is in the minute of the last event may have come before that.
 
-    newest: the newest minute that it sent, with volume in IB's unit. A bar without volume is none, where there are volumes.
+    newest: the newest bar that it sent, with volume in IB's unit. sent_from: it should have sent each bar since then; None: it
+    sends no bars. A bar without volume is none, where there are volumes.
     """
-    real = [bar for bar in bars if not with_volume or bar.volume is None or bar.volume > 0]
+    real = {bar.ts: bar for bar in bars if not with_volume or bar.volume is None or bar.volume > 0}
     minute = since - since % _MINUTE.step_ns
-    if any(bar.ts > minute for bar in real):
+    if any(ts > minute for ts in real):
         return True
-    same = next((bar for bar in real if newest is not None and bar.ts == newest.ts), None)
-    if same is None or newest is None or newest.partial:
+    same = _beyond(real.get(newest.ts), newest) if newest is not None and not newest.partial else None
+    if same or minute not in real:
+        return bool(same)
+    if sent_from is not None and sent_from <= minute and (newest is None or newest.ts < minute):
+        return True
+    return same if newest is not None and newest.ts == minute else None
+
+
+def _beyond(bar: Bar | None, sent: LiveBar) -> bool | None:
+    """True when history's minute goes beyond what was sent of it, False when it is the same, None when that is not known."""
+    if bar is None:
+        return None
+    if (bar.high, bar.low, bar.close) != (sent.high, sent.low, sent.close):
+        return True
+    if bar.volume is None or sent.volume is None:
+        return None
+    if bar.volume == sent.volume:
         return False
-    if (same.high, same.low, same.close) != (newest.high, newest.low, newest.close):
-        return True
-    return same.volume is not None and newest.volume is not None and same.volume > newest.volume
+    return True if bar.volume > sent.volume else None

@@ -84,19 +84,37 @@ def seen(ts: int, volume: float = 10.0, *, partial: bool = False) -> LiveBar:
 
 
 @pytest.mark.parametrize(
-    ("bars", "newest", "expected"),
+    ("bars", "newest", "sent_from", "expected"),
     [
-        ([], None, False),
-        ([bar(NOON)], seen(NOON), False),
-        ([bar(NOON), bar(NOON + MINUTE)], seen(NOON), True),
-        ([bar(NOON), bar(NOON + MINUTE, volume=0)], seen(NOON), False),
-        ([bar(NOON, volume=11)], seen(NOON), True),
-        ([bar(NOON, high=3)], seen(NOON), True),
-        ([bar(NOON, high=3)], seen(NOON, partial=True), False),
+        ([], None, NOON, False),
+        ([bar(NOON)], seen(NOON), NOON, False),
+        ([bar(NOON), bar(NOON + MINUTE)], seen(NOON), NOON, True),
+        ([bar(NOON), bar(NOON + MINUTE)], None, None, True),
+        ([bar(NOON), bar(NOON + MINUTE, volume=0)], seen(NOON), NOON, False),
+        ([bar(NOON, volume=11)], seen(NOON), NOON, True),
+        ([bar(NOON, high=3)], seen(NOON), NOON, True),
+        ([bar(NOON - MINUTE, volume=11)], seen(NOON - MINUTE), NOON, True),
+        # Its last word came in the minute of which history has a bar: whether that is younger, nobody knows.
+        ([bar(NOON, high=3)], seen(NOON, partial=True), NOON - 1, None),
+        ([bar(NOON, volume=9)], seen(NOON), NOON, None),
+        ([bar(NOON)], seen(NOON + 5 * S), NOON, None),
+        ([bar(NOON)], seen(NOON - MINUTE), NOON + S, None),
+        ([bar(NOON)], None, NOON + S, None),
+        ([bar(NOON)], None, None, None),
+        # It was there from the minute's begin on, and told nothing of it.
+        ([bar(NOON)], seen(NOON - MINUTE), NOON - 1, True),
+        ([bar(NOON - MINUTE)], seen(NOON - MINUTE), NOON - 1, False),
     ],
 )
-def test_history_has_more_or_it_has_not(bars: list[Bar], newest: LiveBar | None, expected: bool) -> None:
-    assert lacks(bars, NOON + 30 * S, newest, with_volume=True) is expected
+def test_history_has_more_or_it_has_not_or_nobody_can_know(
+    bars: list[Bar], newest: LiveBar | None, sent_from: int | None, expected: bool | None
+) -> None:
+    assert lacks(bars, NOON + 30 * S, newest, sent_from=sent_from, with_volume=True) is expected
+
+
+def test_equal_prices_of_a_kind_without_volume_prove_nothing() -> None:
+    same = bar(NOON)._replace(volume=None)
+    assert lacks([same], NOON + 30 * S, seen(NOON)._replace(volume=None), sent_from=NOON, with_volume=False) is None
 
 
 @pytest.mark.parametrize(
