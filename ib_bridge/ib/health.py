@@ -144,9 +144,11 @@ class ConnectionHealth:
 
     def serves(self, instrument: Instrument, now: int) -> bool:
         """True when history of this instrument can be requested now."""
-        if not self.up or self.servers_lost or now < self._displaced_until:
-            return False
-        return not farms.away(self.farms, instrument)
+        return now >= self._displaced_until and self.reaches(instrument)
+
+    def reaches(self, instrument: Instrument) -> bool:
+        """True when IB's servers and the farms of this instrument are there, whoever uses the login."""
+        return self.up and not self.servers_lost and not farms.away(self.farms, instrument)
 
     @property
     def can_resolve(self) -> bool:

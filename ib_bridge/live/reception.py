@@ -115,7 +115,7 @@ class Reception:
         first = stream.state is not StreamState.LIVE or stream.reason
         event_ns = value.bar.ts if isinstance(value, FiveSecondBar) else None
         stream.spoke(self._clock.now_ns(), time.monotonic(), event_ns)
-        self._recovery.spoke(stream)
+        self._recovery.login_is_ours(stream)
         if stream.booked is not None:
             booked, stream.booked = stream.booked, None
             if isinstance(value, FirstBars):

@@ -23,7 +23,12 @@ from nautilus.market import farms
 
 _QUIET_NS = 3 * NS_PER_S
 """Farm notices come in tens within a second: nothing is requested before this long after the last."""
+_COMPETING = "competing_session"
 _COMPETING_NS = 60 * NS_PER_S
+_REFUSED_NS, _REFUSED_S = 10 * NS_PER_S, 2.0
+"""Market time and machine time after which IB would have refused a request."""
+_TRIED = (Source.MARKET_DATA, Source.KEEP_UP_TO_DATE, Source.TICK_BY_TICK, Source.REAL_TIME_BARS)
+"""Quotes cost least, and IB answers the first two at once, also in a closed market."""
 _MARKET_CLOSED, _HALTED = "market_closed", "halted"
 _FARM_SOURCES = frozenset({Source.REAL_TIME_BARS, Source.MARKET_DATA, Source.TICK_BY_TICK})
 
@@ -89,20 +94,37 @@ class Recovery:
         """Somebody else uses the login: all streams are dead. IB does not say when it is over: one is requested each minute."""
         now = self._clock.now_ns()
         for stream in self._requested():
-            self._note_loss(stream, "competing_session")
+            self._note_loss(stream, _COMPETING)
             self._let_go(stream)
         self._competing = True
-        lost = sorted(
-            (s for s in self._ledger.streams.values() if s.source not in (None, Source.POLL) and s.request is None),
-            key=lambda s: (s.source is Source.KEEP_UP_TO_DATE, -s.want.priority, s.want.since_s),
-        )
-        for number, stream in enumerate(lost):
-            stream.not_before = now + _COMPETING_NS if number == 0 else FOR_GOOD
-            move(stream, StreamState.WANTED, "competing_session", now)
+        for stream in self._displaced():
+            stream.not_before = FOR_GOOD
+            move(stream, StreamState.WANTED, _COMPETING, now)
+        self._try_one(now)
+        for stream in self._displaced():
             self._changed(stream)
 
-    def spoke(self, stream: Stream) -> None:
-        """A stream lives: where somebody else used the login, that is over."""
+    def _displaced(self) -> list[Stream]:
+        """The streams that could be requested, in the order in which they are tried."""
+        lost = [s for s in self._ledger.streams.values() if s.source in _TRIED and s.request is None]
+        return sorted(lost, key=lambda s: (_TRIED.index(s.source or Source.POLL), -s.want.priority, s.want.since_s))
+
+    def _try_one(self, now: int) -> None:
+        """Have one stream requested in a minute, unless one is under way."""
+        lost = self._displaced()
+        if lost and not self._requested() and all(stream.not_before >= FOR_GOOD for stream in lost):
+            lost[0].not_before = now + _COMPETING_NS
+
+    def _check_login(self, now: int) -> None:
+        """IB refuses at once while somebody else uses the login: a request that it has not refused for a while is served."""
+        for stream in self._requested():
+            if now - stream.sent_at >= _REFUSED_NS and time.monotonic() - stream.sent_s >= _REFUSED_S:
+                self.login_is_ours(stream)
+                return
+        self._try_one(now)
+
+    def login_is_ours(self, stream: Stream) -> None:
+        """A stream is served: where somebody else used the login, that is over."""
         if self._competing:
             self._competing = False
             self._connection.health.displacement_over()
@@ -155,6 +177,8 @@ class Recovery:
         """Look for streams that are silent without a reason. Call it each second."""
         self.check_connection()
         now = self._clock.now_ns()
+        if self._competing:
+            self._check_login(now)
         for stream in self._ledger.streams.values():
             self._tell_closed_market(stream, now)
         if not self._connection.up or self._connection.health.servers_lost:

@@ -76,7 +76,10 @@ class Subscribing:
         if stream.state is not StreamState.WANTED or now < stream.not_before:
             return False
         if stream.source is Source.KEEP_UP_TO_DATE:
-            return self._connection.serves(stream.instrument) and self._open.has_room_for_live(self.held())
+            reached = self._connection.health.reaches(
+                stream.instrument
+            )  # recovery tries whether the login is ours again
+            return reached and self._open.has_room_for_live(self.held())
         return True
 
     def held(self) -> int:

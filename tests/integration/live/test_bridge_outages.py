@@ -182,6 +182,38 @@ def test_each_outage_ends_with_all_streams_live_and_no_hole(live: LiveStack, out
     assert live.violations() == []
 
 
+def test_bars_kept_up_to_date_alone_are_back_within_a_minute_of_a_competing_session(live: LiveStack) -> None:
+    live.start_bridge(settle_intraday_s="5")
+    live.want("user:1", [live.bars("AAPL"), live.bars("MSFT")])
+    for symbol in ("AAPL", "MSFT"):
+        live.wait_state(symbol, "live")
+    live.sim.command("competing on")
+    live.wait(lambda: ("wanted", "competing_session") in states(live), "listeners know", 30, lambda: states(live))
+    run(live, 70, 10)
+    live.sim.command("competing off")
+    run(live, 60, 10)
+    for symbol in ("AAPL", "MSFT"):
+        live.wait_state(symbol, "live")
+    assert len(kept_up(live)) <= 2 + 2 + 1, "one stream is tried each minute, the other follows"
+    live.wait(lambda: live.stack.session()["state"] == "connected", "the session is ours", 30, live.stack.session)
+    assert live.violations() == []
+
+
+def test_the_stream_that_is_tried_may_go_without_leaving_the_others_waiting_for_ever(live: LiveStack) -> None:
+    live.start_bridge(settle_intraday_s="5", live_linger_s="0")
+    live.want("user:1", [live.bars("AAPL", priority=9)])
+    live.want("user:2", [live.bars("MSFT")])
+    for symbol in ("AAPL", "MSFT"):
+        live.wait_state(symbol, "live")
+    live.sim.command("competing on")
+    live.wait(lambda: ("wanted", "competing_session") in states(live), "listeners know", 30, lambda: states(live))
+    live.drop("user:1")
+    live.wait(lambda: len(live.streams()) == 1, "the first to be tried is wanted no longer", 30, live.streams)
+    live.sim.command("competing off")
+    run(live, 70, 10)
+    live.wait_state("MSFT", "live")
+
+
 @pytest.mark.parametrize("kept", [0, 1])
 def test_after_a_bust_the_old_request_is_cancelled_before_the_new_one_which_is_booked(
     live: LiveStack, kept: int

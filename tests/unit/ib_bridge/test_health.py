@@ -64,6 +64,7 @@ def test_another_session_has_the_login_for_five_minutes_after_ib_said_so() -> No
     health = connected()
     health.note(10197, "", NOON)
     assert not health.serves(stock(), NOON + 299 * SECOND)
+    assert health.reaches(stock()), "whoever uses the login, the farm is there"
     assert health.serves(stock(), NOON + 300 * SECOND)
     assert health.at(NOON + 300 * SECOND).state is ConnectionState.CONNECTED
 
