@@ -11,7 +11,7 @@ from ib_gateway_sim.market.contracts import Contract, ContractQuery
 from ib_gateway_sim.market.generated.market import Market
 from nautilus.clock import NS_PER_S
 from nautilus.live.bars import LiveBar, LiveState
-from nautilus.live.folding import LATEST_CLOSE_NS, Folding, Part
+from nautilus.live.folding import LATEST_CLOSE_NS, Folding, Part, _Sum
 from nautilus.spans import Span
 from tests.support.markets import few
 
@@ -136,7 +136,8 @@ class HastyFolding(Folding):
 
     def add(self, part: Part) -> list[LiveBar]:
         if self._current is not None:
-            self._current.parts.clear()
+            for ts in list(self._current.parts):
+                self._current.pop(ts)
         return super().add(part)
 
 
@@ -160,6 +161,9 @@ def test_an_index_has_bars_though_it_has_no_volume() -> None:
 
 
 # ---- how a bar closes ------------------------------------------------------------------------------------------------
+
+
+LONGER = {"every_part_comes": False, "with_fillers": True}
 
 
 def part(at_s: int, price: float, volume: float | None = 1, **about: bool) -> Part:
@@ -267,3 +271,58 @@ def test_volumes_that_are_not_known_stay_so() -> None:
     folding.add(part(0, 10, volume=None))
     (bar,) = folding.add(part(5, 10, volume=3))
     assert bar.volume is None
+
+
+def of_all(parts: Iterable[Part]) -> tuple[float, float, float, float, float, int]:
+    """A bar of all its parts, made anew: what nobody kept cannot be wrong."""
+    real = [one for one in sorted(parts) if one.volume]
+    first, last = real[0], real[-1]
+    volume, trades = sum(one.volume or 0 for one in real), sum(one.trades or 0 for one in real)
+    return first.open, max(one.high for one in real), min(one.low for one in real), last.close, volume, trades
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 11), st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=40), st.data()
+)
+@few
+def test_in_whatever_order_parts_come_again_and_go_the_bar_is_that_of_all_that_are_there(
+    given_parts: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    folding = minutes_of()
+    there: dict[int, Part] = {}
+    for at, price, volume in given_parts:
+        one = Part((OPEN_S + 5 * at) * NS_PER_S, PART_NS, price, price + 1, price - 1, price, volume, 1, complete=False)
+        there[one.ts] = one
+        folding.add(one)
+        if data.draw(st.integers(0, 4)) == 0:
+            gone = data.draw(st.sampled_from(sorted(there)))
+            folding.remove(gone)
+            del there[gone]
+        bar = folding.slots()[-1].bar
+        assert (bar is None) == (not any(one.volume for one in there.values()))
+        assert bar is None or bar[1:7] == of_all(there.values())
+
+
+def test_parts_that_are_taken_together_change_each_bar_once() -> None:
+    one, together = Folding(slot_of(5 * MINUTE_NS), **LONGER), Folding(slot_of(5 * MINUTE_NS), **LONGER)
+    parts = [part(60 * n, n)._replace(span_ns=MINUTE_NS) for n in range(12)]
+    last = {bar.ts: bar for each in parts for bar in one.add(each)}
+    changed = together.fill(parts)
+    assert changed == list(last.values())
+    assert [bar.state for bar in changed] == ["closed", "closed", "forming"]
+
+
+def test_a_new_state_of_the_newest_part_costs_the_same_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    folding = Folding(slot_of(24 * 60 * MINUTE_NS), **LONGER)
+    folding.fill(part(5 * n, n % 7) for n in range(4_000))
+    made: list[Part] = []
+    plain = _Sum.with_part
+
+    def counted(self: _Sum, one: Part, *, is_filler: bool) -> _Sum:
+        made.append(one)
+        return plain(self, one, is_filler=is_filler)
+
+    monkeypatch.setattr(_Sum, "with_part", counted)
+    for price in range(10):
+        folding.add(part(5 * 4_000, price))
+    assert len(made) <= 20

@@ -9,8 +9,8 @@ volume 0. Such a filler proves that the stream lives. It makes no price and no b
 does not have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from bisect import insort
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_S
@@ -52,32 +52,84 @@ class FoldedSlot(NamedTuple):
     bar: LiveBar | None
 
 
-@dataclass
-class _Slot:
-    span: Span
-    parts: dict[int, Part] = field(default_factory=dict)
-    closed: bool = False
-    newest: LiveBar | None = None
+class _Sum(NamedTuple):
+    """What parts of one slot make together. first, high, low, last: prices; None where no part has one."""
 
-    def bar(self, real: Sequence[Part], state: LiveState, partial: bool) -> LiveBar | None:
-        if not real:
-            return None
-        return LiveBar(
-            self.span[0],
-            real[0].open,
-            max(part.high for part in real),
-            min(part.low for part in real),
-            real[-1].close,
-            _sum(part.volume for part in real),
-            _count(part.trades for part in real),
-            state,
+    first: float | None = None
+    high: float = 0.0
+    low: float = 0.0
+    last: float = 0.0
+    volume: float | None = 0.0
+    trades: int | None = 0
+    partial: bool = False
+    complete_ns: int = 0
+    end: int = 0
+
+    def with_part(self, part: Part, *, is_filler: bool) -> "_Sum":
+        """With one part more, which comes after the others."""
+        partial, end = self.partial or part.partial, max(self.end, part.end)
+        complete_ns = self.complete_ns + (part.span_ns if part.complete else 0)
+        if is_filler:
+            return self._replace(partial=partial, complete_ns=complete_ns, end=end)
+        return _Sum(
+            part.open if self.first is None else self.first,
+            part.high if self.first is None else max(self.high, part.high),
+            part.low if self.first is None else min(self.low, part.low),
+            part.close,
+            None if self.volume is None or part.volume is None else self.volume + part.volume,
+            None if self.trades is None or part.trades is None else self.trades + part.trades,
             partial,
+            complete_ns,
+            end,
         )
 
-    def lacks_parts(self, end: int) -> bool:
-        """Some of the slot's time before `end` is covered by no complete part."""
-        covered = sum(part.span_ns for part in self.parts.values() if part.complete)
-        return covered < end - self.span[0]
+
+class _Slot:
+    """One slot and its parts. What comes last changes most: the sum of all parts before it is kept."""
+
+    def __init__(self, span: Span, *, with_fillers: bool, closed: bool = False) -> None:
+        self.span = span
+        self.closed = closed
+        self.newest: LiveBar | None = None
+        self._with_fillers = with_fillers
+        self.parts: dict[int, Part] = {}
+        self._stamps: list[int] = []
+        """ts of the parts, ascending."""
+        self._before: _Sum | None = _Sum()
+        """Of all parts but the last; None while it must be made anew."""
+
+    def put(self, part: Part) -> None:
+        """Take a part, or a newer state of it."""
+        if not self._stamps or part.ts > self._stamps[-1]:
+            if self._stamps and self._before is not None:
+                self._before = self._with(self._before, self.parts[self._stamps[-1]])
+            self._stamps.append(part.ts)
+        elif part.ts != self._stamps[-1]:
+            self._before = None
+            if part.ts not in self.parts:
+                insort(self._stamps, part.ts)
+        self.parts[part.ts] = part
+
+    def pop(self, ts: int) -> bool:
+        """Take a part out; False where there is none."""
+        if self.parts.pop(ts, None) is None:
+            return False
+        self._stamps.remove(ts)
+        self._before = None
+        return True
+
+    def sum(self) -> _Sum:
+        """Of all parts."""
+        if not self._stamps:
+            return _Sum()
+        if self._before is None:
+            self._before = _Sum()
+            for ts in self._stamps[:-1]:
+                self._before = self._with(self._before, self.parts[ts])
+        return self._with(self._before, self.parts[self._stamps[-1]])
+
+    def _with(self, before: _Sum, part: Part) -> _Sum:
+        return before.with_part(part, is_filler=self._with_fillers and part.volume == 0)
 
 
 class Folding:
@@ -107,23 +159,44 @@ class Folding:
         A part that comes again replaces the first. A late part of a remembered slot makes that bar anew, closed as it was. Older
         parts and parts outside every session are dropped: history has the word on them.
         """
-        span = self._slot_of(part.ts)
-        if span is None:
-            return []
-        if self._current is None or span[0] > self._current.span[0]:
-            changed = self._close_current()
-            if self._current is not None:
-                self._keep(self._current)
-            self._current = _Slot(span)
-            return changed + self._put(self._current, part)
-        slot = self._slot(span[0]) or self._late(span)
-        return self._put(slot, part) if slot is not None else []
+        return self.fill([part])
+
+    def fill(self, parts: Iterable[Part]) -> list[LiveBar]:
+        """Take several parts in order of time; the bars that changed, each as it is after all of them."""
+        changed: list[LiveBar] = []
+        touched: dict[int, _Slot] = {}
+        for part in parts:
+            span = self._slot_of(part.ts)
+            if span is None:
+                continue
+            if self._current is None or span[0] > self._current.span[0]:
+                changed += self._settle(touched | self._end_current())
+                touched = {}
+                self._current = _Slot(span, with_fillers=self._with_fillers)
+            slot = self._slot(span[0]) or self._late(span)
+            if slot is not None:
+                slot.put(part)
+                slot.closed = slot.closed or (part.complete and part.end >= span[1])
+                touched[span[0]] = slot
+        return changed + self._settle(touched)
+
+    def _end_current(self) -> dict[int, _Slot]:
+        """A part of a later slot has come: the current one is over."""
+        slot = self._current
+        if slot is None:
+            return {}
+        slot.closed = True
+        self._keep(slot)
+        return {slot.span[0]: slot}
+
+    def _settle(self, touched: Mapping[int, _Slot]) -> list[LiveBar]:
+        return [bar for _, slot in sorted(touched.items()) for bar in self._changed(slot)]
 
     def remove(self, ts: int) -> list[LiveBar]:
         """Take the part that begins at `ts` out of its slot; the bar that changed. A slot without any part has no bar."""
         for slot in [*self._before.values(), *([self._current] if self._current is not None else [])]:
-            if slot.span[0] <= ts < slot.span[1] and slot.parts.pop(ts, None) is not None:
-                return self._changed(slot, LiveState.CLOSED if slot.closed else LiveState.FORMING)
+            if slot.span[0] <= ts < slot.span[1] and slot.pop(ts):
+                return self._changed(slot)
         return []
 
     def slots(self) -> list[FoldedSlot]:
@@ -146,7 +219,7 @@ class Folding:
         oldest = next(iter(self._before), span[0])
         if self._kept == 1 or (len(self._before) == self._kept and span[0] < oldest):
             return None
-        slot = self._before[span[0]] = _Slot(span, closed=True)
+        slot = self._before[span[0]] = _Slot(span, with_fillers=self._with_fillers, closed=True)
         self._before = dict(sorted(self._before.items())[-self._kept :])
         return slot
 
@@ -157,42 +230,31 @@ class Folding:
             return []
         return self._close_current()
 
-    def _put(self, slot: _Slot, part: Part) -> list[LiveBar]:
-        slot.parts[part.ts] = part
-        if slot.closed:
-            return self._changed(slot, LiveState.CLOSED)
-        if part.complete and part.end >= slot.span[1]:
-            return self._close_current()
-        return self._changed(slot, LiveState.FORMING)
+    def close(self, start: int) -> None:
+        """The slot that begins there is over, though nothing has come that shows it. No bar is returned for that."""
+        slot = self._slot(start)
+        if slot is not None and not slot.closed:
+            slot.closed = True
+            self._changed(slot)
 
     def _close_current(self) -> list[LiveBar]:
         if self._current is None or self._current.closed:
             return []
         self._current.closed = True
-        return self._changed(self._current, LiveState.CLOSED)
+        return self._changed(self._current)
 
-    def _changed(self, slot: _Slot, state: LiveState) -> list[LiveBar]:
-        parts = [part for _, part in sorted(slot.parts.items()) if not (self._with_fillers and part.volume == 0)]
-        bar = slot.bar(parts, state, self._is_partial(slot, state)) if parts else None
-        if bar is None or bar == slot.newest:
-            slot.newest = bar
-            return []
-        slot.newest = bar
-        return [bar]
+    def _changed(self, slot: _Slot) -> list[LiveBar]:
+        """The bar of a slot, if it is another one than before."""
+        before, slot.newest = slot.newest, self._bar(slot)
+        return [slot.newest] if slot.newest is not None and slot.newest != before else []
 
-    def _is_partial(self, slot: _Slot, state: LiveState) -> bool:
-        if any(part.partial for part in slot.parts.values()):
-            return True
-        end = slot.span[1] if state is LiveState.CLOSED else max(part.end for part in slot.parts.values())
-        return self._every_part_comes and slot.lacks_parts(end)
-
-
-def _count(values: Iterable[int | None]) -> int | None:
-    known = list(values)
-    return None if None in known else sum(v for v in known if v is not None)
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum, rounded to what float64 can hold of volumes with eight decimals; None where one is not known."""
-    known = list(values)
-    return None if None in known else round(sum(v for v in known if v is not None), 8)
+    def _bar(self, slot: _Slot) -> LiveBar | None:
+        made = slot.sum()
+        if made.first is None:
+            return None
+        end = slot.span[1] if slot.closed else made.end
+        lacks = self._every_part_comes and made.complete_ns < end - slot.span[0]
+        volume = round(made.volume, 8) if made.volume is not None else None
+        state = LiveState.CLOSED if slot.closed else LiveState.FORMING
+        values = made.first, made.high, made.low, made.last, volume, made.trades
+        return LiveBar(slot.span[0], *values, state, made.partial or lacks)
