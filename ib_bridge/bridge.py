@@ -12,6 +12,7 @@ from ib_bridge.history import empty_checks
 from ib_bridge.history.booking import Booking
 from ib_bridge.history.open_requests import OpenRequests
 from ib_bridge.history.planning import Planning
+from ib_bridge.history.settling import Revised
 from ib_bridge.history.volume_units import VolumeUnits, adopt_guesses
 from ib_bridge.history.worker import Worker
 from ib_bridge.ib.clock import MarketClock
@@ -36,6 +37,7 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_planning, job_stopping, jobs, requests
 from nautilus.db.live import wants
+from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
@@ -117,9 +119,12 @@ class Bridge:
             log=self._log,
             ready=lambda: self._source.ready,
         )
-        self._worker = Worker(self._settings, parts)
+        self._worker = Worker(self._settings, parts, self._revised)
         self._confirming = Confirming(self._settings, parts)
         self._live = LiveData(self._settings, parts, self._confirming)
+
+    def _revised(self, row: Series, changed: Revised) -> None:
+        self._live.revised(row, changed)
 
     # ---- life --------------------------------------------------------------------------------------------------------
 

@@ -28,14 +28,24 @@ _NO_DATA = "no_data"
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
+class Revised(NamedTuple):
+    """Bars that an answer has changed, as they were and as they are, and how the series stands since."""
+
+    version: int
+    covered: Spans
+    before: dict[int, Bar]
+    now: dict[int, Bar]
+
+
 class Stored(NamedTuple):
     """What an answer changed: `inside` counts its bars in the span, `doubtful` is what it left unconfirmed of it; `splits` has
-    the ratio of each split that its overlaps with stored bars showed."""
+    the ratio of each split that its overlaps with stored bars showed. revised: where the writer looks for it."""
 
     written: Written
     splits: tuple[float, ...]
     inside: int
     doubtful: Spans
+    revised: Revised | None = None
 
 
 def store(

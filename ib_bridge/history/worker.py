@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ from ib_bridge.history.concurrency import Concurrency
 from ib_bridge.history.in_flight import InFlight
 from ib_bridge.history.lease_renewal import LeaseRenewal
 from ib_bridge.history.picking import Picker, Task
+from ib_bridge.history.settling import Revised
 from ib_bridge.history.writer import Answer
 from ib_bridge.ib import translate
 from ib_bridge.ib.client import BarsRequest
@@ -23,10 +24,10 @@ from nautilus.backfill.planner import halves
 from nautilus.clock import NS_PER_S
 from nautilus.db.ledger import chunks
 from nautilus.db.ledger.chunks import LeaseLost
+from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import correlated, fields
-from nautilus.market.bar import Bar
 from nautilus.market.closing import BarClosing
 from nautilus.settings.bridge import BridgeSettings
 
@@ -47,9 +48,13 @@ _RETRY_NS = 10 * NS_PER_S
 
 
 class Worker:
-    """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger."""
+    """Keeps up to `max_open_requests` historical requests in flight, each for a chunk of the ledger. revised: called with what an
+    answer has changed of bars that may be had live."""
 
-    def __init__(self, settings: BridgeSettings, parts: BridgeParts) -> None:
+    def __init__(
+        self, settings: BridgeSettings, parts: BridgeParts, revised: Callable[[Series, Revised], None]
+    ) -> None:
+        self._revised = revised
         self._settings = settings
         self._transactions = parts.transactions
         self._connection = parts.connection
@@ -225,32 +230,21 @@ class Worker:
         taken = await self._volumes.taken(task.instrument, task.row.price, connection)
         unit = taken.unit.unit if taken else "shares"
         found = translate.bars(rows, task.row.timeframe, task.row.price, volume_unit=unit)
-        closed = self._closed(task, found)
+        delay, frame = self._settings.close_delay, task.row.timeframe
+        closing = BarClosing.of(task.calendar, frame, task.instrument, delay=delay, now=task.sent_at)
+        closed = closing.without_forming(found, task.sent_at)  # IB sends those that form with no flag
         self._concurrency.answered(task.epoch, task.row.timeframe.name, len(rows), answer.ms * self._clock.reading.rate)
         now = self._clock.now_ns()
         stored = await self._transactions.run(
             writer.bars, task.held, answer, calendar=task.calendar, rows=closed, market_ns=now, taken=taken
         )
+        if stored.revised is not None:
+            self._revised(task.row, stored.revised)
         for ratio in stored.splits:
             # A person may want to know: older bars are on another scale until they are fetched again.
             self._log.warning("split-found", extra={"series_id": task.row.id, "ratio": ratio})
-        self._log.info(
-            "chunk-done",
-            extra=fields(
-                chunk_id=task.held.chunk_id,
-                series_id=task.row.id,
-                bars=len(closed),
-                new=stored.written.new,
-                revised=stored.written.revised,
-                ms=answer.ms,
-            ),
-        )
-
-    def _closed(self, task: Task, bars: list[Bar]) -> list[Bar]:
-        """Without the newest ones that still formed when the request was sent: IB sends them with no flag."""
-        delay, now = self._settings.close_delay, task.sent_at
-        closing = BarClosing.of(task.calendar, task.row.timeframe, task.instrument, delay=delay, now=now)
-        return closing.without_forming(bars, now)
+        about = fields(chunk_id=task.held.chunk_id, series_id=task.row.id, bars=len(closed), ms=answer.ms)
+        self._log.info("chunk-done", extra=about | fields(new=stored.written.new, revised=stored.written.revised))
 
     async def _refused(self, task: Task, answer: Answer) -> None:
         """IB answered with a code: the table says what to do."""

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
+from ib_bridge.history.settling import Revised
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.live_callbacks import Value
 from ib_bridge.live import watch_list
@@ -30,8 +31,10 @@ from ib_bridge.live.watch_list import WatchList
 from ib_bridge.parts import BridgeParts
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
+from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
+from nautilus.live import confirmation
 from nautilus.live.confirmation import Report
 from nautilus.live.subscriptions import Limits, Source, StreamKey
 from nautilus.settings.bridge import BridgeSettings
@@ -161,6 +164,13 @@ class LiveData:
         """Take what IB sent. One value that nobody foresaw costs itself alone."""
         await self._arrived.wait()
         self._arrived.clear()
+    def revised(self, row: Series, changed: Revised) -> None:
+        """Another answer of history has changed bars of a series."""
+        key = StreamKey(row.con_id, f"bars:{row.timeframe.name}", row.price, row.session)
+        outcomes = tuple(confirmation.outcomes(changed.now, changed.before, [], changed.covered))
+        if outcomes:
+            self.reported(Report(key, row.id, changed.version, outcomes, covered=changed.covered))
+
         for value in self._connection.callbacks.take():
             self._receive(value)
         self._publish_soon()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.rows import every
+from nautilus.market.bar import Bar
 from nautilus.spans import Span
 
 
@@ -27,6 +28,13 @@ class Revision(NamedTuple):
     def existed(self) -> bool:
         """There was a bar before."""
         return self.open is not None
+
+    @property
+    def bar(self) -> Bar | None:
+        """The bar that there was before."""
+        if self.open is None or self.high is None or self.low is None or self.close is None:
+            return None
+        return Bar(self.ts, self.open, self.high, self.low, self.close, self.volume, self.vwap, self.trades)
 
 
 _ALL = 2**63 - 1
