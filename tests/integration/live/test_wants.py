@@ -15,13 +15,16 @@ import pytest
 import functions.live.app
 from nautilus.auth.api_keys import new_key
 from nautilus.clock import NS_PER_S
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.connection import BRIEF_S, Database
+from nautilus.db.ledger import standing_jobs
 from nautilus.db.live import quotes, streams, wants
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.db.live.streams import StreamRow
-from nautilus.db.market import instruments
+from nautilus.db.market import instruments, series
 from nautilus.live import tickets
 from nautilus.live.schemas import MAX_TICKS, MAX_WANTS
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.neighbours import relay
@@ -682,3 +685,56 @@ def test_wants_outlive_no_lease_of_the_stream_process(stored_bars: StoredBars, a
         wants.put(cursor, "stream:a", [wants.WantRow(1, "quotes", "", "", "", 6)], 60)
     api.request("DELETE", LIVE, params={"all": "true"}, headers=ann)
     assert len(stored_bars.rows("SELECT 1 FROM live_wants")) == 1
+
+
+def test_why_history_does_not_bring_what_is_missing_is_said(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    """A note on a hole, or the job of the series that was in vain."""
+    write(stored_bars, STREAM)
+    ask(api, ann, APPLE | {"kind": "bars", "lease_s": 3_600})
+
+    def reasons() -> set[str | None]:
+        answer = api.get(LIVE, headers=ann).json()
+        return {row["history_reason"] for row in [*answer["wants"], *answer["streams"]]}
+
+    assert reasons() == {None}
+    with stored_bars.db.transaction() as cursor:
+        row = series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
+        assert standing_jobs.bring(cursor, row, STREAM.holes)
+    assert reasons() == {None}
+    with stored_bars.db.transaction() as cursor:
+        cursor.execute("UPDATE backfill_jobs SET state = 'failed' WHERE origin = 'live'")
+        cursor.execute("UPDATE backfill_items SET state = 'failed', error = '{\"code\": \"unknown-instrument\"}'")
+    assert reasons() == {"unknown-instrument"}
+    (hole,) = STREAM.holes
+    refusal = Note(hole, CoverageState.UNAVAILABLE, "no_permission", 354, NOW, NOW + 3_600 * NS_PER_S)
+    with stored_bars.db.transaction() as cursor:
+        series.apply_changes(cursor, row, noted=[refusal])
+    assert reasons() == {"no_permission"}
+
+
+def test_a_job_that_was_in_vain_is_made_again_later_each_time(stored_bars: StoredBars) -> None:
+    missing = Spans.of(NOW - 60 * MINUTE, NOW)
+
+    def bring(spans: Spans) -> bool:
+        with stored_bars.db.transaction() as cursor:
+            row = series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
+            return standing_jobs.bring(cursor, row, spans)
+
+    def end(state: str, ago_s: int) -> None:
+        with stored_bars.db.transaction() as cursor:
+            cursor.execute(
+                "UPDATE backfill_jobs SET state = %s, updated_at = clock_timestamp() - %s * interval '1 s'",
+                (state, ago_s),
+            )
+
+    assert bring(missing)
+    assert not bring(missing), "it is under way"
+    for state, wait_s in (("failed", 60), ("succeeded", 120), ("partial", 240)):
+        end(state, wait_s - 5)
+        assert not bring(missing), f"after {wait_s - 5} s it is too early"
+        end(state, wait_s + 5)
+        assert bring(missing)
+    end("failed", 0)
+    assert bring(Spans.of(NOW, NOW + MINUTE)), "what it was for is there: this is something else"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
@@ -25,12 +26,14 @@ NOT_SEEN = "not_seen_yet"
 
 
 class LiveSnapshot(NamedTuple):
-    """All streams at one time. now: market time; reporting: the bridges with a heartbeat lately."""
+    """All streams at one time. now: market time; reporting: the bridges with a heartbeat lately; troubles: why history does not
+    bring what a stream lacks."""
 
     now: int
     bridge: BridgeStatus | None
     reporting: frozenset[str]
     streams: Mapping[StreamKey, StreamRow]
+    troubles: Mapping[StreamKey, str] = MappingProxyType({})
 
     def state(self, key: StreamKey) -> tuple[str, str]:
         """State and reason of a stream that somebody wants."""
@@ -45,7 +48,8 @@ def read(cursor: Cursor) -> LiveSnapshot:
     bridge = status.latest(cursor)
     now = bridge.market_ns if bridge is not None else status.market_now(cursor)
     reporting = status.reporting(cursor, status.SILENT_AFTER_S)
-    return LiveSnapshot(now, bridge, reporting, {row.key: row for row in streams.listed(cursor)})
+    rows = {row.key: row for row in streams.listed(cursor)}
+    return LiveSnapshot(now, bridge, reporting, rows, streams.troubles(cursor))
 
 
 def want_rows(
@@ -93,7 +97,11 @@ def stream_fields(snapshot: LiveSnapshot, key: StreamKey) -> dict[str, Any]:
     """What there is to say of one stream; what is not known is null. Times are market time."""
     state, reason = snapshot.state(key)
     row = snapshot.streams.get(key)
-    fields: dict[str, Any] = {"state": state, "reason": reason or None}
+    fields: dict[str, Any] = {
+        "state": state,
+        "reason": reason or None,
+        "history_reason": snapshot.troubles.get(key),
+    }
     if row is None:
         names = ("source", "feed", "state_since", "refused_code", "last_word_at", "age_s", "confirmed_until")
         return fields | dict.fromkeys(names) | {"holes": [], "resubscribed": 0}

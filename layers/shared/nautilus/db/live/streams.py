@@ -106,3 +106,26 @@ def listed(cursor: Cursor) -> list[StreamRow]:
 def _stream(row: _Row) -> StreamRow:
     values = row._asdict() | {"holes": spans_of(row.holes)}
     return StreamRow(**values)
+
+
+class _Trouble(NamedTuple):
+    con_id: int
+    kind: str
+    price: str
+    session: str
+    reason: str
+
+
+def troubles(cursor: Cursor) -> dict[StreamKey, str]:
+    """Why history does not bring what is missing of streams of bars: the reason of a note on one of its holes, or what was wrong
+    with the job that was to bring it. Of streams without such trouble nothing."""
+    cursor.execute(
+        "SELECT s.con_id, 'bars:' || s.timeframe AS kind, s.price, s.session, i.error ->> 'code' AS reason"
+        " FROM backfill_jobs j JOIN backfill_items i ON i.job_id = j.id JOIN series s ON 'live|' || s.id = j.fingerprint"
+        " WHERE j.owner = 'bridge' AND j.origin = 'live' AND j.state IN ('failed', 'partial') AND i.error IS NOT NULL"
+        " UNION ALL SELECT l.con_id, l.kind, l.price, l.session, n.reason FROM live_streams l JOIN series s"
+        " ON s.con_id = l.con_id AND 'bars:' || s.timeframe = l.kind AND s.price = l.price AND s.session = l.session"
+        " JOIN coverage_notes n ON n.series_id = s.id AND n.range && l.holes"
+        " WHERE l.holes <> '{}' AND n.state IN ('unavailable', 'failed', 'stale')"
+    )
+    return {StreamKey(*row[:4]): row.reason for row in every(cursor, _Trouble)}
