@@ -94,11 +94,12 @@ class Ledger:
         over = [Change(Step.FORGET, stream) for stream in self._over(machine_s)]
         for change in over:
             del self.streams[change.stream.key]
+        waiting = [s for s in self.streams.values() if s.source is Source.REAL_TIME_BARS and s.request is None]
         given = shares(
             [self._wanted(stream, now) for stream in self.streams.values()],
             [Running(s.key, s.source, s.evicted_at_s) for s in self.streams.values()],
             limits=self.limits._replace(lines=self.lines),
-            begun=self.real_time_bars_begun,
+            begun=[*self.real_time_bars_begun, *(market_s(now) for _ in waiting)],  # those are still to be requested
             now_s=market_s(now),
         )
         changes = [change for share in given for change in self._apply(share, now)]

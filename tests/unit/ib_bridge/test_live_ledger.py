@@ -126,6 +126,8 @@ def test_sixty_new_streams_of_five_second_bars_share_fifty_and_a_reserve() -> No
     made = ledger(*streams, keep_up_to_date=0, real_time_bars=50, reserved=10)
     made.decide(NOW, 0.0)
     made.real_time_bars_begun = [NOW / S] * 40
+    for number, stream in enumerate(streams):
+        stream.request = number if stream.source is Source.REAL_TIME_BARS else None
     assert sum(1 for s in streams if s.source is Source.REAL_TIME_BARS) == 40
     assert sum(1 for s in streams if s.source is Source.POLL) == 20
     watched = minutes(99, 6)
@@ -145,3 +147,16 @@ def test_a_polled_stream_takes_what_is_better_as_soon_as_it_is_free() -> None:
     sources = {stream.source for stream in made.streams.values()}
     assert sources == {Source.KEEP_UP_TO_DATE}
     assert steps(made, NOW + 2 * S, 32.0) == []
+
+
+def test_streams_of_five_second_bars_that_are_still_to_be_requested_count_among_the_new_ones() -> None:
+    made = ledger(*(minutes(n, 3) for n in range(51)), keep_up_to_date=0)
+    assert [step for step, _ in steps(made)].count(Step.START) == 51
+    sources = [stream.source for stream in made.streams.values()]
+    assert (sources.count(Source.REAL_TIME_BARS), sources.count(Source.POLL)) == (40, 11)
+    assert steps(made) == [], "none has been requested yet"
+    for number, stream in enumerate(made.streams.values()):
+        if stream.source is Source.REAL_TIME_BARS:
+            stream.request = number
+            made.real_time_bars_begun.append(NOW / S)
+    assert steps(made) == []
