@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from nautilus.auth.principal import Principal
 from nautilus.clock import parse_rfc3339, rfc3339
+from nautilus.db.live.quotes import QuoteRow
 from nautilus.errors import FieldError, Forbidden, InvalidInput, NautilusError, Unavailable
 from nautilus.infra.loops import Backoff
 from nautilus.live.channels import Channel
@@ -306,7 +307,7 @@ class Subscriber(SocketListener):
             self.deliver(subscription, message)
 
 
-def quote_fields(row: Any) -> dict[str, Any]:
+def quote_fields(row: QuoteRow) -> dict[str, Any]:
     """A stored quote as a message has it."""
     fields = {name: value for name, value in row._asdict().items() if name not in ("con_id", "seen_at", "updated_at")}
     return fields | {"ts": rfc3339(row.ts) if row.ts is not None else None, "seen": rfc3339(row.seen_at)}

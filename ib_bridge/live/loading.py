@@ -30,8 +30,6 @@ class Loading:
         self._directory = directory
         self._clock = clock
         self._log = log
-        self._requested: dict[StreamKey, tuple[float, int]] = {}
-        """When a calendar was requested last: machine time (s), market time (ns)."""
         self._restored = False
 
     async def load(self, key: StreamKey, want: StreamWant) -> Stream | None:
@@ -56,7 +54,7 @@ class Loading:
         now = self._clock.now_ns()
         if not self._has_rested(stream, now):
             return False
-        self._requested[stream.key] = time.monotonic(), now
+        stream.calendar_requested = time.monotonic(), now
         session = stream.key.session or "all"
         try:
             stream.calendar = await self._directory.calendars.calendar(
@@ -70,7 +68,7 @@ class Loading:
         return True
 
     def _has_rested(self, stream: Stream, now: int) -> bool:
-        machine_s, market_ns = self._requested.get(stream.key, (float("-inf"), now))
+        machine_s, market_ns = stream.calendar_requested or (float("-inf"), now)
         return time.monotonic() - machine_s >= _AGAIN_S or now - market_ns >= _AGAIN_S * NS_PER_S
 
     async def keep_calendars(self, streams: Iterable[Stream]) -> None:

@@ -65,6 +65,8 @@ class Stream:
     want: StreamWant
     series_id: int | None = None
     calendar: Calendar | None = None
+    calendar_requested: tuple[float, int] | None = None
+    """When it was requested last: machine time (s), market time (ns)."""
     source: Source | None = None
     """How it has room at IB; None while it has none."""
     request: int | None = None
