@@ -216,6 +216,7 @@ class Bridge:
         job_planning.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
         self._volumes.recall(status.last_activity(cursor, self._settings.bridge_id))
+        self._live.recall(cursor)
         adopt_guesses(cursor, self._settings.bridge_id, self._log)
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ib_bridge.live.longer_bars import LongerBars, Meaning, Word
-from nautilus.clock import label_of
+from nautilus.clock import day_of, label_of
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.folding import Folding, Part
 from nautilus.market.calendar import Calendar
@@ -44,8 +44,14 @@ class BarFolds:
             lambda ts: slot_of(calendar(), own, ts), every_part_comes=from_five_seconds, with_fillers=with_fillers
         )
         self._history: dict[int, Part] = {}
+        self._upto = 0
+        """ts of the newest minute."""
         self._known = Spans()
         """The time of which no minute is missing here."""
+        self._streams = False
+        """Something has come of the stream: from then on its minutes come."""
+        self._begins = True
+        """It begins, or a longer bar of it does: what went before may be missing."""
         self._covered = Spans()
         self.learned_until = 0
         """Up to here history had the bars that no listener has from the stream: history alone publishes them."""
@@ -58,6 +64,7 @@ class BarFolds:
         for name in self._longer.keys() - wanted:
             del self._longer[name]
         for name in wanted - self._longer.keys():
+            self._begins = True
             self._longer[name] = self._bars_of(timeframe(name))
             minutes = [part for _, part in sorted(self._history.items())]
             self._longer[name].begin(minutes, self._covered, self._known)
@@ -68,9 +75,23 @@ class BarFolds:
 
     def add(self, part: Part) -> list[FoldedBar]:
         """Take what IB sent; the bars that changed."""
-        if not self._known:
-            self._known = Spans.of(part.ts, _FOREVER)
+        self._begin(part.ts)
         return self._spread(self._base.add(part))
+
+    def _begin(self, ts: int) -> None:
+        if not self._streams:
+            self._streams = self._begins = True
+            self._known |= Spans.of(ts, _FOREVER)
+
+    def lacking(self, market_ns: int, *, polled: bool) -> Spans:
+        """What is missing of the longer bars that form, from the begins of their slots on; each time they begin, once. polled:
+        no stream brings their minutes."""
+        if not self._begins or not (self._streams or polled):
+            return Spans()
+        self._begins, calendar = False, self._calendar()
+        slots = [slot_of(calendar, timeframe(name), market_ns) for name in self._longer]
+        start = min((slot[0] for slot in slots if slot is not None), default=market_ns)
+        return calendar.open_time(self.own, (start, max(start, market_ns))) - self._known
 
     def pass_time(self, market_ns: int) -> list[FoldedBar]:
         """The bars that close because their slots are over for long enough."""
@@ -81,13 +102,20 @@ class BarFolds:
 
     def learn(self, bars: Iterable[Part], known_from: int | None = None) -> list[FoldedBar]:
         """Take closed bars as history has them; the longer bars that change by it. known_from: none is missing since then."""
-        found: list[FoldedBar] = []
+        minutes = list(bars)
         if known_from is not None:
+            self._begin(known_from)
             self._known |= Spans.of(known_from, _FOREVER)
-        for part in bars:
-            self.learned_until = max(self.learned_until, part.end) if self.newest is None else self.learned_until
-            found += self._into_longer(part)
-        return found
+        if self.newest is None:
+            self.learned_until = max([self.learned_until, *(part.end for part in minutes)])
+        for part in minutes:
+            self._remember(part)
+        return [bar for name, longer in self._longer.items() for bar in self._named(name, longer.fill(minutes))]
+
+    def needs(self, ts: int) -> bool:
+        """True when a minute is not known here, or in part only."""
+        known = self._history.get(ts)
+        return known is None or known.partial
 
     def lose(self, hole: Span) -> None:
         """The stream missed this time: what is folded over it is partial, until history has shown what was there."""
@@ -127,6 +155,7 @@ class BarFolds:
     def _remember(self, part: Part) -> None:
         """Keep a minute for timeframes that are wanted later."""
         self._history[part.ts] = part
+        self._upto = max(self._upto, part.ts)
         if len(self._history) > _KEPT:
             for ts in sorted(self._history)[: _KEPT // 4]:
                 del self._history[ts]
@@ -136,7 +165,7 @@ class BarFolds:
         found = []
         for bar in bars:
             begun = bar.ts
-            partial = bar.partial or not self._is_known(frame, begun)
+            partial = bar.partial or not self._is_known(frame, bar)
             if frame.intraday:
                 found.append(FoldedBar(frame, bar._replace(partial=partial)))
             else:
@@ -144,11 +173,16 @@ class BarFolds:
                 found.append(FoldedBar(frame, bar._replace(ts=label, state=LiveState.FORMING, partial=partial)))
         return found
 
-    def _is_known(self, frame: Timeframe, begun: int) -> bool:
-        """True when no minute is missing from a slot's begin to the newest one."""
-        slot = slot_of(self._calendar(), frame, begun)
-        newest = self.newest.ts if self.newest is not None else max(self._history, default=begun)
-        return self._known.covers((begun, min(newest, slot[1] if slot is not None else newest) + 1))
+    def _is_known(self, frame: Timeframe, bar: LiveBar) -> bool:
+        """True when no minute of a slot is missing, up to the newest one where the bar forms. Closed hours have none."""
+        calendar, begun = self._calendar(), bar.ts
+        slot = slot_of(calendar, frame, begun) or (begun, begun + 1)
+        end = slot[1] if bar.state is LiveState.CLOSED else min(self._upto + 1, slot[1])
+        if not frame.intraday and calendar.midnight(day_of(frame.floor(self._label(begun)))) < calendar.known[0]:
+            return False  # the slot's first days are not known to have been closed
+        if self._known.covers((begun, end)) or not calendar.known[0] <= begun < end <= calendar.known[1]:
+            return self._known.covers((begun, end))
+        return not calendar.open_time(self.own, (begun, end)) - self._known
 
     def _label(self, ts: int) -> int:
         session = self._calendar().session_at(ts)

@@ -58,7 +58,7 @@ class BarStreams:
     # ---- a stream begins and ends ------------------------------------------------------------------------------------
 
     def begin(self, stream: Stream) -> None:
-        """It is about to be requested, for the first time, again, or by another way."""
+        """It is about to be requested, for the first time, again, or by another way; or history alone brings its bars."""
         own = timeframe(stream.frame)
         five = stream.source is Source.REAL_TIME_BARS
         folds = self._folds.get(stream.key)
@@ -70,11 +70,20 @@ class BarStreams:
             self._by[stream.key] = stream.source
             self._part_end.pop(stream.key, None)
         self.want(stream)
+        if stream.source is Source.POLL:
+            self._tell_gap(stream, self._clock.now_ns())
 
     def want(self, stream: Stream) -> None:
-        """Fold what is wanted of it now."""
-        if stream.key in self._folds:
-            self._folds[stream.key].want(stream.want.timeframes)
+        """Fold what is wanted of it now. What went before is requested of history, back to the open; of earlier days
+        it may be there."""
+        folds, now = self._folds.get(stream.key), self._clock.now_ns()
+        if folds is None:
+            return
+        folds.want(stream.want.timeframes)
+        missing = folds.lacking(now, polled=stream.source is Source.POLL)
+        if missing:
+            session = _calendar(stream).session_at(now)
+            self._confirming.need(stream.key, missing, since=session.open_ns if session is not None else now)
 
     def forget(self, stream: Stream) -> None:
         """It is no more. Its closed bars stay in the database until history has answered for them."""
@@ -92,8 +101,9 @@ class BarStreams:
         last_seen = folds.newest.ts if folds.newest is not None else None
         self._tell_gap(stream, self._missed_until(stream, now))
         if parts:
+            requested_from = calendar.slot(own, stream.sent_at - stream.duration_ns)[1]
             older = [part for part in parts if (part.complete if last_seen is None else part.ts < last_seen)]
-            self._put(stream, folds.learn(older, parts[0].ts))
+            self._put(stream, folds.learn(older, min(parts[0].ts, requested_from)))
             for part in parts[len(older) :]:
                 self._put(stream, folds.add(part))
 
@@ -118,7 +128,8 @@ class BarStreams:
 
     def pass_time(self, stream: Stream, market_ns: int) -> None:
         """Close what is over, though nothing has come that shows it."""
-        if (folds := self._folds.get(stream.key)) is not None:
+        folds = self._folds.get(stream.key)
+        if folds is not None and stream.source is not Source.POLL:
             self._put(stream, folds.pass_time(market_ns))
 
     def newest(self, stream: Stream) -> LiveBar | None:
@@ -129,6 +140,8 @@ class BarStreams:
     def factor(self, stream: Stream) -> float | None:
         """By what its volumes are multiplied; None while their unit is not known."""
         unit = self._volumes.current()
+        if stream.source is Source.POLL:
+            return 1.0  # stored bars have shares
         if stream.source is Source.REAL_TIME_BARS:
             return size_factor(stream.instrument, self._connection.server_version or 0, unit.unit)
         if not sent_in_lots(stream.instrument, stream.key.price):
@@ -195,7 +208,7 @@ class BarStreams:
                 self._telling.outcome(stream, stream.frame, outcome, version=report.version, now=now)
         if exact and stream.frame in stream.want.timeframes:
             own = timeframe(stream.frame)
-            span = (exact[0], _calendar(stream).slot_end(own, exact[-1]))
+            span = (exact[0], stream.calendar.slot_end(own, exact[-1]) if stream.calendar else exact[-1] + own.step_ns)
             self._telling.confirmed(stream, stream.frame, span, report.version)
         self._settle(stream, report)
         self._refold(stream, report, now)
@@ -212,6 +225,8 @@ class BarStreams:
         stream.holes = stream.holes - report.filled
         for hole in report.filled:
             self._telling.filled(stream, hole, report.version)
+        for hole, reason in report.refused:
+            self._telling.gap(stream, hole, reason)
         self._outbox.put_stream(stream.row())
 
     def _refold(self, stream: Stream, report: Report, now: int) -> None:
@@ -221,7 +236,8 @@ class BarStreams:
             return
         factor, own, calendar = self.factor(stream), timeframe(stream.frame), _calendar(stream)
         gone = [one.bar.ts for one in report.outcomes if one.state is LiveState.WITHDRAWN]
-        real = [one.bar for one in report.outcomes if one.state is not LiveState.WITHDRAWN and not one.exact]
+        there = [one for one in report.outcomes if one.state is not LiveState.WITHDRAWN]
+        real = sorted({*report.brought, *(one.bar for one in there if not one.exact or folds.needs(one.bar.ts))})
         parts = [_of_history(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real]
         changed, meaning = folds.answer(parts, gone, answered=report.answered, covered=report.covered)
         self._put(stream, changed)

@@ -13,7 +13,9 @@ from typing import Any
 from ib_bridge.history.writer import Answer
 from ib_bridge.live import recording
 from ib_bridge.live.asking import Asking, Task, request_of
+from ib_bridge.live.brought import with_brought
 from ib_bridge.live.followed import Followed
+from ib_bridge.live.recording import Settled
 from ib_bridge.parts import BridgeParts
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
@@ -88,6 +90,15 @@ class Confirming:
         if one is not None:
             one.since = min(one.since, span[0])
             one.holes |= Spans.of(*span)
+            self._inspect_again(one)
+
+    def need(self, key: StreamKey, spans: Spans, *, since: int) -> None:
+        """Longer bars are to learn the minutes of this time. They are requested from `since` on; older ones are taken where
+        history has them already."""
+        one = self._followed.get(key)
+        if one is not None:
+            one.since = min(one.since, max(since, next(iter(spans))[0]))
+            one.needs |= spans
             self._inspect_again(one)
 
     def _inspect_again(self, one: Followed) -> None:
@@ -204,12 +215,16 @@ class Confirming:
     async def _task(self, one: Followed, instrument: Instrument, closed: int, now: int) -> Task | None:
         assert one.calendar is not None  # noqa: S101  for the type checker
         found = await self._transactions.run(recording.inspect, one.key, one.series_id, since=one.since, now=now)
-        self._tell(one, found.report, found.row.covered, found.row.data_version)
+        await self._tell(one, found)
         since = one.since
         if one.kept:
             since = min(since, confirmation.kept_since(found.row.covered, one.calendar, one.frame, now))
         missing = confirmation.lacking(
-            (since, closed), one.calendar, one.frame, covered=found.row.covered, refused=found.refused
+            (since, closed),
+            one.calendar,
+            one.frame,
+            covered=found.row.covered,
+            refused=Spans(note.span for note in found.refusals),
         )
         if one.rests(missing, now) or not one.due(missing, now=now, series=self._alike(one)):
             return None
@@ -267,21 +282,20 @@ class Confirming:
 
     async def _reported(self, one: Followed, report: Report) -> Report:
         row = await self._transactions.run(series.by_id, one.series_id)
-        found = self._with_filled(one, report, row.covered)
+        found = await with_brought(self._transactions, one, report, row.covered)
         one.covered = report.covered
         one.again = True  # more may be missing before it
         self.report(found)
         return found
 
-    def _tell(self, one: Followed, report: Report | None, covered: Spans, version: int) -> None:
-        found = self._with_filled(one, report or Report(one.key, one.series_id, version, covered=covered), covered)
-        if found.outcomes or found.filled or covered != one.covered:
+    async def _tell(self, one: Followed, settled: Settled) -> None:
+        row, covered = settled.row, settled.row.covered
+        report = settled.report or Report(one.key, row.id, row.data_version, covered=covered)
+        found = await with_brought(self._transactions, one, report, covered)
+        found = found._replace(refused=one.take_refused(settled.refusals, covered))
+        if found.outcomes or found.filled or found.answered or found.refused or covered != one.covered:
             one.covered = covered
             self.report(found)
-
-    @staticmethod
-    def _with_filled(one: Followed, report: Report, covered: Spans) -> Report:
-        return report._replace(filled=one.take_filled(covered))
 
     # ---- what is known of a series -----------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """One series of a live stream, as the confirming loop has it: plain state, without a clock and without a socket."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from nautilus.clock import NS_PER_S
+from nautilus.coverage.states import Note
 from nautilus.live import confirmation
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.calendar import Calendar
@@ -29,6 +31,10 @@ class Followed:
     calendar: Calendar | None = None
     series_id: int = 0
     holes: Spans = Spans()  # noqa: RUF009  immutable
+    refused: dict[Span, str] = field(default_factory=dict)
+    """The holes of which listeners know why history does not close them."""
+    needs: Spans = Spans()  # noqa: RUF009  immutable
+    """What longer bars are still to learn of the time before the stream."""
     covered: Spans = Spans()  # noqa: RUF009  immutable
     """What listeners know to be covered."""
     partial: bool = False
@@ -69,7 +75,9 @@ class Followed:
             return False
         rested = self.rest_until and now >= self.rest_until
         return (
-            self.again or closed > self.closed or bool(rested or (self.holes and now >= self.inspected_at + _HOLES_NS))
+            self.again
+            or closed > self.closed
+            or bool(rested or ((self.holes or self.needs) and now >= self.inspected_at + _HOLES_NS))
         )
 
     def is_over(self, closed: int, now: int) -> bool:
@@ -98,10 +106,27 @@ class Followed:
         """The holes that coverage proves to be filled; they are holes no more."""
         if self.calendar is None:
             return Spans()
-        opens = Spans(part for hole in self.holes for part in self.calendar.open_time(self.frame, hole))
-        left = Spans(hole for hole in self.holes if (Spans.of(*hole) & opens) - covered)
+        left = Spans(hole for hole in self.holes if self._lacking(hole, covered))
         filled, self.holes = self.holes - left, left
         return filled
+
+    def take_refused(self, refusals: Sequence[Note], covered: Spans) -> tuple[tuple[Span, str], ...]:
+        """The holes of which listeners do not know yet that history refuses all that they lack, and why."""
+        known, self.refused = self.refused, {}
+        for hole in self.holes:
+            lacking = self._lacking(hole, covered)
+            met = [note for note in refusals if lacking & Spans.of(*note.span)]
+            if met and not lacking - Spans(note.span for note in met):
+                self.refused[hole] = met[-1].reason
+        return tuple((hole, reason) for hole, reason in self.refused.items() if known.get(hole) != reason)
+
+    def _lacking(self, hole: Span, covered: Spans) -> Spans:
+        return self.calendar.open_time(self.frame, hole) - covered if self.calendar is not None else Spans.of(*hole)
+
+    def take_needed(self, covered: Spans) -> Spans:
+        """What coverage has of the time that longer bars are to learn; they need it no more."""
+        found, self.needs = self.needs & covered, self.needs - covered
+        return found
 
     def due(self, missing: Spans, *, now: int, series: int) -> bool:
         """True when what is missing is to be requested now; `series`: how many are confirmed in all."""

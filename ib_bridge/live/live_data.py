@@ -13,7 +13,7 @@ from typing import Any
 from ib_bridge.history.settling import Revised
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.live_callbacks import Value
-from ib_bridge.live import watch_list
+from ib_bridge.live import predecessor, watch_list
 from ib_bridge.live.bar_streams import BarStreams
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.incidents import LiveIncidents
@@ -101,6 +101,8 @@ class LiveData:
         )
         self._loading = Loading(self._transactions, parts.directory, self._clock, self._log)
         self._session = SessionEvents(settings.bridge_id, self.publishing.outbox, self._connection, self._clock)
+        self._bridge = settings.bridge_id
+        self._left = predecessor.NOTHING
         self._watch_list = WatchList(settings.watched, parts)
         self._incidents = LiveIncidents(settings.bridge_id, self._transactions, self._log)
 
@@ -115,6 +117,10 @@ class LiveData:
             repeat("live-pump", self._pump, self._log, backoff=_BACKOFF),
             repeat("watch-list", self._watch_list.step, self._log, backoff=watch_list.BACKOFF),
         ]
+
+    def recall(self, cursor: Cursor) -> None:
+        """Learn what the bridge before this one knew. Call it before the loops run."""
+        self._left = predecessor.read(cursor, self._bridge)
 
     def wake(self) -> None:
         """Wants have changed, or the connection has: look now."""
@@ -158,12 +164,6 @@ class LiveData:
             self.bars.reported(stream, report)
         self._publish_soon()
 
-    # ---- loops -------------------------------------------------------------------------------------------------------
-
-    async def _consume(self) -> None:
-        """Take what IB sent. One value that nobody foresaw costs itself alone."""
-        await self._arrived.wait()
-        self._arrived.clear()
     def revised(self, row: Series, changed: Revised) -> None:
         """Another answer of history has changed bars of a series."""
         key = StreamKey(row.con_id, f"bars:{row.timeframe.name}", row.price, row.session)
@@ -171,6 +171,12 @@ class LiveData:
         if outcomes:
             self.reported(Report(key, row.id, changed.version, outcomes, covered=changed.covered))
 
+    # ---- loops -------------------------------------------------------------------------------------------------------
+
+    async def _consume(self) -> None:
+        """Take what IB sent. One value that nobody foresaw costs itself alone."""
+        await self._arrived.wait()
+        self._arrived.clear()
         for value in self._connection.callbacks.take():
             self._receive(value)
         self._publish_soon()
@@ -217,13 +223,18 @@ class LiveData:
         for key in self.ledger.missing(self._wants):
             stream = await self._loading.load(key, self._wants[key])
             if stream is not None:
+                predecessor.hand_over(self._left, stream, self._clock.now_ns())
                 self.ledger.streams[key] = stream
+        for key in predecessor.take_unwanted(self._left, self._wants):
+            self.publishing.outbox.remove_stream(key)
         self.ledger.update_wants(self._wants, time.monotonic())
         self._restore_real_time_bars(await self._loading.real_time_bars(self._connection.login))
         before = {stream.key: stream.source for stream in self.ledger.streams.values()}
         for change in self.ledger.decide(self._clock.now_ns(), time.monotonic()):
             self._apply(change, before.get(change.stream.key))
         for stream in self.ledger.streams.values():
+            if stream.source is Source.POLL and stream.calendar is not None:
+                self.bars.begin(stream)
             self.bars.want(stream)
             self._changed(stream)
         self.subscribing.send_cancellations()
@@ -240,6 +251,8 @@ class LiveData:
         if change.step is Step.START and stream.is_bars:
             since = stream.lost_at or self._clock.now_ns()
             self._confirming.follow(stream.key, since=since, poll=stream.source is Source.POLL)
+            for hole in stream.holes:
+                self._confirming.hole(stream.key, hole)
         if change.step is Step.START and stream.source is Source.POLL:
             move(stream, StreamState.LIVE, self._why_polled(stream), self._clock.now_ns())
         if change.step is Step.FORGET:

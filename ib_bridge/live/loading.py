@@ -14,12 +14,13 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.db.market import instruments, series
 from nautilus.errors import Unavailable
-from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, StreamKey
+from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, Source, StreamKey
 from nautilus.market.timeframes import timeframe
 
 _AGAIN_S = 30.0
 """Seconds, of machine time or of market time, before a calendar is requested again."""
-_BEFORE_NS = 7 * NS_PER_DAY
+_BEFORE_NS, _MONTH_NS = 7 * NS_PER_DAY, 32 * NS_PER_DAY
+"""Before now, for what is made of the sessions of a week or a month."""
 
 
 class Loading:
@@ -56,10 +57,9 @@ class Loading:
             return False
         stream.calendar_requested = time.monotonic(), now
         session = stream.key.session or "all"
+        since = now - (_MONTH_NS if "1M" in stream.want.timeframes else _BEFORE_NS)
         try:
-            stream.calendar = await self._directory.calendars.calendar(
-                stream.instrument, session, (now - _BEFORE_NS, now)
-            )
+            stream.calendar = await self._directory.calendars.calendar(stream.instrument, session, (since, now))
         except Unavailable as gone:
             stream.not_before = now + 1
             move(stream, StreamState.WANTED, "calendar_unknown", now)
@@ -76,7 +76,7 @@ class Loading:
         now = self._clock.now_ns()
         for stream in list(streams):
             ends = stream.calendar is None or now >= stream.calendar.known[1]
-            if stream.request is not None and ends and self._has_rested(stream, now):
+            if (stream.request is not None or stream.source is Source.POLL) and ends and self._has_rested(stream, now):
                 await self.calendar(stream)
                 return
 

@@ -53,14 +53,17 @@ class LongerBars:
         """Take a minute as the stream has it; the bars that changed."""
         return self._folding.add(part)
 
+    def fill(self, parts: Iterable[Part]) -> list[LiveBar]:
+        """Take minutes as history has them, in order of time; the bars that changed."""
+        return self._folding.fill(parts)
+
     def pass_time(self, market_ns: int) -> list[LiveBar]:
         """The bar that closes, if there is one."""
         return self._folding.pass_time(market_ns)
 
     def begin(self, parts: Iterable[Part], covered: Spans, known: Spans) -> None:
         """Take the minutes that are known. Nothing is published: later listeners read what history has answered already."""
-        for part in parts:
-            self._folding.add(part)
+        self._folding.fill(parts)
         self._settled = {slot.span[0] for slot in self._folding.slots() if _is_settled(slot, covered, known)}
 
     def answer(self, word: Word) -> Meaning:
@@ -68,8 +71,10 @@ class LongerBars:
         before = {slot.span[0]: slot for slot in self._folding.slots()}
         for ts in word.withdrawn:
             self._folding.remove(ts)
-        for part in word.parts:
-            self._folding.add(part)
+        self._folding.fill(word.parts)
+        for slot in self._folding.slots():
+            if word.covered.covers(slot.span):  # what is covered is over
+                self._folding.close(slot.span[0])
         meaning, run = Meaning([], [], []), False
         slots = self._folding.slots()
         for slot in slots:
@@ -108,7 +113,7 @@ class LongerBars:
             if old is not None:
                 meaning.outcomes.append(_withdrawn(old))
             return False
-        if was is not None and differs(_values(was), _values(bar)):
+        if was is not None and was.state is LiveState.CLOSED and differs(_values(was), _values(bar)):
             meaning.outcomes.append(Outcome(_values(bar), LiveState.REVISED, _values(was)))
             return False
         if old is None or _values(old) != _values(bar) or (first and (old.partial or not whole)):

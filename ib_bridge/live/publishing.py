@@ -155,7 +155,6 @@ def _write(cursor: Cursor, bridge: str, rows: Rows, *, kept: list[ProvisionalBar
     """All rows of a beat, of all series, in one transaction."""
     generation = None
     if first:
-        streams.remove(cursor, bridge, None)
         provisional.remove_forming(cursor)
     if (first or rows.bars) and not provisional.is_whole(cursor):
         generation = provisional.begin_generation(cursor)

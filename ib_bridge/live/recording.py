@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ib_bridge.history import settling, writer
 from ib_bridge.history.writer import Answer
 from nautilus.clock import NS_PER_S
-from nautilus.coverage.states import CoverageState
+from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.cursor import Cursor
@@ -21,18 +21,22 @@ from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import StreamKey
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
+from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
 
 _RECHECK_NS = settling.EMPTY_RECHECK_NS + 300 * NS_PER_S
 """The stream's own requests check what is unconfirmed again after a quarter of an hour; others only where they did not."""
+_MOST_BROUGHT = 35_000
+"""Bars of a range that are read at once: the minutes of a month that trades around the clock are 32,000."""
 _REFUSING = frozenset({CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE})
 
 
 class Settled(NamedTuple):
-    """How a series stands, and the outcomes of provisional bars that others' answers have settled; None: of none."""
+    """How a series stands, what history refuses of it now, and the outcomes of provisional bars that others' answers have
+    settled; None: of none."""
 
     row: Series
-    refused: Spans
+    refusals: list[Note]
     report: Report | None
 
 
@@ -41,17 +45,17 @@ def inspect(cursor: Cursor, key: StreamKey, series_id: int, *, since: int, now: 
     was stored before a crash) get their outcome here."""
     row = series.by_id(cursor, series_id)
     notes = series.notes(cursor, series_id, (since, max(since + 1, now)))
-    refused = Spans(n.span for n in notes if n.state in _REFUSING and (n.expires_at is None or n.expires_at > now))
+    refusals = [n for n in notes if n.state in _REFUSING and (n.expires_at is None or n.expires_at > now)]
     lives = provisional.within(cursor, series_id, *ALL_TIME)
     if not any(one.ts in row.covered for one in lives):
-        return Settled(row, refused, None)
+        return Settled(row, refusals, None)
     row = series.by_id(cursor, series_id, lock=True)
     stored = bar_store.read(cursor, row.id, row.timeframe, [one.ts for one in lives])
     outcomes = confirmation.outcomes(stored, stored, [_prices(one) for one in lives], row.covered)
     _remove(cursor, row, lives)
     settled = _settled(row, lives)
     report = Report(key, row.id, row.data_version, tuple(outcomes), settled=settled, covered=row.covered)
-    return Settled(row, refused, report)
+    return Settled(row, refusals, report)
 
 
 def record(
@@ -108,6 +112,15 @@ def record(
         covered=after.covered,
         answered=after.covered - row.covered,
     )
+
+
+def stored(cursor: Cursor, series_id: int, frame: Timeframe, spans: Spans) -> list[Bar]:
+    """The bars that history has of these ranges, ascending; the newest of a range, where there are very many."""
+    found = []
+    for start, end in spans:
+        start = max(start, end - _MOST_BROUGHT * frame.step_ns)
+        found += bar_store.first(cursor, series_id, frame, span=(start, end), limit=_MOST_BROUGHT)
+    return found
 
 
 def refuse(

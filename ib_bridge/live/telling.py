@@ -62,12 +62,12 @@ class Telling:
         self._outbox.remove_stream(stream.key)
 
     def bridge_stopped(self, stream: Stream) -> None:
-        """The bridge ends: another one, or the next, goes on."""
+        """The bridge ends: another one, or the next, goes on. The row stays: it says what the next must know."""
         for channel in channels_of(stream):
             self._outbox.tell(
                 "stream", channel, {"state": "wanted", "reason": "bridge_stopped", "source": "", "feed": ""}
             )
-        self._outbox.remove_stream(stream.key)
+        self._outbox.put_stream(stream.row()._replace(state="wanted", reason="bridge_stopped", source="", feed=""))
 
     def bar(self, stream: Stream, frame: str, bar: LiveBar, *, factor: float | None, now: int) -> None:
         """A bar that forms or has closed. factor: of its volume; None while the unit is not known."""

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from nautilus.clock import rfc3339
-from tests.integration.live.test_bridge_bars import AAPL_5M, NOON, PRICES, differences, history, run
+from tests.integration.live.test_bridge_bars import AAPL_1D, AAPL_5M, NOON, PRICES, differences, history, run
 from tests.support.live_stack import LiveStack, live_stack
 from tests.support.markets import MINUTE, ns
 from tests.support.stack import service_stack
 
+AAPL_1H = "data.bars.AAPL.NASDAQ-1-HOUR-LAST-EXTERNAL"
+AAPL_4H = "data.bars.AAPL.NASDAQ-4-HOUR-LAST-EXTERNAL"
 THIN_5M = "data.bars.THIN.NASDAQ-5-MINUTE-LAST-EXTERNAL"
 Chart = dict[str, dict[str, Any]]
 
@@ -135,3 +137,69 @@ def test_a_bar_whose_minutes_history_has_not_is_withdrawn(live: LiveStack) -> No
     true = history(live, start, start + 10 * MINUTE, symbol="THIN", timeframe="5m")
     assert differences(between(chart(live, THIN_5M), start, start + 10 * MINUTE), true, *PRICES) == []
     assert differences(between(chart(live, THIN_5M, "withdrawn"), start, start + 10 * MINUTE), true), "the mutant"
+
+
+def test_a_series_that_is_polled_has_longer_bars_of_its_minutes(live: LiveStack) -> None:
+    live.start_bridge(live_keep_up_to_date="0", live_real_time_bars="1", live_reserved="0")
+    live.want("user:1", [live.bars("MSFT", priority=9)])
+    live.wait(lambda: live.received("reqRealTimeBars"), "the only stream is in use")
+    live.want("user:2", [live.bars("AAPL", frame) for frame in ("5m", "1h", "1d")])
+    live.wait(lambda: "poll" in [row.source for row in live.streams()], "it is polled", 30, live.streams)
+    run(live, 400)
+    live.wait(lambda: settled(chart(live, AAPL_5M), NOON, 1), "it is settled", 30, newest_messages(live, AAPL_5M))
+    first = [m for m in live.messages("bar", AAPL_5M) if m["ts"] == rfc3339(NOON)]
+    assert {m["state"] for m in first} == {"forming", "confirmed"}, "history alone closes it"
+    end = NOON + 5 * MINUTE
+    true = history(live, NOON, end, symbol="AAPL", timeframe="5m")
+    assert differences(between(chart(live, AAPL_5M), NOON, end), true, *PRICES, "volume") == []
+    hour, day = (live.messages("bar", channel)[-1] for channel in (AAPL_1H, AAPL_1D))
+    assert (hour["ts"], hour["state"], hour.get("partial", False)) == (rfc3339(NOON), "forming", False)
+    assert (day["ts"], day["state"], day.get("partial", False)) == ("2026-03-02T00:00:00Z", "forming", False)
+    assert live.violations() == []
+
+
+@pytest.mark.parametrize("live", ["2026-03-02T17:02:30Z"], indirect=True)
+def test_a_stream_that_begins_within_a_slot_has_its_bar_whole_once_history_has_the_first_minutes(
+    live: LiveStack,
+) -> None:
+    live.start_bridge(live_keep_up_to_date="0")
+    live.want("user:1", [live.bars("AAPL", "5m")])
+    live.wait(lambda: live.received("reqRealTimeBars"), "it is requested")
+    run(live, 10, 5)
+    live.wait(lambda: live.messages("bar", AAPL_5M), "a bar forms")
+    assert live.messages("bar", AAPL_5M)[0]["partial"] is True
+    run(live, 240)
+    live.wait(lambda: settled(chart(live, AAPL_5M), NOON, 1), "it is settled", 30, newest_messages(live, AAPL_5M))
+    bar = chart(live, AAPL_5M)[rfc3339(NOON)]
+    assert not bar.get("partial")
+    end = NOON + 5 * MINUTE
+    true = history(live, NOON, end, symbol="AAPL", timeframe="5m")
+    assert differences(between(chart(live, AAPL_5M), NOON, end), true, *PRICES, "volume") == []
+
+
+def test_minutes_that_a_job_of_the_ledger_brings_make_the_longer_bar_whole(live: LiveStack) -> None:
+    """No bridge runs for longer than the two hours that confirming asks for at once: a job brings the rest."""
+    settings = {"live_keep_up_to_date": "0", "live_watch": "AAPL.NASDAQ:1m"}
+    live.start_bridge(**settings)
+    live.want("user:1", [live.bars("AAPL", "4h")])
+    live.wait(lambda: live.received("reqRealTimeBars"), "it is requested")
+    run(live, 300, 60)
+    live.stack.kill_bridge()
+    live.sim.command("advance 9600")
+    live.start_bridge(**settings)
+    live.wait(lambda: len(live.received("reqRealTimeBars")) == 2, "it is requested again")
+    run(live, 4 * 3_600 - 300 - 9_600 + 120, 60)
+    ts = rfc3339(NOON)
+
+    def settled_bar() -> bool:
+        return chart(live, AAPL_4H).get(ts, {}).get("state") in ("confirmed", "revised")
+
+    live.wait(settled_bar, "it is settled", 60, newest_messages(live, AAPL_4H))
+    (gap,) = live.messages("gap", AAPL_4H)
+    (filled,) = live.messages("filled", AAPL_4H)
+    assert (filled["start"], filled["end"]) == (gap["start"], gap["end"])
+    assert live.rows("SELECT 1 FROM backfill_jobs WHERE origin = 'live'"), "a job brought a part"
+    end = NOON + 4 * 60 * MINUTE
+    true = history(live, NOON, end, symbol="AAPL", timeframe="4h")
+    assert differences(between(chart(live, AAPL_4H), NOON, end), true, *PRICES, "volume") == []
+    assert live.violations() == []

@@ -1,6 +1,7 @@
 """What history says of longer bars, folded of minutes."""
 
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
@@ -9,7 +10,7 @@ from ib_bridge.live.longer_bars import LongerBars, Meaning
 from nautilus.live.folding import Folding, Part
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from tests.support.markets import MARKETS, MINUTE, ns
+from tests.support.markets import MARKETS, MINUTE, ns, nyse
 
 OPEN = ns("2024-03-05 14:30")
 NOTHING = Meaning([], [], [])
@@ -60,9 +61,10 @@ def test_a_range_of_confirmed_bars_ends_where_one_is_not_settled() -> None:
     assert answer(folds, upto(20))[1].confirmed == [(at(10), at(15))]
 
 
-def test_a_bar_that_forms_is_never_confirmed() -> None:
+def test_a_bar_that_forms_is_not_confirmed_before_coverage_shows_that_it_is_over() -> None:
     folds = made(0, 1, 2)
-    assert answer(folds, upto(5)) == ([], NOTHING)
+    assert answer(folds, upto(4)) == ([], NOTHING)
+    assert answer(folds, upto(5)) == ([], Meaning([], [], [(at(0), at(5))]))
 
 
 def test_a_minute_that_history_has_otherwise_revises_with_the_bar_as_it_closed() -> None:
@@ -140,6 +142,81 @@ def test_a_timeframe_that_is_wanted_later_is_not_confirmed_anew() -> None:
     folds.want(["1m", "5m"])
     assert answer(folds, upto(6)) == ([], NOTHING)
     assert answer(folds, upto(10))[1].confirmed == [(at(5), at(10))]
+
+
+def test_minutes_that_others_brought_make_a_bar_whole_that_began_before_the_stream() -> None:
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    assert folds.lacking(at(2), polled=False) == Spans(), "nothing has come: its first answer may bring them"
+    partial = [bar.partial for n in (2, 3, 4, 5) for frame, bar in folds.add(minute(n)) if frame.name == "5m"]
+    assert partial[:-1] == [True] * (len(partial) - 1)
+    assert folds.lacking(at(5) + 1, polled=False) == Spans(), "of the slot that forms now nothing is missing"
+    assert answer(folds, upto(5)) == ([], NOTHING), "covered, and not known here"
+    _, meaning = answer(folds, upto(5), minute(0, 3.0), minute(1), answered=upto(2))
+    (one,) = meaning.outcomes
+    assert (one.state, one.bar.ts, one.bar.volume) == ("revised", at(0), 50.0), "it had closed without them"
+
+
+def test_what_is_missing_of_the_slots_that_form_is_said_once() -> None:
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    folds.add(minute(12))
+    assert folds.lacking(at(13), polled=False) == Spans.of(at(10), at(12))
+    assert folds.lacking(at(13), polled=False) == Spans()
+    folds.want(["1m", "5m", "1h"])
+    assert folds.lacking(at(13), polled=False) == Spans.of(at(0), at(12)), "a slot is cut at the open"
+    assert folds.lacking(at(14), polled=False) == Spans()
+
+
+def test_a_minute_that_was_partial_is_taken_from_history_though_its_values_are_the_same() -> None:
+    folds = made(0, 1)
+    folds.add(minute(2)._replace(partial=True))
+    assert [folds.needs(at(n)) for n in (0, 2, 3)] == [False, True, True]
+
+
+def test_polled_minutes_make_bars_that_history_alone_closes() -> None:
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    assert folds.lacking(at(2), polled=True) == Spans.of(at(0), at(2))
+    changed, meaning = answer(folds, upto(2), minute(0), minute(1), answered=upto(2))
+    assert [(bar.state, bar.volume, bar.partial) for _, bar in changed] == [("forming", 20.0, False)]
+    assert meaning._replace(changed=[]) == NOTHING
+    changed, meaning = answer(folds, upto(5), minute(3), answered=Spans.of(at(2), at(5)))
+    assert changed == [], "nothing was traded in the last minute: coverage closes it"
+    (one,) = meaning.outcomes
+    assert (one.state, one.bar.volume) == ("confirmed", 30.0)
+
+
+WEEK = (ns("2024-03-04 14:30"), ns("2024-03-04 21:00"))
+"""Monday's session; the one of `OPEN` is Tuesday's."""
+
+
+def weekly(folds: BarFolds, now: int) -> bool:
+    """Whether the week that forms is said to be known in part only."""
+    found = folds.add(Part(now, MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1, complete=False))
+    return [bar.partial for frame, bar in found if frame.name == "1w"][-1]
+
+
+def test_a_week_is_whole_so_far_when_each_open_minute_is_known_though_no_night_is() -> None:
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "1w"])
+    folds.learn([], OPEN)
+    assert weekly(folds, at(3)), "Monday is not known"
+    monday = [Part(WEEK[0] + n * MINUTE, MINUTE, 1.0, 5.0, 1.0, 1.0, 1.0, 1) for n in range(390)]
+    folds.answer(monday[:-1], [], answered=Spans.of(WEEK[0], WEEK[1] - MINUTE), covered=Spans())
+    assert weekly(folds, at(4)), "its last minute is not known"
+    folds.answer(monday[-1:], [], answered=Spans.of(WEEK[1] - MINUTE, WEEK[1]), covered=Spans())
+    assert not weekly(folds, at(5))
+
+
+def test_a_month_whose_first_days_the_calendar_does_not_know_is_partial() -> None:
+    short = nyse(date(2024, 3, 6), 20)
+    opened = ns("2024-03-06 14:30")
+    folds = BarFolds(lambda: short, timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "1M", "1d"])
+    folds.learn([], opened)
+    found = folds.add(Part(opened, MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0, 1, complete=False))
+    assert {frame.name: bar.partial for frame, bar in found} == {"1m": False, "1d": False, "1M": True}
 
 
 def without_removal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ class Report(NamedTuple):
     before. filled: holes that are covered as a whole now. gaps: what was missing before the answer begins, and is requested since
     this commit. covered_until: the end of the range that is covered up to the newest bar; None where the newest closed bar is not
     covered. splits: the ratio of each split that was found. covered: all that is covered after the commit. answered: what is
-    covered since this answer; its bars are all among the outcomes.
+    covered since this answer, or was brought by others and is published now; its bars are all among the outcomes and `brought`,
+    which longer bars are made of and nobody has to receive. refused: holes that history does not close now, and why.
     """
 
     key: StreamKey
@@ -79,6 +80,8 @@ class Report(NamedTuple):
     splits: tuple[float, ...] = ()
     covered: Spans = Spans()
     answered: Spans = Spans()
+    brought: tuple[Bar, ...] = ()
+    refused: tuple[tuple[Span, str], ...] = ()
 
 
 # ---- when, and what is requested -----------------------------------------------------------------------------------------

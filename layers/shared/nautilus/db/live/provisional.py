@@ -77,6 +77,14 @@ def within(cursor: Cursor, series_id: int, start: int, end: int) -> list[Provisi
     return every(cursor, ProvisionalBar)
 
 
+def newest(cursor: Cursor) -> dict[int, ProvisionalBar]:
+    """The newest bar of each series that has any."""
+    cursor.execute(
+        f"SELECT DISTINCT ON (series_id) {', '.join(ProvisionalBar._fields)} FROM live_bars ORDER BY series_id, ts DESC"
+    )
+    return {row.series_id: row for row in every(cursor, ProvisionalBar)}
+
+
 def is_whole(cursor: Cursor) -> bool:
     """False when a crash has emptied the table and the bridge has not begun a new generation, or none was ever begun: a bar that
     is not in it may exist all the same."""

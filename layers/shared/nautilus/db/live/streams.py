@@ -97,6 +97,14 @@ def remove(cursor: Cursor, bridge: str, keys: Collection[StreamKey] | None) -> i
     return int(cursor.rowcount)
 
 
+def restart(cursor: Cursor, bridge: str, reason: str) -> None:
+    """A bridge begins: it has requested nothing yet of what it had. What its rows know of bars stays."""
+    cursor.execute(
+        "UPDATE live_streams SET state = 'wanted', reason = %s, source = '', feed = '' WHERE bridge = %s",
+        (reason, bridge),
+    )
+
+
 def listed(cursor: Cursor) -> list[StreamRow]:
     """All streams, by instrument."""
     cursor.execute(f"SELECT {_READ} FROM live_streams ORDER BY {', '.join(_KEY)}")
