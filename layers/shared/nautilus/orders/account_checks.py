@@ -71,14 +71,14 @@ def rate(case: Case) -> Problems:
 
 
 def duplicate(case: Case) -> Problems:
-    """Check 17: a person who sent the same order a moment ago under another key."""
+    """Check 17: a person who sent the same order shortly before under another key."""
     window, leg = case.limit("duplicate_window"), case.leg
     if window is None or case.ticket.allow_duplicate or case.ticket.origin not in _PEOPLE or case.facts.changes:
         return
     same = (leg.side, leg.type, leg.quantity, leg.prices.limit, leg.prices.stop)
     for other in case.facts.recent:
         if other.age <= window and other[:-1] == same:
-            text = "the same order came a moment ago; allow_duplicate says that it is no mistake"
+            text = "the same order came shortly before; allow_duplicate says that it is no mistake"
             yield Problem("duplicate_order", f"{plain(window)} s", f"{plain(other.age)} s", text)
             return
 

@@ -18,7 +18,7 @@ _CENT = Decimal("0.01")
 class Problem(NamedTuple):
     """Why an order does not pass a check. limit and value as texts of the API.
 
-    temporary: the same order may pass in a moment, so the process keeps it until its `valid_for` is over. unknown: nobody
+    temporary: the same order may pass a little later, so the process keeps it until its `valid_for` is over. unknown: nobody
     knows what the check needs, which is temporary, too.
     """
 

@@ -1,4 +1,4 @@
-"""The 23 checks that an order passes before it is sent: one table, in the order in which they are told.
+"""The 23 checks that an order passes before it is sent: one table, in the order of their numbers.
 
 The function runs those that need the database alone; the process that sends runs those that need the market and the
 broker, and most of the others again, as they may have changed. No check stands before a cancel or the kill switch.
@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why an order is denied. limit and value are texts as the API tells them. temporary: it may pass in a moment."""
+    """Why an order is denied. limit and value are texts as the API shows them. temporary: it may pass a little later."""
 
     code: str
     check: int
@@ -126,6 +126,6 @@ def only_temporary(refusals: Iterable[Refusal]) -> bool:
 
 
 def notices(facts: Facts) -> list[str]:
-    """What a caller is told beside an order that passes: `delayed_data`, where the quotes are delayed and may be used."""
+    """What an answer says beside an order that passes: `delayed_data`, where the quotes are delayed and may be used."""
     delayed = facts.quote is not None and facts.quote.feed in DELAYED and facts.delayed_allowed
     return ["delayed_data"] if delayed else []

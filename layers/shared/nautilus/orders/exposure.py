@@ -55,7 +55,7 @@ def reserved_quantity(*, reserves: bool, quantity: Decimal, filled: Decimal, wan
     """What an order could still fill: the larger of its quantity and that of an open change, less what has filled.
 
     reserves: whether its state holds a reservation (every state but those that are over). Never negative: an order that
-    filled more than it asked for reserves nothing.
+    filled more than its quantity reserves nothing.
     """
     largest = quantity if wanted is None else max(quantity, wanted)
     return max(largest - filled, ZERO) if reserves else ZERO

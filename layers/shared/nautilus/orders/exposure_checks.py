@@ -73,7 +73,7 @@ def short_sale(case: Case) -> Problems:
 
 
 def margin(case: Case) -> Problems:
-    """Check 20: what IB says about the margin, where it is asked."""
+    """Check 20: the margin, where IB is asked for it."""
     if not case.switch("margin_check") or case.reducing:
         return
     if case.asset_class not in _MARGINED and not _opens_short(case):
@@ -82,7 +82,7 @@ def margin(case: Case) -> Problems:
     if case.facts.margin_refusal:
         yield Problem("margin", None, None, f"the broker would refuse the order: {case.facts.margin_refusal}")
     elif found is None:
-        yield unknown("margin", "the broker has not told the margin yet")
+        yield unknown("margin", "the margin is not known yet; the broker is asked for it")
     elif found.initial_after > found.equity_after:
         text = "the margin would be above the equity that covers it"
         yield Problem("margin", money(found.equity_after), money(found.initial_after), text)

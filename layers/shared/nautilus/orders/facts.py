@@ -43,7 +43,7 @@ class Quote(NamedTuple):
 
 
 class RecentOrder(NamedTuple):
-    """An order of the same account and instrument that was accepted a moment ago under another key."""
+    """An order of the same account and instrument that was accepted shortly before under another key."""
 
     side: str
     type: str
@@ -142,6 +142,6 @@ def multiplier_of(instrument: Instrument) -> Decimal | None:
 
 
 def magnifier_of(details: Mapping[str, object]) -> Decimal:
-    """IB's price magnifier: 100 where prices are told in hundredths of the currency; 1 where none is told."""
+    """IB's price magnifier: 100 where prices are in hundredths of the currency; 1 where it sends none."""
     value = details.get("price_magnifier")
     return Decimal(value) if isinstance(value, int) and value > 0 else Decimal(1)

@@ -1,7 +1,7 @@
 """How a market stands now: in regular hours, before or after them, or closed. As IB's contract details tell it.
 
-Contract details name the hours of about a week from the day on which they were asked for; a calendar of history ends
-where nobody asked further. An order is sent for a contract that IB described in this trade date, so its hours are known.
+Contract details name the hours of about a week from the day on which they were requested; a calendar of history ends
+with the last request for it. An order is sent for a contract that IB described in this trade date, so its hours are known.
 """
 
 import re

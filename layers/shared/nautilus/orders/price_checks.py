@@ -139,7 +139,7 @@ def _fresh(case: Case) -> Problems:
     elif case.quote is None:
         yield Problem(_CODE, "live", quote.feed, "the quotes are delayed, and this account needs live ones")
     elif quote.feed not in ("live", *DELAYED):
-        feed = quote.feed or "not told yet"
+        feed = quote.feed or "not known yet"
         yield Problem(_CODE, "live", feed, f"the feed of the quotes is {feed}", temporary=True)
     elif quote.age > oldest:
         text = f"the newest quote is {plain(quote.age)} s old"

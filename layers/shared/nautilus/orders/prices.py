@@ -15,7 +15,7 @@ from nautilus.orders.ticket import STOPS, OrderType, Prices, Side
 NEGATIVE = frozenset({"FUT"})
 """Asset classes that have traded below zero (crude oil, 2020-04-20). A premium or a share has no negative price."""
 RULE, PRICE_STEPS = "market_rule", "price_steps"
-"""In an instrument's details: the number of the market rule of the exchange where orders go, and that rule as it was told
+"""In an instrument's details: the number of the market rule of the exchange where orders go, and that rule as IB sent it
 last: {"market_rule": 26, "steps": [["0", "0.01"]]}, texts of a price and of the step that counts from it on."""
 MIN_SIZE, SIZE_STEP = "min_size", "size_increment"
 """In an instrument's details: IB's minSize and sizeIncrement, as texts."""
@@ -35,7 +35,7 @@ class PriceStep(NamedTuple):
 class MarketRule(NamedTuple):
     """What an exchange takes of an instrument. steps: ascending, the first from 0.
 
-    known: IB told the steps; else the only one is the smallest price increment, and IB may refuse what passes here.
+    known: the steps are IB's; else the only one is the smallest price increment, and IB may refuse what passes here.
     """
 
     steps: tuple[PriceStep, ...]
@@ -62,16 +62,16 @@ class MarketRule(NamedTuple):
         """The nearest price that is taken, rounded up or down (ROUND_CEILING, ROUND_FLOOR)."""
         step = self.step_at(price)
         found = (price / step).to_integral_value(rounding) * step
-        # Over an edge another step counts; one more round ends at a multiple of that one.
-        edge = self.step_at(found)
-        return found if found % edge == 0 else (found / edge).to_integral_value(rounding) * edge
+        # Where another step begins, one more round ends at a multiple of that one.
+        other = self.step_at(found)
+        return found if found % other == 0 else (found / other).to_integral_value(rounding) * other
 
     def takes_size(self, quantity: Decimal) -> bool:
         return quantity >= self.min_size and quantity % self.size_step == 0
 
 
 def rule_of(instrument: Instrument, details: Mapping[str, object]) -> MarketRule:
-    """The market rule of an instrument, of what IB's contract details and market rules said (`instruments.details`)."""
+    """The market rule of an instrument, of IB's contract details and market rules (`instruments.details`)."""
     steps = _steps(details)
     smallest = Decimal(repr(instrument.min_tick)) if instrument.min_tick > 0 else Decimal("0.01")
     size = _size_step(instrument.asset_class, _number(details.get(SIZE_STEP)))

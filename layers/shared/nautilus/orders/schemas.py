@@ -127,7 +127,7 @@ class OrderRequest(NamedInstrument):
     tags: list[Annotated[str, Field(min_length=1, max_length=MAX_TAG)]] = Field(
         default_factory=list, max_length=MAX_TAGS
     )
-    allow_duplicate: Flag = Field(False, description="the same order a moment ago was no mistake")
+    allow_duplicate: Flag = Field(False, description="the same order shortly before was no mistake")
     round_prices: Flag = Field(False, description="prices off their step become the next ones that are not worse")
     dry_run: Flag = Field(False, description="checks alone, nothing is stored")
 

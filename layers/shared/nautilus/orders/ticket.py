@@ -140,11 +140,11 @@ class Oca(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """An order as it was asked for. What is None was not given.
+    """An order as its caller wants it. What is None was not given.
 
     con_id is the instrument's own, confirmed by IB in this trade date. good_till: of GTD, when the order ends. valid_for_s:
-    how long it may wait before it is sent; afterwards it is denied. allow_duplicate: that an equal order came a moment ago is
-    no mistake. round_prices: prices off the step become the next step on the safe side; else they are refused. dry_run: the
+    how long it may wait before it is sent; afterwards it is denied. allow_duplicate: that an equal order came shortly before
+    is no mistake. round_prices: prices off the step become the next step on the safe side; else they are refused. dry_run: the
     checks alone.
     """
 
