@@ -101,7 +101,9 @@ class Commands:
 
     async def _execute(self, type_: str, args: dict[str, Any]) -> dict[str, Any]:
         if type_ == "resolve" and "selectors" in args:
-            return await self._resolve_several([Selector.of(one) for one in args["selectors"]])
+            return await self._resolve_several(
+                [Selector.of(one) for one in args["selectors"]], anew=args.get("anew") is True
+            )
         if type_ == "resolve":
             found = await self._directory.contracts.instrument(Selector.of(args))
             return {"con_id": found.con_id, "instrument_id": found.instrument_id}
@@ -112,9 +114,9 @@ class Commands:
             return {"reconnecting": True}
         raise NautilusError(f"the bridge cannot {type_} yet", code="unknown-command")
 
-    async def _resolve_several(self, selectors: Sequence[Selector]) -> dict[str, Any]:
+    async def _resolve_several(self, selectors: Sequence[Selector], *, anew: bool) -> dict[str, Any]:
         """The numbers of those that IB knows, and why not the others, by the keys of their lookups."""
-        found = await self._directory.contracts.instruments(selectors)
+        found = await self._directory.contracts.instruments(selectors, anew=anew)
         failed = {key: one for key, one in found.items() if isinstance(one, NautilusError)}
         return {
             "con_ids": {key: one.con_id for key, one in found.items() if not isinstance(one, NautilusError)},

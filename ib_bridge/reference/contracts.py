@@ -14,6 +14,7 @@ from ib_bridge.transactions import TransactionRunner
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
+from nautilus.lookup.confirmed import is_confirmed
 from nautilus.lookup.identity import FRONT_OLD_AFTER_S
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.instrument import Instrument
@@ -42,7 +43,8 @@ class Contracts:
     async def instrument(self, selector: Selector, correlation_id: str = "", *, anew: bool = False) -> Instrument:
         """The one instrument a selector means. NotFound, Conflict, or Unavailable when IB could not say.
 
-        anew: IB is asked again unless it was on this day. What was known before is the answer when IB does not answer.
+        anew: IB is asked again unless it was on this day and named the hours of now. What was known before is the answer when
+        IB does not answer.
         """
         if await self._transactions.run(self._is_old, selector, anew):
             try:
@@ -62,11 +64,11 @@ class Contracts:
     def _is_old(cursor: Cursor, selector: Selector, anew: bool) -> bool:
         """True when what is known about a selector should be looked up again before it is planned with."""
         known = instruments.look_up(cursor, selector)
-        if selector.con_id or known is None or not known.candidates:
+        if known is None or not known.candidates or (selector.con_id and not anew):
             return False
         if selector.front and not instruments.checked_within(cursor, selector.key, FRONT_OLD_AFTER_S):
             return True
-        return anew and not instruments.checked_today(cursor, selector.key)
+        return anew and not any(is_confirmed(cursor, selector, one) for one in known.candidates)
 
     async def renew(self) -> None:
         """Ask again for lookups that have grown old, the oldest first. No reader waits for this."""

@@ -50,7 +50,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "services on top of these",
-        "backfill reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters",
+        "backfill reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters"
+        " orders.confirming",
     ),
     ("HTTP", "http"),
 )

@@ -52,7 +52,7 @@ PROBLEM_CODES = listed(
     account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable
     changed-meanwhile collision conflict credential-in-address database-busy database-slow database-unavailable
     error expired-token forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused
-    ib-unavailable idempotency-key-reused instrument-not-resolved internal-error invalid-api-key
+    ib-unavailable idempotency-key-reused instrument-not-resolved instrument-unconfirmed internal-error invalid-api-key
     invalid-credentials invalid-input invalid-refresh-token invalid-ticket invalid-token last-administrator
     limit-exceeded malformed method-not-allowed missing-scope no-bridge no-change no-such-route not-acceptable
     not-found null-character order-being-sent order-cancel-pending order-changed order-external

@@ -38,6 +38,11 @@ def phase(instrument: Instrument, details: Mapping[str, object], now: int) -> Se
     return "regular" if regular else "extended"
 
 
+def are_known(instrument: Instrument, details: Mapping[str, object], now: int) -> bool:
+    """Whether `phase` has an answer at market time `now`, or IB names no hours of this instrument at all."""
+    return not _text(details, ALL_HOURS) or phase(instrument, details, now) is not None
+
+
 def _text(details: Mapping[str, object], name: str) -> str:
     value = details.get(name)
     return value[:_LONGEST_TEXT] if isinstance(value, str) else ""

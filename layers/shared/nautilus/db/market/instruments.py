@@ -295,6 +295,16 @@ def checked_today(cursor: Cursor, key: str) -> bool:
     return there(cursor)
 
 
+def described_today(cursor: Cursor, con_id: int) -> bool:
+    """True when IB described the contract on this UTC day of machine time."""
+    cursor.execute(
+        "SELECT 1 FROM instruments WHERE con_id = %s"
+        " AND (resolved_at AT TIME ZONE 'UTC')::date = (clock_timestamp() AT TIME ZONE 'UTC')::date",
+        (con_id,),
+    )
+    return there(cursor)
+
+
 def changed(cursor: Cursor, keys: Iterable[str]) -> set[str]:
     """Those of the lookups whose words have changed hands."""
     cursor.execute(
