@@ -6,7 +6,6 @@ request. Who sends it back as Last-Event-ID gets what changed since, as by `resu
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Header, Query
@@ -20,7 +19,7 @@ from nautilus.http.dependencies import CallerDep
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from stream import messages
-from stream.outbox import Outgoing
+from stream.frames import Frame, Outgoing
 from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, Known, channels_of
 from stream.service import Stream
 from stream.subscriber import Subscriber, in_one
@@ -108,9 +107,9 @@ class EventListener(Subscriber):
         if last is not None:
             self._versions = {name: version for name, version in zip(names, last.versions, strict=False) if version}
 
-    async def _write_events(self, outgoing: Sequence[Outgoing]) -> None:
+    async def _write_events(self, frame: Frame) -> None:
         assert self.send is not None  # noqa: S101  for the type checker: set before anything is sent
-        body = "".join(self._event(one) for one in outgoing)
+        body = "".join(self._event(one) for one in frame.outgoing)
         await self.send({"type": "http.response.body", "body": body.encode(), "more_body": True})
 
     def _event(self, one: Outgoing) -> str:

@@ -1,7 +1,8 @@
 """Who listens to what: messages of the bus in, each to the sockets that have its channel.
 
 Everything here runs in the event loop. A message is serialized by its publisher; all sockets share its text. Sockets to
-which nothing is to be sent cost nothing: a beat visits those alone for which something waits.
+which nothing is to be sent cost nothing: a beat visits those alone for which something waits. Quotes wait here for the beat;
+then each socket gets those of all its channels in one step.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from nautilus.clock import NS_PER_S, SAME_TIME, MarketTime
 from nautilus.live.envelope import Entry
 from nautilus.live.hearing import Hearing
 from nautilus.log import Log
-from stream.outbox import BusMessage
+from stream.frames import BusMessage, Frames
 
 _AT_ONCE = 200
 """After so many sockets others get a turn."""
@@ -27,8 +28,15 @@ _SESSION = "events.session."
 class Listener(Protocol):
     """A socket or an event stream, as the hub knows it."""
 
+    @property
+    def quotes(self) -> frozenset[str]:
+        """Its channels of quotes."""
+
     def receive(self, message: BusMessage) -> None:
         """A message of a channel that it has."""
+
+    def receive_quotes(self, newest: Mapping[str, BusMessage]) -> None:
+        """The newest quotes of its channels, by channel, as far as there are new ones."""
 
     def begin_epoch(self, epoch: str) -> None:
         """Numbers begin anew; something may have been lost."""
@@ -54,6 +62,7 @@ class Hub:
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.market = SAME_TIME
+        self.frames = Frames()
         self._machine = (time.time_ns(), clock())
         self.listeners: set[Listener] = set()
         self._log = log
@@ -61,6 +70,8 @@ class Hub:
         self._index: dict[str, set[Listener]] = {}
         self._states: dict[str, ChannelState] = {}
         self._newest: dict[str, BusMessage] = {}
+        self._quotes: dict[str, BusMessage] = {}
+        """Channel -> the newest quote since the last beat."""
         self._dirty: set[Listener] = set()
         self._lags: deque[float] = deque(maxlen=_LAG_READS)
 
@@ -156,6 +167,7 @@ class Hub:
 
     def _begin_epoch(self) -> None:
         self._log.info("bus-epoch", extra={"epoch": self.epoch, "sockets": len(self.listeners)})
+        self._pass_on_quotes()
         self._newest.clear()
         self._states = {name: state._replace(number=0) for name, state in self._states.items()}
         for listener in list(self.listeners):
@@ -176,13 +188,33 @@ class Hub:
             self._newest.pop(oldest, None)
 
     def _pass_on(self, message: BusMessage, missed: int) -> None:
-        found = list(self._index.get(message.channel, ()))
         if missed:
             self._log.warning("bus-messages-lost", extra={"channel": message.channel, "missed": missed})
-        for listener in found:
+        if message.kind == "quote":
+            self._quotes[message.channel] = message
+            return
+        earlier = self._quotes.pop(message.channel, None)
+        for listener in list(self._index.get(message.channel, ())):
             if missed:
                 listener.heal(message.channel)
+            if earlier is not None:
+                listener.receive(earlier)
             listener.receive(message)
+
+    def _pass_on_quotes(self) -> None:
+        """Let all sockets have the quotes that wait. Those with the same channels share one choice of them."""
+        quotes, self._quotes = self._quotes, {}
+        found: set[Listener] = set()
+        for channel in quotes:
+            found.update(self._index.get(channel, ()))
+        chosen: dict[frozenset[str], Mapping[str, BusMessage]] = {}
+        for listener in found:
+            wanted = listener.quotes
+            newest = chosen.get(wanted)
+            if newest is None:
+                newest = chosen[wanted] = {channel: one for channel, one in quotes.items() if channel in wanted}
+            listener.receive_quotes(newest)
+        self._dirty |= found
 
     def heal_all(self) -> None:
         """Messages may have been lost that no later one shows."""
@@ -192,6 +224,8 @@ class Hub:
 
     async def beat(self) -> None:
         """Let every listener send for which something waits."""
+        self.frames.clear()
+        self._pass_on_quotes()
         due, self._dirty = self._dirty, set()
         for n, listener in enumerate(due, 1):
             listener.beat()

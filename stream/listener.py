@@ -6,7 +6,7 @@ and every closed bar, and nobody else waits.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from nautilus.live.channels import Channel
 from nautilus.market.instrument import Instrument
 from nautilus.settings.stream import StreamLimits
 from stream import messages
+from stream.frames import BusMessage, Frame
 from stream.hub import Hub
-from stream.outbox import BusMessage, Outbox, Outgoing
+from stream.outbox import Outbox
 
 LAGGED_S = 1.0
 """If a write takes longer than this, the client gets a message that says so and what was skipped meanwhile."""
@@ -29,7 +30,7 @@ class End(NamedTuple):
     reason: str
 
 
-@dataclass
+@dataclass(slots=True)
 class Subscription:
     """A channel of one socket. version: the newest of its series that was sent. held: what waits for the snapshot; None:
     messages pass. stream: how the stream behind it stood when it was joined."""
@@ -42,7 +43,7 @@ class Subscription:
     stream: Mapping[str, str] = field(default_factory=dict)
 
 
-Write = Callable[[Sequence[Outgoing]], Awaitable[None]]
+Write = Callable[[Frame], Awaitable[None]]
 
 
 class SocketListener:
@@ -55,17 +56,44 @@ class SocketListener:
         self.hub = hub
         self.limits = limits
         self.caller = caller
-        self.outbox = Outbox()
+        self.outbox = Outbox(hub.frames)
         self.subscriptions: dict[str, Subscription] = {}
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.stuck_since: float | None = None
         self.rate_hz = 1000 / limits.stream_beat_ms
         self.signed_in_at = hub.clock()
+        self._quotes: frozenset[str] | None = None
         self._write = write
         self._ready = asyncio.Event()
         self._due = False
         self._newest_at = float("-inf")
         self._heartbeat_at = hub.clock() + limits.stream_heartbeat_s
+
+    # ---- its channels --------------------------------------------------------------------------------------------------
+
+    @property
+    def quotes(self) -> frozenset[str]:
+        """Its channels of quotes."""
+        if self._quotes is None:
+            found = (name for name, one in self.subscriptions.items() if one.channel.kind == "data.quotes")
+            self._quotes = frozenset(found)
+        return self._quotes
+
+    def add_channel(self, subscription: Subscription) -> None:
+        """Get the messages of a channel from now on."""
+        name = subscription.channel.name
+        self.subscriptions[name] = subscription
+        self._quotes = None
+        self.hub.join(self, name)
+
+    def remove_channel(self, name: str) -> Subscription | None:
+        """Get them no longer; None: it is no channel of this socket."""
+        subscription = self.subscriptions.pop(name, None)
+        if subscription is not None:
+            self._quotes = None
+            self.hub.leave(self, name)
+            self.outbox.leave(name)
+        return subscription
 
     # ---- what comes from the hub ---------------------------------------------------------------------------------------
 
@@ -78,11 +106,15 @@ class SocketListener:
         else:
             self.deliver(subscription, message)
 
+    def receive_quotes(self, newest: Mapping[str, BusMessage]) -> None:
+        self.outbox.put_quotes(newest)
+
     def deliver(self, subscription: Subscription, message: BusMessage) -> None:
         """Let a message of a channel wait to be sent."""
         if message.replaceable and message.kind == "bar" and not subscription.forming:
             return
-        subscription.version = max(subscription.version, message.version)
+        if message.version > subscription.version:
+            subscription.version = message.version
         self.outbox.add(message)
         if message.replaceable or message.kind == "trade":
             self.hub.mark(self)
@@ -90,11 +122,11 @@ class SocketListener:
             self._ready.set()
 
     def begin_epoch(self, epoch: str) -> None:
-        self.outbox.begin_epoch()
+        self.outbox.begin_epoch(messages.text("reset", {"e": epoch}))
         for subscription in self.subscriptions.values():
             if subscription.held is not None:
                 subscription.held.clear()
-        self.say(messages.text("reset", {"e": epoch}))
+        self.wake()
 
     def heal(self, channel: str) -> None:
         """Messages were lost; who can read them from the database does so."""
@@ -154,15 +186,16 @@ class SocketListener:
     async def flush(self) -> None:
         """Send what is due now."""
         due, self._due = self._due, False
-        while outgoing := self.outbox.take(newest=due):
+        while frame := self.outbox.take(newest=due):
+            began = self.hub.clock()
             if due:
-                self._newest_at = self.hub.clock()
-            await self._send(outgoing)
+                self._newest_at = began
+            await self._send(frame, began)
 
-    async def _send(self, outgoing: Sequence[Outgoing]) -> None:
-        self.outbox.take_skipped()
-        self.stuck_since = began = self.hub.clock()
-        await self._write(outgoing)
+    async def _send(self, frame: Frame, began: float) -> None:
+        self.outbox.skipped = 0
+        self.stuck_since = began
+        await self._write(frame)
         self.stuck_since = None
         took = self.hub.clock() - began
         if took >= LAGGED_S:

@@ -1,60 +1,23 @@
 """What waits for one socket: closed bars and answers in order and all of them, of quotes and forming bars the newest.
 
-No socket and no clock: messages go in, the texts of the next frame come out. A message of the bus is one object for all
-sockets; what waits are references to it.
+No socket and no clock: messages go in, the next frame comes out. A message of the bus is one object for all sockets; what
+waits are references to it.
 """
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+
+from stream.frames import Begin, BusMessage, Frame, Frames, Outgoing, numbered
 
 FRAME_BYTES = 262_144
 """About so much goes into one frame; the rest follows in the next one at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class BusMessage:
-    """A message of the bus that counts. text: its body, JSON of one object, as clients get it."""
-
-    kind: str
-    channel: str
-    number: int
-    text: str
-    fields: Mapping[str, Any]
-
-    @property
-    def replaceable(self) -> bool:
-        """The next one of its channel says all that it says."""
-        return self.kind == "quote" or (self.kind == "bar" and self.fields.get("state") == "forming")
-
-    @property
-    def version(self) -> int:
-        """The version of the series that it tells of; 0: none."""
-        found = self.fields.get("version")
-        return found if isinstance(found, int) else 0
-
-
-class Begin(NamedTuple):
-    """What a client knows of a channel once it has a snapshot: messages up to a number, the series up to a version."""
-
-    channel: str
-    number: int
-    version: int = 0
-
-
-class Outgoing(NamedTuple):
-    """A text that is to be sent. message: of the bus; None: it was made for this socket. begin: it is a snapshot."""
-
-    text: str
-    message: BusMessage | None = None
-    begin: Begin | None = None
-
-
 class Outbox:
     """What waits for one socket. skipped: messages that were replaced by newer ones since the last `take_skipped`."""
 
-    def __init__(self) -> None:
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
         self._queue: deque[Outgoing] = deque()
         self._newest: dict[str, BusMessage] = {}
         self._heartbeat = ""
@@ -67,13 +30,11 @@ class Outbox:
         """How many texts must not be dropped."""
         return len(self._queue)
 
-    @property
-    def empty(self) -> bool:
-        return not (self._queue or self._newest or self._heartbeat)
-
-    def begin_epoch(self) -> None:
-        """Numbers begin anew."""
-        self._sent.clear()
+    def begin_epoch(self, text: str) -> None:
+        """Numbers begin anew behind a text, which tells so (empty: nothing does), and behind all that waits."""
+        self._queue.extend([Outgoing(message.text, message) for message in self._newest.values()])
+        self._newest.clear()
+        self._queue.append(Outgoing(text, new_epoch=True))
 
     def leave(self, channel: str) -> None:
         """Forget a channel; what waits in order is still sent."""
@@ -95,13 +56,20 @@ class Outbox:
         """A heartbeat; it replaces one that still waits."""
         self._heartbeat = text
 
+    def put_quotes(self, quotes: Mapping[str, BusMessage]) -> None:
+        """The newest quotes of several channels at once, all of them newer than what waits."""
+        if self._newest:
+            self.skipped += len(quotes.keys() & self._newest.keys())
+        self._newest.update(quotes)
+
     def add(self, message: BusMessage) -> None:
         """A message of the bus. Order within its channel is kept."""
-        earlier = self._newest.pop(message.channel, None)
+        channel = message.channel
         if message.replaceable:
-            self.skipped += earlier is not None
-            self._newest[message.channel] = message
+            self.skipped += channel in self._newest
+            self._newest[channel] = message
             return
+        earlier = self._newest.pop(channel, None)
         if earlier is not None:
             if _makes_needless(message, earlier):
                 self.skipped += 1
@@ -109,20 +77,33 @@ class Outbox:
                 self._queue.append(Outgoing(earlier.text, earlier))
         self._queue.append(Outgoing(message.text, message))
 
-    def take(self, *, newest: bool) -> list[Outgoing]:
-        """What goes into the next frame; empty when nothing does. newest: quotes and forming bars too."""
-        taken: list[Outgoing] = []
-        size = 0
-        while self._queue and size < FRAME_BYTES:
-            taken.append(self._numbered(self._queue.popleft()))
-            size += len(taken[-1].text)
+    def take(self, *, newest: bool) -> Frame | None:
+        """The next frame; None: there is nothing for one. newest: quotes and forming bars too."""
+        taken = self._take_queue() if self._queue else []
         if newest and not self._queue:
-            taken += [self._numbered(Outgoing(message.text, message)) for message in self._newest.values()]
-            self._newest.clear()
+            if self._newest:
+                frame = self._take_newest()
+                if not taken and not self._heartbeat:
+                    return frame if frame.outgoing else None
+                taken += frame.outgoing
             if self._heartbeat:
                 taken.append(Outgoing(self._heartbeat))
                 self._heartbeat = ""
+        return Frame(taken) if taken else None
+
+    def _take_queue(self) -> list[Outgoing]:
+        taken: list[Outgoing] = []
+        size = 0
+        while self._queue and size < FRAME_BYTES:
+            taken.append(self._counted(self._queue.popleft()))
+            size += len(taken[-1].text)
         return taken
+
+    def _take_newest(self) -> Frame:
+        newest, self._newest = self._newest, {}
+        frame = self._frames.frame(tuple(newest.values()), tuple(map(self._sent.get, newest)))
+        self._sent.update(frame.numbers)
+        return frame
 
     def take_skipped(self) -> int:
         """How many messages were replaced since the last call."""
@@ -137,22 +118,21 @@ class Outbox:
         """Up to which version a series was sent without a gap; None: its snapshot was not sent yet."""
         return self._versions.get(channel)
 
-    def _numbered(self, outgoing: Outgoing) -> Outgoing:
+    def _counted(self, outgoing: Outgoing) -> Outgoing:
         """The same with `skip`, where messages of its channel were replaced since the one before."""
-        message = outgoing.message
-        if outgoing.begin is not None:
-            self._sent[outgoing.begin.channel] = outgoing.begin.number
-            self._versions[outgoing.begin.channel] = outgoing.begin.version
+        message, begin = outgoing.message, outgoing.begin
+        if begin is not None:
+            self._sent[begin.channel] = begin.number
+            self._versions[begin.channel] = begin.version
+        elif outgoing.new_epoch:
+            self._sent.clear()
         if message is None:
             return outgoing
         if message.channel in self._versions:
             self._versions[message.channel] = max(self._versions[message.channel], message.version)
         before = self._sent.get(message.channel)
         self._sent[message.channel] = message.number
-        skip = message.number - before - 1 if before is not None else 0
-        if skip <= 0:
-            return outgoing
-        return Outgoing(f'{outgoing.text[:-1]},"skip":{skip}}}', message)
+        return numbered(message, before)
 
 
 def _makes_needless(message: BusMessage, earlier: BusMessage) -> bool:

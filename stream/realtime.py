@@ -8,7 +8,7 @@ second.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,10 +23,10 @@ from nautilus.market import symbols
 from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import Selector
 from stream import messages
+from stream.frames import BusMessage, Frame, Outgoing
 from stream.limits import Bucket, Offences, TooMany
 from stream.listener import SocketListener, Subscription, Write
 from stream.open_socket import ClientGone, OpenSocket, Path, begin, run
-from stream.outbox import BusMessage, Outgoing
 from stream.service import Stream
 from stream.sign_in import check_address
 from stream.wants import key_of
@@ -71,8 +71,8 @@ def _connection(status: str, message: str) -> str:
 
 
 async def _serve(stream: Stream, socket: OpenSocket, caller: Principal) -> None:
-    async def write(outgoing: Sequence[Outgoing]) -> None:
-        for one in outgoing:
+    async def write(frame: Frame) -> None:
+        for one in frame.outgoing:
             for text in listener.texts(one):
                 await socket.send(text)
 
@@ -227,18 +227,15 @@ class PageListener(SocketListener):
         except TooMany as wrong:
             self._stream.log.info("page-books-refused", extra={"reason": wrong.detail})
             return
-        self.subscriptions[name] = Subscription(channel, instrument, held=None)
-        self.hub.join(self, name)
+        self.add_channel(Subscription(channel, instrument, held=None))
         self._stream.wants.add(key_of(channel, instrument), self, chart=True)
         newest = self.hub.newest(name)
         if newest is not None:
             self.receive(newest)
 
     def _leave(self, name: str) -> None:
-        subscription = self.subscriptions.pop(name)
-        self.hub.leave(self, name)
-        self.outbox.leave(name)
-        if subscription.instrument is not None:
+        subscription = self.remove_channel(name)
+        if subscription is not None and subscription.instrument is not None:
             self._stream.wants.remove(key_of(subscription.channel, subscription.instrument), self)
         self._stream.shares.give_quotes(self.caller.id, 1)
 
@@ -250,7 +247,8 @@ class PageListener(SocketListener):
     # ---- what the page is sent -----------------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: str) -> None:
-        self.outbox.begin_epoch()
+        self.outbox.begin_epoch("")
+        self.wake()
 
     def heartbeat(self) -> str:
         times = {"server_time": messages.time_of(self.hub.machine_ns())}
@@ -284,7 +282,7 @@ class PageListener(SocketListener):
         """The frames of one message."""
         message = outgoing.message
         if message is None:
-            return [outgoing.text]
+            return [outgoing.text] if outgoing.text else []
         subscription = self.subscriptions.get(message.channel)
         if message.kind != "quote" or subscription is None or subscription.instrument is None:
             return []

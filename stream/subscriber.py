@@ -13,9 +13,9 @@ from nautilus.infra.loops import Backoff
 from nautilus.live.channels import Channel
 from nautilus.market.instrument import session_kind
 from stream import messages
+from stream.frames import Begin, BusMessage
 from stream.limits import TooMany
 from stream.listener import SocketListener, Subscription, Write
-from stream.outbox import Begin, BusMessage
 from stream.protocol import DEFAULT_BARS, Known
 from stream.resolving import Resolved
 from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
@@ -92,21 +92,19 @@ class Subscriber(SocketListener):
             state = {key: str(getattr(found.stream, key)) for key in _STATE}
         elif found.instrument is not None:
             state["state"] = "wanted"
-        self.subscriptions[name] = Subscription(found.channel, found.instrument, forming=forming, stream=state)
+        subscription = Subscription(found.channel, found.instrument, forming=forming, stream=state)
         if before is not None:
-            self.subscriptions[name].version = before.version
-        self.hub.join(self, name)
+            subscription.version = before.version
+        self.add_channel(subscription)
         if found.instrument is not None:
             self.stream.wants.add(key_of(found.channel, found.instrument), self, chart=chart)
 
     def leave(self, names: Iterable[str]) -> None:
         """Have these channels no longer; names that it has not are passed over."""
         for name in [self._own_name(name) for name in names]:
-            subscription = self.subscriptions.pop(name, None)
+            subscription = self.remove_channel(name)
             if subscription is None:
                 continue
-            self.hub.leave(self, name)
-            self.outbox.leave(name)
             if subscription.instrument is not None:
                 self.stream.wants.remove(key_of(subscription.channel, subscription.instrument), self)
             if subscription.channel.kind in _QUOTES:

@@ -12,9 +12,9 @@ from nautilus.auth.principal import Client, Principal
 from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unauthorized
 from nautilus.http.dependencies import caller_of, client_of
 from stream import messages
+from stream.frames import Frame
 from stream.limits import Bucket, Offences, TooMany
 from stream.open_socket import ClientGone, OpenSocket, Path, begin, bye, run
-from stream.outbox import Outgoing
 from stream.protocol import Auth, Malformed, Ping, Request, RequestId, Resume, Seen, Subscribe, Unsubscribe, parse
 from stream.service import RETRY_AFTER_S, Stream
 from stream.sign_in import check_address, offered_ticket
@@ -83,8 +83,8 @@ async def signed_in(stream: Stream, auth: Auth, client: Client) -> Principal:
 
 
 async def _serve(stream: Stream, socket: OpenSocket, caller: Principal, client: Client) -> None:
-    async def write(outgoing: Sequence[Outgoing]) -> None:
-        await socket.send(f"[{','.join(one.text for one in outgoing)}]")
+    async def write(frame: Frame) -> None:
+        await socket.send(frame.json)
 
     listener = Socket(stream, caller, write, client)
     try:
