@@ -4,12 +4,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import quotes, streams
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.db.live.streams import StreamRow
-from nautilus.db.market import instruments
+from nautilus.db.market import instruments, series
 from nautilus.errors import InvalidInput, NautilusError, NotFound
 from nautilus.infra.executors import Executor
 from nautilus.live.channels import Channel
@@ -75,6 +76,7 @@ class Resolving:
 
     def _resolved(self, cursor: Cursor, channel: Channel, rows: Mapping[StreamKey, StreamRow]) -> Resolved:
         if channel.subject:
+            _check_subject(cursor, channel)
             return Resolved(channel, None, requested=channel.name)
         instrument = self._named(cursor, channel)
         usual = usual_name(channel, instrument)
@@ -104,6 +106,19 @@ class Resolving:
 
     def close(self) -> None:
         self._threads.close()
+
+
+def _check_subject(cursor: Cursor, channel: Channel) -> None:
+    """NotFound, InvalidInput: an event of what is not here, which would never come."""
+    subject = channel.subject
+    if channel.kind == "events.series" and not series.exists(cursor, int(subject)):
+        raise NotFound(
+            f"{channel.name}: there is no series {subject}; GET /api/v1/market-data/series lists them",
+            code="unknown-series",
+        )
+    if channel.kind == "events.session" and subject not in (known := status.names(cursor)):
+        allowed = tuple(f"{channel.kind}.{name}" for name in known)
+        raise InvalidInput.field("channel", f"{channel.name}: no bridge of that name was ever heard of", allowed)
 
 
 def _with_quotes(cursor: Cursor, found: Sequence[Resolved | NautilusError]) -> list[Resolved | NautilusError]:

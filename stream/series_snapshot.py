@@ -15,10 +15,11 @@ from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import delta, provisional
-from nautilus.db.live.delta import BarRow
+from nautilus.db.live.delta import BarRow, Changes
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
+from nautilus.errors import Unavailable
 from nautilus.market import slots as grid
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
@@ -49,12 +50,18 @@ class SnapshotQuery(NamedTuple):
         return _MINUTE if frame.intraday and frame.step_ns > _MINUTE.step_ns else frame
 
 
+class CalendarUnknown(Unavailable):
+    """Longer bars cannot be made of minutes before the sessions are known."""
+
+    code = "calendar-unknown"
+
+
 class SeriesSnapshot(NamedTuple):
     """version: of the series. bars, provisional, forming: the texts of JSON. known: stamps of confirmed bars, as RFC 3339.
 
     seen: stamp of a provisional bar -> its state and when the bridge had it. more: the range of the changes, when they are
-    too many. confirmed_until: market time, ns. lost: the table of provisional bars was emptied by a crash. empty: there is
-    nothing to tell.
+    too many. confirmed_until: market time, ns. lost: the table of provisional bars was emptied by a crash. unknown: nobody
+    knows what changed since the requested version; then all bars are in `removed`. empty: there is nothing to tell.
     """
 
     series_id: int
@@ -68,6 +75,7 @@ class SeriesSnapshot(NamedTuple):
     more: Span | None = None
     removed: Spans = Spans()
     lost: bool = False
+    unknown: bool = False
 
     @property
     def empty(self) -> bool:
@@ -91,17 +99,19 @@ class Provisional(NamedTuple):
 def read_series(
     cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery, *, most_bars: int
 ) -> SeriesSnapshot:
-    """The snapshot of a channel, in the caller's transaction on the primary."""
+    """The snapshot of a channel, in the caller's transaction on the primary. CalendarUnknown: it cannot be made yet."""
     frame, stored = timeframe(query.timeframe), query.stored
     row = series.find(cursor, query.instrument.con_id, stored, price=query.price, session=query.session)
     lost = not provisional.is_whole(cursor)
     if row is None:
-        return SeriesSnapshot(0, 0, None, lost=lost)
+        nothing = SeriesSnapshot(0, 0, None, lost=lost)
+        return nothing if query.since is None else nothing._replace(removed=Spans.of(*ALL_TIME), unknown=True)
     if stored is frame:
         return _own(cursor, row, query, most_bars=most_bars, lost=lost)
     calendar = calendars.get(cursor, query.instrument.calendar, query.session)
     if calendar is None:
-        return SeriesSnapshot(row.id, row.data_version, _confirmed_until(row), lost=lost)
+        detail = f"{query.channel}: longer bars need the sessions, which IB has not sent yet"
+        raise CalendarUnknown(detail)
     view = _View(cursor, row, frame, calendar, now=context.market_ns)
     return view.snapshot(query, most_bars=most_bars, lost=lost)
 
@@ -113,7 +123,14 @@ def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, most_bars: int, l
         bars = delta.newest(cursor, BarSource(row.id, row.timeframe), query.bars)
         return _snapshot(row, bars, live, lost=lost)
     changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=most_bars)
-    return _snapshot(row, changes.bars, live, lost=lost)._replace(more=changes.more, removed=changes.removed)
+    return _changed(_snapshot(row, changes.bars, live, lost=lost), changes, changes.more)
+
+
+def _changed(snapshot: SeriesSnapshot, changes: Changes, more: Span | None) -> SeriesSnapshot:
+    """A snapshot that tells changes. more: the range of those that it does not hold."""
+    if changes.known:
+        return snapshot._replace(more=more, removed=changes.removed)
+    return snapshot._replace(more=more, removed=Spans.of(*ALL_TIME), unknown=True)
 
 
 def _live(cursor: Cursor, row: Series) -> list[Provisional]:
@@ -149,7 +166,7 @@ class _View:
         if more is None and bars and bars[-1].ts - bars[0].ts > _LONGEST_SEARCH_NS:
             more = (bars[0].ts, bars[-1].ts + 1)
         longer = [] if more or not bars else self._around(bars)
-        return _snapshot(self._row, longer, live, lost=lost)._replace(more=more, removed=changes.removed)
+        return _changed(_snapshot(self._row, longer, live, lost=lost), changes, more)
 
     def _newest(self, limit: int) -> list[BarRow]:
         span = (self._now - _LONGEST_SEARCH_NS, self._now)

@@ -100,7 +100,7 @@ class Stream:
                     await thread.tried.wait()
 
     def _store(self) -> str:
-        with self.db.transaction(snapshot=True) as cursor:
+        with self.db.transaction(snapshot=True, brief=True) as cursor:
             return status.store(cursor).id
 
     async def end(self) -> None:
@@ -178,7 +178,7 @@ class Stream:
         await asyncio.sleep(WATCH_S)
 
     def _read(self) -> tuple[int, BridgeStatus | None, dict[str, frozenset[int]]]:
-        with self.db.transaction(snapshot=True) as cursor:
+        with self.db.transaction(snapshot=True, brief=True) as cursor:
             machine_ns, found = status.machine_now(cursor), status.latest(cursor)
             rows = want_rows.current(cursor)
         quotes: dict[str, set[int]] = {}

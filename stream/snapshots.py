@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 
 from nautilus.coverage.availability import Calendars
 from nautilus.db.bars import read
+from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.infra.executors import Executor, shared_task
-from stream.series_snapshot import SeriesSnapshot, SnapshotQuery, read_series
+from stream.series_snapshot import CalendarUnknown, SeriesSnapshot, SnapshotQuery, read_series
 
 _AT_ONCE = 40
 """Questions in one transaction."""
@@ -29,7 +31,7 @@ class Snapshots:
         self._working: asyncio.Task[None] | None = None
 
     async def read(self, query: SnapshotQuery) -> SeriesSnapshot:
-        """The snapshot of a channel, begun after this call. Unavailable: the database is away."""
+        """The snapshot of a channel, begun after this call. Unavailable: the database is away, or the calendar is unknown."""
         found = self._waiting.get(query)
         if found is None:
             found = self._waiting[query] = asyncio.get_running_loop().create_future()
@@ -57,15 +59,24 @@ class Snapshots:
                 waiting.set_exception(failed)
         else:
             for query, waiting in batch.items():
-                waiting.set_result(answers[query])
+                answer = answers[query]
+                if isinstance(answer, CalendarUnknown):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
 
-    def _read(self, queries: Iterable[SnapshotQuery]) -> dict[SnapshotQuery, SeriesSnapshot]:
+    def _read(self, queries: Iterable[SnapshotQuery]) -> dict[SnapshotQuery, SeriesSnapshot | CalendarUnknown]:
         with self._db.transaction(snapshot=True) as cursor:
             context = read.snapshot_context(cursor)
-            return {
-                query: read_series(cursor, self._calendars, context, query, most_bars=self._most_bars)
-                for query in queries
-            }
+            return {query: self._read_one(cursor, context, query) for query in queries}
+
+    def _read_one(
+        self, cursor: Cursor, context: SnapshotContext, query: SnapshotQuery
+    ) -> SeriesSnapshot | CalendarUnknown:
+        try:
+            return read_series(cursor, self._calendars, context, query, most_bars=self._most_bars)
+        except CalendarUnknown as unknown:
+            return unknown
 
     def close(self) -> None:
         self._threads.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stream.service import Stream
 
 _BARS = "/api/v1/market-data/historical/bars"
-_MONITORING = ("events.session", "events.job")
+_MONITORING = "events.session"
 _QUOTES = ("data.quotes", "data.trades")
 _STATE = ("state", "reason", "source", "feed")
 _BACKOFF = Backoff(0.5, 10.0)
@@ -33,7 +33,7 @@ _BACKOFF = Backoff(0.5, 10.0)
 
 def scope_of(channel: Channel) -> str:
     """The scope that a channel needs."""
-    return "monitoring:read" if channel.kind in _MONITORING else "bars:read"
+    return "monitoring:read" if channel.kind == _MONITORING else "bars:read"
 
 
 class Subscriber(SocketListener):
@@ -241,19 +241,19 @@ class Subscriber(SocketListener):
         while held and _is_held_by(snapshot, held[0]):
             number = held.pop(0).number
         place = Begin(name, number, snapshot.version)
-        if since is not None and snapshot.more is not None:
-            self.say(self._gap(subscription, snapshot))
         if since is not None and snapshot.empty and snapshot.version == since and not snapshot.lost:
             fields = {"c": name, "from_seq": number, "count": 0, "version": snapshot.version}
             self.outbox.put(messages.text("resumed", fields), begin=place)
         else:
             self.outbox.put(_text(name, snapshot, number, since), begin=place)
+        if snapshot.more is not None:
+            self.outbox.put(self._gap(subscription, snapshot))
         self.wake()
         for message in held:
             self.deliver(subscription, message)
 
     def _gap(self, subscription: Subscription, snapshot: SeriesSnapshot) -> str:
-        """More bars changed than one message holds: the range to read by REST."""
+        """More bars changed than one message holds, or nobody knows which: the range to read by REST."""
         assert snapshot.more is not None  # noqa: S101  for the type checker
         query = self._query(subscription, 0, None)
         start, end = (rfc3339(ns) for ns in snapshot.more)
@@ -271,7 +271,7 @@ class Subscriber(SocketListener):
                 "c": subscription.channel.name,
                 "start": start,
                 "end": end,
-                "reason": "too_many_changes",
+                "reason": "unknown_version" if snapshot.unknown else "too_many_changes",
                 "version": snapshot.version,
                 "rest": f"{_BARS}?{urlencode(words)}",
             },
@@ -342,7 +342,7 @@ def _text(name: str, snapshot: SeriesSnapshot, number: int, since: int | None) -
         fields["since_version"] = since
     if snapshot.removed:
         fields["removed"] = [[rfc3339(start), rfc3339(end)] for start, end in snapshot.removed]
-    if snapshot.lost:
-        fields["reason"] = "live_bars_lost"
+    if snapshot.lost or snapshot.unknown:
+        fields["reason"] = "live_bars_lost" if snapshot.lost else "unknown_version"
     head = messages.text("snapshot", fields)[:-1]
     return f'{head},"bars":{snapshot.bars},"provisional":{snapshot.provisional},"forming":{snapshot.forming}}}'

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from nautilus.auth.principal import Client, Principal
-from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unauthorized
+from nautilus.errors import InvalidInput, NautilusError, RateLimited, Unauthorized, Unavailable
 from nautilus.http.dependencies import caller_of, client_of
 from stream import messages
 from stream.frames import Frame
@@ -66,8 +66,15 @@ async def _first_message(stream: Stream, socket: OpenSocket, client: Client) -> 
             raise Unauthorized(f"not signed in; {_SEND_FIRST}")
         return await signed_in(stream, request.operation, client)
     except NautilusError as wrong:
-        await _refuse(socket, wrong, 4400 if isinstance(wrong, Malformed) else 4401)
+        await _refuse(socket, wrong, _close_code(wrong))
         return None
+
+
+def _close_code(wrong: NautilusError) -> int:
+    """The code for a first message that signs nobody in."""
+    if isinstance(wrong, Malformed):
+        return 4400
+    return 1013 if isinstance(wrong, Unavailable) else 4401
 
 
 async def _refuse(socket: OpenSocket, wrong: NautilusError, code: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.stream_server import BARS, QUOTES, Client, Publishing, StreamServer, client
+from tests.support.stream_server import BARS, FIVE, QUOTES, Client, Publishing, StreamServer, client
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def is_open(socket: Client) -> bool:
         ("data.bars.AAPL.NASDAQ-10-SECOND-LAST-EXTERNAL", "has no live stream", "5s"),
         ("data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL@night", "is not a session", "rth"),
         ("data.quotes.AAPL", "names no instrument", "data.quotes.<VENUE>.<SYMBOL>"),
-        ("events.epoch", "is no channel", "events.job.…"),
+        ("events.epoch", "is no channel", "events.session.…"),
+        ("events.series.-1", "names no series", "events.series.<number of a series>"),
         ("x" * 300, "too long", None),
         (7, "is not a text", None),
     ],
@@ -56,6 +57,14 @@ def test_an_unknown_instrument_and_a_price_that_its_class_has_not_are_named(sock
     error = socket.next("error")
     assert error["code"] == "unknown-instrument"
     assert "NOPE.NASDAQ" in error["detail"]
+
+
+def test_events_of_what_is_not_here_are_refused(socket: Client) -> None:
+    socket.send(op="subscribe", channels=["events.session.nobody", "events.series.4711", "events.session.bridge-1"])
+    assert [one["c"] for one in socket.next("ack")["channels"]] == ["events.session.bridge-1"]
+    bridge, series = socket.next("error"), socket.next("error")
+    assert (bridge["code"], bridge["errors"][0]["allowed"]) == ("validation-error", ["events.session.bridge-1"])
+    assert (series["code"], "/api/v1/market-data/series" in series["detail"]) == ("unknown-series", True)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +134,7 @@ def test_more_channels_and_quotes_than_allowed_are_refused_and_lose_nothing(brid
     try:
         with client(running, running.token()) as socket, client(running, running.token()) as other:
             socket.subscribe(BARS, QUOTES)
-            socket.send(op="subscribe", id=2, channels=[f"events.job.{n}" for n in range(2)])
+            socket.send(op="subscribe", id=2, channels=["events.session.bridge-1", FIVE])
             error = socket.next("error", id=2)
             assert (error["code"], error["errors"][0]["field"]) == ("limit-exceeded", "channels")
             assert "NAUTILUS_STREAM_CHANNELS_PER_SOCKET" in error["errors"][0]["allowed"][0]

@@ -158,9 +158,8 @@ def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Pub
         bridge.closed(390)
         with client(running, running.token()) as socket:
             socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 1}})
-            gap = socket.next("gap")
+            snapshot, gap = socket.next("snapshot"), socket.next("gap")
             assert (gap["start"], gap["reason"]) == (rfc3339(OPEN + 10 * MINUTE), "too_many_changes")
-            snapshot = socket.next("snapshot")
             followed(socket, chart)
     finally:
         running.stop()
@@ -175,12 +174,49 @@ def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Pub
     assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in range(391)]
 
 
-def test_a_version_of_another_store_is_answered_by_the_whole_range(bridge: Publishing, running: StreamServer) -> None:
+@pytest.mark.parametrize("channel", [BARS, FIVE])
+def test_a_version_of_another_store_is_answered_by_the_whole_range(
+    bridge: Publishing, running: StreamServer, channel: str
+) -> None:
     bridge.confirm(0, 9)
+    chart = Chart(channel)
+    chart.bars = {"2025-01-06T14:30:00Z": {"ts": "2025-01-06T14:30:00Z", "state": "confirmed", "version": 4711}}
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={channel: {"seq": 9, "version": 4711}})
+        snapshot, gap = socket.next("snapshot"), socket.next("gap")
+    followed(socket, chart)
+    assert not chart.bars, "a bar that only the other store has is gone"
+    assert (gap["start"], gap["version"], gap["reason"]) == (rfc3339(OPEN), 1, "unknown_version")
+    assert (snapshot["version"], snapshot["reason"]) == (1, "unknown_version")
+
+
+def test_a_series_that_is_no_more_takes_its_bars_along(bridge: Publishing, running: StreamServer) -> None:
+    chart = Chart()
+    chart.bars = {rfc3339(OPEN): {"ts": rfc3339(OPEN), "state": "confirmed", "version": 4711}}
     with client(running, running.token()) as socket:
         socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 9, "version": 4711}})
-        gap = socket.next("gap")
-    assert (gap["start"], gap["version"]) == (rfc3339(OPEN), 1)
+        snapshot = socket.next("snapshot")
+        followed(socket, chart)
+    assert (snapshot["version"], snapshot["reason"], chart.bars) == (0, "unknown_version", {})
+
+
+def test_longer_bars_without_known_sessions_are_an_error_until_they_are_known(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    bridge.confirm(0, 9)
+    for table in ("calendars", "trading_sessions"):
+        bridge.stored.rows(f"CREATE TABLE {table}_away AS SELECT * FROM {table}")
+    bridge.stored.rows("DELETE FROM calendars")
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 9, "version": 1}, BARS: {"seq": 9, "version": 1}})
+        assert socket.next("resumed", c=BARS), "the other channel is well"
+        error = next(m for m in socket.received if m["t"] == "error")
+        assert (error["code"], error["channel"]) == ("calendar-unknown", FIVE)
+        for table in ("calendars", "trading_sessions"):
+            bridge.stored.rows(f"INSERT INTO {table} SELECT * FROM {table}_away ON CONFLICT DO NOTHING")
+        bridge.confirm(3, 3, close=55.0)
+        snapshot = socket.next("snapshot", c=FIVE)
+    assert [(bar["ts"], bar["low"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN), 54.0)]
 
 
 def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
@@ -192,8 +228,8 @@ def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
     with client(running, running.token()) as socket:
         socket.next("welcome")
         socket.send(op="resume", e="", channels={BARS: {"seq": 1, "version": sent + 2}})
-        assert socket.next("gap")["version"] == sent
         assert socket.next("snapshot", c=BARS)["version"] == sent
+        assert socket.next("gap")["version"] == sent
         untold(bridge, 4)
         bridge.confirm(5, 5)
         healed = socket.next("snapshot", c=BARS)

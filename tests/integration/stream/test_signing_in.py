@@ -169,7 +169,7 @@ def test_scopes_are_asked_for_by_topic_and_close_nothing(bridge: Publishing, run
         error = socket.next("error")
         assert (error["code"], error["scope"], error["channel"]) == ("missing-scope", "bars:read", BARS)
     with client(running, running.token(1, "bars:read")) as socket:
-        ack = socket.subscribe("events.session.bridge-1", "events.job.1", BARS)
+        ack = socket.subscribe("events.session.bridge-1", BARS)
         assert [one["c"] for one in ack["channels"]] == [BARS]
         assert socket.next("error")["scope"] == "monitoring:read"
 
@@ -213,6 +213,7 @@ def test_who_signs_in_anew_with_less_keeps_only_the_channels_that_he_may_have(
         assert socket.next("welcome", scopes=["bars:read"])
         socket.send(op="subscribe", id=7, channels=[BARS])
         assert [one["c"] for one in socket.next("ack", id=7)["channels"]] == [BARS, QUOTES]
+        socket.next("snapshot", c=BARS)
         bridge.publish(Message("session", "events.session.bridge-1", {"state": "connected"}))
         bridge.closed(3)
         socket.next("bar", state="closed")

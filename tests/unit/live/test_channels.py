@@ -32,7 +32,7 @@ def test_names_are_those_of_nautilustrader() -> None:
     assert bars("AAPL.NASDAQ", "1m", "TRADES").name == "data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL"
     assert bars("EUR/USD.IDEALPRO", "1M", "MIDPOINT").name == "data.bars.EUR/USD.IDEALPRO-1-MONTH-MID-EXTERNAL"
     assert quotes("AAPL.NASDAQ").name == "data.quotes.NASDAQ.AAPL"
-    assert parse("events.job.7") == Channel("events.job", subject="7")
+    assert parse("events.series.7") == Channel("events.series", subject="7")
 
 
 def test_the_last_price_of_a_coin_is_its_own_kind() -> None:
@@ -56,6 +56,11 @@ def test_the_last_price_of_a_coin_is_its_own_kind() -> None:
         ("data.bars.AAPL.NASDAQ-1-MINUTE-OPEN-EXTERNAL", "'OPEN' is not a price"),
         ("data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL@night", "'night' is not a session"),
         ("data.quotes.NASDAQ." + "A" * 200, "too long"),
+        ("events.series.-1", "names no series (allowed: events.series.<number of a series>)"),
+        ("events.series.0", "names no series"),
+        ("events.series.٣", "names no series"),
+        ("events.series.7x", "names no series"),
+        ("events.job.7", "is no channel"),
     ],
 )
 def test_what_is_wrong_with_a_name_is_said(name: str, says: str) -> None:

@@ -3,24 +3,26 @@
     data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL    bars; the session may follow: ...-EXTERNAL@all
     data.quotes.NASDAQ.AAPL                         the newest quote: the venue stands first
     data.trades.NASDAQ.AAPL                         ticks
-    events.session.<bridge>  events.series.<number>  events.job.<id>
+    events.session.<bridge>  events.series.<number>
 
 The topics are those of NautilusTrader's message bus (nautilus_trader/common, `switchboard`). EXTERNAL means that the bars are
 the source's own. The bus tells a new epoch on `events.epoch`, which is no channel for listeners.
 """
 
+import re
 from typing import NamedTuple
 
 from nautilus.errors import InvalidInput
 from nautilus.market.instrument import SESSION_KINDS
 from nautilus.market.timeframes import NAMES, timeframe
 
-KINDS: tuple[str, ...] = ("data.bars", "data.quotes", "data.trades", "events.session", "events.series", "events.job")
+KINDS: tuple[str, ...] = ("data.bars", "data.quotes", "data.trades", "events.session", "events.series")
 _AGGREGATIONS = {"s": "SECOND", "m": "MINUTE", "h": "HOUR", "d": "DAY", "w": "WEEK", "M": "MONTH"}
 _UNITS = {word: unit for unit, word in _AGGREGATIONS.items()}
 _PRICES = {"TRADES": "LAST", "AGGTRADES": "LAST", "MIDPOINT": "MID", "BID": "BID", "ASK": "ASK"}
 PRICES: tuple[str, ...] = ("LAST", "MID", "BID", "ASK")
 _LONGEST = 200
+_SERIES_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
 class Channel(NamedTuple):
@@ -87,6 +89,8 @@ def parse(name: str) -> Channel:
 
 
 def _other(kind: str, name: str, rest: str) -> Channel:
+    if kind == "events.series" and not _SERIES_NUMBER.fullmatch(rest):
+        raise InvalidInput.field("channel", f"{name!r} names no series", (f"{kind}.<number of a series>",))
     if kind.startswith("events."):
         return Channel(kind, subject=rest)
     venue, _, symbol = rest.partition(".")

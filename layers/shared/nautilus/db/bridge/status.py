@@ -92,6 +92,12 @@ def reporting(cursor: Cursor, within_s: float) -> frozenset[str]:
     return frozenset(scalars(cursor, str))
 
 
+def names(cursor: Cursor) -> list[str]:
+    """The bridges that have ever written their status."""
+    cursor.execute("SELECT bridge FROM ib_sessions ORDER BY bridge")
+    return scalars(cursor, str)
+
+
 def silent(cursor: Cursor, after_s: float) -> list[SilentBridge]:
     """The bridges without a heartbeat for so many seconds."""
     cursor.execute(

@@ -34,13 +34,15 @@ class BarRow(NamedTuple):
 class Changes(NamedTuple):
     """What changed since a version. bars: as they are now, in order; none where `more` is given.
 
-    more: the range of all changes, when they are more than were wanted; all that there is, when nobody knows any more what
-    changed since. removed: ranges that retention took.
+    more: the range of all changes, when they are more than were wanted. removed: ranges that retention took. known: False for
+    a version that the series has not reached, or of which retention has forgotten what changed since; then `more` is all
+    that there is, and a bar that was there at that version may be gone.
     """
 
     bars: list[BarRow]
     more: Span | None
     removed: Spans
+    known: bool = True
 
 
 def newest(cursor: Cursor, source: BarSource, limit: int, span: Span = ALL_TIME) -> list[BarRow]:
@@ -53,7 +55,7 @@ def newest(cursor: Cursor, source: BarSource, limit: int, span: Span = ALL_TIME)
 def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *, limit: int) -> Changes:
     """What changed in the stored bars of a series after a version; with more than `limit` bars only the range."""
     if not _is_known(cursor, series_id, version):
-        return Changes([], _whole(cursor, series_id, timeframe), Spans())
+        return Changes([], _whole(cursor, series_id, timeframe), Spans(), known=False)
     added = added_after(cursor, series_id, version)
     revised = _revised(cursor, series_id, version)
     removed = _removed(cursor, series_id, version)

@@ -8,7 +8,7 @@ from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.write import Written
 from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.ranges import int8range, multirange, span_of, spans_of
-from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar_or_none, scalars
+from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar, scalar_or_none, scalars
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
@@ -108,6 +108,12 @@ def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     else:
         cursor.execute(f"{_SELECT} WHERE id = %s", (series_id,))
     return of_row(one(cursor, SeriesRow))
+
+
+def exists(cursor: Cursor, series_id: int) -> bool:
+    """Whether there is a series of this number."""
+    cursor.execute("SELECT EXISTS (SELECT FROM series WHERE id = %s)", (series_id,))
+    return scalar(cursor, bool)
 
 
 def of_calendar(cursor: Cursor, calendar: str, session: str) -> list[int]:
