@@ -20,6 +20,7 @@ from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.errors import Unavailable
+from nautilus.live.bars import bar_fields, live_fields
 from nautilus.market import slots as grid
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
@@ -92,8 +93,7 @@ class Provisional(NamedTuple):
     seen_at: int
 
     def as_dict(self) -> dict[str, Any]:
-        more: dict[str, Any] = {"partial": True} if self.partial else {}
-        return {**_bar(self.bar, self.state), **more, "source": self.source, "seen": rfc3339(self.seen_at)}
+        return live_fields(self.bar, self.state, partial=self.partial, source=self.source, seen_at=self.seen_at)
 
 
 def read_series(
@@ -233,7 +233,7 @@ def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], 
     rows = list(live)
     closed = [one.as_dict() for one in rows if one.state != "forming"]
     forming = next((one.as_dict() for one in reversed(rows) if one.state == "forming"), None)
-    confirmed = [_bar(bar, "confirmed") for bar in bars]
+    confirmed = [{**bar_fields(bar), "state": "confirmed"} for bar in bars]
     return SeriesSnapshot(
         row.id,
         row.data_version,
@@ -245,19 +245,6 @@ def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], 
         {rfc3339(one.bar.ts): (one.state, one.seen_at) for one in rows},
         lost=lost,
     )
-
-
-def _bar(bar: BarRow, state: str) -> dict[str, Any]:
-    return {
-        "ts": rfc3339(bar.ts),
-        "open": bar.open,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "volume": bar.volume,
-        "trades": bar.trades,
-        "state": state,
-    }
 
 
 def _confirmed_until(row: Series) -> int | None:

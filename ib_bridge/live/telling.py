@@ -9,12 +9,11 @@ from ib_bridge.live.quote_state import QuoteState
 from ib_bridge.live.streams import Stream
 from nautilus.clock import rfc3339
 from nautilus.db.live.provisional import ProvisionalBar
-from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.bars import LiveBar, LiveState, bar_fields, live_fields
 from nautilus.live.channels import Channel
 from nautilus.live.confirmation import Outcome, Report
 from nautilus.live.offered import channel_of
 from nautilus.live.subscriptions import StreamKey
-from nautilus.market.bar import Bar
 from nautilus.spans import Span
 
 
@@ -71,7 +70,9 @@ class Telling:
 
     def bar(self, stream: Stream, frame: str, bar: LiveBar, *, factor: float | None, now: int) -> None:
         """A bar that forms or has closed. factor: of its volume; None while the unit is not known."""
-        fields = _bar_fields(bar, factor) | {"source": source_of(stream), "seen": rfc3339(now)}
+        fields = live_fields(
+            _with_volume(bar, factor), bar.state.value, partial=bar.partial, source=source_of(stream), seen_at=now
+        )
         channel = bar_channel(stream, frame)
         if bar.state is LiveState.FORMING:
             self._outbox.tell_newest("bar", channel, fields)
@@ -101,9 +102,9 @@ class Telling:
 
     def outcome(self, stream: Stream, frame: str, outcome: Outcome, *, version: int, now: int) -> None:
         """What history says of one bar."""
-        fields = {**_values(outcome.bar), "state": outcome.state.value, "source": "history", "version": version}
+        fields = {**bar_fields(outcome.bar), "state": outcome.state.value, "source": "history", "version": version}
         if outcome.was is not None:
-            fields["was"] = {name: value for name, value in _values(outcome.was).items() if name != "ts"}
+            fields["was"] = {name: value for name, value in bar_fields(outcome.was).items() if name != "ts"}
         self._outbox.tell("bar", bar_channel(stream, frame), fields | {"seen": rfc3339(now)}, urgent=True)
 
     def confirmed(self, stream: Stream, frame: str, span: Span, version: int) -> None:
@@ -128,8 +129,7 @@ def source_of(stream: Stream) -> str:
 def provisional(stream: Stream, bar: LiveBar, *, factor: float | None, now: int) -> ProvisionalBar:
     """The row of a bar of the stream's own series."""
     assert stream.series_id is not None  # noqa: S101  for the type checker: a stream of bars has one
-    fields = _bar_fields(bar, factor)
-    prices = (bar.open, bar.high, bar.low, bar.close, fields["volume"], bar.trades)
+    prices = (bar.open, bar.high, bar.low, bar.close, _with_volume(bar, factor).volume, bar.trades)
     return ProvisionalBar(
         stream.series_id,
         bar.ts,
@@ -141,28 +141,6 @@ def provisional(stream: Stream, bar: LiveBar, *, factor: float | None, now: int)
     )
 
 
-def _bar_fields(bar: LiveBar, factor: float | None) -> dict[str, Any]:
-    volume = bar.volume * factor if bar.volume is not None and factor is not None else None
-    fields: dict[str, Any] = {
-        "ts": rfc3339(bar.ts),
-        "open": bar.open,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "volume": volume,
-        "trades": bar.trades,
-        "state": bar.state.value,
-    }
-    return fields | ({"partial": True} if bar.partial else {})
-
-
-def _values(bar: Bar) -> dict[str, Any]:
-    return {
-        "ts": rfc3339(bar.ts),
-        "open": bar.open,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "volume": bar.volume,
-        "trades": bar.trades,
-    }
+def _with_volume(bar: LiveBar, factor: float | None) -> LiveBar:
+    """The same with its volume in units; without one while the factor is not known."""
+    return bar._replace(volume=bar.volume * factor if bar.volume is not None and factor is not None else None)

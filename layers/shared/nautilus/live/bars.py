@@ -1,7 +1,9 @@
-"""A live bar: a preview of what history will say, and how far it has come."""
+"""A live bar: a preview of what history will say, and how far it has come; and how bars look in messages."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from nautilus.clock import rfc3339
 
 
 class LiveState(StrEnum):
@@ -31,3 +33,41 @@ class LiveBar(NamedTuple):
     trades: int | None
     state: LiveState
     partial: bool
+
+
+class BarValues(Protocol):
+    """What live bars, bars of history and rows of both have. ts: ns since the epoch, UTC."""
+
+    @property
+    def ts(self) -> int: ...
+    @property
+    def open(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def close(self) -> float: ...
+    @property
+    def volume(self) -> float | None: ...
+    @property
+    def trades(self) -> int | None: ...
+
+
+def bar_fields(bar: BarValues) -> dict[str, Any]:
+    """A bar in a message: its stamp as RFC 3339 text, prices, volume and trades."""
+    return {
+        "ts": rfc3339(bar.ts),
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "volume": bar.volume,
+        "trades": bar.trades,
+    }
+
+
+def live_fields(bar: BarValues, state: str, *, partial: bool, source: str, seen_at: int) -> dict[str, Any]:
+    """A bar that history has not answered for, in a message. seen_at: market time at which the bridge had it, ns."""
+    more = {"partial": True} if partial else {}
+    return {**bar_fields(bar), "state": state, **more, "source": source, "seen": rfc3339(seen_at)}
