@@ -206,7 +206,7 @@ live-week: $(VENV)/.ready ## live data through DAYS trading days of every fault 
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
-bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets (ratios of one run)
+bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars (ratios of one run)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
@@ -215,6 +215,7 @@ bench: build ## measure: sign-in, cold starts, storage, backfills, reading, grow
 	$(PY) -m benchmarks.growth
 	$(PY) -m benchmarks.neighbours
 	$(PY) -m benchmarks.stream
+	$(PY) -m benchmarks.live_bars
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .

@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks._stream_clients import CHANNELS
+from benchmarks._stream_clients import BARS, CHANNELS
 from dev.credentials import token_settings
 from dev.environment import REPOSITORY, environment
 from dev.postgres import start_postgres
 from dev.process import Child, Group, free_port
 from dev.redis import redis_binary, start_redis
 from nautilus.auth.tokens.sign import Signer
+from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.market import instruments
@@ -44,10 +45,12 @@ class Figures(NamedTuple):
     bytes: int
     p50_ms: float
     p99_ms: float
+    bars_p50_ms: float
+    bars_p99_ms: float
 
 
 class Publishing(threading.Thread):
-    """Sends all quotes each beat, with the time at which they leave."""
+    """Sends all quotes each beat, and by itself a closed bar, with the time at which they leave."""
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(daemon=True)
@@ -66,6 +69,8 @@ class Publishing(threading.Thread):
                 "last": 100.05,
                 "volume": float(n),
             }
+            closed = {"ts": rfc3339(n * 60 * NS_PER_S), "state": "closed", "close": 100.05}
+            self._bus.publish([Message("bar", BARS, {**closed, "closed_at": time.monotonic_ns()})])
             self._bus.publish(
                 [Message("quote", name, {**quote, "feed": "live", "at": time.monotonic_ns()}) for name in CHANNELS]
             )
@@ -106,7 +111,7 @@ def measure(child: Child, port: int, token: str, *, sockets: int, kind: str, sta
     clients.stdin.flush()
     answer: dict[str, Any] = json.loads(clients.stdout.readline())
     core = (cpu_s(child.pid) - spent) / (time.monotonic() - began)
-    figures = Figures(core, rss_mb(child.pid), answer["bytes"], answer["p50_ms"], answer["p99_ms"])
+    figures = Figures(core, rss_mb(child.pid), answer["bytes"], *(answer[name] for name in Figures._fields[3:]))
     clients.wait()
     return figures
 
@@ -202,6 +207,8 @@ def run(group: Group, folder: Path, child: Child, port: int, token: str) -> None
         share = f"{ours.core:6.1%} of a core, {ours.core / max(raw.core, 0.001):4.1f} times raw TCP ({raw.core:.1%})"
         each = (ours.rss_mb - idle) * 1024 / sockets
         print(f"  {sockets:5} sockets: {share}, p50 {ours.p50_ms} ms, p99 {ours.p99_ms} ms, {each:.0f} KB a socket")
+        late = f"p50 {ours.bars_p50_ms} ms, p99 {ours.bars_p99_ms} ms"
+        print(f"        closed bars {late} from the publisher; quotes wait for a beat of {BEAT_S * 1000:g} ms as well")
     alone = measure(child, port, token, sockets=HEALTHY, kind="stream")
     beside = measure(child, port, token, sockets=HEALTHY, kind="stream", stalled=1)
     print(
