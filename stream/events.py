@@ -6,6 +6,8 @@ request. Who sends it back as Last-Event-ID gets what changed since, as by `resu
 
 import asyncio
 import json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Header, Query
@@ -25,6 +27,7 @@ from stream.service import Stream
 from stream.subscriber import Subscriber, in_one
 
 router = APIRouter(tags=["stream"], responses=PROBLEMS, route_class=StrictRoute)
+_EVENT_ID = re.compile(r"([0-9a-z]*):[0-9]{1,18}:([0-9]{1,18}(?:\.[0-9]{1,18})*)")
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -67,10 +70,7 @@ async def events(
         joined, errors = await listener.join(found, forming=forming)
         if errors:
             raise errors[0]
-        known = {
-            one.requested: Known(0, version)
-            for one, version in zip(joined, last.versions if last else (), strict=False)
-        }
+        known = known_of(last, [one.requested for one in joined])
         listener.follow([one.channel.name for one in joined], last)
         listener.read(joined, bars=bars, known=known)
     except BaseException:
@@ -84,12 +84,24 @@ def parse_last_event(text: str) -> LastEvent | None:
     """The parts of an id. InvalidInput: it is none of ours."""
     if not text:
         return None
-    epoch, _, rest = text.partition(":")
-    versions = rest.partition(":")[2]
-    try:
-        return LastEvent(epoch, tuple(int(one) for one in versions.split(".") if one))
-    except ValueError:
-        raise InvalidInput.field("last-event-id", f"{text[:60]!r} is not the id of an event") from None
+    parts = _EVENT_ID.fullmatch(text)
+    if parts is None:
+        form = ("<epoch>:<number>:<version>.<version>...",)
+        raise InvalidInput.field("last-event-id", f"{text[:60]!r} is not the id of an event", form)
+    return LastEvent(parts[1], tuple(int(one) for one in parts[2].split(".")))
+
+
+def known_of(last: LastEvent | None, names: Sequence[str]) -> dict[str, Known]:
+    """How far a reader has followed the channels of these names. InvalidInput: the id is one of other channels."""
+    if last is None:
+        return {}
+    if len(last.versions) != len(names):
+        raise InvalidInput.field(
+            "last-event-id",
+            f"it has {len(last.versions)} versions for {len(names)} channels",
+            ("the channels of the request that it comes from, in their order",),
+        )
+    return {name: Known(0, version) for name, version in zip(names, last.versions, strict=True)}
 
 
 class EventListener(Subscriber):

@@ -22,7 +22,7 @@ LIVE_TIMEFRAMES: tuple[str, ...] = tuple(name for name in NAMES if name == "5s" 
 """Timeframes that have a live stream. Shorter ones than a minute come as bars of five seconds alone."""
 DEFAULT_BARS = 300
 MOST_BARS_AT_ONCE = 20_000
-"""Bars of all snapshots that one `subscribe` may ask for."""
+"""Bars of all snapshots that one `subscribe` may ask for, and that one `resume` gets; what changed beyond them is a gap."""
 _MOST_ID = 64
 _MOST_RATE_HZ = 20.0
 

@@ -34,7 +34,7 @@ _MINUTE = timeframe("1m")
 
 
 class SnapshotQuery(NamedTuple):
-    """What is to be read. bars: the newest, so many. since: a version; then what changed since instead."""
+    """What is to be read. bars: the newest, so many. since: a version; then what changed since instead, so many at most."""
 
     channel: str
     instrument: Instrument
@@ -97,7 +97,7 @@ class Provisional(NamedTuple):
 
 
 def read_series(
-    cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery, *, most_bars: int
+    cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery
 ) -> SeriesSnapshot:
     """The snapshot of a channel, in the caller's transaction on the primary. CalendarUnknown: it cannot be made yet."""
     frame, stored = timeframe(query.timeframe), query.stored
@@ -107,22 +107,22 @@ def read_series(
         nothing = SeriesSnapshot(0, 0, None, lost=lost)
         return nothing if query.since is None else nothing._replace(removed=Spans.of(*ALL_TIME), unknown=True)
     if stored is frame:
-        return _own(cursor, row, query, most_bars=most_bars, lost=lost)
+        return _own(cursor, row, query, lost=lost)
     calendar = calendars.get(cursor, query.instrument.calendar, query.session)
     if calendar is None:
         detail = f"{query.channel}: longer bars need the sessions, which IB has not sent yet"
         raise CalendarUnknown(detail)
     view = _View(cursor, row, frame, calendar, now=context.market_ns)
-    return view.snapshot(query, most_bars=most_bars, lost=lost)
+    return view.snapshot(query, lost=lost)
 
 
-def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, most_bars: int, lost: bool) -> SeriesSnapshot:
+def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, lost: bool) -> SeriesSnapshot:
     """Of a series of its own."""
     live = _live(cursor, row)
     if query.since is None:
         bars = delta.newest(cursor, BarSource(row.id, row.timeframe), query.bars)
         return _snapshot(row, bars, live, lost=lost)
-    changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=most_bars)
+    changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=query.bars)
     return _changed(_snapshot(row, changes.bars, live, lost=lost), changes, changes.more)
 
 
@@ -156,11 +156,11 @@ class _View:
         self._calendar = calendar
         self._now = now
 
-    def snapshot(self, query: SnapshotQuery, *, most_bars: int, lost: bool) -> SeriesSnapshot:
+    def snapshot(self, query: SnapshotQuery, *, lost: bool) -> SeriesSnapshot:
         live = self._provisional()
         if query.since is None:
             return _snapshot(self._row, self._newest(query.bars), live, lost=lost)
-        minutes = most_bars * (self._frame.step_ns // _MINUTE.step_ns)
+        minutes = query.bars * (self._frame.step_ns // _MINUTE.step_ns)
         changes = delta.since(self._cursor, self._row.id, _MINUTE, query.since, limit=minutes)
         more, bars = changes.more, changes.bars
         if more is None and bars and bars[-1].ts - bars[0].ts > _LONGEST_SEARCH_NS:

@@ -48,7 +48,7 @@ class Stream:
         )
         self.hub = Hub(services.log)
         self.shares = CallerShares(limits.stream_sockets_per_caller, limits.stream_quotes_per_caller)
-        self.snapshots = Snapshots(self.db, limits.stream_snapshot_bars)
+        self.snapshots = Snapshots(self.db)
         self.resolving = Resolving(self.db)
         self.sign_in = SignIn(self.db, services.callers)
         self.wants = Wants(self.db)

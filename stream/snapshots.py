@@ -22,9 +22,8 @@ _AT_ONCE = 40
 class Snapshots:
     """Reads snapshots for all sockets of a process, one transaction at a time."""
 
-    def __init__(self, database: Database, most_bars: int) -> None:
+    def __init__(self, database: Database) -> None:
         self._db = database
-        self._most_bars = most_bars
         self._calendars = Calendars()
         self._threads = Executor("snapshots", 1)
         self._waiting: dict[SnapshotQuery, asyncio.Future[SeriesSnapshot]] = {}
@@ -74,7 +73,7 @@ class Snapshots:
         self, cursor: Cursor, context: SnapshotContext, query: SnapshotQuery
     ) -> SeriesSnapshot | CalendarUnknown:
         try:
-            return read_series(cursor, self._calendars, context, query, most_bars=self._most_bars)
+            return read_series(cursor, self._calendars, context, query)
         except CalendarUnknown as unknown:
             return unknown
 

@@ -16,7 +16,7 @@ from stream import messages
 from stream.frames import Begin, BusMessage
 from stream.limits import TooMany
 from stream.listener import SocketListener, Subscription, Write
-from stream.protocol import DEFAULT_BARS, Known
+from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, Known
 from stream.resolving import Resolved
 from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
 from stream.wants import key_of
@@ -129,9 +129,13 @@ class Subscriber(SocketListener):
             self.say(messages.error(self._forbidden(channel)))
         self.leave([channel.name for channel in forbidden])
 
-    def read(self, found: Iterable[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
-        """Read the snapshots of channels that were joined, and send them; what was held follows. known: how far the client is,
-        by the name that it gave."""
+    def read(self, found: Sequence[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
+        """Read the snapshots of channels that were joined, and send them; what was held follows.
+
+        bars: of each channel of which the client has nothing. known: how far it has followed the others, by the
+        names that it gave.
+        """
+        changes = min(self.limits.stream_snapshot_bars, MOST_BARS_AT_ONCE // max(1, len(found)))
         for one in found:
             subscription = self.subscriptions.get(one.channel.name)
             if subscription is None or subscription.held is None:
@@ -140,7 +144,7 @@ class Subscriber(SocketListener):
                 place = (known or {}).get(one.requested)
                 since = place.version if place and place.version else None
                 subscription.version = since or 0
-                self._start(self._send_bars(subscription, bars=bars, since=since))
+                self._start(self._send_bars(subscription, bars=changes if since else bars, since=since))
             else:
                 self._release_newest(subscription, one)
 
@@ -155,8 +159,8 @@ class Subscriber(SocketListener):
         if subscription is None or subscription.held is not None or not subscription.channel.timeframe:
             return
         subscription.held = []
-        bars = min(DEFAULT_BARS, self.limits.stream_snapshot_bars)
-        self._start(self._send_bars(subscription, bars=bars, since=subscription.version or None))
+        since, most = subscription.version or None, self.limits.stream_snapshot_bars
+        self._start(self._send_bars(subscription, bars=most if since else min(DEFAULT_BARS, most), since=since))
 
     def close(self) -> None:
         for task in self._tasks:

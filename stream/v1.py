@@ -15,7 +15,20 @@ from stream import messages
 from stream.frames import Frame
 from stream.limits import Bucket, Offences, TooMany
 from stream.open_socket import ClientGone, OpenSocket, Path, begin, bye, run
-from stream.protocol import Auth, Malformed, Ping, Request, RequestId, Resume, Seen, Subscribe, Unsubscribe, parse
+from stream.protocol import (
+    DEFAULT_BARS,
+    MOST_BARS_AT_ONCE,
+    Auth,
+    Malformed,
+    Ping,
+    Request,
+    RequestId,
+    Resume,
+    Seen,
+    Subscribe,
+    Unsubscribe,
+    parse,
+)
 from stream.service import RETRY_AFTER_S, Stream
 from stream.sign_in import check_address, offered_ticket
 from stream.subscriber import Subscriber, in_one
@@ -228,7 +241,8 @@ class Socket(Subscriber):
         for one in wrong:
             self.say(messages.error(one, request.op, request.id))
         known = {channel.name: place for channel, place in resume.channels}
-        self.read(joined, bars=min(300, self.limits.stream_snapshot_bars), known=known)
+        most = min(DEFAULT_BARS, self.limits.stream_snapshot_bars, MOST_BARS_AT_ONCE // max(1, len(joined)))
+        self.read(joined, bars=most, known=known)
 
     def _acknowledge(self, request: Request) -> None:
         """All channels that hold now, and how the stream of each stands."""

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -71,6 +72,38 @@ def test_events_are_the_messages_and_their_ids_resume(bridge: Publishing, runnin
     assert [close for _, close in chart.closes()] == [1.5, 100.03, 100.04, 100.05, 100.06]
 
 
+def test_ids_resume_where_the_stream_was_started_again(bridge: Publishing, tmp_path: Path) -> None:
+    """Nothing that closed, was confirmed or was revised while it was away is missing or twice."""
+    bridge.confirm(0, 3)
+    chart, channels, last = Chart(), f"{QUOTES},{BARS}", ""
+    for n in (4, 6, 8):
+        running = StreamServer(bridge.stored.dsn, tmp_path)
+        try:
+            with events(running, channels, last) as reader:
+                reader.next("snapshot", BARS)
+                bridge.closed(n)
+                reader.next("bar")
+                bridge.confirm(n, n)
+                reader.next("confirmed")
+                for _, _, data in reader.received:
+                    chart.take(data)
+                last = reader.received[-1][0]
+        finally:
+            running.stop()
+        bridge.confirm(n + 1, n + 1)
+        bridge.confirm(1, 1, close=100.0 + n, revised=True)
+    running = StreamServer(bridge.stored.dsn, tmp_path)
+    try:
+        with events(running, channels, last) as reader:
+            snapshot = reader.next("snapshot", BARS)
+    finally:
+        running.stop()
+    chart.take(snapshot)
+    assert [bar["ts"] for bar in snapshot["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in (1, 9)], "what changed alone"
+    assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in range(10)]
+    assert chart.closes()[1][1] == 108.0
+
+
 def test_a_command_line_reads_them(bridge: Publishing, running: StreamServer) -> None:
     bridge.confirm(0, 3)
     command = ["curl", "-sN", "--noproxy", "*", "--max-time", "30", "-H", f"Authorization: Bearer {running.token()}"]
@@ -90,8 +123,10 @@ def test_a_command_line_reads_them(bridge: Publishing, running: StreamServer) ->
     wait(lambda: not running.stream.open, "the reader who has gone is forgotten")
 
 
-def refused(running: StreamServer, *scopes: str, **query: Any) -> tuple[int, str]:
-    headers = {"Authorization": f"Bearer {running.token(1, *scopes)}"}
+def refused(running: StreamServer, *scopes: str, last: str = "", **query: Any) -> tuple[int, str]:
+    headers = httpx.Headers({"Authorization": f"Bearer {running.token(1, *scopes)}"}, encoding="utf-8")
+    if last:
+        headers["Last-Event-ID"] = last
     answer = httpx.get(f"http://{running.address}{PATH}", params=query, headers=headers, timeout=30, trust_env=False)
     return answer.status_code, answer.json()["code"]
 
@@ -103,6 +138,8 @@ def test_what_is_wrong_is_a_problem_before_anything_is_sent(bridge: Publishing, 
     assert refused(running, channels=BARS, token="x") == (422, "unknown-parameter")
     assert refused(running, "monitoring:read", channels=BARS) == (403, "missing-scope")
     assert refused(running, channels=",".join([BARS, FIVE] * 1), bars=2_001) == (422, "validation-error")
+    for last in ("x", "a:1", "a:1:-5", "a:1:٣", "a:1:" + "9" * 30, "a:1:1.1"):
+        assert refused(running, channels=BARS, last=last) == (422, "validation-error"), last
     answer = httpx.get(f"http://{running.address}{PATH}", params={"channels": BARS}, trust_env=False)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert not running.stream.open

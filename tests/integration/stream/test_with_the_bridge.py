@@ -1,16 +1,18 @@
 """From a socket's subscription to IB and back: the bridge, the simulator and the stream together; in the end the charts are
 compared with history."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dev.redis import redis_binary
 from nautilus.clock import rfc3339
 from tests.support.live_stack import LiveStack, live_stack
 from tests.support.markets import MINUTE, ns
+from tests.support.own_redis import OwnRedis, own_redis
 from tests.support.stack import service_stack
 from tests.support.stream_server import BARS, FIVE, QUOTES, Chart, Client, StreamServer, client
 
@@ -91,6 +93,52 @@ def test_a_chart_over_ten_minutes_with_a_bridge_killed_in_the_middle_equals_hist
     wrong = Chart(BARS)
     wrong.bars = {ts: {**bar, "high": bar["low"]} for ts, bar in minutes.bars.items()}
     assert shown(wrong, 10) != true, "the mutant: two prices in the wrong place"
+
+
+FAULTS: Mapping[str, tuple[Callable[[OwnRedis], None], Callable[[OwnRedis], None]]] = {
+    "killed": (OwnRedis.kill, OwnRedis.start),
+    "frozen": (OwnRedis.freeze, OwnRedis.thaw),
+    "flushed": (OwnRedis.flush, OwnRedis.flush),
+}
+"""What happens to Redis, and how it ends."""
+
+
+@pytest.mark.skipif(redis_binary() is None, reason="there is no redis-server on this machine")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_chart_through_a_redis_that_fails_equals_history(
+    servers: SimpleNamespace, dsn: str, tmp_path: Path, fault: str
+) -> None:
+    begin, end = FAULTS[fault]
+    with (
+        own_redis(tmp_path / "redis") as cache,
+        service_stack(servers.group, servers.folder, dsn, *STEPPED) as stack,
+        live_stack(stack, cache.url) as live,
+    ):
+        running = StreamServer(dsn, tmp_path, redis_url=cache.url, stream_beat_ms=50)
+        live.start_bridge()
+        live.instrument("AAPL")
+        minutes, fives = Chart(BARS), Chart(FIVE)
+        try:
+            with client(running, running.token()) as socket:
+                socket.subscribe(BARS, FIVE, QUOTES)
+                live.wait_state("AAPL", "live", "bars")
+                epoch = running.stream.hub.epoch
+                for happens in (lambda c: None, begin, end):
+                    happens(cache)
+                    for _ in range(11):
+                        live.advance(20)
+                        follow(socket, minutes, fives)
+                live.wait(lambda: confirmed(socket, minutes, 10), "ten minutes are confirmed", 60, lambda: minutes.bars)
+                follow(socket, minutes, fives)
+                assert running.stream.hub.epoch > epoch
+        finally:
+            if fault == "frozen":
+                cache.thaw()
+            running.stop()
+        true = history(live, "1m", 10)
+        assert len(true) == 10
+        assert shown(minutes, 10) == true
+        assert shown(fives, 10) == history(live, "5m", 10)
 
 
 def confirmed(socket: Client, chart: Chart, number: int) -> bool:
