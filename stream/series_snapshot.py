@@ -96,9 +96,7 @@ class Provisional(NamedTuple):
         return live_fields(self.bar, self.state, partial=self.partial, source=self.source, seen_at=self.seen_at)
 
 
-def read_series(
-    cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery
-) -> SeriesSnapshot:
+def read_series(cursor: Cursor, calendars: Calendars, context: SnapshotContext, query: SnapshotQuery) -> SeriesSnapshot:
     """The snapshot of a channel, in the caller's transaction on the primary. CalendarUnknown: it cannot be made yet."""
     frame, stored = timeframe(query.timeframe), query.stored
     row = series.find(cursor, query.instrument.con_id, stored, price=query.price, session=query.session)

@@ -2,32 +2,32 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from nautilus.auth.principal import Principal
-from nautilus.clock import parse_rfc3339, rfc3339
+from nautilus.clock import rfc3339
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.errors import FieldError, Forbidden, InvalidInput, NautilusError, Unavailable
 from nautilus.infra.loops import Backoff
 from nautilus.live.channels import Channel
 from nautilus.market.instrument import session_kind
 from stream import messages
-from stream.frames import Begin, BusMessage
+from stream.frames import Begin
 from stream.limits import TooMany
 from stream.listener import SocketListener, Subscription, Write
 from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, Known
 from stream.resolving import Resolved
 from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
+from stream.snapshot_messages import gap_text, is_held_by, snapshot_text
 from stream.wants import key_of
 
 if TYPE_CHECKING:
     from stream.service import Stream
 
-_BARS = "/api/v1/market-data/historical/bars"
 _MONITORING = "events.session"
 _QUOTES = ("data.quotes", "data.trades")
-_STATE = ("state", "reason", "source", "feed")
+_MOST_STATES = 1_000
 _BACKOFF = Backoff(0.5, 10.0)
 
 
@@ -87,12 +87,7 @@ class Subscriber(SocketListener):
     def _join(self, found: Resolved, *, forming: bool, chart: bool) -> None:
         name = found.channel.name
         before = self.subscriptions.get(name)
-        state = dict.fromkeys(_STATE, "")
-        if found.stream is not None:
-            state = {key: str(getattr(found.stream, key)) for key in _STATE}
-        elif found.instrument is not None:
-            state["state"] = "wanted"
-        subscription = Subscription(found.channel, found.instrument, forming=forming, stream=state)
+        subscription = Subscription(found.channel, found.instrument, forming=forming, stream=_state_of(found))
         if before is not None:
             subscription.version = before.version
         self.add_channel(subscription)
@@ -242,44 +237,19 @@ class Subscriber(SocketListener):
         name, held = subscription.channel.name, subscription.held or []
         subscription.held = None
         subscription.version = snapshot.version  # below what a client claims that this store has not reached
-        while held and _is_held_by(snapshot, held[0]):
+        while held and is_held_by(snapshot, held[0]):
             number = held.pop(0).number
         place = Begin(name, number, snapshot.version)
         if since is not None and snapshot.empty and snapshot.version == since and not snapshot.lost:
             fields = {"c": name, "from_seq": number, "count": 0, "version": snapshot.version}
             self.outbox.put(messages.text("resumed", fields), begin=place)
         else:
-            self.outbox.put(_text(name, snapshot, number, since), begin=place)
+            self.outbox.put(snapshot_text(name, snapshot, number, since), begin=place)
         if snapshot.more is not None:
-            self.outbox.put(self._gap(subscription, snapshot))
+            self.outbox.put(gap_text(self._query(subscription, 0, None), snapshot))
         self.wake()
         for message in held:
             self.deliver(subscription, message)
-
-    def _gap(self, subscription: Subscription, snapshot: SeriesSnapshot) -> str:
-        """More bars changed than one message holds, or nobody knows which: the range to read by REST."""
-        assert snapshot.more is not None  # noqa: S101  for the type checker
-        query = self._query(subscription, 0, None)
-        start, end = (rfc3339(ns) for ns in snapshot.more)
-        words = {
-            "instrument_id": query.instrument.instrument_id,
-            "timeframe": query.timeframe,
-            "price": query.price,
-            "session": query.session,
-            "start": start,
-            "end": end,
-        }
-        return messages.text(
-            "gap",
-            {
-                "c": subscription.channel.name,
-                "start": start,
-                "end": end,
-                "reason": "unknown_version" if snapshot.unknown else "too_many_changes",
-                "version": snapshot.version,
-                "rest": f"{_BARS}?{urlencode(words)}",
-            },
-        )
 
     def _release_newest(self, subscription: Subscription, found: Resolved) -> None:
         """Send what is known of a channel that has no bars: the newest quote, or the newest state."""
@@ -309,6 +279,20 @@ class Subscriber(SocketListener):
             self.deliver(subscription, message)
 
 
+def _state_of(found: Resolved) -> Mapping[str, str]:
+    """How the stream behind a channel stands."""
+    row = found.stream
+    if row is not None:
+        return _state(str(row.state), str(row.reason), str(row.source), str(row.feed))
+    return _state("wanted" if found.instrument is not None else "", "", "", "")
+
+
+@lru_cache(maxsize=_MOST_STATES)
+def _state(state: str, reason: str, source: str, feed: str) -> Mapping[str, str]:
+    """One object for all sockets, which hold it for each of their channels."""
+    return {"state": state, "reason": reason, "source": source, "feed": feed}
+
+
 def quote_fields(row: QuoteRow) -> dict[str, Any]:
     """A stored quote as a message has it."""
     fields = {name: value for name, value in row._asdict().items() if name not in ("con_id", "seen_at", "updated_at")}
@@ -318,35 +302,3 @@ def quote_fields(row: QuoteRow) -> dict[str, Any]:
 def in_one(wrong: Sequence[FieldError]) -> InvalidInput:
     """One error of several fields."""
     return InvalidInput("; ".join(f"{one.field}: {one.detail}" for one in wrong), errors=wrong)
-
-
-def _is_held_by(snapshot: SeriesSnapshot, message: BusMessage) -> bool:
-    """True when a snapshot surely says what a message says, or newer."""
-    if message.version:
-        return message.version <= snapshot.version
-    if message.kind != "bar":
-        return False
-    ts, state = str(message.fields.get("ts")), message.fields.get("state")
-    if ts in snapshot.known:
-        return True
-    known = snapshot.seen.get(ts)
-    if known is None or known[0] not in (state, "closed"):
-        return False
-    try:
-        return known[1] >= parse_rfc3339(str(message.fields.get("seen")))
-    except ValueError:
-        return False
-
-
-def _text(name: str, snapshot: SeriesSnapshot, number: int, since: int | None) -> str:
-    """The message `snapshot`; its lists of bars are JSON already, shared by all sockets that read them together."""
-    fields: dict[str, Any] = {"c": name, "seq": number, "version": snapshot.version, "series": snapshot.series_id}
-    fields["confirmed_until"] = rfc3339(snapshot.confirmed_until) if snapshot.confirmed_until is not None else None
-    if since is not None:
-        fields["since_version"] = since
-    if snapshot.removed:
-        fields["removed"] = [[rfc3339(start), rfc3339(end)] for start, end in snapshot.removed]
-    if snapshot.lost or snapshot.unknown:
-        fields["reason"] = "live_bars_lost" if snapshot.lost else "unknown_version"
-    head = messages.text("snapshot", fields)[:-1]
-    return f'{head},"bars":{snapshot.bars},"provisional":{snapshot.provisional},"forming":{snapshot.forming}}}'

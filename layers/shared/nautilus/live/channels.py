@@ -10,6 +10,7 @@ the source's own. The bus tells a new epoch on `events.epoch`, which is no chann
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from nautilus.errors import InvalidInput
@@ -22,6 +23,7 @@ _UNITS = {word: unit for unit, word in _AGGREGATIONS.items()}
 _PRICES = {"TRADES": "LAST", "AGGTRADES": "LAST", "MIDPOINT": "MID", "BID": "BID", "ASK": "ASK"}
 PRICES: tuple[str, ...] = ("LAST", "MID", "BID", "ASK")
 _LONGEST = 200
+_MOST_KNOWN = 10_000
 _SERIES_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
@@ -75,8 +77,9 @@ def quotes(instrument_id: str) -> Channel:
     return Channel("data.quotes", instrument_id)
 
 
+@lru_cache(maxsize=_MOST_KNOWN)
 def parse(name: str) -> Channel:
-    """The channel of a name. InvalidInput says what is wrong with it and what is allowed."""
+    """The channel of a name, one object for all who have it. InvalidInput says what is wrong with it and what is allowed."""
     if len(name) > _LONGEST:
         raise InvalidInput.field("channel", f"{len(name)} characters are too long; at most {_LONGEST}")
     for kind in KINDS:
