@@ -7,6 +7,7 @@ they hold. Every process listens on 127.0.0.1 alone.
 
 import http.client
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -37,6 +38,7 @@ MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "67108864",
 }
+ORDERS_CLIENT_ID = "5"
 RESTART_AFTER_S = 2.0
 REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to work, and would again
 
@@ -53,6 +55,7 @@ class Stack:
         self.source = source
         self.api_port = port or free_port()
         self.bridge_port = free_port()
+        self.orders_port = free_port()
         self.stream_port = free_port()
         self.gateway = source if isinstance(source, Gateway) else Gateway("127.0.0.1", free_port())
         self.control_port = None if isinstance(source, Gateway) else free_port()
@@ -70,6 +73,7 @@ class Stack:
     def ports(self) -> Mapping[str, int]:
         """Who listens where on 127.0.0.1, once started."""
         ports = {"API": self.api_port, "stream": self.stream_port, "bridge": self.bridge_port}
+        ports["orders"] = self.orders_port
         if self.control_port is not None:
             ports |= {"simulator": self.gateway.port, "its control port": self.control_port}
         ports["PostgreSQL"] = self.postgres.port
@@ -105,10 +109,11 @@ class Stack:
         begun = time.monotonic()
         self._prepare_database()
         self._start("bridge", self._start_bridge)
+        self._start("orders", self._start_orders)
         self._start("api", self._start_api)
         self._start("stream", self._start_stream)
         self._group.wait_ready()
-        report(f"schema, user, bridge, API, stream: {time.monotonic() - begun:.1f} s")
+        report(f"schema, user, bridge, orders, API, stream: {time.monotonic() - begun:.1f} s")
 
     def tend(self, report: Callable[[str], None]) -> None:
         """Start again, a little later, what has ended by itself; to be called every now and then."""
@@ -132,6 +137,7 @@ class Stack:
 
     def _start_simulator(self) -> Child:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
+        options += ["--master-client", ORDERS_CLIENT_ID]
         if isinstance(self.source, Replay):
             options += self.source.options.for_simulator
         return self._python(
@@ -151,6 +157,35 @@ class Stack:
         return self._python(
             "bridge", "ib_bridge", [], settings=settings, ready=lambda child: read(self.bridge_url) is not None
         )
+
+    @property
+    def orders_url(self) -> str:
+        """The order process's own health page."""
+        return f"http://127.0.0.1:{self.orders_port}/"
+
+    def _start_orders(self) -> Child:
+        settings = {
+            **self._common_settings(),
+            **self._order_settings(),
+            "NAUTILUS_IB_HOST": self.gateway.host,
+            "NAUTILUS_IB_PORT": str(self.gateway.port),
+            "NAUTILUS_CONTROL_PORT": str(self.control_port or 0),
+            "NAUTILUS_SOURCE_REPLAY": self.source.name if isinstance(self.source, Replay) else "",
+            "NAUTILUS_ORDERS_CLIENT_ID": ORDERS_CLIENT_ID,
+            "NAUTILUS_ORDERS_HEALTH_PORT": str(self.orders_port),
+        }
+        return self._python(
+            "orders",
+            "ib_bridge.orders",
+            [],
+            settings=settings,
+            ready=lambda child: read(self.orders_url) is not None,
+        )
+
+    def _order_settings(self) -> Mapping[str, str]:
+        """What the order process and the functions must know alike: whose orders may be sent. From the shell, else paper."""
+        names = ("NAUTILUS_ORDERS", "NAUTILUS_LIVE_ACCOUNT", "NAUTILUS_ORDERS_FEED")
+        return {name: os.environ[name] for name in names if name in os.environ}
 
     def _start_api(self) -> Child:
         settings = {

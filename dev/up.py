@@ -89,7 +89,8 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
   API          {stack.url}
   its pages    {stack.url}/docs
   sockets      ws://127.0.0.1:{stack.stream_port}/ws/v1/stream, and on the API's port
-  bridge       {stack.bridge_url} (health){simulator}
+  bridge       {stack.bridge_url} (health)
+  orders       {stack.orders_url} (health; NAUTILUS_ORDERS={os.environ.get("NAUTILUS_ORDERS", "paper")}){simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
   Redis        {redis}
   SQS          {stack.sqs.endpoint_url}

@@ -15,9 +15,14 @@ _SILENCE_S = 5.0
 class NameLock:
     """The lock on a bridge's name, on a connection of its own. The database may hang over it, so it has a thread too."""
 
-    def __init__(self, database: Database, bridge_id: str, log: Any) -> None:
+    def __init__(self, database: Database, bridge_id: str, log: Any, taken: str = "") -> None:
+        """taken: the sentence of the error when another process holds the name; empty: that for a bridge."""
         self._database = database
         self._bridge_id = bridge_id
+        self._taken = taken or (
+            f"another process already works as bridge {bridge_id!r}; stop it, or set another NAUTILUS_BRIDGE_ID (and another"
+            " NAUTILUS_IB_CLIENT_ID) for this one"
+        )
         self._log = log
         self._thread = Executor("name", 1)
         self._connection: Any = None
@@ -50,10 +55,7 @@ class NameLock:
             if holder is None:
                 connection.close()
         if holder is None:
-            raise CannotStart(
-                f"another process already works as bridge {self._bridge_id!r}; stop it, or set another"
-                " NAUTILUS_BRIDGE_ID (and another NAUTILUS_IB_CLIENT_ID) for this one"
-            )
+            raise CannotStart(self._taken)
         self._connection, self._holder = connection, holder
 
     def _is_held(self) -> bool:

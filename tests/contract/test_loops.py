@@ -30,6 +30,11 @@ CALLERS = {
     "stream.snapshots.Snapshots._work": "all who wait for the snapshots",
     "stream.subscriber.Subscriber._send_bars": "the task around it, which tells the client",
     "stream.v1.Socket.receive_all": "the socket, which is closed",
+    "ib_bridge.orders.gateway.OrderGateway._watch": "a step of the loop that connects the order process",
+    "ib_bridge.orders.pacer.Pacer._pass": "who sends an order, a change or a question",
+    "ib_bridge.orders.process.OrderProcess._end": "the process, which ends",
+    "ib_bridge.orders.sender.Sender.send_waiting": "a step of the loop of sending",
+    "ib_bridge.orders.word_writer.WordWriter.drain": "the process, which ends",
     "ib_bridge.history.open_requests.OpenRequests.enter": "a request that confirms live bars",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
@@ -125,6 +130,9 @@ BACKGROUND = {
     "ib_bridge.bridge: loop": "the loops of the process, each of which catches everything, or the helper",
     "ib_bridge.bridge: stop.wait()": "an event",
     "ib_bridge.bridge: self._fatal_event.wait()": "an event",
+    "ib_bridge.orders.process: loop": "made of the helper",
+    "ib_bridge.orders.process: stop.wait()": "an event",
+    "ib_bridge.orders.process: self._fatal_event.wait()": "an event",
     "ib_bridge.inbox.commands: self._run(row)": "one command, whose every error is its result",
     "ib_bridge.reference.contracts: self._ask(selector, correlation_id)": "one lookup: all who wait for it get its error",
     "ib_bridge.inbox.notify: self._run": "catches everything",

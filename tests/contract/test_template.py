@@ -21,6 +21,7 @@ from nautilus.settings.api import ORIGIN, ApiSettings
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import Settings
 from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.settings.orders import ACCOUNT, TIME_OF_DAY, OrderModeSettings, OrderSettings
 from nautilus.settings.stream import StreamSettings
 from stream import server
 from stream.service import POOL
@@ -196,12 +197,16 @@ def test_all_processes_together_fit_the_databases_connections():
     environment = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.bridge"]["Environment"]}
     beside = 2  # of the bridge: one holds its name, one listens
     bridge = int(environment["NAUTILUS_DATABASE_POOL"]) + beside
+    orders = int(
+        {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.orders"]["Environment"]}["NAUTILUS_DATABASE_POOL"]
+    )
+    orders += beside
     assert (bridge, FUNCTIONS["live"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]) == (12, 5)
     signs_in = {e["Name"]: e["Value"] for e in CONTAINERS["StreamTask.stream"]["Environment"]}
     stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 1  # one listens
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
     command = 1
-    assert sum(reserved) * each + bridge + deployed_at_once * stream + command <= CONNECTIONS
+    assert sum(reserved) * each + bridge + orders + deployed_at_once * stream + command <= CONNECTIONS
 
 
 def test_the_bridge_keeps_the_watch_list_that_the_functions_show():
@@ -249,6 +254,7 @@ def settings_of(process: str) -> tuple[type[Settings], dict[str, Any]]:
 
 SETTINGS: dict[str, type[Settings]] = {
     "BridgeTask.bridge": BridgeSettings,
+    "BridgeTask.orders": OrderSettings,
     "CommandTask.command": MigrateSettings,
     "StreamTask.stream": StreamSettings,
 }
@@ -344,6 +350,7 @@ def sample_values() -> list[str]:
     [
         ("CorsOrigins", "cors_origins", ApiSettings, ORIGIN),
         ("KeepBarsDays", "keep_bars_days", RetentionSettings, KEPT_DAYS),
+        ("LiveAccount", "live_account", OrderModeSettings, ACCOUNT),
     ],
 )
 def test_a_parameter_takes_what_its_setting_takes(parameter, setting, kind, part):
@@ -367,7 +374,8 @@ def test_a_parameter_takes_what_its_setting_takes(parameter, setting, kind, part
 
 def test_parameters_with_a_pattern_of_a_settings_own_were_found():
     """Each parameter that goes into a setting is of a fixed list, a number, a reference, or compared above."""
-    compared = {"CorsOrigins", "KeepBarsDays"}
+    assert TEMPLATE["Parameters"]["GatewayRestartTime"]["AllowedPattern"] == f"^{TIME_OF_DAY}$"
+    compared = {"CorsOrigins", "KeepBarsDays", "LiveAccount", "GatewayRestartTime"}
     for process in PROCESSES:
         kind, given = settings_of(process)
         for variable, value in given.items():
@@ -509,15 +517,43 @@ def test_for_every_alarm_the_handbook_says_what_to_do():
 # ---- the bridge ------------------------------------------------------------------------------------------------------
 
 
-def test_one_session_at_a_time_and_no_orders():
+def gateway_environments() -> list[dict[str, Any]]:
+    """What the gateway is given in a deployment and in containers."""
+    deployed = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.gateway"]["Environment"]}
+    return [deployed, COMPOSE["services"]["ib-gateway"]["environment"]]
+
+
+def test_the_gateway_takes_orders_only_where_they_are_sent():
+    deployed, composed = gateway_environments()
+    assert deployed["READ_ONLY_API"] == {"Fn::If": ["WithOrders", "no", "yes"]}
+    assert deployed["BYPASS_WARNING"] == {"Fn::If": ["WithOrders", "yes", "no"]}
+    assert TEMPLATE["Conditions"]["WithOrders"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "OrdersMode"}, "off"]}]}
+    assert composed["READ_ONLY_API"] == "${READ_ONLY_API:-yes}", "who says nothing sends nothing"
+    given = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "infra" / "ib.env").read_text(), re.MULTILINE))
+    assert (given["NAUTILUS_ORDERS"], given["READ_ONLY_API"], given["BYPASS_WARNING"]) == ("paper", "no", "yes")
+
+
+def test_the_order_process_is_the_gateways_master_client():
+    process = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.orders"]["Environment"]}
+    composed = COMPOSE["services"]["orders"]["environment"]
+    numbers = {given["TWS_MASTER_CLIENT_ID"] for given in gateway_environments()}
+    assert numbers == {process["NAUTILUS_ORDERS_CLIENT_ID"], composed["NAUTILUS_ORDERS_CLIENT_ID"]} == {"5"}
+    assert OrderSettings.model_fields["orders_client_id"].default == 5
+
+
+def test_the_order_process_knows_when_the_gateway_restarts():
+    process = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.orders"]["Environment"]}
+    deployed, composed = gateway_environments()
+    assert process["NAUTILUS_GATEWAY_RESTART_AT"] == deployed["AUTO_RESTART_TIME"] == {"Ref": "GatewayRestartTime"}
+    assert f"NAUTILUS_GATEWAY_RESTART_AT={composed['AUTO_RESTART_TIME']}\n" in (ROOT / "infra" / "ib.env").read_text()
+
+
+def test_one_session_at_a_time():
     """A login at Interactive Brokers is a single session: a second task would push the first one out."""
     service = of_type("AWS::ECS::Service")["BridgeService"]
     assert service["DeploymentConfiguration"]["MaximumPercent"] == 100
     assert service["DeploymentConfiguration"]["MinimumHealthyPercent"] == 0
     assert TEMPLATE["Parameters"]["BridgeCount"]["AllowedValues"] == [0, 1]
-    for gateway in (CONTAINERS["BridgeTask.gateway"]["Environment"], COMPOSE["services"]["ib-gateway"]["environment"]):
-        given = gateway if isinstance(gateway, dict) else {e["Name"]: e["Value"] for e in gateway}
-        assert given["READ_ONLY_API"] == "yes"
 
 
 def test_a_login_that_waits_for_a_person_is_not_thrown_away():
@@ -529,7 +565,7 @@ def test_a_login_that_waits_for_a_person_is_not_thrown_away():
 
 def test_ours_write_nothing_to_their_file_system():
     assert all(CONTAINERS[name]["ReadonlyRootFilesystem"] for name in SETTINGS)
-    for name in ("simulator", "migrate", "bridge", "api", "stream"):
+    for name in ("simulator", "migrate", "bridge", "orders", "api", "stream"):
         assert COMPOSE["services"][name]["read_only"] is True
         assert COMPOSE["services"][name]["cap_drop"] == ["ALL"]
 

@@ -30,6 +30,13 @@ CODES: Mapping[str, Severity] = {
     "order-id-used": "warning",
     "order-message-rate": "warning",
     "orders-not-allowed": "critical",
+    "orders-account-refused": "critical",
+    "orders-not-ready": "critical",
+    "order-words-delayed": "critical",
+    "order-word-lost": "critical",
+    "order-inactive": "warning",
+    "position-break": "critical",
+    "commission-missing": "warning",
 }
 """Code of an incident -> how bad it is."""
 

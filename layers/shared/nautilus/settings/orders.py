@@ -9,6 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from nautilus.settings.base import DatabaseSettings, Settings
 from nautilus.settings.gateway import GatewaySettings
 
+ACCOUNT = r"[A-Z][A-Z0-9]{2,19}"
+"""The name of an account. infra/template.yaml has the same for its parameter LiveAccount."""
+TIME_OF_DAY = r"(0[1-9]|1[0-2]):[0-5]\d (AM|PM)"
+"""When the gateway restarts. infra/template.yaml has the same for its parameter GatewayRestartTime."""
 CrashPoint = Literal[
     "none",
     "after-reserved",
@@ -48,7 +52,7 @@ class OrderModeSettings(Settings):
     @classmethod
     def _are_accounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not re.fullmatch(r"(?a)[A-Z][A-Z0-9]{2,19}", name):
+            if not re.fullmatch(ACCOUNT, name):
                 raise ValueError(f"{name!r} is no account: give exact names, such as U1234567, comma-separated")
         return value
 
@@ -112,7 +116,7 @@ class OrderSettings(DatabaseSettings, GatewaySettings, OrderModeSettings):
     @field_validator("gateway_restart_at")
     @classmethod
     def _is_time_of_day(cls, value: str) -> str:
-        if value and not re.fullmatch(r"(?a)(0[1-9]|1[0-2]):[0-5]\d (AM|PM)", value):
+        if value and not re.fullmatch(TIME_OF_DAY, value, re.ASCII):
             raise ValueError("must be a time of day such as 11:45 PM, or empty")
         return value
 

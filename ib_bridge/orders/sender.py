@@ -1,0 +1,243 @@
+"""Sending orders: each is written once, after the commit that says so.
+
+accepted -> (order id reserved, committed) reserved -> (announced, committed) sending -> one write. Two commits on purpose: what
+died in `reserved` was not written, and is sent by the next life; what died in `sending` may have been, and never is again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
+from ib_bridge.orders.parts import OrderParts
+from nautilus.db.cursor import Cursor
+from nautilus.db.market import instruments
+from nautilus.db.orders import orders, outgoing, process, sessions
+from nautilus.db.orders.events import Event
+from nautilus.db.orders.orders import OrderRow
+from nautilus.market.instrument import Instrument
+from nautilus.orders import sending_checks
+from nautilus.orders.states import OrderState
+
+_S = OrderState
+_AT_ONCE = 50
+"""Orders that are looked at in one go."""
+_MACHINE_S = 2.0
+"""No order is stale before so much machine time, however fast the market's clock runs."""
+
+
+class Prepared(NamedTuple):
+    """Orders that are reserved, in the order in which they are written, and over which connection."""
+
+    rows: tuple[OrderRow, ...]
+    instrument: Instrument
+    connection: int
+
+
+class TakenOver(Exception):
+    """Another process is the order process now."""
+
+
+class Sender:
+    """open: whether orders may be sent now. account_refusal: why an account may get none over this connection; None: it may.
+    doubtful: (account, con_id) of orders that IB has not named yet. written: is told the orders that were written."""
+
+    def __init__(
+        self,
+        parts: OrderParts,
+        *,
+        is_open: Callable[[], bool],
+        account_refusal: Callable[[str], str | None],
+        doubtful: Callable[[str, int], bool],
+        written: Callable[[Sequence[OrderRow]], None],
+    ) -> None:
+        self._parts = parts
+        self._is_open = is_open
+        self._account_refusal = account_refusal
+        self._doubtful = doubtful
+        self._written = written
+
+    async def send_waiting(self) -> None:
+        """Deny what is stale, and send what is accepted, the oldest first, for as long as the gate is open."""
+        run = self._parts.transactions.run
+        if self._parts.gateway.number:  # before the first connection nobody knows what time IB's clock shows
+            await run(self._deny_stale)
+        while self._is_open():
+            waiting = await run(orders.in_state, [_S.ACCEPTED], _AT_ONCE)
+            sent = [await self._send(row) for row in waiting if row.parent_id is None]
+            if len(waiting) < _AT_ONCE or not any(sent):
+                return
+
+    async def _send(self, first: OrderRow) -> bool:
+        """Send an order, with the others of its bracket. False when it stays as it was, or was denied."""
+        if not self._is_open() or self._doubtful(first.account, first.con_id):
+            return False
+        prepared = await self._parts.transactions.run(self._reserve, first.id)
+        if prepared is None:
+            return False
+        self._parts.crash.reached("after-reserved")
+        await self._parts.pacer.passed(len(prepared.rows))
+        announced = await self._parts.transactions.run(self._announce, prepared)
+        if announced:
+            # Nothing is awaited from the commit to the last write of a group.
+            self._parts.crash.reached("after-sending")
+            if self._may_write(prepared):
+                self._write(prepared)
+                return True
+        await self._parts.transactions.run(self._take_back, prepared)
+        return False
+
+    # ---- before the write --------------------------------------------------------------------------------------------
+
+    def _reserve(self, cursor: Cursor, first: UUID) -> Prepared | None:
+        """Check what only this process knows, and give the orders their ids. None: they wait, or were denied."""
+        parts = self._parts
+        locked = orders.lock_with_book(cursor, first)
+        if locked is None or locked.state != _S.ACCEPTED or parts.session is None:
+            return None
+        rows = _legs(cursor, locked)
+        if any(row.state != _S.ACCEPTED for row in rows):
+            return self._deny(cursor, rows, "another order of the group is over")
+        instrument = instruments.by_id(cursor, locked.con_id)
+        if instrument is None:
+            return self._deny(cursor, rows, f"the contract {locked.con_id} is not known any more")
+        if refusal := self._account_refusal(locked.account):
+            return self._deny(cursor, rows, refusal)
+        verdict = sending_checks.check(cursor, rows, instrument, now_ns=parts.clock.now_ns(), settings=parts.settings)
+        if verdict.refusals:
+            return None if verdict.wait else self._deny(cursor, rows, verdict.why, checks=verdict.as_rows)
+        number = sessions.reserve_order_id(cursor, parts.client_id, self._free_id(), count=len(rows))
+        parts.next_order_id = max(parts.next_order_id, number + len(rows))
+        reserved = tuple(self._with_id(cursor, row, number + place) for place, row in enumerate(rows))
+        return Prepared(reserved, instrument, parts.gateway.number)
+
+    def _free_id(self) -> int:
+        return max(1, self._parts.gateway.next_order_id, self._parts.gateway.used_up_to)
+
+    def _with_id(self, cursor: Cursor, row: OrderRow, number: int) -> OrderRow:
+        parts = self._parts
+        changes = {
+            "state": _S.RESERVED,
+            "client_id": parts.client_id,
+            "order_id": number,
+            "gateway_session": parts.session,
+            "why": "",
+        }
+        return orders.update(cursor, row, changes, self._event("reserved", f"order id {number}"))
+
+    def _announce(self, cursor: Cursor, prepared: Prepared) -> bool:
+        """State `sending`, in the transaction that proves that this process may send. False: nothing is to be written."""
+        rows = _locked(cursor, prepared.rows)
+        if not process.still_mine(cursor, self._parts.token):
+            raise TakenOver
+        if rows is None or any(row.state != _S.RESERVED for row in rows):
+            return False
+        if sending_checks.is_halted(cursor, rows[0], self._parts.clock.now_ns()):
+            return False
+        for row in rows:
+            orders.update(cursor, row, {"state": _S.SENDING}, self._event("sending", "announced before the write"))
+        return True
+
+    # ---- the write ---------------------------------------------------------------------------------------------------
+
+    def _may_write(self, prepared: Prepared) -> bool:
+        """The gate and the connection are those that the ids were reserved for."""
+        return self._is_open() and prepared.connection == self._parts.gateway.number
+
+    def _write(self, prepared: Prepared) -> None:
+        """All orders of a group in one go. Only the last one is transmitted: the gateway sends none before it has all."""
+        client, contract = self._parts.gateway.client, contract_of(prepared.instrument)
+        parent, last = prepared.rows[0].order_id or 0, prepared.rows[-1]
+        encoded = [
+            encode(terms_of(row), transmit=row is last, parent_id=0 if row.parent_id is None else parent)
+            for row in prepared.rows
+        ]
+        self._written(prepared.rows)
+        for row, order in zip(prepared.rows, encoded, strict=True):
+            client.placeOrder(row.order_id, contract, order)
+            self._parts.crash.reached("after-leg")
+        self._parts.crash.reached("after-write")
+
+    # ---- otherwise ---------------------------------------------------------------------------------------------------
+
+    def _take_back(self, cursor: Cursor, prepared: Prepared) -> None:
+        """They were provably not written: no connection, or another one, or the gate had closed."""
+        for row in _locked(cursor, prepared.rows) or ():
+            if row.state in (_S.RESERVED, _S.SENDING):
+                orders.update(cursor, row, FREED, self._event("not-written", "the way to IB closed before the write"))
+
+    def _deny(
+        self, cursor: Cursor, rows: Sequence[OrderRow], why: str, checks: Sequence[Mapping[str, object]] = ()
+    ) -> Prepared | None:
+        """Deny what is accepted of a group; None, as there is nothing to send then."""
+        for row in rows:
+            if row.state == _S.ACCEPTED:
+                changes = {"state": _S.DENIED, "why": why, **({"checks": checks} if checks else {})}
+                orders.update(cursor, row, changes, self._event("denied", why))
+        return None
+
+    def _deny_stale(self, cursor: Cursor) -> None:
+        """An order that waited longer than its `valid_for` is denied, not sent hours later."""
+        now = self._parts.clock.now_ns()
+        for number in outgoing.stale(cursor, now, after_machine_s=_MACHINE_S):
+            locked = orders.lock_with_book(cursor, number)
+            if locked is not None and locked.state == _S.ACCEPTED:
+                self._deny(cursor, _legs(cursor, locked), "stale: it could not be sent within its valid_for")
+
+    def _event(self, kind: str, text: str) -> Event:
+        return Event(kind, "process", self._parts.clock.now_ns(), text)
+
+
+FREED: dict[str, object] = {"state": _S.ACCEPTED, "client_id": None, "order_id": None, "gateway_session": None}
+"""What an order is again that was not written: its id is used up, the next one is higher."""
+
+
+def free_reserved(cursor: Cursor, market_ns: int) -> int:
+    """What an earlier life reserved was not written: it is accepted again. Returns how many orders that were."""
+    found = orders.in_state(cursor, [_S.RESERVED])
+    for row in found:
+        locked = orders.lock_with_book(cursor, row.id)
+        if locked is not None and locked.state == _S.RESERVED:
+            orders.update(
+                cursor, locked, FREED, Event("freed", "process", market_ns, "an earlier life did not write it")
+            )
+    return len(found)
+
+
+def terms_of(row: OrderRow) -> OrderTerms:
+    """What the row asks for, for the encoding."""
+    is_oca = row.group_kind == "oca"
+    return OrderTerms(
+        ref=str(row.id),
+        account=row.account,
+        side=row.side,
+        type=row.type,
+        tif=row.tif,
+        quantity=row.quantity,
+        limit_price=row.limit_price,
+        stop_price=row.stop_price,
+        trail_amount=row.trail_amount,
+        trail_percent=row.trail_percent,
+        good_till=row.good_till,
+        outside_rth=row.outside_rth,
+        oca_group=row.oca_group if is_oca else "",
+        oca_type=row.oca_type or 0 if is_oca else 0,
+    )
+
+
+def _legs(cursor: Cursor, first: OrderRow) -> list[OrderRow]:
+    """The orders that are written together: an order, or the parent of a bracket and then its exits; all locked."""
+    if first.group_kind != "bracket" or first.group_id is None:
+        return [first]
+    group = orders.of_group(cursor, first.group_id)
+    found = {row.id: orders.lock(cursor, row.id) for row in sorted(group, key=lambda one: one.id)}
+    rows = [row for row in found.values() if row is not None]
+    return sorted(rows, key=lambda row: (row.parent_id is not None, row.group_role != "take_profit"))
+
+
+def _locked(cursor: Cursor, rows: Sequence[OrderRow]) -> list[OrderRow] | None:
+    """The same orders as they are now, in their order; None when one is gone."""
+    orders.lock_with_book(cursor, rows[0].id)
+    found = {row.id: orders.lock(cursor, row.id) for row in sorted(rows, key=lambda one: one.id)}
+    now = [found[row.id] for row in rows]
+    return [row for row in now if row is not None] if all(now) else None

@@ -1,0 +1,73 @@
+"""The order process over the simulator's real socket: orders, changes, fills, and what it does when something is wrong."""
+
+from decimal import Decimal
+
+import pytest
+
+from tests.support.order_process import order_stack
+
+
+@pytest.fixture
+def stack(servers, tmp_path, dsn):
+    with order_stack(servers.group, tmp_path, dsn, settings={}) as made:
+        yield made
+
+
+def test_a_limit_order_is_sent_once_and_rests(stack):
+    order = stack.place()
+    row = stack.until(order, "working")
+    assert stack.placed() == [str(order)]
+    (sent,) = stack.received("placeOrder")
+    fields = sent["fields"]
+    assert (fields["conId"], fields["exchange"], fields["account"]) == (stack.instrument.con_id, "SMART", stack.account)
+    assert (row.client_id, row.order_id, len(row.perm_ids)) == (5, int(fields["orderId"]), 1)
+    assert (row.reserved_quantity, row.confirmed_limit) == (10, Decimal("280"))
+
+
+def test_a_market_order_is_filled_with_its_commission(stack):
+    order = stack.place(type="MKT", limit_price=None)
+    row = stack.until(order, "filled")
+    assert (row.filled, row.reserved_quantity) == (10, 0)
+    stack.wait(lambda: stack.rows("SELECT 1 FROM executions WHERE commission IS NOT NULL"), "the commission comes")
+    (execution,) = stack.rows("SELECT order_id, quantity, price, commission, broker_realized FROM executions")
+    assert (execution.order_id, execution.quantity) == (order, 10)
+    assert execution.price == row.avg_fill_price
+    assert execution.commission > 0
+    assert execution.broker_realized is None, "an opening fill realizes nothing, and IB says so by not saying it"
+    stack.wait(lambda: stack.rows("SELECT 1 FROM broker_positions WHERE quantity = 10"), "IB tells the position")
+    (book,) = stack.rows("SELECT position, reserved_buy FROM risk_book WHERE con_id = %s", stack.instrument.con_id)
+    assert (book.position, book.reserved_buy) == (10, 0)
+
+
+def test_a_cancel_is_written_and_confirmed(stack):
+    order = stack.place()
+    stack.until(order, "working")
+    stack.cancel(order)
+    row = stack.until(order, "cancelled")
+    assert (row.reserved_quantity, row.pending) == (0, "")
+    assert len(stack.received("cancelOrder")) == 1
+    (request,) = stack.rows("SELECT state FROM order_requests WHERE order_id = %s", order)
+    assert request.state == "confirmed"
+
+
+def test_a_modify_changes_the_order_at_ib(stack):
+    order = stack.place()
+    stack.until(order, "working")
+    request = stack.modify(order, quantity="12", limit_price="281.00")
+    stack.wait(lambda: stack.request(request).state == "confirmed", "the modify is confirmed", tell=stack.log)
+    row = stack.order(order)
+    assert (row.quantity, row.limit_price, row.pending, row.reserved_quantity) == (12, Decimal("281"), "", 12)
+    first, second = stack.received("placeOrder")
+    assert first["fields"]["orderId"] == second["fields"]["orderId"]
+    assert float(second["fields"]["lmtPrice"]) == 281.0
+
+
+def test_a_bracket_is_sent_as_one_group(stack):
+    parent, profit, loss = stack.bracket()
+    stack.until(parent, "working")
+    for leg in (profit, loss):
+        assert stack.until(leg, "held", "working").parent_id == parent
+    sent = [one["fields"] for one in stack.received("placeOrder")]
+    assert [one["orderRef"] for one in sent] == [str(parent), str(profit), str(loss)]
+    assert [bool(one["transmit"]) for one in sent] == [False, False, True]
+    assert [one["parentId"] for one in sent] == [0, sent[0]["orderId"], sent[0]["orderId"]]
