@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from nautilus.auth.principal import Principal
-from nautilus.db.bridge.status import BridgeStatus
 from nautilus.errors import NautilusError, RateLimited, Unauthorized
 from nautilus.http.dependencies import caller_of
 from nautilus.live import channels
 from nautilus.market import symbols
 from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import Selector
+from nautilus.monitoring.connection_status import connection_fields
 from stream import messages
 from stream.frames import BusMessage, Frame, Outgoing
 from stream.limits import Bucket, Offences, TooMany
@@ -316,19 +316,3 @@ def _level(fields: Mapping[str, Any], side: str) -> list[dict[str, float]]:
 def _wrapped(topic: str, payload: Mapping[str, Any], kind: str, now_ns: int) -> str:
     about = {"type": "messagebus", "topic": topic, "payload": payload, "timestamp": now_ns, "message_type": kind}
     return json.dumps(about, separators=(",", ":"))
-
-
-def connection_fields(bridge: BridgeStatus) -> dict[str, Any]:
-    """How the connection to IB is, as GET /api/v1/ib/connection/status has it."""
-    connected = bridge.state in ("connected", "degraded", "reset_window")
-    return {
-        "connected": connected,
-        "gateway_type": "simulator" if bridge.account.startswith("SIM") else "IB Gateway",
-        "host": bridge.host,
-        "port": bridge.port,
-        "client_id": bridge.client_id,
-        "account_id": bridge.account or None,
-        "connection_time": bridge.since.strftime("%Y-%m-%dT%H:%M:%SZ") if connected else None,
-        "last_heartbeat": bridge.heartbeat_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "error_message": bridge.reason or None,
-    }

@@ -25,6 +25,7 @@ from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
+from nautilus.monitoring.connection_status import connection_fields
 from nautilus.monitoring.incidents import CODES, Condition
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=StrictRoute)
@@ -162,18 +163,7 @@ def connection_status(services: ServicesDep, caller: CallerDep) -> dict[str, Any
             "gateway_type": "IB Gateway",
             "error_message": "no bridge was ever heard of; start one",
         }
-    connected = found.state in ("connected", "degraded", "reset_window")
-    return {
-        "connected": connected,
-        "gateway_type": "simulator" if found.account.startswith("SIM") else "IB Gateway",
-        "host": found.host,
-        "port": found.port,
-        "client_id": found.client_id,
-        "account_id": found.account or None,
-        "connection_time": _text(found.since) if connected else None,
-        "last_heartbeat": _text(found.heartbeat_at),
-        "error_message": found.reason or None,
-    }
+    return connection_fields(found)
 
 
 @router.get("/api/v1/incidents", summary="What is wrong and what was, the newest first")

@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("neighbours", "infra"),
     (
         "services: what rules and database do together",
-        "auth coverage lookup live.tickets live.watching live.stream_report orders",
+        "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status orders",
     ),
     (
         "services on top of these",

@@ -37,6 +37,16 @@ def test_rows_are_tuples_of_their_type(cursor: Cursor) -> None:
     assert one_or_none(cursor, Point) == Point(1, "one")
 
 
+def test_the_value_of_a_column_may_be_converted(cursor: Cursor) -> None:
+    cursor.execute(POINTS, (2,))
+    assert every(cursor, Point, label=lambda text: (text or "none").upper()) == [Point(1, "ONE"), Point(2, "NONE")]
+    cursor.execute(POINTS, (2,))
+    with pytest.raises(TypeError, match="lable"):
+        every(cursor, Point, lable=str)
+    cursor.execute(POINTS, (0,))
+    assert every(cursor, Point, label=str) == []
+
+
 def test_where_no_row_is_there_is_none(cursor: Cursor) -> None:
     cursor.execute(POINTS, (0,))
     assert every(cursor, Point) == []

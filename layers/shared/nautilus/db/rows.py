@@ -35,10 +35,18 @@ def one_or_none(cursor: Cursor, kind: type[R]) -> R | None:
     return None if row is None else _maker(cursor, kind)(row)
 
 
-def every(cursor: Cursor, kind: type[R]) -> list[R]:
-    """All rows, in their order."""
+def every(cursor: Cursor, kind: type[R], **convert: Callable[[Any], Any]) -> list[R]:
+    """All rows, in their order. convert: field -> what makes its value of that of the column."""
     rows = cursor.fetchall()
-    return list(map(_maker(cursor, kind), rows)) if rows else []
+    if not rows:
+        return []
+    make = _maker(cursor, kind)
+    if convert:
+        names = [column.name for column in cursor.description or ()]
+        if unknown := convert.keys() - set(names):
+            raise TypeError(f"{kind.__name__} has no fields {sorted(unknown)}")
+        rows = [[convert[n](v) if n in convert else v for n, v in zip(names, row, strict=True)] for row in rows]
+    return list(map(make, rows))
 
 
 def there(cursor: Cursor) -> bool:

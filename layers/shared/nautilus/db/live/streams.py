@@ -41,26 +41,6 @@ class StreamRow(NamedTuple):
         return StreamKey(self.con_id, self.kind, self.price, self.session)
 
 
-class _Row(NamedTuple):
-    con_id: int
-    kind: str
-    price: str
-    session: str
-    source: str
-    state: str
-    reason: str
-    refused_code: int | None
-    feed: str
-    priority: int
-    since: int
-    last_event_at: int | None
-    confirmed_until: int | None
-    holes: str
-    resubscribed: int
-    bridge: str
-    updated_at: datetime
-
-
 _KEY = ("con_id", "kind", "price", "session")
 _TYPES = dict.fromkeys(StreamRow._fields[:-2], "bigint") | {
     **dict.fromkeys(("kind", "price", "session", "source", "state", "reason", "feed"), "text"),
@@ -69,7 +49,7 @@ _TYPES = dict.fromkeys(StreamRow._fields[:-2], "bigint") | {
     "holes": "int8multirange",
     "resubscribed": "integer",
 }
-_READ = ", ".join(_Row._fields).replace("holes", "holes::text AS holes")
+_READ = ", ".join(StreamRow._fields).replace("holes", "holes::text AS holes")
 
 
 def put(cursor: Cursor, bridge: str, rows: Iterable[StreamRow]) -> None:
@@ -108,12 +88,7 @@ def restart(cursor: Cursor, bridge: str, reason: str) -> None:
 def listed(cursor: Cursor) -> list[StreamRow]:
     """All streams, by instrument."""
     cursor.execute(f"SELECT {_READ} FROM live_streams ORDER BY {', '.join(_KEY)}")
-    return [_stream(row) for row in every(cursor, _Row)]
-
-
-def _stream(row: _Row) -> StreamRow:
-    values = row._asdict() | {"holes": spans_of(row.holes)}
-    return StreamRow(**values)
+    return every(cursor, StreamRow, holes=spans_of)
 
 
 class _Trouble(NamedTuple):
