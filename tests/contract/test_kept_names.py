@@ -50,18 +50,19 @@ OF_LOOPS = listed(
 PROBLEM_CODES = listed(
     """
     account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable
-    changed-meanwhile collision conflict credential-in-address database-busy database-slow database-unavailable
-    error expired-token forbidden foreign-host foreign-origin gone headers-too-large http-error ib-refused
-    ib-unavailable idempotency-key-reused instrument-not-resolved instrument-unconfirmed internal-error
-    invalid-api-key invalid-credentials invalid-input invalid-refresh-token invalid-ticket invalid-token
-    last-administrator limit-exceeded malformed method-not-allowed missing-scope no-bridge no-change
-    no-such-route not-acceptable not-found null-character order-being-sent order-cancel-pending order-changed
-    order-external order-modify-pending order-not-found order-not-unknown order-over pacing page-token-expired
-    page-token-invalid page-token-mismatch password-sign-in-needed rate-limited refresh-token-replayed
-    repeated-parameter restarting session-ended sign-in-busy too-many-keys too-many-lookups too-many-sockets
-    too-many-ticks too-many-unknown-symbols too-many-wants unauthorized unavailable unknown-command
-    unknown-instrument unknown-job unknown-key unknown-parameter unknown-session unknown-user
-    unsupported-content-encoding unsupported-media-type user-exists validation-error version-forgotten
+    calendar-unknown changed-meanwhile collision conflict credential-in-address database-busy database-slow
+    database-unavailable error expired-token forbidden foreign-host foreign-origin gone headers-too-large
+    http-error ib-refused ib-unavailable idempotency-key-reused instrument-not-resolved instrument-unconfirmed
+    internal-error invalid-api-key invalid-credentials invalid-input invalid-refresh-token invalid-ticket
+    invalid-token last-administrator limit-exceeded malformed method-not-allowed missing-scope no-bridge
+    no-change no-such-route not-acceptable not-found null-character order-being-sent order-cancel-pending
+    order-changed order-external order-modify-pending order-not-found order-not-unknown order-over pacing
+    page-token-expired page-token-invalid page-token-mismatch password-sign-in-needed rate-limited
+    refresh-token-replayed repeated-parameter restarting session-ended sign-in-busy too-many-keys
+    too-many-lookups too-many-sockets too-many-ticks too-many-unknown-symbols too-many-wants unauthorized
+    unavailable unknown-command unknown-instrument unknown-job unknown-key unknown-parameter unknown-series
+    unknown-session unknown-user unsupported-content-encoding unsupported-media-type user-exists
+    validation-error version-forgotten
     """
 )
 
