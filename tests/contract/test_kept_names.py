@@ -56,7 +56,7 @@ PROBLEM_CODES = listed(
     internal-error invalid-api-key invalid-credentials invalid-input invalid-refresh-token invalid-ticket
     invalid-token last-administrator limit-exceeded malformed method-not-allowed missing-scope no-bridge
     no-change no-such-route not-acceptable not-found null-character order-being-sent order-cancel-pending
-    order-changed order-external order-modify-pending order-not-found order-not-unknown order-over pacing
+    order-changed order-external order-modify-pending order-not-found order-not-unknown order-over order-unknown pacing
     page-token-expired page-token-invalid page-token-mismatch password-sign-in-needed rate-limited
     refresh-token-replayed repeated-parameter restarting session-ended sign-in-busy too-many-keys
     too-many-lookups too-many-sockets too-many-ticks too-many-unknown-symbols too-many-wants unauthorized

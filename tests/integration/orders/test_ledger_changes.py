@@ -332,6 +332,14 @@ def unknown(database: Database) -> OrderRow:
     return row_of(database, row.id)
 
 
+def test_what_is_unknown_is_cancelled_and_not_modified(database: Database) -> None:
+    row = unknown(database)
+    with pytest.raises(Conflict, match="nobody knows") as refused:
+        modify(database, row, quantity=4)
+    assert refused.value.code == "order-unknown"
+    assert cancel(database, row).request is not None
+
+
 @pytest.mark.parametrize(("outcome", "state"), [("never_arrived", "denied"), ("cancelled", "cancelled")])
 def test_a_person_resolves_what_is_unknown(database: Database, outcome: change.ResolvedAs, state: str) -> None:
     row = unknown(database)

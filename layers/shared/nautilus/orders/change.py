@@ -95,6 +95,10 @@ def _nothing_in_the_way(row: OrderRow, open_requests: list[RequestRow]) -> None:
             raise Conflict("a cancel of this order is under way", code="order-cancel-pending")
         text = "IB has not said what became of" if request.state == RequestState.UNKNOWN else "there is"
         raise Conflict(f"{text} another modify of this order", code="order-modify-pending")
+    if row.state == OrderState.UNKNOWN:
+        raise Conflict(
+            "nobody knows whether IB has this order; it cannot be changed, only cancelled", code="order-unknown"
+        )
     if row.state == OrderState.RESERVED:
         raise Conflict("the order is being sent in this moment; try again", code="order-being-sent")
 

@@ -71,8 +71,8 @@ class _Before(NamedTuple):
 
 
 def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
-    """Write an execution or its correction, and move the position. order_id: None when it fits no order of ours; an order
-    that is found later takes it by `adopt`."""
+    """Write an execution or its correction, and move the position. order_id: None when it fits no order; told once
+    more with one, it is linked to that."""
     base, revision = execution_key(word.exec_id)
     cursor.execute(
         "SELECT revision, order_id, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS signed FROM executions"
@@ -133,17 +133,6 @@ def _link(cursor: Cursor, account: str, base: str, order_id: UUID | None) -> Non
             "UPDATE executions SET order_id = %s WHERE account = %s AND exec_base = %s AND order_id IS NULL",
             (order_id, account, base),
         )
-
-
-def adopt(cursor: Cursor, account: str, perm_id: int, order_id: UUID) -> int:
-    """Give an order the executions of its permId that fitted none before; returns how many."""
-    if perm_id == 0:
-        return 0
-    cursor.execute(
-        "UPDATE executions SET order_id = %s WHERE account = %s AND perm_id = %s AND order_id IS NULL",
-        (order_id, account, perm_id),
-    )
-    return int(cursor.rowcount)
 
 
 def sum_of(cursor: Cursor, order_id: UUID) -> Sum:
