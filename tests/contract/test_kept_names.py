@@ -20,49 +20,247 @@ PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev")
 
 LOG_ACTIONS = listed(
     """
-    answer-not-stored bridge-started bus-away bus-broke bus-delayed bus-epoch bus-message-unreadable
-    bus-messages-lost calendar-not-loaded chunk-broke chunk-done chunk-left-to-expire chunk-refused chunk-split
-    command-broke command-done command-failed command-not-told command-watch-broke competing-session-over
-    confirmation-broke confirmation-deferred confirmation-refused deadlines-broke farewell-not-stored
-    hint-not-sent ib-connected ib-not-connected ib-notice ib-other-language ib-unmapped-code incident-closed
-    incident-opened instrument-changed item-broke item-failed job-not-planned job-planned job-put-off
-    key-refused lease-lost leases-not-renewed listen-lost live-bars-lost live-rows-not-stored live-value-broke
-    lookup-not-renewed market-data-lines-fewer market-rule-not-told message-unreadable name-lost
-    old-rows-forgotten pacing-violation page-books-broke page-books-refused plan-dropped queue-unavailable
-    refresh-refused refresh-token-replayed replica-failed replica-recovered request request-broke requests-lost
-    schedule-corrected schedule-refused schedules-not-asked sign-in-refused sign-in-throttled snapshot-broke
-    socket-closed socket-opened socket-refused split-found store-unavailable stream-ended stream-lost
-    stream-not-loaded stream-not-probed stream-notice stream-requested stream-starts token-refused
-    volume-unit-broke volume-unit-changed volume-unit-known volume-unit-not-compared volume-unit-not-stated
-    volumes-revised volumes-were-guessed wants-not-read watched-name-found watched-name-not-found
+    answer-not-stored
+    bridge-started
+    bus-away
+    bus-broke
+    bus-delayed
+    bus-epoch
+    bus-message-unreadable
+    bus-messages-lost
+    calendar-not-loaded
+    chunk-broke
+    chunk-done
+    chunk-left-to-expire
+    chunk-refused
+    chunk-split
+    command-broke
+    command-done
+    command-failed
+    command-not-told
+    command-watch-broke
+    competing-session-over
+    confirmation-broke
+    confirmation-deferred
+    confirmation-refused
+    deadlines-broke
+    farewell-not-stored
+    global-cancel-sent
+    hint-not-sent
+    ib-connected
+    ib-not-connected
+    ib-notice
+    ib-other-language
+    ib-unmapped-code
+    incident-closed
+    incident-opened
+    instrument-changed
+    item-broke
+    item-failed
+    job-not-planned
+    job-planned
+    job-put-off
+    key-refused
+    lease-lost
+    leases-not-renewed
+    listen-lost
+    live-bars-lost
+    live-rows-not-stored
+    live-value-broke
+    lookup-not-renewed
+    market-data-lines-fewer
+    market-rule-not-told
+    message-unreadable
+    name-lost
+    old-rows-forgotten
+    order-message-unread
+    order-not-acknowledged
+    order-unknown
+    order-word-lost
+    order-words-delayed
+    order-words-refused
+    orders-connected
+    orders-halted
+    orders-not-connected
+    orders-notice
+    orders-started
+    pacing-violation
+    page-books-broke
+    page-books-refused
+    plan-dropped
+    queue-unavailable
+    refresh-refused
+    refresh-token-replayed
+    replica-failed
+    replica-recovered
+    request
+    request-broke
+    requests-lost
+    schedule-corrected
+    schedule-refused
+    schedules-not-asked
+    sign-in-refused
+    sign-in-throttled
+    snapshot-broke
+    socket-closed
+    socket-opened
+    socket-refused
+    split-found
+    store-unavailable
+    stream-ended
+    stream-lost
+    stream-not-loaded
+    stream-not-probed
+    stream-notice
+    stream-requested
+    stream-starts
+    token-refused
+    volume-unit-broke
+    volume-unit-changed
+    volume-unit-known
+    volume-unit-not-compared
+    volume-unit-not-stated
+    volumes-revised
+    volumes-were-guessed
+    wants-not-read
+    watched-name-found
+    watched-name-not-found
     """
 )
 
 OF_LOOPS = listed(
     """
-    commands confirming control dispatch heartbeat keeping leases live-beat live-consume live-pump live-sweep
-    lookups name planning renewal second-looks session stream-beat stream-readers stream-tick stream-wants
-    stream-watch upkeep volume-units watch watch-list
+    cancels
+    commands
+    confirming
+    connection
+    control
+    dispatch
+    heartbeat
+    keeping
+    killing
+    leases
+    live-beat
+    live-consume
+    live-pump
+    live-sweep
+    lookups
+    modifies
+    name
+    order-accounts
+    order-acknowledgements
+    order-connection
+    order-follow-ups
+    order-questions
+    order-words
+    orders-control
+    planning
+    renewal
+    second-looks
+    sending
+    session
+    stream-beat
+    stream-readers
+    stream-tick
+    stream-wants
+    stream-watch
+    upkeep
+    volume-units
+    watch
+    watch-list
     """
 )
 """Each loop of `nautilus.infra.loops.repeat` logs `<name>-delayed` and `<name>-broke`."""
 
 PROBLEM_CODES = listed(
     """
-    account-not-allowed ambiguous-instrument answer-too-large bad-request body-too-large bus-unavailable
-    calendar-unknown changed-meanwhile collision conflict credential-in-address database-busy database-slow
-    database-unavailable error expired-token forbidden foreign-host foreign-origin gone headers-too-large
-    http-error ib-refused ib-unavailable idempotency-key-reused instrument-not-resolved instrument-unconfirmed
-    internal-error invalid-api-key invalid-credentials invalid-input invalid-refresh-token invalid-ticket
-    invalid-token last-administrator limit-exceeded malformed method-not-allowed missing-scope no-bridge
-    no-change no-such-route not-acceptable not-found null-character order-being-sent order-cancel-pending
-    order-changed order-external order-modify-pending order-not-found order-not-unknown order-over order-unknown pacing
-    page-token-expired page-token-invalid page-token-mismatch password-sign-in-needed rate-limited
-    refresh-token-replayed repeated-parameter restarting session-ended sign-in-busy too-many-keys
-    too-many-lookups too-many-sockets too-many-ticks too-many-unknown-symbols too-many-wants unauthorized
-    unavailable unknown-command unknown-instrument unknown-job unknown-key unknown-parameter unknown-series
-    unknown-session unknown-user unsupported-content-encoding unsupported-media-type user-exists
-    validation-error version-forgotten
+    account-not-allowed
+    ambiguous-instrument
+    answer-too-large
+    bad-request
+    body-too-large
+    bus-unavailable
+    calendar-unknown
+    changed-meanwhile
+    collision
+    conflict
+    credential-in-address
+    database-busy
+    database-slow
+    database-unavailable
+    error
+    expired-token
+    forbidden
+    foreign-host
+    foreign-origin
+    gone
+    headers-too-large
+    http-error
+    ib-no-answer
+    ib-refused
+    ib-unavailable
+    idempotency-key-reused
+    instrument-not-resolved
+    instrument-unconfirmed
+    internal-error
+    invalid-api-key
+    invalid-credentials
+    invalid-input
+    invalid-refresh-token
+    invalid-ticket
+    invalid-token
+    last-administrator
+    limit-exceeded
+    malformed
+    method-not-allowed
+    missing-scope
+    no-bridge
+    no-change
+    no-such-route
+    not-acceptable
+    not-found
+    null-character
+    order-being-sent
+    order-cancel-pending
+    order-changed
+    order-external
+    order-modify-pending
+    order-not-found
+    order-not-unknown
+    order-over
+    order-unknown
+    pacing
+    page-token-expired
+    page-token-invalid
+    page-token-mismatch
+    password-sign-in-needed
+    rate-limited
+    refresh-token-replayed
+    repeated-parameter
+    restarting
+    session-ended
+    sign-in-busy
+    too-many-keys
+    too-many-lookups
+    too-many-sockets
+    too-many-ticks
+    too-many-unknown-symbols
+    too-many-wants
+    unauthorized
+    unavailable
+    unknown-command
+    unknown-instrument
+    unknown-job
+    unknown-key
+    unknown-parameter
+    unknown-series
+    unknown-session
+    unknown-user
+    unsupported-content-encoding
+    unsupported-media-type
+    user-exists
+    validation-error
+    version-forgotten
     """
 )
 

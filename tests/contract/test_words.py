@@ -163,7 +163,7 @@ ORDINARY = re.compile(
 """Where such a word has its ordinary meaning and is clear. A text of another kind gets a line here, with its reason."""
 
 
-WRITTEN_NOW = re.compile(r"orders|docs/(settings|data|operations)\.md|docs/decisions/00(4[4-9]|5)")
+WRITTEN_NOW = re.compile(r"ib_bridge/orders/|functions/orders/|nautilus/(db/)?orders/|docs/(settings|orders)\.md")
 """Packages and pages that are being written: their texts are read for these words when they are whole."""
 
 

@@ -65,7 +65,7 @@ def with_account(
 
 
 def _with_process(cursor: Cursor, facts: Facts) -> Facts:
-    """What the order process said of itself last."""
+    """What the order process wrote about itself last."""
     row = process.read(cursor)
     if row is None:
         return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")

@@ -36,7 +36,7 @@ def record_all_positions(cursor: Cursor, found: AllPositions, now_ns: int) -> No
     """Write all positions; those of an account that is seen for the first time are its openings.
 
     IB tells the times of executions in whole seconds, so the opening begins with its second: what was executed in it before is
-    stored already, as executions are asked for before positions.
+    stored already, as executions are requested before positions.
     """
     second = now_ns // NS_PER_S * NS_PER_S
     for account in sorted(found.accounts):

@@ -62,7 +62,7 @@ def facts_of(cursor: Cursor, row: OrderRow, word: OrderWord) -> OrderFacts:
 
 
 def _day_ends(cursor: Cursor, row: OrderRow, word: OrderWord) -> int | None:
-    """Only asked for where it may decide: whether an end was the end of the day."""
+    """Only read where it may decide: whether an end was the end of the day."""
     if row.tif != "DAY" or isinstance(word, (Execution, Commission)):
         return None
     if not isinstance(word, BrokerError) and word.status in ("Submitted", "PreSubmitted", "PendingSubmit", "Filled"):

@@ -1,4 +1,4 @@
-"""Modify, cancel and resolve an order. What IB must hear becomes a row of `order_requests`; what it never had ends at once.
+"""Modify, cancel and resolve an order. What must be sent to IB becomes a row of `order_requests`; what it never had ends at once.
 
 No check stands before a cancel. A modify reserves the larger of old and new until IB confirms or refuses it.
 """

@@ -21,7 +21,7 @@ _SOURCES = {Origin.KILL: "person"}
 
 class Placed(NamedTuple):
     """What became of a ticket. orders: the rows, the first one in front; empty of a dry run. refusals: why it is denied.
-    repeated: the key named these orders before, and nothing was written. notices: what a caller is told beside it."""
+    repeated: the key named these orders before, and nothing was written. notices: what the answer says beside it."""
 
     orders: tuple[OrderRow, ...]
     refusals: tuple[Refusal, ...] = ()
@@ -80,7 +80,7 @@ def repeated(cursor: Cursor, caller: Caller) -> Placed | None:
 
 
 def _of_another_account(cursor: Cursor, caller: Caller) -> Placed:
-    """The key was used a moment ago for an order of another account: another body, which `repeated` says."""
+    """The key was used just before for an order of another account: another body, which `repeated` says."""
     found = repeated(cursor, caller)
     if found is None:
         raise LookupError("the key of an order that exists leads to no order")

@@ -1,6 +1,6 @@
-"""What IB said becomes rows: each word finds its order, and is kept with what it changes in one transaction.
+"""IB's messages become rows: each one finds its order, and is kept with what it changes in one transaction.
 
-Nothing acts on a word before that commit. A word that fits no order is kept too, and told as an incident; an order that
+Nothing acts on a word before that commit. A message that fits no order is kept too, and opens an incident; an order that
 somebody placed beside us is adopted and shown.
 """
 
@@ -39,8 +39,8 @@ _UNMATCHED = "order-word-unmatched"
 
 
 class Recorded(NamedTuple):
-    """What became of a word. order_id: None where it is about no order of ours. outcome: what the rules said; None where
-    they were not asked."""
+    """What became of a word. order_id: None where it is about no order of ours. outcome: of the rules; None where
+    they did not decide."""
 
     order_id: UUID | None = None
     outcome: Outcome | None = None

@@ -31,7 +31,7 @@ def order_json(
     requests: Iterable[RequestRow] = (),
     group: Iterable[OrderRow] = (),
 ) -> dict[str, Any]:
-    """The order. executions: its latest revisions; requests: those that are open, or were asked for last; group: the orders of
+    """The order. executions: its latest revisions; requests: those that are open, or were made last; group: the orders of
     its group."""
     open_requests = [request_json(one) for one in requests]
     return {
@@ -114,7 +114,7 @@ def _times(row: OrderRow) -> dict[str, Any]:
 
 
 def _costs(executions: Sequence[ExecutionRow]) -> dict[str, Any]:
-    """Commissions and profits that IB told, by currency; null while one of the executions has none."""
+    """Commissions and profits that IB sent, by currency; null while one of the executions has none."""
     filled = [one for one in executions if one.quantity]
     return {
         "commission": _sums((one.commission_currency, one.commission) for one in filled),

@@ -28,7 +28,7 @@ _PRIORITY = 9
 
 
 class Verdict(NamedTuple):
-    """refusals: why an order is denied, or why it waits. wait: they may pass in a moment, and until then it stays accepted."""
+    """refusals: why an order is denied, or why it waits. wait: they may pass soon, and until then it stays accepted."""
 
     refusals: tuple[Refusal, ...] = ()
     wait: bool = False

@@ -40,7 +40,7 @@ def seen(cursor: Cursor, accounts: Sequence[str], kind: str) -> None:
 
 
 def put_values(cursor: Cursor, words: Sequence[AccountValue], as_of: int) -> None:
-    """Store values that IB told, of several of one name the last; of accounts that are known, the net liquidation value, too."""
+    """Store values that IB sent, of several of one name the last; of accounts that are known, the net liquidation value, too."""
     rows = {(word.account, word.tag, word.currency): word.value for word in words}
     insert_rows(
         cursor,
@@ -66,7 +66,7 @@ class _Value(NamedTuple):
 
 
 def number(cursor: Cursor, account: str, tag: str) -> tuple[Decimal, int] | None:
-    """A value of an account in its base currency, and when IB told it; None where it has none that is a number."""
+    """A value of an account in its base currency, and when IB sent it; None where it has none that is a number."""
     cursor.execute(
         "SELECT v.value::numeric AS value, v.as_of FROM account_values v JOIN accounts a USING (account)"
         " WHERE v.account = %s AND v.tag = %s AND (v.currency IN ('', 'BASE') OR v.currency = a.base_currency)"
@@ -78,7 +78,7 @@ def number(cursor: Cursor, account: str, tag: str) -> tuple[Decimal, int] | None
 
 
 def gross_position_value(cursor: Cursor, account: str) -> Decimal | None:
-    """The value of all positions, as IB told it last, and of what has filled since; None while IB has told none.
+    """The value of all positions, as IB sent it last, and of what has filled since; None while IB has sent none.
 
     IB tells it every three minutes. Until then a fill would count nowhere: its reservation is gone, and the value does not
     hold it yet. What reduced a position is not taken off before IB says so.
@@ -155,7 +155,7 @@ def order_ratio(cursor: Cursor, account: str) -> Decimal:
 
 
 class RecentRow(NamedTuple):
-    """An order that was accepted a moment ago. age_s: seconds of machine time."""
+    """An order that was accepted shortly before. age_s: seconds of machine time."""
 
     side: str
     type: str

@@ -18,7 +18,7 @@ class Event(NamedTuple):
     """What is to be written with a change of an order.
 
     kind: one word, such as `accepted` or `order-status`. source: `api`, `process`, `ib`, `person`. market_at: market time in
-    ns. text: a sentence. frame: what IB sent, or what a caller asked for.
+    ns. text: a sentence. frame: what IB sent, or what a caller requested.
     """
 
     kind: str

@@ -3,7 +3,7 @@
 from decimal import Context, Decimal, Inexact
 
 _EXACT = Context(prec=400, traps=[Inexact])
-"""Python rounds to 28 digits unless told otherwise; numeric does not."""
+"""Python rounds to 28 digits by default; numeric does not."""
 
 
 def difference(one: Decimal, other: Decimal) -> Decimal:

@@ -1,4 +1,4 @@
-"""Executions as rows, one per revision: a higher revision takes the place of a lower one and never adds to it.
+"""Executions as rows, one per revision: a higher revision replaces a lower one and never adds to it.
 
 Whoever writes one holds the locks of its account and contract; the position moves in the same transaction.
 """
@@ -21,7 +21,7 @@ _ZERO = Decimal(0)
 
 
 class ExecutionRow(NamedTuple):
-    """A row of `executions`. ts: market time in ns. commission and broker_realized: None until IB told them."""
+    """A row of `executions`. ts: market time in ns. commission and broker_realized: None until IB sent them."""
 
     account: str
     exec_base: str
@@ -46,7 +46,7 @@ class ExecutionRow(NamedTuple):
 
 
 class Put(NamedTuple):
-    """What writing an execution did. new: its first revision that we see. replaced: it took the place of a lower one. Neither:
+    """What writing an execution did. new: its first revision that we see. replaced: it replaced a lower one. Neither:
     it, or a higher one, was there. change: by how much the position moved."""
 
     new: bool

@@ -74,7 +74,7 @@ def note_kill_order(cursor: Cursor, kill_id: UUID, text: str) -> None:
 
 
 def exchange_rate(cursor: Cursor, account: str, currency: str) -> Decimal | None:
-    """What one unit of a currency is worth in the account's base currency, as IB told it last; None where nobody knows."""
+    """What one unit of a currency is worth in the account's base currency, as IB sent it last; None where nobody knows."""
     cursor.execute(
         "SELECT CASE WHEN a.base_currency = %(currency)s THEN 1 ELSE (SELECT value::numeric FROM account_values v"
         " WHERE v.account = a.account AND v.tag = 'ExchangeRate' AND v.currency = %(currency)s"

@@ -58,7 +58,7 @@ _BREAK = ", ".join(BreakRow._fields)
 
 
 def put_broker(cursor: Cursor, words: Iterable[Position], as_of: int) -> None:
-    """Store positions that IB told; of several of one contract the last."""
+    """Store positions that IB sent; of several of one contract the last."""
     rows = {(word.account, word.con_id): word for word in words}
     insert_rows(
         cursor,
@@ -71,7 +71,7 @@ def put_broker(cursor: Cursor, words: Iterable[Position], as_of: int) -> None:
 
 
 def put_all_broker(cursor: Cursor, account: str, words: Sequence[Position], as_of: int) -> None:
-    """Store all positions of an account, after IB said that these are all: what it did not name is flat."""
+    """Store all positions of an account, after IB's message that these are all: what it did not name is flat."""
     cursor.execute(
         "UPDATE broker_positions SET quantity = 0, avg_cost = NULL, as_of = %s WHERE account = %s AND con_id <> ALL(%s)",
         (as_of, account, [word.con_id for word in words]),

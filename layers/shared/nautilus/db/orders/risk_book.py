@@ -59,7 +59,7 @@ def lock_account(cursor: Cursor, account: str) -> AccountRow:
 
     The first lock of each transaction that writes orders, requests or words of IB. account: empty for words that name none.
     """
-    # Whoever hears that an order is accepted, or acts on a word of IB, must find it after any crash.
+    # Whoever learns that an order is accepted, or acts on a word of IB, must find it after any crash.
     cursor.execute("SET LOCAL synchronous_commit = on")
     cursor.execute(_ACCOUNT, (account,))
     found = one_or_none(cursor, AccountRow)
