@@ -215,6 +215,7 @@ bench: build ## measure: sign-in, cold starts, storage, backfills, reading, grow
 	$(PY) -m benchmarks.growth
 	$(PY) -m benchmarks.neighbours
 	$(PY) -m benchmarks.stream
+	$(PY) -m benchmarks.live_lines
 	$(PY) -m benchmarks.live_bars
 
 check: $(VENV)/.ready ## format, lint, types, contract tests

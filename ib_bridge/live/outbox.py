@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ib_bridge.live.quote_state import QuoteState
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.db.live.streams import StreamRow
@@ -35,6 +36,10 @@ class Outbox:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._changed_quotes: dict[int, QuoteState] = {}
+        """con_id -> the same, whose row is to be written."""
+        self._quotes: dict[str, QuoteState] = {}
+        """Channel -> the quote that has changed. Its message is made once a beat, however often it changes."""
         self._rows = Rows()
         self.urgent = False
 
@@ -52,13 +57,14 @@ class Outbox:
         """A message of which only the newest of a beat is published: a quote, or a bar that forms."""
         self._newest[kind, channel] = fields
 
+    def tell_quote(self, channel: str, quote: QuoteState) -> None:
+        """A quote has changed: it is published with the beat, as it is then, and its row is written."""
+        self._quotes[channel] = self._changed_quotes[quote.con_id] = quote
+
     # ---- rows --------------------------------------------------------------------------------------------------------
 
     def put_bar(self, bar: ProvisionalBar) -> None:
         self._rows.bars[bar.series_id, bar.ts] = bar
-
-    def put_quote(self, row: QuoteRow) -> None:
-        self._rows.quotes[row.con_id] = row
 
     def put_stream(self, row: StreamRow) -> None:
         self._rows.streams[row.key] = row
@@ -79,12 +85,16 @@ class Outbox:
     def take_rows(self) -> Rows:
         """All rows that wait."""
         rows, self._rows = self._rows, Rows()
+        rows.quotes |= {con_id: quote.row() for con_id, quote in self._changed_quotes.items()}
+        self._changed_quotes.clear()
         return rows
 
     def take_messages(self) -> list[Message]:
         """All messages that wait, in order."""
         newest = [Message(kind, channel, fields) for (kind, channel), fields in self._newest.items()]
-        messages = [*self._messages, *newest]
+        quotes = [Message("quote", channel, quote.message()) for channel, quote in self._quotes.items()]
+        messages = [*self._messages, *newest, *quotes]
+        self._quotes.clear()
         self._messages, self._newest, self.urgent = [], {}, False
         return messages
 

@@ -1,5 +1,6 @@
 """The newest quote of an instrument, put together from what IB sends of it field by field."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,11 +36,13 @@ class QuoteState:
     feed: str = ""
     seen_at: int = 0
 
-    def take(self, change: QuoteChange, factor: float | None, seen_at: int) -> bool:
-        """Take a change; True when it says something new."""
-        new = {name: _scaled(value, factor) if name in SIZES else value for name, value in change.fields.items()}
-        changed = any(self.fields.get(name, _UNSET) != value for name, value in new.items())
-        self.fields |= new
+    def take(self, change: QuoteChange, factor: Callable[[], float | None], seen_at: int) -> bool:
+        """Take a change; True when it says something new. factor: of its sizes, if it has any."""
+        changed = False
+        for name, value in change.fields.items():
+            new = _scaled(value, factor()) if name in SIZES else value
+            if self.fields.get(name, _UNSET) != new:
+                self.fields[name], changed = new, True
         self.seen_at = seen_at
         return changed
 

@@ -130,7 +130,7 @@ class Reception:
 
     def _quote(self, stream: Stream, change: QuoteChange) -> None:
         quote = self._quotes.setdefault(stream.key.con_id, QuoteState(stream.key.con_id))
-        if quote.take(change, self._factor(stream), self._clock.now_ns()):
+        if quote.take(change, lambda: self._factor(stream), stream.last_event_at or self._clock.now_ns()):
             self._telling.quote(channels_of(stream)[0], quote)
             self._recovery.note_halt(stream.key.con_id, bool(quote.fields.get("halted")))
 

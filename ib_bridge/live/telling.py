@@ -80,8 +80,7 @@ class Telling:
             self._outbox.tell("bar", channel, fields, urgent=True)
 
     def quote(self, channel: str, quote: QuoteState) -> None:
-        self._outbox.tell_newest("quote", channel, quote.message())
-        self._outbox.put_quote(quote.row())
+        self._outbox.tell_quote(channel, quote)
 
     def trade(self, channel: str, trade: Trade, factor: float | None, now: int) -> None:
         size = trade.size * factor if factor is not None else None

@@ -1,10 +1,15 @@
 """Bars of one stream in all timeframes, quotes field by field, and what waits for a beat."""
 
+from typing import Any
+
+import pytest
+
 from ib_bridge.ib.live_callbacks import QuoteChange
 from ib_bridge.live.bar_folds import BarFolds, FoldedBar, slot_of
 from ib_bridge.live.outbox import MOST_BARS, Outbox
 from ib_bridge.live.quote_state import QuoteState, size_factor
 from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.live.quotes import QuoteRow
 from nautilus.live.folding import Part
 from nautilus.market.timeframes import timeframe
 from tests.support.markets import MARKETS, MINUTE, S, ns
@@ -81,10 +86,10 @@ def test_a_closed_market_has_no_slot_and_what_is_not_known_has_the_grids() -> No
 
 def test_a_quote_keeps_what_it_knows_and_says_whether_it_has_changed() -> None:
     quote = QuoteState(1)
-    assert quote.take(QuoteChange(1, {"bid": 1.0, "bid_size": 3.0}), 100.0, 5)
-    assert not quote.take(QuoteChange(1, {"bid": 1.0}), 100.0, 6)
-    assert quote.take(QuoteChange(1, {"bid": None}), 100.0, 7)
-    assert quote.take(QuoteChange(1, {"ask": 2.0, "ask_size": 1.0}), None, 8)
+    assert quote.take(QuoteChange(1, {"bid": 1.0, "bid_size": 3.0}), lambda: 100.0, 5)
+    assert not quote.take(QuoteChange(1, {"bid": 1.0}), lambda: 100.0, 6)
+    assert quote.take(QuoteChange(1, {"bid": None}), lambda: 100.0, 7)
+    assert quote.take(QuoteChange(1, {"ask": 2.0, "ask_size": 1.0}), lambda: None, 8)
     row = quote.row()
     assert (row.bid, row.bid_size, row.ask, row.ask_size, row.seen_at) == (None, 300.0, 2.0, None, 8)
     assert quote.message()["last"] is None
@@ -98,6 +103,31 @@ def test_sizes_are_shares_by_the_protocols_version_or_not_known() -> None:
     assert size_factor(stock, 176, "lots") is None
     assert size_factor(stock, 176, "unknown") is None
     assert size_factor(pair, 176, "unknown") == 1.0
+
+
+def test_a_quote_that_changes_many_times_in_a_beat_is_made_once_as_it_is_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox, quote, made = Outbox(), QuoteState(1), list[str]()
+    message_of, row_of = QuoteState.message, QuoteState.row
+
+    def counted_message(self: QuoteState) -> dict[str, Any]:
+        made.append("message")
+        return message_of(self)
+
+    def counted_row(self: QuoteState) -> QuoteRow:
+        made.append("row")
+        return row_of(self)
+
+    monkeypatch.setattr(QuoteState, "message", counted_message)
+    monkeypatch.setattr(QuoteState, "row", counted_row)
+    for n in range(50):
+        quote.take(QuoteChange(1, {"bid": float(n)}), lambda: None, n)
+        outbox.tell_quote("data.quotes.NASDAQ.A1", quote)
+    (row,) = outbox.take_rows().quotes.values()
+    (message,) = outbox.take_messages()
+    assert (message.kind, message.fields["bid"], row.bid, row.seen_at) == ("quote", 49.0, 49.0, 49)
+    assert sorted(made) == ["message", "row"]
+    assert not outbox.take_rows()
+    assert outbox.take_messages() == []
 
 
 def row(n: int, state: str = "closed") -> ProvisionalBar:
