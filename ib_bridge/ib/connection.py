@@ -207,13 +207,9 @@ class IbConnection:
         """Connect; ConnectionError as soon as the gateway hangs up, for which the library would wait the whole time-out."""
         settings = self._settings
         connecting = asyncio.ensure_future(
-            ib.connectAsync(
-                settings.ib_host,
-                settings.ib_port,
-                clientId=self.client_id,
-                timeout=settings.ib_timeout_s,
-                readonly=True,
-            )
+            # Not the library's own connecting, which subscribes to positions and values of accounts and asks for
+            # executions: these are the order process's.
+            ib.client.connectAsync(settings.ib_host, settings.ib_port, self.client_id, settings.ib_timeout_s)
         )
         refusal = asyncio.ensure_future(refused.wait())
         try:

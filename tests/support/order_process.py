@@ -38,6 +38,7 @@ PATIENCE_S = 60.0
 NOON = "2026-03-02T17:00:00Z"
 """A Monday noon in New York."""
 _names = itertools.count(1)
+_known: dict[str, tuple[Instrument, dict[str, Any]]] = {}
 
 
 async def _described(port: int, symbol: str) -> tuple[Instrument, dict[str, Any]]:
@@ -61,6 +62,7 @@ class OrderStack:
         self._group = group
         self._dsn = dsn
         self.process: Child | None = None
+        self.bridge: Child | None = None
         self.port = 0
         self.instrument = self.learn("AAPL")
 
@@ -70,7 +72,10 @@ class OrderStack:
 
     def learn(self, symbol: str) -> Instrument:
         """Store a stock as the bridge would, and a quote of it."""
-        instrument, details = asyncio.run(_described(self.sim.port, symbol))
+        # All simulators here have one seed and one clock. And ib_async remembers the loop it was first used in.
+        if symbol not in _known:
+            _known[symbol] = asyncio.run(_described(self.sim.port, symbol))
+        instrument, details = _known[symbol]
         with self.db.transaction() as cursor:
             instruments.store(cursor, instrument, details)
         self.quote(instrument, 300.0)
@@ -120,6 +125,26 @@ class OrderStack:
         ready = lambda: self.status() == "ready" or child.exit_code() is not None  # noqa: E731
         self.wait(ready, "the order process is ready", tell=self.log)
         assert child.exit_code() is None, child.tail()
+        return child
+
+    def start_bridge(self) -> Child:
+        """A bridge beside the order process, connected."""
+        given = {
+            "env": "test",
+            "database_url": self._dsn,
+            "ib_port": str(self.sim.port),
+            "control_port": str(self.sim.ready["control_port"]),
+        }
+        name = f"bridge-{next(_names)}"
+        child = self._group.start(
+            name,
+            [sys.executable, "-m", "ib_bridge"],
+            log=self.folder / f"{name}.log",
+            env=environment({f"NAUTILUS_{key.upper()}": value for key, value in given.items()}),
+            ready=lambda child: child.logged("ib-connected"),
+        )
+        child.wait_ready(within_s=PATIENCE_S)
+        self.bridge = child
         return child
 
     def status(self) -> str:
@@ -285,8 +310,9 @@ class OrderStack:
             time.sleep(0.03)
 
     def close(self) -> None:
-        if self.process is not None and self.process.exit_code() is None:
-            self._group.kill_child(self.process)
+        for child in (self.process, self.bridge):
+            if child is not None and child.exit_code() is None:
+                self._group.kill_child(child)
         self.db.close()
 
 

@@ -227,3 +227,15 @@ def test_a_global_cancel_takes_manual_orders_too_and_is_done_when_none_is_left(s
     assert len(stack.received("reqGlobalCancel")) == 1
     states = {row.state for row in stack.rows("SELECT state FROM orders")}
     assert states == {"cancelled"}
+
+
+# ---- beside the bridge -----------------------------------------------------------------------------------------------
+
+
+def test_the_streams_of_accounts_are_this_processs_alone(stack):
+    """The bridge's connection asks for data; what it asked for of accounts would come twice, and delay its bars."""
+    stack.start()
+    stack.start_bridge()
+    streams = {"reqPositions", "reqAccountUpdates", "reqAccountUpdatesMulti", "reqExecutions", "reqAccountSummary"}
+    clients = {one["client_id"] for one in stack.sim.command("received all")["received"] if one["kind"] in streams}
+    assert clients == {5}
