@@ -35,7 +35,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " orders.checks orders.account_checks orders.exposure_checks orders.order_checks orders.price_checks"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens"
-        " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply",
+        " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
+        " orders.triggers",
     ),
     (
         "shapes of bodies and messages",

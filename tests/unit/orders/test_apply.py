@@ -394,7 +394,9 @@ def test_what_somebody_changed_at_ib_is_what_the_order_asks_for() -> None:
         ("MKT", Terms(Decimal(100), tif="GTC")),
         ("STP", Terms(Decimal(100), stop_price=Decimal(3), tif="GTC")),
         ("STP LMT", Terms(Decimal(100), Decimal(50), Decimal(3), tif="GTC")),
+        ("STP_LMT", Terms(Decimal(100), Decimal(50), Decimal(3), tif="GTC")),
         ("TRAIL", Terms(Decimal(100), trail_amount=Decimal(3), tif="GTC")),
+        ("TRAIL LIMIT", Terms(Decimal(100), Decimal(50), trail_amount=Decimal(3), tif="GTC")),
     ],
 )
 def test_ib_shows_the_prices_that_the_type_has(kind: str, terms: Terms) -> None:

@@ -138,7 +138,8 @@ def _late_duplicate(order: OrderFacts, word: OpenOrder | OrderStatus) -> bool:
 def terms_of(word: OpenOrder) -> Terms:
     """What IB shows of an order. Its auxiliary price is a stop price, or the amount of a trailing order; IB fills both
     prices with zeros where the type has none."""
-    limited, stops, trails = (word.type in types for types in (_LIMITED, _STOPPED, _TRAILING))
+    kind = word.type.replace("_", " ")
+    limited, stops, trails = (kind in types for types in (_LIMITED, _STOPPED, _TRAILING))
     return Terms(
         quantity=word.quantity,
         limit_price=word.limit_price if limited else None,
