@@ -73,6 +73,11 @@ up: $(RUN) ## keep everything up on this machine until Ctrl-C
 admin: $(RUN) ## make an administrator of what runs (NAME=admin), and show the password once
 	@$(START) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
 
+# CANCEL=none|entries|ours|everything, ACCOUNT=DU1234567 (all without it), FLATTEN=1
+kill: $(RUN) ## halt trading and cancel orders at once (REASON='...', CANCEL=entries, ACCOUNT=, FLATTEN=1, URL=)
+	@$(PY) -m dev.kill --data '$(DATA)' $(if $(URL),--url '$(URL)') --reason '$(or $(REASON),make kill)' \
+		$(if $(CANCEL),--cancel '$(CANCEL)') $(if $(ACCOUNT),--account '$(ACCOUNT)') $(if $(FLATTEN),--flatten)
+
 # URL=postgresql://...   a database that is not that of `make up`
 migrate: $(RUN) ## bring the database of URL to this version's schema (AFTER=1: the second half, after a deployment)
 	@$(if $(URL),NAUTILUS_DATABASE_URL='$(URL)') $(PY) -m nautilus.db.migrate $(if $(AFTER),--after)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.exact import difference
-from nautilus.db.rows import one, one_or_none
+from nautilus.db.rows import every, one, one_or_none
 
 ZERO = Decimal(0)
 
@@ -124,3 +124,13 @@ def read(cursor: Cursor, account: str, con_id: int) -> ExposureRow:
     """A contract of an account, without a lock; zeros where there is nothing."""
     cursor.execute(_EXPOSURE.removesuffix(" FOR UPDATE"), (account, con_id))
     return one_or_none(cursor, ExposureRow) or ExposureRow(account, con_id, ZERO, ZERO, ZERO)
+
+
+def held(cursor: Cursor, account: str) -> list[ExposureRow]:
+    """The contracts of which an account holds something, by number."""
+    cursor.execute(
+        "SELECT account, con_id, position, reserved_buy, reserved_sell FROM risk_book"
+        " WHERE account = %s AND position <> 0 ORDER BY con_id",
+        (account,),
+    )
+    return every(cursor, ExposureRow)

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, there
+from nautilus.db.orders.frames import clean_text
+from nautilus.db.rows import every, one, scalars, there
 
 ALL = "*"
 
@@ -46,3 +47,25 @@ def tighten(cursor: Cursor, scope: str, state: str, *, reason: str, set_by: str)
         {"scope": scope, "state": state, "reason": reason, "by": set_by},
     )
     return there(cursor)
+
+
+def put(
+    cursor: Cursor, scope: str, state: str, *, reason: str, set_by: str, until_trade_date: date | None = None
+) -> StateRow:
+    """Set the state of a scope, whatever it was. The accounts that it is about are held (risk_book.lock_account)."""
+    cursor.execute(
+        "INSERT INTO trading_state (scope, state, reason, set_by, until_trade_date) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (scope) DO UPDATE SET state = excluded.state, reason = excluded.reason, set_by = excluded.set_by,"
+        " since = clock_timestamp(), until_trade_date = excluded.until_trade_date"
+        f" RETURNING {', '.join(StateRow._fields)}",
+        (scope, state, clean_text(reason), set_by, until_trade_date),
+    )
+    return one(cursor, StateRow)
+
+
+def known_accounts(cursor: Cursor) -> list[str]:
+    """Every account that a gateway named, or that ever had an order, by name."""
+    cursor.execute(
+        "SELECT account FROM accounts UNION SELECT account FROM risk_accounts WHERE account <> '' ORDER BY account"
+    )
+    return scalars(cursor, str)
