@@ -89,7 +89,7 @@ def test_closed_minutes_are_confirmed_equal_to_history(dsn: str) -> None:
             "SELECT kind, chunk_id, series_id, outcome, bars FROM ib_requests WHERE kind = 'confirm'"
         )
         assert {(r.chunk_id, r.series_id, r.outcome) for r in requests} == {(None, it.reports[0].series_id, "ok")}
-        assert [r.bars for r in requests] == [3, 3, 3, 3], "two bars overlap"
+        assert [r.bars for r in requests] == [4, 4, 4, 4], "three bars overlap"
         assert await it.rows("SELECT 1 FROM backfill_chunks") == []
 
     play(dsn, story)
@@ -145,6 +145,22 @@ def test_what_history_changes_afterwards_is_revised_and_told(dsn: str) -> None:
             "SELECT b.request_id, r.kind FROM bar_revisions b JOIN ib_requests r ON r.id = b.request_id"
         )
         assert row.kind == "confirm"
+
+    play(dsn, story)
+
+
+def test_a_change_of_the_last_two_minutes_is_found_by_the_next_request(dsn: str) -> None:
+    async def story(it: LiveBridge) -> None:
+        key = await it.stream(AAPL)
+        await minutes(it, key, 4)
+        changed = (await it.command("revise AAPL 2"))["minutes"]
+        it.reports.clear()
+        await minutes(it, key, 1)
+        await it.until(lambda: it.outcomes(key, LiveState.CONFIRMED), "the next minute is confirmed")
+        revised = it.outcomes(key, LiveState.REVISED)
+        assert [one.bar.ts for one in revised] == [minute["t"] * 10**9 for minute in changed]
+        until = (await it.now()) // MINUTE_NS * MINUTE_NS
+        assert await it.stored(key, NOON, until) == await it.history(key, NOON, until)
 
     play(dsn, story)
 

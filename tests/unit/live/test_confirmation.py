@@ -156,8 +156,8 @@ def test_a_request_waits_until_it_is_long_enough_or_nothing_more_comes() -> None
     assert due(Spans.of(at("03 20:59"), at("03 21:00")), NOW), "it was over yesterday"
 
 
-def test_a_request_overlaps_by_two_bars_and_is_two_hours_long_at_most() -> None:
-    assert confirmation.window(Spans.of(*span(-1, 0)), CALENDAR, MINUTE) == (span(-1, 0), span(-3, 0))
+def test_a_request_overlaps_by_three_bars_and_is_two_hours_long_at_most() -> None:
+    assert confirmation.window(Spans.of(*span(-1, 0)), CALENDAR, MINUTE) == (span(-1, 0), span(-4, 0))
     begin = at("04 14:30")
     assert confirmation.window(Spans.of(begin, begin + MINUTE_NS), CALENDAR, MINUTE) == (
         (begin, begin + MINUTE_NS),

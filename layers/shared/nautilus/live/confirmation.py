@@ -22,8 +22,9 @@ SMALL_WINDOW_NS = 30 * MINUTE_NS
 """Bars of 30 seconds and less are confirmed in windows of half an hour: they share IB's 60 requests in ten minutes."""
 SMALL_SERIES = 60
 """So many series of small bars are confirmed at that pace, a third of what IB allows; more of them wait for longer."""
-OVERLAP_BARS = 2
-"""How far a request reaches into what is confirmed already: what changed there just now is seen, too."""
+OVERLAP_BARS = 3
+"""How far a request reaches into what is confirmed already, so that a change of the last two bars is seen. The first bar of an
+answer may be cut, and is compared with nothing (`ib_bridge.history.settling`)."""
 LONGEST_NS = 120 * MINUTE_NS
 """What is missing for longer than this is a hole of its own kind: other requests bring it (`beyond_one_request`)."""
 RECENT_NS = 15 * MINUTE_NS
