@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ib_bridge.live import recording
+from ib_bridge.live.bar_folds import BarFolds
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import provisional
 from nautilus.db.market import series
@@ -20,6 +21,7 @@ from nautilus.live.bars import LiveBar
 from nautilus.live.folding import Folding, Part
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
+from stream.subscriber import Subscriber
 from tests.support.live_faults import HOURS, HOURS_S, QUIET_S, faults_of_days, starts_and_end
 from tests.support.live_stack import LiveStack, live_stack
 from tests.support.live_week import LAG_S, MINUTE_NS, Fault, week
@@ -42,9 +44,17 @@ def live(servers: SimpleNamespace, dsn: str, redis_url: str) -> Iterator[LiveSta
         yield made
 
 
-def wrong(live: LiveStack, faults: Sequence[Fault], until_s: float, *, quiet_s: float, lag_s: int = LAG_S) -> list[str]:
+def wrong(
+    live: LiveStack,
+    faults: Sequence[Fault],
+    until_s: float,
+    *,
+    quiet_s: float,
+    lag_s: int = LAG_S,
+    in_thread: bool = False,
+) -> list[str]:
     """What is wrong after these faults."""
-    with week(live) as played:
+    with week(live, live.stack.folder, in_thread=in_thread) as played:
         played.play(faults, until_s)
         found = played.conclude(quiet_s, lag_s)
         print("\n" + played.table() + f"\nlongest wait of a step: {played.longest_wait_s:.1f} s")
@@ -96,6 +106,11 @@ def credit(cursor: Cursor, key: Any, series_id: int, *, inspect: Any = recording
     return inspect(cursor, key, series_id, **more)
 
 
+def keep_longer_bars(self: BarFolds, parts: Any, withdrawn: Any, *, answer: Any = BarFolds.answer, **more: Any) -> Any:
+    """What history has otherwise of a minute changes no longer bar."""
+    return answer(self, (), (), **more)
+
+
 @pytest.mark.skipif(DAYS > 0, reason="a week is played")
 @pytest.mark.parametrize(
     ("where", "name", "mutant", "faults"),
@@ -104,12 +119,20 @@ def credit(cursor: Cursor, key: Any, series_id: int, *, inspect: Any = recording
         (Folding, "add", drop_last, ()),
         (Folding, "__init__", take_fillers, ()),
         (recording, "inspect", credit, (Fault(400, "late AAPL 0.3"), Fault(900, "clear"))),
+        (BarFolds, "answer", keep_longer_bars, (Fault(400, "late AAPL 0.3"), Fault(900, "clear"))),
+        (Subscriber, "heal", lambda self, channel: None, (Fault(700, "redis flush"),)),
     ],
-    ids=["high-and-low-swapped", "last-part-dropped", "fillers-taken", "coverage-credited"],
+    ids=[
+        *("high-and-low-swapped", "last-part-dropped", "fillers-taken", "coverage-credited", "longer-bars-kept"),
+        *("nothing-healed",),
+    ],
 )
 def test_a_mutant_is_found_wrong(
     live: LiveStack, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, mutant: Any, faults: tuple[Fault, ...]
 ) -> None:
     monkeypatch.setattr(where, name, mutant)
-    found = wrong(live, faults, 2_300, quiet_s=400 if faults else QUIET_S, lag_s=600)
-    assert [line for line in found if "history" in line], found
+    found = wrong(live, faults, 2_300, quiet_s=400 if faults else QUIET_S, lag_s=600, in_thread=True)
+    differs = [line for line in found if "history" in line]
+    assert differs, found
+    if mutant is keep_longer_bars:
+        assert not [line for line in differs if " 1m " in line], "the minutes are as they have to be"

@@ -7,7 +7,7 @@ from tests.support.live_week import Fault
 
 QUIET_S = 1_200
 """Before this nothing breaks in the hour and a half: live bars close as history has them."""
-HOURS_S = 4_100
+HOURS_S = 5_600
 HOURS = (
     Fault(1_210, "late all 0.05 15"),
     Fault(1_211, "odd_lots ES 0.1"),
@@ -34,7 +34,20 @@ HOURS = (
     Fault(3_800, "restart 30"),
     Fault(4_000, "lost"),
     Fault(4_030, "restored maintained"),
+    Fault(4_250, "bridge kill"),
+    Fault(4_430, "bridge start"),
+    Fault(4_650, "redis flush"),
+    Fault(4_900, "listener leave"),
+    Fault(5_080, "listener resume"),
+    Fault(5_250, "late all 0.05 15"),
+    Fault(5_260, "revise AAPL 2"),
+    Fault(5_300, "bust AAPL"),
+    Fault(5_330, "live_lost"),
+    Fault(5_360, "half_open"),
+    Fault(5_380, "drop"),
+    Fault(5_500, "clear"),
 )
+"""From 5,250 s on one fault comes before the one before it is over."""
 
 SUNDAY = date(2026, 3, 1)
 _OPEN_S = 23 * 3600
@@ -59,7 +72,20 @@ _DAILY: tuple[tuple[tuple[int, str], ...], ...] = (
     ((0, "late all 0.05 15"), (300, "clear")),
     ((0, "odd_lots ES 0.1"), (1, "missing_bars all 0.02"), (2, "live_delay 300 900"), (300, "clear")),
     ((0, "step_volume AAPL"), (300, "clear")),
+    ((0, "live_lost"),),
+    ((0, "bridge kill"), (180, "bridge start")),
+    ((0, "redis flush"),),
+    ((0, "listener leave"), (180, "listener resume")),
+    (
+        *((0, "late all 0.05 15"), (20, "revise AAPL 2"), (50, "bust AAPL"), (80, "live_lost"), (120, "half_open")),
+        *((140, "drop"), (300, "clear")),
+    ),
+    (
+        *((0, "odd_lots AAPL 0.1"), (30, "farm_flap usfarm 3 dead"), (60, "bridge kill"), (120, "revise ES 2")),
+        *((180, "bridge start"), (200, "redis flush"), (330, "clear")),
+    ),
 )
+"""The last two are faults that come before the one before is over."""
 
 
 def starts_and_end(days: int) -> tuple[str, float]:

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,18 @@ class ServiceStack:
 
     # ---- bridges -----------------------------------------------------------------------------------------------------
 
-    def start_bridge(self, name: str = "bridge-1", **settings: str) -> Child:
-        """Start a bridge and wait until it answers; settings as lower-case names."""
-        child = self.launch_bridge(name, **settings)
+    def start_bridge(
+        self, name: str = "bridge-1", *, command: Sequence[str] = ("-m", "ib_bridge"), **settings: str
+    ) -> Child:
+        """Start a bridge and wait until it answers; settings as lower-case names. command: what Python runs."""
+        child = self.launch_bridge(name, command=command, **settings)
         child.wait_ready(within_s=PATIENCE_S)
         self.wait(lambda: self.session()["state"] != "starting", "the bridge tells its state")
         return child
 
-    def launch_bridge(self, name: str = "bridge-1", **settings: str) -> Child:
+    def launch_bridge(
+        self, name: str = "bridge-1", *, command: Sequence[str] = ("-m", "ib_bridge"), **settings: str
+    ) -> Child:
         """Start a bridge that may give up before it answers."""
         port = free_port()
         own = {
@@ -109,7 +113,7 @@ class ServiceStack:
         }
         child = self._group.start(
             f"{name}-{next(_names)}",
-            [sys.executable, "-m", "ib_bridge"],
+            [sys.executable, *command],
             log=self.folder / f"{name}.log",
             env=environment(own),
             ready=lambda child: child.logged("ib-connected"),
