@@ -60,6 +60,7 @@ EVENTS = {
     "auth": ("GET", "/api/v1/auth/me"),
     "backfill": ("GET", "/api/v1/historical/backfill/status"),
     "bars": ("GET", "/api/v1/market-data/historical/bars"),
+    "live": ("GET", "/api/v1/market-data/live"),
     "monitoring": ("GET", "/api/v1/ib/session"),
 }
 SETTINGS = {

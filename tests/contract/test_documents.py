@@ -328,6 +328,29 @@ def test_the_tests_that_are_said_to_hold_something_exist() -> None:
     assert [row for row in rows if not all(f'"{part}"' in faults for part in row.split(" & "))] == []
 
 
+def held_by_tests(text: str) -> dict[int, list[str]]:
+    """Number of a case -> the tests in its row."""
+    return {
+        int(cells[0].split()[0]): re.findall(r"`(test_\w+)`", cells[-1])
+        for cells in rows(text)
+        if len(cells) == 3 and cells[0][:1].isdigit()
+    }
+
+
+def missing_tests(cases: dict[int, list[str]], numbers: range) -> list[str]:
+    """Cases without a test, and tests that do not exist."""
+    source = "\n".join(p.read_text() for p in committed() if p.suffix == ".py" and "tests" in p.parts)
+    without = [f"case {number}" for number in numbers if not cases.get(number)]
+    return without + [name for each in cases.values() for name in each if f"def {name}(" not in source]
+
+
+def test_each_case_of_live_data_is_held_by_a_test() -> None:
+    page = (DOCS / "live.md").read_text()
+    assert missing_tests(held_by_tests(page), range(1, 27)) == []
+    wrong = page.replace("| 7 IB says", "| IB says").replace("`test_an_old_ticket_is_refused`", "`test_of_nothing`")
+    assert missing_tests(held_by_tests(wrong), range(1, 27)) == ["case 7", "test_of_nothing"]
+
+
 def test_every_incident_says_what_to_do() -> None:
     rows = re.findall(
         r"^\| `([\w-]+)` \| (\w+) \| (.+) \| (.+) \|$", (DOCS / "operations.md").read_text(), re.MULTILINE

@@ -106,19 +106,30 @@ class LiveBridge:
         return found
 
     async def want(
-        self, selector: Selector, *, price: str = "TRADES", session: str = "rth", owner: str = "user:1"
+        self,
+        selector: Selector,
+        frame: str = "1m",
+        *,
+        price: str = "TRADES",
+        session: str = "rth",
+        owner: str = "user:1",
     ) -> StreamKey:
-        """Want minutes live."""
+        """Want bars live."""
         found = await self.find(selector)
-        row = WantRow(found.con_id, "bars", "1m", price, session, 6)
+        row = WantRow(found.con_id, "bars", frame, price, session, 6)
         await self.run(wants.put, owner, [row], None)
-        return StreamKey(found.con_id, "bars:1m", price, session)
+        return StreamKey(found.con_id, f"bars:{frame}", price, session)
 
     async def stream(self, selector: Selector, *, price: str = "TRADES", session: str = "rth") -> StreamKey:
         """Want minutes live, and wait until they are."""
         key = await self.want(selector, price=price, session=session)
         await self.until(lambda: self._is_live(key), "the stream is live")
         return key
+
+    def is_requested(self, key: StreamKey) -> bool:
+        """True once IB has the request for a stream, though it may have sent nothing yet."""
+        stream = self.bridge._live.ledger.streams.get(key)
+        return stream is not None and stream.request is not None
 
     def _is_live(self, key: StreamKey) -> bool:
         stream = self.bridge._live.ledger.streams.get(key)

@@ -461,6 +461,36 @@ def test_no_more_than_twenty_requests_a_minute_confirm_all_series_together(dsn: 
     play(dsn, story)
 
 
+async def half_an_hour(it: LiveBridge) -> bool:
+    """Bars of five seconds for half an hour; True when each was confirmed as history has it, by one request of half an hour."""
+    key = await it.want(AAPL, "5s")
+    await it.until(lambda: it.is_requested(key), "the stream is requested")
+    for _ in range(29):
+        await it.advance(60)
+    assert await it.rows("SELECT 1 FROM ib_requests WHERE kind = 'confirm'") == [], "half an hour is not over"
+    shown = await it.live_bars(key)
+    for _ in range(2):
+        await it.advance(60)
+    await answered(it, 1)
+    await it.until(lambda: it.outcomes(key), "they are confirmed")
+    (request,) = await it.rows("SELECT bars, series_id FROM ib_requests WHERE kind = 'confirm'")
+    (report,) = [one for one in it.reports if one.outcomes]
+    first, last = confirmation.hull(report.answered)
+    assert last - first >= 30 * MINUTE_NS
+    assert len(shown) >= 300, "all were provisional before"
+    assert await it.series(key) == await it.run(series.by_id, request.series_id)
+    return await it.stored(key, first, last) == await it.history(key, first, last)
+
+
+def test_bars_of_five_seconds_are_confirmed_by_the_half_hour_in_one_request(dsn: str) -> None:
+    assert play(dsn, half_an_hour) is True
+
+
+def test_bars_of_five_seconds_that_are_not_historys_are_found_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "recording", SimpleNamespace(**(vars(recording) | {"record": swap})))
+    assert play(dsn, half_an_hour) is False
+
+
 # ---- an opponent of each comparison ----------------------------------------------------------------------------------------
 
 
