@@ -41,6 +41,7 @@ from nautilus.settings.bridge import BridgeSettings
 
 BEAT_S = 0.25
 _SWEEP_S = 1.0
+_MOST_EARLY = 100
 _PUMP_S = 0.25
 _BACKOFF = Backoff(first_s=0.25, longest_s=1.0)
 
@@ -61,6 +62,8 @@ class LiveData:
         self._arrived = asyncio.Event()
         self._stopped = False
         self._wants: Mapping[StreamKey, StreamWant] = {}
+        self._early: dict[StreamKey, list[Report]] = {}
+        """Answers of history for series whose streams are not loaded yet: published as soon as they are."""
         self._connection.callbacks.arrived = self._arrived.set
         self.ledger = Ledger(_limits(settings), settings.live_linger_s)
         parts.open_requests.live = self.ledger.open_requests
@@ -160,6 +163,9 @@ class LiveData:
         stream = self.ledger.streams.get(report.key)
         if stream is None:
             self.telling.series(report)
+            early = self._early.setdefault(report.key, [])
+            early.append(report)
+            del early[:-_MOST_EARLY]
         else:
             self.bars.reported(stream, report)
         self._publish_soon()
@@ -225,6 +231,9 @@ class LiveData:
             if stream is not None:
                 predecessor.hand_over(self._left, stream, self._clock.now_ns())
                 self.ledger.streams[key] = stream
+                for report in self._early.pop(key, ()):
+                    self.bars.reported(stream, report)
+        self._early = {key: reports for key, reports in self._early.items() if key in self._wants}
         for key in predecessor.take_unwanted(self._left, self._wants):
             self.publishing.outbox.remove_stream(key)
         self.ledger.update_wants(self._wants, time.monotonic())

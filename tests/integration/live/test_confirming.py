@@ -392,6 +392,39 @@ def test_a_series_of_the_watch_list_is_made_whole_after_days_without_a_bridge(ds
     play(dsn, later, start="2026-03-04T17:00:00Z")
 
 
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_what_is_confirmed_before_its_stream_is_loaded_is_published_then(dsn: str, forgetful: bool) -> None:
+    """As at the start of a bridge, when a series of the watch list is requested at once. Who is forgetful lacks the bar."""
+
+    async def story(it: LiveBridge) -> bool:
+        live, published = it.bridge._live, set[int]()
+        load, outcome = live._loading.load, live.telling.outcome
+
+        async def later(*_: Any) -> None:
+            return None
+
+        def tell(stream: Any, frame: str, one: Outcome, **more: Any) -> None:
+            published.add(one.bar.ts)
+            outcome(stream, frame, one, **more)
+
+        live._loading.load, live.telling.outcome = later, tell  # type: ignore[method-assign,assignment]
+        found = await it.find(AAPL)
+        key = StreamKey(found.con_id, "bars:1m", "TRADES", "rth")
+        row = WatchRow(key.con_id, "1m", key.price, key.session, found.instrument_id)
+        await it.run(watch_list.put, "user:1", [row])
+        await it.advance(60)
+        await confirmed(it, key)
+        confirmed_bars = {one.bar.ts for one in it.outcomes(key)}
+        assert NOON in confirmed_bars
+        if forgetful:
+            live._early.clear()
+        live._loading.load = load  # type: ignore[method-assign]
+        await it.until(lambda: it._is_live(key), "the stream is live")
+        return confirmed_bars <= published
+
+    assert play(dsn, story) is not forgetful
+
+
 # ---- the first answer of a bar that is kept up to date ---------------------------------------------------------------------
 
 
