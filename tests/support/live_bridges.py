@@ -1,7 +1,7 @@
 """A bridge beside a simulator whose clock moves in steps, which reads that clock when it is told to.
 
 As a process it can be killed; in a thread a test can break it. `python -m tests.support.live_bridges <port>` is the process:
-each line that comes on the port is answered with a `Look`.
+each line that comes on the port is answered with a `Reading`.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ _SETTINGS = {"ib_heartbeat_s": 1.0, "ib_timeout_s": 2.0, "request_timeout_s": 20
 _NAME = "bridge-1"
 
 
-class Look(NamedTuple):
+class Reading(NamedTuple):
     """What a bridge says when it has read the clock: its market time, and whether a stream is about to be requested."""
 
     now_ns: int
     requesting: bool
 
 
-async def look(bridge: Bridge) -> Look:
+async def reading(bridge: Bridge) -> Reading:
     """Let a bridge read the simulator's clock, and look at what is due."""
     await bridge._connection._read_control()
     bridge._confirming.wake()
     now = bridge._clock.now_ns()
     streams = bridge._live.ledger.streams.values()
-    return Look(now, any(one.state is StreamState.WANTED and one.not_before <= now for one in streams))
+    return Reading(now, any(one.state is StreamState.WANTED and one.not_before <= now for one in streams))
 
 
 class BridgeThread:
@@ -67,8 +67,8 @@ class BridgeThread:
         self._ready.set()
         await self.bridge.run(self._stop)
 
-    def look(self) -> Look | None:
-        return asyncio.run_coroutine_threadsafe(look(self.bridge), self.loop).result(30)
+    def read_clock(self) -> Reading | None:
+        return asyncio.run_coroutine_threadsafe(reading(self.bridge), self.loop).result(30)
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self._stop.set)
@@ -91,13 +91,13 @@ class BridgeProcess:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             self._line = connection.makefile("rw")
 
-    def look(self) -> Look | None:
+    def read_clock(self) -> Reading | None:
         """None: there is no bridge."""
         if not self._running:
             return None
-        self._line.write("look\n")
+        self._line.write("read\n")
         self._line.flush()
-        return Look(**json.loads(self._line.readline()))
+        return Reading(**json.loads(self._line.readline()))
 
     @property
     def _running(self) -> bool:
@@ -119,7 +119,7 @@ async def _serve(settings: BridgeSettings, port: int) -> None:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readline():
-            writer.write(json.dumps((await look(bridge))._asdict()).encode() + b"\n")
+            writer.write(json.dumps((await reading(bridge))._asdict()).encode() + b"\n")
             await writer.drain()
         writer.close()
 

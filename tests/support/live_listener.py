@@ -25,7 +25,7 @@ class Listener:
         self.errors: list[dict[str, Any]] = []
         self.cut_off = 0
         self._running = running
-        self._heard_at = time.monotonic()
+        self._received_at = time.monotonic()
         self._lock = threading.Lock()
         self._acknowledged = threading.Event()
         self._connect({"op": "subscribe", "id": 1, "channels": list(self.charts), "snapshot": {"bars": 10}})
@@ -57,7 +57,7 @@ class Listener:
             if kind == "error":
                 self.errors.append(message)
             if message.get("c") in self.charts:
-                self._heard_at = time.monotonic()
+                self._received_at = time.monotonic()
                 self.charts[message["c"]].take(message)
 
     def leave(self) -> None:
@@ -73,7 +73,7 @@ class Listener:
 
     def is_quiet(self) -> bool:
         """True when nothing was said of bars for a second."""
-        return time.monotonic() - self._heard_at > _QUIET_S
+        return time.monotonic() - self._received_at > _QUIET_S
 
     def bars(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Channel -> time as text -> the bar."""

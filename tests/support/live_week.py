@@ -194,7 +194,7 @@ class Week:
     def _at_rest(self) -> bool:
         """No request is open (a stream of five-second bars is one until it speaks), and nothing is provisional for long; or
         there is no bridge."""
-        seen = self.bridge.look()
+        seen = self.bridge.read_clock()
         open_requests = "SELECT 1 FROM ib_requests WHERE outcome = 'sent' AND kind <> 'live-rtb' LIMIT 1"
         return seen is None or not (self.live.rows(open_requests) or self.overdue(seen.now_ns) or seen.requesting)
 
@@ -290,7 +290,7 @@ class Week:
         while not stack.job(job)["finished_at"]:
             assert time.monotonic() < deadline, stack.job(job)
             stack.sim.command("advance 1")
-            self.bridge.look()
+            self.bridge.read_clock()
             time.sleep(0.05)
         assert stack.job(job)["status"] in ("succeeded", "partial"), stack.job(job)
 
