@@ -220,6 +220,7 @@ def test_the_same_execution_twice_is_one(database: Database) -> None:
     ib_says(database, fill, fill)
     ib_says(database, replace(fill, request_id=9), known=Known(now_ns=NOW, answer="executions"))
     assert seen(row_of(database, row.id).filled, position(database), len(stored(database))) == (3, 3, 1)
+    assert open_incidents(database) == []
 
 
 def test_a_sale_lowers_the_position(database: Database) -> None:

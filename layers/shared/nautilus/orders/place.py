@@ -44,9 +44,6 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
         return known
     account = risk_book.lock_account(cursor, ticket.account)
     exposure = risk_book.lock_exposure(cursor, ticket.account, ticket.con_id)
-    known = None if ticket.dry_run else repeated(cursor, caller)
-    if known is not None:
-        return known  # it was placed while we waited for the account
     facts = with_account(cursor, facts, account, exposure, principal=caller.principal)
     refusals = tuple(checks.run(ticket, facts, "function"))
     notices = tuple(checks.notices(facts))
@@ -57,7 +54,7 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
     for new in rows_of(ticket, caller, facts, refusals):
         row = orders.insert(cursor, new, event)
         if row is None:
-            return _of_another_account(cursor, caller)
+            return _placed_meanwhile(cursor, caller)
         placed.append(row)
     if not refusals:
         notifications.notify(cursor, str(placed[0].id))
@@ -79,8 +76,8 @@ def repeated(cursor: Cursor, caller: Caller) -> Placed | None:
     return Placed(tuple(rows), repeated=True)
 
 
-def _of_another_account(cursor: Cursor, caller: Caller) -> Placed:
-    """The key was used just before for an order of another account: another body, which `repeated` says."""
+def _placed_meanwhile(cursor: Cursor, caller: Caller) -> Placed:
+    """The key was used since we looked for it first: the same order, or, as `repeated` says, another one."""
     found = repeated(cursor, caller)
     if found is None:
         raise LookupError("the key of an order that exists leads to no order")

@@ -53,6 +53,11 @@ _EXPOSURE = (
     " WHERE account = %s AND con_id = %s FOR UPDATE"
 )
 
+_CHANGE = (
+    "UPDATE risk_book SET position = position + %s, reserved_buy = reserved_buy + %s, reserved_sell = reserved_sell + %s"
+    " WHERE account = %s AND con_id = %s"
+)
+
 
 def lock_account(cursor: Cursor, account: str) -> AccountRow:
     """Hold an account until the transaction ends, and make its commit durable.
@@ -60,8 +65,7 @@ def lock_account(cursor: Cursor, account: str) -> AccountRow:
     The first lock of each transaction that writes orders, requests or words of IB. account: empty for words that name none.
     """
     # Whoever learns that an order is accepted, or acts on a word of IB, must find it after any crash.
-    cursor.execute("SET LOCAL synchronous_commit = on")
-    cursor.execute(_ACCOUNT, (account,))
+    cursor.execute(f"SET LOCAL synchronous_commit = on; {_ACCOUNT}", (account,))
     found = one_or_none(cursor, AccountRow)
     if found is None:
         cursor.execute("INSERT INTO risk_accounts (account) VALUES (%s) ON CONFLICT DO NOTHING", (account,))
@@ -112,12 +116,10 @@ def _change(
     cursor: Cursor, account: str, con_id: int, *, position: Decimal = ZERO, buys: Decimal = ZERO, sells: Decimal = ZERO
 ) -> None:
     # Not INSERT ... ON CONFLICT: the checks of the row would refuse a negative difference before the conflict is seen.
-    lock_exposure(cursor, account, con_id)
-    cursor.execute(
-        "UPDATE risk_book SET position = position + %s, reserved_buy = reserved_buy + %s, reserved_sell = reserved_sell + %s"
-        " WHERE account = %s AND con_id = %s",
-        (position, buys, sells, account, con_id),
-    )
+    cursor.execute(_CHANGE, (position, buys, sells, account, con_id))
+    if cursor.rowcount == 0:
+        lock_exposure(cursor, account, con_id)
+        cursor.execute(_CHANGE, (position, buys, sells, account, con_id))
 
 
 def read(cursor: Cursor, account: str, con_id: int) -> ExposureRow:
