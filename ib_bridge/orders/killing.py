@@ -16,11 +16,13 @@ from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.outgoing import KillOrder
 from nautilus.errors import Unavailable
 from nautilus.orders import change
+from nautilus.orders.flatten import flatten
+from nautilus.orders.kill import is_entry
+from nautilus.orders.market_facts import market_facts
 from nautilus.orders.placing_rows import Caller
 from nautilus.orders.states import AT_BROKER, OrderState
 
 _ASK_AGAIN_S = 1.0
-_EXITS = ("take_profit", "stop_loss")
 _BY_SIGNAL = "signal SIGUSR1"
 
 
@@ -106,16 +108,30 @@ class Killing:
         left = [row for row in orders.in_state(cursor, sorted(AT_BROKER)) if kill.account in (row.account, "*")]
         left = [row for row in left if _is_meant(kill, row)]
         if not left:
-            outgoing.finish_kill_order(cursor, kill.id, "IB shows none of these orders any more")
+            self._flatten_or_finish(cursor, kill)
             return
         unknown = sum(row.state == OrderState.UNKNOWN for row in left)
         text = f"{len(left)} orders are still there, {unknown} of them unknown"
         outgoing.note_kill_order(cursor, kill.id, text)
 
-
-def is_entry(row: OrderRow) -> bool:
-    """An order that may open a position: not an exit of a bracket, and none that only reduces. Protection stays."""
-    return row.group_role not in _EXITS and not row.reducing and row.origin != "external"
+    def _flatten_or_finish(self, cursor: Cursor, kill: KillOrder) -> None:
+        """No order is left: close the positions where that is wanted; done when there is none, or a check refuses to."""
+        text = "IB shows none of these orders any more"
+        if kill.flatten:
+            settings, now = self._parts.settings, self._parts.clock.now_ns()
+            found = flatten(
+                cursor,
+                kill.id,
+                kill.account,
+                lambda instrument, account: market_facts(cursor, instrument, account, now=now, settings=settings),
+            )
+            if not found.done:
+                waiting = "; ".join(found.waiting) or f"{len(found.placed)} orders that close positions are placed"
+                outgoing.note_kill_order(cursor, kill.id, waiting)
+                return
+            refused = f"the checks denied {len(found.refused)} orders that would close positions"
+            text = refused if found.refused else f"{text}, and every position is closed"
+        outgoing.finish_kill_order(cursor, kill.id, text)
 
 
 def _is_meant(kill: KillOrder, row: OrderRow) -> bool:

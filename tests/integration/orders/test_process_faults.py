@@ -5,7 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from nautilus.auth.principal import Client
 from nautilus.clock import NS_PER_S
+from nautilus.db.bridge import status
+from nautilus.orders import kill
 from tests.support.order_process import order_stack
 
 ORDER_MESSAGES = {"placeOrder", "cancelOrder", "reqAutoOpenOrders", "reqGlobalCancel", "exerciseOptions"}
@@ -227,6 +230,25 @@ def test_a_global_cancel_takes_manual_orders_too_and_is_done_when_none_is_left(s
     assert len(stack.received("reqGlobalCancel")) == 1
     states = {row.state for row in stack.rows("SELECT state FROM orders")}
     assert states == {"cancelled"}
+
+
+def test_a_kill_with_flatten_closes_the_position_and_is_done_then_alone(stack):
+    """The entry is cancelled first; the closing order is no larger than the position, and passes the halt."""
+    stack.start()
+    stack.until(stack.place(type="MKT", limit_price=None), "filled")
+    entry = stack.place()
+    stack.until(entry, "working")
+    with stack.db.transaction() as cursor:
+        now = status.market_now(cursor)
+        kill.kill(cursor, None, reason="a test", by="user:1", client=Client("local"), now=now, flatten=True)
+    stack.until(entry, "cancelled")
+    stack.wait(lambda: stack.rows("SELECT 1 FROM kill_orders WHERE done_at IS NOT NULL"), "it is done", tell=stack.log)
+    (closing,) = stack.rows("SELECT side, type, state FROM orders WHERE origin = 'kill'")
+    assert (closing.side, closing.type, closing.state) == ("SELL", "MKT", "filled")
+    assert stack.rows("SELECT 1 FROM risk_book WHERE position <> 0") == []
+    assert [row.text for row in stack.rows("SELECT text FROM kill_orders")] == [
+        "IB shows none of these orders any more, and every position is closed"
+    ]
 
 
 # ---- beside the bridge -----------------------------------------------------------------------------------------------
