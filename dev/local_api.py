@@ -9,6 +9,7 @@ import functions.backfill.app
 import functions.bars.app
 import functions.live.app
 import functions.monitoring.app
+import functions.orders.app
 import stream.app
 from dev.pages import add_pages
 from nautilus.http.app import create_app
@@ -28,6 +29,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.backfill.app.router,
         functions.live.app.router,
         functions.monitoring.app.router,
+        functions.orders.app.router,
         stream.app.router,
         services=Services(settings, "api"),
     )

@@ -223,12 +223,14 @@ PROBLEM_CODES = listed(
     order-being-sent
     order-cancel-pending
     order-changed
+    order-denied
     order-external
     order-modify-pending
     order-not-found
     order-not-unknown
     order-over
     order-unknown
+    orders-off
     pacing
     page-token-expired
     page-token-invalid

@@ -22,6 +22,7 @@ import functions.backfill.app
 import functions.bars.app
 import functions.live.app
 import functions.monitoring.app
+import functions.orders.app
 from dev.credentials import token_settings
 from dev.environment import environment
 from dev.process import Child, Group, free_port
@@ -77,7 +78,14 @@ class ServiceStack:
     def _app(self) -> Any:
         names = {name.removeprefix("NAUTILUS_").lower(): value for name, value in self._settings.items()}
         known = {name: value for name, value in names.items() if name in AuthSettings.model_fields}
-        modules = (functions.auth, functions.bars, functions.backfill, functions.live, functions.monitoring)
+        modules = (
+            functions.auth,
+            functions.bars,
+            functions.backfill,
+            functions.live,
+            functions.monitoring,
+            functions.orders,
+        )
         routers = [module.app.router for module in modules]
         return create_app(*routers, services=Services(AuthSettings.model_validate(known), "service-stack"))
 

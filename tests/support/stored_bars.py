@@ -170,8 +170,8 @@ class StoredBars:
             services=Services(ApiSettings.model_validate(known | keys | settings), "test"),
         )
 
-    def user(self, number: int, *scopes: str) -> dict[str, str]:
-        """Headers of a signed-in user; an app must have been made before."""
+    def user(self, number: int, *scopes: str, accounts: Iterable[str] = ()) -> dict[str, str]:
+        """Headers of a signed-in user with these accounts at IB; an app must have been made before."""
         keys = self._keys
         signer = Signer(keys["token_key_id"], keys["token_private_key"], issuer="nautilus", audience="nautilus-api")
         now_s = int(time.time())
@@ -179,6 +179,7 @@ class StoredBars:
             user_id=number,
             name="",
             scopes=scopes,
+            accounts=tuple(accounts),
             session=str(UUID(int=number)),
             key_id=None,
             now_s=now_s,

@@ -128,6 +128,8 @@ READ_BARS = Access("any", "bars:read")
 WRITE_BACKFILLS = Access("any", "backfill:write")
 READ_MONITORING = Access("any", "monitoring:read")
 WRITE_SESSION = Access("any", "session:write")
+READ_ORDERS = Access("any", "orders:read")
+WRITE_ORDERS = Access("any", "orders:write")
 
 ROUTES: Mapping[tuple[str, str], Access] = {
     # functions/auth
@@ -185,6 +187,16 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/ib/budget"): READ_MONITORING,
     ("GET", "/api/v1/ib/connection/status"): READ_MONITORING,
     ("GET", "/api/v1/incidents"): READ_MONITORING,
+    # functions/orders: which accounts' orders, each route asks itself
+    ("POST", "/api/v1/orders"): WRITE_ORDERS,
+    ("POST", "/api/v1/orders/preview"): READ_ORDERS,
+    ("GET", "/api/v1/orders"): READ_ORDERS,
+    ("DELETE", "/api/v1/orders"): WRITE_ORDERS,
+    ("GET", "/api/v1/orders/{order_id}"): READ_ORDERS,
+    ("PATCH", "/api/v1/orders/{order_id}"): WRITE_ORDERS,
+    ("DELETE", "/api/v1/orders/{order_id}"): WRITE_ORDERS,
+    ("GET", "/api/v1/orders/{order_id}/events"): READ_ORDERS,
+    ("POST", "/api/v1/orders/{order_id}/resolve"): ADMIN,
     # stream, which asks for the scope of each topic
     ("WEBSOCKET", "/ws/v1/stream"): IN_THE_SOCKET,
     ("WEBSOCKET", "/ws/realtime"): IN_THE_SOCKET,

@@ -53,7 +53,7 @@ def _text(value: Decimal) -> str:
 DecimalText = Annotated[
     Decimal,
     BeforeValidator(_decimal),
-    PlainSerializer(_text, return_type=str),
+    PlainSerializer(_text, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{_DECIMAL}$"}, {"type": "integer"}]}),
 ]
 """A price, quantity or amount of a body: text or a whole number, kept as it was written."""

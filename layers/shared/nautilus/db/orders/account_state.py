@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar
+from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar, scalars
 from nautilus.orders.limits import ALL_ACCOUNTS, LimitRow
 from nautilus.orders.words import AccountValue
 
@@ -37,6 +37,12 @@ def seen(cursor: Cursor, accounts: Sequence[str], kind: str) -> None:
         [(account, kind) for account in sorted(set(accounts))],
         then="ON CONFLICT (account) DO UPDATE SET kind = excluded.kind, last_seen = clock_timestamp()",
     )
+
+
+def names(cursor: Cursor) -> list[str]:
+    """The accounts that a gateway ever named, in order."""
+    cursor.execute("SELECT account FROM accounts ORDER BY account")
+    return scalars(cursor, str)
 
 
 def put_values(cursor: Cursor, words: Sequence[AccountValue], as_of: int) -> None:

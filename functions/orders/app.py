@@ -1,0 +1,253 @@
+"""Orders: new ones, previews, changes, cancels; what became of each."""
+
+import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from nautilus.auth.principal import Principal
+from nautilus.clock import datetime_of, time_in_address
+from nautilus.db.orders import events, orders
+from nautilus.db.orders.orders import LastListed, OrderFilter, OrderRow
+from nautilus.errors import InvalidInput
+from nautilus.http.dependencies import CallerDep, ServicesDep
+from nautilus.http.lambda_entry import lambda_handler
+from nautilus.http.problems import PROBLEMS, problem
+from nautilus.http.routes import StrictRoute
+from nautilus.http.services import Services
+from nautilus.lookup.identity import Identity
+from nautilus.orders.change import Changed
+from nautilus.orders.checks import Refusal
+from nautilus.orders.confirming import ConfirmedInstruments
+from nautilus.orders.desk import OrderDesk, readable, visible
+from nautilus.orders.report import event_json
+from nautilus.orders.schemas import ChangeRequest, OrderRequest, ResolveRequest
+from nautilus.orders.states import OrderState
+
+router = APIRouter(tags=["orders"], responses=PROBLEMS, route_class=StrictRoute)
+_ORDERS = "/api/v1/orders"
+_STATES = tuple(state.value for state in OrderState)
+MAX_KEY = 200
+MAX_LISTED = 500
+
+
+class OrderServices:
+    """What the routes share."""
+
+    def __init__(self, services: Services) -> None:
+        self.desk = OrderDesk(services.db, services.settings)
+        self.names = ConfirmedInstruments(services.db, services.queue, wait_s=services.settings.search_wait_s)
+
+
+def _shared(services: Services) -> OrderServices:
+    return services.kept(OrderServices, lambda: OrderServices(services))
+
+
+Key = Annotated[str | None, Header(max_length=MAX_KEY, description="the same key and body: the same order")]
+
+
+# ---- placing ---------------------------------------------------------------------------------------------------------
+
+
+@router.post(_ORDERS, status_code=202, summary="Place an order, a bracket, or one order of a group")
+async def place(
+    body: OrderRequest, services: ServicesDep, caller: CallerDep, response: Response, idempotency_key: Key = None
+) -> Any:
+    if not idempotency_key or not idempotency_key.strip():
+        raise InvalidInput.field("Idempotency-Key", "is missing: send one for each order, such as a random UUID")
+    shared = _shared(services)
+    found = await shared.names.identity(body, caller)
+    if body.dry_run:
+        return await _preview(shared, body, found, caller)
+    return await run_in_threadpool(_place, services, body, found, caller=caller, key=idempotency_key)
+
+
+def _place(services: Services, body: OrderRequest, found: Identity, *, caller: Principal, key: str) -> Response:
+    desk = _shared(services).desk
+    placed = desk.place(body, found.instrument, caller, key=key)
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
+        rows = [orders.read(cursor, row.id) or row for row in placed.orders]
+        described = desk.described(cursor, rows)
+    first = placed.orders[0]
+    answer = {**described[0], "legs": described[1:], "notices": list(placed.notices), **_changed_hands(found)}
+    headers = {"Location": f"{_ORDERS}/{first.id}", "ETag": _tag(rows[0]), "Cache-Control": "no-store"}
+    if first.state == OrderState.DENIED:
+        checks = first.checks
+        detail = f"the order is denied: {first.why}"
+        return problem(422, detail, code="order-denied", headers=headers, extra={"checks": checks, "order": answer})
+    return JSONResponse(answer, 202, headers)
+
+
+@router.post(f"{_ORDERS}/preview", summary="What the checks say about an order now; nothing is stored or sent")
+async def preview(body: OrderRequest, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    shared = _shared(services)
+    return await _preview(shared, body, await shared.names.identity(body, caller), caller)
+
+
+async def _preview(shared: OrderServices, body: OrderRequest, found: Identity, caller: Principal) -> dict[str, Any]:
+    seen = await run_in_threadpool(shared.desk.preview, body, found.instrument, caller)
+    return {
+        "passes": not seen.refusals,
+        "checks": _checks(seen.refusals),
+        "notices": list(seen.notices),
+        **_changed_hands(found),
+    }
+
+
+def _checks(refusals: Sequence[Refusal]) -> list[dict[str, Any]]:
+    return [{**one.as_dict(), "temporary": one.temporary} for one in refusals]
+
+
+def _changed_hands(found: Identity) -> dict[str, Any]:
+    """That the words meant another contract before, where they did."""
+    return {name: value for name, value in found.as_dict().items() if name == "instrument_changed"}
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+@router.get(_ORDERS, summary="Orders, the newest first")
+def listing(
+    services: ServicesDep,
+    caller: CallerDep,
+    response: Response,
+    account: Annotated[str | None, Query(description="of this account; none: of all that the caller may use")] = None,
+    state: Annotated[str | None, Query(description="states, comma-separated")] = None,
+    con_id: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
+    origin: Annotated[str | None, Query(description="api, front_end, kill, strategy or external")] = None,
+    open: Annotated[bool, Query(description="those that are not over")] = False,
+    since: Annotated[str | None, Query(description="accepted from this time on, RFC 3339 with offset")] = None,
+    after: Annotated[UUID | None, Query(description="the last order of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
+) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    which = OrderFilter(
+        accounts=readable(account, caller),
+        states=_states(state),
+        con_id=con_id,
+        origin=origin,
+        open_only=open,
+        since=_since(since),
+    )
+    with services.db.transaction(snapshot=True) as cursor:
+        last = visible(cursor, after, caller) if after is not None else None
+        rows = orders.listed(cursor, which, LastListed(last.accepted_at, last.id) if last else None, limit)
+        described = _shared(services).desk.described(cursor, rows)
+    return {"orders": described, "next_after": str(rows[-1].id) if len(rows) == limit else None}
+
+
+def _states(given: str | None) -> list[str] | None:
+    if given is None:
+        return None
+    named = [part.strip() for part in given.split(",") if part.strip()]
+    wrong = [name for name in named if name not in _STATES]
+    if wrong or not named:
+        raise InvalidInput.field("state", f"{(wrong or [given])[0]!r} is not a state of an order", _STATES)
+    return named
+
+
+def _since(given: str | None) -> Any:
+    try:
+        ns = time_in_address(given)
+    except ValueError as wrong:
+        raise InvalidInput.field("since", str(wrong)) from None
+    return None if ns is None else datetime_of(ns)
+
+
+@router.get(f"{_ORDERS}/{{order_id}}", summary="One order, with its fills and open requests")
+def order(order_id: UUID, services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
+        row = visible(cursor, order_id, caller)
+        response.headers["ETag"] = _tag(row)
+        return _shared(services).desk.described(cursor, [row])[0]
+
+
+@router.get(f"{_ORDERS}/{{order_id}}/events", summary="What happened to an order, with the words of the broker")
+def history(
+    order_id: UUID,
+    services: ServicesDep,
+    caller: CallerDep,
+    response: Response,
+    after: Annotated[int, Query(ge=0, le=2**53 - 1, description="the last event of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
+) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
+        visible(cursor, order_id, caller)
+        rows = events.of_order(cursor, order_id, after, limit)
+    return {"events": [event_json(row) for row in rows], "next_after": rows[-1].id if len(rows) == limit else None}
+
+
+# ---- changing --------------------------------------------------------------------------------------------------------
+
+
+@router.patch(f"{_ORDERS}/{{order_id}}", status_code=202, summary="Ask for another quantity or other prices")
+def modify(
+    order_id: UUID,
+    body: ChangeRequest,
+    services: ServicesDep,
+    caller: CallerDep,
+    if_match: Annotated[str | None, Header(max_length=40, description="the version of the order, as its ETag")] = None,
+    idempotency_key: Key = None,
+) -> Response:
+    version = _version(if_match)
+    done = _shared(services).desk.modify(order_id, body, caller, version=version, key=idempotency_key)
+    if done.refusals:
+        text = "; ".join(one.text for one in done.refusals)
+        extra = {"checks": [one.as_dict() for one in done.refusals]}
+        return problem(422, f"the change is denied: {text}", code="order-denied", extra=extra)
+    return _accepted(services, [done])
+
+
+@router.delete(f"{_ORDERS}/{{order_id}}", status_code=202, summary="Cancel an order")
+def cancel(order_id: UUID, services: ServicesDep, caller: CallerDep) -> Response:
+    return _accepted(services, [_shared(services).desk.cancel(order_id, caller)])
+
+
+@router.delete(_ORDERS, status_code=202, summary="Cancel all open orders of an account that were placed here")
+def cancel_all(
+    services: ServicesDep,
+    caller: CallerDep,
+    account: Annotated[str, Query(min_length=1, max_length=32, description="of which account")],
+) -> Response:
+    done = _shared(services).desk.cancel_all(account, caller)
+    return JSONResponse({"cancelled": [str(one.order.id) for one in done]}, 202)
+
+
+@router.post(f"{_ORDERS}/{{order_id}}/resolve", summary="Say what became of an order that is unknown")
+def resolve(order_id: UUID, body: ResolveRequest, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    desk = _shared(services).desk
+    row = desk.resolve(order_id, body.outcome, by=caller, note=body.note)
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
+        return desk.described(cursor, [orders.read(cursor, row.id) or row])[0]
+
+
+def _accepted(services: Services, done: Sequence[Changed]) -> Response:
+    desk = _shared(services).desk
+    with services.db.transaction(snapshot=True, brief=True) as cursor:
+        row = orders.read(cursor, done[0].order.id) or done[0].order
+        answer = desk.described(cursor, [row])[0]
+    return JSONResponse(
+        answer, 202, {"ETag": _tag(row), "Location": f"{_ORDERS}/{row.id}", "Cache-Control": "no-store"}
+    )
+
+
+def _tag(row: OrderRow) -> str:
+    return f'"{row.version}"'
+
+
+def _version(given: str | None) -> int:
+    found = re.fullmatch(r'(?a)\s*(?:W/)?"?(\d{1,18})"?\s*', given or "")
+    if found is None:
+        raise InvalidInput.field("If-Match", 'must be the version of the order that you saw, such as "3": its ETag')
+    return int(found[1])
+
+
+handler = lambda_handler("orders", router)
