@@ -1,7 +1,7 @@
-"""What tightens the trading state by itself. A trigger never cancels an order and never loosens a state: a person does.
+"""When an account as a whole gives reason for a stricter trading state. Rules alone: nobody applies them yet.
 
-Those of single words of IB (an overfill, two permIds, an unknown code) stand with the words, in nautilus/orders/draft.py;
-here are those of the account as a whole, which the order process looks at each second.
+A trigger never cancels an order and never loosens a state: a person does. Those of single words of IB (an overfill, two
+permIds, an unknown code) stand with the words, in nautilus/orders/draft.py, and are applied with each word.
 """
 
 from collections.abc import Mapping
