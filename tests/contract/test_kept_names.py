@@ -236,6 +236,7 @@ PROBLEM_CODES = listed(
     page-token-invalid
     page-token-mismatch
     password-sign-in-needed
+    position-breaks-open
     rate-limited
     refresh-token-replayed
     repeated-parameter
