@@ -10,6 +10,7 @@ from ib_bridge.orders.questions import Questions
 from ib_bridge.orders.word_writer import Arrival, Committed
 from nautilus.orders.account_recording import AllPositions
 from nautilus.orders.outcome import FollowUp
+from nautilus.orders.states import OrderState
 from nautilus.orders.words import (
     AccountValue,
     BrokerError,
@@ -119,5 +120,9 @@ class Hearing:
             return
         if recorded.order_id is not None and not isinstance(word, AccountValue):
             tell.acknowledged(recorded.order_id)
-        for follow_up in recorded.outcome.follow_ups if recorded.outcome is not None else ():
+        if recorded.outcome is None:
+            return
+        for follow_up in recorded.outcome.follow_ups:
             tell.follow(follow_up, recorded.order_id)
+        if recorded.outcome.state is OrderState.REJECTED:
+            tell.follow(FollowUp.CANCEL_GROUP, recorded.order_id)  # IB goes on with the other legs of a bracket

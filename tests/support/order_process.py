@@ -222,12 +222,16 @@ class OrderStack:
     def place(self, **fields: Any) -> UUID:
         return self.accept(self.new(**fields))
 
-    def bracket(self, **fields: Any) -> list[UUID]:
-        """A bracket: entry, take-profit, stop-loss."""
+    def bracket(self, take_profit: Mapping[str, Any] | None = None, **fields: Any) -> list[UUID]:
+        """A bracket: entry, take-profit, stop-loss. take_profit: other fields of it."""
         group = uuid4()
         parent = self.new(group_id=group, group_kind="bracket", group_role="parent", **fields)
         common = {"side": "SELL", "tif": "GTC", "group_id": group, "group_kind": "bracket", "parent_id": parent.id}
-        profit = self.new(group_role="take_profit", reducing=True, **{**common, "limit_price": Decimal("330.00")})
+        profit = self.new(
+            group_role="take_profit",
+            reducing=True,
+            **{**common, "limit_price": Decimal("330.00"), **(take_profit or {})},
+        )
         loss = self.new(
             group_role="stop_loss",
             type="STP",

@@ -133,12 +133,17 @@ def test_not_found_for_a_live_order_proves_nothing(stack):
 
 def test_a_bracket_of_which_a_leg_is_refused_leaves_no_entry_alone(stack):
     stack.start()
-    stack.sim.command("latency 200")
-    parent, profit, _loss = stack.bracket()
-    del profit
-    stack.until(parent, "working", "held")
-    stack.cancel(parent)
-    stack.until(parent, "cancelled")
+    unknown_type = {
+        "type": "TRAIL_LIMIT",  # the simulator has no such type (387)
+        "limit_price": Decimal("329.00"),
+        "stop_price": Decimal("330.00"),
+        "trail_amount": Decimal("1.00"),
+    }
+    parent, profit, loss = stack.bracket(take_profit=unknown_type)
+    stack.until(profit, "rejected")
+    for leg in (parent, loss):
+        assert stack.until(leg, "cancelled").reserved_quantity == 0
+    assert len(stack.placed()) == 3
 
 
 def test_a_manual_order_is_shown_and_never_touched(stack):

@@ -25,6 +25,8 @@ _WANTS = "orders"
 """Who wants the quotes that checks need."""
 _LEASE_S = 120.0
 _PRIORITY = 9
+_NEW_S = 2
+"""A quote that is older, in market time, may have nobody who wants it."""
 
 
 class Verdict(NamedTuple):
@@ -48,13 +50,13 @@ def check(
 ) -> Verdict:
     """Check the orders of a group, all of one account and contract that are held; the first refusal of any denies all.
 
-    An order whose quote is not known yet wants it, so that the next look may find it.
+    An order whose quote is not known, or is not new, wants it, so that the next time it may be there.
     """
     first = rows[0]
     account = risk_book.lock_account(cursor, first.account)
     exposure = risk_book.lock_exposure(cursor, first.account, first.con_id)
     market = market_facts(cursor, instrument, first.account, now=now_ns, settings=settings)
-    if market.quote is None:
+    if market.quote is None or market.quote.age > _NEW_S:
         wants.put(cursor, _WANTS, [WantRow(first.con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
     found: list[Refusal] = []
     for row in rows:
