@@ -21,6 +21,7 @@ from nautilus.orders.kill import is_entry
 from nautilus.orders.market_facts import market_facts
 from nautilus.orders.placing_rows import Caller
 from nautilus.orders.states import AT_BROKER, OrderState
+from nautilus.orders.tightening import tighten_all
 
 _ASK_AGAIN_S = 1.0
 _BY_SIGNAL = "signal SIGUSR1"
@@ -72,6 +73,8 @@ class Killing:
             self._rows_due = False
         if self._parts.settings.orders == "off" or not self._parts.gateway.up:
             return
+        for tightened in await run(tighten_all, self._parts.clock.now_ns()):
+            self._parts.log.warning("trading-tightened", extra={"state": tightened.state, "reason": tightened.reason})
         for kill in await run(outgoing.open_kill_orders):
             await self._do(kill)
 

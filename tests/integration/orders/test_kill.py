@@ -13,17 +13,17 @@ import pytest
 import dev.kill
 from nautilus.auth.principal import Client
 from nautilus.db.connection import Database
-from nautilus.db.orders import kill_orders, orders, positions, requests, risk_book, trading_state
+from nautilus.db.orders import account_state, kill_orders, orders, positions, requests, risk_book, trading_state
 from nautilus.db.orders.events import Event
 from nautilus.db.rows import scalars
 from nautilus.errors import Conflict, InvalidInput
-from nautilus.orders import change, flatten, kill, limit_changes
+from nautilus.orders import change, flatten, kill, limit_changes, tightening
 from nautilus.orders.account_facts import state_of
 from nautilus.orders.flatten import Flattened
 from nautilus.orders.kill import Killed
 from nautilus.orders.outcome import Terms
 from nautilus.orders.ticket import Exit, OrderType, Prices
-from nautilus.orders.words import Position
+from nautilus.orders.words import AccountValue, Position
 from tests.support.order_ledger import (
     ACCOUNT,
     NOW,
@@ -371,6 +371,44 @@ def test_a_limit_that_an_administrator_sets_counts_from_the_next_order_on(databa
         {"limit": "quantity_shares", "before": "default", "after": "4"},
         {"limit": "quantity_shares", "before": "4", "after": "default"},
     ]
+
+
+# ---- by itself -------------------------------------------------------------------------------------------------------
+
+
+def lost(database: Database, amount: int, now: int = NOW) -> list[str]:
+    """A loss of this trade date, in an account that had a million when it began; what the order process makes of it."""
+    with database.transaction() as cursor:
+        account_state.put_values(cursor, [AccountValue(ACCOUNT, "NetLiquidation", "USD", str(10**6 - amount))], now)
+        account_state.put_values(cursor, [AccountValue(ACCOUNT, "DailyPnL", "BASE", str(-amount))], now)
+    with database.transaction() as cursor:
+        return [one.state for one in tightening.tighten_all(cursor, now)]
+
+
+def test_a_loss_tightens_until_its_trade_date_is_over(database: Database) -> None:
+    assert (lost(database, 19_999), state(database)) == ([], "active")
+    assert (lost(database, 20_000), state(database)) == (["reducing"], "reducing")
+    assert (lost(database, 5), state(database)) == ([], "reducing"), "it stays when the loss is gone"
+    assert {one.code for one in placed(database, ticket()).refusals} == {"reducing_only"}
+    assert (lost(database, 40_000), state(database)) == (["halted"], "halted")
+    assert state(database, OTHER) == "active"
+    with database.transaction() as cursor:
+        assert state_of(trading_state.read(cursor, [ACCOUNT]), "simulator", "20240109") == "active"
+        assert state_of(trading_state.read(cursor, [ACCOUNT]), "live", "20240108") == "halted"
+
+
+def test_an_administrator_resumes_in_spite_of_a_loss_for_the_rest_of_the_trade_date(database: Database) -> None:
+    lost(database, 20_000)
+    resumed(database, [ACCOUNT])
+    assert (lost(database, 20_000), state(database)) == ([], "active")
+
+
+def test_a_break_reduces(database: Database) -> None:
+    with database.transaction() as cursor:
+        risk_book.lock_account(cursor, ACCOUNT)
+        positions.put_broker(cursor, [Position(ACCOUNT, STOCK.con_id, Decimal(3), None)], NOW)
+        positions.compare(cursor, ACCOUNT)
+    assert (lost(database, 0), state(database)) == (["reducing"], "reducing")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -87,14 +87,16 @@ def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:
 
 
 def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> TradingState:
-    """The trading state of an account: the stricter of its own row and the row of all. today: yyyymmdd.
+    """The trading state of an account: the strictest of its own rows and the row of all. today: yyyymmdd.
 
     Without a row of its own a live account is halted, until an administrator opens it. A row that ends with an earlier trade
     date is over.
     """
     valid = [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
     states: list[TradingState] = [state for row in valid for state in _STRICTNESS if state == row.state]
-    if kind == "live" and all(row.scope == trading_state.ALL for row in valid):
+    if kind == "live" and all(
+        row.scope == trading_state.ALL or row.scope.startswith(trading_state.DAY) for row in valid
+    ):
         states.append("halted")
     return max(states, key=_STRICTNESS.index, default="active")
 

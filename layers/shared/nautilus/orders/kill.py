@@ -149,6 +149,7 @@ def resume(
             extra={"breaks": [row.id for row in breaks]},
         )
     rows = tuple(trading_state.put(cursor, scope, state, reason=why, set_by=by) for scope in scopes)
+    trading_state.open_day(cursor, held, set_by=by, reason=why)
     for row in rows:
         detail = {"reason": why, "state": state}
         audit.record(cursor, "trading-resumed", actor=by, subject=f"account:{row.scope}", client=client, detail=detail)

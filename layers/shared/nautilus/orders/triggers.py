@@ -1,4 +1,4 @@
-"""When an account as a whole gives reason for a stricter trading state. Rules alone: nobody applies them yet.
+"""When an account as a whole gives reason for a stricter trading state. Rules alone; `tightening` applies them.
 
 A trigger never cancels an order and never loosens a state: a person does. Those of single words of IB (an overfill, two
 permIds, an unknown code) stand with the words, in nautilus/orders/draft.py, and are applied with each word.

@@ -160,6 +160,17 @@ def order_ratio(cursor: Cursor, account: str) -> Decimal:
     return Decimal(row.sent) / max(row.executed, 1)
 
 
+def rejected_lately(cursor: Cursor, account: str, within_s: float) -> int:
+    """How many orders IB rejected within so many seconds of machine time."""
+    cursor.execute(
+        "SELECT count(*) FROM orders WHERE account = %(account)s AND state = 'rejected'"
+        " AND accepted_at > clock_timestamp() - interval '1 day'"
+        " AND over_at > clock_timestamp() - %(within)s * interval '1 s'",
+        {"account": account, "within": within_s},
+    )
+    return scalar(cursor, int)
+
+
 class RecentRow(NamedTuple):
     """An order that was accepted shortly before. age_s: seconds of machine time."""
 

@@ -1,4 +1,5 @@
-"""Whether orders may be sent: a row per account and one for all (`*`). The stricter of both counts."""
+"""Whether orders may be sent: a row per account, one for all (`*`), and one per account for a trade date (`day:<account>`),
+which a loss writes. The strictest counts."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -9,6 +10,8 @@ from nautilus.db.orders.frames import clean_text
 from nautilus.db.rows import every, one, scalars, there
 
 ALL = "*"
+DAY = "day:"
+"""Before the name of an account: the scope of its row that ends with a trade date."""
 
 
 class StateRow(NamedTuple):
@@ -23,10 +26,10 @@ class StateRow(NamedTuple):
 
 
 def read(cursor: Cursor, accounts: Sequence[str]) -> list[StateRow]:
-    """The rows of accounts and the one of all; those that there are."""
+    """The rows of accounts, their rows of a trade date, and the one of all; those that there are."""
     cursor.execute(
         f"SELECT {', '.join(StateRow._fields)} FROM trading_state WHERE scope = ANY(%s) ORDER BY scope",
-        ([*accounts, ALL],),
+        ([*accounts, *(DAY + account for account in accounts), ALL],),
     )
     return every(cursor, StateRow)
 
@@ -69,3 +72,26 @@ def known_accounts(cursor: Cursor) -> list[str]:
         "SELECT account FROM accounts UNION SELECT account FROM risk_accounts WHERE account <> '' ORDER BY account"
     )
     return scalars(cursor, str)
+
+
+def tighten_for_day(cursor: Cursor, account: str, state: str, *, reason: str, set_by: str, trade_date: date) -> bool:
+    """Make an account stricter until a trade date is over; True when it changed. The account is held."""
+    cursor.execute(
+        "INSERT INTO trading_state AS t (scope, state, reason, set_by, until_trade_date)"
+        " VALUES (%(scope)s, %(state)s, %(reason)s, %(by)s, %(date)s) ON CONFLICT (scope) DO UPDATE SET"
+        " state = excluded.state, reason = excluded.reason, set_by = excluded.set_by, since = clock_timestamp(),"
+        " until_trade_date = excluded.until_trade_date WHERE t.until_trade_date < excluded.until_trade_date"
+        " OR t.until_trade_date = excluded.until_trade_date AND t.state = 'reducing' AND excluded.state = 'halted'"
+        " RETURNING 1",
+        {"scope": DAY + account, "state": state, "reason": clean_text(reason), "by": set_by, "date": trade_date},
+    )
+    return there(cursor)
+
+
+def open_day(cursor: Cursor, accounts: Sequence[str], *, set_by: str, reason: str) -> None:
+    """A person lets accounts trade in spite of their loss, for the rest of the trade date; check 15 still denies entries."""
+    cursor.execute(
+        "UPDATE trading_state SET state = 'active', set_by = %s, reason = %s, since = clock_timestamp()"
+        " WHERE scope = ANY(%s)",
+        (set_by, clean_text(reason), [DAY + account for account in accounts]),
+    )
