@@ -1,4 +1,4 @@
-"""Orders: new ones, previews, changes, cancels; what became of each."""
+"""Orders: new ones, previews, changes, cancels; what became of each. The kill switch, and the limits of risk."""
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
@@ -16,7 +16,7 @@ from nautilus.clock import datetime_of, time_in_address
 from nautilus.db.orders import events, orders
 from nautilus.db.orders.orders import LastListed, OrderFilter, OrderRow
 from nautilus.errors import InvalidInput
-from nautilus.http.dependencies import CallerDep, ServicesDep
+from nautilus.http.dependencies import CallerDep, ClientDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS, problem
 from nautilus.http.routes import StrictRoute
@@ -27,7 +27,15 @@ from nautilus.orders.checks import Refusal
 from nautilus.orders.confirming import ConfirmedInstruments
 from nautilus.orders.desk import OrderDesk, readable, visible
 from nautilus.orders.report import event_json
-from nautilus.orders.schemas import ChangeRequest, OrderRequest, ResolveRequest
+from nautilus.orders.risk_desk import RiskDesk
+from nautilus.orders.schemas import (
+    ChangeRequest,
+    KillRequest,
+    LimitRequest,
+    OrderRequest,
+    ResolveRequest,
+    ResumeRequest,
+)
 from nautilus.orders.states import OrderState
 
 router = APIRouter(tags=["orders"], responses=PROBLEMS, route_class=StrictRoute)
@@ -42,6 +50,7 @@ class OrderServices:
 
     def __init__(self, services: Services) -> None:
         self.desk = OrderDesk(services.db, services.settings)
+        self.risk = RiskDesk(services.db)
         self.names = ConfirmedInstruments(services.db, services.queue, wait_s=services.settings.search_wait_s)
 
 
@@ -160,6 +169,12 @@ def _since(given: str | None) -> Any:
     return None if ns is None else datetime_of(ns)
 
 
+@router.get(f"{_ORDERS}/risk", summary="Trading state, limits, what is reserved and used, and the order process")
+def risk(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    return _shared(services).risk.report(caller)
+
+
 @router.get(f"{_ORDERS}/{{order_id}}", summary="One order, with its fills and open requests")
 def order(order_id: UUID, services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
@@ -248,6 +263,24 @@ def _version(given: str | None) -> int:
     if found is None:
         raise InvalidInput.field("If-Match", 'must be the version of the order that you saw, such as "3": its ETag')
     return int(found[1])
+
+
+# ---- risk ------------------------------------------------------------------------------------------------------------
+
+
+@router.post(f"{_ORDERS}/kill", status_code=202, summary="Halt trading and cancel orders")
+def kill(body: KillRequest, services: ServicesDep, caller: CallerDep, client: ClientDep) -> dict[str, Any]:
+    return _shared(services).risk.kill(body, caller, client)
+
+
+@router.post(f"{_ORDERS}/resume", summary="Trade again after a kill or a trigger")
+def resume(body: ResumeRequest, services: ServicesDep, caller: CallerDep, client: ClientDep) -> dict[str, Any]:
+    return _shared(services).risk.resume(body, caller, client)
+
+
+@router.put(f"{_ORDERS}/risk/limits", summary="Set a limit of an account, or of all")
+def set_limit(body: LimitRequest, services: ServicesDep, caller: CallerDep, client: ClientDep) -> dict[str, Any]:
+    return _shared(services).risk.set_limit(body, caller, client)
 
 
 handler = lambda_handler("orders", router)

@@ -115,6 +115,7 @@ LOG_ACTIONS = listed(
     stream-requested
     stream-starts
     token-refused
+    trading-tightened
     volume-unit-broke
     volume-unit-changed
     volume-unit-known

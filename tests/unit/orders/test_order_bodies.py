@@ -167,9 +167,9 @@ def test_other_bodies_name_the_field_too(kind: type[BaseModel], given, field):
     assert {error["loc"][0] for error in refused.value.errors()} == {field}
 
 
-def test_a_kill_cancels_entries_and_leaves_protective_stops_by_default():
+def test_a_kill_that_says_no_more_leaves_the_choice_of_orders_to_the_kill_switch():
     body = KillRequest.model_validate({"reason": "x"})
-    assert (body.cancel, body.flatten, body.accounts) == ("entries", False, None)
+    assert (body.cancel, body.flatten, body.accounts) == (None, False, None)
 
 
 def test_a_limit_can_be_taken_away():

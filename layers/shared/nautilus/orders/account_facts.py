@@ -22,7 +22,7 @@ from nautilus.orders.ticket import Side
 
 _LONGEST_WINDOW_S = 120
 """How far back equal orders are looked for; the limit `duplicate_window` decides."""
-_SILENT_S = 15.0
+SILENT_S = 15.0
 """An order process that wrote nothing for so long is not there."""
 _STRICTNESS: tuple[TradingState, ...] = ("active", "reducing", "halted")
 
@@ -70,7 +70,7 @@ def _with_process(cursor: Cursor, facts: Facts) -> Facts:
     if row is None:
         return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")
     accounts = frozenset(row.accounts) or None
-    if row.age_s > _SILENT_S:
+    if row.age_s > SILENT_S:
         text = f"the order process has said nothing for {row.age_s:.0f} s"
         return replace(facts, accounts=accounts, ready=False, not_ready_because=text)
     return replace(facts, accounts=accounts, ready=row.state == "ready", not_ready_because=row.reason)
@@ -89,16 +89,20 @@ def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:
 def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> TradingState:
     """The trading state of an account: the strictest of its own rows and the row of all. today: yyyymmdd.
 
-    Without a row of its own a live account is halted, until an administrator opens it. A row that ends with an earlier trade
-    date is over.
+    Without a row of its own a live account is halted, until an administrator opens it.
     """
-    valid = [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
+    valid = in_force(rows, today)
     states: list[TradingState] = [state for row in valid for state in _STRICTNESS if state == row.state]
     if kind == "live" and all(
         row.scope == trading_state.ALL or row.scope.startswith(trading_state.DAY) for row in valid
     ):
         states.append("halted")
     return max(states, key=_STRICTNESS.index, default="active")
+
+
+def in_force(rows: Iterable[StateRow], today: str) -> list[StateRow]:
+    """The rows of the trading state that count: one that ends with an earlier trade date is over. today: yyyymmdd."""
+    return [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
 
 
 def pending_orders(cursor: Cursor, rows: Sequence[OrderRow]) -> tuple[PendingOrder, ...]:

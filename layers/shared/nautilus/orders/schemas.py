@@ -205,7 +205,9 @@ class KillRequest(BaseModel):
         None, min_length=1, max_length=50, description="none: all that the caller may use"
     )
     reason: str = Field(min_length=1, max_length=MAX_REASON)
-    cancel: Literal["none", "entries", "ours", "everything"] = "entries"
+    cancel: Literal["none", "entries", "ours", "everything"] | None = Field(
+        None, description="none: `entries`, or `ours` with flatten"
+    )
     flatten: Flag = Field(False, description="close the positions once no order is open")
 
 
@@ -218,6 +220,7 @@ class ResumeRequest(BaseModel):
         None, min_length=1, max_length=50, description="none: all"
     )
     reason: str = Field(min_length=1, max_length=MAX_REASON)
+    state: Literal["active", "reducing"] = "active"
 
 
 class LimitRequest(BaseModel):

@@ -128,6 +128,22 @@ def read(cursor: Cursor, account: str, con_id: int) -> ExposureRow:
     return one_or_none(cursor, ExposureRow) or ExposureRow(account, con_id, ZERO, ZERO, ZERO)
 
 
+def in_use(cursor: Cursor, account: str) -> list[ExposureRow]:
+    """The contracts of which an account holds or has reserved something, by number; without a lock."""
+    cursor.execute(
+        "SELECT account, con_id, position, reserved_buy, reserved_sell FROM risk_book WHERE account = %s"
+        " AND (position <> 0 OR reserved_buy <> 0 OR reserved_sell <> 0) ORDER BY con_id",
+        (account,),
+    )
+    return every(cursor, ExposureRow)
+
+
+def read_account(cursor: Cursor, account: str) -> AccountRow:
+    """What an account has reserved, without a lock; zero where there is nothing."""
+    cursor.execute(_ACCOUNT.removesuffix(" FOR UPDATE"), (account,))
+    return one_or_none(cursor, AccountRow) or AccountRow(account, ZERO)
+
+
 def held(cursor: Cursor, account: str) -> list[ExposureRow]:
     """The contracts of which an account holds something, by number."""
     cursor.execute(
