@@ -2,13 +2,15 @@
 
 Days, weeks and months are forming bars for ever here: their close is an auction or a settlement price, which history tells.
 A longer bar whose slot began before what is known is partial: what went before is in no stream.
+
+Minutes behind what the calendar knows wait: at an open nobody knows yet where the session, and with it a longer slot, begins.
 """
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ib_bridge.live.longer_bars import LongerBars, Meaning, Word
-from nautilus.clock import day_of, label_of
+from nautilus.clock import NS_PER_DAY, day_of, label_of
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.folding import Folding, Part
 from nautilus.market.calendar import Calendar
@@ -16,6 +18,8 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
 
 _FOREVER = 2**62
+_LONGEST_NS = NS_PER_DAY
+"""So far back a longer bar that its predecessor left unsettled is made whole."""
 _KEPT = 2_400
 """Minutes that are remembered: more than the longest session."""
 
@@ -32,10 +36,17 @@ class BarFolds:
 
     calendar: called whenever a slot is needed, as what is known of the market grows. own: the stream's own timeframe.
     from_five_seconds: it sends bars of five seconds; otherwise states of its own bars. with_fillers: as in `Folding`.
+    unsettled_from: since this time others (an earlier bridge, another way) may have left longer bars that are not settled.
     """
 
     def __init__(
-        self, calendar: Callable[[], Calendar], own: Timeframe, *, from_five_seconds: bool, with_fillers: bool
+        self,
+        calendar: Callable[[], Calendar],
+        own: Timeframe,
+        *,
+        from_five_seconds: bool,
+        with_fillers: bool,
+        unsettled_from: int = _FOREVER,
     ) -> None:
         self._calendar = calendar
         self.own = own
@@ -44,6 +55,9 @@ class BarFolds:
             lambda ts: slot_of(calendar(), own, ts), every_part_comes=from_five_seconds, with_fillers=with_fillers
         )
         self._history: dict[int, Part] = {}
+        self._early: dict[int, Part] = {}
+        """Minutes behind what the calendar knows: in no longer bar yet."""
+        self._unsettled_from = unsettled_from
         self._upto = 0
         """ts of the newest minute."""
         self._known = Spans()
@@ -66,7 +80,7 @@ class BarFolds:
         for name in wanted - self._longer.keys():
             self._begins = True
             self._longer[name] = self._bars_of(timeframe(name))
-            minutes = [part for _, part in sorted(self._history.items())]
+            minutes = [part for ts, part in sorted(self._history.items()) if ts not in self._early]
             self._longer[name].begin(minutes, self._covered, self._known)
 
     def _bars_of(self, frame: Timeframe) -> LongerBars:
@@ -84,18 +98,22 @@ class BarFolds:
             self._known |= Spans.of(ts, _FOREVER)
 
     def lacking(self, market_ns: int, *, polled: bool) -> Spans:
-        """What is missing of the longer bars that form, from the begins of their slots on; each time they begin, once. polled:
-        no stream brings their minutes."""
-        if not self._begins or not (self._streams or polled):
+        """What is missing of the longer bars that form, and of those that others left unsettled, from the begins of their slots
+        on; each time they begin, once. polled: no stream brings their minutes."""
+        calendar = self._calendar()
+        if not self._begins or not (self._streams or polled) or market_ns > calendar.known[1]:
             return Spans()
-        self._begins, calendar = False, self._calendar()
+        self._begins = False
+        left = max(self._unsettled_from, market_ns - _LONGEST_NS)
         slots = [slot_of(calendar, timeframe(name), market_ns) for name in self._longer]
+        if left < market_ns:
+            slots += [slot_of(calendar, timeframe(name), left) for name in self._longer if timeframe(name).intraday]
         start = min((slot[0] for slot in slots if slot is not None), default=market_ns)
         return calendar.open_time(self.own, (start, max(start, market_ns))) - self._known
 
     def pass_time(self, market_ns: int) -> list[FoldedBar]:
         """The bars that close because their slots are over for long enough."""
-        found = self._spread(self._base.pass_time(market_ns))
+        found = self._spread(self._base.pass_time(market_ns)) + self._into_longer(())
         for name, longer in self._longer.items():
             found += self._named(name, longer.pass_time(market_ns))
         return found
@@ -108,9 +126,7 @@ class BarFolds:
             self._known |= Spans.of(known_from, _FOREVER)
         if self.newest is None:
             self.learned_until = max([self.learned_until, *(part.end for part in minutes)])
-        for part in minutes:
-            self._remember(part)
-        return [bar for name, longer in self._longer.items() for bar in self._named(name, longer.fill(minutes))]
+        return self._into_longer(minutes)
 
     def needs(self, ts: int) -> bool:
         """True when a minute is not known here, or in part only."""
@@ -131,26 +147,40 @@ class BarFolds:
         """
         knew, self._known = self._known, self._known | answered
         self._covered = covered
-        word = Word(tuple(parts), tuple(withdrawn), covered, self._known, knew)
-        for ts in word.withdrawn:
+        gone = tuple(withdrawn)
+        for ts in gone:
             self._history.pop(ts, None)
-        for part in word.parts:
-            self._remember(part)
+            self._early.pop(ts, None)
+        found = self._into_longer(())
+        word = Word(tuple(self._placed(parts)), gone, covered, self._known, knew)
         meaning = [(timeframe(name), longer.answer(word)) for name, longer in self._longer.items()]
         changed = [bar for frame, one in meaning for bar in self._named(frame.name, one.changed)]
-        return changed, [(frame, one) for frame, one in meaning if frame.intraday]
+        return found + changed, [(frame, one) for frame, one in meaning if frame.intraday]
 
     def _spread(self, changed: list[LiveBar]) -> list[FoldedBar]:
         found: list[FoldedBar] = []
         for bar in changed:
             self.newest = bar if self.newest is None or bar.ts >= self.newest.ts else self.newest
             found.append(FoldedBar(self.own, bar))
-            found += self._into_longer(_part(bar, self._calendar(), self.own))
+            found += self._into_longer([_part(bar, self._calendar(), self.own)])
         return found
 
-    def _into_longer(self, part: Part) -> list[FoldedBar]:
-        self._remember(part)
-        return [bar for name, longer in self._longer.items() for bar in self._named(name, longer.add(part))]
+    def _into_longer(self, minutes: Iterable[Part]) -> list[FoldedBar]:
+        """Take minutes in order of time, after those that waited; the longer bars that change."""
+        placed = self._placed(minutes)
+        return [bar for name, longer in self._longer.items() for bar in self._named(name, longer.fill(placed))]
+
+    def _placed(self, minutes: Iterable[Part]) -> list[Part]:
+        """Remember minutes; those of which the slot is known now, in order of time. Others wait."""
+        for part in minutes:
+            self._remember(part)
+            self._early[part.ts] = part
+        if not self._early:
+            return []
+        known = self._calendar().known[1]
+        placed = [part for ts, part in sorted(self._early.items()) if ts < known]
+        self._early = dict(sorted((ts, part) for ts, part in self._early.items() if ts >= known)[-_KEPT:])
+        return placed
 
     def _remember(self, part: Part) -> None:
         """Keep a minute for timeframes that are wanted later."""

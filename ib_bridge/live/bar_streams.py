@@ -65,7 +65,11 @@ class BarStreams:
         if folds is None or self._by.get(stream.key) is not stream.source:
             fillers = stream.key.price not in QUOTE_KINDS and stream.instrument.asset_class != "IND"
             self._folds[stream.key] = BarFolds(
-                lambda: _calendar(stream), own, from_five_seconds=five, with_fillers=fillers
+                lambda: _calendar(stream),
+                own,
+                from_five_seconds=five,
+                with_fillers=fillers,
+                unsettled_from=_unsettled_from(stream),
             )
             self._by[stream.key] = stream.source
             self._part_end.pop(stream.key, None)
@@ -263,6 +267,12 @@ class BarStreams:
 def _calendar(stream: Stream) -> Calendar:
     assert stream.calendar is not None  # noqa: S101  for the type checker: loaded before a stream of bars is requested
     return stream.calendar
+
+
+def _unsettled_from(stream: Stream) -> int:
+    """Since when longer bars may be over that history has not settled: nobody else tells them any more."""
+    holes = [start for start, _ in stream.holes]
+    return min([at for at in (stream.confirmed_until, stream.lost_at, *holes) if at is not None], default=FOR_GOOD)
 
 
 def _part(bar: BarValue, calendar: Calendar, frame: Timeframe, now: int) -> Part:

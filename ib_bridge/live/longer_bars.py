@@ -49,12 +49,8 @@ class LongerBars:
         self._was: dict[int, LiveBar] = {}
         """Start of a closed slot -> its bar before history changed it, until it is settled."""
 
-    def add(self, part: Part) -> list[LiveBar]:
-        """Take a minute as the stream has it; the bars that changed."""
-        return self._folding.add(part)
-
     def fill(self, parts: Iterable[Part]) -> list[LiveBar]:
-        """Take minutes as history has them, in order of time; the bars that changed."""
+        """Take minutes in order of time; the bars that changed."""
         return self._folding.fill(parts)
 
     def pass_time(self, market_ns: int) -> list[LiveBar]:

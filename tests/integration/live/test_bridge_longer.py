@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nautilus.clock import rfc3339
-from tests.integration.live.test_bridge_bars import AAPL_1D, AAPL_5M, NOON, PRICES, differences, history, run
+from tests.integration.live.test_bridge_bars import AAPL_1D, AAPL_1M, AAPL_5M, NOON, PRICES, differences, history, run
 from tests.support.live_stack import LiveStack, live_stack
 from tests.support.markets import MINUTE, ns
 from tests.support.stack import service_stack
@@ -202,4 +202,48 @@ def test_minutes_that_a_job_of_the_ledger_brings_make_the_longer_bar_whole(live:
     end = NOON + 4 * 60 * MINUTE
     true = history(live, NOON, end, symbol="AAPL", timeframe="4h")
     assert differences(between(chart(live, AAPL_4H), NOON, end), true, *PRICES, "volume") == []
+    assert live.violations() == []
+
+
+def is_settled(live: LiveStack, channel: str, ts: int) -> Callable[[], bool]:
+    return lambda: chart(live, channel).get(rfc3339(ts), {}).get("state") in ("confirmed", "revised")
+
+
+@pytest.mark.parametrize("live", ["2026-03-02T14:29:00Z"], indirect=True)
+def test_the_first_hour_of_a_session_begins_at_its_open_though_the_session_is_known_later(live: LiveStack) -> None:
+    """The historical farm is away at the open: minutes come, and nobody knows yet that the market is open since 14:30."""
+    live.start_bridge(live_keep_up_to_date="0")
+    live.want("user:1", [live.bars("AAPL", frame) for frame in ("1m", "1h", "1d")])
+    live.wait(lambda: live.received("reqRealTimeBars"), "it is requested")
+    live.sim.command("farm_down ushmds")
+    run(live, 180)
+    live.wait(lambda: live.messages("bar", AAPL_1M), "minutes are told meanwhile")
+    live.sim.command("farm_up ushmds")
+    run(live, 1_800)
+    opened, end = ns("2026-03-02 14:30"), ns("2026-03-02 15:00")
+    live.wait(is_settled(live, AAPL_1H, opened), "it is settled", 60, newest_messages(live, AAPL_1H))
+    assert {m["ts"] for m in live.messages("bar", AAPL_1H)} == {rfc3339(opened), rfc3339(end)}
+    true = history(live, opened, end, symbol="AAPL", timeframe="1h")
+    assert differences(between(chart(live, AAPL_1H), opened, end), true, *PRICES, "volume") == []
+    day = live.messages("bar", AAPL_1D)[-1]
+    assert day["open"] == true[rfc3339(opened)]["open"], "the day has its first minute"
+
+
+@pytest.mark.parametrize("live", ["2026-03-02T17:50:00Z"], indirect=True)
+def test_bars_that_ended_while_no_bridge_ran_are_published_by_the_next_as_history_has_them(live: LiveStack) -> None:
+    live.start_bridge(live_keep_up_to_date="0")
+    live.want("user:1", [live.bars("AAPL", frame) for frame in ("5m", "1h")])
+    live.wait(lambda: live.received("reqRealTimeBars"), "it is requested")
+    run(live, 480)
+    live.stack.kill_bridge()
+    live.sim.command("advance 180")
+    live.start_bridge(live_keep_up_to_date="0")
+    live.wait(lambda: len(live.received("reqRealTimeBars")) == 2, "it is requested again")
+    run(live, 240)
+    end = NOON + 60 * MINUTE
+    live.wait(is_settled(live, AAPL_5M, end - 5 * MINUTE), "it is settled", 60, newest_messages(live, AAPL_5M))
+    live.wait(is_settled(live, AAPL_1H, NOON), "it is settled", 60, newest_messages(live, AAPL_1H))
+    for channel, frame, start in ((AAPL_5M, "5m", end - 5 * MINUTE), (AAPL_1H, "1h", NOON)):
+        true = history(live, start, end, symbol="AAPL", timeframe=frame)
+        assert differences(between(chart(live, channel), start, end), true, *PRICES, "volume") == []
     assert live.violations() == []

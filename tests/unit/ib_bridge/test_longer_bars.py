@@ -10,7 +10,7 @@ from ib_bridge.live.longer_bars import LongerBars, Meaning
 from nautilus.live.folding import Folding, Part
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
-from tests.support.markets import MARKETS, MINUTE, ns, nyse
+from tests.support.markets import MARKETS, MINUTE, known_to, ns, nyse
 
 OPEN = ns("2024-03-05 14:30")
 NOTHING = Meaning([], [], [])
@@ -185,6 +185,71 @@ def test_polled_minutes_make_bars_that_history_alone_closes() -> None:
     assert changed == [], "nothing was traded in the last minute: coverage closes it"
     (one,) = meaning.outcomes
     assert (one.state, one.bar.volume) == ("confirmed", 30.0)
+
+
+def hours(found: list[FoldedBar]) -> list[tuple[int, str, float | None]]:
+    """The hours among bars that changed: when they begin, in minutes after the open, their states and volumes."""
+    return [((bar.ts - OPEN) // MINUTE, bar.state.value, bar.volume) for frame, bar in found if frame.name == "1h"]
+
+
+@pytest.mark.parametrize("source", ["the stream", "history"])
+def test_minutes_after_an_open_that_no_calendar_knows_yet_wait_for_it(source: str) -> None:
+    calendars = [known_to(MARKETS["nyse"], OPEN)]
+    folds = BarFolds(lambda: calendars[-1], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "1h"])
+    folds.learn([], OPEN)
+    if source == "the stream":
+        first = [bar for n in (0, 1) for bar in folds.add(minute(n))]
+        assert [frame.name for frame, _ in first] == ["1m"] * len(first), "where the hour begins is not known"
+    else:
+        folds.answer([minute(0), minute(1)], [], answered=upto(2), covered=upto(2))
+    calendars.append(MARKETS["nyse"])
+    assert hours(folds.pass_time(at(2))) == [(0, "forming", 20.0)], "the hour is cut at the open"
+    assert hours(folds.add(minute(2))) == [(0, "forming", 30.0)]
+    changed, meaning = folds.answer([], [2, at(1)], answered=upto(30), covered=upto(30))
+    assert changed == []
+    ((frame, hour),) = meaning
+    assert (frame.name, [(one.state, one.bar.volume) for one in hour.outcomes]) == ("1h", [("confirmed", 20.0)])
+
+
+def test_a_minute_that_waits_and_is_withdrawn_is_in_no_longer_bar() -> None:
+    calendars = [known_to(MARKETS["nyse"], OPEN)]
+    folds = BarFolds(lambda: calendars[-1], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "1h"])
+    folds.add(minute(0))
+    folds.add(minute(1))
+    folds.answer([], [at(0)], answered=upto(1), covered=upto(1))
+    folds.want(["1m", "1h", "30m"])
+    calendars.append(MARKETS["nyse"])
+    assert hours(folds.pass_time(at(2))) == [(0, "forming", 10.0)]
+
+
+def test_what_others_left_unsettled_is_missing_since_its_slot_began() -> None:
+    folds = BarFolds(
+        lambda: MARKETS["nyse"],
+        timeframe("1m"),
+        from_five_seconds=False,
+        with_fillers=True,
+        unsettled_from=at(58),
+    )
+    folds.want(["1m", "5m", "1h"])
+    folds.add(minute(95))
+    assert folds.lacking(at(96), polled=False) == Spans.of(at(30), at(95)), "the hour before was not settled"
+    changed, _ = folds.answer([minute(31), minute(58)], [], answered=Spans.of(at(30), at(95)), covered=upto(58))
+    assert hours(changed) == [(30, "closed", 20.0)]
+    _, meaning = folds.answer([], [], answered=Spans(), covered=upto(95))
+    confirmed = {frame.name: each.confirmed for frame, each in meaning}
+    assert confirmed == {"5m": [(at(55), at(60))], "1h": [(at(30), at(90))]}
+
+
+def test_nothing_is_said_to_be_missing_while_no_calendar_knows_where_a_slot_begins() -> None:
+    calendars = [known_to(MARKETS["nyse"], OPEN)]
+    folds = BarFolds(lambda: calendars[-1], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    folds.add(minute(3))
+    assert folds.lacking(at(4), polled=False) == Spans()
+    calendars.append(MARKETS["nyse"])
+    assert folds.lacking(at(4), polled=False) == upto(3)
 
 
 WEEK = (ns("2024-03-04 14:30"), ns("2024-03-04 21:00"))
