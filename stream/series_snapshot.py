@@ -5,12 +5,13 @@ minutes, as the bridge makes the live ones: their version is that of the series 
 """
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.availability import Calendars
+from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.bars.read import SnapshotContext
 from nautilus.db.cursor import Cursor
@@ -30,6 +31,8 @@ from nautilus.spans import Span, Spans
 
 _LONGEST_SEARCH_NS = 400 * NS_PER_DAY
 """So far back the slots of a snapshot are looked for, and so long a range of changes is aggregated at most."""
+_UNSETTLED_NS = NS_PER_DAY
+"""So far back longer bars are looked for that are over and not settled, or were settled by minutes without a bar."""
 _MINUTE = timeframe("1m")
 
 
@@ -164,6 +167,8 @@ class _View:
         if more is None and bars and bars[-1].ts - bars[0].ts > _LONGEST_SEARCH_NS:
             more = (bars[0].ts, bars[-1].ts + 1)
         longer = [] if more or not bars else self._around(bars)
+        if changes.known and query.since < self._row.data_version:
+            longer = sorted({*longer, *self._settled_since(query.since)})
         return _changed(_snapshot(self._row, longer, live, lost=lost), changes, more)
 
     def _newest(self, limit: int) -> list[BarRow]:
@@ -179,36 +184,59 @@ class _View:
         touched = {bisect_right(starts, minute.ts) - 1 for minute in minutes}
         return [bars[n] for n in sorted(touched) if n >= 0]
 
-    def _confirmed(self, span: Span) -> list[BarRow]:
-        found = grid.on_axis(self._calendar, self._frame, span)
-        pairs = [p for p in zip(found.starts, found.closes, strict=True) if self._row.covered.covers(p)]
-        if not pairs:
+    def _settled_since(self, version: int) -> list[BarRow]:
+        """The confirmed bars that may have been settled after a version without any minute that is new: by minutes that had no
+        trade. At that version they had a bar already, and were among the newest."""
+        newest = delta.newest_at(self._cursor, self._row.id, version) or self._now
+        slots = [p for p in self._slots((newest - _UNSETTLED_NS, newest)) if self._row.covered.covers(p)]
+        if not slots:
             return []
-        starts, closes = [p[0] for p in pairs], [p[1] for p in pairs]
+        stamps = bar_store.stamps(self._cursor, self._row.id, _MINUTE, start=slots[0][0], end=slots[-1][1])
+        counts = [bisect_left(stamps, close) - bisect_left(stamps, start) for start, close in slots]
+        lengths = [(close - start) // _MINUTE.step_ns for start, close in slots]
+        return self._bars([p for p, n, most in zip(slots, counts, lengths, strict=True) if 0 < n < most])
+
+    def _slots(self, span: Span) -> list[Span]:
+        """The slots that hold a part of a range."""
+        found = grid.on_axis(self._calendar, self._frame, (self._calendar.slot(self._frame, span[0])[0], span[1]))
+        return list(zip(found.starts, found.closes, strict=True))
+
+    def _confirmed(self, span: Span) -> list[BarRow]:
+        return self._bars([p for p in self._slots(span) if self._row.covered.covers(p)])
+
+    def _bars(self, slots: Sequence[Span]) -> list[BarRow]:
+        """The stored bars of these slots, in order."""
+        if not slots:
+            return []
+        starts, closes = [p[0] for p in slots], [p[1] for p in slots]
         source = BarSource(self._row.id, _MINUTE, slots=Slots(starts, starts, closes))
-        return delta.newest(self._cursor, source, len(pairs), (starts[0], closes[-1]))
+        return delta.newest(self._cursor, source, len(slots), (starts[0], closes[-1]))
 
     def _provisional(self) -> list[Provisional]:
-        """The slots after the last confirmed one, folded from stored and from provisional minutes."""
+        """The slots that history has not settled, folded from stored and from provisional minutes."""
         live = _live(self._cursor, self._row)
-        if not live:
+        stamps = [self._now - _UNSETTLED_NS, self._now - 1, *(one.bar.ts for one in live)]
+        slots = [p for p in self._slots((min(stamps), max(stamps) + 1)) if not self._row.covered.covers(p)]
+        if not slots:
             return []
-        first = self._calendar.slot(self._frame, live[0].bar.ts)[0]
-        found = grid.on_axis(self._calendar, self._frame, (first, live[-1].bar.ts + 1))
-        stored = delta.newest(self._cursor, BarSource(self._row.id, _MINUTE), 10_000, (first, live[-1].bar.ts + 1))
-        minutes = sorted(
-            [*live, *(Provisional(bar, "closed", False, "history", 0) for bar in stored)], key=lambda one: one.bar.ts
-        )
+        stored = delta.newest(self._cursor, BarSource(self._row.id, _MINUTE), 10_000, (slots[0][0], slots[-1][1]))
+        minutes = sorted([*live, *map(_of_stored, stored)], key=lambda one: one.bar.ts)
+        at = [one.bar.ts for one in minutes]
         folded = []
-        for start, close in zip(found.starts, found.closes, strict=True):
-            parts = [one for one in minutes if start <= one.bar.ts < close]
-            if parts and not self._row.covered.covers((start, close)):
+        for start, close in slots:
+            parts = minutes[bisect_left(at, start) : bisect_left(at, close)]
+            if parts:
                 folded.append(_fold(start, parts, over=close <= self._now))
         return folded
 
 
+def _of_stored(bar: BarRow) -> Provisional:
+    """A minute of history, as a part of a longer bar that is not settled."""
+    return Provisional(bar, "closed", False, "history", bar.ts + _MINUTE.step_ns)
+
+
 def _fold(start: int, parts: Sequence[Provisional], *, over: bool) -> Provisional:
-    """One bar of some minutes."""
+    """One bar of some minutes. It is partial where all its minutes are history's, and are not settled as a whole."""
     bars = [part.bar for part in parts]
     volumes, trades = [bar.volume for bar in bars], [bar.trades for bar in bars]
     closed = over and all(part.state == "closed" for part in parts)
@@ -222,9 +250,8 @@ def _fold(start: int, parts: Sequence[Provisional], *, over: bool) -> Provisiona
         None if None in trades else sum(n for n in trades if n is not None),
     )
     newest = max(parts, key=lambda part: part.seen_at)
-    return Provisional(
-        folded, "closed" if closed else "forming", any(part.partial for part in parts), newest.source, newest.seen_at
-    )
+    partial = any(part.partial for part in parts) or (closed and all(part.source == "history" for part in parts))
+    return Provisional(folded, "closed" if closed else "forming", partial, newest.source, newest.seen_at)
 
 
 def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], *, lost: bool) -> SeriesSnapshot:

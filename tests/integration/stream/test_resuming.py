@@ -145,6 +145,51 @@ def test_longer_bars_resume_by_the_version_of_their_minutes(bridge: Publishing, 
     assert snapshot["version"] == 2
 
 
+def without_trades(bridge: Publishing, first: int, last: int) -> None:
+    """History has answered for these minutes, and has no bar."""
+    with bridge.stored.db.transaction() as cursor:
+        bridge._commit(cursor, [], (OPEN + first * MINUTE, OPEN + (last + 1) * MINUTE))
+
+
+def test_a_longer_bar_that_minutes_without_trades_have_settled_is_among_what_changed(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    bridge.confirm(0, 6)
+    sent = bridge.version
+    without_trades(bridge, 7, 9)
+    with client(running, running.token()) as socket:
+        socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 0, "version": sent}})
+        snapshot = socket.next("snapshot")
+        assert [(bar["ts"], bar["close"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN + 5 * MINUTE), 100.06)]
+        socket.send(op="resume", id=2, e="", channels={FIVE: {"seq": 0, "version": bridge.version}})
+        assert socket.next("resumed", "snapshot")["t"] == "resumed", "nothing has changed since"
+        without_trades(bridge, 10, 14)
+        socket.send(op="resume", id=3, e="", channels={FIVE: {"seq": 0, "version": sent + 1}})
+        assert rfc3339(OPEN + 10 * MINUTE) not in [bar["ts"] for bar in socket.next("snapshot")["bars"]], (
+            "no trade, no bar"
+        )
+
+
+def test_a_longer_bar_is_provisional_while_a_minute_of_it_is_not_settled_though_none_is_provisional(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    bridge.confirm(0, 6)
+    with client(running, running.token()) as socket:
+        socket.subscribe(FIVE)
+        snapshot = socket.next("snapshot")
+    assert [bar["ts"] for bar in snapshot["bars"]] == [rfc3339(OPEN)]
+    (bar,) = snapshot["provisional"]
+    assert (bar["ts"], bar["close"], bar["state"], bar["partial"]) == (
+        *(rfc3339(OPEN + 5 * MINUTE), 100.06),
+        *("closed", True),
+    )
+    bridge.stored.set_time(OPEN + 8 * MINUTE)
+    with client(running, running.token()) as socket:
+        socket.subscribe(FIVE)
+        snapshot = socket.next("snapshot")
+    assert (snapshot["forming"]["ts"], snapshot["forming"].get("partial", False)) == (rfc3339(OPEN + 5 * MINUTE), False)
+
+
 def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Publishing, tmp_path: Path) -> None:
     running = StreamServer(bridge.stored.dsn, tmp_path, stream_snapshot_bars=100)
     bridge.confirm(0, 9)

@@ -12,10 +12,12 @@ from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market.series import ALL_TIME
 from nautilus.db.ranges import multirange, spans_of
-from nautilus.db.rows import every, one, scalar, scalars
+from nautilus.db.rows import every, one, scalar, scalar_or_none, scalars
 from nautilus.market.timeframes import Timeframe
 from nautilus.spans import Span, Spans
 
+_LAST_CHANGES = 1_000
+"""Changes before a version in which its newest bar is looked for: a backfill of old bars may be the last one."""
 _VALUES = "ts, open, high, low, close, volume, trades"
 
 
@@ -72,6 +74,16 @@ def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *,
     )
     bars = every(cursor, BarRow)
     return Changes([], span, removed) if len(bars) > limit else Changes(bars, None, removed)
+
+
+def newest_at(cursor: Cursor, series_id: int, version: int) -> int | None:
+    """The end of the newest range that had got bars by a version, as far as its last changes tell; None: they do not."""
+    cursor.execute(
+        "SELECT max(upper(added)) FROM (SELECT added FROM series_changes WHERE series_id = %s AND version <= %s"
+        " ORDER BY version DESC LIMIT %s) AS c",
+        (series_id, version, _LAST_CHANGES),
+    )
+    return scalar_or_none(cursor, int)
 
 
 def _is_known(cursor: Cursor, series_id: int, version: int) -> bool:
