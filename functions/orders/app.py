@@ -21,11 +21,13 @@ from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS, problem
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
+from nautilus.infra.cache import Cache
 from nautilus.lookup.identity import Identity
 from nautilus.orders.change import Changed
 from nautilus.orders.checks import Refusal
 from nautilus.orders.confirming import ConfirmedInstruments
 from nautilus.orders.desk import OrderDesk, readable, visible
+from nautilus.orders.place import Placed
 from nautilus.orders.report import event_json
 from nautilus.orders.risk_desk import RiskDesk
 from nautilus.orders.schemas import (
@@ -37,6 +39,7 @@ from nautilus.orders.schemas import (
     ResumeRequest,
 )
 from nautilus.orders.states import OrderState
+from nautilus.orders.waiting import LONGEST_S, UNDER_WAY, OrderWaits
 
 router = APIRouter(tags=["orders"], responses=PROBLEMS, route_class=StrictRoute)
 _ORDERS = "/api/v1/orders"
@@ -51,6 +54,9 @@ class OrderServices:
     def __init__(self, services: Services) -> None:
         self.desk = OrderDesk(services.db, services.settings)
         self.risk = RiskDesk(services.db)
+        settings = services.settings
+        cache = Cache(settings.redis_url.get_secret_value())
+        self.waits = OrderWaits(services.db, cache, shared=settings.deployed)
         self.names = ConfirmedInstruments(services.db, services.queue, wait_s=services.settings.search_wait_s)
 
 
@@ -59,6 +65,9 @@ def _shared(services: Services) -> OrderServices:
 
 
 Key = Annotated[str | None, Header(max_length=MAX_KEY, description="the same key and body: the same order")]
+Wait = Annotated[
+    float, Query(ge=0, le=LONGEST_S, description="seconds to wait until it is neither accepted, reserved nor sending")
+]
 
 
 # ---- placing ---------------------------------------------------------------------------------------------------------
@@ -66,7 +75,7 @@ Key = Annotated[str | None, Header(max_length=MAX_KEY, description="the same key
 
 @router.post(_ORDERS, status_code=202, summary="Place an order, a bracket, or one order of a group")
 async def place(
-    body: OrderRequest, services: ServicesDep, caller: CallerDep, response: Response, idempotency_key: Key = None
+    body: OrderRequest, services: ServicesDep, caller: CallerDep, idempotency_key: Key = None, wait: Wait = 0
 ) -> Any:
     if not idempotency_key or not idempotency_key.strip():
         raise InvalidInput.field("Idempotency-Key", "is missing: send one for each order, such as a random UUID")
@@ -74,17 +83,25 @@ async def place(
     found = await shared.names.identity(body, caller)
     if body.dry_run:
         return await _preview(shared, body, found, caller)
-    return await run_in_threadpool(_place, services, body, found, caller=caller, key=idempotency_key)
+    placed = await run_in_threadpool(shared.desk.place, body, found.instrument, caller, key=idempotency_key)
+    waited = await _waited(shared, placed.orders[0], wait)
+    return await run_in_threadpool(_answer, services, placed, found, waited)
 
 
-def _place(services: Services, body: OrderRequest, found: Identity, *, caller: Principal, key: str) -> Response:
+async def _waited(shared: OrderServices, row: OrderRow, wait_s: float) -> dict[str, bool]:
+    """Whether a call waited as it wanted to; nothing where it did not want to."""
+    if not wait_s:
+        return {}
+    return {"waited": row.state not in UNDER_WAY or await shared.waits.until_on_its_way(row.id, wait_s)}
+
+
+def _answer(services: Services, placed: Placed, found: Identity, waited: dict[str, bool]) -> Response:
     desk = _shared(services).desk
-    placed = desk.place(body, found.instrument, caller, key=key)
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         rows = [orders.read(cursor, row.id) or row for row in placed.orders]
         described = desk.described(cursor, rows)
     first = placed.orders[0]
-    answer = {**described[0], "legs": described[1:], "notices": list(placed.notices), **_changed_hands(found)}
+    answer = {**described[0], "legs": described[1:], "notices": list(placed.notices), **waited, **_changed_hands(found)}
     headers = {"Location": f"{_ORDERS}/{first.id}", "ETag": _tag(rows[0]), "Cache-Control": "no-store"}
     if first.state == OrderState.DENIED:
         checks = first.checks
@@ -176,12 +193,22 @@ def risk(services: ServicesDep, caller: CallerDep, response: Response) -> dict[s
 
 
 @router.get(f"{_ORDERS}/{{order_id}}", summary="One order, with its fills and open requests")
-def order(order_id: UUID, services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
+async def order(
+    order_id: UUID, services: ServicesDep, caller: CallerDep, response: Response, wait: Wait = 0
+) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
+    row, described = await run_in_threadpool(_order, services, order_id, caller)
+    waited = await _waited(_shared(services), row, wait)
+    if waited.get("waited") and row.state in UNDER_WAY:
+        row, described = await run_in_threadpool(_order, services, order_id, caller)
+    response.headers["ETag"] = _tag(row)
+    return {**described, **waited}
+
+
+def _order(services: Services, order_id: UUID, caller: Principal) -> tuple[OrderRow, dict[str, Any]]:
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         row = visible(cursor, order_id, caller)
-        response.headers["ETag"] = _tag(row)
-        return _shared(services).desk.described(cursor, [row])[0]
+        return row, _shared(services).desk.described(cursor, [row])[0]
 
 
 @router.get(f"{_ORDERS}/{{order_id}}/events", summary="What happened to an order, with the words of the broker")

@@ -22,6 +22,7 @@ CALLERS = {
     "ib_bridge.ib.connection.IbConnection._watch": "a step of the loop that connects",
     "ib_bridge.history.volume_units.VolumeUnits._revise": "a step of the loop of volume units",
     "nautilus.reading.service.MarketData._wait": "who reads",
+    "nautilus.orders.waiting.OrderWaits._poll": "who waits for an order",
     "stream.events._gone": "the event stream, which ends",
     "stream.listener.SocketListener.flush": "who sends for a socket",
     "stream.listener.SocketListener.send_all": "the socket, which is closed",

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from dev.stack import MEMORY
 from nautilus.http import app as web
+from nautilus.orders import waiting
 from nautilus.settings.api import ORIGIN, ApiSettings
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import Settings
@@ -207,6 +208,12 @@ def test_all_processes_together_fit_the_databases_connections():
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
     command = 1
     assert sum(reserved) * each + bridge + orders + deployed_at_once * stream + command <= CONNECTIONS
+
+
+def test_calls_that_wait_for_an_order_leave_half_of_the_function_to_cancels_and_kills():
+    reserved = FUNCTIONS["orders"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]
+    assert reserved == waiting.CONCURRENCY
+    assert reserved >= waiting.MOST * 2
 
 
 def test_the_bridge_keeps_the_watch_list_that_the_functions_show():
