@@ -18,7 +18,10 @@ from dev.redis import redis_binary
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'layers' / 'shared'}"}
-PROCESSES = {"guard.py", "postgres", "moto.server", "ib_gateway_sim", "ib_bridge", "dev.local_api", "-m stream"}
+PROCESSES = {
+    *("guard.py", "postgres", "moto.server", "ib_gateway_sim"),
+    *("ib_bridge", "ib_bridge.orders", "dev.local_api", "stream"),
+}
 if binary := redis_binary():
     PROCESSES.add(Path(binary).name)
 
@@ -55,8 +58,9 @@ class Running:
             ["ps", "-ww", "-eo", "ppid=,pid=,args="], capture_output=True, text=True, check=True
         ).stdout
         rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-        ours = [(int(pid), args) for ppid, pid, args in rows if int(ppid) == self.process.pid]
-        return {word: pid for pid, args in ours for word in PROCESSES if word in args}
+        ours = {int(pid): args for ppid, pid, args in rows if int(ppid) == self.process.pid}
+        words = {pid: {Path(part).name for part in args.split()} for pid, args in ours.items()}
+        return {word: pid for pid, named in words.items() for word in PROCESSES & named}
 
 
 @contextmanager

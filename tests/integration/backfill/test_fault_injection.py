@@ -120,6 +120,11 @@ ITEMS = (
     unplanned("silent 1 reqContractDetails", blocked_on=SILENCE, symbol="AMZN"),
     unplanned("silent 1 reqHistoricalData", blocked_on=SILENCE, symbol="SPX", asset_class="IND"),
     unplanned("silent 1 reqHeadTimestamp", blocked_on=SILENCE, symbol="IWM", start="2025-01-06T00:00:00Z"),
+    Item(
+        ("silent 1 reqMarketRule",),
+        upcoming=True,
+        body={"symbol": "USD/JPY", "timeframe": "1h", "start": "2026-02-02T00:00:00Z", "end": "2026-02-06T00:00:00Z"},
+    ),
     Item(("short 2",), status="partial", remedy="re-check", upcoming=True),
     Item(("duplicate 2",), upcoming=True),
     Item(("cut 1",), answers=("lost",), upcoming=True),
