@@ -14,10 +14,10 @@ _MOST_PUBLISHED = 2_400
 async def with_brought(transactions: TransactionRunner, one: Followed, report: Report, covered: Spans) -> Report:
     """A report with the holes that coverage closes now, their bars, and the bars that longer bars still had to learn."""
     filled, needed = one.take_filled(covered), one.take_needed(covered)
-    unpublished = filled - one.covered
-    if not unpublished | needed:
-        return report._replace(filled=filled)
-    bars = await transactions.run(recording.stored, one.series_id, one.frame, unpublished | needed)
+    unpublished, learned = filled - one.covered, filled | needed
+    if not learned:
+        return report
+    bars = await transactions.run(recording.stored, one.series_id, one.frame, learned)
     known = {outcome.bar.ts for outcome in report.outcomes}
     new = [bar for bar in bars if bar.ts not in known]
     published = [bar for bar in new if bar.ts in unpublished][-_MOST_PUBLISHED:]
@@ -25,6 +25,6 @@ async def with_brought(transactions: TransactionRunner, one: Followed, report: R
     return report._replace(
         outcomes=tuple(sorted(outcomes, key=lambda each: each.bar.ts)),
         filled=filled,
-        answered=report.answered | unpublished | needed,
+        answered=report.answered | learned,
         brought=tuple(sorted(set(new) - set(published))),
     )
