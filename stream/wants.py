@@ -61,8 +61,9 @@ class Wants:
     async def keep(self) -> None:
         """One step of the loop that writes: at once after a change, else when leases are to be renewed."""
         loop = asyncio.get_running_loop()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(0.0, self._written_at + RENEWED_S - loop.time()))
+        with suppress(TimeoutError):  # Python 3.11's wait_for forgets a cancellation that comes with what it waits for
+            async with asyncio.timeout(max(0.0, self._written_at + RENEWED_S - loop.time())):
+                await self._changed.wait()
         self._changed.clear()
         wanted = {key: max(holders.values()) for key, holders in self._held.items()}
         due = loop.time() - self._written_at >= RENEWED_S
