@@ -128,7 +128,7 @@ def test_a_chart_through_a_redis_that_fails_equals_history(
                     """Whether the bus has a new epoch; of a frozen Redis it knows after some seconds of machine time."""
                     live.advance(2)
                     follow(socket, minutes, fives)
-                    return running.stream.hub.epoch > epoch
+                    return bool(running.stream.hub.epoch > epoch)
 
                 for happens in (lambda c: None, begin, end):
                     happens(cache)
