@@ -1,7 +1,5 @@
 """The kill switch of the API, the order process and the simulator together: what is cancelled at IB, and what stays."""
 
-from decimal import Decimal
-
 import functions.orders.app
 from tests.support.order_process import order_stack
 from tests.support.stored_bars import StoredBars
@@ -13,7 +11,7 @@ def test_a_kill_cancels_entries_at_ib_and_the_protective_stop_stays(servers, tmp
         try:
             api = stored.api(tmp_path, router=functions.orders.app.router)
             trader = stored.user(7, "orders:read", "orders:write", accounts=[stack.account])
-            parent, profit, loss = stack.bracket(limit_price=Decimal("301.00"))
+            parent, profit, loss = stack.bracket(type="MKT", limit_price=None)
             stack.until(parent, "filled")
             entry = stack.place()
             stack.until(entry, "working")

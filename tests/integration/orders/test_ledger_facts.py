@@ -198,6 +198,7 @@ def test_exits_sleep_until_their_entry_fills(database: Database) -> None:
     assert [(one.type, one.asleep) for one in facts(database).orders] == [("LMT", False), ("LMT", True), ("STP", True)]
     groups = [one.group for one in facts(database).orders]
     assert groups == ["", str(entry.group_id), str(entry.group_id)]
+    assert [one.entry_of for one in facts(database).orders] == [str(entry.group_id), "", ""]
     ib_says(database, execution(entry, 1, order_id=0))
     assert [one.asleep for one in facts(database).orders] == [False, False, False]
     ib_says(database, execution(entry, 1, order_id=0))

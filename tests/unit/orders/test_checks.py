@@ -452,6 +452,26 @@ ROWS: list[tuple[int, str, Ticket, Facts, tuple[str, ...]]] = [
         facts(orders=(pending(SELL, group=str(oca_group_id("DU1", "h"))),)),
         ("self_match",),
     ),
+    (
+        19,
+        "the entry of its bracket",
+        ticket(),
+        facts(
+            orders=(pending(order_id="own", group="b"), pending(SELL, type="MKT", limit=None, entry_of="b")),
+            changes="own",
+        ),
+        PASSES,
+    ),
+    (
+        19,
+        "the entry of another bracket",
+        ticket(),
+        facts(
+            orders=(pending(order_id="own", group="b"), pending(SELL, type="MKT", limit=None, entry_of="c")),
+            changes="own",
+        ),
+        ("self_match",),
+    ),
     # 20: margin
     (20, "not asked on paper", ticket(instrument=FUTURE, quantity=D(1)), facts(), PASSES),
     (

@@ -95,7 +95,7 @@ def open_orders(case: Case) -> Problems:
 def self_match(case: Case) -> Problems:
     """Check 19: an own order of the other side rests where the two would trade. Orders of one group may."""
     for other in case.others:
-        if other.side is case.side or other.asleep or (case.group and other.group == case.group):
+        if other.side is case.side or other.asleep or case.excepted & {other.group, other.entry_of}:
             continue
         if _would_trade(case, other):
             price = "at any price" if other.limit is None else plain(other.limit)

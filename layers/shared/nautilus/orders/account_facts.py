@@ -132,6 +132,7 @@ def _pending(row: OrderRow, parent: OrderRow | None, modify: RequestRow | None) 
         together=row.oca_type == 3,
         asleep=is_exit and parent is not None and parent.filled == 0 and parent.state != OrderState.UNKNOWN,
         unknown=row.state == OrderState.UNKNOWN,
+        entry_of=str(row.group_id) if row.group_kind == "bracket" and not is_exit else "",
     )
 
 

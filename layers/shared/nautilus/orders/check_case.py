@@ -105,6 +105,12 @@ class Case:
         return next((one.group for one in self.facts.orders if one.order_id == self.facts.changes), "")
 
     @cached_property
+    def excepted(self) -> frozenset[str]:
+        """The groups with whose orders it may trade: its own, and of a bracket's first order that of its exits."""
+        own = (one.entry_of for one in self.facts.orders if one.order_id == self.facts.changes)
+        return frozenset((self.group, *own)) - {""}
+
+    @cached_property
     def quantity(self) -> Decimal:
         """What the order can still fill."""
         return max(self.leg.quantity - self.facts.filled, Decimal(0))

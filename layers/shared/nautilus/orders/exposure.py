@@ -36,7 +36,8 @@ class PendingOrder(NamedTuple):
 
     group: of orders of which one ends the others (an OCA group, the exits of a bracket); empty for an order alone. together:
     two orders of the group may fill (OCA type 3). asleep: an exit of a bracket whose first order has not filled anything.
-    limit, stop: the prices that IB is to have; of a change under way the new ones.
+    limit, stop: the prices that IB is to have; of a change under way the new ones. entry_of: of the first order of a bracket
+    the group of its exits.
     """
 
     order_id: str
@@ -49,6 +50,7 @@ class PendingOrder(NamedTuple):
     together: bool = False
     asleep: bool = False
     unknown: bool = False
+    entry_of: str = ""
 
 
 def reserved_quantity(*, reserves: bool, quantity: Decimal, filled: Decimal, wanted: Decimal | None = None) -> Decimal:
