@@ -54,8 +54,8 @@ class Channel(NamedTuple):
         return f"{self.kind}.{bar_type}" + (f"@{self.session}" if self.session else "")
 
     def names(self, session: str) -> tuple[str, ...]:
-        """All names of the channel, which has bars of this session (empty: it has no bars): its own, and the one that names
-        the session."""
+        """All names of the channel: its own, and the one that names the trading hours of its bars. session: those hours;
+        empty for a channel without bars."""
         return tuple(dict.fromkeys((self.name, self._replace(session=session).name)))
 
     def price_kind(self, asset_class: str) -> str:
