@@ -16,6 +16,8 @@ from nautilus.db.bridge import commands, status
 from nautilus.db.ledger import requests
 from nautilus.db.cursor import Cursor
 from nautilus.db.monitoring import incidents, measures
+from nautilus.db.orders import process
+from nautilus.db.orders.process import ProcessRow
 from nautilus.errors import InvalidInput, Unavailable
 from nautilus.http.json_values import MAX_NUMBER
 from nautilus.http.dependencies import CallerDep, OptionalCallerDep, ServicesDep
@@ -31,7 +33,11 @@ from nautilus.monitoring.incidents import CODES, Condition
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=StrictRoute)
 _RECONNECT_WITHIN_S = 60.0
 _SILENT_AFTER_S = 60.0
-"""A bridge that says nothing for so long is an incident: it writes every five seconds."""
+"""A bridge that says nothing for so long is an incident: it writes every five seconds. So is an order process: every two."""
+_OF_THE_MOMENT = ("orders-not-ready", "orders-account-refused", "order-words-delayed")
+"""Incidents that tell how an order process is; when it is gone nobody knows. Those of orders and positions stay."""
+_ORDER_PROCESS = "order-process"
+"""Keeper and subject of the order process's own incidents (ib_bridge/orders/incidents.py)."""
 
 
 @router.get("/health", summary="ok or degraded; 503 only without the database")
@@ -57,6 +63,7 @@ def _check(services: Services) -> tuple[str, dict[str, Any]]:
             session = status.latest(cursor)
             store = status.store(cursor)
             storage = timescale.storage(cursor)
+            orders = process.read(cursor)
     except Unavailable as gone:
         return "down", {"database": {"status": "down", "detail": gone.detail}}
     checks: dict[str, Any] = {"database": {"status": "ok", "source": store.source, "storage": storage}}
@@ -69,7 +76,18 @@ def _check(services: Services) -> tuple[str, dict[str, Any]]:
             "detail": session.reason,
             "since": _text(session.since),
         }
-    return ("ok" if checks["ib"]["status"] == "ok" else "degraded"), checks
+    if orders is not None:
+        checks["orders"] = _orders_check(orders)
+    works = all(check["status"] in ("ok", "off") for check in checks.values())
+    return ("ok" if works else "degraded"), checks
+
+
+def _orders_check(row: ProcessRow) -> dict[str, str]:
+    """The order process: `ok` when orders are sent, `off` when none are wanted, else its state and why."""
+    state, reason = row.standing
+    if row.mode == "off" and state != "silent":
+        return {"status": "off", "detail": reason}
+    return {"status": "ok" if state == "ready" else state, "detail": reason}
 
 
 @router.get("/api/v1/ib/session", summary="The session with Interactive Brokers, as its bridge last told it")
@@ -188,12 +206,17 @@ def incident_list(
 
 
 def _keep_silence(cursor: Cursor) -> None:
-    """A bridge that is gone cannot tell: who asks does, and the schedule once a minute.
+    """A bridge or an order process that is gone cannot tell: who asks does, and the schedule once a minute.
 
-    What a silent bridge had open is over with it: nobody looks after it any more.
+    What a silent bridge had open is over with it: nobody looks after it any more. So are incidents that tell how
+    an order process is.
     """
     silent = status.silent(cursor, _SILENT_AFTER_S)
     found = [Condition("bridge-silent", one.bridge, {"heard_at": _text(one.since)}) for one in silent if one.alone]
+    orders = process.read(cursor)
+    if orders is not None and orders.mode != "off" and orders.age_s > _SILENT_AFTER_S:
+        found.append(Condition("orders-silent", _ORDER_PROCESS, {"heard_at": _text(orders.heartbeat)}))
+        incidents.end(cursor, _ORDER_PROCESS, _ORDER_PROCESS, _OF_THE_MOMENT)
     incidents.keep(cursor, "monitoring", found)
     for one in silent:
         incidents.keep(cursor, f"bridge:{one.bridge}", [])

@@ -11,6 +11,7 @@ import pytest
 from nautilus.db.connection import Database
 from nautilus.db.monitoring import incidents
 from nautilus.db.monitoring.incidents import Changes
+from nautilus.db.orders import process
 from nautilus.monitoring.incidents import CODES, SEVERITIES, Condition
 from tests.support.stack import ServiceStack, service_stack
 
@@ -115,6 +116,43 @@ def test_a_bridge_keeps_its_incidents_and_who_asks_sees_that_it_is_silent(stack:
     assert len(listing(before=silent["id"])) == 2
     stack.start_bridge()
     stack.wait(lambda: listing(open=True) == [], "it is heard again", 30)
+
+
+def test_an_order_process_that_is_gone_is_told_by_whoever_asks(stack: ServiceStack, db: Database) -> None:
+    def open_codes() -> list[str]:
+        return sorted(
+            row["code"] for row in stack.client.get("/api/v1/incidents", params={"open": True}).json()["incidents"]
+        )
+
+    def health() -> tuple[str, dict[str, str] | None]:
+        answer = stack.client.get("/health").json()
+        return answer["status"], answer["checks"].get("orders")
+
+    def older(mode: str = "paper") -> None:
+        stack.rows("UPDATE order_process SET heartbeat = heartbeat - interval '61 s', mode = %s RETURNING 1", mode)
+
+    stack.wait(lambda: health() == ("ok", None), "connected, and no order process has ever run", 30)
+    with db.transaction() as cursor:
+        token = process.take_over(cursor, "test", mode="paper")
+    own = Condition("orders-not-ready", "order-process", {"state": "starting"})
+    position = Condition("position-break", "DU1:265598", {})
+    keep(db, "order-process", own, position)
+    assert health() == ("degraded", {"status": "starting", "detail": ""})
+    assert open_codes() == ["orders-not-ready", "position-break"]
+
+    older()
+    assert open_codes() == ["orders-silent", "position-break"], "nobody knows how it is; the position is still another"
+    state, orders = health()
+    assert orders is not None
+    assert (state, orders["status"]) == ("degraded", "silent")
+    older("off")
+    assert open_codes() == ["position-break"], "nobody waits for orders"
+
+    with db.transaction() as cursor:
+        assert process.report(cursor, token, state="not_ready", reason="orders are switched off")
+    assert health() == ("ok", {"status": "off", "detail": "orders are switched off"})
+    stack.rows("UPDATE order_process SET mode = 'live', state = 'ready', reason = '' RETURNING 1")
+    assert health() == ("ok", {"status": "ok", "detail": ""})
 
 
 @pytest.mark.parametrize(("name", "value"), [("code", "fire"), ("limit", "0"), ("before", "x"), ("open", "perhaps")])

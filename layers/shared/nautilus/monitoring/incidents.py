@@ -32,6 +32,7 @@ CODES: Mapping[str, Severity] = {
     "orders-not-allowed": "critical",
     "orders-account-refused": "critical",
     "orders-not-ready": "critical",
+    "orders-silent": "critical",
     "order-words-delayed": "critical",
     "order-word-lost": "critical",
     "order-inactive": "warning",

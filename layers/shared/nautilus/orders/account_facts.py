@@ -22,8 +22,6 @@ from nautilus.orders.ticket import Side
 
 _LONGEST_WINDOW_S = 120
 """How far back equal orders are looked for; the limit `duplicate_window` decides."""
-SILENT_S = 15.0
-"""An order process that wrote nothing for so long is not there."""
 _STRICTNESS: tuple[TradingState, ...] = ("active", "reducing", "halted")
 
 
@@ -70,10 +68,8 @@ def _with_process(cursor: Cursor, facts: Facts) -> Facts:
     if row is None:
         return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")
     accounts = frozenset(row.accounts) or None
-    if row.age_s > SILENT_S:
-        text = f"the order process has said nothing for {row.age_s:.0f} s"
-        return replace(facts, accounts=accounts, ready=False, not_ready_because=text)
-    return replace(facts, accounts=accounts, ready=row.state == "ready", not_ready_because=row.reason)
+    state, reason = row.standing
+    return replace(facts, accounts=accounts, ready=state == "ready", not_ready_because=reason)
 
 
 def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:

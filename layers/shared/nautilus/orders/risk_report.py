@@ -16,7 +16,7 @@ from nautilus.db.orders.trading_state import ALL, StateRow
 from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.orders import limit_changes
-from nautilus.orders.account_facts import SILENT_S, in_force, state_of
+from nautilus.orders.account_facts import in_force, state_of
 from nautilus.orders.check_case import money
 from nautilus.orders.kill import Killed
 from nautilus.orders.limit_changes import LimitReport
@@ -171,11 +171,11 @@ def process_json(row: ProcessRow | None) -> dict[str, Any] | None:
     """The order process; null when none ever ran. state: what it wrote last, or `silent` when it writes no more."""
     if row is None:
         return None
-    silent = row.age_s > SILENT_S
+    state, reason = row.standing
     return {
-        "state": "silent" if silent else row.state,
+        "state": state,
         "last_state": row.state,
-        "reason": f"the order process has said nothing for {row.age_s:.0f} s" if silent else row.reason or None,
+        "reason": reason or None,
         "mode": row.mode,
         "heartbeat_age_s": round(row.age_s, 1),
         "last_reconciled": microseconds_text(row.last_reconciled_at) if row.last_reconciled_at else None,

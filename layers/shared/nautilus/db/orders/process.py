@@ -7,6 +7,9 @@ from typing import NamedTuple
 from nautilus.db.cursor import Cursor
 from nautilus.db.rows import one_or_none, scalar, there
 
+SILENT_AFTER_S = 15.0
+"""An order process that has not written its heartbeat (every 2 s) for so long is not there."""
+
 
 class ProcessRow(NamedTuple):
     """A row of `order_process`, and its age. age_s: seconds of machine time since the last heartbeat."""
@@ -21,6 +24,13 @@ class ProcessRow(NamedTuple):
     last_reconciled_at: datetime | None
     heartbeat: datetime
     age_s: float
+
+    @property
+    def standing(self) -> tuple[str, str]:
+        """State and reason as a reader sees them: `silent` when it writes no more, whatever it wrote last."""
+        if self.age_s > SILENT_AFTER_S:
+            return "silent", f"the order process has said nothing for {self.age_s:.0f} s"
+        return self.state, self.reason
 
 
 def take_over(cursor: Cursor, holder: str, *, mode: str, client_id: int | None = None) -> int:
