@@ -393,6 +393,9 @@ def test_parameters_with_a_pattern_of_a_settings_own_were_found():
             field = kind.model_fields[variable.removeprefix("NAUTILUS_").lower()]
             if "AllowedValues" in parameter:
                 assert set(parameter["AllowedValues"]) <= set(get_args(field.annotation)), name
+            elif "MaxValue" in parameter:
+                limits = {w: getattr(rule, w) for rule in field.metadata for w in ("ge", "le") if hasattr(rule, w)}
+                assert (parameter["MinValue"], parameter["MaxValue"]) == (limits["ge"], limits["le"]), name
             else:
                 assert (
                     name in ("TokenKeyId", "StreamHost") or name.endswith("SecretArn") or "SSM" in parameter["Type"]
