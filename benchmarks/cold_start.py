@@ -62,6 +62,7 @@ EVENTS = {
     "bars": ("GET", "/api/v1/market-data/historical/bars"),
     "live": ("GET", "/api/v1/market-data/live"),
     "monitoring": ("GET", "/api/v1/ib/session"),
+    "orders": ("GET", "/api/v1/orders"),
 }
 SETTINGS = {
     "NAUTILUS_ENV": "test",
