@@ -29,6 +29,7 @@ from ib_bridge.parts import BridgeParts
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
 from ib_bridge.source import StoreSource
+from ib_bridge.tasks import cancel_all
 from ib_bridge.transactions import TransactionRunner
 from ib_bridge.upkeep import UPKEEP_S, Upkeep
 from nautilus.backfill.pacing import PacingLimits
@@ -169,12 +170,7 @@ class Bridge:
     async def _end(self, tasks: list[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
         self._ending.set()
         self._live.end_streams()
-        pending = set(tasks)
-        while pending:
-            # Python 3.11's wait_for forgets a cancellation that comes together with what it waited for: ask again.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=1)
+        await cancel_all(tasks)
         await self._commands.stop()
         if page is not None:
             page.close()

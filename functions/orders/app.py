@@ -24,10 +24,10 @@ from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.lookup.identity import Identity
 from nautilus.orders.change import Changed
-from nautilus.orders.checks import Refusal
 from nautilus.orders.confirming import ConfirmedInstruments
 from nautilus.orders.desk import OrderDesk, readable, visible
 from nautilus.orders.place import Placed
+from nautilus.orders.preview import WAIT_S, preview_json
 from nautilus.orders.report import event_json
 from nautilus.orders.risk_desk import RiskDesk
 from nautilus.orders.schemas import (
@@ -110,7 +110,10 @@ def _answer(services: Services, placed: Placed, found: Identity, waited: dict[st
     return JSONResponse(answer, 202, headers)
 
 
-@router.post(f"{_ORDERS}/preview", summary="What the checks say about an order now; nothing is stored or sent")
+@router.post(
+    f"{_ORDERS}/preview",
+    summary="What the checks, and IB by a what-if order, say about an order now; no order is stored or sent",
+)
 async def preview(body: OrderRequest, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     shared = _shared(services)
     return await _preview(shared, body, await shared.names.identity(body, caller), caller)
@@ -118,16 +121,12 @@ async def preview(body: OrderRequest, services: ServicesDep, caller: CallerDep) 
 
 async def _preview(shared: OrderServices, body: OrderRequest, found: Identity, caller: Principal) -> dict[str, Any]:
     seen = await run_in_threadpool(shared.desk.preview, body, found.instrument, caller)
-    return {
-        "passes": not seen.refusals,
-        "checks": _checks(seen.refusals),
-        "notices": list(seen.notices),
-        **_changed_hands(found),
-    }
-
-
-def _checks(refusals: Sequence[Refusal]) -> list[dict[str, Any]]:
-    return [{**one.as_dict(), "temporary": one.temporary} for one in refusals]
+    if seen.waits_for is not None:
+        waited = await shared.waits.until_answered(seen.waits_for, WAIT_S)
+        seen = await run_in_threadpool(shared.desk.preview, body, found.instrument, caller, what_if_id=seen.waits_for)
+        if not waited:
+            seen = seen._replace(why_not="too many calls wait already: ask once more")
+    return {**preview_json(seen), **_changed_hands(found)}
 
 
 def _changed_hands(found: Identity) -> dict[str, Any]:

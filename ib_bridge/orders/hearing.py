@@ -39,7 +39,7 @@ class Listeners:
 
 class Hearing:
     """put: the writer's queue. connection, accounts: of the present one. is_request: whether a number is that of a
-    request of ours, and so of no order."""
+    request of ours, and so of no order. is_what_if: takes the words about what-if orders, which are no orders."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Hearing:
         connection: Callable[[], int],
         accounts: Callable[[], Sequence[str]],
         is_request: Callable[[int], bool],
+        is_what_if: Callable[[Word], bool],
     ) -> None:
         self._clock = clock
         self._questions = questions
@@ -63,6 +64,7 @@ class Hearing:
         self._positions_of = 0
         self._positions: dict[tuple[str, int], Position] = {}
         self._is_request = is_request
+        self._is_what_if = is_what_if
         self._contracts_known = True
         self.lost_words = 0
         """How many messages could not be read, or not stored."""
@@ -71,6 +73,8 @@ class Hearing:
         """Every word, in the order in which it came."""
         if isinstance(word, CurrentTime | NextOrderId | ManagedAccounts):
             return  # of the connection alone
+        if self._is_what_if(word):
+            return
         if isinstance(word, BrokerError) and self._is_no_order(word):
             self._log.info("orders-notice", extra={"ib_code": word.code, "ib_text": word.text, "request": word.number})
             return

@@ -37,3 +37,7 @@ class OrderParts:
     def floor(self) -> int:
         """The lowest number that is free for a request."""
         return max(self.next_order_id, self.gateway.next_order_id)
+
+    def free_id(self) -> int:
+        """The lowest number that IB takes for an order, as far as this connection knows."""
+        return max(1, self.gateway.next_order_id, self.gateway.used_up_to)

@@ -30,7 +30,9 @@ from ib_bridge.orders.questions import Questions
 from ib_bridge.orders.reconciling import Reconciling
 from ib_bridge.orders.sender import Sender, TakenOver
 from ib_bridge.orders.unnamed import UnnamedOrders
+from ib_bridge.orders.what_ifs import WhatIfs
 from ib_bridge.orders.word_writer import WordWriter
+from ib_bridge.tasks import cancel_all
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
 from nautilus.db.orders import notifications, process
@@ -47,6 +49,8 @@ _HEARTBEAT_S = 2.0
 _END_S = 6.0
 _DRAIN_S = 3.0
 _POOL = 4
+_ON_NOTICE = ("sending", "cancels", "modifies", "what-ifs")
+"""The loops that a notification of the database wakes."""
 _TAKEN = "another order process works on this database already: an account's orders come from one process alone"
 
 
@@ -64,7 +68,7 @@ class OrderProcess:
         )
         self._name = NameLock(self._database, NAME, log, _TAKEN)
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
-        self._wakers = {name: asyncio.Event() for name in ("sending", "cancels", "modifies", "heartbeat", "connection")}
+        self._wakers = {name: asyncio.Event() for name in (*_ON_NOTICE, "heartbeat", "connection")}
         self._fatal: CannotStart | None = None
         self._fatal_event = asyncio.Event()
         self._stopping = False
@@ -120,6 +124,7 @@ class OrderProcess:
             connection=lambda: self._gateway.number,
             accounts=lambda: self._gateway.accounts,
             is_request=self._gateway.is_request,
+            is_what_if=lambda word: self._what_ifs.take(word),
         )
         self._writer = WordWriter(
             self._database,
@@ -140,6 +145,12 @@ class OrderProcess:
             self._parts,
             is_open=self._is_open,
             written=lambda order, _request: self._acknowledging.written([order]),
+        )
+        self._what_ifs = WhatIfs(
+            self._parts,
+            is_open=self._is_open,
+            refusal=self._account_refusal,
+            answered=self._wakers["what-ifs"].set,
         )
         self._incidents = OrderIncidents(self._transactions, self._log)
 
@@ -164,6 +175,7 @@ class OrderProcess:
             self._repeat("sending", self._sender.send_waiting, _SWEEP_S),
             self._repeat("cancels", self._changes.send_cancels, _SWEEP_S),
             self._repeat("modifies", self._changes.send_modifies, _SWEEP_S),
+            self._repeat("what-ifs", self._what_ifs.step, _SWEEP_S),
             self._repeat("killing", self._killing.step, _SWEEP_S),
             self._repeat("heartbeat", self._heartbeat, _HEARTBEAT_S),
             self._repeat("name", self._keep_name, _SWEEP_S),
@@ -183,12 +195,7 @@ class OrderProcess:
         if self._fatal is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._writer.drain(_DRAIN_S), _DRAIN_S)
-        pending = set(tasks)
-        while pending:
-            # Python 3.11's wait_for forgets a cancellation that comes together with what it waited for: ask again.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=1)
+        await cancel_all(tasks)
         if page is not None:
             page.close()
         with suppress(TimeoutError, Unavailable):  # the threads that hang are left behind (`ib_bridge.orders.__main__`)
@@ -261,7 +268,7 @@ class OrderProcess:
             event.set()
 
     def _wake(self) -> None:
-        for name in ("sending", "cancels", "modifies"):
+        for name in _ON_NOTICE:
             self._wakers[name].set()
 
     def _acknowledged(self, order: UUID) -> None:

@@ -17,6 +17,7 @@ from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.market.instrument import Instrument
 from nautilus.orders import sending_checks
+from nautilus.orders.sending_checks import Verdict
 from nautilus.orders.states import OrderState
 
 _S = OrderState
@@ -106,13 +107,10 @@ class Sender:
         verdict = sending_checks.check(cursor, rows, instrument, now_ns=parts.clock.now_ns(), settings=parts.settings)
         if verdict.refusals:
             return None if verdict.wait else self._deny(cursor, rows, verdict.why, checks=verdict.as_rows)
-        number = sessions.reserve_order_id(cursor, parts.client_id, self._free_id(), count=len(rows))
+        number = sessions.reserve_order_id(cursor, parts.client_id, parts.free_id(), count=len(rows))
         parts.next_order_id = max(parts.next_order_id, number + len(rows))
         reserved = tuple(self._with_id(cursor, row, number + place) for place, row in enumerate(rows))
         return Prepared(reserved, instrument, parts.gateway.number)
-
-    def _free_id(self) -> int:
-        return max(1, self._parts.gateway.next_order_id, self._parts.gateway.used_up_to)
 
     def _with_id(self, cursor: Cursor, row: OrderRow, number: int) -> OrderRow:
         parts = self._parts
@@ -182,7 +180,20 @@ class Sender:
         for number in outgoing.stale(cursor, now, after_machine_s=_MACHINE_S):
             locked = orders.lock_with_book(cursor, number)
             if locked is not None and locked.state == _S.ACCEPTED:
-                self._deny(cursor, _legs(cursor, locked), "stale: it could not be sent within its valid_for")
+                rows = _legs(cursor, locked)
+                verdict = self._why_late(cursor, rows)
+                why = "; ".join(filter(None, ("stale: it could not be sent within its valid_for", verdict.why)))
+                self._deny(cursor, rows, why, checks=verdict.as_rows)
+
+    def _why_late(self, cursor: Cursor, rows: Sequence[OrderRow]) -> Verdict:
+        """The checks that keep it back, as far as they are known."""
+        instrument = instruments.by_id(cursor, rows[0].con_id)
+        if instrument is None:
+            return Verdict()
+        now, settings = self._parts.clock.now_ns(), self._parts.settings
+        return sending_checks.why_not_sent(
+            cursor, rows, instrument, now_ns=now, settings=settings, is_open=self._is_open()
+        )
 
     def _event(self, kind: str, text: str) -> Event:
         return Event(kind, "process", self._parts.clock.now_ns(), text)

@@ -6,7 +6,7 @@ from ib_bridge.orders.sender import free_reserved
 from ib_bridge.source import source_of
 from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, orders, process, requests, sessions
+from nautilus.db.orders import account_state, orders, process, requests, sessions, what_ifs
 from nautilus.db.orders.events import Event
 from nautilus.market.account_kind import account_kind
 from nautilus.orders.states import Pending, RequestKind, RequestState
@@ -32,6 +32,7 @@ def begin(cursor: Cursor, parts: OrderParts) -> int:
     account_state.seen(cursor, gateway.accounts, account_kind(gateway.accounts))
     parts.next_order_id = sessions.raise_floor(cursor, parts.client_id, max(1, gateway.next_order_id))
     retry_cancels(cursor, parts)
+    what_ifs.fail_sent(cursor, "the connection ended before IB answered")
     return sessions.begin(
         cursor,
         parts.client_id,

@@ -54,6 +54,16 @@ def reject_order(control: Context, code: Any, text: str, how: str = "error") -> 
     control.gateway.faults.orders.rejections.append(entry)
 
 
+def what_if_lose(control: Context, n: Any = 1) -> None:
+    """the next n what-if orders get no answer"""
+    control.gateway.faults.orders.silent_what_ifs = count("n", n)
+
+
+def what_if_refuse(control: Context, code: Any, text: str) -> None:
+    """the next what-if order is refused with words of your choice"""
+    control.gateway.faults.orders.what_if_refusals.append(Rejection(count("code", code), text, "error"))
+
+
 def margin(control: Context, factor: Any) -> None:
     """orders need so many times the margin; 1 is normal"""
     control.gateway.faults.orders.margin_factor = number("factor", factor, 0, 1e6)
@@ -119,6 +129,8 @@ COMMANDS = commands(
     master,
     eat_order,
     reject_order,
+    what_if_lose,
+    what_if_refuse,
     margin,
     locate,
     halt,

@@ -41,6 +41,8 @@ class OrderFaults:
     # ---- what becomes of orders
     eat: int = 0  # so many are read and forgotten
     rejections: list[Rejection] = field(default_factory=list)  # one an order
+    silent_what_ifs: int = 0  # so many what-if orders get no answer
+    what_if_refusals: list[Rejection] = field(default_factory=list)  # one a what-if order
     precautions: int = 0  # so many wait for a click, without a word
     locates: list[float] = field(default_factory=list)  # seconds until shares are found, one an order
     presets: dict[str, str] = field(default_factory=dict)  # field -> the value that every order gets
@@ -74,5 +76,5 @@ class OrderFaults:
 
     def left(self) -> Counter[str]:
         """The counts that are set, for those who ask what is set."""
-        names = ("mute", "duplicate", "skip", "shuffle", "eat", "precautions", "fee_first")
+        names = ("mute", "duplicate", "skip", "shuffle", "eat", "precautions", "fee_first", "silent_what_ifs")
         return +Counter({name: getattr(self, name) for name in names})

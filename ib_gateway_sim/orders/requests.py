@@ -40,11 +40,23 @@ def _place(client: Client, request: Request) -> None:
     if problem is not None or isinstance(contract, Violation):
         refuse(client, request, contract, problem or READ_ONLY)
     elif request.flag("whatIf"):
-        _preview(client, request, contract)
+        _answer_what_if(client, request, contract)
     elif gateway.faults.orders.rejections and not gateway.orders.used(client.client_id, request.integer("orderId")):
         reject(client, request, contract, gateway.faults.orders.rejections.pop(0))
     else:
         place(client, request, contract)
+
+
+def _answer_what_if(client: Client, request: Request, contract: Contract) -> None:
+    faults, order_id = client.gateway.faults.orders, request.integer("orderId")
+    if faults.take("silent_what_ifs"):
+        client.gateway.note("what_if_lose", client.client_id, order_id)
+    elif faults.what_if_refusals:
+        client.gateway.note("what_if_refuse", client.client_id, order_id)
+        refusal = faults.what_if_refusals.pop(0)
+        client.refuse(order_id, Violation(refusal.code, refusal.text))
+    else:
+        _preview(client, request, contract)
 
 
 def _preview(client: Client, request: Request, contract: Contract) -> None:

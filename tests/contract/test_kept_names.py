@@ -169,6 +169,7 @@ OF_LOOPS = listed(
     volume-units
     watch
     watch-list
+    what-ifs
     """
 )
 """Each loop of `nautilus.infra.loops.repeat` logs `<name>-delayed` and `<name>-broke`."""

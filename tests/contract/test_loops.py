@@ -13,7 +13,7 @@ PLACES = ("ib_bridge", "functions", "layers/shared/nautilus", "stream")
 CALLERS = {
     "ib_bridge.history.booking.Booking.book": "who sends the request",
     "ib_bridge.bridge.Bridge.run": "the process: its loops end by their own end alone",
-    "ib_bridge.bridge.Bridge._end": "the process, which ends",
+    "ib_bridge.tasks.cancel_all": "the process, which ends",
     "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
     "ib_bridge.inbox.commands.Commands.begin": "a step of the loop of commands",
     "ib_bridge.reference.calendars.Calendars.calendar": "who asks for the calendar",
@@ -33,7 +33,7 @@ CALLERS = {
     "stream.v1.Socket.receive_all": "the socket, which is closed",
     "ib_bridge.orders.gateway.OrderGateway._watch": "a step of the loop that connects the order process",
     "ib_bridge.orders.pacer.Pacer._pass": "who sends an order, a change or a question",
-    "ib_bridge.orders.process.OrderProcess._end": "the process, which ends",
+    "ib_bridge.orders.what_ifs.WhatIfs.step": "a step of the loop of what-if orders",
     "ib_bridge.orders.sender.Sender.send_waiting": "a step of the loop of sending",
     "ib_bridge.orders.word_writer.WordWriter.drain": "the process, which ends",
     "ib_bridge.history.open_requests.OpenRequests.enter": "a request that confirms live bars",

@@ -32,6 +32,8 @@ ELSEWHERE: dict[str, str] = {
     "master": f"{_ORDERS}::test_the_master_client_hears_of_everybody_and_client_0_by_choice",
     "eat_order": f"{_ORDERS}::test_orders_that_the_gateway_eats_never_were",
     "reject_order": f"{_ORDERS}::test_an_order_is_refused_by_choice",
+    "what_if_lose": f"{_ORDERS}::test_a_what_if_order_is_refused_or_not_answered_by_choice",
+    "what_if_refuse": f"{_ORDERS}::test_a_what_if_order_is_refused_or_not_answered_by_choice",
     "margin": f"{_ORDERS}::test_margin_can_rise",
     "locate": f"{_ORDERS}::test_a_short_sale_waits_for_its_shares_and_lives",
     "halt": f"{_ORDERS}::test_a_halt_by_command_ends_after_its_time",

@@ -251,6 +251,20 @@ def test_an_order_is_refused_by_choice(how, answers):
     run()
 
 
+@played()
+async def test_a_what_if_order_is_refused_or_not_answered_by_choice(client, sim, control):
+    await run_command(control, "what_if_lose 1")
+    await run_command(control, "what_if_refuse 201 'Order rejected - reason:no'")
+    order(client, 1, what_if=1, **RESTING)
+    order(client, 2, what_if=1, **RESTING)
+    order(client, 3, what_if=1, **RESTING)
+    # The victim takes the first answer that comes for that of its first question.
+    assert await words(client) == ["error 201", "openOrder PreSubmitted"]
+    assert sim.orders.orders == {}
+    met = [entry["fields"] for entry in (await run_command(control, "received fault"))["received"]]
+    assert met == [{"fault": "what_if_lose", "orderId": 1}, {"fault": "what_if_refuse", "orderId": 2}]
+
+
 @pytest.mark.parametrize(
     ("requested", "code"),
     [

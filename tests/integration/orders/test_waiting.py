@@ -1,7 +1,7 @@
 """Calls that wait for an order: when they answer, how many may wait, and that nothing else is behind them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +11,7 @@ import pytest
 
 import functions.orders.app
 from functions.orders.app import OrderServices
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.db.orders import orders
 from nautilus.db.orders.events import Event
@@ -84,13 +85,13 @@ def test_ten_calls_that_wait_do_not_delay_a_kill(calls: Calls) -> None:
 def test_a_call_waits_over_the_states_that_say_nothing(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = calls.api.services.kept(OrderServices, lambda: OrderServices(calls.api.services)).waits
     seen: list[bool] = []
-    check = waits._is_under_way
+    check = waits._waits
 
-    def checked(order_id: UUID) -> bool:
-        seen.append(check(order_id))
+    def checked(waits_for: Callable[[Cursor, UUID], bool], subject: UUID) -> bool:
+        seen.append(check(waits_for, subject))
         return seen[-1]
 
-    monkeypatch.setattr(waits, "_is_under_way", checked)
+    monkeypatch.setattr(waits, "_waits", checked)
 
     async def seen_twice(waiting: "asyncio.Task[httpx.Response]") -> None:
         """A look at the order that began after now is over, and the call waits still."""

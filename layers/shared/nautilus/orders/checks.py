@@ -9,7 +9,7 @@ refused. The process keeps such an order, and one with a problem that passes by 
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nautilus.orders import account_checks, exposure_checks, order_checks, price_checks
 from nautilus.orders.check_case import Case, Problems, Where
@@ -17,7 +17,7 @@ from nautilus.orders.facts import DELAYED, Facts
 from nautilus.orders.groups import legs
 from nautilus.orders.ticket import Ticket
 
-__all__ = ["CHECKS", "Check", "Facts", "Place", "Refusal", "notices", "only_temporary", "run"]
+__all__ = ["CHECKS", "Check", "CheckState", "Facts", "Place", "Refusal", "notices", "only_temporary", "run", "states"]
 
 
 class Place(StrEnum):
@@ -57,6 +57,16 @@ class Refusal(NamedTuple):
 
     def as_dict(self) -> dict[str, str | int | None]:
         return {"code": self.code, "check": self.check, "limit": self.limit, "value": self.value, "detail": self.text}
+
+
+class CheckState(NamedTuple):
+    """How a check stands of an order: `passed`, `refused`, `waits` (refused, and it may pass a little later), `not_known` (nobody
+    knows what it needs yet) or `not_for_this_order`."""
+
+    number: int
+    codes: tuple[str, ...]
+    state: Literal["passed", "refused", "waits", "not_known", "not_for_this_order"]
+    text: str
 
 
 _F, _P, _B = Place.FUNCTION, Place.PROCESS, Place.BOTH
@@ -103,6 +113,23 @@ def run(ticket: Ticket, facts: Facts, where: Where) -> list[Refusal]:
         for refusal in _refusals(check, case, where)
     )
     return list(dict.fromkeys(found))
+
+
+def states(ticket: Ticket, facts: Facts) -> list[CheckState]:
+    """How each of the 23 checks stands now, in the order of their numbers."""
+    cases = [Case(ticket, leg, facts) for leg in legs(ticket)]
+    return [_state(check, [case for case in cases if _applies(check, case)]) for check in CHECKS]
+
+
+def _state(check: Check, cases: list[Case]) -> CheckState:
+    if not cases:
+        return CheckState(check.number, check.codes, "not_for_this_order", check.text)
+    problems = [problem for case in cases for problem in check.run(case)]
+    if any(not one.temporary for one in problems):
+        return CheckState(check.number, check.codes, "refused", check.text)
+    if any(one.unknown for one in problems):
+        return CheckState(check.number, check.codes, "not_known", check.text)
+    return CheckState(check.number, check.codes, "waits" if problems else "passed", check.text)
 
 
 def _applies(check: Check, case: Case) -> bool:

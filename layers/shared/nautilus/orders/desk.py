@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from nautilus.auth.principal import Principal
@@ -18,28 +18,20 @@ from nautilus.db.orders import account_state, executions, orders, requests, risk
 from nautilus.db.orders.orders import OrderRow
 from nautilus.errors import Conflict, InvalidInput, NotFound
 from nautilus.market.instrument import Instrument
-from nautilus.orders import change, checks, place
-from nautilus.orders.account_facts import with_account
+from nautilus.orders import change, place
 from nautilus.orders.change import Changed
 from nautilus.orders.check_case import plain
-from nautilus.orders.checks import Refusal
 from nautilus.orders.facts import Facts
 from nautilus.orders.market_facts import market_facts
 from nautilus.orders.outcome import Terms
 from nautilus.orders.place import Placed
 from nautilus.orders.placing_rows import Caller
+from nautilus.orders.preview import Preview, preview
 from nautilus.orders.prices import rounded
 from nautilus.orders.report import order_json
 from nautilus.orders.schemas import ChangeRequest, OrderRequest
 from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
-
-
-class Preview(NamedTuple):
-    """What the checks of function and process say about a ticket now. notices: what the answer adds to an order that passes."""
-
-    refusals: tuple[Refusal, ...]
-    notices: tuple[str, ...]
 
 
 class OrderDesk:
@@ -59,15 +51,15 @@ class OrderDesk:
             ticket, facts = self._ticket(cursor, body, instrument, principal)
             return place.place(cursor, ticket, caller, facts)
 
-    def preview(self, body: OrderRequest, instrument: Instrument, principal: Principal) -> Preview:
-        """All checks, those of the process too, and nothing is written."""
+    def preview(
+        self, body: OrderRequest, instrument: Instrument, principal: Principal, *, what_if_id: UUID | None = None
+    ) -> Preview:
+        """All checks, those of the process too; no order is written, and none is sent. what_if_id: the what-if
+        order that is answered meanwhile, or was not in time; None: IB is to be asked now."""
         self._require_orders()
         with self._db.transaction() as cursor:
             ticket, facts = self._ticket(cursor, body, instrument, principal)
-            account = risk_book.lock_account(cursor, ticket.account)
-            exposure = risk_book.lock_exposure(cursor, ticket.account, ticket.con_id)
-            facts = with_account(cursor, facts, account, exposure, principal=principal.id)
-            return Preview(tuple(checks.run(ticket, facts, "all")), tuple(checks.notices(facts)))
+            return preview(cursor, ticket, facts, principal.id, what_if_id=what_if_id)
 
     def _ticket(
         self, cursor: Cursor, body: OrderRequest, instrument: Instrument, principal: Principal

@@ -8,6 +8,8 @@ from nautilus.orders.ticket import Side
 
 _SHORT_CLASSES = frozenset({"STK", "CFD", "OPT", "FOP", "CRYPTO"})
 """Classes of which a sale without a position is a short sale; a future or a currency pair has none."""
+MARGIN = "margin"
+"""The code of check 20."""
 _MARGINED = frozenset({"FUT", "OPT", "FOP"})
 
 
@@ -72,17 +74,24 @@ def short_sale(case: Case) -> Problems:
         yield Problem("short_not_allowed", "0", plain(held), text)
 
 
+def needs_margin(case: Case) -> bool:
+    """Whether IB is asked for the margin first: of a future, an option, or a sale that opens a short position or may do so."""
+    if not case.switch("margin_check") or case.reducing:
+        return False
+    return case.asset_class in _MARGINED or _opens_short(case) is not False
+
+
 def margin(case: Case) -> Problems:
     """Check 20: the margin, where IB is asked for it."""
-    if not case.switch("margin_check") or case.reducing:
+    if not needs_margin(case):
         return
-    if case.asset_class not in _MARGINED and not _opens_short(case):
-        return
-    found = case.facts.margin
-    if case.facts.margin_refusal:
-        yield Problem("margin", None, None, f"the broker would refuse the order: {case.facts.margin_refusal}")
+    found, facts = case.facts.margin, case.facts
+    if facts.margin_refusal:
+        text = f"the broker would refuse the order: {facts.margin_refusal}"
+        yield Problem(MARGIN, "an order that the broker takes", "refused", text)
     elif found is None:
-        yield unknown("margin", "the margin is not known yet; the broker is asked for it")
+        why = facts.margin_unknown or "the margin is not known yet; the broker is asked for it"
+        yield unknown(MARGIN, why, "the margin by a what-if order")
     elif found.initial_after > found.equity_after:
         text = "the margin would be above the equity that covers it"
-        yield Problem("margin", money(found.equity_after), money(found.initial_after), text)
+        yield Problem(MARGIN, money(found.equity_after), money(found.initial_after), text)

@@ -16,9 +16,12 @@ from nautilus.market.instrument import Instrument
 from nautilus.orders import checks
 from nautilus.orders.account_facts import state_of, with_account
 from nautilus.orders.checks import Refusal
+from nautilus.orders.exposure_checks import MARGIN
+from nautilus.orders.facts import Facts
+from nautilus.orders.margin_facts import want, with_margin
 from nautilus.orders.market_facts import market_facts
 from nautilus.orders.row_tickets import ticket_of
-from nautilus.orders.ticket import Origin
+from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
 
 _WANTS = "orders"
@@ -45,26 +48,68 @@ class Verdict(NamedTuple):
         return [one.as_dict() for one in self.refusals]
 
 
+class _Checked(NamedTuple):
+    """An order with what is known for its checks, and what they say."""
+
+    row: OrderRow
+    ticket: Ticket
+    facts: Facts
+    refusals: list[Refusal]
+
+
 def check(
     cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, *, now_ns: int, settings: OrderModeSettings
 ) -> Verdict:
     """Check the orders of a group, all of one account and contract that are held; the first refusal of any denies all.
 
-    An order whose quote is not known, or is not new, wants it, so that the next time it may be there.
+    An order whose quote is not known, or is not new, wants it, so that the next time it may be there; so does one that waits
+    for IB's answer to a what-if order.
     """
-    first = rows[0]
-    account = risk_book.lock_account(cursor, first.account)
-    exposure = risk_book.lock_exposure(cursor, first.account, first.con_id)
-    market = market_facts(cursor, instrument, first.account, now=now_ns, settings=settings)
+    market = market_facts(cursor, instrument, rows[0].account, now=now_ns, settings=settings)
     if market.quote is None or market.quote.age > _NEW_S:
-        wants.put(cursor, _WANTS, [WantRow(first.con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
-    found: list[Refusal] = []
+        wants.put(cursor, _WANTS, [WantRow(rows[0].con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
+    checked = _checked(cursor, rows, instrument, market, is_open=True)
+    verdict = _verdict(checked)
+    if verdict.wait:
+        for one in checked:
+            if any(refusal.code == MARGIN for refusal in one.refusals):
+                want(cursor, one.ticket, one.facts, principal=one.row.principal)
+    return verdict
+
+
+def why_not_sent(
+    cursor: Cursor,
+    rows: Sequence[OrderRow],
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    settings: OrderModeSettings,
+    is_open: bool,
+) -> Verdict:
+    """What kept orders back until their time was over. is_open: whether orders may be sent at all now. They are held."""
+    market = market_facts(cursor, instrument, rows[0].account, now=now_ns, settings=settings)
+    return _verdict(_checked(cursor, rows, instrument, market, is_open=is_open))
+
+
+def _checked(
+    cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, market: Facts, *, is_open: bool
+) -> list[_Checked]:
+    account = risk_book.lock_account(cursor, rows[0].account)
+    exposure = risk_book.lock_exposure(cursor, rows[0].account, rows[0].con_id)
+    found = []
     for row in rows:
+        ticket = ticket_of(row, instrument)
         facts = with_account(cursor, market, account, exposure, principal=row.principal, changes=row)
-        # Who sends knows better than the row of its last heartbeat that it may.
-        facts = replace(facts, ready=True, not_ready_because="", order_ratio=None)
-        found += checks.run(ticket_of(row, instrument), facts, "process")
-    refusals = tuple(dict.fromkeys(found))
+        # Who sends knows better than the row of its last heartbeat whether it may.
+        because = "" if is_open else facts.not_ready_because
+        facts = replace(facts, ready=is_open, not_ready_because=because, order_ratio=None)
+        facts = with_margin(cursor, ticket, facts)
+        found.append(_Checked(row, ticket, facts, checks.run(ticket, facts, "process")))
+    return found
+
+
+def _verdict(checked: Sequence[_Checked]) -> Verdict:
+    refusals = tuple(dict.fromkeys(refusal for one in checked for refusal in one.refusals))
     return Verdict(refusals, wait=bool(refusals) and checks.only_temporary(refusals))
 
 

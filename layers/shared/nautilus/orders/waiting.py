@@ -5,12 +5,13 @@ and the kill switch are never behind them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 from nautilus.db.connection import Database
-from nautilus.db.orders import orders
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import orders, what_ifs
 from nautilus.errors import Unavailable
 from nautilus.infra.cache import Cache
 from nautilus.infra.executors import Executor
@@ -46,25 +47,34 @@ class OrderWaits:
 
         False when too many calls wait already, so that this one does not.
         """
+        return await self._until(_is_under_way, order_id, wait_s)
+
+    async def until_answered(self, what_if_id: UUID, wait_s: float) -> bool:
+        """Wait until IB's answer to a what-if order is stored, or it is known that none comes, or the time is over.
+
+        False when too many calls wait already, so that this one does not.
+        """
+        return await self._until(_is_unanswered, what_if_id, wait_s)
+
+    async def _until(self, waits: Callable[[Cursor, UUID], bool], subject: UUID, wait_s: float) -> bool:
         async with self._place() as granted:
             if granted:
-                await self._poll(order_id, wait_s)
+                await self._poll(waits, subject, wait_s)
             return granted
 
-    async def _poll(self, order_id: UUID, wait_s: float) -> None:
+    async def _poll(self, waits: Callable[[Cursor, UUID], bool], subject: UUID, wait_s: float) -> None:
         clock = asyncio.get_running_loop().time
         until = clock() + wait_s
-        while await self._thread.run(self._is_under_way, order_id) and (left := until - clock()) > 0:
+        while await self._thread.run(self._waits, waits, subject) and (left := until - clock()) > 0:
             await asyncio.sleep(min(_POLL_S, left))
 
-    def _is_under_way(self, order_id: UUID) -> bool:
+    def _waits(self, waits: Callable[[Cursor, UUID], bool], subject: UUID) -> bool:
         """False, too, while the database is away: who asked gets an answer about the order, not about the wait."""
         try:
             with self._db.transaction(snapshot=True, brief=True) as cursor:
-                row = orders.read(cursor, order_id)
+                return waits(cursor, subject)
         except Unavailable:
             return False
-        return row is not None and row.state in UNDER_WAY
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[bool]:
@@ -82,3 +92,13 @@ class OrderWaits:
             self._here -= 1
             if counted is not False and self._cache.there:  # also when Redis did not answer: it may have counted
                 await self._cache.threads.run(self._cache.release, _KEY, holder)
+
+
+def _is_under_way(cursor: Cursor, order_id: UUID) -> bool:
+    row = orders.read(cursor, order_id)
+    return row is not None and row.state in UNDER_WAY
+
+
+def _is_unanswered(cursor: Cursor, what_if_id: UUID) -> bool:
+    row = what_ifs.read(cursor, what_if_id)
+    return row is not None and row.state in what_ifs.OPEN_STATES
