@@ -210,6 +210,13 @@ SEED ?= 7
 live-week: $(VENV)/.ready ## live data through DAYS trading days of every fault (5; SEED=7), then beside history (half an hour)
 	LIVE_WEEK_DAYS=$(DAYS) LIVE_WEEK_SEED=$(SEED) $(PY) -m pytest -q -s tests/e2e/test_live_week.py
 
+# SEED decides everything of a run; without one it is drawn, and printed.
+ORDERS ?= 300
+KILLS ?= 100
+chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times (300, 100; SEED=), then beside the simulator's book (half an hour)
+	CHAOS_ORDERS=$(ORDERS) CHAOS_ORDERS_KILLS=$(KILLS) CHAOS_ORDERS_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
+		$(PY) -m pytest -q -s tests/e2e/test_chaos_orders.py
+
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
@@ -235,5 +242,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos live-week watch \
+.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders live-week watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -95,8 +95,8 @@ class OrderStack:
 
     # ---- the process -------------------------------------------------------------------------------------------------
 
-    def launch(self, **settings: str) -> Child:
-        """Start a process that may give up."""
+    def launch(self, *, command: Sequence[str] = ("-m", "ib_bridge.orders"), **settings: str) -> Child:
+        """Start a process that may give up. command: what Python runs."""
         self.port = free_port()
         given = {
             "env": "test",
@@ -112,7 +112,7 @@ class OrderStack:
         }
         self.process = self._group.start(
             f"orders-{next(_names)}",
-            [sys.executable, "-m", "ib_bridge.orders"],
+            [sys.executable, *command],
             log=self.folder / f"orders-{next(_names)}.log",
             env=environment({f"NAUTILUS_{name.upper()}": value for name, value in given.items()}),
             ready=lambda child: child.logged("orders-started"),

@@ -1,0 +1,88 @@
+"""The order process with one of its laws broken: `python -m tests.support.order_mutants send-before-commit`.
+
+Each mutant is what a change of a few lines could make of it. A run of chaos must find each of them.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ib_bridge.orders import __main__ as started
+from ib_bridge.orders.sender import FREED, Sender
+from ib_bridge.orders.unnamed import UnnamedOrders
+from ib_bridge.orders.word_writer import Arrival, Committed, WordWriter, _recorded
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import orders
+from nautilus.db.orders.events import Event
+from nautilus.db.orders.orders import OrderRow
+
+
+class _RolledBack(Exception):
+    pass
+
+
+def send_before_commit() -> None:
+    """The order is written, and then the commit announces it."""
+
+    async def send(self: Sender, first: OrderRow) -> bool:
+        if not self._is_open() or self._doubtful(first.account, first.con_id):
+            return False
+        prepared = await self._parts.transactions.run(self._reserve, first.id)
+        if prepared is None:
+            return False
+        await self._parts.pacer.passed(len(prepared.rows))
+        if self._may_write(prepared):
+            self._write(prepared)
+        return bool(await self._parts.transactions.run(self._announce, prepared))
+
+    Sender._send = send  # type: ignore[method-assign]
+
+
+def resend_what_is_not_found() -> None:
+    """An order that IB does not name is accepted again, and so it is sent once more."""
+
+    def mark(self: UnnamedOrders, cursor: Cursor, row: OrderRow, seen: int) -> bool:
+        now = orders.lock_with_book(cursor, row.id)
+        if now is None or now.state != row.state or now.version != row.version:
+            return False
+        text = f"{seen} rounds of questions did not name it"
+        orders.update(cursor, now, FREED, Event("freed", "process", self._parts.clock.now_ns(), text))
+        return True
+
+    UnnamedOrders.mark = mark  # type: ignore[method-assign]
+
+
+def act_before_commit() -> None:
+    """What follows from a word is done when its meaning is known, and the word is stored afterwards."""
+    run, write = WordWriter.run, WordWriter._write
+
+    async def run_in(self: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        await run(self)
+
+    def write_late(self: Any, batch: Sequence[Arrival]) -> list[Committed]:
+        with suppress(_RolledBack), self._database.transaction() as cursor:
+            done = list(_recorded(cursor, batch))
+            raise _RolledBack
+        self._loop.call_soon_threadsafe(self._committed, done)
+        time.sleep(0.3)
+        return write(self, batch)
+
+    WordWriter.run = run_in  # type: ignore[method-assign]
+    WordWriter._write = write_late  # type: ignore[method-assign]
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    "none": lambda: None,
+    "send-before-commit": send_before_commit,
+    "resend-what-is-not-found": resend_what_is_not_found,
+    "act-before-commit": act_before_commit,
+}
+
+
+if __name__ == "__main__":
+    MUTANTS[sys.argv[1]]()
+    started._leave(started.main())
