@@ -77,3 +77,17 @@ def test_the_exits_of_a_sale_are_the_other_way_round(order_type):
     assert not list(groups.check(right))
     wrong = replace(right, side=Side.BUY)
     assert {one.field for one in groups.check(wrong)} >= {"stop_loss.stop_price"}
+
+
+@pytest.mark.parametrize("order_type", [OrderType.STP, OrderType.MIT])
+def test_the_exits_of_an_entry_that_waits_for_a_price_lie_around_it(order_type):
+    right = ticket(type=order_type, limit=None, stop=D(100), take_profit=PROFIT, stop_loss=LOSS)
+    assert not list(groups.check(right))
+    for stop, field in ((D(90), "stop_loss.stop_price"), (D(110), "take_profit.limit_price")):
+        (wrong,) = groups.check(replace(right, prices=Prices(stop=stop)))
+        assert (wrong.field, f"the stop price of the entry, {stop}" in wrong.allowed) == (field, True)
+
+
+def test_the_stop_of_a_trailing_entry_moves_so_exits_are_not_compared_with_it():
+    prices = Prices(stop=D(90), trail_amount=D(1))
+    assert not list(groups.check(replace(BRACKET, type=OrderType.TRAIL, prices=prices)))

@@ -102,17 +102,25 @@ def _kinds(ticket: Ticket) -> Iterator[GroupProblem]:
 
 def _order_of_prices(ticket: Ticket) -> Iterator[GroupProblem]:
     """A take-profit lies beyond the entry on the side of the profit, a stop-loss on the other; they never swap."""
-    sign, entry = ticket.side.sign, ticket.prices.limit
+    sign, (name, entry) = ticket.side.sign, _entry(ticket)
     profit = ticket.take_profit.prices.limit if ticket.take_profit else None
     loss = ticket.stop_loss.prices.stop if ticket.stop_loss else None
     better, worse = ("above", "below") if ticket.side is Side.BUY else ("below", "above")
     if profit is not None and entry is not None and (profit - entry) * sign <= 0:
         yield GroupProblem(
-            "take_profit.limit_price", f"{profit:f}", f"{better} the limit price of the entry, {entry:f}"
+            "take_profit.limit_price", f"{profit:f}", f"{better} the {name} price of the entry, {entry:f}"
         )
     if loss is not None and entry is not None and (entry - loss) * sign <= 0:
-        yield GroupProblem("stop_loss.stop_price", f"{loss:f}", f"{worse} the limit price of the entry, {entry:f}")
+        yield GroupProblem("stop_loss.stop_price", f"{loss:f}", f"{worse} the {name} price of the entry, {entry:f}")
     if profit is not None and loss is not None and (profit - loss) * sign <= 0:
         yield GroupProblem(
             "stop_loss.stop_price", f"{loss:f}", f"{worse} the limit price of the take-profit, {profit:f}"
         )
+
+
+def _entry(ticket: Ticket) -> tuple[str, Decimal | None]:
+    """The price at which the entry is expected to fill, by its name: its limit, else the stop at which it goes live. None of
+    a market order, and of a trailing one, whose stop moves."""
+    if ticket.prices.limit is not None:
+        return "limit", ticket.prices.limit
+    return "stop", ticket.prices.stop if ticket.type in (OrderType.STP, OrderType.MIT) else None
