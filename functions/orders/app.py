@@ -1,4 +1,5 @@
-"""Orders: new ones, previews, changes, cancels; what became of each. The kill switch, and the limits of risk."""
+"""Orders: new ones, previews, changes, cancels; what became of each. The kill switch, and the limits of risk. The same for
+the web front end that there was before."""
 
 import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 
@@ -12,9 +13,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from nautilus.auth.principal import Principal
-from nautilus.clock import datetime_of, time_in_address
 from nautilus.db.orders import events, orders
-from nautilus.db.orders.orders import LastListed, OrderFilter, OrderRow
+from nautilus.db.orders.orders import LastListed, OrderRow
 from nautilus.errors import InvalidInput
 from nautilus.http.dependencies import CallerDep, ClientDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
@@ -23,9 +23,12 @@ from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.lookup.identity import Identity
+from nautilus.orders import front_end
 from nautilus.orders.change import Changed
 from nautilus.orders.confirming import ConfirmedInstruments
-from nautilus.orders.desk import OrderDesk, readable, visible
+from nautilus.orders.desk import OrderDesk, visible
+from nautilus.orders.front_end_schemas import FrontEndChange, FrontEndOrder, fields_of_the_page
+from nautilus.orders.parameters import MAX_LISTED, OrdersParameters
 from nautilus.orders.place import Placed
 from nautilus.orders.preview import WAIT_S, preview_json
 from nautilus.orders.report import event_json
@@ -42,10 +45,8 @@ from nautilus.orders.states import OrderState
 from nautilus.orders.waiting import LONGEST_S, UNDER_WAY, OrderWaits
 
 router = APIRouter(tags=["orders"], responses=PROBLEMS, route_class=StrictRoute)
-_ORDERS = "/api/v1/orders"
-_STATES = tuple(state.value for state in OrderState)
+_ORDERS, _PAGE = "/api/v1/orders", "/api/v1/ib/orders"
 MAX_KEY = 200
-MAX_LISTED = 500
 
 
 class OrderServices:
@@ -139,50 +140,15 @@ def _changed_hands(found: Identity) -> dict[str, Any]:
 
 @router.get(_ORDERS, summary="Orders, the newest first")
 def listing(
-    services: ServicesDep,
-    caller: CallerDep,
-    response: Response,
-    account: Annotated[str | None, Query(description="of this account; none: of all that the caller may use")] = None,
-    state: Annotated[str | None, Query(description="states, comma-separated")] = None,
-    con_id: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
-    origin: Annotated[str | None, Query(description="api, front_end, kill, strategy or external")] = None,
-    open: Annotated[bool, Query(description="those that are not over")] = False,
-    since: Annotated[str | None, Query(description="accepted from this time on, RFC 3339 with offset")] = None,
-    after: Annotated[UUID | None, Query(description="the last order of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
+    services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[OrdersParameters, Query()]
 ) -> dict[str, Any]:
     response.headers["Cache-Control"] = "no-store"
-    which = OrderFilter(
-        accounts=readable(account, caller),
-        states=_states(state),
-        con_id=con_id,
-        origin=origin,
-        open_only=open,
-        since=_since(since),
-    )
+    which = given.filter(caller)
     with services.db.transaction(snapshot=True) as cursor:
-        last = visible(cursor, after, caller) if after is not None else None
-        rows = orders.listed(cursor, which, LastListed(last.accepted_at, last.id) if last else None, limit)
+        last = visible(cursor, given.after, caller) if given.after is not None else None
+        rows = orders.listed(cursor, which, LastListed(last.accepted_at, last.id) if last else None, given.limit)
         described = _shared(services).desk.described(cursor, rows)
-    return {"orders": described, "next_after": str(rows[-1].id) if len(rows) == limit else None}
-
-
-def _states(given: str | None) -> list[str] | None:
-    if given is None:
-        return None
-    named = [part.strip() for part in given.split(",") if part.strip()]
-    wrong = [name for name in named if name not in _STATES]
-    if wrong or not named:
-        raise InvalidInput.field("state", f"{(wrong or [given])[0]!r} is not a state of an order", _STATES)
-    return named
-
-
-def _since(given: str | None) -> Any:
-    try:
-        ns = time_in_address(given)
-    except ValueError as wrong:
-        raise InvalidInput.field("since", str(wrong)) from None
-    return None if ns is None else datetime_of(ns)
+    return {"orders": described, "next_after": str(rows[-1].id) if len(rows) == given.limit else None}
 
 
 @router.get(f"{_ORDERS}/risk", summary="Trading state, limits, what is reserved and used, and the order process")
@@ -240,10 +206,6 @@ def modify(
 ) -> Response:
     version = _version(if_match)
     done = _shared(services).desk.modify(order_id, body, caller, version=version, key=idempotency_key)
-    if done.refusals:
-        text = "; ".join(one.text for one in done.refusals)
-        extra = {"checks": [one.as_dict() for one in done.refusals]}
-        return problem(422, f"the change is denied: {text}", code="order-denied", extra=extra)
     return _accepted(services, [done])
 
 
@@ -307,6 +269,47 @@ def resume(body: ResumeRequest, services: ServicesDep, caller: CallerDep, client
 @router.put(f"{_ORDERS}/risk/limits", summary="Set a limit of an account, or of all")
 def set_limit(body: LimitRequest, services: ServicesDep, caller: CallerDep, client: ClientDep) -> dict[str, Any]:
     return _shared(services).risk.set_limit(body, caller, client)
+
+
+# ---- the web front end that there was before -------------------------------------------------------------------------
+
+
+@router.get(_PAGE, summary="Orders, in the words of the web front end: all open ones, and the newest that are over")
+def page_orders(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
+    response.headers["Cache-Control"] = "no-store"
+    return {"orders": [front_end.order_object(row) for row in _shared(services).desk.overview(caller)]}
+
+
+@router.post(f"{_PAGE}/place", summary="Place an order, in the words of the web front end; a double click is one order")
+async def place_from_page(body: FrontEndOrder, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    shared = _shared(services)
+    with fields_of_the_page():
+        order = body.order()
+        found = await shared.names.identity(order, caller)
+        placed = await run_in_threadpool(shared.desk.place_once, order, found.instrument, caller)
+    await _waited(shared, placed.orders[0], front_end.WAIT_S)
+    newest = await run_in_threadpool(shared.desk.newest, placed.orders[0])
+    return front_end.placed(newest, repeated=placed.repeated)
+
+
+@router.put(
+    f"{_PAGE}/{{order_id}}/modify", summary="Request other terms of an order, in the words of the web front end"
+)
+def modify_from_page(order_id: UUID, body: FrontEndChange, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    return front_end.changed(_shared(services).desk.modify(order_id, body.change(), caller, version=None, key=None))
+
+
+@router.post(f"{_PAGE}/{{order_id}}/cancel", summary="Cancel an order, in the words of the web front end")
+@router.delete(f"{_PAGE}/{{order_id}}/cancel", summary="Cancel an order, in the words of the web front end")
+def cancel_from_page(order_id: UUID, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    return front_end.changed(_shared(services).desk.cancel(order_id, caller))
+
+
+@router.post(f"{_PAGE}/refresh", summary="Whether orders come by themselves, in the words of the web front end")
+@router.post("/api/v1/ib/positions/refresh", summary="The same of positions")
+@router.post("/api/v1/ib/account/refresh", summary="The same of the values of accounts")
+def refresh(services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    return front_end.refreshed(_shared(services).risk.process())
 
 
 handler = lambda_handler("orders", router)

@@ -40,7 +40,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ),
     (
         "shapes of bodies and messages",
-        "auth.accounts.schemas backfill.schemas infra.messages live.schemas orders.schemas reading.schemas http.json_values",
+        "auth.accounts.schemas backfill.schemas infra.messages live.schemas orders.front_end_schemas orders.schemas"
+        " reading.schemas http.json_values",
     ),
     ("settings", "settings"),
     ("database", "db"),
@@ -86,6 +87,8 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.backfill.schemas",
             "nautilus.live.parameters",
             "nautilus.live.schemas",
+            "nautilus.orders.front_end_schemas",
+            "nautilus.orders.parameters",
             "nautilus.orders.schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",

@@ -231,6 +231,7 @@ PROBLEM_CODES = listed(
     order-not-found
     order-not-unknown
     order-over
+    order-rejected
     order-unknown
     orders-off
     pacing

@@ -28,6 +28,13 @@ FRONT_END: dict[str, tuple[str, ...]] = {
     "/api/v1/historical/backfill/start": (),
     "/api/v1/historical/backfill/stop": (),
     "/api/v1/auth/login": (),
+    "/api/v1/ib/orders": (),
+    "/api/v1/ib/orders/place": (),
+    "/api/v1/ib/orders/{order_id}/modify": (),
+    "/api/v1/ib/orders/{order_id}/cancel": (),
+    "/api/v1/ib/orders/refresh": (),
+    "/api/v1/ib/positions/refresh": (),
+    "/api/v1/ib/account/refresh": (),
 }
 
 # What users of other services write, and what it is called here.

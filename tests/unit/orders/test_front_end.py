@@ -105,9 +105,19 @@ def test_an_order_that_was_placed_is_answered_with_its_id(state: OrderState) -> 
     assert answer["order"] == front_end.order_object(row(state=state.value))
 
 
+def failed(code: str) -> Unavailable:
+    with pytest.raises(Unavailable) as raised, front_end.may_be_stored():
+        raise Unavailable("the database is away", code=code, retry_after_s=7)
+    return raised.value
+
+
 def test_a_failure_after_which_the_order_may_be_stored_says_so() -> None:
-    away = front_end.unsure(Unavailable("the database went away", code="database-unavailable", retry_after_s=7))
+    away = failed("database-unavailable")
     assert "look at the list of orders" in away.detail
     assert (away.code, away.retry_after_s) == ("database-unavailable", 7)
-    busy = Unavailable("all connections are busy", code="database-busy")
-    assert front_end.unsure(busy) is busy
+    assert failed("database-busy").detail == "the database is away"
+
+
+def test_without_an_order_process_nothing_is_said_to_come() -> None:
+    assert "nothing comes" in front_end.refreshed(None)["message"]
+    assert "silent" in front_end.refreshed({"state": "silent"})["message"]

@@ -15,10 +15,10 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.db.orders import account_state, executions, orders, requests, risk_book
-from nautilus.db.orders.orders import OrderRow
-from nautilus.errors import Conflict, InvalidInput, NotFound
+from nautilus.db.orders.orders import OrderFilter, OrderRow
+from nautilus.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nautilus.market.instrument import Instrument
-from nautilus.orders import change, place
+from nautilus.orders import change, front_end, place
 from nautilus.orders.change import Changed
 from nautilus.orders.check_case import plain
 from nautilus.orders.facts import Facts
@@ -30,8 +30,14 @@ from nautilus.orders.preview import Preview, preview
 from nautilus.orders.prices import rounded
 from nautilus.orders.report import order_json
 from nautilus.orders.schemas import ChangeRequest, OrderRequest
+from nautilus.orders.states import OVER
 from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
+
+DOUBLE_CLICK_S = 10
+"""Machine time within which the web front end's second click on the same order means the first."""
+MOST_OPEN, SHOWN_OVER = 1_000, 200
+"""Orders of its list, which has no pages: those that are not over, and of those that are the newest."""
 
 
 class OrderDesk:
@@ -51,6 +57,28 @@ class OrderDesk:
             ticket, facts = self._ticket(cursor, body, instrument, principal)
             return place.place(cursor, ticket, caller, facts)
 
+    def place_once(self, body: OrderRequest, instrument: Instrument, principal: Principal) -> Placed:
+        """The same for the web front end, which sends no key: the same order within DOUBLE_CLICK_S is one order.
+
+        Who looks for an order of before holds the lock of the account, so that of two clicks at once the second finds the
+        first. An order that was denied is checked anew: it never left.
+        """
+        self._require_orders()
+        caller = Caller(principal.id, None, fingerprint(body))
+        with front_end.may_be_stored(), self._db.transaction() as cursor:
+            ticket, facts = self._ticket(cursor, body, instrument, principal, origin=Origin.FRONT_END)
+            risk_book.lock_account(cursor, ticket.account)
+            before = orders.same_lately(
+                cursor,
+                ticket.account,
+                principal=caller.principal,
+                fingerprint=caller.fingerprint,
+                within_s=DOUBLE_CLICK_S,
+            )
+            if before is not None:
+                return Placed((before,), repeated=True)
+            return place.place(cursor, ticket, caller, facts)
+
     def preview(
         self, body: OrderRequest, instrument: Instrument, principal: Principal, *, what_if_id: UUID | None = None
     ) -> Preview:
@@ -62,10 +90,16 @@ class OrderDesk:
             return preview(cursor, ticket, facts, principal.id, what_if_id=what_if_id)
 
     def _ticket(
-        self, cursor: Cursor, body: OrderRequest, instrument: Instrument, principal: Principal
+        self,
+        cursor: Cursor,
+        body: OrderRequest,
+        instrument: Instrument,
+        principal: Principal,
+        *,
+        origin: Origin = Origin.API,
     ) -> tuple[Ticket, Facts]:
         account = account_of(cursor, body.account, principal)
-        ticket = body.ticket(account, instrument, Origin.API)
+        ticket = body.ticket(account, instrument, origin)
         facts = self._facts(cursor, instrument, account, principal)
         if ticket.round_prices and facts.rule is not None:
             prices = rounded(ticket.prices, facts.rule, side=ticket.side, order_type=ticket.type)
@@ -83,16 +117,17 @@ class OrderDesk:
     # ---- changing ----------------------------------------------------------------------------------------------------
 
     def modify(
-        self, order_id: UUID, body: ChangeRequest, principal: Principal, *, version: int, key: str | None
+        self, order_id: UUID, body: ChangeRequest, principal: Principal, *, version: int | None, key: str | None
     ) -> Changed:
-        """Ask for other terms of an order. Conflict: it changed since `version`, is over, or something is under way."""
+        """Ask for other terms of an order. Conflict: it changed since `version` (None: whatever it is now), is over, or
+        something is under way. InvalidInput with the checks that refuse it."""
         self._require_orders()
         with self._db.transaction() as cursor:
             row = visible(cursor, order_id, principal)
             instrument = instruments.by_id(cursor, row.con_id)
             if instrument is None:
                 raise NotFound(f"the contract {row.con_id} is not known any more", code="unknown-instrument")
-            return change.modify(
+            done = change.modify(
                 cursor,
                 order_id,
                 Terms(body.quantity, body.limit_price, body.stop_price, body.trail_amount, body.trail_percent),
@@ -101,6 +136,11 @@ class OrderDesk:
                 instrument=instrument,
                 facts=self._facts(cursor, instrument, row.account, principal),
             )
+        if done.refusals:
+            text = "; ".join(one.text for one in done.refusals)
+            extra = {"checks": [one.as_dict() for one in done.refusals]}
+            raise InvalidInput(f"the change is denied: {text}", code="order-denied", extra=extra)
+        return done
 
     def cancel(self, order_id: UUID, principal: Principal) -> Changed:
         """Ask for the end of an order; again: the same request. No check stands before it, nor the mode of orders."""
@@ -128,6 +168,23 @@ class OrderDesk:
             return change.resolve(cursor, order_id, outcome, by=by.name, note=note, now=market_now(cursor))
 
     # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def newest(self, row: OrderRow) -> OrderRow:
+        """The order as it is by now; as it was, while the database is away: who placed it must learn that it is stored."""
+        try:
+            with self._db.transaction(snapshot=True, brief=True) as cursor:
+                return orders.read(cursor, row.id) or row
+        except Unavailable:
+            return row
+
+    def overview(self, principal: Principal) -> list[OrderRow]:
+        """The orders of the caller's accounts that are not over, MOST_OPEN at most, and the SHOWN_OVER newest of those that
+        are; the newest first."""
+        which = OrderFilter(accounts=readable(None, principal))
+        with self._db.transaction(snapshot=True) as cursor:
+            alive = orders.listed(cursor, which._replace(open_only=True), limit=MOST_OPEN)
+            over = orders.listed(cursor, which._replace(states=sorted(OVER)), limit=SHOWN_OVER)
+        return sorted(alive + over, key=lambda row: (row.accepted_at, row.id), reverse=True)
 
     def described(self, cursor: Cursor, rows: Sequence[OrderRow]) -> list[dict[str, Any]]:
         """Orders as the API shows them, with fills, requests and the orders of their groups."""

@@ -3,15 +3,20 @@
 Its numbers are JSON numbers: the page does arithmetic with them. What nobody knows is null, which it shows as `-`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 from nautilus.clock import microseconds_text
 from nautilus.db.orders.orders import OrderRow
 from nautilus.errors import Conflict, InvalidInput, Refused, Unavailable
+from nautilus.orders.change import Changed
 from nautilus.orders.check_case import plain
-from nautilus.orders.states import OrderState
+from nautilus.orders.states import OrderState, RequestState
+
+WAIT_S = 2.0
+"""How long the answer to a new order waits for what becomes of it: the page shows a refusal only there."""
 
 _IB_WORDS: Mapping[OrderState, str] = {
     OrderState.WORKING: "Submitted",
@@ -126,13 +131,34 @@ def placed(row: OrderRow, *, repeated: bool) -> dict[str, Any]:
     return answer(row, text)
 
 
+def changed(done: Changed) -> dict[str, Any]:
+    """The answer to a modify or a cancel. The page shows that it is done, so the message says how far it is."""
+    stands = sentence(done.order)
+    if done.request is None or done.request.state == RequestState.CONFIRMED:
+        return answer(done.order, stands)
+    return answer(done.order, f"the {done.request.kind} is requested, and not confirmed by IB yet; {stands}")
+
+
+def refreshed(process: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The answer to who wants orders, positions or values of accounts anew: they come from IB by themselves, as long as the
+    order process runs. process: as `risk_report.process_json` tells it."""
+    if process is None:
+        return {"message": "no order process ever ran, so nothing comes from IB", "order_process": None}
+    message = f"what IB sends is stored as it comes; the order process is {process['state']}"
+    return {"message": message, "order_process": process}
+
+
 _UNCERTAIN = frozenset({"database-unavailable", "database-slow"})
 """Codes of failures that may have come after the commit."""
 
 
-def unsure(away: Unavailable) -> Unavailable:
-    """The failure to place an order, with what the user must know before the next click."""
-    if away.code not in _UNCERTAIN:
-        return away
-    text = f"{away.detail}; the order may be stored: look at the list of orders before you place it again"
-    return Unavailable(text, code=away.code, retry_after_s=away.retry_after_s or 5)
+@contextmanager
+def may_be_stored() -> Iterator[None]:
+    """A failure to place an order says what the user must know before the next click: it may have come after the commit."""
+    try:
+        yield
+    except Unavailable as away:
+        if away.code not in _UNCERTAIN:
+            raise
+        text = f"{away.detail}; the order may be stored: look at the list of orders before you place it again"
+        raise Unavailable(text, code=away.code, retry_after_s=away.retry_after_s or 5) from away

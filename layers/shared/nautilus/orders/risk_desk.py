@@ -8,7 +8,7 @@ from nautilus.auth.scopes import ALL_ACCOUNTS
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, trading_state
+from nautilus.db.orders import account_state, process, trading_state
 from nautilus.errors import Forbidden, InvalidInput
 from nautilus.orders import kill, limit_changes, risk_report
 from nautilus.orders.schemas import KillRequest, LimitRequest, ResumeRequest
@@ -60,6 +60,11 @@ class RiskDesk:
         """How each account of a caller stands, and the order process."""
         with self._db.transaction(snapshot=True) as cursor:
             return risk_report.report(cursor, own_accounts(cursor, principal))
+
+    def process(self) -> dict[str, Any] | None:
+        """The order process; None when none ever ran."""
+        with self._db.transaction(snapshot=True, brief=True) as cursor:
+            return risk_report.process_json(process.read(cursor))
 
 
 def own_accounts(cursor: Cursor, principal: Principal) -> list[str]:

@@ -35,7 +35,8 @@ MAX_ACCOUNT, MAX_REASON = 32, 500
 _EXAMPLE = 'text such as "187.25", or a whole number'
 
 
-def _decimal(value: Any) -> Decimal:
+def decimal_of(value: Any) -> Decimal:
+    """The decimal that a body gives as text or as a whole number; ValueError says how to write it."""
     if type(value) is float:
         raise ValueError(f'must be {_EXAMPLE}: write "{value!r}" in quotes, a number with a point is not exact')
     if type(value) is int and abs(value) < 10**MAX_WHOLE_DIGITS:
@@ -52,7 +53,7 @@ def _text(value: Decimal) -> str:
 
 DecimalText = Annotated[
     Decimal,
-    BeforeValidator(_decimal),
+    BeforeValidator(decimal_of),
     PlainSerializer(_text, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{_DECIMAL}$"}, {"type": "integer"}]}),
 ]

@@ -255,6 +255,18 @@ def by_key(cursor: Cursor, principal: str, key: str) -> OrderRow | None:
     return one_or_none(cursor, OrderRow)
 
 
+def same_lately(cursor: Cursor, account: str, *, principal: str, fingerprint: str, within_s: float) -> OrderRow | None:
+    """The newest order that the web front end placed for this principal with the same body, if it came so lately, in seconds
+    of machine time, and was not denied. The caller holds the account."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM orders WHERE account = %s AND principal = %s AND fingerprint = %s"
+        " AND origin = 'front_end' AND state <> 'denied' AND parent_id IS NULL"
+        " AND accepted_at > clock_timestamp() - %s * interval '1 s' ORDER BY accepted_at DESC LIMIT 1",
+        (account, principal, fingerprint, within_s),
+    )
+    return one_or_none(cursor, OrderRow)
+
+
 def of_group(cursor: Cursor, group_id: UUID) -> list[OrderRow]:
     """The orders of a group, in the order in which they were placed."""
     cursor.execute(
