@@ -214,6 +214,36 @@ def test_the_stream_that_is_tried_may_go_without_leaving_the_others_waiting_for_
     live.wait_state("MSFT", "live")
 
 
+@pytest.fixture
+def closed_market(servers: SimpleNamespace, dsn: str) -> Iterator[LiveStack]:
+    night = (*STEPPED[:-1], "2026-03-02T22:00:00Z")
+    with service_stack(servers.group, servers.folder, dsn, *night) as stack, live_stack(stack) as made:
+        yield made
+
+
+def test_a_stream_that_is_not_refused_shows_that_a_competing_session_is_over_though_it_is_silent(
+    closed_market: LiveStack,
+) -> None:
+    """Bars of five seconds in a closed market say nothing. IB refuses at once while somebody else uses the login."""
+    live = closed_market
+    live.start_bridge(live_keep_up_to_date="0")
+    live.want("user:1", [live.bars("AAPL", priority=9), live.bars("MSFT")])
+    live.wait(lambda: len(real_time_bars(live)) == 2, "both are requested", 60, live.streams)
+    live.sim.command("competing on")
+    live.wait(lambda: ("wanted", "competing_session") in states(live), "listeners know", 30, lambda: states(live))
+    run(live, 70, 10)
+    live.wait(lambda: real_time_bars(live)[2:] == ["AAPL"], "one is tried, and refused", 30, live.streams)
+    live.sim.command("competing off")
+
+    def requested() -> list[str]:
+        live.advance(5)
+        return real_time_bars(live)[3:]
+
+    live.wait(lambda: "MSFT" in requested(), "the other follows", 60, live.streams)
+    assert real_time_bars(live)[3:] == ["AAPL", "MSFT"], "neither is requested twice"
+    live.wait(lambda: live.stack.session()["state"] == "connected", "the session is ours", 30, live.stack.session)
+
+
 @pytest.mark.parametrize("kept", [0, 1])
 def test_after_a_bust_the_old_request_is_cancelled_before_the_new_one_which_is_booked(
     live: LiveStack, kept: int
