@@ -12,12 +12,19 @@ _MOST_PUBLISHED = 2_400
 
 
 async def with_brought(transactions: TransactionRunner, one: Followed, report: Report, covered: Spans) -> Report:
-    """A report with the holes that coverage closes now, their bars, and the bars that longer bars still had to learn."""
+    """A report with the holes that coverage closes now, their bars, and the bars that longer bars still had to learn.
+
+    Unavailable: the database does not say now; the holes stay.
+    """
     filled, needed = one.take_filled(covered), one.take_needed(covered)
     unpublished, learned = filled - one.covered, filled | needed
     if not learned:
         return report
-    bars = await transactions.run(recording.stored, one.series_id, one.frame, learned)
+    try:
+        bars = await transactions.run(recording.stored, one.series_id, one.frame, learned)
+    except BaseException:
+        one.holes, one.needs = one.holes | filled, one.needs | needed
+        raise
     known = {outcome.bar.ts for outcome in report.outcomes}
     new = [bar for bar in bars if bar.ts not in known]
     published = [bar for bar in new if bar.ts in unpublished][-_MOST_PUBLISHED:]

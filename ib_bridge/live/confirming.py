@@ -281,10 +281,13 @@ class Confirming:
     # ---- what listeners receive ----------------------------------------------------------------------------------------
 
     async def _reported(self, one: Followed, report: Report) -> Report:
-        row = await self._transactions.run(series.by_id, one.series_id)
-        found = await with_brought(self._transactions, one, report, row.covered)
-        one.covered = report.covered
         one.again = True  # more may be missing before it
+        try:
+            row = await self._transactions.run(series.by_id, one.series_id)
+            found = await with_brought(self._transactions, one, report, row.covered)
+            one.covered = report.covered
+        except Unavailable:  # the answer is stored: listeners get it now, and what others have brought a little later
+            found, one.covered = report, one.covered | report.answered
         self.report(found)
         return found
 

@@ -355,6 +355,42 @@ def test_a_hole_that_another_answer_fills_is_told_too(dsn: str) -> None:
     play(dsn, story)
 
 
+def test_a_stored_answer_is_told_though_the_database_is_away_just_then_and_holes_stay_known(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(it: LiveBridge) -> None:
+        key = await follow(it, AAPL)
+        await minutes_polled(it, key)
+        hole, times = (NOON - 10 * MINUTE_NS, NOON - 5 * MINUTE_NS), 3
+        stored = recording.stored
+
+        def away(*args: Any) -> list[Bar]:
+            nonlocal times
+            times -= 1
+            if times >= 0:
+                raise Unavailable("the database is away")
+            return stored(*args)
+
+        monkeypatch.setattr(recording, "stored", away)
+        it.reports.clear()
+        it.confirming.hole(key, hole)
+        await it.until(lambda: times < 3, "the answer for the hole is stored")
+        await it.until(lambda: it.outcomes(key), "it is told")
+        for _ in range(3):
+            await it.advance(15)
+            await asyncio.sleep(0.6)
+        await it.until(lambda: any(report.filled for report in it.reports), "the hole is told as filled later")
+        told = [one.bar for one in it.outcomes(key) if one.bar.ts < hole[1]]
+        assert told == await it.history(key, *hole), "each of its bars once"
+
+    play(dsn, story)
+
+
+async def minutes_polled(it: LiveBridge, key: StreamKey) -> None:
+    await it.advance(60)
+    await confirmed(it, key)
+
+
 def test_a_series_of_the_watch_list_is_made_whole_after_days_without_a_bridge(dsn: str) -> None:
     async def first(it: LiveBridge) -> None:
         found = await it.find(AAPL)
