@@ -37,7 +37,8 @@ _MINUTE = timeframe("1m")
 
 
 class SnapshotQuery(NamedTuple):
-    """What is to be read. bars: the newest, so many. since: a version; then what changed since instead, so many at most."""
+    """What is to be read. bars: the newest, so many. since: a version; then what changed since instead, so many at most.
+    whole: who knows that version has all that was told of it (`nautilus.db.live.delta`)."""
 
     channel: str
     instrument: Instrument
@@ -46,6 +47,7 @@ class SnapshotQuery(NamedTuple):
     session: str
     bars: int
     since: int | None = None
+    whole: bool = False
 
     @property
     def stored(self) -> Timeframe:
@@ -123,7 +125,7 @@ def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, lost: bool) -> Se
     if query.since is None:
         bars = delta.newest(cursor, BarSource(row.id, row.timeframe), query.bars)
         return _snapshot(row, bars, live, lost=lost)
-    changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=query.bars)
+    changes = delta.since(cursor, row.id, row.timeframe, query.since, limit=query.bars, whole=query.whole)
     return _changed(_snapshot(row, changes.bars, live, lost=lost), changes, changes.more)
 
 
@@ -162,12 +164,12 @@ class _View:
         if query.since is None:
             return _snapshot(self._row, self._newest(query.bars), live, lost=lost)
         minutes = query.bars * (self._frame.step_ns // _MINUTE.step_ns)
-        changes = delta.since(self._cursor, self._row.id, _MINUTE, query.since, limit=minutes)
+        changes = delta.since(self._cursor, self._row.id, _MINUTE, query.since, limit=minutes, whole=query.whole)
         more, bars = changes.more, changes.bars
         if more is None and bars and bars[-1].ts - bars[0].ts > _LONGEST_SEARCH_NS:
             more = (bars[0].ts, bars[-1].ts + 1)
         longer = [] if more or not bars else self._around(bars)
-        if changes.known and query.since < self._row.data_version:
+        if changes.known and not (query.whole and query.since == self._row.data_version):
             longer = sorted({*longer, *self._settled_since(query.since)})
         return _changed(_snapshot(self._row, longer, live, lost=lost), changes, more)
 

@@ -124,11 +124,13 @@ class Subscriber(SocketListener):
             self.say(messages.error(self._forbidden(channel)))
         self.leave([channel.name for channel in forbidden])
 
-    def read(self, found: Sequence[Resolved], *, bars: int, known: "dict[str, Known] | None" = None) -> None:
+    def read(
+        self, found: Sequence[Resolved], *, bars: int, known: "dict[str, Known] | None" = None, epoch: str = ""
+    ) -> None:
         """Read the snapshots of channels that were joined, and send them; what was held follows.
 
         bars: of each channel of which the client has nothing. known: how far it has followed the others, by the
-        names that it gave.
+        names that it gave. epoch: in which its numbers count.
         """
         changes = min(self.limits.stream_snapshot_bars, MOST_BARS_AT_ONCE // max(1, len(found)))
         for one in found:
@@ -139,9 +141,14 @@ class Subscriber(SocketListener):
                 place = (known or {}).get(one.requested)
                 since = place.version if place and place.version else None
                 subscription.version = since or 0
-                self._start(self._send_bars(subscription, bars=changes if since else bars, since=since))
+                whole = place is not None and self._has_all(one.channel.name, place, epoch)
+                self._start(self._send_bars(subscription, bars=changes if since else bars, since=since, whole=whole))
             else:
                 self._release_newest(subscription, one)
+
+    def _has_all(self, name: str, place: Known, epoch: str) -> bool:
+        """True when a client shows by its numbers that it has each message of a channel: then it has all of its version."""
+        return bool(epoch) and epoch == self.hub.epoch and 0 < place.number == self.hub.number(name)
 
     def begin_epoch(self, epoch: str) -> None:
         super().begin_epoch(epoch)
@@ -196,13 +203,16 @@ class Subscriber(SocketListener):
 
     # ---- snapshots -------------------------------------------------------------------------------------------------------
 
-    async def _send_bars(self, subscription: Subscription, *, bars: int, since: int | None) -> None:
-        """Send the snapshot of a channel of bars, as soon as the database gives it."""
+    async def _send_bars(
+        self, subscription: Subscription, *, bars: int, since: int | None, whole: bool = False
+    ) -> None:
+        """Send the snapshot of a channel of bars, as soon as the database gives it. whole: as in `SnapshotQuery`."""
         name, pause_s = subscription.channel.name, 0.0
         while self.subscriptions.get(name) is subscription:
             epoch, number = self.hub.epoch, self.hub.number(name)
             try:
-                snapshot = await self.stream.snapshots.read(self._query(subscription, bars, since))
+                query = self._query(subscription, bars, since)._replace(whole=whole)
+                snapshot = await self.stream.snapshots.read(query)
             except Unavailable as away:
                 if not pause_s:
                     away.extra = {"channel": name}
@@ -213,6 +223,7 @@ class Subscriber(SocketListener):
                 subscription.held = []
                 continue
             if epoch and epoch != self.hub.epoch:
+                whole = False
                 continue  # what was published between this read and the new epoch may be lost
             if self.subscriptions.get(name) is subscription:
                 self._release(subscription, snapshot, number=number, since=since)

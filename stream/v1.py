@@ -242,7 +242,7 @@ class Socket(Subscriber):
             self.say(messages.error(one, request.op, request.id))
         known = {channel.name: place for channel, place in resume.channels}
         most = min(DEFAULT_BARS, self.limits.stream_snapshot_bars, MOST_BARS_AT_ONCE // max(1, len(joined)))
-        self.read(joined, bars=most, known=known)
+        self.read(joined, bars=most, known=known, epoch=resume.epoch)
 
     def _acknowledge(self, request: Request) -> None:
         """All channels that hold now, and how the stream of each stands."""

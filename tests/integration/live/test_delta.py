@@ -88,9 +88,15 @@ def now(db: Database, series_id: int) -> tuple[int, Kept]:
         return row.data_version, {bar.ts: bar for bar in bars}
 
 
-def since(db: Database, series_id: int, version: int, limit: int = 100_000) -> Changes:
+def since(db: Database, series_id: int, version: int, limit: int = 100_000, *, whole: bool = True) -> Changes:
     with db.transaction(snapshot=True) as cursor:
-        return delta.since(cursor, series_id, FRAME, version, limit=limit)
+        return delta.since(cursor, series_id, FRAME, version, limit=limit, whole=whole)
+
+
+def told_again(db: Database, series_id: int, older: int, version: int) -> Changes:
+    """What is told of a version to who lacks some of it; and what retention took since the older one, which is no message."""
+    found = since(db, series_id, version, whole=False)
+    return found._replace(removed=since(db, series_id, older).removed)
 
 
 def put_over(bars: Kept, changes: Changes) -> Kept:
@@ -110,6 +116,32 @@ def test_the_bars_of_any_version_and_what_changed_since_are_the_bars_now(db: Dat
     assert differing(db, series_id, kept, put_over) == []
     version, _ = now(db, series_id)
     assert since(db, series_id, version) == Changes([], None, Spans())
+
+
+def test_who_has_a_version_in_part_only_gets_all_that_was_committed_shortly_before(db: Database) -> None:
+    """Of each version that a listener knows, it lacks what the three commits before and that one changed."""
+    series_id, kept = history(db, random.Random(3), 100)
+    bars, versions = now(db, series_id)[1], list(kept)
+    pairs = list(zip(versions, versions[4:], strict=False))
+    for older, version in pairs:
+        assert put_over(kept[older], told_again(db, series_id, older, version)) == bars
+    assert any(put_over(kept[older], since(db, series_id, version)) != bars for older, version in pairs), "a mutant"
+
+
+def test_only_commits_of_the_last_minutes_and_bars_of_the_last_day_are_told_again(db: Database) -> None:
+    draw = random.Random(4)
+    series_id = commit(db, bars_of(draw, 0, 5))
+    with db.transaction() as cursor:
+        cursor.execute("UPDATE series_changes SET committed_at = committed_at - interval '121 seconds'")
+    commit(db, bars_of(draw, 4_000, 5))
+    commit(db, bars_of(draw, 10, 2_000))
+    version, _ = now(db, series_id)
+    found = since(db, series_id, version, whole=False)
+    assert [bar.ts for bar in found.bars] == [START + n * MINUTE for n in range(4_000, 4_005)]
+    assert since(db, series_id, version).bars == []
+    with db.transaction() as cursor:
+        cursor.execute("INSERT INTO forgotten_versions VALUES (%s, %s, now())", (series_id, version))
+    assert since(db, series_id, version, whole=False).bars == [], "nobody knows what changed before"
 
 
 def test_without_revisions_or_removed_ranges_it_would_fail(db: Database) -> None:

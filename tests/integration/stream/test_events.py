@@ -50,7 +50,9 @@ def events(running: StreamServer, channels: str, last: str = "", **query: Any) -
 
 
 def test_events_are_the_messages_and_their_ids_resume(bridge: Publishing, running: StreamServer) -> None:
-    bridge.confirm(0, 3)
+    bridge.confirm(0, 1)
+    bridge.long_ago()
+    bridge.confirm(2, 3)
     chart = Chart()
     with events(running, f"{BARS},{QUOTES}", bars=2) as reader:
         assert [bar["close"] for bar in reader.next("snapshot", BARS)["bars"]] == [100.02, 100.03]
@@ -60,14 +62,14 @@ def test_events_are_the_messages_and_their_ids_resume(bridge: Publishing, runnin
         assert reader.next("quote")["bid"] == 3.0
         last = reader.received[-1][0]
         epoch, number, versions = last.split(":")
-        assert (epoch, int(number) > 0, versions) == (running.stream.hub.epoch, True, "1.0")
+        assert (epoch, int(number) > 0, versions) == (running.stream.hub.epoch, True, "2.0")
         for _, _, data in reader.received:
             chart.take(data)
     bridge.confirm(4, 6)
     bridge.confirm(2, 2, close=1.5, revised=True)
     with events(running, f"{BARS},{QUOTES}", last) as reader:
         snapshot = reader.next("snapshot", BARS)
-        assert snapshot["since_version"] == 1
+        assert snapshot["since_version"] == 2
         chart.take(snapshot)
     assert [close for _, close in chart.closes()] == [1.5, 100.03, 100.04, 100.05, 100.06]
 
@@ -83,6 +85,7 @@ def test_ids_resume_where_the_stream_was_started_again(bridge: Publishing, tmp_p
                 reader.next("snapshot", BARS)
                 bridge.closed(n)
                 reader.next("bar")
+                bridge.long_ago()
                 bridge.confirm(n, n)
                 reader.next("confirmed")
                 for _, _, data in reader.received:
@@ -99,7 +102,9 @@ def test_ids_resume_where_the_stream_was_started_again(bridge: Publishing, tmp_p
     finally:
         running.stop()
     chart.take(snapshot)
-    assert [bar["ts"] for bar in snapshot["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in (1, 9)], "what changed alone"
+    assert [bar["ts"] for bar in snapshot["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in (1, 8, 9)], (
+        "what changed, and the last that was told"
+    )
     assert [ts for ts, _ in chart.closes()] == [rfc3339(OPEN + n * MINUTE) for n in range(10)]
     assert chart.closes()[1][1] == 108.0
 

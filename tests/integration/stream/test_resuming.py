@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from nautilus.clock import rfc3339
+from nautilus.infra.bus.publishing import Message
 from stream.series_snapshot import SnapshotQuery
 from stream.subscriber import Subscriber
 from tests.support.stream_server import (
@@ -21,7 +22,9 @@ from tests.support.stream_server import (
     Publishing,
     StreamServer,
     client,
+    live,
     minute,
+    wait,
 )
 
 
@@ -76,14 +79,16 @@ def expected(bridge: Publishing) -> list[tuple[str, float]]:
 def test_a_client_that_was_away_has_each_bar_once_and_the_newest_quote(
     bridge: Publishing, running: StreamServer
 ) -> None:
-    bridge.confirm(0, 3)
+    bridge.confirm(0, 2)
+    bridge.long_ago()
+    bridge.confirm(3, 3)
     chart, received = resumed(bridge, running, away)
     assert chart.closes() == expected(bridge)
     [snapshot] = [m for m in received if m["t"] == "snapshot" and m["c"] == BARS]
-    assert snapshot["since_version"] == 1
+    assert snapshot["since_version"] == 2
     stamps = [bar["ts"] for bar in (*snapshot["bars"], *snapshot["provisional"])]
     assert sorted(stamps) == sorted({*stamps}), "each bar once"
-    assert len(stamps) == 7, "three new, one revised, three provisional: no bar that the client has"
+    assert len(stamps) == 8, "three new, one revised, three provisional, and that of the last version that it knew"
     [quote] = [m for m in received if m["t"] == "snapshot" and m["c"] == QUOTES]
     assert quote["quote"]["bid"] == 51.0
 
@@ -97,18 +102,60 @@ def test_a_client_that_believes_its_numbers_would_lack_bars(
     def newest(self: Subscriber, subscription: Any, bars: int, since: int | None) -> SnapshotQuery:
         return ask(self, subscription, bars, since)._replace(since=bridge.version if since else None)
 
+    def exact(self: Subscriber, *_: Any) -> bool:
+        return True
+
     monkeypatch.setattr(Subscriber, "_query", newest)
+    monkeypatch.setattr(Subscriber, "_has_all", exact)
     bridge.confirm(0, 3)
     chart, _ = resumed(bridge, running, away)
     assert chart.closes() != expected(bridge)
 
 
-def test_nothing_new_is_answered_in_a_word(bridge: Publishing, running: StreamServer) -> None:
-    bridge.confirm(0, 3)
+def resume(running: StreamServer, *, epoch: str, number: int, version: int, channel: str = BARS) -> dict[str, Any]:
+    """The answer to a client that comes back."""
     with client(running, running.token()) as socket:
-        socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 1}})
-        answer = socket.next("resumed", "snapshot")
+        socket.send(op="resume", id=1, e=epoch, channels={channel: {"seq": number, "version": version}})
+        return socket.next("resumed", "snapshot")
+
+
+def test_who_shows_by_its_numbers_that_it_has_all_is_answered_in_a_word(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    bridge.confirm(0, 3)
+    wait(lambda: running.stream.hub.number(BARS) == 1, "the stream has it")
+    epoch = running.stream.hub.epoch
+    answer = resume(running, epoch=epoch, number=1, version=1)
     assert (answer["t"], answer["count"], answer["version"]) == ("resumed", 0, 1)
+    for unproven in ({"epoch": "", "number": 1}, {"epoch": epoch, "number": 0}, {"epoch": epoch, "number": 2}):
+        answer = resume(running, version=1, **unproven)
+        assert (answer["t"], len(answer["bars"])) == ("snapshot", 4), unproven
+
+
+@pytest.mark.parametrize("channel", [BARS, FIVE])
+def test_a_bar_that_is_told_after_a_later_version_is_not_missed_by_who_left_between_the_two(
+    bridge: Publishing, running: StreamServer, channel: str
+) -> None:
+    """A commit settles minutes 0 to 4; listeners get a word on a later commit first, and leave."""
+    chart = Chart(channel)
+    untold(bridge, 0, 4)
+    with bridge.stored.db.transaction() as cursor:
+        bridge._commit(cursor, [minute(5)], (OPEN + 5 * MINUTE, OPEN + 6 * MINUTE))
+    told = {**live(minute(5), "confirmed"), "version": bridge.version}
+    bridge.publish(Message("bar", channel, told))
+    wait(lambda: running.stream.hub.number(channel), "the later word is there")
+    chart.take({**told, "t": "bar", "c": channel})
+    answer = resume(running, epoch="", number=0, version=chart.version, channel=channel)
+    chart.take({**answer, "c": channel})
+    assert rfc3339(OPEN) in chart.bars
+
+
+def test_what_was_committed_long_before_is_not_told_again(bridge: Publishing, running: StreamServer) -> None:
+    bridge.confirm(0, 300)
+    bridge.long_ago()
+    bridge.confirm(301, 301)
+    answer = resume(running, epoch="", number=0, version=2)
+    assert [bar["ts"] for bar in answer["bars"]] == [rfc3339(OPEN + 301 * MINUTE)]
 
 
 def test_what_history_withdrew_is_gone(bridge: Publishing, running: StreamServer) -> None:
@@ -136,13 +183,18 @@ def test_an_emptied_table_of_provisional_bars_withdraws_nothing(bridge: Publishi
 
 
 def test_longer_bars_resume_by_the_version_of_their_minutes(bridge: Publishing, running: StreamServer) -> None:
-    bridge.confirm(0, 14)
+    bridge.confirm(0, 13)
+    bridge.long_ago()
+    bridge.confirm(14, 14)
     bridge.confirm(7, 7, close=55.0)
     with client(running, running.token()) as socket:
-        socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 0, "version": 1}})
+        socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 0, "version": 2}})
         snapshot = socket.next("snapshot")
-    assert [(bar["ts"], bar["low"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN + 5 * MINUTE), 54.0)]
-    assert snapshot["version"] == 2
+    assert [(bar["ts"], bar["low"]) for bar in snapshot["bars"]] == [
+        (rfc3339(OPEN + 5 * MINUTE), 54.0),
+        (rfc3339(OPEN + 10 * MINUTE), 99.1),
+    ]
+    assert snapshot["version"] == 3
 
 
 def without_trades(bridge: Publishing, first: int, last: int) -> None:
@@ -154,15 +206,15 @@ def without_trades(bridge: Publishing, first: int, last: int) -> None:
 def test_a_longer_bar_that_minutes_without_trades_have_settled_is_among_what_changed(
     bridge: Publishing, running: StreamServer
 ) -> None:
-    bridge.confirm(0, 6)
+    bridge.confirm(0, 4)
+    bridge.long_ago()
+    bridge.confirm(5, 6)
     sent = bridge.version
     without_trades(bridge, 7, 9)
     with client(running, running.token()) as socket:
         socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 0, "version": sent}})
         snapshot = socket.next("snapshot")
         assert [(bar["ts"], bar["close"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN + 5 * MINUTE), 100.06)]
-        socket.send(op="resume", id=2, e="", channels={FIVE: {"seq": 0, "version": bridge.version}})
-        assert socket.next("resumed", "snapshot")["t"] == "resumed", "nothing has changed since"
         without_trades(bridge, 10, 14)
         socket.send(op="resume", id=3, e="", channels={FIVE: {"seq": 0, "version": sent + 1}})
         assert rfc3339(OPEN + 10 * MINUTE) not in [bar["ts"] for bar in socket.next("snapshot")["bars"]], (
@@ -192,7 +244,9 @@ def test_a_longer_bar_is_provisional_while_a_minute_of_it_is_not_settled_though_
 
 def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Publishing, tmp_path: Path) -> None:
     running = StreamServer(bridge.stored.dsn, tmp_path, stream_snapshot_bars=100)
-    bridge.confirm(0, 9)
+    bridge.confirm(0, 8)
+    bridge.long_ago()
+    bridge.confirm(9, 9)
     chart = Chart()
     try:
         with client(running, running.token()) as socket:
@@ -202,13 +256,13 @@ def test_more_changes_than_fit_are_a_gap_whose_range_closes_the_hole(bridge: Pub
         bridge.confirm(10, 389)
         bridge.closed(390)
         with client(running, running.token()) as socket:
-            socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 1}})
+            socket.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": 2}})
             snapshot, gap = socket.next("snapshot"), socket.next("gap")
-            assert (gap["start"], gap["reason"]) == (rfc3339(OPEN + 10 * MINUTE), "too_many_changes")
+            assert (gap["start"], gap["reason"]) == (rfc3339(OPEN + 9 * MINUTE), "too_many_changes")
             followed(socket, chart)
     finally:
         running.stop()
-    assert snapshot["version"] == 2
+    assert snapshot["version"] == 3
     bridge.stored.set_time(OPEN + 500 * MINUTE)
     answer: httpx.Response = bridge.stored.api(tmp_path).get(f"{gap['rest']}&limit=5000")
     assert answer.status_code == 200, answer.text
@@ -254,14 +308,14 @@ def test_longer_bars_without_known_sessions_are_an_error_until_they_are_known(
     bridge.stored.rows("DELETE FROM calendars")
     with client(running, running.token()) as socket:
         socket.send(op="resume", id=1, e="", channels={FIVE: {"seq": 9, "version": 1}, BARS: {"seq": 9, "version": 1}})
-        assert socket.next("resumed", c=BARS), "the other channel is well"
+        assert socket.next("snapshot", c=BARS), "the other channel is well"
         error = next(m for m in socket.received if m["t"] == "error")
         assert (error["code"], error["channel"]) == ("calendar-unknown", FIVE)
         for table in ("calendars", "trading_sessions"):
             bridge.stored.rows(f"INSERT INTO {table} SELECT * FROM {table}_away ON CONFLICT DO NOTHING")
         bridge.confirm(3, 3, close=55.0)
         snapshot = socket.next("snapshot", c=FIVE)
-    assert [(bar["ts"], bar["low"]) for bar in snapshot["bars"]] == [(rfc3339(OPEN), 54.0)]
+    assert (snapshot["bars"][0]["ts"], snapshot["bars"][0]["low"]) == (rfc3339(OPEN), 54.0)
 
 
 def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
@@ -275,17 +329,22 @@ def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
         socket.send(op="resume", e="", channels={BARS: {"seq": 1, "version": sent + 2}})
         assert socket.next("snapshot", c=BARS)["version"] == sent
         assert socket.next("gap")["version"] == sent
-        untold(bridge, 4)
+        lost(bridge, 4)
         bridge.confirm(5, 5)
         healed = socket.next("snapshot", c=BARS)
         assert healed["since_version"] == sent
-        assert [bar["ts"] for bar in healed["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in (4, 5)]
+        assert [bar["ts"] for bar in healed["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in range(6)]
 
 
-def untold(bridge: Publishing, n: int) -> None:
-    """Minute n is confirmed, and the bus loses the word of it."""
-    bar = minute(n)
+def untold(bridge: Publishing, first: int, last: int) -> None:
+    """Minutes first to last are confirmed, and nobody is told."""
+    bars = [minute(n) for n in range(first, last + 1)]
     with bridge.stored.db.transaction() as cursor:
-        bridge._commit(cursor, [bar], (bar.ts, bar.ts + MINUTE))
+        bridge._commit(cursor, bars, (bars[0].ts, bars[-1].ts + MINUTE))
+
+
+def lost(bridge: Publishing, n: int) -> None:
+    """Minute n is confirmed, and the bus loses the word of it."""
+    untold(bridge, n, n)
     assert bridge.bus._numbers is not None
     bridge.bus._numbers.entry("confirmed", BARS, {})

@@ -3,10 +3,15 @@
 A bar has changed since version v when its stamp lies in a range that got its first bars by a version above v, or when it has a
 revision whose version is above v. The bars as they were at v, with these put over them by their stamps and without the
 ranges that retention removed, are the bars as they are now.
+
+A listener that knows a version by its messages may not have all bars of it: a commit is told in several messages, two commits
+may be told in the other order, and a longer bar is told once the bridge knows its session and its minutes. So what was
+committed shortly before is told again (`whole`).
 """
 
 from typing import NamedTuple
 
+from nautilus.clock import NS_PER_DAY
 from nautilus.db.bars.bar_source import BarSource, added_after, select
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
@@ -18,6 +23,12 @@ from nautilus.spans import Span, Spans
 
 _LAST_CHANGES = 1_000
 """Changes before a version in which its newest bar is looked for: a backfill of old bars may be the last one."""
+_TOLD_S = 120
+"""Machine time within which what a commit changed is told. The bridge looks each 15 s at what others have brought, and a session
+that has just opened is known within a minute."""
+_TOLD_AGAIN_NS = NS_PER_DAY
+"""Of these commits new bars are told again as far back from the newest: older ones come by backfills, which are not told bar by
+bar."""
 _VALUES = "ts, open, high, low, close, volume, trades"
 
 
@@ -54,12 +65,20 @@ def newest(cursor: Cursor, source: BarSource, limit: int, span: Span = ALL_TIME)
     return every(cursor, BarRow)[::-1]
 
 
-def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *, limit: int) -> Changes:
-    """What changed in the stored bars of a series after a version; with more than `limit` bars only the range."""
+def since(
+    cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *, limit: int, whole: bool = True
+) -> Changes:
+    """What changed in the stored bars of a series after a version; with more than `limit` bars only the range.
+
+    whole: the listener has all that was to be told of the version. Else what was committed shortly before counts, too.
+    """
     if not _is_known(cursor, series_id, version):
         return Changes([], _whole(cursor, series_id, timeframe), Spans(), known=False)
+    first = version if whole else _surely_told(cursor, series_id, version)
     added = added_after(cursor, series_id, version)
-    revised = _revised(cursor, series_id, version)
+    if first < version and (newest := newest_at(cursor, series_id, version)) is not None:
+        added |= added_after(cursor, series_id, first) & Spans.of(newest - _TOLD_AGAIN_NS, ALL_TIME[1])
+    revised = _revised(cursor, series_id, first)
     removed = _removed(cursor, series_id, version)
     span = _around(added, revised)
     if span is None:
@@ -70,10 +89,26 @@ def since(cursor: Cursor, series_id: int, timeframe: Timeframe, version: int, *,
         f"SELECT {_VALUES} FROM {table_of(timeframe)} b WHERE series_id = %s AND ts >= %s AND ts < %s"
         " AND (ts <@ %s::int8multirange OR EXISTS (SELECT FROM bar_revisions r"
         "  WHERE r.series_id = b.series_id AND r.ts = b.ts AND r.until_version > %s)) ORDER BY ts LIMIT %s",
-        (series_id, *span, multirange(added), version, limit + 1),
+        (series_id, *span, multirange(added), first, limit + 1),
     )
     bars = every(cursor, BarRow)
     return Changes([], span, removed) if len(bars) > limit else Changes(bars, None, removed)
+
+
+def _surely_told(cursor: Cursor, series_id: int, version: int) -> int:
+    """The newest version that was told as a whole before a message with `version` could be. Only commits with new bars have a
+    time; the last of them may be older than the version."""
+    cursor.execute(
+        "SELECT greatest("
+        " coalesce((SELECT c.version FROM series_changes c, (SELECT committed_at FROM series_changes"
+        "   WHERE series_id = %(series)s AND version <= %(version)s ORDER BY version DESC LIMIT 1) AS last"
+        "  WHERE c.series_id = %(series)s AND c.version < %(version)s"
+        "   AND c.committed_at < last.committed_at - make_interval(secs => %(told)s)"
+        "  ORDER BY c.version DESC LIMIT 1), 0),"
+        " coalesce((SELECT version FROM forgotten_versions WHERE series_id = %(series)s), 0))",
+        {"series": series_id, "version": version, "told": _TOLD_S},
+    )
+    return min(version, scalar(cursor, int))
 
 
 def newest_at(cursor: Cursor, series_id: int, version: int) -> int | None:
