@@ -61,12 +61,17 @@ def store(
     taken: Taken | None = None,
     unproven: Spans = Spans(),  # noqa: B008  immutable
     recheck_ns: int = EMPTY_RECHECK_NS,
+    begins: int | None = None,
 ) -> Stored:
     """Store the closed bars of an answer to a request for `span`, and credit what they settle of it.
 
     rows: closed bars, ascending; none where IB says that there are none. Of bars outside the span only those that meet settled
     ranges count: they are compared with what is there. taken: how the volumes were taken, where they may come in several units.
     unproven: what the answer lacks there stays open. recheck_ns: when others check again what is unconfirmed.
+
+    begins: where the request begins, the open of a bar, if it is in seconds: from there on all bars of the answer are whole. None
+    where that is not known: IB counts days and weeks in its own way, and a request that ends now begins within a bar. Then the
+    first bar of the answer may be cut, and is compared with nothing.
     """
     old = series.notes(cursor, row.id, span)
     found_empty = _found_empty_before(old, market_ns)
@@ -81,8 +86,8 @@ def store(
         Note(s, CoverageState.EMPTY_UNCONFIRMED, _NO_DATA, ib_code, market_ns, market_ns + recheck_ns)
         for s in doubtful - _empty(old)
     ]
-    # The first bar of an answer may be cut by where IB's counting back began; outside the span it is not believed.
-    beyond = [bar for bar in rows[1:] if bar.ts in row.covered and not span[0] <= bar.ts < span[1]]
+    whole = rows if begins is not None and rows and rows[0].ts >= begins else rows[1:]
+    beyond = [bar for bar in whole if bar.ts in row.covered and not span[0] <= bar.ts < span[1]]
     revised, stale, splits = _check_overlaps(cursor, row, span, beyond=beyond, market_ns=market_ns)
     inside = [bar for bar in rows if span[0] <= bar.ts < span[1]]
     stored = sorted([*inside, *revised])

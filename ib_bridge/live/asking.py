@@ -93,7 +93,14 @@ class Asking:
             await self._failed(task, answer(), "connection_lost" if lost else "no_answer", counts=not lost)
             return None
         bars = translate.bars(rows, task.one.frame, task.one.key.price)
-        return await self.store(task.one, answer(), span=task.span, bars=bars, sent_at=sent_at, connection=connection)
+        return await self.store(
+            *(task.one, answer()),
+            span=task.span,
+            bars=bars,
+            sent_at=sent_at,
+            connection=connection,
+            begins=task.window[0],
+        )
 
     def _request(self, task: Task) -> BarsRequest:
         one = task.one
@@ -108,9 +115,18 @@ class Asking:
         )
 
     async def store(
-        self, one: Followed, answer: Answer, *, span: Span, bars: list[Bar], sent_at: int, connection: int
+        self,
+        one: Followed,
+        answer: Answer,
+        *,
+        span: Span,
+        bars: list[Bar],
+        sent_at: int,
+        connection: int,
+        begins: int | None = None,
     ) -> Report:
-        """Store an answer. bars: as IB sent them, in its unit of volume; those that formed at the request are left out."""
+        """Store an answer. bars: as IB sent them, in its unit of volume; those that formed at the request are left out.
+        begins: as in `ib_bridge.history.settling.store`."""
         assert one.instrument is not None  # noqa: S101  for the type checker
         assert one.calendar is not None  # noqa: S101
         taken = await self._volumes.taken(one.instrument, one.key.price, connection)
@@ -127,6 +143,7 @@ class Asking:
             calendar=one.calendar,
             market_ns=self._clock.now_ns(),
             taken=taken,
+            begins=begins,
         )
         one.attempts, one.partial = 0, False
         for ratio in report.splits:

@@ -69,11 +69,12 @@ def record(
     calendar: Calendar,
     market_ns: int,
     taken: Taken | None = None,
+    begins: int | None = None,
 ) -> Report:
     """Store an answer, and say what it means for listeners.
 
-    span: what the answer is judged on. rows: its closed bars, ascending; none where IB says that there are none. What a
-    series of the watch list lacks before the span is requested in the same transaction.
+    span: what the answer is judged on. begins: as in `settling.store`. rows: its closed bars, ascending; none where IB says that
+    there are none. What a series of the watch list lacks before the span is requested in the same transaction.
     """
     row = series.by_id(cursor, series_id, lock=True)
     kept = key in kept_series(cursor)
@@ -94,6 +95,7 @@ def record(
         taken=taken,
         unproven=unproven,
         recheck_ns=_RECHECK_NS,
+        begins=begins,
     )
     after = series.by_id(cursor, row.id)
     bars = bar_store.read(cursor, row.id, row.timeframe, stamps)

@@ -165,6 +165,20 @@ def test_a_change_of_the_last_two_minutes_is_found_by_the_next_request(dsn: str)
     play(dsn, story)
 
 
+def test_a_change_of_the_first_minute_of_a_session_is_found_though_it_is_the_first_bar_of_each_answer(dsn: str) -> None:
+    async def story(it: LiveBridge) -> None:
+        key = await it.stream(AAPL)
+        await minutes(it, key, 1)
+        (changed,) = (await it.command("revise AAPL 1"))["minutes"]
+        assert changed["t"] * 10**9 == ns("2026-03-02 14:30")
+        await minutes(it, key, 1)
+        await it.until(lambda: it.outcomes(key, LiveState.REVISED), "the change is found")
+        (revised,) = it.outcomes(key, LiveState.REVISED)
+        assert [revised.bar] == await it.history(key, ns("2026-03-02 14:30"), ns("2026-03-02 14:31"))
+
+    play(dsn, story, start="2026-03-02T14:30:30Z")
+
+
 # ---- no proof, no word ---------------------------------------------------------------------------------------------------
 
 

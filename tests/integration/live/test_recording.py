@@ -64,7 +64,7 @@ def stamp(minute: int) -> int:
     return OPEN + minute * MINUTE_NS
 
 
-def answer(cursor: Cursor, number: int, step: Step) -> Report:
+def answer(cursor: Cursor, number: int, step: Step, begins: int | None = None) -> Report:
     row = series.find_or_make(cursor, 1, MINUTE, price="TRADES", session="rth")
     lives = [
         ProvisionalBar(row.id, stamp(n), *price(p), 5.0, 1, "closed", False, "kutd", 0) for n, p in step.shown.items()
@@ -81,6 +81,7 @@ def answer(cursor: Cursor, number: int, step: Step) -> Report:
         rows=[Bar(stamp(n), *price(p), 5.0, None, 1) for n, p in sorted(step.prices.items())],
         calendar=CALENDAR,
         market_ns=stamp(LENGTH + step.late),
+        begins=begins,
     )
 
 
@@ -156,6 +157,19 @@ def test_changes_without_those_of_single_bars_are_found_out(
         assert upserted(snapshot, delta.since(cursor, 1, MINUTE, version, limit=9)) == now
         monkeypatch.setattr(delta, "_revised", lambda *_: nothing)
         assert upserted(snapshot, delta.since(cursor, 1, MINUTE, version, limit=9)) != now
+
+
+@pytest.mark.parametrize(("begins", "revised"), [(None, []), (stamp(1), []), (stamp(0), [0])])
+def test_the_first_bar_of_an_answer_is_compared_where_the_request_begins_with_it(
+    database: Database, begins: int | None, revised: list[int]
+) -> None:
+    """Else it may be cut."""
+    before, now = Step(0, 2, {0: 0, 1: 0}, {}, 0), Step(2, 3, {0: 1, 1: 0, 2: 0}, {}, 0)
+    with database.transaction() as cursor:
+        answer(cursor, 0, before)
+        report = answer(cursor, 1, now, begins)
+    found = [one.bar.ts for one in report.outcomes if one.state is LiveState.REVISED]
+    assert found == [stamp(n) for n in revised]
 
 
 def test_an_unconfirmed_range_keeps_the_time_of_its_first_answer(database: Database) -> None:

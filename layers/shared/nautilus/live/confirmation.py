@@ -23,8 +23,8 @@ SMALL_WINDOW_NS = 30 * MINUTE_NS
 SMALL_SERIES = 60
 """So many series of small bars are confirmed at that pace, a third of what IB allows; more of them wait for longer."""
 OVERLAP_BARS = 3
-"""How far a request reaches into what is confirmed already, so that a change of the last two bars is seen. The first bar of an
-answer may be cut, and is compared with nothing (`ib_bridge.history.settling`)."""
+"""How far a request reaches into what is confirmed already, so that a change of the last bars is seen, down to the first of a
+session."""
 LONGEST_NS = 120 * MINUTE_NS
 """What is missing for longer than this is a hole of its own kind: other requests bring it (`beyond_one_request`)."""
 RECENT_NS = 15 * MINUTE_NS
