@@ -130,6 +130,17 @@ class Followed:
 
     def due(self, missing: Spans, *, now: int, series: int) -> bool:
         """True when what is missing is to be requested now; `series`: how many are confirmed in all."""
+        waited = now >= self.requested_at + confirmation.hole_wait_ns(series)
+        if self.frame.small and waited and self._is_hole_over(missing):
+            return True
+        return self._is_due(missing, now, series)
+
+    def _is_hole_over(self, missing: Spans) -> bool:
+        """True when all of a hole has closed, and a part of it is missing."""
+        closed = confirmation.hull(missing)[1] if missing else 0
+        return any(end <= closed and missing & Spans.of(start, end) for start, end in self.holes)
+
+    def _is_due(self, missing: Spans, now: int, series: int) -> bool:
         assert self.calendar is not None  # noqa: S101  for the type checker: it was looked at
         return confirmation.is_due(
             missing,

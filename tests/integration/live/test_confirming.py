@@ -569,6 +569,30 @@ def test_bars_of_five_seconds_are_confirmed_by_the_half_hour_in_one_request(dsn:
     assert play(dsn, half_an_hour) is True
 
 
+def test_a_hole_in_bars_of_five_seconds_does_not_wait_for_the_half_hour(dsn: str) -> None:
+    async def story(it: LiveBridge) -> None:
+        key = await it.want(AAPL, "5s")
+        await it.until(lambda: it.is_requested(key), "the stream is requested")
+        await it.advance(60)
+        await it.command("lost")
+        await it.advance(30)
+        await it.command("restored maintained")
+        for _ in range(4):
+            await it.advance(15)
+        await it.until(lambda: any(report.filled for report in it.reports), "it is filled")
+        (report,) = [report for report in it.reports if report.filled]
+        ((start, end),) = report.filled
+        assert end - start >= 25 * 10**9
+        assert await it.stored(key, start, end) == await it.history(key, start, end)
+        assert len(await it.rows("SELECT 1 FROM ib_requests WHERE kind = 'confirm'")) == 1
+        for _ in range(4):
+            await it.advance(60)
+        await asyncio.sleep(1.2)
+        assert len(await it.rows("SELECT 1 FROM ib_requests WHERE kind = 'confirm'")) == 1, "all else waits"
+
+    play(dsn, story)
+
+
 def test_bars_of_five_seconds_that_are_not_historys_are_found_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "recording", SimpleNamespace(**(vars(recording) | {"record": swap})))
     assert play(dsn, half_an_hour) is False

@@ -41,6 +41,20 @@ def test_why_a_hole_is_not_filled_is_told_once_for_each_reason_and_only_when_all
     assert one.take_refused([note(0, 3)], Spans()) == ()
 
 
+def test_holes_in_bars_of_five_seconds_share_ten_requests_in_ten_minutes() -> None:
+    one = followed()
+    one.key = one.key._replace(kind="bars:5s")
+    missing = Spans.of(HOLE[0], HOLE[1] + MINUTE)
+    now = one.requested_at = HOLE[1] + MINUTE
+    for series in (1, 7):
+        assert not one.due(missing, now=now + series * MINUTE - S, series=series)
+        assert one.due(missing, now=now + series * MINUTE, series=series)
+    one.holes = Spans()
+    assert not one.due(missing, now=now + 10 * MINUTE, series=1), "what is no hole waits for the half hour"
+    one.holes, one.key = Spans.of(*HOLE), followed().key
+    assert not one.due(Spans.of(*HOLE), now=now + 60 * MINUTE, series=100), "minutes have a pace of their own"
+
+
 def left(**fields: object) -> Left:
     row = minutes(confirmed_until=NOON, holes=Spans.of(*HOLE), last_event_at=NOON + 150 * S).row()
     row = row._replace(bridge="bridge-1", updated_at=WRITTEN)._replace(**fields)  # type: ignore[arg-type]

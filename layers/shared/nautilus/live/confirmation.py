@@ -95,6 +95,12 @@ def period_ns(frame: Timeframe, series: int) -> int:
     return max(frame.step_ns, MINUTE_NS * max(1, -(-series // REQUESTS_PER_MINUTE)))
 
 
+def hole_wait_ns(series: int) -> int:
+    """So long after its last request a series of small bars requests a hole, when so many are confirmed: holes together take ten
+    of IB's 60 requests in ten minutes at most, and `period_ns` leaves 40 of these."""
+    return series * MINUTE_NS
+
+
 def lacking(closed: Span, calendar: Calendar, frame: Timeframe, *, covered: Spans, refused: Spans) -> Spans:
     """What of a closed range can hold bars and is neither covered nor refused, as whole slots of open time."""
     start = calendar.slot(frame, closed[0])[0]
