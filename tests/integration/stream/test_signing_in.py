@@ -3,6 +3,9 @@
 import hashlib
 import json
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from nautilus.auth import api_keys
 from nautilus.auth.accounts.users import put_user
 from nautilus.auth.passwords import Passwords
 from nautilus.db.auth import api_keys as stored_keys
+from nautilus.db.cursor import Cursor
 from nautilus.db.live import tickets
 from nautilus.db.live.tickets import Ticket
+from nautilus.db.rows import one_or_none
 from nautilus.infra.bus.publishing import Message
 from tests.support.stream_server import BARS, QUOTES, Client, Publishing, StreamServer, client
 
@@ -49,6 +54,43 @@ def test_a_ticket_signs_in_by_the_first_message_and_only_once(bridge: Publishing
         socket.send(op="auth", ticket="abc")
         assert socket.next("error")["code"] == "invalid-ticket"
         assert socket.closed() == 4401
+
+
+def taken_at_once(running: StreamServer, *texts: str) -> list[int]:
+    """How many sockets of two that send the same ticket at one instant are signed in, for each ticket."""
+    found = []
+    for text in texts:
+        with client(running) as one, client(running) as other, ThreadPoolExecutor(2) as threads:
+            ready = threading.Barrier(2)
+
+            def sign_in(socket: Client, text: str = text, ready: threading.Barrier = ready) -> str:
+                ready.wait()
+                socket.send(op="auth", ticket=text)
+                return str(socket.next("welcome", "error").get("code", "signed in"))
+
+            answers = sorted(threads.map(sign_in, (one, other)))
+        assert set(answers) <= {"invalid-ticket", "signed in"}
+        found.append(answers.count("signed in"))
+    return found
+
+
+def test_of_two_sockets_with_one_ticket_at_one_instant_exactly_one_is_signed_in(
+    bridge: Publishing, running: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [ticket(bridge, f"ticket-{n}") for n in range(20)]
+    assert taken_at_once(running, *names) == [1] * len(names)
+
+    def looks_then_takes(cursor: Cursor, ticket_hash: bytes) -> Ticket | None:
+        """The mutant: two statements in place of one."""
+        columns = ", ".join(Ticket._fields)
+        cursor.execute(f"SELECT {columns} FROM stream_tickets WHERE hash = %s", (ticket_hash,))
+        found = one_or_none(cursor, Ticket)
+        time.sleep(0.2)
+        cursor.execute("DELETE FROM stream_tickets WHERE hash = %s", (ticket_hash,))
+        return found
+
+    monkeypatch.setattr(tickets, "take", looks_then_takes)
+    assert 2 in taken_at_once(running, *(ticket(bridge, f"later-{n}") for n in range(3)))
 
 
 def test_a_ticket_signs_in_as_subprotocol_and_the_answer_does_not_repeat_it(
@@ -160,6 +202,24 @@ def test_a_revoked_key_closes_its_sockets(bridge: Publishing, running: StreamSer
         socket.next("welcome")
         bridge.stored.rows("UPDATE api_keys SET revoked_at = clock_timestamp() WHERE id = %s", number)
         assert socket.closed() == 4401
+
+
+def test_a_key_that_ends_by_its_date_closes_its_sockets_within_five_seconds(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    number, text = new_key(bridge)
+    ends = "UPDATE api_keys SET expires_at = clock_timestamp() + interval '%s seconds' WHERE id = %s"
+    bridge.stored.rows(ends, 600, number)
+    with client(running, headers={"X-API-Key": text}) as socket:
+        socket.next("welcome")
+        bridge.stored.rows(ends, 2, number)
+        began = time.monotonic()
+        assert socket.closed() == 4401
+        assert 2 <= time.monotonic() - began < 2 + 5 + 3, (
+            "two seconds it is good, then five, and some for a busy machine"
+        )
+        assert socket.received[-1]["reason"] == "the sign-in has ended"
+    assert refused(running, additional_headers={"X-API-Key": text}) == (401, "invalid-api-key")
 
 
 def test_scopes_are_asked_for_by_topic_and_close_nothing(bridge: Publishing, running: StreamServer) -> None:
