@@ -38,7 +38,7 @@ _MINUTE = timeframe("1m")
 
 class SnapshotQuery(NamedTuple):
     """What is to be read. bars: the newest, so many. since: a version; then what changed since instead, so many at most.
-    whole: who knows that version has all that was told of it (`nautilus.db.live.delta`)."""
+    whole: who knows that version has all that was published of it (`nautilus.db.live.delta`)."""
 
     channel: str
     instrument: Instrument

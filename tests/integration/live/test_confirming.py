@@ -369,7 +369,7 @@ def test_a_hole_that_another_answer_fills_is_told_too(dsn: str) -> None:
     play(dsn, story)
 
 
-def test_a_stored_answer_is_told_though_the_database_is_away_just_then_and_holes_stay_known(
+def test_a_stored_answer_is_published_though_the_database_is_away_just_then_and_holes_stay_known(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(it: LiveBridge) -> None:
@@ -394,8 +394,8 @@ def test_a_stored_answer_is_told_though_the_database_is_away_just_then_and_holes
             await it.advance(15)
             await asyncio.sleep(0.6)
         await it.until(lambda: any(report.filled for report in it.reports), "the hole is told as filled later")
-        told = [one.bar for one in it.outcomes(key) if one.bar.ts < hole[1]]
-        assert told == await it.history(key, *hole), "each of its bars once"
+        found = [one.bar for one in it.outcomes(key) if one.bar.ts < hole[1]]
+        assert found == await it.history(key, *hole), "each of its bars once"
 
     play(dsn, story)
 

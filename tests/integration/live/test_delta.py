@@ -93,7 +93,7 @@ def since(db: Database, series_id: int, version: int, limit: int = 100_000, *, w
         return delta.since(cursor, series_id, FRAME, version, limit=limit, whole=whole)
 
 
-def told_again(db: Database, series_id: int, older: int, version: int) -> Changes:
+def repeated(db: Database, series_id: int, older: int, version: int) -> Changes:
     """What is told of a version to who lacks some of it; and what retention took since the older one, which is no message."""
     found = since(db, series_id, version, whole=False)
     return found._replace(removed=since(db, series_id, older).removed)
@@ -124,11 +124,11 @@ def test_who_has_a_version_in_part_only_gets_all_that_was_committed_shortly_befo
     bars, versions = now(db, series_id)[1], list(kept)
     pairs = list(zip(versions, versions[4:], strict=False))
     for older, version in pairs:
-        assert put_over(kept[older], told_again(db, series_id, older, version)) == bars
+        assert put_over(kept[older], repeated(db, series_id, older, version)) == bars
     assert any(put_over(kept[older], since(db, series_id, version)) != bars for older, version in pairs), "a mutant"
 
 
-def test_only_commits_of_the_last_minutes_and_bars_of_the_last_day_are_told_again(db: Database) -> None:
+def test_only_commits_of_the_last_minutes_and_bars_of_the_last_day_are_repeated(db: Database) -> None:
     draw = random.Random(4)
     series_id = commit(db, bars_of(draw, 0, 5))
     with db.transaction() as cursor:

@@ -133,24 +133,24 @@ def test_who_shows_by_its_numbers_that_it_has_all_is_answered_in_a_word(
 
 
 @pytest.mark.parametrize("channel", [BARS, FIVE])
-def test_a_bar_that_is_told_after_a_later_version_is_not_missed_by_who_left_between_the_two(
+def test_a_bar_that_is_published_after_a_later_version_is_not_missed_by_who_left_between_the_two(
     bridge: Publishing, running: StreamServer, channel: str
 ) -> None:
     """A commit settles minutes 0 to 4; listeners get a word on a later commit first, and leave."""
     chart = Chart(channel)
-    untold(bridge, 0, 4)
+    commit(bridge, 0, 4)
     with bridge.stored.db.transaction() as cursor:
         bridge._commit(cursor, [minute(5)], (OPEN + 5 * MINUTE, OPEN + 6 * MINUTE))
-    told = {**live(minute(5), "confirmed"), "version": bridge.version}
-    bridge.publish(Message("bar", channel, told))
+    sent = {**live(minute(5), "confirmed"), "version": bridge.version}
+    bridge.publish(Message("bar", channel, sent))
     wait(lambda: running.stream.hub.number(channel), "the later word is there")
-    chart.take({**told, "t": "bar", "c": channel})
+    chart.take({**sent, "t": "bar", "c": channel})
     answer = resume(running, epoch="", number=0, version=chart.version, channel=channel)
     chart.take({**answer, "c": channel})
     assert rfc3339(OPEN) in chart.bars
 
 
-def test_what_was_committed_long_before_is_not_told_again(bridge: Publishing, running: StreamServer) -> None:
+def test_what_was_committed_long_before_is_not_repeated(bridge: Publishing, running: StreamServer) -> None:
     bridge.confirm(0, 300)
     bridge.long_ago()
     bridge.confirm(301, 301)
@@ -336,7 +336,7 @@ def test_who_resumes_from_a_version_that_is_not_reached_misses_nothing_later(
         assert [bar["ts"] for bar in healed["bars"]] == [rfc3339(OPEN + n * MINUTE) for n in range(6)]
 
 
-def untold(bridge: Publishing, first: int, last: int) -> None:
+def commit(bridge: Publishing, first: int, last: int) -> None:
     """Minutes first to last are confirmed, and nobody is told."""
     bars = [minute(n) for n in range(first, last + 1)]
     with bridge.stored.db.transaction() as cursor:
@@ -345,6 +345,6 @@ def untold(bridge: Publishing, first: int, last: int) -> None:
 
 def lost(bridge: Publishing, n: int) -> None:
     """Minute n is confirmed, and the bus loses the word of it."""
-    untold(bridge, n, n)
+    commit(bridge, n, n)
     assert bridge.bus._numbers is not None
     bridge.bus._numbers.entry("confirmed", BARS, {})

@@ -4,9 +4,9 @@ A bar has changed since version v when its stamp lies in a range that got its fi
 revision whose version is above v. The bars as they were at v, with these put over them by their stamps and without the
 ranges that retention removed, are the bars as they are now.
 
-A listener that knows a version by its messages may not have all bars of it: a commit is told in several messages, two commits
-may be told in the other order, and a longer bar is told once the bridge knows its session and its minutes. So what was
-committed shortly before is told again (`whole`).
+A listener that knows a version by its messages may not have all bars of it: a commit is published in several messages, two
+may be published in the other order, and a longer bar is once the bridge knows its session and its minutes. So what was
+committed shortly before is repeated (`whole`).
 """
 
 from typing import NamedTuple
@@ -23,12 +23,12 @@ from nautilus.spans import Span, Spans
 
 _LAST_CHANGES = 1_000
 """Changes before a version in which its newest bar is looked for: a backfill of old bars may be the last one."""
-_TOLD_S = 120
-"""Machine time within which what a commit changed is told. The bridge looks each 15 s at what others have brought, and a session
-that has just opened is known within a minute."""
-_TOLD_AGAIN_NS = NS_PER_DAY
-"""Of these commits new bars are told again as far back from the newest: older ones come by backfills, which are not told bar by
-bar."""
+_PUBLISHED_S = 120
+"""Machine time within which what a commit changed is published. The bridge looks each 15 s at what others have brought, and
+a session that has just opened is known within a minute."""
+_REPEATED_NS = NS_PER_DAY
+"""Of these commits new bars are repeated as far back from the newest: older ones come by backfills, which are not published
+bar by bar."""
 _VALUES = "ts, open, high, low, close, volume, trades"
 
 
@@ -70,14 +70,14 @@ def since(
 ) -> Changes:
     """What changed in the stored bars of a series after a version; with more than `limit` bars only the range.
 
-    whole: the listener has all that was to be told of the version. Else what was committed shortly before counts, too.
+    whole: the listener has all that was to be published of the version. Else what was committed shortly before counts, too.
     """
     if not _is_known(cursor, series_id, version):
         return Changes([], _whole(cursor, series_id, timeframe), Spans(), known=False)
-    first = version if whole else _surely_told(cursor, series_id, version)
+    first = version if whole else _surely_published(cursor, series_id, version)
     added = added_after(cursor, series_id, version)
     if first < version and (newest := newest_at(cursor, series_id, version)) is not None:
-        added |= added_after(cursor, series_id, first) & Spans.of(newest - _TOLD_AGAIN_NS, ALL_TIME[1])
+        added |= added_after(cursor, series_id, first) & Spans.of(newest - _REPEATED_NS, ALL_TIME[1])
     revised = _revised(cursor, series_id, first)
     removed = _removed(cursor, series_id, version)
     span = _around(added, revised)
@@ -95,18 +95,18 @@ def since(
     return Changes([], span, removed) if len(bars) > limit else Changes(bars, None, removed)
 
 
-def _surely_told(cursor: Cursor, series_id: int, version: int) -> int:
-    """The newest version that was told as a whole before a message with `version` could be. Only commits with new bars have a
-    time; the last of them may be older than the version."""
+def _surely_published(cursor: Cursor, series_id: int, version: int) -> int:
+    """The newest version that was published as a whole before a message with `version` could be. Only commits with new bars
+    have a time; the last of them may be older than the version."""
     cursor.execute(
         "SELECT greatest("
         " coalesce((SELECT c.version FROM series_changes c, (SELECT committed_at FROM series_changes"
         "   WHERE series_id = %(series)s AND version <= %(version)s ORDER BY version DESC LIMIT 1) AS last"
         "  WHERE c.series_id = %(series)s AND c.version < %(version)s"
-        "   AND c.committed_at < last.committed_at - make_interval(secs => %(told)s)"
+        "   AND c.committed_at < last.committed_at - make_interval(secs => %(late)s)"
         "  ORDER BY c.version DESC LIMIT 1), 0),"
         " coalesce((SELECT version FROM forgotten_versions WHERE series_id = %(series)s), 0))",
-        {"series": series_id, "version": version, "told": _TOLD_S},
+        {"series": series_id, "version": version, "late": _PUBLISHED_S},
     )
     return min(version, scalar(cursor, int))
 
