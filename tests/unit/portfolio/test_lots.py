@@ -20,6 +20,7 @@ from nautilus.portfolio.lots import (
     fee_share,
     position,
 )
+from tests.support.markets import few
 
 D = Decimal
 
@@ -175,11 +176,13 @@ def events_of(history) -> list[Trade]:
     return [Trade(f"e{n:04}", n, D(quantity), price) for n, (quantity, price) in enumerate(history, start=1)]
 
 
+@few
 @given(histories)
 def test_lots_are_those_of_the_model(history):
     assert held_against_the_model(history, book_all(events_of(history)))
 
 
+@few
 @given(histories)
 def test_realized_and_unrealized_are_what_trades_left_in_cash_and_positions(history):
     booked, mark = book_all(events_of(history)), D("33.33")
@@ -189,6 +192,7 @@ def test_realized_and_unrealized_are_what_trades_left_in_cash_and_positions(hist
     assert realized + value - held == value - total(quantity * price for quantity, price in history)
 
 
+@few
 @given(histories, st.integers(0, 30))
 def test_going_on_from_open_lots_is_booking_all_of_it(history, cut):
     first, rest = events_of(history)[:cut], events_of(history)[cut:]

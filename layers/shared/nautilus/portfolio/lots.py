@@ -13,8 +13,8 @@ ZERO = Decimal(0)
 _EXACT = Context(prec=400, traps=[Inexact])
 """Sums and products without rounding; PostgreSQL's numeric does not round them either."""
 _PARTS = Context(prec=400)
-_PLACES = Decimal("1e-12")
-"""A part of a cost is cut to so many decimal places; IB's prices have at most eight."""
+_SMALLEST = Decimal("1e-12")
+"""A part of a cost is cut to so many decimals; IB's prices have at most eight."""
 
 
 class Trade(NamedTuple):
@@ -208,10 +208,10 @@ def _split(lots: tuple[Lot, ...], split: Split) -> tuple[Lot, ...]:
 
 
 def _part(value: Decimal, size: Decimal, whole: Decimal) -> Decimal:
-    """value * size / whole, cut to a number of places; all of the value when size is the whole."""
+    """value * size / whole, cut to a number of decimals; all of the value when size is the whole."""
     if size == whole:
         return value
-    return _PARTS.divide(_EXACT.multiply(value, size), whole).quantize(_PLACES, context=_PARTS).normalize(_PARTS)
+    return _PARTS.divide(_EXACT.multiply(value, size), whole).quantize(_SMALLEST, context=_PARTS).normalize(_PARTS)
 
 
 def _part_known(value: Decimal | None, size: Decimal, whole: Decimal) -> Decimal | None:
