@@ -42,7 +42,7 @@ from nautilus.orders.schemas import (
     ResumeRequest,
 )
 from nautilus.orders.states import OrderState
-from nautilus.orders.waiting import LONGEST_S, UNDER_WAY, OrderWaits
+from nautilus.orders.waiting import LONGEST_S, UNDER_WAY, UNDONE, OrderWaits
 
 router = APIRouter(tags=["orders"], responses=PROBLEMS, route_class=StrictRoute)
 _ORDERS, _PAGE = "/api/v1/orders", "/api/v1/ib/orders"
@@ -295,14 +295,26 @@ async def place_from_page(body: FrontEndOrder, services: ServicesDep, caller: Ca
 @router.put(
     f"{_PAGE}/{{order_id}}/modify", summary="Request other terms of an order, in the words of the web front end"
 )
-def modify_from_page(order_id: UUID, body: FrontEndChange, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
-    return front_end.changed(_shared(services).desk.modify(order_id, body.change(), caller, version=None, key=None))
+async def modify_from_page(
+    order_id: UUID, body: FrontEndChange, services: ServicesDep, caller: CallerDep
+) -> dict[str, Any]:
+    shared = _shared(services)
+    done = await run_in_threadpool(shared.desk.modify, order_id, body.change(), caller, version=None, key=None)
+    return await _changed(shared, done)
 
 
 @router.post(f"{_PAGE}/{{order_id}}/cancel", summary="Cancel an order, in the words of the web front end")
 @router.delete(f"{_PAGE}/{{order_id}}/cancel", summary="Cancel an order, in the words of the web front end")
-def cancel_from_page(order_id: UUID, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
-    return front_end.changed(_shared(services).desk.cancel(order_id, caller))
+async def cancel_from_page(order_id: UUID, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
+    shared = _shared(services)
+    return await _changed(shared, await run_in_threadpool(shared.desk.cancel, order_id, caller))
+
+
+async def _changed(shared: OrderServices, done: Changed) -> dict[str, Any]:
+    """What became of a request, as far as that is known soon."""
+    if done.request is not None and done.request.state in UNDONE and front_end.WAIT_S:
+        await shared.waits.until_done(done.request.id, front_end.WAIT_S)
+    return front_end.changed(await run_in_threadpool(shared.desk.newest_change, done))
 
 
 @router.post(f"{_PAGE}/refresh", summary="Whether orders come by themselves, in the words of the web front end")

@@ -224,6 +224,8 @@ PROBLEM_CODES = listed(
     null-character
     order-being-sent
     order-cancel-pending
+    order-change-refused
+    order-change-unknown
     order-changed
     order-denied
     order-external

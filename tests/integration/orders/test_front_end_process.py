@@ -33,6 +33,13 @@ def trading(servers: Any, folder: Path, dsn: str) -> Iterator[tuple[Page, OrderS
             stored.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to a new order waits for as long as the machine needs; it comes when the order is on its way."""
+    monkeypatch.setattr(front_end, "WAIT_S", 60)
+
+
+@pytest.mark.usefixtures("patient")
 def test_an_order_of_the_page_is_sent_filled_changed_and_cancelled(servers: Any, tmp_path: Path, dsn: str) -> None:
     with trading(servers, tmp_path, dsn) as (page, stack):
         bought = page.placed(MARKET)
@@ -49,11 +56,10 @@ def test_an_order_of_the_page_is_sent_filled_changed_and_cancelled(servers: Any,
         stack.until(UUID(resting), "working")
         assert page.shown(resting) == "Submitted"
         done = page.send("PUT", f"/{resting}/modify", json={"quantity": 10, "limit_price": 291.5})
-        assert done.status_code == 200, done.text
-        stack.wait(lambda: page.order(resting)["prices"]["confirmed"]["limit"] == "291.5", "IB confirms the change")
-        assert next(one["limit_price"] for one in page.listed() if one["order_id"] == resting) == 291.5
-        assert page.send("DELETE", f"/{resting}/cancel").status_code == 200
-        stack.until(UUID(resting), "cancelled")
+        assert (done.status_code, done.json()["order"]["limit_price"]) == (200, 291.5), done.text
+        assert page.order(resting)["prices"]["confirmed"]["limit"] == "291.5"
+        gone = page.send("DELETE", f"/{resting}/cancel")
+        assert (gone.status_code, gone.json()["order"]["status"]) == (200, "Cancelled"), gone.text
         assert page.shown(resting) == "Cancelled"
         assert stack.placed() == [bought, resting, resting], "the third is the change"
 
@@ -68,12 +74,6 @@ def test_a_double_click_is_sent_to_ib_once(servers: Any, tmp_path: Path, dsn: st
         assert [row.position for row in stack.rows("SELECT position FROM risk_book")] == [10]
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer to a new order waits for as long as the machine needs; it comes when the order is on its way."""
-    monkeypatch.setattr(front_end, "WAIT_S", 60)
-
-
 @pytest.mark.usefixtures("patient")
 def test_what_ib_refuses_is_an_error_of_the_page(servers: Any, tmp_path: Path, dsn: str) -> None:
     with trading(servers, tmp_path, dsn) as (page, stack):
@@ -82,6 +82,21 @@ def test_what_ib_refuses_is_an_error_of_the_page(servers: Any, tmp_path: Path, d
         assert (answer.status_code, answer.json()["code"]) == (424, "order-rejected"), answer.text
         assert "Order rejected - reason: no" in answer.json()["detail"]
         assert page.shown(answer.json()["order"]["order_id"]) == "Rejected"
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_change_that_ib_refuses_is_an_error_of_the_page(servers: Any, tmp_path: Path, dsn: str) -> None:
+    with trading(servers, tmp_path, dsn) as (page, stack):
+        number = page.placed(RESTING)
+        stack.until(UUID(number), "working")
+        stack.sim.command('reject_next placeOrder 110 "The price is off"')
+        wrong = page.send("PUT", f"/{number}/modify", json={"limit_price": 291})
+        assert (wrong.status_code, wrong.json()["code"]) == (424, "order-change-refused"), wrong.text
+        assert "The price is off" in wrong.json()["detail"]
+        stack.sim.command('reject_next cancelOrder 10147 "not found"')
+        kept = page.send("POST", f"/{number}/cancel")
+        assert (kept.status_code, kept.json()["code"]) == (424, "order-change-refused"), kept.text
+        assert (page.shown(number), page.order(number)["prices"]["wanted"]["limit"]) == ("Submitted", "290")
 
 
 @pytest.mark.usefixtures("patient")

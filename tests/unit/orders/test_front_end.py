@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 
 from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.requests import RequestRow
 from nautilus.errors import Conflict, InvalidInput, NautilusError, Refused, Unavailable
 from nautilus.orders import front_end
+from nautilus.orders.change import Changed
 from nautilus.orders.states import OrderState
 
 ID = UUID("9e107d9d-3721-4bd2-a5cb-5f1d9b0c7e11")
@@ -103,6 +105,42 @@ def test_an_order_that_was_placed_is_answered_with_its_id(state: OrderState) -> 
     answer = front_end.placed(row(state=state.value), repeated=False)
     assert answer["order_id"] == str(ID)
     assert answer["order"] == front_end.order_object(row(state=state.value))
+
+
+def change(state: str, kind: str = "modify", order: str = "working") -> Changed:
+    known: dict[str, Any] = {**dict.fromkeys(RequestRow._fields), "kind": kind, "state": state, "why": "so IB says"}
+    return Changed(row(state=order), RequestRow(**known))
+
+
+@pytest.mark.parametrize(
+    ("done", "error", "code"),
+    [
+        (change("refused"), Refused, "order-change-refused"),
+        (change("unknown"), Conflict, "order-change-unknown"),
+        (change("overtaken", order="filled"), Conflict, "order-over"),
+        (change("overtaken", "cancel", order="filled"), Conflict, "order-over"),
+    ],
+)
+def test_a_change_that_is_not_done_is_an_error(done: Changed, error: type[NautilusError], code: str) -> None:
+    with pytest.raises(error) as raised:
+        front_end.changed(done)
+    assert raised.value.code == code
+    assert "BUY 100 AAPL LMT" in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("done", "confirmed"),
+    [
+        (change("confirmed"), True),
+        (change("overtaken", "cancel", order="cancelled"), True),
+        (change("wanted"), False),
+        (change("sending"), False),
+        (change("sent", "cancel"), False),
+    ],
+)
+def test_a_change_that_is_stored_says_whether_ib_confirmed_it(done: Changed, confirmed: bool) -> None:
+    message = front_end.changed(done)["message"]
+    assert ("not confirmed by IB yet" not in message) is confirmed
 
 
 def failed(code: str) -> Unavailable:

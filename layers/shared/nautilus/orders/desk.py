@@ -171,11 +171,17 @@ class OrderDesk:
 
     def newest(self, row: OrderRow) -> OrderRow:
         """The order as it is by now; as it was, while the database is away: who placed it must learn that it is stored."""
+        return self.newest_change(Changed(row, None)).order
+
+    def newest_change(self, done: Changed) -> Changed:
+        """The same of a change: its order and its request."""
         try:
             with self._db.transaction(snapshot=True, brief=True) as cursor:
-                return orders.read(cursor, row.id) or row
+                row = orders.read(cursor, done.order.id) or done.order
+                request = requests.read(cursor, done.request.id) if done.request is not None else None
+                return done._replace(order=row, request=request or done.request)
         except Unavailable:
-            return row
+            return done
 
     def overview(self, principal: Principal) -> list[OrderRow]:
         """The orders of the caller's accounts that are not over, MOST_OPEN at most, and the SHOWN_OVER newest of those that

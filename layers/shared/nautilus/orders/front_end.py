@@ -16,7 +16,7 @@ from nautilus.orders.check_case import plain
 from nautilus.orders.states import OrderState, RequestState
 
 WAIT_S = 2.0
-"""How long the answer to a new order waits for what becomes of it: the page shows a refusal only there."""
+"""How long the answer to a new order, a modify or a cancel waits for what becomes of it: the page shows a refusal only there."""
 
 _IB_WORDS: Mapping[OrderState, str] = {
     OrderState.WORKING: "Submitted",
@@ -132,11 +132,28 @@ def placed(row: OrderRow, *, repeated: bool) -> dict[str, Any]:
 
 
 def changed(done: Changed) -> dict[str, Any]:
-    """The answer to a modify or a cancel. The page shows that it is done, so the message says how far it is."""
-    stands = sentence(done.order)
-    if done.request is None or done.request.state == RequestState.CONFIRMED:
+    """The answer to a modify or a cancel, by what became of it meanwhile.
+
+    The page shows that it is done, or the sentence of an error. So an error is raised for what is known not to be done: Refused
+    when IB refuses it, Conflict when the order is over, or when nobody knows whether it was done.
+    """
+    request, stands, extra = done.request, sentence(done.order), {"order": order_object(done.order)}
+    if request is None or request.state == RequestState.CONFIRMED or _ended_as_wanted(done):
         return answer(done.order, stands)
-    return answer(done.order, f"the {done.request.kind} is requested, and not confirmed by IB yet; {stands}")
+    match request.state:
+        case RequestState.REFUSED:
+            text = f"the {request.kind} is refused: {request.why}; {stands}"
+            raise Refused(text, code="order-change-refused", extra=extra)
+        case RequestState.UNKNOWN:
+            text = f"nobody knows whether IB did the {request.kind}; {stands}"
+            raise Conflict(text, code="order-change-unknown", extra=extra)
+        case RequestState.OVERTAKEN:
+            raise Conflict(f"the {request.kind} came too late: {stands}", code="order-over", extra=extra)
+    return answer(done.order, f"the {request.kind} is requested, and not confirmed by IB yet; {stands}")
+
+
+def _ended_as_wanted(done: Changed) -> bool:
+    return done.request is not None and done.request.kind == "cancel" and done.order.state == OrderState.CANCELLED
 
 
 def refreshed(process: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calls that wait until an order is on its way.
+"""Calls that wait until an order is on its way, or until IB answers a request.
 
 They hold no connection and no thread meanwhile, and take at most half of what the function can do at once, so that cancels
 and the kill switch are never behind them.
@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import orders, what_ifs
+from nautilus.db.orders import orders, requests, what_ifs
 from nautilus.errors import Unavailable
 from nautilus.infra.cache import Cache
 from nautilus.infra.executors import Executor
-from nautilus.orders.states import OrderState
+from nautilus.orders.states import OPEN_REQUESTS, OrderState, RequestState
 
 CONCURRENCY = 10
 """How many requests the function answers at once: its reserved concurrency in infra/template.yaml."""
@@ -23,6 +23,8 @@ MOST = CONCURRENCY // 2
 LONGEST_S = 10
 UNDER_WAY = frozenset({OrderState.ACCEPTED, OrderState.RESERVED, OrderState.SENDING})
 """States that say nothing yet of what IB makes of an order."""
+UNDONE = OPEN_REQUESTS - {RequestState.UNKNOWN}
+"""States of a request that say nothing yet of what IB makes of it."""
 _POLL_S = 0.1
 _EXPIRES_S = LONGEST_S + 5.0
 """A place that is held for longer is free again: its process died."""
@@ -55,6 +57,14 @@ class OrderWaits:
         False when too many calls wait already, so that this one does not.
         """
         return await self._until(_is_unanswered, what_if_id, wait_s)
+
+    async def until_done(self, request_id: UUID, wait_s: float) -> bool:
+        """Wait until IB has confirmed or refused a request to modify or cancel an order, or its fate is unknown, or the time
+        is over.
+
+        False when too many calls wait already, so that this one does not.
+        """
+        return await self._until(_is_undone, request_id, wait_s)
 
     async def _until(self, waits: Callable[[Cursor, UUID], bool], subject: UUID, wait_s: float) -> bool:
         async with self._place() as granted:
@@ -97,6 +107,11 @@ class OrderWaits:
 def _is_under_way(cursor: Cursor, order_id: UUID) -> bool:
     row = orders.read(cursor, order_id)
     return row is not None and row.state in UNDER_WAY
+
+
+def _is_undone(cursor: Cursor, request_id: UUID) -> bool:
+    row = requests.read(cursor, request_id)
+    return row is not None and row.state in UNDONE
 
 
 def _is_unanswered(cursor: Cursor, what_if_id: UUID) -> bool:
