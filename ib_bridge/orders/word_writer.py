@@ -18,6 +18,7 @@ from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.orders.account_recording import AllPositions, record_account_words, record_all_positions
+from nautilus.orders.known_words import KnownWords
 from nautilus.orders.outcome import Known, Question
 from nautilus.orders.recording import Recorded, record
 from nautilus.orders.words import BrokerError, Commission, Execution, OpenOrder, Word
@@ -159,12 +160,22 @@ class WordWriter:
 
 
 def _recorded(cursor: Cursor, batch: Sequence[Arrival]) -> Iterable[Committed]:
-    """Words with the same circumstances are recorded together."""
+    """Words with the same circumstances are recorded together; those that say what is known already are passed over."""
+    known_words = KnownWords(cursor, [arrival.word for arrival in batch])
     for (market_ns, answer, known), group in groupby(batch, lambda arrival: arrival[2:5]):
         together = list(group)
         words = [arrival.word for arrival in together]
-        found = record(cursor, words, Known(now_ns=market_ns, answer=answer, contracts_known=known))
+        about = Known(now_ns=market_ns, answer=answer, contracts_known=known)
+        found = [_recorded_one(cursor, word, about, known_words) for word in words]
         record_account_words(cursor, words, market_ns)
         for all_positions in (arrival.positions for arrival in together if arrival.positions is not None):
             record_all_positions(cursor, all_positions, market_ns)
         yield from map(Committed, together, found)
+
+
+def _recorded_one(cursor: Cursor, word: Word, about: Known, known_words: KnownWords) -> Recorded:
+    found = known_words.repeated(word, about)
+    if found is None:
+        (found,) = record(cursor, [word], about)
+        known_words.forget([found.order_id])
+    return found

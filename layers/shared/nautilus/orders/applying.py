@@ -40,6 +40,12 @@ _TIGHTER = {FollowUp.HALT: "halted", FollowUp.REDUCE: "reducing"}
 
 def facts_of(cursor: Cursor, row: OrderRow, word: OrderWord) -> OrderFacts:
     """What the rules are given of an order, its open requests too."""
+    day_ends = _day_ends(cursor, row) if needs_day_end(row, word) else None
+    return order_facts(row, requests.open_of(cursor, row.id), day_ends=day_ends)
+
+
+def order_facts(row: OrderRow, open_requests: Iterable[RequestRow], *, day_ends: int | None) -> OrderFacts:
+    """The same of what was read before. day_ends: the end of an order's day, None where it decides nothing."""
     return OrderFacts(
         id=row.id,
         state=OrderState(row.state),
@@ -54,19 +60,21 @@ def facts_of(cursor: Cursor, row: OrderRow, word: OrderWord) -> OrderFacts:
         type=row.type,
         tif=row.tif,
         good_till=row.good_till,
-        day_ends=_day_ends(cursor, row, word),
+        day_ends=day_ends,
         confirmed=Terms(row.confirmed_quantity, row.confirmed_limit, row.confirmed_stop),
         notices=tuple(_notice(one) for one in row.notices),
-        requests=tuple(_request(one) for one in requests.open_of(cursor, row.id)),
+        requests=tuple(_request(one) for one in open_requests),
     )
 
 
-def _day_ends(cursor: Cursor, row: OrderRow, word: OrderWord) -> int | None:
-    """Only read where it may decide: whether an end was the end of the day."""
+def needs_day_end(row: OrderRow, word: OrderWord) -> bool:
+    """Only where it may decide: whether an end was the end of the day."""
     if row.tif != "DAY" or isinstance(word, (Execution, Commission)):
-        return None
-    if not isinstance(word, BrokerError) and word.status in ("Submitted", "PreSubmitted", "PendingSubmit", "Filled"):
-        return None
+        return False
+    return isinstance(word, BrokerError) or word.status not in ("Submitted", "PreSubmitted", "PendingSubmit", "Filled")
+
+
+def _day_ends(cursor: Cursor, row: OrderRow) -> int | None:
     return calendars.end_of_day(cursor, row.con_id, row.market_at, "all" if row.outside_rth else "rth")
 
 

@@ -96,7 +96,7 @@ def _record_alone(cursor: Cursor, word: Word, known: Known) -> Recorded:
 def _record(cursor: Cursor, word: Word, known: Known) -> Recorded:
     if not isinstance(word, OrderWord) or (isinstance(word, OpenOrder) and word.what_if):
         return _NOTHING
-    _check_numbers(word)
+    check_numbers(word)
     if isinstance(word, Commission):
         return _record_commission(cursor, word, known)
     row = _held(cursor, names_of(word))
@@ -128,7 +128,7 @@ def _record_for(cursor: Cursor, row: OrderRow, word: OrderWord, known: Known) ->
     return Recorded(row.id, outcome)
 
 
-def _check_numbers(word: OrderWord) -> None:
+def check_numbers(word: OrderWord) -> None:
     """ValueError for what no column can hold and no sum may contain."""
     for name in ("quantity", "price", "filled", "remaining", "commission", "limit_price", "aux_price"):
         value = getattr(word, name, None)
