@@ -118,14 +118,18 @@ class OrderGateway:
 
     async def is_alive(self) -> bool:
         """Ask for the time. False when nobody answers within the heartbeat's time: the socket may be half open."""
-        self._answered.clear()
-        self._time_requested_ns = self._clock.steady_ns()
         try:
-            self.client.reqCurrentTime()
-            await asyncio.wait_for(self._answered.wait(), self._settings.ib_heartbeat_s)
+            await self._read_time(self.client)
         except (TimeoutError, ConnectionError):
             return False
         return True
+
+    async def _read_time(self, client: Any) -> None:
+        """Ask for IB's time and learn it. TimeoutError without an answer."""
+        self._answered.clear()
+        self._time_requested_ns = self._clock.steady_ns()
+        client.reqCurrentTime()
+        await asyncio.wait_for(self._answered.wait(), self._settings.ib_heartbeat_s)
 
     async def _connect_and_watch(self) -> None:
         await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))
@@ -148,6 +152,7 @@ class OrderGateway:
         self._ib = ib
         try:
             await self._shake_hands(ib, refused)
+            await self._read_clock_first(ib, refused)
         except (TimeoutError, OSError) as failed:
             self.drop(self._reason_of(failed))
             return False
@@ -157,7 +162,6 @@ class OrderGateway:
         self.lost.clear()
         self.up = True
         self.reason = ""
-        await self._read_control()
         self._log.info(
             "orders-connected",
             extra=fields(
@@ -251,6 +255,16 @@ class OrderGateway:
             self.distrust()
 
     # ---- what time it is ---------------------------------------------------------------------------------------------
+
+    async def _read_clock_first(self, ib: IB, refused: asyncio.Event) -> None:
+        """Market time is known before anything is written down about this connection: when an account's positions were taken
+        as its openings decides which executions count. TimeoutError, ConnectionError."""
+        if self._settings.control_port:
+            await self._read_control()
+        else:
+            await self._read_time(ib.client)
+        if refused.is_set() or not ib.client.isConnected():
+            raise ConnectionError("the gateway hung up")
 
     async def _follow_control(self) -> None:
         await self._read_control()

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from nautilus.clock import NS_PER_S
 from tests.support.order_process import order_stack
 
 
@@ -71,3 +72,15 @@ def test_a_bracket_is_sent_as_one_group(stack):
     assert [one["orderRef"] for one in sent] == [str(parent), str(profit), str(loss)]
     assert [bool(one["transmit"]) for one in sent] == [False, False, True]
     assert [one["parentId"] for one in sent] == [0, sent[0]["orderId"], sent[0]["orderId"]]
+
+
+def test_market_time_is_ibs_from_the_first_message_on(servers, tmp_path, dsn):
+    """Without a control port the process learns it from IB. The machine is months ahead of this market."""
+    settings = {"control_port": "0", "ib_heartbeat_s": "30"}
+    with order_stack(servers.group, tmp_path, dsn, settings=settings) as stack:
+        stack.until(stack.place(type="MKT", limit_price=None), "filled")
+        (account,) = stack.rows("SELECT opened_at FROM accounts")
+        assert abs(account.opened_at - stack.market_ns()) < 300 * NS_PER_S
+        stack.wait(
+            lambda: stack.rows("SELECT 1 FROM risk_book WHERE position = 10"), "the fill counts as one since then"
+        )
