@@ -137,7 +137,7 @@ class Stack:
 
     def _start_simulator(self) -> Child:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
-        options += ["--master-client", ORDERS_CLIENT_ID]
+        options += ["--master-client", ORDERS_CLIENT_ID, "--state", str(self.folder / "simulator.orders")]
         if isinstance(self.source, Replay):
             options += self.source.options.for_simulator
         return self._python(

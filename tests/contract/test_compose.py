@@ -119,3 +119,16 @@ def test_health_of_the_order_process_is_where_its_image_looks():
     port = SERVICES["orders"]["environment"]["NAUTILUS_ORDERS_HEALTH_PORT"]
     assert f"C('127.0.0.1', {port}," in image
     assert f"NAUTILUS_HEALTH_PORT={port}" in image
+
+
+def test_the_simulator_keeps_orders_and_hears_whose_they_are():
+    """A simulator that forgets an order or a position at its restart is a broker that does so: a position break."""
+    simulator, orders = SERVICES["simulator"], SERVICES["orders"]
+    options = simulator["command"]
+    state = Path(options[options.index("--state") + 1])
+    assert simulator["volumes"] == [f"simulator:{state.parent}"]
+    assert "simulator" in COMPOSE["volumes"]
+    assert (
+        f"mkdir {state.parent} && chown nautilus {state.parent}" in (ROOT / "ib_gateway_sim" / "Dockerfile").read_text()
+    )
+    assert options[options.index("--master-client") + 1] == orders["environment"]["NAUTILUS_ORDERS_CLIENT_ID"]
