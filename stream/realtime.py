@@ -20,7 +20,7 @@ from nautilus.http.dependencies import caller_of
 from nautilus.live import channels
 from nautilus.market import symbols
 from nautilus.market.instrument import Instrument
-from nautilus.market.symbols import Selector
+from nautilus.market.symbols import InstrumentName, Selector
 from nautilus.monitoring.connection_status import connection_fields
 from stream import messages
 from stream.frames import BusMessage, Frame, Outgoing
@@ -111,6 +111,13 @@ class Book(NamedTuple):
             exchange=self.venue or None,
             currency=self.currency or None,
         )
+
+    @property
+    def name(self) -> InstrumentName | None:
+        """The name that symbol and venue make: who was looked up by it, or on the watch list, is known by no other words."""
+        if not self.venue:
+            return None
+        return symbols.name_of(f"{self.symbol}.{self.venue}", self.asset_class or None, self.currency or None)
 
 
 class PageListener(SocketListener):
@@ -216,7 +223,7 @@ class PageListener(SocketListener):
     async def _instrument(self, book: Book) -> Instrument | None:
         """The instrument of a book, of those that are known; None: nobody knows it, and nothing is shown."""
         try:
-            return await self._stream.resolving.instrument(book.selector)
+            return await self._stream.resolving.instrument(book.selector, book.name)
         except NautilusError:
             return None
 

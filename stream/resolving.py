@@ -16,9 +16,9 @@ from nautilus.infra.executors import Executor
 from nautilus.live.channels import Channel
 from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import StreamKey
-from nautilus.lookup.resolve import known_instrument
+from nautilus.lookup.resolve import known_identity
 from nautilus.market.instrument import Instrument, price_kind, session_kind
-from nautilus.market.symbols import Selector
+from nautilus.market.symbols import InstrumentName, Selector
 from stream.wants import key_of
 
 _KNOWN_S = 30.0
@@ -51,9 +51,9 @@ class Resolving:
         """For each channel its instrument, or what is wrong with it. Unavailable: the database is away."""
         return await self._threads.run(self._channels, wanted)
 
-    async def instrument(self, selector: Selector) -> Instrument | None:
-        """The instrument of a selector, of what is known. Raises what is wrong with it."""
-        return await self._threads.run(self._instrument, selector)
+    async def instrument(self, selector: Selector, name: InstrumentName | None = None) -> Instrument | None:
+        """The instrument of a name, else of a selector, of what is known. Raises what is wrong with it."""
+        return await self._threads.run(self._instrument, selector, name)
 
     async def several(self, con_ids: Collection[int]) -> list[Instrument]:
         """The instruments of these numbers."""
@@ -100,9 +100,10 @@ class Resolving:
         self._known[name] = (now, instrument)
         return instrument
 
-    def _instrument(self, selector: Selector) -> Instrument | None:
+    def _instrument(self, selector: Selector, name: InstrumentName | None) -> Instrument | None:
         with self._db.transaction(snapshot=True, brief=True) as cursor:
-            return known_instrument(cursor, selector)
+            found = known_identity(cursor, selector, name)
+        return found.instrument if found is not None else None
 
     def close(self) -> None:
         self._threads.close()

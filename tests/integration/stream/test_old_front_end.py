@@ -64,9 +64,13 @@ def test_both_sockets_of_a_page_are_told_how_the_connection_is(bridge: Publishin
             assert wrapped["payload"]["data"]["account_id"] == "SIM7"
 
 
+@pytest.mark.parametrize("looked_up", [True, False])
 def test_an_order_book_is_one_level_of_the_newest_quote_in_the_words_of_the_page(
-    bridge: Publishing, running: StreamServer
+    bridge: Publishing, running: StreamServer, looked_up: bool
 ) -> None:
+    """Also of an instrument of the watch list, which was looked up by its name alone."""
+    if not looked_up:
+        bridge.stored.rows("DELETE FROM instrument_lookups")
     with page(running) as one:
         one.send(type="subscribe_order_book", **BOOK)
         wait(lambda: quotes_wanted(bridge), "the quote is wanted")
