@@ -13,11 +13,12 @@ from nautilus.db.live.streams import StreamRow
 from nautilus.db.market import instruments, series
 from nautilus.errors import InvalidInput, NautilusError, NotFound
 from nautilus.infra.executors import Executor
+from nautilus.live import channels
 from nautilus.live.channels import Channel
-from nautilus.live.offered import stream_of
+from nautilus.live.offered import check_ticks, live_prices, stream_of
 from nautilus.live.subscriptions import StreamKey
 from nautilus.lookup.resolve import known_identity
-from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.instrument import Instrument, session_kind
 from nautilus.market.symbols import InstrumentName, Selector
 from stream.wants import key_of
 
@@ -140,15 +141,16 @@ def _with_quotes(cursor: Cursor, found: Sequence[Resolved | NautilusError]) -> l
 
 def usual_name(channel: Channel, instrument: Instrument) -> Channel:
     """The channel as the bridge names it: without the session that is the usual one of its class. InvalidInput where IB has no
-    such price."""
+    such price, or no ticks."""
+    kind = instrument.asset_class
+    if channel.kind == "data.trades":
+        check_ticks(instrument, "channel", (channels.quotes(instrument.instrument_id).name,))
     if channel.kind != "data.bars":
         return channel
-    try:
-        price_kind(instrument.asset_class, channel.price_kind(instrument.asset_class))
-    except InvalidInput as wrong:
-        detail = f"{channel.name}: {channel.price} does not exist for {instrument.asset_class}"
-        raise InvalidInput.field("channel", detail, wrong.errors[0].allowed) from None
-    if channel.session == session_kind(instrument.asset_class, None):
+    words = tuple(dict.fromkeys(map(channels.price_word, live_prices(kind))))
+    if channel.price not in words:
+        raise InvalidInput.field("channel", f"{channel.name}: {channel.price} does not exist for {kind}", words)
+    if channel.session == session_kind(kind, None):
         return channel._replace(session="")
     return channel
 

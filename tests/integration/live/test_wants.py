@@ -239,6 +239,20 @@ def test_a_want_that_makes_no_sense_is_named_and_none_is_kept(
     assert channels(api, ann) == []
 
 
+def test_ticks_of_a_pair_are_refused_with_what_there_is_in_their_place(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    pair = stock(3, "EUR/USD")._replace(asset_class="CASH", instrument_id="EUR/USD.IDEALPRO", symbol="EUR")
+    with stored_bars.db.transaction() as cursor:
+        instruments.store(cursor, pair, {})
+    answer = ask(api, ann, {"con_id": 3, "kind": "ticks"})
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["allowed"]) == ("wants.0.kind", ["quotes", "bars"])
+    assert "IB has no trades of CASH" in error["detail"]
+    assert channels(api, ann) == []
+
+
 @pytest.mark.parametrize("body", [[], {}, {"wants": []}, {"wants": None}, {"wants": [APPLE] * 201}, {"wants": [3]}])
 def test_a_body_that_is_no_list_of_wants_is_refused(
     stored_bars: StoredBars, api: Api, ann: dict[str, str], body: Any

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from nautilus.db.market import instruments
+from tests.support.stored_bars import stock
 from tests.support.stream_server import BARS, FIVE, QUOTES, Client, Publishing, StreamServer, client
 
 
@@ -59,6 +61,24 @@ def test_an_unknown_instrument_and_a_price_that_its_class_has_not_are_named(sock
     error = socket.next("error")
     assert error["code"] == "unknown-instrument"
     assert "NOPE.NASDAQ" in error["detail"]
+
+
+def test_what_ib_has_not_of_a_pair_is_refused_with_what_there_is(bridge: Publishing, socket: Client) -> None:
+    pair = stock(3, "EUR/USD")._replace(asset_class="CASH", instrument_id="EUR/USD.IDEALPRO", symbol="EUR")
+    with bridge.stored.db.transaction() as cursor:
+        instruments.store(cursor, pair, {})
+    socket.send(
+        op="subscribe",
+        channels=[
+            "data.trades.IDEALPRO.EUR/USD",
+            "data.bars.EUR/USD.IDEALPRO-1-MINUTE-LAST-EXTERNAL",
+            "data.bars.EUR/USD.IDEALPRO-1-MINUTE-MID-EXTERNAL",
+        ],
+    )
+    assert [one["c"] for one in socket.next("ack")["channels"]] == ["data.bars.EUR/USD.IDEALPRO-1-MINUTE-MID-EXTERNAL"]
+    ticks, bars = socket.next("error")["errors"][0], socket.next("error")["errors"][0]
+    assert ("no trades of CASH" in ticks["detail"], ticks["allowed"]) == (True, ["data.quotes.IDEALPRO.EUR/USD"])
+    assert ("LAST does not exist for CASH" in bars["detail"], bars["allowed"]) == (True, ["MID", "BID", "ASK"])
 
 
 def test_events_of_what_is_not_here_are_refused(socket: Client) -> None:

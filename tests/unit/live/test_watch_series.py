@@ -6,6 +6,7 @@ from nautilus.errors import InvalidInput
 from nautilus.live import offered
 from nautilus.live.subscriptions import StreamKey
 from nautilus.live.watch_series import MAX_WATCHED, WatchSeries, parse, parse_list
+from nautilus.market.instrument import Instrument
 from nautilus.settings.base import WatchSettings
 from tests.support.stored_bars import stock
 
@@ -97,3 +98,42 @@ def test_a_want_has_a_channel() -> None:
     usual = offered.channel_of(stock(), "bars", "1m", price="TRADES", session="rth").name
     assert usual == "data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL"
     assert offered.channel_of(stock(), "bars", "1m", price="TRADES", session="all").name == f"{usual}@all"
+
+
+def of_class(asset_class: str) -> Instrument:
+    return stock()._replace(asset_class=asset_class, instrument_id="X.Y")
+
+
+@pytest.mark.parametrize(
+    ("asset_class", "prices"),
+    [
+        ("STK", ("TRADES", "MIDPOINT", "BID", "ASK")),
+        ("CASH", ("MIDPOINT", "BID", "ASK")),
+        ("IND", ("TRADES",)),
+        ("CRYPTO", ("AGGTRADES", "MIDPOINT", "BID", "ASK")),
+    ],
+)
+def test_an_error_about_a_price_names_the_live_ones_of_the_asset_class(
+    asset_class: str, prices: tuple[str, ...]
+) -> None:
+    for given in {"TRADES", "AGGTRADES", "BID_ASK", "BID", "middle"} - set(prices):
+        with pytest.raises(InvalidInput) as refused:
+            offered.live_price(of_class(asset_class), given)
+        (error,) = refused.value.errors
+        assert (error.field, tuple(error.allowed or ())) == ("price", prices)
+    assert offered.live_price(of_class(asset_class), None) == prices[0]
+
+
+@pytest.mark.parametrize(
+    ("asset_class", "why"),
+    [("CASH", "no trades of CASH"), ("CFD", "no trades"), ("OPT", "options"), ("FOP", "options")],
+)
+def test_ticks_that_ib_has_not_are_refused_before_anybody_asks_for_them(asset_class: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as refused:
+        offered.check_ticks(of_class(asset_class), "kind", ("quotes",))
+    assert refused.value.errors[0].allowed == ("quotes",)
+
+
+@pytest.mark.parametrize("asset_class", ["STK", "FUT", "IND", "CRYPTO", "BOND"])
+def test_ticks_that_ib_may_have_are_asked_for(asset_class: str) -> None:
+    offered.check_ticks(of_class(asset_class), "kind", ("quotes",))

@@ -15,7 +15,7 @@ from nautilus.live.schemas import MAX_TICKS, MAX_WANTS, WantRequest, WatchedSeri
 from nautilus.live.subscriptions import Priority
 from nautilus.live.watch_series import kept_timeframe
 from nautilus.lookup.identity import trade_day
-from nautilus.market.instrument import Instrument, price_kind, session_kind
+from nautilus.market.instrument import Instrument, session_kind
 
 Leases = Mapping[WantRow, int]
 """Want -> its lease in seconds."""
@@ -26,21 +26,15 @@ def want_of(request: WantRequest, instrument: Instrument) -> WantRow:
     """The want of a request. InvalidInput names what cannot be had live, and what can."""
     if request.kind == "bars":
         frame = offered.live_timeframe(request.timeframe or "1m").name
-        price = live_price(instrument, request.price)
+        price = offered.live_price(instrument, request.price)
         session = session_kind(instrument.asset_class, request.session)
         return WantRow(instrument.con_id, "bars", frame, price, session, Priority.SOCKET)
     for name in _OF_BARS:
         if getattr(request, name) is not None:
             raise InvalidInput.field(name, f"is one of bars; {request.kind} have none", ("null",))
+    if request.kind == "ticks":
+        offered.check_ticks(instrument, "kind", ("quotes", "bars"))
     return WantRow(instrument.con_id, request.kind, "", "", "", Priority.SOCKET)
-
-
-def live_price(instrument: Instrument, given: str | None) -> str:
-    """The price kind of live bars: as requested, or the default of the asset class. InvalidInput names what exists."""
-    price = price_kind(instrument.asset_class, given)
-    if price not in offered.PRICES:
-        raise InvalidInput.field("price", f"{price} has no live bars", offered.PRICES)
-    return price
 
 
 def watch_row(request: WatchedSeries, instrument: Instrument) -> WatchRow:
@@ -48,7 +42,7 @@ def watch_row(request: WatchedSeries, instrument: Instrument) -> WatchRow:
     return WatchRow(
         instrument.con_id,
         kept_timeframe(request.timeframe),
-        live_price(instrument, request.price),
+        offered.live_price(instrument, request.price),
         session_kind(instrument.asset_class, request.session),
         instrument.instrument_id,
     )

@@ -77,6 +77,11 @@ def quotes(instrument_id: str) -> Channel:
     return Channel("data.quotes", instrument_id)
 
 
+def price_word(price: str) -> str:
+    """What the name of a channel calls a price kind: `LAST` for `TRADES`."""
+    return _PRICES[price]
+
+
 @lru_cache(maxsize=_MOST_KNOWN)
 def parse(name: str) -> Channel:
     """The channel of a name, one object for all who have it. InvalidInput says what is wrong with it and what is allowed."""

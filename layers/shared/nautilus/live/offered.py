@@ -4,12 +4,14 @@ from nautilus.errors import InvalidInput
 from nautilus.live import channels
 from nautilus.live.channels import Channel
 from nautilus.live.subscriptions import StreamKey
-from nautilus.market.instrument import Instrument, session_kind
+from nautilus.market.instrument import QUOTE_KINDS, Instrument, price_kind, price_kinds, session_kind
 from nautilus.market.timeframes import ALL, Timeframe, timeframe
 
 KINDS: tuple[str, ...] = ("bars", "quotes", "ticks")
 PRICES: tuple[str, ...] = ("TRADES", "AGGTRADES", "MIDPOINT", "BID", "ASK")
 """Price kinds of live bars. IB sends no live bars of BID_ASK."""
+_NO_LIVE_TICKS = frozenset({"OPT", "FOP"})
+"""Asset classes of which IB has ticks in its history alone (TWS API, tick-by-tick data, read 2026-11)."""
 _MINUTE = timeframe("1m")
 _SHORTEST = timeframe("5s")
 """The only bars below a minute that IB sends live (TWS API, real-time bars; read 2026-11)."""
@@ -19,9 +21,42 @@ KEPT_TIMEFRAMES: tuple[str, ...] = tuple(name for name in LIVE_TIMEFRAMES if tim
 """Those that the watch list keeps current: a live day is never closed, as its close is an auction's or a settlement price."""
 
 
+def live_prices(asset_class: str) -> tuple[str, ...]:
+    """The price kinds of live bars of an asset class, the default first."""
+    return tuple(price for price in price_kinds(asset_class) if price in PRICES)
+
+
+def live_price(instrument: Instrument, given: str | None) -> str:
+    """The price kind of live bars: as requested, or the default of the asset class. InvalidInput names what exists."""
+    kind, allowed = instrument.asset_class, live_prices(instrument.asset_class)
+    try:
+        price = price_kind(kind, given)
+    except InvalidInput as wrong:
+        raise InvalidInput.field("price", wrong.errors[0].detail, allowed) from None
+    if price not in allowed:
+        raise InvalidInput.field("price", f"{price} has no live bars", allowed)
+    return price
+
+
+def check_ticks(instrument: Instrument, field: str, instead: tuple[str, ...]) -> None:
+    """InvalidInput where IB is known to have no live ticks of an instrument, so that nobody asks IB for them. field: what asks;
+    instead: what can be had."""
+    kind = instrument.asset_class
+    if kind in _NO_LIVE_TICKS:
+        raise InvalidInput.field(
+            field, f"{instrument.instrument_id}: IB sends no ticks of options ({kind}) live", instead
+        )
+    if price_kinds(kind)[0] in QUOTE_KINDS:
+        detail = f"{instrument.instrument_id}: IB has no trades of {kind}, and a tick is a trade"
+        raise InvalidInput.field(field, detail, instead)
+
+
 def live_timeframe(name: str) -> Timeframe:
     """The timeframe of a name, ours or IB's. InvalidInput when it does not exist, or cannot be had live."""
-    found = timeframe(name)
+    try:
+        found = timeframe(name)
+    except InvalidInput as wrong:
+        raise InvalidInput.field("timeframe", wrong.errors[0].detail, LIVE_TIMEFRAMES) from None
     if found.name not in LIVE_TIMEFRAMES:
         raise InvalidInput.field("timeframe", f"{found.name} cannot be had live", LIVE_TIMEFRAMES)
     return found

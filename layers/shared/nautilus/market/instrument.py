@@ -80,9 +80,14 @@ def upper_ascii(text: str) -> str:
     return text.strip().upper() if text.isascii() else text
 
 
+def price_kinds(asset_class: str) -> tuple[str, ...]:
+    """The price kinds of bars that IB has of an asset class, the default first."""
+    return _OFFERED.get(asset_class, _TRADED)
+
+
 def price_kind(asset_class: str, given: str | None) -> str:
     """The price kind of a series: as requested, or the default of the asset class. InvalidInput names what exists."""
-    offered = _OFFERED.get(asset_class, _TRADED)
+    offered = price_kinds(asset_class)
     if not given:
         return offered[0]
     kind = upper_ascii(given)
