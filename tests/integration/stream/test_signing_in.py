@@ -27,6 +27,8 @@ from tests.support.stream_server import BARS, QUOTES, Client, Publishing, Stream
 
 SESSION = "11111111-0000-0000-0000-000000000001"
 SCOPES = ["bars:read", "monitoring:read"]
+BUSY_S = 4
+"""So much longer a busy machine may take."""
 
 
 def ticket(bridge: Publishing, text: str, seconds: float = 30, scopes: list[str] = SCOPES) -> str:
@@ -160,6 +162,13 @@ def test_a_foreign_page_or_host_opens_no_socket(running: StreamServer) -> None:
         assert opened.next("welcome")
 
 
+def closed_after_s(socket: Client) -> float:
+    """How long it takes until a socket is closed as its sign-in has ended."""
+    began = time.monotonic()
+    assert socket.closed() == 4401
+    return time.monotonic() - began
+
+
 def test_a_session_that_ends_closes_its_sockets_within_five_seconds(bridge: Publishing, running: StreamServer) -> None:
     with (
         client(running, running.token(session=SESSION)) as socket,
@@ -170,7 +179,7 @@ def test_a_session_that_ends_closes_its_sockets_within_five_seconds(bridge: Publ
             "INSERT INTO denied (subject, reason, expires_at) VALUES (%s, 'ended', clock_timestamp() + interval '1 hour')",
             f"session:{SESSION}",
         )
-        assert socket.closed() == 4401
+        assert closed_after_s(socket) < 5 + BUSY_S
         assert socket.received[-1]["code"] == 4401
         other.send(op="ping", id=1)
         assert other.next("pong")["id"] == 1
@@ -201,7 +210,7 @@ def test_a_revoked_key_closes_its_sockets(bridge: Publishing, running: StreamSer
     with client(running, headers={"X-API-Key": text}) as socket:
         socket.next("welcome")
         bridge.stored.rows("UPDATE api_keys SET revoked_at = clock_timestamp() WHERE id = %s", number)
-        assert socket.closed() == 4401
+        assert closed_after_s(socket) < 5 + BUSY_S
 
 
 def test_a_key_that_ends_by_its_date_closes_its_sockets_within_five_seconds(
