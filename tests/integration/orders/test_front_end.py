@@ -76,6 +76,7 @@ def test_what_the_form_leaves_empty_is_as_if_it_were_not_there(page: Page) -> No
         "discretionary_amount": 0,
     }
     assert page.order(page.placed(**empty))["state"] == "accepted"
+    assert page.order(page.placed(account_id=f" {ACCOUNT} "))["account"] == ACCOUNT
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ def _text_of(value: Any) -> str:
     return f"{decimal_of(text):f}"
 
 
-def _blank_as_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+def _trimmed(value: Any) -> Any:
+    """A typed name without blanks around it; None where nothing is left."""
+    return value.strip() or None if isinstance(value, str) else value
 
 
 Number = Annotated[str, BeforeValidator(_text_of), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})]
@@ -53,10 +54,10 @@ class FrontEndOrder(BaseModel):
     trail_percent: Number | None = None
     take_profit_price: Number | None = Field(None, description="of BRACKET, and needed there")
     stop_loss_price: Number | None = Field(None, description="of BRACKET, and needed there")
-    oca_group: Annotated[str | None, BeforeValidator(_blank_as_none)] = Field(
+    oca_group: Annotated[str | None, BeforeValidator(_trimmed)] = Field(
         None, max_length=MAX_GROUP, description="of OCA, and needed there"
     )
-    account_id: Annotated[str | None, BeforeValidator(_blank_as_none)] = Field(
+    account_id: Annotated[str | None, BeforeValidator(_trimmed)] = Field(
         None, max_length=MAX_ACCOUNT, description="none: the only account that the caller may use"
     )
     outside_rth: Flag | None = None
