@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from nautilus.clock import datetime_of
+from nautilus.clock import NS_PER_S, datetime_of, ns_of
 
 _RESTART_S = 60
 """So long before and after its restart a gateway gets no order: what is written in its last moments is lost unheard."""
@@ -57,10 +57,19 @@ def status(view: GateView) -> ProcessStatus:
 
 def restarting(restart_at: str, market_ns: int) -> bool:
     """True within a minute of the gateway's daily restart. restart_at: `11:45 PM` in New York; empty: there is none."""
+    return any(abs(at - market_ns) <= _RESTART_S * NS_PER_S for at in _restarts(restart_at, market_ns))
+
+
+def next_restart(restart_at: str, market_ns: int) -> int | None:
+    """When the gateway restarts next, by market time in ns; None where no time is set."""
+    return min((at for at in _restarts(restart_at, market_ns) if at > market_ns), default=None)
+
+
+def _restarts(restart_at: str, market_ns: int) -> list[int]:
+    """The restarts of the day before, of this day and of the next one."""
     if not restart_at:
-        return False
-    now = datetime_of(market_ns).astimezone(_NEW_YORK)
+        return []
+    today = datetime_of(market_ns).astimezone(_NEW_YORK).date()
     at = datetime.strptime(restart_at, "%I:%M %p").time()
-    days = (now.date() + timedelta(days=shift) for shift in (-1, 0, 1))
-    moments = (datetime.combine(day, at, _NEW_YORK) for day in days)
-    return any(abs((moment - now).total_seconds()) <= _RESTART_S for moment in moments)
+    days = (today + timedelta(days=shift) for shift in (-1, 0, 1))
+    return [ns_of(datetime.combine(day, at, _NEW_YORK)) for day in days]

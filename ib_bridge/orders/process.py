@@ -178,7 +178,7 @@ class OrderProcess:
             self._repeat("what-ifs", self._what_ifs.step, _SWEEP_S),
             self._repeat("killing", self._killing.step, _SWEEP_S),
             self._repeat("heartbeat", self._heartbeat, _HEARTBEAT_S),
-            self._repeat("name", self._keep_name, _SWEEP_S),
+            self._repeat("name", self._name.keep, _SWEEP_S),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         watch = [asyncio.create_task(stop.wait()), asyncio.create_task(self._fatal_event.wait())]
@@ -309,9 +309,6 @@ class OrderProcess:
             self._parts.session = session
             self._changed()
 
-    async def _keep_name(self) -> None:
-        await self._name.keep()
-
     async def _heartbeat(self) -> None:
         """The row that tells how the process is, and its incidents."""
         now, rounds = self._status(), self._reconciling.rounds
@@ -322,6 +319,7 @@ class OrderProcess:
             reason=now.reason,
             accounts=self._gateway.accounts,
             reconciled=rounds > self._reported_rounds,
+            restarts_at=gate.next_restart(self._settings.gateway_restart_at, self._parts.clock.now_ns()),
         )
         self._reported_rounds = rounds
         if not mine:

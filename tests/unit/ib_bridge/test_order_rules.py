@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
-from ib_bridge.orders.gate import GateView, restarting, status
+from ib_bridge.orders.gate import GateView, next_restart, restarting, status
 from ib_bridge.orders.pacer import Pacer
 from ib_bridge.orders.paper_guard import account_refusal, connection_refusal
 from nautilus.clock import parse_rfc3339
@@ -181,3 +181,17 @@ def test_a_contract_goes_out_by_its_number_alone():
     assert contract_of(row).conId == 7
     assert (contract_of(row).exchange, contract_of(row).symbol) == ("SMART", "")
     assert contract_of(row._replace(asset_class="FUT", exchange="CME")).exchange == "CME"
+
+
+@pytest.mark.parametrize(
+    ("at", "restart"),
+    [
+        ("2026-03-03T04:44:59Z", "2026-03-03T04:45:00Z"),
+        ("2026-03-03T04:45:00Z", "2026-03-04T04:45:00Z"),
+        ("2026-03-07T20:00:00Z", "2026-03-08T04:45:00Z"),
+        ("2026-03-08T20:00:00Z", "2026-03-09T03:45:00Z"),  # New York has changed its clocks
+    ],
+)
+def test_the_next_restart_is_the_first_one_ahead(at: str, restart: str) -> None:
+    assert next_restart("11:45 PM", parse_rfc3339(at)) == parse_rfc3339(restart)
+    assert next_restart("", parse_rfc3339(at)) is None

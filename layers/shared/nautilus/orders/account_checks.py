@@ -150,7 +150,11 @@ def cool_down(case: Case) -> Problems:
         return
     losses, age = case.facts.losses, case.facts.last_loss_age
     if losses is None:
-        yield unknown("cool_down", "it is not known how many trades lost", most)
+        yield unknown(
+            "cool_down",
+            "it is not known how many trades lost: IB has not reported the result of every execution yet",
+            most,
+        )
     elif losses and losses >= most and age is not None and age < lasts:
         text = f"{losses} trades lost in this trade date; the next entry is taken in {plain(lasts - age)} s"
         yield Problem("cool_down", plain(most), str(losses), text)

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, orders, positions, process, requests, trading_state
+from nautilus.db.orders import account_state, losses, orders, positions, process, requests, trading_state
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
 from nautilus.db.orders.risk_book import AccountRow, ExposureRow
 from nautilus.db.orders.trading_state import StateRow
+from nautilus.lookup.identity import start_of_trade_day
 from nautilus.market.account_kind import AccountKind, account_kind
 from nautilus.orders.exposure import PendingOrder
 from nautilus.orders.facts import Counts, Facts, RecentOrder, TradingState, age_s
@@ -58,7 +59,7 @@ def with_account(
         recent=_recent(cursor, name, exposure.con_id, facts.now),
         position_break=bool(positions.open_breaks(cursor, [name], exposure.con_id)) if opened else None,
     )
-    facts = _with_process(cursor, facts)
+    facts = _with_losses(cursor, _with_process(cursor, facts), name)
     return facts if changes is None else _with_change(cursor, facts, changes)
 
 
@@ -69,7 +70,32 @@ def _with_process(cursor: Cursor, facts: Facts) -> Facts:
         return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")
     accounts = frozenset(row.accounts) or None
     state, reason = row.standing
-    return replace(facts, accounts=accounts, ready=state == "ready", not_ready_because=reason)
+    return replace(
+        facts,
+        accounts=accounts,
+        ready=state == "ready",
+        not_ready_because=reason,
+        restart_in=_seconds_until(row.restarts_at, facts.now),
+    )
+
+
+def _seconds_until(at: int | None, now: int) -> Decimal | None:
+    return Decimal(at - now) / NS_PER_S if at is not None and at > now else None
+
+
+def _with_losses(cursor: Cursor, facts: Facts, account: str) -> Facts:
+    """The losing trades of this trade date, where a limit needs them. While IB has not reported the result of every execution
+    nobody knows how many there are, unless those that are known are too many already."""
+    most = facts.limits["cool_down_losses"]
+    if most is None:
+        return facts
+    found = losses.since(cursor, account, start_of_trade_day(facts.now))
+    known = found.unreported == 0 or found.losses >= most
+    age = None
+    if found.newest is not None and found.newest_age_s is not None:
+        machine = int(found.newest_age_s * NS_PER_S)
+        age = age_s(market_at=found.newest, market_now=facts.now, machine_at=0, machine_now=machine)
+    return replace(facts, losses=found.losses if known else None, last_loss_age=age)
 
 
 def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:

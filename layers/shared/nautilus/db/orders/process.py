@@ -12,7 +12,8 @@ SILENT_AFTER_S = 15.0
 
 
 class ProcessRow(NamedTuple):
-    """A row of `order_process`, and its age. age_s: seconds of machine time since the last heartbeat."""
+    """A row of `order_process`, and its age. restarts_at: market time in ns of the gateway's next restart; None: nobody set one.
+    age_s: seconds of machine time since the last heartbeat."""
 
     token: int
     holder: str
@@ -23,6 +24,7 @@ class ProcessRow(NamedTuple):
     accounts: list[str]
     last_reconciled_at: datetime | None
     heartbeat: datetime
+    restarts_at: int | None
     age_s: float
 
     @property
@@ -53,17 +55,20 @@ def report(
     reason: str = "",
     accounts: Sequence[str] | None = None,
     reconciled: bool = False,
+    restarts_at: int | None = None,
 ) -> bool:
-    """Write how the process is, and that it lives. accounts: None leaves them. False when another process took over."""
+    """Write how the process is, and that it lives. accounts: None leaves them. restarts_at: when the gateway restarts next, by
+    market time in ns. False when another process took over."""
     cursor.execute(
         "UPDATE order_process SET state = %(state)s, reason = %(reason)s, accounts = coalesce(%(accounts)s, accounts),"
         " last_reconciled_at = CASE WHEN %(reconciled)s THEN clock_timestamp() ELSE last_reconciled_at END,"
-        " heartbeat = clock_timestamp() WHERE token = %(token)s",
+        " restarts_at = %(restarts_at)s, heartbeat = clock_timestamp() WHERE token = %(token)s",
         {
             "state": state,
             "reason": reason,
             "accounts": None if accounts is None else list(accounts),
             "reconciled": reconciled,
+            "restarts_at": restarts_at,
             "token": token,
         },
     )
@@ -79,7 +84,7 @@ def still_mine(cursor: Cursor, token: int) -> bool:
 def read(cursor: Cursor) -> ProcessRow | None:
     """The row; None when no order process has ever run."""
     cursor.execute(
-        "SELECT token, holder, state, reason, mode, client_id, accounts, last_reconciled_at, heartbeat,"
+        "SELECT token, holder, state, reason, mode, client_id, accounts, last_reconciled_at, heartbeat, restarts_at,"
         " extract(epoch FROM clock_timestamp() - heartbeat)::float8 AS age_s FROM order_process"
     )
     return one_or_none(cursor, ProcessRow)
