@@ -5,6 +5,7 @@ died in `reserved` was not written, and is sent by the next life; what died in `
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -109,17 +110,20 @@ class Sender:
             return None if verdict.wait else self._deny(cursor, rows, verdict.why, checks=verdict.as_rows)
         number = sessions.reserve_order_id(cursor, parts.client_id, parts.free_id(), count=len(rows))
         parts.next_order_id = max(parts.next_order_id, number + len(rows))
-        reserved = tuple(self._with_id(cursor, row, number + place) for place, row in enumerate(rows))
+        valued = zip(rows, verdict.unit_values, strict=True)
+        reserved = tuple(self._with_id(cursor, row, number + place, value) for place, (row, value) in enumerate(valued))
         return Prepared(reserved, instrument, parts.gateway.number)
 
-    def _with_id(self, cursor: Cursor, row: OrderRow, number: int) -> OrderRow:
+    def _with_id(self, cursor: Cursor, row: OrderRow, number: int, unit_value: Decimal | None) -> OrderRow:
+        """unit_value: what one unit is worth now; when it was accepted nobody may have known that."""
         parts = self._parts
-        changes = {
+        changes: dict[str, object] = {
             "state": _S.RESERVED,
             "client_id": parts.client_id,
             "order_id": number,
             "gateway_session": parts.session,
             "why": "",
+            **({} if unit_value is None else {"unit_value": unit_value}),
         }
         return orders.update(cursor, row, changes, self._event("reserved", f"order id {number}"))
 

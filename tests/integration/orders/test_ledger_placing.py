@@ -379,3 +379,45 @@ def test_a_list_goes_on_behind_its_last_order(database: Database) -> None:
         assert orders.listed(cursor, orders.OrderFilter(accounts=["SIM9"])) == []
         assert orders.listed(cursor, orders.OrderFilter(states=["denied"])) == []
     assert found == made[::-1]
+
+
+# ---- an order whose value nobody knows -------------------------------------------------------------------------------
+
+NEVER_QUOTED = market(quote=None, close=None)
+
+
+def test_an_order_without_a_price_reserves_the_most_that_one_order_may_be_worth(dsn: str) -> None:
+    with ledger(dsn, limits={"gross_exposure": Decimal(1_000), "notional": Decimal(400)}) as database:
+        made = [placed(database, ticket(quantity=3, limit=None), facts=NEVER_QUOTED) for _ in range(3)]
+        assert [one.denied for one in made] == [False, False, True]
+        first = row_of(database, made[0].orders[0].id)
+        assert Decimal(400) <= first.reserved_value <= Decimal("400.000001")
+        (refusal,) = made[2].refusals
+        assert seen(refusal.code, refusal.limit, refusal.value) == ("exposure_limit", "1000", "1200")
+        assert findings(database) == []
+
+
+def test_an_order_that_nothing_bounds_is_refused_and_names_what_is_missing(database: Database) -> None:
+    made = placed(database, ticket(quantity=3, limit=None), facts=NEVER_QUOTED)
+    (refusal,) = made.refusals
+    assert seen(refusal.code, refusal.check, refusal.limit, refusal.value) == (
+        "exposure_limit",
+        13,
+        "1000",
+        "not known",
+    )
+    assert "neither a price nor a rate" in refusal.text
+    assert book(database) == ("0", "0", "0")
+
+
+def test_a_rate_that_is_missing_counts_as_a_price_that_is(dsn: str) -> None:
+    with ledger(dsn, limits={"gross_exposure": Decimal(1_000), "notional": Decimal(400)}) as database:
+        made = placed(database, ticket(quantity=4), facts=market(rate=None))
+        assert seen(row_of(database, made.orders[0].id).unit_value) == (100,)
+
+
+def test_without_a_limit_of_the_exposure_an_order_needs_no_value(dsn: str) -> None:
+    with ledger(dsn) as database:
+        made = placed(database, ticket(quantity=3, limit=None), facts=NEVER_QUOTED)
+        assert not made.denied
+        assert row_of(database, made.orders[0].id).unit_value is None

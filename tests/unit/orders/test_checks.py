@@ -223,7 +223,7 @@ ROWS: list[tuple[int, str, Ticket, Facts, tuple[str, ...]]] = [
         ("notional_limit",),
     ),
     (8, "reducing", sale(), facts(position=D(10), limits={"notional": D(1)}), PASSES),
-    (8, "no rate", ticket(), facts(rate=None), ("notional_limit", "position_limit", "exposure_limit")),
+    (8, "no rate", ticket(), facts(rate=None), ("notional_limit", "position_limit")),
     # 9: collar
     (9, "5 % worse", ticket(limit=D(105)), facts(), PASSES),
     (9, "a cent more", ticket(limit=D("105.01")), facts(), ("price_collar",)),

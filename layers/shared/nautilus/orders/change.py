@@ -85,8 +85,8 @@ def modify(
         return Changed(row, None, refusals)
     case = Case(ticket, legs(ticket)[0], facts)
     if row.state == OrderState.ACCEPTED:
-        return _modify_unsent(cursor, row, wanted, caller, unit_value=case.unit_value, now=facts.now)
-    return _ask_for(cursor, row, wanted, caller, unit_value=case.unit_value, now=facts.now)
+        return _modify_unsent(cursor, row, wanted, caller, unit_value=case.reserved_unit_value, now=facts.now)
+    return _ask_for(cursor, row, wanted, caller, unit_value=case.reserved_unit_value, now=facts.now)
 
 
 def _nothing_in_the_way(row: OrderRow, open_requests: list[RequestRow]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from nautilus.orders.ticket import OrderType, Origin, Side, Ticket, Tif
 
 Where = Literal["function", "process", "all"]
 _CENT = Decimal("0.01")
+_ROUND_UP = Context(prec=28, rounding=ROUND_UP)
 
 
 class Problem(NamedTuple):
@@ -176,3 +177,13 @@ class Case:
             magnifier=self.facts.magnifier,
             rate=self.facts.rate,
         )
+
+    @cached_property
+    def reserved_unit_value(self) -> Decimal | None:
+        """At which value one unit is reserved. While its value is not known: as if the order had the largest value that check 8
+        lets pass, so that it holds no less than it may turn out to be worth. None where no limit `notional` says so.
+        """
+        most = self.limit("notional")
+        if self.unit_value is not None or most is None or self.quantity <= 0:
+            return self.unit_value
+        return _ROUND_UP.divide(most, self.quantity)

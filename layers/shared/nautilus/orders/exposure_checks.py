@@ -29,7 +29,11 @@ def position(case: Case) -> Problems:
 
 
 def gross_exposure(case: Case) -> Problems:
-    """Check 13: all positions, all reservations and this order, against an amount and against the account's value."""
+    """Check 13: all positions, all reservations and this order, against an amount and against the account's value.
+
+    An order whose value is not known counts with the most that check 8 lets pass. Where that has no limit either, nothing can be
+    reserved for it, and it is not left to the order process: any number of them would pass at once.
+    """
     total = _gross(case)
     fixed, percent, worth = (
         case.limit("gross_exposure"),
@@ -37,6 +41,11 @@ def gross_exposure(case: Case) -> Problems:
         case.facts.net_liquidation,
     )
     if fixed is None and percent is None:
+        return
+    if case.reserved_unit_value is None:
+        limit = None if fixed is None else money(fixed)
+        text = "the value of the order is not known, as neither a price nor a rate of its instrument is, and no limit notional"
+        yield Problem("exposure_limit", limit, "not known", f"{text} bounds it", temporary=True)
         return
     if total is None or (percent is not None and worth is None):
         yield unknown("exposure_limit", "the value of the account's positions or of the order is not known yet", fixed)
@@ -50,7 +59,7 @@ def gross_exposure(case: Case) -> Problems:
 
 
 def _gross(case: Case) -> Decimal | None:
-    held, unit = case.facts.gross_position_value, case.unit_value
+    held, unit = case.facts.gross_position_value, case.reserved_unit_value
     return None if held is None or unit is None else held + case.facts.reserved_value + case.added * unit
 
 

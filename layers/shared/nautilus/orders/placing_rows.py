@@ -60,7 +60,7 @@ def rows_of(ticket: Ticket, caller: Caller, facts: Facts, refusals: Sequence[Ref
             state=state,
             market_at=facts.now,
             valid_until=facts.now + ticket.valid_for_s * NS_PER_S,
-            unit_value=case.unit_value,
+            unit_value=case.reserved_unit_value,
             reducing=case.reducing,
             why=_why(refusals),
             checks=[one.as_dict() for one in refusals],

@@ -3,6 +3,7 @@ have changed since it was accepted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
@@ -18,7 +19,7 @@ from nautilus.orders.account_facts import state_of, with_account
 from nautilus.orders.checks import Refusal
 from nautilus.orders.exposure_checks import MARGIN
 from nautilus.orders.facts import Facts
-from nautilus.orders.margin_facts import want, with_margin
+from nautilus.orders.margin_facts import first_case, want, with_margin
 from nautilus.orders.market_facts import market_facts
 from nautilus.orders.row_tickets import ticket_of
 from nautilus.orders.ticket import Origin, Ticket
@@ -33,10 +34,12 @@ _NEW_S = 2
 
 
 class Verdict(NamedTuple):
-    """refusals: why an order is denied, or why it waits. wait: they may pass soon, and until then it stays accepted."""
+    """refusals: why an order is denied, or why it waits. wait: they may pass soon, and until then it stays accepted.
+    unit_values: the value of one unit of each order now, in base currency; None where nobody knows it."""
 
     refusals: tuple[Refusal, ...] = ()
     wait: bool = False
+    unit_values: tuple[Decimal | None, ...] = ()
 
     @property
     def why(self) -> str:
@@ -110,7 +113,8 @@ def _checked(
 
 def _verdict(checked: Sequence[_Checked]) -> Verdict:
     refusals = tuple(dict.fromkeys(refusal for one in checked for refusal in one.refusals))
-    return Verdict(refusals, wait=bool(refusals) and checks.only_temporary(refusals))
+    values = tuple(first_case(one.ticket, one.facts).unit_value for one in checked)
+    return Verdict(refusals, bool(refusals) and checks.only_temporary(refusals), values)
 
 
 def is_halted(cursor: Cursor, row: OrderRow, now_ns: int) -> bool:
