@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from ib_bridge.orders.parts import OrderParts
 from ib_bridge.orders.questions import Questions
 from ib_bridge.orders.unnamed import UnnamedOrders
+from ib_bridge.orders.unsure_modifies import UnsureModifies
 from nautilus.clock import datetime_of
 
 _OPEN_S = 60.0
@@ -34,6 +35,7 @@ class Reconciling:
         self._parts = parts
         self._questions = questions
         self._unnamed = unnamed
+        self._modifies = UnsureModifies(parts)
         self._is_possible = is_possible
         self._changed = changed
         self._wake = asyncio.Event()
@@ -88,7 +90,8 @@ class Reconciling:
 
     async def _wait(self) -> None:
         """Until somebody wakes it, or what IB did not name is to be asked for again, or a second has passed."""
-        pause_s = self._unnamed.pause_s()
+        pauses = [one for one in (self._unnamed.pause_s(), self._modifies.pause_s()) if one is not None]
+        pause_s = min(pauses, default=None)
         try:
             await asyncio.wait_for(self._wake.wait(), 1.0 if pause_s is None else pause_s)
         except TimeoutError:
@@ -97,6 +100,7 @@ class Reconciling:
 
     async def _ask_all(self) -> None:
         candidates = await self._parts.transactions.run(self._unnamed.candidates)
+        modifies = await self._parts.transactions.run(self._modifies.candidates)
         answers = await self._questions.ask_all()
         if answers.epoch != self._parts.gateway.epoch:
             self._wake.set()  # something happened meanwhile: ask once more
@@ -107,6 +111,9 @@ class Reconciling:
             if await self._parts.transactions.run(self._unnamed.mark, row, tries):
                 self._parts.log.error("order-unknown", extra={"order_id": str(row.id)})
             self._unnamed.forget([row.id])
+        for request in self._modifies.note(modifies, answers):
+            if await self._parts.transactions.run(self._modifies.end, request):
+                self._parts.log.warning("modify-not-taken", extra={"order_id": str(request.order_id)})
         self._epoch = answers.epoch
         self._all_wanted = self._executions_wanted = self._open_wanted = False
         self.rounds += 1

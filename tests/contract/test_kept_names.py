@@ -71,6 +71,7 @@ LOG_ACTIONS = listed(
     market-data-lines-fewer
     market-rule-not-told
     message-unreadable
+    modify-not-taken
     name-lost
     old-rows-forgotten
     order-message-unread
@@ -216,6 +217,7 @@ PROBLEM_CODES = listed(
     malformed
     method-not-allowed
     missing-scope
+    modify-not-unknown
     no-bridge
     no-change
     no-such-route

@@ -21,6 +21,7 @@ CODES: Mapping[str, Severity] = {
     "order-twin": "critical",
     "order-overfill": "critical",
     "order-late-fill": "warning",
+    "order-modify-late": "warning",
     "order-word-unexpected": "warning",
     "order-word-unmatched": "warning",
     "order-code-unknown": "warning",

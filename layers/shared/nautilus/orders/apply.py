@@ -157,6 +157,8 @@ def _learn_terms(draft: Draft, shown: Terms, *, answered: bool) -> None:
     modify = draft.now.request(RequestKind.MODIFY)
     if modify and fits(modify.wanted, shown):
         draft.confirm_modify(modify)
+    elif modify is None and draft.now.unproven and draft.now.state in ALIVE and fits(draft.now.unproven.wanted, shown):
+        draft.confirm_late(draft.now.unproven)
     elif modify is None and answered and draft.now.state in ALIVE and shown.quantity != draft.now.quantity:
         draft.now = replace(draft.now, quantity=shown.quantity or draft.now.quantity)
 

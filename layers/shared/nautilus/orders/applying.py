@@ -12,6 +12,7 @@ from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
 from nautilus.monitoring.incidents import Condition
+from nautilus.orders.apply import fits, terms_of
 from nautilus.orders.outcome import FollowUp, Known, Notice, OrderFacts, Outcome, RequestFacts, Terms
 from nautilus.orders.states import OrderState, Pending, RequestKind, RequestState
 from nautilus.orders.words import (
@@ -41,10 +42,17 @@ _TIGHTER = {FollowUp.HALT: "halted", FollowUp.REDUCE: "reducing"}
 def facts_of(cursor: Cursor, row: OrderRow, word: OrderWord) -> OrderFacts:
     """What the rules are given of an order, its open requests too."""
     day_ends = _day_ends(cursor, row) if needs_day_end(row, word) else None
-    return order_facts(row, requests.open_of(cursor, row.id), day_ends=day_ends)
+    unproven = _unproven(cursor, row) if shows_other_terms(row, word) else None
+    return order_facts(row, requests.open_of(cursor, row.id), day_ends=day_ends, unproven=unproven)
 
 
-def order_facts(row: OrderRow, open_requests: Iterable[RequestRow], *, day_ends: int | None) -> OrderFacts:
+def order_facts(
+    row: OrderRow,
+    open_requests: Iterable[RequestRow],
+    *,
+    day_ends: int | None,
+    unproven: RequestFacts | None = None,
+) -> OrderFacts:
     """The same of what was read before. day_ends: the end of an order's day, None where it decides nothing."""
     return OrderFacts(
         id=row.id,
@@ -64,7 +72,19 @@ def order_facts(row: OrderRow, open_requests: Iterable[RequestRow], *, day_ends:
         confirmed=Terms(row.confirmed_quantity, row.confirmed_limit, row.confirmed_stop),
         notices=tuple(_notice(one) for one in row.notices),
         requests=tuple(_request(one) for one in open_requests),
+        unproven=unproven,
     )
+
+
+def shows_other_terms(row: OrderRow, word: OrderWord) -> bool:
+    """Whether IB shows an order otherwise than its row has it."""
+    own = Terms(row.quantity, row.limit_price, row.stop_price, row.trail_amount, row.trail_percent, row.tif)
+    return isinstance(word, OpenOrder) and not fits(own, terms_of(word))
+
+
+def _unproven(cursor: Cursor, row: OrderRow) -> RequestFacts | None:
+    found = requests.unproven_modify(cursor, row.id)
+    return _request(found) if found is not None else None
 
 
 def needs_day_end(row: OrderRow, word: OrderWord) -> bool:
@@ -127,6 +147,9 @@ def _write_requests(cursor: Cursor, row: OrderRow, outcome: Outcome) -> list[Req
     if not outcome.requests:
         return []
     there = {one.id: one for one in requests.open_of(cursor, row.id)}
+    for late in (change.id for change in outcome.requests if change.id not in there):
+        found = requests.read(cursor, late)
+        there |= {late: found} if found is not None else {}
     changed = [(there[change.id], change) for change in outcome.requests if change.id in there]
     for before, change in changed:
         requests.update(cursor, before, state=change.state, code=change.code, why=change.why)

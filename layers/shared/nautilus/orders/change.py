@@ -28,10 +28,10 @@ from nautilus.orders.groups import legs
 from nautilus.orders.outcome import Terms
 from nautilus.orders.placing_rows import Caller
 from nautilus.orders.row_tickets import columns_of, ticket_of
-from nautilus.orders.states import BEFORE_SENDING, OrderState, RequestKind, RequestState, after
+from nautilus.orders.states import BEFORE_SENDING, OrderState, Pending, RequestKind, RequestState, after
 from nautilus.orders.states import Event as Happening
 
-ResolvedAs = Literal["never_arrived", "cancelled"]
+ResolvedAs = Literal["never_arrived", "cancelled", "modify_not_done"]
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -199,13 +199,15 @@ def _overtake(cursor: Cursor, row: OrderRow, request: RequestRow, *, now: int, s
 
 
 def resolve(cursor: Cursor, order_id: UUID, outcome: ResolvedAs, *, by: str, note: str, now: int) -> OrderRow:
-    """A person says what became of an order that is `unknown`. Evidence that comes later counts more.
+    """A person says what became of an order that is `unknown`, or of its modify. Evidence that comes later counts more.
 
-    Conflict where the order is not unknown. note: why they know; not empty.
+    Conflict where it is not unknown. note: why they know; not empty.
     """
     if not note.strip():
         raise InvalidInput.field("note", "must say how you know, in a sentence")
     row = _held(cursor, order_id)
+    if outcome == "modify_not_done":
+        return _resolve_modify(cursor, row, f"not done, says {by}: {note.strip()}", now)
     if row.state != OrderState.UNKNOWN:
         raise Conflict(f"the order is {row.state}, not unknown", code="order-not-unknown", extra={"state": row.state})
     happening = Happening.RESOLVED_CANCELLED if outcome == "cancelled" else Happening.RESOLVED_NEVER_ARRIVED
@@ -217,6 +219,28 @@ def resolve(cursor: Cursor, order_id: UUID, outcome: ResolvedAs, *, by: str, not
     incidents.end(cursor, KEEPER, str(row.id))
     notifications.notify(cursor, str(row.id))
     return row
+
+
+def _resolve_modify(cursor: Cursor, row: OrderRow, why: str, now: int) -> OrderRow:
+    for request in requests.open_of(cursor, row.id):
+        if request.kind == RequestKind.MODIFY and request.state != RequestState.WANTED:
+            event = Event("resolved", "person", now, why, {"request": str(request.id)})
+            done = refuse_modify(cursor, row, request, why=why, event=event)
+            if done is not None:
+                notifications.notify(cursor, str(row.id))
+                return done
+    raise Conflict("there is no modify of this order that IB may have", code="modify-not-unknown")
+
+
+def refuse_modify(cursor: Cursor, row: OrderRow, request: RequestRow, *, why: str, event: Event) -> OrderRow | None:
+    """End a modify as refused without a word of IB; what it reserved returns. None when it has another state by now. The order is
+    held."""
+    if requests.update(cursor, request, state=RequestState.REFUSED, why=why) is None:
+        return None
+    left = {one.kind for one in requests.open_of(cursor, row.id) if one.state != RequestState.WANTED}
+    pending = Pending.CANCEL if RequestKind.CANCEL in left else Pending.NONE
+    value = requests.number(request.wanted, "unit_value_before")
+    return orders.update(cursor, row, {"pending": pending, **({} if value is None else {"unit_value": value})}, event)
 
 
 # ---- all -------------------------------------------------------------------------------------------------------------

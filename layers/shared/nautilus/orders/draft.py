@@ -161,6 +161,12 @@ class Draft:
                 self.extra[each.name] = value
         self.now = replace(self.now, quantity=request.wanted.quantity or self.now.quantity)
 
+    def confirm_late(self, request: RequestFacts) -> None:
+        """IB took a modify that had ended as refused because nothing was known of it."""
+        self.confirm_modify(request)
+        self.now = replace(self.now, unproven=None)
+        self.alarm("order-modify-late", "IB took a modify that had ended as not taken")
+
     def _end_requests(self) -> None:
         """No request outlives its order."""
         for request in self.now.requests:
@@ -193,7 +199,7 @@ class Draft:
         found: dict[str, object] = {}
         for each in fields(OrderFacts):
             old, new = getattr(self.before, each.name), getattr(self.now, each.name)
-            if old == new or each.name == "requests":
+            if old == new or each.name in ("requests", "unproven"):
                 continue
             if each.name == "confirmed":
                 found |= _confirmed(old, new)

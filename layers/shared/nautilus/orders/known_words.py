@@ -12,7 +12,7 @@ from nautilus.db.orders import known
 from nautilus.db.orders.frames import clean_text
 from nautilus.db.orders.orders import OrderRow
 from nautilus.orders.apply import apply
-from nautilus.orders.applying import needs_day_end, order_facts
+from nautilus.orders.applying import needs_day_end, order_facts, shows_other_terms
 from nautilus.orders.outcome import Known, Outcome
 from nautilus.orders.recording import Recorded, check_numbers
 from nautilus.orders.states import OVER
@@ -74,7 +74,7 @@ class KnownWords:
             if not self._has(row, word):
                 return None
             about = Known(about.now_ns, about.answer, row.filled, row.avg_fill_price, about.contracts_known)
-        if row.state not in OVER and needs_day_end(row, word):
+        if row.state not in OVER and (needs_day_end(row, word) or shows_other_terms(row, word)):
             return None
         return apply(order_facts(row, self._found.requests[row.id], day_ends=None), word, about)
 

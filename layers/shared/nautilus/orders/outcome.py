@@ -60,7 +60,8 @@ class OrderFacts:
     """What an order's row says, as far as the rules need it.
 
     quantity: what we want in all; filled: the sum of its executions, latest revisions; filled_by_status: what IB's
-    statuses say, None before the first. confirmed: the terms that IB last showed. requests: the open ones. Times are
+    statuses say, None before the first. confirmed: the terms that IB last showed. requests: the open ones. unproven: a modify
+    that ended as refused because IB kept silent about it, where IB may have taken it after all. Times are
     market time in ns: good_till ends a GTD order, day_ends the session of a DAY order; None: not known or not such an order.
     """
 
@@ -81,6 +82,7 @@ class OrderFacts:
     confirmed: Terms = field(default_factory=Terms)
     notices: tuple[Notice, ...] = ()
     requests: tuple[RequestFacts, ...] = ()
+    unproven: RequestFacts | None = None
 
     def request(self, kind: RequestKind) -> RequestFacts | None:
         """The open request of a kind that IB may have, and may answer."""

@@ -189,11 +189,11 @@ class ChangeRequest(BaseModel):
 
 
 class ResolveRequest(BaseModel):
-    """What a person found out about an order that may exist."""
+    """What a person found out about an order that may exist, or about a modify that IB may have taken."""
 
     model_config = ConfigDict(extra="forbid")
 
-    outcome: Literal["never_arrived", "cancelled"]
+    outcome: Literal["never_arrived", "cancelled", "modify_not_done"]
     note: str = Field(min_length=1, max_length=MAX_REASON, description="how that is known")
 
 

@@ -130,6 +130,27 @@ def in_state(cursor: Cursor, state: str) -> list[RequestRow]:
     return every(cursor, RequestRow)
 
 
+def unanswered_modifies(cursor: Cursor, older_than_s: float) -> list[RequestRow]:
+    """Modifies that were written at least so many seconds of machine time ago, and of which IB has shown nothing."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM order_requests WHERE kind = 'modify' AND state IN ('sent', 'unknown')"
+        " AND coalesce(sent_at, asked_at) < clock_timestamp() - %s * interval '1 s' ORDER BY asked_at, id",
+        (older_than_s,),
+    )
+    return every(cursor, RequestRow)
+
+
+def unproven_modify(cursor: Cursor, order_id: UUID) -> RequestRow | None:
+    """The newest modify of an order that was written, where it ended as refused without a word of IB: it may be taken yet."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM order_requests WHERE order_id = %s AND kind = 'modify' AND sent_at IS NOT NULL"
+        " ORDER BY asked_at DESC, id LIMIT 1",
+        (order_id,),
+    )
+    row = one_or_none(cursor, RequestRow)
+    return row if row is not None and row.state == "refused" and row.code is None else None
+
+
 def update(
     cursor: Cursor, before: RequestRow, *, state: str, code: int | None = None, why: str = ""
 ) -> RequestRow | None:
