@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
@@ -269,6 +269,17 @@ def resume(body: ResumeRequest, services: ServicesDep, caller: CallerDep, client
 @router.put(f"{_ORDERS}/risk/limits", summary="Set a limit of an account, or of all")
 def set_limit(body: LimitRequest, services: ServicesDep, caller: CallerDep, client: ClientDep) -> dict[str, Any]:
     return _shared(services).risk.set_limit(body, caller, client)
+
+
+@router.delete(f"{_ORDERS}/risk/limits/{{name}}", summary="Return a limit of an account, or of all, to its default")
+def unset_limit(
+    name: Annotated[str, Path(max_length=64)],
+    services: ServicesDep,
+    caller: CallerDep,
+    client: ClientDep,
+    account: Annotated[str, Query(min_length=1, max_length=32, description="of which account; *: of all")] = "*",
+) -> dict[str, Any]:
+    return _shared(services).risk.unset_limit(account, name, caller, client)
 
 
 # ---- the web front end that there was before -------------------------------------------------------------------------

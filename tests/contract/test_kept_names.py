@@ -214,6 +214,7 @@ PROBLEM_CODES = listed(
     invalid-token
     last-administrator
     limit-exceeded
+    limit-not-set
     malformed
     method-not-allowed
     missing-scope

@@ -16,7 +16,7 @@ from nautilus.db.connection import Database
 from nautilus.db.orders import account_state, kill_orders, orders, positions, requests, risk_book, trading_state
 from nautilus.db.orders.events import Event
 from nautilus.db.rows import scalars
-from nautilus.errors import Conflict, InvalidInput
+from nautilus.errors import Conflict, InvalidInput, NotFound
 from nautilus.orders import change, flatten, kill, limit_changes, tightening
 from nautilus.orders.account_facts import state_of
 from nautilus.orders.flatten import Flattened
@@ -365,7 +365,8 @@ def test_a_limit_that_an_administrator_sets_counts_from_the_next_order_on(databa
     assert not placed(database, ticket(quantity=5, account=OTHER)).denied
     with database.transaction() as cursor:
         assert limit_changes.unset_limit(cursor, ACCOUNT, "quantity_shares", by="user:1", client=ADMIN)
-        assert not limit_changes.unset_limit(cursor, ACCOUNT, "quantity_shares", by="user:1", client=ADMIN)
+    with database.transaction() as cursor, pytest.raises(NotFound):
+        limit_changes.unset_limit(cursor, ACCOUNT, "quantity_shares", by="user:1", client=ADMIN)
     assert not placed(database, ticket(quantity=5)).denied
     assert audited(database, "limit-changed") == [
         {"limit": "quantity_shares", "before": "default", "after": "4"},

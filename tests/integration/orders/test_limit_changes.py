@@ -9,7 +9,7 @@ import pytest
 from nautilus.auth.principal import Client
 from nautilus.db.connection import Database
 from nautilus.db.rows import scalars
-from nautilus.errors import InvalidInput
+from nautilus.errors import InvalidInput, NotFound
 from nautilus.orders import limit_changes
 
 ACCOUNT, OTHER = "SIM1", "SIM2"
@@ -34,7 +34,8 @@ def test_a_row_that_is_removed_leaves_what_was_before(database: Database) -> Non
         limit_changes.set_limit(cursor, ACCOUNT, "notional", Decimal("5.50"), by="user:1", client=ADMIN)
         limit_changes.set_limit(cursor, ACCOUNT, "notional", None, by="user:1", client=ADMIN)
         assert limit_changes.unset_limit(cursor, ACCOUNT, "notional", by="user:1", client=ADMIN)
-        assert not limit_changes.unset_limit(cursor, ACCOUNT, "notional", by="user:1", client=ADMIN)
+        with pytest.raises(NotFound):
+            limit_changes.unset_limit(cursor, ACCOUNT, "notional", by="user:1", client=ADMIN)
         (found,) = [one for one in limit_changes.limits_of(cursor, ACCOUNT) if one.name == "notional"]
     assert (found.value, found.row) == (found.default, None)
     assert [(one["before"], one["after"]) for one in audited(database)] == [

@@ -55,6 +55,10 @@ class Risk:
     def limit(self, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         return self.api.request("PUT", f"{ORDERS}/risk/limits", headers=headers or self.chief, json=body)
 
+    def unset(self, name: str, headers: dict[str, str] | None = None, **query: str) -> httpx.Response:
+        path = f"{ORDERS}/risk/limits/{name}"
+        return self.api.request("DELETE", path, headers=headers or self.chief, params=query)
+
     def report(self, headers: dict[str, str] | None = None) -> dict[str, Any]:
         answer = self.api.get(f"{ORDERS}/risk", headers=headers or self.trader)
         assert answer.status_code == 200, answer.text
@@ -255,9 +259,49 @@ def test_a_limit_that_makes_no_sense_names_its_field(
     assert risk.stored.rows("SELECT count(*) AS n FROM risk_limits")[0].n == before
 
 
+def test_a_limit_returns_to_that_of_all_and_then_to_its_default(risk: Risk) -> None:
+    risk.stored.rows("DELETE FROM risk_limits")
+    risk.limit(name="notional", value="7")
+    risk.limit(account=ACCOUNT, name="notional", value=None)
+    first = risk.unset("notional", account=ACCOUNT)
+    assert first.status_code == 200, first.text
+    assert (first.json()["removed"]["account"], first.json()["removed"]["value"]) == (ACCOUNT, None)
+    assert (first.json()["limit"]["value"], first.json()["limit"]["origin"]) == ("7", "all")
+    second = risk.unset("notional")
+    assert (second.json()["removed"]["value"], second.json()["limit"]) == ("7", None)
+    limits = {one["name"]: one for one in risk.report()["accounts"][0]["limits"]}
+    assert (limits["notional"]["value"], limits["notional"]["origin"]) == ("250000", "default")
+    third = risk.unset("notional")
+    assert (third.status_code, third.json()["code"]) == (404, "limit-not-set")
+    rows = risk.stored.rows("SELECT subject, detail FROM audit_log WHERE action = 'limit-changed' ORDER BY id")
+    assert [(row.subject, row.detail["before"], row.detail["after"]) for row in rows][2:] == [
+        (f"account:{ACCOUNT}", "none", "default"),
+        ("account:*", "7", "default"),
+    ]
+
+
+def test_a_row_of_the_list_of_what_may_be_traded_is_removed_too(risk: Risk) -> None:
+    risk.limit(account=ACCOUNT, name="allow:STK", value=1)
+    assert [row["name"] for row in risk.report()["accounts"][0]["allowed"]] == ["allow:STK"]
+    assert risk.unset("allow:STK", account=ACCOUNT).json()["limit"] is None
+    assert risk.report()["accounts"][0]["allowed"] == []
+
+
+@pytest.mark.parametrize(("name", "account", "field"), [("notionall", "*", "name"), ("short", "a b", "account")])
+def test_a_limit_that_nobody_can_have_set_names_its_field(risk: Risk, name: str, account: str, field: str) -> None:
+    answer = risk.unset(name, account=account)
+    assert answer.status_code == 422, answer.text
+    assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
 def test_only_an_administrator_sets_limits(risk: Risk) -> None:
     answer = risk.limit(risk.partner, account=ACCOUNT, name="notional", value="1")
     assert (answer.status_code, answer.json()["code"]) == (403, "missing-scope")
+    risk.limit(account=ACCOUNT, name="short", value="1")
+    risk.stored.rows("DELETE FROM audit_log")
+    assert risk.unset("short", risk.partner, account=ACCOUNT).status_code == 403
+    limits = {one["name"]: one["value"] for one in risk.report()["accounts"][0]["limits"]}
+    assert limits["short"] == "1"
     assert risk.stored.rows("SELECT 1 FROM audit_log WHERE action = 'limit-changed'") == []
 
 

@@ -196,6 +196,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/api/v1/orders/resume"): ADMIN,
     ("GET", "/api/v1/orders/risk"): READ_ORDERS,
     ("PUT", "/api/v1/orders/risk/limits"): ADMIN,
+    ("DELETE", "/api/v1/orders/risk/limits/{name}"): ADMIN,
     ("GET", "/api/v1/orders/{order_id}"): READ_ORDERS,
     ("PATCH", "/api/v1/orders/{order_id}"): WRITE_ORDERS,
     ("DELETE", "/api/v1/orders/{order_id}"): WRITE_ORDERS,

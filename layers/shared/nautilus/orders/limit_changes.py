@@ -9,8 +9,9 @@ from nautilus.db.auth import audit
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import limits as stored
 from nautilus.db.orders.limits import LimitSetRow
+from nautilus.errors import NotFound
 from nautilus.market.account_kind import account_kind
-from nautilus.orders.limits import ALLOW, LIMITS, LimitRow, checked, merged
+from nautilus.orders.limits import ALL_ACCOUNTS, ALLOW, LIMITS, LimitRow, checked, merged
 
 
 class LimitReport(NamedTuple):
@@ -56,14 +57,26 @@ def set_limit(
     return row
 
 
-def unset_limit(cursor: Cursor, account: str, name: str, *, by: str, client: Client) -> bool:
-    """Remove a row, so that the row of all or the default counts again; False where there was none."""
-    before = stored.locked(cursor, account, name)
+class Unset(NamedTuple):
+    """A row that was removed. account: `*` for all. counts: what counts for the account without it; None for `*`, as each
+    account has its own, and for a row of the list of what may be traded."""
+
+    row: LimitSetRow
+    counts: LimitReport | None
+
+
+def unset_limit(cursor: Cursor, account: str, name: str, *, by: str, client: Client) -> Unset:
+    """Remove a row, so that the row of all or the default counts again. InvalidInput names the field; NotFound: there is none."""
+    (scope,) = checked_accounts("account", [account])
+    checked(name, None)
+    before = stored.locked(cursor, scope, name)
     if before is None:
-        return False
-    stored.remove(cursor, account, name)
-    _audit(cursor, account, name, before, after="default", by=by, client=client)
-    return True
+        whose = "all accounts" if scope == ALL_ACCOUNTS else f"the account {scope}"
+        raise NotFound(f"nobody has set the limit {name} of {whose}: its default counts", code="limit-not-set")
+    stored.remove(cursor, scope, name)
+    _audit(cursor, scope, name, before, after="default", by=by, client=client)
+    known = () if scope == ALL_ACCOUNTS else limits_of(cursor, scope)
+    return Unset(before, next((one for one in known if one.name == name), None))
 
 
 def _audit(

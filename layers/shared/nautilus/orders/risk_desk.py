@@ -56,6 +56,12 @@ class RiskDesk:
             row = limit_changes.set_limit(cursor, body.account, body.name, body.value, by=principal.id, client=client)
         return risk_report.set_limit_json(row)
 
+    def unset_limit(self, account: str, name: str, principal: Principal, client: Client) -> dict[str, Any]:
+        """Return a limit to what counts without its row. InvalidInput names the field; NotFound: nobody has set it."""
+        with self._db.transaction() as cursor:
+            done = limit_changes.unset_limit(cursor, account, name, by=principal.id, client=client)
+        return risk_report.unset_limit_json(done)
+
     def report(self, principal: Principal) -> dict[str, Any]:
         """How each account of a caller stands, and the order process."""
         with self._db.transaction(snapshot=True) as cursor:

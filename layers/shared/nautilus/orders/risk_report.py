@@ -19,7 +19,7 @@ from nautilus.orders import limit_changes
 from nautilus.orders.account_facts import in_force, state_of
 from nautilus.orders.check_case import money
 from nautilus.orders.kill import Killed
-from nautilus.orders.limit_changes import LimitReport
+from nautilus.orders.limit_changes import LimitReport, Unset
 from nautilus.orders.report import number
 
 _KILLS = 20
@@ -121,6 +121,15 @@ def set_limit_json(row: LimitSetRow) -> dict[str, Any]:
         "value": number(row.value),
         "set_by": row.set_by,
         "set_at": microseconds_text(row.set_at),
+    }
+
+
+def unset_limit_json(done: Unset) -> dict[str, Any]:
+    """removed: the row that is gone; limit: what counts now, null where that is another for each account."""
+    row, counts = done
+    return {
+        "removed": set_limit_json(row),
+        "limit": limit_json(counts, row.account) if counts is not None else None,
     }
 
 
