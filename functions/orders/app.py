@@ -54,7 +54,7 @@ class OrderServices:
 
     def __init__(self, services: Services) -> None:
         self.desk = OrderDesk(services.db, services.settings)
-        self.risk = RiskDesk(services.db)
+        self.risk = RiskDesk(services.db, services.settings.live_account)
         settings = services.settings
         cache = Cache(settings.redis_url.get_secret_value())
         self.waits = OrderWaits(services.db, cache, shared=settings.deployed)

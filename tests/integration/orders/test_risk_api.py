@@ -185,10 +185,50 @@ def test_a_kill_works_while_orders_are_switched_off(risk: Risk, stored: StoredBa
     assert off.kill(off.trader)["cancelling"] == [str(sent.id)]
 
 
-def test_a_name_that_nobody_here_knows_is_halted_and_said(risk: Risk) -> None:
+def kept(risk: Risk, account: str) -> list[str]:
+    """The tables that have a row of an account."""
+    tables = {"risk_accounts": "account", "trading_state": "scope", "kill_orders": "account", "risk_book": "account"}
+    return [
+        table
+        for table, column in tables.items()
+        if risk.stored.rows(f"SELECT 1 FROM {table} WHERE {column} = %s", account)
+    ]
+
+
+def test_a_name_that_nobody_here_knows_keeps_no_account_from_being_halted(risk: Risk) -> None:
     done = risk.kill(accounts=[ACCOUNT, "SIM3"])
-    assert [one["account"] for one in done["halted"]] == [ACCOUNT, "SIM3"]
+    assert [one["account"] for one in done["halted"]] == [ACCOUNT]
     assert done["unknown_accounts"] == ["SIM3"]
+    assert kept(risk, "SIM3") == []
+
+
+def test_a_kill_of_nothing_but_a_wrong_name_names_the_known_ones_and_leaves_nothing(risk: Risk) -> None:
+    answer = risk.post("/kill", risk.chief, accounts=["SIM11"])
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["allowed"]) == ("accounts", [ACCOUNT, OTHER])
+    assert kept(risk, "SIM11") == []
+    assert risk.states() == {ACCOUNT: "active", OTHER: "active"}
+
+
+@pytest.mark.parametrize("left", ["orders", "order_process", "users", "nothing"])
+def test_a_known_account_is_halted_whoever_knows_it(risk: Risk, left: str) -> None:
+    """Also where the list of accounts is empty, as the order process never connected."""
+    if left == "orders":
+        placed(risk.db)
+    risk.stored.rows("DELETE FROM accounts")
+    if left != "order_process":
+        risk.stored.rows("UPDATE order_process SET accounts = '{}'")
+    if left == "users":
+        risk.stored.rows("INSERT INTO users (username, password_hash, accounts) VALUES ('a', '', %s)", [ACCOUNT])
+    assert [one["account"] for one in risk.kill(accounts=[ACCOUNT])["halted"]] == [ACCOUNT]
+    assert "trading_state" in kept(risk, ACCOUNT)
+
+
+def test_an_account_is_halted_by_who_may_use_it_though_no_gateway_named_it(risk: Risk) -> None:
+    owner = risk.stored.user(11, "orders:read", "orders:write", accounts=["U7654321"])
+    assert [one["account"] for one in risk.kill(owner)["halted"]] == ["U7654321"]
+    assert [one["account"] for one in risk.kill(owner, accounts=["U7654321"])["halted"]] == ["U7654321"]
 
 
 # ---- resume ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ first. A halt survives every restart and has no end but a person's. Run as a com
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Literal, NamedTuple, get_args
 from uuid import UUID
@@ -40,12 +40,14 @@ _MOST_REASON = 500
 
 
 class Killed(NamedTuple):
-    """What a kill did. halted: the rows of the trading state; kill_orders: what the order process goes on with."""
+    """What a kill did. halted: the rows of the trading state; kill_orders: what the order process goes on with. unknown: names
+    of no account that is known here; nothing was done about them."""
 
     halted: tuple[StateRow, ...]
     kill_orders: tuple[KillOrderRow, ...]
     denied: tuple[UUID, ...]
     cancelling: tuple[UUID, ...]
+    unknown: tuple[str, ...] = ()
 
 
 # ---- kill ------------------------------------------------------------------------------------------------------------
@@ -61,13 +63,19 @@ def kill(
     now: int,
     cancel: str | None = None,
     flatten: bool = False,
+    also_known: Collection[str] = (),
 ) -> Killed:
     """Halt accounts (None: all, also later ones), deny what was not sent, and make the requests that cancel.
+
+    A name that no account has is left out, so that a slip of the pen keeps no other account from being halted; where no name
+    is an account's, InvalidInput names the known ones. also_known: names that the caller knows to be accounts.
 
     cancel: None: `entries`, or `ours` with flatten. flatten: the order process closes the positions when IB shows no order
     of ours there any more. by: the principal. now: market time in ns. InvalidInput names the field.
     """
-    why, scopes, cancel = _reason(reason), _scopes(accounts), _cancel(cancel, flatten)
+    why, cancel = _reason(reason), _cancel(cancel, flatten)
+    accounts, unknown = _known_of(cursor, _scopes(accounts), also_known)
+    scopes = _scopes(accounts)
     held = _hold(cursor, accounts)
     halted = tuple(trading_state.put(cursor, scope, "halted", reason=why, set_by=by) for scope in scopes)
     made = tuple(kill_orders.put(cursor, scope, cancel=cancel, flatten=flatten, by=by, reason=why) for scope in scopes)
@@ -85,7 +93,7 @@ def kill(
         subject = f"account:{scope}"
         audit.record(cursor, "trading-halted", actor=by, subject=subject, client=client, detail=detail)
     notifications.notify(cursor)
-    return Killed(halted, made, tuple(denied), tuple(cancelling))
+    return Killed(halted, made, tuple(denied), tuple(cancelling), unknown)
 
 
 def _cancel(cancel: str | None, flatten: bool) -> str:
@@ -174,6 +182,20 @@ def _scopes(accounts: Sequence[str] | None) -> tuple[str, ...]:
     return scopes
 
 
+def _known_of(
+    cursor: Cursor, scopes: Sequence[str], also_known: Collection[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """(accounts that are known, names that are not). Where no account is known at all, as no gateway was ever connected, every
+    name may be one: a kill is never refused for want of knowledge."""
+    if ALL in scopes:
+        return None if len(scopes) == 1 else tuple(scopes), ()
+    known = {*trading_state.named_accounts(cursor), *also_known}
+    unknown = tuple(name for name in scopes if name not in known) if known else ()
+    if len(unknown) == len(scopes):
+        raise InvalidInput.field("accounts", f"{unknown[0]} is no account that is known here", sorted(known))
+    return tuple(name for name in scopes if name not in unknown), unknown
+
+
 def _hold(cursor: Cursor, accounts: Sequence[str] | None) -> list[str]:
     """The accounts that are meant, held until the transaction ends, so that no order of theirs passes meanwhile."""
     meant = trading_state.known_accounts(cursor) if accounts is None or ALL in accounts else sorted(set(accounts))
@@ -211,10 +233,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"NOT HALTED: {error}", file=sys.stderr)
             return 1
     print(f"halted: {', '.join(row.scope for row in done.halted)} (* is every account)")
+    if done.unknown:
+        print(f"NOT HALTED, as no such account is known here: {', '.join(done.unknown)}", file=sys.stderr)
     print(
         f"{len(done.denied)} orders that were not sent are denied, {len(done.cancelling)} cancels wait for the order process"
     )
-    return 0
+    return 1 if done.unknown else 0
 
 
 if __name__ == "__main__":

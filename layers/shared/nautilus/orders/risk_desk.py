@@ -8,7 +8,7 @@ from nautilus.auth.scopes import ALL_ACCOUNTS
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, process, trading_state
+from nautilus.db.orders import process, trading_state
 from nautilus.errors import Forbidden, InvalidInput
 from nautilus.orders import kill, limit_changes, risk_report
 from nautilus.orders.schemas import KillRequest, LimitRequest, ResumeRequest
@@ -17,8 +17,10 @@ from nautilus.orders.schemas import KillRequest, LimitRequest, ResumeRequest
 class RiskDesk:
     """Halts and resumes trading, sets limits, and shows how an account stands."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, live_accounts: Sequence[str] = ()) -> None:
+        """live_accounts: those that the settings name."""
         self._db = database
+        self._live_accounts = live_accounts
 
     def kill(self, body: KillRequest, principal: Principal, client: Client) -> dict[str, Any]:
         """Halt accounts and ask for the cancels. Needs the database alone, whatever the mode of orders is.
@@ -37,10 +39,9 @@ class RiskDesk:
                 now=market_now(cursor),
                 cancel=body.cancel,
                 flatten=body.flatten,
+                also_known={*principal.accounts, *self._live_accounts} - {ALL_ACCOUNTS},
             )
-            named = {ALL_ACCOUNTS, *account_state.names(cursor)}
-        answer = risk_report.killed_json(done)
-        return {**answer, "unknown_accounts": sorted({row.scope for row in done.halted} - named)}
+        return risk_report.killed_json(done)
 
     def resume(self, body: ResumeRequest, principal: Principal, client: Client) -> dict[str, Any]:
         """Let accounts trade again. Conflict while IB's position of a contract there is not ours."""

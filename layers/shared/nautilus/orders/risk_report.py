@@ -170,6 +170,7 @@ def killed_json(done: Killed) -> dict[str, Any]:
         "kills": [kill_json(row) for row in done.kill_orders],
         "denied": [str(order_id) for order_id in done.denied],
         "cancelling": [str(order_id) for order_id in done.cancelling],
+        "unknown_accounts": list(done.unknown),
     }
 
 

@@ -74,6 +74,17 @@ def known_accounts(cursor: Cursor) -> list[str]:
     return scalars(cursor, str)
 
 
+def named_accounts(cursor: Cursor) -> list[str]:
+    """Every account that is known by name: to a gateway, by an order, by what the order process sees now, or because somebody
+    may use it."""
+    cursor.execute(
+        "SELECT account FROM accounts UNION SELECT account FROM risk_book"
+        " UNION SELECT unnest(accounts) FROM order_process UNION SELECT unnest(accounts) FROM users"
+        " UNION SELECT unnest(accounts) FROM api_keys ORDER BY account"
+    )
+    return [name for name in scalars(cursor, str) if name not in ("", ALL)]
+
+
 def tighten_for_day(cursor: Cursor, account: str, state: str, *, reason: str, set_by: str, trade_date: date) -> bool:
     """Make an account stricter until a trade date is over; True when it changed. The account is held."""
     cursor.execute(
