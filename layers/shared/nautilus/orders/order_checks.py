@@ -88,7 +88,7 @@ def _times(case: Case) -> Iterator[Problem]:
 
 def _invalid(field: str, value: str | None, allowed: str) -> Problem:
     shown = "nothing" if value is None else value
-    return Problem("invalid_order", f"{field}: {allowed}", value, f"{field} is {shown}; allowed: {allowed}")
+    return Problem("invalid_order", f"{field}: {allowed}", shown, f"{field} is {shown}; allowed: {allowed}")
 
 
 def steps(case: Case) -> Problems:
