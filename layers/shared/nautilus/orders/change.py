@@ -32,6 +32,10 @@ from nautilus.orders.states import BEFORE_SENDING, OrderState, Pending, RequestK
 from nautilus.orders.states import Event as Happening
 
 ResolvedAs = Literal["never_arrived", "cancelled", "modify_not_done"]
+_ONE_QUANTITY = (
+    "of the orders of a bracket stays what it is, as its exits would end another quantity than its entry begins; cancel it and"
+    " place another one, or change prices alone"
+)
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -76,6 +80,8 @@ def modify(
     open_requests = requests.open_of(cursor, row.id)
     _nothing_in_the_way(row, open_requests)
     wanted = _wanted(row, terms)
+    if "quantity" in wanted and row.group_kind == "bracket":
+        raise InvalidInput.field("quantity", _ONE_QUANTITY, (f"{row.quantity:f}",))
     account = risk_book.lock_account(cursor, row.account)
     exposure = risk_book.lock_exposure(cursor, row.account, row.con_id)
     facts = with_account(cursor, facts, account, exposure, principal=caller.principal, changes=row)
