@@ -6,8 +6,9 @@ from datetime import datetime
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, PacingLimits
 from nautilus.clock import NS_PER_MS, NS_PER_S, rfc3339
@@ -20,15 +21,25 @@ from nautilus.db.orders import process
 from nautilus.db.orders.process import ProcessRow
 from nautilus.errors import InvalidInput, Unavailable
 from nautilus.http.json_values import MAX_NUMBER
-from nautilus.http.dependencies import CallerDep, OptionalCallerDep, ServicesDep
+from nautilus.http.dependencies import CallerDep, ClientDep, OptionalCallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.messages import CommandHint
 from nautilus.log import Measure, correlation
+from nautilus.monitoring import closing
 from nautilus.monitoring.connection_status import connection_fields
 from nautilus.monitoring.incidents import CODES, Condition
+
+
+class CloseRequest(BaseModel):
+    """Why an incident is over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: str = Field(min_length=1, max_length=500, description="what was found and done")
+
 
 router = APIRouter(tags=["monitoring"], responses=PROBLEMS, route_class=StrictRoute)
 _RECONNECT_WITHIN_S = 60.0
@@ -203,6 +214,18 @@ def incident_list(
         _keep_silence(cursor)
         rows = incidents.listed(cursor, only_open=open, code=code, limit=limit, before=before)
     return {"incidents": [_incident(row) for row in rows], "next_before": rows[-1].id if len(rows) == limit else None}
+
+
+@router.post("/api/v1/incidents/{incident_id}/close", summary="End an incident of something that happened once")
+def close_incident(
+    incident_id: Annotated[int, Path(ge=1, le=MAX_NUMBER)],
+    body: CloseRequest,
+    services: ServicesDep,
+    caller: CallerDep,
+    client: ClientDep,
+) -> dict[str, Any]:
+    with services.db.transaction() as cursor:
+        return _incident(closing.close(cursor, incident_id, note=body.note, by=caller.id, client=client))
 
 
 def _keep_silence(cursor: Cursor) -> None:

@@ -48,7 +48,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("neighbours", "infra"),
     (
         "services: what rules and database do together",
-        "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status orders",
+        "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
+        " monitoring.closing orders",
     ),
     (
         "services on top of these",

@@ -202,6 +202,9 @@ PROBLEM_CODES = listed(
     ib-no-answer
     ib-refused
     ib-unavailable
+    incident-lasts
+    incident-not-found
+    incident-over
     idempotency-key-reused
     instrument-not-resolved
     instrument-unconfirmed

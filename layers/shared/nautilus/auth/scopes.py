@@ -187,6 +187,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/ib/budget"): READ_MONITORING,
     ("GET", "/api/v1/ib/connection/status"): READ_MONITORING,
     ("GET", "/api/v1/incidents"): READ_MONITORING,
+    ("POST", "/api/v1/incidents/{incident_id}/close"): ADMIN,
     # functions/orders: which accounts' orders, each route asks itself
     ("POST", "/api/v1/orders"): WRITE_ORDERS,
     ("POST", "/api/v1/orders/preview"): READ_ORDERS,

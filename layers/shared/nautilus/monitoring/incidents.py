@@ -43,6 +43,30 @@ CODES: Mapping[str, Severity] = {
 """Code of an incident -> how bad it is."""
 
 
+CLOSED_BY_A_PERSON: frozenset[str] = frozenset(
+    {
+        *(
+            "order-ghost",
+            "order-twin",
+            "order-overfill",
+            "order-late-fill",
+            "order-modify-late",
+            "order-word-unexpected",
+        ),
+        *(
+            "order-word-unmatched",
+            "order-code-unknown",
+            "order-check-missed",
+            "order-precaution",
+            "order-waits-for-click",
+        ),
+        *("order-id-used", "order-message-rate", "orders-not-allowed"),
+    }
+)
+"""Codes of what happened once, so that nothing can be observed to be over: a person who has looked ends them. Some of them
+also end by what IB shows (`nautilus.orders.applying`)."""
+
+
 class Condition(NamedTuple):
     """Something that is wrong now. code: one of CODES. subject: of what, such as a bridge. detail: values of JSON."""
 

@@ -14,7 +14,7 @@ from nautilus.db.orders.requests import RequestRow
 from nautilus.monitoring.incidents import Condition
 from nautilus.orders.apply import fits, terms_of
 from nautilus.orders.outcome import FollowUp, Known, Notice, OrderFacts, Outcome, RequestFacts, Terms
-from nautilus.orders.states import OrderState, Pending, RequestKind, RequestState
+from nautilus.orders.states import AT_BROKER, OVER, OrderState, Pending, RequestKind, RequestState
 from nautilus.orders.words import (
     BrokerError,
     Commission,
@@ -36,6 +36,11 @@ KINDS: Mapping[type[OrderWord], str] = {
     BrokerError: "broker-error",
 }
 """Word -> the kind of its event."""
+_WITH_THE_ORDER = frozenset({"order-ghost", "order-twin", "order-waits-for-click"})
+"""Incidents that are over when IB shows that the order is, with all its permIds."""
+_NOT_CONFIRMED = frozenset({OrderState.SENDING, OrderState.SENT, OrderState.UNKNOWN})
+_TAKEN = frozenset({OrderState.HELD, OrderState.WORKING})
+"""IB takes orders of this login."""
 _TIGHTER = {FollowUp.HALT: "halted", FollowUp.REDUCE: "reducing"}
 
 
@@ -182,13 +187,27 @@ def _tell(cursor: Cursor, before: OrderRow, after: OrderRow, outcome: Outcome) -
             for one in outcome.incidents
         ]
         incidents.tell(cursor, KEEPER, conditions)
-    if before.state == OrderState.UNKNOWN != after.state:
-        incidents.end(cursor, KEEPER, str(after.id), codes=["order-unknown"])
+    _end_incidents(cursor, before, after)
     for follow_up in outcome.follow_ups:
         if follow_up in _TIGHTER:
             trading_state.tighten(
                 cursor, after.account, _TIGHTER[follow_up], reason=_reason(after.id, outcome), set_by="order-process"
             )
+
+
+def _end_incidents(cursor: Cursor, before: OrderRow, after: OrderRow) -> None:
+    """Close what is over by what IB shows. What was opened by this very word stays: it is about an order that was over before."""
+    ended: set[str] = set()
+    if before.state == OrderState.UNKNOWN != after.state:
+        ended.add("order-unknown")
+    if before.state in AT_BROKER and after.state in OVER:
+        ended |= _WITH_THE_ORDER
+    if after.perm_ids and not before.perm_ids:
+        ended.add("order-waits-for-click")
+    if ended:
+        incidents.end(cursor, KEEPER, str(after.id), codes=sorted(ended))
+    if before.state in _NOT_CONFIRMED and after.state in _TAKEN:
+        incidents.end_code(cursor, KEEPER, "orders-not-allowed")
 
 
 def _reason(order_id: UUID, outcome: Outcome) -> str:

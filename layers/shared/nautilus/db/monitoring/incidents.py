@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nautilus.db.connection import Json
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, one, scalars
+from nautilus.db.rows import every, one, one_or_none, scalars
 from nautilus.monitoring.incidents import CODES, Condition
 
 
@@ -62,6 +62,28 @@ def end(cursor: Cursor, keeper: str, subject: str, codes: Sequence[str] | None =
         {"keeper": keeper, "subject": subject, "codes": None if codes is None else list(codes)},
     )
     return _close(cursor, scalars(cursor, int))
+
+
+def end_code(cursor: Cursor, keeper: str, code: str) -> list[Incident]:
+    """Close what a keeper has open of one code, whatever it is about."""
+    cursor.execute("SELECT id FROM incidents WHERE keeper = %s AND code = %s AND until IS NULL", (keeper, code))
+    return _close(cursor, scalars(cursor, int))
+
+
+def locked(cursor: Cursor, incident_id: int) -> Incident | None:
+    """One incident, held until the transaction ends."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM incidents WHERE id = %s FOR UPDATE", (incident_id,))
+    return one_or_none(cursor, Incident)
+
+
+def close(cursor: Cursor, incident_id: int, *, by: str, note: str) -> Incident:
+    """A person ends one that is open and held; who and why stand in its detail."""
+    cursor.execute(
+        "UPDATE incidents SET until = greatest(since, clock_timestamp()), detail = detail || %s WHERE id = %s"
+        f" RETURNING {_COLUMNS}",
+        (Json({"closed_by": by, "note": note}), incident_id),
+    )
+    return one(cursor, Incident)
 
 
 def _write(cursor: Cursor, keeper: str, conditions: Sequence[Condition]) -> list[Incident]:
