@@ -42,18 +42,24 @@ class Changes:
         self._written = written
 
     async def send_cancels(self) -> None:
-        """As soon as there is a connection, whatever else is the matter. Only with orders switched off nothing is sent."""
-        if self._parts.gateway.up and self._parts.session is not None and self._parts.settings.orders != "off":
-            for request in await self._parts.transactions.run(requests.next_wanted, _AT_ONCE):
+        """As soon as there is a connection, whatever else is the matter. Only with orders switched off nothing is sent, and
+        to a read-only gateway, which would refuse it, not before that takes it."""
+        gateway, is_off = self._parts.gateway, self._parts.settings.orders == "off"
+        if gateway.up and self._parts.session is not None and not gateway.read_only and not is_off:
+            for request in await self._wanted():
                 if request.kind == RequestKind.CANCEL:
                     await self._send(request, urgent=True)
 
     async def send_modifies(self) -> None:
         """While the gate is open. They have a loop of their own, so that no cancel waits behind one."""
         if self._is_open():
-            for request in await self._parts.transactions.run(requests.next_wanted, _AT_ONCE):
+            for request in await self._wanted():
                 if request.kind == RequestKind.MODIFY and self._is_open():
                     await self._send(request, urgent=False)
+
+    async def _wanted(self) -> list[RequestRow]:
+        """Those of the accounts that are logged in: elsewhere an order id may be that of another order."""
+        return await self._parts.transactions.run(requests.next_wanted, self._parts.gateway.accounts, _AT_ONCE)
 
     async def _send(self, request: RequestRow, *, urgent: bool) -> None:
         connection = self._parts.gateway.number
@@ -85,6 +91,8 @@ class Changes:
             return None
         if not process.still_mine(cursor, self._parts.token):
             raise TakenOver
+        if order.account not in self._parts.gateway.accounts:
+            return None  # somebody else has logged in meanwhile
         if order.state in OVER:
             self._end(cursor, now, order, RequestState.OVERTAKEN, why=f"the order is {order.state} already")
             return None

@@ -8,16 +8,19 @@ from nautilus.clock import NS_PER_S, datetime_of, ns_of
 
 _RESTART_S = 60
 """So long before and after its restart a gateway gets no order: what is written in its last moments is lost unheard."""
+READ_ONLY = "the gateway's box Read-Only API is ticked: it takes no order, and tells of none"
 _NEW_YORK = ZoneInfo("America/New_York")
 """The zone in which the gateway's image restarts it (infra/template.yaml, TIME_ZONE)."""
 
 
 class GateView(NamedTuple):
-    """What is known about the way to IB. guard: why the accounts may get no orders; None when they may."""
+    """What is known about the way to IB. guard: why the accounts may get no orders; None when they may. read_only: the gateway
+    refuses orders, and questions for orders."""
 
     up: bool
     reason: str
     guard: str | None
+    read_only: bool
     servers_lost: bool
     reconciled: bool
     recording: bool
@@ -44,6 +47,8 @@ def status(view: GateView) -> ProcessStatus:
         return ProcessStatus("not_ready", view.guard)
     if view.halted_by_signal:
         return ProcessStatus("not_ready", "halted by a signal (SIGUSR1): start the process anew to go on")
+    if view.read_only:
+        return ProcessStatus("not_ready", READ_ONLY)
     if view.servers_lost:
         return ProcessStatus("not_ready", "the gateway has lost IB's servers (1100): nobody knows what reaches them")
     if not view.recording:

@@ -16,7 +16,16 @@ from ib_bridge.ib.tap import Tap
 from nautilus.clock import NS_PER_S
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
-from nautilus.orders.words import BrokerError, CurrentTime, ManagedAccounts, NextOrderId, OpenOrder, Word
+from nautilus.orders.codes import Act, rule
+from nautilus.orders.words import (
+    BrokerError,
+    CurrentTime,
+    ManagedAccounts,
+    NextOrderId,
+    OpenOrder,
+    OpenOrdersEnd,
+    Word,
+)
 from nautilus.settings.orders import OrderSettings
 
 _ID_IN_USE = 326
@@ -54,6 +63,10 @@ class OrderGateway:
         self.up = False
         self.reason = "connecting for the first time"
         self.servers_lost = False
+        self.read_only = False
+        """True from the first message that the gateway's box refused, until it answers a question for orders."""
+        self.refused = asyncio.Event()
+        """Set by each message that the box refused; who asks clears it before."""
         self.lost = asyncio.Event()
         """Set while there is no connection."""
         self.lost.set()
@@ -144,7 +157,7 @@ class OrderGateway:
         ib.TimezoneTWS = settings.orders_zone  # of times that come without one
         self._tap.attach(ib)
         self._id_in_use = False
-        self.servers_lost = False
+        self.servers_lost = self.read_only = False
         self.accounts, self.next_order_id, self.used_up_to = (), 0, 0
         self._requests.clear()
         ib.client.apiError += lambda _text: refused.set()
@@ -239,6 +252,9 @@ class OrderGateway:
         elif isinstance(word, OpenOrder):
             # IB demands ids above those of all orders that it showed, also of other clients.
             self.used_up_to = max(self.used_up_to, word.order_id + 1)
+        elif isinstance(word, OpenOrdersEnd) and self.read_only:
+            self.read_only = False
+            self._events.changed()
         self._events.hear(word)
 
     def _learn_accounts(self, accounts: tuple[str, ...]) -> None:
@@ -253,6 +269,11 @@ class OrderGateway:
         elif word.code in (*_SERVERS_LOST, *_SERVERS_BACK):
             self.servers_lost = word.code in _SERVERS_LOST
             self.distrust()
+        elif rule(word.code, word.text).act is Act.HALT:
+            self.refused.set()
+            if not self.read_only:
+                self.read_only = True
+                self.distrust()
 
     # ---- what time it is ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class Circumstances(NamedTuple):
     status: ProcessStatus
     mode: str
     guard: str | None
+    read_only: bool
     recording: bool
     waiting_words: int
     lost_words: int
@@ -57,6 +58,8 @@ class OrderIncidents:
         is_late = self._is_late(now, clock)
         if now.guard is not None and now.mode != "off":
             found.append(Condition("orders-account-refused", KEEPER, {"reason": now.guard}))
+        elif now.read_only and now.mode != "off":
+            found.append(Condition("orders-not-allowed", KEEPER, {"reason": now.status.reason}))
         elif is_late:
             found.append(
                 Condition("orders-not-ready", KEEPER, {"state": now.status.state, "reason": now.status.reason})

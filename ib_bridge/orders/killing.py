@@ -57,8 +57,9 @@ class Killing:
         self._parts.log.critical("orders-halted", extra={"by": _BY_SIGNAL, "orders": len(self._own)})
         if self._parts.settings.orders == "off":
             return
+        accounts = self._parts.gateway.accounts if self._parts.gateway.up else ()
         for row in self._own:
-            if is_entry(row) and row.order_id and row.client_id == self._parts.client_id and self._parts.gateway.up:
+            if is_entry(row) and row.order_id and row.client_id == self._parts.client_id and row.account in accounts:
                 self._parts.pacer.count()
                 self._parts.gateway.client.cancelOrder(row.order_id)
 
@@ -89,6 +90,10 @@ class Killing:
     async def _do(self, kill: KillOrder) -> None:
         """Send the global cancel once a connection, ask IB what is left, and finish when that is nothing."""
         gateway = self._parts.gateway
+        if kill.account not in (trading_state.ALL, *gateway.accounts):
+            text = f"the gateway is logged in to {', '.join(gateway.accounts)}, where {kill.account} is none of the accounts"
+            await self._parts.transactions.run(outgoing.note_kill_order, kill.id, text)
+            return
         before = self._sent.get(kill.id)
         if before is None or before.connection != gateway.number:
             if kill.cancel == "everything":

@@ -4,7 +4,7 @@ Judged by the accounts that the gateway names on this very connection, each time
 another user.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from nautilus.market.account_kind import account_kind
 
@@ -40,3 +40,20 @@ def account_refusal(mode: Mode, live_accounts: Collection[str], accounts: Sequen
     if account_kind([account]) == "live" and account not in live_accounts:
         return f"the live account {account} does not stand in NAUTILUS_LIVE_ACCOUNT"
     return None
+
+
+class PaperGuard:
+    """Both questions for the accounts of the present connection."""
+
+    def __init__(self, mode: Mode, live_accounts: Collection[str], accounts: Callable[[], Sequence[str]]) -> None:
+        self._mode = mode
+        self._live_accounts = live_accounts
+        self._accounts = accounts
+
+    def refusal(self) -> str | None:
+        """As `connection_refusal`."""
+        return connection_refusal(self._mode, self._live_accounts, self._accounts())
+
+    def account_refusal(self, account: str) -> str | None:
+        """As the function of that name."""
+        return account_refusal(self._mode, self._live_accounts, self._accounts(), account)

@@ -13,7 +13,7 @@ from ib_bridge.errors import CannotStart
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.inbox.notify import Listener
 from ib_bridge.name_lock import NameLock
-from ib_bridge.orders import gate, paper_guard, sessions
+from ib_bridge.orders import gate, sessions
 from ib_bridge.orders.accounts import Accounts
 from ib_bridge.orders.acknowledging import Acknowledging
 from ib_bridge.orders.changes import Changes
@@ -25,6 +25,7 @@ from ib_bridge.orders.hearing import Hearing, Listeners
 from ib_bridge.orders.incidents import Circumstances, OrderIncidents
 from ib_bridge.orders.killing import Killing
 from ib_bridge.orders.pacer import Pacer
+from ib_bridge.orders.paper_guard import PaperGuard
 from ib_bridge.orders.parts import OrderParts
 from ib_bridge.orders.questions import Questions
 from ib_bridge.orders.reconciling import Reconciling
@@ -86,6 +87,7 @@ class OrderProcess:
             changed=self._changed,
         )
         self._gateway = OrderGateway(settings, clock, log, events)
+        self._guard = PaperGuard(settings.orders, settings.live_account, lambda: self._gateway.accounts)
         self._transactions = TransactionRunner(self._database, threads=_POOL - 1)
         self._parts = parts = OrderParts(
             settings=settings,
@@ -137,7 +139,7 @@ class OrderProcess:
         self._sender = Sender(
             self._parts,
             is_open=self._is_open,
-            account_refusal=self._account_refusal,
+            account_refusal=self._guard.account_refusal,
             doubtful=self._unnamed.doubtful,
             written=self._written,
         )
@@ -149,7 +151,7 @@ class OrderProcess:
         self._what_ifs = WhatIfs(
             self._parts,
             is_open=self._is_open,
-            refusal=self._account_refusal,
+            refusal=self._guard.account_refusal,
             answered=self._wakers["what-ifs"].set,
         )
         self._incidents = OrderIncidents(self._transactions, self._log)
@@ -228,7 +230,8 @@ class OrderProcess:
             GateView(
                 up=gateway.up and self._parts.session is not None,
                 reason=gateway.reason or "storing the beginning of the connection",
-                guard=self._guard() if gateway.up else None,
+                guard=self._guard.refusal() if gateway.up else None,
+                read_only=gateway.read_only,
                 servers_lost=gateway.servers_lost,
                 reconciled=self._reconciling.done,
                 recording=self._writer.keeps_up,
@@ -240,17 +243,9 @@ class OrderProcess:
     def _is_open(self) -> bool:
         return self._status().open
 
-    def _guard(self) -> str | None:
-        settings = self._settings
-        return paper_guard.connection_refusal(settings.orders, settings.live_account, self._gateway.accounts)
-
-    def _account_refusal(self, account: str) -> str | None:
-        settings = self._settings
-        return paper_guard.account_refusal(settings.orders, settings.live_account, self._gateway.accounts, account)
-
     def _may_ask(self) -> bool:
         """Orders are asked for where they may be sent, also while IB's servers are away: the gateway answers."""
-        return self._parts.session is not None and self._gateway.up and self._guard() is None
+        return self._parts.session is not None and self._gateway.up and self._guard.refusal() is None
 
     # ---- what happens ------------------------------------------------------------------------------------------------
 
@@ -327,7 +322,8 @@ class OrderProcess:
         circumstances = Circumstances(
             status=now,
             mode=self._settings.orders,
-            guard=self._guard() if self._gateway.up else None,
+            guard=self._guard.refusal() if self._gateway.up else None,
+            read_only=self._gateway.read_only,
             recording=self._writer.keeps_up,
             waiting_words=self._writer.waiting,
             lost_words=self._hearing.lost_words,

@@ -38,6 +38,10 @@ class NoAnswer(Unavailable):
     """IB did not answer a question in time, or the connection went away over it."""
 
 
+class Refused(NoAnswer):
+    """The gateway is read-only: it answers no question for orders."""
+
+
 @dataclass
 class Answers:
     """What the questions of one round named: order -> the questions that did. epoch: of the connection they were asked over."""
@@ -116,20 +120,22 @@ class Questions:
         await self._pacer.passed(urgent=True)
         ended = asyncio.Event()
         self._question, self._ending = question, (ending, ended)
-        lost = asyncio.ensure_future(self._gateway.lost.wait())
-        answer = asyncio.ensure_future(ended.wait())
+        self._gateway.refused.clear()
+        waits = [asyncio.ensure_future(one.wait()) for one in (ended, self._gateway.lost, self._gateway.refused)]
         try:
             send()
-            await asyncio.wait({lost, answer}, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            await asyncio.wait(waits, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.is_set() and self._gateway.refused.is_set():
+                raise Refused("the gateway is read-only", code="ib-no-answer")
+            if not ended.is_set():
                 what = question or "positions"
                 raise NoAnswer(f"IB did not answer the question for {what}", code="ib-no-answer")
         except ConnectionError as gone:
             raise NoAnswer(f"no connection: {gone}", code="ib-no-answer") from None
         finally:
             self._question, self._ending = None, None
-            lost.cancel()
-            answer.cancel()
+            for wait in waits:
+                wait.cancel()
 
     # ---- hearing -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from datetime import time as day_time
 from zoneinfo import ZoneInfo
 
 from ib_bridge.orders.parts import OrderParts
-from ib_bridge.orders.questions import Questions
+from ib_bridge.orders.questions import Questions, Refused
 from ib_bridge.orders.unnamed import UnnamedOrders
 from ib_bridge.orders.unsure_modifies import UnsureModifies
 from nautilus.clock import datetime_of
@@ -16,6 +16,8 @@ from nautilus.clock import datetime_of
 _OPEN_S = 60.0
 _ALL_S = 300.0
 """Open orders are asked for each minute, all three each five minutes, in machine time: a word of IB may be lost."""
+_REFUSED_S = 5.0
+"""A read-only gateway is asked again so much later: whether its box was unticked, it does not say by itself."""
 _EVES = (day_time(23, 50), day_time(0, 5))
 """IB forgets executions at midnight of the login's zone: ask before, and after."""
 
@@ -44,6 +46,7 @@ class Reconciling:
         self._epoch = -1
         self._open_at = self._all_at = time.monotonic()
         self._eve: tuple[date, day_time] | None = None
+        self._not_before = 0.0
         self.rounds = 0
         """How many times all three questions were answered."""
 
@@ -77,9 +80,11 @@ class Reconciling:
         if not self._is_possible():
             return
         now = time.monotonic()
+        if now < self._not_before:
+            return
         if self._all_wanted or not self.done or now - self._all_at >= _ALL_S or self._is_eve():
             self._all_wanted = True
-            await self._ask_all()
+            await self._ask_all_or_wait()
         elif self._executions_wanted:
             await self._questions.ask_executions()
             self._executions_wanted = False
@@ -97,6 +102,12 @@ class Reconciling:
         except TimeoutError:
             self._all_wanted |= pause_s is not None
         self._wake.clear()
+
+    async def _ask_all_or_wait(self) -> None:
+        try:
+            await self._ask_all()
+        except Refused:
+            self._not_before = time.monotonic() + _REFUSED_S
 
     async def _ask_all(self) -> None:
         candidates = await self._parts.transactions.run(self._unnamed.candidates)

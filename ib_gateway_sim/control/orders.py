@@ -98,6 +98,11 @@ def preset(control: Context, field: str, value: str) -> None:
         presets[field] = value
 
 
+def read_only(control: Context, on: str = "on") -> None:
+    """the gateway's box Read-Only API is ticked (on) or not (off)"""
+    control.gateway.settings.read_only = choice("on", on, ["on", "off"]) == "on"
+
+
 # ---- ids -------------------------------------------------------------------------------------------------------------
 def ids_rollback(control: Context, n: Any) -> Answer:
     """the next order ids of all clients are so many lower, as after a restart that lost orders"""
@@ -136,6 +141,7 @@ COMMANDS = commands(
     halt,
     precaution,
     preset,
+    read_only,
     ids_rollback,
     ids_reset,
 )

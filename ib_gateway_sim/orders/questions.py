@@ -1,14 +1,32 @@
-"""Requests about orders: those that are open, those that are over, and executions."""
+"""Requests about orders: those that are open, those that are over, and executions.
+
+A read-only gateway refuses the questions for orders, with no number (321: erdewit/ib_insync#1 and #7 for open orders, #224
+for completed ones, bankroll-py/bankroll#65 for the number; reqAllOpenOrders is taken to be no other). It answers the others.
+"""
+
+from collections.abc import Callable
 
 from ib_gateway_sim.orders import messages
 from ib_gateway_sim.orders.binding import bind
+from ib_gateway_sim.orders.checks import READ_ONLY
 from ib_gateway_sim.orders.order import Execution, Order
 from ib_gateway_sim.session.gateway import Client, Gateway
 from ib_gateway_sim.times import text_date
 from ib_gateway_sim.wire.request import Request
 
 
+def _unless_read_only(answer: Callable[[Client, Request], None]) -> Callable[[Client, Request], None]:
+    def refused_or_answered(client: Client, request: Request) -> None:
+        if client.gateway.settings.read_only:
+            client.refuse(-1, READ_ONLY)
+        else:
+            answer(client, request)
+
+    return refused_or_answered
+
+
 # ---- open orders -----------------------------------------------------------------------------------------------------
+@_unless_read_only
 def req_open_orders(client: Client, request: Request) -> None:
     """Those of this client; client 0 binds the orders that were placed in TWS, and gets them too."""
     if client.client_id == 0:
@@ -17,6 +35,7 @@ def req_open_orders(client: Client, request: Request) -> None:
     _send_open(client, [order for order in _visible(client.gateway) if order.client_id == client.client_id])
 
 
+@_unless_read_only
 def req_all_open_orders(client: Client, request: Request) -> None:
     _send_open(client, _visible(client.gateway))
 
@@ -33,6 +52,7 @@ def _send_open(client: Client, orders: list[Order]) -> None:
     client.send(53, 1)
 
 
+@_unless_read_only
 def req_auto_open_orders(client: Client, request: Request) -> None:
     """Client 0 receives manual orders from now on, which are bound as they are placed."""
     if client.client_id != 0 and request.flag("bind"):
@@ -42,6 +62,7 @@ def req_auto_open_orders(client: Client, request: Request) -> None:
 
 
 # ---- orders that are over, and executions ----------------------------------------------------------------------------
+@_unless_read_only
 def req_completed_orders(client: Client, request: Request) -> None:
     """Those of the day of the login's zone; with apiOnly without the manual ones. Refused ones as the setting says."""
     zone = client.gateway.settings.login_zone

@@ -60,7 +60,7 @@ class OrderStack:
         self.sim = sim
         self.db = Database(dsn, name="test", size=4)
         self._group = group
-        self._dsn = dsn
+        self.dsn = dsn
         self.process: Child | None = None
         self.bridge: Child | None = None
         self.port = 0
@@ -101,7 +101,7 @@ class OrderStack:
         given = {
             "env": "test",
             "log_level": "INFO",
-            "database_url": self._dsn,
+            "database_url": self.dsn,
             "ib_port": str(self.sim.port),
             "control_port": str(self.sim.ready["control_port"]),
             "orders_health_port": str(self.port),
@@ -131,7 +131,7 @@ class OrderStack:
         """A bridge beside the order process, connected."""
         given = {
             "env": "test",
-            "database_url": self._dsn,
+            "database_url": self.dsn,
             "ib_port": str(self.sim.port),
             "control_port": str(self.sim.ready["control_port"]),
         }
@@ -153,7 +153,9 @@ class OrderStack:
         return str(rows[0].state) if rows else ""
 
     def reason(self) -> str:
-        return str(self.rows("SELECT reason FROM order_process")[0].reason)
+        """Why it is in that state; empty when there is no reason, or nobody."""
+        rows = self.rows("SELECT reason FROM order_process")
+        return str(rows[0].reason) if rows else ""
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -40,6 +40,7 @@ ELSEWHERE: dict[str, str] = {
     "precaution": f"{_ORDERS}::test_a_warning_in_tws_holds_an_order_without_a_word_until_it_is_clicked",
     "click": f"{_ORDERS}::test_a_warning_in_tws_holds_an_order_without_a_word_until_it_is_clicked",
     "preset": f"{_ORDERS}::test_a_preset_changes_the_order_and_says_so",
+    "read_only": f"{_ORDERS}::test_the_box_read_only_is_ticked_and_unticked",
     "ids_rollback": f"{_ORDERS}::test_ids_that_are_rolled_back_meet_orders_of_before",
     "ids_reset": f"{_ORDERS}::test_ids_that_are_rolled_back_meet_orders_of_before",
     "fill_plan": f"{_ORDERS}::test_an_order_fills_by_its_plan_and_not_otherwise",

@@ -27,6 +27,25 @@ async def until(true):
     raise AssertionError("it did not become true")
 
 
+# ---- the box Read-Only API -------------------------------------------------------------------------------------------
+@played()
+async def test_the_box_read_only_is_ticked_and_unticked(client, sim, control):
+    """Who takes an answered question for the gateway's word that there are no orders is wrong while the box is ticked."""
+    order(client, 1, **RESTING, ref="a")
+    await messages(client)
+    await run_command(control, "read_only on")
+    for question in ((16, 1), (5, 1), (15, 1, 0), (99, 0)):
+        client.send(*question)
+    order(client, 2, **RESTING, ref="b")
+    client.send(4, 1, 1, "")
+    refused = [fields for fields in await messages(client) if fields[0] == "4"]
+    assert [(int(fields[2]), int(fields[3])) for fields in refused] == [(-1, 321)] * 4 + [(2, 321), (1, 321)]
+    client.send(7, 3, 900, 0, "", "", "", "", "", "")
+    assert [fields[0] for fields in await messages(client)] == ["55"], "executions are told all the same"
+    await run_command(control, "read_only off")
+    assert list((await reported_orders(client))[0]) == [("a", 1_600_000_001)]
+
+
 # ---- what becomes of messages that were read --------------------------------------------------------------------------
 @pytest.mark.parametrize("gone_clients", ["work", "drop"])
 def test_an_order_that_was_read_is_worked_though_its_client_dies(gone_clients):

@@ -284,14 +284,16 @@ async def test_a_what_if_order_answers_with_margins_and_is_no_order(client, sim,
 
 
 @played(read_only=True)
-async def test_read_only_refuses_orders_and_cancels_and_answers_the_rest(client, sim, control):
+async def test_read_only_refuses_orders_cancels_and_questions_for_orders_and_answers_the_rest(client, sim, control):
     order(client, 1)
     client.send(4, 1, 1, "")
     answers = [await client.error() for _ in range(2)]
     assert {answer[1] for answer in answers} == {321}
     assert "Read-Only" in answers[0][2]
     client.send(5, 1)
-    assert (await client.read())[0] == "53"
+    assert (await client.read())[:4] == ["4", "2", "-1", "321"]
+    client.send(61, 1)
+    assert (await client.read())[0] == "62"
 
 
 @played()

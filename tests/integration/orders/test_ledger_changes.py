@@ -292,9 +292,11 @@ def test_cancels_are_sent_first(database: Database) -> None:
     modify(database, first, quantity=2)
     wanted = cancel(database, second)
     with database.transaction() as cursor:
-        found = requests.next_wanted(cursor)
+        found = requests.next_wanted(cursor, [first.account])
+        elsewhere = requests.next_wanted(cursor, ["SIM99"])
     assert [one.kind for one in found] == ["cancel", "modify"]
     assert found[0] == wanted.request
+    assert elsewhere == [], "the login of another account is not sent them"
 
 
 def test_what_is_over_or_external_is_not_changed(database: Database) -> None:

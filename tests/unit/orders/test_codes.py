@@ -239,6 +239,14 @@ def test_a_read_only_gateway_halts() -> None:
     assert applied(order(), error(321, "Invalid account code")).follow_ups == ()
 
 
+def test_a_cancel_that_a_read_only_gateway_refuses_waits_until_it_takes_it() -> None:
+    read_only = error(321, "Error validating request.-'bX' : cause - The API interface is currently in Read-Only mode.")
+    outcome = applied(taken(requests=(cancel(),), pending=Pending.CANCEL), read_only)
+    assert [(one.state, one.code) for one in outcome.requests] == [(R.WANTED, 321)]
+    assert outcome.changes == {"pending": Pending.NONE}
+    assert {FollowUp.HALT, FollowUp.REREAD} <= set(outcome.follow_ups)
+
+
 def test_202_cancels() -> None:
     outcome = applied(taken(requests=(cancel(),), pending=Pending.CANCEL), error(202, "Order Canceled - reason:"))
     assert outcome.changes["state"] is S.CANCELLED

@@ -46,6 +46,8 @@ def _addressee(order: OrderFacts, found: CodeRule) -> RequestFacts | None:
     modify, cancel = order.request(RequestKind.MODIFY), order.request(RequestKind.CANCEL)
     if found.act in (Act.NOTICE, Act.CANCEL, Act.SLOW_DOWN) or not (modify or cancel):
         return None
+    if found.act is Act.HALT and taken(order):
+        return cancel or modify
     if found.about is About.REQUEST:
         first, second = (cancel, modify) if found.act in (Act.NOT_FOUND, Act.UNCERTAIN) else (modify, cancel)
         return first or second
@@ -61,6 +63,8 @@ def _about_request(draft: Draft, request: RequestFacts, code: _Code) -> None:
         state = RequestState.UNKNOWN
     elif code.rule.act is Act.REQUEST_ONCE_MORE and request.code != code.code:
         state = RequestState.WANTED
+    elif code.rule.act is Act.HALT and request.kind is RequestKind.CANCEL:
+        state = RequestState.WANTED  # a read-only gateway did not take it; it goes out when the box is unticked
     draft.set_request(request, state, code=code.code, why=code.text)
     draft.move(Event.REQUEST_REFUSED if state is RequestState.REFUSED else Event.NOTICE, code.text)
     draft.follow(_after_refusal(code.rule.act))

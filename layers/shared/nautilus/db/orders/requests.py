@@ -115,11 +115,12 @@ def open_modify_quantity(cursor: Cursor, order_id: UUID) -> Decimal | None:
     return scalar_or_none(cursor, Decimal)
 
 
-def next_wanted(cursor: Cursor, limit: int = 100) -> list[RequestRow]:
-    """The requests that wait for being sent: cancels first, each kind the oldest first."""
+def next_wanted(cursor: Cursor, accounts: Sequence[str], limit: int = 100) -> list[RequestRow]:
+    """The requests of these accounts that wait for being sent: cancels first, each kind the oldest first."""
     cursor.execute(
-        f"SELECT {_COLUMNS} FROM order_requests WHERE state = 'wanted' ORDER BY kind = 'modify', asked_at, id LIMIT %s",
-        (limit,),
+        f"SELECT {_COLUMNS} FROM order_requests WHERE state = 'wanted' AND account = ANY(%s)"
+        " ORDER BY kind = 'modify', asked_at, id LIMIT %s",
+        (list(accounts), limit),
     )
     return every(cursor, RequestRow)
 
