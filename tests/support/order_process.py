@@ -4,6 +4,7 @@ Orders are rows that the test writes, as the function would after its checks.
 """
 
 import asyncio
+import atexit
 import itertools
 import os
 import signal
@@ -38,6 +39,9 @@ PATIENCE_S = 60.0
 NOON = "2026-03-02T17:00:00Z"
 """A Monday noon in New York."""
 _names = itertools.count(1)
+_loop = asyncio.Runner()
+"""Of all lookups: ib_async remembers the loop in which it was first used."""
+atexit.register(_loop.close)
 _known: dict[str, tuple[Instrument, dict[str, Any]]] = {}
 
 
@@ -72,9 +76,9 @@ class OrderStack:
 
     def learn(self, symbol: str) -> Instrument:
         """Store a stock as the bridge would, and a quote of it."""
-        # All simulators here have one seed and one clock. And ib_async remembers the loop it was first used in.
+        # All simulators here have one seed and one clock.
         if symbol not in _known:
-            _known[symbol] = asyncio.run(_described(self.sim.port, symbol))
+            _known[symbol] = _loop.run(_described(self.sim.port, symbol))
         instrument, details = _known[symbol]
         with self.db.transaction() as cursor:
             instruments.store(cursor, instrument, details)

@@ -75,10 +75,13 @@ def test_written_and_not_answered_a_resting_order_is_found_by_its_reference(stac
 
 def test_written_and_not_answered_a_market_order_is_found_filled(stack):
     stack.sim.command("latency 300")
-    order, _ = crashed(stack, "after-write", **MARKET)
+    order, before = crashed(stack, "after-write", **MARKET)
+    assert (before.state, before.perm_ids) == ("sending", [])
     row = stack.until(order, "filled")
     stack.wait(lambda: stack.rows("SELECT 1 FROM executions WHERE commission IS NOT NULL"), "the commission is found")
     assert (stack.placed(), row.filled, shares(stack)) == ([str(order)], 10, 10)
+    assert [held.position for held in stack.rows("SELECT position FROM risk_book")] == [10]
+    stack.wait(lambda: stack.rows("SELECT 1 FROM broker_positions WHERE quantity = 10"), "and so says IB")
 
 
 def test_written_and_refused_unheard_it_is_unknown(stack):
