@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -337,7 +337,7 @@ def held_by_tests(text: str) -> dict[int, list[str]]:
     }
 
 
-def missing_tests(cases: dict[int, list[str]], numbers: range) -> list[str]:
+def missing_tests(cases: dict[int, list[str]], numbers: Iterable[int]) -> list[str]:
     """Cases without a test, and tests that do not exist."""
     source = "\n".join(p.read_text() for p in committed() if p.suffix == ".py" and "tests" in p.parts)
     without = [f"case {number}" for number in numbers if not cases.get(number)]
@@ -349,6 +349,19 @@ def test_each_case_of_live_data_is_held_by_a_test() -> None:
     assert missing_tests(held_by_tests(page), range(1, 27)) == []
     wrong = page.replace("| 7 IB says", "| IB says").replace("`test_an_old_ticket_is_refused`", "`test_of_nothing`")
     assert missing_tests(held_by_tests(wrong), range(1, 27)) == ["case 7", "test_of_nothing"]
+
+
+ORDER_CASES = [*range(1, 9), *range(10, 22), 23, 24, 26, 27, 28]
+"""Those that are missing are about the portfolio."""
+
+
+def test_each_case_of_orders_is_held_by_a_test() -> None:
+    page = (DOCS / "orders.md").read_text()
+    assert missing_tests(held_by_tests(page), ORDER_CASES) == []
+    wrong = page.replace("| 7 a modify", "| a modify").replace(
+        "`test_a_second_process_does_not_start`", "`test_of_no_order`"
+    )
+    assert missing_tests(held_by_tests(wrong), ORDER_CASES) == ["case 7", "test_of_no_order"]
 
 
 def test_every_incident_says_what_to_do() -> None:
