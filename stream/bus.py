@@ -3,34 +3,33 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from nautilus.errors import Unavailable
-from nautilus.live.envelope import Entry
 from nautilus.log import Log
 
 _PAUSE_S = 0.5
 _SAYS_AGAIN_S = 60.0
 """A way that does not work is logged once in so long."""
-Receive = Callable[[list[Entry], float], None]
-"""Takes messages, and the time of the monotonic clock at which they were read."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Reader(Protocol):
+class Reader(Protocol[T_co]):
     """One way to read. Unavailable: it does not work now."""
 
-    def read(self) -> list[Entry]:
+    def read(self) -> Sequence[T_co]:
         """What came since the last call, waiting a while for the first."""
 
     def close(self) -> None:
         """Let go of what it holds."""
 
 
-class BusThread:
+class BusThread(Generic[T]):
     """Reads one way for as long as the process lives. works: the last read succeeded. tried: there was a first read."""
 
-    def __init__(self, name: str, reader: Reader, log: Log) -> None:
+    def __init__(self, name: str, reader: Reader[T], log: Log) -> None:
         self.name = name
         self.works = False
         self.tried = asyncio.Event()
@@ -40,8 +39,14 @@ class BusThread:
         self._logged_at = float("-inf")
         self._thread: threading.Thread | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop, receive: Receive, connected: Callable[[], None]) -> None:
-        """Begin to read. In the event loop `receive` is called with what comes, and `connected` when reading works (again)."""
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receive: Callable[[Sequence[T], float], None],
+        connected: Callable[[], None],
+    ) -> None:
+        """Begin to read. In the event loop `receive` is called with what comes and the time of the monotonic clock at which
+        it was read, and `connected` when reading works (again)."""
         self._thread = threading.Thread(
             target=self._run, args=(loop, receive, connected), name=f"bus-{self.name}", daemon=True
         )
@@ -55,7 +60,12 @@ class BusThread:
         if self._thread is not None:
             self._thread.join(within_s)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, receive: Receive, connected: Callable[[], None]) -> None:
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receive: Callable[[Sequence[T], float], None],
+        connected: Callable[[], None],
+    ) -> None:
         while not self._stopped.is_set():
             try:
                 entries = self._reader.read()

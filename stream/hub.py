@@ -121,6 +121,10 @@ class Hub:
             if not found:
                 del self._index[channel]
 
+    def has(self, channel: str) -> bool:
+        """Whether somebody has a channel."""
+        return channel in self._index
+
     def mark(self, listener: Listener) -> None:
         """Something waits for a listener: the next beat visits it."""
         self._dirty.add(listener)
@@ -164,6 +168,11 @@ class Hub:
             )
             self._keep(message, now)
             self._pass_on(message, received.missed)
+
+    def tell(self, message: BusMessage) -> None:
+        """Pass a message on that did not come over the bus."""
+        for listener in list(self._index.get(message.channel, ())):
+            listener.receive(message)
 
     def _begin_epoch(self) -> None:
         self._log.info("bus-epoch", extra={"epoch": self.epoch, "sockets": len(self.listeners)})

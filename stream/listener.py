@@ -95,6 +95,10 @@ class SocketListener:
             self.outbox.leave(name)
         return subscription
 
+    def become(self, caller: Principal) -> None:
+        """Go on as this caller."""
+        self.caller = caller
+
     # ---- what comes from the hub ---------------------------------------------------------------------------------------
 
     def receive(self, message: BusMessage) -> None:
@@ -110,7 +114,10 @@ class SocketListener:
         self.outbox.put_quotes(newest)
 
     def deliver(self, subscription: Subscription, message: BusMessage) -> None:
-        """Let a message of a channel wait to be sent."""
+        """Let a message of a channel wait to be sent. Of orders and fills what the socket has already is passed over: it may be
+        read for the snapshot, and for all sockets a moment later."""
+        if subscription.channel.account and 0 < message.version <= subscription.version:
+            return
         if message.replaceable and message.kind == "bar" and not subscription.forming:
             return
         if message.version > subscription.version:
@@ -122,9 +129,10 @@ class SocketListener:
             self._ready.set()
 
     def begin_epoch(self, epoch: str) -> None:
+        """What waits of the bus's channels is of the epoch before; orders and fills do not come over the bus."""
         self.outbox.begin_epoch(messages.text("reset", {"e": epoch}))
         for subscription in self.subscriptions.values():
-            if subscription.held is not None:
+            if subscription.held is not None and not subscription.channel.account:
                 subscription.held.clear()
         self.wake()
 

@@ -23,6 +23,8 @@ LIVE_TIMEFRAMES: tuple[str, ...] = tuple(name for name in NAMES if name == "5s" 
 DEFAULT_BARS = 300
 MOST_BARS_AT_ONCE = 20_000
 """Bars of all snapshots that one `subscribe` may ask for, and that one `resume` gets; what changed beyond them is a gap."""
+MOST_EVENTS_AT_ONCE = 1_000
+"""Events of orders and fills that one `resume` gets in all; who missed more must begin anew."""
 _MOST_ID = 64
 _MOST_RATE_HZ = 20.0
 

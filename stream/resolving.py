@@ -11,6 +11,7 @@ from nautilus.db.live import quotes, streams
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.db.live.streams import StreamRow
 from nautilus.db.market import instruments, series
+from nautilus.db.orders import account_state
 from nautilus.errors import InvalidInput, NautilusError, NotFound
 from nautilus.infra.executors import Executor
 from nautilus.live import channels
@@ -121,6 +122,8 @@ def _check_subject(cursor: Cursor, channel: Channel) -> None:
     if channel.kind == "events.session" and subject not in (known := status.names(cursor)):
         allowed = tuple(f"{channel.kind}.{name}" for name in known)
         raise InvalidInput.field("channel", f"{channel.name}: no bridge of that name was ever heard of", allowed)
+    if channel.account and account_state.known(cursor, channel.account) is None:
+        raise NotFound(f"{channel.name}: no gateway ever named the account {subject}", code="unknown-account")
 
 
 def _with_quotes(cursor: Cursor, found: Sequence[Resolved | NautilusError]) -> list[Resolved | NautilusError]:

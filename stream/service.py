@@ -14,23 +14,27 @@ from nautilus.http.services import Services
 from nautilus.infra.bus.notifications import NotifyReader
 from nautilus.infra.bus.redis_streams import RedisReader
 from nautilus.infra.executors import Executor
-from nautilus.infra.loops import repeat
+from nautilus.infra.loops import Backoff, repeat
+from nautilus.live.envelope import Entry
 from nautilus.settings.stream import StreamLimits
 from stream.bus import BusThread
 from stream.hub import Hub
 from stream.limits import CallerShares
 from stream.listener import SocketListener
+from stream.order_events import OrderEvents
 from stream.resolving import Resolving
-from stream.sign_in import SignIn
+from stream.sign_in import SignIn, SignIns
 from stream.snapshots import Snapshots
 from stream.wants import Wants
 
-POOL = 3
-"""Connections to the database beside the one that listens for notifications."""
+POOL = 4
+"""Connections to the database beside those that listen for notifications."""
 WATCH_S = 3.0
 """How often ended sign-ins and the market's clock are read: a socket of an ended session is closed within 5 s."""
 _TICK_S = 1.0
 _LISTENING_S = 2.0
+_ORDERS_BACKOFF = Backoff(0.5, 4.0)
+"""Who watches orders does not wait half a minute for a database that is back."""
 RETRY_AFTER_S = (1.0, 10.0)
 """Between these seconds a client is to wait before it connects again after a restart."""
 
@@ -52,13 +56,14 @@ class Stream:
         self.resolving = Resolving(self.db)
         self.sign_in = SignIn(self.db, services.callers)
         self.wants = Wants(self.db)
+        self.orders = OrderEvents(self.db, Database(url, name="nautilus-stream-orders", size=1), self.hub, services.log)
         self.open: set[SocketListener] = set()
         self.bridge: BridgeStatus | None = None
         self.own_quotes: dict[str, frozenset[int]] = {}
         """Caller -> instruments of which they want quotes by themselves, not through a socket."""
         self.ending = False
         self._redis_url = services.settings.redis_url.get_secret_value()
-        self._threads: list[BusThread] = []
+        self._threads: list[BusThread[Entry]] = []
         self._watching = Executor("stream-watch", 1)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -73,6 +78,7 @@ class Stream:
             asyncio.create_task(repeat("stream-tick", self._tick, self.log)),
             asyncio.create_task(repeat("stream-watch", self._watch, self.log)),
             asyncio.create_task(repeat("stream-wants", self.wants.keep, self.log)),
+            asyncio.create_task(repeat("order-events", self.orders.step, self.log, backoff=_ORDERS_BACKOFF)),
             asyncio.create_task(repeat("stream-readers", self._start_readers, self.log)),
         ]
 
@@ -122,7 +128,7 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self._watching):
+        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self.orders, self._watching):
             one.close()
         self.db.close()
 
@@ -145,12 +151,15 @@ class Stream:
             self.shares.close(listener.caller.id)
 
     def health(self) -> dict[str, object]:
-        """What the health page says: ok while some way of the bus can be read."""
+        """What the health page says: ok while some way of the bus can be read. orders_age_s: how long ago the events of orders
+        were read; None while nobody follows an account."""
+        age_s = self.orders.age_s
         return {
             "ok": any(thread.works for thread in self._threads),
             "epoch": self.hub.epoch,
             "lag_ms": self.hub.lag_ms,
             "sockets": len(self.open),
+            "orders_age_s": None if age_s is None else round(age_s, 1),
         }
 
     # ---- loops -------------------------------------------------------------------------------------------------------
@@ -166,16 +175,23 @@ class Stream:
             listener.tick(now)
 
     async def _watch(self) -> None:
-        """Close the sockets whose sign-in has ended, and learn how market time runs and what callers want by themselves."""
+        """Hold sockets to what their sign-ins may have, and learn how market time runs and what callers want by themselves."""
         if self.open:
-            callers = {listener.caller for listener in self.open}
-            ended = await self.sign_in.ended(callers)
-            for listener in list(self.open):
-                if ended.has(listener.caller):
-                    listener.end(4401, "the sign-in has ended")
+            known = {listener.caller for listener in self.open}
+            standing = await self.sign_in.standing(known)
+            for listener in [one for one in self.open if one.caller in known]:
+                self._check_sign_in(listener, standing)
         machine_ns, self.bridge, self.own_quotes = await self._watching.run(self._read)
         self.hub.set_clocks(machine_ns, self.bridge.clock if self.bridge is not None else SAME_TIME)
         await asyncio.sleep(WATCH_S)
+
+    def _check_sign_in(self, listener: SocketListener, standing: SignIns) -> None:
+        """Close a socket whose sign-in has ended, and take from it the channels that its caller may not have any more."""
+        now = standing.now(listener.caller)
+        if now is None:
+            listener.end(4401, "the sign-in has ended")
+        elif now != listener.caller:
+            listener.become(now)
 
     def _read(self) -> tuple[int, BridgeStatus | None, dict[str, frozenset[int]]]:
         with self.db.transaction(snapshot=True, brief=True) as cursor:

@@ -4,7 +4,7 @@ A socket lives as long as the sign-in session or the API key that opened it, not
 fresh ticket or token every twelve hours.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from nautilus.auth.authenticate import Callers
 from nautilus.auth.principal import Client, Principal
+from nautilus.auth.scopes import key_accounts, key_scopes, user_accounts
 from nautilus.db.auth import api_keys, refresh_families
 from nautilus.db.connection import Database
 from nautilus.errors import BadRequest, InvalidInput, Unauthorized
@@ -44,18 +45,25 @@ def offered_ticket(connection: HTTPConnection) -> tuple[str, str]:
     return PROTOCOL if PROTOCOL in offered else "", ticket
 
 
-class Ended(NamedTuple):
-    """Sign-ins that ended: sessions and API keys."""
+class SignIns(NamedTuple):
+    """How sign-ins stand now. ended: sessions that are over. keys: API keys that are good, with their scopes and accounts."""
 
-    sessions: Collection[str]
-    keys: Collection[int]
+    ended: Collection[str]
+    keys: Mapping[int, tuple[frozenset[str], frozenset[str]]]
 
-    def has(self, caller: Principal) -> bool:
-        return caller.session in self.sessions or caller.key_id in self.keys
+    def now(self, caller: Principal) -> Principal | None:
+        """The caller as they are now; None: their sign-in has ended. A session ends with any change of its user's rights;
+        those of a key change under it."""
+        if caller.session in self.ended or (caller.key_id is not None and caller.key_id not in self.keys):
+            return None
+        if caller.session or caller.key_id is None:
+            return caller
+        scopes, accounts = self.keys[caller.key_id]
+        return caller._replace(scopes=scopes, accounts=accounts)
 
 
 class SignIn:
-    """Signs callers in by ticket or by access token, and says which sign-ins have ended."""
+    """Signs callers in by ticket or by access token, and says how sign-ins stand."""
 
     def __init__(self, database: Database, callers: Callers) -> None:
         self._db = database
@@ -81,20 +89,29 @@ class SignIn:
         """The caller with this access token. Unauthorized says why not."""
         return await self._threads.run(self._callers.by_token, token, client)
 
-    async def ended(self, callers: Iterable[Principal]) -> Ended:
-        """Which of these sign-ins have ended. Unavailable: the database is away."""
+    async def standing(self, callers: Iterable[Principal]) -> SignIns:
+        """How these sign-ins stand. Unavailable: the database is away."""
         held = list(callers)
         sessions = {caller.session for caller in held if caller.session}
         keys = {caller.key_id for caller in held if caller.key_id is not None}
         if not sessions and not keys:
-            return Ended((), ())
-        return await self._watching.run(self._ended, sessions, keys)
+            return SignIns((), {})
+        return await self._watching.run(self._standing, sessions, keys)
 
-    def _ended(self, sessions: Collection[str], keys: Collection[int]) -> Ended:
+    def _standing(self, sessions: Collection[str], keys: Collection[int]) -> SignIns:
         with self._db.transaction(snapshot=True, brief=True) as cursor:
             denied = refresh_families.denied(cursor)
-            usable = api_keys.usable(cursor, keys) if keys else frozenset()
-        return Ended(frozenset(sessions) & frozenset(denied), frozenset(keys) - usable)
+            usable = api_keys.usable(cursor, keys) if keys else []
+        return SignIns(
+            frozenset(sessions) & frozenset(denied),
+            {
+                key.id: (
+                    key_scopes(key.user_scopes, key.scopes),
+                    key_accounts(user_accounts(key.user_scopes, key.user_accounts), key.accounts),
+                )
+                for key in usable
+            },
+        )
 
     def close(self) -> None:
         self._threads.close()

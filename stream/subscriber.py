@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.db.live.quotes import QuoteRow
-from nautilus.errors import FieldError, Forbidden, InvalidInput, NautilusError, Unavailable
-from nautilus.infra.loops import Backoff
+from nautilus.errors import FieldError, InvalidInput, NautilusError, Unavailable
 from nautilus.live.channels import Channel
 from nautilus.market.instrument import session_kind
-from stream import messages
+from stream import messages, order_channels
 from stream.frames import Begin
 from stream.limits import TooMany
 from stream.listener import SocketListener, Subscription, Write
-from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, Known
+from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, MOST_EVENTS_AT_ONCE, Known
 from stream.resolving import Resolved
+from stream.rights import refusal
 from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
 from stream.snapshot_messages import gap_text, is_held_by, snapshot_text
 from stream.wants import key_of
@@ -25,15 +25,8 @@ from stream.wants import key_of
 if TYPE_CHECKING:
     from stream.service import Stream
 
-_MONITORING = "events.session"
 _QUOTES = ("data.quotes", "data.trades")
 _MOST_STATES = 1_000
-_BACKOFF = Backoff(0.5, 10.0)
-
-
-def scope_of(channel: Channel) -> str:
-    """The scope that a channel needs."""
-    return "monitoring:read" if channel.kind == _MONITORING else "bars:read"
 
 
 class Subscriber(SocketListener):
@@ -51,8 +44,9 @@ class Subscriber(SocketListener):
     ) -> tuple[list[Resolved], list[NautilusError]]:
         """Have channels from now on; their messages are held until `read` has their snapshots. Returns those that this socket has
         now, and what is wrong with the others. TooMany: they are. Unavailable: the database is away."""
-        allowed = [one for one in channels if self.caller.may(scope_of(one))]
-        wrong = [self._forbidden(one) for one in channels if not self.caller.may(scope_of(one))]
+        refused = {one: no for one in channels if (no := refusal(self.caller, one))}
+        allowed = [one for one in channels if one not in refused]
+        wrong: list[NautilusError] = [*refused.values()]
         by_name: dict[str, Resolved] = {}
         for found in await self.stream.resolving.channels(allowed):
             if isinstance(found, NautilusError):
@@ -64,14 +58,6 @@ class Subscriber(SocketListener):
         for found in joined:
             self._join(found, forming=forming, chart=chart)
         return joined, wrong
-
-    def _forbidden(self, channel: Channel) -> NautilusError:
-        scope = scope_of(channel)
-        return Forbidden(
-            f"{channel.name}: this needs the scope {scope}",
-            code="missing-scope",
-            extra={"scope": scope, "channel": channel.name},
-        )
 
     def _check_room(self, joined: Iterable[Resolved]) -> None:
         new = {one.channel.name: one.channel for one in joined if one.channel.name not in self.subscriptions}
@@ -118,11 +104,11 @@ class Subscriber(SocketListener):
         too many sockets or quotes already; then nothing changes."""
         quotes = sum(1 for one in self.subscriptions.values() if one.channel.kind in _QUOTES)
         self.stream.shares.hand_over(self.caller.id, caller.id, quotes)
-        self.caller = caller
-        forbidden = [one.channel for one in self.subscriptions.values() if not caller.may(scope_of(one.channel))]
-        for channel in forbidden:
-            self.say(messages.error(self._forbidden(channel)))
-        self.leave([channel.name for channel in forbidden])
+        super().become(caller)
+        refused = {name: no for name, one in self.subscriptions.items() if (no := refusal(caller, one.channel))}
+        self.leave(refused)
+        for no in refused.values():
+            self.say(messages.error(no))
 
     def read(
         self, found: Sequence[Resolved], *, bars: int, known: "dict[str, Known] | None" = None, epoch: str = ""
@@ -133,13 +119,16 @@ class Subscriber(SocketListener):
         names that it gave. epoch: in which its numbers count.
         """
         changes = min(self.limits.stream_snapshot_bars, MOST_BARS_AT_ONCE // max(1, len(found)))
+        events = self._most_events(found)
         for one in found:
             subscription = self.subscriptions.get(one.channel.name)
             if subscription is None or subscription.held is None:
                 continue
-            if one.channel.timeframe:
-                place = (known or {}).get(one.requested)
-                since = place.version if place and place.version else None
+            place = (known or {}).get(one.requested)
+            since = place.version if place and place.version else None
+            if one.channel.account:
+                self._start(order_channels.begin(self, self.stream.orders, subscription, since=since or 0, most=events))
+            elif one.channel.timeframe:
                 subscription.version = since or 0
                 whole = place is not None and self._has_all(one.channel.name, place, epoch)
                 self._start(self._send_bars(subscription, bars=changes if since else bars, since=since, whole=whole))
@@ -149,6 +138,11 @@ class Subscriber(SocketListener):
     def _has_all(self, name: str, place: Known, epoch: str) -> bool:
         """True when a client shows by its numbers that it has each message of a channel: then it has all of its version."""
         return bool(epoch) and epoch == self.hub.epoch and 0 < place.number == self.hub.number(name)
+
+    def _most_events(self, found: Sequence[Resolved]) -> int:
+        """How many missed events each of these channels may bring, so that a socket that takes them is not too slow by that."""
+        channels = sum(1 for one in found if one.channel.account)
+        return min(MOST_EVENTS_AT_ONCE, self.limits.stream_queue // 2) // max(1, channels)
 
     def begin_epoch(self, epoch: str) -> None:
         super().begin_epoch(epoch)
@@ -184,22 +178,31 @@ class Subscriber(SocketListener):
             self.say(messages.error(NautilusError("a snapshot broke here; subscribe again", code="internal-error")))
 
     def stream_state(self, name: str) -> Mapping[str, str]:
-        """How the stream behind a channel stands, by the last message."""
+        """How the stream behind a channel stands, by the last message; of orders and fills, whether they can be read."""
+        if self.subscriptions[name].channel.account:
+            return self.stream.orders.state
         known = self.hub.state(name)
         return known.stream if known is not None and known.stream else self.subscriptions[name].stream
 
     def heartbeat(self) -> str:
         """Times, and of each channel the newest number, how old the newest message is (ms), and the state of its stream."""
         now, channels = self.hub.clock(), {}
-        for name in self.subscriptions:
-            known = self.hub.state(name)
-            age = round((now - known.at_s) * 1000) if known else None
-            channels[name] = [known.number if known else 0, age, self.stream_state(name).get("state", "")]
+        for name, subscription in self.subscriptions.items():
+            number, at_s = self._newest(name, subscription.channel.account)
+            age = round((now - at_s) * 1000) if at_s is not None else None
+            channels[name] = [number, age, self.stream_state(name).get("state", "")]
         times = {
             "server_time": messages.time_of(self.hub.machine_ns()),
             "market_time": messages.time_of(self.hub.market_ns()),
         }
         return messages.text("heartbeat", {**times, "e": self.hub.epoch, "channels": channels})
+
+    def _newest(self, name: str, account: str) -> tuple[int, float | None]:
+        """Number and time of a channel's newest message; of an account the id of its last event, and when it was looked for."""
+        if account:
+            return self.stream.orders.cursor(account), self.stream.orders.read_at
+        known = self.hub.state(name)
+        return (known.number, known.at_s) if known else (0, None)
 
     # ---- snapshots -------------------------------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class Subscriber(SocketListener):
                     away.extra = {"channel": name}
                     self.say(messages.error(away))
                 self._let_pass(subscription)
-                pause_s = _BACKOFF.after(pause_s)
+                pause_s = order_channels.BACKOFF.after(pause_s)
                 await asyncio.sleep(pause_s)
                 subscription.held = []
                 continue

@@ -23,7 +23,7 @@ from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.infra.cache import Cache
 from nautilus.lookup.identity import Identity
-from nautilus.orders import front_end
+from nautilus.orders import front_end, report
 from nautilus.orders.change import Changed
 from nautilus.orders.confirming import ConfirmedInstruments
 from nautilus.orders.desk import OrderDesk, visible
@@ -31,7 +31,6 @@ from nautilus.orders.front_end_schemas import FrontEndChange, FrontEndOrder, fie
 from nautilus.orders.parameters import MAX_LISTED, OrdersParameters
 from nautilus.orders.place import Placed
 from nautilus.orders.preview import WAIT_S, preview_json
-from nautilus.orders.report import event_json
 from nautilus.orders.risk_desk import RiskDesk
 from nautilus.orders.schemas import (
     ChangeRequest,
@@ -97,10 +96,9 @@ async def _waited(shared: OrderServices, row: OrderRow, wait_s: float) -> dict[s
 
 
 def _answer(services: Services, placed: Placed, found: Identity, waited: dict[str, bool]) -> Response:
-    desk = _shared(services).desk
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         rows = [orders.read(cursor, row.id) or row for row in placed.orders]
-        described = desk.described(cursor, rows)
+        described = report.described(cursor, rows)
     first = placed.orders[0]
     answer = {**described[0], "legs": described[1:], "notices": list(placed.notices), **waited, **_changed_hands(found)}
     headers = {"Location": f"{_ORDERS}/{first.id}", "ETag": _tag(rows[0]), "Cache-Control": "no-store"}
@@ -147,7 +145,7 @@ def listing(
     with services.db.transaction(snapshot=True) as cursor:
         last = visible(cursor, given.after, caller) if given.after is not None else None
         rows = orders.listed(cursor, which, LastListed(last.accepted_at, last.id) if last else None, given.limit)
-        described = _shared(services).desk.described(cursor, rows)
+        described = report.described(cursor, rows)
     return {"orders": described, "next_after": str(rows[-1].id) if len(rows) == given.limit else None}
 
 
@@ -173,7 +171,7 @@ async def order(
 def _order(services: Services, order_id: UUID, caller: Principal) -> tuple[OrderRow, dict[str, Any]]:
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         row = visible(cursor, order_id, caller)
-        return row, _shared(services).desk.described(cursor, [row])[0]
+        return row, report.described(cursor, [row])[0]
 
 
 @router.get(f"{_ORDERS}/{{order_id}}/events", summary="What happened to an order, with the words of the broker")
@@ -189,7 +187,10 @@ def history(
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         visible(cursor, order_id, caller)
         rows = events.of_order(cursor, order_id, after, limit)
-    return {"events": [event_json(row) for row in rows], "next_after": rows[-1].id if len(rows) == limit else None}
+    return {
+        "events": [report.event_json(row) for row in rows],
+        "next_after": rows[-1].id if len(rows) == limit else None,
+    }
 
 
 # ---- changing --------------------------------------------------------------------------------------------------------
@@ -226,17 +227,15 @@ def cancel_all(
 
 @router.post(f"{_ORDERS}/{{order_id}}/resolve", summary="Say what became of an order that is unknown")
 def resolve(order_id: UUID, body: ResolveRequest, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
-    desk = _shared(services).desk
-    row = desk.resolve(order_id, body.outcome, by=caller, note=body.note)
+    row = _shared(services).desk.resolve(order_id, body.outcome, by=caller, note=body.note)
     with services.db.transaction(snapshot=True, brief=True) as cursor:
-        return desk.described(cursor, [orders.read(cursor, row.id) or row])[0]
+        return report.described(cursor, [orders.read(cursor, row.id) or row])[0]
 
 
 def _accepted(services: Services, done: Sequence[Changed]) -> Response:
-    desk = _shared(services).desk
     with services.db.transaction(snapshot=True, brief=True) as cursor:
         row = orders.read(cursor, done[0].order.id) or done[0].order
-        answer = desk.described(cursor, [row])[0]
+        answer = report.described(cursor, [row])[0]
     return JSONResponse(
         answer, 202, {"ETag": _tag(row), "Location": f"{_ORDERS}/{row.id}", "Cache-Control": "no-store"}
     )

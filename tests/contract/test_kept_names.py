@@ -152,6 +152,7 @@ OF_LOOPS = listed(
     order-accounts
     order-acknowledgements
     order-connection
+    order-events
     order-follow-ups
     order-questions
     order-words
@@ -262,6 +263,7 @@ PROBLEM_CODES = listed(
     too-many-wants
     unauthorized
     unavailable
+    unknown-account
     unknown-command
     unknown-instrument
     unknown-job

@@ -26,6 +26,8 @@ CALLERS = {
     "stream.events._gone": "the event stream, which ends",
     "stream.listener.SocketListener.flush": "who sends for a socket",
     "stream.listener.SocketListener.send_all": "the socket, which is closed",
+    "stream.order_channels.begin": "the task around it, which tells the client",
+    "stream.order_events.OrderEvents.snapshot": "who begins a channel",
     "stream.realtime.PageListener.receive_all": "the socket, which is closed",
     "stream.service.Stream.listening": "who opens a socket",
     "stream.snapshots.Snapshots._work": "all who wait for the snapshots",

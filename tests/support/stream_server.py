@@ -6,7 +6,7 @@ Database, bus and server are real. The stand-in does what the bridge does: it co
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,8 +69,8 @@ class StreamServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def token(self, user: int = 1, *scopes: str, session: str = "") -> str:
-        """An access token of a user with these scopes."""
+    def token(self, user: int = 1, *scopes: str, session: str = "", accounts: Sequence[str] = ()) -> str:
+        """An access token of a user with these scopes and accounts."""
         now_s = int(time.time())
         return self._signer.sign(
             user_id=user,
@@ -80,6 +80,7 @@ class StreamServer:
             key_id=None,
             now_s=now_s,
             expires_s=now_s + 300,
+            accounts=accounts,
         ).token
 
     @contextmanager

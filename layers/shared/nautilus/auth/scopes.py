@@ -69,14 +69,14 @@ ALL_ACCOUNTS = "*"
 """In a list of accounts: all of them, also those that come later."""
 MAX_ACCOUNTS = 50
 """Accounts that a user or a key may be given by name. They stand in each access token, which has room for them."""
-_ACCOUNT = r"(?a)[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+ACCOUNT_NAME = re.compile(r"(?a)[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 def checked_accounts(field: str, accounts: Iterable[str]) -> tuple[str, ...]:
     """The accounts in order, each once; InvalidInput for what cannot be the name of one."""
     named = sorted(set(accounts))
     for account in named:
-        if account != ALL_ACCOUNTS and not re.fullmatch(_ACCOUNT, account):
+        if account != ALL_ACCOUNTS and not ACCOUNT_NAME.fullmatch(account):
             raise InvalidInput.field(
                 field, f"{account!r} is no account: an account is 1 to 32 letters, digits, dots or hyphens; * means all"
             )

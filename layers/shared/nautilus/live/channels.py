@@ -4,6 +4,7 @@
     data.quotes.NASDAQ.AAPL                         the newest quote: the venue stands first
     data.trades.NASDAQ.AAPL                         ticks
     events.session.<bridge>  events.series.<number>
+    events.orders.<account>  events.fills.<account>
 
 The topics are those of NautilusTrader's message bus (nautilus_trader/common, `switchboard`). EXTERNAL means that the bars are
 the source's own. The bus tells a new epoch on `events.epoch`, which is no channel for listeners.
@@ -13,11 +14,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from nautilus.auth.scopes import ACCOUNT_NAME
 from nautilus.errors import InvalidInput
 from nautilus.market.instrument import SESSION_KINDS
 from nautilus.market.timeframes import NAMES, timeframe
 
-KINDS: tuple[str, ...] = ("data.bars", "data.quotes", "data.trades", "events.session", "events.series")
+ORDERS, FILLS = "events.orders", "events.fills"
+KINDS: tuple[str, ...] = ("data.bars", "data.quotes", "data.trades", "events.session", "events.series", ORDERS, FILLS)
 _AGGREGATIONS = {"s": "SECOND", "m": "MINUTE", "h": "HOUR", "d": "DAY", "w": "WEEK", "M": "MONTH"}
 _UNITS = {word: unit for unit, word in _AGGREGATIONS.items()}
 _PRICES = {"TRADES": "LAST", "AGGTRADES": "LAST", "MIDPOINT": "MID", "BID": "BID", "ASK": "ASK"}
@@ -52,6 +55,11 @@ class Channel(NamedTuple):
         step, unit = self.timeframe[:-1], self.timeframe[-1]
         bar_type = f"{self.instrument_id}-{step}-{_AGGREGATIONS[unit]}-{self.price}-EXTERNAL"
         return f"{self.kind}.{bar_type}" + (f"@{self.session}" if self.session else "")
+
+    @property
+    def account(self) -> str:
+        """The account whose orders or fills it tells; empty for all other channels."""
+        return self.subject if self.kind in (ORDERS, FILLS) else ""
 
     def names(self, session: str) -> tuple[str, ...]:
         """All names of the channel: its own, and the one that names the trading hours of its bars. session: those hours;
@@ -99,6 +107,8 @@ def parse(name: str) -> Channel:
 def _other(kind: str, name: str, rest: str) -> Channel:
     if kind == "events.series" and not _SERIES_NUMBER.fullmatch(rest):
         raise InvalidInput.field("channel", f"{name!r} names no series", (f"{kind}.<number of a series>",))
+    if kind in (ORDERS, FILLS) and not ACCOUNT_NAME.fullmatch(rest):
+        raise InvalidInput.field("channel", f"{name!r} names no account", (f"{kind}.<account>",))
     if kind.startswith("events."):
         return Channel(kind, subject=rest)
     venue, _, symbol = rest.partition(".")

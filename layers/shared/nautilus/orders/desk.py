@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from nautilus.auth.principal import Principal
@@ -14,7 +12,7 @@ from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import account_state, executions, orders, requests, risk_book
+from nautilus.db.orders import account_state, orders, requests, risk_book
 from nautilus.db.orders.orders import OrderFilter, OrderRow
 from nautilus.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nautilus.market.instrument import Instrument
@@ -28,7 +26,6 @@ from nautilus.orders.place import Placed
 from nautilus.orders.placing_rows import Caller
 from nautilus.orders.preview import Preview, preview
 from nautilus.orders.prices import rounded
-from nautilus.orders.report import order_json
 from nautilus.orders.schemas import ChangeRequest, OrderRequest
 from nautilus.orders.states import OVER
 from nautilus.orders.ticket import Origin, Ticket
@@ -191,15 +188,6 @@ class OrderDesk:
             alive = orders.listed(cursor, which._replace(open_only=True), limit=MOST_OPEN)
             over = orders.listed(cursor, which._replace(states=sorted(OVER)), limit=SHOWN_OVER)
         return sorted(alive + over, key=lambda row: (row.accepted_at, row.id), reverse=True)
-
-    def described(self, cursor: Cursor, rows: Sequence[OrderRow]) -> list[dict[str, Any]]:
-        """Orders as the API shows them, with fills, requests and the orders of their groups."""
-        fills = executions.of_orders(cursor, [row.id for row in rows])
-        found = []
-        for row in rows:
-            group = orders.of_group(cursor, row.group_id) if row.group_id is not None else ()
-            found.append(order_json(row, fills.get(row.id, ()), requests.open_of(cursor, row.id), group))
-        return found
 
 
 def fingerprint(body: OrderRequest | ChangeRequest) -> str:

@@ -6,6 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from nautilus.clock import microseconds_text, rfc3339
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import executions as fills
+from nautilus.db.orders import orders
+from nautilus.db.orders import requests as order_requests
 from nautilus.db.orders.events import EventRow
 from nautilus.db.orders.executions import ExecutionRow
 from nautilus.db.orders.orders import OrderRow
@@ -23,6 +27,16 @@ def number(value: Decimal | None) -> str | None:
 
 def _moment(value: datetime | None) -> str | None:
     return None if value is None else microseconds_text(value)
+
+
+def described(cursor: Cursor, rows: Sequence[OrderRow]) -> list[dict[str, Any]]:
+    """Orders as the API shows them, with fills, requests and the orders of their groups."""
+    filled = fills.of_orders(cursor, [row.id for row in rows])
+    found = []
+    for row in rows:
+        group = orders.of_group(cursor, row.group_id) if row.group_id is not None else ()
+        found.append(order_json(row, filled.get(row.id, ()), order_requests.open_of(cursor, row.id), group))
+    return found
 
 
 def order_json(
@@ -136,6 +150,7 @@ def execution_json(row: ExecutionRow) -> dict[str, Any]:
     """A fill, by its latest revision."""
     return {
         "exec_id": row.exec_id,
+        "exec_base": row.exec_base,
         "revision": row.revision,
         "order_id": None if row.order_id is None else str(row.order_id),
         "account": row.account,

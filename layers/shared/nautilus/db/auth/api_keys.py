@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor, Prepared
-from nautilus.db.rows import every, one, one_or_none, scalar, scalars
+from nautilus.db.rows import every, one, one_or_none, scalar
 
 _LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())"
 
@@ -70,13 +70,24 @@ def create(
     return one(cursor, Key)
 
 
-def usable(cursor: Cursor, ids: Collection[int]) -> frozenset[int]:
+class Rights(NamedTuple):
+    """What was granted to a key, and what its user has. accounts: None: all of its user's."""
+
+    id: int
+    scopes: list[str]
+    accounts: list[str] | None
+    user_scopes: list[str]
+    user_accounts: list[str]
+
+
+def usable(cursor: Cursor, ids: Collection[int]) -> list[Rights]:
     """Those of the keys that are good now, and whose users are active."""
     cursor.execute(
-        f"SELECT k.id FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = ANY(%s) AND {_LIVE} AND u.is_active",
+        "SELECT k.id, k.scopes, k.accounts, u.scopes AS user_scopes, u.accounts AS user_accounts"
+        f" FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = ANY(%s) AND {_LIVE} AND u.is_active",
         (list(ids),),
     )
-    return frozenset(scalars(cursor, int))
+    return every(cursor, Rights)
 
 
 _CANDIDATES = Prepared(

@@ -20,10 +20,12 @@ def notify(cursor: Cursor, payloads: Sequence[str]) -> None:
 
 
 class Notifications:
-    """What is sent from the first `read` on, received by a connection of its own. Not safe to share between threads."""
+    """What is sent on a channel from the first `read` on, received by a connection of its own. Not safe to share between
+    threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, channel: str = CHANNEL) -> None:
         self._database = database
+        self._channel = channel
         self._connection: Any = None
 
     def read(self, wait_s: float) -> list[str]:
@@ -31,7 +33,7 @@ class Notifications:
         connects again, and what was sent meanwhile is lost."""
         try:
             if self._connection is None:
-                self._connection = self._database.listen(CHANNEL)
+                self._connection = self._database.listen(self._channel)
             if not readable(self._connection, wait_s):
                 return []
             self._connection.poll()

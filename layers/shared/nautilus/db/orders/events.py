@@ -9,7 +9,7 @@ from uuid import UUID
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.rows import every, scalar
+from nautilus.db.rows import every, scalar, there
 
 _NO_FRAME: Mapping[str, object] = MappingProxyType({})
 
@@ -78,20 +78,29 @@ def of_order(cursor: Cursor, order_id: UUID, after: int = 0, limit: int = 100) -
     return every(cursor, EventRow)
 
 
-def after(cursor: Cursor, seen: Mapping[str, int], limit: int = 1_000) -> list[EventRow]:
-    """Events that came after those a reader has seen, the oldest first.
+def after(
+    cursor: Cursor, seen: Mapping[str, int], limit: int = 1_000, *, kinds: Sequence[str] | None = None
+) -> list[EventRow]:
+    """Events that came after those a reader has seen, the oldest first. kinds: these alone.
 
     seen: account -> id of the last event that the reader has of it. One id for all accounts would lose events: of two
     accounts the lower id may be committed later.
     """
+    wanted = None if kinds is None else list(kinds)
     cursor.execute(
         f"SELECT {', '.join(f'e.{name}' for name in EventRow._fields)}"
         " FROM unnest(%s::text[], %s::bigint[]) AS seen (account, last_id)"
         " CROSS JOIN LATERAL (SELECT * FROM order_events WHERE account = seen.account AND id > seen.last_id"
-        "  ORDER BY id LIMIT %s) AS e ORDER BY e.id LIMIT %s",
-        (list(seen), list(seen.values()), limit, limit),
+        "  AND (%s::text[] IS NULL OR kind = ANY(%s)) ORDER BY id LIMIT %s) AS e ORDER BY e.id LIMIT %s",
+        (list(seen), list(seen.values()), wanted, wanted, limit, limit),
     )
     return every(cursor, EventRow)
+
+
+def is_of(cursor: Cursor, event_id: int, account: str) -> bool:
+    """Whether there is such an event of this account."""
+    cursor.execute("SELECT 1 FROM order_events WHERE id = %s AND account = %s", (event_id, account))
+    return there(cursor)
 
 
 class _Newest(NamedTuple):

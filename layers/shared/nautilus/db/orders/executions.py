@@ -196,6 +196,45 @@ def of_orders(cursor: Cursor, order_ids: Sequence[UUID]) -> dict[UUID, list[Exec
     return found
 
 
+class _Told(NamedTuple):
+    event_id: int
+    account: str
+    exec_base: str
+    revision: int
+
+
+def told_by(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[ExecutionRow]]:
+    """Event -> the revisions, up to its own, of the fill that it told of. Events that told nothing new have none: IB
+    repeats executions, and tells lower revisions late."""
+    cursor.execute(
+        "SELECT e.id AS event_id, x.account, x.exec_base, x.revision FROM order_events e"
+        f" JOIN executions x ON x.exec_id = {_EXEC_ID.format('e')} AND x.account = e.account"
+        " WHERE e.id = ANY(%s) AND e.kind IN ('execution', 'commission') AND (e.kind = 'commission' OR NOT EXISTS"
+        "  (SELECT 1 FROM order_events b WHERE b.order_id = e.order_id AND b.id < e.id AND b.kind = 'execution'"
+        f"   AND {_EXEC_ID.format('b')} = x.exec_id))",
+        (list(event_ids),),
+    )
+    told = every(cursor, _Told)
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM executions WHERE (account, exec_base) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+        " ORDER BY revision",
+        ([one.account for one in told], [one.exec_base for one in told]),
+    )
+    rows = every(cursor, ExecutionRow)
+    return {
+        one.event_id: [
+            row
+            for row in rows
+            if (row.account, row.exec_base) == (one.account, one.exec_base) and row.revision <= one.revision
+        ]
+        for one in told
+    }
+
+
+_EXEC_ID = "coalesce({0}.frame->>'execId', {0}.frame->>'exec_id')"
+"""IB's id of the execution that an event told of: by IB's name of the field, or, where only the word was kept, by ours."""
+
+
 def without_commission(cursor: Cursor, older_than_s: float, limit: int = 1_000) -> list[ExecutionRow]:
     """Executions that IB charged nothing for yet and that came at least so many seconds of machine time ago."""
     cursor.execute(

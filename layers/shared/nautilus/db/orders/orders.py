@@ -233,6 +233,12 @@ def read(cursor: Cursor, order_id: UUID) -> OrderRow | None:
     return one_or_none(cursor, OrderRow)
 
 
+def several(cursor: Cursor, order_ids: Sequence[UUID]) -> list[OrderRow]:
+    """Those of these orders that there are."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM orders WHERE id = ANY(%s::uuid[])", (list(order_ids),))
+    return every(cursor, OrderRow)
+
+
 def lock(cursor: Cursor, order_id: UUID) -> OrderRow | None:
     """The order, held until the transaction ends; its account and contract are held already."""
     cursor.execute(f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR NO KEY UPDATE", (order_id,))
