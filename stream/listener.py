@@ -203,7 +203,11 @@ class SocketListener:
     async def _send(self, frame: Frame, began: float) -> None:
         self.outbox.skipped = 0
         self.stuck_since = began
-        await self._write(frame)
+        try:
+            await self._write(frame)
+        except asyncio.CancelledError:
+            self.outbox.put_back(frame)  # the server waited for room, and has taken nothing of it
+            raise
         self.stuck_since = None
         took = self.hub.clock() - began
         if took >= LAGGED_S:

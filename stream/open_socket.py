@@ -99,8 +99,8 @@ async def run(
 
 async def _end(listener: SocketListener, socket: OpenSocket, last_words: Callable[[int, str], Sequence[str]]) -> None:
     code, reason = listener.ended.result()
-    words = last_words(code, reason)
     if code == 4008:
+        words = last_words(code, reason)
         for word in words[:-1]:
             socket.abort(word, 0, "")
         socket.abort(words[-1] if words else "", code, reason)
@@ -108,7 +108,7 @@ async def _end(listener: SocketListener, socket: OpenSocket, last_words: Callabl
     try:
         async with asyncio.timeout(_LAST_WORDS_S):
             await listener.flush()
-            for word in words:
+            for word in last_words(code, reason):
                 await socket.send(word)
             await socket.close(code, reason)
     except (TimeoutError, ClientGone):

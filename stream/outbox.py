@@ -23,6 +23,8 @@ class Outbox:
         self._heartbeat = ""
         self._sent: dict[str, int] = {}
         self._versions: dict[str, int] = {}
+        self._before: dict[str, int | None] = {}
+        """Channel -> its version before the frame that was taken last, where that changed it."""
         self.skipped = 0
 
     @property
@@ -79,6 +81,7 @@ class Outbox:
 
     def take(self, *, newest: bool) -> Frame | None:
         """The next frame; None: there is nothing for one. newest: quotes and forming bars too."""
+        self._before.clear()
         taken = self._take_queue() if self._queue else []
         if newest and not self._queue:
             if self._newest:
@@ -90,6 +93,15 @@ class Outbox:
                 taken.append(Outgoing(self._heartbeat))
                 self._heartbeat = ""
         return Frame(taken) if taken else None
+
+    def put_back(self, frame: Frame) -> None:
+        """Let the frame that was taken last, and was not sent, wait again before all else."""
+        self._queue.extendleft(reversed(frame.outgoing))
+        for channel, version in self._before.items():
+            if version is None:
+                self._versions.pop(channel, None)
+            else:
+                self._versions[channel] = version
 
     def _take_queue(self) -> list[Outgoing]:
         taken: list[Outgoing] = []
@@ -123,16 +135,20 @@ class Outbox:
         message, begin = outgoing.message, outgoing.begin
         if begin is not None:
             self._sent[begin.channel] = begin.number
-            self._versions[begin.channel] = begin.version
+            self._set_version(begin.channel, begin.version)
         elif outgoing.new_epoch:
             self._sent.clear()
         if message is None:
             return outgoing
         if message.channel in self._versions:
-            self._versions[message.channel] = max(self._versions[message.channel], message.version)
+            self._set_version(message.channel, max(self._versions[message.channel], message.version))
         before = self._sent.get(message.channel)
         self._sent[message.channel] = message.number
         return numbered(message, before)
+
+    def _set_version(self, channel: str, version: int) -> None:
+        self._before.setdefault(channel, self._versions.get(channel))
+        self._versions[channel] = version
 
 
 def _makes_needless(message: BusMessage, earlier: BusMessage) -> bool:
