@@ -114,8 +114,8 @@ class SocketListener:
         self.outbox.put_quotes(newest)
 
     def deliver(self, subscription: Subscription, message: BusMessage) -> None:
-        """Let a message of a channel wait to be sent. Of orders and fills what the socket has already is passed over: it may be
-        read for the snapshot, and for all sockets a moment later."""
+        """Let a message of a channel wait to be sent. Of orders and fills what the socket has already is passed over: the
+        same event may be read for the snapshot, and then for all sockets."""
         if subscription.channel.account and 0 < message.version <= subscription.version:
             return
         if message.replaceable and message.kind == "bar" and not subscription.forming:

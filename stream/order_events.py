@@ -1,8 +1,8 @@
 """Reading what happens to orders, for all sockets of a process: events of the accounts that somebody follows, in the order of
 their commits, each passed on once.
 
-The rows are the truth. A notification only says when to look; where it is lost, a look each second finds them. Each account
-has its own place, as ids of two accounts may be committed in another order than they were given.
+The rows are the truth. A notification only says when to read; where it is lost, the read of each second finds them. The
+reader keeps the last id of each account, as ids of two accounts may be committed in another order than they were given.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from stream import messages
 from stream.bus import BusThread
 from stream.frames import BusMessage
 from stream.hub import Hub
-from stream.order_messages import told
+from stream.order_messages import event_messages
 
 SWEEP_S = 1.0
 _PAUSE_S = 0.02
@@ -131,7 +131,7 @@ class OrderEvents:
     def _read(self, cursors: Mapping[str, int]) -> list[BusMessage]:
         with self._db.transaction(snapshot=True, brief=True) as cursor:
             found = account_events.after(cursor, cursors, _AT_ONCE)
-        return told(found)
+        return event_messages(found)
 
     def _forget(self) -> None:
         """Accounts that nobody follows any more are not read."""

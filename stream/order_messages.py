@@ -21,7 +21,7 @@ _WAS = ("exec_id", "revision", "quantity", "price")
 _REST = "/api/v1/orders"
 
 
-def told(events: Sequence[AccountEvent]) -> list[BusMessage]:
+def event_messages(events: Sequence[AccountEvent]) -> list[BusMessage]:
     """The messages of events, in their order. An order that several of them are about is written once."""
     texts: dict[UUID, str] = {}
     found = []
@@ -71,14 +71,14 @@ def _fill(event: AccountEvent, about: Mapping[str, Any]) -> BusMessage:
 class First(NamedTuple):
     """What a socket gets first of a channel of an account.
 
-    newest: id of the account's last event in what was read. version: how far the client is once it has `text`; the
-    messages follow it.
+    newest: id of the account's last event in what was read. version: how far the client is once it has `text` (empty: there
+    is none). messages: what follows it.
     """
 
     newest: int
     version: int
     text: str
-    missed: Sequence[BusMessage] = ()
+    messages: Sequence[BusMessage] = ()
 
 
 def first(cursor: Cursor, channel: Channel, since: int, most: int) -> First:
@@ -92,7 +92,7 @@ def first(cursor: Cursor, channel: Channel, since: int, most: int) -> First:
     found = account_events.missed(cursor, account, since, most, fills=channel.kind == FILLS)
     if found.events is None:
         return _snapshot(cursor, channel, {"reason": "resync", "since_version": since})
-    missed = [one for one in told(found.events) if one.channel == name]
+    missed = [one for one in event_messages(found.events) if one.channel == name]
     text = messages.text("resumed", {"c": name, "version": since, "count": len(missed)})
     return First(found.newest, since, text, missed)
 

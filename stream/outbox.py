@@ -23,8 +23,10 @@ class Outbox:
         self._heartbeat = ""
         self._sent: dict[str, int] = {}
         self._versions: dict[str, int] = {}
-        self._before: dict[str, int | None] = {}
-        """Channel -> its version before the frame that was taken last, where that changed it."""
+        self._before: dict[str, tuple[int | None, int | None]] = {}
+        """Channel -> number and version before the frame that was taken last, where that changed them."""
+        self._newest_before: tuple[Mapping[str, BusMessage], tuple[int | None, ...]] = ({}, ())
+        """The same of its quotes and forming bars: numbers alone."""
         self.skipped = 0
 
     @property
@@ -82,6 +84,7 @@ class Outbox:
     def take(self, *, newest: bool) -> Frame | None:
         """The next frame; None: there is nothing for one. newest: quotes and forming bars too."""
         self._before.clear()
+        self._newest_before = ({}, ())
         taken = self._take_queue() if self._queue else []
         if newest and not self._queue:
             if self._newest:
@@ -97,11 +100,11 @@ class Outbox:
     def put_back(self, frame: Frame) -> None:
         """Let the frame that was taken last, and was not sent, wait again before all else."""
         self._queue.extendleft(reversed(frame.outgoing))
-        for channel, version in self._before.items():
-            if version is None:
-                self._versions.pop(channel, None)
-            else:
-                self._versions[channel] = version
+        for channel, number in zip(*self._newest_before, strict=True):
+            _restore(self._sent, channel, number)
+        for channel, (number, version) in self._before.items():
+            _restore(self._sent, channel, number)
+            _restore(self._versions, channel, version)
 
     def _take_queue(self) -> list[Outgoing]:
         taken: list[Outgoing] = []
@@ -113,7 +116,9 @@ class Outbox:
 
     def _take_newest(self) -> Frame:
         newest, self._newest = self._newest, {}
-        frame = self._frames.frame(tuple(newest.values()), tuple(map(self._sent.get, newest)))
+        before = tuple(map(self._sent.get, newest))
+        self._newest_before = (newest, before)
+        frame = self._frames.frame(tuple(newest.values()), before)
         self._sent.update(frame.numbers)
         return frame
 
@@ -134,21 +139,31 @@ class Outbox:
         """The same with `skip`, where messages of its channel were replaced since the one before."""
         message, begin = outgoing.message, outgoing.begin
         if begin is not None:
+            self._remember(begin.channel)
             self._sent[begin.channel] = begin.number
-            self._set_version(begin.channel, begin.version)
+            self._versions[begin.channel] = begin.version
         elif outgoing.new_epoch:
+            for channel in self._sent:
+                self._remember(channel)
             self._sent.clear()
         if message is None:
             return outgoing
+        self._remember(message.channel)
         if message.channel in self._versions:
-            self._set_version(message.channel, max(self._versions[message.channel], message.version))
+            self._versions[message.channel] = max(self._versions[message.channel], message.version)
         before = self._sent.get(message.channel)
         self._sent[message.channel] = message.number
         return numbered(message, before)
 
-    def _set_version(self, channel: str, version: int) -> None:
-        self._before.setdefault(channel, self._versions.get(channel))
-        self._versions[channel] = version
+    def _remember(self, channel: str) -> None:
+        self._before.setdefault(channel, (self._sent.get(channel), self._versions.get(channel)))
+
+
+def _restore(known: dict[str, int], channel: str, value: int | None) -> None:
+    if value is None:
+        known.pop(channel, None)
+    else:
+        known[channel] = value
 
 
 def _makes_needless(message: BusMessage, earlier: BusMessage) -> bool:

@@ -27,6 +27,7 @@ from stream.frames import BusMessage, Frame, Outgoing
 from stream.limits import Bucket, Offences, TooMany
 from stream.listener import SocketListener, Subscription, Write
 from stream.open_socket import ClientGone, OpenSocket, Path, begin, run
+from stream.page_orders import PageOrders, page_fields
 from stream.service import Stream
 from stream.sign_in import check_address
 from stream.wants import key_of
@@ -86,6 +87,7 @@ async def _serve(stream: Stream, socket: OpenSocket, caller: Principal) -> None:
     try:
         listener.say(_connection("connected", "live data follows"))
         listener.show_session()
+        listener.orders.follow()
         await run(listener, socket, listener.receive_all(socket), lambda code, reason: ())
     finally:
         settling.cancel()
@@ -125,6 +127,7 @@ class PageListener(SocketListener):
 
     def __init__(self, stream: Stream, caller: Principal, write: Write) -> None:
         super().__init__(stream.hub, stream.limits, caller, write)
+        self.orders = PageOrders(stream, self)
         self._stream = stream
         self._wanted: dict[tuple[str, str], Book] = {}
         self._books: dict[str, set[tuple[str, str]]] = {}
@@ -214,7 +217,7 @@ class PageListener(SocketListener):
         for instrument in await self._stream.resolving.several(own):
             found.setdefault(channels.quotes(instrument.instrument_id).name, instrument)
         self._own, self._books = own, books
-        for name in [name for name in self.subscriptions if name not in found]:
+        for name in self.quotes - found.keys():
             self._leave(name)
         for name, instrument in found.items():
             if name not in self.subscriptions:
@@ -247,7 +250,8 @@ class PageListener(SocketListener):
         self._stream.shares.give_quotes(self.caller.id, 1)
 
     def close(self) -> None:
-        for name in list(self.subscriptions):
+        self.orders.close()
+        for name in self.quotes:
             self._leave(name)
         super().close()
 
@@ -270,6 +274,7 @@ class PageListener(SocketListener):
     def tick(self, now: float) -> None:
         super().tick(now)
         self.show_session()
+        self.orders.follow()
         if self._stream.own_quotes.get(self.caller.id, frozenset()) != self._own:
             self._changed.set()
 
@@ -290,10 +295,17 @@ class PageListener(SocketListener):
         message = outgoing.message
         if message is None:
             return [outgoing.text] if outgoing.text else []
+        if message.kind == "order":
+            return self._order(message)
         subscription = self.subscriptions.get(message.channel)
         if message.kind != "quote" or subscription is None or subscription.instrument is None:
             return []
         return [self._quote(message, subscription.instrument), *self._order_books(message)]
+
+    def _order(self, message: BusMessage) -> list[str]:
+        data = page_fields(message)
+        payload = {"type": "ib_order", "data": data}
+        return [_wrapped(message.channel, payload, "order", self.hub.machine_ns())] if data is not None else []
 
     def _quote(self, message: BusMessage, instrument: Instrument) -> str:
         names = ("bid", "ask", "bid_size", "ask_size", "volume", "open", "high", "low", "close", "feed")

@@ -7,14 +7,9 @@ from nautilus.live.channels import FILLS, ORDERS, Channel
 _SCOPES = {"events.session": "monitoring:read", ORDERS: "orders:read", FILLS: "orders:read"}
 
 
-def scope_of(channel: Channel) -> str:
-    """The scope that a channel needs."""
-    return _SCOPES.get(channel.kind, "bars:read")
-
-
 def refusal(caller: Principal, channel: Channel) -> Forbidden | None:
     """Why a caller may not have a channel: they lack its scope, or the right to its account; None: they may."""
-    scope, account = scope_of(channel), channel.account
+    scope, account = _SCOPES.get(channel.kind, "bars:read"), channel.account
     if not caller.may(scope):
         return Forbidden(
             f"{channel.name}: this needs the scope {scope}",

@@ -9,6 +9,7 @@ from nautilus.db.bridge import status
 from nautilus.db.bridge.status import BridgeStatus
 from nautilus.db.connection import Database
 from nautilus.db.live import wants as want_rows
+from nautilus.db.orders import account_state
 from nautilus.errors import NautilusError, Unavailable
 from nautilus.http.services import Services
 from nautilus.infra.bus.notifications import NotifyReader
@@ -59,6 +60,8 @@ class Stream:
         self.orders = OrderEvents(self.db, Database(url, name="nautilus-stream-orders", size=1), self.hub, services.log)
         self.open: set[SocketListener] = set()
         self.bridge: BridgeStatus | None = None
+        self.accounts: frozenset[str] = frozenset()
+        """Those that a gateway ever named."""
         self.own_quotes: dict[str, frozenset[int]] = {}
         """Caller -> instruments of which they want quotes by themselves, not through a socket."""
         self.ending = False
@@ -181,7 +184,7 @@ class Stream:
             standing = await self.sign_in.standing(known)
             for listener in [one for one in self.open if one.caller in known]:
                 self._check_sign_in(listener, standing)
-        machine_ns, self.bridge, self.own_quotes = await self._watching.run(self._read)
+        machine_ns = await self._watching.run(self._read)
         self.hub.set_clocks(machine_ns, self.bridge.clock if self.bridge is not None else SAME_TIME)
         await asyncio.sleep(WATCH_S)
 
@@ -193,12 +196,14 @@ class Stream:
         elif now != listener.caller:
             listener.become(now)
 
-    def _read(self) -> tuple[int, BridgeStatus | None, dict[str, frozenset[int]]]:
+    def _read(self) -> int:
+        """Read what sockets go by; returns machine time by the database's clock, in ns."""
         with self.db.transaction(snapshot=True, brief=True) as cursor:
-            machine_ns, found = status.machine_now(cursor), status.latest(cursor)
-            rows = want_rows.current(cursor)
+            machine_ns, self.bridge = status.machine_now(cursor), status.latest(cursor)
+            rows, self.accounts = want_rows.current(cursor), frozenset(account_state.names(cursor))
         quotes: dict[str, set[int]] = {}
         for row in rows:
             if row.kind == "quotes" and row.owner.startswith("user:"):
                 quotes.setdefault(row.owner, set()).add(row.con_id)
-        return machine_ns, found, {owner: frozenset(con_ids) for owner, con_ids in quotes.items()}
+        self.own_quotes = {owner: frozenset(con_ids) for owner, con_ids in quotes.items()}
+        return machine_ns

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from nautilus.auth.principal import Principal
@@ -15,6 +15,7 @@ from stream import messages, order_channels
 from stream.frames import Begin
 from stream.limits import TooMany
 from stream.listener import SocketListener, Subscription, Write
+from stream.order_messages import first
 from stream.protocol import DEFAULT_BARS, MOST_BARS_AT_ONCE, MOST_EVENTS_AT_ONCE, Known
 from stream.resolving import Resolved
 from stream.rights import refusal
@@ -127,7 +128,7 @@ class Subscriber(SocketListener):
             place = (known or {}).get(one.requested)
             since = place.version if place and place.version else None
             if one.channel.account:
-                self._start(order_channels.begin(self, self.stream.orders, subscription, since=since or 0, most=events))
+                self._begin_orders(subscription, since or 0, events)
             elif one.channel.timeframe:
                 subscription.version = since or 0
                 whole = place is not None and self._has_all(one.channel.name, place, epoch)
@@ -138,6 +139,16 @@ class Subscriber(SocketListener):
     def _has_all(self, name: str, place: Known, epoch: str) -> bool:
         """True when a client shows by its numbers that it has each message of a channel: then it has all of its version."""
         return bool(epoch) and epoch == self.hub.epoch and 0 < place.number == self.hub.number(name)
+
+    def _begin_orders(self, subscription: Subscription, since: int, most: int) -> None:
+        channel = subscription.channel
+        read = partial(first, channel=channel, since=since, most=most)
+
+        def tell(away: Unavailable) -> None:
+            away.extra = {"channel": channel.name}
+            self.say(messages.error(away))
+
+        self._start(order_channels.begin(self, self.stream.orders, subscription, read, away=tell))
 
     def _most_events(self, found: Sequence[Resolved]) -> int:
         """How many missed events each of these channels may bring, so that a socket that takes them is not too slow by that."""

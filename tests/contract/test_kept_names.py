@@ -88,6 +88,7 @@ LOG_ACTIONS = listed(
     pacing-violation
     page-books-broke
     page-books-refused
+    page-orders-broke
     plan-dropped
     queue-unavailable
     refresh-refused

@@ -154,6 +154,7 @@ BACKGROUND = {
     "stream.events: listener.send_all()": "the event stream ends with it",
     "stream.open_socket: listener.send_all()": "the socket is closed with it, and its error is raised",
     "stream.realtime: listener.settle()": "catches everything",
+    "stream.page_orders: self._begin(subscription)": "catches everything",
     "stream.snapshots: self._work()": "all who wait for the snapshots get its errors",
     "stream.subscriber: self._with_errors(work)": "tells the client every error",
 }

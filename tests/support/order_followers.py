@@ -22,12 +22,12 @@ from tests.support.order_ledger import NOW, commission, corrected, execution, ib
 class Follower:
     """Follows channels for as long as it is open, in a thread of its own.
 
-    heard: channel -> ids of all events that it was told, in their order. begun: channel -> id of its first snapshot. anew: how
+    received: channel -> ids of all events that it was told, in their order. begun: channel -> id of its first snapshot. anew: how
     often it had to begin anew.
     """
 
     def __init__(self, port: int, headers: Callable[[], Mapping[str, str]], channels: Sequence[str]) -> None:
-        self.heard: dict[str, list[int]] = {channel: [] for channel in channels}
+        self.received: dict[str, list[int]] = {channel: [] for channel in channels}
         self.fills: list[dict[str, Any]] = []
         self.begun: dict[str, int] = {}
         self.anew = 0
@@ -57,7 +57,7 @@ class Follower:
         ) as one:
             self.connections += 1
             places = {name: {"version": version} for name, version in self._versions.items()}
-            new = [name for name in self.heard if name not in places]
+            new = [name for name in self.received if name not in places]
             if places:
                 one.send(json.dumps({"op": "resume", "channels": places}))
             if new:
@@ -77,7 +77,7 @@ class Follower:
             self.begun.setdefault(channel, message["version"])
             self._versions[channel] = message["version"]
         elif message["t"] in ("order", "fill"):
-            self.heard[channel].append(message["version"])
+            self.received[channel].append(message["version"])
             self._versions[channel] = message["version"]
             if message["t"] == "fill":
                 self.fills.append(dict(message))
@@ -85,11 +85,11 @@ class Follower:
 
 class Writer:
     """Writes what orders go through, in two threads: orders, fills with corrections and commissions, and events of two
-    accounts that are committed in another order than their ids have. told: (exec_id, kind) of what must be told as a fill of
+    accounts that are committed in another order than their ids have. expected: (exec_id, kind) of what must be told as a fill of
     the first account."""
 
     def __init__(self, database: Database, accounts: tuple[str, str], seed: int) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.expected: list[tuple[str, str]] = []
         self.failed: list[BaseException] = []
         self._db = database
         self._first, self._second = accounts
@@ -124,14 +124,14 @@ class Writer:
         word = execution(row, self._random.randint(1, 9))
         ib_says(self._db, word)
         ib_says(self._db, word)
-        self.told.append((word.exec_id, "execution"))
+        self.expected.append((word.exec_id, "execution"))
         if self._random.random() < 0.5:
             revised = corrected(word, word.quantity - 1)
             ib_says(self._db, revised)
-            self.told.append((revised.exec_id, "execution"))
+            self.expected.append((revised.exec_id, "execution"))
             word = revised
         ib_says(self._db, commission(word))
-        self.told.append((word.exec_id, "commission"))
+        self.expected.append((word.exec_id, "commission"))
         assert row_of(self._db, row.id).filled == word.quantity
 
     def _crossed(self) -> None:

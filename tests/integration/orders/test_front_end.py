@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from nautilus.db.orders import orders
+from nautilus.orders import account_events, front_end
 from nautilus.orders import desk as desks
-from nautilus.orders import front_end
 from tests.support.front_end_orders import Page, tradable
 from tests.support.front_end_page import BRACKET, FORM, LIMIT
 from tests.support.neighbours import relay
@@ -353,7 +353,7 @@ def test_what_is_no_order_says_so(page: Page) -> None:
 def test_the_list_has_every_open_order_and_the_newest_of_those_that_are_over(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desks, "SHOWN_OVER", 2)
+    monkeypatch.setattr(account_events, "SHOWN_OVER", 2)
     numbers = [page.placed(quantity=n + 1) for n in range(5)]
     for number in numbers[1:4]:
         page.send("DELETE", f"/{number}/cancel")

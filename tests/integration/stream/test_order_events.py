@@ -73,7 +73,7 @@ def ids(database: Database, account: str = ONE) -> list[int]:
     return [row.id for row in events_of(database, account)]
 
 
-def told(socket: Client, channel: str = ORDERS) -> list[int]:
+def received_ids(socket: Client, channel: str = ORDERS) -> list[int]:
     """The ids of the events that came over a channel, in their order."""
     return [one["version"] for one in socket.received if one["t"] in ("order", "fill") and one["c"] == channel]
 
@@ -129,7 +129,7 @@ def test_a_fill_is_told_once_its_correction_as_such_and_its_commission_beside_it
         ib_says(database, second)
         ib_says(database, first)  # an old revision, late
         ib_says(database, status(row, "Submitted", row.perm_ids[0]))
-        socket.collect(lambda: len(told(socket, FILLS)) >= 3, "three messages")
+        socket.collect(lambda: len(received_ids(socket, FILLS)) >= 3, "three messages")
         filled, charged, revised = (one for one in socket.received if one["t"] == "fill")
         assert (filled["event"]["kind"], filled["fill"]["exec_base"], filled["fill"]["revision"]) == (
             "execution",
@@ -152,7 +152,7 @@ def test_a_fill_is_told_once_its_correction_as_such_and_its_commission_beside_it
         # Whoever comes back with the first of them gets the same two others, and nothing of the repetitions.
         with trader(running) as again:
             assert resume(again, filled["version"], FILLS)["count"] == 2
-            again.collect(lambda: len(told(again, FILLS)) == 2, "two messages")
+            again.collect(lambda: len(received_ids(again, FILLS)) == 2, "two messages")
             assert [one["fill"] for one in again.received if one["t"] == "fill"] == [
                 {**charged["fill"], "commission": "1.5"},
                 revised["fill"],
@@ -229,8 +229,8 @@ def test_who_comes_back_gets_exactly_what_was_missed(database: Database, running
             len(all_ids) - had,
         )
         placed(database)
-        socket.collect(lambda: told(socket)[-1:] == ids(database)[-1:], "all that came")
-        assert told(socket) == ids(database)[had:]
+        socket.collect(lambda: received_ids(socket)[-1:] == ids(database)[-1:], "all that came")
+        assert received_ids(socket) == ids(database)[had:]
 
 
 def test_who_was_away_for_too_long_begins_anew(
@@ -280,11 +280,11 @@ def test_no_event_is_missed_or_doubled_however_a_subscription_meets_it(
                 version = socket.next("snapshot")["version"]
                 placed(database)
                 wanted = [one for one in ids(database) if one > version]
-                socket.collect(lambda s=socket, w=wanted: len(told(s)) >= len(w), f"events of round {n}")  # type: ignore[misc]
-                assert told(socket) == wanted
+                socket.collect(lambda s=socket, w=wanted: len(received_ids(s)) >= len(w), f"events of round {n}")  # type: ignore[misc]
+                assert received_ids(socket) == wanted
         wanted = [one for one in ids(database) if one > start]
-        always.collect(lambda: len(told(always)) >= len(wanted), "all of them")
-        assert told(always) == wanted
+        always.collect(lambda: len(received_ids(always)) >= len(wanted), "all of them")
+        assert received_ids(always) == wanted
 
 
 # ---- two accounts ----------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_a_right_that_is_taken_away_ends_the_channel(
         assert {socket.next("error", code=code)["channel"] for _ in range(2)} == {ORDERS, FILLS}
         placed(database)
         assert socket.subscribe(ORDERS)["channels"] == []
-        assert not told(socket)
+        assert not received_ids(socket)
 
 
 def test_a_disabled_user_is_closed(database: Database, running: StreamServer) -> None:

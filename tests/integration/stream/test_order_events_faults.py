@@ -42,7 +42,7 @@ def ids(database: Database, account: str = ONE, after: int = 0) -> list[int]:
         return [row.id for row in events.after(cursor, {account: after}, 100_000)]
 
 
-def told(socket: Client, channel: str = ORDERS) -> list[int]:
+def received_ids(socket: Client, channel: str = ORDERS) -> list[int]:
     return [one["version"] for one in socket.received if one["t"] in ("order", "fill") and one["c"] == channel]
 
 
@@ -81,22 +81,22 @@ def play(group: Group, database: Database, folder: Path, dsn: str, *, mutant: st
     try:
         wait(lambda: len(follower.begun) == 3, "it follows")
         for kill in range(KILLS):
-            heard = len(follower.heard[ORDERS])
-            wait(lambda n=heard: len(follower.heard[ORDERS]) > n + 5, f"events come after kill {kill}")  # type: ignore[misc]
+            before = len(follower.received[ORDERS])
+            wait(lambda n=before: len(follower.received[ORDERS]) > n + 5, f"events come after kill {kill}")  # type: ignore[misc]
             time.sleep(chance.uniform(0, 0.5))
             group.kill_child(process.child)
             time.sleep(chance.uniform(0, 0.3))
             process.start()
-        heard = len(follower.heard[ORDERS])
-        wait(lambda: len(follower.heard[ORDERS]) > heard + 20, "events come")
+        before = len(follower.received[ORDERS])
+        wait(lambda: len(follower.received[ORDERS]) > before + 20, "events come")
         writer.close()
         for channel, account in ((ORDERS, ONE), (OTHERS, TWO)):
             wait(
-                lambda c=channel, a=account: follower.heard[c][-1:] == ids(database, a)[-1:],  # type: ignore[misc]
+                lambda c=channel, a=account: follower.received[c][-1:] == ids(database, a)[-1:],  # type: ignore[misc]
                 f"the last event of {account} is told",
                 20,
             )
-        wait(lambda: told_fills(follower)[-1:] == writer.told[-1:], "the last fill is told", 20)
+        wait(lambda: received_fills(follower)[-1:] == writer.expected[-1:], "the last fill is told", 20)
     finally:
         for one in (follower, neighbour):
             one.close()
@@ -104,7 +104,7 @@ def play(group: Group, database: Database, folder: Path, dsn: str, *, mutant: st
     return follower, writer
 
 
-def told_fills(follower: Follower) -> list[tuple[str, str]]:
+def received_fills(follower: Follower) -> list[tuple[str, str]]:
     return [(one["fill"]["exec_id"], one["event"]["kind"]) for one in follower.fills]
 
 
@@ -112,10 +112,10 @@ def check(follower: Follower, writer: Writer, database: Database) -> None:
     assert follower.connections > KILLS
     assert follower.anew == 0
     for channel, account in ((ORDERS, ONE), (OTHERS, TWO)):
-        assert follower.heard[channel] == ids(database, account, after=follower.begun[channel])
-    fills = told_fills(follower)
-    assert fills == writer.told[len(writer.told) - len(fills) :]
-    assert len(writer.told) - len(fills) <= 4, "those that were told before it followed"
+        assert follower.received[channel] == ids(database, account, after=follower.begun[channel])
+    fills = received_fills(follower)
+    assert fills == writer.expected[len(writer.expected) - len(fills) :]
+    assert len(writer.expected) - len(fills) <= 4, "those that were told before it followed"
 
 
 def test_a_process_that_is_killed_at_random_loses_and_doubles_nothing(
@@ -151,8 +151,8 @@ def test_a_database_that_falls_silent_makes_the_channel_stale_and_then_all_of_it
                 assert socket.next("stream", c=ORDERS)["reason"] == "database_away"
                 assert time.monotonic() - began < 14, "six seconds on a quiet machine"
                 frozen.heal()
-                socket.collect(lambda: told(socket)[-1:] == ids(database)[-1:], "what happened meanwhile")
-                assert told(socket) == ids(database, after=start)
+                socket.collect(lambda: received_ids(socket)[-1:] == ids(database)[-1:], "what happened meanwhile")
+                assert received_ids(socket) == ids(database, after=start)
                 assert states(socket) == [("stale", "database_away"), ("live", "")]
         finally:
             running.stop()
@@ -176,11 +176,11 @@ def test_a_database_that_is_killed_and_comes_back_costs_no_event(tmp_path: Path)
                     assert socket.next("stream", c=ORDERS)["state"] == "stale"
                     server = started_again(group, folder, server.port)
                     placed(database)
-                    socket.collect(lambda: told(socket)[-1:] == ids(database)[-1:], "what happened meanwhile")
-                    assert told(socket) == ids(database, after=start)
+                    socket.collect(lambda: received_ids(socket)[-1:] == ids(database)[-1:], "what happened meanwhile")
+                    assert received_ids(socket) == ids(database, after=start)
                     assert states(socket)[-1] == ("live", "")
                     placed(database)
-                    socket.collect(lambda: told(socket) == ids(database, after=start), "and what happens then")
+                    socket.collect(lambda: received_ids(socket) == ids(database, after=start), "and what happens then")
             finally:
                 running.stop()
 
@@ -232,12 +232,12 @@ def test_a_client_that_reads_nothing_is_closed_and_comes_back_to_all_that_it_mis
             had = [one["version"] for one in slow.received if one["t"] == "order"]
             assert had == ids(database, after=start)[: len(had)]
             assert bye["resume"]["channels"][ORDERS]["version"] == (had or [start])[-1]
-            healthy.collect(lambda: told(healthy) == ids(database, after=start), "the other one hears all")
+            healthy.collect(lambda: received_ids(healthy) == ids(database, after=start), "the other one hears all")
         with client(running, running.token()) as again:
             again.send(op="resume", id=1, **bye["resume"])
             again.next("resumed")
-            again.collect(lambda: told(again)[-1:] == ids(database)[-1:], "what it missed")
-            assert had + told(again) == ids(database, after=start)
+            again.collect(lambda: received_ids(again)[-1:] == ids(database)[-1:], "what it missed")
+            assert had + received_ids(again) == ids(database, after=start)
     finally:
         running.stop()
 
@@ -304,8 +304,8 @@ def hear(stack: OrderStack, socket: Client, order: object) -> list[int]:
     stack.until(order, "filled")  # type: ignore[arg-type]
     stack.wait(lambda: stack.rows("SELECT 1 FROM executions WHERE commission IS NOT NULL"), "the commission comes")
     channel = f"events.orders.{stack.account}"
-    socket.collect(lambda: told(socket, channel)[-1:] == ids(stack.db, stack.account)[-1:], "all was told")
-    return told(socket, channel)
+    socket.collect(lambda: received_ids(socket, channel)[-1:] == ids(stack.db, stack.account)[-1:], "all was told")
+    return received_ids(socket, channel)
 
 
 def filled(socket: Client) -> dict[str, str]:

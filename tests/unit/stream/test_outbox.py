@@ -129,3 +129,18 @@ def test_a_frame_shared_without_its_numbers_would_tell_a_wrong_skip(monkeypatch:
         box.put_quotes(quotes(number))
         got = content(taken(box))
     assert got != of_all(3, 1)
+
+
+def test_a_frame_that_was_not_sent_is_the_next_one_again_and_counts_as_unsent() -> None:
+    box = Outbox(Frames())
+    box.put("{}", begin=Begin("bars", 4, 10))
+    taken(box)
+    box.add(bar(5, "confirmed", version=11))
+    box.put_quotes(quotes(1))
+    first = taken(box)
+    assert (box.version("bars"), box.number("bars"), box.number(QUOTES[0])) == (11, 5, 1)
+    box.put_back(first)
+    assert (box.version("bars"), box.number("bars"), box.number(QUOTES[0])) == (10, 4, 0)
+    box.add(bar(6, "confirmed", version=12))
+    assert content(taken(box)) == [("bars", 5, 0), *of_all(1), ("bars", 6, 0)]
+    assert (box.version("bars"), box.number("bars")) == (12, 6)

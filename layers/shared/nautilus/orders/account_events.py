@@ -11,10 +11,14 @@ from nautilus.db.orders.executions import ExecutionRow
 from nautilus.db.orders.orders import OrderFilter, OrderRow
 from nautilus.orders.applying import KINDS
 from nautilus.orders.report import described
+from nautilus.orders.states import OVER
 from nautilus.orders.words import Commission, Execution
 
 OF_FILLS = (KINDS[Execution], KINDS[Commission])
 """Kinds of events that tell of a fill."""
+
+MOST_OPEN, SHOWN_OVER = 1_000, 200
+"""Orders of the web front end's list, which has no pages: those that are not over, and of those that are the newest."""
 
 
 class AccountEvent(NamedTuple):
@@ -69,6 +73,15 @@ def open_orders(cursor: Cursor, account: str, most: int) -> OpenOrders:
     return OpenOrders(newest(cursor, account), pairs, whole=len(found) <= most)
 
 
+def overview(cursor: Cursor, accounts: Sequence[str] | None) -> list[OrderRow]:
+    """The orders of accounts (None: of all) that are not over, MOST_OPEN at most, and the SHOWN_OVER newest of those that are;
+    the newest first."""
+    which = OrderFilter(accounts=accounts)
+    alive = orders.listed(cursor, which._replace(open_only=True), limit=MOST_OPEN)
+    over = orders.listed(cursor, which._replace(states=sorted(OVER)), limit=SHOWN_OVER)
+    return sorted(alive + over, key=lambda row: (row.accepted_at, row.id), reverse=True)
+
+
 def newest(cursor: Cursor, account: str) -> int:
     """The id of the account's last event; 0 without any."""
     return events.newest(cursor, [account])[account]
@@ -79,6 +92,6 @@ def _with_details(cursor: Cursor, rows: Sequence[EventRow]) -> list[AccountEvent
     found = orders.several(cursor, list(ids)) if ids else []
     known: dict[UUID | None, OrderRow] = {order.id: order for order in found}
     about: dict[UUID | None, Mapping[str, Any]] = dict(zip(known, described(cursor, found), strict=True))
-    told = [row.id for row in rows if row.kind in OF_FILLS]
-    fills = executions.told_by(cursor, told) if told else {}
+    fill_ids = [row.id for row in rows if row.kind in OF_FILLS]
+    fills = executions.of_events(cursor, fill_ids) if fill_ids else {}
     return [AccountEvent(row, known.get(row.order_id), about.get(row.order_id), fills.get(row.id, ())) for row in rows]

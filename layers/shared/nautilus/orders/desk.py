@@ -13,10 +13,10 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.db.orders import account_state, orders, requests, risk_book
-from nautilus.db.orders.orders import OrderFilter, OrderRow
+from nautilus.db.orders.orders import OrderRow
 from nautilus.errors import Conflict, InvalidInput, NotFound, Unavailable
 from nautilus.market.instrument import Instrument
-from nautilus.orders import change, front_end, place
+from nautilus.orders import account_events, change, front_end, place
 from nautilus.orders.change import Changed
 from nautilus.orders.check_case import plain
 from nautilus.orders.facts import Facts
@@ -27,14 +27,11 @@ from nautilus.orders.placing_rows import Caller
 from nautilus.orders.preview import Preview, preview
 from nautilus.orders.prices import rounded
 from nautilus.orders.schemas import ChangeRequest, OrderRequest
-from nautilus.orders.states import OVER
 from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
 
 DOUBLE_CLICK_S = 10
 """Machine time within which the web front end's second click on the same order means the first."""
-MOST_OPEN, SHOWN_OVER = 1_000, 200
-"""Orders of its list, which has no pages: those that are not over, and of those that are the newest."""
 
 
 class OrderDesk:
@@ -181,13 +178,9 @@ class OrderDesk:
             return done
 
     def overview(self, principal: Principal) -> list[OrderRow]:
-        """The orders of the caller's accounts that are not over, MOST_OPEN at most, and the SHOWN_OVER newest of those that
-        are; the newest first."""
-        which = OrderFilter(accounts=readable(None, principal))
+        """The list of the web front end: orders of the caller's accounts."""
         with self._db.transaction(snapshot=True) as cursor:
-            alive = orders.listed(cursor, which._replace(open_only=True), limit=MOST_OPEN)
-            over = orders.listed(cursor, which._replace(states=sorted(OVER)), limit=SHOWN_OVER)
-        return sorted(alive + over, key=lambda row: (row.accepted_at, row.id), reverse=True)
+            return account_events.overview(cursor, readable(None, principal))
 
 
 def fingerprint(body: OrderRequest | ChangeRequest) -> str:

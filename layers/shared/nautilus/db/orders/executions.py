@@ -196,14 +196,14 @@ def of_orders(cursor: Cursor, order_ids: Sequence[UUID]) -> dict[UUID, list[Exec
     return found
 
 
-class _Told(NamedTuple):
+class _EventFill(NamedTuple):
     event_id: int
     account: str
     exec_base: str
     revision: int
 
 
-def told_by(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[ExecutionRow]]:
+def of_events(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[ExecutionRow]]:
     """Event -> the revisions, up to its own, of the fill that it told of. Events that told nothing new have none: IB
     repeats executions, and tells lower revisions late."""
     cursor.execute(
@@ -214,11 +214,11 @@ def told_by(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[Executio
         f"   AND {_EXEC_ID.format('b')} = x.exec_id))",
         (list(event_ids),),
     )
-    told = every(cursor, _Told)
+    found = every(cursor, _EventFill)
     cursor.execute(
         f"SELECT {_COLUMNS} FROM executions WHERE (account, exec_base) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
         " ORDER BY revision",
-        ([one.account for one in told], [one.exec_base for one in told]),
+        ([one.account for one in found], [one.exec_base for one in found]),
     )
     rows = every(cursor, ExecutionRow)
     return {
@@ -227,7 +227,7 @@ def told_by(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[Executio
             for row in rows
             if (row.account, row.exec_base) == (one.account, one.exec_base) and row.revision <= one.revision
         ]
-        for one in told
+        for one in found
     }
 
 
