@@ -18,7 +18,7 @@ from nautilus.db.verify_orders import verify_orders
 from tests.support.chaos_book import book_of
 from tests.support.chaos_callers import Callers
 from tests.support.chaos_checker import Checker, Evidence
-from tests.support.chaos_plan import Fault, Kill, PlannedOrder, Round, plan
+from tests.support.chaos_plan import CRASH_POINTS, Fault, Kill, PlannedOrder, Round, plan
 from tests.support.chaos_run import Run
 from tests.support.chaos_table import table
 from tests.support.chaos_world import ORDER_PROCESS, DurableServer, World, chaos_world
@@ -100,6 +100,15 @@ def evidence_of(world: World, run: Run, callers: Callers) -> Evidence:
 def test_orders_are_at_ib_once_whatever_was_killed(stage: Stage) -> None:
     print(f"seed {SEED}, {ORDERS} orders, {KILLS} kills")
     assert played(stage, "long", list(plan(SEED, ORDERS, KILLS))) == [], f"seed {SEED}"
+
+
+def test_a_seed_decides_everything_of_a_plan() -> None:
+    rounds = list(plan(5, 300, 100))
+    assert rounds == list(plan(5, 300, 100)) != list(plan(6, 300, 100))
+    assert len(rounds) == 100
+    assert 300 <= sum(len(each.orders) for each in rounds) <= 320, "an OCA group is two orders"
+    kills = Counter(each.kill.what for each in rounds if each.kill)
+    assert set(CRASH_POINTS) | {"process", "database", "api"} == set(kills)
 
 
 @pytest.mark.skipif(ORDERS > 0, reason="a long run is played")
