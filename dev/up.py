@@ -40,7 +40,7 @@ def main() -> int:
             stack.start(lambda line: say(f"  {line}"))
             try:
                 keep_up(stack)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM and SIGHUP (`end_on_signals`)
                 say("\nending ...")
         say(f"Nautilus has ended; the data stay in {shown(stack.folder)}")
         return 0
