@@ -93,8 +93,8 @@ class Resolving:
         instrument = instruments.by_name(cursor, name)
         if instrument is None:
             raise NotFound(
-                f"{channel.name}: no instrument {name} is known here; look it up first:"
-                " GET /api/v1/market-data/instruments/search",
+                f"{channel.name}: no instrument {name} is known here; ask for its bars first:"
+                " GET /api/v1/market-data/historical/bars",
                 code="unknown-instrument",
             )
         if len(self._known) >= _MOST_KNOWN:

@@ -61,6 +61,7 @@ def test_an_unknown_instrument_and_a_price_that_its_class_has_not_are_named(sock
     error = socket.next("error")
     assert error["code"] == "unknown-instrument"
     assert "NOPE.NASDAQ" in error["detail"]
+    assert "GET /api/v1/market-data/historical/bars" in error["detail"], "a search alone makes nothing known"
 
 
 def test_what_ib_has_not_of_a_pair_is_refused_with_what_there_is(bridge: Publishing, socket: Client) -> None:
