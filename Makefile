@@ -67,6 +67,9 @@ demo: $(RUN) ## see it work: a month of bars, from the first question to the las
 	@$(if $(IB),echo 'make demo shows a simulated market; for an IB Gateway: make up IB=$(IB)'; exit 2)
 	@$(START) -m dev.demo $(STACK_OPTIONS) $(if $(AT),--at '$(AT)')
 
+orders-show: $(RUN) ## see what becomes of orders when a process dies, a leg is refused, a socket is half open (half a minute)
+	@$(START) -m dev.orders_show
+
 up: $(RUN) ## keep everything up on this machine until Ctrl-C
 	@$(START) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
@@ -243,5 +246,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders live-week watch \
+.PHONY: help setup requirements demo orders-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders live-week watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

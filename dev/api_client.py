@@ -7,7 +7,11 @@ import httpx
 
 
 class ApiError(Exception):
-    """The API refused; the text is its own."""
+    """The API refused; the text is its own. answer: its body, empty where that was none of the API's."""
+
+    def __init__(self, text: str, answer: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.answer = answer or {}
 
 
 class Api:
@@ -23,8 +27,14 @@ class Api:
     def get(self, path: str, **query: object) -> dict[str, Any]:
         return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._read(self._client.post(path, json=body))
+    def post(self, path: str, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._read(self._client.post(path, json=body, headers=headers))
+
+    def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._read(self._client.put(path, json=body))
+
+    def delete(self, path: str) -> dict[str, Any]:
+        return self._read(self._client.delete(path))
 
     def close(self) -> None:
         self._client.close()
@@ -38,5 +48,5 @@ class Api:
         if not isinstance(body, dict):
             raise ApiError(f"{where}: status {answer.status_code}, and no JSON object; is this the API?")
         if answer.is_error:
-            raise ApiError(f"{where}: {body.get('detail', body)}")
+            raise ApiError(f"{where}: {body.get('detail', body)}", body)
         return body

@@ -47,10 +47,18 @@ class Stack:
     """The processes of one source, their ports and their data in `folder`. `start` starts them."""
 
     def __init__(
-        self, group: Group, folder: Path, source: Source, *, port: int | None = None, watched: Sequence[str] = ()
+        self,
+        group: Group,
+        folder: Path,
+        source: Source,
+        *,
+        port: int | None = None,
+        watched: Sequence[str] = (),
+        simulator: Sequence[str] = (),
     ) -> None:
-        """watched: the watch list of who has set none, in the words of NAUTILUS_LIVE_WATCH."""
+        """watched: the watch list of who has set none, in the words of NAUTILUS_LIVE_WATCH. simulator: more options of it."""
         self.folder = folder
+        self._simulator = simulator
         self._watched = ",".join(watched)
         self.source = source
         self.api_port = port or free_port()
@@ -64,6 +72,8 @@ class Stack:
         self._token_settings = token_settings(folder)
         self._again: dict[str, Callable[[], Child]] = {}
         self._due: dict[str, float] = {}
+        self._running: dict[str, Child] = {}
+        self._more: dict[str, Mapping[str, str]] = {}
 
     @property
     def url(self) -> str:
@@ -127,19 +137,32 @@ class Stack:
         for name, due in list(self._due.items()):
             if time.monotonic() >= due:
                 del self._due[name]
-                self._again[name]()
+                self._running[name] = self._again[name]()
+
+    def running(self, name: str) -> Child:
+        """A process of ours: simulator, bridge, orders, api or stream."""
+        return self._running[name]
+
+    def restart(self, name: str, **settings: str) -> None:
+        """End a process, if it still runs, and start it anew; returns when it is ready. settings: by their names in lower
+        case, beside those that it has anyway; of an earlier call none stays."""
+        self._group.stop_child(self._running[name])
+        self._more[name] = {f"NAUTILUS_{key.upper()}": value for key, value in settings.items()}
+        self._running[name] = self._again[name]()
+        self._running[name].wait_ready()
 
     # ---- one process each ------------------------------------------------------------------------------------------
 
     def _start(self, name: str, start: Callable[[], Child]) -> None:
         self._again[name] = start
-        start()
+        self._running[name] = start()
 
     def _start_simulator(self) -> Child:
         options = ["--port", str(self.gateway.port), "--control-port", str(self.control_port), "--latency", "measured"]
         options += ["--master-client", ORDERS_CLIENT_ID, "--state", str(self.folder / "simulator.orders")]
         if isinstance(self.source, Replay):
             options += self.source.options.for_simulator
+        options += self._simulator
         return self._python(
             "simulator", "ib_gateway_sim", options, settings={}, ready=lambda child: child.logged('"ready"')
         )
@@ -242,20 +265,22 @@ class Stack:
             name,
             [sys.executable, "-m", module, *options],
             log=self.folder / f"{name}.log",
-            env=environment(settings),
+            env=environment({**settings, **self._more.get(name, {})}),
             ready=ready,
         )
 
 
 @contextmanager
-def stack_of(data: Path, source: Source, *, port: int | None = None, watched: Sequence[str] = ()) -> Iterator[Stack]:
-    """A stack that is not yet started; whatever of it runs ends with the block.
+def stack_of(
+    data: Path, source: Source, *, port: int | None = None, watched: Sequence[str] = (), simulator: Sequence[str] = ()
+) -> Iterator[Stack]:
+    """A stack that is not yet started; whatever of it runs ends with the block. The arguments are those of Stack.
 
     One stack per data folder: the lock is held, also by the guard, until the last process has ended.
     """
     folder = (data / source.folder).resolve()
     with in_use(folder) as lock, Group(held=[lock]) as group:
-        yield Stack(group, folder, source, port=port, watched=watched)
+        yield Stack(group, folder, source, port=port, watched=watched, simulator=simulator)
 
 
 def read(url: str) -> bytes | None:
