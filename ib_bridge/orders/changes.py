@@ -63,7 +63,7 @@ class Changes:
 
     async def _send(self, request: RequestRow, *, urgent: bool) -> None:
         connection = self._parts.gateway.number
-        await self._parts.pacer.passed(urgent=urgent)
+        counted = await self._parts.pacer.passed(urgent=urgent)
         announced = await self._parts.transactions.run(self._announce, request)
         if announced is None:
             return
@@ -71,6 +71,7 @@ class Changes:
         self._parts.crash.reached("after-request-sending")
         if self._may_write(connection, urgent=urgent):
             self._write(announced)
+            self._parts.pacer.written(counted)
             self._parts.crash.reached("after-request-write")
             self._written(announced.order.id, request.id)
             await self._parts.transactions.run(self._move, announced.request, RequestState.SENT)

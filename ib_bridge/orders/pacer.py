@@ -33,18 +33,25 @@ class Pacer:
         """So many messages are sent now."""
         self._sent.extend([self._clock()] * messages)
 
-    async def passed(self, messages: int = 1, *, urgent: bool = False) -> None:
-        """Wait until so many messages may be sent, and count them. What is urgent waits behind nothing else."""
+    async def passed(self, messages: int = 1, *, urgent: bool = False) -> float:
+        """Wait until so many messages may be sent, and count them; returns when that was, for `written`. What is urgent waits
+        behind nothing else."""
         if urgent:
-            await self._pass(messages, urgent=True)
-        else:
-            async with self._turn:
-                await self._pass(messages, urgent=False)
+            return await self._pass(messages, urgent=True)
+        async with self._turn:
+            return await self._pass(messages, urgent=False)
 
-    async def _pass(self, messages: int, *, urgent: bool) -> None:
+    async def _pass(self, messages: int, *, urgent: bool) -> float:
         while (wait_s := self.wait_s(messages, urgent=urgent)) > 0:
             await asyncio.sleep(wait_s)
         self.count(messages)
+        return self._sent[-1]
+
+    def written(self, counted: float, messages: int = 1) -> None:
+        """Messages that were counted at that time leave only now: a commit lay between, and it may have been slow."""
+        for _ in range(min(messages, self._sent.count(counted))):
+            self._sent.remove(counted)
+            self.count()
 
     def forget(self) -> None:
         """A new connection: the gateway begins to count anew."""

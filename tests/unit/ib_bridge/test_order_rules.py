@@ -1,5 +1,6 @@
 """Rules of the order process that need no socket: who may get orders, when, and how fast; how an order is written for IB."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -125,6 +126,19 @@ def test_orders_leave_ten_of_fifty_to_cancels():
     assert pacer.wait_s(urgent=True) > 1
     clock.now += 1.06
     assert pacer.wait_s() == pacer.wait_s(urgent=True) == 0
+
+
+def test_a_message_that_left_late_counts_from_when_it_left():
+    clock = Clock()
+    pacer = Pacer(50, 10, clock)
+    counted = asyncio.run(pacer.passed(3))
+    clock.now += 0.9  # the commit before the write took so long
+    pacer.count(37)
+    pacer.written(counted, 3)
+    clock.now += 0.2
+    assert pacer.wait_s() == pytest.approx(0.85), "forty left within the last second"
+    clock.now += 0.86
+    assert pacer.wait_s() == 0
 
 
 def test_a_group_waits_for_room_for_all_of_it():
