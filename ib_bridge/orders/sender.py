@@ -7,14 +7,14 @@ died in `reserved` was not written, and is sent by the next life; what died in `
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
-from uuid import UUID
 
 from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
 from ib_bridge.orders.parts import OrderParts
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import orders, outgoing, process, sessions
+from nautilus.db.orders import holding, orders, outgoing, process, sessions
 from nautilus.db.orders.events import Event
+from nautilus.db.orders.holding import Held
 from nautilus.db.orders.orders import OrderRow
 from nautilus.market.instrument import Instrument
 from nautilus.orders import sending_checks
@@ -60,12 +60,14 @@ class Sender:
         self._written = written
 
     async def send_waiting(self) -> None:
-        """Deny what is stale, and send what is accepted, the oldest first, for as long as the gate is open."""
-        run = self._parts.transactions.run
+        """Send what is accepted, the oldest first, for as long as the gate is open; then deny what is stale."""
+        await self._send_accepted()
         if self._parts.gateway.number:  # before the first connection nobody knows what time IB's clock shows
-            await run(self._deny_stale)
+            await self._parts.transactions.run(self._deny_stale)
+
+    async def _send_accepted(self) -> None:
         while self._is_open():
-            waiting = await run(orders.in_state, [_S.ACCEPTED], _AT_ONCE)
+            waiting = await self._parts.transactions.run(orders.in_state, [_S.ACCEPTED], _AT_ONCE)
             sent = [await self._send(row) for row in waiting if row.parent_id is None]
             if len(waiting) < _AT_ONCE or not any(sent):
                 return
@@ -74,38 +76,51 @@ class Sender:
         """Send an order, with the others of its bracket. False when it stays as it was, or was denied."""
         if not self._is_open() or self._doubtful(first.account, first.con_id):
             return False
-        prepared = await self._parts.transactions.run(self._reserve, first.id)
+        prepared = await self._parts.transactions.run(self._reserve, first)
         if prepared is None:
             return False
         self._parts.crash.reached("after-reserved")
-        await self._parts.pacer.passed(len(prepared.rows))
+        counted = await self._parts.pacer.passed(len(prepared.rows))
         announced = await self._parts.transactions.run(self._announce, prepared)
         if announced:
             # Nothing is awaited from the commit to the last write of a group.
             self._parts.crash.reached("after-sending")
             if self._may_write(prepared):
                 self._write(prepared)
+                self._parts.pacer.written(counted, len(prepared.rows))
                 return True
         await self._parts.transactions.run(self._take_back, prepared)
         return False
 
     # ---- before the write --------------------------------------------------------------------------------------------
 
-    def _reserve(self, cursor: Cursor, first: UUID) -> Prepared | None:
+    def _reserve(self, cursor: Cursor, first: OrderRow) -> Prepared | None:
         """Check what only this process knows, and give the orders their ids. None: they wait, or were denied."""
         parts = self._parts
-        locked = orders.lock_with_book(cursor, first)
-        if locked is None or locked.state != _S.ACCEPTED or parts.session is None:
+        held = holding.hold(cursor, first)
+        if held is None or held.order.state != _S.ACCEPTED or parts.session is None:
             return None
+        locked = held.order
         rows = _legs(cursor, locked)
         if any(row.state != _S.ACCEPTED for row in rows):
             return self._deny(cursor, rows, "another order of the group is over")
+        if self._is_stale(cursor, locked):
+            self._deny_late(cursor, held)
+            return None
         instrument = instruments.by_id(cursor, locked.con_id)
         if instrument is None:
             return self._deny(cursor, rows, f"the contract {locked.con_id} is not known any more")
         if refusal := self._account_refusal(locked.account):
             return self._deny(cursor, rows, refusal)
-        verdict = sending_checks.check(cursor, rows, instrument, now_ns=parts.clock.now_ns(), settings=parts.settings)
+        verdict = sending_checks.check(
+            cursor,
+            held,
+            rows,
+            instrument,
+            now_ns=parts.clock.now_ns(),
+            settings=parts.settings,
+            accounts=parts.gateway.accounts,
+        )
         if verdict.refusals:
             return None if verdict.wait else self._deny(cursor, rows, verdict.why, checks=verdict.as_rows)
         number = sessions.reserve_order_id(cursor, parts.client_id, parts.free_id(), count=len(rows))
@@ -182,22 +197,27 @@ class Sender:
         """An order that waited longer than its `valid_for` is denied, not sent hours later."""
         now = self._parts.clock.now_ns()
         for number in outgoing.stale(cursor, now, after_machine_s=_MACHINE_S):
-            locked = orders.lock_with_book(cursor, number)
-            if locked is not None and locked.state == _S.ACCEPTED:
-                rows = _legs(cursor, locked)
-                verdict = self._why_late(cursor, rows)
-                why = "; ".join(filter(None, ("stale: it could not be sent within its valid_for", verdict.why)))
-                self._deny(cursor, rows, why, checks=verdict.as_rows)
+            found = orders.read(cursor, number)
+            held = holding.hold(cursor, found) if found is not None else None
+            if held is not None and held.order.state == _S.ACCEPTED:
+                self._deny_late(cursor, held)
 
-    def _why_late(self, cursor: Cursor, rows: Sequence[OrderRow]) -> Verdict:
-        """The checks that keep it back, as far as they are known."""
-        instrument = instruments.by_id(cursor, rows[0].con_id)
-        if instrument is None:
-            return Verdict()
-        now, settings = self._parts.clock.now_ns(), self._parts.settings
-        return sending_checks.why_not_sent(
-            cursor, rows, instrument, now_ns=now, settings=settings, is_open=self._is_open()
-        )
+    def _deny_late(self, cursor: Cursor, held: Held) -> None:
+        """Deny it with the checks that kept it back, as far as they are known."""
+        rows, verdict = _legs(cursor, held.order), Verdict()
+        instrument = instruments.by_id(cursor, held.order.con_id)
+        if instrument is not None:
+            now, settings = self._parts.clock.now_ns(), self._parts.settings
+            verdict = sending_checks.why_not_sent(
+                cursor, held, rows, instrument, now_ns=now, settings=settings, is_open=self._is_open()
+            )
+        why = "; ".join(filter(None, ("stale: it could not be sent within its valid_for", verdict.why)))
+        self._deny(cursor, rows, why, checks=verdict.as_rows)
+
+    def _is_stale(self, cursor: Cursor, row: OrderRow) -> bool:
+        now = self._parts.clock.now_ns()
+        over = row.valid_until is not None and row.valid_until < now
+        return over and row.id in outgoing.stale(cursor, now, after_machine_s=_MACHINE_S)
 
     def _event(self, kind: str, text: str) -> Event:
         return Event(kind, "process", self._parts.clock.now_ns(), text)
@@ -252,7 +272,7 @@ def _legs(cursor: Cursor, first: OrderRow) -> list[OrderRow]:
 
 def _locked(cursor: Cursor, rows: Sequence[OrderRow]) -> list[OrderRow] | None:
     """The same orders as they are now, in their order; None when one is gone."""
-    orders.lock_with_book(cursor, rows[0].id)
-    found = {row.id: orders.lock(cursor, row.id) for row in sorted(rows, key=lambda one: one.id)}
-    now = [found[row.id] for row in rows]
+    held = holding.hold(cursor, rows[0])
+    others = {row.id: orders.lock(cursor, row.id) for row in sorted(rows[1:], key=lambda one: one.id)}
+    now = [held.order if held else None, *(others[row.id] for row in rows[1:])]
     return [row for row in now if row is not None] if all(now) else None

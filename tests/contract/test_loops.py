@@ -36,7 +36,7 @@ CALLERS = {
     "ib_bridge.orders.gateway.OrderGateway._watch": "a step of the loop that connects the order process",
     "ib_bridge.orders.pacer.Pacer._pass": "who sends an order, a change or a question",
     "ib_bridge.orders.what_ifs.WhatIfs.step": "a step of the loop of what-if orders",
-    "ib_bridge.orders.sender.Sender.send_waiting": "a step of the loop of sending",
+    "ib_bridge.orders.sender.Sender._send_accepted": "a step of the loop of sending",
     "ib_bridge.orders.word_writer.WordWriter.drain": "the process, which ends",
     "ib_bridge.history.open_requests.OpenRequests.enter": "a request that confirms live bars",
 }

@@ -30,7 +30,7 @@ def send_before_commit() -> None:
     async def send(self: Sender, first: OrderRow) -> bool:
         if not self._is_open() or self._doubtful(first.account, first.con_id):
             return False
-        prepared = await self._parts.transactions.run(self._reserve, first.id)
+        prepared = await self._parts.transactions.run(self._reserve, first)
         if prepared is None:
             return False
         await self._parts.pacer.passed(len(prepared.rows))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
@@ -23,7 +22,8 @@ from nautilus.orders.ticket import Side
 
 _LONGEST_WINDOW_S = 120
 """How far back equal orders are looked for; the limit `duplicate_window` decides."""
-_STRICTNESS: tuple[TradingState, ...] = ("active", "reducing", "halted")
+STRICTNESS: tuple[TradingState, ...] = ("active", "reducing", "halted")
+"""States of trading, the strictest last."""
 
 
 def with_account(
@@ -35,15 +35,29 @@ def with_account(
     principal: str,
     changes: OrderRow | None = None,
 ) -> Facts:
-    """The facts with what the ledger knows. changes: the order that is to change, or that is checked once more before it is
-    sent: it is left out of what is reserved."""
+    """The facts with what the ledger knows, how often the caller placed orders, and how the order process stands.
+
+    changes: the order that is to change: it is left out of what is reserved.
+    """
+    facts = replace(
+        with_ledger(cursor, facts, account, exposure),
+        counts=Counts(*account_state.accepted_counts(cursor, principal, account.account)),
+        recent=_recent(cursor, account.account, exposure.con_id, facts.now),
+    )
+    facts = _with_losses(cursor, with_process(cursor, facts), account.account)
+    if changes is None:
+        return facts
+    return replace(with_change(facts, changes), order_ratio=account_state.order_ratio(cursor, changes.account))
+
+
+def with_ledger(cursor: Cursor, facts: Facts, account: AccountRow, exposure: ExposureRow) -> Facts:
+    """The facts with the account's limits, state, values and orders: what the checks before sending need of the ledger."""
     name, kind = account.account, account_kind([account.account])
     rows = account_state.limit_rows(cursor, name)
     values = account_state.known(cursor, name)
     opened = values is not None and values.opened_at is not None
     pnl = account_state.number(cursor, name, "DailyPnL")
-    kept = changes.reserved_value if changes else Decimal(0)
-    facts = replace(
+    return replace(
         facts,
         account_kind=kind,
         limits=merged(rows, name, kind),
@@ -51,19 +65,27 @@ def with_account(
         trading_state=state_of(trading_state.read(cursor, [name]), kind, facts.today),
         position=exposure.position if opened else None,
         orders=pending_orders(cursor, orders.open_of(cursor, name, exposure.con_id)),
-        reserved_value=difference(account.reserved_value, kept),
+        reserved_value=account.reserved_value,
         gross_position_value=account_state.gross_position_value(cursor, name),
         net_liquidation=values.net_liquidation if values else None,
         daily_pnl=pnl[0] if pnl else None,
-        counts=Counts(*account_state.accepted_counts(cursor, principal, name)),
-        recent=_recent(cursor, name, exposure.con_id, facts.now),
         position_break=bool(positions.open_breaks(cursor, [name], exposure.con_id)) if opened else None,
     )
-    facts = _with_losses(cursor, _with_process(cursor, facts), name)
-    return facts if changes is None else _with_change(cursor, facts, changes)
 
 
-def _with_process(cursor: Cursor, facts: Facts) -> Facts:
+def with_change(facts: Facts, order: OrderRow) -> Facts:
+    """The facts for an order that is one of `facts.orders`, to be changed or checked once more before it is sent: it is left
+    out of what is reserved."""
+    return replace(
+        facts,
+        reserved_value=difference(facts.reserved_value, order.reserved_value),
+        changes=str(order.id),
+        filled=order.filled,
+        is_exit=order.group_role in EXITS,
+    )
+
+
+def with_process(cursor: Cursor, facts: Facts) -> Facts:
     """What the order process wrote about itself last."""
     row = process.read(cursor)
     if row is None:
@@ -98,28 +120,18 @@ def _with_losses(cursor: Cursor, facts: Facts, account: str) -> Facts:
     return replace(facts, losses=found.losses if known else None, last_loss_age=age)
 
 
-def _with_change(cursor: Cursor, facts: Facts, changes: OrderRow) -> Facts:
-    return replace(
-        facts,
-        changes=str(changes.id),
-        filled=changes.filled,
-        is_exit=changes.group_role in EXITS,
-        order_ratio=account_state.order_ratio(cursor, changes.account),
-    )
-
-
 def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> TradingState:
     """The trading state of an account: the strictest of its own rows and the row of all. today: yyyymmdd.
 
     Without a row of its own a live account is halted, until an administrator opens it.
     """
     valid = in_force(rows, today)
-    states: list[TradingState] = [state for row in valid for state in _STRICTNESS if state == row.state]
+    states: list[TradingState] = [state for row in valid for state in STRICTNESS if state == row.state]
     if kind == "live" and all(
         row.scope == trading_state.ALL or row.scope.startswith(trading_state.DAY) for row in valid
     ):
         states.append("halted")
-    return max(states, key=_STRICTNESS.index, default="active")
+    return max(states, key=STRICTNESS.index, default="active")
 
 
 def in_force(rows: Iterable[StateRow], today: str) -> list[StateRow]:

@@ -10,8 +10,6 @@ from nautilus.lookup.confirmed import is_confirmed
 from nautilus.lookup.identity import Identity
 from nautilus.lookup.lookup_commands import LookupCommands
 from nautilus.lookup.resolve import InstrumentLookup, known_identity
-from nautilus.market.instrument import Instrument
-from nautilus.market.symbols import Selector
 
 
 class ConfirmedInstruments:
@@ -30,24 +28,22 @@ class ConfirmedInstruments:
         InvalidInput, NotFound with IB's words, Conflict with candidates; Unavailable (`instrument-unconfirmed`) while IB
         cannot confirm it.
         """
+        if found := await self._reads.run(self._confirmed, given):
+            return found
         selector = given.selector
-        found = await self._lookup.identity(selector, caller, given.name)
-        if await self._reads.run(self._is_confirmed, selector, found.instrument):
+        await self._lookup.identity(selector, caller, given.name)  # looks unknown words up
+        if found := await self._reads.run(self._confirmed, given):
             return found
         words = selector._replace(venue="").as_dict()
         await self._questions.ask([("resolve", {"selectors": [words], "anew": True})], caller)
-        again = await self._reads.run(self._known, given)
-        if again is None or not await self._reads.run(self._is_confirmed, selector, again.instrument):
-            raise Unavailable(
-                f"IB has not confirmed today which contract {selector.words} is; try again",
-                code="instrument-unconfirmed",
-            )
-        return again
+        if found := await self._reads.run(self._confirmed, given):
+            return found
+        raise Unavailable(
+            f"IB has not confirmed today which contract {selector.words} is; try again", code="instrument-unconfirmed"
+        )
 
-    def _is_confirmed(self, selector: Selector, instrument: Instrument) -> bool:
+    def _confirmed(self, given: NamedInstrument) -> Identity | None:
+        """The contract that the words mean, where IB confirmed it on this day: one look, as each order takes it."""
         with self._db.transaction(snapshot=True, brief=True) as cursor:
-            return is_confirmed(cursor, selector, instrument)
-
-    def _known(self, given: NamedInstrument) -> Identity | None:
-        with self._db.transaction(snapshot=True, brief=True) as cursor:
-            return known_identity(cursor, given.selector, given.name)
+            found = known_identity(cursor, given.selector, given.name)
+            return found if found is not None and is_confirmed(cursor, given.selector, found.instrument) else None

@@ -3,11 +3,9 @@
 
 from decimal import Decimal
 
-from nautilus.clock import ns_of
-from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import quotes
-from nautilus.db.live.quotes import QuoteRow
+from nautilus.db.live.quotes import AgedQuote
 from nautilus.db.market import instruments
 from nautilus.db.orders import outgoing
 from nautilus.lookup.identity import trade_day
@@ -24,8 +22,7 @@ def market_facts(
 ) -> Facts:
     """The facts without those of the account. now: market time in ns."""
     details = instruments.details(cursor, instrument.con_id)
-    found = quotes.newest(cursor, [instrument.con_id])
-    quote = found[0] if found else None
+    quote = quotes.aged(cursor, instrument.con_id)
     return Facts(
         now=now,
         today=trade_day(now),
@@ -37,16 +34,15 @@ def market_facts(
         multiplier=multiplier_of(instrument) or Decimal(1),
         magnifier=magnifier_of(details),
         rate=outgoing.exchange_rate(cursor, account, instrument.currency),
-        quote=_quote(quote, now=now, machine_now=status.machine_now(cursor)) if quote is not None else None,
+        quote=_quote(quote, now) if quote is not None else None,
         close=_number(quote.close) if quote is not None else None,
         delayed_allowed=settings.orders_feed == "delayed" and account_kind([account]) != "live",
         session=hours.phase(instrument, details, now),
     )
 
 
-def _quote(row: QuoteRow, *, now: int, machine_now: int) -> Quote:
-    written = ns_of(row.updated_at) if row.updated_at is not None else machine_now
-    age = age_s(market_at=row.seen_at, market_now=now, machine_at=written, machine_now=machine_now)
+def _quote(row: AgedQuote, now: int) -> Quote:
+    age = age_s(market_at=row.seen_at, market_now=now, machine_at=0, machine_now=row.written_ago_ns)
     return Quote(_number(row.bid), _number(row.ask), _number(row.last), age, row.feed)
 
 

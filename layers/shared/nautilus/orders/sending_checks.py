@@ -9,13 +9,14 @@ from typing import NamedTuple
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantRow
-from nautilus.db.orders import risk_book, trading_state
+from nautilus.db.orders import trading_state
+from nautilus.db.orders.holding import Held
 from nautilus.db.orders.orders import OrderRow
 from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.market.instrument import Instrument
 from nautilus.orders import checks
-from nautilus.orders.account_facts import state_of, with_account
+from nautilus.orders.account_facts import state_of, with_change, with_ledger, with_process
 from nautilus.orders.checks import Refusal
 from nautilus.orders.exposure_checks import MARGIN
 from nautilus.orders.facts import Facts
@@ -61,17 +62,27 @@ class _Checked(NamedTuple):
 
 
 def check(
-    cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, *, now_ns: int, settings: OrderModeSettings
+    cursor: Cursor,
+    held: Held,
+    rows: Sequence[OrderRow],
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    settings: OrderModeSettings,
+    accounts: Sequence[str],
 ) -> Verdict:
     """Check the orders of a group, all of one account and contract that are held; the first refusal of any denies all.
 
     An order whose quote is not known, or is not new, wants it, so that the next time it may be there; so does one that waits
-    for IB's answer to a what-if order.
+    for IB's answer to a what-if order. accounts: those of the login, as the gateway named them.
     """
-    market = market_facts(cursor, instrument, rows[0].account, now=now_ns, settings=settings)
+    market = market_facts(cursor, instrument, held.order.account, now=now_ns, settings=settings)
     if market.quote is None or market.quote.age > _NEW_S:
-        wants.put(cursor, _WANTS, [WantRow(rows[0].con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
-    checked = _checked(cursor, rows, instrument, market, is_open=True)
+        wants.put(cursor, _WANTS, [WantRow(held.order.con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
+    known = with_process(cursor, with_ledger(cursor, market, held.account, held.exposure))
+    # Who sends knows better than the row of its last heartbeat that it may, and for which accounts.
+    known = replace(known, accounts=frozenset(accounts), ready=True, not_ready_because="")
+    checked = _checked(cursor, rows, instrument, known)
     verdict = _verdict(checked)
     if verdict.wait:
         for one in checked:
@@ -82,6 +93,7 @@ def check(
 
 def why_not_sent(
     cursor: Cursor,
+    held: Held,
     rows: Sequence[OrderRow],
     instrument: Instrument,
     *,
@@ -90,23 +102,18 @@ def why_not_sent(
     is_open: bool,
 ) -> Verdict:
     """What kept orders back until their time was over. is_open: whether orders may be sent at all now. They are held."""
-    market = market_facts(cursor, instrument, rows[0].account, now=now_ns, settings=settings)
-    return _verdict(_checked(cursor, rows, instrument, market, is_open=is_open))
+    market = market_facts(cursor, instrument, held.order.account, now=now_ns, settings=settings)
+    known = with_process(cursor, with_ledger(cursor, market, held.account, held.exposure))
+    known = replace(known, ready=is_open, not_ready_because="" if is_open else known.not_ready_because)
+    return _verdict(_checked(cursor, rows, instrument, known))
 
 
-def _checked(
-    cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, market: Facts, *, is_open: bool
-) -> list[_Checked]:
-    account = risk_book.lock_account(cursor, rows[0].account)
-    exposure = risk_book.lock_exposure(cursor, rows[0].account, rows[0].con_id)
+def _checked(cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, known: Facts) -> list[_Checked]:
+    """known: what holds for all of the group."""
     found = []
     for row in rows:
         ticket = ticket_of(row, instrument)
-        facts = with_account(cursor, market, account, exposure, principal=row.principal, changes=row)
-        # Who sends knows better than the row of its last heartbeat whether it may.
-        because = "" if is_open else facts.not_ready_because
-        facts = replace(facts, ready=is_open, not_ready_because=because, order_ratio=None)
-        facts = with_margin(cursor, ticket, facts)
+        facts = with_margin(cursor, ticket, with_change(known, row))
         found.append(_Checked(row, ticket, facts, checks.run(ticket, facts, "process")))
     return found
 

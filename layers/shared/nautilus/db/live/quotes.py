@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows
+from nautilus.db.rows import every, insert_rows, one_or_none
 
 
 class QuoteRow(NamedTuple):
@@ -64,3 +64,26 @@ def newest(cursor: Cursor, con_ids: Iterable[int]) -> list[QuoteRow]:
         (list(con_ids),),
     )
     return every(cursor, QuoteRow)
+
+
+class AgedQuote(NamedTuple):
+    """Of the newest quote what an order is compared with. written_ago_ns: how long ago it was written, machine time."""
+
+    bid: float | None
+    ask: float | None
+    last: float | None
+    close: float | None
+    feed: str
+    seen_at: int
+    written_ago_ns: int
+
+
+def aged(cursor: Cursor, con_id: int) -> AgedQuote | None:
+    """The newest quote of an instrument; None when it never had one."""
+    cursor.execute(
+        "SELECT bid, ask, last, close, feed, seen_at,"
+        " (extract(epoch FROM clock_timestamp() - updated_at) * 1000000000)::bigint AS written_ago_ns"
+        " FROM live_quotes WHERE con_id = %s",
+        (con_id,),
+    )
+    return one_or_none(cursor, AgedQuote)

@@ -47,13 +47,15 @@ class EventRow(NamedTuple):
 _COLUMNS = ", ".join(EventRow._fields)
 
 
+_INSERT = "INSERT INTO order_events (order_id, account, market_at, kind, source, before, after, text, frame)"
+
+
 def add(
     cursor: Cursor, event: Event, *, account: str, order_id: UUID | None = None, before: str = "", after: str = ""
 ) -> int:
     """Write an event; returns its id. before, after: states of the order. The account is locked by the caller."""
     cursor.execute(
-        "INSERT INTO order_events (order_id, account, market_at, kind, source, before, after, text, frame)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        f"{_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
         (
             order_id,
             account,
@@ -67,6 +69,28 @@ def add(
         ),
     )
     return scalar(cursor, int)
+
+
+def with_event(statement: str, columns: str) -> str:
+    """A statement that writes one order and returns these columns, with an event of that order in the same round trip. Its
+    values go before those of `values_of`."""
+    return (
+        f"WITH written AS ({statement} RETURNING {columns}), told AS ({_INSERT}"
+        " SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
+        f" %(event_text)s, %(event_frame)s::jsonb FROM written) SELECT {columns} FROM written"
+    )
+
+
+def values_of(event: Event, before: str = "") -> dict[str, object]:
+    """The values of `with_event`. before: the state that the order had; the one after is the row's."""
+    return {
+        "event_at": event.market_at,
+        "event_kind": event.kind,
+        "event_source": event.source,
+        "event_before": before,
+        "event_text": clean_text(event.text),
+        "event_frame": as_json(event.frame),
+    }
 
 
 def of_order(cursor: Cursor, order_id: UUID, after: int = 0, limit: int = 100) -> list[EventRow]:

@@ -158,16 +158,18 @@ def insert(cursor: Cursor, new: NewOrder, event: Event) -> OrderRow | None:
     quantity, value = reservation(new.state, new.quantity, _ZERO, unit_value=new.unit_value, reducing=new.reducing)
     fields = {column: _value(column, given) for column, given in new._asdict().items()}
     fields |= {"reserved_quantity": quantity, "reserved_value": value}
+    placeholders = ", ".join(f"%({column})s" for column in fields)
     cursor.execute(
-        f"INSERT INTO orders ({', '.join(fields)}, over_at) VALUES ({', '.join(['%s'] * len(fields))},"
-        f" CASE WHEN %s = ANY(%s) THEN clock_timestamp() END)"
-        f" ON CONFLICT (principal, idempotency_key) DO NOTHING RETURNING {_COLUMNS}",
-        (*fields.values(), new.state, _OVER),
+        events.with_event(
+            f"INSERT INTO orders ({', '.join(fields)}, over_at) VALUES ({placeholders}, CASE WHEN %(_state)s = ANY(%(_over)s)"
+            " THEN clock_timestamp() END) ON CONFLICT (principal, idempotency_key) DO NOTHING",
+            _COLUMNS,
+        ),
+        fields | {"_state": new.state, "_over": _OVER} | events.values_of(event),
     )
     row = one_or_none(cursor, OrderRow)
     if row is not None:
         risk_book.settle(cursor, None, row)
-        events.add(cursor, event, account=row.account, order_id=row.id, after=row.state)
     return row
 
 
@@ -187,18 +189,20 @@ def update(cursor: Cursor, before: OrderRow, changes: Mapping[str, object], even
     )
     fields = {column: _value(column, given) for column, given in changes.items()}
     fields |= {"reserved_quantity": quantity, "reserved_value": value}
+    changed = ", ".join(f"{column} = %({column})s" for column in fields)
     cursor.execute(
-        f"UPDATE orders SET {', '.join(f'{column} = %({column})s' for column in fields)}, version = version + 1, {_TIMES}"
-        f" WHERE id = %(_id)s AND version = %(_version)s RETURNING {_COLUMNS}",
+        events.with_event(
+            f"UPDATE orders SET {changed}, version = version + 1, {_TIMES} WHERE id = %(_id)s AND version = %(_version)s",
+            _COLUMNS,
+        ),
         fields
         | {"_id": before.id, "_version": before.version, "_state": after.state, "_over": _OVER}
-        | {"_moved": after.state != before.state, "_ib": event.source == "ib"},
+        | {"_moved": after.state != before.state, "_ib": event.source == "ib", **events.values_of(event, before.state)},
     )
     row = one_or_none(cursor, OrderRow)
     if row is None:
         raise Collision(f"order {before.id} was changed meanwhile", code="collision", retry_after_s=1)
     risk_book.settle(cursor, before, row)
-    events.add(cursor, event, account=row.account, order_id=row.id, before=before.state, after=row.state)
     return row
 
 
