@@ -246,6 +246,18 @@ def test_only_an_administrator_resumes(risk: Risk) -> None:
     assert wrong.json()["errors"][0]["allowed"] == ["active", "reducing"]
 
 
+def test_who_resumes_all_is_told_which_accounts_stay_halted_and_why(risk: Risk) -> None:
+    risk.kill(accounts=[ACCOUNT], reason="prices look wrong")
+    done = risk.post("/resume", risk.chief).json()
+    assert [row["account"] for row in done["resumed"]] == ["*"]
+    assert [(one["account"], one["state"], one["reason"]) for one in done["not_resumed"]] == [
+        (ACCOUNT, "halted", "prices look wrong")
+    ]
+    assert risk.states() == {ACCOUNT: "halted", OTHER: "active"}
+    assert risk.post("/resume", risk.chief, accounts=[ACCOUNT]).json()["not_resumed"] == []
+    assert risk.states() == {ACCOUNT: "active", OTHER: "active"}
+
+
 def test_nothing_resumes_while_a_position_is_not_ibs(risk: Risk) -> None:
     with risk.db.transaction() as cursor:
         positions.put_all_broker(cursor, ACCOUNT, [Position(ACCOUNT, STOCK.con_id, Decimal(3), None)], NOW)

@@ -662,6 +662,13 @@ def test_a_refusal_reads_as_the_api_tells_it():
     }
 
 
+def test_a_refusal_is_a_sentence_with_its_numbers_where_they_are_numbers():
+    (quantity,) = [one for one in checks.run(ticket(quantity=D(5000)), facts(), "function") if one.check == 7]
+    assert quantity.sentence.endswith(" (5000; limit 1000)")
+    (halted,) = checks.run(ticket(), facts(trading_state="halted"), "function")
+    assert halted.sentence == f"trading_halted: {halted.text}"
+
+
 def test_delayed_data_are_told():
     assert checks.notices(facts(quote=quote(100, feed="delayed"), delayed_allowed=True)) == ["delayed_data"]
     assert checks.notices(facts()) == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor

@@ -55,6 +55,13 @@ class Refusal(NamedTuple):
     text: str
     temporary: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """Code, text, and value and limit where both are numbers, as a person reads them."""
+        value, limit = self.value or "", self.limit or ""
+        numbers = value[:1].isdigit() and limit[:1].isdigit()
+        return f"{self.code}: {self.text}{f' ({value}; limit {limit})' if numbers else ''}"
+
     def as_dict(self) -> dict[str, str | int | None]:
         return {"code": self.code, "check": self.check, "limit": self.limit, "value": self.value, "detail": self.text}
 

@@ -131,7 +131,7 @@ class OrderDesk:
                 facts=self._facts(cursor, instrument, row.account, principal),
             )
         if done.refusals:
-            text = "; ".join(one.text for one in done.refusals)
+            text = "; ".join(one.sentence for one in done.refusals)
             extra = {"checks": [one.as_dict() for one in done.refusals]}
             raise InvalidInput(f"the change is denied: {text}", code="order-denied", extra=extra)
         return done

@@ -24,7 +24,7 @@ def position(case: Case) -> Problems:
     held = case.exposure.furthest(case.side, case.added)
     value = abs(held) * case.unit_value
     if value > most:
-        text = f"with all open orders the position would be {plain(held)}, above the limit position"
+        text = f"with all open orders the position would be {plain(held)}, which is worth more than the limit position"
         yield Problem("position_limit", money(most), money(value), text)
 
 

@@ -74,4 +74,4 @@ def _group_id(ticket: Ticket) -> UUID | None:
 
 
 def _why(refusals: Sequence[Refusal]) -> str:
-    return "; ".join(dict.fromkeys(f"{one.code}: {one.text}" for one in refusals))
+    return "; ".join(dict.fromkeys(one.sentence for one in refusals))

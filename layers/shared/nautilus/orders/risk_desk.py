@@ -44,12 +44,17 @@ class RiskDesk:
         return risk_report.killed_json(done)
 
     def resume(self, body: ResumeRequest, principal: Principal, client: Client) -> dict[str, Any]:
-        """Let accounts trade again. Conflict while IB's position of a contract there is not ours."""
+        """Let accounts trade again. Conflict while IB's position of a contract there is not ours.
+
+        An account that has a stricter state of its own, or below a stricter row of all, stays as it is, and is named.
+        """
         with self._db.transaction() as cursor:
             rows = kill.resume(
                 cursor, body.accounts, reason=body.reason, by=principal.id, client=client, state=body.state
             )
-        return {"resumed": [risk_report.state_json(row) for row in rows]}
+            meant = trading_state.known_accounts(cursor) if body.accounts is None else body.accounts
+            stricter = risk_report.stricter_than(cursor, body.state, meant)
+        return {"resumed": [risk_report.state_json(row) for row in rows], "not_resumed": stricter}
 
     def set_limit(self, body: LimitRequest, principal: Principal, client: Client) -> dict[str, Any]:
         """Set a limit of an account or of all. InvalidInput names the field and what is allowed."""

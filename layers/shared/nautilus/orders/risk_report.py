@@ -16,7 +16,7 @@ from nautilus.db.orders.trading_state import ALL, StateRow
 from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.orders import limit_changes
-from nautilus.orders.account_facts import in_force, state_of
+from nautilus.orders.account_facts import STRICTNESS, in_force, state_of
 from nautilus.orders.check_case import money
 from nautilus.orders.kill import Killed
 from nautilus.orders.limit_changes import LimitReport, Unset
@@ -63,6 +63,18 @@ def _trading(cursor: Cursor, account: str, today: str) -> dict[str, Any]:
         "since": microseconds_text(deciding.since),
         "rows": [state_json(row) for row in rows],
     }
+
+
+def stricter_than(cursor: Cursor, state: str, accounts: Sequence[str]) -> list[dict[str, Any]]:
+    """The accounts that trade under a stricter state than this one, with that state and the reason for it."""
+    today = trade_day(market_now(cursor))
+    found = [{"account": account, **_trading(cursor, account, today)} for account in accounts if account != ALL]
+    allowed = STRICTNESS.index(state)
+    return [
+        {name: one[name] for name in ("account", "state", "reason", "since")}
+        for one in found
+        if STRICTNESS.index(one["state"]) > allowed
+    ]
 
 
 def _usage(cursor: Cursor, account: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
     @property
     def why(self) -> str:
-        return "; ".join(dict.fromkeys(f"{one.code}: {one.text}" for one in self.refusals))
+        return "; ".join(dict.fromkeys(one.sentence for one in self.refusals))
 
     @property
     def as_rows(self) -> list[dict[str, str | int | None]]:
