@@ -31,6 +31,7 @@ class UnnamedOrders:
         self._parts = parts
         self._missed: dict[UUID, int] = {}
         self._where: dict[UUID, tuple[str, int]] = {}
+        self._named_meanwhile: set[UUID] = set()
 
     @property
     def count(self) -> int:
@@ -42,12 +43,16 @@ class UnnamedOrders:
 
     def candidates(self, cursor: Cursor) -> list[OrderRow]:
         """The orders that IB should name now; read them before the questions are asked."""
+        self._named_meanwhile = set()
         accounts = self._parts.gateway.accounts
         return [row for row in orders.in_state(cursor, sorted(_SURE)) if row.account in accounts]
 
     def note(self, before: Iterable[OrderRow], answers: Answers) -> list[OrderRow]:
-        """Compare the candidates of before the questions with whom they named; returns those that were missed too often."""
-        known: dict[UUID, OrderRow] = {row.id: row for row in before}
+        """Compare the candidates of before the questions with whom they named; returns those that were missed too often.
+
+        An order about which a message of IB came meanwhile is not missed: it was on its way while the question was answered.
+        """
+        known: dict[UUID, OrderRow] = {row.id: row for row in before if row.id not in self._named_meanwhile}
         missed = {number: row for number, row in known.items() if not answers.named[number] & {"open", "completed"}}
         self._missed = {number: self._missed.get(number, 0) + 1 for number in missed}
         self._where = {number: (row.account, row.con_id) for number, row in missed.items()}
@@ -62,6 +67,7 @@ class UnnamedOrders:
 
     def forget(self, numbers: Collection[UUID]) -> None:
         """They were named after all, or are unknown now."""
+        self._named_meanwhile |= set(numbers)
         for number in numbers:
             self._missed.pop(number, None)
             self._where.pop(number, None)
