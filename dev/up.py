@@ -111,7 +111,8 @@ Sign in, ask for a month of bars, read the last of them:
 
 
 def _live(stack: Stack) -> str:
-    """How to listen to live data, and how to open a simulated market that is closed. A replayed file has ended: nothing."""
+    """How to listen to live data, how to open a simulated market that is closed, and how to trade there. A replayed file has
+    ended: nothing."""
     if isinstance(stack.source, Replay):
         return ""
     closed = ""
@@ -127,7 +128,20 @@ Listen to its live bars and quotes until Ctrl-C (docs/live.md):
 
   curl -sN "{stack.url}/api/v1/stream/events?channels={",".join(LISTENED)}&bars=3" \\
     -H "Authorization: Bearer $TOKEN"
-{closed}"""
+{closed}{_order(stack)}"""
+
+
+def _order(stack: Stack) -> str:
+    """How to buy something; with a simulated market alone."""
+    if stack.control_port is None:
+        return ""
+    body = {"symbol": "AAPL", "side": "BUY", "type": "MKT", "quantity": 10}
+    return f"""
+Buy ten shares on the simulated market while it is open (docs/orders.md has the rest):
+
+  curl -s "{stack.url}/api/v1/orders?wait=5" -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+    -H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" -d '{json.dumps(body)}'
+"""
 
 
 def _sent_to(port: int, command: str) -> str:

@@ -91,13 +91,19 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
 
         up.wait_for("session with IB: connected")
         lines = re.findall(r"read the last of them:\n(.*)\nListen to its live bars", up.text(), re.DOTALL)[0]
+        lines += (
+            "\n" + re.findall(r"\(docs/orders.md has the rest\):\n(.*?)\n\n", up.text() + "\n\n", re.DOTALL)[0].lstrip()
+        )
         words = subprocess.run(["bash", "-euc", lines], capture_output=True, text=True, check=True, timeout=60).stdout
         decoder = json.JSONDecoder()
         requested, end = decoder.raw_decode(words)
         assert requested["request"] == {"symbol": "AAPL", "timeframe": "1m", "days_back": 30}
-        bars, _ = decoder.raw_decode(words[end:].lstrip())
+        rest = words[end:].lstrip()
+        bars, end = decoder.raw_decode(rest)
         assert bars["source"] == "sim:7"
         assert bars["total"] == 5
+        order, _ = decoder.raw_decode(rest[end:].lstrip())
+        assert order.get("order", order)["quantity"] == "10", "denied at night and at the weekend, else accepted"
 
         for name in ("ib_bridge", "dev.local_api"):
             os.kill(children[name], signal.SIGKILL)
