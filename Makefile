@@ -224,7 +224,7 @@ chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
-bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars (ratios of one run)
+bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders (ratios of one run)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
@@ -235,6 +235,7 @@ bench: build ## measure: sign-in, cold starts, storage, backfills, reading, grow
 	$(PY) -m benchmarks.stream
 	$(PY) -m benchmarks.live_lines
 	$(PY) -m benchmarks.live_bars
+	$(PY) -m benchmarks.orders
 
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .

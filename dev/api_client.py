@@ -24,6 +24,10 @@ class Api:
         answer = self.post("/api/v1/auth/login", {"username": username, "password": password})
         self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
+    def another(self) -> "Api":
+        """The same caller over a connection of its own."""
+        return Api(str(self._client.base_url), {"Authorization": self._client.headers["Authorization"]})
+
     def get(self, path: str, **query: object) -> dict[str, Any]:
         return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
 
