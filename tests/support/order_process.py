@@ -40,7 +40,7 @@ NOON = "2026-03-02T17:00:00Z"
 """A Monday noon in New York."""
 _names = itertools.count(1)
 _loop = asyncio.Runner()
-"""Of all lookups: ib_async remembers the loop in which it was first used."""
+"""Of all lookups: ib_async remembers the loop in which it was first used, ib_insync takes the one that is set."""
 atexit.register(_loop.close)
 _known: dict[str, tuple[Instrument, dict[str, Any]]] = {}
 
@@ -78,6 +78,7 @@ class OrderStack:
         """Store a stock as the bridge would, and a quote of it."""
         # All simulators here have one seed and one clock.
         if symbol not in _known:
+            asyncio.set_event_loop(_loop.get_loop())
             _known[symbol] = _loop.run(_described(self.sim.port, symbol))
         instrument, details = _known[symbol]
         with self.db.transaction() as cursor:

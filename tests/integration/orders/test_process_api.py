@@ -139,7 +139,7 @@ def test_a_kill_over_a_half_open_socket_halts_at_once_and_cancels_first_on_the_n
     for order in orders:
         stack.until(order, "working")
     connections = len(stack.rows("SELECT 1 FROM gateway_sessions"))
-    cancels = len(stack.received("cancelOrder"))
+    cancels, questions = len(stack.received("cancelOrder")), len(stack.received("reqAllOpenOrders"))
     stack.sim.command('reject_next cancelOrder 10147 "OrderId that needs to be cancelled is not found"')
     stack.sim.command("silent 1 reqAllOpenOrders")
     stack.sim.command("half_open 5")
@@ -155,14 +155,17 @@ def test_a_kill_over_a_half_open_socket_halts_at_once_and_cancels_first_on_the_n
     (kill,) = stack.rows("SELECT asked_at FROM kill_orders WHERE done_at IS NULL")
     assert kill.asked_at < stack.rows(anew)[connections].began_at, "halted while nothing could reach the gateway"
     stack.wait(lambda: len(stack.received("cancelOrder")) - cancels >= 15, "the cancels go out", tell=stack.log)
+    assert len(stack.received("reqAllOpenOrders")) <= questions + 1, "before the first question has an answer"
     alive = lambda: [order for order in orders if stack.order(order).state != "cancelled"]  # noqa: E731
     stack.wait(lambda: len(alive()) == 1, "all but one are cancelled", tell=stack.log)
     (left,) = alive()
     refused = "SELECT 1 FROM order_requests WHERE order_id = %s AND state = 'refused'"
     stack.wait(lambda: stack.rows(refused, left), "its cancel is refused", tell=stack.log)
     assert stack.order(left).state == "working", "which proves nothing"
-    assert api.risk()["kills"][0]["done"] is None
     stack.sim.command("drop 5")  # and the questions are answered from now on
+    kill_text = lambda: api.risk()["kills"][0]["text"]  # noqa: E731
+    stack.wait(lambda: kill_text() == "1 orders are still there, 0 of them unknown", "IB is asked", tell=kill_text)
+    assert api.risk()["kills"][0]["done"] is None
     again = api.cancel(left)
     assert again.status_code == 202, again.text
     stack.until(left, "cancelled")
