@@ -6,9 +6,9 @@ import pytest
 
 from nautilus.orders import apply as rules
 from nautilus.orders.apply import NOT_ABOUT_AN_ORDER, apply
-from nautilus.orders.outcome import FollowUp, Known, OrderFacts, Terms
+from nautilus.orders.outcome import FollowUp, Known, Notice, OrderFacts, Terms
 from nautilus.orders.states import OVER, OrderState, Pending, RequestState
-from nautilus.orders.words import Commission, CurrentTime, ManagedAccounts, NextOrderId, PositionsEnd
+from nautilus.orders.words import Commission, CurrentTime, ManagedAccounts, NextOrderId, PositionsEnd, Word
 from tests.unit.orders.makers import (
     CANCEL,
     MODIFY,
@@ -93,6 +93,22 @@ def test_inactive_with_locate_is_no_refusal() -> None:
     facts, _ = story(order(), [error(404, "Shares are not available"), status("Inactive", why_held="locate")])
     assert (facts.state, facts.why_held) == (S.INACTIVE, "locate")
     assert facts.notices[0].code == 404
+
+
+@pytest.mark.parametrize(("name", "held"), [("PreSubmitted", "child"), ("Inactive", "locate")])
+def test_an_answer_that_repeats_why_an_order_is_held_changes_nothing(name: str, held: str) -> None:
+    """IB says with orderStatus alone why; the openOrder beside it says nothing about it."""
+    answer: list[Word] = [open_order(name), status(name, why_held=held)]
+    facts, _ = story(taken(S.HELD), answer, {0: "open", 1: "open"})
+    assert facts.why_held == held
+    for word in answer:
+        assert not applied(facts, word, answer="open").changes, word
+    assert applied(facts, open_order("Submitted"), answer="open").changes["why_held"] == ""
+
+
+def test_an_order_that_waits_for_shares_is_not_refused_by_a_word_that_does_not_say_so() -> None:
+    waiting = taken(S.INACTIVE, broker_status="Inactive", why_held="locate", notices=(Notice(201, "a modify"),))
+    assert applied(waiting, open_order("Inactive")).state is None
 
 
 def test_a_refused_modify_makes_no_later_inactive_a_refusal() -> None:

@@ -78,7 +78,9 @@ def _learn_standing(draft: Draft, word: OpenOrder | OrderStatus, known: Known) -
     """Whether the word is certain: it answers the question for open orders, or shows another order of this reference."""
     twin = draft.learn_perm_id(word.perm_id)
     certain = (twin or known.answer == "open") and not _late_duplicate(draft.now, word)
-    draft.learn_status(word.status, word.why_held, certain=certain)
+    # IB tells with orderStatus alone why an order is held; an openOrder comes beside each of them.
+    why_held = word.why_held if isinstance(word, OrderStatus) else word.why_held or None
+    draft.learn_status(word.status, why_held, certain=certain)
     return certain
 
 
@@ -109,7 +111,7 @@ def _status(draft: Draft, word: OpenOrder | OrderStatus, known: Known, *, certai
     if event is Event.STATUS_FILLED:
         _filled_by_status(draft, text)
         return
-    if event is Event.INACTIVE and word.why_held != "locate" and _was_refused(draft.now):
+    if event is Event.INACTIVE and draft.now.why_held != "locate" and _was_refused(draft.now):
         event = Event.REJECTED
     elif certain:
         event = NAMED.get(event, event)

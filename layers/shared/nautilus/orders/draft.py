@@ -123,8 +123,11 @@ class Draft:
             self.note(_ended(perm_id))
         return set(known) <= {notice.ended_perm_id for notice in self.now.notices}
 
-    def learn_status(self, status: str, why_held: str, *, certain: bool) -> None:
-        """IB's own status word, unless it is late. certain: it cannot be."""
+    def learn_status(self, status: str, why_held: str | None, *, certain: bool) -> None:
+        """IB's own status word, unless it is late. certain: it cannot be. why_held: None where the word does not say it:
+        then it is what it was, for as long as the status is."""
+        if why_held is None:
+            why_held = self.now.why_held if status == self.now.broker_status else ""
         if certain or BROKER_RANKS.get(status, 2) >= BROKER_RANKS.get(self.now.broker_status, -1):
             self.now = replace(self.now, broker_status=status, why_held=why_held)
 
