@@ -15,6 +15,7 @@ from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
 from nautilus.market.instrument import Instrument
+from nautilus.orders.applying import unit_value_after
 from nautilus.orders.states import AT_BROKER, BEFORE_SENDING, OVER, OrderState, Pending, RequestKind, RequestState
 
 _AT_ONCE = 100
@@ -104,6 +105,11 @@ class Changes:
             why = "IB lets only the client that placed an order change it: cancel it in TWS, or by the kill switch (everything)"
             self._end(cursor, now, order, RequestState.REFUSED, why=why)
             return None
+        if now.kind == RequestKind.MODIFY and order.state == OrderState.UNKNOWN:
+            # It would wait for as long as nobody knows, and then be sent hours later.
+            why = "nobody knows whether IB has this order: change it when that is known"
+            self._end(cursor, now, order, RequestState.REFUSED, why=why)
+            return None
         if now.kind == RequestKind.MODIFY and order.state not in _MODIFIABLE:
             return None
         return self._announced(cursor, now, order)
@@ -134,6 +140,9 @@ class Changes:
     ) -> None:
         requests.update(cursor, request, state=state, why=why)
         changes: dict[str, object] = {"state": OrderState.CANCELLED, "why": why} if over else {}
+        value = unit_value_after(request._replace(state=state))
+        if value is not None:
+            changes["unit_value"] = value
         orders.update(cursor, order, changes, self._event(f"{request.kind}-{state}", why, request))
 
     def _move(self, cursor: Cursor, request: RequestRow, state: RequestState) -> None:

@@ -131,6 +131,18 @@ def test_not_found_for_a_live_order_proves_nothing(stack):
     assert (row.state, row.pending, row.reserved_quantity) == ("working", "", 10)
 
 
+def test_a_modify_of_an_order_that_is_unknown_is_refused_and_does_not_wait(stack):
+    stack.start()
+    stack.sim.command("eat_order")
+    order = stack.place()
+    stack.until(order, "unknown")
+    request = stack.modify(order, quantity="12", unit_value="300", unit_value_before="280")
+    stack.wait(lambda: stack.request(request).state == "refused", "the modify is refused", tell=stack.log)
+    row = stack.order(order)
+    assert (row.state, row.reserved_quantity, row.unit_value) == ("unknown", 10, 280)
+    assert stack.placed() == [str(order)]
+
+
 def test_a_bracket_of_which_a_leg_is_refused_leaves_no_entry_alone(stack):
     stack.start()
     unknown_type = {
