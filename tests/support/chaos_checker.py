@@ -26,6 +26,8 @@ _AROUND_NS = 6 * NS_PER_S
 for a second, and a half-open socket is noticed after two heartbeats."""
 _NO_WAY = ("order process killed", "killed after", "PostgreSQL killed", "socket", "restart")
 """What the names of interruptions have in them after which nothing that was announced is written, or nothing arrives."""
+_LOSE_WHAT_CAME = ("restart", "messages lose")
+"""The same of those after which the gateway has lost what it had received."""
 CUTS = (*_NO_WAY, "1100")
 """The same of those that lose an answer."""
 
@@ -342,17 +344,22 @@ class Checker:
             return f"never arrived: {cut.kind}" if cut else None
         at = frames[0].at_ns
         met = [fault for _, fault in self.book.faults.get(row.order_id, ())]
-        if "eat_order" in met:
+        eaten = [when for when, fault in self.book.faults.get(row.order_id, ()) if fault == "eat_order"]
+        if any(abs(when - at) < _LATE_NS for when in eaten):  # else it was a change of it
             return "the gateway forgot it"
         if true is not None and not true.transmitted:
             waits = "precaution" in met
             cut = self._cut(at)
             return "waits for a click" if waits else f"not transmitted: {cut.kind}" if cut else None
         refusals = [error for error in self.book.errors.get(row.order_id, ()) if error[0] >= at]
-        cut = self._cut(refusals[0][0] if refusals else at)
-        if cut is None:
-            return None
-        return f"{'refused unheard' if refusals else 'lost'}: {cut.kind}"
+        if refusals:
+            cut = self._cut(refusals[0][0])
+            return f"refused unheard: {cut.kind}" if cut else None
+        cut = self._cut(at, _LOSE_WHAT_CAME)
+        if cut is None and (not frames[0].transmit or "precaution" in met):
+            # What was not transmitted lives in the gateway until that restarts.
+            cut = next((one for one in self.evidence.journal if "restart" in one.kind and one.until_ns >= at), None)
+        return f"lost in the gateway: {cut.kind}" if cut else None
 
     def _cut(self, at_ns: int, kinds: Sequence[str] = CUTS) -> Injected | None:
         """The interruption of one of these kinds that is closest to a time, and was under way then or came soon after."""

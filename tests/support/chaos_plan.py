@@ -96,6 +96,11 @@ def _rejected(dice: Random) -> Fault:
     return Fault("order refused by IB", (f'reject_order 201 "Order rejected - reason: chaos" {how}',))
 
 
+def _many_rejected(dice: Random) -> Fault:
+    """So many that a trigger tightens the account, which an administrator then resumes."""
+    return Fault("IB refuses one after the other", ('reject_order 201 "Order rejected - reason: chaos"',) * 8)
+
+
 def _filled_in_parts(dice: Random) -> Fault:
     parts = [f"{dice.randint(1, 4)}@{dice.uniform(0.0, 2.0):.2f}" for _ in range(dice.randint(1, 4))]
     return Fault("filled in parts", (f"fill_plan next {','.join(parts)}",))
@@ -141,7 +146,7 @@ FAULTS: tuple[Callable[[Random], Fault], ...] = (
     _fault("cancel not found", 'reject_next cancelOrder 10147 "OrderId that needs to be cancelled is not found"'),
     _fault("client id held", "hold_ids 2", after=["hold_ids 0"]),
     _fault("execution busted", after=["bust_execution last"]),
-    *(_rejected, _filled_in_parts, _fill_meets_cancel, _manual, _slow, _corrected, _halted),
+    *(_rejected, _many_rejected, _filled_in_parts, _fill_meets_cancel, _manual, _slow, _corrected, _halted),
 )
 
 

@@ -93,11 +93,12 @@ class Run:
 
     def _command(self, name: str, commands: Sequence[str], *, counts: bool = True) -> None:
         """One that the simulator refuses has nothing to act on: there is no execution yet, no manual order."""
-        for command in commands:
+        for number, command in enumerate(commands):
             at = self.world.now_ns()
             answer = self.world.sim._say(command)
             if answer["ok"]:
-                self.journal.append(Injected(name, at, self.world.now_ns(), detail=command, counts=counts))
+                counted = counts and number == 0
+                self.journal.append(Injected(name, at, self.world.now_ns(), detail=command, counts=counted))
 
     # ---- breaks and kills --------------------------------------------------------------------------------------------
 
