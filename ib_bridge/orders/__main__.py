@@ -12,7 +12,7 @@ from nautilus.settings.base import load
 from nautilus.settings.orders import OrderSettings
 
 _LEAVE_S = 1.0
-"""How long the interpreter waits for threads once all is told."""
+"""How long the interpreter waits for threads once all is written."""
 
 
 async def _main(settings: OrderSettings) -> None:

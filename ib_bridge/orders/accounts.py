@@ -18,14 +18,14 @@ _STEP_S = 1.0
 _SETTLED_S = 2.0
 """Positions are compared so long after the last fill, in machine time: IB tells fill and position apart."""
 _BREAK_AFTER_S = 30.0
-"""A difference that lasts so long, executions asked again, is a break."""
+"""A difference that lasts so long, with executions requested again, is a break."""
 _SWEEP_S = 60.0
 _MISSING_AFTER_S = 900.0
 """Commissions come seconds after their fills; one that is not there after a quarter of an hour is an incident."""
 
 
 class Accounts:
-    """ask_executions: wants them asked. Its `step` is a loop's."""
+    """ask_executions: has them requested. Its `step` is a loop's."""
 
     def __init__(self, parts: OrderParts, questions: Questions, *, ask_executions: Callable[[], None]) -> None:
         self._parts = parts
@@ -64,7 +64,7 @@ class Accounts:
     # ---- what comes --------------------------------------------------------------------------------------------------
 
     def positions_complete(self) -> None:
-        """IB has told all positions of this connection."""
+        """IB has sent all positions of this connection."""
         self._positions_known = True
         self._moved_at = time.monotonic()
 

@@ -36,7 +36,7 @@ class Acknowledging:
 
     @property
     def waiting(self) -> frozenset[UUID]:
-        """The orders of which IB has said nothing since the last write."""
+        """The orders of which IB has sent nothing since the last write."""
         return frozenset(self._due)
 
     async def step(self) -> None:

@@ -33,7 +33,7 @@ class Announced(NamedTuple):
 
 
 class Changes:
-    """is_open: whether modifies may be sent now. written: is told the order and the request that were written."""
+    """is_open: whether modifies may be sent now. written: gets the order and the request that were written."""
 
     def __init__(
         self, parts: OrderParts, *, is_open: Callable[[], bool], written: Callable[[UUID, UUID], None]

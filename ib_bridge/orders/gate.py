@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from nautilus.clock import NS_PER_S, datetime_of, ns_of
 
 _RESTART_S = 60
-"""So long before and after its restart a gateway gets no order: what is written in its last moments is lost unheard."""
+"""So long before and after its restart a gateway gets no order: what is written in its last seconds is lost unread."""
 READ_ONLY = "the gateway's box Read-Only API is ticked: it takes no order, and tells of none"
 _NEW_YORK = ZoneInfo("America/New_York")
 """The zone in which the gateway's image restarts it (infra/template.yaml, TIME_ZONE)."""

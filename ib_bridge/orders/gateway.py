@@ -36,7 +36,7 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class GatewayEvents(NamedTuple):
-    """Whom the gateway tells. hear: every word, in order. odd: (callback, what was wrong) of a message that could not be
+    """Whom the gateway tells. `hear` gets every word, in order. odd: (callback, what was wrong) of a message that could not be
     read. connected: a connection was made. changed: something about it is different."""
 
     hear: Callable[[Word], None]
@@ -72,7 +72,7 @@ class OrderGateway:
         self.lost.set()
         self.accounts: tuple[str, ...] = ()
         self.next_order_id = 0
-        """The lowest order id that IB takes, as it said after this connection was made."""
+        """The lowest order id that IB takes, as it reported after this connection was made."""
         self.used_up_to = 0
         """Above every number that a request of this connection, or an order that IB named, has had."""
         self.server_version = 0
@@ -125,7 +125,7 @@ class OrderGateway:
         self._events.changed()
 
     def distrust(self) -> None:
-        """What is known of orders may be wrong: IB has to be asked again before anything is sent."""
+        """What is known of orders may be wrong: the questions have to be answered again before anything is sent."""
         self.epoch += 1
         self._events.changed()
 

@@ -28,7 +28,7 @@ _CONTRACTS_AWAY, _CONTRACTS_BACK = 2157, 2158
 
 @dataclass(kw_only=True)
 class Listeners:
-    """Who is told after a commit. acknowledged: of a word about an order; follow: what is to be done; moved: that a fill or a
+    """Who learns of a commit. acknowledged: of a word about an order; follow: what is to be done; moved: that a fill or a
     position came; positions_complete: that all positions came."""
 
     acknowledged: Callable[[UUID], None]

@@ -16,7 +16,7 @@ _NOT_READY_AFTER_S = 60.0
 """The gateway restarts once a day, and is back within a minute."""
 _INACTIVE_AFTER_S = 60.0
 KEEPER = "order-process"
-"""Its incidents are those that it can see at each moment; those that a word of IB opened are kept where it is recorded."""
+"""Its incidents are those that it can see at any time; those that a word of IB opened are kept where it is recorded."""
 
 
 class Circumstances(NamedTuple):

@@ -28,7 +28,7 @@ _BY_SIGNAL = "signal SIGUSR1"
 
 
 class _GlobalCancel(NamedTuple):
-    """When IB was last asked what is left for a kill order. rounds: how many there had been before."""
+    """When what is left for a kill order was last requested of IB. rounds: how many there had been before."""
 
     connection: int
     rounds: int

@@ -192,7 +192,7 @@ class OrderProcess:
             raise self._fatal
 
     async def _end(self, tasks: Sequence[asyncio.Task[Any]], listener: Listener, page: asyncio.Server | None) -> None:
-        """Send nothing more, store what IB still says for a moment, and go."""
+        """Send nothing more, store what IB still sends for a short time, and go."""
         self._stopping = True
         if self._fatal is None:
             with suppress(TimeoutError):
@@ -244,7 +244,7 @@ class OrderProcess:
         return self._status().open
 
     def _may_ask(self) -> bool:
-        """Orders are asked for where they may be sent, also while IB's servers are away: the gateway answers."""
+        """Open orders are requested where orders may be sent, also while IB's servers are away: the gateway answers."""
         return self._parts.session is not None and self._gateway.up and self._guard.refusal() is None
 
     # ---- what happens ------------------------------------------------------------------------------------------------

@@ -44,14 +44,14 @@ class Refused(NoAnswer):
 
 @dataclass
 class Answers:
-    """What the questions of one round named: order -> the questions that did. epoch: of the connection they were asked over."""
+    """What the questions of one round named: order -> the questions that did. epoch: of the connection over which they went."""
 
     epoch: int
     named: defaultdict[UUID, set[Question]] = field(default_factory=lambda: defaultdict(set))
 
 
 class Questions:
-    """Asks over the present connection. `answer_of` and `committed` are told what comes."""
+    """Asks over the present connection. `answer_of` and `committed` get what comes."""
 
     def __init__(self, gateway: OrderGateway, pacer: Pacer, *, floor: Callable[[], int]) -> None:
         """floor: the lowest number that a request may have."""
@@ -113,7 +113,7 @@ class Questions:
         await self._answered("executions", ExecutionsEnd, send)
 
     async def _ask_positions(self) -> None:
-        """The gateway answers once and then tells changes; asked again while it does, it answers again."""
+        """The gateway answers once and then sends changes; to a second request meanwhile it answers again."""
         await self._answered(None, PositionsEnd, lambda: self._gateway.client.reqPositions())
 
     async def _answered(self, question: Question | None, ending: Ending, send: Callable[[], Any]) -> None:

@@ -15,7 +15,7 @@ from nautilus.clock import datetime_of
 
 _OPEN_S = 60.0
 _ALL_S = 300.0
-"""Open orders are asked for each minute, all three each five minutes, in machine time: a word of IB may be lost."""
+"""Open orders are requested each minute, all three each five minutes, in machine time: a word of IB may be lost."""
 _REFUSED_S = 5.0
 """A read-only gateway is asked again so much later: whether its box was unticked, it does not say by itself."""
 _EVES = (day_time(23, 50), day_time(0, 5))
@@ -23,7 +23,7 @@ _EVES = (day_time(23, 50), day_time(0, 5))
 
 
 class Reconciling:
-    """is_possible: whether questions may be asked now. changed: is told when the result is another one."""
+    """is_possible: whether questions may go out now. changed: is called when the result is another one."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Reconciling:
         return self._epoch == self._parts.gateway.epoch
 
     def want(self) -> None:
-        """All three questions, as soon as can be: IB was silent, or said what does not fit."""
+        """All three questions, as soon as can be: IB was silent, or sent what does not fit."""
         self._all_wanted = True
         self._wake.set()
 
@@ -75,7 +75,7 @@ class Reconciling:
         self._wake.set()
 
     async def step(self) -> None:
-        """Wait until something is to be asked, and ask it. Unavailable: no answer, or no database; what was wanted still is."""
+        """Wait until there is a question, and send it. Unavailable: no answer, or no database; what was wanted still is."""
         await self._wait()
         if not self._is_possible():
             return
@@ -94,7 +94,7 @@ class Reconciling:
             self._open_wanted = False
 
     async def _wait(self) -> None:
-        """Until somebody wakes it, or what IB did not name is to be asked for again, or a second has passed."""
+        """Until somebody wakes it, or what IB did not name is to be requested again, or a second has passed."""
         pauses = [one for one in (self._unnamed.pause_s(), self._modifies.pause_s()) if one is not None]
         pause_s = min(pauses, default=None)
         try:

@@ -42,7 +42,7 @@ class TakenOver(Exception):
 
 class Sender:
     """open: whether orders may be sent now. account_refusal: why an account may get none over this connection; None: it may.
-    doubtful: (account, con_id) of orders that IB has not named yet. written: is told the orders that were written."""
+    doubtful: (account, con_id) of orders that IB has not named yet. written: gets the orders that were written."""
 
     def __init__(
         self,

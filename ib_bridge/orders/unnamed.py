@@ -1,4 +1,4 @@
-"""Orders that IB should have and does not name: asked for again, and then `unknown`, with what is known of them in a sentence.
+"""Orders that IB should have and does not name: requested again, and then `unknown`, with what is known of them in a sentence.
 
 Nobody concludes from silence that an order is gone: IB's answers lack orders now and then, and the order would be sent twice.
 """
@@ -42,7 +42,7 @@ class UnnamedOrders:
         return (account, con_id) in self._where.values()
 
     def candidates(self, cursor: Cursor) -> list[OrderRow]:
-        """The orders that IB should name now; read them before the questions are asked."""
+        """The orders that IB should name now; read them before the questions go out."""
         self._named_meanwhile = set()
         accounts = self._parts.gateway.accounts
         return [row for row in orders.in_state(cursor, sorted(_SURE)) if row.account in accounts]
@@ -94,7 +94,7 @@ class UnnamedOrders:
                 requests.update(cursor, request, state=RequestState.UNKNOWN, why="IB does not name its order any more")
 
     def _why(self, cursor: Cursor, row: OrderRow, seen: int) -> str:
-        """The evidence: when it was written, what was asked, IB's next id and ours."""
+        """The evidence: when it was written, what was requested, IB's next id and ours."""
         gateway, until = self._parts.gateway, datetime_of(status.machine_now(cursor))
         filled = executions.sum_of(cursor, row.id).filled
         at = row.sent_at.astimezone(UTC) if row.sent_at else None

@@ -56,7 +56,7 @@ class UnsureModifies:
         return _Shown(epoch, before.rounds + 1 if before is not None and before.epoch == epoch else 1)
 
     def pause_s(self) -> float | None:
-        """How long to wait before IB is asked again; None: nothing is unsure, or it was asked often enough."""
+        """How long to wait before the next question; None: nothing is unsure, or there were enough questions."""
         pauses = dict(enumerate(self._parts.settings.orders_ask_again_s, 1))
         waits = [pauses[one.rounds] for one in self._shown.values() if one.rounds in pauses]
         return min(waits, default=None)

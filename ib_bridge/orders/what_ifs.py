@@ -1,6 +1,6 @@
 """What-if orders: IB says which margin and commission an order would need, and no order comes of it.
 
-They need no ledger: a what-if that is lost is asked again. Each has a number that no order ever has, and goes out with IB's
+They need no ledger: a what-if that is lost is requested again. Each has a number that no order ever has, and goes out with IB's
 flag for it; what IB says under that number is about no order.
 """
 
@@ -161,7 +161,7 @@ class WhatIfs:
         gateway.client.placeOrder(announced.number, contract_of(announced.instrument), encoded)
 
     def _announce(self, cursor: Cursor, what_if_id: UUID) -> Announced | None:
-        """Its number, committed before the write, so that no order gets it. None: it is over, or nobody may be asked."""
+        """Its number, committed before the write, so that no order gets it. None: it is over, or nobody can take it."""
         parts = self._parts
         row = what_ifs.read(cursor, what_if_id)
         if row is None or row.state != "wanted":

@@ -51,7 +51,7 @@ class Committed(NamedTuple):
 
 
 class WordWriter:
-    """committed: is told each batch after its commit, in the event loop. lost: is told of a word that no transaction takes."""
+    """committed: gets each batch after its commit, in the event loop. lost: gets a word that no transaction takes."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class WordWriter:
         self._committed(done)
 
     async def _write_singly(self, batch: Sequence[Arrival]) -> list[Committed]:
-        """One transaction a word: one that none takes is told and left out, so that the others are not lost with it."""
+        """One transaction a word: one that none takes is reported and left out, so that the others are not lost with it."""
         done: list[Committed] = []
         for arrival in batch:
             try:

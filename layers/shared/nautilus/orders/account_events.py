@@ -25,7 +25,7 @@ class AccountEvent(NamedTuple):
     """An event, and what is known of it.
 
     order: as it was when the event was read; it may be newer than the event. None: the event fits no order. described: the
-    same as the API tells it. fill: the revisions of the execution that it told of, up to its own; empty: it told of none, or
+    same as the API tells it. fill: the revisions of the execution that it brought, up to its own; empty: it brought none, or
     nothing new.
     """
 

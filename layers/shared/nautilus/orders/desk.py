@@ -77,7 +77,7 @@ class OrderDesk:
         self, body: OrderRequest, instrument: Instrument, principal: Principal, *, what_if_id: UUID | None = None
     ) -> Preview:
         """All checks, those of the process too; no order is written, and none is sent. what_if_id: the what-if
-        order that is answered meanwhile, or was not in time; None: IB is to be asked now."""
+        order that is answered meanwhile, or was not in time; None: a question to IB is wanted now."""
         self._require_orders()
         with self._db.transaction() as cursor:
             ticket, facts = self._ticket(cursor, body, instrument, principal)

@@ -1,7 +1,7 @@
 """Close the positions that a kill left: plain market orders of origin `kill`, each no larger than the position.
 
 A contract waits until no order of ours is open or unknown there, and until IB's position is ours: else an order could open a
-position instead of closing one. Done again at any time, it places nothing twice.
+position instead of closing one. Done again at any time, it makes no order twice.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Flattened(NamedTuple):
 
 
 def flatten(cursor: Cursor, kill_id: UUID, account: str, facts_of: FactsOf) -> Flattened:
-    """Place what closes the positions of a kill's account (`*`: of all) as far as nothing is in the way."""
+    """Make the orders that close the positions of a kill's account (`*`: of all) as far as nothing is in the way."""
     accounts = trading_state.known_accounts(cursor) if account == trading_state.ALL else [account]
     risk_book.lock_accounts(cursor, accounts)
     found = [_close(cursor, kill_id, book, facts_of) for name in accounts for book in risk_book.held(cursor, name)]

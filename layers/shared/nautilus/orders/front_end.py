@@ -87,7 +87,7 @@ def _price(value: Decimal | None) -> int | float | None:
 
 
 def answer(row: OrderRow, message: str = "") -> dict[str, Any]:
-    """The answer about one order. message: what was asked for; by default how the order stands."""
+    """The answer about one order. message: what was requested; by default how the order stands."""
     return {"order_id": str(row.id), "message": message or sentence(row), "order": order_object(row)}
 
 

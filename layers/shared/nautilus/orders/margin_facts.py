@@ -15,7 +15,7 @@ from nautilus.orders.what_if import WhatIfAnswer, fingerprint, is_fresh, terms_o
 MOST_OPEN = 10
 """What-if orders of an account that wait for IB at once; each is a message of the 40 in a second that orders have."""
 _PAUSE_S = 1.0
-"""So long after a failure the same question is not asked again."""
+"""So long after a failure the same question does not go out again."""
 
 
 def with_margin(cursor: Cursor, ticket: Ticket, facts: Facts) -> Facts:

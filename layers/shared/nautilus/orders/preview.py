@@ -19,7 +19,7 @@ from nautilus.orders.what_if import ANSWER_S, number, with_answer
 WAIT_S = ANSWER_S + 1.0
 """So long a preview waits for IB: the order process gives up a little earlier, and says why."""
 _SENT_NOTHING = frozenset({2, 3, 4, 5, 6, 16})
-"""Checks after whose refusal IB is not asked: nobody may ask it for this account, or so often, or it would refuse anyway."""
+"""Checks after whose refusal no question goes to IB: nobody may ask for this account, or so often, or IB would refuse."""
 _MARGINS = {
     "initial_margin": "initMargin",
     "maintenance_margin": "maintMargin",
@@ -30,7 +30,7 @@ _MARGINS = {
 
 class Preview(NamedTuple):
     """What is known now. notices: what the answer adds to an order that passes. states: of all checks. what_if: the what-if
-    order; None: IB was not asked, for the reason why_not."""
+    order; None: there was no question to IB, for the reason why_not."""
 
     refusals: tuple[Refusal, ...]
     notices: tuple[str, ...]
@@ -50,7 +50,7 @@ class Preview(NamedTuple):
 
 
 def preview(cursor: Cursor, ticket: Ticket, facts: Facts, principal: str, *, what_if_id: UUID | None) -> Preview:
-    """Run every check. what_if_id: the one whose answer counts now; None: want one, where IB may be asked."""
+    """Run every check. what_if_id: the one whose answer counts now; None: want one, where a question to IB is allowed."""
     account = risk_book.lock_account(cursor, ticket.account)
     exposure = risk_book.lock_exposure(cursor, ticket.account, ticket.con_id)
     facts = with_account(cursor, facts, account, exposure, principal=principal)
@@ -74,7 +74,7 @@ def preview(cursor: Cursor, ticket: Ticket, facts: Facts, principal: str, *, wha
 
 
 def _why_not(facts: Facts, refusals: Sequence[Refusal]) -> str:
-    """Why IB is not asked; empty: it is."""
+    """Why no question goes to IB; empty: one goes."""
     refused = next((one for one in refusals if one.check in _SENT_NOTHING), None)
     if refused is not None:
         return f"check {refused.check} refuses the order: {refused.text}"

@@ -27,7 +27,7 @@ UNDONE = OPEN_REQUESTS - {RequestState.UNKNOWN}
 """States of a request that say nothing yet of what IB makes of it."""
 _POLL_S = 0.1
 _EXPIRES_S = LONGEST_S + 5.0
-"""A place that is held for longer is free again: its process died."""
+"""A permit that is held for longer is free again: its process died."""
 _KEY = "nautilus:orders:waiting"
 
 
@@ -79,7 +79,7 @@ class OrderWaits:
             await asyncio.sleep(min(_POLL_S, left))
 
     def _waits(self, waits: Callable[[Cursor, UUID], bool], subject: UUID) -> bool:
-        """False, too, while the database is away: who asked gets an answer about the order, not about the wait."""
+        """False, too, while the database is away: the caller gets an answer about the order, not about the wait."""
         try:
             with self._db.transaction(snapshot=True, brief=True) as cursor:
                 return waits(cursor, subject)
@@ -88,7 +88,7 @@ class OrderWaits:
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[bool]:
-        """One of the places, as long as the block lasts; False when all are held."""
+        """One of the permits, as long as the block lasts; False when all are held."""
         if self._here >= MOST:
             yield False
             return

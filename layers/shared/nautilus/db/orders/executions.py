@@ -71,7 +71,7 @@ class _Before(NamedTuple):
 
 
 def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
-    """Write an execution or its correction, and move the position. order_id: None when it fits no order; told once
+    """Write an execution or its correction, and move the position. order_id: None when it fits no order; written once
     more with one, it is linked to that."""
     base, revision = execution_key(word.exec_id)
     cursor.execute(
@@ -204,8 +204,8 @@ class _EventFill(NamedTuple):
 
 
 def of_events(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[ExecutionRow]]:
-    """Event -> the revisions, up to its own, of the fill that it told of. Events that told nothing new have none: IB
-    repeats executions, and tells lower revisions late."""
+    """Event -> the revisions, up to its own, of the fill that it brought. Events that brought nothing new have none: IB
+    repeats executions, and sends lower revisions late."""
     cursor.execute(
         "SELECT e.id AS event_id, x.account, x.exec_base, x.revision FROM order_events e"
         f" JOIN executions x ON x.exec_id = {_EXEC_ID.format('e')} AND x.account = e.account"
@@ -232,7 +232,7 @@ def of_events(cursor: Cursor, event_ids: Sequence[int]) -> dict[int, list[Execut
 
 
 _EXEC_ID = "coalesce({0}.frame->>'execId', {0}.frame->>'exec_id')"
-"""IB's id of the execution that an event told of: by IB's name of the field, or, where only the word was kept, by ours."""
+"""IB's id of the execution that an event brought: by IB's name of the field, or, where only the word was kept, by ours."""
 
 
 def without_commission(cursor: Cursor, older_than_s: float, limit: int = 1_000) -> list[ExecutionRow]:

@@ -12,7 +12,7 @@ from nautilus.db.orders.frames import as_json, clean_text
 from nautilus.db.rows import one, one_or_none, scalar, scalars
 
 OPEN_STATES = frozenset({"wanted", "sent"})
-"""IB has not been asked, or has not answered."""
+"""It has not gone to IB, or IB has not answered."""
 
 
 class WhatIfRow(NamedTuple):
@@ -98,7 +98,7 @@ def count_open(cursor: Cursor, account: str) -> int:
 
 
 def next_wanted(cursor: Cursor, limit: int) -> list[UUID]:
-    """Those that IB is to be asked, the oldest first."""
+    """Those that are to go to IB, the oldest first."""
     cursor.execute("SELECT id FROM what_ifs WHERE state = 'wanted' ORDER BY asked_at, id LIMIT %s", (limit,))
     return scalars(cursor, UUID)
 
@@ -122,7 +122,7 @@ def finish(
     code: int | None = None,
     margins: Mapping[str, object] | None = None,
 ) -> None:
-    """The end of one: `answered`, `refused` or `failed`. A late answer takes the place of a failure, and of nothing else."""
+    """The end of one: `answered`, `refused` or `failed`. A late answer replaces a failure, and nothing else."""
     cursor.execute(
         "UPDATE what_ifs SET state = %(state)s, text = %(text)s, code = %(code)s, margins = %(margins)s,"
         " over_at = clock_timestamp() WHERE id = %(id)s AND (state IN ('wanted', 'sent')"
