@@ -10,15 +10,19 @@ from ib_bridge.orders.parts import OrderParts
 from ib_bridge.orders.sender import TakenOver, terms_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import orders, process, requests
+from nautilus.db.orders import holding, orders, process, requests
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
 from nautilus.market.instrument import Instrument
+from nautilus.orders import sending_checks
 from nautilus.orders.applying import unit_value_after
+from nautilus.orders.outcome import Terms
 from nautilus.orders.states import AT_BROKER, BEFORE_SENDING, OVER, OrderState, Pending, RequestKind, RequestState
 
 _AT_ONCE = 100
+_CHECKED_FOR_S = 30.0
+"""So long, in machine time, a modify waits for a quote or for IB's answer to a what-if order: as long as an order by default."""
 _PRICES = ("limit_price", "stop_price", "trail_amount", "trail_percent")
 _MODIFIABLE = (OrderState.SENT, OrderState.HELD, OrderState.WORKING, OrderState.INACTIVE)
 
@@ -110,9 +114,28 @@ class Changes:
             why = "nobody knows whether IB has this order: change it when that is known"
             self._end(cursor, now, order, RequestState.REFUSED, why=why)
             return None
-        if now.kind == RequestKind.MODIFY and order.state not in _MODIFIABLE:
+        if now.kind == RequestKind.MODIFY and (order.state not in _MODIFIABLE or not self._passes(cursor, now, order)):
             return None
         return self._announced(cursor, now, order)
+
+    def _passes(self, cursor: Cursor, request: RequestRow, order: OrderRow) -> bool:
+        """Whether a modify passes the checks that stand before sending, which need the market and the broker. False: it waits
+        for what they need, or was refused."""
+        instrument, held = instruments.by_id(cursor, order.con_id), holding.hold(cursor, order)
+        if instrument is None or held is None:
+            raise LookupError(f"the contract {order.con_id} is not known")
+        verdict = sending_checks.check_modify(
+            cursor,
+            held,
+            Terms(**wanted_values(request.wanted)),
+            instrument,
+            now_ns=self._parts.clock.now_ns(),
+            settings=self._parts.settings,
+            accounts=self._parts.gateway.accounts,
+        )
+        if verdict.refusals and not (verdict.wait and requests.age_s(cursor, request.id) < _CHECKED_FOR_S):
+            self._end(cursor, request, order, RequestState.REFUSED, why=verdict.why)
+        return not verdict.refusals
 
     def _before_sending(self, cursor: Cursor, request: RequestRow, order: OrderRow) -> None:
         """An order that was not sent needs no message; one that is about to be is looked at again."""

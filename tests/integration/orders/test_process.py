@@ -63,6 +63,26 @@ def test_a_modify_changes_the_order_at_ib(stack):
     assert float(second["fields"]["lmtPrice"]) == 281.0
 
 
+def test_a_modify_passes_the_checks_of_the_market_before_it_is_sent(stack):
+    order = stack.place()
+    stack.until(order, "working")
+    request = stack.modify(order, limit_price="350.00")
+    stack.wait(lambda: stack.request(request).state == "refused", "the modify is refused", tell=stack.log)
+    assert "price_collar" in stack.request(request).why
+    row = stack.order(order)
+    assert (row.state, row.pending, row.limit_price) == ("working", "", Decimal("280"))
+    assert len(stack.received("placeOrder")) == 1
+
+
+def test_a_modify_that_only_makes_an_order_smaller_is_never_kept_back(stack):
+    order = stack.place()
+    stack.until(order, "working")
+    stack.quote(stack.instrument, 200.0)  # its limit of 280 would not pass any more
+    request = stack.modify(order, quantity="4")
+    stack.wait(lambda: stack.request(request).state == "confirmed", "the modify is confirmed", tell=stack.log)
+    assert (stack.order(order).quantity, stack.order(order).reserved_quantity) == (4, 4)
+
+
 def test_a_bracket_is_sent_as_one_group(stack):
     parent, profit, loss = stack.bracket()
     stack.until(parent, "working")

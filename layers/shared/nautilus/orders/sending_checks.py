@@ -22,6 +22,7 @@ from nautilus.orders.exposure_checks import MARGIN
 from nautilus.orders.facts import Facts
 from nautilus.orders.margin_facts import first_case, want, with_margin
 from nautilus.orders.market_facts import market_facts
+from nautilus.orders.outcome import Terms
 from nautilus.orders.row_tickets import ticket_of
 from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
@@ -30,6 +31,7 @@ _WANTS = "orders"
 """Who wants the quotes that checks need."""
 _LEASE_S = 120.0
 _PRIORITY = 9
+_AS_THEY_ARE = Terms()
 _NEW_S = 2
 """A quote that is older, in market time, may have nobody who wants it."""
 
@@ -76,13 +78,48 @@ def check(
     An order whose quote is not known, or is not new, wants it, so that the next time it may be there; so does one that waits
     for IB's answer to a what-if order. accounts: those of the login, as the gateway named them.
     """
+    known = _known(cursor, held, instrument, now_ns=now_ns, settings=settings, accounts=accounts)
+    return _wanting_margin(cursor, _checked(cursor, rows, instrument, known))
+
+
+def check_modify(
+    cursor: Cursor,
+    held: Held,
+    terms: Terms,
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    settings: OrderModeSettings,
+    accounts: Sequence[str],
+) -> Verdict:
+    """The same for an order that IB has, with the terms that it is to have. A modify that only makes the quantity smaller
+    passes: it is a cancel of a part, and no check stands before a cancel."""
+    if terms.quantity is not None and terms == Terms(quantity=terms.quantity) and terms.quantity < held.order.quantity:
+        return Verdict()
+    known = _known(cursor, held, instrument, now_ns=now_ns, settings=settings, accounts=accounts)
+    return _wanting_margin(cursor, _checked(cursor, [held.order], instrument, known, terms=terms))
+
+
+def _known(
+    cursor: Cursor,
+    held: Held,
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    settings: OrderModeSettings,
+    accounts: Sequence[str],
+) -> Facts:
+    """What holds for all orders of the account and contract. A quote that is not new is wanted."""
     market = market_facts(cursor, instrument, held.order.account, now=now_ns, settings=settings)
     if market.quote is None or market.quote.age > _NEW_S:
         wants.put(cursor, _WANTS, [WantRow(held.order.con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
     known = with_process(cursor, with_ledger(cursor, market, held.account, held.exposure))
     # Who sends knows better than the row of its last heartbeat that it may, and for which accounts.
-    known = replace(known, accounts=frozenset(accounts), ready=True, not_ready_because="")
-    checked = _checked(cursor, rows, instrument, known)
+    return replace(known, accounts=frozenset(accounts), ready=True, not_ready_because="")
+
+
+def _wanting_margin(cursor: Cursor, checked: Sequence[_Checked]) -> Verdict:
+    """The verdict; what it waits for of IB is wanted."""
     verdict = _verdict(checked)
     if verdict.wait:
         for one in checked:
@@ -108,11 +145,13 @@ def why_not_sent(
     return _verdict(_checked(cursor, rows, instrument, known))
 
 
-def _checked(cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, known: Facts) -> list[_Checked]:
-    """known: what holds for all of the group."""
+def _checked(
+    cursor: Cursor, rows: Sequence[OrderRow], instrument: Instrument, known: Facts, *, terms: Terms = _AS_THEY_ARE
+) -> list[_Checked]:
+    """known: what holds for all of the group. terms: what they are to have instead."""
     found = []
     for row in rows:
-        ticket = ticket_of(row, instrument)
+        ticket = ticket_of(row, instrument, terms)
         facts = with_margin(cursor, ticket, with_change(known, row))
         found.append(_Checked(row, ticket, facts, checks.run(ticket, facts, "process")))
     return found

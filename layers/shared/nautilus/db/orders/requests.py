@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.rows import every, one, one_or_none, scalar_or_none
+from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none
 
 OPEN_STATES = ("wanted", "sending", "sent", "unknown")
 OVER_STATES = ("confirmed", "refused", "overtaken")
@@ -71,6 +71,15 @@ def insert(
 def read(cursor: Cursor, request_id: UUID) -> RequestRow | None:
     cursor.execute(f"SELECT {_COLUMNS} FROM order_requests WHERE id = %s", (request_id,))
     return one_or_none(cursor, RequestRow)
+
+
+def age_s(cursor: Cursor, request_id: UUID) -> float:
+    """Seconds of machine time since a request was made."""
+    cursor.execute(
+        "SELECT extract(epoch FROM clock_timestamp() - asked_at)::float8 FROM order_requests WHERE id = %s",
+        (request_id,),
+    )
+    return scalar(cursor, float)
 
 
 def by_key(cursor: Cursor, principal: str, key: str) -> RequestRow | None:
