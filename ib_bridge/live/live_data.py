@@ -215,10 +215,15 @@ class LiveData:
         self.recovery.check_connection()
         if self._stopped or not self._ready():
             return
+        early = tuple(self._early)
         try:
             self._wants = wanted_streams(await self._transactions.run(_current))
         except Unavailable as gone:
             self._log.info("wants-not-read", extra={"reason": gone.detail})  # what is known goes on
+        for key in early:
+            # What has come since the wants were read may be of a want that is newer than they are.
+            if key not in self._wants:
+                self._early.pop(key, None)
         await self._follow()
         self.recovery.check()
         await self._loading.keep_calendars(self.ledger.streams.values())
@@ -233,7 +238,6 @@ class LiveData:
                 self.ledger.streams[key] = stream
                 for report in self._early.pop(key, ()):
                     self.bars.reported(stream, report)
-        self._early = {key: reports for key, reports in self._early.items() if key in self._wants}
         for key in predecessor.take_unwanted(self._left, self._wants):
             self.publishing.outbox.remove_stream(key)
         self.ledger.update_wants(self._wants, time.monotonic())
