@@ -1,49 +1,21 @@
 """`python -m ib_bridge`: start the bridge; SIGTERM or Ctrl-C stops it, giving back what it was working on."""
 
-import asyncio
-import os
-import signal
-import sys
-import threading
-
-from nautilus.errors import NautilusError
+from ib_bridge import running
 from nautilus.log import logger
 from nautilus.settings.base import load
 from nautilus.settings.bridge import BridgeSettings
 
-_LEAVE_S = 1.0
-"""How long the interpreter waits for threads once all is given back."""
-
 
 async def _main(settings: BridgeSettings) -> None:
-    loop = asyncio.get_running_loop()
-    # ib_insync looks for its loop through the policy; it must find this one, and before it is imported.
-    asyncio.set_event_loop(loop)
+    stop = running.until_stopped()
     from ib_bridge.bridge import Bridge
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     await Bridge(settings, logger("ib_bridge", settings.log_level)).run(stop)
 
 
 def main() -> int:
-    settings = load(BridgeSettings)
-    try:
-        asyncio.run(_main(settings))
-    except (NautilusError, RuntimeError, ValueError) as wrong:
-        print(f"the bridge stopped: {wrong}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _leave(code: int) -> None:
-    """End, although a neighbour that hangs may hold a thread, which the interpreter would wait for."""
-    insists = threading.Timer(_LEAVE_S, os._exit, [code])
-    insists.daemon = True
-    insists.start()
-    sys.exit(code)
+    return running.run("the bridge", _main(load(BridgeSettings)))
 
 
 if __name__ == "__main__":
-    _leave(main())
+    running.leave(main())

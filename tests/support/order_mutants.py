@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ib_bridge import running
 from ib_bridge.orders import __main__ as started
 from ib_bridge.orders.sender import FREED, Sender
 from ib_bridge.orders.unnamed import UnnamedOrders
@@ -85,4 +86,4 @@ MUTANTS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     MUTANTS[sys.argv[1]]()
-    started._leave(started.main())
+    running.leave(started.main())
