@@ -54,8 +54,7 @@ def test_bars_of_five_seconds_that_nobody_heard_while_no_bridge_ran_are_a_gap_th
     assert gap["reason"] == "bridge_restarted"
     assert newest <= gap["start"] < rfc3339(NOON + MINUTE + 10 * S)
     assert gap["end"] >= rfc3339(NOON + 2 * MINUTE)
-    live.wait(lambda: live.wait_state("AAPL", "live").holes, "the hole is known", 30, live.streams)
-    run(live, 1_860, 60)
+    run(live, 180, 60)  # within minutes: it does not wait for the half hour
     live.wait(lambda: live.messages("filled", AAPL_5S), "it is filled", 30, live.streams)
     (filled,) = live.messages("filled", AAPL_5S)
     assert (filled["start"], filled["end"]) == (gap["start"], gap["end"])
