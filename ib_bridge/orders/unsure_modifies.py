@@ -38,10 +38,14 @@ class UnsureModifies:
     def __init__(self, parts: OrderParts) -> None:
         self._parts = parts
         self._shown: dict[UUID, _Shown] = {}
+        self._some_are_young = False
+        """At the last questions there were modifies that IB need not have answered yet."""
 
     def candidates(self, cursor: Cursor) -> list[RequestRow]:
         """The modifies that IB should have answered by now; read them before the questions are sent."""
-        return requests.unanswered_modifies(cursor, self._parts.settings.orders_ack_timeout_s)
+        found = requests.unanswered_modifies(cursor, self._parts.settings.orders_ack_timeout_s)
+        self._some_are_young = len(requests.unanswered_modifies(cursor, 0)) > len(found)
+        return found
 
     def note(self, before: Iterable[RequestRow], answers: Answers) -> list[RequestRow]:
         """Those whose order IB showed with other terms often enough. One that IB showed as wanted is confirmed by now: `end`
@@ -59,6 +63,8 @@ class UnsureModifies:
         """How long to wait before the next question; None: nothing is unsure, or there were enough questions."""
         pauses = dict(enumerate(self._parts.settings.orders_ask_again_s, 1))
         waits = [pauses[one.rounds] for one in self._shown.values() if one.rounds in pauses]
+        if self._some_are_young:
+            waits.append(self._parts.settings.orders_ack_timeout_s)
         return min(waits, default=None)
 
     def end(self, cursor: Cursor, request: RequestRow) -> bool:
