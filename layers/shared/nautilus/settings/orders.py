@@ -34,7 +34,7 @@ class OrderModeSettings(Settings):
 
     orders: Literal["off", "paper", "live"] = Field(
         "paper",
-        description="off: no order is sent or asked for; paper: to paper accounts and the simulator; live: to live_account, too",
+        description="off: no order is sent or requested; paper: to paper accounts and the simulator; live: to live_account, too",
     )
     live_account: tuple[str, ...] = Field(
         (), description="exact names of the live accounts that orders may be sent to, comma-separated"
