@@ -36,7 +36,9 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens"
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
-        " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency",
+        " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
+        " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
+        " portfolio.standing",
     ),
     (
         "shapes of bodies and messages",
