@@ -15,6 +15,7 @@ import pytest
 
 from dev.process import Group
 from nautilus.db.verify_orders import verify_orders
+from nautilus.db.verify_portfolio import verify_portfolio
 from tests.support.chaos_book import book_of
 from tests.support.chaos_callers import Callers
 from tests.support.chaos_checker import Checker, Evidence
@@ -82,7 +83,7 @@ def denials(checker: Checker) -> dict[str, int]:
 
 def evidence_of(world: World, run: Run, callers: Callers) -> Evidence:
     with world.stack.db.transaction(snapshot=True) as cursor:
-        findings = [f"{one.kind}: {one.text}" for one in verify_orders(cursor)]
+        findings = [f"{one.kind}: {one.text}" for one in (*verify_orders(cursor), *verify_portfolio(cursor))]
     return Evidence(
         rows=world.rows,
         book=book_of(world.sim, world.folder),

@@ -16,6 +16,7 @@ from nautilus.db.orders.orders import OrderRow
 from nautilus.db.rows import scalar
 from nautilus.db.verify_findings import Finding
 from nautilus.db.verify_orders import verify_orders
+from nautilus.db.verify_portfolio import verify_portfolio
 from nautilus.market.instrument import Instrument
 from nautilus.orders.facts import Facts, Quote
 from nautilus.orders.outcome import Known
@@ -151,9 +152,9 @@ def ledger(
 
 
 def findings(database: Database) -> list[Finding]:
-    """What `make verify` finds about orders."""
+    """What `make verify` finds about orders, positions and lots."""
     with database.transaction(snapshot=True) as cursor:
-        return list(verify_orders(cursor))
+        return [*verify_orders(cursor), *verify_portfolio(cursor)]
 
 
 def counted(database: Database, question: str) -> int:

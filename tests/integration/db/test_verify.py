@@ -15,6 +15,7 @@ from nautilus.db import verify
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, series
+from nautilus.db.portfolio import booking
 from nautilus.db.ranges import int8range
 from nautilus.db.verify_findings import KINDS, REPAIRED, Finding
 from nautilus.market.bar import Bar
@@ -129,6 +130,18 @@ def fill_of_another_quantity(cursor: Cursor) -> None:
         " SELECT 'SIM1', 'a', 1, 'a.01', id, 1, 'BUY', 2, 1, 1, true FROM orders"
     )
     cursor.execute("UPDATE risk_book SET position = 2")
+    booking.rebook(cursor, "SIM1", 1)
+
+
+def bought_and_sold(cursor: Cursor, harm: str) -> None:
+    """Two units bought, one of them sold, and then a row that is not so."""
+    cursor.execute(
+        "INSERT INTO executions (account, exec_base, revision, exec_id, con_id, side, quantity, price, ts, latest)"
+        " VALUES ('SIM1', 'a', 1, 'a.01', 1, 'BUY', 2, 5, 1, true), ('SIM1', 'b', 1, 'b.01', 1, 'SELL', 1, 7, 2, true);"
+        " INSERT INTO risk_book (account, con_id, position) VALUES ('SIM1', 1, 1)"
+    )
+    booking.rebook(cursor, "SIM1", 1)
+    cursor.execute(harm)
 
 
 def request_of_an_order_that_is_over(cursor: Cursor) -> None:
@@ -166,6 +179,8 @@ HARMS: dict[str, Callable[[Cursor], None]] = {
     "order_fills": fill_of_another_quantity,
     "order_twice": two_orders_of_one_perm_id,
     "order_request_open": request_of_an_order_that_is_over,
+    "portfolio_lots": lambda cursor: bought_and_sold(cursor, "UPDATE lots SET cost = cost + 0.01"),
+    "portfolio_matches": lambda cursor: bought_and_sold(cursor, "UPDATE lot_matches SET proceeds = 8"),
 }
 
 

@@ -19,8 +19,9 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
 from nautilus.db.market import series
 from nautilus.db.rows import every, scalars, there
-from nautilus.db.verify_findings import KINDS, REPAIRED, RESERVATIONS, Finding, Report
+from nautilus.db.verify_findings import KINDS, LOTS, REPAIRED, RESERVATIONS, Finding, Report
 from nautilus.db.verify_orders import count, mend_reservations, verify_orders
+from nautilus.db.verify_portfolio import mend_portfolio, verify_portfolio
 from nautilus.db.verify_series import mend_series, verify_series
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL, timeframe
@@ -35,7 +36,8 @@ _SHOWN = 20
 def verify(cursor: Cursor) -> Report:
     """Look at everything, in the snapshot of this transaction."""
     report = Report(storage=timescale.storage(cursor))
-    report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor), *verify_orders(cursor)]
+    report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor)]
+    report.findings += [*verify_orders(cursor), *verify_portfolio(cursor)]
     report.orders = count(cursor)
     cursor.execute("SELECT id FROM series ORDER BY id")
     for series_id in scalars(cursor, int):
@@ -54,6 +56,9 @@ def repair(database: Database, findings: Iterable[Finding]) -> int:
     if any(finding.kind in RESERVATIONS for finding in wanted):
         with database.transaction() as cursor:
             mended += mend_reservations(cursor)
+    if any(finding.kind in LOTS for finding in wanted):
+        with database.transaction() as cursor:
+            mended += mend_portfolio(cursor)
     for series_id in sorted({f.series_id for f in wanted if f.series_id is not None}):
         with database.transaction() as cursor:
             if any(f.kind == "bars_of_no_series" for f in wanted if f.series_id == series_id):

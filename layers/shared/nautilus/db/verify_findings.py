@@ -36,16 +36,24 @@ KINDS = {
     "order_fills": "orders whose filled quantity differs from their executions",
     "order_twice": "one permId, order id or execution that counts more than once",
     "order_request_open": "open requests of orders that are over",
+    "portfolio_lots": "open lots that differ from openings, executions and adjustments",
+    "portfolio_matches": "closed parts of lots that differ from openings, executions and adjustments",
 }
 RESERVATIONS = frozenset({"order_reservation", "order_reserved_sum", "order_position"})
 """What is computed anew from the rows of orders and executions."""
-REPAIRED = RESERVATIONS | {
-    "covered_without_bars",
-    "covered_and_noted",
-    "notes_overlap",
-    "bars_of_no_series",
-    "chunk_counts",
-}
+LOTS = frozenset({"portfolio_lots", "portfolio_matches"})
+"""What is booked anew from the rows of executions and adjustments."""
+REPAIRED = (
+    RESERVATIONS
+    | LOTS
+    | {
+        "covered_without_bars",
+        "covered_and_noted",
+        "notes_overlap",
+        "bars_of_no_series",
+        "chunk_counts",
+    }
+)
 
 
 @dataclass

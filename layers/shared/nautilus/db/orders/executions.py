@@ -9,10 +9,12 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from nautilus.clock import NS_PER_DAY
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import positions, risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.frames import as_json, clean_text
+from nautilus.db.portfolio import booking
 from nautilus.db.rows import every, one, one_or_none, there
 from nautilus.orders.identity import execution_key
 from nautilus.orders.words import Commission, Execution
@@ -21,7 +23,8 @@ _ZERO = Decimal(0)
 
 
 class ExecutionRow(NamedTuple):
-    """A row of `executions`. ts: market time in ns. commission and broker_realized: None until IB sent them."""
+    """A row of `executions`. ts: market time in ns. commission and broker_realized: None until IB sent them. fx_rate: what
+    one unit of the contract's currency was worth in the account's base currency then, where IB had sent it."""
 
     account: str
     exec_base: str
@@ -43,6 +46,7 @@ class ExecutionRow(NamedTuple):
     latest: bool
     seen_at: datetime
     raw: Mapping[str, Any]
+    fx_rate: Decimal | None
 
 
 class Put(NamedTuple):
@@ -71,8 +75,8 @@ class _Before(NamedTuple):
 
 
 def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
-    """Write an execution or its correction, and move the position. order_id: None when it fits no order; written once
-    more with one, it is linked to that."""
+    """Write an execution or its correction, move the position and book its lots. order_id: None when it fits no order; written
+    once more with one, it is linked to that."""
     base, revision = execution_key(word.exec_id)
     cursor.execute(
         "SELECT revision, order_id, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS signed FROM executions"
@@ -94,19 +98,35 @@ def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     change = difference(signed, before.signed if before else _ZERO)
     if before is None and positions.opening_includes(cursor, word.account, word.time_ns):
         positions.move_opening_back(cursor, word.account, word.con_id, signed, at=word.time_ns)
+        booking.rebook(cursor, word.account, word.con_id)
         return Put(new=True, replaced=False)
     risk_book.move(cursor, word.account, word.con_id, change)
+    if before is None:
+        fact = booking.execution_fact(base, word.time_ns, signed, word.price)
+        booking.add(cursor, word.account, word.con_id, fact)
+    else:
+        booking.rebook(cursor, word.account, word.con_id)
     return Put(new=before is None, replaced=before is not None, change=change)
+
+
+# IB repeats its rates every three minutes. One of another day tells nothing about this fill.
+_RATE = (
+    "SELECT v.value::numeric FROM instruments i JOIN account_values v ON v.account = %(account)s AND v.tag = 'ExchangeRate'"
+    "  AND v.currency = i.currency WHERE i.con_id = %(con_id)s AND v.value ~ '^[0-9]{1,12}([.][0-9]{1,20})?$'"
+    f"  AND v.value::numeric > 0 AND abs(v.as_of - %(ts)s) < {NS_PER_DAY}"
+)
 
 
 def _insert(cursor: Cursor, word: Execution, base: str, revision: int, *, order_id: UUID | None) -> None:
     cursor.execute(
         "WITH early AS (DELETE FROM early_commissions WHERE exec_id = %(exec_id)s RETURNING *)"
         " INSERT INTO executions (account, exec_base, revision, exec_id, order_id, perm_id, client_id, broker_order_id,"
-        "  con_id, side, quantity, price, exchange, ts, latest, raw, commission, commission_currency, broker_realized)"
+        "  con_id, side, quantity, price, exchange, ts, latest, raw, commission, commission_currency, broker_realized,"
+        "  fx_rate)"
         " SELECT %(account)s, %(base)s, %(revision)s, %(exec_id)s, %(order_id)s::uuid, %(perm_id)s, %(client_id)s,"
         "  %(broker_order_id)s, %(con_id)s, %(side)s, %(quantity)s, %(price)s, %(exchange)s, %(ts)s, true, %(raw)s,"
-        "  (SELECT commission FROM early), (SELECT currency FROM early), (SELECT realized FROM early)",
+        "  (SELECT commission FROM early), (SELECT currency FROM early), (SELECT realized FROM early),"
+        f"  ({_RATE})",
         {
             "account": word.account,
             "base": base,

@@ -13,6 +13,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.orders import risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.frames import clean_text
+from nautilus.db.portfolio import booking
 from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar, scalar_or_none
 from nautilus.orders.words import Position
 
@@ -94,6 +95,7 @@ def open_account(cursor: Cursor, account: str, at: int) -> bool:
     """Take IB's positions of an account as its openings, once in its life: what the executions stored so far do not explain.
 
     The row in `accounts` is there, and `put_all_broker` ran in this transaction. False when the account was opened before.
+    IB's average cost is the opening's price, unless executions are stored: then it counts them, too, and nobody knows the price.
     """
     cursor.execute(
         "UPDATE accounts SET opened_at = %s WHERE account = %s AND opened_at IS NULL RETURNING account", (at, account)
@@ -104,10 +106,12 @@ def open_account(cursor: Cursor, account: str, at: int) -> bool:
         missing = difference(found.broker, found.expected)
         cursor.execute(
             "INSERT INTO position_openings (account, con_id, quantity, price, at) SELECT %s, %s, %s,"
-            " (SELECT avg_cost FROM broker_positions WHERE account = %s AND con_id = %s), %s",
+            " (SELECT avg_cost FROM broker_positions p WHERE account = %s AND con_id = %s AND NOT EXISTS"
+            "  (SELECT 1 FROM executions e WHERE e.account = p.account AND e.con_id = p.con_id)), %s",
             (account, found.con_id, missing, account, found.con_id, at),
         )
         risk_book.move(cursor, account, found.con_id, missing)
+        booking.rebook(cursor, account, found.con_id)
     return True
 
 
@@ -119,10 +123,13 @@ def opening_includes(cursor: Cursor, account: str, ts: int) -> bool:
 
 
 def move_opening_back(cursor: Cursor, account: str, con_id: int, signed: Decimal, *, at: int) -> None:
-    """An execution older than the opening is stored: the opening was so much different before it. The position stays."""
+    """An execution older than the opening is stored: the opening was so much different before it. The position stays.
+
+    IB's average cost was that of the whole; of what is left nobody knows it. The caller books the contract anew.
+    """
     cursor.execute(
         "INSERT INTO position_openings AS o (account, con_id, quantity, at) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (account, con_id) DO UPDATE SET quantity = o.quantity + excluded.quantity,"
+        " ON CONFLICT (account, con_id) DO UPDATE SET quantity = o.quantity + excluded.quantity, price = NULL,"
         " at = least(o.at, excluded.at)",
         (account, con_id, -signed, at),
     )
@@ -145,7 +152,7 @@ class Adjustment(NamedTuple):
 
 
 def adjust(cursor: Cursor, new: Adjustment) -> int:
-    """Write an adjustment and move the position; returns its id."""
+    """Write an adjustment, move the position and book its lots; returns its id."""
     cursor.execute(
         "INSERT INTO position_adjustments (account, con_id, quantity, kind, reason, by, at, price)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
@@ -153,6 +160,8 @@ def adjust(cursor: Cursor, new: Adjustment) -> int:
     )
     made = scalar(cursor, int)
     risk_book.move(cursor, new.account, new.con_id, new.quantity)
+    fact = booking.adjustment_fact(made, ts=new.at, quantity=new.quantity, price=new.price, kind=new.kind)
+    booking.add(cursor, new.account, new.con_id, fact)
     return made
 
 

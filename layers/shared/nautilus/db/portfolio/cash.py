@@ -1,0 +1,112 @@
+"""Cash of accounts: the first balance of each currency, and what came or went without a trade."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from nautilus.clock import NS_PER_S
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders.frames import clean_text
+from nautilus.db.rows import every, there
+
+KINDS = ("interest", "dividend", "fee", "tax", "deposit", "withdrawal", "other")
+SOURCES = ("broker", "flex", "person")
+SETTLED_NS = 200 * NS_PER_S
+"""IB repeats the values of an account every three minutes: a balance may lack the fills of so long before it came."""
+
+
+class Movement(NamedTuple):
+    """Cash that came (positive) or went without a trade. ts: market time in ns. external_id: IB's id of it."""
+
+    account: str
+    currency: str
+    amount: Decimal
+    kind: str
+    ts: int
+    text: str
+    source: str
+    external_id: str | None = None
+    by: str = ""
+
+
+class MovementRow(NamedTuple):
+    """A row of `cash_movements`."""
+
+    id: int
+    account: str
+    currency: str
+    amount: Decimal
+    kind: str
+    ts: int
+    text: str
+    source: str
+    external_id: str | None
+    by: str
+    seen_at: datetime
+
+
+class Balance(NamedTuple):
+    """Cash of one currency, and when IB sent it (market time in ns)."""
+
+    account: str
+    currency: str
+    balance: Decimal
+    at: int
+
+
+def put(cursor: Cursor, movement: Movement) -> bool:
+    """Store a movement; False when one with its external id is there already. The account is held."""
+    cursor.execute(
+        f"INSERT INTO cash_movements ({', '.join(Movement._fields)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (account, external_id) DO NOTHING RETURNING 1",
+        movement._replace(text=clean_text(movement.text)),
+    )
+    return there(cursor)
+
+
+def movements(cursor: Cursor, accounts: Sequence[str], since: int = 0, until: int = 2**63 - 1) -> list[MovementRow]:
+    """The movements of accounts in [since, until), by time. since, until: market time in ns."""
+    cursor.execute(
+        f"SELECT {', '.join(MovementRow._fields)} FROM cash_movements WHERE account = ANY(%s) AND ts >= %s AND ts < %s"
+        " ORDER BY ts, id",
+        (list(accounts), since, until),
+    )
+    return every(cursor, MovementRow)
+
+
+_BALANCES = (
+    "SELECT account, currency, value::numeric AS balance, as_of AS at FROM account_values WHERE tag = 'CashBalance'"
+    " AND currency NOT IN ('', 'BASE') AND value ~ '^-?[0-9]{1,20}([.][0-9]{1,20})?$'"
+)
+
+
+def balances(cursor: Cursor, accounts: Sequence[str]) -> list[Balance]:
+    """IB's newest cash balance of each currency."""
+    cursor.execute(f"{_BALANCES} AND account = ANY(%s) ORDER BY account, currency", (list(accounts),))
+    return every(cursor, Balance)
+
+
+def openings(cursor: Cursor, accounts: Sequence[str]) -> list[Balance]:
+    """The first cash balance of each currency."""
+    cursor.execute(
+        "SELECT account, currency, balance, at FROM cash_openings WHERE account = ANY(%s) ORDER BY account, currency",
+        (list(accounts),),
+    )
+    return every(cursor, Balance)
+
+
+def open_balances(cursor: Cursor, account: str) -> None:
+    """Take IB's balances as the openings of currencies that have none; not while a fill may be missing in them.
+
+    A currency that comes when others are opened already began with nothing at their time: a trade or a movement brought it.
+    """
+    cursor.execute(
+        f"WITH now AS ({_BALANCES} AND account = %(account)s), first AS"
+        " (SELECT min(at) AS at FROM cash_openings WHERE account = %(account)s)"
+        " INSERT INTO cash_openings (account, currency, balance, at)"
+        " SELECT n.account, n.currency, CASE WHEN f.at IS NULL THEN n.balance ELSE 0 END, coalesce(f.at, n.at)"
+        " FROM now n CROSS JOIN first f WHERE NOT EXISTS (SELECT 1 FROM executions e WHERE e.account = n.account AND e.latest"
+        f"  AND e.ts > n.at - {SETTLED_NS} AND f.at IS NULL) ON CONFLICT (account, currency) DO NOTHING",
+        {"account": account},
+    )

@@ -1,0 +1,87 @@
+"""What accounts were worth: by the minute for who looks often, and at the end of each trade date for good."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from nautilus.clock import NS_PER_S
+from nautilus.db.cursor import Cursor
+from nautilus.db.rows import every
+
+_MINUTE = 60 * NS_PER_S
+
+
+class EquityRow(NamedTuple):
+    """A row of `equity_days`. as_of: market time in ns."""
+
+    account: str
+    trade_date: date
+    net_liquidation: Decimal
+    currency: str
+    source: str
+    as_of: int
+
+
+class MinuteRow(NamedTuple):
+    """A row of `pnl_minutes`: what IB sent in this minute (market time in ns), in the account's base currency."""
+
+    account: str
+    minute: int
+    net_liquidation: Decimal | None
+    daily: Decimal | None
+    unrealized: Decimal | None
+    realized: Decimal | None
+
+
+def put_day(cursor: Cursor, row: EquityRow) -> None:
+    """Store what an account was worth at the end of a trade date; a newer value of the day replaces an older one."""
+    cursor.execute(
+        f"INSERT INTO equity_days AS d ({', '.join(EquityRow._fields)}) VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (account, trade_date) DO UPDATE SET net_liquidation = excluded.net_liquidation,"
+        " currency = excluded.currency, source = excluded.source, as_of = excluded.as_of WHERE d.as_of <= excluded.as_of",
+        row,
+    )
+
+
+def days(cursor: Cursor, accounts: Sequence[str], first: date = date.min, last: date = date.max) -> list[EquityRow]:
+    """The trade dates of accounts from first to last, both included, in order."""
+    cursor.execute(
+        f"SELECT {', '.join(EquityRow._fields)} FROM equity_days WHERE account = ANY(%s) AND trade_date BETWEEN %s AND %s"
+        " ORDER BY account, trade_date",
+        (list(accounts), first, last),
+    )
+    return every(cursor, EquityRow)
+
+
+def put_minutes(cursor: Cursor, accounts: Sequence[str], now: int) -> None:
+    """Store what IB sent about these accounts, as it stands in `account_values`, under the minute of now (market time in ns).
+
+    Values that came before this minute began and the last three are not repeated: they are old.
+    """
+    minute = now // _MINUTE * _MINUTE
+    cursor.execute(
+        "INSERT INTO pnl_minutes (account, minute, net_liquidation, daily, unrealized, realized)"
+        " SELECT a.account, %(minute)s, CASE WHEN a.values_at > %(old)s THEN a.net_liquidation END,"
+        "  max(v.value::numeric) FILTER (WHERE v.tag = 'DailyPnL'),"
+        "  max(v.value::numeric) FILTER (WHERE v.tag = 'UnrealizedPnL'),"
+        "  max(v.value::numeric) FILTER (WHERE v.tag = 'RealizedPnL')"
+        " FROM accounts a LEFT JOIN account_values v ON v.account = a.account AND v.currency = 'BASE' AND v.as_of > %(old)s"
+        "  AND v.tag IN ('DailyPnL', 'UnrealizedPnL', 'RealizedPnL') AND v.value ~ '^-?[0-9]{1,20}([.][0-9]{1,20})?$'"
+        " WHERE a.account = ANY(%(accounts)s) GROUP BY a.account ON CONFLICT (account, minute) DO UPDATE SET"
+        " net_liquidation = coalesce(excluded.net_liquidation, pnl_minutes.net_liquidation),"
+        " daily = coalesce(excluded.daily, pnl_minutes.daily),"
+        " unrealized = coalesce(excluded.unrealized, pnl_minutes.unrealized),"
+        " realized = coalesce(excluded.realized, pnl_minutes.realized)",
+        {"minute": minute, "old": minute - 4 * _MINUTE, "accounts": sorted(accounts)},
+    )
+
+
+def minutes(cursor: Cursor, accounts: Sequence[str], since: int, until: int) -> list[MinuteRow]:
+    """The minutes of accounts in [since, until) of market time in ns, in order."""
+    cursor.execute(
+        f"SELECT {', '.join(MinuteRow._fields)} FROM pnl_minutes WHERE account = ANY(%s) AND minute >= %s AND minute < %s"
+        " ORDER BY account, minute",
+        (list(accounts), since, until),
+    )
+    return every(cursor, MinuteRow)
