@@ -38,12 +38,12 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
         " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
-        " portfolio.standing",
+        " portfolio.standing portfolio.import_items",
     ),
     (
         "shapes of bodies and messages",
         "auth.accounts.schemas backfill.schemas infra.messages live.schemas orders.front_end_schemas orders.schemas"
-        " reading.schemas http.json_values",
+        " portfolio.import_schemas reading.schemas http.json_values",
     ),
     ("settings", "settings"),
     ("database", "db"),
@@ -51,12 +51,12 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "services: what rules and database do together",
         "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
-        " monitoring.closing orders",
+        " monitoring.closing orders portfolio.import_verdicts",
     ),
     (
         "services on top of these",
         "backfill reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters"
-        " orders.confirming",
+        " orders.confirming portfolio.import_applying portfolio.importing",
     ),
     ("HTTP", "http"),
 )
@@ -93,6 +93,7 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.orders.front_end_schemas",
             "nautilus.orders.parameters",
             "nautilus.orders.schemas",
+            "nautilus.portfolio.import_schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",

@@ -207,10 +207,12 @@ PROBLEM_CODES = listed(
     ib-no-answer
     ib-refused
     ib-unavailable
+    idempotency-key-reused
+    import-not-open
+    import-refused
     incident-lasts
     incident-not-found
     incident-over
-    idempotency-key-reused
     instrument-not-resolved
     instrument-unconfirmed
     internal-error
@@ -229,6 +231,7 @@ PROBLEM_CODES = listed(
     modify-not-unknown
     no-bridge
     no-change
+    no-such-import
     no-such-route
     not-acceptable
     not-found
@@ -259,6 +262,7 @@ PROBLEM_CODES = listed(
     restarting
     session-ended
     sign-in-busy
+    too-many-imports
     too-many-keys
     too-many-lookups
     too-many-sockets

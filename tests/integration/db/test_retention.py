@@ -115,6 +115,21 @@ def test_requests_that_confirm_live_bars_go_earlier(database: Database) -> None:
     assert query(database, "SELECT count(*)::int FROM ib_requests") == [(17 + 3 * 13,)]
 
 
+def test_uploads_of_fills_that_nobody_finished_go_after_a_day(database: Database) -> None:
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO fill_imports (id, account, kind, name, size, sha256, state, by, at, finished_at)"
+            " SELECT gen_random_uuid(), 'U1', 'flex', n || state, 1, repeat('0', 64), state, 'user:1',"
+            "  now() - make_interval(hours => n), CASE WHEN state IN ('done', 'refused') THEN now() END"
+            " FROM unnest('{23,25}'::int[]) n, unnest('{uploading,applying,done,refused}'::text[]) state"
+        )
+        cursor.execute("INSERT INTO fill_import_parts SELECT id, 1, 'x' FROM fill_imports WHERE finished_at IS NULL")
+    assert retention.forget(database, FOR_GOOD)["fill_imports"] == 1
+    left = {name for (name,) in query(database, "SELECT name FROM fill_imports")}
+    assert left == {"23uploading", *(f"{n}{state}" for n in (23, 25) for state in ("applying", "done", "refused"))}
+    assert query(database, "SELECT count(*)::int FROM fill_import_parts") == [(3,)]
+
+
 def test_more_than_a_batch_goes_in_batches(database: Database) -> None:
     with database.transaction() as cursor:
         cursor.execute(

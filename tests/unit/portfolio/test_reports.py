@@ -1,5 +1,6 @@
 """Reports of the broker: what they say, line by line; and files that mean harm, or that lost a part."""
 
+import importlib
 import random
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -179,6 +180,7 @@ def test_totals_are_left_out_and_counted():
         ({"quantity": "NaN"}, "quantity", "NaN"),
         ({"quantity": "Infinity"}, "quantity", "Infinity"),
         ({"quantity": "9" * 16}, "quantity", "9" * 16),
+        ({"quantity": "123456789012345.12345678901234"}, "quantity", "123456789012345.12345678901234"),
         ({"quantity": "1,00"}, "quantity", "1,00"),
         ({"quantity": "-100"}, "quantity", "-100"),
         ({"tradePrice": ""}, "tradePrice", ""),
@@ -402,6 +404,17 @@ def test_a_query_that_ends_early_is_refused_with_its_line():
     assert error.problem.line == FIRST_LINE + 2
     error = refused(flex([trade()], count=2))
     assert (error.problem.field, error.problem.value) == ("FlexStatements count", "2")
+
+
+@pytest.mark.parametrize("read", [read_flex, read_confirmations])
+def test_a_file_may_have_so_many_rows(monkeypatch, read):
+    module = importlib.import_module(read.__module__)
+    rows = [trade(f"{n}.01") for n in range(4)]
+    raw = flex(rows) if read is read_flex else sheet(rows)
+    monkeypatch.setattr(module, "MAX_ROWS", 4)
+    assert len(read(raw)) == 4
+    monkeypatch.setattr(module, "MAX_ROWS", 3)
+    assert "rows" in str(refused(raw, read))
 
 
 def test_a_sheet_that_ends_within_a_cell_is_refused():

@@ -160,6 +160,7 @@ def forget(
     if kept.confirmations:
         condition = f"{_older('booked_at', kept.confirmations)} AND {_OF_LIVE_BARS}"
         gone[CONFIRMATIONS] = _rows(database, "ib_requests", condition, stopped=stopped, batch=batch)
+    gone["fill_imports"] = _rows(database, "fill_imports", _UNFINISHED_UPLOADS, stopped=stopped, batch=batch)
     gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch)
     if not stopped():
         with database.transaction() as cursor:
@@ -177,6 +178,9 @@ def forget(
 
 _EXPIRED_REFUSALS = "cardinality(con_ids) = 0 AND expires_at < statement_timestamp() - interval '1 day'"
 """Words that IB did not know a day ago and nobody has looked up since. What it knew stays, however old."""
+
+_UNFINISHED_UPLOADS = "state = 'uploading' AND at < statement_timestamp() - interval '1 day'"
+"""Files of fills that nobody finished: nothing of them was written. Their parts go with them."""
 
 
 def _older(when: str, days: int) -> str:

@@ -116,7 +116,7 @@ _FIELDS: Mapping[str, str] = {
 
 
 def _is_heading(cells: Sequence[str]) -> bool:
-    return any(_plain(cell) in _ACCOUNT for cell in cells)
+    return any("account" in cell.lower() and _plain(cell) in _ACCOUNT for cell in cells)
 
 
 def _table(line: int, cells: Sequence[str]) -> _Table:

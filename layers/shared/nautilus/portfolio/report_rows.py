@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 MAX_FILE_BYTES = 20_000_000
-"""Of a whole file. IB's widest row of a trade has about 1,500 bytes, so these are some 13,000 trades, or 100,000 short ones."""
-MAX_ROWS = 200_000
+"""Of a whole file. IB's widest row of a trade has some 1,500 bytes as XML and 600 as CSV: 13,000 trades, or 33,000."""
+MAX_ROWS = 60_000
 MAX_CELLS = 400
 """Attributes of an element, or columns of a table; IB's widest section has about 120."""
 MAX_VALUE = 5_000

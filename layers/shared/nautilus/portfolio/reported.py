@@ -14,8 +14,8 @@ from nautilus.orders.identity import execution_key
 from nautilus.portfolio.report_rows import Problem, SourceRow, problem
 from nautilus.portfolio.report_times import day_start_of, time_of
 
-MAX_EXEC_ID, MAX_WHOLE, MAX_DECIMALS = 80, 15, 20
-"""Characters of an execution id; digits before and after the point of a number."""
+MAX_EXEC_ID, MAX_WHOLE, MAX_DECIMALS, MAX_DIGITS = 80, 15, 20, 28
+"""Characters of an execution id; digits of a number before and after the point, and in all: Decimal rounds no fewer."""
 _NUMBER = re.compile(
     rf"(?a)[+-]?(\d{{1,{MAX_WHOLE}}}|\d{{1,3}}(,\d{{3}}){{1,4}})?(\.\d{{1,{MAX_DECIMALS}}})?([eE][+-]?\d{{1,2}})?"
 )
@@ -45,13 +45,18 @@ _CASH_KINDS: dict[str, CashKind] = {
 
 
 class ReportedFill(NamedTuple):
-    """An execution of a report. ts: market time in ns, whole seconds. quantity: not negative. cancels: this row takes another
-    one back; then exec_id may be empty, and original names the trade. commission: None where the report does not say it.
-    taxes: paid beside it, positive; 0 where the report has none. row: where it stands."""
+    """An execution of a report, and where it stands (row). ts: market time in ns, whole seconds. base, revision: of exec_id.
+
+    quantity: not negative. cancels: this row takes another one back; then exec_id may be empty, and original_trade or
+    original_transaction names the trade. commission: None where the report does not say it. taxes: paid beside it, positive;
+    0 where the report has none.
+    """
 
     row: SourceRow
     account: str
     exec_id: str
+    base: str
+    revision: int
     con_id: int
     side: Literal["BUY", "SELL"]
     quantity: Decimal
@@ -69,14 +74,6 @@ class ReportedFill(NamedTuple):
     transaction_id: str
     original_trade: str
     original_transaction: str
-
-    @property
-    def base(self) -> str:
-        return execution_key(self.exec_id).base
-
-    @property
-    def revision(self) -> int:
-        return execution_key(self.exec_id).revision
 
     @property
     def signed(self) -> Decimal:
@@ -150,6 +147,7 @@ def _fill(row: SourceRow, account: str, zone: ZoneInfo | None) -> ReportedFill:
     _require_account(row, account)
     side, cancels = _side(row)
     exec_id = _exec_id(row, cancels)
+    key = execution_key(exec_id)
     quantity = _number(row, "quantity")
     if quantity and (quantity > 0) != ((side == "BUY") != cancels):
         raise _Wrong(
@@ -162,6 +160,8 @@ def _fill(row: SourceRow, account: str, zone: ZoneInfo | None) -> ReportedFill:
         row=row,
         account=account,
         exec_id=exec_id,
+        base=key.base,
+        revision=key.revision,
         con_id=_con_id(row),
         side=side,
         quantity=quantity.copy_abs(),
@@ -300,15 +300,14 @@ def _number(row: SourceRow, field: str) -> Decimal:
     text = row.get(field)
     digits = text.lstrip("+-")
     if not digits or digits[0] in "eE" or not _NUMBER.fullmatch(text):
-        raise _Wrong(
-            field, f"must be a number with at most {MAX_WHOLE} digits before the point and {MAX_DECIMALS} after it"
-        )
+        raise _Wrong(field, _NUMBERS)
     value = Decimal(text.replace(",", ""))
-    if value and not _LEAST <= abs(value) < _MOST:
-        raise _Wrong(
-            field, f"must be a number with at most {MAX_WHOLE} digits before the point and {MAX_DECIMALS} after it"
-        )
+    if (value and not _LEAST <= abs(value) < _MOST) or len(value.as_tuple().digits) > MAX_DIGITS:
+        raise _Wrong(field, _NUMBERS)
     return value
+
+
+_NUMBERS = f"must be a number with at most {MAX_WHOLE} digits before the point, {MAX_DECIMALS} after it and {MAX_DIGITS} in all"
 
 
 def _optional(row: SourceRow, field: str) -> Decimal | None:

@@ -51,11 +51,12 @@ class ExecutionRow(NamedTuple):
 
 class Put(NamedTuple):
     """What writing an execution did. new: its first revision that we see. replaced: it replaced a lower one. Neither:
-    it, or a higher one, was there. change: by how much the position moved."""
+    it, or a higher one, was there. change: by how much the position moved. moved_back: it moved the opening instead."""
 
     new: bool
     replaced: bool
     change: Decimal = _ZERO
+    moved_back: bool = False
 
 
 class Sum(NamedTuple):
@@ -77,6 +78,18 @@ class _Before(NamedTuple):
 def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     """Write an execution or its correction, move the position and book its lots. order_id: None when it fits no order; written
     once more with one, it is linked to that."""
+    done = put_unbooked(cursor, word, order_id)
+    if done.new and not done.moved_back:
+        signed = word.quantity if word.side == "BUY" else -word.quantity
+        fact = booking.execution_fact(execution_key(word.exec_id).base, word.time_ns, signed, word.price)
+        booking.add(cursor, word.account, word.con_id, fact)
+    elif done.new or done.replaced:
+        booking.rebook(cursor, word.account, word.con_id)
+    return done
+
+
+def put_unbooked(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
+    """The same without its lots: for who writes many of a contract, and books it anew in the same transaction."""
     base, revision = execution_key(word.exec_id)
     cursor.execute(
         "SELECT revision, order_id, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS signed FROM executions"
@@ -98,14 +111,8 @@ def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     change = difference(signed, before.signed if before else _ZERO)
     if before is None and positions.opening_includes(cursor, word.account, word.time_ns):
         positions.move_opening_back(cursor, word.account, word.con_id, signed, at=word.time_ns)
-        booking.rebook(cursor, word.account, word.con_id)
-        return Put(new=True, replaced=False)
+        return Put(new=True, replaced=False, moved_back=True)
     risk_book.move(cursor, word.account, word.con_id, change)
-    if before is None:
-        fact = booking.execution_fact(base, word.time_ns, signed, word.price)
-        booking.add(cursor, word.account, word.con_id, fact)
-    else:
-        booking.rebook(cursor, word.account, word.con_id)
     return Put(new=before is None, replaced=before is not None, change=change)
 
 

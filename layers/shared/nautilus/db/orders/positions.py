@@ -205,6 +205,19 @@ def compare(cursor: Cursor, account: str) -> Compared:
     return Compared(opened, [row for row in closed if row is not None], written)
 
 
+def compare_open(cursor: Cursor, account: str) -> list[BreakRow]:
+    """Compare the contracts that have an open break: close those that agree now, give the others the new figures; returns what
+    is left open. No break is opened: whether IB's newest position is as new as our fills, the order process alone knows."""
+    found = {row.con_id: row for row in differences(cursor, account)}
+    left = []
+    for row in open_breaks(cursor, [account]):
+        if row.con_id in found:
+            left.append(_open(cursor, found[row.con_id]))
+        else:
+            _close(cursor, row.id)
+    return left
+
+
 def _open(cursor: Cursor, row: Difference) -> BreakRow:
     cursor.execute(
         "INSERT INTO position_breaks (account, con_id, expected, broker) VALUES (%s, %s, %s, %s)"
