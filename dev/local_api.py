@@ -10,6 +10,7 @@ import functions.bars.app
 import functions.live.app
 import functions.monitoring.app
 import functions.orders.app
+import functions.portfolio.app
 import stream.app
 from dev.pages import add_pages
 from nautilus.http.app import create_app
@@ -30,6 +31,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.live.app.router,
         functions.monitoring.app.router,
         functions.orders.app.router,
+        functions.portfolio.app.router,
         stream.app.router,
         services=Services(settings, "api"),
     )

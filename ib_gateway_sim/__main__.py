@@ -89,9 +89,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--live-slots", choices=("held", "free"), default="held", help="of the 50, by keepUpToDate")
     made.add_argument("--rtb-book", choices=("own", "shared"), default="own", help="pacing of bars of 5 seconds")
     made.add_argument("--lines-by", choices=("request", "contract"), default="request", help="what uses a line")
-    made.add_argument(
-        "--tick-pause", type=float, default=15.0, help="seconds between tick-by-tick requests of an instrument; 0: none"
-    )
     made.add_argument("--empty-live", choices=("refuse", "stream"), default="refuse", help="keepUpToDate without a bar")
     made.add_argument("--live-cadence", choices=("grid", "class"), default="grid", help="looks at the market")
     made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
@@ -115,12 +112,6 @@ def _add_order_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--halted", choices=("refuse", "hold"), default="refuse", help="orders for what is halted")
     made.add_argument(
         "--children", choices=("full", "partial"), default="full", help="fill that wakes bracket children"
-    )
-    made.add_argument(
-        "--left-children",
-        choices=("end", "stay"),
-        default="end",
-        help="what becomes of bracket children whose parent is cancelled when a part of it has filled",
     )
     made.add_argument("--modify-cancelled", type=int, default=201, help="code for changing a cancelled order")
     made.add_argument("--past-gtd", choices=("refuse", "cancel"), default="refuse", help="GTD orders of the past")
@@ -213,7 +204,6 @@ def make_settings(options: argparse.Namespace) -> Settings:
         live_slots=options.live_slots,
         rtb_book=options.rtb_book,
         lines_by=options.lines_by,
-        tick_pause=options.tick_pause,
         empty_live=options.empty_live,
         live_cadence=options.live_cadence,
         master_client=options.master_client,
@@ -221,7 +211,6 @@ def make_settings(options: argparse.Namespace) -> Settings:
         gone_clients=options.gone_clients,
         halted=options.halted,
         children=options.children,
-        left_children=options.left_children,
         modify_cancelled=options.modify_cancelled,
         past_gtd=options.past_gtd,
         refused=options.refused,

@@ -9,10 +9,8 @@ from ib_bridge.ib.live_callbacks import (
     DataType,
     FirstBars,
     FiveSecondBar,
-    MidpointTick,
     Problem,
     QuoteChange,
-    QuoteTick,
     SystemNotice,
     Trade,
     Value,
@@ -109,9 +107,9 @@ class Reception:
                 self._quote(stream, value)
             case DataType():
                 self._feed(stream, value.feed)
-            case Trade() | QuoteTick() | MidpointTick():
+            case Trade():
                 now, factor = self._clock.now_ns(), self._factor(stream)
-                self._telling.tick(channels_of(stream)[0], value, factor, now)
+                self._telling.trade(channels_of(stream)[0], value, factor, now)
 
     def _spoke(self, stream: Stream, value: Value) -> None:
         first = stream.state is not StreamState.LIVE or stream.reason

@@ -22,7 +22,6 @@ class Settings:
     gone_clients: str = "work"  # orders that were read when their client went: work | drop
     halted: str = "refuse"  # orders for what is halted: refuse (154) | hold
     children: str = "full"  # bracket children wake at a full | partial fill of the parent
-    left_children: str = "end"  # children of a parent that is cancelled when a part of it has filled: end | stay
     modify_cancelled: int = 201  # the code for changing a cancelled order; IB's is not established
     past_gtd: str = "refuse"  # an order good till a time that is over: refuse (201) | cancel (202)
     refused: str = "forget"  # refused orders among the completed ones: forget | complete
@@ -33,7 +32,6 @@ class Settings:
     live_slots: str = "held"  # of the 50 open history requests, by keepUpToDate while it lives: held | free
     rtb_book: str = "own"  # where requests for bars of 5 seconds are counted: own | shared with small bars
     lines_by: str = "request"  # quotes and bars of 5 seconds of one contract use a line each (request) | one (contract)
-    tick_pause: float = 15.0  # seconds between two requests for tick-by-tick data of one instrument; 0: none
     empty_live: str = "refuse"  # keepUpToDate whose first answer is empty: refuse (162) | stream
     live_cadence: str = "grid"  # when streams read the market: grid | class (as IB tells for each class of products)
     quote_s: float = 0.25  # market seconds between two readings of the market for streams

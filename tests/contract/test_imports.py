@@ -38,12 +38,12 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
         " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
-        " portfolio.standing portfolio.import_items",
+        " portfolio.standing portfolio.import_items portfolio.valuing portfolio.tables",
     ),
     (
         "shapes of bodies and messages",
         "auth.accounts.schemas backfill.schemas infra.messages live.schemas orders.front_end_schemas orders.schemas"
-        " portfolio.import_schemas reading.schemas http.json_values",
+        " portfolio.import_schemas portfolio.schemas reading.schemas http.json_values",
     ),
     ("settings", "settings"),
     ("database", "db"),
@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "services: what rules and database do together",
         "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
-        " monitoring.closing orders portfolio.import_verdicts",
+        " monitoring.closing orders portfolio",
     ),
     (
         "services on top of these",
@@ -94,6 +94,8 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.orders.parameters",
             "nautilus.orders.schemas",
             "nautilus.portfolio.import_schemas",
+            "nautilus.portfolio.parameters",
+            "nautilus.portfolio.schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",
             "nautilus.infra.messages",

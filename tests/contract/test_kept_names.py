@@ -44,8 +44,6 @@ LOG_ACTIONS = listed(
     confirmation-deferred
     confirmation-refused
     deadlines-broke
-    exits-mended
-    exits-wrong
     farewell-not-stored
     global-cancel-sent
     hint-not-sent
@@ -156,7 +154,6 @@ OF_LOOPS = listed(
     order-acknowledgements
     order-connection
     order-events
-    order-exits
     order-follow-ups
     order-questions
     order-words
@@ -247,6 +244,11 @@ PROBLEM_CODES = listed(
     order-not-found
     order-not-unknown
     order-over
+    adjustment-not-found
+    break-not-found
+    break-over
+    cash-known
+    price-known
     order-rejected
     order-unknown
     orders-off

@@ -41,8 +41,8 @@ WILDCARDS = {
     ): "the token is for the whole registry; this action knows no resource",
     ("BridgeRole", "ssmmessages:*Channel"): "these actions know no resource. Only with AllowExec.",
 }
-# PostgreSQL's own default of max_connections is 100, of which 3 are for superusers; some room for people with psql.
-CONNECTIONS = 90
+# docs/aws.md sets max_connections to 150, of which 3 are for superusers; room for people with psql, and for a second deployment.
+CONNECTIONS = 130
 LAMBDA_SECONDS = 30  # API Gateway's limit for HTTP APIs, which cannot be raised
 
 

@@ -72,6 +72,17 @@ def several(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, Instrument]:
     return {one.con_id: one for one in every(cursor, Instrument)}
 
 
+class _DetailsRow(NamedTuple):
+    con_id: int
+    details: dict[str, Any]
+
+
+def several_details(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """The other fields of IB's contract details, of those that are known, by number."""
+    cursor.execute("SELECT con_id, details FROM instruments WHERE con_id = ANY(%s)", (list(con_ids),))
+    return {row.con_id: row.details for row in every(cursor, _DetailsRow)}
+
+
 def details(cursor: Cursor, con_id: int) -> dict[str, Any]:
     """The other fields of IB's contract details; empty when the instrument is not known."""
     cursor.execute("SELECT details FROM instruments WHERE con_id = %s", (con_id,))

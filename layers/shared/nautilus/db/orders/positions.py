@@ -165,6 +165,43 @@ def adjust(cursor: Cursor, new: Adjustment) -> int:
     return made
 
 
+class AdjustmentRow(NamedTuple):
+    """A row of `position_adjustments`."""
+
+    id: int
+    account: str
+    con_id: int
+    quantity: Decimal
+    price: Decimal | None
+    kind: str
+    reason: str
+    by: str
+    at: int
+
+
+def adjustments(cursor: Cursor, ids: Sequence[int]) -> list[AdjustmentRow]:
+    """The adjustments with these ids, by id."""
+    cursor.execute(
+        f"SELECT {', '.join(AdjustmentRow._fields)} FROM position_adjustments WHERE id = ANY(%s) ORDER BY id",
+        (list(ids),),
+    )
+    return every(cursor, AdjustmentRow)
+
+
+def set_price(cursor: Cursor, number: int, price: Decimal) -> AdjustmentRow | None:
+    """Say at which price an adjustment was made, and book its contract anew; None when there is none, or its price is known. The
+    account is held."""
+    cursor.execute(
+        "UPDATE position_adjustments SET price = %s WHERE id = %s AND price IS NULL"
+        f" RETURNING {', '.join(AdjustmentRow._fields)}",
+        (price, number),
+    )
+    row = one_or_none(cursor, AdjustmentRow)
+    if row is not None:
+        booking.rebook(cursor, row.account, row.con_id)
+    return row
+
+
 # ---- comparing -------------------------------------------------------------------------------------------------------
 
 _DIFFERENCES = (
@@ -247,6 +284,21 @@ def open_breaks(cursor: Cursor, accounts: Sequence[str], con_id: int | None = No
         {"accounts": list(accounts), "con_id": con_id},
     )
     return every(cursor, BreakRow)
+
+
+def breaks(cursor: Cursor, accounts: Sequence[str], *, open_only: bool, limit: int) -> list[BreakRow]:
+    """The breaks of accounts, the newest first."""
+    cursor.execute(
+        f"SELECT {_BREAK} FROM position_breaks WHERE account = ANY(%s) AND (NOT %s OR until IS NULL)"
+        " ORDER BY since DESC, id DESC LIMIT %s",
+        (list(accounts), open_only, limit),
+    )
+    return every(cursor, BreakRow)
+
+
+def break_of(cursor: Cursor, break_id: int) -> BreakRow | None:
+    cursor.execute(f"SELECT {_BREAK} FROM position_breaks WHERE id = %s", (break_id,))
+    return one_or_none(cursor, BreakRow)
 
 
 def resolve_break(cursor: Cursor, found: BreakRow, adjustment: Adjustment) -> BreakRow | None:

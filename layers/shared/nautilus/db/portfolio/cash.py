@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import clean_text
-from nautilus.db.rows import every, there
+from nautilus.db.rows import every, scalar_or_none
 
 KINDS = ("interest", "dividend", "fee", "tax", "deposit", "withdrawal", "other")
 SOURCES = ("broker", "flex", "person")
@@ -47,7 +47,7 @@ class MovementRow(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """Cash of one currency, and when IB sent it (market time in ns)."""
+    """Cash of one currency, or its exchange rate, and when IB sent it (market time in ns)."""
 
     account: str
     currency: str
@@ -55,14 +55,14 @@ class Balance(NamedTuple):
     at: int
 
 
-def put(cursor: Cursor, movement: Movement) -> bool:
-    """Store a movement; False when one with its external id is there already. The account is held."""
+def put(cursor: Cursor, movement: Movement) -> int | None:
+    """Store a movement and return its id; None when one with its external id is there already. The account is held."""
     cursor.execute(
         f"INSERT INTO cash_movements ({', '.join(Movement._fields)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (account, external_id) DO NOTHING RETURNING 1",
+        " ON CONFLICT (account, external_id) DO NOTHING RETURNING id",
         movement._replace(text=clean_text(movement.text)),
     )
-    return there(cursor)
+    return scalar_or_none(cursor, int)
 
 
 def movements(cursor: Cursor, accounts: Sequence[str], since: int = 0, until: int = 2**63 - 1) -> list[MovementRow]:
@@ -84,6 +84,17 @@ _BALANCES = (
 def balances(cursor: Cursor, accounts: Sequence[str]) -> list[Balance]:
     """IB's newest cash balance of each currency."""
     cursor.execute(f"{_BALANCES} AND account = ANY(%s) ORDER BY account, currency", (list(accounts),))
+    return every(cursor, Balance)
+
+
+def rates(cursor: Cursor, accounts: Sequence[str]) -> list[Balance]:
+    """IB's newest exchange rate of each currency: what one unit of it is worth in the account's base currency."""
+    cursor.execute(
+        "SELECT account, currency, value::numeric AS balance, as_of AS at FROM account_values WHERE tag = 'ExchangeRate'"
+        " AND currency NOT IN ('', 'BASE') AND value ~ '^[0-9]{1,12}([.][0-9]{1,20})?$' AND account = ANY(%s)"
+        " ORDER BY account, currency",
+        (list(accounts),),
+    )
     return every(cursor, Balance)
 
 

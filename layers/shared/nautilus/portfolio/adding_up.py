@@ -1,0 +1,142 @@
+"""Whether the books of accounts add up, per account and currency: sums of rows, and the two equations of `identity`."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.portfolio import cash, totals
+from nautilus.db.portfolio.totals import ContractTotals, TradeCash
+from nautilus.portfolio.contracts import MARGINED, Contract, contracts
+from nautilus.portfolio.identity import BookTotals, CashTotals, Identity, book_identity, cash_identity
+from nautilus.portfolio.lots import ZERO
+from nautilus.portfolio.reading import Position, positions_of
+
+Key = tuple[str, str]
+"""Account and currency."""
+
+
+class AddedUp(NamedTuple):
+    """One account and currency. book, cash: the sums; the identities say whether they fit."""
+
+    account: str
+    currency: str
+    book: BookTotals
+    book_identity: Identity
+    cash: CashTotals
+    cash_identity: Identity
+
+
+def added_up(cursor: Cursor, accounts: Sequence[str]) -> list[AddedUp]:
+    """Every account and currency in which something was traded or is held as cash."""
+    books = book_totals(cursor, accounts)
+    balances, notes = cash_totals(cursor, accounts)
+    nothing = BookTotals(ZERO, ZERO, ZERO, ZERO)
+    found = []
+    for account, currency in sorted({*books, *balances}):
+        book = books.get((account, currency), nothing)
+        money = balances.get((account, currency), CashTotals(None, None, ZERO, ZERO, ZERO))
+        note = notes.get((account, currency))
+        identity = Identity(None, None, note) if note else cash_identity(money)
+        found.append(AddedUp(account, currency, book, book_identity(book), money, identity))
+    return found
+
+
+# ---- the book --------------------------------------------------------------------------------------------------------
+
+
+def book_totals(cursor: Cursor, accounts: Sequence[str]) -> dict[Key, BookTotals]:
+    """Realized, unrealized, traded and market value since the openings."""
+    rows = totals.contract_totals(cursor, accounts)
+    known = contracts(cursor, (row.con_id for row in rows))
+    held = {(one.row.account, one.row.con_id): one for one in positions_of(cursor, accounts)}
+    found: dict[Key, BookTotals] = {}
+    for row in rows:
+        contract = known[row.con_id]
+        key = (row.account, contract.currency or "")
+        one = _book(row, contract, held.get((row.account, row.con_id)))
+        found[key] = _added(found[key], one) if key in found else one
+    return found
+
+
+def _book(row: ContractTotals, contract: Contract, held: Position | None) -> BookTotals:
+    unit = contract.unit
+    if unit is None:
+        return BookTotals(None, None, ZERO, None, unvalued=1)
+    realized = None if row.unknown else (row.proceeds - row.cost) * unit - row.opening_cost
+    traded = row.traded * unit + row.opening_value
+    if held is None or not held.row.quantity:
+        return BookTotals(realized, ZERO, traded, ZERO, unpriced=row.unpriced)
+    unvalued = int(held.valued.value is None)
+    return BookTotals(realized, held.valued.unrealized, traded, held.valued.value, row.unpriced, unvalued)
+
+
+def _added(one: BookTotals, other: BookTotals) -> BookTotals:
+    return BookTotals(
+        _plus(one.realized, other.realized),
+        _plus(one.unrealized, other.unrealized),
+        one.traded + other.traded,
+        _plus(one.market_value, other.market_value),
+        one.unpriced + other.unpriced,
+        one.unvalued + other.unvalued,
+    )
+
+
+def _plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
+
+
+# ---- cash ------------------------------------------------------------------------------------------------------------
+
+
+def cash_totals(cursor: Cursor, accounts: Sequence[str]) -> tuple[dict[Key, CashTotals], dict[Key, str]]:
+    """IB's balances first and now, and what moved them since; and why the balances of some cannot be compared."""
+    before = {(row.account, row.currency): row for row in cash.openings(cursor, accounts)}
+    now = {(row.account, row.currency): row for row in cash.balances(cursor, accounts)}
+    moved = {(row.account, row.currency): row.amount for row in totals.moved(cursor, accounts)}
+    charged = {(row.account, row.currency): row for row in totals.fees(cursor, accounts)}
+    trades = totals.trade_cash(cursor, accounts)
+    known = contracts(cursor, (row.con_id for row in trades))
+    paid, unpriced, newest, notes = _trades(trades, known)
+    found = {}
+    for key in {*before, *now, *moved, *charged, *paid}:
+        fee, first, last = charged.get(key), before.get(key), now.get(key)
+        found[key] = CashTotals(
+            first.balance if first else None,
+            last.balance if last else None,
+            paid.get(key, ZERO),
+            fee.amount if fee else ZERO,
+            moved.get(key, ZERO),
+            unpriced.get(key, 0),
+            fee.missing if fee else 0,
+        )
+        if last is not None and newest.get(key, 0) > last.at - cash.SETTLED_NS:
+            notes.setdefault(key, "identity: open (a trade is newer than the cash balance from IB)")
+    return found, notes
+
+
+def _trades(
+    rows: Iterable[TradeCash], known: Mapping[int, Contract]
+) -> tuple[dict[Key, Decimal], dict[Key, int], dict[Key, int], dict[Key, str]]:
+    """What trades moved, adjustments without a price, the newest trade; by account and currency, and which cannot be compared."""
+    paid: defaultdict[Key, Decimal] = defaultdict(Decimal)
+    unpriced: defaultdict[Key, int] = defaultdict(int)
+    newest: defaultdict[Key, int] = defaultdict(int)
+    notes: dict[Key, str] = {}
+    for row in rows:
+        contract = known[row.con_id]
+        key = (row.account, contract.currency or "")
+        newest[key] = max(newest[key], row.newest)
+        unpriced[key] += row.unpriced
+        if contract.unit is None:
+            notes[key] = f"identity: open (contract {row.con_id} is not known here)"
+        elif contract.asset_class in MARGINED:
+            notes[key] = f"identity: open (gains of {contract.asset_class} contracts are settled day by day)"
+        else:
+            paid[key] -= row.value * contract.unit
+        if contract.asset_class == "CASH" and contract.symbol:
+            other = (row.account, contract.symbol)
+            paid[other] += row.units
+            newest[other] = max(newest[other], row.newest)
+    return dict(paid), dict(unpriced), dict(newest), notes

@@ -1,0 +1,130 @@
+"""What a person says about an account: why a position differs, at which price, and which cash came or went."""
+
+from decimal import Decimal
+from typing import Any
+
+from nautilus.auth.principal import Client, Principal
+from nautilus.db.auth import audit
+from nautilus.db.bridge.status import market_now
+from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders.exact import difference
+from nautilus.db.orders.positions import Adjustment, BreakRow
+from nautilus.db.portfolio import cash
+from nautilus.db.portfolio.cash import Movement
+from nautilus.errors import Conflict, InvalidInput, NotFound
+from nautilus.portfolio.contracts import contracts
+from nautilus.portfolio.reading import adjustment_json, break_json
+from nautilus.portfolio.schemas import CashRequest, ResolveBreakRequest
+
+
+class Resolving:
+    """Each method is one transaction, holds the account, and is written into the audit log."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def resolve(self, break_id: int, body: ResolveBreakRequest, by: Principal, client: Client) -> dict[str, Any]:
+        """Close a break by an adjustment of its whole difference.
+
+        NotFound: there is none, or it is of an account of others. Conflict: it is over, or IB's position is another by now.
+        """
+        with self._db.transaction() as cursor:
+            found = self._break(cursor, break_id, by)
+            risk_book.lock_account(cursor, found.account)
+            risk_book.lock_exposure(cursor, found.account, found.con_id)
+            now = market_now(cursor)
+            if body.at is not None and body.at > now:
+                raise InvalidInput.field("at", "lies in the future of market time")
+            adjustment = Adjustment(
+                found.account,
+                found.con_id,
+                self._missing(cursor, found),
+                body.kind,
+                body.reason,
+                by.id,
+                body.at if body.at is not None else now,
+                body.price,
+            )
+            closed = positions.resolve_break(cursor, found, adjustment)
+            if closed is None or closed.adjustment_id is None:
+                raise Conflict(f"the break {break_id} is over already", code="break-over")
+            audit.record(
+                cursor,
+                "position-break-resolved",
+                actor=by.id,
+                client=client,
+                detail={"break": break_id, "kind": body.kind},
+            )
+            made = positions.adjustments(cursor, [closed.adjustment_id])
+            return break_json(closed, contracts(cursor, [closed.con_id]), {row.id: row for row in made})
+
+    def _break(self, cursor: Cursor, break_id: int, by: Principal) -> BreakRow:
+        found = positions.break_of(cursor, break_id)
+        if found is None or not by.may_use(found.account):
+            raise NotFound(f"there is no break {break_id}", code="break-not-found")
+        if found.until is not None:
+            raise Conflict(f"the break {break_id} is over already", code="break-over")
+        return found
+
+    def _missing(self, cursor: Cursor, found: BreakRow) -> Decimal:
+        """The difference as it is now, with the account held."""
+        now = next((row for row in positions.differences(cursor, found.account) if row.con_id == found.con_id), None)
+        if now is None:
+            raise Conflict("our position and IB's agree by now; the break ends by itself", code="break-over")
+        return difference(now.broker, now.expected)
+
+    def price(self, adjustment_id: int, price: Decimal, by: Principal, client: Client) -> dict[str, Any]:
+        """Say at which price an adjustment was made: what it opened or closed gets a profit. Conflict: the price is known."""
+        with self._db.transaction() as cursor:
+            rows = positions.adjustments(cursor, [adjustment_id])
+            if not rows or not by.may_use(rows[0].account):
+                raise NotFound(f"there is no adjustment {adjustment_id}", code="adjustment-not-found")
+            risk_book.lock_account(cursor, rows[0].account)
+            risk_book.lock_exposure(cursor, rows[0].account, rows[0].con_id)
+            changed = positions.set_price(cursor, adjustment_id, price)
+            if changed is None:
+                raise Conflict(f"the price of adjustment {adjustment_id} is known", code="price-known")
+            audit.record(
+                cursor,
+                "adjustment-priced",
+                actor=by.id,
+                client=client,
+                detail={"adjustment": adjustment_id, "price": str(price)},
+            )
+            return adjustment_json(changed)
+
+    def cash(self, body: CashRequest, by: Principal, client: Client) -> int:
+        """Enter cash that came or went; returns its id. Conflict: one with this external id is there."""
+        with self._db.transaction() as cursor:
+            risk_book.lock_account(cursor, body.account)
+            if body.at > market_now(cursor):
+                raise InvalidInput.field("at", "lies in the future of market time")
+            movement = Movement(
+                body.account,
+                body.currency,
+                body.amount,
+                body.kind,
+                body.at,
+                body.text,
+                "person",
+                body.external_id,
+                by.id,
+            )
+            made = cash.put(cursor, movement)
+            if made is None:
+                raise Conflict(f"there is a cash movement with the id {body.external_id}", code="cash-known")
+            audit.record(
+                cursor,
+                "cash-entered",
+                actor=by.id,
+                client=client,
+                detail={
+                    "account": body.account,
+                    "currency": body.currency,
+                    "amount": str(body.amount),
+                    "kind": body.kind,
+                },
+            )
+            return made
