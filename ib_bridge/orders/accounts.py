@@ -51,15 +51,12 @@ class Accounts:
             await self._parts.pacer.passed(2, urgent=True)
             if gateway.number != number or not gateway.up:
                 return
-            gateway.client.reqAccountUpdatesMulti(self._request(), account, "", False)
-            profit = self._request()
+            gateway.client.reqAccountUpdatesMulti(gateway.request_id(), account, "", False)
+            profit = gateway.request_id()
             gateway.pnl_requests[profit] = (account, None)
             gateway.client.reqPnL(profit, account, "")
         self._subscribed = number
         self._positions_known = False
-
-    def _request(self) -> int:
-        return self._parts.gateway.request_id(self._parts.floor())
 
     # ---- what comes --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from nautilus.clock import NS_PER_S
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.log import fields
 from nautilus.orders.codes import Act, rule
+from nautilus.orders.identity import FIRST_REQUEST, LAST_ORDER_ID, LAST_REQUEST
 from nautilus.orders.words import (
     BrokerError,
     CurrentTime,
@@ -58,7 +59,7 @@ class OrderGateway:
         self._delay_s = 0.0
         self._answered = asyncio.Event()
         self._time_requested_ns = 0
-        self._requests: set[int] = set()
+        self._next_request = FIRST_REQUEST
         self._id_in_use = False
         self.up = False
         self.reason = "connecting for the first time"
@@ -74,7 +75,7 @@ class OrderGateway:
         self.next_order_id = 0
         """The lowest order id that IB takes, as it reported after this connection was made."""
         self.used_up_to = 0
-        """Above every number that a request of this connection, or an order that IB named, has had."""
+        """Above the ids of all orders that IB named over this connection, those of other clients, too."""
         self.server_version = 0
         self.number = 0
         self.epoch = 0
@@ -92,16 +93,11 @@ class OrderGateway:
     def pnl_requests(self) -> dict[int, tuple[str, int | None]]:
         return self._tap.pnl_requests
 
-    def request_id(self, at_least: int = 0) -> int:
-        """A number for a request, which no order has: the two share one counter."""
-        number = max(at_least, self.next_order_id, self.used_up_to)
-        self.used_up_to = number + 1
-        self._requests.add(number)
+    def request_id(self) -> int:
+        """A number for a request, of a range from which no order has its id."""
+        number = self._next_request
+        self._next_request = FIRST_REQUEST if number == LAST_REQUEST else number + 1
         return number
-
-    def is_request(self, number: int) -> bool:
-        """True for the number of a request of this connection: what IB says about it is about no order."""
-        return number in self._requests
 
     # ---- staying connected -------------------------------------------------------------------------------------------
 
@@ -159,7 +155,7 @@ class OrderGateway:
         self._id_in_use = False
         self.servers_lost = self.read_only = False
         self.accounts, self.next_order_id, self.used_up_to = (), 0, 0
-        self._requests.clear()
+        self._next_request = FIRST_REQUEST
         ib.client.apiError += lambda _text: refused.set()
         ib.client.apiEnd += lambda: self._ended(ib)
         self._ib = ib
@@ -251,7 +247,8 @@ class OrderGateway:
             self._note_error(word)
         elif isinstance(word, OpenOrder):
             # IB demands ids above those of all orders that it showed, also of other clients.
-            self.used_up_to = max(self.used_up_to, word.order_id + 1)
+            if word.order_id <= LAST_ORDER_ID:
+                self.used_up_to = max(self.used_up_to, word.order_id + 1)
         elif isinstance(word, OpenOrdersEnd) and self.read_only:
             self.read_only = False
             self._events.changed()

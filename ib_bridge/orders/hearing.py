@@ -9,6 +9,7 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.orders.questions import Questions
 from ib_bridge.orders.word_writer import Arrival, Committed
 from nautilus.orders.account_recording import AllPositions
+from nautilus.orders.identity import FIRST_REQUEST
 from nautilus.orders.outcome import FollowUp
 from nautilus.orders.states import OrderState
 from nautilus.orders.words import (
@@ -38,8 +39,8 @@ class Listeners:
 
 
 class Hearing:
-    """put: the writer's queue. connection, accounts: of the present one. is_request: whether a number is that of a
-    request of ours, and so of no order. is_what_if: takes the words about what-if orders, which are no orders."""
+    """put: the writer's queue. connection, accounts: of the present one. is_what_if: takes the words about what-if orders, which
+    are no orders."""
 
     def __init__(
         self,
@@ -51,7 +52,6 @@ class Hearing:
         put: Callable[[Arrival], None],
         connection: Callable[[], int],
         accounts: Callable[[], Sequence[str]],
-        is_request: Callable[[int], bool],
         is_what_if: Callable[[Word], bool],
     ) -> None:
         self._clock = clock
@@ -63,7 +63,6 @@ class Hearing:
         self._accounts = accounts
         self._positions_of = 0
         self._positions: dict[tuple[str, int], Position] = {}
-        self._is_request = is_request
         self._is_what_if = is_what_if
         self._contracts_known = True
         self.lost_words = 0
@@ -96,7 +95,7 @@ class Hearing:
     def _is_no_order(self, word: BrokerError) -> bool:
         if word.code in (_CONTRACTS_AWAY, _CONTRACTS_BACK):
             self._contracts_known = word.code == _CONTRACTS_BACK
-        return word.number <= 0 or self._is_request(word.number)
+        return word.number <= 0 or word.number >= FIRST_REQUEST
 
     def unread(self, callback: str, reason: str) -> None:
         """A message could not be read: whom it was about, nobody knows."""

@@ -8,7 +8,12 @@ from ib_bridge.orders.crash_points import CrashPoints
 from ib_bridge.orders.gateway import OrderGateway
 from ib_bridge.orders.pacer import Pacer
 from ib_bridge.transactions import TransactionRunner
+from nautilus.db.cursor import Cursor
+from nautilus.db.orders import sessions
+from nautilus.orders.identity import LAST_ORDER_ID
 from nautilus.settings.orders import OrderSettings
+
+NO_IDS = "the order ids of this gateway are used up: reset them in its settings (API, Reset API order ID sequence)"
 
 
 @dataclass(kw_only=True)
@@ -28,16 +33,23 @@ class OrderParts:
     token: int = 0
     session: int | None = None
     next_order_id: int = 0
-    """No request gets a number below it: orders and requests share one counter."""
+    """No order of this process gets an id below it."""
 
     @property
     def client_id(self) -> int:
         return self.settings.orders_client_id
 
     def floor(self) -> int:
-        """The lowest number that is free for a request."""
+        """The lowest order id that no order of this process has had."""
         return max(self.next_order_id, self.gateway.next_order_id)
 
-    def free_id(self) -> int:
-        """The lowest number that IB takes for an order, as far as this connection knows."""
-        return max(1, self.gateway.next_order_id, self.gateway.used_up_to)
+    def reserve_ids(self, cursor: Cursor, count: int = 1) -> int | None:
+        """The first of `count` order ids that IB takes and nobody has used, committed with what takes them. None: they are used
+        up, as another client's orders, or a gateway that counts on, have ids as high as those of requests."""
+        gateway = self.gateway
+        least = max(1, gateway.next_order_id, gateway.used_up_to)
+        if max(least, self.next_order_id) + count - 1 > LAST_ORDER_ID:
+            return None
+        first = sessions.reserve_order_id(cursor, self.client_id, least, count=count)
+        self.next_order_id = max(self.next_order_id, first + count)
+        return first

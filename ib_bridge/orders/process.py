@@ -98,7 +98,7 @@ class OrderProcess:
             crash=CrashPoints(settings.orders_crash_at),
             log=log,
         )
-        questions = Questions(self._gateway, self._pacer, floor=parts.floor)
+        questions = Questions(self._gateway, self._pacer)
         self._unnamed = UnnamedOrders(parts)
         self._reconciling = Reconciling(
             parts, questions, self._unnamed, is_possible=self._may_ask, changed=self._changed
@@ -125,7 +125,6 @@ class OrderProcess:
             put=lambda arrival: self._writer.put(arrival),
             connection=lambda: self._gateway.number,
             accounts=lambda: self._gateway.accounts,
-            is_request=self._gateway.is_request,
             is_what_if=lambda word: self._what_ifs.take(word),
         )
         self._writer = WordWriter(

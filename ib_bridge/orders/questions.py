@@ -53,11 +53,9 @@ class Answers:
 class Questions:
     """Asks over the present connection. `answer_of` and `committed` get what comes."""
 
-    def __init__(self, gateway: OrderGateway, pacer: Pacer, *, floor: Callable[[], int]) -> None:
-        """floor: the lowest number that a request may have."""
+    def __init__(self, gateway: OrderGateway, pacer: Pacer) -> None:
         self._gateway = gateway
         self._pacer = pacer
-        self._floor = floor
         self._lock = asyncio.Lock()
         self._question: Question | None = None
         self._ending: tuple[Ending, asyncio.Event] | None = None
@@ -107,7 +105,7 @@ class Questions:
 
     async def _ask_executions(self) -> None:
         def send() -> None:
-            self._executions_request = self._gateway.request_id(self._floor())
+            self._executions_request = self._gateway.request_id()
             self._gateway.client.reqExecutions(self._executions_request, library.ExecutionFilter())
 
         await self._answered("executions", ExecutionsEnd, send)

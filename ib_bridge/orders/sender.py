@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
-from ib_bridge.orders.parts import OrderParts
+from ib_bridge.orders.parts import NO_IDS, OrderParts
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import holding, orders, outgoing, process, sessions
+from nautilus.db.orders import holding, orders, outgoing, process
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.holding import Held
 from nautilus.db.orders.orders import OrderRow
@@ -123,8 +123,9 @@ class Sender:
         )
         if verdict.refusals:
             return None if verdict.wait else self._deny(cursor, rows, verdict.why, checks=verdict.as_rows)
-        number = sessions.reserve_order_id(cursor, parts.client_id, parts.free_id(), count=len(rows))
-        parts.next_order_id = max(parts.next_order_id, number + len(rows))
+        number = parts.reserve_ids(cursor, len(rows))
+        if number is None:
+            return self._deny(cursor, rows, NO_IDS)
         valued = zip(rows, verdict.unit_values, strict=True)
         reserved = tuple(self._with_id(cursor, row, number + place, value) for place, (row, value) in enumerate(valued))
         return Prepared(reserved, instrument, parts.gateway.number)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
-from ib_bridge.orders.parts import OrderParts
+from ib_bridge.orders.parts import NO_IDS, OrderParts
 from ib_bridge.orders.sender import TakenOver
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import notifications, process, requests, sessions, what_ifs
+from nautilus.db.orders import notifications, process, requests, what_ifs
 from nautilus.db.orders.what_ifs import WhatIfRow
 from nautilus.market.instrument import Instrument
 from nautilus.orders.codes import Act, rule
@@ -173,8 +173,10 @@ class WhatIfs:
             return None
         if not process.still_mine(cursor, parts.token):
             raise TakenOver
-        number = sessions.reserve_order_id(cursor, parts.client_id, parts.free_id())
-        parts.next_order_id = max(parts.next_order_id, number + 1)
+        number = parts.reserve_ids(cursor)
+        if number is None:
+            self._fail(cursor, row.id, NO_IDS)
+            return None
         announced = what_ifs.announce(cursor, row.id, client_id=parts.client_id, order_id=number)
         return None if announced is None else Announced(announced, instrument, number)
 

@@ -1,11 +1,29 @@
 """The order process over the simulator's real socket: orders, changes, fills, and what it does when something is wrong."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
 from nautilus.clock import NS_PER_S
+from nautilus.orders.identity import LAST_ORDER_ID, LAST_REQUEST
+from tests.support.chaos_book import orders_of
 from tests.support.order_process import order_stack
+from tests.support.sim_client import RawClient
+from tests.support.sim_orders import order as raw_order
+
+REQUESTS = ("reqExecutions", "reqAccountUpdatesMulti", "reqPnL")
+"""All requests of the order process that have a number."""
+
+
+async def _order_with_the_highest_id(stack):
+    """The permId of an order of another client."""
+    client = await RawClient.start(stack.sim.port, 7)
+    contract = (str(stack.instrument.con_id), "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "")
+    raw_order(client, LAST_REQUEST, quantity=1, kind="LMT", limit="10", contract=contract, account=stack.account)
+    await client.settle()
+    client.close()
+    return max(one.perm_id for one in orders_of(stack.sim, stack.folder))
 
 
 @pytest.fixture
@@ -23,6 +41,29 @@ def test_a_limit_order_is_sent_once_and_rests(stack):
     assert (fields["conId"], fields["exchange"], fields["account"]) == (stack.instrument.con_id, "SMART", stack.account)
     assert (row.client_id, row.order_id, len(row.perm_ids)) == (5, int(fields["orderId"]), 1)
     assert (row.reserved_quantity, row.confirmed_limit) == (10, Decimal("280"))
+
+
+def test_requests_have_numbers_that_no_order_gets(stack):
+    """Another client's order has the highest id that IB takes, and the gateway tells of it with the open orders."""
+    theirs = asyncio.run(_order_with_the_highest_id(stack))
+    stack.wait(lambda: stack.rows("SELECT 1 FROM orders WHERE perm_ids = %s::bigint[]", [theirs]), "it is seen", tell=stack.log)
+    order = stack.place()
+    row = stack.until(order, "working")
+    numbers = {int(one["fields"]["reqId"]) for kind in REQUESTS for one in stack.received(kind)}
+    assert len(numbers) >= len(REQUESTS)
+    assert row.order_id < 100 < LAST_ORDER_ID < min(numbers)
+
+
+def test_an_error_about_a_request_is_about_no_order(stack):
+    """Old requests have the numbers from which order ids are taken now: an order with such an id would have been rejected."""
+    order = stack.place()
+    stack.until(order, "working")
+    stack.sim.command('reject_next reqExecutions 200 "no"')
+    stack.sim.command("drop 5")
+    stack.wait(lambda: len(stack.received("reqExecutions")) >= 2, "executions are requested again", tell=stack.log)
+    stack.wait(lambda: stack.status() == "ready", "the gate opens again", within_s=90, tell=stack.log)
+    assert stack.order(order).state == "working"
+    assert stack.rows("SELECT 1 FROM incidents WHERE code = 'order-word-unmatched'") == []
 
 
 def test_a_market_order_is_filled_with_its_commission(stack):
