@@ -31,6 +31,11 @@ def desk(dsn: str) -> Iterator[OrderDesk]:
     database.close()
 
 
+def test_cancelling_all_orders_of_a_name_by_mistake_leaves_no_account(stack: OrderStack, desk: OrderDesk) -> None:
+    assert desk.cancel_all("SIM9", TRADER) == []
+    assert stack.rows("SELECT 1 FROM risk_accounts WHERE account = 'SIM9'") == []
+
+
 def test_an_accepted_order_is_sent_once_fills_and_the_next_one_is_cancelled(stack: OrderStack, desk: OrderDesk) -> None:
     market = OrderRequest.model_validate({**BODY, "con_id": 1, "type": "MKT", "limit_price": None})
     (first,) = desk.place(market, stack.instrument, TRADER, key="k1").orders

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from types import SimpleNamespace
@@ -80,6 +81,26 @@ def test_a_denied_order_is_kept_with_its_checks_and_reserves_nothing(database: D
     assert book(database) == ("0", "0", "0")
     assert events_of(database, row.id) == ["denied"]
     assert findings(database) == []
+
+
+def test_a_name_by_mistake_leaves_a_denied_order_and_no_account(database: Database) -> None:
+    wrong = ticket(account="SIM9")
+    denied = placed(database, wrong)
+    assert [one.code for one in denied.refusals] == ["unknown_account"]
+    assert row_of(database, denied.orders[0].id).state == "denied"
+    with database.transaction() as cursor:
+        assert place(cursor, replace(wrong, dry_run=True), caller(), market()).denied
+    for table in ("risk_accounts", "risk_book"):
+        assert counted(database, f"SELECT count(*) FROM {table} WHERE account = 'SIM9'") == 0
+
+
+def test_a_denied_order_leaves_an_account_as_it_was(database: Database) -> None:
+    """Also where the same transaction had an order of it before."""
+    with database.transaction() as cursor:
+        first = place(cursor, ticket(), caller(), market()).orders[0]
+        risk_book.forget_unused(cursor, ACCOUNT)
+    assert counted(database, f"SELECT count(*) FROM risk_accounts WHERE account = '{ACCOUNT}'") == 1
+    assert row_of(database, first.id).reserved_quantity == 1
 
 
 def test_a_dry_run_writes_nothing(database: Database) -> None:

@@ -6,6 +6,7 @@ from nautilus.orders.check_case import Case, Problem, Problems, money, plain, un
 from nautilus.orders.exposure import HUNDRED, PendingOrder
 from nautilus.orders.ticket import Origin, Tif
 
+UNKNOWN_ACCOUNT = "unknown_account"
 _PEOPLE = frozenset({Origin.API, Origin.FRONT_END})
 _MINUTE, _DAY = 60, 86_400
 
@@ -31,10 +32,10 @@ def account(case: Case) -> Problems:
         )
         return
     if facts.account_kind is None or facts.accounts is None:
-        yield unknown("unknown_account", f"the accounts of the login are not known yet, {name} among them")
+        yield unknown(UNKNOWN_ACCOUNT, f"the accounts of the login are not known yet, {name} among them")
     elif name not in facts.accounts:
         known = ", ".join(sorted(facts.accounts)) or "none"
-        yield Problem("unknown_account", known, name, "the login has no such account")
+        yield Problem(UNKNOWN_ACCOUNT, known, name, "the login has no such account")
     if facts.account_kind == "live" and not (facts.mode == "live" and name in facts.live_accounts):
         text = f"{name} holds real money; NAUTILUS_ORDERS=live and NAUTILUS_LIVE_ACCOUNT={name} would allow its orders"
         yield Problem("live_not_enabled", "live", facts.mode, text)

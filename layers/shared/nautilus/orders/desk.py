@@ -153,6 +153,7 @@ class OrderDesk:
                 alive = orders.read(cursor, row.id)  # a bracket's exits end with their entry
                 if alive is not None and alive.alive and alive.origin != Origin.EXTERNAL:
                     done.append(change.cancel(cursor, row.id, Caller(principal.id), now=now))
+            risk_book.forget_unused(cursor, account)
             return done
 
     def resolve(self, order_id: UUID, outcome: change.ResolvedAs, *, by: Principal, note: str) -> OrderRow:

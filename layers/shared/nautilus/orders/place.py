@@ -9,6 +9,7 @@ from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.errors import InvalidInput
 from nautilus.orders import checks
+from nautilus.orders.account_checks import UNKNOWN_ACCOUNT
 from nautilus.orders.account_facts import with_account
 from nautilus.orders.checks import Refusal
 from nautilus.orders.facts import Facts
@@ -37,7 +38,8 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
     """Accept or deny a ticket, in the caller's transaction. InvalidInput when the key was used with another body.
 
     facts: what is known of market, settings and caller; what the ledger knows of the account is read here, under the locks.
-    A denied order is kept with its checks, and reserves nothing. A dry run writes nothing.
+    A denied order is kept with its checks, and reserves nothing; one for an account that the login does not have makes no row of
+    that account. A dry run writes nothing.
     """
     known = None if ticket.dry_run else repeated(cursor, caller)
     if known is not None:
@@ -48,6 +50,7 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
     refusals = tuple(checks.run(ticket, facts, "function"))
     notices = tuple(checks.notices(facts))
     if ticket.dry_run:
+        risk_book.forget_unused(cursor, ticket.account)
         return Placed((), refusals, notices=notices)
     event = _event(ticket, facts, refusals)
     placed: list[OrderRow] = []
@@ -58,6 +61,8 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
         placed.append(row)
     if not refusals:
         notifications.notify(cursor, str(placed[0].id))
+    elif any(one.code == UNKNOWN_ACCOUNT for one in refusals):
+        risk_book.forget_unused(cursor, ticket.account)
     return Placed(tuple(placed), refusals, notices=notices)
 
 

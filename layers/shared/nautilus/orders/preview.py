@@ -64,6 +64,7 @@ def preview(cursor: Cursor, ticket: Ticket, facts: Facts, principal: str, *, wha
             "" if row is not None else f"more than {MOST_OPEN} what-if orders wait, or IB has just failed to answer"
         )
     facts = with_answer(facts, answer_of(row))
+    risk_book.forget_unused(cursor, ticket.account)
     return Preview(
         tuple(checks.run(ticket, facts, "all")),
         tuple(checks.notices(facts)),

@@ -74,6 +74,17 @@ def lock_account(cursor: Cursor, account: str) -> AccountRow:
     return found
 
 
+def forget_unused(cursor: Cursor, account: str) -> None:
+    """Remove what `lock_account` and `lock_exposure` made in this transaction for a name whose orders are all denied: one that
+    somebody typed by mistake is no account."""
+    cursor.execute(
+        "WITH gone AS (DELETE FROM risk_accounts r WHERE account = %s AND xmin = pg_current_xact_id()::xid"
+        " AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.account = r.account AND o.state <> 'denied') RETURNING account)"
+        " DELETE FROM risk_book b USING gone WHERE b.account = gone.account",
+        (account,),
+    )
+
+
 def lock_accounts(cursor: Cursor, accounts: Iterable[str]) -> None:
     """Hold several accounts, in the order of their names."""
     for account in sorted(set(accounts)):
