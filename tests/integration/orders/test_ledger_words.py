@@ -10,8 +10,9 @@ from nautilus.db.connection import Database
 from nautilus.db.monitoring import incidents
 from nautilus.db.orders import events, executions, risk_book, trading_state
 from nautilus.db.orders.executions import ExecutionRow
+from nautilus.orders import account_events
 from nautilus.orders.outcome import FollowUp, Known
-from nautilus.orders.words import BrokerError, CompletedOrder, CurrentTime, OpenOrder, Position
+from nautilus.orders.words import BrokerError, CompletedOrder, CurrentTime, OpenOrder, Position, Word
 from tests.support.order_ledger import (
     ACCOUNT,
     CLIENT,
@@ -263,6 +264,24 @@ def test_a_commission_finds_its_execution_whichever_comes_first(database: Databa
     (found,) = stored(database)
     assert seen(found.commission, found.commission_currency, found.broker_realized) == (Decimal("1.05"), "USD", 3)
     assert counted(database, "SELECT count(*) FROM early_commissions") == 0
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
+def test_a_commission_of_an_execution_of_no_order_is_an_event_of_the_account_once(
+    database: Database, early: bool
+) -> None:
+    """A fill without a permId is at no order; who follows the account's fills sees it, and what it cost."""
+    fill = execution(working(database), 2, order_id=0, perm_id=0, client_id=0, order_ref="")
+    with database.transaction() as cursor:
+        last = account_events.newest(cursor, ACCOUNT)
+    words: list[Word] = [commission(fill, "1.05"), fill, commission(fill, "1.05")]
+    for word in words if early else words[1:]:
+        ib_says(database, word)
+    with database.transaction() as cursor:
+        found = [one for one in account_events.after(cursor, {ACCOUNT: last}, 100) if one.fill]
+    assert [one.order for one in found] == [None] * len(found)
+    assert [one.row.kind for one in found] == (["execution"] if early else ["execution", "commission"])
+    assert [one.fill[-1].commission for one in found] == [Decimal("1.05")] * len(found)
 
 
 def test_what_ib_did_not_tell_is_not_zero(database: Database) -> None:

@@ -184,14 +184,17 @@ def _record_commission(cursor: Cursor, word: Commission, known: Known) -> Record
     if execution is not None:
         risk_book.lock_account(cursor, execution.account)
     executions.commission(cursor, word)
-    if execution is None or execution.order_id is None:
+    if execution is None:
         return _NOTHING
     same = (execution.commission, execution.commission_currency, execution.broker_realized)
     if same != (word.commission, word.currency, word.realized):
-        row = _held(cursor, Names(ref=execution.order_id))
+        text = f"commission of {word.exec_id}: {word.commission} {word.currency}"
+        row = _held(cursor, Names(ref=execution.order_id)) if execution.order_id is not None else None
         if row is not None:
-            text = f"commission of {word.exec_id}: {word.commission} {word.currency}"
             write(cursor, row, word, Outcome("commission", text), known=replace(known, answer=None))
+        else:
+            event = Event(KINDS[Commission], "ib", known.now_ns, text, frame_of(word))
+            events.add(cursor, event, account=execution.account)
     return Recorded(execution.order_id)
 
 
