@@ -46,7 +46,7 @@ class _Wakes:
     """Reads the notifications about orders."""
 
     def __init__(self, database: Database) -> None:
-        self._notifications = Notifications(database, notifications.CHANNEL)
+        self._notifications = Notifications(database, notifications.EVENTS)
 
     def read(self) -> list[str]:
         return self._notifications.read(_BLOCK_S)

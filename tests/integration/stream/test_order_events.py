@@ -29,6 +29,7 @@ from tests.support.order_ledger import (
     ledger,
     placed,
     row_of,
+    sent,
     status,
     ticket,
     working,
@@ -174,8 +175,11 @@ def test_an_event_that_fits_no_order_is_told_without_one(database: Database, run
         )
 
 
-def test_a_notification_that_is_lost_costs_a_second_at_most(database: Database, running: StreamServer) -> None:
-    """No notification is sent at all."""
+def test_a_notification_that_is_lost_costs_a_second_at_most(
+    database: Database, running: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No notification reaches anybody."""
+    monkeypatch.setattr("nautilus.db.orders.events.EVENTS", "nobody")
     row = placed(database).orders[0]
     with trader(running) as socket:
         socket.subscribe(ORDERS)
@@ -192,12 +196,16 @@ def test_a_notification_brings_an_event_before_the_next_look(
 ) -> None:
     monkeypatch.setattr("stream.order_events.SWEEP_S", 3_600.0)
     with trader(running) as socket:
-        socket.subscribe(ORDERS)
-        socket.next("snapshot")
+        socket.subscribe(ORDERS, FILLS)
+        socket.next("snapshot", c=ORDERS)
+        socket.next("snapshot", c=FILLS)
         wait(lambda: running.stream.orders._wakes.works, "notifications are heard")
-        for _ in range(3):
-            placed(database)
-            socket.next("order")
+        orders_placed = [placed(database).orders[0] for _ in range(3)]
+        row = sent(database, orders_placed[0].id)
+        ib_says(database, execution(row, 1))
+        kinds = [socket.next("order")["event"]["kind"] for _ in range(6)]
+        assert kinds == ["accepted"] * 3 + ["reserved", "sending", "execution"]
+        assert socket.next("fill")["fill"]["quantity"] == "1"
 
 
 def test_more_open_orders_than_a_snapshot_holds_are_read_by_rest(

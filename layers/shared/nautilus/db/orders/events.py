@@ -1,5 +1,6 @@
 """What happened to orders, in order. Whoever adds an event holds the lock of its account (risk_book.lock_account), so that
-the ids of one account come in the order of their commits, and a reader who goes on from the last id misses none."""
+the ids of one account come in the order of their commits, and a reader who goes on from the last id misses none. Each event
+wakes the readers when it is committed (`notifications.EVENTS`)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import as_json, clean_text
+from nautilus.db.orders.notifications import EVENTS
 from nautilus.db.rows import every, scalar, there
 
 _NO_FRAME: Mapping[str, object] = MappingProxyType({})
@@ -55,7 +57,8 @@ def add(
 ) -> int:
     """Write an event; returns its id. before, after: states of the order. The account is locked by the caller."""
     cursor.execute(
-        f"{_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        f"WITH told AS ({_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id, account)"
+        f" SELECT id FROM told, pg_notify('{EVENTS}', account)",
         (
             order_id,
             account,
@@ -77,7 +80,7 @@ def with_event(statement: str, columns: str) -> str:
     return (
         f"WITH written AS ({statement} RETURNING {columns}), told AS ({_INSERT}"
         " SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
-        f" %(event_text)s, %(event_frame)s::jsonb FROM written) SELECT {columns} FROM written"
+        f" %(event_text)s, %(event_frame)s::jsonb FROM written) SELECT {columns} FROM written, pg_notify('{EVENTS}', account)"
     )
 
 
