@@ -58,9 +58,14 @@ class Sender:
         self._account_refusal = account_refusal
         self._doubtful = doubtful
         self._written = written
+        self._in_hand = False
+        """True from before an order is reserved until it is written or free again; so it stays where the database fails."""
 
     async def send_waiting(self) -> None:
         """Send what is accepted, the oldest first, for as long as the gate is open; then deny what is stale."""
+        if self._in_hand:
+            await self._parts.transactions.run(self._free_left)
+            self._in_hand = False
         await self._send_accepted()
         if self._parts.gateway.number:  # before the first connection nobody knows what time IB's clock shows
             await self._parts.transactions.run(self._deny_stale)
@@ -76,6 +81,12 @@ class Sender:
         """Send an order, with the others of its bracket. False when it stays as it was, or was denied."""
         if not self._is_open() or self._doubtful(first.account, first.con_id):
             return False
+        self._in_hand = True
+        done = await self._send_in_hand(first)
+        self._in_hand = False
+        return done
+
+    async def _send_in_hand(self, first: OrderRow) -> bool:
         prepared = await self._parts.transactions.run(self._reserve, first)
         if prepared is None:
             return False
@@ -184,6 +195,12 @@ class Sender:
             if row.state in (_S.RESERVED, _S.SENDING):
                 orders.update(cursor, row, FREED, self._event("not-written", "the way to IB closed before the write"))
 
+    def _free_left(self, cursor: Cursor) -> None:
+        """The database failed over an order: one that is reserved still was not announced, and so not written."""
+        if not process.still_mine(cursor, self._parts.token):
+            raise TakenOver
+        free_reserved(cursor, self._parts.clock.now_ns(), "the database failed before it was announced")
+
     def _deny(
         self, cursor: Cursor, rows: Sequence[OrderRow], why: str, checks: Sequence[Mapping[str, object]] = ()
     ) -> Prepared | None:
@@ -228,15 +245,13 @@ FREED: dict[str, object] = {"state": _S.ACCEPTED, "client_id": None, "order_id":
 """What an order is again that was not written: its id is used up, the next one is higher."""
 
 
-def free_reserved(cursor: Cursor, market_ns: int) -> int:
-    """What an earlier life reserved was not written: it is accepted again. Returns how many orders that were."""
+def free_reserved(cursor: Cursor, market_ns: int, why: str) -> int:
+    """What is reserved and in nobody's hands was not written: it is accepted again. Returns how many orders that were."""
     found = orders.in_state(cursor, [_S.RESERVED])
     for row in found:
         locked = orders.lock_with_book(cursor, row.id)
         if locked is not None and locked.state == _S.RESERVED:
-            orders.update(
-                cursor, locked, FREED, Event("freed", "process", market_ns, "an earlier life did not write it")
-            )
+            orders.update(cursor, locked, FREED, Event("freed", "process", market_ns, why))
     return len(found)
 
 

@@ -16,7 +16,7 @@ def take_over(cursor: Cursor, parts: OrderParts, holder: str) -> int:
     """Become the order process, and free what an earlier life had reserved and not written; returns the token."""
     token = process.take_over(cursor, holder, mode=parts.settings.orders, client_id=parts.client_id)
     now = parts.clock.now_ns()
-    freed = free_reserved(cursor, now)
+    freed = free_reserved(cursor, now, "an earlier life did not write it")
     parts.log.info("orders-started", extra={"mode": parts.settings.orders, "token": token, "orders_freed": freed})
     return token
 

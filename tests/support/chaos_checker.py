@@ -18,6 +18,7 @@ from tests.support.chaos_run import Injected
 
 REFUSED_ID, NO_PARENT = 103, 10006
 """Codes after which an order is sent once more, as IB does not have it."""
+_ENDS = ("rejected", "cancelled", "expired", "filled")
 _ALIVE = ("held", "working", "sent", "inactive")
 _LATE_NS = 5_000_000
 """How far the clocks of database and simulator may be apart, beside what was measured."""
@@ -408,11 +409,11 @@ class Checker:
 
     def _acted_late_enough(self) -> Iterator[str]:
         """What the process does because of IB's words comes after their commit: the cancel of a group after the refusal of one of
-        its orders. Events of an account have numbers in the order of their commits."""
+        its orders, and of exits after the end of their entry. Events of an account have numbers in the order of their commits."""
         groups: dict[UUID, list[Any]] = defaultdict(list)
         for row in self.ours:
             if row.group_id is not None:
-                groups[row.group_id] += [event for event in self.events[row.id] if event.after == "rejected"]
+                groups[row.group_id] += [event for event in self.events[row.id] if event.after in _ENDS]
         for row in self.ours:
             acts = [
                 event for event in self.events[row.id] if "order-process" in event.text and event.source == "process"

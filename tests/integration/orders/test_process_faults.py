@@ -278,3 +278,23 @@ def test_the_streams_of_accounts_are_this_processs_alone(stack):
     streams = {"reqPositions", "reqAccountUpdates", "reqAccountUpdatesMulti", "reqExecutions", "reqAccountSummary"}
     clients = {one["client_id"] for one in stack.sim.command("received all")["received"] if one["kind"] in streams}
     assert clients == {5}
+
+
+# ---- the database ----------------------------------------------------------------------------------------------------
+
+
+def test_an_order_over_which_the_database_failed_is_sent_by_the_same_life(stack):
+    """It is reserved, and the commit that is to announce it fails; nobody but this process will look at it again."""
+    stack.start(orders_messages_per_s="2", orders_kept_for_cancels="1", statement_timeout_ms="400")
+    orders = [stack.place() for _ in range(4)]
+    reserved = "SELECT id FROM orders WHERE state = 'reserved'"
+    stack.wait(lambda: stack.rows(reserved), "one waits for its turn", tell=stack.log)
+    (row,) = stack.rows(reserved)
+    with stack.db.transaction() as cursor:
+        cursor.execute("SELECT state FROM orders WHERE id = %s FOR UPDATE", (row.id,))
+        assert cursor.fetchone().state == "reserved"
+        stack.wait(lambda: "orders-sending-delayed" in stack.log(), "the announcement fails", tell=stack.log)
+    for order in orders:
+        stack.until(order, "working")
+    assert sorted(stack.placed()) == sorted(str(order) for order in orders)
+    assert stack.rows("SELECT 1 FROM order_events WHERE kind = 'freed' AND order_id = %s", row.id)
