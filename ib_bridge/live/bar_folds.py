@@ -172,7 +172,8 @@ class BarFolds:
         for bar in changed:
             self.newest = bar if self.newest is None or bar.ts >= self.newest.ts else self.newest
             found.append(FoldedBar(self.own, bar))
-            found += self._into_longer([_part(bar, self._calendar(), self.own)])
+            if bar.ts not in self._covered or bar.ts not in self._history:  # else history has answered for it
+                found += self._into_longer([_part(bar, self._calendar(), self.own)])
         return found
 
     def _into_longer(self, minutes: Iterable[Part]) -> list[FoldedBar]:

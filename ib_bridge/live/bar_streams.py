@@ -16,7 +16,7 @@ from ib_bridge.live.telling import Telling, of_row, provisional
 from nautilus.clock import NS_PER_S
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.live.bars import LiveBar, LiveState
-from nautilus.live.confirmation import Outcome, Report
+from nautilus.live.confirmation import Outcome, Report, differs
 from nautilus.live.folding import Part
 from nautilus.live.subscriptions import Source, StreamKey
 from nautilus.market import slots
@@ -227,6 +227,7 @@ class BarStreams:
         """History has answered for bars of its series."""
         now = self._clock.now_ns()
         self.pass_time(stream, now)
+        report = report._replace(outcomes=tuple(self._beside_published(stream, one) for one in report.outcomes))
         exact: list[int] = []
         for outcome in report.outcomes:
             if outcome.exact:
@@ -244,6 +245,14 @@ class BarStreams:
         self._settle(stream, report)
         self._refold(stream, report, now)
         self._telling.series(report)
+
+    def _beside_published(self, stream: Stream, outcome: Outcome) -> Outcome:
+        """An outcome beside the closed bar that listeners have: the stream may have changed it since its row was compared."""
+        row = self._kept.get(stream.key, {}).get(outcome.bar.ts)
+        if row is None or not outcome.exact:
+            return outcome
+        had = Bar(row.ts, row.open, row.high, row.low, row.close, row.volume, None, row.trades)
+        return Outcome(outcome.bar, LiveState.REVISED, had) if differs(had, outcome.bar) else outcome
 
     def _settle(self, stream: Stream, report: Report) -> None:
         kept = self._kept.get(stream.key, {})
