@@ -113,6 +113,12 @@ def _add_order_options(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--children", choices=("full", "partial"), default="full", help="fill that wakes bracket children"
     )
+    made.add_argument(
+        "--left-children",
+        choices=("end", "stay"),
+        default="end",
+        help="what becomes of bracket children whose parent is cancelled when a part of it has filled",
+    )
     made.add_argument("--modify-cancelled", type=int, default=201, help="code for changing a cancelled order")
     made.add_argument("--past-gtd", choices=("refuse", "cancel"), default="refuse", help="GTD orders of the past")
     made.add_argument(
@@ -211,6 +217,7 @@ def make_settings(options: argparse.Namespace) -> Settings:
         gone_clients=options.gone_clients,
         halted=options.halted,
         children=options.children,
+        left_children=options.left_children,
         modify_cancelled=options.modify_cancelled,
         past_gtd=options.past_gtd,
         refused=options.refused,

@@ -28,7 +28,7 @@ _MODIFIABLE = (OrderState.SENT, OrderState.HELD, OrderState.WORKING, OrderState.
 
 
 class Announced(NamedTuple):
-    """A request that may be written now. parent_id: of a modify, the order id of an unfilled parent; else 0."""
+    """A request that may be written now. parent_id: of a modify, the order id of a parent that IB still has; else 0."""
 
     request: RequestRow
     order: OrderRow
@@ -150,7 +150,8 @@ class Changes:
         event = self._event(f"{request.kind}-sending", "announced before the write", request)
         after = orders.update(cursor, order, {"pending": pending}, event)
         parent = orders.read(cursor, order.parent_id) if order.parent_id is not None else None
-        waits = parent is not None and parent.state in AT_BROKER and parent.filled == 0
+        # Without its parent a child would go live with its whole quantity. IB refuses one of a parent that is over (135).
+        waits = parent is not None and parent.state in AT_BROKER
         return Announced(
             moved,
             after,

@@ -8,13 +8,13 @@ from ib_bridge.orders.reconciling import Reconciling
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import orders, sessions
 from nautilus.orders import change
+from nautilus.orders.exits import BY
 from nautilus.orders.outcome import FollowUp
 from nautilus.orders.placing_rows import Caller
 from nautilus.orders.states import ALIVE
 
 _LEAP = 10
 """By how much the floor of order ids rises after IB called one a duplicate: which ids it knows, it does not say."""
-_BY = "order-process"
 
 
 class FollowUps:
@@ -73,4 +73,4 @@ class FollowUps:
             return
         for row in group:
             if row.id != order_id and row.state in ALIVE:
-                change.cancel(cursor, row.id, Caller(_BY), now=self._parts.clock.now_ns(), source="process")
+                change.cancel(cursor, row.id, Caller(BY), now=self._parts.clock.now_ns(), source="process")

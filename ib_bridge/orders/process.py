@@ -18,6 +18,7 @@ from ib_bridge.orders.accounts import Accounts
 from ib_bridge.orders.acknowledging import Acknowledging
 from ib_bridge.orders.changes import Changes
 from ib_bridge.orders.crash_points import CrashPoints
+from ib_bridge.orders.exit_keeper import ExitKeeper
 from ib_bridge.orders.follow_ups import FollowUps
 from ib_bridge.orders.gate import GateView, ProcessStatus
 from ib_bridge.orders.gateway import GatewayEvents, OrderGateway
@@ -107,6 +108,7 @@ class OrderProcess:
         self._accounts = Accounts(parts, questions, ask_executions=self._reconciling.want_executions)
         self._killing = Killing(parts, ask=self._reconciling.want, rounds=lambda: self._reconciling.rounds)
         self._follow_ups = FollowUps(parts, self._reconciling)
+        self._exits = ExitKeeper(parts)
         self._make_ways(clock, questions)
 
     def _make_ways(self, clock: MarketClock, questions: Questions) -> None:
@@ -172,6 +174,7 @@ class OrderProcess:
             repeat("order-accounts", self._accounts.step, self._log),
             repeat("order-acknowledgements", self._acknowledging.step, self._log),
             repeat("order-follow-ups", self._follow_ups.step, self._log),
+            repeat("order-exits", self._exits.step, self._log),
             self._repeat("connection", self._begin_connection, _SWEEP_S),
             self._repeat("sending", self._sender.send_waiting, _SWEEP_S),
             self._repeat("cancels", self._changes.send_cancels, _SWEEP_S),
@@ -267,6 +270,7 @@ class OrderProcess:
 
     def _acknowledged(self, order: UUID) -> None:
         self._acknowledging.acknowledged(order)
+        self._exits.note(order)
         self._unnamed.forget([order])
 
     def _written(self, rows: Sequence[OrderRow]) -> None:

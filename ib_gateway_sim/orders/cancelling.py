@@ -15,7 +15,18 @@ def cancel(gateway: Gateway, order: Order, reason: str = "") -> None:
     text = f"Order Canceled - reason:{reason}"
     reports.say(gateway, order, reports.status(order), reports.error(order, 202, text))
     for child in gateway.orders.children(order):
-        cancel(gateway, child, reason)
+        if order.filled and gateway.settings.left_children == "stay":
+            _leave(gateway, order, child)
+        else:
+            cancel(gateway, child, reason)
+
+
+def _leave(gateway: Gateway, parent: Order, child: Order) -> None:
+    """A child goes on without its parent, as one of a group."""
+    if child.open:
+        child.request.values |= {"parentId": 0, "ocaGroup": str(parent.perm_id), "ocaType": 2}
+        reports.send_order(gateway, child)
+        gateway.clock.hasten()
 
 
 def cancel_all(gateway: Gateway) -> None:

@@ -44,6 +44,8 @@ LOG_ACTIONS = listed(
     confirmation-deferred
     confirmation-refused
     deadlines-broke
+    exits-mended
+    exits-wrong
     farewell-not-stored
     global-cancel-sent
     hint-not-sent
@@ -154,6 +156,7 @@ OF_LOOPS = listed(
     order-acknowledgements
     order-connection
     order-events
+    order-exits
     order-follow-ups
     order-questions
     order-words

@@ -50,7 +50,7 @@ def test_every_check_is_told_as_the_table_in_the_code_has_it():
 
 def test_the_checks_of_orders_that_flatten_are_told():
     *first, last = [str(row.number) for row in CHECKS if row.kill]
-    assert f"flatten after a kill pass only {', '.join(first)} and {last}." in PAGE
+    assert f"when their entry ended in part, pass only {', '.join(first)} and {last}." in PAGE
 
 
 def limit_row(name: str, limit: Limit) -> list[str]:

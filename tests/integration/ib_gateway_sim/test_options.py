@@ -38,6 +38,7 @@ OPENS = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
         (["--gone-clients", "drop"], {"gone_clients": "drop"}),
         (["--halted", "hold"], {"halted": "hold"}),
         (["--children", "partial"], {"children": "partial"}),
+        (["--left-children", "stay"], {"left_children": "stay"}),
         (["--modify-cancelled", "104"], {"modify_cancelled": 104}),
         (["--past-gtd", "cancel"], {"past_gtd": "cancel"}),
         (["--refused", "complete"], {"refused": "complete"}),

@@ -745,3 +745,19 @@ def test_bracket_children_wake_at_a_full_or_a_partial_fill(children, filled):
         assert [each.filled for each in sim.orders.orders.values()] == [40, filled]
 
     run()
+
+
+@pytest.mark.parametrize(("left", "open_orders"), [("end", []), ("stay", [("SELL", 100.0, 0)])])
+def test_children_of_a_parent_that_ends_in_part_end_with_it_or_stay(left, open_orders):
+    @played(left_children=left)
+    async def run(client, sim, control):
+        await run_command(control, "fill_plan entry 40@1")
+        order(client, 1, kind="LMT", limit=1000, quantity=100, ref="entry", transmit=0)
+        order(client, 2, "SELL", kind="LMT", limit=1000, quantity=100, ref="exit", parent=1)
+        await words(client)
+        await control.run("advance 5")
+        await run_command(control, "manual_cancel entry")
+        found = [("BUY" if one.buys else "SELL", one.remaining, one.parent_id) for one in sim.orders.open_orders()]
+        assert found == open_orders
+
+    run()

@@ -18,6 +18,7 @@ from nautilus.orders.exposure import PendingOrder
 from nautilus.orders.facts import Counts, Facts, RecentOrder, TradingState, age_s
 from nautilus.orders.groups import EXITS
 from nautilus.orders.limits import allowed, merged
+from nautilus.orders.row_tickets import protects
 from nautilus.orders.states import OrderState
 from nautilus.orders.ticket import Side
 
@@ -83,6 +84,7 @@ def with_change(facts: Facts, order: OrderRow) -> Facts:
         changes=str(order.id),
         filled=order.filled,
         is_exit=order.group_role in EXITS,
+        protects=protects(order),
     )
 
 

@@ -147,6 +147,11 @@ def _ask_for(
     return Changed(after_row, request)
 
 
+def resize_exit(cursor: Cursor, row: OrderRow, quantity: Decimal, caller: Caller, *, now: int) -> Changed:
+    """Ask for another quantity of an exit whose entry ended when a part of it had filled. The order process checks it."""
+    return _ask_for(cursor, row, {"quantity": quantity}, caller, unit_value=row.unit_value, now=now)
+
+
 # ---- cancel ----------------------------------------------------------------------------------------------------------
 
 

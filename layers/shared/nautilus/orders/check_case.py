@@ -84,8 +84,8 @@ class Case:
 
     @property
     def is_kill(self) -> bool:
-        """An order that flattens after a kill."""
-        return self.ticket.origin is Origin.KILL
+        """An order that flattens after a kill, or an exit that protects what its entry left: a halt does not keep it back."""
+        return self.ticket.origin is Origin.KILL or self.facts.protects
 
     @property
     def at_once(self) -> bool:

@@ -80,8 +80,9 @@ class Facts:
     unit of the instrument's currency is worth. delayed_allowed: delayed quotes may do (paper alone, by setting). daily_pnl: of
     this trade date. restart_in: seconds until the gateway restarts. order_ratio: orders, changes and cancels to each
     execution, today. changes: the id of the order that is to change, which is one of `orders`; filled: what of it has filled.
-    is_exit: it is an exit of a bracket. margin, margin_refusal: IB's answer to a what-if order; margin_unknown: why there is
-    none that counts. losses: losing trades in this trade date, last_loss_age: since the newest of them.
+    is_exit: it is an exit of a bracket; protects: one that is placed after the end of its entry. margin, margin_refusal: IB's
+    answer to a what-if order; margin_unknown: why there is none that counts. losses: losing trades in this trade date,
+    last_loss_age: since the newest of them.
     """
 
     now: int
@@ -123,6 +124,7 @@ class Facts:
     changes: str = ""
     filled: Decimal = Decimal(0)
     is_exit: bool = False
+    protects: bool = False
 
 
 def age_s(*, market_at: int, market_now: int, machine_at: int, machine_now: int) -> Decimal:

@@ -26,6 +26,7 @@ from nautilus.errors import Conflict, InvalidInput, NautilusError
 from nautilus.orders import change
 from nautilus.orders.groups import EXITS
 from nautilus.orders.placing_rows import Caller
+from nautilus.orders.row_tickets import protects
 from nautilus.orders.states import BEFORE_SENDING, OrderState, RequestState, after
 from nautilus.orders.states import Event as Happening
 from nautilus.settings.base import load
@@ -82,7 +83,7 @@ def kill(
     denied, cancelling = [], []
     for row in (row for account in held for row in orders.open_of(cursor, account)):
         if OrderState(row.state) in BEFORE_SENDING:
-            if row.origin != "kill" or cancel in ("ours", "everything"):
+            if not (row.origin == "kill" or protects(row)) or cancel in ("ours", "everything"):
                 _deny(cursor, row, f"trading was halted by {by}: {why}", now)
                 denied.append(row.id)
         elif _is_meant(row, cancel):

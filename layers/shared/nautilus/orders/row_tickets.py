@@ -2,6 +2,7 @@
 
 from nautilus.db.orders.orders import OrderRow
 from nautilus.market.instrument import Instrument
+from nautilus.orders.groups import EXITS
 from nautilus.orders.outcome import Terms
 from nautilus.orders.ticket import Oca, OrderType, Origin, Prices, Side, Ticket, Tif
 
@@ -29,6 +30,11 @@ def ticket_of(row: OrderRow, instrument: Instrument, terms: Terms = _NONE) -> Ti
         tags=tuple(row.tags),
         origin=Origin(row.origin),
     )
+
+
+def protects(row: OrderRow) -> bool:
+    """Whether an order is an exit that was placed after the end of its entry: it protects what is there already."""
+    return row.group_role in EXITS and row.parent_id is None
 
 
 def columns_of(terms: Terms) -> dict[str, object]:

@@ -23,7 +23,7 @@ from nautilus.orders.facts import Facts
 from nautilus.orders.margin_facts import first_case, want, with_margin
 from nautilus.orders.market_facts import market_facts
 from nautilus.orders.outcome import Terms
-from nautilus.orders.row_tickets import ticket_of
+from nautilus.orders.row_tickets import protects, ticket_of
 from nautilus.orders.ticket import Origin, Ticket
 from nautilus.settings.orders import OrderModeSettings
 
@@ -164,7 +164,8 @@ def _verdict(checked: Sequence[_Checked]) -> Verdict:
 
 
 def is_halted(cursor: Cursor, row: OrderRow, now_ns: int) -> bool:
-    """Whether trading was halted since the checks; what flattens after a kill is sent nevertheless. The account is held."""
+    """Whether trading was halted since the checks; what flattens after a kill, and an exit that protects what its entry left, is
+    sent nevertheless. The account is held."""
     rows = trading_state.read(cursor, [row.account])
     halted = state_of(rows, account_kind([row.account]), trade_day(now_ns)) == "halted"
-    return halted and row.origin != Origin.KILL
+    return halted and row.origin != Origin.KILL and not protects(row)

@@ -84,8 +84,8 @@ class OrderSettings(DatabaseSettings, GatewaySettings, OrderModeSettings):
     )
     orders_bracket_repair: Literal["cancel", "report"] = Field(
         "cancel",
-        description="what is done with a bracket of which a leg was refused: cancel its parent if nothing is filled, or only"
-        " report it",
+        description="what is done with a bracket of which a leg was refused, or whose entry ended in part: cancel what has not"
+        " filled and make its exits right, or only report it",
     )
     gateway_restart_at: str = Field(
         "",

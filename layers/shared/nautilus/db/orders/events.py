@@ -124,6 +124,15 @@ def after(
     return every(cursor, EventRow)
 
 
+def filled_late(cursor: Cursor, order_id: UUID) -> bool:
+    """Whether an execution of an order came when the order was over already."""
+    cursor.execute(
+        "SELECT 1 FROM order_events WHERE order_id = %s AND kind = 'execution' AND before IN ('cancelled', 'expired') LIMIT 1",
+        (order_id,),
+    )
+    return there(cursor)
+
+
 def is_of(cursor: Cursor, event_id: int, account: str) -> bool:
     """Whether there is such an event of this account."""
     cursor.execute("SELECT 1 FROM order_events WHERE id = %s AND account = %s", (event_id, account))

@@ -37,6 +37,17 @@ def inactive(cursor: Cursor, for_s: float) -> list[InactiveOrder]:
     return every(cursor, InactiveOrder)
 
 
+def entries_ended_in_part(cursor: Cursor, within_s: float) -> list[UUID]:
+    """Entries of brackets that ended so many seconds of machine time ago at most, and filled otherwise than in full, or late."""
+    cursor.execute(
+        "SELECT id FROM orders o WHERE group_role = 'parent' AND filled > 0"
+        " AND over_at > clock_timestamp() - %s * interval '1 s' AND (filled <> quantity OR EXISTS (SELECT 1"
+        "  FROM order_events e WHERE e.order_id = o.id AND e.kind = 'execution' AND e.before IN ('cancelled', 'expired')))",
+        (within_s,),
+    )
+    return scalars(cursor, UUID)
+
+
 class KillOrder(NamedTuple):
     """What the kill switch asks this process for. account: one, or `*` for all. cancel: none, entries, ours, everything."""
 
