@@ -89,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--live-slots", choices=("held", "free"), default="held", help="of the 50, by keepUpToDate")
     made.add_argument("--rtb-book", choices=("own", "shared"), default="own", help="pacing of bars of 5 seconds")
     made.add_argument("--lines-by", choices=("request", "contract"), default="request", help="what uses a line")
+    made.add_argument(
+        "--tick-pause", type=float, default=15.0, help="seconds between tick-by-tick requests of an instrument; 0: none"
+    )
     made.add_argument("--empty-live", choices=("refuse", "stream"), default="refuse", help="keepUpToDate without a bar")
     made.add_argument("--live-cadence", choices=("grid", "class"), default="grid", help="looks at the market")
     made.add_argument("--at-close", choices=("keep", "end"), default="keep", help="bars at the end of a trade date")
@@ -210,6 +213,7 @@ def make_settings(options: argparse.Namespace) -> Settings:
         live_slots=options.live_slots,
         rtb_book=options.rtb_book,
         lines_by=options.lines_by,
+        tick_pause=options.tick_pause,
         empty_live=options.empty_live,
         live_cadence=options.live_cadence,
         master_client=options.master_client,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nautilus.auth.principal import Principal
 from nautilus.live.channels import Channel
+from nautilus.live.envelope import TICKS
 from nautilus.market.instrument import Instrument
 from nautilus.settings.stream import StreamLimits
 from stream import messages
@@ -123,7 +124,7 @@ class SocketListener:
         if message.version > subscription.version:
             subscription.version = message.version
         self.outbox.add(message)
-        if message.replaceable or message.kind == "trade":
+        if message.replaceable or message.kind in TICKS:
             self.hub.mark(self)
         else:
             self._ready.set()

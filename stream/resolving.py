@@ -16,7 +16,7 @@ from nautilus.errors import InvalidInput, NautilusError, NotFound
 from nautilus.infra.executors import Executor
 from nautilus.live import channels
 from nautilus.live.channels import Channel
-from nautilus.live.offered import check_ticks, live_prices, stream_of
+from nautilus.live.offered import lacks_ticks, live_prices, stream_of, tick_prices
 from nautilus.live.subscriptions import StreamKey
 from nautilus.lookup.resolve import known_identity
 from nautilus.market.instrument import Instrument, session_kind
@@ -146,8 +146,10 @@ def usual_name(channel: Channel, instrument: Instrument) -> Channel:
     """The channel as the bridge names it: without the session that is the usual one of its class. InvalidInput where IB has no
     such price, or no ticks."""
     kind = instrument.asset_class
-    if channel.kind == "data.trades":
-        check_ticks(instrument, "channel", (channels.quotes(instrument.instrument_id).name,))
+    if channel.tick_price and channel.tick_price not in tick_prices(instrument):
+        raise InvalidInput.field(
+            "channel", lacks_ticks(instrument, channel.tick_price), _channels_instead_of_ticks(instrument)
+        )
     if channel.kind != "data.bars":
         return channel
     words = tuple(dict.fromkeys(map(channels.price_word, live_prices(kind))))
@@ -156,6 +158,12 @@ def usual_name(channel: Channel, instrument: Instrument) -> Channel:
     if channel.session == session_kind(kind, None):
         return channel._replace(session="")
     return channel
+
+
+def _channels_instead_of_ticks(instrument: Instrument) -> tuple[str, ...]:
+    """The names of the channels of ticks that it has, and that of its quotes."""
+    name = instrument.instrument_id
+    return (*(channels.ticks(name, price).name for price in tick_prices(instrument)), channels.quotes(name).name)
 
 
 def stream_key(channel: Channel, instrument: Instrument) -> StreamKey:

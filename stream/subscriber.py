@@ -9,7 +9,7 @@ from nautilus.auth.principal import Principal
 from nautilus.clock import rfc3339
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.errors import FieldError, InvalidInput, NautilusError, Unavailable
-from nautilus.live.channels import Channel
+from nautilus.live.channels import TICKS, Channel
 from nautilus.market.instrument import session_kind
 from stream import messages, order_channels
 from stream.frames import Begin
@@ -26,7 +26,7 @@ from stream.wants import key_of
 if TYPE_CHECKING:
     from stream.service import Stream
 
-_QUOTES = ("data.quotes", "data.trades")
+_QUOTES = ("data.quotes", *TICKS.values())
 _MOST_STATES = 1_000
 
 

@@ -20,17 +20,17 @@ from nautilus.market.instrument import Instrument, session_kind
 
 LEASE_S = 60.0
 RENEWED_S = 20.0
-_KINDS = {"data.bars": "bars", "data.quotes": "quotes", "data.trades": "ticks"}
 
 
 def key_of(channel: Channel, instrument: Instrument) -> WantKey:
     """What a channel of an instrument wants."""
-    kind = _KINDS[channel.kind]
-    if kind != "bars":
-        return WantKey(instrument.con_id, kind)
+    if channel.tick_price:
+        return WantKey(instrument.con_id, "ticks", price=channel.tick_price)
+    if channel.kind == "data.quotes":
+        return WantKey(instrument.con_id, "quotes")
     price = channel.price_kind(instrument.asset_class)
     session = session_kind(instrument.asset_class, channel.session or None)
-    return WantKey(instrument.con_id, kind, channel.timeframe, price, session)
+    return WantKey(instrument.con_id, "bars", channel.timeframe, price, session)
 
 
 class Wants:

@@ -12,7 +12,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.errors import Unavailable
 
-_PATIENCE_NS = 10 * NS_PER_S
+PATIENCE_NS = 10 * NS_PER_S
 """Longer than any rule but that of ten minutes makes a request wait."""
 _MOST_WAIT_S = 60
 
@@ -33,9 +33,17 @@ class Booking:
         self.limits = limits
 
     async def book(
-        self, login: str, kind: str, request: Request, *, correlation_id: str = "", series_id: int | None = None
+        self,
+        login: str,
+        kind: str,
+        request: Request,
+        *,
+        correlation_id: str = "",
+        series_id: int | None = None,
+        patience_ns: int = PATIENCE_NS,
     ) -> int:
-        """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is far off."""
+        """Wait for the request's turn and book it; returns its id in ib_requests. NotYet when its turn is more than `patience_ns`
+        of market time off."""
         while True:
             booked, at = await self._transactions.run(
                 self._try, login, kind, request=request, correlation_id=correlation_id, series_id=series_id
@@ -44,7 +52,7 @@ class Booking:
                 await self.leaving(booked, at)
                 return booked
             wait = at - self._clock.now_ns()
-            if wait > _PATIENCE_NS:
+            if wait > patience_ns:
                 rate = self._clock.reading.rate
                 wait_s = min(_MOST_WAIT_S, math.ceil(wait / NS_PER_S / rate)) if rate > 0 else 1
                 raise NotYet("IB's limits allow the next request later", retry_after_s=wait_s)

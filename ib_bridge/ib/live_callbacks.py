@@ -69,6 +69,28 @@ class Trade(NamedTuple):
     conditions: str
 
 
+class QuoteTick(NamedTuple):
+    """One change of bid and ask, or of a size. ts: as that of a trade. bid_past_low, ask_past_high: the bid is below the lowest
+    price of the day, the ask above the highest. None: there is none."""
+
+    request: int
+    ts: int
+    bid: float | None
+    bid_size: float | None
+    ask: float | None
+    ask_size: float | None
+    bid_past_low: bool
+    ask_past_high: bool
+
+
+class MidpointTick(NamedTuple):
+    """One midpoint of bid and ask. ts: as that of a trade."""
+
+    request: int
+    ts: int
+    price: float
+
+
 class DataType(NamedTuple):
     """Which market data a request really gets: `live`, `frozen`, `delayed` or `delayed_frozen`."""
 
@@ -91,7 +113,8 @@ class SystemNotice(NamedTuple):
     text: str
 
 
-Value = FirstBars | BarUpdate | FiveSecondBar | QuoteChange | Trade | DataType | Problem | SystemNotice
+Tick = Trade | QuoteTick | MidpointTick
+Value = FirstBars | BarUpdate | FiveSecondBar | QuoteChange | Tick | DataType | Problem | SystemNotice
 FEEDS = {1: "live", 2: "frozen", 3: "delayed", 4: "delayed_frozen"}
 # Numbers of ticks (TWS API, "tick types", read 2026-11). The second of each pair is the delayed one.
 _PRICES = {
@@ -192,10 +215,10 @@ class LiveCallbacks:
         if kind not in _PRICES:
             return
         name, size_name = _PRICES[kind]
-        there = not (price == _NO_PRICE and size <= 0) and math.isfinite(price)
-        fields: dict[str, float | int | bool | None] = {name: price if there else None}
+        known, known_size = _side(price, size)
+        fields: dict[str, float | int | bool | None] = {name: known}
         if size_name:
-            fields[size_name] = _known(size) if there else None
+            fields[size_name] = known_size
         self._put(QuoteChange(request, fields))
 
     def _tickSize(self, request: int, kind: int, size: float) -> None:
@@ -214,6 +237,14 @@ class LiveCallbacks:
         price, size, _attributes, exchange, conditions = values
         self._put(Trade(request, time_s * NS_PER_S, price, size, exchange, conditions))
 
+    def _tickByTickBidAsk(self, request: int, time_s: int, *values: Any) -> None:
+        bid, ask, bid_size, ask_size, flags = values
+        sides = (*_side(bid, bid_size), *_side(ask, ask_size))
+        self._put(QuoteTick(request, time_s * NS_PER_S, *sides, flags.bidPastLow, flags.askPastHigh))
+
+    def _tickByTickMidPoint(self, request: int, time_s: int, price: float) -> None:
+        self._put(MidpointTick(request, time_s * NS_PER_S, price))
+
     def _marketDataType(self, request: int, kind: int) -> None:
         if kind in FEEDS:
             self._put(DataType(request, FEEDS[kind]))
@@ -229,6 +260,8 @@ _CALLBACKS = (
     "tickString",
     "tickGeneric",
     "tickByTickAllLast",
+    "tickByTickBidAsk",
+    "tickByTickMidPoint",
     "marketDataType",
 )
 
@@ -237,6 +270,12 @@ def _bar(row: Any) -> BarValue:
     """A bar of the library. Its date is a text of seconds since the epoch, as the request says (formatDate 2)."""
     known = _known(row.volume), _whole(row.barCount)
     return BarValue(int(row.date) * NS_PER_S, row.open, row.high, row.low, row.close, *known)
+
+
+def _side(price: float, size: float) -> tuple[float | None, float | None]:
+    """A price and its size; both None where IB says that there is no price now."""
+    there = not (price == _NO_PRICE and size <= 0) and math.isfinite(price)
+    return (price, _known(size)) if there else (None, None)
 
 
 def _known(size: float) -> float | None:

@@ -12,6 +12,8 @@ from nautilus.market.instrument import Instrument
 
 MARKET_DATA_TYPES = {"live": 1, "frozen": 2, "delayed": 3, "delayed_frozen": 4}
 _FIVE_SECONDS = 5
+_TICKS = {"TRADES": "Last", "BID_ASK": "BidAsk", "MIDPOINT": "MidPoint"}
+"""Of what the ticks are -> IB's word."""
 
 
 class LiveRequests:
@@ -47,10 +49,10 @@ class LiveRequests:
         contract = translate.contract(instrument)
         return self._send(lambda client, number: client.reqMktData(number, contract, "", False, False, []))
 
-    def tick_by_tick(self, instrument: Instrument) -> int:
-        """Every trade."""
-        contract = translate.contract(instrument)
-        return self._send(lambda client, number: client.reqTickByTickData(number, contract, "Last", 0, False))
+    def tick_by_tick(self, instrument: Instrument, price: str) -> int:
+        """Every trade (TRADES), quote (BID_ASK) or midpoint (MIDPOINT)."""
+        contract, kind = translate.contract(instrument), _TICKS[price]
+        return self._send(lambda client, number: client.reqTickByTickData(number, contract, kind, 0, False))
 
     def cancel_bars(self, request: int) -> None:
         """End a bar that is kept up to date. IB answers with 162 (cancelled) or 366 (there is none): nobody's any more."""

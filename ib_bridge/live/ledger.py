@@ -60,7 +60,11 @@ class Ledger:
 
     def open_requests(self) -> int:
         """How many of IB's open historical requests are ours."""
-        return sum(1 for stream in self.streams.values() if stream.source is Source.KEEP_UP_TO_DATE)
+        return self.had_by(Source.KEEP_UP_TO_DATE)
+
+    def had_by(self, source: Source) -> int:
+        """How many streams are had this way."""
+        return sum(1 for stream in self.streams.values() if stream.source is source)
 
     def missing(self, wants: Mapping[StreamKey, StreamWant]) -> list[StreamKey]:
         """Wanted streams that the ledger does not know yet."""

@@ -155,6 +155,10 @@ class LiveData:
                 "limit": self.ledger.limits.real_time_bars,
                 "used": len(self.ledger.real_time_bars_begun),
             },
+            "live_tick_by_tick": {
+                "limit": self.ledger.limits.tick_by_tick,
+                "used": self.ledger.had_by(Source.TICK_BY_TICK),
+            },
             **self.publishing.activity(),
         }
 

@@ -32,7 +32,7 @@ class Probing:
 
     async def has_more(self, stream: Stream, since: int, newest: LiveBar | None) -> bool | None:
         """True when history has what the stream has not sent since a market time (ns); None when nobody can know."""
-        price = stream.key.price or price_kind(stream.instrument.asset_class, None)
+        price = stream.key.price if stream.is_bars else price_kind(stream.instrument.asset_class, None)
         session = stream.key.session or "all"
         seconds = min(_LONGEST_S, max(120, (self._clock.now_ns() - since) // NS_PER_S + 120))
         contract = translate.contract(stream.instrument)

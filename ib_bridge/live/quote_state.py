@@ -40,7 +40,7 @@ class QuoteState:
         """Take a change; True when it says something new. factor: of its sizes, if it has any."""
         changed = False
         for name, value in change.fields.items():
-            new = _scaled(value, factor()) if name in SIZES else value
+            new = scaled(value, factor()) if name in SIZES else value
             if self.fields.get(name, _UNSET) != new:
                 self.fields[name], changed = new, True
         self.seen_at = seen_at
@@ -61,5 +61,6 @@ _ORDER = ("bid", "bid_size", "ask", "ask_size", "last", "last_size", "volume", "
 _UNSET = object()
 
 
-def _scaled(value: Any, factor: float | None) -> float | None:
+def scaled(value: Any, factor: float | None) -> float | None:
+    """A size in shares or contracts; None where it, or the factor, is not known."""
     return None if value is None or factor is None else value * factor

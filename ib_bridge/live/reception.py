@@ -9,8 +9,10 @@ from ib_bridge.ib.live_callbacks import (
     DataType,
     FirstBars,
     FiveSecondBar,
+    MidpointTick,
     Problem,
     QuoteChange,
+    QuoteTick,
     SystemNotice,
     Trade,
     Value,
@@ -107,9 +109,9 @@ class Reception:
                 self._quote(stream, value)
             case DataType():
                 self._feed(stream, value.feed)
-            case Trade():
+            case Trade() | QuoteTick() | MidpointTick():
                 now, factor = self._clock.now_ns(), self._factor(stream)
-                self._telling.trade(channels_of(stream)[0], value, factor, now)
+                self._telling.tick(channels_of(stream)[0], value, factor, now)
 
     def _spoke(self, stream: Stream, value: Value) -> None:
         first = stream.state is not StreamState.LIVE or stream.reason

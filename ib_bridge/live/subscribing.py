@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from ib_bridge.history.booking import NotYet
+from ib_bridge.history.booking import PATIENCE_NS, NotYet
 from ib_bridge.ib.connection import NotConnected
 from ib_bridge.ib.live_requests import LiveRequests
 from ib_bridge.live.ledger import Ledger, move
@@ -114,7 +114,10 @@ class Subscribing:
     async def _book(self, stream: Stream, source: Source) -> int:
         if source is Source.KEEP_UP_TO_DATE:
             return await self._book_bars(stream.key)
-        return await self._booking.book(self._connection.login, f"live-{source.value}", self._rules(stream, source))
+        kind, rules = f"live-{source.value}", self._rules(stream, source)
+        # Streams of ticks of one instrument begin 15 s apart: others are not to wait for that.
+        patience_ns = 0 if rules.tick_by_tick else PATIENCE_NS
+        return await self._booking.book(self._connection.login, kind, rules, patience_ns=patience_ns)
 
     def _send(self, stream: Stream, source: Source) -> None:
         now = self._clock.now_ns()
@@ -131,7 +134,7 @@ class Subscribing:
             case Source.MARKET_DATA:
                 number = self._asks.market_data(stream.instrument)
             case _:
-                number = self._asks.tick_by_tick(stream.instrument)
+                number = self._asks.tick_by_tick(stream.instrument, stream.key.price)
         stream.request, stream.connection, stream.sent_at = number, self._connection.number, now
         stream.attempts += 1
         stream.last_event_at = None
@@ -145,12 +148,15 @@ class Subscribing:
         """A stream's request as the pacer sees it."""
         key, instrument = stream.key, stream.instrument
         kind = key.price or key.kind
+        by_tick = source is Source.TICK_BY_TICK
+        same = (key.con_id,) if by_tick else key
         return Request(
-            identity="|".join(map(str, ("live", source.value, *key))),
+            identity="|".join(map(str, ("live", source.value, *same))),
             contract=f"{instrument.con_id}|{instrument.exchange}|{kind}",
             small=source is Source.REAL_TIME_BARS and self._shared_book,
             interactive=stream.want.priority >= INTERACTIVE,
             historical=False,
+            tick_by_tick=by_tick,
         )
 
     # ---- ends --------------------------------------------------------------------------------------------------------

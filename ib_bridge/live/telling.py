@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ib_bridge.ib.live_callbacks import Trade
+from ib_bridge.ib.live_callbacks import MidpointTick, QuoteTick, Tick, Trade
 from ib_bridge.live.outbox import Outbox
-from ib_bridge.live.quote_state import QuoteState
+from ib_bridge.live.quote_state import QuoteState, scaled
 from ib_bridge.live.streams import Stream
 from nautilus.clock import rfc3339
 from nautilus.db.live.provisional import ProvisionalBar
@@ -26,7 +26,7 @@ def channels_of(stream: Stream) -> list[str]:
     """The channels of all that is wanted of a stream."""
     if stream.is_bars:
         return [bar_channel(stream, frame) for frame in sorted(stream.want.timeframes)]
-    return [channel_of(stream.instrument, stream.key.kind).name]
+    return [channel_of(stream.instrument, stream.key.kind, price=stream.key.price).name]
 
 
 class Telling:
@@ -82,10 +82,10 @@ class Telling:
     def quote(self, channel: str, quote: QuoteState) -> None:
         self._outbox.tell_quote(channel, quote)
 
-    def trade(self, channel: str, trade: Trade, factor: float | None, now: int) -> None:
-        size = trade.size * factor if factor is not None else None
-        fields = {"price": trade.price, "size": size, "ts": rfc3339(trade.ts), "seen": rfc3339(now)}
-        self._outbox.tell("trade", channel, fields | {"exchange": trade.exchange, "conditions": trade.conditions})
+    def tick(self, channel: str, tick: Tick, factor: float | None, now: int) -> None:
+        """A trade, a quote or a midpoint. factor: of sizes; None while the unit is not known."""
+        kind, fields = _tick_fields(tick, factor)
+        self._outbox.tell(kind, channel, fields | {"ts": rfc3339(tick.ts), "seen": rfc3339(now)})
 
     def gap(self, stream: Stream, span: Span, reason: str) -> None:
         """Bars of this time were missed, on all channels of a stream."""
@@ -120,6 +120,21 @@ class Telling:
         self._outbox.tell("series", Channel("events.series", subject=str(report.series_id)).name, fields)
 
 
+def _tick_fields(tick: Tick, factor: float | None) -> tuple[str, dict[str, Any]]:
+    """The kind of its message, and its fields without times. The flags of a quote are there where they are true."""
+    match tick:
+        case Trade():
+            fields = {"price": tick.price, "size": scaled(tick.size, factor)}
+            return "trade", fields | {"exchange": tick.exchange, "conditions": tick.conditions}
+        case MidpointTick():
+            return "midpoint_tick", {"price": tick.price}
+        case QuoteTick():
+            sizes = {"bid_size": scaled(tick.bid_size, factor), "ask_size": scaled(tick.ask_size, factor)}
+            flags = {"bid_past_low": tick.bid_past_low, "ask_past_high": tick.ask_past_high}
+            sides = {"bid": tick.bid, "ask": tick.ask, **sizes}
+            return "quote_tick", sides | {name: True for name, set_ in flags.items() if set_}
+
+
 def source_of(stream: Stream) -> str:
     """The source that stands with its bars."""
     return "history" if stream.source is None or stream.source.value == "poll" else stream.source.value
@@ -148,4 +163,4 @@ def of_row(row: ProvisionalBar) -> LiveBar:
 
 def _with_volume(bar: LiveBar, factor: float | None) -> LiveBar:
     """The same with its volume in units; without one while the factor is not known."""
-    return bar._replace(volume=bar.volume * factor if bar.volume is not None and factor is not None else None)
+    return bar._replace(volume=scaled(bar.volume, factor))

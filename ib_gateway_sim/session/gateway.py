@@ -43,6 +43,7 @@ class Gateway:
         self.revisions = Revisions()
         self.pacing = PacingBook()
         self.numbers = itertools.count()
+        self.ticks_requested: dict[int, float] = {}  # conId -> market seconds of its last request for tick-by-tick data
         self.bars_requested: deque[float] = deque()  # market seconds of the requests for real-time bars
         self.portfolios: dict[str, Portfolio] = {}  # account -> what it owns; the first is the market's
         self.open_accounts(self.settings.accounts)

@@ -33,6 +33,7 @@ class Settings:
     live_slots: str = "held"  # of the 50 open history requests, by keepUpToDate while it lives: held | free
     rtb_book: str = "own"  # where requests for bars of 5 seconds are counted: own | shared with small bars
     lines_by: str = "request"  # quotes and bars of 5 seconds of one contract use a line each (request) | one (contract)
+    tick_pause: float = 15.0  # seconds between two requests for tick-by-tick data of one instrument; 0: none
     empty_live: str = "refuse"  # keepUpToDate whose first answer is empty: refuse (162) | stream
     live_cadence: str = "grid"  # when streams read the market: grid | class (as IB tells for each class of products)
     quote_s: float = 0.25  # market seconds between two readings of the market for streams

@@ -14,6 +14,12 @@ from ib_gateway_sim.wire.request import Request
 
 _TICK_KINDS = {"Last": 1, "AllLast": 2, "BidAsk": 3, "MidPoint": 4}
 _TICK_WHAT = {"Last": "TRADES", "AllLast": "TRADES", "BidAsk": "BID_ASK", "MidPoint": "MIDPOINT"}
+_HISTORY_ALONE = frozenset({"OPT", "FOP"})
+_INDEX_EXCHANGES = frozenset({"CME"})
+# IB's page (interactivebrokers.github.io/tws-api/tick_data.html, read 2026-11) names the rule of 15 s and no code.
+_TOO_SOON = Violation(
+    10190, "Max number of tick-by-tick requests has been reached.Pacing violation: one for an instrument in 15 seconds"
+)
 
 
 def req_tick_by_tick(client: Client, request: Request) -> None:
@@ -38,12 +44,35 @@ def req_tick_by_tick(client: Client, request: Request) -> None:
             "Failed to request tick-by-tick data.No market data permissions for "
             f"{contract.exchange} {contract.sec_type}",
         )
-    elif not offers(contract, _TICK_WHAT[kind]):
+    elif not _offers_live(contract, kind):
         problem = Violation(10189, f"Failed to request tick-by-tick data.{kind} is not offered for {contract.sec_type}")
+    elif not _paused(client, contract):
+        problem = _TOO_SOON
     if problem is not None:
         client.refuse(request_id, problem)
     elif not isinstance(contract, Violation):
         client.jobs.start(BY_TICK, request_id, _tick_by_tick(client, request, contract, kind), Stream(contract))
+
+
+def _offers_live(contract: Contract, kind: str) -> bool:
+    """IB has no ticks of options live, and of indices those of the CME alone."""
+    if contract.sec_type in _HISTORY_ALONE or (
+        contract.sec_type == "IND" and contract.exchange not in _INDEX_EXCHANGES
+    ):
+        return False
+    return offers(contract, _TICK_WHAT[kind])
+
+
+def _paused(client: Client, contract: Contract) -> bool:
+    """Books the request, over all clients; False where it follows another of the instrument too soon. Such a one does not
+    count, as is taken of history: IB does not say."""
+    gateway = client.gateway
+    booked, now_s = gateway.ticks_requested, gateway.clock.now_s()
+    since_s = now_s - booked.get(contract.con_id, float("-inf"))
+    if 0 <= since_s < gateway.settings.tick_pause:  # below 0: of before the clock was set back
+        return False
+    booked[contract.con_id] = now_s
+    return True
 
 
 async def _tick_by_tick(client: Client, request: Request, contract: Contract, kind: str) -> None:

@@ -47,7 +47,7 @@ def path_of(client: str) -> Path:
 
 def main() -> None:
     for client in sys.argv[1:] or DRIVERS:
-        with simulator("--clock", "rate:20", "--start", "2026-03-02T17:00:00Z") as sim:
+        with simulator("--clock", "rate:20", "--start", "2026-03-02T17:00:00Z", "--tick-pause", "0") as sim:
             data = asyncio.run(record(DRIVERS[client], sim.port))
         path_of(client).write_bytes(data)
         print(f"{path_of(client).relative_to(ROOT)}: {len(data)} bytes")

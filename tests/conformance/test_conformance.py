@@ -48,7 +48,7 @@ def table() -> dict[str, dict[str, bool | None]]:
 @functools.cache
 def run(client: str) -> dict[str, dict[str, object]]:
     """What a client saw: request -> its report."""
-    with simulator("--clock", "rate:20", "--start", "2026-03-02T17:00:00Z") as sim:
+    with simulator("--clock", "rate:20", "--start", "2026-03-02T17:00:00Z", "--tick-pause", "0") as sim:
         done = subprocess.run([*DRIVERS[client], str(sim.port)], capture_output=True, text=True, timeout=240)
     reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert reports, done.stderr[-2000:]

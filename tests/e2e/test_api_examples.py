@@ -125,6 +125,14 @@ def is_wanted(body: Any) -> None:
     ]
 
 
+def are_wanted_ticks(body: Any) -> None:
+    assert body["new"] == 2
+    assert [(want["channel"], want["price"]) for want in body["wants"]] == [
+        ("data.midpoint_ticks.IDEALPRO.EUR/USD", "MIDPOINT"),
+        ("data.quote_ticks.NASDAQ.AAPL", "BID_ASK"),
+    ]
+
+
 def are_newest_quotes(body: Any) -> None:
     wanted, other = body["quotes"]
     assert (wanted["symbol"], wanted["instrument_id"]) == ("AAPL", "AAPL.NASDAQ")
@@ -169,6 +177,7 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "the same in the words of the web front end": is_found_by_the_front_end,
     "currency pairs": are_pairs,
     "want quotes and minutes live for five minutes": is_wanted,
+    "each quote and each midpoint, in place of the newest state": are_wanted_ticks,
     "the newest quotes, or why there is none": are_newest_quotes,
     "want it no longer": is_dropped,
     "keep a series current": is_kept_current,

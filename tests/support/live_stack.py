@@ -120,8 +120,8 @@ class LiveStack:
     ) -> WantRow:
         return WantRow(self.instrument(symbol), "bars", timeframe, price, session, priority)
 
-    def ticks(self, symbol: str, priority: int = 6) -> WantRow:
-        return WantRow(self.instrument(symbol), "ticks", "", "", "", priority)
+    def ticks(self, symbol: str, price: str = "TRADES", priority: int = 6) -> WantRow:
+        return WantRow(self.instrument(symbol), "ticks", "", price, "", priority)
 
     def want(self, owner: str, rows: Sequence[WantRow], lease_s: float | None = None) -> None:
         with self.stack.db.transaction() as cursor:

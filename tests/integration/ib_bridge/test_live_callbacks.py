@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from ib_bridge.ib.live_callbacks import (
     FirstBars,
     FiveSecondBar,
     LiveCallbacks,
+    MidpointTick,
     Problem,
     QuoteChange,
+    QuoteTick,
     SystemNotice,
     Trade,
 )
@@ -155,13 +158,44 @@ def test_quotes_are_fields_with_the_time_of_the_last_trade_and_the_feed() -> Non
 def test_ticks_have_ibs_time() -> None:
     async def work() -> None:
         async with live() as it:
-            number = it.asks.tick_by_tick(await it.find(AAPL))
+            number = it.asks.tick_by_tick(await it.find(AAPL), "TRADES")
             await it.advance(30)
             trades = it.of(Trade, number)
             assert trades
             assert all(NOON <= one.ts <= NOON + 30 * NS_PER_S and one.size > 0 for one in trades)
 
     asyncio.run(work())
+
+
+def test_ticks_of_quotes_and_of_midpoints_are_plain_values_of_the_same_market() -> None:
+    async def work() -> None:
+        async with live() as it:
+            apple = await it.find(AAPL)
+            number = it.asks.tick_by_tick(apple, "BID_ASK")
+            await it.advance(16)
+            middle = it.asks.tick_by_tick(apple, "MIDPOINT")
+            await it.advance(30)
+            quotes, midpoints = it.of(QuoteTick, number), it.of(MidpointTick, middle)
+            assert quotes
+            assert midpoints
+            assert all(NOON <= one.ts <= NOON + 46 * NS_PER_S for one in (*quotes, *midpoints))
+            assert all(one.bid < one.ask and min(one.bid_size, one.ask_size) > 0 for one in quotes)
+            middles = {round((one.bid + one.ask) / 2, 6) for one in quotes}
+            assert {round(one.price, 6) for one in midpoints} <= middles
+            assert not it.connection.client().wrapper.pendingTickers, "the library keeps none"
+            assert it.of(Problem, middle) == []
+
+    asyncio.run(work())
+
+
+def test_a_side_of_a_quote_that_is_not_there_is_none_and_the_flags_are_ibs() -> None:
+    callbacks = LiveCallbacks()
+    callbacks.expect(7)
+    callbacks._tickByTickBidAsk(
+        7, 1_772_470_800, -1.0, 20.5, 0.0, 3.0, SimpleNamespace(bidPastLow=True, askPastHigh=False)
+    )
+    (tick,) = callbacks.take()
+    assert tick == QuoteTick(7, NOON, None, None, 20.5, 3.0, True, False)
 
 
 async def requests_after_a_bust(subscribe: Callable[[Live, Instrument], Any]) -> list[str]:

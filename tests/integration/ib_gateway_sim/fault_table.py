@@ -91,6 +91,7 @@ OPTIONS: dict[str, str] = {
     "--live-slots": f"{_SETTINGS}::test_live_requests_hold_a_slot_of_fifty_or_not",
     "--rtb-book": f"{_SETTINGS}::test_bars_of_five_seconds_are_counted_with_small_bars_or_apart",
     "--lines-by": f"{_SETTINGS}::test_two_streams_of_a_contract_use_one_line_or_two",
+    "--tick-pause": f"{_SETTINGS}::test_a_second_stream_of_ticks_of_an_instrument_waits_fifteen_seconds",
     "--empty-live": f"{_SETTINGS}::test_a_live_request_before_the_first_bar_is_refused_or_waits_for_it",
     "--live-cadence": f"{_SETTINGS}::test_each_class_has_its_cadence_where_that_is_asked_for",
     "--at-close": f"{_OUTAGES}::test_bars_may_end_with_their_trade_date",

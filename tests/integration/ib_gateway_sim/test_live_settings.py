@@ -74,6 +74,34 @@ def test_bars_of_five_seconds_are_counted_with_small_bars_or_apart(rtb_book):
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("tick_pause", [15.0, 0.0])
+def test_a_second_stream_of_ticks_of_an_instrument_waits_fifteen_seconds(tick_pause):
+    """Who asks for the quotes of an instrument right after its trades is refused, whatever the kind and the client."""
+
+    async def work():
+        async with gateway(tick_pause=tick_pause, lines=200) as (sim, control):
+            one, two = await RawClient.start(sim.port, 1), await RawClient.start(sim.port, 2)
+            one.send(97, 1, *AAPL, "Last", 0, 0)
+            one.send(98, 1)
+            await one.settle()
+            await do(control, "advance 14")
+            one.send(97, 2, *MSFT, "BidAsk", 0, 0)
+            two.send(97, 3, *AAPL, "BidAsk", 0, 0)
+            await one.settle()
+            if tick_pause:
+                request_id, code, text = await two.error()
+                assert (request_id, code) == (3, 10190)
+                assert "in 15 seconds" in text
+            await do(control, "advance 2")
+            two.send(97, 4, *AAPL, "MidPoint", 0, 0)  # what was refused does not count
+            await two.settle()
+            await do(control, "advance 20")
+            open_streams = {each.jobs.count("tick by tick") for each in sim.clients.values()}
+            assert open_streams == ({1} if tick_pause else {1, 2})
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("lines_by", ["request", "contract"])
 def test_two_streams_of_a_contract_use_one_line_or_two(lines_by):
     async def work():

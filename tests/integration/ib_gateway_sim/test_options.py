@@ -31,6 +31,7 @@ OPENS = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
         (["--live-slots", "free"], {"live_slots": "free"}),
         (["--rtb-book", "shared"], {"rtb_book": "shared"}),
         (["--lines-by", "contract"], {"lines_by": "contract"}),
+        (["--tick-pause", "0"], {"tick_pause": 0.0}),
         (["--empty-live", "stream"], {"empty_live": "stream"}),
         (["--live-cadence", "class"], {"live_cadence": "class"}),
         (["--master-client", "9"], {"master_client": 9}),

@@ -12,6 +12,8 @@ from ib_gateway_sim.market.replayed.market import Replay
 from tests.support.sim_client import AAPL, EURUSD, RawClient, gateway
 from tests.unit.ib_gateway_sim.test_replay import at, written
 
+MSFT = ("0", "MSFT", *AAPL[2:])
+CALL = ("0", "AAPL", "OPT", "20260417", "400", "C", "100", "SMART", "", "USD", "", "")
 NOPERM = ("0", "NOPERM", *AAPL[2:])
 SPX = ("0", "SPX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
 
@@ -111,9 +113,8 @@ def test_lines_tick_streams_and_depth_are_limited_over_all_clients():
             await two.settle()
             ask_quotes(one, 99)
             assert (await one.message(81))[1] == "99"
-            for request_id in (200, 201):
-                ask_ticks(two, request_id)
-            ask_ticks(two, 202)
+            for request_id, contract in ((200, AAPL), (201, MSFT), (202, EURUSD)):
+                ask_ticks(two, request_id, "BidAsk", contract)
             assert (await two.error())[:2] == (202, 10190)
             for request_id in (300, 301, 302):
                 ask_depth(two, request_id)
@@ -187,6 +188,20 @@ def test_currencies_have_no_last_and_indices_no_depth():
             assert (await client.error())[:2] == (3, 420)
             ask_ticks(client, 4, "Best")
             assert (await client.error())[:2] == (4, 321)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("contract", [CALL, SPX])
+@pytest.mark.parametrize("kind", ["Last", "AllLast", "BidAsk", "MidPoint"])
+def test_options_and_indices_of_other_exchanges_than_the_cme_have_no_ticks_live(contract, kind):
+    async def work():
+        async with gateway() as (sim, _):
+            client = await RawClient.start(sim.port)
+            ask_ticks(client, 1, kind, contract)
+            request_id, code, text = await client.error()
+            assert (request_id, code) == (1, 10189)
+            assert "not offered" in text
 
     asyncio.run(work())
 

@@ -220,7 +220,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "bars", **APPLE, "lease_s": 86_401}, "wants.1.lease_s", "at most 86400"),
     ({"kind": "bars", **APPLE, "lease_s": True}, "wants.1.lease_s", "whole number"),
     ({"kind": "quotes", **APPLE, "timeframe": "1m"}, "wants.1.timeframe", "quotes have none"),
-    ({"kind": "ticks", **APPLE, "price": "TRADES"}, "wants.1.price", "ticks have none"),
+    ({"kind": "ticks", **APPLE, "session": "rth"}, "wants.1.session", "ticks have none"),
+    ({"kind": "ticks", **APPLE, "price": "BID"}, "wants.1.price", "no ticks of 'BID'"),
+    ({"kind": "quotes", **APPLE, "price": "MIDPOINT"}, "wants.1.price", "quotes have none"),
     ({"kind": "quotes", **APPLE, "session": "rth"}, "wants.1.session", "quotes have none"),
     ({"kind": "quotes", **APPLE, "priority": 9}, "wants.1.priority", "not a field"),
 ]
@@ -239,18 +241,59 @@ def test_a_want_that_makes_no_sense_is_named_and_none_is_kept(
     assert channels(api, ann) == []
 
 
-def test_ticks_of_a_pair_are_refused_with_what_there_is_in_their_place(
+def test_ticks_of_trades_of_a_pair_are_refused_with_what_there_is_in_their_place(
     stored_bars: StoredBars, api: Api, ann: dict[str, str]
 ) -> None:
     pair = stock(3, "EUR/USD")._replace(asset_class="CASH", instrument_id="EUR/USD.IDEALPRO", symbol="EUR")
     with stored_bars.db.transaction() as cursor:
         instruments.store(cursor, pair, {})
-    answer = ask(api, ann, {"con_id": 3, "kind": "ticks"})
+    answer = ask(api, ann, {"con_id": 3, "kind": "ticks", "price": "TRADES"})
     assert answer.status_code == 422, answer.text
     (error,) = answer.json()["errors"]
-    assert (error["field"], error["allowed"]) == ("wants.0.kind", ["quotes", "bars"])
+    assert (error["field"], error["allowed"]) == ("wants.0.price", ["BID_ASK", "MIDPOINT"])
     assert "IB has no trades of CASH" in error["detail"]
     assert channels(api, ann) == []
+    (want,) = ask(api, ann, {"con_id": 3, "kind": "ticks"}).json()["wants"]
+    assert (want["price"], want["channel"]) == ("BID_ASK", "data.quote_ticks.IDEALPRO.EUR/USD")
+
+
+def test_ticks_of_an_option_are_refused_whatever_they_are_of(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    option = stock(4, "AAPL")._replace(asset_class="OPT", instrument_id="AAPL C250.SMART", expiry="20301220")
+    with stored_bars.db.transaction() as cursor:
+        instruments.store(cursor, option, {})
+    for price in (None, "TRADES", "BID_ASK", "MIDPOINT"):
+        answer = ask(api, ann, {"con_id": 4, "kind": "ticks", "price": price})
+        assert answer.status_code == 422, answer.text
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["allowed"]) == ("wants.0.kind", ["quotes", "bars"])
+        assert "no ticks of options" in error["detail"]
+
+
+def test_ticks_of_trades_quotes_and_midpoints_are_wants_and_channels_of_their_own(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    prices = {"TRADES": "data.trades", "BID_ASK": "data.quote_ticks", "MIDPOINT": "data.midpoint_ticks"}
+    for price, channel in prices.items():
+        (want,) = ask(api, ann, {**APPLE, "kind": "ticks", "price": price}).json()["wants"]
+        assert (want["price"], want["channel"]) == (price, f"{channel}.NASDAQ.AAPL")
+    assert ask(api, ann, {**APPLE, "kind": "ticks"}).json()["new"] == 0, "trades are the default of a stock"
+    assert len(stored_bars.rows("SELECT 1 FROM live_wants WHERE kind = 'ticks'")) == 3
+    names = "data.quote_ticks.NASDAQ.AAPL,data.midpoint_ticks.NASDAQ.AAPL"
+    dropped = api.request("DELETE", LIVE, params={"channels": names}, headers=ann).json()
+    assert dropped == {"dropped": sorted(names.split(",")), "not_wanted": []}
+    assert channels(api, ann) == ["data.trades.NASDAQ.AAPL"]
+
+
+def test_a_want_of_ticks_from_the_version_before_is_one_of_trades(
+    stored_bars: StoredBars, api: Api, ann: dict[str, str]
+) -> None:
+    ask(api, ann, {**APPLE, "kind": "ticks"})
+    stored_bars.rows("UPDATE live_wants SET price = '' RETURNING 1")
+    assert channels(api, ann) == ["data.trades.NASDAQ.AAPL"]
+    dropped = api.request("DELETE", LIVE, params={"channels": "data.trades.NASDAQ.AAPL"}, headers=ann).json()
+    assert dropped["dropped"] == ["data.trades.NASDAQ.AAPL"]
 
 
 @pytest.mark.parametrize("body", [[], {}, {"wants": []}, {"wants": None}, {"wants": [APPLE] * 201}, {"wants": [3]}])

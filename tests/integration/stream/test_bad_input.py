@@ -78,7 +78,11 @@ def test_what_ib_has_not_of_a_pair_is_refused_with_what_there_is(bridge: Publish
     )
     assert [one["c"] for one in socket.next("ack")["channels"]] == ["data.bars.EUR/USD.IDEALPRO-1-MINUTE-MID-EXTERNAL"]
     ticks, bars = socket.next("error")["errors"][0], socket.next("error")["errors"][0]
-    assert ("no trades of CASH" in ticks["detail"], ticks["allowed"]) == (True, ["data.quotes.IDEALPRO.EUR/USD"])
+    kinds = ("data.quote_ticks", "data.midpoint_ticks", "data.quotes")
+    assert ("no trades of CASH" in ticks["detail"], ticks["allowed"]) == (
+        True,
+        [f"{kind}.IDEALPRO.EUR/USD" for kind in kinds],
+    )
     assert ("LAST does not exist for CASH" in bars["detail"], bars["allowed"]) == (True, ["MID", "BID", "ASK"])
 
 

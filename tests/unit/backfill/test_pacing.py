@@ -36,10 +36,11 @@ def send(body: Request, book: list[Request], now: int, limits: PacingLimits = Pa
 
 
 def violations(sent: Iterable[Request]) -> list[str]:
-    """What IB would refuse, read off its documents: bars of 30 s or less, head timestamps and ticks.
+    """What IB would refuse, read off its documents: bars of 30 s or less, head timestamps, ticks, and streams of ticks.
 
     More than 60 in any ten minutes (BID_ASK twice); six or more of one contract, exchange and kind within two seconds;
-    an identical one within 15 seconds. And of all messages, more than 50 a second.
+    an identical one within 15 seconds, and so a second stream of ticks of one instrument. Of all messages, more than 50 a
+    second.
     """
     found = []
     ordered = sorted(sent, key=lambda r: r.at)
@@ -49,6 +50,10 @@ def violations(sent: Iterable[Request]) -> list[str]:
         second = [q for q in ordered[: n + 1] if q.at > r.at - S]
         if len(second) > 50:
             found.append(f"{len(second)} messages in a second")
+        if r.tick_by_tick:
+            if r.at - same.get(r.identity, r.at - 20 * S) < 15 * S:
+                found.append(f"{r.identity} begun again")
+            same[r.identity] = r.at
         if not r.small:
             continue
         weight = sum(q.weight for q in ordered[: n + 1] if q.small and q.at >= r.at - 600 * S)
@@ -104,6 +109,22 @@ def test_identical_ones_are_fifteen_seconds_apart():
     assert next_allowed(request("same"), book, START + S) == START + 15 * S + MARGIN_NS
     assert next_allowed(request("other"), book, START + S) == START + S
     assert next_allowed(request("same", small=False), book, START + S) == START + S, "lifted for longer bars"
+
+
+def ticks(con_id: int = 7, **more) -> Request:
+    """A stream of ticks."""
+    return Request(f"live|tbt|{con_id}", f"{con_id}|TRADES", False, historical=False, tick_by_tick=True)._replace(
+        **more
+    )
+
+
+def test_streams_of_ticks_of_an_instrument_are_fifteen_seconds_apart_and_weigh_nothing():
+    book = [ticks(at=START)]
+    assert next_allowed(ticks(), book, START + S) == START + 15 * S + MARGIN_NS
+    assert next_allowed(ticks(8), book, START + S) == START + S, "another instrument is free"
+    assert next_allowed(ticks(), book, START + 16 * S) == START + 16 * S
+    assert next_allowed(ticks(), fill(60), START + 301 * S) == START + 301 * S, "they are no small requests"
+    assert next_allowed(request("x"), [ticks(n, at=START) for n in range(40)], START + S) == START + S
 
 
 def fill(weight: int, each: int = 1) -> list[Request]:
@@ -179,6 +200,9 @@ def mixes(draw):
     found = []
     for _ in range(draw(st.integers(1, 150))):
         contract, double = rng.randrange(contracts), rng.random() < 0.3
+        if rng.random() < 0.1:
+            found.append((ticks(contract), round(rng.random() * pause * S)))
+            continue
         found.append(
             (
                 Request(
@@ -234,6 +258,8 @@ def broken(body: Request, book: list[Request], at: int) -> bool:
         return True
     window = sum(r.weight for r in book if r.small and r.at > at - 600 * S) + body.weight
     same = any(r.identity == body.identity and r.at > at - 15 * S for r in book)
+    if body.tick_by_tick:
+        return same
     return body.small and (same or window > (60 if body.interactive else 58))
 
 

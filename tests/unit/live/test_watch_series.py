@@ -85,6 +85,8 @@ def test_what_can_be_had_live() -> None:
 
 def test_a_want_is_served_by_one_stream() -> None:
     assert offered.stream_of(7, "quotes") == StreamKey(7, "quotes")
+    assert offered.stream_of(7, "ticks", price="BID_ASK") == StreamKey(7, "ticks", "BID_ASK")
+    assert offered.stream_of(7, "ticks") == offered.stream_of(7, "ticks", price="TRADES")
     assert offered.stream_of(7, "bars", "5s", price="TRADES", session="rth") == StreamKey(7, "bars:5s", "TRADES", "rth")
     for frame in ("1m", "1h", "1d", "1M"):
         assert offered.stream_of(7, "bars", frame, price="TRADES", session="all") == StreamKey(
@@ -95,6 +97,8 @@ def test_a_want_is_served_by_one_stream() -> None:
 def test_a_want_has_a_channel() -> None:
     assert offered.channel_of(stock(), "quotes").name == "data.quotes.NASDAQ.AAPL"
     assert offered.channel_of(stock(), "ticks").name == "data.trades.NASDAQ.AAPL"
+    assert offered.channel_of(stock(), "ticks", price="BID_ASK").name == "data.quote_ticks.NASDAQ.AAPL"
+    assert offered.channel_of(stock(), "ticks", price="MIDPOINT").name == "data.midpoint_ticks.NASDAQ.AAPL"
     usual = offered.channel_of(stock(), "bars", "1m", price="TRADES", session="rth").name
     assert usual == "data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL"
     assert offered.channel_of(stock(), "bars", "1m", price="TRADES", session="all").name == f"{usual}@all"
@@ -124,16 +128,40 @@ def test_an_error_about_a_price_names_the_live_ones_of_the_asset_class(
     assert offered.live_price(of_class(asset_class), None) == prices[0]
 
 
+QUOTED, ALL_TICKS = ("BID_ASK", "MIDPOINT"), ("TRADES", "BID_ASK", "MIDPOINT")
+TICKS_OF = {
+    **dict.fromkeys(("STK", "FUT", "CRYPTO", "BOND"), ALL_TICKS),
+    **dict.fromkeys(("CASH", "CFD", "CMDTY"), QUOTED),
+}
+
+
+@pytest.mark.parametrize(("asset_class", "prices"), TICKS_OF.items())
+def test_ticks_are_of_what_ib_has_of_an_asset_class(asset_class: str, prices: tuple[str, ...]) -> None:
+    one = of_class(asset_class)
+    assert offered.tick_prices(one) == prices
+    assert offered.tick_price(one, None) == prices[0]
+    assert [offered.tick_price(one, price.lower()) for price in prices] == list(prices)
+    for given in {*ALL_TICKS, "BID", "AGGTRADES", "each"} - set(prices):
+        with pytest.raises(InvalidInput) as refused:
+            offered.tick_price(one, given)
+        (error,) = refused.value.errors
+        assert (error.field, error.allowed) == ("price", prices)
+
+
 @pytest.mark.parametrize(
-    ("asset_class", "why"),
-    [("CASH", "no trades of CASH"), ("CFD", "no trades"), ("OPT", "options"), ("FOP", "options")],
+    ("asset_class", "why"), [("OPT", "options"), ("FOP", "options"), ("IND", "indices of the CME")]
 )
 def test_ticks_that_ib_has_not_are_refused_before_anybody_asks_for_them(asset_class: str, why: str) -> None:
-    with pytest.raises(InvalidInput, match=why) as refused:
-        offered.check_ticks(of_class(asset_class), "kind", ("quotes",))
-    assert refused.value.errors[0].allowed == ("quotes",)
+    one = of_class(asset_class)._replace(exchange="CBOE")
+    for given in (None, *ALL_TICKS):
+        with pytest.raises(InvalidInput, match=why) as refused:
+            offered.tick_price(one, given)
+        (error,) = refused.value.errors
+        assert (error.field, error.allowed) == ("kind", ("quotes", "bars"))
 
 
-@pytest.mark.parametrize("asset_class", ["STK", "FUT", "IND", "CRYPTO", "BOND"])
-def test_ticks_that_ib_may_have_are_asked_for(asset_class: str) -> None:
-    offered.check_ticks(of_class(asset_class), "kind", ("quotes",))
+def test_an_index_of_the_cme_has_ticks_of_its_value_and_of_no_quotes() -> None:
+    one = of_class("IND")._replace(exchange="CME")
+    assert offered.tick_prices(one) == ("TRADES",)
+    with pytest.raises(InvalidInput, match="no quotes of IND"):
+        offered.tick_price(one, "BID_ASK")

@@ -4,7 +4,8 @@ The rules (TWS API, "Historical data limitations" and IBKR Campus "Pacing violat
 seconds or less, head timestamps and ticks, no more than 60 requests in any ten minutes, no six or more for the same
 contract, exchange and kind within two seconds, no identical request within 15 seconds; BID_ASK counts twice. For bars of
 a minute and more these were lifted for a soft throttle; we keep the burst rule for them. Who breaks the rules gets error
-162 and, after a while, a closed connection. All times are market time in nanoseconds.
+162 and, after a while, a closed connection. Of streams of ticks no second one of an instrument may begin within 15 seconds
+(TWS API, "Tick-by-tick data"). All times are market time in nanoseconds.
 """
 
 from collections.abc import Iterable
@@ -38,6 +39,8 @@ class Request(NamedTuple):
     """A person waits: may use the reserve."""
     historical: bool = True
     at: int = 0
+    tick_by_tick: bool = False
+    """A stream of ticks; its identity is that of all streams of ticks of its instrument."""
 
 
 class PacingLimits(NamedTuple):
@@ -62,10 +65,11 @@ def next_allowed(request: Request, book: Iterable[Request], now: int, limits: Pa
         alike = [r.at for r in sent if r.historical and r.contract == request.contract]
         # All alike weigh the same. IB counts BID_ASK twice without saying for which rule: taken for this one too.
         at = _after(at, alike, max(1, BURST_COUNT // request.weight), BURST_NS)
-    if request.small:
+    if request.small or request.tick_by_tick:
         same = [r.at for r in sent if r.identity == request.identity]
         if same:
             at = max(at, same[-1] + IDENTICAL_NS + MARGIN_NS)
+    if request.small:
         limit = limits.period_weight - (0 if request.interactive else limits.reserve)
         if request.weight > limit:
             raise ValueError(f"a request of weight {request.weight} can never be sent within {limit} per ten minutes")

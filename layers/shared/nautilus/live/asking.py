@@ -19,7 +19,7 @@ from nautilus.market.instrument import Instrument, session_kind
 
 Leases = Mapping[WantRow, int]
 """Want -> its lease in seconds."""
-_OF_BARS = ("timeframe", "price", "session")
+_OF_BARS = ("timeframe", "session")
 
 
 def want_of(request: WantRequest, instrument: Instrument) -> WantRow:
@@ -33,8 +33,11 @@ def want_of(request: WantRequest, instrument: Instrument) -> WantRow:
         if getattr(request, name) is not None:
             raise InvalidInput.field(name, f"is one of bars; {request.kind} have none", ("null",))
     if request.kind == "ticks":
-        offered.check_ticks(instrument, "kind", ("quotes", "bars"))
-    return WantRow(instrument.con_id, request.kind, "", "", "", Priority.SOCKET)
+        price = offered.tick_price(instrument, request.price)
+        return WantRow(instrument.con_id, "ticks", "", price, "", Priority.SOCKET)
+    if request.price is not None:
+        raise InvalidInput.field("price", "is one of bars and ticks; quotes have none", ("null",))
+    return WantRow(instrument.con_id, "quotes", "", "", "", Priority.SOCKET)
 
 
 def watch_row(request: WatchedSeries, instrument: Instrument) -> WatchRow:

@@ -2,15 +2,19 @@
 
     data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL    bars; the session may follow: ...-EXTERNAL@all
     data.quotes.NASDAQ.AAPL                         the newest quote: the venue stands first
-    data.trades.NASDAQ.AAPL                         ticks
+    data.trades.NASDAQ.AAPL                         ticks: each trade
+    data.quote_ticks.NASDAQ.AAPL                    each change of bid and ask
+    data.midpoint_ticks.NASDAQ.AAPL                 each midpoint
     events.session.<bridge>  events.series.<number>
     events.orders.<account>  events.fills.<account>
 
-The topics are those of NautilusTrader's message bus (nautilus_trader/common, `switchboard`). EXTERNAL means that the bars are
+The topics are those of NautilusTrader's message bus (nautilus_trader/common, `switchboard`); it has none for the last two,
+as each of its quotes is a tick. EXTERNAL means that the bars are
 the source's own. The bus tells a new epoch on `events.epoch`, which is no channel for listeners.
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +24,17 @@ from nautilus.market.instrument import SESSION_KINDS
 from nautilus.market.timeframes import NAMES, timeframe
 
 ORDERS, FILLS = "events.orders", "events.fills"
-KINDS: tuple[str, ...] = ("data.bars", "data.quotes", "data.trades", "events.session", "events.series", ORDERS, FILLS)
+TICKS: Mapping[str, str] = {
+    "TRADES": "data.trades",
+    "BID_ASK": "data.quote_ticks",
+    "MIDPOINT": "data.midpoint_ticks",
+}
+"""Of what the ticks are -> the kind of their channel."""
+_OF_TICKS = {kind: price for price, kind in TICKS.items()}
+KINDS: tuple[str, ...] = (
+    *("data.bars", "data.quotes", *TICKS.values()),
+    *("events.session", "events.series", ORDERS, FILLS),
+)
 _AGGREGATIONS = {"s": "SECOND", "m": "MINUTE", "h": "HOUR", "d": "DAY", "w": "WEEK", "M": "MONTH"}
 _UNITS = {word: unit for unit, word in _AGGREGATIONS.items()}
 _PRICES = {"TRADES": "LAST", "AGGTRADES": "LAST", "MIDPOINT": "MID", "BID": "BID", "ASK": "ASK"}
@@ -33,8 +47,8 @@ _SERIES_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 class Channel(NamedTuple):
     """What a channel is about. kind: one of KINDS.
 
-    Of bars and quotes: instrument_id `SYMBOL.VENUE`; of bars: timeframe, price (one of PRICES) and session (`rth`, `all`, or
-    empty: the usual one of the asset class). subject: of events, what they are about.
+    Of bars, quotes and ticks: instrument_id `SYMBOL.VENUE`; of bars: timeframe, price (one of PRICES) and session (`rth`,
+    `all`, or empty: the usual one of the asset class). subject: of events, what they are about.
     """
 
     kind: str
@@ -61,6 +75,11 @@ class Channel(NamedTuple):
         """The account whose orders or fills it tells; empty for all other channels."""
         return self.subject if self.kind in (ORDERS, FILLS) else ""
 
+    @property
+    def tick_price(self) -> str:
+        """Of what it has the ticks: `TRADES`, `BID_ASK` or `MIDPOINT`; empty for all other channels."""
+        return _OF_TICKS.get(self.kind, "")
+
     def names(self, session: str) -> tuple[str, ...]:
         """All names of the channel: its own, and the one that names the trading hours of its bars. session: those hours;
         empty for a channel without bars."""
@@ -83,6 +102,11 @@ def bars(instrument_id: str, frame: str, price: str, session: str = "") -> Chann
 def quotes(instrument_id: str) -> Channel:
     """The channel of an instrument's quotes."""
     return Channel("data.quotes", instrument_id)
+
+
+def ticks(instrument_id: str, price: str) -> Channel:
+    """The channel of an instrument's ticks. price: one of TICKS."""
+    return Channel(TICKS[price], instrument_id)
 
 
 def price_word(price: str) -> str:

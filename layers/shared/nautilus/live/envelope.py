@@ -15,7 +15,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 VERSION = 1
-STREAMS: Mapping[str, str] = {"data.bars.": "bars", "data.quotes.": "quotes", "data.trades.": "quotes"}
+TICKS = frozenset({"trade", "quote_tick", "midpoint_tick"})
+"""Kinds of messages of which each counts, and none is urgent."""
+STREAMS: Mapping[str, str] = {
+    "data.bars.": "bars",
+    **dict.fromkeys(("data.quotes.", "data.trades.", "data.quote_ticks.", "data.midpoint_ticks."), "quotes"),
+}
 """How a channel begins -> the stream of the bus that carries it; all others go by `events`. The messages of a channel are
 numbered together, whatever their kinds, so one stream carries them all: two would be read in another order."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

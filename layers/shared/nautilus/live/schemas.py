@@ -63,7 +63,9 @@ class WantRequest(NamedInstrument):
     kind: Literal["bars", "quotes", "ticks"] = Field(description="bars, quotes or ticks")
     timeframe: str | None = Field(None, description="of bars: 5s, 1m or longer; default 1m")
     price: str | None = Field(
-        None, description="of bars: TRADES, AGGTRADES, MIDPOINT, BID or ASK; default by asset class"
+        None,
+        description="of bars: TRADES, AGGTRADES, MIDPOINT, BID or ASK; of ticks: TRADES, BID_ASK or MIDPOINT;"
+        " default by asset class",
     )
     session: str | None = Field(None, description="of bars: rth or all; default by asset class")
     lease_s: Annotated[int, Field(ge=SHORTEST_LEASE_S, le=LONGEST_LEASE_S), WHOLE_NUMBER] = Field(

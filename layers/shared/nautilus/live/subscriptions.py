@@ -53,7 +53,7 @@ _LACKS = {
 
 
 class StreamKey(NamedTuple):
-    """What one stream gives. kind: one of KINDS. price, session: of bars; empty for quotes and ticks."""
+    """What one stream gives. kind: one of KINDS. price: of bars and ticks; session: of bars; else empty."""
 
     con_id: int
     kind: str

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from nautilus.backfill.pacing import MARGIN_NS, PERIOD_NS, Request
+from nautilus.backfill.pacing import IDENTICAL_NS, MARGIN_NS, PERIOD_NS, Request
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.rows import every, scalar, scalar_or_none, scalars
 
+TICK_BY_TICK = "live-tbt"
+"""Kind of the requests for streams of ticks."""
 _SKEW_NS = 5 * NS_PER_S
 """Clocks of two bridges differ by less. What lies further ahead is from another life of a simulated market."""
 
@@ -45,11 +47,21 @@ def lock(cursor: Cursor, login: str) -> None:
 
 
 def book(cursor: Cursor, login: str, market_ns: int) -> list[Request]:
-    """What was sent and still matters for the rules: small requests of ten minutes, all others of three seconds."""
+    """What was sent and still matters for the rules: small requests of ten minutes, streams of ticks of fifteen seconds, all
+    others of three."""
     cursor.execute(
-        "SELECT identity, contract, small, weight, interactive, historical, sent_at AS at FROM ib_requests"
-        " WHERE login = %s AND sent_at > %s AND sent_at < %s AND (small OR sent_at > %s)",
-        (login, market_ns - PERIOD_NS - MARGIN_NS, market_ns + _SKEW_NS, market_ns - 3 * NS_PER_S),
+        "SELECT identity, contract, small, weight, interactive, historical, sent_at AS at, kind = %s AS tick_by_tick"
+        " FROM ib_requests WHERE login = %s AND sent_at > %s AND sent_at < %s"
+        " AND (small OR sent_at > %s OR (kind = %s AND sent_at > %s))",
+        (
+            TICK_BY_TICK,
+            login,
+            market_ns - PERIOD_NS - MARGIN_NS,
+            market_ns + _SKEW_NS,
+            market_ns - 3 * NS_PER_S,
+            TICK_BY_TICK,
+            market_ns - IDENTICAL_NS - MARGIN_NS,
+        ),
     )
     return every(cursor, Request)
 

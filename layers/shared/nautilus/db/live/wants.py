@@ -15,7 +15,7 @@ _NAMES = ", ".join(_KEY)
 
 
 class WantKey(NamedTuple):
-    """What is wanted. kind: `bars`, `quotes` or `ticks`; timeframe, price and session are those of bars, else empty."""
+    """What is wanted. kind: `bars`, `quotes` or `ticks`. timeframe, session: of bars; price: of bars and ticks; else empty."""
 
     con_id: int
     kind: str
