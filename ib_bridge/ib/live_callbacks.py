@@ -52,7 +52,8 @@ class FiveSecondBar(NamedTuple):
 
 
 class QuoteChange(NamedTuple):
-    """Fields of a quote that changed, by the names of `live_quotes`. None: there is none now."""
+    """Fields of a quote that changed, by the names of `live_quotes`. None: there is none now. IB sends them one by one: those of
+    one request that come together are one change."""
 
     request: int
     fields: dict[str, float | int | bool | None]
@@ -194,6 +195,13 @@ class LiveCallbacks:
         if len(self._values) == 1:
             self.arrived()
 
+    def _put_fields(self, request: int, fields: dict[str, float | int | bool | None]) -> None:
+        newest = self._values[-1] if self._values else None
+        if isinstance(newest, QuoteChange) and newest.request == request:
+            newest.fields.update(fields)
+        else:
+            self._put(QuoteChange(request, fields))
+
     # ---- the library's callbacks, with its arguments -----------------------------------------------------------------
 
     def _historicalData(self, request: int, bar: Any) -> None:
@@ -219,19 +227,19 @@ class LiveCallbacks:
         fields: dict[str, float | int | bool | None] = {name: known}
         if size_name:
             fields[size_name] = known_size
-        self._put(QuoteChange(request, fields))
+        self._put_fields(request, fields)
 
     def _tickSize(self, request: int, kind: int, size: float) -> None:
         if kind in _SIZES:
-            self._put(QuoteChange(request, {_SIZES[kind]: _known(size)}))
+            self._put_fields(request, {_SIZES[kind]: _known(size)})
 
     def _tickString(self, request: int, kind: int, value: str) -> None:
         if kind in _LAST_TIMES and value.isdigit():
-            self._put(QuoteChange(request, {"ts": int(value) * NS_PER_S}))
+            self._put_fields(request, {"ts": int(value) * NS_PER_S})
 
     def _tickGeneric(self, request: int, kind: int, value: float) -> None:
         if kind in _HALTED:
-            self._put(QuoteChange(request, {"halted": None if value < 0 else value > 0}))
+            self._put_fields(request, {"halted": None if value < 0 else value > 0})
 
     def _tickByTickAllLast(self, request: int, _kind: int, time_s: int, *values: Any) -> None:
         price, size, _attributes, exchange, conditions = values

@@ -57,9 +57,9 @@ class Outbox:
         """A message of which only the newest of a beat is published: a quote, or a bar that forms."""
         self._newest[kind, channel] = fields
 
-    def tell_quote(self, channel: str, quote: QuoteState) -> None:
+    def tell_quote(self, quote: QuoteState) -> None:
         """A quote has changed: it is published with the beat, as it is then, and its row is written."""
-        self._quotes[channel] = self._changed_quotes[quote.con_id] = quote
+        self._quotes[quote.channel] = self._changed_quotes[quote.con_id] = quote
 
     # ---- rows --------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from nautilus.clock import rfc3339
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.market.instrument import Instrument, sent_in_lots
 
-SIZES = ("bid_size", "ask_size", "last_size", "volume")
+SIZES = frozenset({"bid_size", "ask_size", "last_size", "volume"})
 _PRICES = ("bid", "ask", "last", "open", "high", "low", "close")
 SHARES_SINCE = 159
 """The first protocol version that tells sizes of US stocks in shares (server_versions of IB's clients, read 2026-11)."""
@@ -29,9 +29,10 @@ def size_factor(instrument: Instrument, server_version: int, history_unit: str) 
 
 @dataclass
 class QuoteState:
-    """The fields as IB sent them; None: it has sent none. Times are market time in ns."""
+    """The fields as IB sent them; None: it has sent none. Times are market time in ns. channel: where it is published."""
 
     con_id: int
+    channel: str
     fields: dict[str, Any] = field(default_factory=dict)
     feed: str = ""
     seen_at: int = 0
@@ -39,8 +40,9 @@ class QuoteState:
     def take(self, change: QuoteChange, factor: Callable[[], float | None], seen_at: int) -> bool:
         """Take a change; True when it says something new. factor: of its sizes, if it has any."""
         changed = False
+        known = None if SIZES.isdisjoint(change.fields) else factor()
         for name, value in change.fields.items():
-            new = scaled(value, factor()) if name in SIZES else value
+            new = scaled(value, known) if name in SIZES else value
             if self.fields.get(name, _UNSET) != new:
                 self.fields[name], changed = new, True
         self.seen_at = seen_at

@@ -131,15 +131,22 @@ class Reception:
     # ---- quotes ------------------------------------------------------------------------------------------------------
 
     def _quote(self, stream: Stream, change: QuoteChange) -> None:
-        quote = self._quotes.setdefault(stream.key.con_id, QuoteState(stream.key.con_id))
+        quote = self._quote_of(stream)
         if quote.take(change, lambda: self._factor(stream), stream.last_event_at or self._clock.now_ns()):
-            self._telling.quote(channels_of(stream)[0], quote)
+            self._telling.quote(quote)
             self._recovery.note_halt(stream.key.con_id, bool(quote.fields.get("halted")))
+
+    def _quote_of(self, stream: Stream) -> QuoteState:
+        """The newest quote of a stream's instrument, as far as IB has sent it."""
+        quote = self._quotes.get(stream.key.con_id)
+        if quote is None:
+            quote = self._quotes[stream.key.con_id] = QuoteState(stream.key.con_id, channels_of(stream)[0])
+        return quote
 
     def _feed(self, stream: Stream, feed: str) -> None:
         stream.feed = feed
-        quote = self._quotes.setdefault(stream.key.con_id, QuoteState(stream.key.con_id))
-        quote.feed = feed
+        if stream.key.kind == "quotes":
+            self._quote_of(stream).feed = feed
         self._changed(stream)
 
     def _factor(self, stream: Stream) -> float | None:

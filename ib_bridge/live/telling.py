@@ -79,8 +79,8 @@ class Telling:
         else:
             self._outbox.tell("bar", channel, fields, urgent=True)
 
-    def quote(self, channel: str, quote: QuoteState) -> None:
-        self._outbox.tell_quote(channel, quote)
+    def quote(self, quote: QuoteState) -> None:
+        self._outbox.tell_quote(quote)
 
     def tick(self, channel: str, tick: Tick, factor: float | None, now: int) -> None:
         """A trade, a quote or a midpoint. factor: of sizes; None while the unit is not known."""

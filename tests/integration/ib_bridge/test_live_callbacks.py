@@ -188,6 +188,28 @@ def test_ticks_of_quotes_and_of_midpoints_are_plain_values_of_the_same_market() 
     asyncio.run(work())
 
 
+def test_fields_of_one_quote_that_come_together_are_one_change_in_its_place() -> None:
+    callbacks = LiveCallbacks()
+    callbacks.expect(7)
+    callbacks.expect(8)
+    callbacks._priceSizeTick(7, 1, 20.0, 3.0)
+    callbacks._tickSize(7, 0, 4.0)
+    callbacks._tickString(7, 45, "1772470800")
+    callbacks._priceSizeTick(8, 2, 30.0, 1.0)
+    callbacks._tickSize(7, 8, 500.0)
+    callbacks.error(7, 10090, "a part is missing")
+    callbacks._tickGeneric(7, 49, 0.0)
+    assert callbacks.take() == [
+        QuoteChange(7, {"bid": 20.0, "bid_size": 4.0, "ts": NOON}),
+        QuoteChange(8, {"ask": 30.0, "ask_size": 1.0}),
+        QuoteChange(7, {"volume": 500.0}),
+        Problem(7, 10090, "a part is missing"),
+        QuoteChange(7, {"halted": False}),
+    ]
+    callbacks._tickSize(7, 8, 501.0)
+    assert callbacks.take() == [QuoteChange(7, {"volume": 501.0})], "what was taken is not changed"
+
+
 def test_a_side_of_a_quote_that_is_not_there_is_none_and_the_flags_are_ibs() -> None:
     callbacks = LiveCallbacks()
     callbacks.expect(7)

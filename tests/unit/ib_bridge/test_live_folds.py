@@ -105,7 +105,7 @@ def test_a_closed_market_has_no_slot_and_what_is_not_known_has_the_grids() -> No
 
 
 def test_a_quote_keeps_what_it_knows_and_says_whether_it_has_changed() -> None:
-    quote = QuoteState(1)
+    quote = QuoteState(1, "data.quotes.NASDAQ.A1")
     assert quote.take(QuoteChange(1, {"bid": 1.0, "bid_size": 3.0}), lambda: 100.0, 5)
     assert not quote.take(QuoteChange(1, {"bid": 1.0}), lambda: 100.0, 6)
     assert quote.take(QuoteChange(1, {"bid": None}), lambda: 100.0, 7)
@@ -126,7 +126,7 @@ def test_sizes_are_shares_by_the_protocols_version_or_not_known() -> None:
 
 
 def test_a_quote_that_changes_many_times_in_a_beat_is_made_once_as_it_is_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    outbox, quote, made = Outbox(), QuoteState(1), list[str]()
+    outbox, quote, made = Outbox(), QuoteState(1, "data.quotes.NASDAQ.A1"), list[str]()
     message_of, row_of = QuoteState.message, QuoteState.row
 
     def counted_message(self: QuoteState) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_quote_that_changes_many_times_in_a_beat_is_made_once_as_it_is_then(mo
     monkeypatch.setattr(QuoteState, "row", counted_row)
     for n in range(50):
         quote.take(QuoteChange(1, {"bid": float(n)}), lambda: None, n)
-        outbox.tell_quote("data.quotes.NASDAQ.A1", quote)
+        outbox.tell_quote(quote)
     (row,) = outbox.take_rows().quotes.values()
     (message,) = outbox.take_messages()
     assert (message.kind, message.fields["bid"], row.bid, row.seen_at) == ("quote", 49.0, 49.0, 49)
