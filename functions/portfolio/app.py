@@ -11,6 +11,7 @@ from nautilus.clock import NS_PER_DAY
 from nautilus.db.bridge.status import market_now
 from nautilus.db.portfolio import cash, holdings
 from nautilus.errors import InvalidInput
+from nautilus.http import import_routes
 from nautilus.http.dependencies import CallerDep, ClientDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -31,6 +32,7 @@ from nautilus.portfolio.schemas import CashRequest, PriceRequest, ResolveBreakRe
 from nautilus.portfolio.tables import csv_text
 
 router = APIRouter(tags=["portfolio"], responses=PROBLEMS, route_class=StrictRoute)
+router.routes.extend(import_routes.router.routes)
 _PORTFOLIO = "/api/v1/portfolio"
 _FILL_COLUMNS = (
     "time",

@@ -25,6 +25,8 @@ from nautilus.live import schemas as live_bodies
 from nautilus.lookup import resolve
 from nautilus.market import instrument, symbols, timeframes
 from nautilus.orders import schemas as order_bodies
+from nautilus.portfolio import import_schemas, report_rows
+from nautilus.portfolio import importing as import_rules
 from nautilus.reading import query
 from nautilus.reading.formats import FIELDS, Format
 from nautilus.settings.api import ApiSettings
@@ -126,7 +128,7 @@ def test_the_fields_of_a_backfill_are_documented_with_their_limits() -> None:
 
 BODIES = [
     kind
-    for module in (backfill_bodies, live_bodies, order_bodies, sign_in_bodies)
+    for module in (backfill_bodies, live_bodies, order_bodies, import_schemas, sign_in_bodies)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 ]
@@ -240,6 +242,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         BACKFILL,
         f"takes {ApiSettings.model_fields['read_plan_limit'].default} requests or fewer",
     ),
+    "sizes of an import": (
+        API,
+        f"at most {number(report_rows.MAX_FILE_BYTES)} bytes and {number(report_rows.MAX_ROWS)} rows,"
+        f" a part at most {number(import_schemas.MAX_PART_BYTES)} bytes",
+    ),
+    "imports of a caller": (API, f"`too-many-imports`: {import_rules.MAX_UNFINISHED} of yours are not finished"),
     "timeframes": (API, f"| `timeframe` | `{' '.join(timeframes.NAMES)}`, default `1h` |"),
     "timeframes of a backfill": (BACKFILL, f"`{' '.join(timeframes.NAMES)}`"),
     "number of timeframes of a backfill": (BACKFILL, f"| `timeframes` | list, 1 to {len(timeframes.NAMES)} |"),

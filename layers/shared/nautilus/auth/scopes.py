@@ -224,6 +224,11 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/portfolio/breaks"): READ_ORDERS,
     ("POST", "/api/v1/portfolio/breaks/{break_id}/resolve"): ADMIN,
     ("POST", "/api/v1/portfolio/adjustments/{adjustment_id}/price"): ADMIN,
+    ("POST", "/api/v1/portfolio/imports"): WRITE_ORDERS,
+    ("GET", "/api/v1/portfolio/imports"): READ_ORDERS,
+    ("GET", "/api/v1/portfolio/imports/{import_id}"): READ_ORDERS,
+    ("PUT", "/api/v1/portfolio/imports/{import_id}/parts/{n}"): WRITE_ORDERS,
+    ("POST", "/api/v1/portfolio/imports/{import_id}/finish"): WRITE_ORDERS,
     ("GET", "/api/v1/ib/account"): READ_ORDERS,
     ("GET", "/api/v1/ib/positions"): READ_ORDERS,
     # stream, which asks for the scope of each topic

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from nautilus.errors import UnsupportedMediaType
 from nautilus.http.dependencies import CallerDep, ServicesDep
@@ -13,13 +14,24 @@ from nautilus.http.problems import PROBLEMS, problem
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
 from nautilus.orders.desk import readable
-from nautilus.portfolio.import_schemas import MAX_PARTS, ImportRequest, ImportsParameters
+from nautilus.portfolio.import_schemas import MAX_PARTS, ImportRequest
 from nautilus.portfolio.importing import Begun, Finished, ImportDesk, import_json
 
 router = APIRouter(tags=["portfolio"], responses=PROBLEMS, route_class=StrictRoute)
 _IMPORTS = "/api/v1/portfolio/imports"
 _BYTES = "application/octet-stream"
 _NO_STORE = {"Cache-Control": "no-store"}
+MAX_LISTED = 100
+
+
+class ImportsParameters(BaseModel):
+    """Which imports, and which page of them."""
+
+    account: str | None = Field(
+        None, max_length=32, description="of this account; none: of all that the caller may use"
+    )
+    after: UUID | None = Field(None, description="the last import of the page before")
+    limit: int = Field(20, ge=1, le=MAX_LISTED, description="imports on a page")
 
 
 def _desk(services: Services) -> ImportDesk:

@@ -1,7 +1,6 @@
-"""Bodies and parameters of the routes of imports."""
+"""Bodies of the routes of imports."""
 
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -11,7 +10,6 @@ from nautilus.portfolio.report_times import zone_of
 
 MAX_PART_BYTES, MAX_PARTS = 1_000_000, 100
 """Of a part: a body may have 1 MiB, and what an API gateway adds to it has room. A file of the largest size has 20 such parts."""
-MAX_LISTED = 100
 
 
 class ImportRequest(BaseModel):
@@ -46,11 +44,3 @@ class ImportRequest(BaseModel):
         if not value.isprintable():
             raise ValueError("must not hold control characters")
         return value
-
-
-class ImportsParameters(BaseModel):
-    """Which imports, and which page of them."""
-
-    account: str | None = Field(None, description="of this account; none: of all that the caller may use")
-    after: UUID | None = Field(None, description="the last import of the page before")
-    limit: int = Field(20, ge=1, le=MAX_LISTED, description="imports on a page")
