@@ -65,7 +65,7 @@ class CalendarUnknown(Unavailable):
 class SeriesSnapshot(NamedTuple):
     """version: of the series. bars, provisional, forming: the texts of JSON. known: stamps of confirmed bars, as RFC 3339.
 
-    seen: stamp of a provisional bar -> its state and when the bridge had it. more: the range of the changes, when they are
+    seen: stamp of a provisional bar -> that bar. more: the range of the changes, when they are
     too many. confirmed_until: market time, ns. lost: the table of provisional bars was emptied by a crash. unknown: nobody
     knows what changed since the requested version; then all bars are in `removed`. empty: there is nothing to tell.
     """
@@ -77,7 +77,7 @@ class SeriesSnapshot(NamedTuple):
     provisional: str = "[]"
     forming: str = "null"
     known: frozenset[str] = frozenset()
-    seen: Mapping[str, tuple[str, int]] = {}
+    seen: Mapping[str, "Provisional"] = {}
     more: Span | None = None
     removed: Spans = Spans()
     lost: bool = False
@@ -89,7 +89,7 @@ class SeriesSnapshot(NamedTuple):
 
 
 class Provisional(NamedTuple):
-    """A bar that is not confirmed, as clients get it."""
+    """A bar that is not confirmed, as clients get it. seen_at: when the bridge had it, market time, ns."""
 
     bar: BarRow
     state: str
@@ -269,7 +269,7 @@ def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], 
         _text(closed),
         _text(forming),
         frozenset(bar["ts"] for bar in confirmed),
-        {rfc3339(one.bar.ts): (one.state, one.seen_at) for one in rows},
+        {rfc3339(one.bar.ts): one for one in rows},
         lost=lost,
     )
 

@@ -6,9 +6,10 @@ from urllib.parse import urlencode
 from nautilus.clock import parse_rfc3339, rfc3339
 from stream import messages
 from stream.frames import BusMessage
-from stream.series_snapshot import SeriesSnapshot, SnapshotQuery
+from stream.series_snapshot import Provisional, SeriesSnapshot, SnapshotQuery
 
 _BARS = "/api/v1/market-data/historical/bars"
+_VALUES = ("open", "high", "low", "close", "volume")
 
 
 def snapshot_text(name: str, snapshot: SeriesSnapshot, number: int, since: int | None) -> str:
@@ -58,9 +59,15 @@ def is_held_by(snapshot: SeriesSnapshot, message: BusMessage) -> bool:
     if ts in snapshot.known:
         return True
     known = snapshot.seen.get(ts)
-    if known is None or known[0] not in (state, "closed"):
+    if known is None or known.state not in (state, "closed"):
         return False
     try:
-        return known[1] >= parse_rfc3339(str(message.fields.get("seen")))
+        seen_at = parse_rfc3339(str(message.fields.get("seen")))
     except ValueError:
         return False
+    # At one market time a bar may change several times: a clock may stand still.
+    return known.seen_at > seen_at or (known.seen_at == seen_at and _is_same(known, message))
+
+
+def _is_same(known: Provisional, message: BusMessage) -> bool:
+    return all(message.fields.get(name) == getattr(known.bar, name) for name in _VALUES)
