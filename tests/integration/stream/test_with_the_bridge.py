@@ -163,7 +163,9 @@ def test_one_line_at_ib_however_many_listen(both: tuple[LiveStack, StreamServer]
         first.next("quote")
         with client(running, running.token(2)) as second, client(running, running.token(3)) as third:
             for socket in (second, third):
-                socket.subscribe(QUOTES)
+                socket.subscribe(QUOTES, chart=True)
                 socket.next("snapshot", c=QUOTES)
+            # Somebody looks at it: so the bridge has read what they want.
+            live.wait(lambda: [row.priority for row in live.streams()] == [7], "the want is read")
         assert live.wait_state("AAPL", "live", "quotes").source == "mkt"
         assert len(live.received("reqMktData")) == 1
