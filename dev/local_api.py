@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
+import functions.frontend.app
 import functions.live.app
 import functions.monitoring.app
 import functions.orders.app
@@ -32,6 +33,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.monitoring.app.router,
         functions.orders.app.router,
         functions.portfolio.app.router,
+        functions.frontend.app.router,
         stream.app.router,
         services=Services(settings, "api"),
     )

@@ -252,6 +252,7 @@ PROBLEM_CODES = listed(
     break-over
     cash-known
     price-known
+    no-figures
     order-rejected
     order-unknown
     orders-off

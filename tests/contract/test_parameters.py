@@ -104,8 +104,10 @@ def test_every_route_knows_the_parameters_of_its_document_and_takes_each_once(ap
     twice = 0
     for method, path, operation in operations(api):
         for name in names_of(operation):
-            once = boss.request(method, f"{filled(path)}?{name}=1").json()
-            assert once.get("code") not in ("unknown-parameter", "repeated-parameter"), (path, name, once)
+            once = boss.request(method, f"{filled(path)}?{name}=1")
+            is_problem = once.headers["content-type"] == "application/problem+json"
+            code = once.json()["code"] if is_problem else ""  # some answers are lists, or tables
+            assert code not in ("unknown-parameter", "repeated-parameter"), (path, name, once.text)
             answer = boss.request(method, f"{filled(path)}?{name}=1&{name}=2")
             assert (answer.status_code, answer.json()["code"]) == (422, "repeated-parameter"), (path, name)
             assert answer.json()["errors"][0]["field"] == name
