@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from nautilus.db.connection import Database
-from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders import executions, positions, risk_book
 from nautilus.db.portfolio import booking, imports
 from nautilus.errors import Conflict, InvalidInput
-from nautilus.orders.words import Position
+from nautilus.orders.words import Commission, Position
 from nautilus.portfolio import import_applying, import_items, importing
 from nautilus.portfolio.importing import ImportDesk
 from tests.support import reports
@@ -255,6 +255,13 @@ def test_a_commission_that_was_missing_is_filled_in_and_another_one_is_told(data
     assert counts(done) == {"known": 2, "commissions": 1}
     assert problems(done) == [(FIRST + 1, "ibCommission", "-1.5")]
     assert [(row[1], row[8]) for row in state(database)["executions"]] == [("000001", D(2)), ("000002", D(1))]
+
+
+def test_a_commission_that_came_over_the_api_before_its_fill_stays(database, desk):
+    with database.transaction() as cursor:
+        assert not executions.commission(cursor, Commission("000001.01", D("1.5"), "USD", None))
+    imported(desk, report([bought(1, 60, ibCommission="-1")]))
+    assert [row[8] for row in state(database)["executions"]] == [D("1.5")]
 
 
 @pytest.mark.parametrize(("field", "value"), [("tradePrice", "11"), ("quantity", "61"), ("conid", "2")])
