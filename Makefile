@@ -198,7 +198,7 @@ BRIDGE_TESTS := tests/integration/backfill/test_backfill.py tests/integration/ba
 	tests/integration/backfill/test_known_complaints.py tests/e2e/test_crashes.py \
 	tests/unit/ib_bridge/test_tap.py tests/unit/ib_bridge/test_order_rules.py tests/integration/orders/test_process.py tests/integration/orders/test_process_crashes.py \
 	tests/integration/orders/test_process_faults.py tests/integration/orders/test_process_logins.py tests/integration/orders/test_process_broker.py \
-	tests/integration/orders/test_process_restarts.py tests/integration/orders/test_process_exits.py tests/integration/orders/test_process_api.py
+	tests/integration/orders/test_process_restarts.py tests/integration/orders/test_process_exits.py tests/integration/orders/test_process_twins.py tests/integration/orders/test_process_api.py
 test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
 	.venv-ib-async/bin/python -m pytest -n 2 -q $(BRIDGE_TESTS)
 

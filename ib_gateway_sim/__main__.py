@@ -117,6 +117,12 @@ def _add_order_options(made: argparse.ArgumentParser) -> None:
         "--children", choices=("full", "partial"), default="full", help="fill that wakes bracket children"
     )
     made.add_argument(
+        "--twin-cancel",
+        choices=("first", "next"),
+        default="first",
+        help="which of two orders of one id a cancel reaches, when the first is over: none, or the next",
+    )
+    made.add_argument(
         "--left-children",
         choices=("end", "stay"),
         default="end",
@@ -222,6 +228,7 @@ def make_settings(options: argparse.Namespace) -> Settings:
         halted=options.halted,
         children=options.children,
         left_children=options.left_children,
+        twin_cancel=options.twin_cancel,
         modify_cancelled=options.modify_cancelled,
         past_gtd=options.past_gtd,
         refused=options.refused,

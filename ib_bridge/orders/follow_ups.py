@@ -24,6 +24,7 @@ class FollowUps:
         self._parts = parts
         self._reconciling = reconciling
         self._groups: set[UUID] = set()
+        self._again: set[UUID] = set()
         self._raise = False
         self._wanted = asyncio.Event()
 
@@ -39,6 +40,8 @@ class FollowUps:
             self._raise = True
         elif follow_up is FollowUp.CANCEL_GROUP and order_id is not None:
             self._groups.add(order_id)
+        elif follow_up is FollowUp.CANCEL_AGAIN and order_id is not None:
+            self._again.add(order_id)
         self._wanted.set()
 
     async def step(self) -> None:
@@ -50,13 +53,22 @@ class FollowUps:
         for order_id in list(self._groups):
             await self._parts.transactions.run(self._cancel_group, order_id)
             self._groups.discard(order_id)
+        for order_id in list(self._again):
+            await self._parts.transactions.run(self._cancel_again, order_id)
+            self._again.discard(order_id)
         self._wanted.clear()
-        if self._raise or self._groups:
+        if self._raise or self._groups or self._again:
             self._wanted.set()  # came while the others were done
 
     def _raise_floor(self, cursor: Cursor) -> None:
         parts = self._parts
         parts.next_order_id = sessions.raise_floor(cursor, parts.client_id, parts.floor() + _LEAP)
+
+    def _cancel_again(self, cursor: Cursor, order_id: UUID) -> None:
+        """Somebody wanted the end of an order, IB called it cancelled, and then shows another one of it."""
+        found = orders.read(cursor, order_id)
+        if found is not None and found.state in ALIVE:
+            change.cancel(cursor, order_id, Caller(BY), now=self._parts.clock.now_ns(), source="process")
 
     def _cancel_group(self, cursor: Cursor, order_id: UUID) -> None:
         """A leg of a bracket is gone for good: its entry must not stay alone, if nothing of it is filled.

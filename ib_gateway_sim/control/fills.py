@@ -158,7 +158,9 @@ def twin(control: Context, ref: Any) -> Answer:
         order.client_id, deepcopy(order.request), order.contract, order.account, gateway.clock.now_s()
     )
     gateway.note("twin", order.client_id, order.order_id)
+    made.silent = gateway.faults.orders.take("mute")
     submit(gateway, made)
+    made.silent = False
     watch(gateway)
     return {"perm_ids": [order.perm_id, made.perm_id]}
 

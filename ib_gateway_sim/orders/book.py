@@ -81,6 +81,13 @@ class OrderBook:
         """An execution vanishes with all its revisions."""
         self.executions = [made for made in self.executions if made.key != key]
 
+    def reached(self, client_id: int, order_id: int, *, twins: bool) -> Order | None:
+        """The order that an id reaches. `twins`: when it is over, an open one that was made of it."""
+        first = self.orders.get((client_id, order_id))
+        if not twins or first is None or first.open:
+            return first
+        return next((one for one in self.others if one.open and one.reference == first.reference != ""), first)
+
     def forget(self, order: Order) -> None:
         """As if it had never been."""
         self.others = [other for other in self.others if other is not order]

@@ -86,7 +86,7 @@ def cancel_order(client: Client, request: Request) -> None:
 def _cancel(client: Client, request: Request) -> None:
     gateway = client.gateway
     order_id = request.integer("orderId")
-    order = gateway.orders.orders.get((client.client_id, order_id))
+    order = gateway.orders.reached(client.client_id, order_id, twins=gateway.settings.twin_cancel == "next")
     if gateway.settings.read_only:
         client.refuse(order_id, READ_ONLY)
     elif order is None:

@@ -23,6 +23,7 @@ class Settings:
     halted: str = "refuse"  # orders for what is halted: refuse (154) | hold
     children: str = "full"  # bracket children wake at a full | partial fill of the parent
     left_children: str = "end"  # children of a parent that is cancelled when a part of it has filled: end | stay
+    twin_cancel: str = "first"  # what a cancel reaches of an order that became two: the first alone | then the next
     modify_cancelled: int = 201  # the code for changing a cancelled order; IB's is not established
     past_gtd: str = "refuse"  # an order good till a time that is over: refuse (201) | cancel (202)
     refused: str = "forget"  # refused orders among the completed ones: forget | complete

@@ -102,6 +102,7 @@ OPTIONS: dict[str, str] = {
     "--halted": f"{_ORDERS}::test_what_is_halted_does_not_trade",
     "--children": f"{_ORDERS}::test_bracket_children_wake_at_a_full_or_a_partial_fill",
     "--left-children": f"{_ORDERS}::test_children_of_a_parent_that_ends_in_part_end_with_it_or_stay",
+    "--twin-cancel": f"{_ORDERS}::test_a_second_cancel_reaches_the_other_of_two_orders_or_none",
     "--modify-cancelled": f"{_ORDERS}::test_the_code_for_a_change_of_a_cancelled_order_can_be_set",
     "--past-gtd": f"{_ORDERS}::test_what_is_not_established_can_be_set",
     "--price-range": f"{_ORDERS}::test_what_is_not_established_can_be_set",

@@ -40,6 +40,7 @@ OPENS = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
         (["--halted", "hold"], {"halted": "hold"}),
         (["--children", "partial"], {"children": "partial"}),
         (["--left-children", "stay"], {"left_children": "stay"}),
+        (["--twin-cancel", "next"], {"twin_cancel": "next"}),
         (["--modify-cancelled", "104"], {"modify_cancelled": 104}),
         (["--past-gtd", "cancel"], {"past_gtd": "cancel"}),
         (["--refused", "complete"], {"refused": "complete"}),

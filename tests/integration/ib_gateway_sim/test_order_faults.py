@@ -761,3 +761,18 @@ def test_children_of_a_parent_that_ends_in_part_end_with_it_or_stay(left, open_o
         assert found == open_orders
 
     run()
+
+
+@pytest.mark.parametrize(("reaches", "left"), [("first", 1), ("next", 0)])
+def test_a_second_cancel_reaches_the_other_of_two_orders_or_none(reaches, left):
+    @played(twin_cancel=reaches)
+    async def run(client, sim, control):
+        order(client, 1, kind="LMT", limit=1, quantity=10, ref="a")
+        await words(client)
+        await run_command(control, "twin a")
+        for _ in range(2):
+            client.send(4, 1, 1, "")
+            await words(client)
+        assert len(sim.orders.open_orders()) == left
+
+    run()

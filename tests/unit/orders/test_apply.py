@@ -437,7 +437,10 @@ def test_two_perm_ids_are_two_orders_and_halt() -> None:
 def test_an_order_with_two_perm_ids_is_over_when_both_are() -> None:
     facts = taken(perm_ids=(PERM, 9), requests=(cancel(),), pending=Pending.CANCEL)
     one, outcomes = story(facts, [status("Cancelled"), status("Cancelled"), error(202, "Order Canceled")])
-    assert (one.state, one.pending) == (S.WORKING, Pending.CANCEL)
+    assert (one.state, one.pending) == (S.WORKING, Pending.NONE)
+    assert [[each.state for each in outcome.requests] for outcome in outcomes] == [[R.WANTED], [], []], (
+        "sent once more, once"
+    )
     assert FollowUp.THREE_QUESTIONS in outcomes[0].follow_ups
     both, _ = story(one, [status("Cancelled", perm_id=9)])
     assert (both.state, both.requests) == (S.CANCELLED, ())

@@ -112,6 +112,8 @@ class Draft:
         if self.now.state in OVER:
             for earlier in known:
                 self.note(_ended(earlier))
+        if self.now.state is OrderState.CANCELLED:
+            self.follow(FollowUp.CANCEL_AGAIN)
         return True
 
     def end_perm_id(self, perm_id: int) -> bool:
@@ -137,12 +139,21 @@ class Draft:
 
     def end(self, perm_id: int, known: Known, text: str) -> None:
         """IB says that what was not filled is gone. perm_id: 0 where it does not say of which order."""
+        before = self.now.notices
         if not self.end_perm_id(perm_id):
             self.move(Event.TWIN_ENDED, text)
+            if self.now.notices != before:
+                self._cancel_the_other()
             return
         self.move(ended_event(self.now, known, text), text)
         if (self.now.filled_by_status or 0) > self.now.filled:
             self.follow(FollowUp.ASK_EXECUTIONS)
+
+    def _cancel_the_other(self) -> None:
+        """One of the order's permIds is over by now, so that its order id may reach another one: the cancel is sent again."""
+        cancel = self.now.request(RequestKind.CANCEL)
+        if cancel:
+            self.set_request(cancel, RequestState.WANTED, why="one of its orders at IB is over, another one is not")
 
     # ---- requests ----------------------------------------------------------------------------------------------------
 

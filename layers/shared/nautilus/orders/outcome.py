@@ -130,6 +130,8 @@ class FollowUp(StrEnum):
     """The floor of order ids is too low."""
     CANCEL_GROUP = "cancel_group"
     """A leg of a group was refused for good: cancel what is not filled of the others."""
+    CANCEL_AGAIN = "cancel_again"
+    """An order that is cancelled turned out to be two at IB: the other one is to end, too."""
     HALT = "halt"
     """The trading state of the account becomes `halted`."""
     REDUCE = "reduce"

@@ -11,6 +11,12 @@ from nautilus.orders.words import BrokerError
 _NOT_TAKEN = frozenset({OrderState.SENDING, OrderState.SENT, OrderState.UNKNOWN})
 
 
+_TWIN = (
+    "IB has this order more than once, and its order id does not reach all: cancel the others in TWS, or by a kill with"
+    " `everything`"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Code:
     code: int
@@ -65,7 +71,8 @@ def _about_request(draft: Draft, request: RequestFacts, code: _Code) -> None:
         state = RequestState.WANTED
     elif code.rule.act is Act.HALT and request.kind is RequestKind.CANCEL:
         state = RequestState.WANTED  # a read-only gateway did not take it; it goes out when the box is unticked
-    draft.set_request(request, state, code=code.code, why=code.text)
+    half_done = state is RequestState.REFUSED and request.kind is RequestKind.CANCEL and len(draft.now.perm_ids) > 1
+    draft.set_request(request, state, code=code.code, why=code.text + (f"; {_TWIN}" if half_done else ""))
     draft.move(Event.REQUEST_REFUSED if state is RequestState.REFUSED else Event.NOTICE, code.text)
     draft.follow(_after_refusal(code.rule.act))
 
