@@ -196,9 +196,14 @@ def sent(database: Database, order_id: UUID) -> OrderRow:
     return done
 
 
+def just_sent(database: Database, what: Ticket | None = None) -> OrderRow:
+    """An order that was placed and written, and of which IB has said nothing yet."""
+    return sent(database, placed(database, what).orders[0].id)
+
+
 def working(database: Database, what: Ticket | None = None, perm_id: int = 0) -> OrderRow:
     """An order that IB has and calls Submitted."""
-    row = sent(database, placed(database, what).orders[0].id)
+    row = just_sent(database, what)
     ib_says(database, status(row, "Submitted", perm_id or number_of(row)))
     return row_of(database, row.id)
 

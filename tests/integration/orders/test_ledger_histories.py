@@ -35,6 +35,7 @@ from tests.support.order_ledger import (
     findings,
     furnish,
     ib_says,
+    just_sent,
     market,
     number_of,
     open_order,
@@ -267,7 +268,7 @@ def test_the_end_of_a_bust_is_the_position_before_it(database: Database) -> None
         furnish(cursor)
     draw = random.Random(7)
     for _ in range(20):
-        row = sent(database, placed(database, ticket(quantity=9)).orders[0].id)
+        row = just_sent(database, ticket(quantity=9))
         first = execution(row, 2)
         revisions: list[Word] = [first, corrected(first, 3), corrected(corrected(first, 3), 1)]
         draw.shuffle(revisions)

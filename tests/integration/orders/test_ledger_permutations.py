@@ -18,12 +18,11 @@ from tests.support.order_ledger import (
     execution,
     findings,
     ib_says,
+    just_sent,
     ledger,
     number_of,
     open_order,
-    placed,
     row_of,
-    sent,
     status,
     ticket,
 )
@@ -47,7 +46,7 @@ def messages(row: Any) -> list[Word]:
 
 def end(database: Database, order: tuple[int, ...], doubled: int) -> tuple[Any, ...]:
     """The rows after the messages in this order, one of them twice."""
-    row = sent(database, placed(database, ticket(limit=None)).orders[0].id)
+    row = just_sent(database, ticket(limit=None))
     sent_by_ib = messages(row)
     words = [sent_by_ib[number] for number in order]
     words.insert(order.index(doubled), sent_by_ib[doubled])

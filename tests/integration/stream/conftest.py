@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from nautilus.db.connection import Database
+from tests.support.order_ledger import ledger
 from tests.support.stored_bars import StoredBars
 from tests.support.stream_server import MINUTE, OPEN, Publishing, StreamServer
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    """A ledger of two accounts."""
+    with ledger(dsn, "SIM1", "SIM2") as made:
+        yield made
 
 
 @pytest.fixture

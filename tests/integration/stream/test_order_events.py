@@ -26,7 +26,6 @@ from tests.support.order_ledger import (
     corrected,
     execution,
     ib_says,
-    ledger,
     placed,
     row_of,
     sent,
@@ -38,12 +37,6 @@ from tests.support.stream_server import Client, StreamServer, client, wait
 
 ONE, TWO = "SIM1", "SIM2"
 ORDERS, FILLS = f"events.orders.{ONE}", f"events.fills.{ONE}"
-
-
-@pytest.fixture
-def database(dsn: str) -> Iterator[Database]:
-    with ledger(dsn, ONE, TWO) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,6 @@ from tests.support.stream_server import Client, StreamServer, client, wait
 ONE, TWO = "SIM1", "SIM2"
 ORDERS, FILLS, OTHERS = f"events.orders.{ONE}", f"events.fills.{ONE}", f"events.orders.{TWO}"
 KILLS = 4
-
-
-@pytest.fixture
-def database(dsn: str) -> Iterator[Database]:
-    with ledger(dsn, ONE, TWO) as made:
-        yield made
 
 
 def ids(database: Database, account: str = ONE, after: int = 0) -> list[int]:
@@ -299,6 +294,15 @@ def stack(servers, tmp_path, dsn):
         yield made
 
 
+@contextmanager
+def following(stack: OrderStack, running: StreamServer) -> Iterator[tuple[Client, int]]:
+    """A client that follows the orders and fills of the stack's account, and the id of the last event before."""
+    with client(running, running.token(1, "orders:read", accounts=[stack.account])) as socket:
+        socket.subscribe(f"events.orders.{stack.account}", f"events.fills.{stack.account}")
+        versions = [int(socket.next("snapshot")["version"]) for _ in range(2)]
+        yield socket, versions[-1]
+
+
 def hear(stack: OrderStack, socket: Client, order: object) -> list[int]:
     """Wait until the order is filled with its commission, and until all of it was told; returns the ids."""
     stack.until(order, "filled")  # type: ignore[arg-type]
@@ -320,10 +324,7 @@ def test_an_order_is_told_from_its_acceptance_to_its_fill(stack: OrderStack, tmp
     stack.start()
     running = StreamServer(stack.dsn, tmp_path)
     try:
-        with client(running, running.token(1, "orders:read", accounts=[stack.account])) as socket:
-            socket.subscribe(f"events.orders.{stack.account}", f"events.fills.{stack.account}")
-            for _ in range(2):
-                start = socket.next("snapshot")["version"]
+        with following(stack, running) as (socket, start):
             order = stack.place(type="MKT", limit_price=None)
             assert hear(stack, socket, order) == ids(stack.db, stack.account, after=start)
             messages = [
@@ -346,10 +347,7 @@ def test_an_order_process_that_is_killed_after_the_write_tells_each_fill_once(
     stack.start(orders_crash_at="after-write")
     running = StreamServer(stack.dsn, tmp_path)
     try:
-        with client(running, running.token(1, "orders:read", accounts=[stack.account])) as socket:
-            socket.subscribe(f"events.orders.{stack.account}", f"events.fills.{stack.account}")
-            for _ in range(2):
-                start = socket.next("snapshot")["version"]
+        with following(stack, running) as (socket, start):
             order = stack.place(type="MKT", limit_price=None)
             stack.died()
             stack.start()

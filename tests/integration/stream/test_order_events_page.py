@@ -10,16 +10,10 @@ import pytest
 from nautilus.db.connection import Database
 from nautilus.orders.front_end import order_object
 from tests.integration.stream.test_old_front_end import Page, page
-from tests.support.order_ledger import execution, ib_says, ledger, placed, row_of, ticket, working
+from tests.support.order_ledger import execution, ib_says, placed, row_of, ticket, working
 from tests.support.stream_server import StreamServer, wait
 
 ONE, TWO = "SIM1", "SIM2"
-
-
-@pytest.fixture
-def database(dsn: str) -> Iterator[Database]:
-    with ledger(dsn, ONE, TWO) as made:
-        yield made
 
 
 @pytest.fixture
