@@ -19,7 +19,7 @@ from nautilus.db.verify_portfolio import verify_portfolio
 from tests.support.chaos_book import book_of
 from tests.support.chaos_callers import Callers
 from tests.support.chaos_checker import Checker, Evidence
-from tests.support.chaos_plan import CRASH_POINTS, Fault, Kill, PlannedOrder, Round, plan
+from tests.support.chaos_plan import CRASH_POINTS, STRANGE, Fault, Kill, PlannedOrder, Round, plan
 from tests.support.chaos_run import Run
 from tests.support.chaos_table import table
 from tests.support.chaos_world import ORDER_PROCESS, DurableServer, World, chaos_world
@@ -64,7 +64,7 @@ def played(stage: Stage, name: str, rounds: Sequence[Round], command: Sequence[s
             f" denied by {denials(checker)};"
             f" {checker.again} orders sent once more after a refused order id; changes: {dict(callers.changes)};"
             f" an administrator resumed {callers.resumed} accounts ({callers.resume_refused} refused) and resolved"
-            f" {callers.resolved} unknown orders; {run.lasted_s:.0f} s"
+            f" {callers.resolved} unknown orders and {callers.breaks_resolved} breaks; {run.lasted_s:.0f} s"
         )
         if found:
             print("FIRST DIFFERENCE:", found[0])
@@ -131,6 +131,25 @@ SMALL = (
     _round("SPY", "bracket", Fault("order refused by IB", ('reject_order 201 "Order rejected"',)), kill="process"),
 )
 """An order over which the process dies at the write, one that the gateway forgets, and a bracket whose entry IB refuses."""
+
+
+SMALL_AND_STRANGE = (
+    _round("AAPL", "market", STRANGE[1], kill="api"),
+    _round("MSFT", "resting", STRANGE[0], kill="api"),
+)
+"""An execution that IB takes back without a word, and an order of which it makes two."""
+
+
+@pytest.mark.skipif(ORDERS > 0, reason="a long run is played")
+@pytest.mark.parametrize(
+    ("mutant", "laws"),
+    [("none", set()), ("keep-one-perm-id", {"twin"}), ("take-ib-s-position", {"position", "bust"})],
+)
+def test_what_needs_a_person_is_found_and_ends(stage: Stage, mutant: str, laws: set[str]) -> None:
+    """An administrator cancels the order, and says why the position is another one."""
+    found = played(stage, f"strange-{mutant}", SMALL_AND_STRANGE, ("-m", "tests.support.order_mutants", mutant))
+    assert {line.partition(":")[0] for line in found} >= laws, found
+    assert bool(found) == bool(laws), found
 
 
 @pytest.mark.skipif(ORDERS > 0, reason="a long run is played")

@@ -54,6 +54,7 @@ class Callers:
         self.resumed = 0
         self.resume_refused = 0
         self.resolved = 0
+        self.breaks_resolved = 0
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
@@ -154,6 +155,19 @@ class Callers:
         body = {"outcome": "never_arrived", "note": note}
         done = self._chief("POST", f"{ORDERS}/{order}/resolve", body)
         self.resolved += done is not None and done.status_code == 200
+
+    def cancel_for_good(self, order: str) -> None:
+        """Cancel an order that became two at IB, as its incident asks for."""
+        self._chief("DELETE", f"{ORDERS}/{order}", None)
+
+    def resolve_breaks(self) -> None:
+        """Say that IB has taken executions back, where its positions are not ours."""
+        answer = self._chief("GET", "/api/v1/portfolio/breaks?open=true", None)
+        found = answer.json()["breaks"] if answer is not None and answer.status_code == 200 else []
+        for one in found:
+            body = {"kind": "correction", "reason": "IB took an execution back without a word"}
+            done = self._chief("POST", f"/api/v1/portfolio/breaks/{one['id']}/resolve", body)
+            self.breaks_resolved += done is not None and done.status_code == 200
 
     def _chief(self, method: str, path: str, body: Any) -> httpx.Response | None:
         for _ in range(40):

@@ -4,7 +4,7 @@ Commands are those of the simulator's control port. Prices are factors of the ma
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, NamedTuple, get_args
 
@@ -150,6 +150,12 @@ FAULTS: tuple[Callable[[Random], Fault], ...] = (
 )
 
 
+TWIN, BUST = "one order becomes two", "execution busted silently"
+STRANGE = (Fault(TWIN, (), ("twin ours",)), Fault(BUST, (), ("bust_execution last silent",)))
+"""What needs a person afterwards: it comes seldom, and by dice of its own. `twin ours`: of an order of ours that is alone."""
+_SELDOM = 0.06
+
+
 def _outage(dice: Random) -> Break:
     orders, fills = dice.choice(("hold", "hold", "lose", "work")), dice.choice(("late", "late", "none"))
     data = dice.choice(("maintained", "lost"))
@@ -179,7 +185,9 @@ def plan(seed: int, orders: int, kills: int) -> Iterator[Round]:
     kinds = _kinds_of_kills(dice, kills)
     for number, what in enumerate(kinds):
         share = orders * (number + 1) // kills - orders * number // kills
-        yield _round(dice, number, share, Kill(what, dice.uniform(0.0, 0.8), dice.uniform(0.1, 1.0)))
+        made = _round(dice, number, share, Kill(what, dice.uniform(0.0, 0.8), dice.uniform(0.1, 1.0)))
+        own = Random(f"{seed} {number}")
+        yield replace(made, faults=[*made.faults, *(one for one in STRANGE if own.random() < _SELDOM)])
 
 
 def _kinds_of_kills(dice: Random, kills: int) -> list[str]:

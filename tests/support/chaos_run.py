@@ -51,6 +51,7 @@ class Run:
     def __post_init__(self) -> None:
         self.journal: list[Injected] = []
         self.kills = 0
+        self._twins: set[str] = set()
         self._armed = False
         self._prices = {symbol: float(self.world.price_of(symbol)) for symbol in self.world.instruments}
 
@@ -95,10 +96,25 @@ class Run:
         """One that the simulator refuses has nothing to act on: there is no execution yet, no manual order."""
         for number, command in enumerate(commands):
             at = self.world.now_ns()
-            answer = self.world.sim._say(command)
+            said = self._twin_of_ours() if command == "twin ours" else command
+            answer = self.world.sim._say(said)
             if answer["ok"]:
                 counted = counts and number == 0
-                self.journal.append(Injected(name, at, self.world.now_ns(), detail=command, counts=counted))
+                detail = f"{said} {answer.get('exec_id', '')}".strip()
+                self.journal.append(Injected(name, at, self.world.now_ns(), detail=detail, counts=counted))
+
+    def _twin_of_ours(self) -> str:
+        """The command for the newest open order that is alone and is one still; one that is refused where there is none."""
+        found = orders_of(self.world.sim, self.world.folder)
+        parents = {order.parent_id for order in found}
+        alone = [
+            order.reference
+            for order in found
+            if order.open and order.transmitted and order.reference and order.reference not in self._twins
+            if not order.parent_id and order.order_id not in parents and not order.request.text("ocaGroup")
+        ]
+        self._twins |= set(alone[-1:])
+        return f"twin {alone[-1] if alone else 'none'}"
 
     # ---- breaks and kills --------------------------------------------------------------------------------------------
 
@@ -203,9 +219,12 @@ class Run:
             return ["settle: the order process does not become ready: " + self.world.stack.reason()]
         self.callers.resume_if_tightened()
         self.callers.finish()
+        for order in self._twins:
+            self.callers.cancel_for_good(order)
         until = time.monotonic() + _SETTLED_S
         while (moving := self._moving()) and time.monotonic() < until:
             time.sleep(0.2)
+            self.callers.resolve_breaks()
             self.callers.resume_if_tightened()
         self._ask_once_more()
         return moving

@@ -31,7 +31,7 @@ from tests.support.order_process import NOON, OrderStack
 from tests.support.sim_process import Simulator, simulator
 
 SYMBOLS = ("AAPL", "MSFT", "SPY", "QQQ", "MANY01", "MANY02", "MANY03", "MANY04")
-SIMULATOR = ("--start", NOON, "--master-client", "5", "--accounts", "2", "--price-range", "0")
+SIMULATOR = ("--start", NOON, "--master-client", "5", "--accounts", "2", "--price-range", "0", "--twin-cancel", "next")
 ORDER_PROCESS = ("-m", "ib_bridge.orders")
 _SOON = {"orders_ask_again_s": "0.3,0.6", "orders_ack_timeout_s": "1", "ib_heartbeat_s": "1"}
 """Settings of the order process: the same questions as ever, sooner."""

@@ -8,17 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ib_bridge import running
 from ib_bridge.orders import __main__ as started
+from ib_bridge.orders.accounts import Accounts
 from ib_bridge.orders.sender import FREED, Sender
 from ib_bridge.orders.unnamed import UnnamedOrders
 from ib_bridge.orders.word_writer import Arrival, Committed, WordWriter, _recorded
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import orders
+from nautilus.db.orders import executions, orders
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
+from nautilus.orders.draft import Draft
+from nautilus.orders.words import Commission
 
 
 class _RolledBack(Exception):
@@ -76,11 +80,52 @@ def act_before_commit() -> None:
     WordWriter._write = write_late  # type: ignore[method-assign]
 
 
+def keep_one_perm_id() -> None:
+    """An order has the permId that IB named first, whatever it names later."""
+
+    def learn(self: Draft, perm_id: int) -> bool:
+        if perm_id and not self.now.perm_ids:
+            self.now = replace(self.now, perm_ids=(perm_id,))
+        return False
+
+    Draft.learn_perm_id = learn  # type: ignore[method-assign]
+
+
+def take_ib_s_position() -> None:
+    """Where IB's position is another one, it is ours from then on, and nobody has to say why."""
+
+    def adopt(cursor: Cursor) -> None:
+        cursor.execute(
+            "UPDATE risk_book k SET position = b.quantity FROM broker_positions b"
+            " WHERE (b.account, b.con_id) = (k.account, k.con_id) AND b.quantity <> k.position"
+        )
+
+    async def compare(self: Accounts, now: float) -> None:
+        await self._parts.transactions.run(adopt)
+
+    Accounts._compare = compare  # type: ignore[method-assign]
+
+
+def forget_early_commissions() -> None:
+    """A commission that comes before its execution is not kept."""
+    keep = executions.commission
+
+    def commission(cursor: Cursor, word: Commission) -> bool:
+        known = keep(cursor, word)
+        cursor.execute("DELETE FROM early_commissions WHERE exec_id = %s", (word.exec_id,))
+        return known
+
+    executions.commission = commission
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "send-before-commit": send_before_commit,
     "resend-what-is-not-found": resend_what_is_not_found,
     "act-before-commit": act_before_commit,
+    "forget-early-commissions": forget_early_commissions,
+    "keep-one-perm-id": keep_one_perm_id,
+    "take-ib-s-position": take_ib_s_position,
 }
 
 
