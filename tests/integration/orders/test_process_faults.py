@@ -143,6 +143,16 @@ def test_a_modify_of_an_order_that_is_unknown_is_refused_and_does_not_wait(stack
     assert stack.placed() == [str(order)]
 
 
+@pytest.mark.parametrize(("mutant", "known"), [("none", True), ("forget-early-commissions", False)])
+def test_a_commission_that_comes_before_its_fill_is_there_with_it(stack, mutant, known):
+    """The mutant is what the messages of a fill in another order would find."""
+    stack.start(command=("-m", "tests.support.order_mutants", mutant))
+    stack.sim.command("commission_first")
+    stack.until(stack.place(type="MKT", limit_price=None), "filled")
+    (fill,) = stack.rows("SELECT commission FROM executions")
+    assert (fill.commission is not None) is known
+
+
 def test_a_bracket_of_which_a_leg_is_refused_leaves_no_entry_alone(stack):
     stack.start()
     unknown_type = {
