@@ -181,12 +181,12 @@ class Checker:
 
     def _twins(self) -> Iterator[str]:
         """An order that became two at IB is one row with both permIds; a person was told, and after the cancel both are over."""
-        told = {row.subject for row in self.evidence.rows("SELECT subject FROM incidents WHERE code = 'order-twin'")}
+        alarmed = {row.subject for row in self.evidence.rows("SELECT subject FROM incidents WHERE code = 'order-twin'")}
         for ref in sorted(self.twins):
             row, there = self.orders[UUID(ref)], self.book.of(ref)
             numbers = sorted(one.perm_id for one in there)
-            if sorted(row.perm_ids) != numbers or ref not in told:
-                yield f"twin: order {ref} has the permIds {row.perm_ids}, at IB {numbers}, told: {ref in told}"
+            if sorted(row.perm_ids) != numbers or ref not in alarmed:
+                yield f"twin: order {ref} has the permIds {row.perm_ids}, at IB {numbers}, an incident: {ref in alarmed}"
             if any(one.open for one in there) or row.over_at is None:
                 yield f"twin: order {ref} is {row.state}, at IB {[one.status for one in there]}, and it was cancelled"
 

@@ -96,11 +96,11 @@ class Run:
         """One that the simulator refuses has nothing to act on: there is no execution yet, no manual order."""
         for number, command in enumerate(commands):
             at = self.world.now_ns()
-            said = self._twin_of_ours() if command == "twin ours" else command
-            answer = self.world.sim._say(said)
+            real = self._twin_of_ours() if command == "twin ours" else command
+            answer = self.world.sim._say(real)
             if answer["ok"]:
                 counted = counts and number == 0
-                detail = f"{said} {answer.get('exec_id', '')}".strip()
+                detail = f"{real} {answer.get('exec_id', '')}".strip()
                 self.journal.append(Injected(name, at, self.world.now_ns(), detail=detail, counts=counted))
 
     def _twin_of_ours(self) -> str:

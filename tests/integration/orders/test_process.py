@@ -44,7 +44,7 @@ def test_a_limit_order_is_sent_once_and_rests(stack):
 
 
 def test_requests_have_numbers_that_no_order_gets(stack):
-    """Another client's order has the highest id that IB takes, and the gateway tells of it with the open orders."""
+    """Another client's order has as high an id as a request, and the gateway tells of it with the open orders."""
     theirs = asyncio.run(_order_with_the_highest_id(stack))
     stack.wait(
         lambda: stack.rows("SELECT 1 FROM orders WHERE perm_ids = %s::bigint[]", [theirs]), "it is seen", tell=stack.log

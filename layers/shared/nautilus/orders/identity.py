@@ -8,9 +8,9 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _REF = re.compile(rf"({_UUID})(?::.{{0,40}})?")
 
 
-FIRST_REQUEST, LAST_REQUEST = 2**31 - 2**20, 2**31 - 1
-"""Numbers of requests; IB takes none above. Order ids are below them, so that an error of IB, which has a number alone, is never
-about one of each."""
+FIRST_REQUEST, LAST_REQUEST = 2**31 - 2**20, 2**31 - 2
+"""Numbers of requests; the next one is IB's word for no number. Order ids are below them, so that an error of IB, which has a
+number alone, is never about one of each."""
 LAST_ORDER_ID = FIRST_REQUEST - 1
 
 
