@@ -23,6 +23,7 @@ from stream.hub import Hub
 from stream.limits import CallerShares
 from stream.listener import SocketListener
 from stream.order_events import OrderEvents
+from stream.page_accounts import PageAccounts
 from stream.resolving import Resolving
 from stream.sign_in import SignIn, SignIns
 from stream.snapshots import Snapshots
@@ -35,7 +36,7 @@ WATCH_S = 3.0
 _TICK_S = 1.0
 _LISTENING_S = 2.0
 _ORDERS_BACKOFF = Backoff(0.5, 4.0)
-"""Who watches orders does not wait half a minute for a database that is back."""
+"""Who watches orders and positions does not wait half a minute for a database that is back."""
 RETRY_AFTER_S = (1.0, 10.0)
 """Between these seconds a client is to wait before it connects again after a restart."""
 
@@ -58,6 +59,7 @@ class Stream:
         self.sign_in = SignIn(self.db, services.callers)
         self.wants = Wants(self.db)
         self.orders = OrderEvents(self.db, Database(url, name="nautilus-stream-orders", size=1), self.hub, services.log)
+        self.page_accounts = PageAccounts(self.db)
         self.open: set[SocketListener] = set()
         self.bridge: BridgeStatus | None = None
         self.accounts: frozenset[str] = frozenset()
@@ -82,6 +84,7 @@ class Stream:
             asyncio.create_task(repeat("stream-watch", self._watch, self.log)),
             asyncio.create_task(repeat("stream-wants", self.wants.keep, self.log)),
             asyncio.create_task(repeat("order-events", self.orders.step, self.log, backoff=_ORDERS_BACKOFF)),
+            asyncio.create_task(repeat("page-accounts", self.page_accounts.step, self.log, backoff=_ORDERS_BACKOFF)),
             asyncio.create_task(repeat("stream-readers", self._start_readers, self.log)),
         ]
 
@@ -131,8 +134,9 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self.orders, self._watching):
+        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self.orders, self.page_accounts):
             one.close()
+        self._watching.close()
         self.db.close()
 
     def check_open(self) -> None:
