@@ -22,6 +22,7 @@ from ib_bridge.ib.language import plain
 from nautilus.clock import ns_of
 from nautilus.orders.words import (
     AccountValue,
+    AccountValuesEnd,
     BrokerError,
     Commission,
     CompletedOrder,
@@ -72,6 +73,7 @@ _CALLBACKS: Mapping[str, str] = {
     "61": "position",
     "62": "positionEnd",
     "73": "accountUpdateMulti",
+    "74": "accountUpdateMultiEnd",
     "94": "pnl",
     "95": "pnlSingle",
     "101": "completedOrder",
@@ -91,10 +93,13 @@ class Tap:
         self._handled = False
         self.pnl_requests: dict[int, tuple[str, int | None]] = {}
         """Request -> the account and contract whose profit it asks for."""
+        self.value_requests: dict[int, str] = {}
+        """Request -> the account whose values it asks for."""
 
     def attach(self, ib: IB) -> None:
         """Listen to a connection that has not been made yet."""
         self.pnl_requests.clear()
+        self.value_requests.clear()
         for name in _CALLBACKS.values():
             setattr(ib.wrapper, name, self._callback(name, getattr(self, f"_{name}")))
         decode = ib.client.decoder.interpret
@@ -241,18 +246,21 @@ class Tap:
         value, currency = more
         return AccountValue(account, tag, currency, value)
 
-    def _pnl(self, request: int, daily: float, unrealized: float, realized: float) -> Pnl | None:
-        return self._profit(request, daily, unrealized, realized)
+    def _accountUpdateMultiEnd(self, request: int) -> AccountValuesEnd | None:
+        account = self.value_requests.get(request)
+        return AccountValuesEnd(account) if account is not None else None
 
-    def _pnlSingle(self, request: int, _position: float, daily: float, *more: float) -> Pnl | None:
-        return self._profit(request, daily, *more[:2])
-
-    def _profit(self, request: int, *values: float) -> Pnl | None:
+    def _pnl(self, request: int, *values: float) -> Pnl | None:
+        """values: of the day, unrealized, realized."""
         if request not in self.pnl_requests:
             return None
-        account, con_id = self.pnl_requests[request]
-        daily, unrealized, realized = map(_decimal, values)
-        return Pnl(account, con_id, daily, unrealized, realized)
+        return Pnl(*self.pnl_requests[request], *map(_decimal, values))
+
+    def _pnlSingle(self, request: int, quantity: float, *values: float) -> Pnl | None:
+        """values: of the day, unrealized, realized, and the market value."""
+        *profits, value = values
+        found = self._pnl(request, *profits)
+        return found and dataclasses.replace(found, quantity=_decimal(quantity), value=_decimal(value))
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------

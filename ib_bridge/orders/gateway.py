@@ -93,6 +93,10 @@ class OrderGateway:
     def pnl_requests(self) -> dict[int, tuple[str, int | None]]:
         return self._tap.pnl_requests
 
+    @property
+    def value_requests(self) -> dict[int, str]:
+        return self._tap.value_requests
+
     def request_id(self) -> int:
         """A number for a request, of a range from which no order has its id."""
         number = self._next_request

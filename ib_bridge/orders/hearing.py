@@ -14,6 +14,7 @@ from nautilus.orders.outcome import FollowUp
 from nautilus.orders.states import OrderState
 from nautilus.orders.words import (
     AccountValue,
+    AccountValuesEnd,
     BrokerError,
     CurrentTime,
     Execution,
@@ -63,6 +64,7 @@ class Hearing:
         self._accounts = accounts
         self._positions_of = 0
         self._positions: dict[tuple[str, int], Position] = {}
+        self._valued: set[str] = set()
         self._is_what_if = is_what_if
         self._contracts_known = True
         self.lost_words = 0
@@ -84,12 +86,14 @@ class Hearing:
     def _collected(self, word: Word) -> AllPositions | None:
         """The positions since the last complete list, with the word that ends it; those of an earlier connection are none."""
         if self._positions_of != self._connection():
-            self._positions_of, self._positions = self._connection(), {}
+            self._positions_of, self._positions, self._valued = self._connection(), {}, set()
         if isinstance(word, Position):
             self._positions[word.account, word.con_id] = word
+        elif isinstance(word, AccountValuesEnd):
+            self._valued.add(word.account)
         elif isinstance(word, PositionsEnd):
             found, self._positions = tuple(self._positions.values()), {}
-            return AllPositions(self._accounts(), found)
+            return AllPositions(self._accounts(), found, frozenset(self._valued))
         return None
 
     def _is_no_order(self, word: BrokerError) -> bool:

@@ -162,6 +162,8 @@ class OrderProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. CannotStart when another process holds the name, or the accounts are not this database's."""
         await self._name.take()
+        if booked := await self._transactions.run(sessions.book_older):
+            self._log.info("orders-booked", extra={"contracts": booked})
         self._parts.token = await self._transactions.run(sessions.take_over, self._parts, self._holder)
         listener = Listener(self._database, {notifications.CHANNEL: self._wake}, self._log)
         listener.start(asyncio.get_running_loop())

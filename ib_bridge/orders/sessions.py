@@ -6,8 +6,9 @@ from ib_bridge.orders.sender import free_reserved
 from ib_bridge.source import source_of
 from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, orders, process, requests, sessions, what_ifs
+from nautilus.db.orders import account_state, orders, process, requests, risk_book, sessions, what_ifs
 from nautilus.db.orders.events import Event
+from nautilus.db.portfolio import booking
 from nautilus.market.account_kind import account_kind
 from nautilus.orders.states import Pending, RequestKind, RequestState
 
@@ -19,6 +20,15 @@ def take_over(cursor: Cursor, parts: OrderParts, holder: str) -> int:
     freed = free_reserved(cursor, now, "an earlier life did not write it")
     parts.log.info("orders-started", extra={"mode": parts.settings.orders, "token": token, "orders_freed": freed})
     return token
+
+
+def book_older(cursor: Cursor) -> int:
+    """Book the contracts whose facts are older than the lots; returns how many."""
+    found = list(booking.unbooked(cursor))
+    risk_book.lock_accounts(cursor, (account for account, _ in found))
+    for account, con_id in found:
+        booking.rebook(cursor, account, con_id)
+    return len(found)
 
 
 def begin(cursor: Cursor, parts: OrderParts) -> int:

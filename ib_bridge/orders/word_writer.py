@@ -17,7 +17,12 @@ from nautilus.db.cursor import Cursor
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
-from nautilus.orders.account_recording import AllPositions, record_account_words, record_all_positions
+from nautilus.orders.account_recording import (
+    AllPositions,
+    record_account_words,
+    record_all_positions,
+    record_position_profits,
+)
 from nautilus.orders.known_words import KnownWords
 from nautilus.orders.outcome import Known, Question
 from nautilus.orders.recording import Recorded, record
@@ -171,6 +176,7 @@ def _recorded(cursor: Cursor, batch: Sequence[Arrival]) -> Iterable[Committed]:
         for all_positions in (arrival.positions for arrival in together if arrival.positions is not None):
             record_all_positions(cursor, all_positions, market_ns)
         yield from map(Committed, together, found)
+    record_position_profits(cursor, [(arrival.word, arrival.market_ns) for arrival in batch])
 
 
 def _recorded_one(cursor: Cursor, word: Word, about: Known, known_words: KnownWords) -> Recorded:

@@ -44,6 +44,7 @@ LOG_ACTIONS = listed(
     confirmation-deferred
     confirmation-refused
     deadlines-broke
+    equity-day-missing
     exits-mended
     exits-wrong
     farewell-not-stored
@@ -82,6 +83,7 @@ LOG_ACTIONS = listed(
     order-word-lost
     order-words-delayed
     order-words-refused
+    orders-booked
     orders-connected
     orders-halted
     orders-not-connected

@@ -46,10 +46,13 @@ _known: dict[str, tuple[Instrument, dict[str, Any]]] = {}
 
 
 async def _described(port: int, symbol: str) -> tuple[Instrument, dict[str, Any]]:
+    """Of a stock, or of a pair such as EUR.USD."""
     ib = new_client()
     await ib.client.connectAsync("127.0.0.1", port, 99, 10)
     try:
-        contract = Contract(secType="STK", symbol=symbol, exchange="SMART", currency="USD")
+        base, _, quoted = symbol.partition(".")
+        kind, exchange = ("CASH", "IDEALPRO") if quoted else ("STK", "SMART")
+        contract = Contract(secType=kind, symbol=base, exchange=exchange, currency=quoted or "USD")
         (details,) = await asyncio.wait_for(ib.reqContractDetailsAsync(contract), 10)
         return translate.instrument(details)
     finally:
@@ -75,7 +78,7 @@ class OrderStack:
         return str(self.sim.ready["account"])
 
     def learn(self, symbol: str) -> Instrument:
-        """Store a stock as the bridge would, and a quote of it."""
+        """Store a stock, or a pair such as EUR.USD, as the bridge would, and a quote of it."""
         # All simulators here have one seed and one clock.
         if symbol not in _known:
             asyncio.set_event_loop(_loop.get_loop())

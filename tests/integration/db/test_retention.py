@@ -139,6 +139,15 @@ def test_more_than_a_batch_goes_in_batches(database: Database) -> None:
     assert retention.forget(database, Kept(0, 0, 1, {}), batch=3)["audit_log"] == 10
 
 
+def test_profit_by_the_minute_goes_after_thirty_days_of_market_time(database: Database) -> None:
+    with database.transaction() as cursor:
+        now = sessions.market_now(cursor)
+        for days in (29, 31, 400):
+            cursor.execute("INSERT INTO pnl_minutes (account, minute) VALUES ('SIM1', %s)", (now - days * DAY,))
+    assert retention.forget(database, FOR_GOOD)["pnl_minutes"] == 2
+    assert query(database, "SELECT minute FROM pnl_minutes") == [(now - 29 * DAY,)]
+
+
 def is_due(database: Database, *, done: str, now: str, jobs: int = 0) -> bool:
     """Whether it is time, at 05:00, when it was done last and it is now, both as `day hour:minute` of March."""
     with database.transaction() as cursor:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from nautilus.clock import NS_PER_DAY
 from nautilus.db.connection import Database
 from nautilus.db.monitoring import incidents
 from nautilus.db.orders import events, executions, risk_book, trading_state
@@ -290,8 +291,8 @@ def test_what_ib_did_not_tell_is_not_zero(database: Database) -> None:
     ib_says(database, fill)
     assert (stored(database)[0].commission, stored(database)[0].broker_realized) == (None, None)
     with database.transaction() as cursor:
-        assert [one.exec_id for one in executions.without_commission(cursor, 0)] == [fill.exec_id]
-        assert executions.without_commission(cursor, 3_600) == []
+        assert [one.exec_id for one in executions.without_commission(cursor, NOW + NS_PER_DAY)] == [fill.exec_id]
+        assert executions.without_commission(cursor, NOW - NS_PER_DAY) == []
     ib_says(database, commission(fill))
     assert seen(stored(database)[0].commission, stored(database)[0].broker_realized) == (1, None)
 

@@ -7,7 +7,16 @@ import pytest
 
 from ib_bridge.ib.client import new_client
 from ib_bridge.ib.tap import Tap
-from nautilus.orders.words import BrokerError, Commission, OpenOrdersEnd, OrderStatus, Pnl, Position
+from nautilus.orders.words import (
+    AccountValue,
+    AccountValuesEnd,
+    BrokerError,
+    Commission,
+    OpenOrdersEnd,
+    OrderStatus,
+    Pnl,
+    Position,
+)
 
 UNSET = "1.7976931348623157E308"
 
@@ -81,6 +90,25 @@ def test_profit_belongs_to_the_request_that_asked_for_it(ears):
     tap.pnl_requests[3] = ("DU1", None)
     send(["94", "3", "1.0", UNSET, "2.5"])
     assert words == [Pnl("DU1", None, Decimal(1), None, Decimal("2.5"))]
+    assert odd == []
+
+
+def test_the_profit_of_a_position_has_its_quantity_and_value(ears):
+    send, words, odd, (_, tap) = ears
+    tap.pnl_requests[4] = ("DU1", 265598)
+    send(["95", "4", "-12", "1.5", UNSET, "2.5", "-2244.0"])
+    profit = Pnl("DU1", 265598, Decimal("1.5"), None, Decimal("2.5"), quantity=Decimal(-12), value=Decimal(-2244))
+    assert words == [profit]
+    assert odd == []
+
+
+def test_the_end_of_values_names_the_account_of_its_request(ears):
+    send, words, odd, (_, tap) = ears
+    tap.value_requests[8] = "DU1"
+    send(["73", "1", "8", "DU1", "", "CashBalance", "5.25", "EUR"])
+    send(["74", "1", "8"])
+    send(["74", "1", "9"])
+    assert words == [AccountValue("DU1", "CashBalance", "EUR", "5.25"), AccountValuesEnd("DU1")]
     assert odd == []
 
 

@@ -31,6 +31,7 @@ DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chun
 CONFIRMATIONS = "ib_requests of live bars"
 _OF_LIVE_BARS = "kind IN ('confirm', 'poll', 'keep-up') AND chunk_id IS NULL"
 _BATCH = 20_000
+_MINUTES_NS = 30 * NS_PER_DAY  # market time for which profit by the minute is kept
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
 
@@ -165,9 +166,14 @@ def forget(
     if not stopped():
         with database.transaction() as cursor:
             chunk_counts.fold(cursor)
+    with database.transaction() as cursor:
+        now = status.market_now(cursor)
+    gone["pnl_minutes"] = _rows(
+        database, "pnl_minutes", f"minute < {now - _MINUTES_NS:d}", stopped=stopped, batch=batch
+    )
     for name, days in kept.bars.items():
+        limit = now - days * NS_PER_DAY
         with database.transaction() as cursor:
-            limit = status.market_now(cursor) - days * NS_PER_DAY
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = scalars(cursor, int)
         gone[f"bars of {name}"] = sum(

@@ -1,22 +1,26 @@
-"""What IB says about accounts becomes rows: values, profits, positions, and the opening positions of an account."""
+"""What IB says about accounts becomes rows: values, profits, positions, and an account's first positions and balances."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import account_state, positions, risk_book
-from nautilus.orders.words import AccountValue, Pnl, Position, Word
+from nautilus.db.portfolio import broker, cash
+from nautilus.db.portfolio.broker import BrokerPnl
+from nautilus.orders.words import AccountValue, AccountValuesEnd, Pnl, Position, Word
 
 _PROFITS = ("DailyPnL", "UnrealizedPnL", "RealizedPnL")
 """Tags under which the profits of an account are stored; IB sends the last two as values, too, and later."""
 
 
 class AllPositions(NamedTuple):
-    """All positions of these accounts: a contract that is not among them is flat."""
+    """All positions of these accounts: a contract that is not among them is flat. valued: the accounts of which all values came
+    before."""
 
     accounts: Sequence[str]
     positions: Sequence[Position]
+    valued: Collection[str] = ()
 
 
 def record_account_words(cursor: Cursor, words: Iterable[Word], now_ns: int) -> None:
@@ -27,9 +31,49 @@ def record_account_words(cursor: Cursor, words: Iterable[Word], now_ns: int) -> 
         values += _profits(pnl)
     if values:
         account_state.put_values(cursor, values, now_ns)
+    _open_cash(cursor, all_words)
     changed = [word for word in all_words if isinstance(word, Position)]
     if changed:
         positions.put_broker(cursor, changed, now_ns)
+
+
+def _open_cash(cursor: Cursor, words: Iterable[Word]) -> None:
+    """The first balances of an account count once all of them came; a currency that is new later has a first balance, too."""
+    complete = {word.account for word in words if isinstance(word, AccountValuesEnd)}
+    for account in sorted(complete):
+        _open_balances(cursor, account)
+    balances = {word.account for word in words if isinstance(word, AccountValue) and word.tag == "CashBalance"}
+    for account in cash.with_openings(cursor, sorted(balances - complete)) if balances else ():
+        cash.open_balances(cursor, account)
+
+
+def _open_balances(cursor: Cursor, account: str) -> None:
+    """Cash is counted from when positions are: an account that has no opening has no first balance."""
+    known = account_state.known(cursor, account)
+    if known is not None and known.opened_at is not None:
+        cash.open_balances(cursor, account)
+
+
+def record_position_profits(cursor: Cursor, received: Iterable[tuple[Word, int]]) -> None:
+    """Write what IB says about the profit of single positions: of each the newest. received: words, with market time when they
+    came; others are left alone."""
+    broker.put_pnl(
+        cursor,
+        [
+            BrokerPnl(
+                account=word.account,
+                con_id=word.con_id,
+                quantity=word.quantity,
+                daily=word.daily,
+                unrealized=word.unrealized,
+                realized=word.realized,
+                value=word.value,
+                as_of=now_ns,
+            )
+            for word, now_ns in received
+            if isinstance(word, Pnl) and word.con_id is not None
+        ],
+    )
 
 
 def record_all_positions(cursor: Cursor, found: AllPositions, now_ns: int) -> None:
@@ -44,10 +88,12 @@ def record_all_positions(cursor: Cursor, found: AllPositions, now_ns: int) -> No
         own = [one for one in found.positions if one.account == account]
         positions.put_all_broker(cursor, account, own, now_ns)
         positions.open_account(cursor, account, second)
+        if account in found.valued:
+            _open_balances(cursor, account)
 
 
 def _profits(word: Pnl) -> list[AccountValue]:
-    """The profits of an account as values; what IB does not tell is not stored as 0. Those of one position are not kept."""
+    """The profits of an account as values; what IB does not tell is not stored as 0. Those of one position are no values."""
     if word.con_id is not None:
         return []
     amounts = zip(_PROFITS, (word.daily, word.unrealized, word.realized), strict=True)

@@ -206,14 +206,26 @@ class AccountValue:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountValuesEnd:
+    """All values of an account were named once; changes follow."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pnl:
-    """Profit and loss in the base currency, of an account (con_id None) or of one of its positions."""
+    """Profit and loss in the base currency, of an account (con_id None) or of one of its positions.
+
+    quantity, value: of a position alone: how much it counts, and its market value.
+    """
 
     account: str
     con_id: int | None
     daily: Decimal | None
     unrealized: Decimal | None
     realized: Decimal | None
+    quantity: Decimal | None = None
+    value: Decimal | None = None
 
 
 OrderWord = OpenOrder | OrderStatus | CompletedOrder | Execution | Commission | BrokerError
@@ -229,6 +241,7 @@ Word = (
     | Position
     | PositionsEnd
     | AccountValue
+    | AccountValuesEnd
     | Pnl
 )
 """Every message of which the order process keeps something."""

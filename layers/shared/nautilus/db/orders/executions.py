@@ -262,11 +262,11 @@ _EXEC_ID = "coalesce({0}.frame->>'execId', {0}.frame->>'exec_id')"
 """IB's id of the execution that an event brought: by IB's name of the field, or, where only the word was kept, by ours."""
 
 
-def without_commission(cursor: Cursor, older_than_s: float, limit: int = 1_000) -> list[ExecutionRow]:
-    """Executions that IB charged nothing for yet and that came at least so many seconds of machine time ago."""
+def without_commission(cursor: Cursor, until: int, limit: int = 1_000) -> list[ExecutionRow]:
+    """Executions up to a market time (ns) for which IB has charged nothing yet, the newest first."""
     cursor.execute(
         f"SELECT {_COLUMNS} FROM executions WHERE commission IS NULL AND latest AND quantity > 0"
-        " AND seen_at <= clock_timestamp() - %s * interval '1 s' ORDER BY seen_at, exec_id LIMIT %s",
-        (older_than_s, limit),
+        " AND ts <= %s ORDER BY ts DESC, exec_id LIMIT %s",
+        (until, limit),
     )
     return every(cursor, ExecutionRow)

@@ -63,6 +63,23 @@ def pnl(cursor: Cursor, accounts: Sequence[str]) -> list[BrokerPnl]:
     return every(cursor, BrokerPnl)
 
 
+class Watched(NamedTuple):
+    """A contract of an account whose profit is worth asking for."""
+
+    account: str
+    con_id: int
+
+
+def to_watch(cursor: Cursor, accounts: Sequence[str]) -> list[Watched]:
+    """Open positions by IB's word, and those that are flat while the row of `broker_pnl` still counts some of them."""
+    cursor.execute(
+        "SELECT account, con_id FROM broker_positions WHERE account = ANY(%(accounts)s) AND quantity <> 0"
+        " UNION SELECT account, con_id FROM broker_pnl WHERE account = ANY(%(accounts)s) AND quantity <> 0 ORDER BY 1, 2",
+        {"accounts": list(accounts)},
+    )
+    return every(cursor, Watched)
+
+
 def verify_equal(cursor: Cursor, account: str) -> None:
     """Write down which positions of an account are IB's, by the positions that it sent last. The account is held.
 

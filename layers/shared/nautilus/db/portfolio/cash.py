@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import clean_text
-from nautilus.db.rows import every, scalar_or_none
+from nautilus.db.rows import every, scalar_or_none, scalars
 
 KINDS = ("interest", "dividend", "fee", "tax", "deposit", "withdrawal", "other")
 SOURCES = ("broker", "flex", "person")
@@ -105,6 +105,25 @@ def openings(cursor: Cursor, accounts: Sequence[str]) -> list[Balance]:
         (list(accounts),),
     )
     return every(cursor, Balance)
+
+
+def with_openings(cursor: Cursor, accounts: Sequence[str]) -> list[str]:
+    """Those of these accounts that have first balances."""
+    cursor.execute(
+        "SELECT a FROM unnest(%s::text[]) a WHERE EXISTS (SELECT 1 FROM cash_openings o WHERE o.account = a) ORDER BY a",
+        (list(accounts),),
+    )
+    return scalars(cursor, str)
+
+
+def unopened(cursor: Cursor, accounts: Sequence[str]) -> list[str]:
+    """Those of these accounts that have an opening of positions, and no first balance."""
+    cursor.execute(
+        "SELECT account FROM accounts a WHERE account = ANY(%s) AND opened_at IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM cash_openings o WHERE o.account = a.account) ORDER BY account",
+        (list(accounts),),
+    )
+    return scalars(cursor, str)
 
 
 def open_balances(cursor: Cursor, account: str) -> None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every
+from nautilus.db.rows import every, scalars
+from nautilus.spans import Span
 
 _MINUTE = 60 * NS_PER_S
 
@@ -42,6 +43,41 @@ def put_day(cursor: Cursor, row: EquityRow) -> None:
         " currency = excluded.currency, source = excluded.source, as_of = excluded.as_of WHERE d.as_of <= excluded.as_of",
         row,
     )
+
+
+_LAST_NS = 60 * _MINUTE
+"""What an account was worth so long before the end of a day, and not since, tells nothing about its end."""
+
+
+def end_day(cursor: Cursor, accounts: Sequence[str], day: date, span: Span) -> list[str]:
+    """Store what IB sent last before the end of a trade date, unless the day has its row; returns the accounts that have none.
+
+    span: of the trade date, market time in ns. The value that came last is in `accounts`, or, when a later one is there,
+    in `pnl_minutes`; as_of is then the beginning of its minute. Accounts that were opened later lack nothing.
+    """
+    given = {
+        "accounts": sorted(accounts),
+        "day": day,
+        "first": max(span[0], span[1] - _LAST_NS),
+        "end": span[1],
+    }
+    cursor.execute(
+        "INSERT INTO equity_days (account, trade_date, net_liquidation, currency, source, as_of)"
+        " SELECT DISTINCT ON (a.account) a.account, %(day)s, v.worth, a.base_currency, 'broker', v.at FROM accounts a"
+        " CROSS JOIN LATERAL (SELECT a.net_liquidation AS worth, a.values_at AS at UNION ALL"
+        "  SELECT m.net_liquidation, m.minute FROM pnl_minutes m WHERE m.account = a.account"
+        "   AND m.minute >= %(first)s AND m.minute < %(end)s) v"
+        " WHERE a.account = ANY(%(accounts)s) AND a.base_currency IS NOT NULL AND v.worth IS NOT NULL"
+        "  AND v.at >= %(first)s AND v.at < %(end)s ORDER BY a.account, v.at DESC"
+        " ON CONFLICT (account, trade_date) DO NOTHING",
+        given,
+    )
+    cursor.execute(
+        "SELECT account FROM accounts a WHERE account = ANY(%(accounts)s) AND opened_at < %(end)s AND NOT EXISTS"
+        " (SELECT 1 FROM equity_days d WHERE d.account = a.account AND d.trade_date = %(day)s) ORDER BY account",
+        given,
+    )
+    return scalars(cursor, str)
 
 
 def days(cursor: Cursor, accounts: Sequence[str], first: date = date.min, last: date = date.max) -> list[EquityRow]:
