@@ -221,6 +221,12 @@ chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times
 	CHAOS_ORDERS=$(ORDERS) CHAOS_ORDERS_KILLS=$(KILLS) CHAOS_ORDERS_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
 		$(PY) -m pytest -q -s tests/e2e/test_chaos_orders.py
 
+DAY_ORDERS ?= 200
+DAY_KILLS ?= 30
+portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fault (200, DAY_KILLS=30; SEED=), then our book beside the simulator's
+	PORTFOLIO_DAY_ORDERS=$(DAY_ORDERS) PORTFOLIO_DAY_KILLS=$(DAY_KILLS) PORTFOLIO_DAY_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
+		$(PY) -m pytest -q -s tests/e2e/test_portfolio_day.py
+
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
@@ -247,5 +253,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo orders-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders live-week watch \
+.PHONY: help setup requirements demo orders-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders portfolio-day live-week watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench
