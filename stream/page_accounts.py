@@ -1,9 +1,10 @@
 """Accounts and positions of pages of the old front end: each as a whole when it has changed, read once for all sockets."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from nautilus.auth.principal import Principal
 from nautilus.db.connection import Database
 from nautilus.infra.executors import Executor
 from nautilus.portfolio import front_end
@@ -29,15 +30,29 @@ class PageAccounts:
         self._reads = Executor("page-accounts", 1)
         self._found: Mapping[Accounts, Shown] = {}
         self._pages: dict[object, Accounts] = {}
+        self._sent: dict[object, Shown] = {}
 
-    def show(self, page: object, accounts: Accounts) -> Shown | None:
-        """What was read last of these accounts, which the page shows from now on; None while nothing was."""
-        self._pages[page] = accounts
-        return self._found.get(accounts)
+    def changes(
+        self, page: object, caller: Principal, known: Collection[str]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What a page is to be sent now, by the kind of its message. known: the accounts that there are; those that the caller
+        may use are read from now on."""
+        allowed = caller.may("orders:read")
+        accounts = self._pages[page] = frozenset(name for name in known if allowed and caller.may_use(name))
+        found = self._found.get(accounts)
+        if found is None:
+            return
+        before = self._sent.get(page)
+        self._sent[page] = found
+        if found.account is not None and (before is None or found.account != before.account):
+            yield "ib_account", found.account
+        if before is None or found.positions != before.positions:
+            yield "ib_positions", found.positions
 
     def leave(self, page: object) -> None:
         """A page that shows no accounts any more."""
         self._pages.pop(page, None)
+        self._sent.pop(page, None)
 
     async def step(self) -> None:
         """Read what the pages show."""

@@ -27,7 +27,6 @@ from stream.frames import BusMessage, Frame, Outgoing
 from stream.limits import Bucket, Offences, TooMany
 from stream.listener import SocketListener, Subscription, Write
 from stream.open_socket import ClientGone, OpenSocket, Path, begin, run
-from stream.page_accounts import Shown
 from stream.page_orders import PageOrders, page_fields
 from stream.service import Stream
 from stream.sign_in import check_address
@@ -135,7 +134,6 @@ class PageListener(SocketListener):
         """Channel of quotes -> the books (symbol, venue) that it is for."""
         self._own: frozenset[int] = frozenset()
         self._session: tuple[object, ...] = ()
-        self._shown: Shown | None = None
         self._bucket = Bucket(MESSAGES_PER_S, round(MESSAGES_PER_S), self.hub.clock())
         self._offences = Offences()
         self._late: str | None = None
@@ -284,20 +282,8 @@ class PageListener(SocketListener):
 
     def show_accounts(self) -> None:
         """Send the account and the positions of the caller, each when it has changed."""
-        allowed = self.caller.may("orders:read")
-        accounts = frozenset(name for name in self._stream.accounts if allowed and self.caller.may_use(name))
-        found = self._stream.page_accounts.show(self, accounts)
-        if found is None:
-            return
-        before, self._shown = self._shown, found
-        if found.account is not None and (before is None or found.account != before.account):
-            self._say_payload("ib_account", found.account)
-        if before is None or found.positions != before.positions:
-            self._say_payload("ib_positions", found.positions)
-
-    def _say_payload(self, kind: str, data: Mapping[str, Any]) -> None:
-        topic = f"events.{kind.removeprefix('ib_')}"
-        self.say(_wrapped(topic, {"type": kind, "data": data}, kind, self.hub.machine_ns()))
+        for kind, data in self._stream.page_accounts.changes(self, self.caller, self._stream.accounts):
+            self.say(_wrapped(f"events.{kind}", {"type": kind, "data": data}, kind, self.hub.machine_ns()))
 
     def show_session(self) -> None:
         """Send how the connection to IB is, when that has changed."""
