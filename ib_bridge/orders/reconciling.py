@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from datetime import time as day_time
 from zoneinfo import ZoneInfo
@@ -18,6 +19,9 @@ _ALL_S = 300.0
 """Open orders are requested each minute, all three each five minutes, in machine time: a word of IB may be lost."""
 _REFUSED_S = 5.0
 """A read-only gateway is asked again so much later: whether its box was unticked, it does not say by itself."""
+_SWEEP_S = 1.0
+_LEAST_S = 0.1
+"""While questions are due and not possible, as the connection is away, it looks so often whether they are."""
 _EVES = (day_time(23, 50), day_time(0, 5))
 """IB forgets executions at midnight of the login's zone: ask before, and after."""
 
@@ -94,14 +98,17 @@ class Reconciling:
             self._open_wanted = False
 
     async def _wait(self) -> None:
-        """Until somebody wakes it, or what IB did not name is to be requested again, or a second has passed."""
+        """Until somebody wakes it, or what IB did not name is to be requested again, or a second has passed.
+
+        The pause counts from the last answers, so that who wakes it often does not put the next question off for ever.
+        """
         pauses = [one for one in (self._unnamed.pause_s(), self._modifies.pause_s()) if one is not None]
-        pause_s = min(pauses, default=None)
-        try:
-            await asyncio.wait_for(self._wake.wait(), 1.0 if pause_s is None else pause_s)
-        except TimeoutError:
-            self._all_wanted |= pause_s is not None
+        due = self._all_at + min(pauses) if pauses else None
+        left_s = _SWEEP_S if due is None else min(max(due - time.monotonic(), _LEAST_S), _SWEEP_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), left_s)
         self._wake.clear()
+        self._all_wanted |= due is not None and time.monotonic() >= due
 
     async def _ask_all_or_wait(self) -> None:
         try:
