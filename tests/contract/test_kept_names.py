@@ -158,6 +158,7 @@ OF_LOOPS = listed(
     order-acknowledgements
     order-connection
     order-events
+    page-accounts
     order-exits
     order-follow-ups
     order-questions
