@@ -62,7 +62,7 @@ class _Asking:
     """A connection over which IB answers at once and names nothing."""
 
     def __init__(self, database: Database) -> None:
-        self.asked = 0
+        self.rounds = 0
         self._database = database
         gateway = SimpleNamespace(accounts=(ACCOUNT,), epoch=1, next_order_id=1)
         settings = SimpleNamespace(orders_ask_again_s=(0.2, 0.2), orders_zone="UTC", orders_ack_timeout_s=5.0)
@@ -77,7 +77,7 @@ class _Asking:
             return work(cursor, *values)
 
     async def ask_all(self) -> Answers:
-        self.asked += 1
+        self.rounds += 1
         return Answers(epoch=1)
 
 
@@ -96,4 +96,4 @@ def test_who_wakes_it_often_does_not_put_the_next_questions_off(database: Databa
                 await asyncio.sleep(0.01)
 
     asyncio.run(play())
-    assert asking.asked == 3
+    assert asking.rounds == 3

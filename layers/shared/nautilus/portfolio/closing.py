@@ -43,7 +43,9 @@ def parts_of(cursor: Cursor, which: FillFilter) -> Parts:
     rows = holdings.closed(cursor, which, most=MOST + 1)
     known = contracts(cursor, (row.con_id for row in rows))
     complete = len(rows) <= MOST
-    return Parts([_part(row, known[row.con_id]) for row in (rows if complete else rows[1:])], complete)
+    if not complete:
+        rows.remove(min(rows, key=lambda row: row.closed_ts))
+    return Parts([_part(row, known[row.con_id]) for row in rows], complete)
 
 
 def _part(row: ClosedRow, contract: Contract) -> Part:
