@@ -288,6 +288,14 @@ def test_returns_leave_deposits_out(books: Portfolio) -> None:
     assert found["why"] == "volatility, Sharpe ratio and annual return need 20 daily returns; there are 3"
 
 
+def test_a_deposit_in_the_evening_of_new_york_belongs_to_the_next_trade_date(books: Portfolio) -> None:
+    days(books, 1000, 1100, 2100)
+    given: dict[str, Any] = {"account": ACCOUNT, "currency": "USD", "amount": "1000", "kind": "deposit"}
+    books.post("/cash", **given, at="2024-01-03T22:00:00Z")
+    found = books.get("/performance", account=ACCOUNT)["equity_days"]
+    assert [(one["deposits"], one["return"]) for one in found] == [("0", None), ("0", "0.1"), ("1000", "0")]
+
+
 def test_a_deposit_without_a_rate_leaves_returns_unknown(books: Portfolio) -> None:
     days(books, 1000, 1100)
     given: dict[str, Any] = {

@@ -5,7 +5,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from nautilus.clock import day_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import sending_times
 from nautilus.db.orders.sending_times import SendingTimes
@@ -19,6 +18,7 @@ from nautilus.portfolio.page_trades import base_of, made
 from nautilus.portfolio.performance import EquityHistory, history_of
 from nautilus.portfolio.reading import Position, positions_of
 from nautilus.portfolio.round_trips import statistics
+from nautilus.portfolio.trade_dates import trade_date
 
 _HUNDRED = Decimal(100)
 
@@ -74,8 +74,8 @@ def _history(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> Equi
     """The equity of the only account; None of several, whose days cannot be added."""
     if len(accounts) != 1:
         return None
-    last = date.max if which.until == LAST else day_of(which.until)
-    return history_of(cursor, accounts[0], day_of(which.since), last)
+    last = date.max if which.until == LAST else trade_date(which.until - 1)
+    return history_of(cursor, accounts[0], trade_date(which.since), last)
 
 
 def snapshots(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> list[dict[str, Any]]:

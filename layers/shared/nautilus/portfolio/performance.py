@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from nautilus.clock import day_of, label_of
+from nautilus.clock import label_of
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import account_state
@@ -27,6 +27,7 @@ from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.reading import positions_of, time_text
 from nautilus.portfolio.returns import DayReturn, EquityDay
 from nautilus.portfolio.round_trips import TripStatistics, statistics
+from nautilus.portfolio.trade_dates import span_of, trade_date
 
 _RATIO = 6
 """Decimals of a ratio in an answer."""
@@ -161,7 +162,7 @@ def history_of(cursor: Cursor, account: str, first: date, last: date) -> EquityH
     rows = equity.days(cursor, [account], first, last)
     if not rows:
         return EquityHistory([], [], [], ())
-    since, until = label_of(rows[0].trade_date), label_of(rows[-1].trade_date) + label_of(date(1970, 1, 2))
+    since, until = span_of(rows[0].trade_date)[0], span_of(rows[-1].trade_date)[1]
     came = [row for row in cash.movements(cursor, [account], since, until) if row.kind in ("deposit", "withdrawal")]
     rates = {row.currency: row.balance for row in cash.rates(cursor, [account])}
     flows, missing = _flows(came, [row.trade_date for row in rows], rates, base=rows[-1].currency)
@@ -176,7 +177,7 @@ def _flows(
     found: dict[date, Decimal] = {}
     missing: set[str] = set()
     for row in came:
-        day = next((one for one in days if one >= day_of(row.ts)), None)
+        day = next((one for one in days if one >= trade_date(row.ts)), None)
         amount: Translated = at_rates([Amount(row.currency, row.amount)], rates, base)
         missing |= set(amount.missing)
         if day is not None and amount.value is not None:
