@@ -142,6 +142,8 @@ def aggregate(services: ServicesDep, caller: CallerDep, response: Response, give
     response.headers.update(_FRESH)
     with services.db.transaction(snapshot=True) as cursor:
         accounts = given.accounts(cursor, caller)
+        if given.elsewhere:
+            raise NotFound("there is no trade of another venue than IB here", code="no-figures")
         return page_performance.aggregate(cursor, accounts, given.filter(cursor, accounts))
 
 
@@ -150,7 +152,8 @@ def history(services: ServicesDep, caller: CallerDep, response: Response, given:
     response.headers.update(_FRESH)
     with services.db.transaction(snapshot=True) as cursor:
         accounts = given.accounts(cursor, caller)
-        return {"snapshots": page_performance.snapshots(cursor, accounts, given.filter(cursor, accounts))}
+        which = given.filter(cursor, accounts)
+        return {"snapshots": [] if given.elsewhere else page_performance.snapshots(cursor, accounts, which)}
 
 
 @router.get(f"{_EXECUTION}/metrics", summary="How orders fared on their way, by strategy")
@@ -158,7 +161,8 @@ def metrics(services: ServicesDep, caller: CallerDep, response: Response, given:
     response.headers.update(_FRESH)
     with services.db.transaction(snapshot=True) as cursor:
         accounts = given.accounts(cursor, caller)
-        return {"metrics": page_performance.execution_metrics(cursor, accounts, given.filter(cursor, accounts))}
+        which = given.filter(cursor, accounts)
+        return {"metrics": [] if given.elsewhere else page_performance.execution_metrics(cursor, accounts, which)}
 
 
 @router.get(f"{_EXECUTION}/trades", summary="Executions, the newest first")

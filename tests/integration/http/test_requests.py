@@ -299,8 +299,9 @@ def paths(api: Api) -> Iterator[tuple[str, str]]:
 
 
 def test_a_slash_at_the_end_is_no_redirect(api: Api, boss: Client) -> None:
+    both = {path.rstrip("/") for _, path in paths(api) if path.endswith("/")}  # the old front end calls these
     for method, path in paths(api):
-        if "{" in path:
+        if "{" in path or path.rstrip("/") in both:
             continue
         for host in ("testserver", "evil.example"):
             answer = boss.request(method, path + "/", headers={"host": host})

@@ -8,15 +8,20 @@ from typing import Any
 
 import pytest
 
-from nautilus.clock import NS_PER_S, rfc3339
-from nautilus.db.portfolio import broker, equity
+from nautilus.clock import NS_PER_S, parse_rfc3339, rfc3339
+from nautilus.db.market import series
+from nautilus.db.portfolio import booking, broker, cash, equity
 from nautilus.db.portfolio.broker import BrokerPnl
 from nautilus.db.portfolio.equity import EquityRow
+from nautilus.market.bar import Bar
+from nautilus.market.timeframes import timeframe
 from nautilus.orders.words import Commission
+from nautilus.spans import Spans
 from tests.support.order_ledger import ACCOUNT, NOW, findings, ib_says
 from tests.support.portfolio_api import CASH, DAY_NS, OTHER, Portfolio, portfolio
 
 MINUTE = 60 * NS_PER_S
+ns = parse_rfc3339
 
 
 @pytest.fixture
@@ -77,6 +82,34 @@ def test_the_value_that_ib_sent_counts_when_no_quote_is_fresh(books: Portfolio) 
         broker.put_pnl(cursor, [row])
     found = only(books.get("/positions")["positions"])
     assert (found["market_value"], found["mark"]["source"], found["broker"]["unrealized"]) == ("1020", "broker", "20")
+
+
+@pytest.mark.parametrize("feed", ["delayed", "frozen", "delayed_frozen"])
+def test_a_delayed_or_frozen_quote_is_never_fresh(books: Portfolio, feed: str) -> None:
+    books.fill(1, 10, "100")
+    books.quote(last=100.0, feed=feed, ts=NOW - 15 * MINUTE)
+    found = only(books.get("/positions")["positions"])
+    assert (found["mark"]["as_of"], found["stale"]) == (rfc3339(NOW - 15 * MINUTE), True)
+    with books.db.transaction() as cursor:
+        row = BrokerPnl(ACCOUNT, 1, Decimal(10), None, None, None, Decimal(950), NOW - MINUTE)
+        broker.put_pnl(cursor, [row])
+    assert only(books.get("/positions")["positions"])["mark"]["source"] == "broker"
+
+
+def test_a_close_counts_from_the_end_of_its_trade_date(books: Portfolio) -> None:
+    books.fill(1, 10, "100")
+    books.quote(last=100.0, seen_at=ns("2024-01-05T15:00:00Z"))
+    with books.db.transaction() as cursor:
+        one = series.find_or_make(cursor, 1, timeframe("1d"), price="TRADES", session="rth")
+        at = ns("2024-01-05T00:00:00Z")
+        bars = [
+            Bar(ts, close, close, close, close, 1.0, None, None)
+            for ts, close in ((at, 110.0), (at + 3 * DAY_NS, 120.0))
+        ]
+        series.apply_changes(cursor, one, bars=bars, settled=Spans.of(at, at + 4 * DAY_NS))
+    books.stored.set_time(ns("2024-01-06T01:00:00Z"))
+    found = only(books.get("/positions")["positions"])
+    assert found["mark"] == {"price": "110", "source": "close", "as_of": "2024-01-05T22:00:00Z", "stale": True}
 
 
 def test_a_multiplier_counts(books: Portfolio) -> None:
@@ -217,8 +250,6 @@ def test_a_currency_trade_moves_two_balances(books: Portfolio) -> None:
     books.values(at=NOW, CashBalance=str(CASH - 1100 - 2))
     books.values(at=NOW, currency="EUR", CashBalance="1000")
     with books.db.transaction() as cursor:
-        from nautilus.db.portfolio import cash
-
         cash.open_balances(cursor, ACCOUNT)
     assert identity(books)["cash"]["identity"] == "identity: holds"
     assert identity(books, "EUR")["cash"] == {
@@ -254,8 +285,6 @@ def test_two_cents_that_are_wrong_are_seen(books: Portfolio, harm: str) -> None:
     assert identity(books)["book"]["holds"] is False
     with books.db.transaction() as cursor:  # mended, for the fixture's last look
         cursor.execute("UPDATE executions SET price = 100 WHERE exec_base = '000001'")
-        from nautilus.db.portfolio import booking
-
         booking.rebook(cursor, ACCOUNT, 1)
 
 
@@ -321,6 +350,75 @@ def test_round_trips_end_where_the_position_is_flat(books: Portfolio) -> None:
     ]
     counts = only(found["statistics"])
     assert (counts["won"], counts["lost"], counts["win_rate"], counts["expectancy"]) == (1, 1, "0.5", "17")
+
+
+def test_a_deposit_counts_at_the_rate_of_its_day(books: Portfolio) -> None:
+    days(books, 100_000, 205_000)
+    books.values(at=ns("2024-01-03T11:00:00Z"), currency="EUR", ExchangeRate="1.05")
+    given: dict[str, Any] = {"account": ACCOUNT, "currency": "EUR", "amount": "100000", "kind": "deposit"}
+    books.post("/cash", **given, at="2024-01-03T12:00:00Z")
+    books.values(at=NOW, currency="EUR", ExchangeRate="1.20")
+    assert [one["return"] for one in books.get("/performance", account=ACCOUNT)["equity_days"]] == [None, "0"]
+
+
+def test_securities_that_are_transferred_are_no_profit(books: Portfolio) -> None:
+    days(books, 100_000, 150_000)
+    books.adjusted(1000, "transfer", None, at=ns("2024-01-03T12:00:00Z"))
+    found = books.get("/performance", account=ACCOUNT)
+    assert found["returns"]["total"] is None
+    assert "transferred" in found["why"]
+
+
+def test_trade_dates_that_are_missing_leave_figures_of_a_year_out(books: Portfolio) -> None:
+    with books.db.transaction() as cursor:
+        for n in range(1, 30):
+            equity.put_day(
+                cursor, EquityRow(ACCOUNT, date(2024, n % 12 + 1, 2), Decimal(100 + n), "USD", "broker", NOW + n)
+            )
+    found = books.get("/performance", account=ACCOUNT)
+    assert (found["returns"]["annual"], found["returns"]["sharpe"]) == (None, None)
+    assert "11 times some are missing" in found["why"]
+
+
+def test_what_is_closed_in_the_evening_of_new_york_belongs_to_the_next_trade_date(books: Portfolio) -> None:
+    evening = ns("2024-01-05T22:30:00Z")
+    books.fill(1, 10, "100", at=evening - MINUTE)
+    books.fill(2, -10, "90", at=evening)
+    friday = books.get("/performance", account=ACCOUNT, first="2024-01-05", last="2024-01-05")
+    monday = books.get("/performance", account=ACCOUNT, first="2024-01-08", last="2024-01-08")
+    assert (friday["realized"], only(monday["realized"])["gross"]) == ([], "-100")
+
+
+@pytest.mark.parametrize(("first", "last"), [("0001-01-01", "9999-12-31"), ("2024-01-06", "2024-01-07")])
+def test_odd_dates_are_answered(books: Portfolio, first: str, last: str) -> None:
+    assert books.get("/performance", account=ACCOUNT, first=first, last=last)["days"] == 0
+
+
+def test_a_transfer_with_a_price_moves_no_cash(books: Portfolio) -> None:
+    books.adjusted(100, "transfer", "50", at=NOW - 30 * MINUTE)
+    books.values(at=NOW, CashBalance=str(CASH))
+    assert identity(books)["cash"]["identity"] == "identity: holds"
+
+
+def test_a_future_that_was_held_from_the_beginning_leaves_cash_open(books: Portfolio) -> None:
+    with books.db.transaction() as cursor:
+        cursor.execute("INSERT INTO position_openings VALUES (%s, 2, 1, 250000, %s)", (ACCOUNT, NOW - 3 * DAY_NS))
+        cursor.execute("INSERT INTO risk_book (account, con_id, position) VALUES (%s, 2, 1)", (ACCOUNT,))
+        booking.rebook(cursor, ACCOUNT, 2)
+    books.values(at=NOW, CashBalance=str(CASH + 1250))
+    assert "settled day by day" in identity(books)["cash"]["identity"]
+
+
+def test_a_contract_that_nobody_looked_up_may_be_of_any_currency(books: Portfolio) -> None:
+    books.fill(1, 10, "100", con_id=99, at=NOW - 30 * MINUTE)
+    books.values(at=NOW, CashBalance=str(CASH - 1001))
+    assert identity(books)["cash"]["identity"] == "identity: open (contract 99 is not known here)"
+
+
+def test_a_price_however_large_is_answered(books: Portfolio) -> None:
+    books.fill(1, -2000, "1", at=NOW - MINUTE)
+    books.adjusted(2000, "missed_fills", "999999999999999")
+    assert only(books.get("/pnl")["fifo"])["gross"].startswith("-19999999")
 
 
 # ---- executions and tables -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import functions.frontend.app
 from nautilus.clock import rfc3339
 from nautilus.db.portfolio import booking, equity
 from nautilus.db.portfolio.equity import EquityRow
+from nautilus.orders.words import Commission
 from tests.support.order_ledger import ACCOUNT, NOW, execution, ib_says, placed, row_of, sent, status, ticket
 from tests.support.portfolio_api import DAY_NS, OTHER, Portfolio, portfolio
 from tests.support.stored_bars import Api
@@ -181,6 +182,45 @@ def test_days_of_a_portfolio(page: Page) -> None:
     assert found[2]["cumulative_return"] == pytest.approx(-1)
 
 
+def by_orders(page: Page, *fills: tuple[int, str, str]) -> None:
+    """Fills by orders with a tag each, one after the other: quantity, price, tag. No commission."""
+    for n, (quantity, price, tag) in enumerate(fills):
+        side = "BUY" if quantity > 0 else "SELL"
+        row = sent(page.db, placed(page.db, ticket(side, abs(quantity), tags=(tag,))).orders[0].id)
+        ib_says(page.db, status(row, "Submitted", 100 + n))
+        word = execution(row_of(page.db, row.id), abs(quantity), price, time_ns=NOW - (30 - n) * MINUTE)
+        ib_says(page.db, word, Commission(word.exec_id, Decimal(0), "USD", None))
+
+
+def test_a_round_trip_belongs_whole_to_the_order_that_ended_it(page: Page) -> None:
+    by_orders(page, (10, "100", "in"), (-5, "90", "A"), (-5, "130", "B"), (10, "100", "in"), (-10, "101", "A"))
+    found = page.shown("/trades/summary", strategy="A")
+    assert [found[name] for name in ("winning_trades", "losing_trades", "net_pnl")] == [1, 0, "-40"]
+    assert page.shown("/performance/aggregate", strategy_id="B")["win_rate"] == 1
+
+
+def test_a_filter_leaves_figures_of_the_whole_account_out(page: Page) -> None:
+    traded(page)
+    page.fill(9, 1, "1.2", con_id=3)
+    page.quote(con_id=3, last=1.1)
+    found = page.shown("/performance/aggregate", symbol="EUR")
+    assert (found["unrealized_pnl"], found["realized_pnl"]) == (pytest.approx(-0.1), 0)
+    assert (found["max_drawdown"], found["sharpe_ratio"], found["daily_returns"]) == (None, None, [])
+    assert page.shown("/performance/history", symbol="EUR") == {"snapshots": []}
+    tagged = page.shown("/performance/aggregate", strategy_id="x")
+    assert (tagged["unrealized_pnl"], tagged["total_pnl"]) == (None, None)
+    assert page.answer("/performance/aggregate", venue="BINANCE").status_code == 404
+    assert page.shown("/performance/history", venue="BINANCE") == {"snapshots": []}
+    assert page.shown("/execution/metrics", venue="BINANCE") == {"metrics": []}
+
+
+def test_a_commission_in_base_currency_is_taken_off_at_once(page: Page) -> None:
+    page.values(at=NOW, currency="EUR", ExchangeRate="1.10")
+    page.fill(1, 10, "100", con_id=4, at=NOW - MINUTE, fee="2", currency="USD")
+    page.fill(2, -10, "120", con_id=4, fee="3", currency="USD")
+    assert page.shown("/performance/aggregate")["realized_pnl"] == pytest.approx(200 * 1.1 - 5)
+
+
 # ---- each figure comes from rows -------------------------------------------------------------------------------------
 
 CHANGES: dict[tuple[str, str], str] = {
@@ -235,12 +275,13 @@ def test_every_figure_of_an_answer_has_its_change(page: Page, path: str) -> None
 
 def test_the_sharpe_ratio_comes_with_enough_days(page: Page) -> None:
     with page.db.transaction() as cursor:
-        for n in range(1, 23):
+        weekdays = [date(2024, 1, n) for n in range(1, 32) if date(2024, 1, n).weekday() < 5]
+        for n, day in enumerate(weekdays):
             worth = Decimal(1000 + n * 10 + (n % 3) * 7)
-            equity.put_day(cursor, EquityRow(ACCOUNT, date(2024, 1, n), worth, "USD", "broker", NOW + n))
+            equity.put_day(cursor, EquityRow(ACCOUNT, day, worth, "USD", "broker", NOW + n))
     before = page.shown("/performance/aggregate")["sharpe_ratio"]
     assert before > 0
-    sql(page, "UPDATE equity_days SET net_liquidation = 900 WHERE trade_date = '2024-01-20'")
+    sql(page, "UPDATE equity_days SET net_liquidation = 900 WHERE trade_date = '2024-01-19'")
     assert page.shown("/performance/aggregate")["sharpe_ratio"] < before
 
 

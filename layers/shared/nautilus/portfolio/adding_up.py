@@ -66,10 +66,11 @@ def _book(row: ContractTotals, contract: Contract, held: Position | None) -> Boo
         return BookTotals(None, None, ZERO, None, unvalued=1)
     realized = None if row.unknown else (row.proceeds - row.cost) * unit - row.opening_cost
     traded = row.traded * unit + row.opening_value
+    unpriced = row.unpriced or int(row.unknown > 0)
     if held is None or not held.row.quantity:
-        return BookTotals(realized, ZERO, traded, ZERO, unpriced=row.unpriced)
+        return BookTotals(realized, ZERO, traded, ZERO, unpriced=unpriced)
     unvalued = int(held.valued.value is None)
-    return BookTotals(realized, held.valued.unrealized, traded, held.valued.value, row.unpriced, unvalued)
+    return BookTotals(realized, held.valued.unrealized, traded, held.valued.value, unpriced, unvalued)
 
 
 def _added(one: BookTotals, other: BookTotals) -> BookTotals:
@@ -97,8 +98,10 @@ def cash_totals(cursor: Cursor, accounts: Sequence[str]) -> tuple[dict[Key, Cash
     moved = {(row.account, row.currency): row.amount for row in totals.moved(cursor, accounts)}
     charged = {(row.account, row.currency): row for row in totals.fees(cursor, accounts)}
     trades = totals.trade_cash(cursor, accounts)
-    known = contracts(cursor, (row.con_id for row in trades))
-    paid, unpriced, newest, notes = _trades(trades, known)
+    ever = {(row.account, row.con_id) for row in totals.contract_totals(cursor, accounts)}
+    known = contracts(cursor, (con_id for _, con_id in ever))
+    paid, unpriced, newest = _trades(trades, known)
+    notes = _notes(ever, known, {*before, *now})
     found = {}
     for key in {*before, *now, *moved, *charged, *paid}:
         fee, first, last = charged.get(key), before.get(key), now.get(key)
@@ -118,25 +121,34 @@ def cash_totals(cursor: Cursor, accounts: Sequence[str]) -> tuple[dict[Key, Cash
 
 def _trades(
     rows: Iterable[TradeCash], known: Mapping[int, Contract]
-) -> tuple[dict[Key, Decimal], dict[Key, int], dict[Key, int], dict[Key, str]]:
-    """What trades moved, adjustments without a price, the newest trade; by account and currency, and which cannot be compared."""
+) -> tuple[dict[Key, Decimal], dict[Key, int], dict[Key, int]]:
+    """What trades moved, adjustments without a price, and the newest trade, by account and currency."""
     paid: defaultdict[Key, Decimal] = defaultdict(Decimal)
     unpriced: defaultdict[Key, int] = defaultdict(int)
     newest: defaultdict[Key, int] = defaultdict(int)
-    notes: dict[Key, str] = {}
     for row in rows:
         contract = known[row.con_id]
         key = (row.account, contract.currency or "")
         newest[key] = max(newest[key], row.newest)
         unpriced[key] += row.unpriced
-        if contract.unit is None:
-            notes[key] = f"identity: open (contract {row.con_id} is not known here)"
-        elif contract.asset_class in MARGINED:
-            notes[key] = f"identity: open (gains of {contract.asset_class} contracts are settled day by day)"
-        else:
+        if contract.unit is not None and contract.asset_class not in MARGINED:
             paid[key] -= row.value * contract.unit
         if contract.asset_class == "CASH" and contract.symbol:
             other = (row.account, contract.symbol)
             paid[other] += row.units
             newest[other] = max(newest[other], row.newest)
-    return dict(paid), dict(unpriced), dict(newest), notes
+    return dict(paid), dict(unpriced), dict(newest)
+
+
+def _notes(ever: Iterable[tuple[str, int]], known: Mapping[int, Contract], keys: Iterable[Key]) -> dict[Key, str]:
+    """Which balances cannot be compared, by what their accounts ever had. A contract that is not known has any currency."""
+    notes: dict[Key, str] = {}
+    for account, con_id in ever:
+        contract = known[con_id]
+        if contract.asset_class in MARGINED:
+            text = f"identity: open (gains of {contract.asset_class} contracts are settled day by day)"
+            notes[account, contract.currency or ""] = text
+        if contract.unit is None or contract.currency is None:
+            text = f"identity: open (contract {con_id} is not known here)"
+            notes |= {key: text for key in keys if key[0] == account}
+    return notes

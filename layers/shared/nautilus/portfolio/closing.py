@@ -48,6 +48,24 @@ def parts_of(cursor: Cursor, which: FillFilter) -> Parts:
     return Parts([_part(row, known[row.con_id]) for row in rows], complete)
 
 
+class Closings(NamedTuple):
+    """What was closed in a time, and the round trips that ended in it."""
+
+    parts: list[Part]
+    trips: "list[Trip]"
+    complete: bool
+
+
+def closings_of(cursor: Cursor, which: FillFilter) -> Closings:
+    """What was closed in a time; with a tag: by orders that have it. A round trip belongs to the order that ended it, and is
+    made of all its parts, whoever closed them and when."""
+    found = parts_of(cursor, which._replace(since=0, tag=None))
+    trips = [trip for trip in trips_of(found.parts, which.since) if which.tag is None or which.tag in trip.tags]
+    parts = [part for part in found.parts if part.row.closed_ts >= which.since]
+    own = [part for part in parts if which.tag is None or which.tag in (part.row.tags or ())]
+    return Closings(own, trips, found.complete)
+
+
 def _part(row: ClosedRow, contract: Contract) -> Part:
     unit = contract.unit
     cost = row.cost if row.opened_key == "opening" or row.cost is None else _times(row.cost, unit)
@@ -75,6 +93,23 @@ def _opening_fee(row: ClosedRow, contract: Contract) -> Decimal | None:
 
 def _closing_fee(row: ClosedRow, contract: Contract) -> Decimal | None:
     return _fee(row.closing_whole, row.closing_fee, row.closing_fee_currency, part=row.quantity, contract=contract)
+
+
+def fees_of(part: Part) -> list[tuple[str, Decimal]] | None:
+    """The commissions of a match, each with its currency; None while one has not come."""
+    row, found = part.row, []
+    sides = (
+        (row.opening_whole, row.opening_fee, row.opening_fee_currency, row.opened),
+        (row.closing_whole, row.closing_fee, row.closing_fee_currency, row.quantity),
+    )
+    for whole, fee, currency, size in sides:
+        if whole is None:
+            continue
+        share = fee_share(fee, size, whole)
+        if share is None:
+            return None
+        found.append((currency or "", share))
+    return found
 
 
 def _fee(
@@ -146,10 +181,11 @@ def trips_of(parts: Iterable[Part], since: int = 0) -> list[Trip]:
     found = []
     for (account, _), group in groupby(parts, key=lambda part: (part.row.account, part.row.con_id)):
         own = list(group)
-        tags = {part.row.closed_ts: tuple(part.row.tags or ()) for part in own}
+        ends = [part for part in own if part.closed.match.flat]
+        trips = zip(round_trips(part.closed for part in own), ends, strict=True)
         found += [
-            Trip(account, own[0].contract, trip, tags.get(trip.ended, ()))
-            for trip in round_trips(part.closed for part in own)
+            Trip(account, own[0].contract, trip, tuple(end.row.tags or ()))
+            for trip, end in trips
             if trip.ended >= since
         ]
     return sorted(found, key=lambda one: (one.trip.ended, one.account, one.contract.con_id))

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from nautilus.clock import day_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import quotes
 from nautilus.db.market import instruments
 from nautilus.db.portfolio import closes
 from nautilus.market.instrument import Instrument
 from nautilus.orders.facts import magnifier_of, multiplier_of
+from nautilus.portfolio.trade_dates import span_of
 from nautilus.portfolio.valuing import Prices
 
 MARGINED = frozenset({"FUT", "CFD"})
@@ -61,25 +63,32 @@ def _contract(con_id: int, instrument: Instrument | None, details: Mapping[str, 
 
 
 class Newest(NamedTuple):
-    """The newest quote, and the last daily close with the market time (ns) of its bar's label."""
+    """The newest quote, and the last daily close with the end of its trade date (market time in ns)."""
 
     quote: Prices
     close: Decimal | None = None
     close_at: int | None = None
 
 
-def newest_prices(cursor: Cursor, con_ids: Iterable[int]) -> dict[int, Newest]:
-    """What is known of prices; a contract without any has empty ones."""
+_OLD_FEEDS = frozenset({"delayed", "delayed_frozen", "frozen"})
+"""A delayed quote is a quarter of an hour old when it comes, a frozen one is that of the last close."""
+
+
+def newest_prices(cursor: Cursor, con_ids: Iterable[int], now: int) -> dict[int, Newest]:
+    """What is known of prices; a contract without any has empty ones. now: market time in ns."""
     wanted = sorted(set(con_ids))
     quoted = {row.con_id: row for row in quotes.newest(cursor, wanted)}
-    daily = {row.con_id: row for row in closes.newest(cursor, wanted)}
+    daily = {row.con_id: row for row in closes.newest(cursor, wanted, now)}
     found = {}
     for con_id in wanted:
         row, bar = quoted.get(con_id), daily.get(con_id)
         quote = Prices()
         if row is not None:
-            quote = Prices(_decimal(row.bid), _decimal(row.ask), _decimal(row.last), _decimal(row.close), row.seen_at)
-        found[con_id] = Newest(quote, _decimal(bar.close) if bar else quote.close, bar.ts if bar else None)
+            old = row.feed in _OLD_FEEDS
+            bid, ask, last, close = map(_decimal, (row.bid, row.ask, row.last, row.close))
+            quote = Prices(bid, ask, last, close, row.seen_at, old, row.ts if old else None)
+        ended = min(span_of(day_of(bar.ts))[1], now) if bar else None
+        found[con_id] = Newest(quote, _decimal(bar.close) if bar else quote.close, ended)
     return found
 
 

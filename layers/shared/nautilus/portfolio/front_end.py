@@ -66,7 +66,7 @@ def position(one: Position) -> dict[str, Any]:
         "market_price": _known(one.mark.price if one.mark else None),
         "market_value": _known(one.valued.value),
         "unrealized_pnl": _known(one.valued.unrealized),
-        "realized_pnl": _known(row.pnl_realized),
+        "realized_pnl": _known(row.pnl_realized if one.base == one.contract.currency else None),
         "stale": one.mark is None or one.mark.stale,
         "timestamp": time_text(one.mark.as_of if one.mark else row.broker_as_of),
     }

@@ -11,13 +11,14 @@ from nautilus.db.orders.sending_times import SendingTimes
 from nautilus.db.portfolio import cash
 from nautilus.db.portfolio.holdings import LAST, FillFilter
 from nautilus.portfolio import returns
-from nautilus.portfolio.closing import parts_of, trips_of
+from nautilus.portfolio.closing import closings_of
 from nautilus.portfolio.currency import Amount, at_rates
 from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.page_trades import base_of, made
 from nautilus.portfolio.performance import EquityHistory, history_of
 from nautilus.portfolio.reading import Position, positions_of
 from nautilus.portfolio.round_trips import statistics
+from nautilus.portfolio.rounding import rounded
 from nautilus.portfolio.trade_dates import trade_date
 
 _HUNDRED = Decimal(100)
@@ -25,23 +26,23 @@ _HUNDRED = Decimal(100)
 
 def aggregate(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> dict[str, Any]:
     """The page's figures of all trades of a time. win_rate: 0 to 1; max_drawdown: percent; money in the base currency."""
-    parts = parts_of(cursor, which._replace(since=0)).parts
-    counts = statistics(one.trip for one in trips_of(parts, which.since))
+    found = closings_of(cursor, which)
+    counts = statistics(one.trip for one in found.trips)
     base = base_of(cursor, accounts)
-    net = made((part for part in parts if part.row.closed_ts >= which.since), base).net
-    open_ = unrealized(cursor, accounts, base)
+    net = made(found.parts, base).net if found.complete else None
+    open_ = unrealized(cursor, which, accounts, base)
     history = _history(cursor, accounts, which)
     fall = returns.largest_drawdown(history.returns) if history else None
     return {
         "total_pnl": _number(None if net is None or open_ is None else net + open_),
         "realized_pnl": _number(net),
         "unrealized_pnl": _number(open_),
-        "win_rate": _number(counts.win_rate),
+        "win_rate": _number(counts.win_rate if found.complete else None),
         "total_trades": counts.won + counts.lost + counts.even + counts.unknown,
         "winning_trades": counts.won,
-        "profit_factor": _number(counts.profit_factor),
+        "profit_factor": _number(counts.profit_factor if found.complete else None),
         "max_drawdown": _number(_drawdown(history, fall)),
-        "sharpe_ratio": _number(returns.sharpe_ratio(history.returns)) if history else None,
+        "sharpe_ratio": _number(returns.sharpe_ratio(history.returns)) if history and not history.gaps else None,
         "daily_returns": [_number(one.value) for one in history.returns] if history else [],
         "currency": base,
     }
@@ -54,10 +55,16 @@ def _drawdown(history: EquityHistory | None, fall: returns.Drawdown | None) -> D
     return fall.share * _HUNDRED if fall else ZERO
 
 
-def unrealized(cursor: Cursor, accounts: Sequence[str], base: str | None) -> Decimal | None:
-    """What open positions would make, in base currency at the rates of now; None where a part is not known."""
+def unrealized(cursor: Cursor, which: FillFilter, accounts: Sequence[str], base: str | None) -> Decimal | None:
+    """What open positions would make, in base currency at the rates of now; None where a part is not known, and of one tag: an
+    open position belongs to no order."""
+    if which.tag is not None:
+        return None
     amounts = []
+    wanted = None if which.con_ids is None else set(which.con_ids)
     for one in positions_of(cursor, accounts):
+        if wanted is not None and one.row.con_id not in wanted:
+            continue
         if one.valued.unrealized is None:
             return None
         amounts.append(Amount(one.contract.currency or "", one.valued.unrealized))
@@ -71,8 +78,8 @@ def _rates(cursor: Cursor, accounts: Sequence[str]) -> dict[str, Decimal]:
 
 
 def _history(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> EquityHistory | None:
-    """The equity of the only account; None of several, whose days cannot be added."""
-    if len(accounts) != 1:
+    """The equity of the only account; None of several, whose days cannot be added, and of a part of its trades."""
+    if len(accounts) != 1 or which.con_ids is not None or which.tag is not None:
         return None
     last = date.max if which.until == LAST else trade_date(which.until - 1)
     return history_of(cursor, accounts[0], trade_date(which.since), last)
@@ -81,7 +88,7 @@ def _history(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> Equi
 def snapshots(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> list[dict[str, Any]]:
     """For each trade date what was made since the first: equity less the first and less deposits."""
     history = _history(cursor, accounts, which)
-    if history is None or not history.days or history.deposits_unknown:
+    if history is None or not history.days or history.unknown:
         return []
     first, came, found = history.days[0].equity, ZERO, []
     for n, day in enumerate(history.days):
@@ -95,7 +102,8 @@ def snapshots(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> lis
 
 def execution_metrics(cursor: Cursor, accounts: Sequence[str], which: FillFilter) -> list[dict[str, Any]]:
     """How orders fared, by strategy. Slippage and its cost are null: the price before an order is not stored."""
-    return [_metrics(row) for row in sending_times.by_tag(cursor, accounts, which.since, which.until, tag=which.tag)]
+    rows = sending_times.by_tag(cursor, accounts, which.since, which.until, tag=which.tag, con_ids=which.con_ids)
+    return [_metrics(row) for row in rows]
 
 
 def _metrics(row: SendingTimes) -> dict[str, Any]:
@@ -164,4 +172,4 @@ def performance_history(cursor: Cursor, account: str) -> list[dict[str, Any]]:
 
 
 def _number(value: Decimal | None) -> float | None:
-    return None if value is None else float(round(value, 10))
+    return None if value is None else float(rounded(value))

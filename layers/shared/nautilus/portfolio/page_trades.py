@@ -14,11 +14,12 @@ from nautilus.db.portfolio import cash, holdings
 from nautilus.db.portfolio.holdings import FillFilter, FillRow
 from nautilus.errors import NotFound
 from nautilus.orders.report import number
-from nautilus.portfolio.closing import Part, parts_of, trips_of
+from nautilus.portfolio.closing import Part, closings_of, fees_of
 from nautilus.portfolio.contracts import Contract, contracts
 from nautilus.portfolio.currency import Amount, at_own_rates, at_rates
 from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.round_trips import statistics
+from nautilus.portfolio.rounding import rounded
 
 VENUE = "IB"
 COLUMNS = (
@@ -93,11 +94,14 @@ def base_of(cursor: Cursor, accounts: Sequence[str]) -> str | None:
 
 def made(parts: Iterable[Part], base: str | None) -> Made:
     """What was closed, net of commissions, at the rates of its time."""
-    amounts = []
+    amounts: list[Amount] = []
     for part in parts:
-        if part.closed.net is None:
+        charged = fees_of(part)
+        if part.gross is None or charged is None:
             return Made(None, f"a price or a commission of contract {part.row.con_id} is not known yet")
-        amounts.append(Amount(part.contract.currency or "", part.closed.net, part.row.closing_rate))
+        currency, rate = part.contract.currency or "", part.row.closing_rate
+        amounts.append(Amount(currency, part.gross, rate))
+        amounts += [Amount(of, -fee, rate if of == currency else None) for of, fee in charged]
     if not amounts:
         return Made(ZERO)
     if base is None:
@@ -108,10 +112,11 @@ def made(parts: Iterable[Part], base: str | None) -> Made:
 
 def summary(cursor: Cursor, which: FillFilter, accounts: Sequence[str]) -> dict[str, Any]:
     """The page's sums. NotFound where one of them is not known: it cannot show that."""
-    parts = parts_of(cursor, which._replace(since=0)).parts
-    own = [part for part in parts if part.row.closed_ts >= which.since]
-    found = made(own, base_of(cursor, accounts))
-    counts = statistics(one.trip for one in trips_of(parts, which.since))
+    closed = closings_of(cursor, which)
+    if not closed.complete:
+        raise NotFound("there are no sums of so many trades: give a start_date", code="no-figures")
+    found = made(closed.parts, base_of(cursor, accounts))
+    counts = statistics(one.trip for one in closed.trips)
     sums = holdings.fill_sums(cursor, which)
     fees = at_rates([Amount(row.currency or "", row.fees) for row in sums], *_rates(cursor, accounts))
     if counts.win_rate is None or found.net is None or fees.value is None or any(row.missing for row in sums):
@@ -124,8 +129,8 @@ def summary(cursor: Cursor, which: FillFilter, accounts: Sequence[str]) -> dict[
         "winning_trades": counts.won,
         "losing_trades": counts.lost,
         "win_rate": float(counts.win_rate * 100),
-        "net_pnl": number(round(found.net, 10)),
-        "total_commission": number(round(fees.value, 10)),
+        "net_pnl": number(rounded(found.net)),
+        "total_commission": number(rounded(fees.value)),
         "currency": base_of(cursor, accounts),
     }
 

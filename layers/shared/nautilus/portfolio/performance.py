@@ -7,12 +7,12 @@ would make at their marks (`unrealized`).
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from nautilus.clock import label_of
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state
+from nautilus.db.orders import account_state, positions
 from nautilus.db.portfolio import cash, equity, holdings
 from nautilus.db.portfolio.cash import MovementRow
 from nautilus.db.portfolio.equity import EquityRow
@@ -21,14 +21,17 @@ from nautilus.orders.report import number
 from nautilus.portfolio import returns
 from nautilus.portfolio.adding_up import AddedUp, added_up
 from nautilus.portfolio.closing import CurrencyProfit, Trip, parts_of, profits, trips_of
-from nautilus.portfolio.currency import Amount, Translated, at_rates
+from nautilus.portfolio.currency import Amount, at_own_rates
 from nautilus.portfolio.identity import Identity
 from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.reading import positions_of, time_text
 from nautilus.portfolio.returns import DayReturn, EquityDay
 from nautilus.portfolio.round_trips import TripStatistics, statistics
-from nautilus.portfolio.trade_dates import span_of, trade_date
+from nautilus.portfolio.rounding import rounded
+from nautilus.portfolio.trade_dates import before, span_of, trade_date
 
+_FIRST, _LAST = date(1970, 1, 5), date(2261, 12, 30)
+"""Before and after these days there is no market time."""
 _RATIO = 6
 """Decimals of a ratio in an answer."""
 
@@ -149,36 +152,45 @@ def _statistics(found: TripStatistics) -> dict[str, Any]:
 
 
 class EquityHistory(NamedTuple):
-    """The days of one account. deposits_unknown: currencies of deposits that have no rate; with one there are no returns."""
+    """The days of one account. unknown: why no return is known, such as a deposit without a rate; empty: they are. gaps: trade
+    dates between the first and the last that have no equity: then no figure of a year is known."""
 
     days: list[EquityDay]
     rows: list[EquityRow]
     returns: list[DayReturn]
-    deposits_unknown: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    gaps: int = 0
 
 
 def history_of(cursor: Cursor, account: str, first: date, last: date) -> EquityHistory:
     """The equity of each trade date, and the returns between them without deposits."""
     rows = equity.days(cursor, [account], first, last)
     if not rows:
-        return EquityHistory([], [], [], ())
+        return EquityHistory([], [], [])
     since, until = span_of(rows[0].trade_date)[0], span_of(rows[-1].trade_date)[1]
     came = [row for row in cash.movements(cursor, [account], since, until) if row.kind in ("deposit", "withdrawal")]
-    rates = {row.currency: row.balance for row in cash.rates(cursor, [account])}
-    flows, missing = _flows(came, [row.trade_date for row in rows], rates, base=rows[-1].currency)
+    flows, missing = _flows(came, [row.trade_date for row in rows], base=rows[-1].currency)
+    unknown = [f"a deposit in {', '.join(missing)} has no exchange rate of its day"] if missing else []
+    if positions.transfers(cursor, account, since, until):
+        unknown.append("securities were transferred, whose value of that day nobody knows")
+    if len({row.currency for row in rows}) > 1:
+        unknown.append("the base currency has changed")
     days = [EquityDay(row.trade_date, row.net_liquidation, flows.get(row.trade_date, ZERO)) for row in rows]
-    return EquityHistory(days, rows, [] if missing else returns.daily_returns(days), missing)
+    found = [] if unknown else returns.daily_returns(days)
+    gaps = sum(before(row.trade_date) > last.trade_date for last, row in pairwise(rows))
+    return EquityHistory(days, rows, found, tuple(unknown), gaps)
 
 
 def _flows(
-    came: Sequence[MovementRow], days: Sequence[date], rates: dict[str, Decimal], *, base: str
+    came: Sequence[MovementRow], days: Sequence[date], *, base: str
 ) -> tuple[dict[date, Decimal], tuple[str, ...]]:
-    """Deposits less withdrawals of each trade date, in base currency; a day without equity counts for the next that has one."""
+    """Deposits less withdrawals of each trade date, in base currency at the rates of their time; a day without equity counts
+    for the next that has one."""
     found: dict[date, Decimal] = {}
     missing: set[str] = set()
     for row in came:
         day = next((one for one in days if one >= trade_date(row.ts)), None)
-        amount: Translated = at_rates([Amount(row.currency, row.amount)], rates, base)
+        amount = at_own_rates([Amount(row.currency, row.amount, row.fx_rate)], base)
         missing |= set(amount.missing)
         if day is not None and amount.value is not None:
             found[day] = found.get(day, ZERO) + amount.value
@@ -189,10 +201,7 @@ def performance_json(cursor: Cursor, account: str, first: date, last: date) -> d
     """Returns, drawdown, ratios, round trips, and whether the books add up, of one account."""
     now = market_now(cursor)
     history = history_of(cursor, account, first, last)
-    since, until = (
-        label_of(max(first, date(1970, 1, 1))),
-        min(label_of(min(last, date(2261, 12, 31))) + label_of(date(1970, 1, 2)), 2**63 - 1),
-    )
+    since, until = span_of(max(first, _FIRST))[0], span_of(min(last, _LAST))[1]
     parts = parts_of(cursor, FillFilter([account], 0, until))
     trips = trips_of(parts.parts, since)
     return {
@@ -214,8 +223,12 @@ def performance_json(cursor: Cursor, account: str, first: date, last: date) -> d
 
 
 def _why(history: EquityHistory) -> str | None:
-    if history.deposits_unknown:
-        return f"a deposit in {', '.join(history.deposits_unknown)} has no exchange rate, so that no return is known"
+    if history.unknown:
+        return f"no return is known: {'; '.join(history.unknown)}"
+    if history.gaps:
+        return (
+            f"annual return, volatility and Sharpe ratio need every trade date; {history.gaps} times some are missing"
+        )
     if len(history.returns) < returns.FEWEST_DAYS:
         least, found = returns.FEWEST_DAYS, len(history.returns)
         return f"volatility, Sharpe ratio and annual return need {least} daily returns; there are {found}"
@@ -224,12 +237,13 @@ def _why(history: EquityHistory) -> str | None:
 
 def _returns(history: EquityHistory) -> dict[str, Any]:
     found = history.returns
+    daily = [] if history.gaps else found
     fall = returns.largest_drawdown(found)
     return {
         "total": ratio(returns.total_return(found)),
-        "annual": ratio(returns.annual_return(found)),
-        "volatility": ratio(returns.volatility(found)),
-        "sharpe": ratio(returns.sharpe_ratio(found)),
+        "annual": ratio(returns.annual_return(daily)),
+        "volatility": ratio(returns.volatility(daily)),
+        "sharpe": ratio(returns.sharpe_ratio(daily)),
         "drawdown": None
         if fall is None
         else {
@@ -290,4 +304,4 @@ def _identity(found: Identity) -> dict[str, Any]:
 
 def ratio(value: Decimal | None, decimals: int = _RATIO) -> str | None:
     """A quotient as text."""
-    return None if value is None else number(round(value, decimals))
+    return None if value is None else number(rounded(value, decimals))

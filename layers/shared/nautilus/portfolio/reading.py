@@ -16,6 +16,7 @@ from nautilus.db.portfolio.cash import MovementRow
 from nautilus.db.portfolio.holdings import FillRow, HoldingRow
 from nautilus.orders.report import number
 from nautilus.portfolio.contracts import Contract, Newest, contracts, newest_prices
+from nautilus.portfolio.rounding import rounded
 from nautilus.portfolio.valuing import BROKER_FRESH_NS, Mark, broker_mark, close_mark, mark, quote_mark, valued
 
 _TAGS = (
@@ -110,10 +111,11 @@ def movement_json(row: MovementRow) -> dict[str, Any]:
 
 
 class Position:
-    """A contract that an account holds, with its value. Everything in the contract's currency."""
+    """A contract that an account holds, with its value, in the contract's currency. base: the account's own currency, in which
+    IB sends the profit of a position."""
 
     def __init__(self, row: HoldingRow, contract: Contract, newest: Newest, *, base: str | None, now: int) -> None:
-        self.row, self.contract, self.now = row, contract, now
+        self.row, self.contract, self.base, self.now = row, contract, base, now
         self.mark = _mark(row, contract, newest, base=base, now=now)
         self.valued = valued(row.quantity, _cost(row, contract), contract.unit, self.mark)
 
@@ -143,6 +145,7 @@ class Position:
             "broker": {
                 "quantity": number(row.broker_quantity),
                 "average_cost": number(row.broker_cost),
+                "currency": self.base,
                 "market_value": number(row.pnl_value),
                 "daily": number(row.pnl_daily),
                 "unrealized": number(row.pnl_unrealized),
@@ -163,7 +166,7 @@ def positions_of(cursor: Cursor, accounts: Sequence[str], con_id: int | None = N
     now = market_now(cursor)
     rows = holdings.holdings(cursor, accounts, con_id)
     known = contracts(cursor, (row.con_id for row in rows))
-    prices = newest_prices(cursor, known)
+    prices = newest_prices(cursor, known, now)
     bases = {name: found.base_currency for name in accounts if (found := account_state.known(cursor, name))}
     return [Position(row, known[row.con_id], prices[row.con_id], base=bases.get(row.account), now=now) for row in rows]
 
@@ -193,8 +196,8 @@ def _mark_json(found: Mark | None) -> dict[str, Any] | None:
 
 
 def _rounded(value: Decimal | None) -> str | None:
-    """A quotient as text: to ten decimals, which no price has more of."""
-    return None if value is None else number(round(value, 10))
+    """A quotient as text."""
+    return None if value is None else number(rounded(value))
 
 
 # ---- executions ------------------------------------------------------------------------------------------------------

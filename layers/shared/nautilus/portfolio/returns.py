@@ -58,11 +58,13 @@ def daily_returns(days: Iterable[EquityDay]) -> list[DayReturn]:
 
 
 def total_return(returns: Iterable[DayReturn]) -> Decimal | None:
-    """All returns one after the other; None without any."""
-    growth, some = _ONE, False
+    """All returns one after the other; None without any, or where one between them is not known."""
+    growth, until = _ONE, None
     for one in returns:
-        growth, some = growth * (_ONE + one.value), True
-    return growth - _ONE if some else None
+        if until is not None and one.since != until:
+            return None
+        growth, until = growth * (_ONE + one.value), one.trade_date
+    return None if until is None else growth - _ONE
 
 
 def annual_return(returns: Sequence[DayReturn]) -> Decimal | None:
@@ -86,11 +88,16 @@ def sharpe_ratio(returns: Sequence[DayReturn]) -> Decimal | None:
 
 
 def largest_drawdown(returns: Iterable[DayReturn]) -> Drawdown | None:
-    """The deepest fall from a peak of the growth of 1; None without a return, or without a fall."""
+    """The deepest fall from a peak of the growth of 1; None without a return, without a fall, or where a return between others
+    is not known."""
     growth = peak = _ONE
     peak_day: date | None = None
+    until: date | None = None
     deepest: Drawdown | None = None
     for one in returns:
+        if until is not None and one.since != until:
+            return None
+        until = one.trade_date
         peak_day = peak_day or one.since
         growth *= _ONE + one.value
         if growth >= peak:

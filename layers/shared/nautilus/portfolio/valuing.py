@@ -27,13 +27,16 @@ class Mark(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """What was sent about a price. seen_at: when a quote came (market time in ns)."""
+    """What was sent about a price. seen_at: when a quote came (market time in ns). old_at: of a quote of a delayed or a frozen
+    feed, from when it is, as far as that is known; such a quote is stale however late it came."""
 
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
     close: Decimal | None = None
     seen_at: int | None = None
+    old: bool = False
+    old_at: int | None = None
 
 
 def of_quote(prices: Prices) -> Decimal | None:
@@ -57,6 +60,8 @@ def quote_mark(prices: Prices, now: int) -> Mark | None:
     price = of_quote(prices)
     if price is None or prices.seen_at is None:
         return None
+    if prices.old:
+        return Mark(price, "quote", prices.old_at, True)
     return Mark(price, "quote", prices.seen_at, now - prices.seen_at > QUOTE_FRESH_NS)
 
 

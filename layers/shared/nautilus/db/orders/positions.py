@@ -188,6 +188,15 @@ def adjustments(cursor: Cursor, ids: Sequence[int]) -> list[AdjustmentRow]:
     return every(cursor, AdjustmentRow)
 
 
+def transfers(cursor: Cursor, account: str, since: int, until: int) -> int:
+    """How many times securities came or went in [since, until) of market time in ns."""
+    cursor.execute(
+        "SELECT count(*) FROM position_adjustments WHERE account = %s AND kind = 'transfer' AND at >= %s AND at < %s",
+        (account, since, until),
+    )
+    return scalar(cursor, int)
+
+
 def set_price(cursor: Cursor, number: int, price: Decimal) -> AdjustmentRow | None:
     """Say at which price an adjustment was made, and book its contract anew; None when there is none, or its price is known. The
     account is held."""

@@ -23,9 +23,16 @@ class SendingTimes(NamedTuple):
 
 
 def by_tag(
-    cursor: Cursor, accounts: Sequence[str], since: int, until: int, *, tag: str | None = None
+    cursor: Cursor,
+    accounts: Sequence[str],
+    since: int,
+    until: int,
+    *,
+    tag: str | None = None,
+    con_ids: Sequence[int] | None = None,
 ) -> list[SendingTimes]:
-    """Orders of accounts that were accepted in [since, until) of market time in ns; tag: of this first tag alone."""
+    """Orders of accounts that were accepted in [since, until) of market time in ns; tag: of this first tag alone; con_ids: of
+    these contracts alone. Fills of imported files do not count: they were stored days later."""
     cursor.execute(
         "SELECT coalesce(o.tags[1], '') AS tag, count(*) AS sent, count(*) FILTER (WHERE o.over_at IS NOT NULL) AS over,"
         " count(*) FILTER (WHERE o.over_at IS NOT NULL AND o.filled > 0) AS filled,"
@@ -33,10 +40,12 @@ def by_tag(
         " percentile_cont(0.95) WITHIN GROUP (ORDER BY o.ack_ms) AS ack_p95,"
         " percentile_cont(0.99) WITHIN GROUP (ORDER BY o.ack_ms) AS ack_p99, avg(o.fill_ms)::float8 AS fill_ms"
         " FROM (SELECT *, (extract(epoch FROM acknowledged_at - sent_at) * 1000)::float8 AS ack_ms,"
-        "  (SELECT extract(epoch FROM min(e.seen_at) - orders.sent_at) * 1000 FROM executions e WHERE e.order_id = orders.id)"
+        "  (SELECT extract(epoch FROM min(e.seen_at) - orders.sent_at) * 1000 FROM executions e"
+        "   WHERE e.order_id = orders.id AND e.raw->>'source' IS NULL)"
         "   AS fill_ms FROM orders WHERE sent_at IS NOT NULL AND origin <> 'external' AND account = ANY(%(accounts)s)"
-        "  AND market_at >= %(since)s AND market_at < %(until)s) o"
+        "  AND market_at >= %(since)s AND market_at < %(until)s"
+        "  AND (%(con_ids)s::bigint[] IS NULL OR con_id = ANY(%(con_ids)s))) o"
         " WHERE %(tag)s::text IS NULL OR o.tags[1] = %(tag)s GROUP BY 1 ORDER BY 1",
-        {"accounts": list(accounts), "since": since, "until": until, "tag": tag},
+        {"accounts": list(accounts), "since": since, "until": until, "tag": tag, "con_ids": con_ids},
     )
     return every(cursor, SendingTimes)

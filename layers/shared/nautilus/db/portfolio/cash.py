@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from nautilus.clock import NS_PER_S
+from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import clean_text
 from nautilus.db.rows import every, scalar_or_none, scalars
@@ -31,7 +31,7 @@ class Movement(NamedTuple):
 
 
 class MovementRow(NamedTuple):
-    """A row of `cash_movements`."""
+    """A row of `cash_movements`. fx_rate: what one unit was worth in the account's base currency then, where IB had sent it."""
 
     id: int
     account: str
@@ -44,6 +44,7 @@ class MovementRow(NamedTuple):
     external_id: str | None
     by: str
     seen_at: datetime
+    fx_rate: Decimal | None
 
 
 class Balance(NamedTuple):
@@ -55,10 +56,20 @@ class Balance(NamedTuple):
     at: int
 
 
+# IB repeats its rates every three minutes. One of another day tells nothing about this movement.
+_RATE = (
+    "SELECT v.value::numeric FROM account_values v WHERE v.account = m.account AND v.tag = 'ExchangeRate'"
+    " AND v.currency = m.currency AND v.value ~ '^[0-9]{1,12}([.][0-9]{1,20})?$' AND v.value::numeric > 0"
+    f" AND abs(v.as_of - m.ts) < {NS_PER_DAY}"
+)
+
+
 def put(cursor: Cursor, movement: Movement) -> int | None:
     """Store a movement and return its id; None when one with its external id is there already. The account is held."""
     cursor.execute(
-        f"INSERT INTO cash_movements ({', '.join(Movement._fields)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        f"INSERT INTO cash_movements ({', '.join(Movement._fields)}, fx_rate)"
+        f" SELECT m.*, ({_RATE}) FROM (VALUES (%s, %s, %s::numeric, %s, %s::bigint, %s, %s, %s, %s))"
+        f" m ({', '.join(Movement._fields)})"
         " ON CONFLICT (account, external_id) DO NOTHING RETURNING id",
         movement._replace(text=clean_text(movement.text)),
     )

@@ -77,7 +77,8 @@ def trade_cash(cursor: Cursor, accounts: Sequence[str]) -> list[TradeCash]:
         " SELECT e.account, e.con_id, CASE e.side WHEN 'BUY' THEN e.quantity ELSE -e.quantity END AS units,"
         "  CASE e.side WHEN 'BUY' THEN e.quantity ELSE -e.quantity END * e.price AS value, e.ts, 0 AS unpriced"
         f" FROM executions e JOIN {_OPENED} USING (account) WHERE e.latest AND e.ts >= c.at"
-        " UNION ALL SELECT a.account, a.con_id, a.quantity, coalesce(a.quantity * a.price, 0), a.at,"
+        " UNION ALL SELECT a.account, a.con_id, a.quantity,"
+        "  CASE WHEN a.kind IN ('corporate_action', 'transfer') THEN 0 ELSE coalesce(a.quantity * a.price, 0) END, a.at,"
         "  (a.price IS NULL AND a.kind NOT IN ('corporate_action', 'transfer'))::int"
         f" FROM position_adjustments a JOIN {_OPENED} USING (account) WHERE a.at >= c.at AND a.kind <> 'opening'"
         ") t GROUP BY account, con_id ORDER BY account, con_id",
