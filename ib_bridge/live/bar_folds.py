@@ -18,6 +18,7 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
 
 _FOREVER = 2**62
+_NO_TIME = Spans()
 _LONGEST_NS = NS_PER_DAY
 """So far back a longer bar that its predecessor left unsettled is made whole."""
 _KEPT = 2_400
@@ -72,20 +73,29 @@ class BarFolds:
         self.newest: LiveBar | None = None
         """The newest bar of its own timeframe."""
 
-    def want(self, frames: Iterable[str]) -> None:
-        """Fold these timeframes; others are forgotten. A new one begins with the minutes that are known."""
+    def want(self, frames: Iterable[str], answered: Spans = _NO_TIME) -> list[FoldedBar]:
+        """Fold these timeframes; others are forgotten. A new one begins with the minutes that are known; returns its bars that
+        history has not settled. answered: as in `LongerBars.begin`."""
         wanted = {name for name in frames if name != self.own.name}
         for name in self._longer.keys() - wanted:
             del self._longer[name]
+        found: list[FoldedBar] = []
         for name in wanted - self._longer.keys():
             self._begins = True
             self._longer[name] = self._bars_of(timeframe(name))
             minutes = [part for ts, part in sorted(self._history.items()) if ts not in self._early]
-            self._longer[name].begin(minutes, self._covered, self._known)
+            bars = self._longer[name].begin(minutes, self._covered, self._known, answered)
+            found += self._named(name, bars if timeframe(name).intraday else bars[-1:])
+        return found
 
     def _bars_of(self, frame: Timeframe) -> LongerBars:
         kept = _KEPT // (frame.step_ns // self.own.step_ns) if frame.intraday else 1
         return LongerBars(lambda ts: slot_of(self._calendar(), frame, ts), kept)
+
+    def emptied(self, name: str, ts: int) -> int | None:
+        """The start of the slot of a longer bar that holds a minute, where nothing of it is left."""
+        slot = slot_of(self._calendar(), timeframe(name), ts) if timeframe(name).intraday else None
+        return slot[0] if slot is not None and self._longer[name].is_empty(slot[0]) else None
 
     def add(self, part: Part) -> list[FoldedBar]:
         """Take what IB sent; the bars that changed."""
@@ -162,7 +172,8 @@ class BarFolds:
         for bar in changed:
             self.newest = bar if self.newest is None or bar.ts >= self.newest.ts else self.newest
             found.append(FoldedBar(self.own, bar))
-            found += self._into_longer([_part(bar, self._calendar(), self.own)])
+            if bar.ts not in self._covered or bar.ts not in self._history:  # else history has answered for it
+                found += self._into_longer([_part(bar, self._calendar(), self.own)])
         return found
 
     def _into_longer(self, minutes: Iterable[Part]) -> list[FoldedBar]:

@@ -8,14 +8,15 @@ from ib_bridge.ib.connection import IbConnection
 from ib_bridge.ib.live_callbacks import BarValue, FirstBars
 from ib_bridge.live.bar_folds import BarFolds, FoldedBar, slot_of
 from ib_bridge.live.confirming import Confirming
+from ib_bridge.live.new_channels import Begun, NewChannels
 from ib_bridge.live.outbox import Outbox
 from ib_bridge.live.quote_state import size_factor
 from ib_bridge.live.streams import FOR_GOOD, Stream
-from ib_bridge.live.telling import Telling, provisional
+from ib_bridge.live.telling import Telling, of_row, provisional
 from nautilus.clock import NS_PER_S
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.live.bars import LiveBar, LiveState
-from nautilus.live.confirmation import Outcome, Report
+from nautilus.live.confirmation import Outcome, Report, differs
 from nautilus.live.folding import Part
 from nautilus.live.subscriptions import Source, StreamKey
 from nautilus.market import slots
@@ -52,6 +53,7 @@ class BarStreams:
         self._folds: dict[StreamKey, BarFolds] = {}
         self._by: dict[StreamKey, Source | None] = {}
         self._kept: dict[StreamKey, dict[int, ProvisionalBar]] = {}
+        self._channels = NewChannels()
         self._part_end: dict[StreamKey, int] = {}
         """Up to when its bars of five seconds have come."""
 
@@ -78,21 +80,42 @@ class BarStreams:
             self._tell_gap(stream, self._clock.now_ns())
 
     def want(self, stream: Stream) -> None:
-        """Fold what is wanted of it now. What went before is requested of history, back to the open; of earlier days
+        """Fold and publish what is wanted of it now. What went before is requested of history, back to the open; of earlier days
         it may be there."""
         folds, now = self._folds.get(stream.key), self._clock.now_ns()
         if folds is None:
             return
-        folds.want(stream.want.timeframes)
+        frames = stream.want.timeframes
+        begun = self._channels.begin(stream.key, frames, stream.frame, self._clock.steady_ns())
+        self._put(stream, folds.want(frames, begun.answered))
+        self._tell_begun(stream, begun, now)
         missing = folds.lacking(now, polled=stream.source is Source.POLL)
         if missing:
             session = _calendar(stream).session_at(now)
             self._confirming.need(stream.key, missing, since=session.open_ns if session is not None else now)
 
+    def _tell_begun(self, stream: Stream, begun: Begun, now: int) -> None:
+        """Publish on channels that begin what their listeners may have missed; longer bars that form or closed are published
+        already. Bars that history answered are read again, and `reported` publishes them."""
+        folds = self._folds[stream.key]
+        if stream.frame in begun.frames:
+            for row in sorted(self._kept.get(stream.key, {}).values(), key=lambda row: row.ts):
+                self._telling.bar(stream, stream.frame, of_row(row), factor=1.0, now=now)
+            if folds.newest is not None and folds.newest.state is LiveState.FORMING:
+                self._telling.bar(stream, stream.frame, folds.newest, factor=self.factor(stream), now=now)
+        for outcome, version in begun.withdrawn:
+            for name in begun.frames:
+                ts = outcome.bar.ts if name == stream.frame else folds.emptied(name, outcome.bar.ts)
+                if ts is not None:
+                    self._telling.outcome(stream, name, _at(outcome, ts), version=version, now=now)
+        if begun.answered:
+            self._confirming.need(stream.key, begun.answered, since=now)
+
     def forget(self, stream: Stream) -> None:
         """It is no more. Its closed bars stay in the database until history has answered for them."""
         for known in (self._folds, self._by, self._part_end, self._kept):
             known.pop(stream.key, None)
+        self._channels.forget(stream.key)
 
     # ---- what IB sends -----------------------------------------------------------------------------------------------
 
@@ -204,6 +227,7 @@ class BarStreams:
         """History has answered for bars of its series."""
         now = self._clock.now_ns()
         self.pass_time(stream, now)
+        report = report._replace(outcomes=tuple(self._beside_published(stream, one) for one in report.outcomes))
         exact: list[int] = []
         for outcome in report.outcomes:
             if outcome.exact:
@@ -214,9 +238,21 @@ class BarStreams:
             own = timeframe(stream.frame)
             span = (exact[0], stream.calendar.slot_end(own, exact[-1]) if stream.calendar else exact[-1] + own.step_ns)
             self._telling.confirmed(stream, stream.frame, span, report.version)
+        for bar in self._channels.unheard(stream.key, report.brought, report.answered):
+            again = Outcome(bar, LiveState.CONFIRMED)
+            self._telling.outcome(stream, stream.frame, again, version=report.version, now=now)
+        self._channels.answered(stream.key, timeframe(stream.frame), report, self._clock.steady_ns())
         self._settle(stream, report)
         self._refold(stream, report, now)
         self._telling.series(report)
+
+    def _beside_published(self, stream: Stream, outcome: Outcome) -> Outcome:
+        """An outcome beside the closed bar that listeners have: the stream may have changed it since its row was compared."""
+        row = self._kept.get(stream.key, {}).get(outcome.bar.ts)
+        if row is None or not outcome.exact:
+            return outcome
+        had = Bar(row.ts, row.open, row.high, row.low, row.close, row.volume, None, row.trades)
+        return Outcome(outcome.bar, LiveState.REVISED, had) if differs(had, outcome.bar) else outcome
 
     def _settle(self, stream: Stream, report: Report) -> None:
         kept = self._kept.get(stream.key, {})
@@ -285,6 +321,11 @@ def _of_history(bar: Bar, frame: Timeframe, end: int, factor: float | None) -> P
     """A bar of the database, with its volume in the stream's unit; without it while nobody knows that unit."""
     volume = bar.volume / factor if bar.volume is not None and factor is not None else None
     return Part(bar.ts, end - bar.ts, bar.open, bar.high, bar.low, bar.close, volume, bar.trades)
+
+
+def _at(outcome: Outcome, ts: int) -> Outcome:
+    """The same of a bar that begins then."""
+    return outcome._replace(bar=outcome.bar._replace(ts=ts), was=outcome.was._replace(ts=ts) if outcome.was else None)
 
 
 def _scaled(outcome: Outcome, factor: float | None) -> Outcome:

@@ -6,7 +6,7 @@ one stream after the other; the last keeps the watch list among the wants. All s
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -224,14 +224,19 @@ class LiveData:
             self._wants = wanted_streams(await self._transactions.run(_current))
         except Unavailable as gone:
             self._log.info("wants-not-read", extra={"reason": gone.detail})  # what is known goes on
-        for key in early:
-            # What has come since the wants were read may be of a want that is newer than they are.
-            if key not in self._wants:
-                self._early.pop(key, None)
+        else:
+            self._forget_early(early)
         await self._follow()
         self.recovery.check()
         await self._loading.keep_calendars(self.ledger.streams.values())
         await self._incidents.keep(self.ledger.streams.values(), self.publishing.failing_since)
+
+    def _forget_early(self, early: Iterable[StreamKey]) -> None:
+        """Forget what history answered for series that nobody wants. early: those it had answered for when the wants were read.
+        What has come since may be of a want that is newer than the read."""
+        for key in early:
+            if key not in self._wants:
+                self._early.pop(key, None)
 
     async def _follow(self) -> None:
         """Make the streams those that are wanted, as far as IB's limits go."""

@@ -46,6 +46,8 @@ class LongerBars:
     def __init__(self, slot_of: Callable[[int], Span | None], kept: int) -> None:
         self._folding = Folding(slot_of, every_part_comes=False, with_fillers=False, kept=kept)
         self._settled: set[int] = set()
+        self._unheard: set[int] = set()
+        """Starts of settled slots of which listeners may have another bar."""
         self._was: dict[int, LiveBar] = {}
         """Start of a closed slot -> its bar before history changed it, until it is settled."""
 
@@ -57,10 +59,26 @@ class LongerBars:
         """The bar that closes, if there is one."""
         return self._folding.pass_time(market_ns)
 
-    def begin(self, parts: Iterable[Part], covered: Spans, known: Spans) -> None:
-        """Take the minutes that are known. Nothing is published: later listeners read what history has answered already."""
+    def begin(self, parts: Iterable[Part], covered: Spans, known: Spans, answered: Spans) -> list[LiveBar]:
+        """Take the minutes that are known; the bars that are not settled. Listeners have those that are, unless history answered
+        for a minute of them shortly before (`answered`): then the next answer publishes them."""
         self._folding.fill(parts)
-        self._settled = {slot.span[0] for slot in self._folding.slots() if _is_settled(slot, covered, known)}
+        self._close(covered)
+        slots = self._folding.slots()
+        self._settled = {slot.span[0] for slot in slots if _is_settled(slot, covered, known)}
+        touched = {slot.span[0] for slot in slots if answered & Spans.of(*slot.span)}
+        self._unheard = self._settled & touched
+        return [slot.bar for slot in slots if slot.bar is not None and slot.span[0] not in self._settled]
+
+    def is_empty(self, start: int) -> bool:
+        """True when no minute of a slot is known."""
+        return all(slot.bar is None for slot in self._folding.slots() if slot.span[0] == start)
+
+    def _close(self, covered: Spans) -> None:
+        """What is covered is over."""
+        for slot in self._folding.slots():
+            if covered.covers(slot.span):
+                self._folding.close(slot.span[0])
 
     def answer(self, word: Word) -> Meaning:
         """Take the answer of history."""
@@ -68,9 +86,7 @@ class LongerBars:
         for ts in word.withdrawn:
             self._folding.remove(ts)
         self._folding.fill(word.parts)
-        for slot in self._folding.slots():
-            if word.covered.covers(slot.span):  # what is covered is over
-                self._folding.close(slot.span[0])
+        self._close(word.covered)
         meaning, run = Meaning([], [], []), False
         slots = self._folding.slots()
         for slot in slots:
@@ -83,6 +99,7 @@ class LongerBars:
                 run = True
         starts = {slot.span[0] for slot in slots}
         self._settled &= starts
+        self._unheard &= starts
         self._was = {start: bar for start, bar in self._was.items() if start in starts}
         return meaning
 
@@ -112,7 +129,9 @@ class LongerBars:
         if was is not None and was.state is LiveState.CLOSED and differs(_values(was), _values(bar)):
             meaning.outcomes.append(Outcome(_values(bar), LiveState.REVISED, _values(was)))
             return False
-        if old is None or _values(old) != _values(bar) or (first and (old.partial or not whole)):
+        unheard = start in self._unheard or (first and old is not None and (old.partial or not whole))
+        self._unheard.discard(start)
+        if old is None or _values(old) != _values(bar) or unheard:
             meaning.outcomes.append(Outcome(_values(bar), LiveState.CONFIRMED))
             return False
         return first

@@ -2,7 +2,8 @@
 
 Rows come first: a listener that joins reads them, and must not miss what was published before it joined. A database that is
 away or silent costs the rows alone: publishing does not wait for it. The newest state is kept, bounded, and written when it
-is back. Who joined meanwhile has read rows without the bars that had closed: these are then published again.
+is back. Who joined meanwhile has read rows without the bars that had closed: these are then published again, and before that
+when history confirms them.
 """
 
 import asyncio
@@ -87,7 +88,9 @@ class Publishing:
             messages = [*self._early, *messages]
             self._early = []
         else:
-            self._early = [*self._early, *filter(_is_closed, messages)][-_MOST_EARLY:]
+            early = self._early
+            self._early = [*early, *filter(_is_closed, messages)][-_MOST_EARLY:]
+            messages = _behind_what_they_confirm(early, messages)
         if not messages and self._bus is not None:
             return
         if await self._thread.run(self._publish, messages):
@@ -145,6 +148,16 @@ class Publishing:
             self._writing.cancel()
         if self._bus is not None:
             await self._thread.run(self._bus.close)
+
+
+def _behind_what_they_confirm(early: list[Message], messages: list[Message]) -> list[Message]:
+    """Messages behind the closed bars of the channels that they confirm.
+
+    Who joined since those were published has read rows without them, and would take for confirmed the older bars that it has.
+    Who joins later reads what history has stored.
+    """
+    confirmed = {message.channel for message in messages if message.kind == "confirmed"}
+    return [*(message for message in early if message.channel in confirmed), *messages]
 
 
 def _is_closed(message: Message) -> bool:

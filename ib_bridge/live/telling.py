@@ -155,6 +155,12 @@ def provisional(stream: Stream, bar: LiveBar, *, factor: float | None, now: int)
     )
 
 
+def of_row(row: ProvisionalBar) -> LiveBar:
+    """The reverse: a bar with its volume in units."""
+    values = row.open, row.high, row.low, row.close, row.volume, row.trades
+    return LiveBar(row.ts, *values, LiveState(row.state), row.partial)
+
+
 def _with_volume(bar: LiveBar, factor: float | None) -> LiveBar:
     """The same with its volume in units; without one while the factor is not known."""
     return bar._replace(volume=scaled(bar.volume, factor))

@@ -21,6 +21,7 @@ from tests.support.markets import ns
 
 NOON = ns("2026-03-02 17:00")
 CHANNEL = "data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL"
+OTHER_CHANNEL = "data.bars.THIN.NASDAQ-1-MINUTE-LAST-EXTERNAL"
 
 
 @pytest.fixture
@@ -51,6 +52,11 @@ def tell(publishing: Publishing, minute: int, state: str) -> None:
 def received(reader: RedisReader) -> list[tuple[int, str]]:
     bodies = [json.loads(entry.body) for entry in reader.read() if entry.kind == "bar"]
     return [(body["ts"], body["state"]) for body in bodies]
+
+
+def kinds(reader: RedisReader) -> list[str]:
+    bodies = [json.loads(entry.body) for entry in reader.read()]
+    return [f"{body['t']} {body.get('state', '')}".strip() for body in bodies]
 
 
 def stored(database: Database) -> list[str]:
@@ -91,6 +97,37 @@ def test_a_silent_database_delays_rows_alone_and_what_closed_meanwhile_is_told_a
         assert stored(made.database) == ["closed", "forming", "closed"]
         await publishing.beat(0.0)
         assert received(made.reader) == [], "once"
+        await publishing.close(0.0)
+
+    asyncio.run(play())
+
+
+def test_a_bar_that_closed_while_the_database_was_silent_is_published_again_before_it_is_confirmed(
+    made: SimpleNamespace,
+) -> None:
+    """Somebody may have read rows meanwhile that have a part of it: the range alone would make that confirmed."""
+
+    async def play() -> None:
+        publishing: Publishing = made.publishing
+        tell(publishing, 0, "forming")
+        await publishing.beat(0.0)
+        with closing(psycopg2.connect(made.dsn)) as other:
+            with other.cursor() as cursor:
+                cursor.execute("LOCK TABLE live_bars")
+            tell(publishing, 0, "closed")
+            await publishing.beat(0.0)
+            made.reader.read()
+            publishing.outbox.tell("confirmed", OTHER_CHANNEL, {})
+            await publishing.beat(0.0)
+            assert kinds(made.reader) == ["confirmed"], "of another series"
+            publishing.outbox.tell("confirmed", CHANNEL, {})
+            await publishing.beat(0.0)
+            assert kinds(made.reader) == ["bar closed", "confirmed"]
+        await until(publishing, lambda: "bar closed" in kinds(made.reader))
+        assert stored(made.database) == ["closed"]
+        publishing.outbox.tell("confirmed", CHANNEL, {})
+        await publishing.beat(0.0)
+        assert kinds(made.reader) == ["confirmed"], "its row is stored"
         await publishing.close(0.0)
 
     asyncio.run(play())

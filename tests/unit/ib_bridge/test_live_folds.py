@@ -12,6 +12,7 @@ from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.live.quotes import QuoteRow
 from nautilus.live.folding import Part
 from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
 from tests.support.markets import MARKETS, MINUTE, S, ns
 from tests.unit.ib_bridge.live_streams import instrument
 
@@ -62,6 +63,25 @@ def test_a_timeframe_that_is_wanted_later_begins_with_the_minutes_that_are_known
     found = made.add(minute(4)) + made.add(minute(5))
     (five,) = [bar for frame, bar in found if frame.name == "5m" and bar.state == "closed"]
     assert (five.volume, five.partial) == (50.0, False)
+
+
+def test_a_late_part_of_a_minute_that_history_has_answered_changes_no_longer_bar() -> None:
+    """Else a longer bar would be confirmed with what only the stream has."""
+    made = folds("nyse", "5m")
+    made.learn([], OPEN)
+    for n in range(5):
+        made.add(minute(n))
+    answered = Spans.of(OPEN, OPEN + 4 * MINUTE)
+    made.answer((), (), answered=answered, covered=answered)
+    late = made.add(minute(3, volume=25.0))
+    assert [(frame.name, bar.volume) for frame, bar in late] == [("1m", 25.0)]
+    made.add(minute(5))
+    answered = Spans.of(OPEN, OPEN + 5 * MINUTE)
+    _, ((frame, meaning),) = made.answer((), (), answered=answered, covered=answered)
+    assert (frame.name, meaning.confirmed) == ("5m", [(OPEN, OPEN + 5 * MINUTE)])
+    (five,) = [slot for slot in made._longer["5m"]._folding.slots() if slot.span[0] == OPEN]
+    assert five.bar is not None
+    assert five.bar.volume == 50.0
 
 
 def test_days_weeks_and_months_form_for_ever_and_have_labels() -> None:
