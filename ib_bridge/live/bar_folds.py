@@ -136,7 +136,8 @@ class BarFolds:
             self._known |= Spans.of(known_from, _FOREVER)
         if self.newest is None:
             self.learned_until = max([self.learned_until, *(part.end for part in minutes)])
-        return self._into_longer(minutes)
+        # History's word on a minute comes with `answer`: a listener that has a longer bar confirmed takes no `closed` one.
+        return self._into_longer([part for part in minutes if part.ts not in self._covered or self.needs(part.ts)])
 
     def needs(self, ts: int) -> bool:
         """True when a minute is not known here, or in part only."""

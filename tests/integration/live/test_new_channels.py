@@ -24,7 +24,7 @@ from tests.support.confirming import LiveBridge
 from tests.support.stream_server import Chart
 
 OTHER = {"1m": "5m", "5m": "1m"}
-LENGTH = {"1m": 1, "5m": 5}
+LENGTH = {"1m": 1, "5m": 5, "15m": 15}
 
 
 class LateListener:
