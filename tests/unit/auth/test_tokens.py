@@ -71,6 +71,14 @@ def taken(claims: Any) -> bool:
 TOKEN = written(HEADER, CLAIMS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def renewed() -> None:
+    """The tests of all may take longer than a token lasts that was written when they were collected."""
+    global CLAIMS, TOKEN
+    CLAIMS = good(int(time.time()))
+    TOKEN = written(HEADER, CLAIMS)
+
+
 def test_what_the_signer_writes_is_taken_and_has_that_header() -> None:
     pem = PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     signer = Signer("k1", pem, issuer="nautilus", audience="api")
