@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "rules of what is done with it",
         "coverage.states coverage.gaps coverage.judge coverage.splits"
         " backfill.ib_durations backfill.pacing backfill.plan_rules backfill.planner"
-        " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions"
+        " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions strategies"
         " orders.ticket orders.exposure orders.limits orders.prices orders.hours orders.facts orders.groups orders.check_case"
         " orders.what_if orders.checks orders.account_checks orders.exposure_checks orders.order_checks orders.price_checks"
         " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
