@@ -38,7 +38,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
         " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
-        " portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing portfolio.tables portfolio.rounding",
+        " portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing portfolio.tables portfolio.rounding"
+        " strategies.commission strategies.fields strategies.messages strategies.pipe strategies.runner_command",
     ),
     (
         "shapes of bodies and messages",
