@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions strategies"
         " orders.ticket orders.exposure orders.limits orders.prices orders.hours orders.facts orders.groups orders.check_case"
         " orders.what_if orders.checks orders.account_checks orders.exposure_checks orders.order_checks orders.price_checks"
-        " reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
+        " reading.arrow reading.flatbuffer reading.formats reading.page_token auth.principal auth.scopes auth.api_keys auth.passwords"
         " auth.login_throttle auth.tokens"
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"

@@ -19,6 +19,7 @@ from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.retention import Kept
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
+from tests.support import arrow_stream
 from tests.support.markets import HOUR, MINUTE, ns, nyse
 from tests.support.stored_bars import BARS, Api, StoredBars, stock
 
@@ -28,7 +29,7 @@ SLOTS = range(START, START + 40 * MINUTE, MINUTE)
 END = SLOTS.stop
 FIELDS = "time,ts,open,high,low,close,volume,vwap,trades,ts_open,ts_close"
 SERIES = {"symbol": "AAPL", "timeframe": "1m", "start": START, "end": END, "fields": FIELDS, "wait": 0}
-FORMS = ("json", "csv", "ndjson", "columns")
+FORMS = ("json", "csv", "ndjson", "columns", "arrow")
 
 
 @pytest.fixture
@@ -144,6 +145,8 @@ class Commits:
 def candles(answer: httpx.Response) -> bytes:
     """The candles alone, as they stand in a body."""
     assert answer.status_code == 200, answer.text
+    if answer.headers["content-type"] == "application/vnd.apache.arrow.stream":
+        return answer.content[arrow_stream.read(answer.content).schema_bytes :]  # its schema names version and coverage
     if answer.headers["content-type"] not in ("application/json", "application/vnd.nautilus.columns+json"):
         return answer.content
     found = re.search(rb'"candles":[\[{](.*)[\]}],"total"', answer.content, re.S)

@@ -21,6 +21,8 @@ from nautilus.reading.formats import FIELDS, Format, Piece, body, choose, fields
         (None, "*/*, application/json;q=0", Format.CSV),
         ("csv", "application/json", Format.CSV),
         (" Columns ", None, Format.COLUMNS),
+        ("arrow", "text/csv", Format.ARROW),
+        (None, "application/vnd.apache.arrow.stream, */*;q=0.1", Format.ARROW),
     ],
 )
 def test_the_form_is_negotiated(requested: str | None, accept: str | None, form: Format) -> None:
@@ -34,7 +36,7 @@ def test_the_form_is_negotiated(requested: str | None, accept: str | None, form:
 def test_what_cannot_be_made_is_refused_naming_what_can(requested: str | None, accept: str | None) -> None:
     with pytest.raises(NotAcceptable) as refused:
         choose(requested, accept)
-    assert refused.value.extra["available"] == ["json", "csv", "ndjson", "columns"]
+    assert refused.value.extra["available"] == ["json", "csv", "ndjson", "columns", "arrow"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from nautilus.errors import InvalidInput, NotAcceptable
+from nautilus.reading import arrow
 
 FIELDS: tuple[str, ...] = (
     "time",
@@ -36,6 +37,7 @@ class Format(Enum):
     CSV = ("csv", "text/csv")
     NDJSON = ("ndjson", "application/x-ndjson")
     COLUMNS = ("columns", "application/vnd.nautilus.columns+json")
+    ARROW = ("arrow", "application/vnd.apache.arrow.stream")
 
     def __init__(self, label: str, media_type: str) -> None:
         self.label = label
@@ -49,12 +51,17 @@ class Format(Enum):
     @property
     def table(self) -> bool:
         """True when every candle has the same columns."""
-        return self in (Format.CSV, Format.COLUMNS)
+        return self in (Format.CSV, Format.COLUMNS, Format.ARROW)
+
+    @property
+    def text(self) -> bool:
+        """True when Lambda hands it on as text, False when it takes base64."""
+        return self is not Format.ARROW
 
     @property
     def default_fields(self) -> tuple[str, ...]:
-        """CSV carries numbers alone: `ts`, no text time."""
-        return _DEFAULT[1:] if self is Format.CSV else _DEFAULT
+        """CSV and Arrow carry numbers alone: `ts`, no text time."""
+        return _DEFAULT[1:] if self in (Format.CSV, Format.ARROW) else _DEFAULT
 
 
 def choose(name: str | None, accept: str | None) -> Format:
@@ -99,8 +106,9 @@ def _weight(parameters: Sequence[str]) -> float:
 
 
 def _refused(sentence: str) -> NotAcceptable:
-    names = [f"{f.label} ({f.media_type})" for f in Format]
-    return NotAcceptable(f"{sentence}; there is {', '.join(names)}", extra={"available": [f.label for f in Format]})
+    names = ", ".join(f"{f.label} ({f.media_type})" for f in Format)
+    files = "for large ranges ask for arrow; Parquet files are written by POST /api/v1/market-data/exports"
+    return NotAcceptable(f"{sentence}; there is {names}; {files}", extra={"available": [f.label for f in Format]})
 
 
 def fields_of(text: str | None, form: Format) -> tuple[str, ...]:
@@ -140,12 +148,21 @@ def body(
         return b"".join([",".join(names).encode(), b"\n", *(piece.candles for piece in pieces)])
     if form is Format.NDJSON:
         return b"".join(piece.candles for piece in pieces)
+    if form is Format.ARROW:
+        names = (["symbol"] if several else []) + list(fields)
+        return arrow.stream(names, (piece.candles for piece in pieces), _without_candles(pieces, rest, several=several))
     if not several:
         return b"".join(_object(form, pieces[0], rest))
     parts: list[bytes] = [b'{"results":[']
     for n, piece in enumerate(pieces):
         parts += [b"," if n else b"", *_object(form, piece, {})]
     return b"".join([*parts, b"],", compact(rest)[1:]])
+
+
+def _without_candles(pieces: Sequence[Piece], rest: Mapping[str, Any], *, several: bool) -> Mapping[str, Any]:
+    """All that the JSON form says beside the candles."""
+    about = [{**piece.head, **piece.tail} for piece in pieces]
+    return {"results": about, **rest} if several else {**about[0], **rest}
 
 
 def _object(form: Format, piece: Piece, rest: Mapping[str, Any]) -> Iterable[bytes]:

@@ -11,9 +11,9 @@ from nautilus.db.bars.candles import Rendering, TimeSlice
 from nautilus.db.cursor import Cursor
 from nautilus.db.market.series import Series
 from nautilus.market import slots
+from nautilus.reading import arrow, page_token
 from nautilus.reading import as_of as versions
-from nautilus.reading import page_token
-from nautilus.reading.formats import compact
+from nautilus.reading.formats import Format, compact
 from nautilus.reading.page_token import Token
 from nautilus.reading.query import DEFAULT_LIMIT, BarsQuery
 from nautilus.reading.snapshot import Part, Snapshot, remaining
@@ -65,7 +65,7 @@ def read_page(cursor: Cursor, query: BarsQuery, snapshot: Snapshot) -> Page:
         if page.next_key is not None:
             return Page(pages, _token(query, snapshot, n, page.next_key))
         left -= page.total
-        room -= escaped_length(page.candles) if query.several else 0
+        room -= length_in_answer(query.form, page.candles) if query.several else 0
     return Page(pages, None)
 
 
@@ -117,6 +117,8 @@ class SeriesReader:
         """
         if self._query.as_of is not None and self._as_of is not None:
             versions.check_kept(self._cursor, self._availability, self._row.id, version=self._as_of, span=span)
+        if self._query.form is Format.ARROW:
+            limit = min(limit, max(1, room * 3 // 4 // arrow.row_bytes(self._rendering.fields, self._rendering.symbol)))
         while True:
             slices, next_key = self._read(span, limit)
             size = sum(each.size for each in slices)
@@ -196,7 +198,9 @@ class SeriesReader:
         return BarSource(self._row.id, self._row.timeframe, self._as_of, self._added, known, self._provisional)
 
     def _fitting(self, slices: Sequence[TimeSlice], room: int) -> Sequence[TimeSlice]:
-        """The slices at the near end that fit into the room together."""
+        """The slices at the near end that fit into the room together. Of packed columns no more were read than fit."""
+        if not self._query.form.text:
+            return slices
         if 2 * sum(len(text) for each in slices for text in each.texts) <= room:
             return slices  # no text takes more than twice its length
         number = 0
@@ -222,6 +226,11 @@ def _series_page(rendering: Rendering, slices: Sequence[TimeSlice], next_key: in
         slices[-1].last_ts if slices else None,
         next_key,
     )
+
+
+def length_in_answer(form: Format, candles: bytes) -> int:
+    """How long the candles are within Lambda's answer."""
+    return escaped_length(candles) if form.text else -(-len(candles) // 3) * 4
 
 
 def escaped_length(text: bytes) -> int:

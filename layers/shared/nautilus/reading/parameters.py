@@ -104,7 +104,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
     sort: Literal["asc", "desc"] = Field("asc", description="by time")
     page_token: str | None = Field(None, description="next_page_token of the answer before")
     fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
-    format: str | None = Field(None, description="json, csv, ndjson, columns; wins over Accept")
+    format: str | None = Field(None, description="json, csv, ndjson, columns, arrow; wins over Accept")
     wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
     live: int = Field(0, ge=0, le=1, description="1: with the provisional bars of live data")
     as_of: str | None = Field(

@@ -12,15 +12,20 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, day_of
+from nautilus.db.bars import packed
 from nautilus.db.bars.bar_source import BarSource, array, select
 from nautilus.db.cursor import Cursor
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe
+from nautilus.reading import arrow
+from nautilus.reading.arrow import Packed
 from nautilus.reading.formats import PROVISIONAL, Format
 from nautilus.spans import Span
 
 _BARS_PER_SLICE = 1_440
 """At most so many bars in a slice: a day of minutes, some 150 KiB of JSON."""
+_PACKED_PER_SLICE = 16_384
+"""The same of packed columns, which are as good in one piece; 1 MiB."""
 _CANDLES_WORTH_A_SLICE = 50
 """A slice costs about as much as so many candles, so a page of n candles has at most n / 50 slices."""
 _NULLABLE = ("volume", "vwap", "trades", "ts_open", "ts_close")
@@ -43,8 +48,9 @@ class Rendering(NamedTuple):
 
 
 class TimeSlice(NamedTuple):
-    """The candles of one slice as text: of COLUMNS one text for each field, else a single one.
+    """The candles of one slice as text: of COLUMNS one text for each field, of ARROW one packed column, else a single text.
 
+    nulls: of ARROW, how many values of each column are NULL.
     first_ts, last_ts: the stamps of its oldest and its newest candle. Of CSV they are the bounds of the range that was read.
     """
 
@@ -52,6 +58,7 @@ class TimeSlice(NamedTuple):
     size: int
     first_ts: int
     last_ts: int
+    nulls: tuple[int, ...] = ()
 
 
 def time_slices(
@@ -64,14 +71,21 @@ def time_slices(
         return _csv(cursor, source, span, rendering)
     slices = _cut(source, span, rendering, limit)
     dated = rendering.timeframe.intraday and all(low // NS_PER_DAY == (high - 1) // NS_PER_DAY for low, high in slices)
-    rows = cursor.rows_with_bytes(_statement(source, rendering, slices, dated=dated))
-    found = [TimeSlice(tuple(texts), size, first, last) for size, first, last, *texts in rows]
+    statement = _statement(source, rendering, slices, dated=dated)
+    if rendering.format is Format.ARROW:
+        columns = packed.read(cursor, statement, rendering.fields)
+        found = [TimeSlice(tuple(data), size, first, last, tuple(nulls)) for size, first, last, data, nulls in columns]
+    else:
+        rows = cursor.rows_with_bytes(statement)
+        found = [TimeSlice(tuple(texts), size, first, last) for size, first, last, *texts in rows]
     return sorted(found, key=lambda each: each.first_ts)
 
 
 def joined(rendering: Rendering, slices: Sequence[TimeSlice]) -> bytes:
     """The slices, in order of time, as they stand in a body."""
     ordered = slices[::-1] if rendering.descending else slices
+    if rendering.format is Format.ARROW:
+        return _batch(rendering, ordered) if ordered else b""
     if rendering.format is Format.COLUMNS and slices:
         columns = zip(*(each.texts for each in ordered), strict=True)
         named = zip(rendering.fields, columns, strict=True)
@@ -79,12 +93,24 @@ def joined(rendering: Rendering, slices: Sequence[TimeSlice]) -> bytes:
     return (b"," if rendering.format.enveloped else b"").join(each.texts[0] for each in ordered)
 
 
+def _batch(rendering: Rendering, ordered: Sequence[TimeSlice]) -> bytes:
+    """One record batch of all slices."""
+    columns = [
+        Packed(name, b"".join(each.texts[n] for each in ordered), sum(each.nulls[n] for each in ordered))
+        for n, name in enumerate(rendering.fields)
+    ]
+    return arrow.batch(columns, sum(each.size for each in ordered), rendering.symbol)
+
+
 def _cut(source: BarSource, span: Span, rendering: Rendering, limit: int) -> Sequence[Span]:
     """The span in slices, cut at multiples of their length: at midnights, where that is a day."""
     if source.slots is not None or rendering.hours is not None or source.provisional is not None:
         return [span]  # each slice would join the slots of the whole span, or read the whole stream
     most = max(1, limit // _CANDLES_WORTH_A_SLICE)
-    length = max(min(NS_PER_DAY, _BARS_PER_SLICE * rendering.timeframe.step_ns), -(-(span[1] - span[0]) // most))
+    dense = min(NS_PER_DAY, _BARS_PER_SLICE * rendering.timeframe.step_ns)
+    if rendering.format is Format.ARROW:
+        dense = _PACKED_PER_SLICE * rendering.timeframe.step_ns
+    length = max(dense, -(-(span[1] - span[0]) // most))
     cuts = range((span[0] // length + 1) * length, span[1], length)
     return list(pairwise([span[0], *cuts, span[1]]))
 
@@ -94,7 +120,7 @@ def _statement(source: BarSource, rendering: Rendering, slices: Sequence[Span], 
 
     dated: each slice lies within one day.
     """
-    write = _columns if rendering.format is Format.COLUMNS else _objects
+    write = {Format.COLUMNS: _columns, Format.ARROW: _packed}.get(rendering.format, _objects)
     before_time, texts = write(rendering, dated=dated)
     values = ",".join(
         f"({low}::int8,{high}::int8,{_quoted(before_time + day_of(low).strftime('%Y%m%d  ') if dated else '')})"
@@ -149,6 +175,14 @@ def _columns(rendering: Rendering, *, dated: bool) -> tuple[str, list[str]]:
             text = f"concat({in_front}, {_time(rendering, dated=dated)}, {_quoted(_after_time(rendering))})"
         texts.append(_aggregate(rendering, text, ","))
     return '"', texts
+
+
+def _packed(rendering: Rendering, *, dated: bool) -> tuple[str, list[str]]:
+    """The aggregates of packed columns, and of their numbers of NULLs."""
+    in_front = "slice.before_time" if dated else "''"
+    zone = _quoted("Z" if rendering.timeframe.intraday else "")
+    time = f"concat({in_front}, {_time(rendering, dated=dated)}, {zone})"
+    return "", packed.aggregates(rendering.fields, time, f"ts {_order(rendering)}")
 
 
 def _aggregate(rendering: Rendering, candle: str, separator: str) -> str:
