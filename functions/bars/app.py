@@ -29,11 +29,13 @@ from nautilus.lookup.suggestions import with_renamed_venue
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import name_of, select
 from nautilus.market.timeframes import timeframe as timeframe_of
-from nautilus.reading import bar_history, calendar_report, coverage_report, schemas, versions
+from nautilus.reading import bar_history, calendar_report, coverage_map, coverage_report, schemas, versions
 from nautilus.reading.formats import Format
+from nautilus.reading.headers import matches
 from nautilus.reading.parameters import (
     TIME,
     BarsParameters,
+    MapParameters,
     NamedSeries,
     SeriesParameters,
     WindowParameters,
@@ -150,6 +152,23 @@ async def coverage(
     subject, known = await _subject(services, named, caller)
     answer = await _read(services, coverage_report.coverage, subject=subject, window=window)
     return schemas.Coverage.model_validate({**answer, **known.as_dict()})
+
+
+@router.get(
+    f"{_ROOT}/coverage/map",
+    summary="The coverage of up to 200 series, day by day",
+    response_model=schemas.CoverageMap,
+    responses={304: {"description": "unchanged since the answer whose ETag is in If-None-Match"}},
+)
+async def series_map(
+    request: Request, services: ServicesDep, caller: Caller, given: Annotated[MapParameters, Query()]
+) -> Response:
+    answer = await _read(services, coverage_map.answer, given=given)
+    content, tag = coverage_map.tagged(answer)
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
+    if matches(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="application/json", headers=headers)
 
 
 @router.get(f"{_ROOT}/historical/explain", summary="How one bar came to be, or why there is none")

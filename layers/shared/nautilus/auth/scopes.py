@@ -155,6 +155,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/market-data/historical/explain"): READ_BARS,
     ("GET", "/api/v1/market-data/historical/revisions"): READ_BARS,
     ("GET", "/api/v1/market-data/series"): READ_BARS,
+    ("GET", "/api/v1/market-data/coverage/map"): READ_BARS,
     ("GET", "/api/v1/market-data/calendar"): READ_BARS,
     ("GET", "/api/v1/market-data/instruments"): READ_BARS,
     ("GET", "/api/v1/market-data/instruments/search"): READ_BARS,

@@ -140,6 +140,15 @@ def assess(
     return _aggregated(cursor, context, availability, bounds=bounds, calendar=calendar) or availability
 
 
+def assess_stored(
+    cursor: Cursor, context: SnapshotContext, known: Calendars, *, subject: Subject, window: Span, row: Series
+) -> Availability:
+    """The same of one stored series alone, whatever finer ones hold, in the window as it is given."""
+    calendar = known.get(cursor, subject.instrument.calendar, subject.session)
+    bounds = _bounds(calendar, subject.timeframe, subject.instrument, context)
+    return _assess_series(cursor, context, subject, span=window, bounds=bounds, calendar=calendar, row=row)
+
+
 def _bounds(
     calendar: Calendar | None, frame: Timeframe, instrument: Instrument, context: SnapshotContext
 ) -> ClosedBounds:

@@ -92,8 +92,8 @@ def stream(names: Iterable[str], batches: Iterable[bytes], answer: Mapping[str, 
         kind = kind_of(name)
         nullable = Scalar("B", name in NULLABLE)
         fields.append(Table([name, nullable, Scalar("B", kind.number), kind.described, None, Tables([])]))
-    told = Table([METADATA_KEY, json.dumps(answer, separators=(",", ":"), ensure_ascii=False)])
-    schema = Table([Scalar("h", 0), Tables(fields), Tables([told])])
+    about = Table([METADATA_KEY, json.dumps(answer, separators=(",", ":"), ensure_ascii=False)])
+    schema = Table([Scalar("h", 0), Tables(fields), Tables([about])])
     return b"".join([_message(_SCHEMA, schema, 0), *batches, _ENDING])
 
 

@@ -15,6 +15,7 @@ from nautilus.market.symbols import InstrumentName, Selector, name_of, select
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.reading import as_of
 from nautilus.reading.as_of import AsOf
+from nautilus.reading.coverage_map import DEFAULT_DAYS, DEFAULT_SERIES, MAX_SERIES, numbers_of
 from nautilus.reading.formats import FIELDS, PROVISIONAL, choose, fields_of
 from nautilus.reading.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SYMBOLS, MAX_WAIT_S, BarsQuery
 
@@ -106,6 +107,9 @@ class BarsParameters(WindowParameters, SeriesParameters):
     fields: str | None = Field(None, description=f"comma-separated, of {', '.join(FIELDS)}; or changes: +vwap,-volume")
     format: str | None = Field(None, description="json, csv, ndjson, columns, arrow; wins over Accept")
     wait: float | None = Field(None, ge=0, le=MAX_WAIT_S, description="seconds to wait for missing bars")
+    backfill: Literal["auto", "never"] = Field(
+        "auto", description="never: nothing that is missing is requested from IB"
+    )
     live: int = Field(0, ge=0, le=1, description="1: with the provisional bars of live data")
     as_of: str | None = Field(
         None, description=f"the bars as they were at a version of the series, or at a moment of machine time: {TIME}"
@@ -141,6 +145,7 @@ class BarsParameters(WindowParameters, SeriesParameters):
             wait_s=_wait(headers, self.wait),
             instrument_name=named.name,
             as_of=_as_of(self.as_of),
+            backfill=self.backfill == "auto",
             live=live,
         )
 
@@ -155,6 +160,33 @@ class BarsParameters(WindowParameters, SeriesParameters):
         if frame.name not in KEPT_TIMEFRAMES:
             raise InvalidInput.field("timeframe", f"live=1 has no provisional bars of {frame.name}", KEPT_TIMEFRAMES)
         return True
+
+
+class MapParameters(BaseModel):
+    """The parameters of the coverage map: which series, and from when to when."""
+
+    series: str | None = Field(None, description=f"series_id of up to {MAX_SERIES} series, comma-separated")
+    instrument_id: str | None = Field(None, description="instead: those of an instrument, such as AAPL.NASDAQ")
+    timeframe: str | None = Field(None, description="instead: those of a timeframe, such as 1m")
+    start: str | None = Field(None, description=f"{TIME}; included; default {DEFAULT_DAYS} days before the end")
+    end: str | None = Field(None, description=f"{TIME}; excluded; default the end of today")
+    limit: int = Field(DEFAULT_SERIES, ge=1, le=MAX_SERIES, description="series in a page")
+    after: int = Field(0, ge=0, le=2**31 - 1, description="series_id of the last one of the page before")
+
+    def window(self) -> Window:
+        return Window(time_of("start", self.start), time_of("end", self.end))
+
+    def numbers(self) -> list[int] | None:
+        """The series that are named; None: others are meant. InvalidInput when both are."""
+        if self.series is None:
+            return None
+        if self.instrument_id is not None or self.timeframe is not None or self.after:
+            raise InvalidInput.field("series", "names the series; instrument_id, timeframe and after choose others")
+        return numbers_of(self.series)
+
+    @property
+    def frame(self) -> str | None:
+        return timeframe(self.timeframe).name if self.timeframe is not None else None
 
 
 def _as_of(text: str | None) -> AsOf | None:

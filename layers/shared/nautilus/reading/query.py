@@ -40,6 +40,8 @@ class BarsQuery(NamedTuple):
     """The instrument_id of the one instrument, where it was named by that."""
     as_of: AsOf | None = None
     """The version of the series that is meant; None: the bars as they are now."""
+    backfill: bool = True
+    """What is missing may be requested from IB."""
     live: bool = False
     """With the provisional bars that history has not confirmed."""
 

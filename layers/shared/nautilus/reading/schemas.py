@@ -191,6 +191,32 @@ class SeriesList(_Answer):
     next_after: int | None = Field(description="`after` of the next page")
 
 
+class CoverageRun(_Answer):
+    from_: str = Field(alias="from", description="the first trade date")
+    to: str = Field(description="the last trade date")
+    days: int
+    state: str = Field(description="settled, the worst state of what is missing, or unknown: nobody knows the sessions")
+    expected: int | None = Field(description="slots; null where the sessions are not known")
+    settled: int = Field(description="how many of them are settled")
+
+
+class MappedSeries(_Answer):
+    series_id: int
+    con_id: int
+    instrument_id: str
+    timeframe: str
+    price: str
+    session: str
+    data_version: int
+    runs: list[CoverageRun]
+
+
+class CoverageMap(_Answer):
+    window: Stretch
+    series: list[MappedSeries]
+    next_after: int | None = Field(description="`after` of the next page")
+
+
 class Prices(_Answer):
     open: float
     high: float

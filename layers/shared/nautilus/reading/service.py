@@ -110,7 +110,7 @@ class MarketData:
             found = await self.threads.run(self._snapshot, query, failed)
             if found.unknown and not query.several:
                 raise failed[found.unknown[0].key]
-        wanted = self._to_fill(found, caller)
+        wanted = self._to_fill(read, found)
         job_id = await self._writes.run(read_through.ask, self._db, self._queue, caller, wanted) if wanted else None
         pending = [each for each in found.availabilities if each.pending or (job_id and each in wanted)]
         since = time.perf_counter()
@@ -119,10 +119,10 @@ class MarketData:
         read.timing.add("wait", since)
         return _Filling(failed, job_id)
 
-    def _to_fill(self, found: Snapshot, caller: Principal) -> list[Availability]:
-        """The views that this caller may have filled: all that miss something, or, when that is too much, none."""
+    def _to_fill(self, read: _Read, found: Snapshot) -> list[Availability]:
+        """The views that this read may have filled: all that miss something, or, when that is too much, none."""
         wanted = [availability for availability in found.availabilities if availability.to_ask]
-        allowed = found.token is None and caller.may("backfill:write")
+        allowed = read.query.backfill and found.token is None and read.caller.may("backfill:write")
         return wanted if allowed and sum(availability.requests for availability in wanted) <= self._plan_limit else []
 
     async def _wait(
@@ -160,7 +160,7 @@ class MarketData:
         with self._db.transaction(snapshot=True) as cursor:
             found = snapshot.take(cursor, query, self._calendars)
             waits = query.wait_s != 0 and found.token is None and found.pending
-            if found.unknown or waits or self._to_fill(found, read.caller):
+            if found.unknown or waits or self._to_fill(read, found):
                 return found
             draft, page = self._drafted(cursor, query, found, _NOTHING_DONE)
         read.timing.add("db", since)
@@ -206,7 +206,7 @@ class MarketData:
         return self._reply(read, draft, page)
 
     def _reply(self, read: _Read, draft: Draft, page: Page) -> Reply:
-        return answer.write(draft, page, read.timing, fills=bool(self._to_fill(draft.snapshot, read.caller)))
+        return answer.write(draft, page, read.timing, fills=bool(self._to_fill(read, draft.snapshot)))
 
     # ---- from somewhere else -----------------------------------------------------------------------------------------
 

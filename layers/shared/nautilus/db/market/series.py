@@ -110,6 +110,12 @@ def by_id(cursor: Cursor, series_id: int, *, lock: bool = False) -> Series:
     return of_row(one(cursor, SeriesRow))
 
 
+def by_ids(cursor: Cursor, ids: Sequence[int]) -> list[Series]:
+    """Those of the series that there are, by number."""
+    cursor.execute(f"{_SELECT} WHERE id = ANY(%s) ORDER BY id", (list(ids),))
+    return list(map(of_row, every(cursor, SeriesRow)))
+
+
 def exists(cursor: Cursor, series_id: int) -> bool:
     """Whether there is a series of this number."""
     cursor.execute("SELECT EXISTS (SELECT FROM series WHERE id = %s)", (series_id,))

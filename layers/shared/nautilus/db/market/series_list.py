@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nautilus.db.bars.write import table_of
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every
+from nautilus.db.rows import every, scalars
 from nautilus.market.timeframes import timeframe
 
 
@@ -62,6 +62,17 @@ def listed(
         {"after": after, "instrument": instrument_id, "frame": frame, "limit": limit},
     )
     return every(cursor, ListedSeries)
+
+
+def numbers(cursor: Cursor, *, instrument_id: str | None, frame: str | None, limit: int, after: int) -> list[int]:
+    """The numbers of series, in order, from the one after `after` on."""
+    cursor.execute(
+        "SELECT s.id FROM series s JOIN instruments i USING (con_id) WHERE s.id > %(after)s"
+        " AND (%(instrument)s::text IS NULL OR i.instrument_id = %(instrument)s)"
+        " AND (%(frame)s::text IS NULL OR s.timeframe = %(frame)s) ORDER BY s.id LIMIT %(limit)s",
+        {"after": after, "instrument": instrument_id, "frame": frame, "limit": limit},
+    )
+    return scalars(cursor, int)
 
 
 def ends(cursor: Cursor, rows: Sequence[ListedSeries]) -> Mapping[int, Ends]:
