@@ -16,7 +16,7 @@ def listed(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev")
+PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev", "strategy_host")
 
 LOG_ACTIONS = listed(
     """
@@ -113,6 +113,12 @@ LOG_ACTIONS = listed(
     socket-refused
     split-found
     store-unavailable
+    strategies-not-described
+    strategy-child-lost
+    strategy-host-started
+    strategy-run-broke
+    strategy-run-delayed
+    strategy-run-lost
     stream-ended
     stream-lost
     stream-not-loaded
@@ -179,6 +185,8 @@ OF_LOOPS = listed(
     watch
     watch-list
     what-ifs
+    describing
+    runs
     """
 )
 """Each loop of `nautilus.infra.loops.repeat` logs `<name>-delayed` and `<name>-broke`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("ib_bridge", "functions", "layers/shared/nautilus", "stream")
+PLACES = ("ib_bridge", "functions", "layers/shared/nautilus", "stream", "strategy_host")
 
 # Loops whose error is told to whoever waits for them; the sentence says who that is.
 CALLERS = {
@@ -39,6 +39,12 @@ CALLERS = {
     "ib_bridge.orders.sender.Sender._send_accepted": "a step of the loop of sending",
     "ib_bridge.orders.word_writer.WordWriter.drain": "the process, which ends",
     "ib_bridge.history.open_requests.OpenRequests.enter": "a request that confirms live bars",
+    "strategy_host.backtest.BackTest._attempt": "the run, which ends with it",
+    "strategy_host.backtest.BackTest._feed": "the attempt, which ends with it",
+    "strategy_host.backtest.BackTest._store_often": "the attempt, which ends with it",
+    "strategy_host.child.Child._keep_errors": "the task around it; nothing but the words of an end depends on it",
+    "strategy_host.child.Child.messages": "who reads the child",
+    "strategy_host.child.Child.watch": "the attempt, which ends with it",
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
@@ -157,6 +163,16 @@ BACKGROUND = {
     "stream.page_orders: self._begin(subscription)": "catches everything",
     "stream.snapshots: self._work()": "all who wait for the snapshots get its errors",
     "stream.subscriber: self._with_errors(work)": "tells the client every error",
+    "strategy_host.backtest: child.watch()": "the attempt waits for it and raises its error",
+    "strategy_host.backtest: self._end_when_cancelled()": "the attempt waits for it and raises its error",
+    "strategy_host.backtest: self._feed(child, found, recorder)": "the attempt waits for it and raises its error",
+    "strategy_host.backtest: self._listen(child, found, recorder)": "the attempt waits for it and raises its error",
+    "strategy_host.backtest: self._store_often(recorder)": "the attempt waits for it and raises its error",
+    "strategy_host.child: self._keep_errors()": "it reads a pipe to its end; nothing but the words of an end depends on it",
+    "strategy_host.host: loop": "made of the helper",
+    "strategy_host.host: one.work()": "one run: every error is logged when it ends, and its lease runs out",
+    "strategy_host.host: stop.wait()": "an event",
+    "strategy_host.host: self._fatal_event.wait()": "an event",
 }
 
 

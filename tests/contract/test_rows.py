@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("layers/shared/nautilus", "functions", "ib_bridge", "stream")
+FOLDERS = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "strategy_host")
 RAW = re.compile(r"\.fetch(?:one|all|many)\(")
 READERS = {
     "layers/shared/nautilus/db/rows.py",
