@@ -247,7 +247,7 @@ check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(PY) -m pytest -q tests/contract
+	$(PY) -m pytest -n 2 -q tests/contract
 
 format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
