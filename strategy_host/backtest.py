@@ -74,7 +74,8 @@ class BackTest:
             await self._attempt()
         except NotEnded:
             await self._finish(
-                RunState.CANCELLED, "cancelled by its owner; the strategy did not end by itself, so there are no figures"
+                RunState.CANCELLED,
+                "cancelled by its owner; the strategy did not end by itself, so there are no figures",
             )
         except LeaseLost as lost:
             self._parts.log.warning("strategy-run-lost", extra={"run_id": str(self.run.id), "reason": str(lost)})
