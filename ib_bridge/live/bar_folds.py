@@ -139,6 +139,11 @@ class BarFolds:
         # History's word on a minute comes with `answer`: a listener that has a longer bar confirmed takes no `closed` one.
         return self._into_longer([part for part in minutes if part.ts not in self._covered or self.needs(part.ts)])
 
+    def recall(self, minutes: Iterable[Part]) -> None:
+        """Take closed minutes, in order of time, that an earlier bridge or another way has published, and that history has not
+        answered for. Nothing is published for that."""
+        self._into_longer(minutes)
+
     def needs(self, ts: int) -> bool:
         """True when a minute is not known here, or in part only."""
         known = self._history.get(ts)
@@ -148,13 +153,32 @@ class BarFolds:
         """The stream missed this time: what is folded over it is partial, until history has shown what was there."""
         self._known -= Spans.of(*hole)
 
+    def incomplete(self, minutes: Iterable[int]) -> Spans:
+        """What history has answered, and is not known here, of the longer bars that hold some minutes (ts, ascending)."""
+        calendar, found = self._calendar(), list[Span]()
+        frames = [timeframe(name) for name in self._longer if timeframe(name).intraday]
+        ends = dict.fromkeys(frames, 0)
+        for ts in minutes:
+            for frame in [one for one in frames if ts >= ends[one]]:
+                slot = slot_of(calendar, frame, ts) or (ts, ts + 1)
+                ends[frame] = slot[1]
+                found.append(slot)
+        missing = Spans(found) - self._known
+        return Spans(part for span in missing for part in calendar.open_time(self.own, span)) & self._covered
+
     def answer(
-        self, parts: Iterable[Part], withdrawn: Iterable[int], *, answered: Spans, covered: Spans
+        self,
+        parts: Iterable[Part],
+        withdrawn: Iterable[int],
+        *,
+        answered: Spans,
+        covered: Spans,
+        changed: frozenset[int] = frozenset(),
     ) -> tuple[list[FoldedBar], list[tuple[Timeframe, Meaning]]]:
         """Take what history says of minutes: (bars that changed and are not settled, what is settled of longer bars).
 
         parts: what it has otherwise than the stream. withdrawn: ts of the minutes that it has not. answered: the time of which
-        all is published with that. covered: what is covered in all.
+        all is published with that. covered: what is covered in all. changed: as in `Word`.
         """
         knew, self._known = self._known, self._known | answered
         self._covered = covered
@@ -163,10 +187,10 @@ class BarFolds:
             self._history.pop(ts, None)
             self._early.pop(ts, None)
         found = self._into_longer(())
-        word = Word(tuple(self._placed(parts)), gone, covered, self._known, knew)
+        word = Word(tuple(self._placed(parts)), changed, gone, covered, self._known, knew)
         meaning = [(timeframe(name), longer.answer(word)) for name, longer in self._longer.items()]
-        changed = [bar for frame, one in meaning for bar in self._named(frame.name, one.changed)]
-        return found + changed, [(frame, one) for frame, one in meaning if frame.intraday]
+        unsettled = [bar for frame, one in meaning for bar in self._named(frame.name, one.changed)]
+        return found + unsettled, [(frame, one) for frame, one in meaning if frame.intraday]
 
     def _spread(self, changed: list[LiveBar]) -> list[FoldedBar]:
         found: list[FoldedBar] = []

@@ -1,5 +1,6 @@
 """Streams of bars: what IB sends is folded, published and stored as provisional; what was missed is kept as a hole."""
 
+from collections import deque
 from collections.abc import Iterable
 
 from ib_bridge.history.volume_units import VolumeUnits
@@ -7,6 +8,7 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection
 from ib_bridge.ib.live_callbacks import BarValue, FirstBars
 from ib_bridge.live.bar_folds import BarFolds, FoldedBar, slot_of
+from ib_bridge.live.bar_values import part_of, part_of_row, placed, shown
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.new_channels import Begun, NewChannels
 from ib_bridge.live.outbox import Outbox
@@ -23,10 +25,11 @@ from nautilus.market import slots
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import QUOTE_KINDS, sent_in_lots
-from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
 
 _FIVE_SECONDS_NS = 5 * NS_PER_S
+_MOST_UNFOLDED = 100
 _MOST_KEPT = 1_440
 """Closed bars of one stream that wait for history: a day of minutes."""
 
@@ -53,18 +56,30 @@ class BarStreams:
         self._folds: dict[StreamKey, BarFolds] = {}
         self._by: dict[StreamKey, Source | None] = {}
         self._kept: dict[StreamKey, dict[int, ProvisionalBar]] = {}
+        self._unfolded: dict[StreamKey, deque[Report]] = {}
+        """What history answered for streams before they began: their longer bars go by it when they begin."""
         self._channels = NewChannels()
         self._part_end: dict[StreamKey, int] = {}
         """Up to when its bars of five seconds have come."""
 
     # ---- a stream begins and ends ------------------------------------------------------------------------------------
 
+    def keep(self, stream: Stream) -> None:
+        """It is loaded: the closed bars of its series that history has not answered for are its bars, too."""
+        if stream.unanswered:
+            self._kept[stream.key] = {row.ts: row for row in stream.unanswered[-_MOST_KEPT:]}
+
+    def unconfirmed_since(self, stream: Stream) -> int:
+        """From when on its bars are to be confirmed: its loss, or the oldest of its bars that history has not answered for."""
+        return min([stream.lost_at or self._clock.now_ns(), *self._kept.get(stream.key, {})])
+
     def begin(self, stream: Stream) -> None:
         """It is about to be requested, for the first time, again, or by another way; or history alone brings its bars."""
         own = timeframe(stream.frame)
         five = stream.source is Source.REAL_TIME_BARS
         folds = self._folds.get(stream.key)
-        if folds is None or self._by.get(stream.key) is not stream.source:
+        new = folds is None or self._by.get(stream.key) is not stream.source
+        if new:
             fillers = stream.key.price not in QUOTE_KINDS and stream.instrument.asset_class != "IND"
             self._folds[stream.key] = BarFolds(
                 lambda: _calendar(stream),
@@ -76,8 +91,18 @@ class BarStreams:
             self._by[stream.key] = stream.source
             self._part_end.pop(stream.key, None)
         self.want(stream)
+        if new:
+            self._recall(stream, self._folds[stream.key])
         if stream.source is Source.POLL:
             self._tell_gap(stream, self._clock.now_ns())
+
+    def _recall(self, stream: Stream, folds: BarFolds) -> None:
+        """New folds learn what an earlier bridge, or another way, has published, and what history has answered meanwhile."""
+        own, calendar, factor = timeframe(stream.frame), _calendar(stream), self.factor(stream)
+        rows = sorted(self._kept.get(stream.key, {}).values(), key=lambda row: row.ts)
+        folds.recall(part_of_row(row, own, calendar.slot_end(own, row.ts), factor) for row in rows)
+        for report in self._unfolded.pop(stream.key, ()):
+            self._refold(stream, report, self._clock.now_ns())
 
     def want(self, stream: Stream) -> None:
         """Fold and publish what is wanted of it now. What went before is requested of history, back to the open; of earlier days
@@ -107,13 +132,13 @@ class BarStreams:
             for name in begun.frames:
                 ts = outcome.bar.ts if name == stream.frame else folds.emptied(name, outcome.bar.ts)
                 if ts is not None:
-                    self._telling.outcome(stream, name, _at(outcome, ts), version=version, now=now)
+                    self._telling.outcome(stream, name, placed(outcome, ts), version=version, now=now)
         if begun.answered:
             self._confirming.need(stream.key, begun.answered, since=now)
 
     def forget(self, stream: Stream) -> None:
         """It is no more. Its closed bars stay in the database until history has answered for them."""
-        for known in (self._folds, self._by, self._part_end, self._kept):
+        for known in (self._folds, self._by, self._part_end, self._kept, self._unfolded):
             known.pop(stream.key, None)
         self._channels.forget(stream.key)
 
@@ -124,7 +149,7 @@ class BarStreams:
         folds = self._folds[stream.key]
         own, now = timeframe(stream.frame), self._clock.now_ns()
         calendar = _calendar(stream)
-        parts = [_part(bar, calendar, own, now) for bar in answer.bars]
+        parts = [part_of(bar, calendar, own, now) for bar in answer.bars]
         last_seen = folds.newest.ts if folds.newest is not None else None
         self._tell_gap(stream, self._missed_until(stream, now))
         if parts:
@@ -138,7 +163,7 @@ class BarStreams:
         """The newest state of a bar of its own timeframe."""
         self._tell_gap(stream, bar.ts)
         own = timeframe(stream.frame)
-        part, folds = _part(bar, _calendar(stream), own, 0), self._folds[stream.key]
+        part, folds = part_of(bar, _calendar(stream), own, 0), self._folds[stream.key]
         self._put(stream, folds.learn([part]) if part.end <= folds.learned_until else folds.add(part))
 
     def five_seconds(self, stream: Stream, bar: BarValue) -> None:
@@ -273,19 +298,26 @@ class BarStreams:
         """Longer bars go by what history says of their minutes."""
         folds = self._folds.get(stream.key)
         if folds is None:
+            self._unfolded.setdefault(stream.key, deque(maxlen=_MOST_UNFOLDED)).append(report)
             return
         factor, own, calendar = self.factor(stream), timeframe(stream.frame), _calendar(stream)
+        changed = frozenset(one.bar.ts for one in report.outcomes if not one.exact)
         gone = [one.bar.ts for one in report.outcomes if one.state is LiveState.WITHDRAWN]
         there = [one for one in report.outcomes if one.state is not LiveState.WITHDRAWN]
         real = sorted({*report.brought, *(one.bar for one in there if not one.exact or folds.needs(one.bar.ts))})
-        parts = [_of_history(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real]
-        changed, meaning = folds.answer(parts, gone, answered=report.answered, covered=report.covered)
-        self._put(stream, changed)
+        parts = [part_of_row(bar, own, calendar.slot_end(own, bar.ts), factor) for bar in real]
+        unsettled, meaning = folds.answer(
+            parts, gone, answered=report.answered, covered=report.covered, changed=changed
+        )
+        self._put(stream, unsettled)
         for frame, one in meaning:
             for outcome in one.outcomes:
-                self._telling.outcome(stream, frame.name, _scaled(outcome, factor), version=report.version, now=now)
+                self._telling.outcome(stream, frame.name, shown(outcome, factor), version=report.version, now=now)
             for span in one.confirmed:
                 self._telling.confirmed(stream, frame.name, span, report.version)
+        missing = folds.incomplete(sorted(changed))
+        if missing:
+            self._confirming.need(stream.key, missing, since=now)
 
     def kept(self) -> list[ProvisionalBar]:
         """The closed bars that history has not answered for, of all streams."""
@@ -309,29 +341,3 @@ def _unsettled_from(stream: Stream) -> int:
     """Since when longer bars may be over that history has not settled: nobody else tells them any more."""
     holes = [start for start, _ in stream.holes]
     return min([at for at in (stream.confirmed_until, stream.lost_at, *holes) if at is not None], default=FOR_GOOD)
-
-
-def _part(bar: BarValue, calendar: Calendar, frame: Timeframe, now: int) -> Part:
-    end = calendar.slot_end(frame, bar.ts)
-    values = bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades
-    return Part(bar.ts, end - bar.ts, *values, complete=end <= now)
-
-
-def _of_history(bar: Bar, frame: Timeframe, end: int, factor: float | None) -> Part:
-    """A bar of the database, with its volume in the stream's unit; without it while nobody knows that unit."""
-    volume = bar.volume / factor if bar.volume is not None and factor is not None else None
-    return Part(bar.ts, end - bar.ts, bar.open, bar.high, bar.low, bar.close, volume, bar.trades)
-
-
-def _at(outcome: Outcome, ts: int) -> Outcome:
-    """The same of a bar that begins then."""
-    return outcome._replace(bar=outcome.bar._replace(ts=ts), was=outcome.was._replace(ts=ts) if outcome.was else None)
-
-
-def _scaled(outcome: Outcome, factor: float | None) -> Outcome:
-    """With volumes as listeners get them."""
-    return outcome._replace(bar=_shown(outcome.bar, factor), was=_shown(outcome.was, factor) if outcome.was else None)
-
-
-def _shown(bar: Bar, factor: float | None) -> Bar:
-    return bar._replace(volume=bar.volume * factor if bar.volume is not None and factor is not None else None)

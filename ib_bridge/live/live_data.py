@@ -245,6 +245,7 @@ class LiveData:
             if stream is not None:
                 predecessor.hand_over(self._left, stream, self._clock.now_ns())
                 self.ledger.streams[key] = stream
+                self.bars.keep(stream)
                 for report in self._early.pop(key, ()):
                     self.bars.reported(stream, report)
         for key in predecessor.take_unwanted(self._left, self._wants):
@@ -271,8 +272,8 @@ class LiveData:
             case Step.STOP | Step.FORGET if source is not None or stream.request is not None:
                 self.subscribing.cancel(stream, source or Source.POLL)
         if change.step is Step.START and stream.is_bars:
-            since = stream.lost_at or self._clock.now_ns()
-            self._confirming.follow(stream.key, since=since, poll=stream.source is Source.POLL)
+            since, polled = self.bars.unconfirmed_since(stream), stream.source is Source.POLL
+            self._confirming.follow(stream.key, since=since, poll=polled)
             for hole in stream.holes:
                 self._confirming.hole(stream.key, hole)
         if change.step is Step.START and stream.source is Source.POLL:

@@ -12,7 +12,9 @@ from ib_bridge.transactions import TransactionRunner
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
+from nautilus.db.live import provisional
 from nautilus.db.market import instruments, series
+from nautilus.db.market.series import ALL_TIME
 from nautilus.errors import Unavailable
 from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, Source, StreamKey
 from nautilus.market.timeframes import timeframe
@@ -89,4 +91,6 @@ def _load(cursor: Cursor, key: StreamKey, want: StreamWant) -> Stream | None:
     if stream.is_bars:
         frame = timeframe(stream.frame)
         stream.series_id = series.find_or_make(cursor, key.con_id, frame, price=key.price, session=key.session).id
+        lives = provisional.within(cursor, stream.series_id, *ALL_TIME)
+        stream.unanswered = tuple(one for one in lives if one.state == "closed")
     return stream

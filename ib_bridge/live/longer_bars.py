@@ -17,11 +17,13 @@ from nautilus.spans import Span, Spans
 class Word(NamedTuple):
     """History's answer for the minutes of a stream.
 
-    parts: the minutes that it has otherwise than the stream had. withdrawn: ts of those that it has not. covered: what is
-    covered now. known: the time of which each minute is known. knew: the same before the answer; a bar beyond it was partial.
+    parts: the minutes that it has otherwise than the stream had. changed: ts of those whose values listeners were not sent
+    before. withdrawn: ts of those that it has not. covered: what is covered now. known: the time of which each minute is known.
+    knew: the same before the answer; a bar beyond it was partial.
     """
 
     parts: tuple[Part, ...]
+    changed: frozenset[int]
     withdrawn: tuple[int, ...]
     covered: Spans
     known: Spans
@@ -48,6 +50,9 @@ class LongerBars:
         self._settled: set[int] = set()
         self._unheard: set[int] = set()
         """Starts of settled slots of which listeners may have another bar."""
+        self._pieces: set[int] = set()
+        """Starts of closed slots of which history has brought some minutes and nothing was known before. Listeners may have more
+        of them, from an earlier bridge: they are published once each of their minutes is known."""
         self._was: dict[int, LiveBar] = {}
         """Start of a closed slot -> its bar before history changed it, until it is settled."""
 
@@ -93,43 +98,54 @@ class LongerBars:
             old = before[slot.span[0]].bar if slot.span[0] in before else None
             if not _is_settled(slot, word.covered, word.known):
                 run = False
-                self._unsettled(slot, old, meaning)
-            elif self._is_confirmed(slot, old, meaning, whole=word.knew.covers(slot.span)):
+                self._unsettled(slot, old, meaning, whole=word.known.covers(slot.span))
+            elif self._is_confirmed(slot, old, meaning, new=_is_new(slot, old, word)):
                 meaning.confirmed.append((meaning.confirmed.pop()[0] if run else slot.span[0], slot.span[1]))
                 run = True
         starts = {slot.span[0] for slot in slots}
         self._settled &= starts
         self._unheard &= starts
+        self._pieces &= starts
         self._was = {start: bar for start, bar in self._was.items() if start in starts}
         return meaning
 
-    def _unsettled(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning) -> None:
-        """A bar that forms, or has closed and is not settled as a whole."""
+    def _unsettled(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning, *, whole: bool) -> None:
+        """A bar that forms, or has closed and is not settled as a whole. whole: each minute of its slot is known."""
         start, bar = slot.span[0], slot.bar
         if bar == old:
+            return
+        if bar is None and not whole:  # it may have other minutes
+            if old is not None:
+                self._was.setdefault(start, old)
             return
         if bar is None:
             self._was.pop(start, None)
             meaning.outcomes.append(_withdrawn(old))
             return
+        if bar.state is LiveState.CLOSED and not whole and (old is None or start in self._pieces):
+            self._pieces.add(start)
+            return
+        self._pieces.discard(start)
         if old is not None and old.state is LiveState.CLOSED:
             self._was.setdefault(start, old)
         meaning.changed.append(bar)
 
-    def _is_confirmed(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning, *, whole: bool) -> bool:
-        """True when this answer confirms a settled bar as listeners have it; what else is to be published is in `meaning`."""
+    def _is_confirmed(self, slot: FoldedSlot, old: LiveBar | None, meaning: Meaning, *, new: bool) -> bool:
+        """True when this answer confirms a settled bar as listeners have it; what else is to be published is in `meaning`.
+        new: where the bar is settled for the first time, listeners may have another one."""
         start, bar = slot.span[0], slot.bar
-        first = start not in self._settled
+        first, piece = start not in self._settled, start in self._pieces
         was = self._was.pop(start, old)
         self._settled.add(start)
+        self._pieces.discard(start)
         if bar is None:
-            if old is not None:
-                meaning.outcomes.append(_withdrawn(old))
+            if was is not None:
+                meaning.outcomes.append(_withdrawn(was))
             return False
-        if was is not None and was.state is LiveState.CLOSED and differs(_values(was), _values(bar)):
+        if was is not None and was.state is LiveState.CLOSED and not piece and differs(_values(was), _values(bar)):
             meaning.outcomes.append(Outcome(_values(bar), LiveState.REVISED, _values(was)))
             return False
-        unheard = start in self._unheard or (first and old is not None and (old.partial or not whole))
+        unheard = start in self._unheard or piece or (first and new)
         self._unheard.discard(start)
         if old is None or _values(old) != _values(bar) or unheard:
             meaning.outcomes.append(Outcome(_values(bar), LiveState.CONFIRMED))
@@ -139,6 +155,14 @@ class LongerBars:
 
 def _is_settled(slot: FoldedSlot, covered: Spans, known: Spans) -> bool:
     return slot.closed and covered.covers(slot.span) and known.covers(slot.span)
+
+
+def _is_new(slot: FoldedSlot, old: LiveBar | None, word: Word) -> bool:
+    """True when listeners may have another bar of a slot than the one that is known: that was partial, or history has minutes of
+    it otherwise than an earlier bridge, which may have published it as confirmed."""
+    start, end = slot.span
+    partial = old is not None and (old.partial or not word.knew.covers(slot.span))
+    return partial or any(start <= ts < end for ts in word.changed)
 
 
 def _withdrawn(bar: LiveBar | None) -> Outcome:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_S
+from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.live.streams import StreamRow
 from nautilus.db.live.wants import CurrentWant
 from nautilus.live.offered import stream_of
@@ -64,6 +65,8 @@ class Stream:
     instrument: Instrument
     want: StreamWant
     series_id: int | None = None
+    unanswered: tuple[ProvisionalBar, ...] = ()
+    """Closed bars of its series from before it, that history had not answered for when it was loaded."""
     calendar: Calendar | None = None
     calendar_requested: tuple[float, int] | None = None
     """When it was requested last: machine time (s), market time (ns)."""

@@ -1,7 +1,7 @@
 """From a socket's subscription to IB and back: the bridge, the simulator and the stream together; in the end the charts are
 compared with history."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,16 +19,6 @@ from tests.support.stream_server import BARS, FIVE, QUOTES, Chart, Client, Strea
 NOON = ns("2026-03-02 17:00")
 STEPPED = ("--clock", "stepped", "--latency", "none", "--start", "2026-03-02T17:00:00Z")
 VALUES = ("open", "high", "low", "close", "volume")
-
-
-@pytest.fixture
-def both(
-    servers: SimpleNamespace, dsn: str, redis_url: str, tmp_path: Path
-) -> Iterator[tuple[LiveStack, StreamServer]]:
-    with service_stack(servers.group, servers.folder, dsn, *STEPPED) as stack, live_stack(stack, redis_url) as live:
-        running = StreamServer(dsn, tmp_path, redis_url=redis_url, stream_beat_ms=50)
-        yield live, running
-        running.stop()
 
 
 def follow(socket: Client, *charts: Chart) -> None:

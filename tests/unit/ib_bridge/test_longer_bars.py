@@ -319,3 +319,59 @@ def test_the_mutants_fail(
     mutant(monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
         test()
+
+
+# ---- what an earlier bridge published --------------------------------------------------------------------------------
+
+
+def begun_again(*known: int) -> BarFolds:
+    """Folds of a bridge that begins in minute 12, when a first answer brings all minutes; some of them were published before."""
+    folds = BarFolds(lambda: MARKETS["nyse"], timeframe("1m"), from_five_seconds=False, with_fillers=True)
+    folds.want(["1m", "5m"])
+    folds.recall(minute(n) for n in known)
+    return folds
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_bar_that_an_earlier_bridge_had_confirmed_is_published_anew_where_history_has_changed_it(
+    changed: bool,
+) -> None:
+    folds = begun_again()
+    folds.learn([minute(n) for n in range(12)], OPEN)
+    stamps = frozenset({at(7)}) if changed else frozenset()
+    _, ((_, meaning),) = folds.answer([], [], answered=Spans(), covered=upto(12), changed=stamps)
+    assert meaning.confirmed == ([(at(0), at(5))] if changed else [(at(0), at(10))])
+    assert [(one.state, one.bar.ts, one.was) for one in meaning.outcomes] == (
+        [("confirmed", at(5), None)] if changed else []
+    )
+
+
+def test_a_bar_of_which_a_minute_changes_is_published_once_its_other_minutes_are_read() -> None:
+    folds = begun_again()
+    changed, ((_, meaning),) = folds.answer(
+        [minute(7)], [], answered=Spans(), covered=upto(12), changed=frozenset({at(7)})
+    )
+    assert (changed, meaning) == ([], NOTHING), "listeners may have more of it"
+    missing = folds.incomplete([at(7)])
+    assert missing == Spans.of(at(5), at(10))
+    _, ((_, meaning),) = folds.answer([minute(n) for n in range(5, 10)], [], answered=missing, covered=upto(12))
+    assert [(one.state, one.bar.ts, one.bar.volume) for one in meaning.outcomes] == [("confirmed", at(5), 50.0)]
+    assert folds.incomplete([at(7)]) == Spans(), "all of it is known"
+
+
+def test_what_history_has_not_answered_yet_is_not_waited_for() -> None:
+    folds = begun_again()
+    folds.answer([], [], answered=Spans(), covered=upto(8))
+    assert folds.incomplete([at(2), at(7)]) == upto(8)
+
+
+def test_a_bar_of_which_one_minute_is_withdrawn_is_not_before_its_others_are_read() -> None:
+    """Two bars of an earlier bridge; the second of them has another minute, which only the database knows."""
+    folds = begun_again(2, 7)
+    stamps = frozenset({at(2), at(7)})
+    _, ((_, meaning),) = folds.answer([], sorted(stamps), answered=Spans(), covered=upto(12), changed=stamps)
+    assert meaning == NOTHING
+    missing = folds.incomplete(sorted(stamps))
+    assert missing == upto(10)
+    _, ((_, meaning),) = folds.answer([minute(6)], [], answered=missing, covered=upto(12))
+    assert [(one.state, one.bar.ts) for one in meaning.outcomes] == [("withdrawn", at(0)), ("confirmed", at(5))]
