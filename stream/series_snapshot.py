@@ -22,12 +22,14 @@ from nautilus.db.market import series
 from nautilus.db.market.series import ALL_TIME, Series
 from nautilus.errors import Unavailable
 from nautilus.live.bars import bar_fields, live_fields
+from nautilus.live.offered import stream_of
 from nautilus.market import slots as grid
 from nautilus.market.calendar import Calendar
 from nautilus.market.instrument import Instrument
 from nautilus.market.slots import Slots
 from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
+from stream.holes import Hole, open_holes
 
 _LONGEST_SEARCH_NS = 400 * NS_PER_DAY
 """So far back the slots of a snapshot are looked for, and so long a range of changes is aggregated at most."""
@@ -67,7 +69,8 @@ class SeriesSnapshot(NamedTuple):
 
     seen: stamp of a provisional bar -> that bar. more: the range of the changes, when they are
     too many. confirmed_until: market time, ns. lost: the table of provisional bars was emptied by a crash. unknown: nobody
-    knows what changed since the requested version; then all bars are in `removed`. empty: there is nothing to tell.
+    knows what changed since the requested version; then all bars are in `removed`. holes: what the stream missed and history has
+    not brought, and why. empty: there is nothing to tell.
     """
 
     series_id: int
@@ -82,6 +85,7 @@ class SeriesSnapshot(NamedTuple):
     removed: Spans = Spans()
     lost: bool = False
     unknown: bool = False
+    holes: tuple[Hole, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -109,14 +113,16 @@ def read_series(cursor: Cursor, calendars: Calendars, context: SnapshotContext, 
     if row is None:
         nothing = SeriesSnapshot(0, 0, None, lost=lost)
         return nothing if query.since is None else nothing._replace(removed=Spans.of(*ALL_TIME), unknown=True)
+    key = stream_of(row.con_id, "bars", query.timeframe, price=query.price, session=query.session)
+    holes = open_holes(cursor, key, market_ns=context.market_ns)
     if stored is frame:
-        return _own(cursor, row, query, lost=lost)
+        return _own(cursor, row, query, lost=lost)._replace(holes=holes)
     calendar = calendars.get(cursor, query.instrument.calendar, query.session)
     if calendar is None:
         detail = f"{query.channel}: longer bars need the sessions, which IB has not sent yet"
         raise CalendarUnknown(detail)
     view = _View(cursor, row, frame, calendar, now=context.market_ns)
-    return view.snapshot(query, lost=lost)
+    return view.snapshot(query, lost=lost)._replace(holes=holes)
 
 
 def _own(cursor: Cursor, row: Series, query: SnapshotQuery, *, lost: bool) -> SeriesSnapshot:

@@ -51,6 +51,8 @@ def gap_text(query: SnapshotQuery, snapshot: SeriesSnapshot) -> str:
 
 def is_held_by(snapshot: SeriesSnapshot, message: BusMessage) -> bool:
     """True when a snapshot surely says what a message says, or newer."""
+    if message.kind == "filled" and snapshot.holes:
+        return False  # the client gets the hole behind the snapshot
     if message.version:
         return message.version <= snapshot.version
     if message.kind != "bar":

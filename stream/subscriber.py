@@ -272,6 +272,8 @@ class Subscriber(SocketListener):
             self.outbox.put(snapshot_text(name, snapshot, number, since), begin=place)
         if snapshot.more is not None:
             self.outbox.put(gap_text(self._query(subscription, 0, None), snapshot))
+        for hole in snapshot.holes:
+            self.outbox.put(messages.text("gap", hole.fields(name)))
         self.wake()
         for message in held:
             self.deliver(subscription, message)

@@ -19,6 +19,7 @@ from nautilus.clock import NS_PER_S
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.confirmation import Outcome, Report, differs
+from nautilus.live.envelope import NOT_FILLED
 from nautilus.live.folding import Part
 from nautilus.live.subscriptions import Source, StreamKey
 from nautilus.market import slots
@@ -123,6 +124,8 @@ class BarStreams:
         """Publish on channels that begin what their listeners may have missed; longer bars that form or closed are published
         already. Bars that history answered are read again, and `reported` publishes them."""
         folds = self._folds[stream.key]
+        for hole in stream.holes if begun.frames else ():
+            self._telling.gap(stream, hole, NOT_FILLED, begun.frames)
         if stream.frame in begun.frames:
             for row in sorted(self._kept.get(stream.key, {}).values(), key=lambda row: row.ts):
                 self._telling.bar(stream, stream.frame, of_row(row), factor=1.0, now=now)

@@ -28,7 +28,6 @@ _RECHECK_NS = settling.EMPTY_RECHECK_NS + 300 * NS_PER_S
 """The stream's own requests check what is unconfirmed again after a quarter of an hour; others only where they did not."""
 _MOST_BROUGHT = 35_000
 """Bars of a range that are read at once: the minutes of a month that trades around the clock are 32,000."""
-_REFUSING = frozenset({CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE})
 
 
 class Settled(NamedTuple):
@@ -44,8 +43,7 @@ def inspect(cursor: Cursor, key: StreamKey, series_id: int, *, since: int, now: 
     """How a series stands from `since` on. Provisional bars where another answer has settled the slot (a backfill's, one that
     was stored before a crash) get their outcome here."""
     row = series.by_id(cursor, series_id)
-    notes = series.notes(cursor, series_id, (since, max(since + 1, now)))
-    refusals = [n for n in notes if n.state in _REFUSING and (n.expires_at is None or n.expires_at > now)]
+    refusals = [note for note in series.notes(cursor, series_id, (since, max(since + 1, now))) if note.refuses(now)]
     lives = provisional.within(cursor, series_id, *ALL_TIME)
     if not any(one.ts in row.covered for one in lives):
         return Settled(row, refusals, None)

@@ -1,6 +1,6 @@
 """How streams, bars, quotes and trades look in messages and rows. Times are RFC 3339 texts of UTC; prices are numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ib_bridge.ib.live_callbacks import MidpointTick, QuoteTick, Tick, Trade
@@ -87,9 +87,11 @@ class Telling:
         kind, fields = _tick_fields(tick, factor)
         self._outbox.tell(kind, channel, fields | {"ts": rfc3339(tick.ts), "seen": rfc3339(now)})
 
-    def gap(self, stream: Stream, span: Span, reason: str) -> None:
-        """Bars of this time were missed, on all channels of a stream."""
-        for channel in channels_of(stream):
+    def gap(self, stream: Stream, span: Span, reason: str, frames: Collection[str] | None = None) -> None:
+        """Bars of this time were missed, on all channels of a stream, or on those of these timeframes."""
+        for channel in (
+            channels_of(stream) if frames is None else [bar_channel(stream, frame) for frame in sorted(frames)]
+        ):
             fields = {"start": rfc3339(span[0]), "end": rfc3339(span[1]), "reason": reason}
             self._outbox.tell("gap", channel, fields, urgent=True)
 

@@ -31,6 +31,7 @@ NOTED = frozenset(
     {CoverageState.EMPTY_UNCONFIRMED, CoverageState.UNAVAILABLE, CoverageState.FAILED, CoverageState.STALE}
 )
 """The states that are stored as notes; the others follow from `covered`, the ledger, or rules alone."""
+_REFUSING = NOTED - {CoverageState.EMPTY_UNCONFIRMED}
 FORGOTTEN = "retention"
 """The reason of notes where bars were forgotten: unavailable, and requested again only by force."""
 
@@ -44,3 +45,7 @@ class Note(NamedTuple):
     ib_code: int | None = None
     checked_at: int = 0
     expires_at: int | None = None
+
+    def refuses(self, now: int) -> bool:
+        """True while history does not bring the range although it was requested."""
+        return self.state in _REFUSING and (self.expires_at is None or self.expires_at > now)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.ranges import multirange, spans_of
-from nautilus.db.rows import every, insert_rows
+from nautilus.db.rows import every, insert_rows, scalars
 from nautilus.live.subscriptions import StreamKey
 from nautilus.spans import Spans
 
@@ -89,6 +89,14 @@ def listed(cursor: Cursor) -> list[StreamRow]:
     """All streams, by instrument."""
     cursor.execute(f"SELECT {_READ} FROM live_streams ORDER BY {', '.join(_KEY)}")
     return every(cursor, StreamRow, holes=spans_of)
+
+
+def holes(cursor: Cursor, key: StreamKey) -> Spans:
+    """What a stream missed and history has not brought, in market time."""
+    cursor.execute(
+        "SELECT holes::text FROM live_streams WHERE con_id = %s AND kind = %s AND price = %s AND session = %s", key
+    )
+    return Spans(span for text in scalars(cursor, str) for span in spans_of(text))
 
 
 class _Trouble(NamedTuple):
