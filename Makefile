@@ -70,6 +70,10 @@ demo: $(RUN) ## see it work: a month of bars, from the first question to the las
 orders-show: $(RUN) ## see what becomes of orders when a process dies, a leg is refused, a socket is half open (half a minute)
 	@$(START) -m dev.orders_show
 
+# MINUTES=4..120 of market time, SPEED: market seconds in a second
+live-show: $(RUN) ## see a chart over ten minutes with the bridge killed in the middle, then beside history (MINUTES=10 SPEED=1)
+	@$(START) -m dev.live_show --minutes '$(or $(MINUTES),10)' --speed '$(or $(SPEED),1)'
+
 up: $(RUN) ## keep everything up on this machine until Ctrl-C
 	@$(START) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
 
@@ -253,5 +257,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo orders-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders portfolio-day live-week watch \
+.PHONY: help setup requirements demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders portfolio-day live-week watch \
 	conformance check format build lint-template deploy logs image containers sam-local emulator push bench

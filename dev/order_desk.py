@@ -1,65 +1,34 @@
 """A trader and an administrator before a stack with a simulated market: they place orders, and each step is a line to read."""
 
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 from dev.admin import make_admin
 from dev.api_client import Api, ApiError
-from dev.simulator import command
-from dev.stack import USERNAME, Stack
-from dev.up import open_hour, say
-from nautilus.clock import NS_PER_S, datetime_of, parse_rfc3339
+from dev.market_desk import MarketDesk
+from dev.stack import Stack
 
 ORDERS = "/api/v1/orders"
 ADMIN = "admin"
-PATIENCE_S = 120.0
 _CENT = Decimal("0.01")
 
 
-class OrderDesk:
-    """The API as these two use it, what the simulator received, and lines with the market's time."""
+class OrderDesk(MarketDesk):
+    """The API as these two use it, and what the simulator received."""
 
     def __init__(self, stack: Stack) -> None:
-        if stack.control_port is None:
-            raise ValueError("orders are shown with a simulated market alone")
-        self.stack = stack
-        self._control = stack.control_port
-        self.trader, self.chief = Api(stack.url), Api(stack.url)
+        super().__init__(stack)
+        self.chief = Api(stack.url)
         password = secrets.token_urlsafe(18)
         make_admin(stack.postgres.dsn(), ADMIN, password)
-        self.trader.sign_in(USERNAME, stack.password)
         self.chief.sign_in(ADMIN, password)
 
     def close(self) -> None:
-        self.trader.close()
+        super().close()
         self.chief.close()
-
-    # ---- the reader --------------------------------------------------------------------------------------------------
-
-    def line(self, who: str, what: str) -> None:
-        """What somebody did, and why, with the market's time in UTC."""
-        say(f"  {self.now():%H:%M:%S}  {who:<14} {what}")
-
-    def now(self) -> Any:
-        return datetime_of(int(self.simulator("clock")["now_ns"]))
-
-    # ---- the simulator -----------------------------------------------------------------------------------------------
-
-    def simulator(self, words: str) -> dict[str, Any]:
-        return command(self._control, words)
-
-    def open_market(self) -> None:
-        """Move the market's clock into the next hour in which New York trades."""
-        self.simulator(f"set_clock {open_hour(self.now()):%Y-%m-%dT%H:%M:%SZ}")
-        known = lambda: abs(self._api_clock_s() - self.now().timestamp()) < 5  # noqa: E731
-        self.wait(known, "the API knows the market's time")
-
-    def _api_clock_s(self) -> float:
-        return parse_rfc3339(self.trader.get("/api/v1/ib/session")["market_time"] or "1970-01-01T00:00:00Z") / NS_PER_S
 
     def received(self, *orders: str) -> int:
         """How often IB received one of these orders, changes of it included."""
@@ -107,15 +76,6 @@ class OrderDesk:
         """How the order process stands."""
         found: dict[str, Any] = self.trader.get(f"{ORDERS}/risk")["order_process"] or {"state": ""}
         return found
-
-    @staticmethod
-    def wait(true: Callable[[], Any], what: str) -> None:
-        """Wait until something is so. TimeoutError says what never was."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not true():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"after {PATIENCE_S:g} s still not: {what}")
-            time.sleep(0.05)
 
 
 def refusals(checks: Sequence[dict[str, Any]]) -> str:

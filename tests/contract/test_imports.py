@@ -123,7 +123,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "pandas": (),
     # Of containers alone; no function has them.
     "uvicorn": ("stream.server",),
-    "websockets": ("stream.server",),
+    "websockets": ("stream.server", "dev.live_show"),
     # Development alone; nothing that is deployed has them.
     "httpx": ("dev",),
     "moto": ("dev",),
