@@ -112,6 +112,13 @@ class OrderPath:
             for one in placed
         ]
 
+    def until_received(self, count: int) -> None:
+        """Orders each of which is placed when the gateway has the one before: nobody asks the API meanwhile."""
+        since = int(self.desk.simulator("clock")["now_ns"])
+        for _ in range(count):
+            one = self.place(self.desk.trader, self.body(next(self._symbols)))
+            self.desk.wait(lambda: one.id in self.received(since), "the gateway has it")  # noqa: B023
+
     def at_once(self, bodies: Sequence[dict[str, Any]], callers: int) -> Iterator[tuple[Placed | None, float, str]]:
         """Bodies placed by so many callers at the same time: (what was placed, seconds that the answer took, code of a
         refusal)."""

@@ -4,7 +4,7 @@ Everything that `make up` starts runs, PostgreSQL with fsync; the simulated gate
 fast. Orders rest far below the market, but in the last part, in which each is filled.
 
 1. one order after another: until its bytes reach the gateway, and until IB's first message about it is committed. Beside it one
-   commit of the same server, and a bare placeOrder to the same gateway
+   commit of the same server, and a bare placeOrder to the same gateway. What it costs of PostgreSQL, by the server's log
 2. the same while answers of 14,000 bars arrive on a data session, and while the bridge fills a year of bars
 3. forty at once with room for ten
 4. fifty at once: IB gets at most forty of them in a second
@@ -28,6 +28,7 @@ from pathlib import Path
 import psycopg2
 
 from benchmarks._order_path import STOCKS, OrderPath, Times, cpu_ms, most_in_a_second, share_of
+from benchmarks._order_statements import costs, logging, per_order
 from dev.environment import REPOSITORY, environment
 from dev.order_desk import ORDERS, OrderDesk
 from dev.sources import Generated
@@ -35,6 +36,7 @@ from dev.stack import stack_of
 from nautilus.clock import NS_PER_MS
 
 ORDERS_QUIET, ORDERS_BESIDE, COMMITS = 300, 100, 300
+ORDERS_LOGGED, IDLE_S = 100, 10.0
 ROOM, CALLERS = 10, 40
 BURST = 50
 PER_S, SECONDS = 10, 60
@@ -98,6 +100,21 @@ def alone(path: OrderPath) -> None:
     print(
         f"  processor time of an order, its cancel and a look at it: {', '.join(f'{n} {ms:.0f} ms' for n, ms in spent.items())}"
     )
+
+
+def statements(path: OrderPath) -> None:
+    heading("what an order costs of PostgreSQL, without its cancel")
+    stack = path.desk.stack
+    parts = {"API": stack.running("api").pid, "order process": stack.running("orders").pid}
+    with logging(stack.postgres):
+        idle = costs(stack.postgres, lambda: time.sleep(IDLE_S))
+        before = {name: cpu_ms(pid) for name, pid in parts.items()}
+        busy = costs(stack.postgres, lambda: path.until_received(ORDERS_LOGGED))
+        spent = {name: (cpu_ms(pid) - before[name]) / ORDERS_LOGGED for name, pid in parts.items()}
+    for who, cost in sorted(per_order(busy, idle, ORDERS_LOGGED).items()):
+        print(f"  {who:<30} {cost.trips:6.1f} round trips, {cost.commits:4.1f} of them commits; {cost.ms:5.1f} ms")
+    print(f"  processor time of it: {', '.join(f'{name} {ms:.0f} ms' for name, ms in spent.items())}")
+    path.cancel_all()
 
 
 # ---- 2 ---------------------------------------------------------------------------------------------------------------
@@ -213,7 +230,19 @@ def a_minute(path: OrderPath) -> None:
     )
 
 
+PARTS = {
+    "alone": alone,
+    "statements": statements,
+    "beside": acknowledged,
+    "room": room_for_ten,
+    "burst": burst,
+    "minute": a_minute,
+}
+
+
 def main() -> None:
+    """All parts, or those that are named."""
+    named = sys.argv[1:] or list(PARTS)
     options = ("--latency", "none", "--reject-rate")
     with tempfile.TemporaryDirectory() as folder, stack_of(Path(folder), Generated(), simulator=options) as stack:
         stack.start()
@@ -221,11 +250,8 @@ def main() -> None:
             desk.open_market()
             desk.until_ready()
             path = OrderPath(desk)
-            alone(path)
-            acknowledged(path)
-            room_for_ten(path)
-            burst(path)
-            a_minute(path)
+            for name in named:
+                PARTS[name](path)
 
 
 if __name__ == "__main__":

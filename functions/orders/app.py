@@ -85,7 +85,10 @@ async def place(
         return await _preview(shared, body, found, caller)
     placed = await run_in_threadpool(shared.desk.place, body, found.instrument, caller, key=idempotency_key)
     waited = await _waited(shared, placed.orders[0], wait)
-    return await run_in_threadpool(_answer, services, placed, found, waited)
+    described = None if waited or placed.repeated else report.described_new(placed.orders)
+    if described is None:
+        described = await run_in_threadpool(_newest, services, placed)
+    return _answer(placed, described, found, waited)
 
 
 async def _waited(shared: OrderServices, row: OrderRow, wait_s: float) -> dict[str, bool]:
@@ -95,13 +98,16 @@ async def _waited(shared: OrderServices, row: OrderRow, wait_s: float) -> dict[s
     return {"waited": row.state not in UNDER_WAY or await shared.waits.until_on_its_way(row.id, wait_s)}
 
 
-def _answer(services: Services, placed: Placed, found: Identity, waited: dict[str, bool]) -> Response:
+def _newest(services: Services, placed: Placed) -> list[dict[str, Any]]:
     with services.db.transaction(snapshot=True, brief=True) as cursor:
-        rows = [orders.read(cursor, row.id) or row for row in placed.orders]
-        described = report.described(cursor, rows)
+        now = {row.id: row for row in orders.several(cursor, [row.id for row in placed.orders])}
+        return report.described(cursor, [now.get(row.id, row) for row in placed.orders])
+
+
+def _answer(placed: Placed, described: Sequence[dict[str, Any]], found: Identity, waited: dict[str, bool]) -> Response:
     first = placed.orders[0]
     answer = {**described[0], "legs": described[1:], "notices": list(placed.notices), **waited, **_changed_hands(found)}
-    headers = {"Location": f"{_ORDERS}/{first.id}", "ETag": _tag(rows[0]), "Cache-Control": "no-store"}
+    headers = {"Location": f"{_ORDERS}/{first.id}", "ETag": _tag(described[0]["version"]), "Cache-Control": "no-store"}
     if first.state == OrderState.DENIED:
         checks = first.checks
         detail = f"the order is denied: {first.why}"
@@ -164,7 +170,7 @@ async def order(
     waited = await _waited(_shared(services), row, wait)
     if waited.get("waited") and row.state in UNDER_WAY:
         row, described = await run_in_threadpool(_order, services, order_id, caller)
-    response.headers["ETag"] = _tag(row)
+    response.headers["ETag"] = _tag(row.version)
     return {**described, **waited}
 
 
@@ -237,12 +243,12 @@ def _accepted(services: Services, done: Sequence[Changed]) -> Response:
         row = orders.read(cursor, done[0].order.id) or done[0].order
         answer = report.described(cursor, [row])[0]
     return JSONResponse(
-        answer, 202, {"ETag": _tag(row), "Location": f"{_ORDERS}/{row.id}", "Cache-Control": "no-store"}
+        answer, 202, {"ETag": _tag(row.version), "Location": f"{_ORDERS}/{row.id}", "Cache-Control": "no-store"}
     )
 
 
-def _tag(row: OrderRow) -> str:
-    return f'"{row.version}"'
+def _tag(version: int) -> str:
+    return f'"{version}"'
 
 
 def _version(given: str | None) -> int:

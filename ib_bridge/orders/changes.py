@@ -10,7 +10,7 @@ from ib_bridge.orders.parts import OrderParts
 from ib_bridge.orders.sender import TakenOver, terms_of
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import holding, orders, process, requests
+from nautilus.db.orders import orders, process, requests
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
@@ -121,7 +121,7 @@ class Changes:
     def _passes(self, cursor: Cursor, request: RequestRow, order: OrderRow) -> bool:
         """Whether a modify passes the checks that stand before sending, which need the market and the broker. False: it waits
         for what they need, or was refused."""
-        instrument, held = instruments.by_id(cursor, order.con_id), holding.hold(cursor, order)
+        instrument, held = instruments.by_id(cursor, order.con_id), orders.hold(cursor, order.id)
         if instrument is None or held is None:
             raise LookupError(f"the contract {order.con_id} is not known")
         verdict = sending_checks.check_modify(

@@ -37,8 +37,8 @@ from ib_bridge.orders.word_writer import WordWriter
 from ib_bridge.tasks import cancel_all
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
-from nautilus.db.orders import notifications, process
-from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders import process
+from nautilus.db.orders.notifications import CANCELS, CHANNEL, MODIFIES, SENDING, WHAT_IFS
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
@@ -51,8 +51,8 @@ _HEARTBEAT_S = 2.0
 _END_S = 6.0
 _DRAIN_S = 3.0
 _POOL = 4
-_ON_NOTICE = ("sending", "cancels", "modifies", "what-ifs")
-"""The loops that a notification of the database wakes."""
+_ON_NOTICE = {"sending": SENDING, "cancels": CANCELS, "modifies": MODIFIES, "what-ifs": WHAT_IFS}
+"""Loop -> the channel of the database that wakes it."""
 _TAKEN = "another order process works on this database already: an account's orders come from one process alone"
 
 
@@ -142,7 +142,7 @@ class OrderProcess:
             is_open=self._is_open,
             account_refusal=self._guard.account_refusal,
             doubtful=self._unnamed.doubtful,
-            written=self._written,
+            written=lambda rows: self._acknowledging.written(row.id for row in rows),
         )
         self._changes = Changes(
             self._parts,
@@ -165,7 +165,8 @@ class OrderProcess:
         if booked := await self._transactions.run(sessions.book_older):
             self._log.info("orders-booked", extra={"contracts": booked})
         self._parts.token = await self._transactions.run(sessions.take_over, self._parts, self._holder)
-        listener = Listener(self._database, {notifications.CHANNEL: self._wake}, self._log)
+        wake = {CHANNEL: self._wake, **{channel: self._wakers[name].set for name, channel in _ON_NOTICE.items()}}
+        listener = Listener(self._database, wake, self._log)
         listener.start(asyncio.get_running_loop())
         port = self._settings.orders_health_port
         page = await liveness.serve(port, self._tell) if port else None
@@ -273,10 +274,8 @@ class OrderProcess:
     def _acknowledged(self, order: UUID) -> None:
         self._acknowledging.acknowledged(order)
         self._exits.note(order)
-        self._unnamed.forget([order])
-
-    def _written(self, rows: Sequence[OrderRow]) -> None:
-        self._acknowledging.written(row.id for row in rows)
+        if self._unnamed.forget([order]):
+            self._wakers["sending"].set()
 
     # ---- loops -------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ accepted -> (order id reserved, committed) reserved -> (announced, committed) se
 died in `reserved` was not written, and is sent by the next life; what died in `sending` may have been, and never is again.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
@@ -12,10 +13,9 @@ from ib_bridge.ib.order_encoding import OrderTerms, contract_of, encode
 from ib_bridge.orders.parts import NO_IDS, OrderParts
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
-from nautilus.db.orders import holding, orders, outgoing, process
+from nautilus.db.orders import orders, outgoing, process
 from nautilus.db.orders.events import Event
-from nautilus.db.orders.holding import Held
-from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.orders import Held, OrderRow
 from nautilus.market.instrument import Instrument
 from nautilus.orders import sending_checks
 from nautilus.orders.sending_checks import Verdict
@@ -24,6 +24,7 @@ from nautilus.orders.states import OrderState
 _S = OrderState
 _AT_ONCE = 50
 """Orders that are looked at in one go."""
+_STALE_EVERY_S = 0.5
 _MACHINE_S = 2.0
 """No order is stale before so much machine time, however fast the market's clock runs."""
 
@@ -60,6 +61,7 @@ class Sender:
         self._written = written
         self._in_hand = False
         """True from before an order is reserved until it is written or free again; so it stays where the database fails."""
+        self._next_stale = 0.0
 
     async def send_waiting(self) -> None:
         """Send what is accepted, the oldest first, for as long as the gate is open; then deny what is stale."""
@@ -68,6 +70,13 @@ class Sender:
             self._in_hand = False
         await self._send_accepted()
         if self._parts.gateway.number:  # before the first connection nobody knows what time IB's clock shows
+            await self._look_for_stale()
+
+    async def _look_for_stale(self) -> None:
+        """Not with each order that comes: they are many, and one is stale after seconds at the earliest."""
+        now = time.monotonic()
+        if now >= self._next_stale:
+            self._next_stale = now + _STALE_EVERY_S
             await self._parts.transactions.run(self._deny_stale)
 
     async def _send_accepted(self) -> None:
@@ -108,7 +117,7 @@ class Sender:
     def _reserve(self, cursor: Cursor, first: OrderRow) -> Prepared | None:
         """Check what only this process knows, and give the orders their ids. None: they wait, or were denied."""
         parts = self._parts
-        held = holding.hold(cursor, first)
+        held = orders.hold(cursor, first.id)
         if held is None or held.order.state != _S.ACCEPTED or parts.session is None:
             return None
         locked = held.order
@@ -215,8 +224,7 @@ class Sender:
         """An order that waited longer than its `valid_for` is denied, not sent hours later."""
         now = self._parts.clock.now_ns()
         for number in outgoing.stale(cursor, now, after_machine_s=_MACHINE_S):
-            found = orders.read(cursor, number)
-            held = holding.hold(cursor, found) if found is not None else None
+            held = orders.hold(cursor, number)
             if held is not None and held.order.state == _S.ACCEPTED:
                 self._deny_late(cursor, held)
 
@@ -280,15 +288,13 @@ def _legs(cursor: Cursor, first: OrderRow) -> list[OrderRow]:
     """The orders that are written together: an order, or the parent of a bracket and then its exits; all locked."""
     if first.group_kind != "bracket" or first.group_id is None:
         return [first]
-    group = orders.of_group(cursor, first.group_id)
-    found = {row.id: orders.lock(cursor, row.id) for row in sorted(group, key=lambda one: one.id)}
-    rows = [row for row in found.values() if row is not None]
+    rows = orders.lock_group(cursor, first.group_id)
     return sorted(rows, key=lambda row: (row.parent_id is not None, row.group_role != "take_profit"))
 
 
 def _locked(cursor: Cursor, rows: Sequence[OrderRow]) -> list[OrderRow] | None:
     """The same orders as they are now, in their order; None when one is gone."""
-    held = holding.hold(cursor, rows[0])
-    others = {row.id: orders.lock(cursor, row.id) for row in sorted(rows[1:], key=lambda one: one.id)}
-    now = [held.order if held else None, *(others[row.id] for row in rows[1:])]
+    held = orders.hold(cursor, rows[0].id)
+    others = {row.id: row for row in orders.lock_several(cursor, [row.id for row in rows[1:]])} if rows[1:] else {}
+    now = [held.order if held else None, *(others.get(row.id) for row in rows[1:])]
     return [row for row in now if row is not None] if all(now) else None

@@ -65,12 +65,13 @@ class UnnamedOrders:
         waits = [pauses[count] for count in self._missed.values() if count in pauses]
         return min(waits, default=None)
 
-    def forget(self, numbers: Collection[UUID]) -> None:
-        """They were named after all, or are unknown now."""
+    def forget(self, numbers: Collection[UUID]) -> bool:
+        """They were named after all, or are unknown now. True when one of them kept other orders back."""
         self._named_meanwhile |= set(numbers)
+        found = [self._where.pop(number, None) for number in numbers]
         for number in numbers:
             self._missed.pop(number, None)
-            self._where.pop(number, None)
+        return any(found)
 
     # ---- unknown -----------------------------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ class WhatIfs:
     def _write(self, cursor: Cursor, answers: list[_Answer]) -> None:
         for one in answers:
             what_ifs.finish(cursor, one.id, one.state, text=one.text, code=one.code, margins=one.margins)
-        notifications.notify(cursor)
+        notifications.notify(cursor, notifications.SENDING, notifications.MODIFIES)
 
     def _end_late(self, cursor: Cursor) -> int:
         return what_ifs.fail_late(
@@ -182,7 +182,7 @@ class WhatIfs:
 
     def _fail(self, cursor: Cursor, what_if_id: UUID, why: str) -> None:
         what_ifs.finish(cursor, what_if_id, "failed", text=why)
-        notifications.notify(cursor)
+        notifications.notify(cursor, notifications.SENDING, notifications.MODIFIES)
 
 
 def order_terms(row: WhatIfRow) -> OrderTerms:

@@ -166,7 +166,7 @@ class WordWriter:
 
 def _recorded(cursor: Cursor, batch: Sequence[Arrival]) -> Iterable[Committed]:
     """Words with the same circumstances are recorded together; those that say what is known already are passed over."""
-    known_words = KnownWords(cursor, [arrival.word for arrival in batch])
+    known_words = KnownWords(cursor, [one.word for one in batch if one.answer or isinstance(one.word, Commission)])
     for (market_ns, answer, known), group in groupby(batch, lambda arrival: arrival[2:5]):
         together = list(group)
         words = [arrival.word for arrival in together]

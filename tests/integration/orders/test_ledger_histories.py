@@ -5,7 +5,7 @@ corrections and with fills that it takes back. `make verify` then computes every
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.orders import orders, requests, risk_book
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
@@ -226,19 +227,24 @@ def test_reservations_and_positions_are_those_of_the_rows_after_any_history(data
 
 def free_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an order that is over held returns twice."""
-    settle = risk_book.settle
+    update = orders.update
 
-    def twice(cursor: object, before: OrderRow | None, after: OrderRow) -> None:
-        settle(cursor, before, after)  # type: ignore[arg-type]
-        if before is not None and before.alive and not after.alive:
-            settle(cursor, before, after)  # type: ignore[arg-type]
+    def twice(cursor: Cursor, before: OrderRow, changes: Mapping[str, object], event: Event) -> OrderRow:
+        after = update(cursor, before, changes, event)
+        if before.alive and not after.alive:
+            side = "reserved_buy" if after.side == "BUY" else "reserved_sell"
+            cursor.execute(
+                f"UPDATE risk_book SET {side} = {side} - %s WHERE account = %s AND con_id = %s",
+                (before.reserved_quantity, after.account, after.con_id),
+            )
+        return after
 
-    monkeypatch.setattr(risk_book, "settle", twice)
+    monkeypatch.setattr(orders, "update", twice)
 
 
 def forget_the_modify(monkeypatch: pytest.MonkeyPatch) -> None:
     """An open modify reserves nothing more."""
-    monkeypatch.setattr(requests, "open_modify_quantity", lambda cursor, order_id: None)
+    monkeypatch.setattr(requests, "OPEN_MODIFY_QUANTITY", "NULL::numeric")
 
 
 def forget_the_position(monkeypatch: pytest.MonkeyPatch) -> None:

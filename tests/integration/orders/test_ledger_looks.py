@@ -1,14 +1,16 @@
 """How often a step of an order's way asks the database: what it does not look at is not read, and nothing is read twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 
 from nautilus.db.connection import Database
-from nautilus.db.cursor import Cursor
-from nautilus.db.orders import holding, orders
+from nautilus.db.cursor import Cursor, Prepared
+from nautilus.db.live import quotes
+from nautilus.db.live.quotes import QuoteRow
+from nautilus.db.orders import orders
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.orders import sending_checks
@@ -31,6 +33,10 @@ class Looks:
         self.statements.append(f"{query} {values}")
         return self._cursor.execute(query, values)
 
+    def run(self, statement: Prepared, values: Sequence[object]) -> None:
+        self.statements.append(f"{statement.sql} {values}")
+        self._cursor.run(statement, values)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
@@ -44,8 +50,10 @@ def database(dsn: str) -> Iterator[Database]:
 def looks_before_sending(database: Database, what: Ticket) -> list[str]:
     """The statements of the checks just before an order is sent, account, contract and order being held."""
     rows: tuple[OrderRow, ...] = placed(database, what).orders
+    newest = QuoteRow(STOCK.con_id, *(100.0,) * 11, halted=False, feed="live", ts=NOW, seen_at=NOW)
     with database.transaction() as cursor:
-        held = holding.hold(cursor, rows[0])
+        quotes.put(cursor, [newest])
+        held = orders.hold(cursor, rows[0].id)
         assert held is not None
         looks = Looks(cursor)
         verdict = sending_checks.check(
@@ -67,19 +75,20 @@ def test_before_sending_nothing_is_read_that_only_the_function_checks(database: 
     found = looks_before_sending(database, ticket())
     assert not [one for one in found if any(part in one for part in CHECKED_BY_THE_FUNCTION_ALONE)], found
     assert len(found) == len(set(found)), "a statement twice"
+    assert len(found) == 3, f"market, account, open orders: {found}"
 
 
 def test_the_ledger_is_read_once_for_all_orders_of_a_bracket(database: Database) -> None:
     alone = looks_before_sending(database, ticket())
     together = looks_before_sending(database, bracket())
     assert [one for one in together if "account_values" in one] == [one for one in alone if "account_values" in one]
-    assert len(together) <= len(alone) + 2, "the entries of its exits, which are looked up beside the open orders"
+    assert len(together) == len(alone), "its entry is among the open orders"
 
 
 def test_an_order_and_its_event_are_written_in_one_round_trip(database: Database) -> None:
     row = placed(database, ticket()).orders[0]
     with database.transaction() as cursor:
-        held = holding.hold(cursor, row)
+        held = orders.hold(cursor, row.id)
         assert held is not None
         looks = Looks(cursor)
         orders.update(cast(Cursor, looks), held.order, {"why": "a test"}, Event("test", "process", NOW, "one"))

@@ -274,15 +274,14 @@ def test_who_sums_first_and_inserts_then_accepts_more(dsn: str, monkeypatch: pyt
     with ledger(dsn, size=20, limits=ROOM) as database:
         all_read = threading.Barrier(20)
 
-        def unlocked(cursor: Cursor, account: str) -> risk_book.AccountRow:
-            return risk_book.AccountRow(account, Decimal(0))
-
-        def read_and_wait(cursor: Cursor, account: str, con_id: int) -> risk_book.ExposureRow:
+        def read_and_wait(
+            cursor: Cursor, account: str, con_id: int
+        ) -> tuple[risk_book.AccountRow, risk_book.ExposureRow]:
             found = risk_book.read(cursor, account, con_id)
             all_read.wait(10)
-            return found
+            return risk_book.AccountRow(account, Decimal(0)), found
 
-        monkeypatch.setattr(placing, "risk_book", SimpleNamespace(lock_account=unlocked, lock_exposure=read_and_wait))
+        monkeypatch.setattr(placing, "risk_book", SimpleNamespace(lock_book=read_and_wait))
         with database.transaction() as cursor:
             risk_book.lock_account(cursor, ACCOUNT)
             risk_book.lock_exposure(cursor, ACCOUNT, 1)

@@ -14,8 +14,7 @@ from nautilus.orders import hours
 
 def is_confirmed(cursor: Cursor, selector: Selector, instrument: Instrument) -> bool:
     """IB answered these words, and described this contract, on this UTC day; its hours at market time are known."""
-    if not selector.con_id and not instruments.checked_today(cursor, selector.key):
+    today = instruments.known_today(cursor, selector.key, instrument.con_id)
+    if not (today.described and (today.answered or selector.con_id)):
         return False
-    if not instruments.described_today(cursor, instrument.con_id):
-        return False
-    return hours.are_known(instrument, instruments.details(cursor, instrument.con_id), market_now(cursor))
+    return hours.are_known(instrument, today.details, market_now(cursor))

@@ -1,15 +1,17 @@
 """What the ledger knows of an account when an order of it is checked. The caller holds account and contract."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import account_state, losses, orders, positions, process, requests, trading_state
+from nautilus.db.orders import account_state, losses, orders, requests, trading_state
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.orders import OrderRow
-from nautilus.db.orders.requests import RequestRow
+from nautilus.db.orders.pictures import account_picture
+from nautilus.db.orders.process import ProcessRow
 from nautilus.db.orders.risk_book import AccountRow, ExposureRow
 from nautilus.db.orders.trading_state import StateRow
 from nautilus.lookup.identity import start_of_trade_day
@@ -46,33 +48,33 @@ def with_account(
         counts=Counts(*account_state.accepted_counts(cursor, principal, account.account)),
         recent=_recent(cursor, account.account, exposure.con_id, facts.now),
     )
-    facts = _with_losses(cursor, with_process(cursor, facts), account.account)
+    facts = _with_losses(cursor, facts, account.account)
     if changes is None:
         return facts
     return replace(with_change(facts, changes), order_ratio=account_state.order_ratio(cursor, changes.account))
 
 
 def with_ledger(cursor: Cursor, facts: Facts, account: AccountRow, exposure: ExposureRow) -> Facts:
-    """The facts with the account's limits, state, values and orders: what the checks before sending need of the ledger."""
+    """The facts with the account's limits, state, values and orders, and with what the order process wrote about itself: what
+    the checks before sending need of the ledger."""
     name, kind = account.account, account_kind([account.account])
-    rows = account_state.limit_rows(cursor, name)
-    values = account_state.known(cursor, name)
-    opened = values is not None and values.opened_at is not None
-    pnl = account_state.number(cursor, name, "DailyPnL")
-    return replace(
+    seen = account_picture(cursor, name, exposure.con_id)
+    opened = seen.opened_at is not None
+    facts = replace(
         facts,
         account_kind=kind,
-        limits=merged(rows, name, kind),
-        allowed=allowed(rows, name),
-        trading_state=state_of(trading_state.read(cursor, [name]), kind, facts.today),
+        limits=merged(seen.limits, name, kind),
+        allowed=allowed(seen.limits, name),
+        trading_state=state_of(seen.states, kind, facts.today),
         position=exposure.position if opened else None,
-        orders=pending_orders(cursor, orders.open_of(cursor, name, exposure.con_id)),
+        orders=pending_orders(cursor, orders.open_with_modifies(cursor, name, exposure.con_id)),
         reserved_value=account.reserved_value,
-        gross_position_value=account_state.gross_position_value(cursor, name),
-        net_liquidation=values.net_liquidation if values else None,
-        daily_pnl=pnl[0] if pnl else None,
-        position_break=bool(positions.open_breaks(cursor, [name], exposure.con_id)) if opened else None,
+        gross_position_value=seen.gross_position_value,
+        net_liquidation=seen.net_liquidation,
+        daily_pnl=seen.daily_pnl,
+        position_break=seen.broken if opened else None,
     )
+    return _with_process(facts, seen.process)
 
 
 def with_change(facts: Facts, order: OrderRow) -> Facts:
@@ -88,16 +90,13 @@ def with_change(facts: Facts, order: OrderRow) -> Facts:
     )
 
 
-def with_process(cursor: Cursor, facts: Facts) -> Facts:
-    """What the order process wrote about itself last."""
-    row = process.read(cursor)
+def _with_process(facts: Facts, row: ProcessRow | None) -> Facts:
     if row is None:
         return replace(facts, accounts=None, ready=False, not_ready_because="the order process has never run")
-    accounts = frozenset(row.accounts) or None
     state, reason = row.standing
     return replace(
         facts,
-        accounts=accounts,
+        accounts=frozenset(row.accounts) or None,
         ready=state == "ready",
         not_ready_because=reason,
         restart_in=_seconds_until(row.restarts_at, facts.now),
@@ -142,21 +141,21 @@ def in_force(rows: Iterable[StateRow], today: str) -> list[StateRow]:
     return [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
 
 
-def pending_orders(cursor: Cursor, rows: Sequence[OrderRow]) -> tuple[PendingOrder, ...]:
-    """Open orders of a contract as the checks look at them; of a modify under way with its new prices."""
-    by_id = {row.id: row for row in rows}
-    modifies = requests.open_modifies(cursor, list(by_id))
-    found = []
-    for row in rows:
-        parent = None
-        if row.group_role in EXITS and row.parent_id is not None:
-            parent = by_id.get(row.parent_id) or orders.read(cursor, row.parent_id)
-        found.append(_pending(row, parent, modifies.get(row.id)))
-    return tuple(found)
+def pending_orders(
+    cursor: Cursor, rows: Sequence[tuple[OrderRow, Mapping[str, Any] | None]]
+) -> tuple[PendingOrder, ...]:
+    """Open orders of a contract as the checks look at them; of a modify under way with its new prices. rows: each with what
+    its open modify wants."""
+    by_id = {row.id: row for row, _ in rows}
+    entries = {row.parent_id for row, _ in rows if row.group_role in EXITS and row.parent_id is not None}
+    if over := sorted(entries - by_id.keys()):
+        by_id |= {row.id: row for row in orders.several(cursor, over)}
+    return tuple(_pending(row, by_id.get(row.parent_id) if row.parent_id else None, wanted) for row, wanted in rows)
 
 
-def _pending(row: OrderRow, parent: OrderRow | None, modify: RequestRow | None) -> PendingOrder:
-    wanted = modify.wanted if modify else {}
+def _pending(row: OrderRow, parent: OrderRow | None, modify: Mapping[str, Any] | None) -> PendingOrder:
+    """parent: the entry of an exit. modify: what an open one wants."""
+    wanted = modify or {}
     is_exit = row.group_role in EXITS
     return PendingOrder(
         order_id=str(row.id),

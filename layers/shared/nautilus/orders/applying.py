@@ -123,10 +123,13 @@ def wanted_terms(row: RequestRow) -> Terms:
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write(cursor: Cursor, row: OrderRow, word: OrderWord, outcome: Outcome, *, known: Known) -> OrderRow:
+def write(
+    cursor: Cursor, row: OrderRow, word: OrderWord, outcome: Outcome, *, known: Known, is_waited_for: bool = False
+) -> OrderRow:
     """Write what a word changes: requests, the order with its reservation, an event, incidents, the trading state.
 
-    An answer to one of our questions that changes nothing leaves no event: the questions come each minute.
+    An answer to one of our questions that changes nothing leaves no event: the questions come each minute. is_waited_for: the
+    order has open requests, which may be sent when IB has it.
     """
     event = Event(KINDS[type(word)], "ib", known.now_ns, outcome.text or outcome.event, frame_of(word))
     changed = _write_requests(cursor, row, outcome)
@@ -136,8 +139,8 @@ def write(cursor: Cursor, row: OrderRow, word: OrderWord, outcome: Outcome, *, k
         after = row
         if known.answer is None or outcome.incidents:
             events.add(cursor, event, account=row.account, order_id=row.id, before=row.state, after=row.state)
-    if after is not row or known.answer is None:
-        notifications.notify(cursor, str(row.id))
+    if is_waited_for and (after is not row or known.answer is None):
+        notifications.notify(cursor, notifications.CANCELS, notifications.MODIFIES)
     _tell(cursor, row, after, outcome)
     return after
 

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.monitoring import incidents
-from nautilus.db.orders import notifications, orders, requests, risk_book
+from nautilus.db.orders import notifications, orders, requests
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.exact import difference
-from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.orders import Held, OrderRow
 from nautilus.db.orders.requests import RequestRow
 from nautilus.errors import Conflict, InvalidInput, NotFound
 from nautilus.market.instrument import Instrument
@@ -66,7 +66,8 @@ def modify(
     An order that was not sent has them at once. Conflict: the order is over, external, changed meanwhile, or another modify is
     under way. Refusals of the checks write nothing.
     """
-    row = _held(cursor, order_id)
+    held = _held(cursor, order_id)
+    row = held.order
     known = _repeated(cursor, row, caller, RequestKind.MODIFY)
     if known is not None:
         return known
@@ -82,9 +83,7 @@ def modify(
     wanted = _wanted(row, terms)
     if "quantity" in wanted and row.group_kind == "bracket":
         raise InvalidInput.field("quantity", _ONE_QUANTITY, (f"{row.quantity:f}",))
-    account = risk_book.lock_account(cursor, row.account)
-    exposure = risk_book.lock_exposure(cursor, row.account, row.con_id)
-    facts = with_account(cursor, facts, account, exposure, principal=caller.principal, changes=row)
+    facts = with_account(cursor, facts, held.account, held.exposure, principal=caller.principal, changes=row)
     ticket = ticket_of(row, instrument, terms)
     refusals = tuple(checks.run(ticket, facts, "function"))
     if refusals:
@@ -129,7 +128,7 @@ def _modify_unsent(
     done = requests.update(cursor, request, state=RequestState.CONFIRMED, why="the order was not sent yet")
     event = Event("modified", "api", now, "changed before it was sent", wanted)
     after_row = orders.update(cursor, row, {**wanted, "unit_value": unit_value}, event)
-    notifications.notify(cursor, str(row.id))
+    notifications.notify(cursor, notifications.SENDING)
     return Changed(after_row, done)
 
 
@@ -143,7 +142,7 @@ def _ask_for(
     changes = {"unit_value": larger} if larger != row.unit_value else {}
     event = Event("modify-wanted", "api", now, f"{caller.principal} wants other terms", wanted)
     after_row = orders.update(cursor, row, changes, event)
-    notifications.notify(cursor, str(row.id))
+    notifications.notify(cursor, notifications.MODIFIES)
     return Changed(after_row, request)
 
 
@@ -158,7 +157,7 @@ def resize_exit(cursor: Cursor, row: OrderRow, quantity: Decimal, caller: Caller
 def cancel(cursor: Cursor, order_id: UUID, caller: Caller, *, now: int, source: str = "api") -> Changed:
     """Ask for the end of an order. What was not sent ends at once, with the exits of a bracket; a cancel that is under way is
     answered again. Conflict: the order is over, or external. now: market time in ns."""
-    row = _held(cursor, order_id)
+    row = _held(cursor, order_id).order
     known = _repeated(cursor, row, caller, RequestKind.CANCEL)
     if known is not None:
         return known
@@ -172,7 +171,7 @@ def cancel(cursor: Cursor, order_id: UUID, caller: Caller, *, now: int, source: 
             row = _overtake(cursor, row, request, now=now, source=source)
     made = _insert(cursor, row, RequestKind.CANCEL, caller)
     row = orders.update(cursor, row, {}, Event("cancel-wanted", source, now, f"{caller.principal} wants its end"))
-    notifications.notify(cursor, str(row.id))
+    notifications.notify(cursor, notifications.CANCELS)
     return Changed(row, made)
 
 
@@ -186,7 +185,7 @@ def _cancel_unsent(cursor: Cursor, row: OrderRow, caller: Caller, *, now: int, s
             held = orders.lock(cursor, leg.id) if leg.id != row.id and leg.state in BEFORE_SENDING else None
             if held is not None:
                 _end_unsent(cursor, held, "its entry was cancelled before it was sent", now=now, source=source)
-    notifications.notify(cursor, str(row.id))
+    notifications.notify(cursor, notifications.SENDING)
     return Changed(row, done)
 
 
@@ -216,7 +215,7 @@ def resolve(cursor: Cursor, order_id: UUID, outcome: ResolvedAs, *, by: str, not
     """
     if not note.strip():
         raise InvalidInput.field("note", "must say how you know, in a sentence")
-    row = _held(cursor, order_id)
+    row = _held(cursor, order_id).order
     if outcome == "modify_not_done":
         return _resolve_modify(cursor, row, f"not done, says {by}: {note.strip()}", now)
     if row.state != OrderState.UNKNOWN:
@@ -228,7 +227,7 @@ def resolve(cursor: Cursor, order_id: UUID, outcome: ResolvedAs, *, by: str, not
     changes = {"state": after(OrderState.UNKNOWN, happening), "why": why, "pending": ""}
     row = orders.update(cursor, row, changes, Event("resolved", "person", now, why))
     incidents.end(cursor, KEEPER, str(row.id))
-    notifications.notify(cursor, str(row.id))
+    notifications.notify(cursor)
     return row
 
 
@@ -238,7 +237,7 @@ def _resolve_modify(cursor: Cursor, row: OrderRow, why: str, now: int) -> OrderR
             event = Event("resolved", "person", now, why, {"request": str(request.id)})
             done = refuse_modify(cursor, row, request, why=why, event=event)
             if done is not None:
-                notifications.notify(cursor, str(row.id))
+                notifications.notify(cursor)
                 return done
     raise Conflict("there is no modify of this order that IB may have", code="modify-not-unknown")
 
@@ -257,11 +256,11 @@ def refuse_modify(cursor: Cursor, row: OrderRow, request: RequestRow, *, why: st
 # ---- all -------------------------------------------------------------------------------------------------------------
 
 
-def _held(cursor: Cursor, order_id: UUID) -> OrderRow:
-    row = orders.lock_with_book(cursor, order_id)
-    if row is None:
+def _held(cursor: Cursor, order_id: UUID) -> Held:
+    held = orders.hold(cursor, order_id)
+    if held is None:
         raise NotFound(f"there is no order {order_id}", code="order-not-found")
-    return row
+    return held
 
 
 def _may_change(row: OrderRow) -> None:

@@ -141,7 +141,7 @@ def _unprotected(cursor: Cursor, entry: OrderRow) -> Decimal:
     """How much of the position on the entry's side no open order would close: somebody may have closed it since."""
     side = Side(entry.side)
     held = risk_book.read(cursor, entry.account, entry.con_id).position * side.sign
-    others = pending_orders(cursor, orders.open_of(cursor, entry.account, entry.con_id))
+    others = pending_orders(cursor, orders.open_with_modifies(cursor, entry.account, entry.con_id))
     return difference(held, pending(others, side.opposite))
 
 

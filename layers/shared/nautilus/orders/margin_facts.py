@@ -49,7 +49,7 @@ def want(cursor: Cursor, ticket: Ticket, facts: Facts, *, principal: str) -> Wha
         fingerprint=fingerprint(case),
         position=facts.position,
     )
-    notifications.notify(cursor)
+    notifications.notify(cursor, notifications.WHAT_IFS)
     return made
 
 

@@ -4,10 +4,8 @@
 from decimal import Decimal
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.live import quotes
 from nautilus.db.live.quotes import AgedQuote
-from nautilus.db.market import instruments
-from nautilus.db.orders import outgoing
+from nautilus.db.orders.pictures import market_picture
 from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.market.instrument import Instrument
@@ -21,8 +19,7 @@ def market_facts(
     cursor: Cursor, instrument: Instrument, account: str, *, now: int, settings: OrderModeSettings
 ) -> Facts:
     """The facts without those of the account. now: market time in ns."""
-    details = instruments.details(cursor, instrument.con_id)
-    quote = quotes.aged(cursor, instrument.con_id)
+    details, rate, quote = market_picture(cursor, instrument.con_id, account, instrument.currency)
     return Facts(
         now=now,
         today=trade_day(now),
@@ -33,7 +30,7 @@ def market_facts(
         rule=rule_of(instrument, details),
         multiplier=multiplier_of(instrument) or Decimal(1),
         magnifier=magnifier_of(details),
-        rate=outgoing.exchange_rate(cursor, account, instrument.currency),
+        rate=rate,
         quote=_quote(quote, now) if quote is not None else None,
         close=_number(quote.close) if quote is not None else None,
         delayed_allowed=settings.orders_feed == "delayed" and account_kind([account]) != "live",

@@ -44,8 +44,7 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
     known = None if ticket.dry_run else repeated(cursor, caller)
     if known is not None:
         return known
-    account = risk_book.lock_account(cursor, ticket.account)
-    exposure = risk_book.lock_exposure(cursor, ticket.account, ticket.con_id)
+    account, exposure = risk_book.lock_book(cursor, ticket.account, ticket.con_id)
     facts = with_account(cursor, facts, account, exposure, principal=caller.principal)
     refusals = tuple(checks.run(ticket, facts, "function"))
     notices = tuple(checks.notices(facts))
@@ -60,7 +59,7 @@ def place(cursor: Cursor, ticket: Ticket, caller: Caller, facts: Facts) -> Place
             return _placed_meanwhile(cursor, caller)
         placed.append(row)
     if not refusals:
-        notifications.notify(cursor, str(placed[0].id))
+        notifications.notify(cursor, notifications.SENDING)
     elif any(one.code == UNKNOWN_ACCOUNT for one in refusals):
         risk_book.forget_unused(cursor, ticket.account)
     return Placed(tuple(placed), refusals, notices=notices)

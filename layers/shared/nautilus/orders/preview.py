@@ -51,8 +51,7 @@ class Preview(NamedTuple):
 
 def preview(cursor: Cursor, ticket: Ticket, facts: Facts, principal: str, *, what_if_id: UUID | None) -> Preview:
     """Run every check. what_if_id: the one whose answer counts now; None: want one, where a question to IB is allowed."""
-    account = risk_book.lock_account(cursor, ticket.account)
-    exposure = risk_book.lock_exposure(cursor, ticket.account, ticket.con_id)
+    account, exposure = risk_book.lock_book(cursor, ticket.account, ticket.con_id)
     facts = with_account(cursor, facts, account, exposure, principal=principal)
     why_not = "" if what_if_id is not None else _why_not(facts, checks.run(ticket, facts, "all"))
     row = None

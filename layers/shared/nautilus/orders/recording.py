@@ -123,8 +123,9 @@ def _record_for(cursor: Cursor, row: OrderRow, word: OrderWord, known: Known) ->
         known = replace(known, id_used_before=finding.id_used_by_another(cursor, row))
     if row.origin == "external":
         row = _learn_terms(cursor, row, word, known)
-    outcome = apply(facts_of(cursor, row, word), word, known)
-    write(cursor, row, word, outcome, known=known)
+    facts = facts_of(cursor, row, word)
+    outcome = apply(facts, word, known)
+    write(cursor, row, word, outcome, known=known, is_waited_for=bool(facts.requests))
     return Recorded(row.id, outcome)
 
 

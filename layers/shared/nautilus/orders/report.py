@@ -31,12 +31,20 @@ def _moment(value: datetime | None) -> str | None:
 
 def described(cursor: Cursor, rows: Sequence[OrderRow]) -> list[dict[str, Any]]:
     """Orders as the API shows them, with fills, requests and the orders of their groups."""
-    filled = fills.of_orders(cursor, [row.id for row in rows])
-    found = []
-    for row in rows:
-        group = orders.of_group(cursor, row.group_id) if row.group_id is not None else ()
-        found.append(order_json(row, filled.get(row.id, ()), order_requests.open_of(cursor, row.id), group))
-    return found
+    ids = [row.id for row in rows]
+    filled, wanted = fills.of_orders(cursor, ids), order_requests.open_of_several(cursor, ids)
+    groups = orders.of_groups(cursor, {row.group_id for row in rows if row.group_id is not None})
+    return [
+        order_json(row, filled.get(row.id, ()), wanted.get(row.id, ()), groups.get(row.group_id, ())) for row in rows
+    ]
+
+
+def described_new(rows: Sequence[OrderRow]) -> list[dict[str, Any]] | None:
+    """The same of a whole order or bracket that has just been placed: it has no fills and no requests. None where others may
+    belong to its group."""
+    if any(row.group_kind == "oca" for row in rows):
+        return None
+    return [order_json(row, group=rows if row.group_id is not None else ()) for row in rows]
 
 
 def order_json(

@@ -10,13 +10,12 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantRow
 from nautilus.db.orders import trading_state
-from nautilus.db.orders.holding import Held
-from nautilus.db.orders.orders import OrderRow
+from nautilus.db.orders.orders import Held, OrderRow
 from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.market.instrument import Instrument
 from nautilus.orders import checks
-from nautilus.orders.account_facts import state_of, with_change, with_ledger, with_process
+from nautilus.orders.account_facts import state_of, with_change, with_ledger
 from nautilus.orders.checks import Refusal
 from nautilus.orders.exposure_checks import MARGIN
 from nautilus.orders.facts import Facts
@@ -113,7 +112,7 @@ def _known(
     market = market_facts(cursor, instrument, held.order.account, now=now_ns, settings=settings)
     if market.quote is None or market.quote.age > _NEW_S:
         wants.put(cursor, _WANTS, [WantRow(held.order.con_id, "quotes", "", "", "", _PRIORITY)], _LEASE_S)
-    known = with_process(cursor, with_ledger(cursor, market, held.account, held.exposure))
+    known = with_ledger(cursor, market, held.account, held.exposure)
     # Who sends knows better than the row of its last heartbeat that it may, and for which accounts.
     return replace(known, accounts=frozenset(accounts), ready=True, not_ready_because="")
 
@@ -140,7 +139,7 @@ def why_not_sent(
 ) -> Verdict:
     """What kept orders back until their time was over. is_open: whether orders may be sent at all now. They are held."""
     market = market_facts(cursor, instrument, held.order.account, now=now_ns, settings=settings)
-    known = with_process(cursor, with_ledger(cursor, market, held.account, held.exposure))
+    known = with_ledger(cursor, market, held.account, held.exposure)
     known = replace(known, ready=is_open, not_ready_because="" if is_open else known.not_ready_because)
     return _verdict(_checked(cursor, rows, instrument, known))
 

@@ -134,12 +134,27 @@ def last_activity(cursor: Cursor, bridge: str) -> Mapping[str, Any]:
     return scalar_or_none(cursor, dict) or {}
 
 
+class _Clock(NamedTuple):
+    now_ns: int
+    machine_ns: int | None
+    market_ns: int | None
+    rate: float | None
+
+
+_CLOCK = (
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint AS now_ns, s.clock_machine_ns AS machine_ns,"
+    " s.clock_market_ns AS market_ns, s.clock_rate AS rate FROM (SELECT) always LEFT JOIN"
+    " (SELECT * FROM ib_sessions ORDER BY heartbeat_at DESC LIMIT 1) s ON true"
+)
+
+
 def market_now(cursor: Cursor) -> int:
     """Market time as the last bridge published it; the database's own time when none ever did."""
-    session = latest(cursor)
-    if session is not None:
-        return session.market_ns
-    return SAME_TIME.at(machine_now(cursor))
+    cursor.execute(_CLOCK)
+    row = one(cursor, _Clock)
+    if row.machine_ns is None or row.market_ns is None or row.rate is None:
+        return SAME_TIME.at(row.now_ns)
+    return MarketTime(row.machine_ns, row.market_ns, row.rate).at(row.now_ns)
 
 
 def machine_now(cursor: Cursor) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows, one_or_none
+from nautilus.db.rows import every, insert_rows
 
 
 class QuoteRow(NamedTuple):
@@ -78,12 +78,8 @@ class AgedQuote(NamedTuple):
     written_ago_ns: int
 
 
-def aged(cursor: Cursor, con_id: int) -> AgedQuote | None:
-    """The newest quote of an instrument; None when it never had one."""
-    cursor.execute(
-        "SELECT bid, ask, last, close, feed, seen_at,"
-        " (extract(epoch FROM clock_timestamp() - updated_at) * 1000000000)::bigint AS written_ago_ns"
-        " FROM live_quotes WHERE con_id = %s",
-        (con_id,),
-    )
-    return one_or_none(cursor, AgedQuote)
+AGED_COLUMNS = (
+    "q.bid, q.ask, q.last, q.close, q.feed, q.seen_at,"
+    " (extract(epoch FROM clock_timestamp() - q.updated_at) * 1000000000)::bigint AS written_ago_ns"
+)
+"""An `AgedQuote` of live_quotes q."""

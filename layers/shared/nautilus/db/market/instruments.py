@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Json
-from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, insert_rows, joined, one_or_none, scalar_or_none, scalars, there
+from nautilus.db.cursor import Cursor, Prepared
+from nautilus.db.rows import every, insert_rows, joined, one, one_or_none, scalar_or_none, scalars, there
 from nautilus.lookup import suggestions
 from nautilus.lookup.identity import (
     FRONT_OLD_AFTER_S,
@@ -102,8 +102,8 @@ def of_names(cursor: Cursor, names: Iterable[str]) -> dict[str, list[Instrument]
     """All contracts that are stored under these NautilusTrader-style names, expired ones too; by name, those that have any."""
     cursor.execute(f"SELECT {_LIST} FROM instruments WHERE instrument_id = ANY(%s) ORDER BY con_id", (list(names),))
     found: dict[str, list[Instrument]] = {}
-    for one in every(cursor, Instrument):
-        found.setdefault(one.instrument_id, []).append(one)
+    for row in every(cursor, Instrument):
+        found.setdefault(row.instrument_id, []).append(row)
     return found
 
 
@@ -296,24 +296,29 @@ def checked_within(cursor: Cursor, key: str, seconds: int) -> bool:
     return there(cursor)
 
 
-def checked_today(cursor: Cursor, key: str) -> bool:
-    """True when IB was asked about these words on this UTC day of machine time."""
-    cursor.execute(
-        "SELECT 1 FROM instrument_lookups WHERE key = %s"
-        " AND (checked_at AT TIME ZONE 'UTC')::date = (clock_timestamp() AT TIME ZONE 'UTC')::date",
-        (key,),
-    )
-    return there(cursor)
+class KnownToday(NamedTuple):
+    """answered: IB was asked about words on this UTC day of machine time; described: it described the contract on this day.
+    details: the other fields of IB's contract details."""
+
+    answered: bool
+    described: bool
+    details: dict[str, Any]
 
 
-def described_today(cursor: Cursor, con_id: int) -> bool:
-    """True when IB described the contract on this UTC day of machine time."""
-    cursor.execute(
-        "SELECT 1 FROM instruments WHERE con_id = %s"
-        " AND (resolved_at AT TIME ZONE 'UTC')::date = (clock_timestamp() AT TIME ZONE 'UTC')::date",
-        (con_id,),
-    )
-    return there(cursor)
+_KNOWN_TODAY = Prepared(
+    "nautilus_known_today",
+    "SELECT EXISTS (SELECT FROM instrument_lookups WHERE key = $1 AND (checked_at AT TIME ZONE 'UTC')::date = t.today)"
+    " AS answered, coalesce((i.resolved_at AT TIME ZONE 'UTC')::date = t.today, false) AS described,"
+    " coalesce(i.details, '{}') AS details"
+    " FROM (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today) t LEFT JOIN instruments i ON i.con_id = $2",
+    ("text", "bigint"),
+)
+
+
+def known_today(cursor: Cursor, key: str, con_id: int) -> KnownToday:
+    """What IB answered on this day about the words of a lookup's key and about a contract."""
+    cursor.run(_KNOWN_TODAY, (key, con_id))
+    return one(cursor, KnownToday)
 
 
 def changed(cursor: Cursor, keys: Iterable[str]) -> set[str]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from nautilus.db.cursor import Cursor
+from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.rows import every, insert_rows, one, one_or_none, scalar, scalars
 from nautilus.orders.limits import ALL_ACCOUNTS, LimitRow
 from nautilus.orders.words import AccountValue
@@ -71,16 +71,29 @@ class _Value(NamedTuple):
     as_of: int
 
 
+def select_number(account: str, tag: str) -> str:
+    """The statement of `number`, for a part of another one. account, tag: SQL of texts."""
+    return (
+        "SELECT v.value::numeric AS value, v.as_of FROM account_values v JOIN accounts a USING (account)"
+        f" WHERE v.account = {account} AND v.tag = {tag} AND (v.currency IN ('', 'BASE') OR v.currency = a.base_currency)"
+        rf" AND v.value ~ '{_NUMBER}' ORDER BY v.as_of DESC, v.currency LIMIT 1"
+    )
+
+
 def number(cursor: Cursor, account: str, tag: str) -> tuple[Decimal, int] | None:
     """A value of an account in its base currency, and when IB sent it; None where it has none that is a number."""
-    cursor.execute(
-        "SELECT v.value::numeric AS value, v.as_of FROM account_values v JOIN accounts a USING (account)"
-        " WHERE v.account = %s AND v.tag = %s AND (v.currency IN ('', 'BASE') OR v.currency = a.base_currency)"
-        rf" AND v.value ~ '{_NUMBER}' ORDER BY v.as_of DESC, v.currency LIMIT 1",
-        (account, tag),
-    )
+    cursor.execute(select_number("%s", "%s"), (account, tag))
     row = one_or_none(cursor, _Value)
     return (row.value, row.as_of) if row else None
+
+
+def select_filled_value(account: str, as_of: str) -> str:
+    """A statement: the value of what orders of an account that may open a position filled after a market time. account, as_of:
+    SQL of a text and a bigint."""
+    return (
+        "SELECT coalesce(sum(e.quantity * o.unit_value), 0) AS filled FROM executions e JOIN orders o ON o.id = e.order_id"
+        f" WHERE e.account = {account} AND e.latest AND e.ts > {as_of} AND NOT o.reducing AND o.unit_value IS NOT NULL"
+    )
 
 
 def gross_position_value(cursor: Cursor, account: str) -> Decimal | None:
@@ -93,11 +106,7 @@ def gross_position_value(cursor: Cursor, account: str) -> Decimal | None:
     if found is None:
         return None
     value, as_of = found
-    cursor.execute(
-        "SELECT coalesce(sum(e.quantity * o.unit_value), 0) AS filled FROM executions e JOIN orders o ON o.id = e.order_id"
-        " WHERE e.account = %s AND e.latest AND e.ts > %s AND NOT o.reducing AND o.unit_value IS NOT NULL",
-        (account, as_of),
-    )
+    cursor.execute(select_filled_value("%s", "%s"), (account, as_of))
     return value + scalar(cursor, Decimal)
 
 
@@ -122,22 +131,26 @@ class AcceptedCounts(NamedTuple):
     account_second: int
 
 
+_COUNTS = Prepared(
+    "nautilus_accepted_counts",
+    "WITH done AS ("
+    " SELECT accepted_at AS at, principal, account FROM orders WHERE origin <> 'external' AND state <> 'denied'"
+    "  AND parent_id IS NULL AND principal = $1 AND accepted_at > clock_timestamp() - interval '1 day'"
+    " UNION ALL SELECT accepted_at, '', account FROM orders WHERE origin <> 'external' AND state <> 'denied'"
+    "  AND parent_id IS NULL AND account = $2 AND accepted_at > clock_timestamp() - interval '1 s'"
+    " UNION ALL SELECT asked_at, principal, account FROM order_requests WHERE kind = 'modify'"
+    "  AND principal = $1 AND asked_at > clock_timestamp() - interval '1 day')"
+    " SELECT count(*) FILTER (WHERE principal <> '' AND at > clock_timestamp() - interval '1 s') AS second,"
+    "  count(*) FILTER (WHERE principal <> '' AND at > clock_timestamp() - interval '1 min') AS minute,"
+    "  count(*) FILTER (WHERE principal <> '') AS day, count(*) FILTER (WHERE principal = '') AS account_second"
+    " FROM done",
+    ("text", "text"),
+)
+
+
 def accepted_counts(cursor: Cursor, principal: str, account: str) -> AcceptedCounts:
     """By machine time. An order that waits for being sent counts, a denied one does not."""
-    cursor.execute(
-        "WITH done AS ("
-        " SELECT accepted_at AS at, principal, account FROM orders WHERE origin <> 'external' AND state <> 'denied'"
-        "  AND parent_id IS NULL AND principal = %(principal)s AND accepted_at > clock_timestamp() - interval '1 day'"
-        " UNION ALL SELECT accepted_at, '', account FROM orders WHERE origin <> 'external' AND state <> 'denied'"
-        "  AND parent_id IS NULL AND account = %(account)s AND accepted_at > clock_timestamp() - interval '1 s'"
-        " UNION ALL SELECT asked_at, principal, account FROM order_requests WHERE kind = 'modify'"
-        "  AND principal = %(principal)s AND asked_at > clock_timestamp() - interval '1 day')"
-        " SELECT count(*) FILTER (WHERE principal <> '' AND at > clock_timestamp() - interval '1 s') AS second,"
-        "  count(*) FILTER (WHERE principal <> '' AND at > clock_timestamp() - interval '1 min') AS minute,"
-        "  count(*) FILTER (WHERE principal <> '') AS day, count(*) FILTER (WHERE principal = '') AS account_second"
-        " FROM done",
-        {"principal": principal, "account": account},
-    )
+    cursor.run(_COUNTS, (principal, account))
     return one(cursor, AcceptedCounts)
 
 
@@ -184,13 +197,17 @@ class RecentRow(NamedTuple):
     age_s: float
 
 
+_RECENT = Prepared(
+    "nautilus_recent_orders",
+    "SELECT side, type, quantity, limit_price, stop_price, market_at, accepted_at,"
+    " extract(epoch FROM clock_timestamp() - accepted_at)::float8 AS age_s FROM orders"
+    " WHERE account = $1 AND con_id = $2 AND origin <> 'external' AND state <> 'denied' AND parent_id IS NULL"
+    " AND accepted_at > clock_timestamp() - $3 * interval '1 s' ORDER BY accepted_at DESC LIMIT 100",
+    ("text", "bigint", "float8"),
+)
+
+
 def recent(cursor: Cursor, account: str, con_id: int, within_s: float) -> list[RecentRow]:
     """Orders of a contract that were accepted so lately; legs of a bracket apart."""
-    cursor.execute(
-        "SELECT side, type, quantity, limit_price, stop_price, market_at, accepted_at,"
-        " extract(epoch FROM clock_timestamp() - accepted_at)::float8 AS age_s FROM orders"
-        " WHERE account = %s AND con_id = %s AND origin <> 'external' AND state <> 'denied' AND parent_id IS NULL"
-        " AND accepted_at > clock_timestamp() - %s * interval '1 s' ORDER BY accepted_at DESC LIMIT 100",
-        (account, con_id, within_s),
-    )
+    cursor.run(_RECENT, (account, con_id, within_s))
     return every(cursor, RecentRow)

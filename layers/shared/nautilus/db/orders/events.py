@@ -74,18 +74,15 @@ def add(
     return scalar(cursor, int)
 
 
-def with_event(statement: str, columns: str) -> str:
-    """A statement that writes one order and returns these columns, with an event of that order in the same round trip. Its
-    values go before those of `values_of`."""
-    return (
-        f"WITH written AS ({statement} RETURNING {columns}), told AS ({_INSERT}"
-        " SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
-        f" %(event_text)s, %(event_frame)s::jsonb FROM written) SELECT {columns} FROM written, pg_notify('{EVENTS}', account)"
-    )
+TOLD = (
+    f"told AS ({_INSERT} SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
+    " %(event_text)s, %(event_frame)s::jsonb FROM written)"
+)
+"""Part of a statement whose part `written` wrote one order: it writes an event of it."""
 
 
 def values_of(event: Event, before: str = "") -> dict[str, object]:
-    """The values of `with_event`. before: the state that the order had; the one after is the row's."""
+    """The values of `TOLD`. before: the state that the order had; the one after is the row's."""
     return {
         "event_at": event.market_at,
         "event_kind": event.kind,

@@ -8,7 +8,3 @@ _EXACT = Context(prec=400, traps=[Inexact])
 
 def difference(one: Decimal, other: Decimal) -> Decimal:
     return _EXACT.subtract(one, other)
-
-
-def product(one: Decimal, other: Decimal) -> Decimal:
-    return _EXACT.multiply(one, other)

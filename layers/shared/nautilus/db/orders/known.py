@@ -7,10 +7,10 @@ from uuid import UUID
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.executions import ExecutionRow
 from nautilus.db.orders.orders import OrderRow
-from nautilus.db.orders.requests import OPEN_STATES, RequestRow
+from nautilus.db.orders.requests import RequestRow, open_of_several
 from nautilus.db.rows import every
 
-_ORDERS, _EXECUTIONS, _REQUESTS = (", ".join(kind._fields) for kind in (OrderRow, ExecutionRow, RequestRow))
+_ORDERS, _EXECUTIONS = (", ".join(kind._fields) for kind in (OrderRow, ExecutionRow))
 
 
 class KnownOrders(NamedTuple):
@@ -33,16 +33,9 @@ def read(
         for row in every(cursor, ExecutionRow):
             executions.setdefault(row.exec_id, []).append(row)
     found = _orders(cursor, order_ids, perm_ids)
-    requests: dict[UUID, list[RequestRow]] = {row.id: [] for row in found}
-    if found:
-        cursor.execute(
-            f"SELECT {_REQUESTS} FROM order_requests WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s)"
-            " ORDER BY asked_at, id",
-            (list(requests), list(OPEN_STATES)),
-        )
-        for request in every(cursor, RequestRow):
-            requests[request.order_id].append(request)
-    return KnownOrders(found, requests, executions)
+    ids = [row.id for row in found]
+    requests = open_of_several(cursor, ids) if ids else {}
+    return KnownOrders(found, {number: requests.get(number, []) for number in ids}, executions)
 
 
 def _orders(cursor: Cursor, order_ids: Collection[UUID], perm_ids: Collection[int]) -> list[OrderRow]:

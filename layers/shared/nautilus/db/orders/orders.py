@@ -1,135 +1,27 @@
 """Orders as rows. Whoever inserts or changes one holds the locks of its account and contract (nautilus/db/orders/risk_book.py);
 each change settles what the order reserves and writes an event, in the same transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus.db.cursor import Cursor
+from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.orders import events, requests, risk_book
 from nautilus.db.orders.events import Event
-from nautilus.db.orders.exact import difference, product
 from nautilus.db.orders.frames import as_json, clean_text
+from nautilus.db.orders.notifications import EVENTS
+from nautilus.db.orders.order_rows import NewOrder as NewOrder
+from nautilus.db.orders.order_rows import OrderRow as OrderRow
+from nautilus.db.orders.risk_book import AccountRow, ExposureRow, LockedRow
 from nautilus.db.prepared import Collision
-from nautilus.db.rows import every, one_or_none
+from nautilus.db.rows import every, joined, one_or_none
 from nautilus.orders.states import ALIVE, OVER
 
 _ZERO = Decimal(0)
 _ALIVE = sorted(ALIVE)
 _OVER = sorted(OVER)
-
-
-class OrderRow(NamedTuple):
-    """A row of `orders`; docs/data.md says what each column means. Times ending in `_at` and `_since` are machine time, but
-    for market_at; good_till, valid_until and market_at are market time in ns."""
-
-    id: UUID
-    principal: str
-    idempotency_key: str | None
-    fingerprint: str
-    account: str
-    con_id: int
-    symbol: str
-    instrument_id: str
-    side: str
-    type: str
-    tif: str
-    quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-    trail_amount: Decimal | None
-    trail_percent: Decimal | None
-    good_till: int | None
-    outside_rth: bool
-    group_id: UUID | None
-    group_kind: str
-    group_role: str
-    oca_group: str
-    oca_type: int | None
-    parent_id: UUID | None
-    tags: list[str]
-    origin: str
-    valid_until: int | None
-    state: str
-    state_since: datetime
-    why: str
-    pending: str
-    filled: Decimal
-    filled_by_status: Decimal | None
-    avg_fill_price: Decimal | None
-    reserved_quantity: Decimal
-    reserved_value: Decimal
-    unit_value: Decimal | None
-    reducing: bool
-    confirmed_quantity: Decimal | None
-    confirmed_limit: Decimal | None
-    confirmed_stop: Decimal | None
-    client_id: int | None
-    order_id: int | None
-    gateway_session: int | None
-    perm_ids: list[int]
-    broker_status: str
-    why_held: str
-    notices: list[dict[str, Any]]
-    checks: list[dict[str, Any]]
-    version: int
-    accepted_at: datetime
-    market_at: int
-    sent_at: datetime | None
-    acknowledged_at: datetime | None
-    over_at: datetime | None
-
-    @property
-    def alive(self) -> bool:
-        return self.state in ALIVE
-
-
-class NewOrder(NamedTuple):
-    """What is known of an order when its row is written; what is left out has its default. state: `accepted`, `denied`, or,
-    of an order that IB named first, what IB says."""
-
-    id: UUID
-    principal: str
-    account: str
-    con_id: int
-    symbol: str
-    side: str
-    type: str
-    tif: str
-    quantity: Decimal
-    origin: str
-    state: str
-    market_at: int
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    instrument_id: str = ""
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_amount: Decimal | None = None
-    trail_percent: Decimal | None = None
-    good_till: int | None = None
-    outside_rth: bool = False
-    group_id: UUID | None = None
-    group_kind: str = ""
-    group_role: str = ""
-    oca_group: str = ""
-    oca_type: int | None = None
-    parent_id: UUID | None = None
-    tags: Sequence[str] = ()
-    valid_until: int | None = None
-    why: str = ""
-    unit_value: Decimal | None = None
-    reducing: bool = False
-    client_id: int | None = None
-    order_id: int | None = None
-    gateway_session: int | None = None
-    perm_ids: Sequence[int] = ()
-    broker_status: str = ""
-    checks: Sequence[Mapping[str, object]] = ()
-
-
 _COLUMNS = ", ".join(OrderRow._fields)
 _JSON = frozenset({"notices", "checks"})
 _LISTS = frozenset({"perm_ids", "tags"})
@@ -152,25 +44,25 @@ def _value(column: str, value: Any) -> object:
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
+class _Settled(NamedTuple):
+    settled: bool
+
+
 def insert(cursor: Cursor, new: NewOrder, event: Event) -> OrderRow | None:
     """Write an order, what it reserves, and its first event. None when its principal used the idempotency key before: then
     nothing is written, and `by_key` finds the order of that key."""
-    quantity, value = reservation(new.state, new.quantity, _ZERO, unit_value=new.unit_value, reducing=new.reducing)
     fields = {column: _value(column, given) for column, given in new._asdict().items()}
-    fields |= {"reserved_quantity": quantity, "reserved_value": value}
     placeholders = ", ".join(f"%({column})s" for column in fields)
     cursor.execute(
-        events.with_event(
-            f"INSERT INTO orders ({', '.join(fields)}, over_at) VALUES ({placeholders}, CASE WHEN %(_state)s = ANY(%(_over)s)"
-            " THEN clock_timestamp() END) ON CONFLICT (principal, idempotency_key) DO NOTHING",
-            _COLUMNS,
+        _with_consequences(
+            f"INSERT INTO orders ({', '.join(fields)}, reserved_quantity, reserved_value, over_at) VALUES ({placeholders},"
+            " (SELECT held FROM due), (SELECT worth FROM due),"
+            " CASE WHEN %(_state)s = ANY(%(_over)s) THEN clock_timestamp() END)"
+            " ON CONFLICT (principal, idempotency_key) DO NOTHING"
         ),
-        fields | {"_state": new.state, "_over": _OVER} | events.values_of(event),
+        fields | _reserving(new) | risk_book.had(_ZERO, _ZERO) | events.values_of(event),
     )
-    row = one_or_none(cursor, OrderRow)
-    if row is not None:
-        risk_book.settle(cursor, None, row)
-    return row
+    return _written(cursor)
 
 
 def update(cursor: Cursor, before: OrderRow, changes: Mapping[str, object], event: Event) -> OrderRow:
@@ -183,27 +75,32 @@ def update(cursor: Cursor, before: OrderRow, changes: Mapping[str, object], even
     if wrong:
         raise ValueError(f"these columns of an order are not set by a change: {', '.join(wrong)}")
     after = before._replace(**changes)  # type: ignore[arg-type]  # the columns are checked above, their types by PostgreSQL
-    wanted = requests.open_modify_quantity(cursor, before.id) if after.alive else None
-    quantity, value = reservation(
-        after.state, after.quantity, after.filled, wanted=wanted, unit_value=after.unit_value, reducing=after.reducing
-    )
     fields = {column: _value(column, given) for column, given in changes.items()}
-    fields |= {"reserved_quantity": quantity, "reserved_value": value}
-    changed = ", ".join(f"{column} = %({column})s" for column in fields)
+    changed = "".join(f"{column} = %({column})s, " for column in fields)
     cursor.execute(
-        events.with_event(
-            f"UPDATE orders SET {changed}, version = version + 1, {_TIMES} WHERE id = %(_id)s AND version = %(_version)s",
-            _COLUMNS,
+        _with_consequences(
+            f"UPDATE orders SET {changed}reserved_quantity = (SELECT held FROM due), reserved_value = (SELECT worth FROM due),"
+            f" version = version + 1, {_TIMES} WHERE id = %(_id)s AND version = %(_version)s"
         ),
         fields
-        | {"_id": before.id, "_version": before.version, "_state": after.state, "_over": _OVER}
-        | {"_moved": after.state != before.state, "_ib": event.source == "ib", **events.values_of(event, before.state)},
+        | _reserving(after)
+        | risk_book.had(before.reserved_quantity, before.reserved_value)
+        | {"_version": before.version, "_moved": after.state != before.state, "_ib": event.source == "ib"}
+        | events.values_of(event, before.state),
     )
-    row = one_or_none(cursor, OrderRow)
+    row = _written(cursor)
     if row is None:
         raise Collision(f"order {before.id} was changed meanwhile", code="collision", retry_after_s=1)
-    risk_book.settle(cursor, before, row)
     return row
+
+
+def _written(cursor: Cursor) -> OrderRow | None:
+    """The order that was written; None when none was. LookupError when its account or contract was not held: no sum moved."""
+    for row, settled in joined(cursor, (OrderRow, _Settled)):
+        if settled is None or not settled.settled:
+            raise LookupError(f"account {row.account} and contract {row.con_id} of order {row.id} are not held")
+        return row
+    return None
 
 
 _TIMES = (
@@ -214,19 +111,30 @@ _TIMES = (
 )
 
 
-def reservation(
-    state: str,
-    quantity: Decimal,
-    filled: Decimal,
-    *,
-    wanted: Decimal | None = None,
-    unit_value: Decimal | None,
-    reducing: bool,
-) -> tuple[Decimal, Decimal]:
-    """What an order reserves: quantity, and value in base currency. wanted: the quantity of an open modify."""
-    largest = quantity if wanted is None else max(quantity, wanted)
-    held = max(difference(largest, filled), _ZERO) if state in ALIVE else _ZERO
-    return held, _ZERO if reducing or unit_value is None else product(held, unit_value)
+def _with_consequences(statement: str) -> str:
+    """A statement that writes one order, with all that follows from it in the same round trip: what the order reserves
+    (`due`), the sums of its account and contract, and its event. An open modify counts with the larger quantity."""
+    return (
+        "WITH due AS MATERIALIZED (SELECT held, CASE WHEN %(_reducing)s THEN 0 ELSE held * coalesce(%(_unit_value)s, 0) END"
+        "  AS worth FROM (SELECT CASE WHEN %(_state)s = ANY(%(_alive)s) THEN greatest(greatest(%(_quantity)s::numeric,"
+        f"  {requests.OPEN_MODIFY_QUANTITY}) - %(_filled)s, 0) ELSE 0 END AS held) h),"
+        f" written AS ({statement} RETURNING {_COLUMNS}), {risk_book.SETTLED}, {events.TOLD}"
+        f" SELECT {_COLUMNS}, {risk_book.IS_SETTLED} AS settled FROM written, pg_notify('{EVENTS}', account)"
+    )
+
+
+def _reserving(order: NewOrder | OrderRow) -> dict[str, object]:
+    """The values of `due`, and of the lists of states."""
+    return {
+        "_id": order.id,
+        "_state": order.state,
+        "_quantity": order.quantity,
+        "_filled": order.filled if isinstance(order, OrderRow) else _ZERO,
+        "_unit_value": order.unit_value,
+        "_reducing": order.reducing,
+        "_alive": _ALIVE,
+        "_over": _OVER,
+    }
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -249,14 +157,52 @@ def lock(cursor: Cursor, order_id: UUID) -> OrderRow | None:
     return one_or_none(cursor, OrderRow)
 
 
+def lock_several(cursor: Cursor, order_ids: Sequence[UUID]) -> list[OrderRow]:
+    """Those of these orders that there are, locked in the order of their ids; their account and contract are held already."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE", (list(order_ids),)
+    )
+    return every(cursor, OrderRow)
+
+
+def lock_group(cursor: Cursor, group_id: UUID) -> list[OrderRow]:
+    """The same of a group."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM orders WHERE group_id = %s ORDER BY id FOR NO KEY UPDATE", (group_id,))
+    return every(cursor, OrderRow)
+
+
 def lock_with_book(cursor: Cursor, order_id: UUID) -> OrderRow | None:
     """Account, contract and order, locked in this order: how a transaction about one order begins."""
-    found = read(cursor, order_id)
-    if found is None:
-        return None
-    risk_book.lock_account(cursor, found.account)
-    risk_book.lock_exposure(cursor, found.account, found.con_id)
-    return lock(cursor, order_id)
+    found = hold(cursor, order_id)
+    return found.order if found is not None else None
+
+
+class Held(NamedTuple):
+    """An order with the rows of its account and contract, all three locked until the transaction ends."""
+
+    order: OrderRow
+    account: AccountRow
+    exposure: ExposureRow
+
+
+_HOLD = Prepared(
+    "nautilus_hold_order",
+    f"WITH named AS MATERIALIZED (SELECT account, con_id FROM orders WHERE id = $1 AND {risk_book.DURABLE}),"
+    f" {risk_book.LOCKED}, own AS MATERIALIZED (SELECT o.* FROM book JOIN orders o ON o.id = $1 FOR NO KEY UPDATE OF o)"
+    f" SELECT {risk_book.LOCKED_COLUMNS}, {', '.join(f'own.{name}' for name in OrderRow._fields)}"
+    f" FROM {risk_book.LOCKED_ROWS} LEFT JOIN own ON true",
+    ("uuid",),
+)
+
+
+def hold(cursor: Cursor, order_id: UUID) -> Held | None:
+    """The same with the rows of account and contract; None when there is no such order."""
+    cursor.run(_HOLD, (order_id,))
+    for locked, found in joined(cursor, (LockedRow, OrderRow)):
+        account, exposure = risk_book.of_locked(cursor, locked)
+        order = found or lock(cursor, order_id)  # the rows of account and contract were not there before
+        return Held(order, account, exposure) if order is not None else None
+    return None
 
 
 def by_key(cursor: Cursor, principal: str, key: str) -> OrderRow | None:
@@ -295,6 +241,41 @@ def open_of(cursor: Cursor, account: str, con_id: int | None = None) -> list[Ord
         {"account": account, "con_id": con_id, "alive": _ALIVE},
     )
     return every(cursor, OrderRow)
+
+
+def of_groups(cursor: Cursor, group_ids: Collection[UUID]) -> dict[UUID | None, list[OrderRow]]:
+    """Group -> its orders, in the order in which they were placed."""
+    found: dict[UUID | None, list[OrderRow]] = {number: [] for number in group_ids}
+    if found:
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM orders WHERE group_id = ANY(%s::uuid[])"
+            " ORDER BY accepted_at, parent_id NULLS FIRST, id",
+            (list(group_ids),),
+        )
+        for row in every(cursor, OrderRow):
+            found[row.group_id].append(row)
+    return found
+
+
+class _Modify(NamedTuple):
+    wanted: Mapping[str, Any]
+
+
+_OPEN_WITH_MODIFIES = Prepared(
+    "nautilus_open_with_modifies",
+    f"SELECT {', '.join(f'o.{name}' for name in OrderRow._fields)}, m.wanted FROM orders o"
+    " LEFT JOIN order_requests m ON m.order_id = o.id AND m.kind = 'modify'"
+    "  AND m.state IN ('wanted', 'sending', 'sent', 'unknown')"  # as the index says it
+    " WHERE o.account = $1 AND o.con_id = $2 AND o.state NOT IN ('denied', 'rejected', 'filled', 'cancelled', 'expired')"
+    " ORDER BY o.accepted_at, o.id",
+    ("text", "bigint"),
+)
+
+
+def open_with_modifies(cursor: Cursor, account: str, con_id: int) -> list[tuple[OrderRow, Mapping[str, Any] | None]]:
+    """The orders of a contract that are not over, the oldest first, each with what its open modify wants (None: it has none)."""
+    cursor.run(_OPEN_WITH_MODIFIES, (account, con_id))
+    return [(row, modify.wanted if modify is not None else None) for row, modify in joined(cursor, (OrderRow, _Modify))]
 
 
 def in_state(cursor: Cursor, states: Sequence[str], limit: int = 1_000) -> list[OrderRow]:

@@ -1,12 +1,11 @@
 """What the order process asks the orders for: which waited too long, and what the kill switch wants done."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import every, scalar_or_none, scalars
+from nautilus.db.rows import every, scalars
 
 
 def stale(cursor: Cursor, market_ns: int, *, after_machine_s: float) -> list[UUID]:
@@ -82,15 +81,3 @@ def note_kill_order(cursor: Cursor, kill_id: UUID, text: str) -> None:
     cursor.execute(
         "UPDATE kill_orders SET text = %s WHERE id = %s AND done_at IS NULL AND text <> %s", (text, kill_id, text)
     )
-
-
-def exchange_rate(cursor: Cursor, account: str, currency: str) -> Decimal | None:
-    """What one unit of a currency is worth in the account's base currency, as IB sent it last; None where nobody knows."""
-    cursor.execute(
-        "SELECT CASE WHEN a.base_currency = %(currency)s THEN 1 ELSE (SELECT value::numeric FROM account_values v"
-        " WHERE v.account = a.account AND v.tag = 'ExchangeRate' AND v.currency = %(currency)s"
-        " AND v.value ~ '^[0-9]+([.][0-9]+)?$' AND v.value::numeric > 0) END::numeric AS rate"
-        " FROM accounts a WHERE a.account = %(account)s",
-        {"account": account, "currency": currency},
-    )
-    return scalar_or_none(cursor, Decimal)

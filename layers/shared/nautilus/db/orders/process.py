@@ -81,10 +81,14 @@ def still_mine(cursor: Cursor, token: int) -> bool:
     return there(cursor)
 
 
+COLUMNS = (
+    ", ".join(f"p.{name}" for name in ProcessRow._fields[:-1])
+    + ", extract(epoch FROM clock_timestamp() - p.heartbeat)::float8 AS age_s"
+)
+"""A `ProcessRow` of order_process p."""
+
+
 def read(cursor: Cursor) -> ProcessRow | None:
     """The row; None when no order process has ever run."""
-    cursor.execute(
-        "SELECT token, holder, state, reason, mode, client_id, accounts, last_reconciled_at, heartbeat, restarts_at,"
-        " extract(epoch FROM clock_timestamp() - heartbeat)::float8 AS age_s FROM order_process"
-    )
+    cursor.execute(f"SELECT {COLUMNS} FROM order_process p")
     return one_or_none(cursor, ProcessRow)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.rows import every, one, one_or_none, scalar, scalar_or_none
+from nautilus.db.rows import every, one, one_or_none, scalar
 
 OPEN_STATES = ("wanted", "sending", "sent", "unknown")
 OVER_STATES = ("confirmed", "refused", "overtaken")
@@ -45,6 +45,12 @@ def number(wanted: Mapping[str, Any], name: str) -> Decimal | None:
 
 
 _COLUMNS = ", ".join(RequestRow._fields)
+OPEN_MODIFY_QUANTITY = (
+    "(SELECT (wanted->>'quantity')::numeric FROM order_requests WHERE order_id = %(_id)s AND kind = 'modify'"
+    " AND state IN ('wanted', 'sending', 'sent', 'unknown'))"  # as the index says it
+)
+"""Part of a statement about the order `_id`: the quantity that its open modify wants; NULL where there is none, or it leaves the
+quantity as it is."""
 
 
 def insert(
@@ -99,29 +105,22 @@ def open_of(cursor: Cursor, order_id: UUID) -> list[RequestRow]:
     return every(cursor, RequestRow)
 
 
+def open_of_several(cursor: Cursor, order_ids: Sequence[UUID]) -> dict[UUID, list[RequestRow]]:
+    """Order -> its requests that are not over, the oldest first, of those that have any."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM order_requests WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s) ORDER BY asked_at, id",
+        (list(order_ids), list(OPEN_STATES)),
+    )
+    found: dict[UUID, list[RequestRow]] = {}
+    for row in every(cursor, RequestRow):
+        found.setdefault(row.order_id, []).append(row)
+    return found
+
+
 def of_order(cursor: Cursor, order_id: UUID) -> list[RequestRow]:
     """All requests of an order, the oldest first."""
     cursor.execute(f"SELECT {_COLUMNS} FROM order_requests WHERE order_id = %s ORDER BY asked_at, id", (order_id,))
     return every(cursor, RequestRow)
-
-
-def open_modifies(cursor: Cursor, order_ids: Sequence[UUID]) -> dict[UUID, RequestRow]:
-    """Order -> its open modify, of those that have one."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM order_requests WHERE order_id = ANY(%s::uuid[]) AND kind = 'modify' AND state = ANY(%s)",
-        (list(order_ids), list(OPEN_STATES)),
-    )
-    return {row.order_id: row for row in every(cursor, RequestRow)}
-
-
-def open_modify_quantity(cursor: Cursor, order_id: UUID) -> Decimal | None:
-    """The quantity that the open modify of an order wants; None where there is none, or it leaves the quantity as it is."""
-    cursor.execute(
-        "SELECT (wanted->>'quantity')::numeric FROM order_requests WHERE order_id = %s AND kind = 'modify'"
-        " AND state = ANY(%s)",
-        (order_id, list(OPEN_STATES)),
-    )
-    return scalar_or_none(cursor, Decimal)
 
 
 def next_wanted(cursor: Cursor, accounts: Sequence[str], limit: int = 100) -> list[RequestRow]:

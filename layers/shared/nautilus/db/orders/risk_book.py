@@ -6,10 +6,9 @@ changes an order holds all three, so that the sums here are those of the orders 
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from nautilus.db.cursor import Cursor
-from nautilus.db.orders.exact import difference
+from nautilus.db.cursor import Cursor, Prepared
 from nautilus.db.rows import every, one, one_or_none
 
 ZERO = Decimal(0)
@@ -30,21 +29,6 @@ class ExposureRow(NamedTuple):
     position: Decimal
     reserved_buy: Decimal
     reserved_sell: Decimal
-
-
-class Reserving(Protocol):
-    """What a reservation is made of."""
-
-    @property
-    def account(self) -> str: ...
-    @property
-    def con_id(self) -> int: ...
-    @property
-    def side(self) -> str: ...
-    @property
-    def reserved_quantity(self) -> Decimal: ...
-    @property
-    def reserved_value(self) -> Decimal: ...
 
 
 _ACCOUNT = "SELECT account, reserved_value FROM risk_accounts WHERE account = %s FOR UPDATE"
@@ -104,17 +88,84 @@ def lock_exposure(cursor: Cursor, account: str, con_id: int) -> ExposureRow:
     return found
 
 
-def settle(cursor: Cursor, before: Reserving | None, after: Reserving) -> None:
-    """Move the sums by what an order reserves now and did not reserve before. before: None for a new order."""
-    quantity = difference(after.reserved_quantity, before.reserved_quantity if before else ZERO)
-    value = difference(after.reserved_value, before.reserved_value if before else ZERO)
-    if quantity:
-        buys, sells = (quantity, ZERO) if after.side == "BUY" else (ZERO, quantity)
-        _change(cursor, after.account, after.con_id, buys=buys, sells=sells)
-    if value:
-        cursor.execute(
-            "UPDATE risk_accounts SET reserved_value = reserved_value + %s WHERE account = %s", (value, after.account)
-        )
+# ---- account and contract in one round trip --------------------------------------------------------------------------
+
+DURABLE = "set_config('synchronous_commit', 'on', true) = 'on'"
+"""A condition that is always true, and makes the commit durable (`lock_account`)."""
+LOCKED = (
+    "sums AS MATERIALIZED (SELECT a.account, a.reserved_value FROM named JOIN risk_accounts a USING (account) FOR UPDATE OF a),"
+    " book AS MATERIALIZED (SELECT k.position, k.reserved_buy, k.reserved_sell FROM named JOIN sums USING (account)"
+    "  JOIN risk_book k USING (account, con_id) FOR UPDATE OF k)"
+)
+"""Parts of a statement whose part `named` names one account and contract: they lock the rows of both. A row of `book` is found
+by one of `sums`, so the account is locked first; and locking reads a row as it is once the lock is there, not as it was when
+the statement began."""
+LOCKED_COLUMNS = (
+    "named.account AS of_account, named.con_id AS of_con_id, sums.reserved_value AS reserved_in_all,"
+    " book.position, book.reserved_buy, book.reserved_sell"
+)
+LOCKED_ROWS = "named LEFT JOIN sums ON true LEFT JOIN book ON true"
+
+
+class LockedRow(NamedTuple):
+    """`LOCKED_COLUMNS`: what is None has no row yet."""
+
+    of_account: str
+    of_con_id: int
+    reserved_in_all: Decimal | None
+    position: Decimal | None
+    reserved_buy: Decimal | None
+    reserved_sell: Decimal | None
+
+
+_LOCK = Prepared(
+    "nautilus_lock_book",
+    f"WITH named AS MATERIALIZED (SELECT $1 AS account, $2 AS con_id WHERE {DURABLE}), {LOCKED}"
+    f" SELECT {LOCKED_COLUMNS} FROM {LOCKED_ROWS}",
+    ("text", "bigint"),
+)
+
+
+def lock_book(cursor: Cursor, account: str, con_id: int) -> tuple[AccountRow, ExposureRow]:
+    """`lock_account` and `lock_exposure` at once."""
+    cursor.run(_LOCK, (account, con_id))
+    return of_locked(cursor, one(cursor, LockedRow))
+
+
+def of_locked(cursor: Cursor, row: LockedRow) -> tuple[AccountRow, ExposureRow]:
+    """The rows of account and contract; what was not there is made."""
+    account, con_id = row.of_account, row.of_con_id
+    sums = (
+        AccountRow(account, row.reserved_in_all) if row.reserved_in_all is not None else lock_account(cursor, account)
+    )
+    if row.position is None or row.reserved_buy is None or row.reserved_sell is None:
+        return sums, lock_exposure(cursor, account, con_id)
+    return sums, ExposureRow(account, con_id, row.position, row.reserved_buy, row.reserved_sell)
+
+
+# ---- reservations ----------------------------------------------------------------------------------------------------
+
+SETTLED = (
+    "settled_book AS (UPDATE risk_book k SET"
+    "  reserved_buy = k.reserved_buy + CASE w.side WHEN 'BUY' THEN w.reserved_quantity - %(had_quantity)s ELSE 0 END,"
+    "  reserved_sell = k.reserved_sell + CASE w.side WHEN 'SELL' THEN w.reserved_quantity - %(had_quantity)s ELSE 0 END"
+    "  FROM written w WHERE k.account = w.account AND k.con_id = w.con_id AND w.reserved_quantity <> %(had_quantity)s"
+    "  RETURNING 1),"
+    " settled_sums AS (UPDATE risk_accounts a SET reserved_value = a.reserved_value + w.reserved_value - %(had_value)s"
+    "  FROM written w WHERE a.account = w.account AND w.reserved_value <> %(had_value)s RETURNING 1)"
+)
+"""Parts of a statement whose part `written` wrote one order: they move the sums by what the order reserves now and did not
+reserve before. The account and the contract are held."""
+IS_SETTLED = (
+    "(reserved_quantity = %(had_quantity)s OR EXISTS (SELECT FROM settled_book))"
+    " AND (reserved_value = %(had_value)s OR EXISTS (SELECT FROM settled_sums))"
+)
+"""Whether both found the row that they were to change."""
+
+
+def had(quantity: Decimal, value: Decimal) -> dict[str, object]:
+    """The values of `SETTLED`: what the order reserved before; zeros for a new one."""
+    return {"had_quantity": quantity, "had_value": value}
 
 
 def move(cursor: Cursor, account: str, con_id: int, quantity: Decimal) -> None:

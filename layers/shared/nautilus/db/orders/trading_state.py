@@ -25,11 +25,16 @@ class StateRow(NamedTuple):
     until_trade_date: date | None
 
 
+def scopes_of(accounts: Sequence[str]) -> list[str]:
+    """The scopes that count for accounts: their own, those of a trade date, and the one of all."""
+    return [*accounts, *(DAY + account for account in accounts), ALL]
+
+
 def read(cursor: Cursor, accounts: Sequence[str]) -> list[StateRow]:
     """The rows of accounts, their rows of a trade date, and the one of all; those that there are."""
     cursor.execute(
         f"SELECT {', '.join(StateRow._fields)} FROM trading_state WHERE scope = ANY(%s) ORDER BY scope",
-        ([*accounts, *(DAY + account for account in accounts), ALL],),
+        (scopes_of(accounts),),
     )
     return every(cursor, StateRow)
 
