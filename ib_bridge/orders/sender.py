@@ -279,7 +279,7 @@ def terms_of(row: OrderRow) -> OrderTerms:
         trail_percent=row.trail_percent,
         good_till=row.good_till,
         outside_rth=row.outside_rth,
-        oca_group=row.oca_group if is_oca else "",
+        oca_group=str(row.group_id) if is_oca else "",  # at IB a name would join orders of two accounts
         oca_type=row.oca_type or 0 if is_oca else 0,
     )
 
