@@ -21,9 +21,10 @@ def ack_lose(control: Context, n: Any = 1) -> None:
     control.gateway.faults.orders.mute = count("n", n)
 
 
-def status_duplicate(control: Context, n: Any = 1) -> None:
-    """the next n orderStatus messages come twice"""
-    control.gateway.faults.orders.duplicate = count("n", n)
+def status_duplicate(control: Context, n: Any = 1, seconds: Any = 0) -> None:
+    """the next n orderStatus messages come twice, the second time so many seconds later, whatever came meanwhile"""
+    faults = control.gateway.faults.orders
+    faults.duplicate, faults.duplicate_s = count("n", n), number("seconds", seconds, 0, 1e6)
 
 
 def status_skip(control: Context, n: Any = 1) -> None:

@@ -33,6 +33,7 @@ class OrderFaults:
     delay_s: float = 0.0  # words come so much later
     mute: int = 0  # so many orders are placed without a word
     duplicate: int = 0  # so many orderStatus messages come twice
+    duplicate_s: float = 0.0  # the second time so much later
     skip: int = 0  # so many orderStatus messages never come
     shuffle: int = 0  # the messages of so many events come in another order
     shuffled: int = 0  # so many events were shuffled: what the next order of messages is drawn from

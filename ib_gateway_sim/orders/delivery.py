@@ -8,10 +8,10 @@ from ib_gateway_sim.session.outbox import Message
 def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message]) -> None:
     """The messages of one event about an order to one client; faults that they meet are recorded."""
     faults = gateway.faults.orders
-    counted = _counted(gateway, event)
+    counted, again = _counted(gateway, event)
     messages = _shuffled(gateway, counted)
     late = {"ack_delay"} if faults.delay_s > 0 else set()
-    for fault in sorted({*_met(event, counted), *({"shuffle"} if messages != counted else set()), *late}):
+    for fault in sorted({*_met(event, [*counted, *again]), *({"shuffle"} if messages != counted else set()), *late}):
         gateway.note(fault, client.client_id, order_id)
     if late:
         _defer(gateway, client, messages)
@@ -19,6 +19,15 @@ def deliver(gateway: Gateway, client: Client, order_id: int, event: list[Message
         waiting, client.late_words = [words for _, words in client.late_words], []
         for words in (*waiting, messages):
             _send(client, words)
+    if again:
+        due_ns = gateway.clock.now_ns() + int(faults.duplicate_s * SECOND_NS)
+        gateway.spawn(f"words {next(gateway.numbers)}", _send_again(gateway, client, due_ns, again))
+
+
+async def _send_again(gateway: Gateway, client: Client, due_ns: int, messages: list[Message]) -> None:
+    """Whatever was sent since: a late duplicate says what was true when it was made."""
+    await gateway.clock.sleep_until(due_ns)
+    _send(client, messages)
 
 
 def _send(client: Client, messages: list[Message]) -> None:
@@ -40,16 +49,19 @@ async def _send_later(gateway: Gateway, client: Client, due_ns: int) -> None:
         _send(client, client.late_words.pop(0)[1])
 
 
-def _counted(gateway: Gateway, event: list[Message]) -> list[Message]:
-    """orderStatus may be missing or come twice: IB promises neither that it comes nor that it comes once."""
+def _counted(gateway: Gateway, event: list[Message]) -> tuple[list[Message], list[Message]]:
+    """orderStatus may be missing or come twice: IB promises neither that it comes nor that it comes once. The messages of now,
+    and those that come a second time later."""
     faults = gateway.faults.orders
-    messages = []
+    messages, again = list[Message](), list[Message]()
     for message in event:
         status = message.kind == "orderStatus"
         if status and faults.take("skip"):
             continue
-        messages += [message] * (2 if status and faults.take("duplicate") else 1)
-    return messages
+        messages.append(message)
+        if status and faults.take("duplicate"):
+            (again if faults.duplicate_s > 0 else messages).append(message)
+    return messages, again
 
 
 def _met(event: list[Message], counted: list[Message]) -> set[str]:

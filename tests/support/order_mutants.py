@@ -21,6 +21,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.orders import executions, orders
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
+from nautilus.orders import draft
 from nautilus.orders.draft import Draft
 from nautilus.orders.words import Commission
 
@@ -118,11 +119,17 @@ def forget_early_commissions() -> None:
     executions.commission = commission
 
 
+def lose_status_ranks() -> None:
+    """Of IB's status words the last one is kept, however late it is."""
+    draft.BROKER_RANKS = {}
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "send-before-commit": send_before_commit,
     "resend-what-is-not-found": resend_what_is_not_found,
     "act-before-commit": act_before_commit,
+    "lose-status-ranks": lose_status_ranks,
     "forget-early-commissions": forget_early_commissions,
     "keep-one-perm-id": keep_one_perm_id,
     "take-ib-s-position": take_ib_s_position,

@@ -452,6 +452,19 @@ async def test_a_status_comes_twice_or_never(client, sim, control):
 
 
 @played()
+async def test_a_status_comes_a_second_time_when_it_is_not_true_any_more(client, sim, control):
+    await run_command(control, "status_duplicate 1 30")
+    order(client, 1, quantity=10)
+    victim = await Believer(client).listen()
+    assert (victim.status[1], victim.filled) == ("Filled", 10)
+    await control.run("advance 29")
+    assert await words(client) == []
+    await control.run("advance 1")
+    await victim.listen()
+    assert victim.status[1] == "PreSubmitted"  # it takes the last word for the truth
+
+
+@played()
 async def test_words_of_one_event_are_shuffled_and_the_same_each_time(client, sim, control):
     answers = []
     for order_id in (1, 2):

@@ -140,14 +140,30 @@ def test_a_fill_that_comes_after_cancelled_is_booked_and_told(stack):
 # ---- words in any order ----------------------------------------------------------------------------------------------
 
 
-def end_of(stack, order):
-    """What the rows say in the end, without what differs between any two orders."""
-    row = stack.until(order, "filled")
-    stack.wait(lambda: [one.commission for one in fills(stack, order)] != [None], "the commission comes")
-    stack.wait(lambda: stack.order(order).broker_status == "Filled", "IB's last status comes", tell=stack.log)
+def facts_of(stack, order):
+    """What the rows say, without what differs between any two orders."""
     row, (fill,) = stack.order(order), fills(stack, order)
     facts = (row.state, row.filled, row.filled_by_status, row.broker_status, row.pending, len(row.perm_ids))
     return (*facts, row.reserved_quantity, str(row.notices), row.why, fill.quantity, fill.revision, fill.commission)
+
+
+def end_of(stack, order):
+    """The same when all messages of its fill are recorded."""
+    stack.until(order, "filled")
+    stack.wait(lambda: [one.commission for one in fills(stack, order)] != [None], "the commission comes")
+    stack.wait(lambda: stack.order(order).broker_status == "Filled", "IB's last status comes", tell=stack.log)
+    return facts_of(stack, order)
+
+
+def end_after_a_late_status(stack):
+    """The same of an order whose first status comes once more long after it has filled."""
+    stack.sim.command("status_duplicate 1 40")
+    order = stack.place(**MARKET)
+    end_of(stack, order)
+    stack.sim.command("advance 41")
+    statuses = "SELECT 1 FROM order_events WHERE order_id = %s AND kind = 'order-status'"
+    stack.wait(lambda: len(stack.rows(statuses, order)) == 3, "the late status is recorded", tell=stack.log)
+    return facts_of(stack, order)
 
 
 def test_words_of_a_fill_in_any_order_and_twice_end_in_the_same_rows(stack):
@@ -163,9 +179,23 @@ def test_words_of_a_fill_in_any_order_and_twice_end_in_the_same_rows(stack):
         orders.append(stack.place(**MARKET))
         stack.until(orders[-1], "filled")
     assert {end_of(stack, order) for order in orders} == {plain}
+    stack.sim.command("clear")
+    assert end_after_a_late_status(stack) == plain
     assert len(stack.sim.command("received fault")["received"]) - shuffled >= 20, "each met both faults"
-    stack.wait(lambda: position(stack) == (110, 110), "ours is IB's position", tell=lambda: position(stack))
+    stack.wait(lambda: position(stack) == (120, 120), "ours is IB's position", tell=lambda: position(stack))
     assert incidents(stack, orders[0]) == set()
+
+
+def test_a_process_without_ranks_of_statuses_keeps_a_late_one(stack):
+    """The mutant of the test before."""
+    use(stack, "TLT")
+    plain = end_of(stack, stack.place(**MARKET))
+    stack.kill()
+    stack.launch(command=("-m", "tests.support.order_mutants", "lose-status-ranks"))
+    stack.wait(lambda: stack.status() == "ready", "the mutant is ready", tell=stack.log)
+    assert end_after_a_late_status(stack) != plain
+    stack.kill()
+    stack.start()
 
 
 # ---- one order, twice at IB ------------------------------------------------------------------------------------------
