@@ -61,11 +61,18 @@ def test_a_client_id_in_use_is_waited_for_and_never_left(stack):
 
 
 def test_an_order_that_waited_too_long_is_denied_and_not_sent(stack):
+    """It waits for a gateway without IB; one whose time is not over is sent when IB is back."""
     stack.start()
-    order = stack.place(valid_until=stack.market_ns() - NS_PER_S, account="SIM7", symbol="AAPL", limit_price=Decimal(1))
-    row = stack.until(order, "denied")
-    assert row.why
-    assert stack.placed() == []
+    stack.sim.command("lost hold")
+    stack.wait(lambda: "1100" in stack.reason(), "the gate closes", tell=stack.log)
+    late, order = stack.place(valid_until=stack.market_ns() - NS_PER_S), stack.place(limit_price=Decimal("279.00"))
+    row = stack.until(late, "denied")
+    assert row.why.startswith("stale: it could not be sent within its valid_for"), row.why
+    assert row.checks[0]["code"] == "broker_not_ready"
+    assert row.reserved_quantity == 0
+    stack.sim.command("restored")
+    stack.until(order, "working")
+    assert stack.placed() == [str(order)]
 
 
 def test_an_order_of_another_account_is_denied(stack):
