@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/shared
+export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/shared:$(CURDIR)/clients/python
 # What the shell tells another Python (PYTHONHOME, PYTHONWARNINGS, PYTHONINSPECT) is not for ours.
 unexport $(filter-out PYTHONPATH,$(filter PYTHON%,$(.VARIABLES)))
 
@@ -42,6 +42,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
+	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
@@ -75,7 +76,7 @@ live-show: $(RUN) ## see a chart over ten minutes with the bridge killed in the 
 	@$(START) -m dev.live_show --minutes '$(or $(MINUTES),10)' --speed '$(or $(SPEED),1)'
 
 up: $(RUN) ## keep everything up on this machine until Ctrl-C
-	@$(START) -m dev.up $(STACK_OPTIONS) $(if $(IB),--ib '$(IB)')
+	@$(START) -m dev.up $(STACK_OPTIONS) --profile $(if $(IB),--ib '$(IB)')
 
 admin: $(RUN) ## make an administrator of what runs (NAME=admin), and show the password once
 	@$(START) -m dev.admin --data '$(DATA)' --name '$(or $(NAME),admin)'
@@ -247,6 +248,25 @@ bench: build ## measure: sign-in, cold starts, storage, backfills, reading, grow
 	$(PY) -m benchmarks.live_bars
 	$(PY) -m benchmarks.orders
 
+# The Python client, in an environment of its own: every library that its extras name, and what builds it.
+.venv-client/.ready: requirements/python-client.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-client
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-client/bin/python requirements/python-client.txt
+	@touch $@
+
+CLIENT := clients/python
+CLIENT_SOURCES := $(shell find $(CLIENT) -name __pycache__ -prune -o -path $(CLIENT)/dist -prune -o -type f -print)
+.venv-client/.installed: .venv-client/.ready $(CLIENT_SOURCES)
+	@cd $(CLIENT) && PYTHONPATH=. ../../.venv-client/bin/python generate.py --check
+	@rm -rf $(CLIENT)/dist
+	@cd $(CLIENT) && PYTHONPATH= ../../.venv-client/bin/python -m build --no-isolation --outdir dist . >dist.log 2>&1 || { cat dist.log; exit 1; }
+	@rm -f $(CLIENT)/dist.log
+	@$(VENV)/bin/uv pip install --quiet --no-deps --offline --reinstall --python .venv-client/bin/python $(CLIENT)/dist/*.whl
+	@touch $@
+
+client: .venv-client/.installed ## build wheel and sdist of the Python client (clients/python/dist), and install the wheel in .venv-client
+	@ls $(CLIENT)/dist
+
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -258,4 +278,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff check --fix .
 
 .PHONY: help setup requirements demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders portfolio-day live-week watch \
-	conformance check format build lint-template deploy logs image containers sam-local emulator push bench
+	conformance check client format build lint-template deploy logs image containers sam-local emulator push bench

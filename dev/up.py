@@ -38,6 +38,8 @@ def main() -> int:
         with stack_of(options.data, source, port=options.port, watched=watched) as stack:
             say(f"Nautilus with {source} ...")
             stack.start(lambda line: say(f"  {line}"))
+            if options.profile:
+                say(_profile(stack))
             try:
                 keep_up(stack)
             except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM and SIGHUP (`end_on_signals`)
@@ -69,7 +71,20 @@ def keep_up(stack: Stack) -> None:
 def _options() -> argparse.Namespace:
     made = parser("make up", "Keep the backend up on this machine until Ctrl-C.")
     made.add_argument("--ib", type=gateway_of, metavar="HOST:PORT", help="use this IB Gateway, not the simulator")
+    made.add_argument("--profile", action="store_true", help="write the profile `local` of the Python client")
     return made.parse_args()
+
+
+def _profile(stack: Stack) -> str:
+    """Write the client's profile, and say where; a profile that cannot be written ends nothing."""
+    from dev.client_profile import NAME, write_profile
+    from nautilus_client.errors import NautilusError as ClientError
+
+    try:
+        where = write_profile(stack, os.environ)
+    except (ClientError, OSError, KeyError) as error:
+        return f"  the client's profile was not written: {error}"
+    return f"  the client's profile {NAME}: {where}; python -m nautilus_client demo"
 
 
 def _addresses(stack: Stack) -> str:

@@ -104,7 +104,7 @@ def test_what_was_said(): reach = replanted
     } | {"crowds.py"}
 
 
-PROSE = re.compile(r"(layers|functions|ib_bridge|stream|dev)/")
+PROSE = re.compile(r"(layers|functions|ib_bridge|stream|dev|clients)/")
 KEPT = re.compile('second_look_at|"wish"|job-put-off|second-looks')
 """Fields of the API, actions of the log, and the loop that some of these are named after."""
 SECOND_MEANING = {"derived"}
