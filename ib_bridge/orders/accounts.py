@@ -30,7 +30,7 @@ class Accounts:
         self._questions = questions
         self._ask_executions = ask_executions
         self._streams = AccountStreams(parts)
-        self._equity = EquityBook(parts)
+        self._equity = EquityBook(parts, self._streams.standing)
         self._commissions = Commissions(parts, ask_executions)
         self._moved_at: float | None = None
         self._positions_of = 0

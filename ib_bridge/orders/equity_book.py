@@ -4,6 +4,7 @@ A day without a value near its end gets no row: the process was away, or IB sent
 is taken.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import date
 
 from ib_bridge.orders.parts import OrderParts
@@ -18,10 +19,11 @@ _DAYS_BACK = 5
 
 
 class EquityBook:
-    """`keep` is called each second."""
+    """`keep` is called each second. standing: since when each account has been followed without a gap (market time in ns)."""
 
-    def __init__(self, parts: OrderParts) -> None:
+    def __init__(self, parts: OrderParts, standing: Callable[[], Mapping[str, int]]) -> None:
         self._parts = parts
+        self._standing = standing
         self._minute = -1
         self._ended: date | None = None
 
@@ -31,7 +33,7 @@ class EquityBook:
         if now // _MINUTE == self._minute:
             return
         accounts = self._parts.gateway.accounts
-        await self._parts.transactions.run(equity.put_minutes, accounts, now)
+        await self._parts.transactions.run(equity.put_minutes, accounts, now, self._standing())
         ended = before(trade_date(now))
         if ended != self._ended:
             for account, day in await self._parts.transactions.run(self._end_days, accounts, ended):

@@ -81,6 +81,8 @@ class OrderGateway:
         self.epoch = 0
         """Grows with everything after which nobody knows any more what IB has: a connection, an outage and its end, a message
         that could not be read. Who asked IB in an earlier epoch must ask again."""
+        self.subscriptions = 0
+        """Grows with everything after which subscriptions may be dead: a connection, and the end of an outage."""
 
     @property
     def client(self) -> Any:
@@ -172,6 +174,7 @@ class OrderGateway:
         self.server_version = ib.client.serverVersion()
         self.number += 1
         self.epoch += 1
+        self.subscriptions += 1
         self.lost.clear()
         self.up = True
         self.reason = ""
@@ -269,6 +272,7 @@ class OrderGateway:
             self._id_in_use = True
         elif word.code in (*_SERVERS_LOST, *_SERVERS_BACK):
             self.servers_lost = word.code in _SERVERS_LOST
+            self.subscriptions += not self.servers_lost
             self.distrust()
         elif rule(word.code, word.text).act is Act.HALT:
             self.refused.set()

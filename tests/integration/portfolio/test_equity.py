@@ -86,3 +86,32 @@ def test_the_profit_of_a_contract_is_wanted_until_ib_says_that_nothing_is_left(
             nothing = Decimal(0)
             broker.put_pnl(cursor, [BrokerPnl(ACCOUNT, 1, Decimal(sent), nothing, nothing, nothing, nothing, as_of=1)])
         assert broker.to_watch(cursor, [ACCOUNT]) == ([(ACCOUNT, 1)] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    ("age_s", "standing_s", "kept"),
+    [
+        (239, None, True),
+        (240, None, False),
+        (3_600, 3_600, True),
+        (3_601, 3_600, False),  # it came before the account was followed
+        (239, 10, True),
+    ],
+)
+def test_a_value_counts_in_a_minute_while_its_stream_stands(
+    database: Database, age_s: int, standing_s: int | None, kept: bool
+) -> None:
+    minute = END // _MINUTE * _MINUTE
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts (account, kind, base_currency, net_liquidation, values_at) VALUES (%s, 'paper', 'USD', 7, %s)",
+            (ACCOUNT, minute - age_s * NS_PER_S),
+        )
+        cursor.execute(
+            "INSERT INTO account_values (account, tag, currency, value, as_of) VALUES (%s, 'DailyPnL', 'BASE', '5', %s)",
+            (ACCOUNT, minute - age_s * NS_PER_S),
+        )
+        standing = {} if standing_s is None else {ACCOUNT: minute - standing_s * NS_PER_S}
+        equity.put_minutes(cursor, [ACCOUNT], minute + 7, standing)
+        (row,) = equity.minutes(cursor, [ACCOUNT], 0, END + 1)
+    assert (row.net_liquidation, row.daily) == ((7, 5) if kept else (None, None))

@@ -80,6 +80,27 @@ def test_positions_of_before_are_followed_again_after_a_kill(stack):
     assert of_position(stack).quantity == 10
 
 
+STREAMS = ("reqAccountUpdatesMulti", "reqPnL", "reqPnLSingle")
+
+
+@pytest.mark.parametrize("data", ["lost", "maintained"])
+def test_streams_of_accounts_are_requested_anew_after_an_outage_of_ibs_servers(stack, data):
+    """After 1101 they are dead; after 1102 they may be, and nobody would see it."""
+    stack.start()
+    stack.until(stack.place(**MARKET), "filled")
+    stack.wait(lambda: of_position(stack) is not None, "IB tells the profit of the position", tell=stack.log)
+    before = {kind: len(stack.received(kind)) for kind in STREAMS}
+    stack.sim.command("lost")
+    stack.wait(lambda: stack.status() != "ready", "the outage is noticed", tell=stack.log)
+    stack.sim.command(f"restored {data}")
+    for kind in STREAMS:
+        stack.wait(lambda: len(stack.received(kind)) == before[kind] + 1, f"{kind} is sent again", tell=stack.log)  # noqa: B023
+    since = stack.market_ns()
+    stack.wait(lambda: of_position(stack).as_of > since, "a newer profit comes", tell=stack.log)
+    ended = ("cancelAccountUpdatesMulti", "cancelPnL", "cancelPnLSingle")
+    assert [len(stack.received(kind)) for kind in ended] == [1, 1, 1], "none is doubled"
+
+
 # ---- positions that are equal ----------------------------------------------------------------------------------------
 
 
@@ -161,6 +182,27 @@ def test_minutes_are_written_as_market_time_goes_on(stack):
     found = [row.minute for row in stack.rows(minutes)]
     assert len(found) == len(set(found)) >= 3
     assert all(minute % _MINUTE == 0 for minute in found)
+
+
+def test_worth_that_does_not_change_grows_no_older(stack):
+    """IB repeats only what has changed: an account without a position has one value for ever."""
+    stack.start()
+    worth = "SELECT 1 FROM pnl_minutes WHERE minute > %s AND net_liquidation = 1000000"
+    for _ in range(7):
+        before = stack.market_ns() // _MINUTE * _MINUTE
+        stack.sim.command("advance 60")
+        written = "SELECT 1 FROM pnl_minutes WHERE minute > %s"
+        stack.wait(lambda: stack.rows(written, before), "the minute is written", tell=stack.log)  # noqa: B023
+        assert stack.rows(worth, before)
+    at = stack.rows("SELECT values_at FROM accounts")[0].values_at
+    requested = len(stack.received("reqAccountUpdatesMulti"))
+    stack.sim.command("advance 200")
+    stack.wait(lambda: values_after(stack, at), "the values are requested anew", tell=stack.log)
+    assert len(stack.received("reqAccountUpdatesMulti")) > min(requested, 1)
+
+
+def values_after(stack, at):
+    return stack.rows("SELECT 1 FROM accounts WHERE values_at > %s", at)
 
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)

@@ -45,6 +45,14 @@ def names(cursor: Cursor) -> list[str]:
     return scalars(cursor, str)
 
 
+def valued_before(cursor: Cursor, accounts: Sequence[str], at: int) -> list[str]:
+    """Those of these accounts whose net liquidation value came before a market time (ns)."""
+    cursor.execute(
+        "SELECT account FROM accounts WHERE account = ANY(%s) AND values_at < %s ORDER BY account", (list(accounts), at)
+    )
+    return scalars(cursor, str)
+
+
 def put_values(cursor: Cursor, words: Sequence[AccountValue], as_of: int) -> None:
     """Store values that IB sent, of several of one name the last; of accounts that are known, the net liquidation value, too."""
     rows = {(word.account, word.tag, word.currency): word.value for word in words}

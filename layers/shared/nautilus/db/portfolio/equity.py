@@ -1,6 +1,6 @@
 """What accounts were worth: by the minute for who looks often, and at the end of each trade date for good."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -90,26 +90,38 @@ def days(cursor: Cursor, accounts: Sequence[str], first: date = date.min, last: 
     return every(cursor, EquityRow)
 
 
-def put_minutes(cursor: Cursor, accounts: Sequence[str], now: int) -> None:
+_KEPT = 4
+"""Minutes for which a value counts whatever became of its stream."""
+
+
+def put_minutes(cursor: Cursor, accounts: Sequence[str], now: int, standing: Mapping[str, int]) -> None:
     """Store what IB sent about these accounts, as it stands in `account_values`, under the minute of now (market time in ns).
 
-    Values that came before this minute began and the last three are not repeated: they are old.
+    Values that came before this minute began and the last three are old and left out; but not those that came since an account
+    has been followed without a gap (standing: account -> market time in ns), as IB sends all that changes.
     """
     minute = now // _MINUTE * _MINUTE
+    oldest = minute - _KEPT * _MINUTE
+    names = sorted(accounts)
     cursor.execute(
         "INSERT INTO pnl_minutes (account, minute, net_liquidation, daily, unrealized, realized)"
-        " SELECT a.account, %(minute)s, CASE WHEN a.values_at > %(old)s THEN a.net_liquidation END,"
+        " SELECT a.account, %(minute)s, CASE WHEN a.values_at > s.since THEN a.net_liquidation END,"
         "  max(v.value::numeric) FILTER (WHERE v.tag = 'DailyPnL'),"
         "  max(v.value::numeric) FILTER (WHERE v.tag = 'UnrealizedPnL'),"
         "  max(v.value::numeric) FILTER (WHERE v.tag = 'RealizedPnL')"
-        " FROM accounts a LEFT JOIN account_values v ON v.account = a.account AND v.currency = 'BASE' AND v.as_of > %(old)s"
+        " FROM unnest(%(accounts)s::text[], %(since)s::bigint[]) s (account, since) JOIN accounts a USING (account)"
+        " LEFT JOIN account_values v ON v.account = a.account AND v.currency = 'BASE' AND v.as_of > s.since"
         "  AND v.tag IN ('DailyPnL', 'UnrealizedPnL', 'RealizedPnL') AND v.value ~ '^-?[0-9]{1,20}([.][0-9]{1,20})?$'"
-        " WHERE a.account = ANY(%(accounts)s) GROUP BY a.account ON CONFLICT (account, minute) DO UPDATE SET"
+        " GROUP BY a.account, s.since ON CONFLICT (account, minute) DO UPDATE SET"
         " net_liquidation = coalesce(excluded.net_liquidation, pnl_minutes.net_liquidation),"
         " daily = coalesce(excluded.daily, pnl_minutes.daily),"
         " unrealized = coalesce(excluded.unrealized, pnl_minutes.unrealized),"
         " realized = coalesce(excluded.realized, pnl_minutes.realized)",
-        {"minute": minute, "old": minute - 4 * _MINUTE, "accounts": sorted(accounts)},
+        {
+            "minute": minute,
+            "accounts": names,
+            "since": [min(standing.get(name, oldest + 1) - 1, oldest) for name in names],
+        },
     )
 
 
