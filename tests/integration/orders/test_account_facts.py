@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from nautilus.clock import NS_PER_DAY, NS_PER_S
+from nautilus.clock import NS_PER_DAY, NS_PER_S, parse_rfc3339
 from nautilus.db.connection import Database
 from nautilus.db.orders import process
 from nautilus.orders.place import Placed
@@ -60,10 +60,17 @@ def test_after_two_losing_trades_no_entry_passes_and_the_pause_ends(database: Da
     assert refused(placed(database, facts=market(now=NOW + 601 * NS_PER_S))) == []
 
 
-def test_losses_of_an_earlier_trade_date_do_not_count(database: Database) -> None:
-    for _ in range(2):
-        trade(database, "-1", at=NOW // NS_PER_DAY * NS_PER_DAY - NS_PER_S)
-    assert refused(placed(database, facts=LATER)) == []
+BEGAN = parse_rfc3339("2024-01-05T22:00:00Z")
+"""Friday, 17:00 in New York: the trade date of Monday, NOW's, begins."""
+
+
+@pytest.mark.parametrize(
+    ("at", "count"), [(BEGAN - 1, False), (BEGAN, True), (NOW // NS_PER_DAY * NS_PER_DAY - 1, True)]
+)
+def test_losses_count_from_the_beginning_of_the_accounts_trade_date(database: Database, at: int, count: bool) -> None:
+    trade(database, "-1", at=at)
+    trade(database, "-1")
+    assert refused(placed(database, facts=LATER)) == ([(22, "2", "2")] if count else [])
 
 
 def test_a_result_that_ib_has_not_reported_yet_lets_no_entry_pass(database: Database) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import dev.kill
 from nautilus.auth.principal import Client
+from nautilus.clock import parse_rfc3339
 from nautilus.db.connection import Database
 from nautilus.db.orders import account_state, kill_orders, orders, positions, requests, risk_book, trading_state
 from nautilus.db.orders.events import Event
@@ -69,7 +71,7 @@ def resumed(database: Database, accounts: list[str] | None = None, **how: Any) -
 
 def state(database: Database, account: str = ACCOUNT) -> str:
     with database.transaction() as cursor:
-        return state_of(trading_state.read(cursor, [account]), "simulator", "20240108")
+        return state_of(trading_state.read(cursor, [account]), "simulator", date(2024, 1, 8))
 
 
 def audited(database: Database, action: str) -> list[Any]:
@@ -394,8 +396,26 @@ def test_a_loss_tightens_until_its_trade_date_is_over(database: Database) -> Non
     assert (lost(database, 40_000), state(database)) == (["halted"], "halted")
     assert state(database, OTHER) == "active"
     with database.transaction() as cursor:
-        assert state_of(trading_state.read(cursor, [ACCOUNT]), "simulator", "20240109") == "active"
-        assert state_of(trading_state.read(cursor, [ACCOUNT]), "live", "20240108") == "halted"
+        assert state_of(trading_state.read(cursor, [ACCOUNT]), "simulator", date(2024, 1, 9)) == "active"
+        assert state_of(trading_state.read(cursor, [ACCOUNT]), "live", date(2024, 1, 8)) == "halted"
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [
+        ("2024-01-08T21:59:59Z", date(2024, 1, 8)),  # winter: New York's 17:00 is 22:00 UTC
+        ("2024-01-08T22:00:00Z", date(2024, 1, 9)),
+        ("2024-07-08T21:00:00Z", date(2024, 7, 9)),  # summer
+        ("2024-07-12T21:00:00Z", date(2024, 7, 15)),  # Friday evening belongs to Monday
+    ],
+)
+def test_a_loss_tightens_the_trade_date_of_the_account_not_the_day_of_utc(
+    database: Database, at: str, day: date
+) -> None:
+    assert lost(database, 20_000, parse_rfc3339(at)) == ["reducing"]
+    with database.transaction() as cursor:
+        (row,) = trading_state.read(cursor, [ACCOUNT])
+    assert row.until_trade_date == day
 
 
 def test_an_administrator_resumes_in_spite_of_a_loss_for_the_rest_of_the_trade_date(database: Database) -> None:

@@ -85,7 +85,7 @@ def state(scope: str, name: str, until: date | None = None) -> StateRow:
 def test_the_stricter_state_counts_and_a_live_account_is_opened_by_a_person(
     rows: list[StateRow], kind: AccountKind, expected: str
 ) -> None:
-    assert state_of(rows, kind, "20240108") == expected
+    assert state_of(rows, kind, date(2024, 1, 8)) == expected
 
 
 def test_a_state_becomes_stricter_and_never_laxer_by_a_rule(database: Database) -> None:

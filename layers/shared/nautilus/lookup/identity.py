@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from nautilus.clock import NS_PER_DAY, day_of, microseconds_text
+from nautilus.clock import day_of, microseconds_text
 from nautilus.errors import Conflict, NotFound, Upstream
 from nautilus.lookup.suggestions import elsewhere, sentence, suggestions
 from nautilus.market.instrument import Instrument
@@ -82,11 +82,6 @@ class Identity(NamedTuple):
 def trade_day(market_ns: int) -> str:
     """The UTC day of a market time as contracts write their expiry, yyyymmdd."""
     return day_of(market_ns).strftime("%Y%m%d")
-
-
-def start_of_trade_day(market_ns: int) -> int:
-    """The first ns of the day of `trade_day`."""
-    return market_ns // NS_PER_DAY * NS_PER_DAY
 
 
 def unexpired(contracts: Sequence[Instrument], today: str) -> list[Instrument]:

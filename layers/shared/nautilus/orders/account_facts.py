@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,6 @@ from nautilus.db.orders.pictures import account_picture
 from nautilus.db.orders.process import ProcessRow
 from nautilus.db.orders.risk_book import AccountRow, ExposureRow
 from nautilus.db.orders.trading_state import StateRow
-from nautilus.lookup.identity import start_of_trade_day
 from nautilus.market.account_kind import AccountKind, account_kind
 from nautilus.orders.exposure import PendingOrder
 from nautilus.orders.facts import Counts, Facts, RecentOrder, TradingState, age_s
@@ -23,6 +23,7 @@ from nautilus.orders.limits import allowed, merged
 from nautilus.orders.row_tickets import protects
 from nautilus.orders.states import OrderState
 from nautilus.orders.ticket import Side
+from nautilus.portfolio.trade_dates import span_of, trade_date
 
 _LONGEST_WINDOW_S = 120
 """How far back equal orders are looked for; the limit `duplicate_window` decides."""
@@ -65,7 +66,7 @@ def with_ledger(cursor: Cursor, facts: Facts, account: AccountRow, exposure: Exp
         account_kind=kind,
         limits=merged(seen.limits, name, kind),
         allowed=allowed(seen.limits, name),
-        trading_state=state_of(seen.states, kind, facts.today),
+        trading_state=state_of(seen.states, kind, trade_date(facts.now)),
         position=exposure.position if opened else None,
         orders=pending_orders(cursor, orders.open_with_modifies(cursor, name, exposure.con_id)),
         reserved_value=account.reserved_value,
@@ -113,7 +114,7 @@ def _with_losses(cursor: Cursor, facts: Facts, account: str) -> Facts:
     most = facts.limits["cool_down_losses"]
     if most is None:
         return facts
-    found = losses.since(cursor, account, start_of_trade_day(facts.now))
+    found = losses.since(cursor, account, span_of(trade_date(facts.now))[0])
     known = found.unreported == 0 or found.losses >= most
     age = None
     if found.newest is not None and found.newest_age_s is not None:
@@ -122,8 +123,8 @@ def _with_losses(cursor: Cursor, facts: Facts, account: str) -> Facts:
     return replace(facts, losses=found.losses if known else None, last_loss_age=age)
 
 
-def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> TradingState:
-    """The trading state of an account: the strictest of its own rows and the row of all. today: yyyymmdd.
+def state_of(rows: Iterable[StateRow], kind: AccountKind, today: date) -> TradingState:
+    """The trading state of an account: the strictest of its own rows and the row of all. today: the account's trade date.
 
     Without a row of its own a live account is halted, until an administrator opens it.
     """
@@ -136,9 +137,9 @@ def state_of(rows: Iterable[StateRow], kind: AccountKind, today: str) -> Trading
     return max(states, key=STRICTNESS.index, default="active")
 
 
-def in_force(rows: Iterable[StateRow], today: str) -> list[StateRow]:
-    """The rows of the trading state that count: one that ends with an earlier trade date is over. today: yyyymmdd."""
-    return [row for row in rows if row.until_trade_date is None or f"{row.until_trade_date:%Y%m%d}" >= today]
+def in_force(rows: Iterable[StateRow], today: date) -> list[StateRow]:
+    """The rows of the trading state that count: one that ends with an earlier trade date is over."""
+    return [row for row in rows if row.until_trade_date is None or row.until_trade_date >= today]
 
 
 def pending_orders(

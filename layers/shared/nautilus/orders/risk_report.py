@@ -1,6 +1,7 @@
 """How accounts and the order process stand, as the API tells it: decimals are texts, times are RFC 3339 of machine time."""
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,6 @@ from nautilus.db.orders.limits import LimitSetRow
 from nautilus.db.orders.process import ProcessRow
 from nautilus.db.orders.risk_book import ExposureRow
 from nautilus.db.orders.trading_state import ALL, StateRow
-from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.orders import limit_changes
 from nautilus.orders.account_facts import STRICTNESS, in_force, state_of
@@ -21,6 +21,7 @@ from nautilus.orders.check_case import money
 from nautilus.orders.kill import Killed
 from nautilus.orders.limit_changes import LimitReport, Unset
 from nautilus.orders.report import number
+from nautilus.portfolio.trade_dates import trade_date
 
 _KILLS = 20
 """How many uses of the kill switch are shown, the newest first."""
@@ -29,7 +30,7 @@ _NOT_RESUMED = "an account of real money is halted until an administrator resume
 
 def report(cursor: Cursor, accounts: Sequence[str]) -> dict[str, Any]:
     """Each of these accounts, the order process, and the newest uses of the kill switch that concern the accounts."""
-    today = trade_day(market_now(cursor))
+    today = trade_date(market_now(cursor))
     return {
         "accounts": [_account_json(cursor, account, today) for account in accounts],
         "order_process": process_json(process.read(cursor)),
@@ -37,7 +38,7 @@ def report(cursor: Cursor, accounts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _account_json(cursor: Cursor, account: str, today: str) -> dict[str, Any]:
+def _account_json(cursor: Cursor, account: str, today: date) -> dict[str, Any]:
     found = limit_changes.limits_of(cursor, account)
     return {
         "account": account,
@@ -49,7 +50,7 @@ def _account_json(cursor: Cursor, account: str, today: str) -> dict[str, Any]:
     }
 
 
-def _trading(cursor: Cursor, account: str, today: str) -> dict[str, Any]:
+def _trading(cursor: Cursor, account: str, today: date) -> dict[str, Any]:
     """The state that counts, with the row that is the reason for it, and every row in force."""
     kind, rows = account_kind([account]), in_force(trading_state.read(cursor, [account]), today)
     state = state_of(rows, kind, today)
@@ -67,7 +68,7 @@ def _trading(cursor: Cursor, account: str, today: str) -> dict[str, Any]:
 
 def stricter_than(cursor: Cursor, state: str, accounts: Sequence[str]) -> list[dict[str, Any]]:
     """The accounts that trade under a stricter state than this one, with that state and the reason for it."""
-    today = trade_day(market_now(cursor))
+    today = trade_date(market_now(cursor))
     found = [{"account": account, **_trading(cursor, account, today)} for account in accounts if account != ALL]
     allowed = STRICTNESS.index(state)
     return [

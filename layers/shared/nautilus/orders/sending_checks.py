@@ -11,7 +11,6 @@ from nautilus.db.live import wants
 from nautilus.db.live.wants import WantRow
 from nautilus.db.orders import trading_state
 from nautilus.db.orders.orders import Held, OrderRow
-from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.market.instrument import Instrument
 from nautilus.orders import checks
@@ -24,6 +23,7 @@ from nautilus.orders.market_facts import market_facts
 from nautilus.orders.outcome import Terms
 from nautilus.orders.row_tickets import protects, ticket_of
 from nautilus.orders.ticket import Origin, Ticket
+from nautilus.portfolio.trade_dates import trade_date
 from nautilus.settings.orders import OrderModeSettings
 
 _WANTS = "orders"
@@ -166,5 +166,5 @@ def is_halted(cursor: Cursor, row: OrderRow, now_ns: int) -> bool:
     """Whether trading was halted since the checks; what flattens after a kill, and an exit that protects what its entry left, is
     sent nevertheless. The account is held."""
     rows = trading_state.read(cursor, [row.account])
-    halted = state_of(rows, account_kind([row.account]), trade_day(now_ns)) == "halted"
+    halted = state_of(rows, account_kind([row.account]), trade_date(now_ns)) == "halted"
     return halted and row.origin != Origin.KILL and not protects(row)

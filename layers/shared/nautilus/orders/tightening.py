@@ -1,13 +1,13 @@
 """Make the trading state of accounts stricter by the rules of `triggers`. The order process does it each second."""
 
-from datetime import datetime
+from datetime import date
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import account_state, notifications, positions, risk_book, trading_state
-from nautilus.lookup.identity import trade_day
 from nautilus.market.account_kind import account_kind
 from nautilus.orders.limits import merged
 from nautilus.orders.triggers import REJECTS_WINDOW_S, AccountFacts, Tightening, tightenings
+from nautilus.portfolio.trade_dates import trade_date
 
 _BY = "order-process"
 
@@ -22,17 +22,18 @@ def _tighten(cursor: Cursor, account: str, now_ns: int) -> list[Tightening]:
     if not found:
         return []
     risk_book.lock_account(cursor, account)
-    changed = [one for one in found if _write(cursor, account, one, trade_day(now_ns))]
+    changed = [one for one in found if _write(cursor, account, one, trade_date(now_ns))]
     if changed:
         notifications.notify(cursor)
     return changed
 
 
-def _write(cursor: Cursor, account: str, found: Tightening, today: str) -> bool:
+def _write(cursor: Cursor, account: str, found: Tightening, today: date) -> bool:
     if not found.for_trade_date:
         return trading_state.tighten(cursor, account, found.state, reason=found.reason, set_by=_BY)
-    day = datetime.strptime(today, "%Y%m%d").date()
-    return trading_state.tighten_for_day(cursor, account, found.state, reason=found.reason, set_by=_BY, trade_date=day)
+    return trading_state.tighten_for_day(
+        cursor, account, found.state, reason=found.reason, set_by=_BY, trade_date=today
+    )
 
 
 def _facts(cursor: Cursor, account: str) -> AccountFacts:
