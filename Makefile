@@ -44,6 +44,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
 	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
+	echo playwright | $$COMPILE - -o requirements/front-end.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
 
 # ---- run ---------------------------------------------------------------------------------------------------------
@@ -228,6 +229,16 @@ chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times
 
 DAY_ORDERS ?= 200
 DAY_KILLS ?= 30
+# Chromium comes from the system; playwright alone would install another one.
+.venv-front-end/.ready: requirements/front-end.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-front-end
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-front-end/bin/python requirements/front-end.txt
+	@touch $@
+
+front-end: $(VENV)/.ready .venv-front-end/.ready ## walk a built copy of the old front end in Chromium (DIST=folder, PORT=8001, CHROMIUM=/usr/bin/chromium)
+	@$(if $(DIST),,echo 'make front-end DIST=<folder of a built copy, with index.html>'; exit 2)
+	@$(PY) -m dev.front_end '$(DIST)' $(if $(PORT),--port '$(PORT)') $(if $(CHROMIUM),--chromium '$(CHROMIUM)')
+
 portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fault (200, DAY_KILLS=30; SEED=), then our book beside the simulator's
 	PORTFOLIO_DAY_ORDERS=$(DAY_ORDERS) PORTFOLIO_DAY_KILLS=$(DAY_KILLS) PORTFOLIO_DAY_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
 		$(PY) -m pytest -q -s tests/e2e/test_portfolio_day.py
@@ -277,5 +288,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders portfolio-day live-week watch \
+.PHONY: help setup requirements demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day live-week watch \
 	conformance check client format build lint-template deploy logs image containers sam-local emulator push bench
