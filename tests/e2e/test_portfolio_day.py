@@ -98,7 +98,7 @@ _ONE = "(SELECT exec_id FROM executions WHERE latest AND quantity > 0 ORDER BY e
 MUTANTS = {
     "a lost commission": (
         f"UPDATE executions SET commission = NULL WHERE exec_id = {_ONE}",
-        ("a commission of None", "1 commission not sent yet"),
+        ("a commission of None", "1 commission not known yet"),
     ),
     "a fee left out": (
         f"UPDATE executions SET commission = 0 WHERE exec_id = {_ONE}",

@@ -242,7 +242,7 @@ def test_a_balance_that_may_lack_the_last_trade_is_not_compared(books: Portfolio
 def test_a_late_commission_leaves_the_cash_identity_open(books: Portfolio) -> None:
     books.fill(1, 10, "100", at=NOW - 30 * MINUTE, fee=None)
     books.values(at=NOW, CashBalance="9000")
-    assert identity(books)["cash"]["identity"] == "identity: open (1 commission not sent yet)"
+    assert identity(books)["cash"]["identity"] == "identity: open (1 commission not known yet)"
 
 
 def test_a_currency_trade_moves_two_balances(books: Portfolio) -> None:
@@ -268,6 +268,92 @@ def test_futures_settle_day_by_day_so_that_their_cash_is_not_compared(books: Por
     books.fill(1, 1, "5000", con_id=2, at=NOW - 30 * MINUTE)
     books.values(at=NOW, CashBalance="9999")
     assert identity(books)["cash"]["identity"] == "identity: open (gains of FUT contracts are settled day by day)"
+
+
+EVENING = ns("2024-01-08T22:00:00Z")
+"""The trade date of Monday, NOW's, ends."""
+
+
+def gains_of_a_future(books: Portfolio, *, sent_at: int, balance: int) -> str:
+    """A future is bought and sold with a gain of 250 dollars for 2 of commissions; then IB sends a balance."""
+    books.fill(1, 1, "5000", con_id=2, at=NOW - 30 * MINUTE)
+    books.fill(2, -1, "5005", con_id=2, at=NOW - 29 * MINUTE)
+    books.values(at=sent_at, CashBalance=str(balance))
+    return str(identity(books)["cash"]["identity"])
+
+
+@pytest.mark.parametrize(("balance", "text"), [(248, "identity: holds"), (249, "identity: broken by 1.00")])
+def test_the_cash_of_a_future_is_compared_once_it_is_flat_and_its_last_day_is_over(
+    books: Portfolio, balance: int, text: str
+) -> None:
+    assert gains_of_a_future(books, sent_at=EVENING, balance=int(CASH) + balance) == text
+
+
+def test_gains_of_a_future_of_this_trade_date_are_not_settled_yet(books: Portfolio) -> None:
+    found = gains_of_a_future(books, sent_at=EVENING - 1, balance=int(CASH))
+    assert found == "identity: open (gains of FUT contracts are settled day by day)"
+
+
+def test_gains_of_a_future_that_was_traded_on_the_day_on_which_cash_was_opened_leave_it_open(books: Portfolio) -> None:
+    """They are settled in the evening: some of them come after the first balance."""
+    (opened,) = books.stored.rows("SELECT min(at) AS at FROM cash_openings")
+    books.fill(7, 1, "5000", con_id=2, at=opened.at - 2 * MINUTE)
+    books.fill(8, -1, "5005", con_id=2, at=opened.at - MINUTE)
+    books.values(at=NOW, CashBalance=str(CASH + 248))
+    assert identity(books)["cash"]["identity"] == "identity: open (gains of FUT contracts are settled day by day)"
+
+
+def missed(books: Portfolio, **given: str) -> int:
+    """10 that IB sold while nobody listened, of 10 that were bought for 1 of commission."""
+    books.fill(1, 10, "100", at=NOW - 30 * MINUTE)
+    books.broker_holds()
+    number = only(books.get("/breaks")["breaks"])["id"]
+    body = {"kind": "missed_fills", "reason": "sold at night", "price": "110", "at": rfc3339(NOW - 20 * MINUTE)}
+    answer = books.post(f"/breaks/{number}/resolve", **body, **given)
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["adjustment"]["id"])
+
+
+def test_missed_fills_without_a_commission_leave_profit_and_cash_open(books: Portfolio) -> None:
+    missed(books)
+    books.values(at=NOW, CashBalance=str(CASH + 100 - 3))
+    found = only(books.get("/pnl")["fifo"])
+    assert (found["gross"], found["net"], found["unknown"]) == ("100", None, 1)
+    assert identity(books)["cash"]["identity"] == "identity: open (1 commission not known yet)"
+    assert identity(books)["book"]["identity"] == "identity: holds"
+
+
+def test_a_person_says_what_missed_fills_have_cost(books: Portfolio) -> None:
+    missed(books, commission="2")
+    books.values(at=NOW, CashBalance=str(CASH + 100 - 3))
+    found = only(books.get("/pnl")["fifo"])
+    assert (found["gross"], found["fees"], found["net"]) == ("100", "3", "97")
+    assert identity(books)["cash"]["identity"] == "identity: holds"
+
+
+def test_the_commission_of_missed_fills_can_be_told_later_and_once(books: Portfolio) -> None:
+    number = missed(books)
+    path = f"/adjustments/{number}/price"
+    answer = books.post(path, commission="2")
+    assert (answer.json()["commission"], answer.json()["commission_currency"]) == ("2", "USD")
+    assert only(books.get("/pnl")["fifo"])["net"] == "97"
+    assert books.post(path, commission="3").json()["code"] == "price-known"
+    assert books.post(path).json()["errors"][0]["field"] == "price"
+    other = books.adjusted(5, "transfer", None, at=NOW - MINUTE)
+    refused = books.post(f"/adjustments/{other}/price", commission="1")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "commission")
+
+
+def test_an_entry_that_a_statement_has_already_is_entered_when_a_person_insists(books: Portfolio) -> None:
+    with books.db.transaction() as cursor:
+        new = cash.Movement(ACCOUNT, "USD", Decimal(12), "dividend", NOW - 2 * DAY_NS, "A", "flex", "90001")
+        assert cash.put(cursor, new) is not None
+    given: dict[str, Any] = {"account": ACCOUNT, "currency": "USD", "amount": "12", "kind": "dividend"}
+    assert books.post("/cash", **given, at=rfc3339(NOW - MINUTE)).json()["code"] == "cash-known"
+    answer = books.post("/cash", **{**given, "kind": "interest"}, at=rfc3339(NOW - MINUTE))
+    assert answer.status_code == 201, answer.text
+    assert books.post("/cash", **given, at=rfc3339(NOW - 7 * DAY_NS)).status_code == 201
+    assert books.post("/cash", **given, at=rfc3339(NOW - MINUTE), allow_duplicate=True).status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from nautilus.clock import NS_PER_DAY
 from nautilus.db.connection import Database
 from nautilus.db.orders import executions, positions, risk_book
-from nautilus.db.portfolio import booking, imports
+from nautilus.db.portfolio import booking, cash, imports
 from nautilus.errors import Conflict, InvalidInput
 from nautilus.orders.words import Commission, Position
 from nautilus.portfolio import import_applying, import_items, importing
@@ -309,6 +310,54 @@ def test_cash_is_stored_once_and_other_figures_are_told(database, desk):
     assert problems(done) == [(done.row.problems[0]["line"], "amount", "-4")]
     kinds = [(row[3], row[2]) for row in state(database)["cash"]]
     assert sorted(kinds) == [("dividend", D("12.5")), ("dividend", D("12.5")), ("tax", D(-3))]
+
+
+def entered(database: Database, amount: str, at: int, kind: str = "dividend", external_id: str | None = None) -> None:
+    """A person entered cash."""
+    with database.transaction() as cursor:
+        new = cash.Movement(ACCOUNT, "USD", D(amount), kind, at, "by hand", "person", external_id, "user:1")
+        assert cash.put(cursor, new) is not None
+
+
+@pytest.mark.parametrize(
+    ("amount", "days", "kind", "external_id", "known"),
+    [
+        ("12.5", 0, "dividend", None, True),
+        ("12.5", 4, "dividend", None, True),
+        ("12.5", -4, "other", None, True),
+        ("12.5", 5, "dividend", None, False),
+        ("12.51", 0, "dividend", None, False),
+        ("-12.5", 0, "dividend", None, False),
+        ("12.5", 0, "interest", None, False),
+        ("12.5", 0, "dividend", "another", False),
+    ],
+)
+def test_cash_that_a_person_entered_is_recognised_in_a_statement(
+    database, desk, amount, days, kind, external_id, known
+):
+    statement = report(cash=[moved(1, amount="12.5")])
+    imported(desk, statement)
+    at = state(database)["cash"][0][4]
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM cash_movements")
+    entered(database, amount, at + days * NS_PER_DAY, kind, external_id)
+    done = imported(desk, statement)
+    assert counts(done) == ({"cash_recognised": 1} if known else {"cash_new": 1})
+    assert len(state(database)["cash"]) == (1 if known else 2)
+    assert counts(imported(desk, statement)) == {"cash_known": 1}
+
+
+def test_one_entry_stands_for_one_movement_of_a_statement(database, desk):
+    statement = report(cash=[moved(1, amount="12.5"), moved(2, amount="12.5")])
+    imported(desk, statement)
+    at = state(database)["cash"][0][4]
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM cash_movements")
+    entered(database, "12.5", at)
+    number = uploaded(desk, statement)
+    assert desk.finish(number, TRADER, dry=True).row.counts == {"cash_recognised": 1, "cash_new": 1}
+    assert counts(desk.finish(number, TRADER)) == {"cash_recognised": 1, "cash_new": 1}
+    assert sum(row[2] for row in state(database)["cash"]) == 25
 
 
 def test_taxes_of_a_trade_are_a_movement_of_their_own(database, desk):

@@ -41,7 +41,7 @@ def test_what_is_not_known_leaves_it_open():
         == "identity: open (1 position without a price)"
     )
     assert cash_identity(CASH._replace(unpriced=1)).text == "identity: open (1 adjustment)"
-    assert cash_identity(CASH._replace(missing_fees=3)).text == "identity: open (3 commissions not sent yet)"
+    assert cash_identity(CASH._replace(missing_fees=3)).text == "identity: open (3 commissions not known yet)"
     assert cash_identity(CASH._replace(before=None)).holds is None
 
 

@@ -1,20 +1,24 @@
 """Whether the books of accounts add up, per account and currency: sums of rows, and the two equations of `identity`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.portfolio import cash, totals
-from nautilus.db.portfolio.totals import ContractTotals, TradeCash
+from nautilus.db.portfolio import cash, holdings, totals
+from nautilus.db.portfolio.cash import Balance
+from nautilus.db.portfolio.totals import ContractTotals, TradeCash, TradedBefore
 from nautilus.portfolio.contracts import MARGINED, Contract, contracts
 from nautilus.portfolio.identity import BookTotals, CashTotals, Identity, book_identity, cash_identity
 from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.reading import Position, positions_of
+from nautilus.portfolio.trade_dates import span_of, trade_date
 
 Key = tuple[str, str]
 """Account and currency."""
+Contracted = tuple[str, int]
+"""Account and contract."""
 
 
 class AddedUp(NamedTuple):
@@ -100,8 +104,16 @@ def cash_totals(cursor: Cursor, accounts: Sequence[str]) -> tuple[dict[Key, Cash
     trades = totals.trade_cash(cursor, accounts)
     ever = {(row.account, row.con_id) for row in totals.contract_totals(cursor, accounts)}
     known = contracts(cursor, (con_id for _, con_id in ever))
-    paid, unpriced, newest = _trades(trades, known)
-    notes = _notes(ever, known, {*before, *now})
+    unsettled = _unsettled(
+        ever,
+        known,
+        open_=[(row.account, row.con_id) for row in holdings.holdings(cursor, accounts)],
+        trades=trades,
+        earlier=totals.traded_before(cursor, accounts),
+        now=now,
+    )
+    paid, unpriced, newest = _trades(trades, known, unsettled)
+    notes = _notes(ever, known, {*before, *now}, unsettled)
     found = {}
     for key in {*before, *now, *moved, *charged, *paid}:
         fee, first, last = charged.get(key), before.get(key), now.get(key)
@@ -119,8 +131,33 @@ def cash_totals(cursor: Cursor, accounts: Sequence[str]) -> tuple[dict[Key, Cash
     return found, notes
 
 
+def _unsettled(
+    ever: Iterable[Contracted],
+    known: Mapping[int, Contract],
+    *,
+    open_: Iterable[Contracted],
+    trades: Iterable[TradeCash],
+    earlier: Iterable[TradedBefore],
+    now: Mapping[Key, Balance],
+) -> set[Contracted]:
+    """Contracts whose gains are settled day by day, and of which the balance does not hold all gains since cash was opened, and
+    no others.
+
+    It does where they were flat then and are flat now (open_ are not), and where the trade dates of their newest trades then and
+    now are over. What came day by day is then what their trades come to, whatever the prices of settlement were.
+    """
+    unsettled = {*open_}
+    unsettled |= {(row.account, row.con_id) for row in trades if row.units}
+    unsettled |= {(row.account, row.con_id) for row in earlier if span_of(trade_date(row.newest))[1] > row.opened}
+    for row in trades:
+        balance = now.get((row.account, known[row.con_id].currency or ""))
+        if balance is None or span_of(trade_date(row.newest))[1] > balance.at:
+            unsettled.add((row.account, row.con_id))
+    return {key for key in unsettled & {*ever} if known[key[1]].asset_class in MARGINED}
+
+
 def _trades(
-    rows: Iterable[TradeCash], known: Mapping[int, Contract]
+    rows: Iterable[TradeCash], known: Mapping[int, Contract], unsettled: Container[Contracted]
 ) -> tuple[dict[Key, Decimal], dict[Key, int], dict[Key, int]]:
     """What trades moved, adjustments without a price, and the newest trade, by account and currency."""
     paid: defaultdict[Key, Decimal] = defaultdict(Decimal)
@@ -131,7 +168,7 @@ def _trades(
         key = (row.account, contract.currency or "")
         newest[key] = max(newest[key], row.newest)
         unpriced[key] += row.unpriced
-        if contract.unit is not None and contract.asset_class not in MARGINED:
+        if contract.unit is not None and (row.account, row.con_id) not in unsettled:
             paid[key] -= row.value * contract.unit
         if contract.asset_class == "CASH" and contract.symbol:
             other = (row.account, contract.symbol)
@@ -140,12 +177,14 @@ def _trades(
     return dict(paid), dict(unpriced), dict(newest)
 
 
-def _notes(ever: Iterable[tuple[str, int]], known: Mapping[int, Contract], keys: Iterable[Key]) -> dict[Key, str]:
+def _notes(
+    ever: Iterable[Contracted], known: Mapping[int, Contract], keys: Iterable[Key], unsettled: Container[Contracted]
+) -> dict[Key, str]:
     """Which balances cannot be compared, by what their accounts ever had. A contract that is not known has any currency."""
     notes: dict[Key, str] = {}
     for account, con_id in ever:
         contract = known[con_id]
-        if contract.asset_class in MARGINED:
+        if (account, con_id) in unsettled:
             text = f"identity: open (gains of {contract.asset_class} contracts are settled day by day)"
             notes[account, contract.currency or ""] = text
         if contract.unit is None or contract.currency is None:

@@ -31,7 +31,8 @@ class CashTotals(NamedTuple):
     """Of one account and currency since its opening. before, now: IB's cash balance; None where IB has not sent it.
 
     trades: what trades moved, negative for purchases. fees: commissions, positive. movements: interest, dividends, deposits and
-    the like, signed. missing_fees: executions whose commission has not come.
+    the like, signed. missing_fees: executions and missed fills whose commission
+    is not known.
     """
 
     before: Decimal | None
@@ -65,7 +66,7 @@ def cash_identity(totals: CashTotals) -> Identity:
     if totals.unpriced:
         return Identity(None, None, f"identity: open ({_counted(totals.unpriced, 'adjustment')})")
     if totals.missing_fees:
-        return Identity(None, None, f"identity: open ({_counted(totals.missing_fees, 'commission')} not sent yet)")
+        return Identity(None, None, f"identity: open ({_counted(totals.missing_fees, 'commission')} not known yet)")
     if totals.before is None or totals.now is None:
         return Identity(None, None, "identity: open (no cash balance from IB)")
     return _compared(totals.trades - totals.fees + totals.movements, totals.now - totals.before)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import executions, finding, positions, risk_book
+from nautilus.db.orders import executions, finding, new_fills, positions, risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.finding import Names
+from nautilus.db.orders.new_fills import NewFill
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.portfolio import booking, cash, imports
 from nautilus.db.portfolio.imports import KnownFill
@@ -29,9 +30,10 @@ from nautilus.portfolio.reported import ReportedCash, ReportedFill
 
 COUNTS = (
     *("new", "replaced", "known", "moved_back", "commissions", "taken_back", "repeated", "skipped", "refused"),
-    *("cash_new", "cash_known"),
+    *("cash_new", "cash_known", "cash_recognised"),
 )
-"""What is counted of a file. moved_back: of the new and the replaced ones, those that moved the opening. skipped: totals."""
+"""What is counted of a file. moved_back: of the new and the replaced ones, those that moved the opening. skipped: totals.
+cash_recognised: movements that a person had entered before."""
 _CENT = Decimal("0.01")
 
 
@@ -76,12 +78,15 @@ def apply(
             writer.complete(fill, before, done)
         if fill.taxes and word != "refused":
             writer.cash(_taxes(fill))
+    writer.flush()
     for fill in backs:
         done.add(judged_back(fill, known.get(fill.base)))
     moved = [item.cash for item in items if item.cash is not None]
     stored = imports.known_cash(cursor, account, [one.external_id for one in moved])
     for one in moved:
-        if done.add(judged_cash(one, stored.get(one.external_id))) == "cash_new":
+        if one.external_id not in stored and writer.recognise(one):
+            done.counts["cash_recognised"] += 1
+        elif done.add(judged_cash(one, stored.get(one.external_id))) == "cash_new":
             writer.cash(one)
     for con_id in sorted(done.contracts if not dry else ()):
         booking.rebook(cursor, account, con_id)
@@ -111,17 +116,30 @@ class _Writer:
         self._source = source
         self._now_ns = now_ns
         self._dry = dry
+        self._recognised: set[int] = set()
+        self._opened = positions.opened_at(cursor, account)
+        self._new: list[NewFill] = []
+        self._held: set[int] = set()
 
     def write(self, fill: ReportedFill, before: KnownFill | None, done: Applied) -> None:
-        """Write a fill or its correction; what the opening includes moves the opening instead of the position."""
-        included = positions.opening_includes(self._cursor, self._account, fill.ts)
+        """Write a fill or its correction; what the opening includes moves the opening instead of the position. A fill of nobody's
+        order is written together with others (`flush`)."""
+        included = self._opened is not None and fill.ts < self._opened
         done.counts["moved_back"] += included
         done.contracts.add(fill.con_id)
         if self._dry:
             return
-        risk_book.lock_exposure(self._cursor, self._account, fill.con_id)
-        word = self._word(fill)
+        self._hold(fill.con_id)
         order = self._order(fill)
+        if order is None and before is None:
+            self._new.append(
+                NewFill(self._word(fill), fill.commission, fill.commission_currency or None, fill.realized)
+                if fill.commission is not None
+                else NewFill(self._word(fill))
+            )
+            return
+        self.flush()
+        word = self._word(fill)
         if order is not None:
             (recorded,) = record(self._cursor, [word], Known(now_ns=self._now_ns))
             if recorded.outcome is None:
@@ -133,6 +151,17 @@ class _Writer:
             risk_book.move(self._cursor, self._account, fill.con_id, change.copy_negate())
             positions.move_opening_back(self._cursor, self._account, fill.con_id, change, at=fill.ts)
         self._commission(fill)
+
+    def flush(self) -> None:
+        """Write the fills that wait."""
+        if self._new:
+            new_fills.put_new(self._cursor, self._account, self._new)
+            self._new.clear()
+
+    def _hold(self, con_id: int) -> None:
+        if con_id not in self._held:
+            risk_book.lock_exposure(self._cursor, self._account, con_id)
+            self._held.add(con_id)
 
     def complete(self, fill: ReportedFill, before: KnownFill, done: Applied) -> None:
         """Fill in the commission of a fill that is there, or say that it is another one."""
@@ -148,6 +177,18 @@ class _Writer:
         ):
             text = f"the ledger has {before.commission:f} {before.commission_currency}, as the broker said over the API; it stays"
             done.problems.append(problem_of(fill, "ibCommission", text))
+
+    def recognise(self, moved: ReportedCash) -> bool:
+        """Whether a person entered this movement before it stood in a statement; it gets IB's id, and counts once."""
+        found = cash.alike(
+            self._cursor, self._account, moved.currency, moved.amount, kind=moved.kind, at=moved.ts, entered=True
+        )
+        if found is None or found in self._recognised:
+            return False
+        self._recognised.add(found)
+        if not self._dry:
+            cash.recognise(self._cursor, found, moved.external_id)
+        return True
 
     def cash(self, moved: ReportedCash) -> None:
         if not self._dry:
@@ -189,6 +230,7 @@ class _Writer:
         return found if found and (found.con_id, found.side) == (fill.con_id, fill.side) else None
 
     def _commission(self, fill: ReportedFill) -> None:
+        self.flush()
         if fill.commission is not None:
             imports.fill_commission(
                 self._cursor,

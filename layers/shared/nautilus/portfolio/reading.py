@@ -271,6 +271,8 @@ def adjustment_json(row: AdjustmentRow) -> dict[str, Any]:
         "id": row.id,
         "quantity": number(row.quantity),
         "price": number(row.price),
+        "commission": number(row.commission),
+        "commission_currency": row.commission_currency,
         "kind": row.kind,
         "reason": row.reason,
         "by": row.by,

@@ -10,13 +10,13 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import positions, risk_book
 from nautilus.db.orders.exact import difference
-from nautilus.db.orders.positions import Adjustment, BreakRow
+from nautilus.db.orders.positions import Adjustment, BreakRow, Terms
 from nautilus.db.portfolio import cash
 from nautilus.db.portfolio.cash import Movement
 from nautilus.errors import Conflict, InvalidInput, NotFound
 from nautilus.portfolio.contracts import contracts
 from nautilus.portfolio.reading import adjustment_json, break_json
-from nautilus.portfolio.schemas import CashRequest, ResolveBreakRequest
+from nautilus.portfolio.schemas import CashRequest, PriceRequest, ResolveBreakRequest
 
 
 class Resolving:
@@ -46,6 +46,7 @@ class Resolving:
                 by.id,
                 body.at if body.at is not None else now,
                 body.price,
+                *_cost(cursor, found.con_id, body),
             )
             closed = positions.resolve_break(cursor, found, adjustment)
             if closed is None or closed.adjustment_id is None:
@@ -75,23 +76,30 @@ class Resolving:
             raise Conflict("our position and IB's agree by now; the break ends by itself", code="break-over")
         return difference(now.broker, now.expected)
 
-    def price(self, adjustment_id: int, price: Decimal, by: Principal, client: Client) -> dict[str, Any]:
-        """Say at which price an adjustment was made: what it opened or closed gets a profit. Conflict: the price is known."""
+    def price(self, adjustment_id: int, body: PriceRequest, by: Principal, client: Client) -> dict[str, Any]:
+        """Say at which price an adjustment was made, and what it has cost: what it opened or closed gets a profit. Conflict: that
+        is known."""
+        if body.price is None and body.commission is None:
+            raise InvalidInput.field("price", "is needed, or a commission")
         with self._db.transaction() as cursor:
             rows = positions.adjustments(cursor, [adjustment_id])
             if not rows or not by.may_use(rows[0].account):
                 raise NotFound(f"there is no adjustment {adjustment_id}", code="adjustment-not-found")
-            risk_book.lock_account(cursor, rows[0].account)
-            risk_book.lock_exposure(cursor, rows[0].account, rows[0].con_id)
-            changed = positions.set_price(cursor, adjustment_id, price)
+            row = rows[0]
+            risk_book.lock_account(cursor, row.account)
+            risk_book.lock_exposure(cursor, row.account, row.con_id)
+            terms = Terms(body.price, *_cost(cursor, row.con_id, body, kind=row.kind))
+            changed = positions.complete(cursor, adjustment_id, terms)
             if changed is None:
-                raise Conflict(f"the price of adjustment {adjustment_id} is known", code="price-known")
+                known = "commission" if body.price is None or row.price is None else "price"
+                raise Conflict(f"the {known} of adjustment {adjustment_id} is known", code="price-known")
+            detail = {name: str(value) for name, value in terms._asdict().items() if value is not None}
             audit.record(
                 cursor,
                 "adjustment-priced",
                 actor=by.id,
                 client=client,
-                detail={"adjustment": adjustment_id, "price": str(price)},
+                detail={"adjustment": adjustment_id, **detail},
             )
             return adjustment_json(changed)
 
@@ -101,6 +109,8 @@ class Resolving:
             risk_book.lock_account(cursor, body.account)
             if body.at > market_now(cursor):
                 raise InvalidInput.field("at", "lies in the future of market time")
+            if body.external_id is None and not body.allow_duplicate:
+                _require_new(cursor, body)
             movement = Movement(
                 body.account,
                 body.currency,
@@ -128,3 +138,28 @@ class Resolving:
                 },
             )
             return made
+
+
+def _cost(
+    cursor: Cursor, con_id: int, body: ResolveBreakRequest | PriceRequest, *, kind: str | None = None
+) -> tuple[Decimal | None, str | None]:
+    """Commission and its currency, the contract's unless the body names one. kind: of an adjustment that is there already.
+    InvalidInput: only missed fills have cost something, or the currency is not known."""
+    if body.commission is None:
+        return None, None
+    if (kind or getattr(body, "kind", None)) != "missed_fills":
+        raise InvalidInput.field("commission", "only an adjustment of the kind missed_fills has a commission")
+    currency = body.commission_currency or contracts(cursor, [con_id])[con_id].currency
+    if currency is None:
+        raise InvalidInput.field("commission_currency", f"is needed: contract {con_id} is not known here")
+    return body.commission, currency
+
+
+def _require_new(cursor: Cursor, body: CashRequest) -> None:
+    """Conflict: a statement has this movement already."""
+    found = cash.alike(cursor, body.account, body.currency, body.amount, kind=body.kind, at=body.at, entered=False)
+    if found is not None:
+        raise Conflict(
+            f"movement {found} of a statement has this amount within four days; with allow_duplicate it is entered nevertheless",
+            code="cash-known",
+        )

@@ -8,6 +8,7 @@ from nautilus.clock import nanoseconds
 from nautilus.orders.schemas import MAX_ACCOUNT, MAX_REASON, DecimalText
 
 MAX_ID = 100
+_COMMISSION = "of missed fills: what they have cost together, positive; none: nobody knows it yet"
 
 
 class ResolveBreakRequest(BaseModel):
@@ -21,6 +22,8 @@ class ResolveBreakRequest(BaseModel):
         None,
         description="of one unit as IB quotes it; 0 for an option that expired worthless; none: nobody knows it yet",
     )
+    commission: DecimalText | None = Field(None, description=_COMMISSION)
+    commission_currency: str | None = Field(None, pattern=r"^[A-Z]{3}$", description="none: the contract's")
     at: int | None = Field(None, description="when: RFC 3339 with offset, or epoch nanoseconds; none: now")
 
     @field_validator("at", mode="before")
@@ -30,11 +33,13 @@ class ResolveBreakRequest(BaseModel):
 
 
 class PriceRequest(BaseModel):
-    """At which price an adjustment was made."""
+    """What was not known of an adjustment: at which price it was made, what it has cost, or both."""
 
     model_config = ConfigDict(extra="forbid")
 
-    price: DecimalText
+    price: DecimalText | None = None
+    commission: DecimalText | None = Field(None, description=_COMMISSION)
+    commission_currency: str | None = Field(None, pattern=r"^[A-Z]{3}$", description="none: the contract's")
 
 
 class CashRequest(BaseModel):
@@ -49,6 +54,9 @@ class CashRequest(BaseModel):
     at: int = Field(description="when: RFC 3339 with offset, or epoch nanoseconds")
     text: str = Field("", max_length=MAX_REASON)
     external_id: str | None = Field(None, min_length=1, max_length=MAX_ID, description="IB's id: it is entered once")
+    allow_duplicate: bool = Field(
+        False, description="enter it although a statement has a movement of this amount within four days"
+    )
 
     @field_validator("at", mode="before")
     @classmethod

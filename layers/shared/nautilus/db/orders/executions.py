@@ -118,10 +118,13 @@ def put_unbooked(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
 
 # IB repeats its rates every three minutes. One of another day tells nothing about this fill.
 _RATE = (
-    "SELECT v.value::numeric FROM instruments i JOIN account_values v ON v.account = %(account)s AND v.tag = 'ExchangeRate'"
-    "  AND v.currency = i.currency WHERE i.con_id = %(con_id)s AND v.value ~ '^[0-9]{1,12}([.][0-9]{1,20})?$'"
-    f"  AND v.value::numeric > 0 AND abs(v.as_of - %(ts)s) < {NS_PER_DAY}"
+    "SELECT v.value::numeric FROM instruments i JOIN account_values v ON v.account = {account} AND v.tag = 'ExchangeRate'"
+    "  AND v.currency = i.currency WHERE i.con_id = {con_id} AND v.value ~ '^[0-9]{{1,12}}([.][0-9]{{1,20}})?$'"
+    f"  AND v.value::numeric > 0 AND abs(v.as_of - {{ts}}) < {NS_PER_DAY}"
 )
+RATE_OF_ROW = _RATE.format(account="e.account", con_id="e.con_id", ts="e.ts")
+"""Of a row `e`."""
+_RATE_OF_VALUES = _RATE.format(account="%(account)s", con_id="%(con_id)s", ts="%(ts)s")
 
 
 def _insert(cursor: Cursor, word: Execution, base: str, revision: int, *, order_id: UUID | None) -> None:
@@ -133,7 +136,7 @@ def _insert(cursor: Cursor, word: Execution, base: str, revision: int, *, order_
         " SELECT %(account)s, %(base)s, %(revision)s, %(exec_id)s, %(order_id)s::uuid, %(perm_id)s, %(client_id)s,"
         "  %(broker_order_id)s, %(con_id)s, %(side)s, %(quantity)s, %(price)s, %(exchange)s, %(ts)s, true, %(raw)s,"
         "  (SELECT commission FROM early), (SELECT currency FROM early), (SELECT realized FROM early),"
-        f"  ({_RATE})",
+        f"  ({_RATE_OF_VALUES})",
         {
             "account": word.account,
             "base": base,

@@ -115,10 +115,15 @@ def open_account(cursor: Cursor, account: str, at: int) -> bool:
     return True
 
 
+def opened_at(cursor: Cursor, account: str) -> int | None:
+    """Since when (market time in ns) an account's positions are counted; None before its openings were taken."""
+    cursor.execute("SELECT opened_at FROM accounts WHERE account = %s", (account,))
+    return scalar_or_none(cursor, int)
+
+
 def opening_includes(cursor: Cursor, account: str, ts: int) -> bool:
     """Whether an execution at this market time is part of the account's openings."""
-    cursor.execute("SELECT opened_at FROM accounts WHERE account = %s", (account,))
-    opened = scalar_or_none(cursor, int)
+    opened = opened_at(cursor, account)
     return opened is not None and ts < opened
 
 
@@ -139,7 +144,8 @@ def move_opening_back(cursor: Cursor, account: str, con_id: int, signed: Decimal
 
 
 class Adjustment(NamedTuple):
-    """A change of a position that no execution explains. kind: as in docs/data.md. at: market time in ns."""
+    """A change of a position that no execution explains. kind: as in docs/data.md. at: market time in ns. commission: what the
+    executions that it stands for have cost, in commission_currency; None where nobody knows it."""
 
     account: str
     con_id: int
@@ -149,13 +155,15 @@ class Adjustment(NamedTuple):
     by: str
     at: int
     price: Decimal | None = None
+    commission: Decimal | None = None
+    commission_currency: str | None = None
 
 
 def adjust(cursor: Cursor, new: Adjustment) -> int:
     """Write an adjustment, move the position and book its lots; returns its id."""
     cursor.execute(
-        "INSERT INTO position_adjustments (account, con_id, quantity, kind, reason, by, at, price)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        "INSERT INTO position_adjustments (account, con_id, quantity, kind, reason, by, at, price,"
+        " commission, commission_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
         new._replace(reason=clean_text(new.reason)),
     )
     made = scalar(cursor, int)
@@ -177,6 +185,8 @@ class AdjustmentRow(NamedTuple):
     reason: str
     by: str
     at: int
+    commission: Decimal | None
+    commission_currency: str | None
 
 
 def adjustments(cursor: Cursor, ids: Sequence[int]) -> list[AdjustmentRow]:
@@ -197,13 +207,23 @@ def transfers(cursor: Cursor, account: str, since: int, until: int) -> int:
     return scalar(cursor, int)
 
 
-def set_price(cursor: Cursor, number: int, price: Decimal) -> AdjustmentRow | None:
-    """Say at which price an adjustment was made, and book its contract anew; None when there is none, or its price is known. The
-    account is held."""
+class Terms(NamedTuple):
+    """What is known of an adjustment later: price of a unit, and what it has cost; None: still not known."""
+
+    price: Decimal | None = None
+    commission: Decimal | None = None
+    commission_currency: str | None = None
+
+
+def complete(cursor: Cursor, number: int, terms: Terms) -> AdjustmentRow | None:
+    """Write what was not known of an adjustment, and book its contract anew; None when there is none, or a part of it is known
+    already. The account is held."""
     cursor.execute(
-        "UPDATE position_adjustments SET price = %s WHERE id = %s AND price IS NULL"
+        "UPDATE position_adjustments SET price = coalesce(price, %(price)s), commission = coalesce(commission, %(commission)s),"
+        " commission_currency = coalesce(commission_currency, %(commission_currency)s) WHERE id = %(id)s"
+        " AND (%(price)s::numeric IS NULL OR price IS NULL) AND (%(commission)s::numeric IS NULL OR commission IS NULL)"
         f" RETURNING {', '.join(AdjustmentRow._fields)}",
-        (price, number),
+        {**terms._asdict(), "id": number},
     )
     row = one_or_none(cursor, AdjustmentRow)
     if row is not None:

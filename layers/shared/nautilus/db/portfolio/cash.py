@@ -76,6 +76,32 @@ def put(cursor: Cursor, movement: Movement) -> int | None:
     return scalar_or_none(cursor, int)
 
 
+_ALIKE_NS = 4 * NS_PER_DAY
+"""A statement may date a movement some days later than it happened, over a weekend, too."""
+
+
+def alike(
+    cursor: Cursor, account: str, currency: str, amount: Decimal, *, kind: str, at: int, entered: bool
+) -> int | None:
+    """The id of a movement of this amount within four days of market time, the nearest one; None without one.
+
+    entered: one that a person entered without IB's id; else one of a statement. Its kind is the same, or one of both is `other`.
+    """
+    which = "source = 'person' AND external_id IS NULL" if entered else "source = 'flex'"
+    cursor.execute(
+        f"SELECT id FROM cash_movements WHERE account = %(account)s AND {which} AND currency = %(currency)s"
+        " AND amount = %(amount)s AND (kind = %(kind)s OR 'other' IN (kind, %(kind)s)) AND abs(ts - %(at)s) <= %(near)s"
+        " ORDER BY abs(ts - %(at)s), id LIMIT 1",
+        {"account": account, "currency": currency, "amount": amount, "kind": kind, "at": at, "near": _ALIKE_NS},
+    )
+    return scalar_or_none(cursor, int)
+
+
+def recognise(cursor: Cursor, number: int, external_id: str) -> None:
+    """Give a movement that a person entered the id that a statement has for it. The account is held."""
+    cursor.execute("UPDATE cash_movements SET external_id = %s WHERE id = %s", (external_id, number))
+
+
 def movements(cursor: Cursor, accounts: Sequence[str], since: int = 0, until: int = 2**63 - 1) -> list[MovementRow]:
     """The movements of accounts in [since, until), by time. since, until: market time in ns."""
     cursor.execute(

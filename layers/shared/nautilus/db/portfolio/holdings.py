@@ -177,12 +177,38 @@ def tags(cursor: Cursor, accounts: Sequence[str] | None) -> list[str]:
     return [row.tag for row in every(cursor, _Tag)]
 
 
+class TaggedLots(NamedTuple):
+    """Open lots of a contract that orders with one first tag opened; tag: None of those without. cost: quantity times price,
+    without the multiplier; opening_cost: of what was there at first, with it; unpriced: lots of which nobody knows the price."""
+
+    con_id: int
+    tag: str | None
+    quantity: Decimal
+    cost: Decimal
+    opening_cost: Decimal
+    unpriced: int
+
+
+def lots_by_tag(cursor: Cursor, account: str) -> list[TaggedLots]:
+    cursor.execute(
+        "SELECT l.con_id, o.tags[1] AS tag, sum(l.quantity) AS quantity,"
+        " coalesce(sum(l.cost) FILTER (WHERE l.opened_key <> 'opening'), 0) AS cost,"
+        " coalesce(sum(l.cost) FILTER (WHERE l.opened_key = 'opening'), 0) AS opening_cost,"
+        " count(*) FILTER (WHERE l.cost IS NULL) AS unpriced FROM lots l"
+        " LEFT JOIN executions e ON e.account = l.account AND e.exec_base = substr(l.opened_key, 6) AND e.latest"
+        "  AND l.opened_key LIKE 'exec:%%' LEFT JOIN orders o ON o.id = e.order_id"
+        " WHERE l.account = %s GROUP BY l.con_id, o.tags[1] ORDER BY l.con_id, tag",
+        (account,),
+    )
+    return every(cursor, TaggedLots)
+
+
 # ---- what was closed -------------------------------------------------------------------------------------------------
 
 
 class ClosedRow(NamedTuple):
     """A match with the commissions of its two executions. opening_whole, closing_whole: their quantities; None for an opening or
-    an adjustment, which has no commission. tag: of the order that closed."""
+    an adjustment but that of missed fills, which have no commission. tag: of the order that closed."""
 
     account: str
     con_id: int
@@ -206,18 +232,27 @@ class ClosedRow(NamedTuple):
     tags: list[str] | None
 
 
+def _adjustment(key: str) -> str:
+    """The number of the adjustment of a key."""
+    return f"CASE WHEN {key} LIKE 'adjustment:%%' THEN substr({key}, 12)::bigint END"
+
+
 def closed(cursor: Cursor, which: FillFilter, *, most: int) -> list[ClosedRow]:
     """What was closed in a time, in the order in which it was booked, of each account and contract; the newest `most`."""
     cursor.execute(
         "SELECT * FROM (SELECT m.account, m.con_id, m.seq, m.opened_key, m.closed_key, m.opened_ts, m.closed_ts, m.quantity,"
-        " m.opened, m.cost, m.proceeds, m.flat, a.quantity AS opening_whole, a.commission AS opening_fee,"
-        " a.commission_currency AS opening_fee_currency, z.quantity AS closing_whole, z.commission AS closing_fee,"
-        " z.commission_currency AS closing_fee_currency, z.fx_rate AS closing_rate, o.tags"
+        " m.opened, m.cost, m.proceeds, m.flat, coalesce(a.quantity, abs(b.quantity)) AS opening_whole,"
+        " coalesce(a.commission, b.commission) AS opening_fee,"
+        " coalesce(a.commission_currency, b.commission_currency) AS opening_fee_currency,"
+        " coalesce(z.quantity, abs(y.quantity)) AS closing_whole, coalesce(z.commission, y.commission) AS closing_fee,"
+        " coalesce(z.commission_currency, y.commission_currency) AS closing_fee_currency, z.fx_rate AS closing_rate, o.tags"
         " FROM lot_matches m"
         " LEFT JOIN executions a ON a.account = m.account AND a.exec_base = substr(m.opened_key, 6) AND a.latest"
         "  AND m.opened_key LIKE 'exec:%%'"
         " LEFT JOIN executions z ON z.account = m.account AND z.exec_base = substr(m.closed_key, 6) AND z.latest"
         "  AND m.closed_key LIKE 'exec:%%'"
+        f" LEFT JOIN position_adjustments b ON b.id = {_adjustment('m.opened_key')} AND b.kind = 'missed_fills'"
+        f" LEFT JOIN position_adjustments y ON y.id = {_adjustment('m.closed_key')} AND y.kind = 'missed_fills'"
         " LEFT JOIN orders o ON o.id = z.order_id"
         " WHERE (%(accounts)s::text[] IS NULL OR m.account = ANY(%(accounts)s)) AND m.closed_ts >= %(since)s"
         "  AND m.closed_ts < %(until)s AND (%(con_ids)s::bigint[] IS NULL OR m.con_id = ANY(%(con_ids)s))"

@@ -87,8 +87,26 @@ def trade_cash(cursor: Cursor, accounts: Sequence[str]) -> list[TradeCash]:
     return every(cursor, TradeCash)
 
 
+class TradedBefore(NamedTuple):
+    """A contract that was traded before cash was opened. newest: of those trades; opened: both market time in ns."""
+
+    account: str
+    con_id: int
+    newest: int
+    opened: int
+
+
+def traded_before(cursor: Cursor, accounts: Sequence[str]) -> list[TradedBefore]:
+    cursor.execute(
+        f"SELECT e.account, e.con_id, max(e.ts) AS newest, min(c.at) AS opened FROM executions e JOIN {_OPENED} USING (account)"
+        " WHERE e.latest AND e.ts < c.at GROUP BY e.account, e.con_id ORDER BY 1, 2",
+        {"accounts": list(accounts)},
+    )
+    return every(cursor, TradedBefore)
+
+
 class CashSum(NamedTuple):
-    """Money of one currency. missing: executions whose commission has not come."""
+    """Money of one currency. missing: executions and missed fills whose commission is not known."""
 
     account: str
     currency: str
@@ -97,12 +115,16 @@ class CashSum(NamedTuple):
 
 
 def fees(cursor: Cursor, accounts: Sequence[str]) -> list[CashSum]:
-    """Commissions since cash was opened; those that have not come are counted under the currency of their contract."""
+    """Commissions of executions and of missed fills since cash was opened; those that are not known are counted under the
+    currency of their contract."""
     cursor.execute(
-        "SELECT e.account, coalesce(e.commission_currency, i.currency, '') AS currency, coalesce(sum(e.commission), 0) AS amount,"
-        " count(*) FILTER (WHERE e.commission IS NULL AND e.quantity > 0)::int AS missing"
-        f" FROM executions e JOIN {_OPENED} USING (account) LEFT JOIN instruments i USING (con_id)"
-        " WHERE e.latest AND e.ts >= c.at GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT f.account, coalesce(f.of, i.currency, '') AS currency, coalesce(sum(f.fee), 0) AS amount,"
+        " count(*) FILTER (WHERE f.fee IS NULL AND f.quantity <> 0)::int AS missing FROM ("
+        " SELECT account, con_id, ts, quantity, commission AS fee, commission_currency AS of FROM executions WHERE latest"
+        " UNION ALL SELECT account, con_id, at, quantity, commission, commission_currency FROM position_adjustments"
+        "  WHERE kind = 'missed_fills') f"
+        f" JOIN {_OPENED} USING (account) LEFT JOIN instruments i USING (con_id)"
+        " WHERE f.ts >= c.at GROUP BY 1, 2 ORDER BY 1, 2",
         {"accounts": list(accounts)},
     )
     return every(cursor, CashSum)
