@@ -1,4 +1,4 @@
-"""The old front end's routes of trades, performance, executions and portfolio: thin views of the same rows as /portfolio.
+"""The old front end's routes of trades, performance, executions, portfolio and risk: thin views of the same rows as /portfolio.
 
 What has no real figure has no route: 404 is what the page can take.
 """
@@ -8,26 +8,26 @@ import nautilus.http.cold_start  # noqa: F401, I001  first: it says why
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from nautilus.auth.principal import Principal
-from nautilus.clock import parse_rfc3339
 from nautilus.db.cursor import Cursor
 from nautilus.db.portfolio import holdings
 from nautilus.db.portfolio.holdings import LAST, FillFilter
 from nautilus.errors import InvalidInput, NotFound
+from nautilus.http import page_routes
 from nautilus.http.dependencies import CallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
+from nautilus.http.snapshots import NO_STORE, fresh
 from nautilus.orders.desk import accounts_of
 from nautilus.portfolio import page_performance, page_trades
 from nautilus.portfolio.tables import csv_text
 
 router = APIRouter(tags=["old front end"], responses=PROBLEMS, route_class=StrictRoute)
 _TRADES, _PERFORMANCE, _EXECUTION = "/api/v1/trades", "/api/v1/performance", "/api/v1/execution"
-_FRESH = {"Cache-Control": "no-store"}
 MAX_LISTED, MAX_EXPORTED = 1_000, 5_000
 
 
@@ -50,7 +50,10 @@ class PageParameters(BaseModel):
         return accounts_of(cursor, caller)
 
     def filter(self, cursor: Cursor, accounts: list[str]) -> FillFilter:
-        since, until = _time("start_date", self.start_date, 0), _time("end_date", self.end_date, LAST)
+        since, until = (
+            page_routes.page_time("start_date", self.start_date, 0),
+            page_routes.page_time("end_date", self.end_date, LAST),
+        )
         if since >= until:
             raise InvalidInput.field("end_date", "must be later than start_date")
         named = self.strategy or self.strategy_id or None
@@ -73,15 +76,6 @@ class ExportParameters(PageParameters):
     format: Literal["csv", "json"] = "csv"
 
 
-def _time(name: str, text: str | None, default: int) -> int:
-    if not text:
-        return default
-    try:
-        return max(parse_rfc3339(text), 0)
-    except ValueError as wrong:
-        raise InvalidInput.field(name, str(wrong)) from None
-
-
 Given = Annotated[PageParameters, Query()]
 
 
@@ -93,16 +87,14 @@ Given = Annotated[PageParameters, Query()]
 def trades(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[TradeParameters, Query()]
 ) -> list[dict[str, Any]]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         which = given.filter(cursor, given.accounts(cursor, caller))
         return [] if given.elsewhere else page_trades.trades(cursor, which, limit=given.limit, offset=given.offset)
 
 
 @router.get(f"{_TRADES}/summary", summary="Sums of executions; 404 where one of them is not known")
 def summary(services: ServicesDep, caller: CallerDep, response: Response, given: Given) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         accounts = given.accounts(cursor, caller)
         if given.elsewhere:
             raise NotFound("there is no trade of another venue than IB here", code="no-figures")
@@ -111,15 +103,13 @@ def summary(services: ServicesDep, caller: CallerDep, response: Response, given:
 
 @router.get(f"{_TRADES}/symbols", summary="Symbols that were traded")
 def symbols(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         return {"symbols": page_trades.symbols(cursor, accounts_of(cursor, caller))}
 
 
 @router.get(f"{_TRADES}/strategies", summary="Tags of orders that have filled")
 def strategies(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         return {"strategies": [{"strategy": tag} for tag in holdings.tags(cursor, accounts_of(cursor, caller))]}
 
 
@@ -128,7 +118,7 @@ def export(services: ServicesDep, caller: CallerDep, given: Annotated[ExportPara
     with services.db.transaction(snapshot=True) as cursor:
         which = given.filter(cursor, given.accounts(cursor, caller))
         rows = [] if given.elsewhere else page_trades.trades(cursor, which, limit=given.limit, offset=0)
-    headers = {**_FRESH, "Content-Disposition": f'attachment; filename="trades.{given.format}"'}
+    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="trades.{given.format}"'}
     if given.format == "json":
         return Response(json.dumps(rows), media_type="application/json", headers=headers)
     return Response(csv_text(page_trades.COLUMNS, rows), media_type="text/csv; charset=utf-8", headers=headers)
@@ -139,8 +129,7 @@ def export(services: ServicesDep, caller: CallerDep, given: Annotated[ExportPara
 
 @router.get(f"{_PERFORMANCE}/aggregate", summary="Profit, win rate, drawdown and Sharpe ratio; null what is not known")
 def aggregate(services: ServicesDep, caller: CallerDep, response: Response, given: Given) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         accounts = given.accounts(cursor, caller)
         if given.elsewhere:
             raise NotFound("there is no trade of another venue than IB here", code="no-figures")
@@ -149,8 +138,7 @@ def aggregate(services: ServicesDep, caller: CallerDep, response: Response, give
 
 @router.get(f"{_PERFORMANCE}/history", summary="What was made since the first trade date, day by day")
 def history(services: ServicesDep, caller: CallerDep, response: Response, given: Given) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         accounts = given.accounts(cursor, caller)
         which = given.filter(cursor, accounts)
         return {"snapshots": [] if given.elsewhere else page_performance.snapshots(cursor, accounts, which)}
@@ -158,8 +146,7 @@ def history(services: ServicesDep, caller: CallerDep, response: Response, given:
 
 @router.get(f"{_EXECUTION}/metrics", summary="How orders fared on their way, by strategy")
 def metrics(services: ServicesDep, caller: CallerDep, response: Response, given: Given) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         accounts = given.accounts(cursor, caller)
         which = given.filter(cursor, accounts)
         return {"metrics": [] if given.elsewhere else page_performance.execution_metrics(cursor, accounts, which)}
@@ -172,42 +159,5 @@ def execution_trades(
     return {"trades": trades(services, caller, response, given)}
 
 
-# ---- portfolio -------------------------------------------------------------------------------------------------------
-
-
-Id = Annotated[
-    str, Path(min_length=1, max_length=32, description="an account, or `default` for the first of the caller")
-]
-
-
-def _account(cursor: Cursor, given: str, caller: Principal) -> str:
-    if given != "default":
-        caller.require_account(given)
-        return given
-    own = accounts_of(cursor, caller)
-    if not own:
-        raise NotFound("no gateway ever named an account that you may use", code="no-figures")
-    return own[0]
-
-
-@router.get("/api/v1/portfolio/{portfolio_id}/asset-allocations", summary="Value by asset class")
-def asset_allocations(portfolio_id: Id, services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
-        account = _account(cursor, portfolio_id, caller)
-        found = page_performance.allocations(cursor, account)
-    return {"status": "success", "account": account, "allocations": {"allocations": found}}
-
-
-@router.get("/api/v1/portfolio/{portfolio_id}/performance-history", summary="Equity and returns of each trade date")
-def performance_history(
-    portfolio_id: Id, services: ServicesDep, caller: CallerDep, response: Response
-) -> dict[str, Any]:
-    response.headers.update(_FRESH)
-    with services.db.transaction(snapshot=True) as cursor:
-        account = _account(cursor, portfolio_id, caller)
-        found = page_performance.performance_history(cursor, account)
-    return {"status": "success", "account": account, "history": {"performance": found}}
-
-
+router.routes.extend(page_routes.router.routes)
 handler = lambda_handler("frontend", router)

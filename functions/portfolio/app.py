@@ -16,6 +16,7 @@ from nautilus.http.dependencies import CallerDep, ClientDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
+from nautilus.http.snapshots import NO_STORE, fresh
 from nautilus.portfolio import front_end, performance, reading
 from nautilus.portfolio.closing import parts_of, trips_of
 from nautilus.portfolio.parameters import (
@@ -56,12 +57,8 @@ _FILL_COLUMNS = (
 _EQUITY_COLUMNS = ("trade_date", "account", "net_liquidation", "currency", "deposits", "return", "as_of", "source")
 
 
-def _fresh(response: Response) -> None:
-    response.headers["Cache-Control"] = "no-store"
-
-
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], name: str) -> Response:
-    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}.csv"'}
+    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="{name}.csv"'}
     return Response(csv_text(columns, rows), media_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -72,8 +69,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], name: str) -
 def accounts(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[AccountParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         return {"accounts": reading.accounts_json(cursor, given.accounts(cursor, caller))}
 
 
@@ -81,8 +77,7 @@ def accounts(
 def balances(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[AccountParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         return {"balances": reading.balances_json(cursor, given.accounts(cursor, caller))}
 
 
@@ -90,8 +85,7 @@ def balances(
 def cash_movements(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[TimeParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         rows = cash.movements(cursor, given.accounts(cursor, caller), *given.span())
     return {"movements": [reading.movement_json(row) for row in rows]}
 
@@ -100,8 +94,7 @@ def cash_movements(
 def positions(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[PositionParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         found = reading.positions_of(cursor, given.accounts(cursor, caller), given.con_id)
     return {"positions": [one.as_dict() for one in found]}
 
@@ -110,9 +103,8 @@ def positions(
 def executions(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[FillParameters, Query()]
 ) -> Any:
-    _fresh(response)
     which = given.filter(caller)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         rows = holdings.fills(cursor, which, limit=given.limit, after=given.position(cursor, caller))
         found = reading.fills_json(cursor, rows)
     if given.format == "csv":
@@ -124,9 +116,8 @@ def executions(
 def round_trips(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[TimeParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
     since, until = given.span()
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         which = holdings.FillFilter(given.accounts(cursor, caller), 0, until)
         parts = parts_of(cursor, which)
     found = trips_of(parts.parts, since)
@@ -141,9 +132,8 @@ def round_trips(
 def pnl(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[PnlParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
     since, until = given.span()
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         names = given.accounts(cursor, caller)
         found = performance.pnl_json(cursor, names, since, until)
         if given.minutes:
@@ -158,10 +148,9 @@ def pnl(
 def performance_of(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[DayParameters, Query()]
 ) -> Any:
-    _fresh(response)
     caller.require_account(given.account)
     first, last = given.days()
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         if given.format == "csv":
             rows = performance.equity_json(performance.history_of(cursor, given.account, first, last))
             return _csv(_EQUITY_COLUMNS, rows, "equity")
@@ -176,8 +165,7 @@ def performance_of(
 def breaks(
     services: ServicesDep, caller: CallerDep, response: Response, given: Annotated[BreakParameters, Query()]
 ) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         names = given.accounts(cursor, caller)
         return {"breaks": reading.breaks_json(cursor, names, open_only=given.open, limit=given.limit)}
 
@@ -195,11 +183,14 @@ def resolve(
     return Resolving(services.db).resolve(break_id, body, caller, client)
 
 
-@router.post(f"{_PORTFOLIO}/adjustments/{{adjustment_id}}/price", summary="Say at which price an adjustment was made")
+@router.post(
+    f"{_PORTFOLIO}/adjustments/{{adjustment_id}}/price",
+    summary="Say at which price an adjustment was made, and what it has cost",
+)
 def price(
     adjustment_id: Id, body: PriceRequest, services: ServicesDep, caller: CallerDep, client: ClientDep
 ) -> dict[str, Any]:
-    return Resolving(services.db).price(adjustment_id, body.price, caller, client)
+    return Resolving(services.db).price(adjustment_id, body, caller, client)
 
 
 @router.post(f"{_PORTFOLIO}/cash", status_code=201, summary="Enter cash that came or went without a trade")
@@ -213,15 +204,13 @@ def enter_cash(body: CashRequest, services: ServicesDep, caller: CallerDep, clie
 
 @router.get("/api/v1/ib/account", summary="The values of the account, in the words of the web front end")
 def page_account(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True, brief=True) as cursor:
+    with fresh(services, response, brief=True) as cursor:
         return front_end.account(cursor, AccountParameters(account=None).accounts(cursor, caller))
 
 
 @router.get("/api/v1/ib/positions", summary="Positions, in the words of the web front end")
 def page_positions(services: ServicesDep, caller: CallerDep, response: Response) -> dict[str, Any]:
-    _fresh(response)
-    with services.db.transaction(snapshot=True) as cursor:
+    with fresh(services, response) as cursor:
         return {"positions": front_end.positions(cursor, AccountParameters(account=None).accounts(cursor, caller))}
 
 

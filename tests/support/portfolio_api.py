@@ -29,6 +29,7 @@ class Portfolio:
 
     def __init__(self, stored: StoredBars, folder: Path) -> None:
         self.stored = stored
+        self.folder = folder
         self.db = stored.db
         self.api: Api = stored.api(folder, router=functions.portfolio.app.router)
         self.reader = stored.user(8, "orders:read", accounts=[ACCOUNT])

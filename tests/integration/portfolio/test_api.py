@@ -303,12 +303,17 @@ def test_gains_of_a_future_that_was_traded_on_the_day_on_which_cash_was_opened_l
     assert identity(books)["cash"]["identity"] == "identity: open (gains of FUT contracts are settled day by day)"
 
 
-def missed(books: Portfolio, **given: str) -> int:
+def missed(books: Portfolio, **given: Any) -> int:
     """10 that IB sold while nobody listened, of 10 that were bought for 1 of commission."""
     books.fill(1, 10, "100", at=NOW - 30 * MINUTE)
     books.broker_holds()
     number = only(books.get("/breaks")["breaks"])["id"]
-    body = {"kind": "missed_fills", "reason": "sold at night", "price": "110", "at": rfc3339(NOW - 20 * MINUTE)}
+    body: dict[str, Any] = {
+        "kind": "missed_fills",
+        "reason": "sold at night",
+        "price": "110",
+        "at": rfc3339(NOW - 20 * MINUTE),
+    }
     answer = books.post(f"/breaks/{number}/resolve", **body, **given)
     assert answer.status_code == 200, answer.text
     return int(answer.json()["adjustment"]["id"])

@@ -243,6 +243,13 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/performance/history"): READ_ORDERS,
     ("GET", "/api/v1/execution/metrics"): READ_ORDERS,
     ("GET", "/api/v1/execution/trades"): READ_ORDERS,
+    ("GET", "/api/v1/performance/benchmarks/{symbol}"): READ_ORDERS,
+    ("GET", "/api/v1/portfolio/{portfolio_id}/strategy-allocations"): READ_ORDERS,
+    ("GET", "/api/v1/portfolio/{portfolio_id}/benchmark-comparison"): READ_ORDERS,
+    ("GET", "/api/v1/risk/portfolio/{portfolio_id}"): READ_ORDERS,
+    ("GET", "/api/v1/risk/metrics/{portfolio_id}"): READ_ORDERS,
+    ("GET", "/api/v1/risk/exposure/{portfolio_id}"): READ_ORDERS,
+    ("GET", "/api/v1/risk/charts/{portfolio_id}"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/asset-allocations"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/performance-history"): READ_ORDERS,
     # stream, which asks for the scope of each topic
