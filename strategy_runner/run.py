@@ -1,0 +1,76 @@
+"""What one run gives to its strategy, and how its orders are named in messages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from nautilus_trader.model import OrderSide, OrderType
+from pydantic import BaseModel, ConfigDict, Field
+
+from strategy_runner.engine_names import Series
+from strategy_runner.record import Record
+
+SIDES = {OrderSide.BUY: "BUY", OrderSide.SELL: "SELL"}
+ORDER_TYPES = {
+    OrderType.MARKET: "MARKET",
+    OrderType.LIMIT: "LIMIT",
+    OrderType.STOP_MARKET: "STOP_MARKET",
+    OrderType.STOP_LIMIT: "STOP_LIMIT",
+}
+
+
+class StrategyParameters(BaseModel):
+    """What a run may choose. A template's own class extends it; its JSON schema is what callers see."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trade_size: Decimal = Field(Decimal(100), gt=0, description="Shares, contracts or units of a full position.")
+
+
+@dataclass
+class Run:
+    """What one run gives to its strategy.
+
+    equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
+    waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
+    market_ns: of paper, whose engine has the machine's clock: the market's time, for what is written down.
+    """
+
+    parameters: StrategyParameters
+    series: list[Series]
+    record: Record
+    currency: Any
+    equity_every: int
+    paused: bool = False
+    waits_for_open: bool = False
+    market_ns: int | None = None
+    unconfirmed: set[tuple[str, int]] = field(default_factory=set)
+    on_bar_done: Callable[[int, int], None] | None = None
+    last_bar_ns: int | None = None
+    turns: int = 0
+    closes: dict[Any, Any] = field(default_factory=dict)
+
+
+def prices_of(order: Any) -> dict[str, str | None]:
+    """The limit and the trigger of an order, or of the event that began it; null where it has none."""
+    found = {name: getattr(order, name, None) for name in ("price", "trigger_price")}
+    return {name: None if value is None else str(value) for name, value in found.items()}
+
+
+def nearer(position: Decimal, target: Decimal) -> Decimal:
+    """The wanted position without what would enter: between the position and nothing."""
+    return min(max(target, Decimal(0)), position) if position >= 0 else max(min(target, Decimal(0)), position)
+
+
+def equity_point(portfolio: Any, venue: Any, run: Run) -> dict[str, str] | None:
+    """Cash, open positions at the last closes, and both together; None while the account is not known."""
+    account = portfolio.account(venue=venue)
+    money = None if account is None else account.balance_total(run.currency)
+    if money is None:
+        return None
+    cash, unrealized = money.as_decimal(), Decimal(0)
+    for name, close in run.closes.items():
+        gain = portfolio.unrealized_pnl(name, price=close)
+        unrealized += Decimal(0) if gain is None else gain.as_decimal()
+    return {"equity": str(cash + unrealized), "cash": str(cash), "unrealized": str(unrealized)}

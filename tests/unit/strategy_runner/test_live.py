@@ -1,0 +1,220 @@
+"""Paper fills as the back-test does; live runs trade through the host alone, and never more than they want."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.support.strategy_runner import (
+    MINUTE,
+    OPEN,
+    STOCK,
+    Node,
+    backtest,
+    chunk,
+    market,
+    minutes,
+    needs_engine,
+    scripted,
+)
+
+pytestmark = needs_engine
+BARS = market(1)[0][:120]
+MANUAL = """
+from nautilus_trader.model import ClientOrderId, OrderSide, Price, Quantity
+from strategy_runner.strategy import Strategy, StrategyParameters
+
+class Manual(Strategy):
+    class Parameters(StrategyParameters):
+        steps: dict[int, str]
+
+    def prepare(self):
+        self.seen = 0
+
+    def decide(self, bar):
+        self.seen += 1
+        step, _, value = self.parameters.steps.get(self.seen, "").partition(" ")
+        name = self.instrument.id
+        if step == "limit":
+            order = self.order_factory.limit(name, OrderSide.BUY, Quantity(100, 0), Price.from_str(value))
+            self.mine = order.client_order_id
+            self.submit_order(order)
+        elif step == "modify":
+            self.modify_order(self.mine, price=Price.from_str(value))
+        elif step == "cancel":
+            self.cancel_order(ClientOrderId(value) if value else self.mine)
+        elif step == "signal":
+            order = self.cache.order(self.mine)
+            self.signal("mine", status=str(order.status), price=str(order.price), filled=str(order.filled_qty))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    found = tmp_path_factory.mktemp("strategies")
+    scripted(found)
+    return scripted(found, MANUAL, "manual")
+
+
+def kinds(messages, kind="submit"):
+    return [one for one in messages if one["type"] == kind]
+
+
+def written(node, kind):
+    """The message, whether it came before or comes after the bar was done."""
+    return (kinds(node.seen, kind) or node.until(kind))[-1]
+
+
+# ---- paper -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_paper_fills_at_the_price_and_time_of_the_back_test(announced):
+    """Also where the host has not announced the opening of a bar."""
+    expected = backtest([chunk(BARS)], parameters={"short": True}).fills
+    with Node("paper", parameters={"short": True}) as node:
+        for bar in BARS:
+            node.bar(bar, forming=announced)
+        done = node.end()
+    assert done.fills == expected
+    assert len(expected) > 5
+    assert done.one("result")["fills"] == len(expected)
+    at_closes = backtest([chunk(BARS)], parameters={"short": True}, fill="close").fills
+    assert [one[2] for one in at_closes] != [one[2] for one in expected]  # the opponent
+
+
+def test_ids_of_paper_and_live_are_random():
+    with Node("paper", template="buy_and_hold") as node:
+        node.bar(BARS[0])
+        node.bar(BARS[1])
+        done = node.end()
+    key = done.of("fill")[0]["client_order_id"]
+    assert len(key) == 36
+    assert key.count("-") == 4
+
+
+# ---- live ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template", ["ema_cross", "bollinger_reversion", "donchian_breakout", "buy_and_hold"])
+def test_no_template_exceeds_its_target_when_fills_come_two_bars_late(template):
+    parameters = {} if template == "buy_and_hold" else {"short": True}
+    late: list[tuple[int, dict[str, Any]]] = []
+    peaks: list[int] = []
+    position = orders = 0
+    with Node("live", template=template, parameters=parameters) as node:
+        for n, bar in enumerate(market(1, seed=5)[0][:150]):
+            for order in [one for at, one in late if at <= n]:
+                position += int(order["quantity"]) * (1 if order["side"] == "BUY" else -1)
+                node.fill(order, bar[2])
+            late = [(at, one) for at, one in late if at > n]
+            submitted = kinds(node.bar(bar))
+            orders += len(submitted)
+            late += [(n + 2, one) for one in submitted]
+            assert len(late) <= 1, "two orders under way"
+            peaks.append(position)
+        done = node.end()
+    assert done.of("fault") == []
+    assert max(map(abs, peaks)) == 100
+    assert orders >= (1 if template == "buy_and_hold" else 3)
+    assert all(abs(b - a) in (0, 100, 200) for a, b in pairwise(peaks))
+
+
+def test_an_order_goes_to_the_host_and_its_events_come_back(folder):
+    steps = {1: "limit 99.50", 2: "signal", 3: "modify 99.40", 4: "signal", 5: "signal", 6: "cancel", 7: "signal"}
+    bars = minutes([100.0] * 8)
+    with Node("live", folder=folder, template="manual", parameters={"steps": steps}) as node:
+        submitted = kinds(node.bar(bars[0]))[0]
+        assert {name: submitted[name] for name in ("con_id", "side", "order_type", "quantity", "price", "bar_ns")} == {
+            "con_id": STOCK["con_id"],
+            "side": "BUY",
+            "order_type": "LIMIT",
+            "quantity": "100",
+            "price": "99.50",
+            "bar_ns": bars[0][1],
+        }
+        node.event(submitted, "submitted")
+        node.event(submitted, "accepted")
+        node.bar(bars[1])
+        node.bar(bars[2])
+        modified = written(node, "modify")
+        assert (modified["client_order_id"], modified["price"]) == (submitted["client_order_id"], "99.40")
+        node.event(submitted, "updated", price="99.40")
+        node.bar(bars[3])
+        node.fill(submitted, 99.4, "30")
+        node.fill(submitted, 99.4, "30")  # the same execution once more
+        node.bar(bars[4])
+        node.bar(bars[5])
+        cancelled = written(node, "cancel")
+        assert cancelled["client_order_id"] == submitted["client_order_id"]
+        node.event(submitted, "canceled")
+        node.bar(bars[6])
+        done = node.end()
+    seen = [
+        (one["body"]["status"].split(".")[-1], one["body"]["price"], one["body"]["filled"]) for one in done.of("signal")
+    ]
+    assert seen == [
+        ("ACCEPTED", "99.50", "0"),
+        ("ACCEPTED", "99.40", "0"),
+        ("PARTIALLY_FILLED", "99.40", "30"),
+        ("CANCELED", "99.40", "30"),
+    ]
+    assert done.one("result")["positions"] == [{"con_id": STOCK["con_id"], "quantity": "30", "average_price": "99.4"}]
+
+
+def test_a_run_adopts_its_position_and_its_open_orders(folder):
+    open_order = {
+        "client_order_id": "0b7ad4c5-0000-4000-8000-000000000001",
+        "venue_order_id": "77",
+        "con_id": STOCK["con_id"],
+        "side": "BUY",
+        "order_type": "LIMIT",
+        "time_in_force": "GTC",
+        "quantity": "50",
+        "filled": "0",
+        "average_price": None,
+        "price": "90.00",
+        "trigger_price": None,
+        "at_ns": OPEN,
+    }
+    short = {"con_id": STOCK["con_id"], "quantity": "-100", "average_price": "101.5"}
+    bars = minutes([100.0] * 4)
+    start = {"folder": folder, "orders": [open_order], "positions": [short]}
+    with Node("live", template="scripted", parameters={"wanted": {2: 20}}, **start) as node:
+        assert kinds(node.bar(bars[0])) == []
+        submitted = kinds(node.bar(bars[1]))
+        assert [(one["side"], one["quantity"]) for one in submitted] == [("BUY", "120")]
+        node.fill(submitted[0], 100.0)
+        node.bar(bars[2])
+        done = node.end()
+    assert done.one("result")["positions"] == [{"con_id": STOCK["con_id"], "quantity": "20", "average_price": "100"}]
+    assert done.one("result")["fills"] == 1, "the position of an earlier life is no fill of this one"
+    steps = {1: f"cancel {open_order['client_order_id']}"}
+    with Node("live", template="manual", parameters={"steps": steps}, **start) as node:
+        node.bar(bars[0])
+        assert written(node, "cancel")["client_order_id"] == open_order["client_order_id"]
+
+
+def test_while_paused_a_run_leaves_but_does_not_enter(folder):
+    bars = minutes([100.0] * 8)
+    with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100, 3: -100, 6: -50}}) as node:
+        node.fill(kinds(node.bar(bars[0]))[0], 100.0)
+        node.send("pause")
+        assert kinds(node.bar(bars[1])) == []
+        leaving = kinds(node.bar(bars[2]))
+        assert [(one["side"], one["quantity"], one["tags"]) for one in leaving] == [("SELL", "100", ["exit"])]
+        node.fill(leaving[0], 100.0)
+        assert kinds(node.bar(bars[3])) == []
+        node.send("resume")
+        entering = kinds(node.bar(bars[4]))
+        assert [(one["side"], one["quantity"], one["tags"]) for one in entering] == [("SELL", "100", ["entry"])]
+
+
+def test_no_entry_follows_from_a_bar_that_is_not_confirmed(folder):
+    bars = minutes([100.0] * 3)
+    with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100}}) as node:
+        assert kinds(node.bar(bars[0], "unconfirmed")) == []
+        assert len(kinds(node.bar(bars[1], "confirmed"))) == 1
+    with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100}}) as node:
+        assert len(kinds(node.bar(bars[0], "closed"))) == 1  # the opponent
+    assert bars[1][1] - bars[0][1] == MINUTE

@@ -1,0 +1,63 @@
+"""Templates are found and described without any of them being able to harm the others."""
+
+import pytest
+
+from tests.support.strategy_runner import SCRIPTED, Runner, backtest, needs_engine, scripted
+
+pytestmark = needs_engine
+BUILT_IN = ["bollinger_reversion", "buy_and_hold", "donchian_breakout", "ema_cross"]
+
+
+def described(folder=None, *options):
+    with Runner("describe", *options, folder=folder) as runner:
+        found = runner.rest()
+        assert runner.process.wait() == 0
+    assert [one["type"] for one in found] == ["templates"], found
+    return found[0]
+
+
+def test_built_in_templates_have_a_schema_that_names_units_and_limits():
+    found = described()
+    assert found["engine"] == "nautilus_trader 2.0.0rc7"
+    assert [(one["id"], one["source"], one["error"]) for one in found["templates"]] == [
+        (name, "built in", None) for name in BUILT_IN
+    ]
+    fast = found["templates"][3]["schema"]["properties"]["fast"]
+    assert (fast["minimum"], fast["default"], fast["description"]) == (1, 10, "Bars of the fast average.")
+    assert all(len(one["hash"]) == 64 and one["description"] for one in found["templates"])
+
+
+def test_files_of_users_are_described_and_what_cannot_be_imported_says_why(tmp_path):
+    folder = scripted(tmp_path / "strategies")
+    scripted(folder, "raise OSError('no such data')", "broken")
+    scripted(folder, "import os; os._exit(9)", "exits")
+    scripted(folder, "x = 1", "none")
+    scripted(folder, SCRIPTED, "buy_and_hold")
+    (folder / "_helper.py").write_text("raise OSError")
+    rows = {one["id"] + one["source"]: one for one in described(folder, "--within", "120")["templates"]}
+    errors = {name: one["error"] for name, one in rows.items() if "file" in one["source"]}
+    assert errors == {
+        "scriptedfile scripted.py": None,
+        "brokenfile broken.py": "OSError: no such data",
+        "exitsfile exits.py": "its import ended the process (exit code 9)",
+        "nonefile none.py": "SetupError: 0 classes of this file extend Strategy; it must be one",
+        "buy_and_holdfile buy_and_hold.py": "more than one template has this id",
+    }
+    assert "wanted" in rows["scriptedfile scripted.py"]["schema"]["properties"]
+    before = rows["scriptedfile scripted.py"]["hash"]
+    scripted(folder, SCRIPTED + "\n")
+    again = {
+        one["id"]: one["hash"] for one in described(folder, "--within", "120")["templates"] if one["id"] == "scripted"
+    }
+    assert again["scripted"] != before
+
+
+def test_an_import_that_never_ends_is_ended(tmp_path):
+    folder = scripted(tmp_path / "strategies", "import time; time.sleep(3600)", "endless")
+    row = described(folder, "--within", "1")["templates"][-1]
+    assert (row["id"], row["error"]) == ("endless", "not imported within 1 s")
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "EMA", ""])
+def test_a_name_that_is_none_is_refused(name):
+    assert "no template" in backtest([], template=name).one("fault")["message"]
