@@ -81,8 +81,9 @@ class Confirming:
         one = self._followed.get(key) if key is not None else None
         if one is not None:
             one.partial = one.partial or partial
-            one.again = True
-        self._wake.set()
+            one.again = one.again or one.partial or not one.frame.small
+        if one is None or one.again:
+            self._wake.set()
 
     def hole(self, key: StreamKey, span: Span) -> None:
         """A stream missed bars. They are requested as all others are; `Report.filled` says when coverage proves it."""

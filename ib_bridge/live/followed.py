@@ -14,7 +14,7 @@ from nautilus.market.timeframes import Timeframe, timeframe
 from nautilus.spans import Span, Spans
 
 _HOLES_NS = 15 * NS_PER_S
-"""A hole may be filled by another's answer: so often coverage is looked at."""
+"""A hole may be filled by another's answer: so often coverage is looked at, and at most so often for closed bars of seconds."""
 _LONGEST_LEAVE_NS = 600 * NS_PER_S
 
 
@@ -74,11 +74,10 @@ class Followed:
         if self.busy or now < self.not_before:
             return False
         rested = self.rest_until and now >= self.rest_until
-        return (
-            self.again
-            or closed > self.closed
-            or bool(rested or ((self.holes or self.needs) and now >= self.inspected_at + _HOLES_NS))
-        )
+        looked = now >= self.inspected_at + _HOLES_NS
+        # Bars of seconds are confirmed by the half hour: what is missing need not be read again with each of them.
+        closes = closed > self.closed and (looked or not self.frame.small)
+        return self.again or closes or bool(rested or ((self.holes or self.needs) and looked))
 
     def is_over(self, closed: int, now: int) -> bool:
         """True when it was left, and nothing that had closed by then is to come any more."""

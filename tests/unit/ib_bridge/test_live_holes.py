@@ -41,6 +41,18 @@ def test_why_a_hole_is_not_filled_is_told_once_for_each_reason_and_only_when_all
     assert one.take_refused([note(0, 3)], Spans()) == ()
 
 
+@pytest.mark.parametrize(("kind", "after_s"), [("bars:5s", 15), ("bars:1m", 1)])
+def test_bars_of_five_seconds_are_not_looked_at_with_each_that_closes(kind: str, after_s: int) -> None:
+    one = Followed(minutes().key._replace(kind=kind), NOON, calendar=MARKETS["nyse"])
+    assert one.wants_inspection(NOON, NOON), "it is new"
+    one.again, one.closed, one.inspected_at = False, NOON, NOON
+    assert not one.wants_inspection(NOON, NOON + 60 * S), "none has closed"
+    looked = [seconds for seconds in range(1, 31) if one.wants_inspection(NOON + 5 * S, NOON + seconds * S)]
+    assert looked[0] == after_s
+    one.again = True
+    assert one.wants_inspection(NOON, NOON + S), "a hole, a part, an answer"
+
+
 def test_holes_in_bars_of_five_seconds_share_ten_requests_in_ten_minutes() -> None:
     one = followed()
     one.key = one.key._replace(kind="bars:5s")
