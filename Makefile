@@ -38,8 +38,11 @@ requirements: ## pin all dependencies again from pyproject.toml
 	$$COMPILE pyproject.toml --extra bridge-async --extra api --extra run --extra dev -c requirements/dev.txt -o requirements/ib-async.txt && \
 	$$COMPILE pyproject.toml --extra bridge --extra api --extra run -c requirements/dev.txt -o requirements/run.txt && \
 	$$COMPILE pyproject.toml --extra bridge -c requirements/dev.txt -o requirements/bridge.txt && \
+	$$COMPILE pyproject.toml --extra exports -c requirements/dev.txt -o requirements/exports.txt && \
+	$$COMPILE pyproject.toml --extra lake -c requirements/exports.txt -o requirements/lake.txt && \
 	$$COMPILE pyproject.toml -c requirements/dev.txt -o layers/shared/requirements.txt && \
 	$$COMPILE pyproject.toml --extra api -c requirements/dev.txt -o requirements/api.txt && \
+	echo 'nautilus_trader==1.221.0' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate - -o requirements/nautilus-1.txt && \
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
 	printf 'nautilus_trader==2.0.0rc7\npydantic\n' | $$(echo "$$COMPILE" | sed 's/3\.11/3.13/') - -c requirements/dev.txt -o requirements/strategies.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
@@ -47,6 +50,26 @@ requirements: ## pin all dependencies again from pyproject.toml
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo playwright | $$COMPILE - -o requirements/front-end.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
+
+# pyarrow is 165 MB and more than most people need: the export task has an environment of its own, and `make up` runs it where
+# that is there. .venv-lake has other readers of Arrow and Parquet, for tests.
+.venv-exports/.ready: requirements/exports.txt | $(RUN)
+.venv-lake/.ready: requirements/lake.txt | $(RUN)
+.venv-exports/.ready .venv-lake/.ready:
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(@D)/bin/python $<
+	@touch $@
+
+# NautilusTrader's first line, to read a catalog; its second is .venv-strategies. It needs Python 3.12 or 3.13.
+.venv-nautilus-1/.ready: requirements/nautilus-1.txt | $(VENV)/.ready
+	@$(VENV)/bin/uv venv --quiet --clear --python '$(or $(PYTHON_LAMBDA),$(PYTHON))' $(@D)
+	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(@D)/bin/python $<
+	@touch $@
+
+lake: $(VENV)/.ready .venv-exports/.ready .venv-lake/.ready .venv-nautilus-1/.ready ## our Arrow, Parquet and catalogs read by DuckDB, polars, pyarrow, nanoarrow, NautilusTrader
+	$(PY) -m pytest -q tests/integration/exports
+
+exports-environment: .venv-exports/.ready ## make the environment of the export task, so that make up runs it
 
 # ---- run ---------------------------------------------------------------------------------------------------------
 # REPLAY=bars.csv.gz SYMBOL=6EH4 STAMP=open|close PRICE=BID   bars of a file instead of the simulated market
@@ -165,11 +188,12 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
 	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring bridge order-process ib-gateway stream,--cw-log-group /nautilus/$(ENV)/$(group))
 
-image: ## build the images of bridge, simulator, API and stream (TAG=...)
+image: ## build the images of bridge, simulator, API, stream and export task (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_gateway_sim/Dockerfile -t nautilus-simulator:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f infra/api.Dockerfile -t nautilus-api:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f stream/Dockerfile -t nautilus-stream:$(TAG) .
+	$(DOCKER) build $(DOCKER_OPTIONS) -f export_task/Dockerfile -t nautilus-export:$(TAG) .
 
 # SOURCE=sim|ib: the simulator, or IB Gateway (its env file says what it needs).
 SOURCE ?= sim
@@ -194,7 +218,7 @@ emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulat
 	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
 
 IMAGE ?= bridge
-push: ## push an image (IMAGE=bridge|stream) to the repository of ENV's stack (REPOSITORY=its output RepositoryUri or StreamRepositoryUri)
+push: ## push an image (IMAGE=bridge|stream|export) to the repository of ENV's stack (REPOSITORY=its output RepositoryUri, StreamRepositoryUri, ExportRepositoryUri)
 	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, an output of the stack: RepositoryUri or StreamRepositoryUri'; exit 2; }
 	$(DOCKER) tag nautilus-$(IMAGE):$(TAG) '$(REPOSITORY):$(TAG)'
 	$(DOCKER) push '$(REPOSITORY):$(TAG)'
@@ -266,6 +290,7 @@ bench: build .venv-strategies/.ready ## measure: sign-in, cold starts, storage, 
 	$(PY) -m benchmarks.storage
 	$(PY) -m benchmarks.backfill
 	$(PY) -m benchmarks.reading
+	$(if $(wildcard .venv-exports),$(PY) -m benchmarks.exports,@echo 'exports: no environment of the export task (make exports-environment)')
 	$(PY) -m benchmarks.growth
 	$(PY) -m benchmarks.neighbours
 	$(PY) -m benchmarks.stream

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 import functions.auth.app
 import functions.backfill.app
 import functions.bars.app
+import functions.exports.app
 import functions.frontend.app
 import functions.live.app
 import functions.monitoring.app
@@ -34,6 +35,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.orders.app.router,
         functions.portfolio.app.router,
         functions.frontend.app.router,
+        functions.exports.app.router,
         stream.app.router,
         services=Services(settings, "api"),
     )

@@ -39,6 +39,8 @@ MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "67108864",
 }
 ORDERS_CLIENT_ID = "5"
+EXPORT_PYTHON = Path(__file__).parents[1] / ".venv-exports" / "bin" / "python"
+"""Of the export task, which has an environment of its own (`make exports-environment`); without it nothing is exported."""
 RESTART_AFTER_S = 2.0
 REFUSED_WITHIN_S = 10.0  # a process that ends by itself so soon has refused to work, and would again
 
@@ -122,6 +124,8 @@ class Stack:
         self._start("orders", self._start_orders)
         self._start("api", self._start_api)
         self._start("stream", self._start_stream)
+        if EXPORT_PYTHON.exists():
+            self._start("exports", self._start_exports)
         self._group.wait_ready()
         report(f"schema, user, bridge, orders, API, stream: {time.monotonic() - begun:.1f} s")
 
@@ -216,6 +220,7 @@ class Stack:
             **self._token_settings,
             "NAUTILUS_API_HOST": "127.0.0.1",
             "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
+            **self._export_settings(),
             **MEMORY,
         }
         options = ["--port", str(self.api_port)]
@@ -235,6 +240,23 @@ class Stack:
         }
         ready = f"http://127.0.0.1:{self.stream_port}/health"
         return self._python("stream", "stream", [], settings=settings, ready=lambda child: read(ready) is not None)
+
+    def _export_settings(self) -> Mapping[str, str]:
+        """What the API and the export task must know alike: where files lie. Without the task there is no such folder."""
+        if not EXPORT_PYTHON.exists():
+            return {}
+        roots = os.environ.get("NAUTILUS_EXPORT_ROOTS", "")
+        return {"NAUTILUS_EXPORT_DIR": str(self.folder / "exports"), "NAUTILUS_EXPORT_ROOTS": roots}
+
+    def _start_exports(self) -> Child:
+        settings = {**self._common_settings(), **self._export_settings()}
+        return self._group.start(
+            "exports",
+            [str(EXPORT_PYTHON), "-m", "export_task"],
+            log=self.folder / "exports.log",
+            env=environment({**settings, **self._more.get("exports", {})}),
+            ready=lambda child: child.logged("export-task-starts"),
+        )
 
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""

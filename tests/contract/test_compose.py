@@ -10,6 +10,7 @@ import yaml
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import Settings
 from nautilus.settings.bridge import BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.settings.exports import ExportTaskSettings
 from nautilus.settings.orders import OrderSettings
 from nautilus.settings.stream import StreamLimits, StreamSettings
 from tests.contract.test_settings import default_of
@@ -25,6 +26,7 @@ PROCESSES: dict[str, tuple[tuple[type[Settings], ...], str]] = {
     "orders": ((OrderSettings,), "ib_bridge/Dockerfile"),
     "api": ((AuthSettings, StreamLimits), "infra/api.Dockerfile"),
     "stream": ((StreamSettings,), "stream/Dockerfile"),
+    "export": ((ExportTaskSettings,), "export_task/Dockerfile"),
 }
 # Settings that nobody gives to containers, and why.
 ELSEWHERE = {

@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = (
     *("ib_bridge/Dockerfile", "ib_gateway_sim/Dockerfile", "stream/Dockerfile", "strategy_runner/Dockerfile"),
+    "export_task/Dockerfile",
     "infra/api.Dockerfile",
 )
-OURS = ("nautilus", "functions", "stream", "strategy_runner", "ib_bridge", "ib_gateway_sim", "dev")
+OURS = ("nautilus", "functions", "stream", "strategy_runner", "export_task", "ib_bridge", "ib_gateway_sim", "dev")
 # What an image starts, and what compose.yaml and the template start in it: modules, by the place of their file in the image.
 STARTED = {
     "ib_bridge/Dockerfile": (
@@ -31,6 +32,7 @@ STARTED = {
         ),
         "strategy_runner/builtin/ema_cross.py",
     ),
+    "export_task/Dockerfile": ("export_task/__main__.py",),
     "infra/api.Dockerfile": ("dev/container.py",),
 }
 

@@ -16,7 +16,7 @@ def listed(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev", "strategy_host")
+PLACES = ("layers/shared/nautilus", "functions", "ib_bridge", "stream", "dev", "strategy_host", "export_task")
 
 LOG_ACTIONS = listed(
     """
@@ -47,6 +47,16 @@ LOG_ACTIONS = listed(
     equity-day-missing
     exits-mended
     exits-wrong
+    export-begins
+    export-ends
+    export-file-written
+    export-lost
+    export-not-removed
+    export-removed
+    export-series-anew
+    export-task-ends
+    export-task-starts
+    export-task-waits
     farewell-not-stored
     global-cancel-sent
     hint-not-sent
@@ -194,12 +204,16 @@ OF_LOOPS = listed(
 PROBLEM_CODES = listed(
     """
     account-not-allowed
+    adjustment-not-found
     ambiguous-instrument
     answer-too-large
     bad-request
     body-too-large
+    break-not-found
+    break-over
     bus-unavailable
     calendar-unknown
+    cash-known
     changed-meanwhile
     collision
     conflict
@@ -207,8 +221,12 @@ PROBLEM_CODES = listed(
     database-busy
     database-slow
     database-unavailable
+    disk-full
     error
     expired-token
+    export-incomplete
+    export-not-over
+    export-overlaps
     forbidden
     foreign-host
     foreign-origin
@@ -242,6 +260,8 @@ PROBLEM_CODES = listed(
     modify-not-unknown
     no-bridge
     no-change
+    no-export-place
+    no-figures
     no-such-import
     no-such-route
     not-acceptable
@@ -258,12 +278,6 @@ PROBLEM_CODES = listed(
     order-not-found
     order-not-unknown
     order-over
-    adjustment-not-found
-    break-not-found
-    break-over
-    cash-known
-    price-known
-    no-figures
     order-rejected
     order-unknown
     orders-off
@@ -273,12 +287,16 @@ PROBLEM_CODES = listed(
     page-token-mismatch
     password-sign-in-needed
     position-breaks-open
+    price-known
+    range-not-satisfiable
     rate-limited
     refresh-token-replayed
     repeated-parameter
     restarting
     session-ended
     sign-in-busy
+    target-unusable
+    too-many-exports
     too-many-imports
     too-many-keys
     too-many-lookups
@@ -290,6 +308,8 @@ PROBLEM_CODES = listed(
     unavailable
     unknown-account
     unknown-command
+    unknown-export
+    unknown-file
     unknown-instrument
     unknown-job
     unknown-key

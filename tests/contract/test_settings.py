@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from nautilus.settings import api, auth, base, bridge, gateway, orders, strategies, stream
+from nautilus.settings import api, auth, base, bridge, exports, gateway, orders, strategies, stream
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 CLASSES = {
     name: kind
-    for module in (base, api, auth, gateway, bridge, orders, strategies, stream)
+    for module in (base, api, auth, gateway, bridge, exports, orders, strategies, stream)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 }

@@ -14,6 +14,7 @@ FOLDERS = (
         "ib_gateway_sim",
         "stream",
         "strategy_runner",
+        "export_task",
         "dev",
         "infra",
         "benchmarks",

@@ -22,6 +22,7 @@ from nautilus.settings.api import ORIGIN, ApiSettings
 from nautilus.settings.auth import AuthSettings
 from nautilus.settings.base import Settings
 from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
+from nautilus.settings.exports import ExportTaskSettings
 from nautilus.settings.orders import ACCOUNT, TIME_OF_DAY, OrderModeSettings, OrderSettings
 from nautilus.settings.stream import StreamSettings
 from stream import server
@@ -39,6 +40,11 @@ WILDCARDS = {
         "*ExecutionRole",
         "ecr:GetAuthorizationToken",
     ): "the token is for the whole registry; this action knows no resource",
+    ("ExportsRole", "s3:GetObject"): "the files of all exports, below one prefix of the stack's own bucket",
+    (
+        "ExportTaskRole",
+        "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload",
+    ): "the same, to write them",
     ("BridgeRole", "ssmmessages:*Channel"): "these actions know no resource. Only with AllowExec.",
 }
 # docs/aws.md sets max_connections to 150, of which 3 are for superusers; room for people with psql, and for a second deployment.
@@ -206,7 +212,8 @@ def test_all_processes_together_fit_the_databases_connections():
     signs_in = {e["Name"]: e["Value"] for e in CONTAINERS["StreamTask.stream"]["Environment"]}
     stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 1  # one listens
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
-    command = 1
+    writes = {e["Name"]: e["Value"] for e in CONTAINERS["ExportTask.export"]["Environment"]}
+    command = 1 + int(writes["NAUTILUS_DATABASE_POOL"])
     assert sum(reserved) * each + bridge + orders + deployed_at_once * stream + command <= CONNECTIONS
 
 
@@ -264,6 +271,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "BridgeTask.orders": OrderSettings,
     "CommandTask.command": MigrateSettings,
     "StreamTask.stream": StreamSettings,
+    "ExportTask.export": ExportTaskSettings,
 }
 PROCESSES = [*FOLDERS, *SETTINGS]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nautilus.settings.exports import ExportTargets
 from nautilus.settings.orders import OrderModeSettings
 from tests.contract.test_template import CONTAINERS, PROCESSES, ROOT, TEMPLATE, settings_of
 
@@ -34,6 +35,10 @@ LEFT: dict[str, tuple[str, ...]] = {
         *("keep_requests_days", "keep_confirmations_days", "keep_revisions_days", "keep_audit_days"),
         *("keep_commands_days", "keep_incidents_days", "forget_hour"),
     ),
+    "folders of one machine, and buckets that an installation adds by hand with the rights to them": (
+        *("export_dir", "export_roots", "export_buckets", "export_endpoint"),
+    ),
+    "figures of the export task that hold everywhere": ("export_poll_s", "export_lease_s", "export_row_group"),
     "limits of a socket": (
         *("stream_beat_ms", "stream_heartbeat_s", "stream_sockets_per_caller", "stream_channels_per_socket"),
         *("stream_quotes_per_caller", "stream_messages_per_s", "stream_message_burst", "stream_frame_bytes"),
@@ -56,6 +61,8 @@ def test_each_setting_is_given_or_left_for_a_reason(process):
     left = {name for names in LEFT.values() for name in names} | UNUSED.get(process, set())
     if process != "bars":
         left |= {"replica_url"}  # a test of the template says who reads bars from a standby
+    if process not in ("exports", "ExportTask.export"):
+        left |= set(ExportTargets.model_fields)  # the others neither begin exports nor write them
     forgotten = {name for name in kind.model_fields if f"NAUTILUS_{name.upper()}" not in given} - left
     assert not forgotten, f"{process}: give them in infra/template.yaml, or say here why not"
 

@@ -130,6 +130,7 @@ READ_MONITORING = Access("any", "monitoring:read")
 WRITE_SESSION = Access("any", "session:write")
 READ_ORDERS = Access("any", "orders:read")
 WRITE_ORDERS = Access("any", "orders:write")
+WRITE_EXPORTS = Access("any", "exports:write")
 
 ROUTES: Mapping[tuple[str, str], Access] = {
     # functions/auth
@@ -252,6 +253,14 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/risk/charts/{portfolio_id}"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/asset-allocations"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/performance-history"): READ_ORDERS,
+    # functions/exports
+    ("POST", "/api/v1/market-data/exports"): WRITE_EXPORTS,
+    ("GET", "/api/v1/market-data/exports"): WRITE_EXPORTS,
+    ("GET", "/api/v1/market-data/exports/{export_id}"): WRITE_EXPORTS,
+    ("POST", "/api/v1/market-data/exports/{export_id}/stop"): WRITE_EXPORTS,
+    ("DELETE", "/api/v1/market-data/exports/{export_id}"): WRITE_EXPORTS,
+    ("GET", "/api/v1/market-data/exports/{export_id}/files"): WRITE_EXPORTS,
+    ("GET", "/api/v1/market-data/exports/{export_id}/files/{path}"): WRITE_EXPORTS,
     # stream, which asks for the scope of each topic
     ("WEBSOCKET", "/ws/v1/stream"): IN_THE_SOCKET,
     ("WEBSOCKET", "/ws/realtime"): IN_THE_SOCKET,

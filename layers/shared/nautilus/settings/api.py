@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from nautilus.settings.base import DatabaseSettings, QueueSettings, WatchSettings
+from nautilus.settings.exports import ExportTargets
 from nautilus.settings.orders import OrderModeSettings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -21,7 +22,7 @@ HOST = r"[a-z0-9._-]+|[0-9a-f:.]+"
 """A name or an address by which this API is reached, as the Host header has it without port and brackets."""
 
 
-class ApiSettings(DatabaseSettings, QueueSettings, WatchSettings, OrderModeSettings):
+class ApiSettings(DatabaseSettings, QueueSettings, WatchSettings, OrderModeSettings, ExportTargets):
     """What every function reads. Each uses a part; one class, so that local and deployed run the same."""
 
     api_host: str = Field("127.0.0.1", description="address the local API binds")

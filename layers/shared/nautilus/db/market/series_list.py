@@ -43,19 +43,30 @@ class Ends(NamedTuple):
     last: int | None
 
 
+_LISTED = (
+    "SELECT s.id, s.con_id, i.instrument_id, i.symbol, i.asset_class, s.timeframe, s.price, s.session,"
+    " s.data_version, s.head_ts, lower(s.covered) AS covered_from, upper(s.covered) AS covered_to,"
+    " (SELECT count(*) FROM unnest(s.covered))::int AS covered_ranges,"
+    " least(lower(s.covered), n.low) AS bars_from, greatest(upper(s.covered), n.high) AS bars_to,"
+    " (SELECT c.committed_at FROM series_changes c WHERE c.series_id = s.id ORDER BY c.version DESC LIMIT 1)"
+    "  AS changed_at"
+    " FROM series s JOIN instruments i USING (con_id) LEFT JOIN LATERAL (SELECT min(lower(range)) AS low,"
+    "  max(upper(range)) AS high FROM coverage_notes WHERE series_id = s.id) n ON true"
+)
+
+
+def of_numbers(cursor: Cursor, numbers: Sequence[int]) -> list[ListedSeries]:
+    """Series with these numbers, in order."""
+    cursor.execute(f"{_LISTED} WHERE s.id = ANY(%s) ORDER BY s.id", (list(numbers),))
+    return every(cursor, ListedSeries)
+
+
 def listed(
     cursor: Cursor, *, instrument_id: str | None, frame: str | None, limit: int, after: int
 ) -> list[ListedSeries]:
     """Series by number, from the one after `after` on."""
     cursor.execute(
-        "SELECT s.id, s.con_id, i.instrument_id, i.symbol, i.asset_class, s.timeframe, s.price, s.session,"
-        " s.data_version, s.head_ts, lower(s.covered) AS covered_from, upper(s.covered) AS covered_to,"
-        " (SELECT count(*) FROM unnest(s.covered))::int AS covered_ranges,"
-        " least(lower(s.covered), n.low) AS bars_from, greatest(upper(s.covered), n.high) AS bars_to,"
-        " (SELECT c.committed_at FROM series_changes c WHERE c.series_id = s.id ORDER BY c.version DESC LIMIT 1)"
-        "  AS changed_at"
-        " FROM series s JOIN instruments i USING (con_id) LEFT JOIN LATERAL (SELECT min(lower(range)) AS low,"
-        "  max(upper(range)) AS high FROM coverage_notes WHERE series_id = s.id) n ON true WHERE s.id > %(after)s"
+        f"{_LISTED} WHERE s.id > %(after)s"
         " AND (%(instrument)s::text IS NULL OR i.instrument_id = %(instrument)s)"
         " AND (%(frame)s::text IS NULL OR s.timeframe = %(frame)s)"
         " ORDER BY s.id LIMIT %(limit)s",
