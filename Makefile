@@ -186,7 +186,7 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 	$(SAM) deploy --config-env $(ENV)
 
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
-	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring bridge order-process ib-gateway stream,--cw-log-group /nautilus/$(ENV)/$(group))
+	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring orders portfolio frontend strategies bridge order-process ib-gateway stream,--cw-log-group /nautilus/$(ENV)/$(group))
 
 image: ## build the images of bridge, simulator, API, stream and export task (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .

@@ -13,6 +13,7 @@ import functions.live.app
 import functions.monitoring.app
 import functions.orders.app
 import functions.portfolio.app
+import functions.strategies.app
 import stream.app
 from dev.pages import add_pages
 from nautilus.http.app import create_app
@@ -36,6 +37,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.portfolio.app.router,
         functions.frontend.app.router,
         functions.exports.app.router,
+        functions.strategies.app.router,
         stream.app.router,
         services=Services(settings, "api"),
     )

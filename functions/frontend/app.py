@@ -1,4 +1,5 @@
-"""The old front end's routes of trades, performance, executions, portfolio and risk: thin views of the same rows as /portfolio.
+"""The old front end's routes of trades, performance, executions, portfolio, risk and strategies: thin views of the same
+rows as /portfolio, /backtests and /strategy-runs.
 
 What has no real figure has no route: 404 is what the page can take.
 """
@@ -16,7 +17,7 @@ from nautilus.db.cursor import Cursor
 from nautilus.db.portfolio import holdings
 from nautilus.db.portfolio.holdings import LAST, FillFilter
 from nautilus.errors import InvalidInput, NotFound
-from nautilus.http import page_routes
+from nautilus.http import page_routes, page_strategy_routes
 from nautilus.http.dependencies import CallerDep, ServicesDep
 from nautilus.http.lambda_entry import lambda_handler
 from nautilus.http.problems import PROBLEMS
@@ -25,8 +26,10 @@ from nautilus.http.snapshots import NO_STORE, fresh
 from nautilus.orders.desk import accounts_of
 from nautilus.portfolio import page_performance, page_trades
 from nautilus.portfolio.tables import csv_text
+from nautilus.strategies import front_end
 
 router = APIRouter(tags=["old front end"], responses=PROBLEMS, route_class=StrictRoute)
+router.routes.extend(page_strategy_routes.router.routes)
 _TRADES, _PERFORMANCE, _EXECUTION = "/api/v1/trades", "/api/v1/performance", "/api/v1/execution"
 MAX_LISTED, MAX_EXPORTED = 1_000, 5_000
 
@@ -133,6 +136,8 @@ def aggregate(services: ServicesDep, caller: CallerDep, response: Response, give
         accounts = given.accounts(cursor, caller)
         if given.elsewhere:
             raise NotFound("there is no trade of another venue than IB here", code="no-figures")
+        if (found := front_end.find_strategy(cursor, given.strategy_id or "", caller)) is not None:
+            return front_end.performance(cursor, found)
         return page_performance.aggregate(cursor, accounts, given.filter(cursor, accounts))
 
 
@@ -141,6 +146,8 @@ def history(services: ServicesDep, caller: CallerDep, response: Response, given:
     with fresh(services, response) as cursor:
         accounts = given.accounts(cursor, caller)
         which = given.filter(cursor, accounts)
+        if (found := front_end.find_strategy(cursor, given.strategy_id or "", caller)) is not None:
+            return {"snapshots": front_end.snapshots(cursor, found)}
         return {"snapshots": [] if given.elsewhere else page_performance.snapshots(cursor, accounts, which)}
 
 

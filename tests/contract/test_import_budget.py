@@ -15,9 +15,8 @@ FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app
 
 # Third-party and standard modules a function may add to FastAPI and Mangum, and packages of which they may be. Raise a
 # number only for something that every request of the function needs; otherwise import it where it is used.
-BUDGET = dict.fromkeys(
-    ("auth", "backfill", "bars", "live", "monitoring", "orders", "portfolio", "frontend", "exports"), 140
-)
+FUNCTION_NAMES = ("auth", "backfill", "bars", "live", "monitoring", "orders", "portfolio", "frontend", "exports")
+BUDGET = dict.fromkeys((*FUNCTION_NAMES, "strategies"), 140)
 PACKAGES = (
     {"fastapi", "starlette", "pydantic", "psycopg2", "cryptography", "jwt"}
     | {"aws_lambda_powertools", "jmespath"}

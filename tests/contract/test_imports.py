@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " backfill.send_times backfill.states live monitoring lookup.identity lookup.suggestions strategies"
         " orders.ticket orders.exposure orders.limits orders.prices orders.hours orders.facts orders.groups orders.check_case"
         " orders.what_if orders.checks orders.account_checks orders.exposure_checks orders.order_checks orders.price_checks"
-        " reading.arrow reading.flatbuffer reading.formats reading.page_token"
+        " reading.arrow reading.flatbuffer reading.formats reading.page_token auth.link_words"
         " auth.principal auth.scopes auth.api_keys auth.passwords auth.login_throttle auth.tokens"
         " orders.words orders.states orders.identity orders.outcome orders.codes orders.draft orders.refusals orders.apply"
         " orders.triggers portfolio.lots portfolio.round_trips portfolio.returns portfolio.identity portfolio.currency"
@@ -57,7 +57,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "shapes of bodies and messages",
         "auth.accounts.schemas backfill.schemas exports.schemas exports.targets infra.messages live.schemas"
         " orders.front_end_schemas orders.schemas"
-        " portfolio.import_schemas portfolio.schemas reading.schemas http.json_values",
+        " portfolio.import_schemas portfolio.schemas reading.schemas http.json_values strategies.schemas"
+        " strategies.front_end_schemas strategies.query",
     ),
     ("settings", "settings"),
     ("database", "db"),
@@ -65,12 +66,14 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "services: what rules and database do together",
         "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
-        " monitoring.closing orders portfolio strategies.history",
+        " monitoring.closing orders portfolio strategies.history strategies.hosts_up strategies.results_of_runs"
+        " strategies.page_words strategies.run_report strategies.desk strategies.building_reports",
     ),
     (
         "services on top of these",
         "backfill exports reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters"
-        " orders.confirming portfolio.import_applying portfolio.importing",
+        " orders.confirming portfolio.import_applying portfolio.importing strategies.needed_bars strategies.requesting"
+        " strategies.config_desk strategies.front_end",
     ),
     ("HTTP", "http"),
 )
@@ -123,6 +126,9 @@ PLACES: dict[str, tuple[str, ...]] = {
             "nautilus.portfolio.schemas",
             "nautilus.reading.parameters",
             "nautilus.reading.schemas",
+            "nautilus.strategies.front_end_schemas",
+            "nautilus.strategies.query",
+            "nautilus.strategies.schemas",
             "nautilus.infra.messages",
         ),
         *("nautilus.settings", "nautilus.infra.queue", "nautilus.http", "functions", "strategy_runner"),

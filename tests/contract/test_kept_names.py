@@ -203,6 +203,21 @@ OF_LOOPS = listed(
 
 PROBLEM_CODES = listed(
     """
+    bars-missing
+    config-in-use
+    config-not-found
+    instrument-taken
+    invalid-link
+    no-fence
+    no-strategy-host
+    run-not-found
+    run-not-read
+    run-over
+    run-wanted-otherwise
+    template-changed
+    template-not-found
+    template-unusable
+    too-many-runs
     account-not-allowed
     adjustment-not-found
     ambiguous-instrument

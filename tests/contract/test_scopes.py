@@ -83,7 +83,7 @@ def token(api: Api, *scopes: str, key_id: int | None = None) -> dict[str, str]:
 
 def ask(client: Client, route: tuple[str, str], headers: dict[str, str]) -> httpx.Response:
     """A request that every route refuses for a parameter it does not know, once it has let the caller in."""
-    path = re.sub(r"\{\w+\}", "1", re.sub(r"\{(job|session)_id\}", str(uuid4()), route[1]))
+    path = re.sub(r"\{\w+\}", "1", re.sub(r"\{(job|session|run|sweep|config)_id\}", str(uuid4()), route[1]))
     return client.request(route[0], f"{path}?colour=red", headers=headers)
 
 

@@ -109,12 +109,12 @@ class Access(NamedTuple):
 
     credentials: what a caller must show. `none`: nothing, the route is public; `refresh-token`: a refresh token, which the
     route checks itself; `any`: an access token or an API key; `password`: the access token of a sign-in session that was
-    opened with name and password; `socket`: what `any` takes, or what the socket
-    itself takes after its handshake; it asks for the scope of each topic. scope: what the caller must have beside; empty:
-    nothing.
+    opened with name and password; `link`: what `any` takes, or a link of one use in the address, which the route checks
+    itself; `socket`: what `any` takes, or what the socket itself takes after its handshake; it asks for the scope of each
+    topic. scope: what the caller must have beside; empty: nothing.
     """
 
-    credentials: Literal["none", "refresh-token", "any", "password", "socket"]
+    credentials: Literal["none", "refresh-token", "any", "password", "link", "socket"]
     scope: str = ""
 
 
@@ -131,6 +131,8 @@ WRITE_SESSION = Access("any", "session:write")
 READ_ORDERS = Access("any", "orders:read")
 WRITE_ORDERS = Access("any", "orders:write")
 WRITE_EXPORTS = Access("any", "exports:write")
+READ_RUN_BY_LINK = Access("link", "orders:read")
+WRITE_STRATEGIES = Access("any", "strategies:write")
 
 ROUTES: Mapping[tuple[str, str], Access] = {
     # functions/auth
@@ -261,6 +263,68 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/api/v1/market-data/exports/{export_id}"): WRITE_EXPORTS,
     ("GET", "/api/v1/market-data/exports/{export_id}/files"): WRITE_EXPORTS,
     ("GET", "/api/v1/market-data/exports/{export_id}/files/{path}"): WRITE_EXPORTS,
+    ("GET", "/api/v1/strategies/configurations"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/templates"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/templates/{template_id}"): READ_ORDERS,
+    ("POST", "/api/v1/strategies/configure"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/strategies/configure/{strategy_id}"): READ_ORDERS,
+    ("PATCH", "/api/v1/strategies/configure/{strategy_id}"): WRITE_STRATEGIES,
+    ("DELETE", "/api/v1/strategies/configure/{strategy_id}"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategies/validate"): READ_ORDERS,
+    ("GET", "/api/v1/instruments/available"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/instruments/available"): READ_ORDERS,
+    ("GET", "/api/v1/timeframes/available"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/timeframes/available"): READ_ORDERS,
+    ("POST", "/api/v1/strategies/deploy"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategies/{strategy_id}/control"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategies/control/{strategy_id}"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/strategies/status/{strategy_id}"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/active"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/monitoring"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/signals/recent"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/positions/active"): READ_ORDERS,
+    ("GET", "/api/v1/strategies/{strategy_id}/performance"): READ_ORDERS,
+    ("GET", "/api/v1/performance/compare"): READ_ORDERS,
+    ("POST", "/api/v1/performance/compare"): READ_ORDERS,
+    ("GET", "/api/v1/nautilus/engine/status"): READ_MONITORING,
+    # functions/strategies: whose runs, each route asks itself; a live run also needs orders:write and its account
+    ("GET", "/api/v1/strategy-hosts"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-templates"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-templates/{template_id}"): READ_ORDERS,
+    ("POST", "/api/v1/strategy-configs/validate"): READ_ORDERS,
+    ("POST", "/api/v1/strategy-configs"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/strategy-configs"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-configs/{config_id}"): READ_ORDERS,
+    ("PATCH", "/api/v1/strategy-configs/{config_id}"): WRITE_STRATEGIES,
+    ("DELETE", "/api/v1/strategy-configs/{config_id}"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/backtests"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/backtests"): READ_ORDERS,
+    ("GET", "/api/v1/backtests/{run_id}"): READ_ORDERS,
+    ("DELETE", "/api/v1/backtests/{run_id}"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/backtest-sweeps"): READ_ORDERS,
+    ("GET", "/api/v1/backtest-sweeps/{sweep_id}"): READ_ORDERS,
+    ("DELETE", "/api/v1/backtest-sweeps/{sweep_id}"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategy-runs"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/strategy-runs"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-runs/{run_id}"): READ_ORDERS,
+    ("POST", "/api/v1/strategy-runs/{run_id}/stop"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategy-runs/{run_id}/pause"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategy-runs/{run_id}/resume"): WRITE_STRATEGIES,
+    ("POST", "/api/v1/strategy-runs/{run_id}/flatten"): WRITE_STRATEGIES,
+    ("GET", "/api/v1/backtests/{run_id}/fills"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/backtests/{run_id}/equity"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/backtests/{run_id}/round-trips"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/backtests/{run_id}/report"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/backtests/{run_id}/orders"): READ_ORDERS,
+    ("GET", "/api/v1/backtests/{run_id}/events"): READ_ORDERS,
+    ("POST", "/api/v1/backtests/{run_id}/links"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-runs/{run_id}/fills"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/strategy-runs/{run_id}/equity"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/strategy-runs/{run_id}/round-trips"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/strategy-runs/{run_id}/report"): READ_RUN_BY_LINK,
+    ("GET", "/api/v1/strategy-runs/{run_id}/orders"): READ_ORDERS,
+    ("GET", "/api/v1/strategy-runs/{run_id}/events"): READ_ORDERS,
+    ("POST", "/api/v1/strategy-runs/{run_id}/links"): READ_ORDERS,
     # stream, which asks for the scope of each topic
     ("WEBSOCKET", "/ws/v1/stream"): IN_THE_SOCKET,
     ("WEBSOCKET", "/ws/realtime"): IN_THE_SOCKET,

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from nautilus.auth import api_keys
+from nautilus.auth.link_words import PARAMETER
 from nautilus.auth.principal import Client, Principal, anonymous
 from nautilus.auth.scopes import ROUTES, Access
 from nautilus.errors import NautilusError, Unauthorized
@@ -160,6 +161,12 @@ async def _caller(connection: HTTPConnection, _key: Any = _SCHEMES[0], _token: A
     return caller
 
 
+async def _caller_or_link(
+    connection: HTTPConnection, _key: Any = _SCHEMES[0], _token: Any = _SCHEMES[1]
+) -> Principal | None:
+    return None if PARAMETER in connection.query_params else await _caller(connection)
+
+
 async def _optional_caller(connection: HTTPConnection) -> Principal | None:
     try:
         return await caller_of(connection)
@@ -169,5 +176,8 @@ async def _optional_caller(connection: HTTPConnection) -> Principal | None:
 
 CallerDep = Annotated[Principal, Depends(_caller)]
 """The caller, who may use the route as `ROUTES` in nautilus/auth/scopes.py says. Every other caller is refused."""
+CallerOrLinkDep = Annotated[Principal | None, Depends(_caller_or_link)]
+"""The same of a route that a link of one use opens, too; None: there is one in the address, which the route redeems
+(nautilus/auth/links.py)."""
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 """The caller of a public route that tells signed-in callers more; None: nobody that we know."""
