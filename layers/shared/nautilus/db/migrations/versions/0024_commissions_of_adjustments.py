@@ -1,12 +1,12 @@
 """What the executions that an adjustment stands for have cost.
 
-revision: 0024; after: 0022
+revision: 0024; after: 0023
 """
 
 from alembic import op
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
