@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120
+"""How long a command may take on a machine that does much else: `advance` plays every second on its way."""
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Simulator:
         return str(answer["error"])
 
     def _say(self, line: str) -> dict[str, Any]:
-        with socket.create_connection(("127.0.0.1", self.ready["control_port"]), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.ready["control_port"]), timeout=PATIENCE_S) as connection:
             connection.sendall(line.encode() + b"\n")
             return dict(json.loads(connection.makefile().readline()))
 
