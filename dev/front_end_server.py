@@ -47,14 +47,17 @@ class FrontEndServer:
         try:
             server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", port))
         except OSError as failed:
+            self._loop.close()
             started.set_exception(failed)
             return
         started.set_result(server.sockets[0].getsockname()[1])
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
 
     # ---- one connection, one request ---------------------------------------------------------------------------------
 
