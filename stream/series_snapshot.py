@@ -233,8 +233,8 @@ class _View:
         folded = []
         for start, close in slots:
             parts = minutes[bisect_left(at, start) : bisect_left(at, close)]
-            if parts:
-                folded.append(_fold(start, parts, over=close <= self._now))
+            if parts:  # the clock that is known may be behind: a later minute shows, too, that a slot is over
+                folded.append(_fold(start, parts, over=close <= max(self._now, at[-1])))
         return folded
 
 
@@ -264,8 +264,9 @@ def _fold(start: int, parts: Sequence[Provisional], *, over: bool) -> Provisiona
 
 def _snapshot(row: Series, bars: Sequence[BarRow], live: Iterable[Provisional], *, lost: bool) -> SeriesSnapshot:
     rows = list(live)
-    closed = [one.as_dict() for one in rows if one.state != "forming"]
-    forming = next((one.as_dict() for one in reversed(rows) if one.state == "forming"), None)
+    newest = rows[-1] if rows and rows[-1].state == "forming" else None
+    closed = [one.as_dict() for one in rows if one is not newest]
+    forming = newest.as_dict() if newest is not None else None
     confirmed = [{**bar_fields(bar), "state": "confirmed"} for bar in bars]
     return SeriesSnapshot(
         row.id,

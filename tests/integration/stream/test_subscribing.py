@@ -75,3 +75,19 @@ def test_the_usual_session_may_be_named_in_every_message(bridge: Publishing, run
         socket.send(op="ping", id=10)
         socket.next("pong")
     assert sum(1 for message in socket.received if message["t"] == "snapshot") == 2
+
+
+def test_a_longer_bar_that_the_stream_has_closed_is_in_the_snapshot_though_the_known_clock_is_behind(
+    bridge: Publishing, running: StreamServer
+) -> None:
+    """Market time is read from the bridge's last row: that may be older than the minutes that it stored."""
+    bridge.stored.set_time(OPEN + 4 * MINUTE)
+    bridge.confirm(0, 2)
+    for n in (3, 4):
+        bridge.closed(n)
+    bridge.closed(5, state="forming")
+    with client(running, running.token()) as socket:
+        socket.subscribe(FIVE)
+        snapshot = socket.next("snapshot")
+    assert [(bar["ts"], bar["state"]) for bar in snapshot["provisional"]] == [(rfc3339(OPEN), "closed")]
+    assert snapshot["forming"]["ts"] == rfc3339(OPEN + 5 * MINUTE)
