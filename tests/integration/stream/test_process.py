@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from dev.process import Group
+from nautilus.clock import rfc3339
 from nautilus.db.live import wants
 from nautilus.db.live.wants import CurrentWant
 from stream.wants import LEASE_S
 from tests.support.stream_process import StreamProcess
-from tests.support.stream_server import BARS, FIVE, QUOTES, Publishing, wait
+from tests.support.stream_server import BARS, FIVE, MINUTE, OPEN, QUOTES, Chart, Publishing, wait
 
 
 @pytest.fixture
@@ -84,3 +85,36 @@ def test_what_a_killed_process_wants_ends_within_a_minute(
     assert wanted(bridge) == []
     with bridge.stored.db.transaction() as cursor:
         assert wants.expire(cursor) == 1
+
+
+def test_who_resumes_after_the_process_was_killed_has_each_closed_bar_once(
+    bridge: Publishing, process: StreamProcess, group: Group
+) -> None:
+    chart = Chart()
+    bridge.confirm(0, 1)
+    with process.client() as socket:
+        socket.subscribe(BARS)
+        socket.next("snapshot")
+        bridge.closed(2)
+        socket.next("bar", ts=rfc3339(OPEN + 2 * MINUTE))
+        group.kill_child(process.child)
+        for message in socket.received:
+            chart.take(message)
+    bridge.closed(3)
+    bridge.confirm(2, 2)
+    bridge.confirm(1, 1, close=90.5, revised=True)
+    process.start()
+    with process.client() as again:
+        again.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": chart.version}})
+        snapshot = again.next("snapshot")
+        stamps = [bar["ts"] for bar in (*snapshot["bars"], *snapshot["provisional"])]
+        assert sorted(stamps) == sorted({*stamps}), "each bar once"
+        assert {rfc3339(OPEN + n * MINUTE) for n in (1, 2, 3)} <= {*stamps}
+        bridge.closed(4)
+        again.next("bar", ts=rfc3339(OPEN + 4 * MINUTE))
+        late = chart.closes()
+        for message in again.received:
+            chart.take(message)
+    expected = [100.0, 90.5, *(100.0 + n / 100 for n in (2, 3, 4))]
+    assert chart.closes() == [(rfc3339(OPEN + n * MINUTE), close) for n, close in enumerate(expected)]
+    assert late != chart.closes()[: len(late)], "the mutant: who does not resume"

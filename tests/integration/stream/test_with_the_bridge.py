@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from dev.postgres import start_postgres
+from dev.process import Group
 from dev.redis import redis_binary
 from nautilus.clock import rfc3339
+from nautilus.db.migrate import upgrade
+from tests.integration.stream.test_neighbours import started_again
 from tests.support.live_stack import LiveStack, live_stack
 from tests.support.markets import MINUTE, ns
 from tests.support.own_redis import OwnRedis, own_redis
@@ -137,6 +141,58 @@ def test_a_chart_through_a_redis_that_fails_equals_history(
         assert len(true) == 10
         assert shown(minutes, 10) == true
         assert shown(fives, 10) == history(live, "5m", 10)
+
+
+def test_a_chart_through_a_database_that_is_killed_equals_history(
+    servers: SimpleNamespace, redis_url: str, tmp_path: Path
+) -> None:
+    """With SIGKILL, in the middle of what it writes: its table of provisional bars is empty when it is back."""
+    folder = tmp_path / "store"
+    with Group() as group:
+        server = start_postgres(group, folder, durable=True)
+        server.child.wait_ready()
+        upgrade(server.dsn())
+        with (
+            service_stack(servers.group, servers.folder, server.dsn(), *STEPPED) as stack,
+            live_stack(stack, redis_url) as live,
+        ):
+            running = StreamServer(server.dsn(), tmp_path, redis_url=redis_url, stream_beat_ms=50)
+            live.start_bridge()
+            live.instrument("AAPL")
+            minutes, fives, left = Chart(BARS), Chart(FIVE), Chart(BARS)
+            try:
+                with client(running, running.token()) as socket:
+                    socket.subscribe(BARS, FIVE)
+                    live.wait_state("AAPL", "live", "bars")
+                    for _ in range(10):
+                        live.advance(20)
+                        follow(socket, minutes, fives)
+                    with client(running, running.token(2)) as other:
+                        other.subscribe(BARS)
+                        other.next("snapshot")
+                        follow(other, left)
+                    group.kill_child(server.child)
+                    for _ in range(6):
+                        live.sim.command("advance 20")
+                        follow(socket, minutes, fives)
+                    started_again(group, folder, server.port)
+                    for _ in range(20):
+                        live.advance(20)
+                        follow(socket, minutes, fives)
+                    live.wait(lambda: confirmed(socket, minutes, 10), "ten minutes are confirmed", 60, minutes.closes)
+                    with client(running, running.token(2)) as other:
+                        other.send(op="resume", id=1, e="", channels={BARS: {"seq": 0, "version": left.version}})
+                        other.next("snapshot")
+                        follow(other, left)
+                    follow(socket, minutes, fives)
+                true = history(live, "1m", 10)
+                assert len(true) == 10
+                assert shown(minutes, 10) == true
+                assert shown(left, 10) == true
+                assert shown(fives, 10) == history(live, "5m", 10)
+                assert live.violations() == []
+            finally:
+                running.stop()
 
 
 def confirmed(socket: Client, chart: Chart, number: int) -> bool:
