@@ -130,12 +130,16 @@ def chunks_of(series: list[dict[str, Any]], *, trade_date: str = "2026-09-30", l
 class Runner:
     """A child that runs. Use it with `with`: it is gone afterwards, whatever it did."""
 
-    def __init__(self, *arguments: str, folder: Path | None = None, scratch: Path | None = None) -> None:
+    def __init__(
+        self, *arguments: str, folder: Path | None = None, scratch: Path | None = None, more: Iterable[Path] = ()
+    ) -> None:
         options = [
             *(["--strategies", str(folder)] if folder else []),
             *(["--scratch", str(scratch)] if scratch else []),
         ]
-        command = runner_argv(str(INTERPRETER), [ROOT, ROOT / "layers" / "shared"], *(arguments or ("run",)), *options)
+        command = runner_argv(
+            str(INTERPRETER), [ROOT, ROOT / "layers" / "shared", *more], *(arguments or ("run",)), *options
+        )
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env={}, cwd="/")
         self._lines = Lines(FROM_RUNNER)

@@ -1,13 +1,16 @@
 """Paper fills as the back-test does; live runs trade through the host alone, and never more than they want."""
 
+import subprocess
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.support.strategy_runner import (
+    INTERPRETER,
     MINUTE,
     OPEN,
+    ROOT,
     STOCK,
     Node,
     backtest,
@@ -160,6 +163,18 @@ def test_an_order_goes_to_the_host_and_its_events_come_back(folder):
         ("CANCELED", "99.40", "30"),
     ]
     assert done.one("result")["positions"] == [{"con_id": STOCK["con_id"], "quantity": "30", "average_price": "99.4"}]
+
+
+def test_the_engine_never_ends_an_order_that_nobody_confirms():
+    """By itself it asks after each order, and calls it rejected after half a minute of silence: it does not ask here."""
+    paths = [str(ROOT), str(ROOT / "layers" / "shared")]
+    code = (
+        f"import sys; sys.path[:0] = {paths!r}; from strategy_runner.node import node_config; "
+        "config = node_config(paper=False).exec_engine; "
+        "print(config.inflight_check_interval_ms, config.open_check_interval_secs, config.position_check_interval_secs)"
+    )
+    done = subprocess.run([INTERPRETER, "-I", "-c", code], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "None", "None"]
 
 
 def test_a_run_adopts_its_position_and_its_open_orders(folder):

@@ -52,6 +52,22 @@ def test_files_of_users_are_described_and_what_cannot_be_imported_says_why(tmp_p
     assert again["scripted"] != before
 
 
+def test_a_package_names_its_strategies_by_entry_points(tmp_path):
+    """An installed package, as its metadata describe it; the folder is mounted, too, so that the fence lets it be read."""
+    folder = scripted(tmp_path / "packages", SCRIPTED, "my_package")
+    metadata = folder / "my_package-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.2\n")
+    points = "[nautilus.strategies]\nmine = my_package:Scripted\nwrong = my_package:Decimal\n"
+    (metadata / "entry_points.txt").write_text(points)
+    with Runner("describe", "--within", "120", folder=folder, more=[folder]) as runner:
+        rows = {one["id"]: one for one in runner.rest()[0]["templates"]}
+    assert rows["mine"]["source"] == "entry point my_package:Scripted of my-package 1.2"
+    assert (rows["mine"]["error"], len(rows["mine"]["hash"])) == (None, 64)
+    assert "wanted" in rows["mine"]["schema"]["properties"]
+    assert "no class that extends Strategy" in rows["wrong"]["error"]
+
+
 def test_an_import_that_never_ends_is_ended(tmp_path):
     folder = scripted(tmp_path / "strategies", "import time; time.sleep(3600)", "endless")
     row = described(folder, "--within", "1")["templates"][-1]
