@@ -64,7 +64,8 @@ class Traded(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """A series of the run. followed: the strategy receives its bars; the others are for executions alone."""
+    """A series of the run. followed: the strategy receives its bars; the others are for
+    executions alone. name: the engine's, of its instrument."""
 
     index: int
     traded: Traded
@@ -72,6 +73,8 @@ class Series:
     price: str
     bar_type: Any
     followed: bool
+    name: Any
+    con_id: int
 
 
 def digits_of(amount: str) -> int:
@@ -151,7 +154,11 @@ def series_of(rows: list[dict[str, Any]], by_con_id: dict[int, Traded]) -> list[
         if any(one.timeframe != row["timeframe"] for one in mine):
             raise SetupError("two timeframes of one instrument: the engine would trade on the shorter one alone")
         bar_type = bar_type_of(by_con_id[row["con_id"]], row["timeframe"], row["price"])
-        found.append(Series(row["index"], by_con_id[row["con_id"]], row["timeframe"], row["price"], bar_type, not mine))
+        instrument = by_con_id[row["con_id"]]
+        name = instrument.engine.id
+        found.append(
+            Series(row["index"], instrument, row["timeframe"], row["price"], bar_type, not mine, name, row["con_id"])
+        )
     for con_id, one in by_con_id.items():
         check_kinds(one, [each.price for each in found if each.traded.con_id == con_id])
     return found

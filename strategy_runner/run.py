@@ -34,6 +34,7 @@ class Run:
 
     equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
     waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
+    closes: by series, the engine's name of its instrument, and its last bar.
     market_ns: of paper, whose engine has the machine's clock: the market's time, for what is written down.
     """
 
@@ -49,7 +50,7 @@ class Run:
     on_bar_done: Callable[[int, int], None] | None = None
     last_bar_ns: int | None = None
     turns: int = 0
-    closes: dict[Any, Any] = field(default_factory=dict)
+    closes: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
 
 def prices_of(order: Any) -> dict[str, str | None]:
@@ -65,12 +66,14 @@ def nearer(position: Decimal, target: Decimal) -> Decimal:
 
 def equity_point(portfolio: Any, venue: Any, run: Run) -> dict[str, str] | None:
     """Cash, open positions at the last closes, and both together; None while the account is not known."""
-    account = portfolio.account(venue=venue)
-    money = None if account is None else account.balance_total(run.currency)
-    if money is None:
+    # The account itself is not asked: it would be copied with all its events, of which each fill adds one.
+    worth = portfolio.equity(venue=venue).get(run.currency)
+    if worth is None:
         return None
-    cash, unrealized = money.as_decimal(), Decimal(0)
-    for name, close in run.closes.items():
-        gain = portfolio.unrealized_pnl(name, price=close)
+    engines = portfolio.unrealized_pnls(venue=venue).get(run.currency)
+    cash = worth.as_decimal() - (Decimal(0) if engines is None else engines.as_decimal())
+    unrealized = Decimal(0)
+    for name, bar in run.closes.values():
+        gain = portfolio.unrealized_pnl(name, price=bar.close)
         unrealized += Decimal(0) if gain is None else gain.as_decimal()
     return {"equity": str(cash + unrealized), "cash": str(cash), "unrealized": str(unrealized)}

@@ -77,8 +77,8 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def wanted(self, instrument: Any = None) -> Decimal:
         """The position that was decided last; after a restart what the run holds, until it decides again."""
         instrument = instrument or self.instrument
-        target = self._targets.get(instrument.id)
-        return self.position(instrument) if target is None else target
+        target = self._targets.get(self._con_id(instrument.id))
+        return self.position(instrument) if target is None else Decimal(target)
 
     def signal(self, name: str, **body: Any) -> None:
         """Write down something worth seeing later: numbers and texts, with a name."""
@@ -87,8 +87,9 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def go(self, target: Decimal | int, instrument: Any = None) -> None:
         """Want a position. `decide` does this for the instrument of its bar."""
         instrument = instrument or self.instrument
-        self._targets[instrument.id] = Decimal(target)
-        self._approach(instrument)
+        con_id = self._con_id(instrument.id)
+        self._targets[con_id] = target
+        self._approach(instrument, con_id)
 
     def leave(self, instrument: Any) -> None:
         """Want nothing any more: no later decision counts."""
@@ -103,9 +104,9 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._run = run
         self._followed = {one.bar_type: one for one in run.series if one.followed}
         self._only = next(iter(self._followed.values())) if len(self._followed) == 1 else None
-        self._targets: dict[Any, Decimal] = {}
-        self._reached: dict[Any, Decimal] = {}
-        self._under_way: dict[Any, Any] = {}
+        self._targets: dict[int, Decimal | int] = {}
+        self._reached: dict[int, Decimal] = {}
+        self._under_way: dict[int, Any] = {}
         self._decided_at: dict[Any, int | None] = {}
         self._waiting: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self._done: list[tuple[int, int]] = []
@@ -165,14 +166,16 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             try:
                 self.learn(bar)
                 target = self.decide(bar)
-                instrument = series.traded.engine
-                if target is not None and not self._leaving:
-                    self._targets[instrument.id] = Decimal(target)
-                self._approach(instrument)
+                if target is None or self._leaving:
+                    target = self._targets.get(series.con_id)
+                else:
+                    self._targets[series.con_id] = target
+                if target is not None and self._reached.get(series.con_id) != target:
+                    self._approach(series.traded.engine, series.con_id)
             except BaseException as error:  # as in guarded()
                 self.fail(error)
         self._bars += 1
-        run.closes[series.traded.engine.id] = bar.close
+        run.closes[series.index] = (series.name, bar)
         if self._bars % run.equity_every == 0:
             self.mark()
         if run.on_bar_done is not None:
@@ -218,18 +221,17 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
-    def _approach(self, instrument: Any) -> None:
+    def _approach(self, instrument: Any, con_id: int) -> None:
         """Submit the one order that leads to the wanted position, unless one is under way."""
-        name = instrument.id
-        target = self._targets.get(name)
-        if target is None or self._reached.get(name) == target or name in self._under_way:
+        if con_id in self._under_way:
             return
+        name, target = instrument.id, Decimal(self._targets[con_id])
         position = Decimal(self.portfolio.net_position(name))
         allowed = nearer(position, target) if self._entries_barred() else target
         missing = allowed - position
         if not missing:
             if allowed == target:
-                self._reached[name] = target
+                self._reached[con_id] = target
             return
         order = self.order_factory.market(
             name,
@@ -237,7 +239,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             Quantity.from_decimal_dp(abs(missing), instrument.size_precision),
             tags=["exit" if abs(allowed) < abs(position) and allowed * position >= 0 else "entry"],
         )
-        self._under_way[name] = order.client_order_id
+        self._under_way[con_id] = order.client_order_id
         self._hand_over(order)
 
     def _entries_barred(self) -> bool:
@@ -298,9 +300,9 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         )
 
     def _over(self, key: Any) -> None:
-        for name, mine in list(self._under_way.items()):
+        for con_id, mine in list(self._under_way.items()):
             if mine == key:
-                del self._under_way[name]
+                del self._under_way[con_id]
 
     def _body(self, kind: str, order: Any, side: Any, at_ns: int) -> dict[str, Any]:
         """What every message about an order has. order: an order, or the event that began it."""
