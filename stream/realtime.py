@@ -165,11 +165,12 @@ class PageListener(SocketListener):
             self._take(late)
 
     def _take(self, frame: str) -> None:
-        """What of the books a message changes; all other messages change nothing."""
+        """What a message changes of the books, or of the back-tests that are followed; all others change nothing."""
         try:
             found = json.loads(frame)
         except (ValueError, RecursionError):
             return
+        self._stream.page_backtests.take(self, found)
         if not isinstance(found, dict) or found.get("type") not in ("subscribe_order_book", "unsubscribe_order_book"):
             return
         words = {name: found.get(name) or "" for name in Book._fields}
@@ -252,6 +253,7 @@ class PageListener(SocketListener):
     def close(self) -> None:
         self.orders.close()
         self._stream.page_accounts.leave(self)
+        self._stream.page_backtests.leave(self)
         for name in self.quotes:
             self._leave(name)
         super().close()
@@ -281,7 +283,10 @@ class PageListener(SocketListener):
             self._changed.set()
 
     def show_accounts(self) -> None:
-        """Send the account and the positions of the caller, each when it has changed."""
+        """Send the account and the positions of the caller, and the back-tests that are followed, each when it has changed."""
+        for payload in self._stream.page_backtests.changes(self, self.caller):
+            topic = f"events.backtests.{payload['backtestId']}"
+            self.say(_wrapped(topic, payload, payload["type"], self.hub.machine_ns()))
         for kind, data in self._stream.page_accounts.changes(self, self.caller, self._stream.accounts):
             self.say(_wrapped(f"events.{kind}", {"type": kind, "data": data}, kind, self.hub.machine_ns()))
 

@@ -24,6 +24,7 @@ from stream.limits import CallerShares
 from stream.listener import SocketListener
 from stream.order_events import OrderEvents
 from stream.page_accounts import PageAccounts
+from stream.page_backtests import PageBacktests
 from stream.resolving import Resolving
 from stream.sign_in import SignIn, SignIns
 from stream.snapshots import Snapshots
@@ -60,6 +61,7 @@ class Stream:
         self.wants = Wants(self.db)
         self.orders = OrderEvents(self.db, Database(url, name="nautilus-stream-orders", size=1), self.hub, services.log)
         self.page_accounts = PageAccounts(self.db)
+        self.page_backtests = PageBacktests(self.db)
         self.open: set[SocketListener] = set()
         self.bridge: BridgeStatus | None = None
         self.accounts: frozenset[str] = frozenset()
@@ -85,6 +87,7 @@ class Stream:
             asyncio.create_task(repeat("stream-wants", self.wants.keep, self.log)),
             asyncio.create_task(repeat("order-events", self.orders.step, self.log, backoff=_ORDERS_BACKOFF)),
             asyncio.create_task(repeat("page-accounts", self.page_accounts.step, self.log, backoff=_ORDERS_BACKOFF)),
+            asyncio.create_task(repeat("page-backtests", self.page_backtests.step, self.log, backoff=_ORDERS_BACKOFF)),
             asyncio.create_task(repeat("stream-readers", self._start_readers, self.log)),
         ]
 
@@ -134,8 +137,10 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self.orders, self.page_accounts):
+        for one in (self.snapshots, self.resolving, self.sign_in, self.wants, self.orders):
             one.close()
+        self.page_accounts.close()
+        self.page_backtests.close()
         self._watching.close()
         self.db.close()
 

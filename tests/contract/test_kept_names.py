@@ -175,6 +175,7 @@ OF_LOOPS = listed(
     order-connection
     order-events
     page-accounts
+    page-backtests
     order-exits
     order-follow-ups
     order-questions
