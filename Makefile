@@ -46,7 +46,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	printf 'awslambdaric\nboto3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/lambda.txt && \
 	printf 'nautilus_trader==2.0.0rc7\npydantic\n' | $$(echo "$$COMPILE" | sed 's/3\.11/3.13/') - -c requirements/dev.txt -o requirements/strategies.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
-	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
+	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nsix\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo playwright | $$COMPILE - -o requirements/front-end.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
@@ -284,7 +284,7 @@ portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fa
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
-bench: build .venv-strategies/.ready ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders, strategies (ratios of one run)
+bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders, strategies, the client (ratios of one run)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
@@ -298,6 +298,7 @@ bench: build .venv-strategies/.ready ## measure: sign-in, cold starts, storage, 
 	$(PY) -m benchmarks.live_bars
 	$(PY) -m benchmarks.orders
 	$(PY) -m benchmarks.strategies
+	$(PY) -m benchmarks.client
 
 # The Python client, in an environment of its own: every library that its extras name, and what builds it.
 .venv-client/.ready: requirements/python-client.txt | $(VENV)/.ready

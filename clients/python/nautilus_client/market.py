@@ -61,6 +61,7 @@ class Market:
         require_complete: bool = False,
         as_of: int | str | None = None,
         live: bool = False,
+        request_missing: bool = True,
         fields: Sequence[str] = USUAL,
         page_size: int = MOST,
         allow_newer: bool = False,
@@ -74,8 +75,9 @@ class Market:
         window is the server's usual one. limit: bars in all, the newest where there is no start. fill: have what is missing
         fetched first, and wait for it. wait: seconds that the read itself waits for missing bars, at most 20.
         require_complete: Incomplete is raised when something is missing. as_of: the bars as they were at a version or a time.
-        live: with provisional bars. page_size: bars of one answer. allow_newer: parts of a large range may have different
-        versions. series: instrument_id or con_id in place of the symbol; asset_class, exchange, currency; price; session.
+        live: with provisional bars. request_missing: False, so that the read itself has nothing fetched. page_size: bars of one
+        answer. allow_newer: parts of a large range may have different versions. series: instrument_id or con_id in
+        place of the symbol; asset_class, exchange, currency; price; session.
         """
         options = {key: value for key, value in locals().items() if key not in ("self", "symbol", "series")} | series
         if symbol is not None and not isinstance(symbol, str):
@@ -117,6 +119,7 @@ class Market:
         if options["fill"]:
             self._fill(where, window)
         parameters = {**where, **window, "as_of": options["as_of"], "live": 1 if options["live"] else None}
+        parameters |= {} if options["request_missing"] else {"backfill": "never"}
         fields = tuple(dict.fromkeys(("ts", *options["fields"], *(("provisional",) if options["live"] else ()))))
         query = Query(
             {name: value for name, value in parameters.items() if value is not None},
@@ -226,6 +229,21 @@ class Market:
         where = named(symbol, series) | {"timeframe": timeframes.checked(timeframe)}
         window = self.window(where, start=start, end=end, last=last)
         return Coverage(self._connection.call("coverage", **where, **window, limit=MOST))
+
+    def coverage_map(
+        self,
+        instrument_id: str | None = None,
+        timeframe: str | None = None,
+        *,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> Sequence[Mapping[str, Any]]:
+        """The coverage of many series day by day, as runs of trade dates; without a window of the last 90 days. A date begins at
+        midnight UTC."""
+        given = {"start": start, "end": end}
+        window = {name: to_ns(value, zone_of("UTC"), field=name) for name, value in given.items() if value is not None}
+        where: dict[str, Any] = {"instrument_id": instrument_id, "timeframe": timeframe, "limit": 200}
+        return self._connection.every("coverage-map", "series", **where, **window)
 
     def explain(
         self, symbol: str | None = None, timeframe: str = "1m", *, ts: Time, **series: Any

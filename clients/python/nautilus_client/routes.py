@@ -48,8 +48,13 @@ ROUTES: Mapping[str, Route] = {
     "keys": Route("GET", "/api/v1/auth/api-keys"),
     "revoke-key": Route("DELETE", "/api/v1/auth/api-keys/{key_id}"),
     # market data
-    "bars": Route("GET", f"{_HISTORY}/bars", (*_SERIES, *_WINDOW, "page_token", "fields", "wait", "live", "as_of")),
+    "bars": Route(
+        "GET", f"{_HISTORY}/bars", (*_SERIES, *_WINDOW, "page_token", "fields", "wait", "live", "as_of", "backfill")
+    ),
     "coverage": Route("GET", f"{_HISTORY}/coverage", (*_SERIES, *_WINDOW)),
+    "coverage-map": Route(
+        "GET", f"{_MARKET}/coverage/map", ("series", "instrument_id", "timeframe", "start", "end", "after", "limit")
+    ),
     "explain": Route("GET", f"{_HISTORY}/explain", (*_SERIES, "ts")),
     "revisions": Route("GET", f"{_HISTORY}/revisions", (*_SERIES, *_WINDOW, "since_version")),
     "series": Route("GET", f"{_MARKET}/series", ("instrument_id", "timeframe", "limit", "after")),

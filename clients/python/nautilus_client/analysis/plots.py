@@ -12,7 +12,7 @@ def candles(bars: Bars, **options: Any) -> Any:
     room. options: of `mplfinance.plot`."""
     try:
         import mplfinance
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingLibrary("mplfinance", "plot") from None
     if not len(bars):
         raise NautilusError(f"{bars.info.series} has no bars to show: {bars.window[0]} to {bars.window[1]}")

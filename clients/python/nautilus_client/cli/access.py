@@ -93,7 +93,7 @@ def logout(context: Context) -> int:
     revoked = False
     try:
         mine = context.client.me()
-        number = (mine.get("api_key") or {}).get("id") or mine.get("key_id")
+        number = mine.get("api_key_id")
         if number is not None:
             context.client._connection.answer("revoke-key", key_id=number)
             revoked = True

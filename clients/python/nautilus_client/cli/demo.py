@@ -12,16 +12,15 @@ from nautilus_client.times import at
 
 
 def demo(context: Context) -> int:
-    """A day of minutes of one instrument: what it costs, the bars, and what is missing of them."""
+    """The minutes of three days of one instrument: what it costs, the bars, and what is missing of them."""
     client, symbol = context.client, context.options.symbol
     named = where(context, symbol)
     found = client.session()
     context.notice(f"$ nautilus session\n{_session_line(found)}\n")
-    covered = client.coverage(timeframe="1m", **named)
+    covered = client.coverage(timeframe="1m", **named, last="3d")
     window: dict[str, Any] = {"start": covered.window["start"], "end": covered.window["end"]}
-    context.notice(
-        f"$ nautilus bars {symbol} -t 1m --fill\n{covered.summary['bars']:,} of {covered.summary['expected']:,} bars are here"
-    )
+    have, slots = covered.summary["bars"], covered.summary["expected"]
+    context.notice(f"$ nautilus bars {symbol} -t 1m --last 3d --fill\n{have:,} of {slots:,} bars are here")
     if not covered.summary["complete"]:
         job = client.backfill(**named, timeframe="1m", **window)
         job.wait(progress=lambda one: context.line.show(job_text(one.as_dict()), ended=one.over))

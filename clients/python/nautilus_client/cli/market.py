@@ -215,7 +215,7 @@ def coverage(context: Context) -> int:
         for symbol in context.options.symbol
     ]
     if context.options.map:
-        text_of = "\n".join(_map(one) for one in found)
+        text_of = "\n".join(_map(one, _trade_dates(context, one)) for one in found)
     else:
         text_of = "\n\n".join(_coverage_table(one) for one in found)
     context.emit([one.as_dict() for one in found] if len(found) > 1 else found[0].as_dict(), text_of)
@@ -240,12 +240,26 @@ def _coverage_line(found: Any) -> str:
     return f"{found.instrument_id} {found.as_dict()['timeframe']}: {summary['bars']:,} bars, {share}"
 
 
-def _map(found: Any) -> str:
+def _trade_dates(context: Context, found: Any) -> set[dt.date] | None:
+    """The dates with sessions; None where they are not known for all of the window."""
+    window = found.window
+    names = {"instrument_id": found.instrument_id, "session": found.as_dict()["session"]}
+    calendar = context.client.calendar(**names, start=window["start"], end=window["end"])
+    known = calendar.known
+    if known is None or to_ns(known["start"]) > to_ns(window["start"]) or to_ns(known["end"]) < to_ns(window["end"]):
+        return None
+    return {dt.date.fromisoformat(one.trade_date) for one in calendar.sessions}
+
+
+def _map(found: Any, dates: set[dt.date] | None) -> str:
     days: dict[dt.date, str] = {}
     for one in found.intervals:
         known = one["expected"] is not None or one["state"] != "not_asked"
         mark = MARKS.get(one["state"], "?") if known else "?"
         for day in _days(one["start"], one["end"]):
+            if dates is not None and day not in dates:
+                days[day] = "-"
+                continue
             before = days.get(day)
             days[day] = mark if before is None else min(before, mark, key=_WORST.index)
     months = itertools.groupby(sorted(days), key=lambda day: (day.year, day.month))
