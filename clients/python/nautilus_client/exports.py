@@ -70,8 +70,7 @@ class Export(Record):
     @property
     def files(self) -> Sequence[Mapping[str, Any]]:
         """Its files: path, bytes, sha256, rows, data_version, complete."""
-        found: Sequence[Mapping[str, Any]] = self._raw.get("files") or ()
-        return found
+        return self._connection.every("export-files", "files", export_id=self.id)
 
     def download(self, folder: str | Path, *, progress: Progress | None = None) -> Sequence[Path]:
         """All files, into a folder; waits until the export is over. What is there and right is left alone.
@@ -79,12 +78,22 @@ class Export(Record):
         A file ends in `.part` until its SHA-256 is right; ChecksumMismatch when it is not.
         """
         self.wait()
-        if self._raw.get("status") not in ("succeeded", "partial"):
+        if self._raw.get("status") != "done":
             raise NautilusError(f"export {self.id} is {self._raw.get('status')}: it has no files")
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
         report = progress or (lambda path, done, size: None)
-        return [self._file(root, one, report) for one in self.files]
+        found = [self._file(root, one, report) for one in self.files if one.get("sha256")]
+        if self._raw.get("manifest"):  # last of all: where it is, the folder is whole
+            found.append(self._manifest(root))
+        return found
+
+    def _manifest(self, root: Path) -> Path:
+        data = self._connection.answer("export-file", export_id=self.id, path=MANIFEST).body
+        part = root / f"{MANIFEST}.part"
+        part.write_bytes(data)
+        part.replace(root / MANIFEST)
+        return root / MANIFEST
 
     def _file(self, root: Path, one: Mapping[str, Any], report: Progress) -> Path:
         path = inside(root, one["path"])
@@ -163,8 +172,8 @@ class Exports:
         """Begin an export, or with dry_run say what it would be.
 
         request: symbols, instrument_ids or all=True; timeframes, price, session; format (parquet, arrow, csv), layout (hive,
-        flat, nautilus-trader), compression, split, target, require, as in docs/exports.md. start, end: dates begin at midnight
-        UTC, as an export has several exchanges.
+        flat, nautilus-trader-1.x, nautilus-trader-2.x), compression, split, target, require, as in docs/exports.md.
+        start, end: dates begin at midnight UTC, as an export has several exchanges.
         """
         body = {name: value for name, value in request.items() if value is not None}
         for name, value in (("start", start), ("end", end)):

@@ -139,6 +139,7 @@ ROUTES: Mapping[str, Route] = {
     "export-job": Route("GET", f"{_MARKET}/exports/{{export_id}}"),
     "stop-export": Route("POST", f"{_MARKET}/exports/{{export_id}}/stop"),
     "delete-export": Route("DELETE", f"{_MARKET}/exports/{{export_id}}"),
+    "export-files": Route("GET", f"{_MARKET}/exports/{{export_id}}/files", ("after", "limit")),
     "export-file": Route("GET", f"{_MARKET}/exports/{{export_id}}/files/{{path}}"),
     # strategies
     "backtest": Route("POST", "/api/v1/backtests", headers=_KEY),

@@ -143,7 +143,9 @@ def _export(parser: argparse.ArgumentParser) -> None:
     one.add_argument("-t", "--timeframe", action="append", choices=FRAMES.split(), metavar="FRAME")
     one.add_argument("--start")
     one.add_argument("--end")
-    one.add_argument("--layout", default="hive", help="hive, flat or nautilus-trader (default: hive)")
+    one.add_argument(
+        "--layout", default="hive", help="hive, flat, nautilus-trader-1.x or nautilus-trader-2.x (default: hive)"
+    )
     one.add_argument("--format", default="parquet", help="parquet, arrow or csv (default: parquet)")
     one.add_argument("--require-complete", action="store_true")
     one.add_argument("--dry-run", action="store_true")

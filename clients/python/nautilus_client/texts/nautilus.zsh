@@ -497,7 +497,7 @@ _shtab_nautilus_export_start_options=(
   "*"{-t,--timeframe}"[FRAME]:FRAME:(1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1M)"
   "--start[start]:start:"
   "--end[end]:end:"
-  "--layout[hive, flat or nautilus-trader (default\: hive)]:layout:"
+  "--layout[hive, flat, nautilus-trader-1.x or nautilus-trader-2.x (default\: hive)]:layout:"
   "--format[parquet, arrow or csv (default\: parquet)]:format:"
   "--require-complete[require_complete]"
   "--dry-run[dry_run]"
