@@ -67,6 +67,7 @@ class Stack:
         self.bridge_port = free_port()
         self.orders_port = free_port()
         self.stream_port = free_port()
+        self.strategies_port = free_port()
         self.gateway = source if isinstance(source, Gateway) else Gateway("127.0.0.1", free_port())
         self.control_port = None if isinstance(source, Gateway) else free_port()
         self.password = password_of(folder / f"{USERNAME}.password")
@@ -86,6 +87,8 @@ class Stack:
         """Who listens where on 127.0.0.1, once started."""
         ports = {"API": self.api_port, "stream": self.stream_port, "bridge": self.bridge_port}
         ports["orders"] = self.orders_port
+        if "strategies" in self._running:
+            ports["strategies"] = self.strategies_port
         if self.control_port is not None:
             ports |= {"simulator": self.gateway.port, "its control port": self.control_port}
         ports["PostgreSQL"] = self.postgres.port
@@ -126,6 +129,10 @@ class Stack:
         self._start("stream", self._start_stream)
         if EXPORT_PYTHON.exists():
             self._start("exports", self._start_exports)
+        if python := strategy_python():
+            self._start("strategies", lambda: self._start_strategies(python))
+        else:
+            report("no strategies: they need Python 3.13 (make strategies; NAUTILUS_STRATEGY_PYTHON names another)")
         self._group.wait_ready()
         report(f"schema, user, bridge, orders, API, stream: {time.monotonic() - begun:.1f} s")
 
@@ -144,7 +151,7 @@ class Stack:
                 self._running[name] = self._again[name]()
 
     def running(self, name: str) -> Child:
-        """A process of ours: simulator, bridge, orders, api or stream."""
+        """A process of ours: simulator, bridge, orders, api, stream or strategies."""
         return self._running[name]
 
     def restart(self, name: str, **settings: str) -> None:
@@ -258,6 +265,22 @@ class Stack:
             ready=lambda child: child.logged("export-task-starts"),
         )
 
+    def _start_strategies(self, python: str) -> Child:
+        """The process that runs strategies. NAUTILUS_STRATEGY_FOLDER names a folder with your own."""
+        folder = os.environ.get("NAUTILUS_STRATEGY_FOLDER", "")
+        settings = {
+            **self._common_settings(),
+            **self._order_settings(),
+            "NAUTILUS_STRATEGY_PYTHON": python,
+            "NAUTILUS_STRATEGY_HEALTH_PORT": str(self.strategies_port),
+            "NAUTILUS_REDIS_URL": self.redis.url if self.redis else "",
+            **({"NAUTILUS_STRATEGY_FOLDER": str(Path(folder).resolve())} if folder else {}),
+        }
+        ready = f"http://127.0.0.1:{self.strategies_port}/"
+        return self._python(
+            "strategies", "strategy_host", [], settings=settings, ready=lambda child: read(ready) is not None
+        )
+
     def _prepare_database(self) -> None:
         """The newest schema, and a user with the password kept in the data folder."""
         upgrade(self.postgres.dsn())
@@ -303,6 +326,13 @@ def stack_of(
     folder = (data / source.folder).resolve()
     with in_use(folder) as lock, Group(held=[lock]) as group:
         yield Stack(group, folder, source, port=port, watched=watched, simulator=simulator)
+
+
+def strategy_python() -> str:
+    """The interpreter that has the strategies' engine: of the shell, else what make has made; empty where there is none."""
+    given = os.environ.get("NAUTILUS_STRATEGY_PYTHON")
+    made = Path(__file__).parents[1] / ".venv-strategies" / "bin" / "python"
+    return given if given is not None else str(made) if made.exists() else ""
 
 
 def read(url: str) -> bytes | None:

@@ -72,7 +72,7 @@ class Child:
         """Seconds since its last message."""
         return time.monotonic() - self.last_message_at
 
-    async def send(self, kind: str, **body: object) -> None:
+    async def send(self, kind: str, /, **body: object) -> None:
         """Write one message, waiting while the pipe is full. ChildGone: nobody reads it any more."""
         data = line(TO_RUNNER, kind, **body)
         stdin = self._process.stdin

@@ -14,6 +14,7 @@ from ib_bridge.tasks import cancel_all
 from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
+from nautilus.db.orders.notifications import EVENTS as ORDER_EVENTS
 from nautilus.db.strategies import hosts, leases, templates
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.notifications import CHANNEL
@@ -24,14 +25,18 @@ from nautilus.infra.loops import Backoff, repeat
 from nautilus.settings.strategies import StrategySettings
 from nautilus.strategies.states import Mode
 from strategy_host.backtest import BackTest
+from strategy_host.bar_bus import BarBus
 from strategy_host.child import Child
 from strategy_host.describing import Described, describe
+from strategy_host.live_run import LiveRun
 from strategy_host.parts import Fences, HostParts, Snapshots
 
 LEASE_S = 60.0
 _SWEEP_S, _HEARTBEAT_S, _RENEW_S, _DESCRIBE_S = 1.0, 5.0, 15.0, 600.0
 _DESCRIBE_AGAIN_S = 30.0
 _END_S = 6.0
+_AT_ONCE = 8
+"""Runs in paper and live that are started in one step: each start takes a processor for a while."""
 _POOL = 4
 
 
@@ -76,6 +81,7 @@ class Host:
         self._fatal: CannotStart | None = None
         self._fatal_event = asyncio.Event()
         self._end_thread = Executor("end", 1)
+        self._bus = BarBus(self._database, settings.redis_url.get_secret_value(), self._wake_bars, log)
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
@@ -83,8 +89,9 @@ class Host:
         """Work until `stop` is set. CannotStart when the name is taken."""
         await self._name.take()
         await self._parts.transactions.run(self._begin)
-        listener = Listener(self._database, {CHANNEL: self._wake.set}, self._log)
+        listener = Listener(self._database, {CHANNEL: self._wake.set, ORDER_EVENTS: self._wake_orders}, self._log)
         listener.start(asyncio.get_running_loop())
+        self._bus.start(asyncio.get_running_loop())
         port = self._settings.strategy_health_port
         page = await liveness.serve(port, self._health) if port else None
         loops = [
@@ -117,6 +124,7 @@ class Host:
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_S):
                 await self._end_thread.run(listener.stop)
+                await self._end_thread.run(self._bus.stop)
                 with suppress(Unavailable):
                     if await self._name.is_held():
                         await self._parts.transactions.run(leases.free, self._settings.strategy_host_id)
@@ -192,6 +200,8 @@ class Host:
                 mine[row.id].want(row.wanted)
         if self._described.problem:
             return
+        for run in await self._take([Mode.LIVE, Mode.PAPER], _AT_ONCE):
+            self._start(LiveRun(self._parts, run))
         room = self._settings.capacity - sum(one.run.mode == Mode.BACKTEST for one in mine.values())
         if room > 0:
             for run in await self._take([Mode.BACKTEST], room):
@@ -215,6 +225,17 @@ class Host:
         elif error is not None:
             self._log.error("strategy-run-broke", extra={"run_id": str(one.run.id)}, exc_info=error)
         self._wake.set()
+
+    def _wake_bars(self) -> None:
+        for one in self._following():
+            one.bars_waker.set()
+
+    def _wake_orders(self) -> None:
+        for one in self._following():
+            one.orders_waker.set()
+
+    def _following(self) -> list[LiveRun]:
+        return [one for one, _ in self._working.values() if isinstance(one, LiveRun)]
 
     async def _keep_name(self) -> None:
         try:

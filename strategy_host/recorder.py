@@ -58,6 +58,7 @@ class Recorder:
         self.book = Book()
         self.points: list[EquityPoint] = []
         self.last_denial = ""
+        self.last_equity: Decimal | None = None
         self._units = units
         self._last_order = numbers.orders
         self._first_fill = self._next_fill = numbers.fills + 1
@@ -96,10 +97,6 @@ class Recorder:
         self.book.add(
             RunFill(f"{row.n:09d}", row.con_id, row.market_ns, row.side, row.quantity, row.price, row.commission, unit)
         )
-
-    def positions(self) -> list[dict[str, Any]]:
-        """What the run holds, as the message `positions` has it."""
-        return self.book.holdings()
 
     # ---- messages ------------------------------------------------------------------------------------------------
 

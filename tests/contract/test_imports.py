@@ -67,7 +67,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "services: what rules and database do together",
         "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
         " monitoring.closing orders portfolio strategies.history strategies.hosts_up strategies.results_of_runs"
-        " strategies.page_words strategies.run_report strategies.desk strategies.building_reports",
+        " strategies.page_words strategies.run_report strategies.desk strategies.building_reports strategies.live_orders"
+        " strategies.placing",
     ),
     (
         "services on top of these",

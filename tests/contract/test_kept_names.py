@@ -124,11 +124,14 @@ LOG_ACTIONS = listed(
     split-found
     store-unavailable
     strategies-not-described
+    strategy-bus-away
     strategy-child-lost
     strategy-host-started
+    strategy-order-delayed
     strategy-run-broke
     strategy-run-delayed
     strategy-run-lost
+    strategy-stop-waits
     stream-ended
     stream-lost
     stream-not-loaded

@@ -17,10 +17,17 @@ import pytest
 from dev.environment import environment
 from dev.process import Child, Group
 from nautilus.clock import NS_PER_S, parse_rfc3339
+from nautilus.db.connection import Database
+from nautilus.db.live import notifications, provisional
+from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.market import series
 from nautilus.db.strategies import hosts, results, runs
 from nautilus.db.strategies.runs import RunRow
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar, Session
+from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import timeframe
+from nautilus.spans import Span
 from nautilus.strategies.states import OVER, Mode, Wanted
 from tests.support.stored_bars import StoredBars, stock
 from tests.support.strategy_rows import new_run, series_of
@@ -66,14 +73,39 @@ def waves(session: Session, *, base: float = 100.0, phase: int = 0) -> list[Bar]
 class StrategyStack:
     """Stored bars of one stock, and hosts that the test starts, kills and starts again."""
 
-    def __init__(self, group: Group, folder: Path, dsn: str) -> None:
+    def __init__(
+        self,
+        group: Group,
+        folder: Path,
+        dsn: str,
+        *,
+        instrument: Instrument | None = None,
+        days: Sequence[Session] = (),
+        known: Span = KNOWN,
+    ) -> None:
         self.folder = folder
         self.dsn = dsn
-        self.bars = StoredBars(dsn, KNOWN[1])
+        self.bars = StoredBars(dsn, known[1])
         self.db = self.bars.db
-        self.instrument = self.bars.instrument(stock(), Calendar.of(sessions(*DAYS), KNOWN, "America/New_York"))
+        self.days = list(days) or sessions(*DAYS)
+        calendar = Calendar.of(self.days, known, "America/New_York")
+        self.instrument = self.bars.instrument(instrument or stock(), calendar)
         self._group = group
         self.host: Child | None = None
+
+    @classmethod
+    def beside(cls, group: Group, folder: Path, dsn: str, instrument: Instrument) -> "StrategyStack":
+        """Hosts beside a bridge, which brings the bars."""
+        made = cls.__new__(cls)
+        made.folder, made.dsn, made.instrument, made._group, made.host = folder, dsn, instrument, group, None
+        made.db = Database(dsn, name="test-strategies", size=4)
+        return made
+
+    def end(self) -> None:
+        """End the host that is left, and the connections."""
+        if self.host is not None and self.host.exit_code() is None:
+            self._group.stop_child(self.host)
+        self.db.close()
 
     def store(self, *days: str) -> None:
         """A week of minutes, or these days of it."""
@@ -184,17 +216,44 @@ class StrategyStack:
             assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}\n{log}"
             time.sleep(0.02)
 
-    def close(self) -> None:
-        self.bars.close()
+    # ---- live bars -----------------------------------------------------------------------------------------------
+
+    def begin_stream(self, session: Session) -> None:
+        """Market time stands at an open; no provisional bar was lost."""
+        self.bars.set_time(session.open_ns)
+        with self.db.transaction() as cursor:
+            provisional.begin_generation(cursor)
+            series.find_or_make(cursor, self.instrument.con_id, timeframe("1m"), price="TRADES", session="rth")
+
+    def minute(self, run: RunRow, bar: Bar, *, partial: bool = False) -> None:
+        """A minute passes: its bar forms, closes, and the run has worked through it."""
+        self._put(bar, "forming", bar.ts + NS_PER_S)
+        self._put(bar, "closed", bar.ts + MINUTE, partial=partial)
+        self.wait(lambda: self._done(run, bar.ts), f"the bar of {bar.ts} is worked through")
+
+    def _put(self, bar: Bar, state: str, now: int, *, partial: bool = False) -> None:
+        self.bars.set_time(now)
+        with self.db.transaction() as cursor:
+            row = series.find(cursor, self.instrument.con_id, timeframe("1m"), price="TRADES", session="rth")
+            assert row is not None
+            values = (bar.open, bar.open, bar.open, bar.open) if state == "forming" else bar[1:5]
+            provisional.put(
+                cursor, [ProvisionalBar(row.id, bar.ts, *values, bar.volume, bar.trades, state, partial, "kutd", now)]
+            )
+            notifications.notify(cursor, ['{"t":"bar","c":"data.bars.AAPL.NASDAQ-1-MINUTE-LAST-EXTERNAL"}'])
+
+    def _done(self, run: RunRow, opened_ns: int) -> bool:
+        with self.db.transaction() as cursor:
+            given = results.bars(cursor, run.id, limit=10_000)
+        return any(row.opened_ns == opened_ns and row.done_at is not None for row in given)
 
 
 @contextmanager
-def strategy_stack(folder: Path, dsn: str) -> Iterator[StrategyStack]:
+def strategy_stack(folder: Path, dsn: str, **more: Any) -> Iterator[StrategyStack]:
+    """more: those of StrategyStack."""
     with Group() as group:
-        stack = StrategyStack(group, folder, dsn)
+        stack = StrategyStack(group, folder, dsn, **more)
         try:
             yield stack
         finally:
-            if stack.host is not None and stack.host.exit_code() is None:
-                group.stop_child(stack.host)
-            stack.close()
+            stack.end()

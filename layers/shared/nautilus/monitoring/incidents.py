@@ -40,6 +40,8 @@ CODES: Mapping[str, Severity] = {
     "order-inactive": "warning",
     "position-break": "critical",
     "commission-missing": "warning",
+    "strategy-rights-lost": "warning",
+    "strategy-run-ended": "critical",
 }
 """Code of an incident -> how bad it is."""
 
@@ -63,6 +65,7 @@ CLOSED_BY_A_PERSON: frozenset[str] = frozenset(
             "order-waits-for-click",
         ),
         *("order-id-used", "order-message-rate", "orders-not-allowed"),
+        *("strategy-rights-lost", "strategy-run-ended"),
     }
 )
 """Codes of what happened once, so that nothing can be observed to be over: a person who has looked ends them. Some of them

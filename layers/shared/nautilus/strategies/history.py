@@ -100,12 +100,14 @@ def prepared(cursor: Cursor, run: RunRow, *, warm_up_bars: int) -> History:
 
 
 def fed_series(
-    cursor: Cursor, given: Mapping[str, Any], n: int, *, as_of: Mapping[str, int] | None = None
+    cursor: Cursor, given: Mapping[str, Any], n: int, *, as_of: Mapping[str, int] | None = None, make: bool = False
 ) -> FedSeries:
-    """A series of a run, as it is named in its row, at its newest version or at that of `as_of`. InvalidInput: there is none."""
+    """A series of a run, as it is named in its row, at its newest version or at that of `as_of`. InvalidInput: there is none.
+    make: a run that follows live bars needs no stored ones."""
     instrument = instruments.by_id(cursor, int(given["con_id"]))
     frame = timeframe(str(given["timeframe"]))
-    found = series.find(cursor, int(given["con_id"]), frame, price=str(given["price"]), session=str(given["session"]))
+    find = series.find_or_make if make and instrument is not None else series.find
+    found = find(cursor, int(given["con_id"]), frame, price=str(given["price"]), session=str(given["session"]))
     if instrument is None or found is None:
         words = f"{given.get('instrument_id') or given['con_id']} {frame.name} {given['price']} {given['session']}"
         raise InvalidInput.field(f"series.{n}", f"{words} was never fetched: backfill it first")

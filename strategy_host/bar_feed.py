@@ -1,0 +1,254 @@
+"""The bars of a run in paper or live: read from rows, each written down before it is given, in the order of time.
+
+A closed bar is given at once. One with missing parts is held until history has it, for a while; then no entry follows from
+it. A bar that changes after it was given is noted, and not given again. What closed while nobody was there to decide is fed
+as warm-up, and noted as a gap.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.db.bridge.status import market_now
+from nautilus.db.cursor import Cursor
+from nautilus.db.live import provisional
+from nautilus.db.market import series as series_rows
+from nautilus.db.strategies import leases, live_bars, writing
+from nautilus.db.strategies.leases import Hold
+from nautilus.db.strategies.live_bars import Given, SeenBar
+from nautilus.db.strategies.runs import RunRow
+from nautilus.db.strategies.writing import NewBar, NewEvent
+from nautilus.strategies import history
+from nautilus.strategies.columns import FedBar, StoredBar, in_order
+from nautilus.strategies.history import FedSeries
+
+_LATE_NS = 10 * NS_PER_S
+"""A bar that was over for more than its own length and this is not decided on any more."""
+_WATCHED = 30
+"""So many of the last bars are compared with what history makes of them."""
+
+
+class GivenBar(NamedTuple):
+    """A bar that is to be given. state: `closed`, `confirmed` or `unconfirmed`."""
+
+    bar: FedBar
+    state: str
+
+
+class Forming(NamedTuple):
+    """The first sign of a bar."""
+
+    series: int
+    opened_ns: int
+    open: float
+
+
+class News(NamedTuple):
+    """What there is to be given, in order: the first signs of bars, and bars that are over."""
+
+    forming: list[Forming]
+    bars: list[GivenBar]
+    market_ns: int
+
+
+class _Cursor:
+    """How far one series is. last: the open of the last bar that was given, for warm-up too."""
+
+    def __init__(self, one: FedSeries) -> None:
+        self.one = one
+        self.last = -1
+        self.formed = -1
+        self.held_since: dict[int, float] = {}
+        self.given: dict[int, tuple[FedBar, bool]] = {}
+
+    def copy(self) -> "_Cursor":
+        twin = _Cursor(self.one)
+        twin.last, twin.formed = self.last, self.formed
+        twin.held_since, twin.given = dict(self.held_since), dict(self.given)
+        return twin
+
+
+class _Position(NamedTuple):
+    """How far a feed is. again: bars that are given once more."""
+
+    series: list[_Cursor]
+    number: int
+    again: list[GivenBar]
+
+    def copy(self) -> "_Position":
+        return _Position([each.copy() for each in self.series], self.number, list(self.again))
+
+
+class BarFeed:
+    """The feed of one run. clock: seconds of machine time that never go back."""
+
+    def __init__(
+        self, run: RunRow, fed: Sequence[FedSeries], *, held_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._hold = Hold(run.id, run.token)
+        self._committed = _Position([_Cursor(one) for one in fed], 0, [])
+        self._series, self._number, self._again = self._committed.copy()
+        self._held_s = held_s
+        self._clock = clock
+
+    def committed(self) -> None:
+        """The transaction of the last call is committed. Without this the next call begins where that one did."""
+        self._committed = _Position(self._series, self._number, self._again)
+
+    def _begin(self) -> None:
+        self._series, self._number, self._again = self._committed.copy()
+
+    # ---- the beginning -------------------------------------------------------------------------------------------
+
+    def warm_up(self, cursor: Cursor, bars: int) -> list[FedBar]:
+        """All that indicators are fed before the run goes on, in order. What was not given before is written down."""
+        self._begin()
+        leases.held(cursor, self._hold)
+        now = market_now(cursor)
+        self._number = writing.numbers(cursor, self._hold.run_id).bars
+        whole = provisional.is_whole(cursor)
+        found: list[FedBar] = []
+        for each in self._series:
+            found += self._warm_up_of(cursor, each, bars, now=now, whole=whole)
+        return in_order(found)
+
+    def _warm_up_of(self, cursor: Cursor, each: _Cursor, bars: int, *, now: int, whole: bool) -> list[FedBar]:
+        one = each.one
+        before = history.warm_up_of(cursor, one._replace(version=self._version(cursor, one)), now, bars)
+        rows = [bar for bar in before if bar.closed_ns <= now]
+        first = rows[-1].opened_ns + 1 if rows else now - 2 * one.row.timeframe.step_ns * (bars + 1)
+        live = live_bars.seen(cursor, one.row.id, one.row.timeframe, first) if whole else []
+        rows += [one.axis.bar(stored(bar)) for bar in live if bar.state != "forming" and not bar.partial]
+        rows = sorted({bar.opened_ns: bar for bar in rows}.values())
+        last = live_bars.last_given(cursor, self._hold.run_id, one.axis.series)
+        rows = self._give_again(each, rows, last, now=now)
+        if rows:
+            each.last = rows[-1].opened_ns
+        new = [bar for bar in rows if last is None or bar.opened_ns > last.opened_ns]
+        self._write(cursor, [GivenBar(bar, "warm_up") for bar in new])
+        if last is not None and last.state != "warm_up" and new:
+            gap = {"series": one.axis.series, "from": rfc3339(new[0].opened_ns), "bars": len(new)}
+            writing.events(cursor, self._hold.run_id, [NewEvent(now, "gap", gap)])
+        return rows[-bars:] if bars else []
+
+    def _give_again(self, each: _Cursor, rows: list[FedBar], last: Given | None, *, now: int) -> list[FedBar]:
+        """The rows to warm up with. Bars that are fresh are left to be decided on: those that were never given, and the last
+        one that was, unless its child had done with it or an order follows from it already."""
+        fresh = [bar for bar in rows if self._is_fresh(each, bar, now)]
+        if last is None or last.state == "warm_up":
+            return rows
+        undecided = {last.opened_ns} if not last.done and not last.decided else set()
+        again = [bar for bar in fresh if bar.opened_ns in undecided]
+        self._again += [GivenBar(bar, "closed") for bar in again]
+        left = {bar.opened_ns for bar in fresh if bar.opened_ns > last.opened_ns} | {bar.opened_ns for bar in again}
+        return [bar for bar in rows if bar.opened_ns not in left]
+
+    def _is_fresh(self, each: _Cursor, bar: FedBar, now: int) -> bool:
+        return now - bar.closed_ns <= each.one.row.timeframe.step_ns + _LATE_NS
+
+    @staticmethod
+    def _version(cursor: Cursor, one: FedSeries) -> int:
+        return series_rows.by_id(cursor, one.row.id).data_version
+
+    # ---- going on ------------------------------------------------------------------------------------------------
+
+    def news(self, cursor: Cursor) -> News:
+        """What is to be given now; bars are written down in this transaction. LeaseLost."""
+        self._begin()
+        now = market_now(cursor)
+        again, self._again = self._again, []
+        for given in again:
+            self._note(given)
+        forming: list[Forming] = []
+        bars: list[GivenBar] = []
+        events: list[NewEvent] = []
+        for each in self._series:
+            rows = live_bars.seen(cursor, each.one.row.id, each.one.row.timeframe, self._from(each, now))
+            events += self._revisions(each, rows, now)
+            signs, ready = self._ready(each, rows)
+            forming += signs
+            bars += ready
+        bars.sort(key=lambda given: (given.bar.closed_ns, given.bar.series))
+        if bars or events:
+            leases.held(cursor, self._hold)
+            self._write(cursor, bars)
+            writing.events(cursor, self._hold.run_id, events)
+        return News(sorted(forming, key=lambda one: one.opened_ns), [*again, *bars], now)
+
+    def _from(self, each: _Cursor, now: int) -> int:
+        """From which stamp on rows are read: far enough back to see revisions."""
+        if each.last < 0:
+            return now - each.one.row.timeframe.step_ns
+        return min(each.given, default=each.last + 1)
+
+    def _ready(self, each: _Cursor, rows: Sequence[SeenBar]) -> tuple[list[Forming], list[GivenBar]]:
+        forming: list[Forming] = []
+        ready: list[GivenBar] = []
+        for row in rows:
+            if row.ts <= each.last:
+                continue
+            if row.ts > each.formed:
+                each.formed = row.ts
+                forming.append(Forming(each.one.axis.series, row.ts, row.open))
+            if row.state == "forming":
+                break
+            state = self._state(each, row)
+            if state is None:
+                break
+            given = GivenBar(each.one.axis.bar(stored(row)), state)
+            each.last = row.ts
+            self._note(given)
+            ready.append(given)
+        return forming, ready
+
+    def _state(self, each: _Cursor, row: SeenBar) -> str | None:
+        """The state in which a bar is given; None while it is held."""
+        if not row.partial:
+            return row.state
+        since = each.held_since.setdefault(row.ts, self._clock())
+        if self._clock() - since < self._held_s:
+            return None
+        return "unconfirmed"
+
+    def _note(self, given: GivenBar) -> None:
+        """Remember a bar that is given, to see whether history has it otherwise."""
+        each = next(one for one in self._series if one.one.axis.series == given.bar.series)
+        each.last = max(each.last, given.bar.opened_ns)
+        each.held_since.pop(given.bar.opened_ns, None)
+        each.given[given.bar.opened_ns] = (given.bar, given.state == "confirmed")
+        while len(each.given) > _WATCHED:
+            del each.given[min(each.given)]
+
+    def _revisions(self, each: _Cursor, rows: Sequence[SeenBar], now: int) -> list[NewEvent]:
+        """Bars that history has otherwise than they were given: once each."""
+        found = []
+        for row in rows:
+            before, settled = each.given.get(row.ts, (None, True))
+            if before is None or settled or row.state != "confirmed":
+                continue
+            after = each.one.axis.bar(stored(row))
+            each.given[row.ts] = (before, True)
+            if after != before:
+                body = {
+                    "series": before.series,
+                    "opened": rfc3339(row.ts),
+                    "before": values(before),
+                    "after": values(after),
+                }
+                found.append(NewEvent(now, "revision", body))
+        return found
+
+    def _write(self, cursor: Cursor, bars: Sequence[GivenBar]) -> None:
+        rows = [NewBar(*given.bar, given.state) for given in bars]
+        writing.bars(cursor, self._hold.run_id, self._number + 1, rows)
+        self._number += len(rows)
+
+
+def stored(row: SeenBar) -> StoredBar:
+    return StoredBar(row.ts, row.open, row.high, row.low, row.close, row.volume)
+
+
+def values(bar: FedBar) -> dict[str, Any]:
+    """Its prices and volume."""
+    return {name: getattr(bar, name) for name in ("open", "high", "low", "close", "volume")}

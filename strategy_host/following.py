@@ -1,0 +1,88 @@
+"""What a run in paper or live needs before its child: its series, wants of live data, and what it has done before."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from nautilus.db.cursor import Cursor
+from nautilus.db.live import wants
+from nautilus.db.live.wants import WantKey, WantRow
+from nautilus.db.strategies import live_bars, results, writing
+from nautilus.db.strategies.leases import Hold
+from nautilus.db.strategies.runs import RunRow
+from nautilus.errors import InvalidInput, Unavailable
+from nautilus.infra.loops import Backoff, repeat
+from nautilus.live.offered import stored_timeframe
+from nautilus.live.subscriptions import Priority
+from nautilus.strategies import history
+from nautilus.strategies.history import FedSeries
+from nautilus.strategies.states import Mode
+from strategy_host.recorder import Recorder
+
+
+def prepared(cursor: Cursor, run: RunRow, lease_s: float) -> tuple[list[FedSeries], dict[int, Decimal]]:
+    """Want the run's live data, and return its series, and con_id -> what a price of 1 is worth for a quantity of 1.
+    InvalidInput: it cannot be traded, or not by bars like these."""
+    want(cursor, run, lease_s)
+    fed = [history.fed_series(cursor, given, n, make=True) for n, given in enumerate(run.series)]
+    for n, one in enumerate(fed):
+        if stored_timeframe(one.row.timeframe.name) != one.row.timeframe:
+            raise InvalidInput.field(
+                f"series.{n}.timeframe", "a run in paper or live follows bars as they are streamed", ["5s", "1m"]
+            )
+    history.check_tradable(fed)
+    return fed, history.units_of(cursor, fed)
+
+
+def want(cursor: Cursor, run: RunRow, lease_s: float) -> None:
+    """Want its bars, and quotes for orders, for a while. InvalidInput: a live run gets delayed data."""
+    keys = [WantKey(int(one["con_id"]), "bars", one["timeframe"], one["price"], one["session"]) for one in run.series]
+    if run.mode == Mode.LIVE:
+        keys += [WantKey(con_id, "quotes") for con_id in run.con_ids]
+        feed = live_bars.worst_feed(cursor, list(run.con_ids))
+        if feed is not None:
+            raise InvalidInput(f"its market data are {feed}: no live run decides on old prices")
+    wants.put(cursor, run.principal, [WantRow(*key, Priority.STRATEGY) for key in keys], lease_s)
+
+
+def recorder(cursor: Cursor, run: RunRow, units: Mapping[int, Decimal]) -> Recorder:
+    """With what the run has done before, so that numbers go on. InvalidInput: paper goes on from flat alone, as the engine's
+    simulated account takes no position of an earlier life."""
+    made = Recorder(Hold(run.id, run.token), units, writing.numbers(cursor, run.id))
+    if run.mode == Mode.LIVE:
+        return made
+    after = 0
+    while rows := results.fills(cursor, run.id, after=after):
+        for row in rows:
+            made.book_again(row)
+        after = rows[-1].n
+    if made.book.holdings():
+        raise InvalidInput("the simulated account went with its process, and held a position: begin a new run")
+    points = results.equity(cursor, run.id)
+    made.last_equity = points[-1].equity if points else None
+    return made
+
+
+async def looped(
+    log: Any, name: str, step: Callable[[], Awaitable[object]], every_s: float, event: asyncio.Event
+) -> None:
+    """Repeat a step, and when woken. A database that is away only delays it; all else ends the attempt."""
+    ended: list[BaseException] = []
+
+    async def once() -> None:
+        event.clear()
+        try:
+            await step()
+        except Unavailable:
+            raise
+        except Exception as error:
+            ended.append(error)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), every_s)
+
+    backoff = Backoff(longest_s=max(1.0, every_s))
+    await repeat(f"strategy-{name}", once, log, backoff=backoff, going_on=lambda: not ended)
+    raise ended[0]

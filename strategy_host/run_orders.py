@@ -1,0 +1,177 @@
+"""The orders of one live run: from its engine into the ledger, and from the ledger to its engine."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from nautilus.db.bridge.status import market_now
+from nautilus.db.cursor import Cursor
+from nautilus.db.strategies import leases, ledger, writing
+from nautilus.db.strategies.leases import Hold
+from nautilus.db.strategies.runs import RunRow
+from nautilus.db.strategies.writing import NewOrder
+from nautilus.strategies import live_orders, placing
+from nautilus.strategies.figures import Book, RunFill
+from nautilus.strategies.live_orders import TYPES, Known, order_event
+from nautilus.strategies.placing import Refused
+from strategy_host.child import Child
+from strategy_host.parts import HostParts
+
+_ONE = Decimal(1)
+
+
+class RunOrders:
+    """What the ledger says of a run, and what its engine knows of that.
+
+    units: con_id -> what a price of 1 is worth for a quantity of 1. decided: called with each order that is new, changed:
+    with what became of one.
+    """
+
+    def __init__(self, parts: HostParts, run: RunRow, units: Mapping[int, Decimal]) -> None:
+        self._parts = parts
+        self._run = run
+        self._hold = Hold(run.id, run.token)
+        self._units = units
+        self._known: dict[UUID, Known] = {}
+        self._last_event = 0
+
+    # ---- adoption ------------------------------------------------------------------------------------------------
+
+    async def adopt(self, child: Child) -> None:
+        """Send what the run has from an earlier life: its open orders and its position, by our ledger."""
+        orders, positions = await self._parts.transactions.run(self._adopted)
+        await child.send("orders", orders=orders)
+        await child.send("positions", positions=positions)
+
+    def _adopted(self, cursor: Cursor) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        principal = self._run.principal
+        self._last_event = ledger.last_event(cursor, self._run.account)
+        executions = ledger.executions(cursor, principal)
+        rows = ledger.open_orders(cursor, principal)
+        adopted = []
+        for row in rows:
+            self._known[row.id] = live_orders.known_at_start(row, [e for e in executions if e.order_id == row.id])
+            adopted.append(live_orders.adopted_order(row))
+        return [one for one in adopted if one is not None], positions(executions, self._units)
+
+    # ---- from the engine -----------------------------------------------------------------------------------------
+
+    async def submit(self, child: Child, message: Mapping[str, Any], decided_price: Decimal | None) -> None:
+        """Place an order, and say what became of it. RightsLost: it is refused, and nothing more may be placed."""
+        name = message["client_order_id"]
+        try:
+            event = await self._parts.transactions.run(self._submit, message, decided_price)
+        except placing.RightsLost as lost:
+            await child.send("order_event", **order_event(name, "denied", message["bar_ns"] or 0, reason=lost.detail))
+            raise
+        await child.send("order_event", **event)
+
+    def _submit(self, cursor: Cursor, message: Mapping[str, Any], decided_price: Decimal | None) -> dict[str, Any]:
+        leases.held(cursor, self._hold)
+        name, now = message["client_order_id"], market_now(cursor)
+        if message["order_type"] not in TYPES:
+            placed: Any = Refused(f"the ledger has no orders of type {message['order_type']}")
+        else:
+            placed = placing.submit(cursor, self._run, message, self._parts.settings)
+        refused = isinstance(placed, Refused)
+        row = None if refused else placed.orders[0]
+        state = "denied" if row is None or row.state == "denied" else "submitted"
+        reason = placed.reason if refused else row.why if row is not None else ""
+        if writing.order_number(cursor, self._run.id, name) is None:
+            n = writing.numbers(cursor, self._run.id).orders + 1
+            order = NewOrder(
+                client_order_id=name,
+                con_id=message["con_id"],
+                decided_ns=message["bar_ns"] or now,
+                decided_price=decided_price,
+                side=message["side"],
+                type=message["order_type"],
+                quantity=Decimal(message["quantity"]),
+                limit_price=_decimal(message["price"]),
+                stop_price=_decimal(message["trigger_price"]),
+                tag=next(iter(message["tags"]), ""),
+                state=state,
+                reason=reason,
+                order_id=row.id if row is not None else None,
+            )
+            writing.orders(cursor, self._run.id, {n: order})
+        if row is not None and state == "submitted":
+            self._known.setdefault(row.id, Known())
+        return order_event(name, state, now, venue_order_id=str(row.id) if row is not None else None, reason=reason)
+
+    async def modify(self, child: Child, message: Mapping[str, Any]) -> None:
+        """Ask for other terms. RightsLost."""
+        done = await self._parts.transactions.run(placing.modify, self._run, message, self._parts.settings)
+        await self._refused(child, message["client_order_id"], "modify_rejected", done)
+
+    async def cancel(self, child: Child, message: Mapping[str, Any]) -> None:
+        """Ask for the end of an order."""
+        name = message["client_order_id"]
+        done = await self._parts.transactions.run(placing.cancel, self._run, name)
+        await self._refused(child, name, "cancel_rejected", done)
+
+    async def _refused(self, child: Child, name: str, kind: str, done: Any) -> None:
+        if isinstance(done, Refused):
+            now = await self._parts.transactions.run(market_now)
+            await child.send("order_event", **order_event(name, kind, now, reason=done.reason))
+
+    # ---- to the engine -------------------------------------------------------------------------------------------
+
+    async def news(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> bool:
+        """Send what happened to the run's orders since the last call; True when there was something."""
+        found = await self._parts.transactions.run(self._news)
+        for message in found:
+            await send(message)
+        return bool(found)
+
+    def _news(self, cursor: Cursor) -> list[dict[str, Any]]:
+        """Read what happened. What the engine knows moves on with it: it is sent next, or the engine is gone."""
+        principal = self._run.principal
+        touched = ledger.touched(cursor, principal, self._run.account, self._last_event)
+        if not touched.order_ids:
+            return []
+        now = market_now(cursor)
+        executions = ledger.executions(cursor, principal, touched.order_ids)
+        refused = ledger.refused_requests(cursor, principal, touched.order_ids)
+        found: list[dict[str, Any]] = []
+        for row in ledger.orders_of(cursor, principal, touched.order_ids):
+            new = live_orders.news(
+                row,
+                [one for one in executions if one.order_id == row.id],
+                [one for one in refused if one.order_id == row.id],
+                self._known.get(row.id, Known()),
+                now=now,
+            )
+            self._known[row.id] = new.known
+            found += new.messages
+            writing.order_became(
+                cursor,
+                self._run.id,
+                row.id,
+                state=_STATES.get(row.state, "accepted"),
+                reason=row.why,
+                filled=row.filled,
+            )
+        self._last_event = touched.last_id
+        return found
+
+
+_STATES: Mapping[str, str] = {
+    **{name: name for name in ("denied", "rejected", "filled", "cancelled", "expired")},
+    **dict.fromkeys(("accepted", "reserved", "sending", "sent"), "submitted"),
+}
+"""State of an order in the ledger -> as `strategy_orders` has it; all others are with the broker."""
+
+
+def positions(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> list[dict[str, Any]]:
+    """What a run holds by its executions, as the message `positions` has it."""
+    book = Book()
+    for n, one in enumerate(executions):
+        unit = units.get(one.con_id, _ONE)
+        book.add(RunFill(f"{n:09d}", one.con_id, one.ts, one.side, one.quantity, one.price, one.commission, unit))
+    return book.holdings()
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

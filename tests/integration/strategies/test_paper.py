@@ -1,0 +1,102 @@
+"""Paper: a real child follows rows of live bars. Its decisions and fills are those of a back-test of the same bars."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nautilus.db.strategies import results
+from nautilus.strategies.states import Mode, Wanted
+from tests.support.strategy_host import DAYS, StrategyStack, sessions, strategy_stack, waves
+from tests.support.strategy_parity import bars_given, course_of, replayed
+
+TODAY = sessions("2026-10-09")[0]
+OPTIONS = {"capital": "100000", "warm_up_bars": 50}
+PARAMETERS = {"fast": 3, "slow": 8, "short": True}
+
+
+@pytest.fixture
+def stack(tmp_path, dsn) -> Iterator[StrategyStack]:
+    with strategy_stack(tmp_path, dsn) as made:
+        made.store(*DAYS[:-1])
+        made.begin_stream(TODAY)
+        yield made
+
+
+def paper(stack: StrategyStack, **changed):
+    return stack.run(mode=Mode.PAPER, start_ns=None, end_ns=None, options=OPTIONS, parameters=PARAMETERS, **changed)
+
+
+def test_a_day_in_paper_is_the_back_test_of_its_bars_price_for_price(stack):
+    stack.start()
+    run = paper(stack)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
+    for bar in waves(TODAY, phase=35)[:120]:
+        stack.minute(run, bar)
+    stack.want(run.id, Wanted.STOPPED)
+    done = stack.over(run)
+    assert (done.state, done.bars_done) == ("stopped", 120)
+    warm_up, given = bars_given(stack.db, done)
+    assert (len(warm_up), len(given)) == (50, 120)
+    seen, tested = course_of(stack.db, done), replayed(stack.db, done)
+    assert len(seen.decisions) >= 3
+    assert seen.decisions == tested.decisions
+    assert seen.fills == tested.fills[: len(seen.fills)]
+    assert len(seen.fills) >= len(seen.decisions) - 1, "an order of the last bar fills at an open that nobody saw"
+    assert replayed(stack.db, done, without=range(40, 60)).decisions != seen.decisions, "a bar less is seen"
+    assert done.metrics is not None
+    assert done.fills == len(seen.fills)
+
+
+def test_a_paused_run_learns_and_enters_nothing(stack):
+    stack.start()
+    run = paper(stack)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
+    bars = waves(TODAY, phase=35)
+    stack.want(run.id, Wanted.PAUSED)
+    stack.wait(lambda: stack.read(run.id).state == "paused", "the run is paused")
+    for bar in bars[:70]:
+        stack.minute(run, bar)
+    with stack.db.transaction() as cursor:
+        assert results.orders(cursor, run.id) == []
+    stack.want(run.id, Wanted.RUNNING)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run goes on")
+    for bar in bars[70:170]:
+        stack.minute(run, bar)
+    with stack.db.transaction() as cursor:
+        assert results.orders(cursor, run.id) != []
+
+
+def test_a_run_whose_child_is_killed_goes_on_from_flat_and_ends_where_it_held_a_position(stack):
+    stack.start()
+    run = paper(stack)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
+    bars = waves(TODAY, phase=35)
+    stack.kill_child()
+    stack.wait(lambda: stack.read(run.id).restarts == 1, "the child is missed")
+    stack.wait(lambda: stack.read(run.id).state == "running", "another child follows the bars")
+    for bar in bars[:45]:
+        stack.minute(run, bar)
+    course, tested = course_of(stack.db, stack.read(run.id)), replayed(stack.db, stack.read(run.id))
+    assert len(course.fills) >= 1
+    assert course.decisions == tested.decisions
+    stack.kill_child()
+    done = stack.over(run)
+    assert done.state == "error"
+    assert "held a position: begin a new run" in done.reason
+
+
+def test_a_bar_with_missing_parts_waits_for_history_and_a_later_change_is_noted(stack):
+    stack.start(strategy_unconfirmed_s="1")
+    run = paper(stack)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
+    bars = waves(TODAY, phase=35)
+    stack.minute(run, bars[0])
+    stack.minute(run, bars[1], partial=True)
+    stack.bars.record(stack.instrument, "1m", [bars[0]._replace(close=bars[0].close + 0.03, high=200.0)])
+    stack.wait(lambda: bool(stack.events(run, "revision")), "the change is noted")
+    with stack.db.transaction() as cursor:
+        states = [row.state for row in results.bars(cursor, run.id) if row.state != "warm_up"]
+    assert states == ["closed", "unconfirmed"]
+    (event,) = stack.events(run, "revision")
+    assert event["after"]["high"] == 200.0
+    assert event["before"]["close"] == bars[0].close
