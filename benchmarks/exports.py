@@ -62,9 +62,10 @@ def _filled(dsn: str) -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO bars_minute SELECT %s, %s + n * %s, p, p + 0.07, p - 0.03, p + 0.01, n * 31 %% 10000,"
-            " p + 0.0123, 10 + n %% 50 FROM (SELECT n, round((180 + n * 7919 %% 1000 / 100.0)::numeric, 2)::float8 AS p"
-            " FROM generate_series(0, %s) AS n) AS g",
+            "INSERT INTO bars_minute SELECT %s, %s + n * %s, p, p + 0.07, p - 0.03, p + 0.01, abs(hashint8(n + 1)) %% 10000,"
+            " p + abs(hashint8(n + 2)) %% 100 / 10000.0, abs(hashint8(n + 3)) %% 500"
+            " FROM (SELECT n, round((180 + abs(hashint8(n)) %% 1000 / 100.0)::numeric, 2)::float8 AS p"
+            " FROM generate_series(0::bigint, %s) AS n) AS g",
             (row.id, _FIRST, _MINUTE, _BARS - 1),
         )
         cursor.execute("VACUUM ANALYZE")
