@@ -137,6 +137,23 @@ def test_a_bracket_is_three_orders_and_one_key(desk: Desk) -> None:
     assert body["group"]["ids"] == [body["id"], *(leg["id"] for leg in body["legs"])]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"take_profit": {"limit_price": "110"}, "stop_loss": {"stop_price": "90"}},
+        {"oca": {"group": "out", "type": 1}},
+    ],
+    ids=["alone", "bracket", "group"],
+)
+def test_the_answer_is_what_is_read_of_the_order_afterwards(desk: Desk, more: dict[str, Any]) -> None:
+    """The first answer is made of what was written, the later ones of what is stored."""
+    body = desk.placed(**more)
+    for one in (body, *body["legs"]):
+        read = desk.get(f"/{one['id']}").json()
+        assert {name: one[name] for name in read} == read
+
+
 def test_a_dry_run_and_a_preview_store_nothing(desk: Desk) -> None:
     dry = desk.place(dry_run=True, quantity=1001)
     seen = desk.api.request("POST", f"{ORDERS}/preview", json=BUY, headers=desk.reader)
