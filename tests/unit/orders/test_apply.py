@@ -454,6 +454,26 @@ def test_a_second_perm_id_revives_what_the_first_had_ended() -> None:
     assert story(facts, [status("Cancelled", perm_id=9)])[0].state is S.CANCELLED
 
 
+def test_of_two_orders_one_that_fills_leaves_the_order_alive_until_the_other_is_over() -> None:
+    facts = taken(perm_ids=(PERM, 9), requests=(cancel(),), pending=Pending.CANCEL)
+    one, outcomes = story(facts, [execution(100), status("Filled", 100), completed("Filled", filled=100)])
+    assert (one.state, one.filled, one.broker_status) == (S.WORKING, D(100), "Filled")
+    assert [[each.state for each in outcome.requests] for outcome in outcomes] == [[], [R.WANTED], []], (
+        "the cancel reaches the other one now"
+    )
+    both, _ = story(one, [status("Cancelled", perm_id=9)])
+    assert (both.state, both.filled) == (S.FILLED, D(100))
+
+
+def test_a_second_perm_id_that_shows_up_after_the_fill_keeps_the_order_alive_whatever_is_listed_of_the_first() -> None:
+    """Each round of questions names the open one, and lists the other one as completed."""
+    facts, _ = story(taken(), [execution(100), status("Filled", 100), open_order("Submitted", perm_id=9)])
+    assert facts.state is S.WORKING
+    again, outcomes = story(facts, [completed("Filled", filled=100), execution(100)])
+    assert (again.state, [outcome.follow_ups for outcome in outcomes]) == (S.WORKING, [(), ()])
+    assert story(again, [status("Cancelled", perm_id=9)])[0].state is S.FILLED
+
+
 def test_an_order_without_a_perm_id_learns_its_first_without_an_alarm() -> None:
     assert incidents(applied(order(), open_order("Submitted", perm_id=0))) == set()
     assert applied(order(), open_order("Submitted", perm_id=0)).changes.get("perm_ids") is None

@@ -95,7 +95,7 @@ def _completed(draft: Draft, word: CompletedOrder, known: Known) -> None:
         case Event.INACTIVE:
             draft.move(Event.REJECTED if draft.end_perm_id(word.perm_id) else Event.TWIN_ENDED, text)
         case Event.STATUS_FILLED:
-            _filled_by_status(draft, text)
+            _filled_by_status(draft, word.perm_id, text)
         case _:
             draft.move(Event.OTHER_STATUS, text)
 
@@ -109,7 +109,7 @@ def _status(draft: Draft, word: OpenOrder | OrderStatus, known: Known, *, certai
             draft.follow(FollowUp.THREE_QUESTIONS)
         return
     if event is Event.STATUS_FILLED:
-        _filled_by_status(draft, text)
+        _filled_by_status(draft, word.perm_id, text)
         return
     if event is Event.INACTIVE and draft.now.why_held != "locate" and _was_refused(draft.now):
         event = Event.REJECTED
@@ -120,8 +120,9 @@ def _status(draft: Draft, word: OpenOrder | OrderStatus, known: Known, *, certai
         draft.move(Event.FILLED_WHOLE, "its executions fill it")
 
 
-def _filled_by_status(draft: Draft, text: str) -> None:
-    draft.move(Event.FILLED_WHOLE if _whole(draft.now) else Event.STATUS_FILLED, text)
+def _filled_by_status(draft: Draft, perm_id: int, text: str) -> None:
+    if draft.fill_one(perm_id, text):
+        draft.move(Event.FILLED_WHOLE if _whole(draft.now) else Event.STATUS_FILLED, text)
 
 
 def _was_refused(order: OrderFacts) -> bool:
@@ -210,6 +211,7 @@ def _execution(draft: Draft, word: Execution, known: Known) -> None:
     elif known.filled > whole_quantity(draft.now):
         draft.move(Event.OVERFILLED, f"{text}, and the order is for {draft.now.quantity}")
     else:
-        draft.move(Event.FILLED_WHOLE if _whole(draft.now) else Event.FILLED_IN_PART, text)
+        over = _whole(draft.now) and not draft.others_live
+        draft.move(Event.FILLED_WHOLE if over else Event.FILLED_IN_PART, text)
     if draft.now.state is OrderState.UNKNOWN:
         draft.follow(FollowUp.THREE_QUESTIONS)

@@ -125,6 +125,12 @@ class Draft:
             self.note(_ended(perm_id))
         return set(known) <= {notice.ended_perm_id for notice in self.now.notices}
 
+    @property
+    def others_live(self) -> bool:
+        """Whether a permId of an order that is two is not known to be over."""
+        known = self.now.perm_ids
+        return len(known) > 1 and not set(known) <= {notice.ended_perm_id for notice in self.now.notices}
+
     def learn_status(self, status: str, why_held: str | None, *, certain: bool) -> None:
         """IB's own status word, unless it is late. certain: it cannot be. why_held: None where the word does not say it:
         then it is what it was, for as long as the status is."""
@@ -145,9 +151,21 @@ class Draft:
             if self.now.notices != before:
                 self._cancel_the_other()
             return
-        self.move(ended_event(self.now, known, text), text)
+        whole = len(self.now.perm_ids) > 1 and self.now.filled >= self.now.quantity
+        self.move(Event.FILLED_WHOLE if whole else ended_event(self.now, known, text), text)
         if (self.now.filled_by_status or 0) > self.now.filled:
             self.follow(FollowUp.ASK_EXECUTIONS)
+
+    def fill_one(self, perm_id: int, text: str) -> bool:
+        """IB says that the order of a permId is filled. False: another one of the same reference lives, and may fill as well."""
+        before = self.now.notices
+        if self.end_perm_id(perm_id):
+            return True
+        self.event, self.text = Event.TWIN_ENDED, text
+        if self.now.notices != before:
+            self.move(Event.TWIN_ENDED, text)
+            self._cancel_the_other()
+        return False
 
     def _cancel_the_other(self) -> None:
         """One of the order's permIds is over by now, so that its order id may reach another one: the cancel is sent again."""
