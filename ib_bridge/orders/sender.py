@@ -70,9 +70,9 @@ class Sender:
             self._in_hand = False
         await self._send_accepted()
         if self._parts.gateway.number:  # before the first connection nobody knows what time IB's clock shows
-            await self._look_for_stale()
+            await self._deny_stale_now_and_then()
 
-    async def _look_for_stale(self) -> None:
+    async def _deny_stale_now_and_then(self) -> None:
         """Not with each order that comes: they are many, and one is stale after seconds at the earliest."""
         now = time.monotonic()
         if now >= self._next_stale:

@@ -74,7 +74,7 @@ def add(
     return scalar(cursor, int)
 
 
-TOLD = (
+WITH_EVENT = (
     f"told AS ({_INSERT} SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
     " %(event_text)s, %(event_frame)s::jsonb FROM written)"
 )
@@ -82,7 +82,7 @@ TOLD = (
 
 
 def values_of(event: Event, before: str = "") -> dict[str, object]:
-    """The values of `TOLD`. before: the state that the order had; the one after is the row's."""
+    """The values of `WITH_EVENT`. before: the state that the order had; the one after is the row's."""
     return {
         "event_at": event.market_at,
         "event_kind": event.kind,

@@ -11,5 +11,5 @@ EVENTS = "nautilus_order_events"
 
 
 def notify(cursor: Cursor, *channels: str) -> None:
-    """Tell the order process when the transaction commits what it should look at; everything, unless told otherwise."""
+    """Tell the order process when the transaction commits what it should look at: everything, where none is named."""
     cursor.execute("SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel", (list(channels or (CHANNEL,)),))

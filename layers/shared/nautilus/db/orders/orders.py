@@ -118,7 +118,7 @@ def _with_consequences(statement: str) -> str:
         "WITH due AS MATERIALIZED (SELECT held, CASE WHEN %(_reducing)s THEN 0 ELSE held * coalesce(%(_unit_value)s, 0) END"
         "  AS worth FROM (SELECT CASE WHEN %(_state)s = ANY(%(_alive)s) THEN greatest(greatest(%(_quantity)s::numeric,"
         f"  {requests.OPEN_MODIFY_QUANTITY}) - %(_filled)s, 0) ELSE 0 END AS held) h),"
-        f" written AS ({statement} RETURNING {_COLUMNS}), {risk_book.SETTLED}, {events.TOLD}"
+        f" written AS ({statement} RETURNING {_COLUMNS}), {risk_book.SETTLED}, {events.WITH_EVENT}"
         f" SELECT {_COLUMNS}, {risk_book.IS_SETTLED} AS settled FROM written, pg_notify('{EVENTS}', account)"
     )
 

@@ -18,7 +18,7 @@ from nautilus.orders.limits import ALL_ACCOUNTS, LimitRow
 
 class AccountPicture(NamedTuple):
     """Of an account: the limits that an administrator set for it and for all; the rows of its trading state; when its positions
-    were opened (market time in ns; None: no gateway ever told them); values in its base currency, None where IB has sent none;
+    were opened (market time in ns; None: no gateway ever sent them); values in its base currency, None where IB has sent none;
     whether IB's position of the contract is not ours; the order process."""
 
     limits: list[LimitRow]
@@ -66,13 +66,14 @@ def account_picture(cursor: Cursor, account: str, con_id: int) -> AccountPicture
     ((row, process),) = joined(cursor, (_Account, ProcessRow))
     return AccountPicture(
         [LimitRow(whose, name, None if value is None else Decimal(value)) for whose, name, value in row.limits],
-        [_state(*values) for values in row.states],
+        [_state(values) for values in row.states],
         *row[2:],
         process,
     )
 
 
-def _state(scope: str, state: str, reason: str, set_by: str, since: str, until: str | None) -> StateRow:
+def _state(values: list[Any]) -> StateRow:
+    scope, state, reason, set_by, since, until = values
     ends = None if until is None else date.fromisoformat(until)
     return StateRow(scope, state, reason, set_by, datetime.fromisoformat(since), ends)
 
