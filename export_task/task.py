@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import psycopg2
-
 from export_task import part
 from export_task.bucket import BucketPlace
 from export_task.manifest import extras_of
@@ -72,7 +70,7 @@ class Task:
             busy = False
             try:
                 busy = self.step()
-            except (NautilusError, psycopg2.Error) as away:
+            except NautilusError as away:
                 self._log.warning("export-task-waits", extra={"reason": str(away).splitlines()[0] if str(away) else ""})
             if not busy:
                 self._ends.wait(self._settings.export_poll_s)

@@ -104,7 +104,7 @@ class BackTest:
 
     async def _finish(self, state: RunState, reason: str, changes: Mapping[str, Any] | None = None) -> None:
         with contextlib.suppress(LeaseLost):
-            await self._parts.transactions.run(leases.move, self.hold, state, reason, changes)
+            await self._parts.transactions.run(leases.move, self.hold, state, reason, changes=changes)
 
     # ---- one attempt ---------------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class BackTest:
             "bars_total": found.bars_total,
             "notes": found.notes,
         }
-        await self._parts.transactions.run(leases.move, self.hold, RunState.RUNNING, "", changes)
+        await self._parts.transactions.run(leases.move, self.hold, RunState.RUNNING, changes=changes)
 
     async def _end_when_cancelled(self) -> None:
         """A cancelled run has a while to bring its result; a strategy that hangs has none."""
@@ -241,7 +241,7 @@ class BackTest:
             batch.write(cursor)
             if last is not None:
                 leases.progress(cursor, self.hold, bars_done=last[0], trade_date=last[1], last_bar_ns=None)
-            leases.move(cursor, self.hold, state, reason, changes)
+            leases.move(cursor, self.hold, state, reason, changes=changes)
 
         async with self._flushing:
             batch, last = recorder.batch(), self._progress

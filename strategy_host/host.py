@@ -209,7 +209,7 @@ class Host:
 
     async def _take(self, modes: list[Mode], limit: int) -> list[RunRow]:
         host = self._settings.strategy_host_id
-        return await self._parts.transactions.run(leases.take, host, modes, limit, LEASE_S)
+        return await self._parts.transactions.run(leases.take, host, modes, limit=limit, lease_s=LEASE_S)
 
     def _start(self, one: Working) -> None:
         task = asyncio.create_task(one.work(), name=f"run-{one.run.id}")

@@ -123,7 +123,7 @@ class LiveRun:
 
     async def _move(self, state: RunState, reason: str = "", changes: Mapping[str, Any] | None = None) -> None:
         with contextlib.suppress(LeaseLost):
-            await self._parts.transactions.run(leases.move, self.hold, state, reason, changes)
+            await self._parts.transactions.run(leases.move, self.hold, state, reason, changes=changes)
 
     # ---- one child -----------------------------------------------------------------------------------------------
 
@@ -275,7 +275,7 @@ class LiveRun:
         def store(cursor: Cursor) -> None:
             row = leases.held(cursor, self.hold)
             changes = {"engine": message["engine"], "code_hash": message["code_hash"]}
-            leases.move(cursor, self.hold, RunState(row.state), row.reason, changes)
+            leases.move(cursor, self.hold, RunState(row.state), row.reason, changes=changes)
 
         await self._patiently(store)
         self._ready.set()

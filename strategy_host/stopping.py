@@ -49,7 +49,7 @@ def _cancel_all(cursor: Cursor, run: RunRow) -> None:
 
 
 async def end(parts: HostParts, run: RunRow, wanted: Callable[[], Wanted]) -> str:
-    """Until nothing of a live run is open, and, where that is wanted, it holds nothing; returns what is to be said of it.
+    """Until nothing of a live run is open, and, where that is wanted, it holds nothing; returns what there is to report of it.
     The database being away delays it. LeaseLost."""
     if run.mode != Mode.LIVE:
         return ""
@@ -94,7 +94,7 @@ def _standing(cursor: Cursor, run: RunRow) -> _Standing:
 
 
 def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, parts: HostParts) -> str:
-    """Place the order that closes a position; why not, if it is denied."""
+    """Write the order that closes a position; returns why it was denied, if it was."""
     instrument = instruments.by_id(cursor, con_id)
     if instrument is None:
         return f"the contract {con_id} is not known any more"
@@ -110,7 +110,7 @@ def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, parts: H
         origin=Origin.STRATEGY,
     )
     try:
-        placed = placing.close_position(cursor, run, ticket, f"{_CLOSING}{number}", parts.settings)
+        placed = placing.close_position(cursor, run, ticket, key=f"{_CLOSING}{number}", settings=parts.settings)
     except placing.RightsLost as lost:
         return lost.detail
     return placed.orders[0].why if placed.denied else ""
@@ -120,7 +120,7 @@ def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, parts: H
 
 
 def rights_lost(cursor: Cursor, run: RunRow, reason: str) -> None:
-    """The owner may not place orders any more: the run is paused, and a person should know."""
+    """The owner may send orders no more: the run is paused, and a person should know."""
     row = leases.held(cursor, Hold(run.id, run.token))
     if row.wanted == Wanted.RUNNING:
         runs.want(cursor, run.id, Wanted.PAUSED, "host")

@@ -66,7 +66,7 @@ def nearer(position: Decimal, target: Decimal) -> Decimal:
 
 def equity_point(portfolio: Any, venue: Any, run: Run) -> dict[str, str] | None:
     """Cash, open positions at the last closes, and both together; None while the account is not known."""
-    # The account itself is not asked: it would be copied with all its events, of which each fill adds one.
+    # The account itself is not read: it would be copied with all its events, of which each fill adds one.
     worth = portfolio.equity(venue=venue).get(run.currency)
     if worth is None:
         return None

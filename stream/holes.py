@@ -1,4 +1,4 @@
-"""The holes of a stream of bars that are open when a snapshot is read: who subscribes then has not heard of them."""
+"""The holes of a stream of bars that are open when a snapshot is read: who subscribes then does not know them."""
 
 from typing import Any, NamedTuple
 

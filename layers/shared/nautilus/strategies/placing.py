@@ -29,7 +29,7 @@ from nautilus.strategies.live_orders import ticket_of
 
 
 class RightsLost(NautilusError):
-    """The owner of a run may not place its orders any more."""
+    """The owner of a run may send orders of it no more."""
 
 
 class Refused(NamedTuple):
@@ -67,7 +67,7 @@ def submit(cursor: Cursor, run: RunRow, message: Mapping[str, Any], settings: Or
         return Refused(wrong.detail)
 
 
-def close_position(cursor: Cursor, run: RunRow, ticket: Ticket, key: str, settings: OrderModeSettings) -> Placed:
+def close_position(cursor: Cursor, run: RunRow, ticket: Ticket, *, key: str, settings: OrderModeSettings) -> Placed:
     """The order that ends what a run holds. RightsLost."""
     owner_of(cursor, run)
     return _place(cursor, ticket, Caller(run.principal, key, key), settings)

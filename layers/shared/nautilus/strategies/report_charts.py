@@ -1,6 +1,6 @@
 """Charts of a report as SVG without script.
 
-A chart is as wide as the page and always as high. Lines lie in an inner picture that is stretched; texts and marks lie beside
+A chart is as wide as the page and always as high. Lines lie in an inner picture that takes any width; texts and marks lie beside
 it by percent, so that they keep their size. Colours come from the page's style sheet, by class.
 
 The horizontal axis counts points, not time: nights and weekends, when nothing trades, take no room.
@@ -18,7 +18,7 @@ HEIGHT = 240
 """Pixels; the prices' chart is higher."""
 _TOP, _BOTTOM = 10, 24
 _WIDTH = 1000
-"""Units of the stretched picture."""
+"""Units of the inner picture."""
 _TICKS = 5
 _DATES = 5
 _COLUMNS = 500

@@ -27,7 +27,7 @@ class Hold(NamedTuple):
     token: int
 
 
-def take(cursor: Cursor, host: str, modes: Sequence[str], limit: int, lease_s: float) -> list[RunRow]:
+def take(cursor: Cursor, host: str, modes: Sequence[str], *, limit: int, lease_s: float) -> list[RunRow]:
     """Lease open runs that nobody has and that are due, live ones first, then the oldest."""
     cursor.execute(
         "UPDATE strategy_runs SET lease_host = %(host)s, lease_until = clock_timestamp() + %(lease)s * interval '1 s',"
@@ -97,7 +97,7 @@ _SETTABLE |= {"orders", "fills", "denied", "rejected", "restarts", "recent_resta
 
 
 def move(
-    cursor: Cursor, hold: Hold, to: RunState, reason: str = "", changes: Mapping[str, Any] | None = None
+    cursor: Cursor, hold: Hold, to: RunState, reason: str = "", *, changes: Mapping[str, Any] | None = None
 ) -> RunRow:
     """Bring a run to another state, or write columns of it in the same one, with an event of it. A run that is over gives
     its lease and its contracts back. LeaseLost; RuntimeError where the table of states has no such move."""

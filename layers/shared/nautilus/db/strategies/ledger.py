@@ -76,7 +76,7 @@ class Touched(NamedTuple):
     last_id: int
 
 
-def touched(cursor: Cursor, principal: str, account: str, after: int, limit: int = 1_000) -> Touched:
+def touched(cursor: Cursor, principal: str, account: str, after: int, *, limit: int = 1_000) -> Touched:
     """What happened to a run's orders after an event of its account. Ids of one account come in the order of their commits."""
     cursor.execute(
         "SELECT e.id, e.order_id FROM order_events e JOIN orders o ON o.id = e.order_id"
