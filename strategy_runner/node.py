@@ -117,6 +117,7 @@ class Session:
         run.waits_for_open = self._opens
         run.market_ns = 0 if self._paper else None
         node = self._node()
+        self._ready.strategy.adopt(self._adopted["orders"])
         node.add_strategy(self._ready.strategy)
         cache, handle = node.cache, node.handle()
         loop = asyncio.get_running_loop()

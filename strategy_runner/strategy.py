@@ -7,7 +7,7 @@ failure of a strategy ends its trading. The engine itself would log the failure 
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from nautilus_trader.model import OrderSide, Quantity
+from nautilus_trader.model import ClientOrderId, OrderSide, Quantity
 from nautilus_trader.trading import Strategy as EngineStrategy
 
 from strategy_runner.guard import Denied, guarded
@@ -27,7 +27,7 @@ _ENDS = {
     "OrderCancelRejected": "cancel_rejected",
 }
 _OVER = {"denied", "rejected", "canceled", "expired"}
-_KEPT_FOR_US = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote", "attach", "submit_order")
+_KEPT_FOR_US = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote", "attach", "adopt", "submit_order")
 
 
 class Strategy(EngineStrategy):  # type: ignore[misc]
@@ -106,7 +106,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._only = next(iter(self._followed.values())) if len(self._followed) == 1 else None
         self._targets: dict[int, Decimal | int] = {}
         self._reached: dict[int, Decimal] = {}
-        self._under_way: dict[int, Any] = {}
+        self._under_way: dict[Any, int] = {}
         self._decided_at: dict[Any, int | None] = {}
         self._waiting: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self._done: list[tuple[int, int]] = []
@@ -116,6 +116,12 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._bars = 0
         self._marked_ns: int | None = None
         guarded(type(self).prepare)(self)
+
+    def adopt(self, orders: list[dict[str, Any]]) -> None:
+        """Count the market orders of an earlier life as under way: they may still fill. orders: as the message has them."""
+        for one in orders:
+            if one["order_type"] == "MARKET":
+                self._under_way[ClientOrderId(one["client_order_id"])] = one["con_id"]
 
     def warm_up(self, bars: list[Any]) -> None:
         """Learn from bars before the run."""
@@ -223,7 +229,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     def _approach(self, instrument: Any, con_id: int) -> None:
         """Submit the one order that leads to the wanted position, unless one is under way."""
-        if con_id in self._under_way:
+        if con_id in self._under_way.values():
             return
         name, target = instrument.id, Decimal(self._targets[con_id])
         position = Decimal(self.portfolio.net_position(name))
@@ -239,7 +245,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             Quantity.from_decimal_dp(abs(missing), instrument.size_precision),
             tags=["exit" if abs(allowed) < abs(position) and allowed * position >= 0 else "entry"],
         )
-        self._under_way[con_id] = order.client_order_id
+        self._under_way[order.client_order_id] = con_id
         self._hand_over(order)
 
     def _entries_barred(self) -> bool:
@@ -271,7 +277,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         body = self._body(kind, order, order.side, self._at(event))
         record.write("order", **body, reason=str(getattr(event, "reason", "") or "") or None)
         if kind in _OVER:
-            self._over(key)
+            self._under_way.pop(key, None)
         if kind in ("denied", "rejected"):
             record.denied += kind == "denied"
             record.rejected += kind == "rejected"
@@ -282,7 +288,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def _filled(self, event: Any) -> None:
         order = self.cache.order(event.client_order_id)
         if order is None or order.is_closed:
-            self._over(event.client_order_id)
+            self._under_way.pop(event.client_order_id, None)
         if event.reconciliation:
             return
         commission = event.commission
@@ -298,11 +304,6 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             at_ns=self._at(event),
             bar_ns=self._decided_at.get(event.client_order_id),
         )
-
-    def _over(self, key: Any) -> None:
-        for con_id, mine in list(self._under_way.items()):
-            if mine == key:
-                del self._under_way[con_id]
 
     def _body(self, kind: str, order: Any, side: Any, at_ns: int) -> dict[str, Any]:
         """What every message about an order has. order: an order, or the event that began it."""

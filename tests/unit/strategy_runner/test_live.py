@@ -177,8 +177,9 @@ def test_the_engine_never_ends_an_order_that_nobody_confirms():
     assert done.stdout.split() == ["0", "None", "None"]
 
 
-def test_a_run_adopts_its_position_and_its_open_orders(folder):
-    open_order = {
+def adopted(**changed):
+    """An open order of an earlier life."""
+    return {
         "client_order_id": "0b7ad4c5-0000-4000-8000-000000000001",
         "venue_order_id": "77",
         "con_id": STOCK["con_id"],
@@ -191,7 +192,11 @@ def test_a_run_adopts_its_position_and_its_open_orders(folder):
         "price": "90.00",
         "trigger_price": None,
         "at_ns": OPEN,
-    }
+    } | changed
+
+
+def test_a_run_adopts_its_position_and_its_open_orders(folder):
+    open_order = adopted()
     short = {"con_id": STOCK["con_id"], "quantity": "-100", "average_price": "101.5"}
     bars = minutes([100.0] * 4)
     start = {"folder": folder, "orders": [open_order], "positions": [short]}
@@ -208,6 +213,39 @@ def test_a_run_adopts_its_position_and_its_open_orders(folder):
     with Node("live", template="manual", parameters={"steps": steps}, **start) as node:
         node.bar(bars[0])
         assert written(node, "cancel")["client_order_id"] == open_order["client_order_id"]
+
+
+def test_a_market_order_of_an_earlier_life_counts_as_under_way_until_it_is_over(folder):
+    """Else a run that is started again while its order waits at the broker would send it once more."""
+    bars = minutes([100.0] * 6)
+    left = adopted(order_type="MARKET", quantity="100", price=None, time_in_force="DAY")
+    start = {"folder": folder, "template": "buy_and_hold", "orders": [left]}
+    with Node("live", **start) as node:
+        for bar in bars[:3]:
+            assert kinds(node.bar(bar)) == []
+        node.event(left, "filled", quantity="100", price="100", trade_id="late", commission="1", currency="USD")
+        assert kinds(node.bar(bars[3])) == []
+        done = node.end()
+    assert done.one("result")["positions"] == [{"con_id": STOCK["con_id"], "quantity": "100", "average_price": "100"}]
+    with Node("live", **start) as node:
+        assert kinds(node.bar(bars[0])) == []
+        node.event(left, "canceled")
+        assert [one["quantity"] for one in kinds(node.bar(bars[1]))] == ["100"], "it is over, so another one may follow"
+
+
+def test_a_part_of_an_adopted_market_order_is_no_reason_for_another_one(folder):
+    bars = minutes([100.0] * 3)
+    left = adopted(
+        order_type="MARKET", quantity="100", price=None, time_in_force="DAY", filled="40", average_price="100"
+    )
+    held = {"con_id": STOCK["con_id"], "quantity": "40", "average_price": "100"}
+    start = {"folder": folder, "template": "buy_and_hold", "orders": [left], "positions": [held]}
+    with Node("live", **start) as node:
+        assert kinds(node.bar(bars[0])) == []
+        node.event(left, "filled", quantity="60", price="100", trade_id="rest", commission="1", currency="USD")
+        assert kinds(node.bar(bars[1])) == []
+        done = node.end()
+    assert done.one("result")["positions"] == [{"con_id": STOCK["con_id"], "quantity": "100", "average_price": "100"}]
 
 
 def test_while_paused_a_run_leaves_but_does_not_enter(folder):
