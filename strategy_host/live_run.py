@@ -101,12 +101,9 @@ class LiveRun:
                 await self.child.kill()
 
     async def _fail(self, reason: str) -> None:
-        """It cannot go on. Open orders of a live run are cancelled: nobody looks after them any more."""
-        if self.live:
-            await stopping.cancel_orders(self._parts, self.run)
-            with contextlib.suppress(LeaseLost):
-                await self._parts.transactions.run(stopping.run_failed, self.run, reason)
-        await self._move(RunState.ERROR, reason)
+        """It cannot go on."""
+        with contextlib.suppress(LeaseLost):
+            await self._parts.transactions.run(stopping.fail, self.run, reason)
 
     async def _again(self, reason: str) -> None:
         """Start it again, later and later; after too many times within ten minutes it ends."""
@@ -115,10 +112,10 @@ class LiveRun:
         if count >= _MOST_RESTARTS:
             await self._fail(f"{reason}; it was started again {count} times within ten minutes")
             return
-        if self.live and self._options.on_crash == "cancel":
-            await stopping.cancel_orders(self._parts, self.run)
         self._parts.log.warning("strategy-child-lost", extra={"run_id": str(self.run.id), "reason": reason})
         with contextlib.suppress(LeaseLost):
+            if self.live and self._options.on_crash == "cancel":
+                await stopping.cancel_orders(self._parts, self.run)
             await transactions.run(leases.later, self.hold, reason, float(min(60, 2**count)), is_restart=True)
 
     async def _move(self, state: RunState, reason: str = "", changes: Mapping[str, Any] | None = None) -> None:
@@ -194,6 +191,7 @@ class LiveRun:
         async with asyncio.timeout(_READY_S):
             await self._ready.wait()
         await self._move(RunState.RUNNING)
+        await self._obey(child)  # before the first bar: a pause of before holds for it, too
         await asyncio.gather(
             looped(self._parts.log, "bars", lambda: self._give(child, feed, recorder), _SWEEP_S, self.bars_waker),
             looped(self._parts.log, "orders", lambda: self._tell_orders(child, orders), _SWEEP_S, self.orders_waker),

@@ -7,14 +7,17 @@ from uuid import UUID
 
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
+from nautilus.db.orders.orders import OrderRow
 from nautilus.db.strategies import leases, ledger, writing
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewOrder
+from nautilus.orders.place import Placed
 from nautilus.strategies import live_orders, placing
 from nautilus.strategies.figures import Book, RunFill
 from nautilus.strategies.live_orders import TYPES, Known, order_event
 from nautilus.strategies.placing import Refused
+from nautilus.strategies.states import RunState
 from strategy_host.child import Child
 from strategy_host.parts import HostParts
 
@@ -68,16 +71,20 @@ class RunOrders:
         await child.send("order_event", **event)
 
     def _submit(self, cursor: Cursor, message: Mapping[str, Any], decided_price: Decimal | None) -> dict[str, Any]:
-        leases.held(cursor, self._hold)
+        run = leases.held(cursor, self._hold)
         name, now = message["client_order_id"], market_now(cursor)
-        if message["order_type"] not in TYPES:
-            placed: Any = Refused(f"the ledger has no orders of type {message['order_type']}")
+        placed: Placed | Refused
+        if (
+            run.state == RunState.STOPPING
+        ):  # its child may have sent this before it heard so; nobody would end it any more
+            placed = Refused("the run is being stopped")
+        elif message["order_type"] not in TYPES:
+            placed = Refused(f"the ledger has no orders of type {message['order_type']}")
         else:
             placed = placing.submit(cursor, self._run, message, self._parts.settings)
-        refused = isinstance(placed, Refused)
-        row = None if refused else placed.orders[0]
+        row = None if isinstance(placed, Refused) else placed.orders[0]
         state = "denied" if row is None or row.state == "denied" else "submitted"
-        reason = placed.reason if refused else row.why if row is not None else ""
+        reason = placed.reason if isinstance(placed, Refused) else placed.orders[0].why
         if writing.order_number(cursor, self._run.id, name) is None:
             n = writing.numbers(cursor, self._run.id).orders + 1
             order = NewOrder(
@@ -101,15 +108,23 @@ class RunOrders:
         return order_event(name, state, now, venue_order_id=str(row.id) if row is not None else None, reason=reason)
 
     async def modify(self, child: Child, message: Mapping[str, Any]) -> None:
-        """Ask for other terms. RightsLost."""
-        done = await self._parts.transactions.run(placing.modify, self._run, message, self._parts.settings)
+        """Ask for other terms. RightsLost, LeaseLost."""
+        done = await self._parts.transactions.run(self._modify, message)
         await self._refused(child, message["client_order_id"], "modify_rejected", done)
 
+    def _modify(self, cursor: Cursor, message: Mapping[str, Any]) -> OrderRow | Refused:
+        leases.held(cursor, self._hold)
+        return placing.modify(cursor, self._run, message, self._parts.settings)
+
     async def cancel(self, child: Child, message: Mapping[str, Any]) -> None:
-        """Ask for the end of an order."""
+        """Ask for the end of an order. LeaseLost."""
         name = message["client_order_id"]
-        done = await self._parts.transactions.run(placing.cancel, self._run, name)
+        done = await self._parts.transactions.run(self._cancel, name)
         await self._refused(child, name, "cancel_rejected", done)
+
+    def _cancel(self, cursor: Cursor, client_order_id: str) -> OrderRow | Refused:
+        leases.held(cursor, self._hold)
+        return placing.cancel(cursor, self._run, client_order_id)
 
     async def _refused(self, child: Child, name: str, kind: str, done: Any) -> None:
         if isinstance(done, Refused):

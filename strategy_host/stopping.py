@@ -22,7 +22,7 @@ from nautilus.orders.ticket import OrderType, Origin, Side, Ticket
 from nautilus.strategies import placing
 from nautilus.strategies.figures import Book, EquityPoint, RunFill, figures
 from nautilus.strategies.options import RunOptions
-from nautilus.strategies.states import Mode, Wanted
+from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host.parts import HostParts
 
 KEEPER = "strategy-host"
@@ -39,11 +39,12 @@ class _Standing(NamedTuple):
 
 
 async def cancel_orders(parts: HostParts, run: RunRow) -> None:
-    """Ask for the end of every open order of a live run."""
+    """Ask for the end of every open order of a live run. LeaseLost."""
     await parts.transactions.run(_cancel_all, run)
 
 
 def _cancel_all(cursor: Cursor, run: RunRow) -> None:
+    leases.held(cursor, Hold(run.id, run.token))
     for row in ledger.open_orders(cursor, run.principal):
         placing.cancel(cursor, run, str(row.idempotency_key))
 
@@ -128,11 +129,14 @@ def rights_lost(cursor: Cursor, run: RunRow, reason: str) -> None:
     incidents.tell(cursor, KEEPER, [Condition("strategy-rights-lost", str(run.id), {"reason": reason})])
 
 
-def run_failed(cursor: Cursor, run: RunRow, reason: str) -> None:
-    """A live run has ended by itself: a person should look at what it holds."""
-    leases.held(cursor, Hold(run.id, run.token))
-    detail = {"account": run.account, "template": run.template_id, "reason": reason}
-    incidents.tell(cursor, KEEPER, [Condition("strategy-run-ended", str(run.id), detail)])
+def fail(cursor: Cursor, run: RunRow, reason: str) -> None:
+    """End a run that cannot go on. Open orders of a live one are cancelled in the same step, as nobody looks after them any
+    more, and a person should look at what it holds. LeaseLost."""
+    if run.mode == Mode.LIVE:
+        _cancel_all(cursor, run)
+        detail = {"account": run.account, "template": run.template_id, "reason": reason}
+        incidents.tell(cursor, KEEPER, [Condition("strategy-run-ended", str(run.id), detail)])
+    leases.move(cursor, Hold(run.id, run.token), RunState.ERROR, reason)
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------

@@ -26,6 +26,12 @@ def paper(stack: StrategyStack, **changed):
     return stack.run(mode=Mode.PAPER, start_ns=None, end_ns=None, options=OPTIONS, parameters=PARAMETERS, **changed)
 
 
+def worked_through(stack: StrategyStack, run, opened_ns: int) -> bool:
+    with stack.db.transaction() as cursor:
+        given = results.bars(cursor, run.id, limit=10_000)
+    return any(row.opened_ns == opened_ns and row.done_at is not None for row in given)
+
+
 def test_a_day_in_paper_is_the_back_test_of_its_bars_price_for_price(stack):
     stack.start()
     run = paper(stack)
@@ -64,6 +70,29 @@ def test_a_paused_run_learns_and_enters_nothing(stack):
         stack.minute(run, bar)
     with stack.db.transaction() as cursor:
         assert results.orders(cursor, run.id) != []
+
+
+def test_a_pause_holds_from_the_first_bar_after_its_host_was_killed(stack):
+    """Also for a bar that is given once more, as nobody knows what the killed process made of it."""
+    stack.start()
+    run = stack.run("buy_and_hold", mode=Mode.PAPER, start_ns=None, end_ns=None, options=OPTIONS)
+    stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
+    stack.want(run.id, Wanted.PAUSED)
+    stack.wait(lambda: stack.read(run.id).state == "paused", "the run is paused")
+    bars = waves(TODAY)
+    stack.minute(run, bars[0])
+    stack.kill()
+    with stack.db.transaction() as cursor:
+        cursor.execute("UPDATE strategy_bars SET done_at = NULL WHERE run_id = %s AND state <> 'warm_up'", (run.id,))
+        assert cursor.rowcount == 1
+    stack.start()
+    stack.wait(lambda: worked_through(stack, run, bars[0].ts), "the bar is worked through once more")
+    stack.minute(run, bars[1])
+    stack.wait(lambda: stack.read(run.id).state == "paused", "the run is paused again")
+    stack.want(run.id, Wanted.STOPPED)
+    assert stack.over(run).state == "stopped"
+    with stack.db.transaction() as cursor:
+        assert results.orders(cursor, run.id) == []
 
 
 def test_a_run_whose_child_is_killed_goes_on_from_flat_and_ends_where_it_held_a_position(stack):
