@@ -186,14 +186,15 @@ deploy: $(BUILD)/.ready ## bring the stack of ENV to what is built here
 	$(SAM) deploy --config-env $(ENV)
 
 logs: .venv-sam/.ready ## follow the logs of functions and bridge of ENV
-	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring orders portfolio frontend strategies bridge order-process ib-gateway stream,--cw-log-group /nautilus/$(ENV)/$(group))
+	$(SAM) logs --tail $(foreach group,api auth bars backfill live monitoring orders portfolio frontend exports strategies bridge order-process ib-gateway stream export-task strategy-host,--cw-log-group /nautilus/$(ENV)/$(group))
 
-image: ## build the images of bridge, simulator, API, stream and export task (TAG=...)
+image: ## build the images of bridge, simulator, API, stream, export task and strategies (TAG=...)
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_bridge/Dockerfile -t nautilus-bridge:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f ib_gateway_sim/Dockerfile -t nautilus-simulator:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f infra/api.Dockerfile -t nautilus-api:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f stream/Dockerfile -t nautilus-stream:$(TAG) .
 	$(DOCKER) build $(DOCKER_OPTIONS) -f export_task/Dockerfile -t nautilus-export:$(TAG) .
+	$(DOCKER) build $(DOCKER_OPTIONS) -f strategy_runner/Dockerfile -t nautilus-strategies:$(TAG) .
 
 # SOURCE=sim|ib: the simulator, or IB Gateway (its env file says what it needs).
 SOURCE ?= sim
@@ -218,8 +219,8 @@ emulator: $(BUILD)/.ready .venv-emulator/.ready ## deploy the stack to an emulat
 	@SAM_CLI_TELEMETRY=0 $(PY) -m dev.emulator --emulator '$(CURDIR)/.venv-emulator/bin/ministack' --sam '$(SAM_LOCAL)'
 
 IMAGE ?= bridge
-push: ## push an image (IMAGE=bridge|stream|export) to the repository of ENV's stack (REPOSITORY=its output RepositoryUri, StreamRepositoryUri, ExportRepositoryUri)
-	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, an output of the stack: RepositoryUri or StreamRepositoryUri'; exit 2; }
+push: ## push an image (IMAGE=bridge|stream|export|strategies) to the repository of ENV's stack (REPOSITORY=its output RepositoryUri, StreamRepositoryUri, ExportRepositoryUri, StrategyRepositoryUri)
+	@test -n '$(REPOSITORY)' || { echo 'push: say REPOSITORY=, an output of the stack: RepositoryUri, StreamRepositoryUri, ExportRepositoryUri or StrategyRepositoryUri'; exit 2; }
 	$(DOCKER) tag nautilus-$(IMAGE):$(TAG) '$(REPOSITORY):$(TAG)'
 	$(DOCKER) push '$(REPOSITORY):$(TAG)'
 

@@ -37,7 +37,8 @@ _DESCRIBE_AGAIN_S = 30.0
 _END_S = 6.0
 _AT_ONCE = 8
 """Runs in paper and live that are started in one step: each start takes a processor for a while."""
-_POOL = 4
+POOL = 4
+"""Connections that runs share; three more: one holds the name, one listens, one reads the bus where there is no Redis."""
 
 
 class Working(Protocol):
@@ -61,7 +62,7 @@ class Host:
         self._database = Database(
             settings.database_url.get_secret_value(),
             name="nautilus-strategies",
-            size=min(_POOL, settings.database_pool),
+            size=min(POOL, settings.database_pool),
             statement_timeout_ms=settings.statement_timeout_ms,
         )
         name = settings.strategy_host_id
@@ -72,7 +73,7 @@ class Host:
             f"another process already works as strategy host {name!r}; stop it, or set another NAUTILUS_STRATEGY_HOST_ID",
         )
         self._parts = HostParts(
-            settings, TransactionRunner(self._database, threads=_POOL - 2), Snapshots(self._database, 1), log, Fences()
+            settings, TransactionRunner(self._database, threads=POOL - 2), Snapshots(self._database, 1), log, Fences()
         )
         self._working: dict[UUID, tuple[Working, asyncio.Task[None]]] = {}
         self._described = Described("", [], "strategies are being described")

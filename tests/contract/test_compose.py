@@ -12,6 +12,7 @@ from nautilus.settings.base import Settings
 from nautilus.settings.bridge import BridgeSettings, MigrateSettings, RetentionSettings
 from nautilus.settings.exports import ExportTaskSettings
 from nautilus.settings.orders import OrderSettings
+from nautilus.settings.strategies import StrategySettings
 from nautilus.settings.stream import StreamLimits, StreamSettings
 from tests.contract.test_settings import default_of
 
@@ -27,6 +28,7 @@ PROCESSES: dict[str, tuple[tuple[type[Settings], ...], str]] = {
     "api": ((AuthSettings, StreamLimits), "infra/api.Dockerfile"),
     "stream": ((StreamSettings,), "stream/Dockerfile"),
     "export": ((ExportTaskSettings,), "export_task/Dockerfile"),
+    "strategies": ((StrategySettings,), "strategy_runner/Dockerfile"),
 }
 # Settings that nobody gives to containers, and why.
 ELSEWHERE = {
@@ -39,6 +41,7 @@ ELSEWHERE = {
     "orders_crash_at": "for tests",
     "replica_url": "compose.yaml has no standby; docs/operations.md tells how to make one",
     "bridge_id": "one bridge",
+    "strategy_host_id": "one strategy host",
     "queue_region": "the queue is a container",
 }
 
@@ -102,17 +105,18 @@ def test_each_exception_is_one():
 
 
 def test_orders_and_watch_list_are_the_same_for_all_that_read_them():
-    for name in ("NAUTILUS_ORDERS", "NAUTILUS_LIVE_ACCOUNT", "NAUTILUS_LIVE_WATCH"):
+    for name, readers in (("NAUTILUS_ORDERS", 3), ("NAUTILUS_LIVE_ACCOUNT", 3), ("NAUTILUS_LIVE_WATCH", 2)):
         given = [
             service["environment"][name] for service in SERVICES.values() if name in service.get("environment", {})
         ]
-        assert len(given) == 2, name
+        assert len(given) == readers, name
         assert len(set(given)) == 1, name
 
 
 def test_a_container_that_is_stopped_has_time_to_end():
-    """Docker kills after 10 s: the bridge gives back its work, the order process hears IB's last words, sockets close."""
-    for name in ("bridge", "orders", "stream"):
+    """Docker kills after 10 s: the bridge gives back its work, the order process hears IB's last words, sockets close,
+    strategies end."""
+    for name in ("bridge", "orders", "stream", "strategies"):
         assert SERVICES[name]["stop_grace_period"] == "30s", name
 
 

@@ -15,7 +15,10 @@ DOCKERFILES = (
     "export_task/Dockerfile",
     "infra/api.Dockerfile",
 )
-OURS = ("nautilus", "functions", "stream", "strategy_runner", "export_task", "ib_bridge", "ib_gateway_sim", "dev")
+OURS = (
+    *("nautilus", "functions", "stream", "strategy_host", "strategy_runner", "export_task", "ib_bridge"),
+    *("ib_gateway_sim", "dev"),
+)
 # What an image starts, and what compose.yaml and the template start in it: modules, by the place of their file in the image.
 STARTED = {
     "ib_bridge/Dockerfile": (
@@ -25,7 +28,8 @@ STARTED = {
     "ib_gateway_sim/Dockerfile": ("ib_gateway_sim/__main__.py",),
     "stream/Dockerfile": ("stream/__main__.py",),
     "strategy_runner/Dockerfile": (
-        *("strategy_runner/__main__.py", "strategy_runner/backtest.py", "strategy_runner/node.py"),
+        *("strategy_host/__main__.py", "strategy_runner/__main__.py", "strategy_runner/backtest.py"),
+        "strategy_runner/node.py",
         *(
             f"strategy_runner/builtin/{name}.py"
             for name in ("bollinger_reversion", "buy_and_hold", "donchian_breakout")
@@ -118,6 +122,17 @@ def test_the_image_with_the_engine_has_its_licence_and_says_which_version():
     notice = (ROOT / "strategy_runner" / "NOTICE").read_text()
     assert f"NautilusTrader {pinned[1]}," in notice
     assert f"tag v{pinned[1]}." in notice
+
+
+def test_the_host_finds_in_its_image_what_it_starts_strategies_with():
+    """A strategy's process is given the folders that hold `strategy_runner` and `nautilus`; there the host's libraries, which
+    are of other versions than the engine's, must not lie."""
+    text = (ROOT / "strategy_runner" / "Dockerfile").read_text()
+    assert "NAUTILUS_STRATEGY_PYTHON=/opt/strategies/bin/python" in text
+    assert "venv --copies /opt/strategies" in text
+    places = dict(re.findall(r"^COPY (?:layers/shared/)?(nautilus|ib_bridge|strategy_\w+) (\S+)$", text, re.MULTILINE))
+    assert places == {name: f"/app/{name}" for name in ("nautilus", "ib_bridge", "strategy_host", "strategy_runner")}
+    assert "--target /opt/python -r /tmp/bridge.txt" in text
 
 
 def test_a_module_that_is_not_copied_is_missed():

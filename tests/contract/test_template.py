@@ -24,7 +24,9 @@ from nautilus.settings.base import Settings
 from nautilus.settings.bridge import KEPT_DAYS, BridgeSettings, MigrateSettings, RetentionSettings
 from nautilus.settings.exports import ExportTaskSettings
 from nautilus.settings.orders import ACCOUNT, TIME_OF_DAY, OrderModeSettings, OrderSettings
+from nautilus.settings.strategies import StrategySettings
 from nautilus.settings.stream import StreamSettings
+from strategy_host import host
 from stream import server
 from stream.service import POOL
 
@@ -213,8 +215,19 @@ def test_all_processes_together_fit_the_databases_connections():
     stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 1  # one listens
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
     writes = {e["Name"]: e["Value"] for e in CONTAINERS["ExportTask.export"]["Environment"]}
-    command = 1 + int(writes["NAUTILUS_DATABASE_POOL"])
-    assert sum(reserved) * each + bridge + orders + deployed_at_once * stream + command <= CONNECTIONS
+    exports = int(writes["NAUTILUS_DATABASE_POOL"])
+    runs = {e["Name"]: e["Value"] for e in CONTAINERS["StrategyTask.strategies"]["Environment"]}
+    strategies = host.POOL + 3  # one holds its name, one listens, one reads the bus where there is no Redis
+    assert int(runs["NAUTILUS_DATABASE_POOL"]) == host.POOL
+    command = 1
+    functions = sum(reserved) * each
+    together = functions + bridge + orders + deployed_at_once * stream + exports + strategies + command
+    assert together <= CONNECTIONS
+    page = (ROOT / "docs" / "aws.md").read_text()
+    parts = f"functions hold at most {functions} (one each, by their reserved concurrency), the bridge {bridge}"
+    parts += f", the order process {orders}, the stream {stream}, and while it is replaced {deployed_at_once * stream}"
+    parts += f", the export task {exports}, the strategy host {strategies}, a command {command}"
+    assert f"At least {together} connections must be allowed: {parts}." in page
 
 
 def test_calls_that_wait_for_an_order_leave_half_of_the_function_to_cancels_and_kills():
@@ -272,6 +285,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "CommandTask.command": MigrateSettings,
     "StreamTask.stream": StreamSettings,
     "ExportTask.export": ExportTaskSettings,
+    "StrategyTask.strategies": StrategySettings,
 }
 PROCESSES = [*FOLDERS, *SETTINGS]
 
@@ -512,10 +526,12 @@ def test_what_is_watched_is_emitted():
     assert watched <= emitted
     assert {"SessionConnected", "JobSilence", "PacingViolations", "UnmappedCodes"} <= watched
 
-    log_lines = "".join(path.read_text() for path in (ROOT / "ib_bridge").rglob("*.py"))
+    folders = {"BridgeLogs": "ib_bridge", "StrategyHostLogs": "strategy_host"}
     for name, properties in filters.items():
+        folder = ROOT / folders[properties["LogGroupName"]["Ref"]]
+        log_lines = "".join(path.read_text() for path in folder.rglob("*.py"))
         (action,) = re.findall(r'\$\.message = "([\w-]+)"', properties["FilterPattern"])
-        assert f'"{action}"' in log_lines, f"{name} looks for a line that the bridge never writes"
+        assert f'"{action}"' in log_lines, f"{name} looks for a line that {folder.name} never writes"
 
 
 def test_every_alarm_tells_somebody_and_says_what_it_means():
@@ -583,7 +599,7 @@ def test_a_login_that_waits_for_a_person_is_not_thrown_away():
 
 def test_ours_write_nothing_to_their_file_system():
     assert all(CONTAINERS[name]["ReadonlyRootFilesystem"] for name in SETTINGS)
-    for name in ("simulator", "migrate", "bridge", "orders", "api", "stream"):
+    for name in ("simulator", "migrate", "bridge", "orders", "api", "stream", "export", "strategies"):
         assert COMPOSE["services"][name]["read_only"] is True
         assert COMPOSE["services"][name]["cap_drop"] == ["ALL"]
 
@@ -694,6 +710,69 @@ def test_images_have_all_that_they_start():
         assert f"COPY {module} /app/{module}\n" in (ROOT / image).read_text(), image
 
 
+# ---- strategies ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_strategy_host_runs_unless_it_is_chosen():
+    made = [name for name in RESOURCES if re.match(r"Strategy|StrategiesTo|StrategiesNot", name)]
+    conditions = {name: RESOURCES[name].get("Condition") for name in made}
+    kept = {name for name, condition in conditions.items() if condition is None}
+    assert kept == {"StrategyRepository", "StrategyHostLogs"}, "an image is pushed before the host runs"
+    assert set(conditions.values()) == {None, "WithStrategies", "StrategiesAndCache"}
+    assert TEMPLATE["Parameters"]["StrategyCount"]["Default"] == 0
+    assert len(made) >= 10
+
+
+def test_two_strategy_hosts_never_run_at_once():
+    """They have one name, and the second one would end."""
+    deployment = of_type("AWS::ECS::Service")["StrategyService"]["DeploymentConfiguration"]
+    assert (deployment["MaximumPercent"], deployment["MinimumHealthyPercent"]) == (100, 0)
+    assert TEMPLATE["Parameters"]["StrategyCount"]["AllowedValues"] == [0, 1]
+
+
+def test_strategies_have_no_rights_in_aws():
+    """Whatever a strategy's process reads, credentials of a role are not among it."""
+    assert "TaskRoleArn" not in of_type("AWS::ECS::TaskDefinition")["StrategyTask"]
+    readable = [s["Resource"] for s in statements("StrategyExecutionRole") if "secretsmanager" in str(actions(s))]
+    assert readable == [{"Ref": "DatabaseSecretArn"}]
+
+
+def test_the_strategy_host_reaches_what_it_reads():
+    out = of_type("AWS::EC2::SecurityGroup")["StrategySecurityGroup"]["SecurityGroupEgress"]
+    assert {rule["Description"] for rule in out} == {"AWS", "database", "cache"}
+    added = of_type("AWS::EC2::SecurityGroupIngress")["StrategiesToCache"]
+    assert added["SourceSecurityGroupId"] == {"Fn::GetAtt": "StrategySecurityGroup.GroupId"}
+    given = {e["Name"]: e["Value"] for e in CONTAINERS["StrategyTask.strategies"]["Environment"]}
+    assert given["NAUTILUS_REDIS_URL"] == GLOBALS["Environment"]["Variables"]["NAUTILUS_REDIS_URL"]
+    assert COMPOSE["services"]["strategies"]["environment"]["NAUTILUS_REDIS_URL"] == "redis://cache:6379/0"
+
+
+def test_the_task_has_the_paths_of_its_image_and_health_where_it_is_looked_for():
+    container = CONTAINERS["StrategyTask.strategies"]
+    given = {e["Name"]: e["Value"] for e in container["Environment"]}
+    image = (ROOT / "strategy_runner" / "Dockerfile").read_text()
+    for name in ("NAUTILUS_STRATEGY_PYTHON", "NAUTILUS_STRATEGY_FOLDER", "NAUTILUS_STRATEGY_HEALTH_PORT"):
+        assert f"{name}={given[name]}" in image
+    port = f"C('127.0.0.1', {given['NAUTILUS_STRATEGY_HEALTH_PORT']}, "
+    assert port in image
+    assert port in container["HealthCheck"]["Command"][-1]
+    (mounted,) = COMPOSE["services"]["strategies"]["volumes"]
+    assert mounted.endswith(f":{given['NAUTILUS_STRATEGY_FOLDER']}:ro")
+
+
+def test_every_size_of_the_strategy_host_has_its_memory():
+    sizes = TEMPLATE["Mappings"]["StrategyTasks"]
+    assert list(sizes) == TEMPLATE["Parameters"]["StrategyCpu"]["AllowedValues"]
+    assert all(int(memory["Memory"]) == 4 * int(cpu) for cpu, memory in sizes.items())
+
+
+def test_logs_of_every_group_are_followed():
+    """make logs names the groups of the template, each once."""
+    groups = sorted(p["LogGroupName"]["Fn::Sub"].rsplit("/", 1)[1] for p in of_type("AWS::Logs::LogGroup").values())
+    (followed,) = re.findall(r"\$\(foreach group,([\w -]+),--cw-log-group", (ROOT / "Makefile").read_text())
+    assert sorted(followed.split()) == groups
+
+
 # ---- local containers ------------------------------------------------------------------------------------------------
 
 
@@ -723,6 +802,8 @@ DIGEST = "@sha256:" + "0123456789abcdef" * 4
         ("BridgeImageTag", "7"),
         ("CommandImageTag", "7"),
         ("StreamImageTag", "7"),
+        ("ExportImageTag", "7"),
+        ("StrategyImageTag", "7"),
     ],
 )
 def test_an_image_may_be_named_with_its_digest(parameter, version):

@@ -77,12 +77,13 @@ def test_no_reason_is_left_over():
 
 def test_process_and_functions_agree_on_orders():
     """A function that thinks orders are off while the process sends them, or the other way round, says what is not true."""
-    _, process = settings_of("BridgeTask.orders")
     _, function = settings_of("orders")
-    for name in OrderModeSettings.model_fields:
-        variable = f"NAUTILUS_{name.upper()}"
-        if variable not in ("NAUTILUS_ENV", "NAUTILUS_LOG_LEVEL"):
-            assert process[variable] == function[variable], variable
+    for process in ("BridgeTask.orders", "StrategyTask.strategies"):
+        _, given = settings_of(process)
+        for name in OrderModeSettings.model_fields:
+            variable = f"NAUTILUS_{name.upper()}"
+            if variable not in ("NAUTILUS_ENV", "NAUTILUS_LOG_LEVEL"):
+                assert given[variable] == function[variable], f"{process}: {variable}"
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
