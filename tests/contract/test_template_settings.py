@@ -33,7 +33,7 @@ LEFT: dict[str, tuple[str, ...]] = {
     ),
     "only bars are given a time to live by a parameter": (
         *("keep_requests_days", "keep_confirmations_days", "keep_revisions_days", "keep_audit_days"),
-        *("keep_commands_days", "keep_incidents_days", "forget_hour"),
+        *("keep_commands_days", "keep_incidents_days", "keep_runs_days", "forget_hour"),
     ),
     "folders of one machine, and buckets that an installation adds by hand with the rights to them": (
         *("export_dir", "export_roots", "export_buckets", "export_endpoint"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -16,12 +17,17 @@ from nautilus.coverage.states import CoverageState
 from nautilus.db import retention
 from nautilus.db.bridge import status as sessions
 from nautilus.db.connection import Database
+from nautilus.db.cursor import Cursor
 from nautilus.db.market import series
 from nautilus.db.retention import Kept
+from nautilus.db.strategies import sweeps, templates
+from nautilus.db.strategies.templates import Template
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
+from nautilus.strategies.states import Mode
 from tests.integration.db.test_migrate import INSTRUMENT
+from tests.support.strategy_rows import insert_run
 
 DAY = NS_PER_DAY
 FOR_GOOD = Kept(requests=0, revisions=0, audit=0, bars={})
@@ -128,6 +134,73 @@ def test_uploads_of_fills_that_nobody_finished_go_after_a_day(database: Database
     left = {name for (name,) in query(database, "SELECT name FROM fill_imports")}
     assert left == {"23uploading", *(f"{n}{state}" for n in (23, 25) for state in ("applying", "done", "refused"))}
     assert query(database, "SELECT count(*)::int FROM fill_import_parts") == [(3,)]
+
+
+def ended(cursor: Cursor, days: int | None, mode: Mode = Mode.BACKTEST, **more: Any) -> UUID:
+    """A run that ended so many days ago, or has not, with a row of each kind."""
+    run = insert_run(cursor, mode, **more)
+    if days is not None:
+        cursor.execute(
+            "UPDATE strategy_runs SET state = 'stopped', finished_at = now() - make_interval(days => %s) WHERE id = %s",
+            (days, run.id),
+        )
+    for table, columns, values in (
+        ("bars", "n, series, opened_ns, closed_ns, open, high, low, close, state", "1, 0, 1, 2, 1, 1, 1, 1, 'closed'"),
+        (
+            "orders",
+            "n, client_order_id, con_id, decided_ns, side, type, quantity, state",
+            "1, 'a', 1, 1, 'BUY', 'M', 1, 's'",
+        ),
+        ("fills", "n, client_order_id, con_id, market_ns, side, quantity, price", "1, 'a', 1, 1, 'BUY', 1, 1"),
+        ("equity", "market_ns, equity", "1, 1"),
+        ("events", "n, kind", "1, 'log'"),
+    ):
+        cursor.execute(f"INSERT INTO strategy_{table} (run_id, {columns}) VALUES (%s, {values})", (run.id,))
+    return run.id
+
+
+def test_backtests_and_paper_go_after_their_days_and_live_runs_stay(database: Database) -> None:
+    with database.transaction() as cursor:
+        old = [ended(cursor, 11), ended(cursor, 11, Mode.PAPER), ended(cursor, 400)]
+        left = [ended(cursor, 9), ended(cursor, None), ended(cursor, None, Mode.PAPER), ended(cursor, 400, Mode.LIVE)]
+    assert set(retention.forget(database, FOR_GOOD).values()) == {0}
+    gone = retention.forget(database, Kept(0, 0, 0, {}, runs=10), batch=2)
+    assert (gone["strategy_runs"], gone["strategy_bars"]) == (len(old), len(old))
+    assert query(database, "SELECT id FROM strategy_runs ORDER BY id") == [(run,) for run in sorted(left)]
+    for table in ("bars", "orders", "fills", "equity", "events"):
+        rows = query(database, f"SELECT run_id FROM strategy_{table} ORDER BY run_id")
+        assert rows == [(run,) for run in sorted(left)], table
+    again = retention.forget(database, Kept(0, 0, 0, {}, runs=10))
+    assert {count for table, count in again.items() if table.startswith("strategy_")} == {0}
+
+
+def test_a_sweep_goes_as_a_whole_when_its_last_run_is_old(database: Database) -> None:
+    ids = [uuid4() for _ in range(3)]
+    with database.transaction() as cursor:
+        for n, sweep in enumerate(ids):
+            sweeps.insert(cursor, sweep_id=sweep, owner="user:1", name="", grid={"fast": [1, 2]}, runs=2)
+            ended(cursor, 20, sweep_id=sweep, sweep_n=0)
+            ended(cursor, (20, 5, None)[n], sweep_id=sweep, sweep_n=1)
+        cursor.execute("UPDATE strategy_sweeps SET created_at = now() - interval '30 days'")
+    gone = retention.forget(database, Kept(0, 0, 0, {}, runs=10))
+    assert (gone["strategy_runs"], gone["strategy_sweeps"]) == (2, 1)
+    assert query(database, "SELECT id FROM strategy_sweeps ORDER BY id") == [(one,) for one in sorted(ids[1:])]
+    assert query(database, "SELECT count(*)::int FROM strategy_runs") == [(4,)]
+
+
+def test_a_deleted_configuration_goes_with_the_last_of_its_runs(database: Database) -> None:
+    with database.transaction() as cursor:
+        templates.replace(cursor, [Template("t", "T", "", "", {}, "built in")])
+        cursor.execute(
+            "INSERT INTO strategy_configs (id, owner, name, template_id, archived_at)"
+            " SELECT gen_random_uuid(), 'user:1', n, 't', CASE WHEN n <> 'mine' THEN now() - interval '20 days' END"
+            " FROM unnest('{mine,deleted,deleted but run}'::text[]) n"
+        )
+        cursor.execute("SELECT id FROM strategy_configs WHERE name = 'deleted but run'")
+        ended(cursor, 5, config_id=cursor.fetchone()[0])
+    assert retention.forget(database, Kept(0, 0, 0, {}, runs=10))["strategy_configs"] == 1
+    left = query(database, "SELECT name FROM strategy_configs ORDER BY name")
+    assert left == [("deleted but run",), ("mine",)]
 
 
 def test_more_than_a_batch_goes_in_batches(database: Database) -> None:

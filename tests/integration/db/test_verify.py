@@ -21,9 +21,11 @@ from nautilus.db.verify_findings import KINDS, REPAIRED, Finding
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
 from nautilus.spans import Spans
+from nautilus.strategies.states import Mode
 from tests.integration.db.test_migrate import INSTRUMENT
 from tests.support.markets import ns, nyse
 from tests.support.stack import service_stack
+from tests.support.strategy_rows import insert_run, series_of
 
 MINUTE = 60 * NS_PER_S
 FRAME = timeframe("1m")
@@ -157,6 +159,25 @@ def two_orders_of_one_perm_id(cursor: Cursor) -> None:
     order(cursor)
 
 
+def claim_of_a_paper_run(cursor: Cursor) -> None:
+    run = insert_run(cursor, Mode.PAPER)
+    cursor.execute("INSERT INTO strategy_claims (account, con_id, run_id) VALUES ('DU1', 5, %s)", (run.id,))
+
+
+def backtest_that_counts_wrong(cursor: Cursor) -> None:
+    insert_run(cursor)
+    cursor.execute("UPDATE strategy_runs SET state = 'completed', finished_at = now(), fills = 1")
+
+
+def order_of_nobody(cursor: Cursor) -> None:
+    run = insert_run(cursor, Mode.LIVE)
+    cursor.execute(
+        "INSERT INTO strategy_orders (run_id, n, client_order_id, con_id, decided_ns, side, type, quantity, state, order_id)"
+        " VALUES (%s, 1, 'a', 1, 1, 'BUY', 'MARKET', 1, 'submitted', gen_random_uuid())",
+        (run.id,),
+    )
+
+
 HARMS: dict[str, Callable[[Cursor], None]] = {
     "covered_without_bars": lose_a_day,
     "bars_outside_sessions": trade_at_night,
@@ -181,6 +202,9 @@ HARMS: dict[str, Callable[[Cursor], None]] = {
     "order_request_open": request_of_an_order_that_is_over,
     "portfolio_lots": lambda cursor: bought_and_sold(cursor, "UPDATE lots SET cost = cost + 0.01"),
     "portfolio_matches": lambda cursor: bought_and_sold(cursor, "UPDATE lot_matches SET proceeds = 8"),
+    "strategy_claims": claim_of_a_paper_run,
+    "strategy_fills": backtest_that_counts_wrong,
+    "strategy_order": order_of_nobody,
 }
 
 
@@ -196,6 +220,21 @@ def test_each_harm_is_found_and_what_can_be_mended_is(database: Database, kind: 
     assert [finding.kind for finding in findings] == [kind]
     assert verify.repair(database, findings) == (1 if kind in REPAIRED else 0)
     assert [finding.kind for finding in found(database)] == ([] if kind in REPAIRED else [kind])
+
+
+def test_a_live_run_holds_its_contracts_again_after_repair(database: Database) -> None:
+    with database.transaction() as cursor:
+        run = insert_run(cursor, Mode.LIVE, series=[series_of(5), series_of(6), series_of(5, price="BID")])
+    assert found(database) == []
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM strategy_claims WHERE con_id = 6")
+    findings = found(database)
+    assert [finding.kind for finding in findings] == ["strategy_claims"]
+    assert verify.repair(database, findings) == 1
+    assert found(database) == []
+    with database.transaction() as cursor:
+        cursor.execute("SELECT account, con_id, run_id FROM strategy_claims ORDER BY con_id")
+        assert [tuple(row) for row in cursor.fetchall()] == [("DU1", 5, run.id), ("DU1", 6, run.id)]
 
 
 def test_every_kind_but_labels_has_its_harm() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nautilus.coverage.states import CoverageState, Note
-from nautilus.db import retention
+from nautilus.db import retention, retention_bars
 from nautilus.db.bars import bar_source
 from nautilus.db.bars.bar_source import BarSource
 from nautilus.db.retention import Kept
@@ -101,7 +101,7 @@ class Commits:
         if isinstance(commit, Answer):
             self._answer(commit)
         elif self.version and isinstance(commit, ForgetBars):
-            gone = retention._bars(self._stored_bars.db, self._series, SLOTS[commit.before])
+            gone = retention_bars.forget_bars(self._stored_bars.db, self._series, SLOTS[commit.before])
             self._renew()
             self.gone_below = self.version if gone else self.gone_below
         elif self.version and isinstance(commit, ForgetChanges):

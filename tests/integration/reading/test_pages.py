@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nautilus.db import retention
+from nautilus.db import retention_bars
 from nautilus.market.bar import Bar
 from tests.support.markets import MINUTE, ns, nyse
 from tests.support.stored_bars import BARS, Api, StoredBars, stock
@@ -264,4 +264,4 @@ def test_a_walk_into_what_retention_forgot_meanwhile_ends_and_says_so(
 def forget(stored_bars: StoredBars, before: int) -> None:
     """As the daily command does: what is older than so many days, here counted back from `before`."""
     (row,) = stored_bars.rows("SELECT id FROM series WHERE timeframe = '1m'")
-    assert retention._bars(stored_bars.db, row.id, before)
+    assert retention_bars.forget_bars(stored_bars.db, row.id, before)

@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 from nautilus.backfill.states import LIVE_JOBS
 from nautilus.clock import NS_PER_DAY
-from nautilus.coverage.states import FORGOTTEN, CoverageState, Note
 from nautilus.db import timescale
 from nautilus.db.bars.write import table_of
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database, plain_connection
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunk_counts
-from nautilus.db.market import series
-from nautilus.db.rows import one, scalar, scalars
+from nautilus.db.retention_bars import AT_ONCE, forget_bars
+from nautilus.db.retention_batches import delete_rows, older
+from nautilus.db.retention_strategies import forget_runs
+from nautilus.db.rows import one, scalars
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL
 from nautilus.settings.base import load
 from nautilus.settings.bridge import BridgeSettings, RetentionSettings
-from nautilus.spans import Span, Spans
 
 DROPPED, STORED, LEFT = "empty chunks dropped", "chunks stored by column", "chunks in use, left for the next time"
 CONFIRMATIONS = "ib_requests of live bars"
@@ -34,9 +34,6 @@ _BATCH = 20_000
 _MINUTES_NS = 30 * NS_PER_DAY  # market time for which profit by the minute is kept
 _LOCK = 7_243_392_111
 _TIMEOUT_MS = 600_000
-
-_BARS_AT_ONCE = 50_000
-"""Bars of a series that go in one transaction, under its lock: a second or so, then its writer has a turn."""
 
 _VERSION = {"bar_revisions": "until_version", "series_changes": "version"}
 """The column of the version that a row belongs to."""
@@ -71,6 +68,8 @@ class Kept:
     incidents: int = 0
     confirmations: int = 0
     """Of the requests, those of live bars: there may be 27,000 a day."""
+    runs: int = 0
+    """After their end, back-tests and runs in paper. Live runs, whose orders are at IB, are kept for good."""
 
     def days(self, table: str) -> int:
         named = {
@@ -139,6 +138,7 @@ def kept_of(settings: BridgeSettings | RetentionSettings) -> Kept:
         settings.keep_commands_days,
         settings.keep_incidents_days,
         settings.keep_confirmations_days,
+        settings.keep_runs_days,
     )
 
 
@@ -148,7 +148,7 @@ def forget(
     stopped: Callable[[], bool] = lambda: False,
     *,
     batch: int = _BATCH,
-    bars_at_once: int = _BARS_AT_ONCE,
+    bars_at_once: int = AT_ONCE,
 ) -> dict[str, int]:
     """Forget what is older than it is kept; returns how many rows of each table.
 
@@ -159,16 +159,20 @@ def forget(
         for table, when in _OLD.items()
     }
     if kept.confirmations:
-        condition = f"{_older('booked_at', kept.confirmations)} AND {_OF_LIVE_BARS}"
-        gone[CONFIRMATIONS] = _rows(database, "ib_requests", condition, stopped=stopped, batch=batch)
-    gone["fill_imports"] = _rows(database, "fill_imports", _UNFINISHED_UPLOADS, stopped=stopped, batch=batch)
-    gone["instrument_lookups"] = _rows(database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch)
+        condition = f"{older('booked_at', kept.confirmations)} AND {_OF_LIVE_BARS}"
+        gone[CONFIRMATIONS] = delete_rows(database, "ib_requests", condition, stopped=stopped, batch=batch)
+    gone["fill_imports"] = delete_rows(database, "fill_imports", _UNFINISHED_UPLOADS, stopped=stopped, batch=batch)
+    gone["instrument_lookups"] = delete_rows(
+        database, "instrument_lookups", _EXPIRED_REFUSALS, stopped=stopped, batch=batch
+    )
+    if kept.runs:
+        gone |= forget_runs(database, kept.runs, stopped, batch=batch)
     if not stopped():
         with database.transaction() as cursor:
             chunk_counts.fold(cursor)
     with database.transaction() as cursor:
         now = status.market_now(cursor)
-    gone["pnl_minutes"] = _rows(
+    gone["pnl_minutes"] = delete_rows(
         database, "pnl_minutes", f"minute < {now - _MINUTES_NS:d}", stopped=stopped, batch=batch
     )
     for name, days in kept.bars.items():
@@ -177,7 +181,7 @@ def forget(
             cursor.execute("SELECT id FROM series WHERE timeframe = %s ORDER BY id", (name,))
             ids = scalars(cursor, int)
         gone[f"bars of {name}"] = sum(
-            _bars(database, series_id, limit, stopped=stopped, at_once=bars_at_once) for series_id in ids
+            forget_bars(database, series_id, limit, stopped=stopped, at_once=bars_at_once) for series_id in ids
         )
     return gone
 
@@ -189,113 +193,12 @@ _UNFINISHED_UPLOADS = "state = 'uploading' AND at < statement_timestamp() - inte
 """Files of fills that nobody finished: nothing of them was written. Their parts go with them."""
 
 
-def _older(when: str, days: int) -> str:
-    # Not clock_timestamp(): no index is used for what may change from row to row.
-    return f"{when} < statement_timestamp() - make_interval(days => {days:d})"
-
-
 def _old_rows(database: Database, table: str, when: str, *, days: int, stopped: Callable[[], bool], batch: int) -> int:
     if not days:
         return 0
     version = _VERSION.get(table)
     noting = _NOTING.format(version=version, when=when) if version else ""
-    return _rows(database, table, _older(when, days), stopped=stopped, batch=batch, noting=noting)
-
-
-def _rows(
-    database: Database,
-    table: str,
-    condition: str,
-    *,
-    stopped: Callable[[], bool],
-    batch: int,
-    noting: str = "",
-) -> int:
-    """Delete the rows of a condition, `batch` in a transaction; returns how many. noting: what is written down of `gone`."""
-    total = 0
-    while not stopped():
-        with database.transaction() as cursor:
-            cursor.execute(
-                f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition}"
-                f" LIMIT {batch:d})) AND {condition} RETURNING *){noting} SELECT count(*) FROM gone"
-            )
-            gone = scalar(cursor, int)
-        total += gone
-        if gone < batch:
-            break
-    return total
-
-
-def _bars(
-    database: Database,
-    series_id: int,
-    limit: int,
-    *,
-    stopped: Callable[[], bool] = lambda: False,
-    at_once: int = _BARS_AT_ONCE,
-) -> int:
-    """Forget the bars of a series before `limit`, the oldest first, each part in a transaction of its own; returns how many.
-    Between two the writer of the series has its turn."""
-    total, last = 0, False
-    while not last and not stopped():
-        with database.transaction() as cursor:
-            gone, last = _oldest_bars(cursor, series_id, limit, at_once)
-        total += gone
-    return total
-
-
-def _oldest_bars(cursor: Cursor, series_id: int, limit: int, at_once: int) -> tuple[int, bool]:
-    """Forget the oldest bars of a series before `limit`, and say so: the range becomes `unavailable: retention`.
-
-    Returns how many were forgotten, and whether none is left before `limit`.
-    """
-    row = series.by_id(cursor, series_id, lock=True)
-    before = row.timeframe.floor(limit)
-    table = table_of(row.timeframe)
-    first, following = _ends(cursor, table, row.id, before=before, count=at_once)
-    upto = before if following is None else following
-    span = _forgotten(cursor, row, first, upto)
-    if span is None:
-        return 0, True
-    gone = 0
-    if first is not None:
-        timescale.lift_limits(cursor)
-        cursor.execute(f"DELETE FROM {table} WHERE series_id = %s AND ts >= %s AND ts < %s", (series_id, first, upto))
-        gone = int(cursor.rowcount)
-    note = Note(span, CoverageState.UNAVAILABLE, FORGOTTEN, None, status.market_now(cursor))
-    series.apply_changes(cursor, row, noted=[note])
-    if first is not None:
-        series.removed(cursor, row, (first, upto))
-    return gone, following is None
-
-
-class _Ends(NamedTuple):
-    first: int | None
-    following: int | None
-
-
-def _ends(cursor: Cursor, table: str, series_id: int, *, before: int, count: int) -> _Ends:
-    """The ts of the first bar of a series before a stamp, and of the one that comes `count` later; None: there is none."""
-    oldest = f"SELECT ts FROM {table} WHERE series_id = %s AND ts < %s ORDER BY ts"
-    cursor.execute(
-        f"SELECT ({oldest} LIMIT 1) AS first, ({oldest} OFFSET %s LIMIT 1) AS following",
-        (series_id, before, series_id, before, count),
-    )
-    return one(cursor, _Ends)
-
-
-def _forgotten(cursor: Cursor, row: series.Series, first: int | None, before: int) -> Span | None:
-    """From the first thing known of the series, an earlier note of this kind included, to `before`; None: nothing new.
-
-    first: the ts of its first bar before that.
-    """
-    known = row.covered & Spans.of(series.ALL_TIME[0], before)
-    if first is None and not known:
-        return None
-    starts = [start for start, _ in known] + ([first] if first is not None else [])
-    notes = series.notes(cursor, row.id, (series.ALL_TIME[0], before))
-    starts += [note.span[0] for note in notes if note.reason == FORGOTTEN]
-    return min(starts), before
+    return delete_rows(database, table, older(when, days), stopped=stopped, batch=batch, noting=noting)
 
 
 def drop_empty(database: Database) -> int:

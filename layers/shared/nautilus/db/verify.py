@@ -1,4 +1,5 @@
-"""Verify what the store says about itself: coverage against bars against sessions, the ledger's counters, what orders reserve.
+"""Verify what the store says about itself: coverage against bars against sessions, the ledger's counters, what orders
+reserve, what runs hold.
 
 `python -m nautilus.db.verify` reads one snapshot, changes nothing, and says what does not fit (exit status 1);
 `--repair` mends what can be mended without guessing: a range that nothing proves empty is no longer covered, so that it is
@@ -23,6 +24,7 @@ from nautilus.db.verify_findings import KINDS, LOTS, REPAIRED, RESERVATIONS, Fin
 from nautilus.db.verify_orders import count, mend_reservations, verify_orders
 from nautilus.db.verify_portfolio import mend_portfolio, verify_portfolio
 from nautilus.db.verify_series import mend_series, verify_series
+from nautilus.db.verify_strategies import mend_strategies, verify_strategies
 from nautilus.errors import Unavailable
 from nautilus.market.timeframes import ALL, timeframe
 from nautilus.settings.base import load
@@ -37,7 +39,7 @@ def verify(cursor: Cursor) -> Report:
     """Look at everything, in the snapshot of this transaction."""
     report = Report(storage=timescale.storage(cursor))
     report.findings += [*_keys(cursor), *_orphans(cursor), *_versions(cursor), *_ledger(cursor)]
-    report.findings += [*verify_orders(cursor), *verify_portfolio(cursor)]
+    report.findings += [*verify_orders(cursor), *verify_portfolio(cursor), *verify_strategies(cursor)]
     report.orders = count(cursor)
     cursor.execute("SELECT id FROM series ORDER BY id")
     for series_id in scalars(cursor, int):
@@ -59,6 +61,9 @@ def repair(database: Database, findings: Iterable[Finding]) -> int:
     if any(finding.kind in LOTS for finding in wanted):
         with database.transaction() as cursor:
             mended += mend_portfolio(cursor)
+    if any(finding.kind == "strategy_claims" for finding in wanted):
+        with database.transaction() as cursor:
+            mended += mend_strategies(cursor)
     for series_id in sorted({f.series_id for f in wanted if f.series_id is not None}):
         with database.transaction() as cursor:
             if any(f.kind == "bars_of_no_series" for f in wanted if f.series_id == series_id):

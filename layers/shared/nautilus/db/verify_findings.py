@@ -38,6 +38,9 @@ KINDS = {
     "order_request_open": "open requests of orders that are over",
     "portfolio_lots": "open lots that differ from openings, executions and adjustments",
     "portfolio_matches": "closed parts of lots that differ from openings, executions and adjustments",
+    "strategy_claims": "contracts that live runs hold and do not trade, or trade and do not hold",
+    "strategy_fills": "back-tests that count other fills than they have",
+    "strategy_order": "orders of runs that name an order of somebody else, or none",
 }
 RESERVATIONS = frozenset({"order_reservation", "order_reserved_sum", "order_position"})
 """What is computed anew from the rows of orders and executions."""
@@ -52,6 +55,7 @@ REPAIRED = (
         "notes_overlap",
         "bars_of_no_series",
         "chunk_counts",
+        "strategy_claims",
     }
 )
 

@@ -27,6 +27,9 @@ class _Retention(Settings):
     keep_audit_days: int = Field(365, ge=0, description="days that the audit log is kept; 0: for good")
     keep_commands_days: int = Field(30, ge=0, description="days that finished commands are kept; 0: for good")
     keep_incidents_days: int = Field(365, ge=0, description="days that incidents are kept after their end; 0: for good")
+    keep_runs_days: int = Field(
+        365, ge=0, description="days that back-tests and runs in paper are kept after their end; 0: for good"
+    )
     keep_bars_days: str = Field(
         "", description="days that bars are kept per timeframe, as 1s=30,5s=90; those not named: for good"
     )
