@@ -1,9 +1,11 @@
 """Orders that IB should have and does not name: requested again, and then `unknown`, with what is known of them in a sentence.
 
-Nobody concludes from silence that an order is gone: IB's answers lack orders now and then, and the order would be sent twice.
+So are orders that IB lists as completed and that are alive by their executions: a fill was taken back without a word, or is of
+another day. Nobody concludes from silence that an order is gone: IB's answers lack orders now and then, and the order would be
+sent twice.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from uuid import UUID
 
@@ -30,6 +32,8 @@ class UnnamedOrders:
     def __init__(self, parts: OrderParts) -> None:
         self._parts = parts
         self._missed: dict[UUID, int] = {}
+        self._unfilled: dict[UUID, int] = {}
+        """Order that is alive by what we know -> rounds that named it among the completed ones alone."""
         self._where: dict[UUID, tuple[str, int]] = {}
         self._named_meanwhile: set[UUID] = set()
 
@@ -47,7 +51,7 @@ class UnnamedOrders:
         accounts = self._parts.gateway.accounts
         return [row for row in orders.in_state(cursor, sorted(_SURE)) if row.account in accounts]
 
-    def note(self, before: Iterable[OrderRow], answers: Answers) -> list[OrderRow]:
+    def note(self, before: Collection[OrderRow], answers: Answers) -> list[OrderRow]:
         """Compare the candidates of before the questions with whom they named; returns those that were missed too often.
 
         An order about which a message of IB came meanwhile is not missed: it was on its way while the question was answered.
@@ -56,13 +60,19 @@ class UnnamedOrders:
         missed = {number: row for number, row in known.items() if not answers.named[number] & {"open", "completed"}}
         self._missed = {number: self._missed.get(number, 0) + 1 for number in missed}
         self._where = {number: (row.account, row.con_id) for number, row in missed.items()}
+        unfilled = {row.id: row for row in before if answers.named[row.id] & {"open", "completed"} == {"completed"}}
+        self._unfilled = {number: self._unfilled.get(number, 0) + 1 for number in unfilled}
         tries = len(self._parts.settings.orders_ask_again_s) + 1
-        return [row for number, row in missed.items() if self._missed[number] >= tries]
+        return [
+            *(row for number, row in missed.items() if self._missed[number] >= tries),
+            *(row for number, row in unfilled.items() if self._unfilled[number] >= tries),
+        ]
 
     def pause_s(self) -> float | None:
         """How long to wait before IB is asked again for what it did not name; None: nothing is missed."""
         pauses: Mapping[int, float] = dict(enumerate(self._parts.settings.orders_ask_again_s, 1))
-        waits = [pauses[count] for count in self._missed.values() if count in pauses]
+        counts = (*self._missed.values(), *self._unfilled.values())
+        waits = [pauses[count] for count in counts if count in pauses]
         return min(waits, default=None)
 
     def forget(self, numbers: Collection[UUID]) -> bool:
@@ -103,6 +113,12 @@ class UnnamedOrders:
             f"announced for writing at {at:%Y-%m-%dT%H:%M:%SZ} as order id {row.order_id}" if at else "adopted from IB"
         )
         known = "IB confirmed it before" if row.acknowledged_at else "IB never said a word about it"
+        if row.id in self._unfilled:
+            return (
+                f"It was {written}; IB lists it as completed ({row.broker_status}), and {seen} rounds of the three questions"
+                f" until {until:%Y-%m-%dT%H:%M:%SZ} brought executions of {filled:f} of {row.quantity:f}: a fill may have been"
+                " taken back, or be of another day."
+            )
         fills = f" {filled:f} of {row.quantity:f} had filled;" if filled else ""
         return (
             f"It was {written}; {known};{fills} {seen} rounds of the three questions (open orders, completed orders, executions"

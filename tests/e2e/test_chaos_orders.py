@@ -67,7 +67,7 @@ def played(stage: Stage, name: str, rounds: Sequence[Round], command: Sequence[s
             f" {callers.resolved} unknown orders and {callers.breaks_resolved} breaks; {run.lasted_s:.0f} s"
         )
         if found:
-            print("FIRST DIFFERENCE:", found[0])
+            print("DIFFERENCES:", *found[:10], sep="\n  ")
     return found
 
 

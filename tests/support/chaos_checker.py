@@ -312,7 +312,7 @@ class Checker:
         if row.state == "unknown" or self._is_resolved(row):
             yield from self._unknown(row, true)
         elif row.state in ("accepted", "reserved", "sending"):
-            yield f"state: {differs}, and all is over"
+            yield f"state: {differs}, and all is over, {self._trail(row)}"
         elif row.state in _ALIVE:
             yield from self._terms(row, true) if lives else [f"state: {differs}, {self._trail(row)}"]
         elif lives:
@@ -381,6 +381,8 @@ class Checker:
             cut = self._cut(at, _NO_WAY)
             return f"never arrived: {cut.kind}" if cut else None
         at = frames[0].at_ns
+        if true is not None and true.status == "Filled" and true.filled < true.quantity:
+            return next((one.kind for one in self.evidence.journal if one.kind == BUST), None)
         met = [fault for _, fault in self.book.faults.get(row.order_id, ())]
         eaten = [when for when, fault in self.book.faults.get(row.order_id, ()) if fault == "eat_order"]
         if any(abs(when - at) < _LATE_NS for when in eaten):  # else it was a change of it
