@@ -76,7 +76,7 @@ class RunOrders:
         placed: Placed | Refused
         if (
             run.state == RunState.STOPPING
-        ):  # its child may have sent this before it heard so; nobody would end it any more
+        ):  # its child may have sent this before it knew it; nobody would end it any more
             placed = Refused("the run is being stopped")
         elif message["order_type"] not in TYPES:
             placed = Refused(f"the ledger has no orders of type {message['order_type']}")
