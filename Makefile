@@ -330,5 +330,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day live-week watch \
+.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day live-week watch \
 	conformance check client format build lint-template deploy logs image containers sam-local emulator push bench

@@ -74,9 +74,7 @@ class RunOrders:
         run = leases.held(cursor, self._hold)
         name, now = message["client_order_id"], market_now(cursor)
         placed: Placed | Refused
-        if (
-            run.state == RunState.STOPPING
-        ):  # its child may have sent this before it knew it; nobody would end it any more
+        if run.state == RunState.STOPPING:  # it came before its child knew; nobody would end it any more
             placed = Refused("the run is being stopped")
         elif message["order_type"] not in TYPES:
             placed = Refused(f"the ledger has no orders of type {message['order_type']}")

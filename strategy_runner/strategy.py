@@ -31,7 +31,7 @@ _KEPT_FOR_US = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote", 
 
 
 class Strategy(EngineStrategy):  # type: ignore[misc]
-    """Extend it, and give it `learn` and `decide`; docs/strategies.md has an example of twenty lines."""
+    """Extend it, and give it `learn` and `decide`; docs/writing-strategies.md has an example of twenty lines."""
 
     Parameters: ClassVar[type[StrategyParameters]] = StrategyParameters
     description: ClassVar[str] = ""

@@ -212,7 +212,7 @@ def test_all_processes_together_fit_the_databases_connections():
     orders += beside
     assert (bridge, FUNCTIONS["live"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]) == (12, 5)
     signs_in = {e["Name"]: e["Value"] for e in CONTAINERS["StreamTask.stream"]["Environment"]}
-    stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 1  # one listens
+    stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 2  # one listens to the bus, one to what happens to orders
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
     writes = {e["Name"]: e["Value"] for e in CONTAINERS["ExportTask.export"]["Environment"]}
     exports = int(writes["NAUTILUS_DATABASE_POOL"])
