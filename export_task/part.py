@@ -83,7 +83,7 @@ def _bars(database: Database, sink: Sink, job: PartJob) -> tuple[int, Span | Non
         source = _source(cursor, job)
         shape, convert = _shape(cursor, job)
         writer = None
-        for block in tables.blocks(cursor, source, job.file.span, job.planned.row.timeframe, job.row_group):
+        for block in tables.blocks(cursor, source, job.file.span, job.planned.row.timeframe, size=job.row_group):
             table = convert(block)
             writer = writer or formats.writer(job.request.format, sink, shape, job.request.compression)
             writer.write(table)

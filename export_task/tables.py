@@ -22,7 +22,7 @@ def empty() -> pa.Schema:
     return ipc.open_stream(arrow.stream(FIELDS, [], {})).schema.remove_metadata()
 
 
-def blocks(cursor: Cursor, source: BarSource, span: Span, frame: Timeframe, size: int) -> Iterator[pa.Table]:
+def blocks(cursor: Cursor, source: BarSource, span: Span, frame: Timeframe, *, size: int) -> Iterator[pa.Table]:
     """The bars with stamps in [start, end), in order, in tables of about `size` rows; none is empty."""
     rendering = Rendering(Format.ARROW, FIELDS, frame)
     held: list[pa.Table] = []

@@ -148,7 +148,8 @@ class BackTest:
     async def _feed(self, child: Child, found: History, recorder: Recorder) -> None:
         """Start, warm-up and all bars; where it is cancelled, no more of them."""
         await child.send(
-            "start", **start_message(self.run, self._options, found.instruments, found.series, found.bars_total)
+            "start",
+            **start_message(self.run, self._options, found.instruments, found.series, bars_total=found.bars_total),
         )
         if found.warm_up:
             await child.send("warm_up", series=message_series(found.warm_up))

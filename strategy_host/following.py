@@ -66,7 +66,7 @@ def recorder(cursor: Cursor, run: RunRow, units: Mapping[int, Decimal]) -> Recor
 
 
 async def looped(
-    log: Any, name: str, step: Callable[[], Awaitable[object]], every_s: float, event: asyncio.Event
+    log: Any, name: str, step: Callable[[], Awaitable[object]], every_s: float, *, event: asyncio.Event
 ) -> None:
     """Repeat a step, and when woken. A database that is away only delays it; all else ends the attempt."""
     ended: list[BaseException] = []

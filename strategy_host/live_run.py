@@ -165,7 +165,7 @@ class LiveRun:
 
     async def _want_often(self) -> None:
         want = partial(self._parts.transactions.run, following.want, self.run, _WANT_LEASE_S)
-        await looped(self._parts.log, "wants", want, _WANT_S, asyncio.Event())
+        await looped(self._parts.log, "wants", want, _WANT_S, event=asyncio.Event())
 
     # ---- to the child --------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class LiveRun:
             {"index": n, "con_id": one.row.con_id, "timeframe": one.row.timeframe.name, "price": one.row.price}
             for n, one in enumerate(fed)
         ]
-        await child.send("start", **start_message(self.run, self._options, rows, series, 0))
+        await child.send("start", **start_message(self.run, self._options, rows, series, bars_total=0))
         bars = await transactions.run(feed.warm_up, self._options.warm_up_bars)
         feed.committed()
         await self._move(RunState.WARMING_UP)
@@ -193,9 +193,11 @@ class LiveRun:
         await self._move(RunState.RUNNING)
         await self._obey(child)  # before the first bar: a pause of before holds for it, too
         await asyncio.gather(
-            looped(self._parts.log, "bars", lambda: self._give(child, feed, recorder), _SWEEP_S, self.bars_waker),
-            looped(self._parts.log, "orders", lambda: self._tell_orders(child, orders), _SWEEP_S, self.orders_waker),
-            looped(self._parts.log, "wanted", lambda: self._obey(child), _SWEEP_S, self._wanted_changed),
+            looped(self._parts.log, "bars", lambda: self._give(child, feed, recorder), _SWEEP_S, event=self.bars_waker),
+            looped(
+                self._parts.log, "orders", lambda: self._tell_orders(child, orders), _SWEEP_S, event=self.orders_waker
+            ),
+            looped(self._parts.log, "wanted", lambda: self._obey(child), _SWEEP_S, event=self._wanted_changed),
         )
 
     async def _give(self, child: Child, feed: BarFeed, recorder: Recorder) -> None:
@@ -322,7 +324,7 @@ class LiveRun:
                 await asyncio.sleep(_SWEEP_S)
 
     async def _store_often(self, recorder: Recorder) -> None:
-        await looped(self._parts.log, "rows", lambda: self._store(recorder), _STORE_S, asyncio.Event())
+        await looped(self._parts.log, "rows", lambda: self._store(recorder), _STORE_S, event=asyncio.Event())
 
     async def _store(self, recorder: Recorder) -> None:
         if recorder.waiting:

@@ -12,6 +12,7 @@ def start_message(
     options: RunOptions,
     instruments: Sequence[Mapping[str, Any]],
     series: Sequence[Mapping[str, Any]],
+    *,
     bars_total: int,
 ) -> dict[str, Any]:
     """The fields of `start`."""

@@ -80,7 +80,7 @@ def _step(cursor: Cursor, run: RunRow, wanted: Wanted, parts: HostParts) -> str:
         return f"{now.open} of its orders are not over yet"
     if wanted is not Wanted.FLAT or not now.position:
         return ""
-    refusals = [_close(cursor, run, con_id, quantity, parts) for con_id, quantity in now.position.items()]
+    refusals = [_close(cursor, run, con_id, quantity, parts=parts) for con_id, quantity in now.position.items()]
     return "its position is not closed yet" + "".join(f": {one}" for one in refusals if one)
 
 
@@ -94,7 +94,7 @@ def _standing(cursor: Cursor, run: RunRow) -> _Standing:
     )
 
 
-def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, parts: HostParts) -> str:
+def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, *, parts: HostParts) -> str:
     """Write the order that closes a position; returns why it was denied, if it was."""
     instrument = instruments.by_id(cursor, con_id)
     if instrument is None:

@@ -75,7 +75,7 @@ def replayed(database: Database, run: RunRow, *, without: Sequence[int] = ()) ->
         {"index": n, "con_id": one.row.con_id, "timeframe": one.row.timeframe.name, "price": one.row.price}
         for n, one in enumerate(fed)
     ]
-    start = start_message(tested, run_options(run.options), rows, series, len(bars))
+    start = start_message(tested, run_options(run.options), rows, series, bars_total=len(bars))
     parts = [
         {"trade_date": one.trade_date.isoformat(), "last": one.last, "series": message_series(one.bars)}
         for one in chunks(in_order(bars), fed[0].axis.trade_date)
