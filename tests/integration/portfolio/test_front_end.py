@@ -324,7 +324,7 @@ def test_nobody_reads_a_portfolio_of_others(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/risk/portfolio/default", "/portfolio/default/benchmark-comparison", "/performance/alerts"]
+    "path", ["/risk/alerts", "/risk/limits", "/portfolio/default/strategy-correlations", "/performance/alerts"]
 )
 def test_what_has_no_figure_has_no_route(page: Page, path: str) -> None:
     assert page.answer(path).status_code == 404
