@@ -187,6 +187,7 @@ def test_minutes_are_written_as_market_time_goes_on(stack):
 def test_worth_that_does_not_change_grows_no_older(stack):
     """IB repeats only what has changed: an account without a position has one value for ever."""
     stack.start()
+    stack.wait(lambda: stack.rows("SELECT 1 FROM accounts WHERE values_at IS NOT NULL"), "values come", tell=stack.log)
     worth = "SELECT 1 FROM pnl_minutes WHERE minute > %s AND net_liquidation = 1000000"
     for _ in range(7):
         before = stack.market_ns() // _MINUTE * _MINUTE
