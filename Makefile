@@ -17,14 +17,19 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # ---- environment -------------------------------------------------------------------------------------------------
 # In .venv, for what runs (.run): requirements/run.txt. For tests and development (.ready): requirements/dev.txt, which has
 # more. Where the second is there, what runs uses it, so that no command takes the other's tools away.
-$(VENV)/.run: requirements/run.txt requirements/uv.txt
-$(VENV)/.ready: requirements/dev.txt requirements/uv.txt
-$(VENV)/.run $(VENV)/.ready:
+# uv installs both, and the environments beside them; a rule that needs no more than uv waits for .uv alone.
+$(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.13 ...")'
-	@echo "setting up $(VENV): 1 to 5 minutes, once; most of it is downloads and compiling bytecode"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(PY) --compile-bytecode $<
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt | $(VENV)/.uv
+$(VENV)/.ready: requirements/dev.txt | $(VENV)/.uv
+$(VENV)/.run $(VENV)/.ready:
+	@test '$(@F)' = .run -a -e $(VENV)/.ready || { \
+		echo "setting up $(VENV): 1 to 5 minutes, once; most of it is downloads and compiling bytecode"; \
+		$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(PY) --compile-bytecode $<; }
 	@touch $@
 
 RUN := $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.run)
@@ -53,15 +58,15 @@ requirements: ## pin all dependencies again from pyproject.toml
 
 # pyarrow is 165 MB and more than most people need: the export task has an environment of its own, and `make up` runs it where
 # that is there. .venv-lake has other readers of Arrow and Parquet, for tests.
-.venv-exports/.ready: requirements/exports.txt | $(RUN)
-.venv-lake/.ready: requirements/lake.txt | $(RUN)
+.venv-exports/.ready: requirements/exports.txt | $(VENV)/.uv
+.venv-lake/.ready: requirements/lake.txt | $(VENV)/.uv
 .venv-exports/.ready .venv-lake/.ready:
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) $(@D)
 	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(@D)/bin/python $<
 	@touch $@
 
 # NautilusTrader's first line, to read a catalog; its second is .venv-strategies. It needs Python 3.12 or 3.13.
-.venv-nautilus-1/.ready: requirements/nautilus-1.txt | $(VENV)/.ready
+.venv-nautilus-1/.ready: requirements/nautilus-1.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python '$(or $(PYTHON_LAMBDA),$(PYTHON))' $(@D)
 	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python $(@D)/bin/python $<
 	@touch $@
@@ -146,13 +151,13 @@ PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13
 	"$$p" -c 'import sys; sys.stdout.write(sys.executable)' 2>/dev/null && break; done)
 
 # SAM has some eighty dependencies of its own, some older than ours: an environment of its own.
-.venv-sam/.ready: requirements/sam.txt | $(VENV)/.ready
+.venv-sam/.ready: requirements/sam.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-sam
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt
 	@touch $@
 
 # The interpreter and libraries that are /var/lang and /var/runtime in Lambda, to run what was built.
-.venv-lambda/.ready: requirements/lambda.txt | $(VENV)/.ready
+.venv-lambda/.ready: requirements/lambda.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-lambda
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-lambda/bin/python requirements/lambda.txt
 	@touch $@
@@ -160,7 +165,7 @@ PYTHON_LAMBDA ?= $(shell for p in "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13
 # The engine of strategies needs Python 3.13, and an environment of its own. STRATEGY_PYTHON names another interpreter;
 # where there is none, all else runs, and what needs the engine says so.
 STRATEGY_PYTHON ?= $(PYTHON_LAMBDA)
-.venv-strategies/.ready: requirements/strategies.txt | $(RUN)
+.venv-strategies/.ready: requirements/strategies.txt | $(VENV)/.uv
 	@test -n '$(STRATEGY_PYTHON)' || { echo 'strategies need a python3.13: make STRATEGY_PYTHON=... strategies'; exit 2; }
 	@$(VENV)/bin/uv venv --quiet --clear --python '$(STRATEGY_PYTHON)' .venv-strategies
 	@$(VENV)/bin/uv pip sync $(QUIET) --require-hashes --python .venv-strategies/bin/python --compile-bytecode requirements/strategies.txt
@@ -209,7 +214,7 @@ sam-local: $(BUILD)/.ready containers ## the built functions under `sam local`, 
 		--sam '$(SAM_LOCAL) local start-api $(SAM_OPTIONS)' $(if $(KEEP),--keep) $(if $(SAM_PORT),--port '$(SAM_PORT)')
 
 # ministack: MIT, young. 3.13, as it runs the functions in its own interpreter.
-.venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.ready
+.venv-emulator/.ready: requirements/emulator.txt | $(VENV)/.uv
 	@test -n '$(PYTHON_LAMBDA)' || { echo 'the emulator needs a python3.13'; exit 2; }
 	@$(VENV)/bin/uv venv --quiet --clear --python '$(PYTHON_LAMBDA)' .venv-emulator
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-emulator/bin/python requirements/emulator.txt
@@ -234,7 +239,7 @@ test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) ## every test that needs n
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
 # The bridge's own tests with ib_async in ib_insync's place.
-.venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.ready
+.venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-ib-async
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-ib-async/bin/python requirements/ib-async.txt
 	@touch $@
@@ -269,7 +274,7 @@ chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times
 DAY_ORDERS ?= 200
 DAY_KILLS ?= 30
 # Chromium comes from the system; playwright alone would install another one.
-.venv-front-end/.ready: requirements/front-end.txt | $(VENV)/.ready
+.venv-front-end/.ready: requirements/front-end.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-front-end
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-front-end/bin/python requirements/front-end.txt
 	@touch $@
@@ -302,7 +307,7 @@ bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, st
 	$(PY) -m benchmarks.client
 
 # The Python client, in an environment of its own: every library that its extras name, and what builds it.
-.venv-client/.ready: requirements/python-client.txt | $(VENV)/.ready
+.venv-client/.ready: requirements/python-client.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-client
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-client/bin/python requirements/python-client.txt
 	@touch $@

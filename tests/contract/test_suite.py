@@ -73,3 +73,34 @@ def test_a_benchmark_finds_all_that_it_imports(name):
         env={**os.environ, "PYTHONPATH": paths},
         check=True,
     )
+
+
+INTERPRETER = """#!/bin/sh
+# An interpreter and a uv that do nothing but say what they were called for.
+echo "$(basename "$0") $*" >>"$CALLS"
+for last; do :; done
+if [ "$2" = venv ]; then mkdir -p "$last/bin" && cp "$0" "$last/bin/python" && cp "$0" "$last/bin/uv"; fi
+if [ "$1" = venv ]; then mkdir -p "$last"; fi
+exit 0
+"""
+
+
+@pytest.mark.parametrize(
+    "goals", ["strategies setup", "setup strategies", "setup migrate", "exports-environment setup"]
+)
+def test_no_rule_takes_away_the_tools_of_tests_that_another_installed(tmp_path, goals):
+    """In a new clone, whatever else is made with it: what is installed last in .venv is what tests need."""
+    (tmp_path / "requirements").symlink_to(ROOT / "requirements")
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    calls, interpreter = tmp_path / "calls", tmp_path / "interpreter"
+    interpreter.write_text(INTERPRETER)
+    interpreter.chmod(0o755)
+    env = {**os.environ, "CALLS": str(calls), "MAKEFLAGS": ""}
+    names = [f"{name}={interpreter}" for name in ("PYTHON", "STRATEGY_PYTHON", "PYTHON_LAMBDA")]
+    subprocess.run(["make", *names, *goals.split()], cwd=tmp_path, env=env, check=True, capture_output=True, text=True)
+    synced = [
+        line.split()[-1]
+        for line in calls.read_text().splitlines()
+        if line.startswith("uv pip sync") and " .venv/bin/python " in line
+    ]
+    assert synced[-1:] == ["requirements/dev.txt"]
