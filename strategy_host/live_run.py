@@ -77,9 +77,8 @@ class LiveRun:
         try:
             self._options = run_options(self.run.options)
             if not self._ends and self.run.state != RunState.STOPPING:
-                await self._attempt()
-            await self._stop()
-        except _Stopped:
+                with contextlib.suppress(_Stopped):
+                    await self._attempt()
             await self._stop()
         except LeaseLost as lost:
             self._parts.log.warning("strategy-run-lost", extra={"run_id": str(self.run.id), "reason": str(lost)})
@@ -106,17 +105,12 @@ class LiveRun:
             await self._parts.transactions.run(stopping.fail, self.run, reason)
 
     async def _again(self, reason: str) -> None:
-        """Start it again, later and later; after too many times within ten minutes it ends."""
-        transactions = self._parts.transactions
-        count = await transactions.run(leases.recent_restarts, self.run.id)
-        if count >= _MOST_RESTARTS:
-            await self._fail(f"{reason}; it was started again {count} times within ten minutes")
-            return
-        self._parts.log.warning("strategy-child-lost", extra={"run_id": str(self.run.id), "reason": reason})
+        """Start it again, or end it after too many times."""
+        cancels = self._options.on_crash == "cancel"
+        again = partial(stopping.again, most=_MOST_RESTARTS, cancels=cancels)
         with contextlib.suppress(LeaseLost):
-            if self.live and self._options.on_crash == "cancel":
-                await stopping.cancel_orders(self._parts, self.run)
-            await transactions.run(leases.later, self.hold, reason, float(min(60, 2**count)), is_restart=True)
+            if await self._parts.transactions.run(again, self.run, reason):
+                self._parts.log.warning("strategy-child-lost", extra={"run_id": str(self.run.id), "reason": reason})
 
     async def _move(self, state: RunState, reason: str = "", changes: Mapping[str, Any] | None = None) -> None:
         with contextlib.suppress(LeaseLost):

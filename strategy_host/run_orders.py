@@ -12,12 +12,10 @@ from nautilus.db.strategies import leases, ledger, writing
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewOrder
-from nautilus.orders.place import Placed
 from nautilus.strategies import live_orders, placing
 from nautilus.strategies.figures import Book, RunFill
-from nautilus.strategies.live_orders import TYPES, Known, order_event
+from nautilus.strategies.live_orders import Known, order_event
 from nautilus.strategies.placing import Refused
-from nautilus.strategies.states import RunState
 from strategy_host.child import Child
 from strategy_host.parts import HostParts
 
@@ -73,13 +71,7 @@ class RunOrders:
     def _submit(self, cursor: Cursor, message: Mapping[str, Any], decided_price: Decimal | None) -> dict[str, Any]:
         run = leases.held(cursor, self._hold)
         name, now = message["client_order_id"], market_now(cursor)
-        placed: Placed | Refused
-        if run.state == RunState.STOPPING:  # it came before its child knew; nobody would end it any more
-            placed = Refused("the run is being stopped")
-        elif message["order_type"] not in TYPES:
-            placed = Refused(f"the ledger has no orders of type {message['order_type']}")
-        else:
-            placed = placing.submit(cursor, self._run, message, self._parts.settings)
+        placed = placing.submit(cursor, run, message, self._parts.settings)
         row = None if isinstance(placed, Refused) else placed.orders[0]
         state = "denied" if row is None or row.state == "denied" else "submitted"
         reason = placed.reason if isinstance(placed, Refused) else placed.orders[0].why

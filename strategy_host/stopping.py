@@ -2,9 +2,11 @@
 as the strategy may be what is wrong; and what it amounts to."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nautilus.clock import NS_PER_S
@@ -18,103 +20,107 @@ from nautilus.db.strategies.writing import NewEvent
 from nautilus.errors import Unavailable
 from nautilus.monitoring.incidents import Condition
 from nautilus.orders.facts import magnifier_of, multiplier_of
-from nautilus.orders.ticket import OrderType, Origin, Side, Ticket
+from nautilus.settings.orders import OrderModeSettings
 from nautilus.strategies import placing
+from nautilus.strategies.closing import Tries
 from nautilus.strategies.figures import Book, EquityPoint, RunFill, figures
 from nautilus.strategies.options import RunOptions
 from nautilus.strategies.states import Mode, RunState, Wanted
+from strategy_host import closing
 from strategy_host.parts import HostParts
 
-KEEPER = "strategy-host"
 _PAUSE_S = 1.0
-_AGAIN_S = 5.0
-_CLOSING = "flatten-"
 
 
-class _Standing(NamedTuple):
-    """What a live run still has. open: orders that are not over. position: con_id -> quantity, none of them zero."""
+class _Step(NamedTuple):
+    """What was done, and what is waited for. waits_for: empty when nothing is left. held: what is to be closed. tried: an order
+    that closes was placed or refused. left: what there is to report at the end."""
 
-    open: int
-    position: dict[int, Decimal]
+    waits_for: str = ""
+    held: Mapping[int, Decimal] = MappingProxyType({})
+    tried: bool = False
+    left: str = ""
 
 
-async def cancel_orders(parts: HostParts, run: RunRow) -> None:
-    """Ask for the end of every open order of a live run. LeaseLost."""
-    await parts.transactions.run(_cancel_all, run)
+NOTHING_LEFT = _Step()
+
+
+async def end(parts: HostParts, run: RunRow, wanted: Callable[[], Wanted]) -> str:
+    """Until nothing of a live run is open, and, where that is wanted, it holds nothing; returns what there is to report of it.
+    The database being away delays it. LeaseLost; NotClosed: its orders close nothing."""
+    if run.mode != Mode.LIVE:
+        return ""
+    reported, tries = "", Tries()
+    while True:
+        due = tries.due(time.monotonic())
+        try:
+            done = await parts.transactions.run(step, run, parts.settings, flat=wanted() is Wanted.FLAT, due=due)
+        except Unavailable:
+            done = _Step("the database is away")
+        if not done.waits_for:
+            return done.left
+        if done.tried:
+            tries.tried(done.held, time.monotonic())
+        if done.waits_for != reported:
+            parts.log.info("strategy-stop-waits", extra={"run_id": str(run.id), "reason": done.waits_for})
+            reported = done.waits_for
+        await asyncio.sleep(_PAUSE_S)
+
+
+def step(cursor: Cursor, run: RunRow, settings: OrderModeSettings, *, flat: bool, due: bool) -> _Step:
+    """What can be done now. due: it is time to try to close what it holds."""
+    now = leases.held(cursor, Hold(run.id, run.token))
+    if rows := ledger.open_orders(cursor, run.principal):
+        for row in rows:
+            if not str(row.idempotency_key).startswith(closing.KEYS):
+                placing.cancel(cursor, run, str(row.idempotency_key))
+        return _Step(f"{len(rows)} of its orders are not over yet")
+    held = _held(cursor, run)
+    if not flat or not held:
+        closing.tell(cursor, run, "")
+        return NOTHING_LEFT
+    if not due:
+        return _Step("its position is not closed yet", held)
+    done = [closing.close(cursor, now, con_id, held[con_id], settings=settings) for con_id in sorted(held)]
+    refused = "; ".join(one.refused for one in done if one.refused)
+    in_the_way = "; ".join(one.waits or one.refused for one in done if one.waits or one.refused)
+    closing.tell(cursor, run, refused)
+    placed = any(one.placed for one in done)
+    if not placed and not in_the_way:
+        return _Step(left="; ".join(one.gone for one in done if one.gone))
+    tried = placed or refused != ""
+    return _Step("its position is not closed yet" + (f": {in_the_way}" if in_the_way else ""), held, tried)
+
+
+def _held(cursor: Cursor, run: RunRow) -> dict[int, Decimal]:
+    """What a live run holds by its executions: con_id -> quantity, none of them zero."""
+    book = Book()
+    for n, one in enumerate(ledger.executions(cursor, run.principal)):
+        book.add(RunFill(f"{n:09d}", one.con_id, one.ts, one.side, one.quantity, one.price, one.commission))
+    held = {con_id: book.position(con_id) for con_id in run.con_ids}
+    return {con_id: quantity for con_id, quantity in held.items() if quantity}
+
+
+# ---- once more -------------------------------------------------------------------------------------------------------
+
+
+def again(cursor: Cursor, run: RunRow, reason: str, *, most: int, cancels: bool) -> bool:
+    """Start a run again, later and later; after `most` times within ten minutes it ends. cancels: its open orders are cancelled
+    in the same step, after which no other one is placed. Returns whether it starts again. LeaseLost."""
+    count = leases.recent_restarts(cursor, run.id)
+    if count >= most:
+        fail(cursor, run, f"{reason}; it was started again {count} times within ten minutes")
+        return False
+    if cancels and run.mode == Mode.LIVE:
+        _cancel_all(cursor, run)
+    leases.later(cursor, Hold(run.id, run.token), reason, float(min(60, 2**count)), is_restart=True)
+    return True
 
 
 def _cancel_all(cursor: Cursor, run: RunRow) -> None:
     leases.held(cursor, Hold(run.id, run.token))
     for row in ledger.open_orders(cursor, run.principal):
         placing.cancel(cursor, run, str(row.idempotency_key))
-
-
-async def end(parts: HostParts, run: RunRow, wanted: Callable[[], Wanted]) -> str:
-    """Until nothing of a live run is open, and, where that is wanted, it holds nothing; returns what there is to report of it.
-    The database being away delays it. LeaseLost."""
-    if run.mode != Mode.LIVE:
-        return ""
-    reported = ""
-    while True:
-        try:
-            waits_for = await parts.transactions.run(_step, run, wanted(), parts)
-        except Unavailable:
-            waits_for = "the database is away"
-        if not waits_for:
-            return ""
-        if waits_for != reported:
-            parts.log.info("strategy-stop-waits", extra={"run_id": str(run.id), "reason": waits_for})
-            reported = waits_for
-        await asyncio.sleep(_AGAIN_S if waits_for.startswith("its position") else _PAUSE_S)
-
-
-def _step(cursor: Cursor, run: RunRow, wanted: Wanted, parts: HostParts) -> str:
-    """What can be done now; returns what is waited for, empty when nothing is left."""
-    leases.held(cursor, Hold(run.id, run.token))
-    now = _standing(cursor, run)
-    if now.open:
-        closing = set(ledger.keys_like(cursor, run.principal, _CLOSING))
-        for row in ledger.open_orders(cursor, run.principal):
-            if row.idempotency_key not in closing:
-                placing.cancel(cursor, run, str(row.idempotency_key))
-        return f"{now.open} of its orders are not over yet"
-    if wanted is not Wanted.FLAT or not now.position:
-        return ""
-    refusals = [_close(cursor, run, con_id, quantity, parts=parts) for con_id, quantity in now.position.items()]
-    return "its position is not closed yet" + "".join(f": {one}" for one in refusals if one)
-
-
-def _standing(cursor: Cursor, run: RunRow) -> _Standing:
-    book = Book()
-    for n, one in enumerate(ledger.executions(cursor, run.principal)):
-        book.add(RunFill(f"{n:09d}", one.con_id, one.ts, one.side, one.quantity, one.price, one.commission))
-    held = {con_id: book.position(con_id) for con_id in run.con_ids}
-    return _Standing(
-        len(ledger.open_orders(cursor, run.principal)), {con_id: held[con_id] for con_id in held if held[con_id]}
-    )
-
-
-def _close(cursor: Cursor, run: RunRow, con_id: int, quantity: Decimal, *, parts: HostParts) -> str:
-    """Write the order that closes a position; returns why it was denied, if it was."""
-    instrument = instruments.by_id(cursor, con_id)
-    if instrument is None:
-        return f"the contract {con_id} is not known any more"
-    number = len(ledger.keys_like(cursor, run.principal, _CLOSING)) + 1
-    ticket = Ticket(
-        account=run.account,
-        instrument=instrument,
-        side=Side.SELL if quantity > 0 else Side.BUY,
-        type=OrderType.MKT,
-        quantity=abs(quantity),
-        tags=("exit",),
-        allow_duplicate=True,
-        origin=Origin.STRATEGY,
-    )
-    try:
-        placed = placing.close_position(cursor, run, ticket, key=f"{_CLOSING}{number}", settings=parts.settings)
-    except placing.RightsLost as lost:
-        return lost.detail
-    return placed.orders[0].why if placed.denied else ""
 
 
 # ---- rights ----------------------------------------------------------------------------------------------------------
@@ -126,7 +132,7 @@ def rights_lost(cursor: Cursor, run: RunRow, reason: str) -> None:
     if row.wanted == Wanted.RUNNING:
         runs.want(cursor, run.id, Wanted.PAUSED, "host")
     writing.events(cursor, run.id, [NewEvent(None, "denied", {"reason": reason})])
-    incidents.tell(cursor, KEEPER, [Condition("strategy-rights-lost", str(run.id), {"reason": reason})])
+    incidents.tell(cursor, closing.KEEPER, [Condition("strategy-rights-lost", str(run.id), {"reason": reason})])
 
 
 def fail(cursor: Cursor, run: RunRow, reason: str) -> None:
@@ -134,8 +140,9 @@ def fail(cursor: Cursor, run: RunRow, reason: str) -> None:
     more, and a person should look at what it holds. LeaseLost."""
     if run.mode == Mode.LIVE:
         _cancel_all(cursor, run)
+        closing.tell(cursor, run, "")
         detail = {"account": run.account, "template": run.template_id, "reason": reason}
-        incidents.tell(cursor, KEEPER, [Condition("strategy-run-ended", str(run.id), detail)])
+        incidents.tell(cursor, closing.KEEPER, [Condition("strategy-run-ended", str(run.id), detail)])
     leases.move(cursor, Hold(run.id, run.token), RunState.ERROR, reason)
 
 

@@ -2,107 +2,23 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 import pytest
 
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.auth import users
-from nautilus.db.connection import Database
-from nautilus.db.orders import requests
-from nautilus.db.strategies import leases
-from nautilus.db.strategies.leases import Hold, LeaseLost
-from nautilus.db.strategies.runs import RunRow
-from nautilus.log import logger
-from nautilus.settings.strategies import StrategySettings
-from nautilus.strategies.states import Mode, RunState
+from nautilus.db.strategies.leases import LeaseLost
+from nautilus.strategies import placing
+from nautilus.strategies.states import RunState, Wanted
 from strategy_host import stopping
-from strategy_host.parts import Fences, HostParts, Snapshots
-from strategy_host.run_orders import RunOrders
-from tests.support.order_ledger import ACCOUNT, STOCK, caller, counted, ledger, placed, row_of, sent, ticket
-from tests.support.strategy_rows import insert_run
-
-KEY = "0b7ad4c5-0000-4000-8000-000000000001"
-SUBMIT = {
-    "type": "submit",
-    "client_order_id": "0b7ad4c5-0000-4000-8000-000000000002",
-    "con_id": STOCK.con_id,
-    "side": "BUY",
-    "order_type": "MARKET",
-    "time_in_force": "DAY",
-    "quantity": "1",
-    "price": None,
-    "trigger_price": None,
-    "reduce_only": False,
-    "tags": ["entry"],
-    "bar_ns": 1,
-}
-MODIFY = {"client_order_id": KEY, "quantity": "2", "price": None, "trigger_price": None}
-
-
-class Messages:
-    """The messages for a child, kept."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-
-    async def send(self, kind: str, /, **fields: Any) -> None:
-        self.sent.append({"type": kind, **fields})
-
-
-class Held(NamedTuple):
-    """A live run that a host has, with an order at IB."""
-
-    database: Database
-    parts: HostParts
-    run: RunRow
-    order_id: UUID
-
-    @property
-    def orders(self) -> RunOrders:
-        return RunOrders(self.parts, self.run, {})
-
-    def taken_by_another_host(self) -> None:
-        with self.database.transaction() as cursor:
-            leases.give_back(cursor, Hold(self.run.id, self.run.token))
-            assert len(leases.take(cursor, "another", [Mode.LIVE], limit=1, lease_s=60)) == 1
-
-    def move(self, *states: RunState) -> None:
-        with self.database.transaction() as cursor:
-            for state in states:
-                leases.move(cursor, Hold(self.run.id, self.run.token), state)
-
-    def requested(self) -> list[str]:
-        with self.database.transaction() as cursor:
-            return [one.kind for one in requests.open_of(cursor, self.order_id)]
-
-    def state(self) -> str:
-        with self.database.transaction() as cursor:
-            cursor.execute("SELECT state FROM strategy_runs WHERE id = %s", (self.run.id,))
-            return str(cursor.fetchone()[0])
+from tests.support.held_run import KEY, MODIFY, Held, Messages, held_run
+from tests.support.order_ledger import counted, row_of
 
 
 @pytest.fixture
 def held(dsn: str) -> Iterator[Held]:
-    with ledger(dsn) as database:
-        with database.transaction() as cursor:
-            users.create(
-                cursor,
-                username="owner",
-                email=None,
-                password_hash="",
-                scopes=["strategies:write", "orders:write"],
-                accounts=[ACCOUNT],
-            )
-            insert_run(cursor, Mode.LIVE, STOCK.con_id, account=ACCOUNT)
-            (run,) = leases.take(cursor, "host", [Mode.LIVE], limit=1, lease_s=60)
-        order = sent(database, placed(database, ticket(), caller(KEY, principal=run.principal)).orders[0].id)
-        settings = StrategySettings(env="test", database_url=dsn)
-        log = logger("strategy_host", "INFO")
-        parts = HostParts(settings, TransactionRunner(database, 2), Snapshots(database, 1), log, Fences())
-        yield Held(database, parts, run, order.id)
-        parts.snapshots.close()
+    with held_run(dsn) as made:
+        yield made
 
 
 def test_a_host_that_has_lost_a_run_neither_changes_nor_cancels_its_orders(held):
@@ -112,8 +28,8 @@ def test_a_host_that_has_lost_a_run_neither_changes_nor_cancels_its_orders(held)
         asyncio.run(held.orders.modify(messages, MODIFY))
     with pytest.raises(LeaseLost):
         asyncio.run(held.orders.cancel(messages, {"client_order_id": KEY}))
-    with pytest.raises(LeaseLost):
-        asyncio.run(stopping.cancel_orders(held.parts, held.run))
+    with pytest.raises(LeaseLost), held.database.transaction() as cursor:
+        stopping.again(cursor, held.run, "it was suspended for a while", most=5, cancels=True)
     with pytest.raises(LeaseLost), held.database.transaction() as cursor:
         stopping.fail(cursor, held.run, "it was suspended for a while")
     assert held.requested() == []
@@ -137,15 +53,66 @@ def test_a_run_that_fails_is_over_and_its_orders_are_being_cancelled_in_one_step
     assert counted(held.database, "SELECT count(*) FROM strategy_claims") == 0
 
 
-def test_no_order_begins_while_a_run_is_being_stopped(held):
+@pytest.mark.parametrize("wanted", [Wanted.STOPPED, Wanted.FLAT, None], ids=["stop", "flatten", "stopping"])
+def test_no_order_begins_once_a_stop_is_committed(held, wanted):
     """An order that was on its way when the stop came would be left behind by a run that is over."""
-    messages: Any = Messages()
     held.move(RunState.STARTING, RunState.RUNNING)
-    asyncio.run(held.orders.submit(messages, SUBMIT, None))
-    assert counted(held.database, "SELECT count(*) FROM orders") == 2
-    held.move(RunState.STOPPING)
-    late = SUBMIT | {"client_order_id": "0b7ad4c5-0000-4000-8000-000000000003"}
-    asyncio.run(held.orders.submit(messages, late, None))
-    assert counted(held.database, "SELECT count(*) FROM orders") == 2
-    assert (messages.sent[-1]["kind"], messages.sent[-1]["reason"]) == ("denied", "the run is being stopped")
+    assert held.submit()["kind"] == "submitted"
+    assert _orders(held) == 2
+    if wanted is None:
+        held.move(RunState.STOPPING)
+    else:
+        held.want(wanted)
+    late = held.submit(client_order_id="0b7ad4c5-0000-4000-8000-000000000003")
+    assert (late["kind"], late["reason"]) == ("denied", "the run is being stopped")
+    assert _orders(held) == 2
     assert row_of(held.database, held.order_id).state == "sending"
+
+
+@pytest.mark.parametrize("meanwhile", ["rights", "stop"])
+def test_an_order_whose_answer_was_lost_is_found_again_whatever_has_changed(held, meanwhile):
+    """Called denied, it would live on at the broker without its strategy."""
+    first = held.submit()
+    if meanwhile == "rights":
+        with held.database.transaction() as cursor:
+            users.update(cursor, 1, scopes=["strategies:write"])
+    else:
+        held.want(Wanted.STOPPED)
+    again = held.submit()
+    assert (again["kind"], again["venue_order_id"]) == ("submitted", first["venue_order_id"])
+    assert _orders(held) == 2
+    if meanwhile == "rights":
+        with pytest.raises(placing.RightsLost):
+            held.submit(client_order_id="0b7ad4c5-0000-4000-8000-000000000003")
+    assert _orders(held) == 2
+
+
+def test_a_strategy_gives_no_order_a_name_of_the_host(held):
+    taken = held.submit(client_order_id="host:flatten-1")
+    assert taken["kind"] == "denied"
+    assert "may not begin with host:" in taken["reason"]
+    assert held.submit(client_order_id="flatten-1")["kind"] == "submitted"
+    assert _orders(held) == 2
+
+
+@pytest.mark.parametrize(("cancels", "requested"), [(True, ["cancel"]), (False, [])], ids=["cancel", "keep"])
+def test_open_orders_of_a_run_that_starts_again_rest_or_are_cancelled(held, cancels, requested):
+    held.move(RunState.STARTING, RunState.RUNNING)
+    with held.database.transaction() as cursor:
+        assert stopping.again(cursor, held.run, "its process ended", most=5, cancels=cancels)
+    assert held.requested() == requested
+    assert held.state() == "queued"
+    with pytest.raises(LeaseLost):
+        held.submit()
+
+
+def test_a_run_that_was_started_again_too_often_ends_and_its_orders_are_cancelled(held):
+    held.move(RunState.STARTING, RunState.RUNNING)
+    with held.database.transaction() as cursor:
+        assert not stopping.again(cursor, held.run, "its process ended", most=0, cancels=False)
+    assert held.requested() == ["cancel"]
+    assert held.state() == "error"
+
+
+def _orders(held: Held) -> int:
+    return counted(held.database, "SELECT count(*) FROM orders")

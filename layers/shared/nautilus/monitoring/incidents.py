@@ -40,6 +40,7 @@ CODES: Mapping[str, Severity] = {
     "order-inactive": "warning",
     "position-break": "critical",
     "commission-missing": "warning",
+    "strategy-flatten-denied": "critical",
     "strategy-rights-lost": "warning",
     "strategy-run-ended": "critical",
 }

@@ -25,11 +25,16 @@ from nautilus.orders.placing_rows import Caller
 from nautilus.orders.prices import rounded
 from nautilus.orders.ticket import Ticket
 from nautilus.settings.orders import OrderModeSettings
-from nautilus.strategies.live_orders import ticket_of
+from nautilus.strategies.live_orders import TYPES, ticket_of
+from nautilus.strategies.states import RunState, Wanted
+
+HOST_KEYS = "host:"
+"""So begin the keys of orders that the host makes for a run; no order of a strategy has such a name."""
+_ENDING = frozenset({Wanted.STOPPED.value, Wanted.FLAT.value})
 
 
 class RightsLost(NautilusError):
-    """The owner of a run may send orders of it no more."""
+    """Who answers for an order of a run may send it no more."""
 
 
 class Refused(NamedTuple):
@@ -40,37 +45,60 @@ class Refused(NamedTuple):
 
 def owner_of(cursor: Cursor, run: RunRow) -> Principal:
     """The owner as they are now, kept so until the transaction ends. RightsLost: they may not trade this account."""
-    user = users.locked(cursor, int(run.owner.removeprefix("user:") or 0), shared=True)
+    return _trader(cursor, run.owner, run.account, "strategies:write")
+
+
+def _trader(cursor: Cursor, principal: str, account: str, *scopes: str) -> Principal:
+    """A user who may trade an account, kept so until the transaction ends. RightsLost."""
+    user = users.locked(cursor, int(principal.removeprefix("user:") or 0), shared=True)
     if user is None or not user.is_active:
         raise RightsLost("its owner may not sign in any more")
-    owner = Principal(run.owner, user.username, frozenset(user.scopes), accounts=frozenset(user.accounts))
-    for scope in ("strategies:write", "orders:write"):
-        if not owner.may(scope):
+    found = Principal(principal, user.username, frozenset(user.scopes), accounts=frozenset(user.accounts))
+    for scope in (*scopes, "orders:write"):
+        if not found.may(scope):
             raise RightsLost(f"its owner has lost the scope {scope}")
-    if not owner.may_use(run.account):
-        raise RightsLost(f"its owner may not use the account {run.account} any more")
-    return owner
+    if not found.may_use(account):
+        raise RightsLost(f"its owner may not use the account {account} any more")
+    return found
 
 
 def submit(cursor: Cursor, run: RunRow, message: Mapping[str, Any], settings: OrderModeSettings) -> Placed | Refused:
-    """Accept or deny an order of a run. RightsLost."""
-    owner_of(cursor, run)
-    instrument = instruments.by_id(cursor, message["con_id"])
-    if instrument is None or instrument.con_id not in run.con_ids:
-        return Refused(f"the contract {message['con_id']} is not one of this run")
-    if settings.orders == "off":
-        return Refused("orders are switched off by the setting NAUTILUS_ORDERS")
+    """Accept or deny an order of a run; one that was accepted before is found again, whatever has changed since. run: as it is
+    now, held (`leases.held`). RightsLost."""
     caller = Caller(run.principal, message["client_order_id"], fingerprint(message))
     try:
+        before = place.repeated(cursor, caller)
+        if before is not None:
+            return before
+        if reason := _refusal(run, message, settings):
+            return Refused(reason)
+        owner_of(cursor, run)
+        instrument = instruments.by_id(cursor, message["con_id"])
+        if instrument is None or instrument.con_id not in run.con_ids:
+            return Refused(f"the contract {message['con_id']} is not one of this run")
         return _place(cursor, ticket_of(message, instrument, run.account), caller, settings)
     except (InvalidInput, Conflict) as wrong:
         return Refused(wrong.detail)
 
 
+def _refusal(run: RunRow, message: Mapping[str, Any], settings: OrderModeSettings) -> str:
+    """Why an order of a run is none, whoever owns it; empty when nothing is wrong."""
+    if run.wanted in _ENDING or run.state == RunState.STOPPING:  # nobody would end it any more
+        return "the run is being stopped"
+    if message["client_order_id"].startswith(HOST_KEYS):
+        return f"the name {message['client_order_id']} is the host's own: another one may not begin with {HOST_KEYS}"
+    if message["order_type"] not in TYPES:
+        return f"the ledger has no orders of type {message['order_type']}"
+    return "orders are switched off by the setting NAUTILUS_ORDERS" if settings.orders == "off" else ""
+
+
 def close_position(cursor: Cursor, run: RunRow, ticket: Ticket, *, key: str, settings: OrderModeSettings) -> Placed:
-    """The order that ends what a run holds. RightsLost."""
-    owner_of(cursor, run)
-    return _place(cursor, ticket, Caller(run.principal, key, key), settings)
+    """The order that ends what a run holds; one that its checks refuse makes no row. run: as it is now. RightsLost: whoever wants
+    it flat may not trade its account. InvalidInput, Conflict."""
+    _trader(cursor, run.wanted_by if run.wanted_by.startswith("user:") else run.owner, run.account)
+    caller = Caller(run.principal, key, key)
+    checked = _place(cursor, replace(ticket, dry_run=True), caller, settings)
+    return checked if checked.denied else _place(cursor, ticket, caller, settings)
 
 
 def _place(cursor: Cursor, ticket: Ticket, caller: Caller, settings: OrderModeSettings) -> Placed:

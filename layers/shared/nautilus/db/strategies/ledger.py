@@ -8,7 +8,7 @@ from uuid import UUID
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.orders.requests import RequestRow
-from nautilus.db.rows import every, scalar_or_none, scalars
+from nautilus.db.rows import every, scalar_or_none
 from nautilus.orders.states import ALIVE
 
 
@@ -97,10 +97,11 @@ def refused_requests(cursor: Cursor, principal: str, order_ids: Sequence[UUID]) 
     return every(cursor, RequestRow)
 
 
-def keys_like(cursor: Cursor, principal: str, beginning: str) -> list[str]:
-    """The idempotency keys of a run's orders that begin with a text."""
+def made_by_host(cursor: Cursor, principal: str, beginning: str) -> list[OrderRow]:
+    """The orders of a run whose idempotency keys begin with a text, the newest first."""
     cursor.execute(
-        "SELECT idempotency_key FROM orders WHERE principal = %s AND idempotency_key LIKE %s || '%%'",
+        f"SELECT {_ORDER} FROM orders o WHERE principal = %s AND starts_with(idempotency_key, %s)"
+        " ORDER BY accepted_at DESC, id",
         (principal, beginning),
     )
-    return scalars(cursor, str)
+    return every(cursor, OrderRow)
