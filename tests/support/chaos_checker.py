@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from ib_gateway_sim.orders.order import Order
 from nautilus.clock import NS_PER_S, MarketTime
 from tests.support.chaos_book import Book, Frame
 from tests.support.chaos_callers import Answers
@@ -32,6 +33,11 @@ _LOSE_WHAT_CAME = ("restart", "messages lose")
 """The same of those after which the gateway has lost what it had received."""
 CUTS = (*_NO_WAY, "1100")
 """The same of those that lose an answer."""
+
+
+def _lost_a_fill(true: Order) -> bool:
+    """Whether IB says of an order that it is filled, and took back a part of its executions."""
+    return true.status == "Filled" and true.filled < true.quantity
 
 
 class Evidence(NamedTuple):
@@ -354,8 +360,11 @@ class Checker:
 
     def _unknown(self, row: Any, true: Any) -> Iterator[str]:
         """Each one has a cause that was really injected, and a `why` that says the truth."""
-        if true is not None and true.transmitted and not true.refusal:
-            yield f"unknown: order {row.id} is unknown, and IB names it when asked: {true.status}"
+        if true is not None and true.transmitted and not true.refusal and not _lost_a_fill(true):
+            yield (
+                f"unknown: order {row.id} is unknown, and IB names it when asked: {true.status}, filled {true.filled:f}"
+                f" of {true.quantity:f}; why {row.why!r}, {self._trail(row)}"
+            )
             return
         cause = self._cause(row, true)
         if cause is None:
@@ -381,7 +390,7 @@ class Checker:
             cut = self._cut(at, _NO_WAY)
             return f"never arrived: {cut.kind}" if cut else None
         at = frames[0].at_ns
-        if true is not None and true.status == "Filled" and true.filled < true.quantity:
+        if true is not None and _lost_a_fill(true):
             return next((one.kind for one in self.evidence.journal if one.kind == BUST), None)
         met = [fault for _, fault in self.book.faults.get(row.order_id, ())]
         eaten = [when for when, fault in self.book.faults.get(row.order_id, ()) if fault == "eat_order"]
