@@ -170,8 +170,11 @@ class StoredBars:
             services=Services(ApiSettings.model_validate(known | keys | settings), "test"),
         )
 
-    def user(self, number: int, *scopes: str, accounts: Iterable[str] = ()) -> dict[str, str]:
-        """Headers of a signed-in user with these accounts at IB; an app must have been made before."""
+    def user(
+        self, number: int, *scopes: str, accounts: Iterable[str] = (), key_id: int | None = None
+    ) -> dict[str, str]:
+        """Headers of a signed-in user with these accounts at IB; an app must have been made before. key_id: of the API key that
+        opened the sign-in."""
         keys = self._keys
         signer = Signer(keys["token_key_id"], keys["token_private_key"], issuer="nautilus", audience="nautilus-api")
         now_s = int(time.time())
@@ -181,7 +184,7 @@ class StoredBars:
             scopes=scopes,
             accounts=tuple(accounts),
             session=str(UUID(int=number)),
-            key_id=None,
+            key_id=key_id,
             now_s=now_s,
             expires_s=now_s + 300,
         ).token

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from nautilus.db.strategies import runs
 from nautilus.strategies.report_style import POLICY
 from nautilus.strategies.states import Mode
 from tests.support.strategy_api import ACCOUNT, CLOSE, EMA, MINUTE, OPEN, Strategies, strategies
@@ -357,6 +358,15 @@ def test_a_live_run_needs_its_account_twice_and_the_right_to_trade(desk: Strateg
     taken = start(desk, **live, confirm=ACCOUNT)
     assert (taken.status_code, taken.json()["code"]) == (409, "instrument-taken")
     assert "AAPL.NASDAQ" in taken.json()["detail"]
+
+
+def test_a_run_keeps_the_api_key_that_began_it(desk: Strategies) -> None:
+    scopes = ("orders:read", "orders:write", "strategies:write")
+    by_key = desk.stored.user(7, *scopes, accounts=[ACCOUNT], key_id=12)
+    begun = [start(desk, by_key, mode="live", account=ACCOUNT, confirm=ACCOUNT), start(desk)]
+    with desk.db.transaction() as cursor:
+        rows = [runs.read(cursor, UUID(answer.json()["id"])) for answer in begun]
+    assert [row.key_id for row in rows if row is not None] == [12, None]
 
 
 def test_a_run_without_a_key_is_refused(desk: Strategies) -> None:

@@ -1,18 +1,21 @@
 """The orders of a live run in the ledger: only the host that has the run leads them, and none begins while it is stopped."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from nautilus.db.auth import users
+from nautilus.db.auth import api_keys, users
+from nautilus.db.cursor import Cursor
 from nautilus.db.strategies.leases import LeaseLost
 from nautilus.strategies import placing
 from nautilus.strategies.states import RunState, Wanted
 from strategy_host import stopping
 from tests.support.held_run import KEY, MODIFY, Held, Messages, held_run
-from tests.support.order_ledger import counted, row_of
+from tests.support.order_ledger import ACCOUNT, counted, row_of
 
 
 @pytest.fixture
@@ -84,6 +87,39 @@ def test_an_order_whose_answer_was_lost_is_found_again_whatever_has_changed(held
     if meanwhile == "rights":
         with pytest.raises(placing.RightsLost):
             held.submit(client_order_id="0b7ad4c5-0000-4000-8000-000000000003")
+    assert _orders(held) == 2
+
+
+def key_of_owner(cursor: Cursor, **changed: Any) -> int:
+    given = {"scopes": ["strategies:write", "orders:write"], "accounts": None, "expires_at": None, **changed}
+    return api_keys.create(
+        cursor, user_id=1, name="run", prefix="0000aaaa", secret_hash=secrets.token_bytes(32), **given
+    ).id
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"scopes": ["strategies:write"]}, "the API key that began it has lost the scope orders:write"),
+        ({"accounts": ["OTHER"]}, f"the API key that began it may not use the account {ACCOUNT} any more"),
+        ({"expires_at": datetime(2026, 1, 1, tzinfo=UTC)}, "the API key that began it is revoked, or has expired"),
+        ({}, "the API key that began it is revoked, or has expired"),
+    ],
+    ids=["scope", "account", "expired", "revoked"],
+)
+def test_a_run_that_a_key_began_has_no_more_rights_than_the_key(held, changed, reason):
+    """Its owner has all of them throughout."""
+    with held.database.transaction() as cursor:
+        good, other = key_of_owner(cursor), key_of_owner(cursor, **changed)
+        cursor.execute("UPDATE strategy_runs SET key_id = %s", (good,))
+    assert held.submit()["kind"] == "submitted"
+    with held.database.transaction() as cursor:
+        cursor.execute("UPDATE strategy_runs SET key_id = %s", (other,))
+        if not changed:
+            api_keys.revoke(cursor, other, None)
+    with pytest.raises(placing.RightsLost) as lost:
+        held.submit(client_order_id="0b7ad4c5-0000-4000-8000-000000000003")
+    assert lost.value.detail == reason
     assert _orders(held) == 2
 
 

@@ -3,13 +3,14 @@ the order. The engine's client order id is the idempotency key, the run the prin
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from nautilus.auth.principal import Principal
-from nautilus.db.auth import users
+from nautilus.auth.scopes import key_accounts, key_scopes, user_accounts
+from nautilus.db.auth import api_keys, users
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
@@ -44,22 +45,43 @@ class Refused(NamedTuple):
 
 
 def owner_of(cursor: Cursor, run: RunRow) -> Principal:
-    """The owner as they are now, kept so until the transaction ends. RightsLost: they may not trade this account."""
-    return _trader(cursor, run.owner, run.account, "strategies:write")
+    """The owner as they are now, by the API key that began the run where one did; kept so until the transaction ends.
+    RightsLost: they, or the key, may not trade this account."""
+    return _trader(cursor, run.owner, run.account, key_id=run.key_id, scopes=("strategies:write", "orders:write"))
 
 
-def _trader(cursor: Cursor, principal: str, account: str, *scopes: str) -> Principal:
+def _trader(
+    cursor: Cursor,
+    principal: str,
+    account: str,
+    *,
+    key_id: int | None = None,
+    scopes: Sequence[str] = ("orders:write",),
+) -> Principal:
     """A user who may trade an account, kept so until the transaction ends. RightsLost."""
     user = users.locked(cursor, int(principal.removeprefix("user:") or 0), shared=True)
     if user is None or not user.is_active:
         raise RightsLost("its owner may not sign in any more")
     found = Principal(principal, user.username, frozenset(user.scopes), accounts=frozenset(user.accounts))
-    for scope in (*scopes, "orders:write"):
-        if not found.may(scope):
-            raise RightsLost(f"its owner has lost the scope {scope}")
-    if not found.may_use(account):
-        raise RightsLost(f"its owner may not use the account {account} any more")
+    _require(found, "its owner", account, scopes)
+    if key_id is not None:
+        key = api_keys.locked_live(cursor, key_id)
+        if key is None:
+            raise RightsLost("the API key that began it is revoked, or has expired")
+        owned = user_accounts(user.scopes, user.accounts)
+        found = found._replace(
+            scopes=key_scopes(user.scopes, key.scopes), accounts=key_accounts(owned, key.accounts), key_id=key_id
+        )
+        _require(found, "the API key that began it", account, scopes)
     return found
+
+
+def _require(caller: Principal, who: str, account: str, scopes: Sequence[str]) -> None:
+    for scope in scopes:
+        if not caller.may(scope):
+            raise RightsLost(f"{who} has lost the scope {scope}")
+    if not caller.may_use(account):
+        raise RightsLost(f"{who} may not use the account {account} any more")
 
 
 def submit(cursor: Cursor, run: RunRow, message: Mapping[str, Any], settings: OrderModeSettings) -> Placed | Refused:

@@ -152,6 +152,7 @@ class Requesting:
             end_ns=row.end_ns,
             as_of=row.data_versions,
             correlation_id=correlation.get(),
+            key_id=caller.key_id,
         )
 
     # ---- paper and live ----------------------------------------------------------------------------------------------
@@ -315,4 +316,5 @@ def _new(plan: Plan, name: str, caller: Principal, mode: Mode) -> NewRun:
         name=name or (plan.config.name if plan.config else plan.template.name),
         config_id=plan.config.id if plan.config else None,
         correlation_id=correlation.get(),
+        key_id=caller.key_id,
     )

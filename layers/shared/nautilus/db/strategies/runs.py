@@ -18,7 +18,8 @@ ORDERS_OF = "run:"
 class RunRow(NamedTuple):
     """A row of `strategy_runs`. series: list of {con_id, instrument_id, timeframe, price, session}. options: what was
     requested, without defaults. start_ns, end_ns: of a back-test, on the axis of its series. data_versions: series id, as a
-    text -> version. metrics: None until there are any."""
+    text -> version. metrics: None until there are any. key_id: the API key that began it, or the sign-in that did; None: a
+    sign-in with a password."""
 
     id: UUID
     owner: str
@@ -60,6 +61,7 @@ class RunRow(NamedTuple):
     heartbeat_at: datetime | None
     restarts: int
     correlation_id: str
+    key_id: int | None
     version: int
     created_at: datetime
     started_at: datetime | None
@@ -100,6 +102,7 @@ class NewRun(NamedTuple):
     end_ns: int | None = None
     as_of: Mapping[str, int] | None = None
     correlation_id: str = ""
+    key_id: int | None = None
 
 
 def insert(cursor: Cursor, new: NewRun) -> RunRow:
@@ -110,14 +113,14 @@ def insert(cursor: Cursor, new: NewRun) -> RunRow:
     con_ids = list(dict.fromkeys(int(each["con_id"]) for each in new.series))
     cursor.execute(
         "INSERT INTO strategy_runs (id, owner, name, config_id, sweep_id, sweep_n, mode, template_id, template_hash,"
-        " parameters, series, con_ids, account, options, start_ns, end_ns, as_of, wanted, wanted_by, state, correlation_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " parameters, series, con_ids, account, options, start_ns, end_ns, as_of, wanted, wanted_by, state, correlation_id,"
+        " key_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         f" RETURNING {COLUMNS}",
         (
             *(new.id, new.owner, clean_text(new.name), new.config_id, new.sweep_id, new.sweep_n, new.mode.value),
             *(new.template_id, new.template_hash, as_json(new.parameters), as_json(new.series), con_ids, new.account),
             *(as_json(new.options), new.start_ns, new.end_ns, None if new.as_of is None else as_json(new.as_of)),
-            *(Wanted.RUNNING.value, new.owner, RunState.QUEUED.value, new.correlation_id),
+            *(Wanted.RUNNING.value, new.owner, RunState.QUEUED.value, new.correlation_id, new.key_id),
         ),
     )
     row = one(cursor, RunRow)
