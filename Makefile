@@ -287,6 +287,11 @@ portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fa
 	PORTFOLIO_DAY_ORDERS=$(DAY_ORDERS) PORTFOLIO_DAY_KILLS=$(DAY_KILLS) PORTFOLIO_DAY_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
 		$(PY) -m pytest -q -s tests/e2e/test_portfolio_day.py
 
+# Needs the environment of strategies; without it the days are skipped.
+MINUTES ?= 386
+parity: $(VENV)/.ready ## a live day of MINUTES minutes (386) beside paper and the back-test of its bars, then one with everything killed (half an hour)
+	PARITY_MINUTES=$(MINUTES) $(PY) -m pytest -q -s -rs tests/e2e/test_parity.py
+
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
@@ -335,5 +340,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day live-week watch \
+.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
 	conformance check client format build lint-template deploy logs image containers sam-local emulator push bench

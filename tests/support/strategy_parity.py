@@ -1,12 +1,12 @@
 """The back-test of the bars that a run in paper or live was given, and its decisions beside those of the run."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from nautilus.db.connection import Database
-from nautilus.db.strategies import results
+from nautilus.db.strategies import ledger, results
 from nautilus.db.strategies.runs import RunRow
 from nautilus.strategies import history
 from nautilus.strategies.columns import FedBar, chunks, in_order, message_series
@@ -29,11 +29,13 @@ class Decision(NamedTuple):
 
 
 class Traded(NamedTuple):
-    """A fill, without names that another run would not have."""
+    """A fill, without names that another run would not have. decided_ns: of its order; at_ns: market time."""
 
     side: str
     quantity: Decimal
     price: Decimal
+    decided_ns: int
+    at_ns: int
 
 
 class Course(NamedTuple):
@@ -57,16 +59,40 @@ def course_of(database: Database, run: RunRow) -> Course:
     """What a run did, by its rows. Fills of a live run are executions."""
     with database.transaction() as cursor:
         orders, fills = results.orders(cursor, run.id), results.fills(cursor, run.id)
-    return Course(
-        [Decision(row.decided_ns, row.side, row.quantity, row.type) for row in orders],
-        [Traded(row.side, row.quantity, row.price) for row in fills],
-    )
+        executions = ledger.executions(cursor, run.principal)
+    decided = {row.client_order_id: row.decided_ns for row in orders}
+    decided_of = {row.order_id: row.decided_ns for row in orders}
+    traded = [Traded(row.side, row.quantity, row.price, decided[row.client_order_id], row.market_ns) for row in fills]
+    traded += [
+        Traded(row.side, row.quantity, row.price, decided_of[row.order_id], row.ts)
+        for row in executions
+        if row.order_id in decided_of
+    ]
+    return Course([Decision(row.decided_ns, row.side, row.quantity, row.type) for row in orders], traded)
 
 
-def replayed(database: Database, run: RunRow, *, without: Sequence[int] = ()) -> Course:
-    """What a back-test of the bars does that a run was given. without: positions of bars that are left out, for a mutant."""
+Mutation = Callable[[list[FedBar]], list[FedBar]]
+"""The bars that a mutant gives instead of those that were seen."""
+
+
+def dropping(numbers: Container[int]) -> Mutation:
+    """Without the bars at these positions."""
+    return lambda bars: [bar for n, bar in enumerate(bars) if n not in numbers]
+
+
+def taken_while_forming(numbers: Container[int]) -> Mutation:
+    """With the bars at these positions as they were when they had just begun."""
+
+    def formed(bar: FedBar) -> FedBar:
+        return bar._replace(high=bar.open, low=bar.open, close=bar.open)
+
+    return lambda bars: [formed(bar) if n in numbers else bar for n, bar in enumerate(bars)]
+
+
+def replayed(database: Database, run: RunRow, *, mutation: Mutation = list) -> Course:
+    """What a back-test of the bars does that a run was given."""
     warm_up, bars = bars_given(database, run)
-    bars = [bar for n, bar in enumerate(bars) if n not in without]
+    bars = mutation(bars)
     with database.transaction() as cursor:
         fed = [history.fed_series(cursor, given, n) for n, given in enumerate(run.series)]
     tested = run._replace(mode=Mode.BACKTEST.value)
@@ -81,6 +107,11 @@ def replayed(database: Database, run: RunRow, *, without: Sequence[int] = ()) ->
         for one in chunks(in_order(bars), fed[0].axis.trade_date)
     ]
     return asyncio.run(_played(start, message_series(in_order(warm_up)), parts))
+
+
+def _traded(message: dict[str, Any]) -> Traded:
+    quantity, price = Decimal(message["quantity"]), Decimal(message["price"])
+    return Traded(message["side"], quantity, price, message["bar_ns"], message["at_ns"])
 
 
 async def _played(start: dict[str, Any], warm_up: Sequence[Any], parts: Sequence[dict[str, Any]]) -> Course:
@@ -101,7 +132,7 @@ async def _played(start: dict[str, Any], warm_up: Sequence[Any], parts: Sequence
                     Decision(message["bar_ns"], message["side"], Decimal(message["quantity"]), message["order_type"])
                 )
             elif message["type"] == "fill":
-                found.fills.append(Traded(message["side"], Decimal(message["quantity"]), Decimal(message["price"])))
+                found.fills.append(_traded(message))
             elif message["type"] == "result":
                 return found
     finally:

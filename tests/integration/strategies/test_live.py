@@ -16,7 +16,7 @@ from nautilus.market.calendar import Session
 from nautilus.strategies.states import Mode, Wanted
 from tests.support.order_process import OrderStack, order_stack
 from tests.support.strategy_host import StrategyStack, strategy_stack, waves
-from tests.support.strategy_parity import course_of, replayed
+from tests.support.strategy_parity import course_of, dropping, replayed
 
 OPEN = parse_rfc3339("2026-03-02T14:30:00Z")
 SESSION = Session(OPEN, parse_rfc3339("2026-03-02T21:00:00Z"), date(2026, 3, 2))
@@ -123,7 +123,7 @@ def test_a_live_run_trades_through_the_ledger_and_decides_as_the_back_test_of_it
     assert live.desk.rows("SELECT 1 FROM strategy_claims") == []
     course, tested = course_of(live.strategies.db, done), replayed(live.strategies.db, done)
     assert course.decisions == tested.decisions
-    assert replayed(live.strategies.db, done, without=range(25, 40)).decisions != course.decisions
+    assert replayed(live.strategies.db, done, mutation=dropping(range(25, 40))).decisions != course.decisions
     assert done.metrics is not None
     assert done.fills == len(rows) + 1
 
