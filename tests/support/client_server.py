@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from dev.process import free_port
+from nautilus.auth import api_keys
+from nautilus.db.auth import api_keys as keys
+from nautilus.db.auth import users
+from nautilus.db.connection import Database
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-client" / "bin" / "python"
@@ -37,13 +41,32 @@ def served(app: FastAPI) -> Iterator[str]:
         thread.join(PATIENCE_S)
 
 
+def api_key(db: Database, *scopes: str, name: str = "ann", accounts: Sequence[str] = ()) -> str:
+    """The text of an API key with these scopes, of a user who may use these accounts."""
+    made = api_keys.new_key()
+    with db.transaction() as cursor:
+        user = users.put(cursor, name, "no password", scopes, accounts=list(accounts))
+        keys.create(
+            cursor,
+            user_id=user,
+            name="test",
+            prefix=made.prefix,
+            secret_hash=made.hash,
+            scopes=scopes,
+            expires_at=None,
+        )
+    return made.text
+
+
 class Wire:
     """Passes connections on to an API. `cut`: called with the number of an answer, from 1 on, and its bytes; it returns those
-    that pass, after which the connection ends where they are fewer."""
+    that pass, after which the connection ends where they are fewer. `requests`: the first line of each, `heads`: all of it but
+    the body."""
 
     def __init__(self, port: int, cut: Callable[[int, bytes], bytes]) -> None:
         self.answers = 0
         self.requests: list[str] = []
+        self.heads: list[str] = []
         self._port = port
         self._cut = cut
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -60,6 +83,7 @@ class Wire:
         with client, suppress(OSError):
             while request := _message(client):
                 self.requests.append(request.split(b"\r\n", 1)[0].decode())
+                self.heads.append(request.partition(b"\r\n\r\n")[0].decode())
                 with socket.create_connection(("127.0.0.1", self._port)) as server:
                     server.sendall(request)
                     answer = _message(server)

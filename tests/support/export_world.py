@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 import functions.exports.app
 from nautilus.market.bar import Bar
@@ -49,10 +50,15 @@ class ExportWorld:
     @property
     def api(self) -> Api:
         if self._api is None:
-            self._api = self.stored_bars.api(
-                self._folder, router=functions.exports.app.router, anonymous_scopes=(), **self._settings
-            )
+            self._api = self.stored_bars.api(self._folder, **self._given())
         return self._api
+
+    def app(self) -> FastAPI:
+        """The same function once more, for a real socket."""
+        return self.stored_bars.app(self._folder, **self._given())
+
+    def _given(self) -> dict[str, Any]:
+        return {"router": functions.exports.app.router, "anonymous_scopes": (), **self._settings}
 
     def headers(self, number: int = 1, *scopes: str) -> dict[str, str]:
         self.api  # noqa: B018  makes the keys

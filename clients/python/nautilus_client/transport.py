@@ -231,7 +231,12 @@ def pieces(response: "BaseHTTPResponse", size: int | None = 1 << 16) -> Iterator
     from urllib3.exceptions import HTTPError
 
     try:
-        yield from response.stream(size, decode_content=True)
+        if size is None:
+            yield from response.stream(None, decode_content=True)
+            return
+        # Not `stream(size)`: that waits for a whole piece, and loses what it has of one when the connection ends.
+        while piece := response.read1(size, decode_content=True):
+            yield piece
     except HTTPError as wrong:
         raise BrokenAnswer(f"the answer is cut: {wrong}") from wrong
 
