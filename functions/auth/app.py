@@ -231,7 +231,9 @@ def keys(keys: KeysDep, caller: CallerDep) -> dict[str, Any]:
     return {"api_keys": rows, "total": len(rows)}
 
 
-@router.delete("/api-keys/{key_id}", summary="Revoke an API key, at once, with the sessions opened by it")
+@router.delete(
+    "/api-keys/{key_id}", summary="Revoke an API key, at once, with the sessions opened by it; a key may revoke itself"
+)
 def revoke_key(key_id: int, keys: KeysDep, client: ClientDep, caller: CallerDep) -> dict[str, Any]:
     keys.revoke(caller, key_id, client)
     return {"message": "the key is revoked"}

@@ -455,7 +455,7 @@ def test_a_key_loses_what_its_user_loses(api: Api) -> None:
     [
         ("POST", "/api-keys", {"name": "another"}),
         ("GET", "/api-keys", None),
-        ("DELETE", "/api-keys/1", None),
+        ("DELETE", "/api-keys/999999", None),
         ("POST", "/password", {"current_password": PASSWORD, "new_password": "another sentence 8"}),
         ("GET", "/sessions", None),
         ("POST", "/logout-all", None),
@@ -468,6 +468,22 @@ def test_a_stolen_key_cannot_dig_itself_in(shared: Api, how: str, method: str, p
         headers = bearer(shared.client().post(LOGIN, json={"api_key": text}).json()["access_token"])
     answer = shared.client().request(method, AUTH + path, json=body, headers=headers)
     refused(answer, 403, "password-sign-in-needed")
+
+
+@pytest.mark.parametrize("how", ["header", "session"])
+def test_a_key_may_end_itself_and_no_other(api: Api, how: str) -> None:
+    boss = api.boss()
+    mine, other = (api.new_key(boss, scopes=["admin"]) for _ in range(2))
+    headers = key(mine["api_key"])
+    if how == "session":
+        headers = bearer(api.client().post(LOGIN, json={"api_key": mine["api_key"]}).json()["access_token"])
+    refused(api.client().delete(f"{AUTH}/api-keys/{other['id']}", headers=headers), 403, "password-sign-in-needed")
+    assert api.client().delete(f"{AUTH}/api-keys/{mine['id']}", headers=headers).status_code == 200
+    refused(api.client().get(ME, headers=key(mine["api_key"])), 401, "invalid-api-key")
+    assert api.client().get(ME, headers=key(other["api_key"])).status_code == 200
+    api.forget_denied()
+    assert api.client().get(ME, headers=headers).status_code == 401
+    assert api.sql("SELECT count(*) FROM audit_log WHERE action = 'key-revoked'")[0].count == 1
 
 
 def test_a_disabled_user_with_a_live_token(api: Api) -> None:

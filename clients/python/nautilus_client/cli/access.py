@@ -2,6 +2,7 @@
 
 import datetime as dt
 import getpass
+import os
 import socket
 import sys
 from importlib import resources
@@ -11,7 +12,8 @@ from nautilus_client import cli, profiles, routes
 from nautilus_client.cli.context import Context
 from nautilus_client.cli.output import fields, table
 from nautilus_client.credentials import Key, Tokens
-from nautilus_client.errors import ConfigError, NotAllowed
+from nautilus_client.errors import ConfigError, NautilusError, NotSignedIn
+from nautilus_client.retry import RetryPolicy
 from nautilus_client.transport import Transport
 
 
@@ -88,26 +90,38 @@ def make_key(
 
 
 def logout(context: Context) -> int:
-    """Revoke the key where it may do that, and forget it in any case."""
+    """Revoke the profile's key, and forget it in any case. FAILED where it may still be valid."""
     where, name = profiles.folder(), _profile(context)
-    revoked = False
+    # The key of the profile is the one that ends, whatever the environment names.
+    elsewhere = {name: value for name, value in os.environ.items() if name not in ("NAUTILUS_URL", "NAUTILUS_API_KEY")}
+    chosen = profiles.settings(profile=name, environment=elsewhere)
+    if not chosen.key:
+        context.emit({"profile": name, "revoked": False}, f"profile {name} has no key")
+        return cli.OK
+    why = ""
     try:
-        mine = context.client.me()
-        number = mine.get("api_key_id")
-        if number is not None:
-            context.client._connection.answer("revoke-key", key_id=number)
-            revoked = True
-    except NotAllowed:  # a key may not end keys, itself among them: a person does, by password
-        pass
+        revoked = _revoke(chosen)
+    except NotSignedIn:  # revoked or expired before
+        revoked = True
+    except NautilusError as error:
+        revoked, why = False, str(error)
     finally:
         profiles.forget_key(where, name)
-    words = (
-        "revoked and forgotten"
-        if revoked
-        else "forgotten here; it stays valid until it expires, or is revoked by password"
-    )
+    words = "revoked and forgotten" if revoked else f"forgotten here, and may still be valid: {why}"
     context.emit({"profile": name, "revoked": revoked}, f"the key of profile {name} is {words}")
-    return cli.OK
+    return cli.OK if revoked else cli.FAILED
+
+
+def _revoke(chosen: profiles.Settings) -> bool:
+    """End the key that these settings name, by itself."""
+    policy = RetryPolicy(tries=chosen.tries or 3)
+    transport = Transport(chosen.url, Key(chosen.key), policy=policy, allow_http=chosen.allow_http)
+    try:
+        number = transport.result(routes.request("me")).record()["api_key_id"]
+        transport.result(routes.request("revoke-key", key_id=number))
+    finally:
+        transport.close()
+    return True
 
 
 def whoami(context: Context) -> int:

@@ -148,7 +148,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/api/v1/auth/sessions/{session_id}"): BY_PASSWORD,
     ("POST", "/api/v1/auth/api-keys"): BY_PASSWORD,
     ("GET", "/api/v1/auth/api-keys"): BY_PASSWORD,
-    ("DELETE", "/api/v1/auth/api-keys/{key_id}"): BY_PASSWORD,
+    ("DELETE", "/api/v1/auth/api-keys/{key_id}"): SIGNED_IN,  # by password, but for the key that is sent
     ("GET", "/api/v1/auth/users"): ADMIN,
     ("POST", "/api/v1/auth/users"): ADMIN,
     ("PATCH", "/api/v1/auth/users/{user_id}"): ADMIN,

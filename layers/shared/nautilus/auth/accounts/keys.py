@@ -73,7 +73,12 @@ class ApiKeys:
             return stored_keys.of_user(cursor, caller.user_id)
 
     def revoke(self, caller: Principal, key_id: int, client: Client) -> None:
-        """Revoke a key, one's own or, as administrator, anybody's, and end the sessions opened with it."""
+        """Revoke a key, one's own or, as administrator, anybody's, and end the sessions opened with it.
+
+        A key may revoke itself, as a thief wins nothing by that. Forbidden for any other without a sign-in by password.
+        """
+        if caller.key_id != key_id:
+            caller.require_password_sign_in()
         with self._db.transaction() as cursor:
             row = stored_keys.revoke(cursor, key_id, None if caller.admin else caller.user_id)
             if row is None:
