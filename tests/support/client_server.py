@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -114,6 +115,67 @@ def _message(connection: socket.socket) -> bytes:
             break
         body += piece
     return head + b"\r\n\r\n" + body
+
+
+class Crossing:
+    """One address for several servers: a connection goes to the port that `port_of` names for the head of its first request.
+    `cut`: ends all connections without a word, and takes no other until `mend`."""
+
+    def __init__(self, port_of: Callable[[str], int]) -> None:
+        self.heads: list[str] = []
+        self._port_of = port_of
+        self._open: list[socket.socket] = []
+        self._mended = threading.Event()
+        self._mended.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if self._mended.is_set():
+                    threading.Thread(target=self._pass, args=(client,), daemon=True).start()
+                else:
+                    _reset(client)
+
+    def _pass(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            request = _message(client)
+            head = request.partition(b"\r\n\r\n")[0].decode()
+            self.heads.append(head)
+            with socket.create_connection(("127.0.0.1", self._port_of(head))) as server:
+                self._open += [client, server]
+                # The next request is a connection of its own, as it may go elsewhere.
+                server.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                _pump(server, client)
+
+    def cut(self) -> None:
+        self._mended.clear()
+        for one in self._open:
+            _reset(one)
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._mended.set()
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.close()
+
+
+def _reset(connection: socket.socket) -> None:
+    """End a connection with a reset; who reads it in another thread is woken."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    while data := source.recv(65_536):
+        target.sendall(data)
 
 
 @contextmanager

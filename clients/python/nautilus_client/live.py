@@ -101,6 +101,10 @@ class LiveBars:
             except ApiError as wrong:
                 if isinstance(wrong, NotSignedIn) or wrong.status not in (429, 502, 503, 504):
                     raise
+            except Exception:
+                # A response that is closed while another thread reads it fails in many ways.
+                if not self._closed:
+                    raise
             if self._closed:
                 return
             failures += 1
