@@ -26,9 +26,8 @@ from stream import server
 
 def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAPI:
     """The application, with the routers of every function and of the stream, and with the page that describes them unless
-    deployed. limits: of sockets."""
+    deployed, in this order: what most come for is first. limits: of sockets."""
     app = create_app(
-        functions.auth.app.router,
         functions.bars.app.router,
         functions.backfill.app.router,
         functions.live.app.router,
@@ -39,6 +38,7 @@ def create(settings: AuthSettings, limits: StreamLimits | None = None) -> FastAP
         functions.exports.app.router,
         functions.strategies.app.router,
         stream.app.router,
+        functions.auth.app.router,
         services=Services(settings, "api"),
     )
     stream.app.add_stream(app, limits or StreamLimits())

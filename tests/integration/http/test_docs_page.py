@@ -85,3 +85,10 @@ def test_what_is_deployed_has_no_page(client: Any) -> None:
     browser = client(env="staging", database_url="postgresql://n:a-password-of-its-own@db/n?sslmode=verify-full")
     for address in ("/docs", "/docs/swagger-ui.css", "/openapi.json"):
         assert browser.get(address).status_code == 404
+
+
+def test_market_data_come_first(client: Any) -> None:
+    paths = client().get("/openapi.json").json()["paths"]
+    tags = list(dict.fromkeys(tag for one in paths.values() for way in one.values() for tag in way["tags"]))
+    assert tags[0] == "market data"
+    assert tags[-1] == "sign-in"
