@@ -235,7 +235,9 @@ TESTS ?= tests
 # python3.13 to run it: without one they are skipped and say so.
 BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(TESTS)),$(BUILD)/.ready .venv-lambda/.ready))
 STRATEGY_TESTS = $(if $(STRATEGY_PYTHON),$(if $(filter tests tests/ tests/unit% tests/integration%,$(TESTS)),.venv-strategies/.ready))
-test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) ## every test that needs no Docker
+# The export task writes what these tests read, and the client downloads.
+EXPORT_TESTS = $(if $(filter tests tests/ tests/integration tests/integration/ tests/integration/exports% tests/integration/client%,$(TESTS)),.venv-exports/.ready)
+test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) $(EXPORT_TESTS) ## every test that needs no Docker
 	$(PY) -m pytest -n 2 -q $(TESTS)
 
 # The bridge's own tests with ib_async in ib_insync's place.
