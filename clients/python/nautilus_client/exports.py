@@ -19,6 +19,7 @@ from nautilus_client.transport import pieces, plain_answer
 LIVE = frozenset({"queued", "planning", "running", "stopping"})
 POLL_S, LONGEST_POLL_S = 0.5, 5.0
 MANIFEST = "manifest.json"
+MOST_LISTED = 100
 Progress = Callable[[str, int, int], None]
 """Called with the path of a file, its bytes so far, and all of them."""
 
@@ -186,7 +187,15 @@ class Exports:
         )
 
     def list(self) -> Sequence[Export]:
-        return [Export(self._connection, row) for row in self._connection.call("exports")["exports"]]
+        """All that are known, the newest first."""
+        found: list[Export] = []
+        before: str | None = None
+        while True:
+            page = self._connection.call("exports", before=before, limit=MOST_LISTED)
+            found += [Export(self._connection, row) for row in page["exports"]]
+            before = page.get("next_before")
+            if before is None:
+                return found
 
     def get(self, export_id: str) -> Export:
         return Export(self._connection, self._connection.call("export-job", export_id=export_id))

@@ -135,7 +135,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         headers=_KEY,
     ),
-    "exports": Route("GET", f"{_MARKET}/exports"),
+    "exports": Route("GET", f"{_MARKET}/exports", ("before", "limit")),
     "export-job": Route("GET", f"{_MARKET}/exports/{{export_id}}"),
     "stop-export": Route("POST", f"{_MARKET}/exports/{{export_id}}/stop"),
     "delete-export": Route("DELETE", f"{_MARKET}/exports/{{export_id}}"),

@@ -194,7 +194,10 @@ def test_ctrl_c_leaves_a_part_and_the_same_command_goes_on(
     assert exports.verify(folder) == []
 
 
-def test_requests_are_typed_and_a_dry_run_writes_nothing(world: ExportWorld, url: str, key: str) -> None:
+def test_requests_are_typed_and_a_dry_run_writes_nothing(
+    world: ExportWorld, url: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MOST_LISTED", 1)
     with Client(url, key) as client:
         tried = client.exports.start(symbols=["AAPL"], timeframes=["1h"], dry_run=True).as_dict()
         assert tried["bars"] == DAYS * 24
@@ -202,6 +205,8 @@ def test_requests_are_typed_and_a_dry_run_writes_nothing(world: ExportWorld, url
         with pytest.raises(Invalid) as wrong:
             client.exports.start(symbols=["AAPL"], format="xls")
         assert "format" in json.dumps(wrong.value.errors)
+        begun = [client.exports.start(symbols=["AAPL"], split=split).id for split in ("none", "year", "month")]
+        assert [one.id for one in client.exports.list()] == begun[::-1], "all pages, the newest first"
         with pytest.raises(TypeError, match="no compresion"):
             client.exports.start(symbols=["AAPL"], compresion="zstd")
 
