@@ -1,16 +1,15 @@
-"""What a run in paper or live needs before its child: its series, wants of live data, and what it has done before."""
+"""What a run in paper or live needs before its child: its series, wants of live data, and its loops."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantKey, WantRow
-from nautilus.db.strategies import live_bars, results, writing
-from nautilus.db.strategies.leases import Hold
+from nautilus.db.strategies import live_bars
 from nautilus.db.strategies.runs import RunRow
 from nautilus.errors import InvalidInput, Unavailable
 from nautilus.infra.loops import Backoff, repeat
@@ -19,7 +18,6 @@ from nautilus.live.subscriptions import Priority
 from nautilus.strategies import history
 from nautilus.strategies.history import FedSeries
 from nautilus.strategies.states import Mode
-from strategy_host.recorder import Recorder
 
 
 def prepared(cursor: Cursor, run: RunRow, lease_s: float) -> tuple[list[FedSeries], dict[int, Decimal]]:
@@ -45,24 +43,6 @@ def want(cursor: Cursor, run: RunRow, lease_s: float) -> None:
         if feed is not None:
             raise InvalidInput(f"its market data are {feed}: no live run decides on old prices")
     wants.put(cursor, run.principal, [WantRow(*key, Priority.STRATEGY) for key in keys], lease_s)
-
-
-def recorder(cursor: Cursor, run: RunRow, units: Mapping[int, Decimal]) -> Recorder:
-    """With what the run has done before, so that numbers go on. InvalidInput: paper goes on from flat alone, as the engine's
-    simulated account takes no position of an earlier life."""
-    made = Recorder(Hold(run.id, run.token), units, writing.numbers(cursor, run.id))
-    if run.mode == Mode.LIVE:
-        return made
-    after = 0
-    while rows := results.fills(cursor, run.id, after=after):
-        for row in rows:
-            made.book_again(row)
-        after = rows[-1].n
-    if made.book.holdings():
-        raise InvalidInput("the simulated account went with its process, and held a position: begin a new run")
-    points = results.equity(cursor, run.id)
-    made.last_equity = points[-1].equity if points else None
-    return made
 
 
 async def looped(

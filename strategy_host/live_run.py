@@ -15,7 +15,6 @@ from nautilus.db.strategies.leases import Hold, LeaseLost
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewEvent
 from nautilus.errors import InvalidInput, NautilusError, Unavailable
-from nautilus.strategies import history
 from nautilus.strategies.columns import message_series
 from nautilus.strategies.history import FedSeries
 from nautilus.strategies.options import RunOptions, run_options
@@ -26,8 +25,9 @@ from strategy_host import fence, following, stopping
 from strategy_host.backtest import Fault
 from strategy_host.bar_feed import BarFeed, Forming, GivenBar
 from strategy_host.child import Child, ChildGone, Limits, Stuck
+from strategy_host.earlier_life import EarlierLife, earlier_life
 from strategy_host.following import looped
-from strategy_host.messages import start_message
+from strategy_host.messages import series_messages, start_message
 from strategy_host.parts import HostParts
 from strategy_host.recorder import RECORDED, Recorder
 from strategy_host.run_orders import RunOrders
@@ -35,7 +35,7 @@ from strategy_host.run_orders import RunOrders
 _MOST_RESTARTS = 5
 _SWEEP_S, _STORE_S, _WANT_S, _WANT_LEASE_S = 1.0, 1.0, 20.0, 60.0
 _READY_S = 60.0
-_END_S = 10.0
+_END_S, _CLOSE_S = 10.0, 150.0
 
 
 class _Stopped(Exception):
@@ -54,9 +54,10 @@ class LiveRun:
         self._options = RunOptions()
         self._wanted = Wanted(run.wanted)
         self._wanted_changed, self._ready, self._result = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._storing = asyncio.Lock()
         self._sent: tuple[FedSeries, ...] = ()
         self._bars_done = run.bars_done
-        self._fills_hash = ""
+        self._fills_hash = self._left = ""
 
     @property
     def live(self) -> bool:
@@ -124,8 +125,8 @@ class LiveRun:
         await transactions.run(self._begin)
         fed, units = await transactions.run(following.prepared, self.run, _WANT_LEASE_S)
         self._sent = tuple(fed)
-        recorder = await transactions.run(following.recorder, self.run, units)
-        self._options = self._options._replace(capital=recorder.last_equity or self._options.capital)
+        before = await transactions.run(earlier_life, self.run, fed, units, capital=self._options.capital)
+        recorder = before.recorder
         feed = BarFeed(self.run, fed, held_s=self._parts.settings.strategy_unconfirmed_s)
         orders = RunOrders(self._parts, self.run, units) if self.live else None
         settings = self._parts.settings
@@ -135,7 +136,7 @@ class LiveRun:
         tasks = [
             asyncio.create_task(self._listen(child, recorder, orders)),
             asyncio.create_task(child.watch()),
-            asyncio.create_task(self._drive(child, feed, recorder, orders)),
+            asyncio.create_task(self._drive(child, feed, before, orders)),
             asyncio.create_task(self._want_often()),
             asyncio.create_task(self._store_often(recorder)),
         ]
@@ -163,15 +164,12 @@ class LiveRun:
 
     # ---- to the child --------------------------------------------------------------------------------------------
 
-    async def _drive(self, child: Child, feed: BarFeed, recorder: Recorder, orders: RunOrders | None) -> None:
+    async def _drive(self, child: Child, feed: BarFeed, before: EarlierLife, orders: RunOrders | None) -> None:
         """Start it, warm it up, say what it holds, then give it bars and words until it is to stop."""
-        transactions, fed = self._parts.transactions, self._sent
-        rows = [history.instrument_message(one, 0) for one in {one.row.con_id: one for one in fed}.values()]
-        series = [
-            {"index": n, "con_id": one.row.con_id, "timeframe": one.row.timeframe.name, "price": one.row.price}
-            for n, one in enumerate(fed)
-        ]
-        await child.send("start", **start_message(self.run, self._options, rows, series, bars_total=0))
+        transactions, recorder = self._parts.transactions, before.recorder
+        options = self._options._replace(capital=before.capital)
+        series = series_messages(self._sent)
+        await child.send("start", **start_message(self.run, options, before.instruments, series, bars_total=0))
         bars = await transactions.run(feed.warm_up, self._options.warm_up_bars)
         feed.committed()
         await self._move(RunState.WARMING_UP)
@@ -180,8 +178,8 @@ class LiveRun:
         if orders is not None:
             await orders.adopt(child)
         else:
-            await child.send("orders", orders=[])
-            await child.send("positions", positions=[])
+            await child.send("orders", orders=before.orders)
+            await child.send("positions", positions=before.positions)
         async with asyncio.timeout(_READY_S):
             await self._ready.wait()
         await self._move(RunState.RUNNING)
@@ -218,9 +216,12 @@ class LiveRun:
         if self._ends:
             await self._move(RunState.STOPPING, "its owner wants it stopped")
             await child.send("stop", flatten=self._wanted is Wanted.FLAT and not self.live)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_END_S):
+            closes = self._wanted is Wanted.FLAT and not self.live  # at the next open, which is a bar away
+            try:
+                async with asyncio.timeout(_CLOSE_S if closes else _END_S):
                     await self._result.wait()
+            except TimeoutError:
+                self._left = "its simulated position was not closed: no bar came" if closes else ""
             raise _Stopped
         now = await self._parts.transactions.run(runs.read, self.run.id)
         state = RunState(now.state) if now is not None else RunState.RUNNING
@@ -240,6 +241,7 @@ class LiveRun:
             if kind == "ready":
                 await self._take_ready(message)
             elif kind == "bar_done":
+                await self._store(recorder)  # first what follows from the bar: it is not given once more
                 await self._patiently(self._bar_done, message)
             elif kind in ("submit", "modify", "cancel") and orders is not None:
                 await self._order(child, orders, recorder, message)
@@ -321,9 +323,10 @@ class LiveRun:
         await looped(self._parts.log, "rows", lambda: self._store(recorder), _STORE_S, event=asyncio.Event())
 
     async def _store(self, recorder: Recorder) -> None:
-        if recorder.waiting:
-            batch = recorder.batch()
-            await self._patiently(batch.write)
+        async with self._storing:
+            if recorder.waiting:
+                batch = recorder.batch()
+                await self._patiently(batch.write)
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
@@ -336,7 +339,7 @@ class LiveRun:
         changes = await self._parts.snapshots.read(stopping.outcome, self.run, run_options(self.run.options))
         if self._fills_hash:
             changes["fills_hash"] = self._fills_hash
-        await self._move(RunState.STOPPED, ended, changes)
+        await self._move(RunState.STOPPED, ended or self._left, changes)
         with contextlib.suppress(Unavailable):
             await self._parts.transactions.run(wants.drop, self.run.principal, None)
 

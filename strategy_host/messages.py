@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nautilus.db.strategies.runs import RunRow
+from nautilus.strategies.history import FedSeries
 from nautilus.strategies.options import RunOptions
+
+
+def series_messages(fed: Sequence[FedSeries]) -> list[dict[str, Any]]:
+    """The series of `start`."""
+    return [
+        {"index": n, "con_id": one.row.con_id, "timeframe": one.row.timeframe.name, "price": one.row.price}
+        for n, one in enumerate(fed)
+    ]
 
 
 def start_message(

@@ -58,7 +58,6 @@ class Recorder:
         self.book = Book()
         self.points: list[EquityPoint] = []
         self.last_denial = ""
-        self.last_equity: Decimal | None = None
         self._units = units
         self._last_order = numbers.orders
         self._first_fill = self._next_fill = numbers.fills + 1
@@ -97,6 +96,11 @@ class Recorder:
         self.book.add(
             RunFill(f"{row.n:09d}", row.con_id, row.market_ns, row.side, row.quantity, row.price, row.commission, unit)
         )
+
+    def resumed(self, points: Sequence[EquityPoint]) -> None:
+        """The equity of an earlier life of the run: its peak counts."""
+        self.points = list(points)
+        self._peak = max((one.equity for one in points), default=None)
 
     # ---- messages ------------------------------------------------------------------------------------------------
 

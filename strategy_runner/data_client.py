@@ -28,6 +28,12 @@ class PipeData(MarketDataClient):  # type: ignore[misc]
         self._handle_data(made)
         return made
 
+    def show(self, index: int, price: float) -> None:
+        """Hand over a trade of ours at which what waits fills; where bid and ask are given, a quote. No bar has come yet."""
+        factory = self._factories[index]
+        sides = factory.series.price in ("BID", "ASK")
+        self._handle_data(factory.quote(price, price, 0) if sides else factory.opening(price, 0))
+
     def forming(self, message: dict[str, Any]) -> None:
         """Hand over the opening of the bar that has begun: once, however often the host says so."""
         index, at = message["index"], message["opened_ns"]

@@ -11,6 +11,10 @@ from strategy_runner.engine_names import Traded
 _CENT = Decimal("0.01")
 
 
+TAG = "taken-up"
+"""On orders that bring back the position of an earlier life: nothing is charged for them."""
+
+
 class Commissions(FeeModel):  # type: ignore[misc]
     """Charges each order by the terms of its instrument. Of an order with several executions, each is charged what
     the order costs more by it: the minimum is paid once."""
@@ -22,6 +26,8 @@ class Commissions(FeeModel):  # type: ignore[misc]
 
     def get_commission(self, order: Any, quantity: Any, price: Any, instrument: Any) -> Any:
         """What one execution costs, as the engine's money in the instrument's currency."""
+        if TAG in (order.tags or ()):
+            return Money.from_decimal(Decimal(0), instrument.quote_currency)
         key = order.client_order_id
         units, value, charged = self._executed.pop(key, (Decimal(0), Decimal(0), Decimal(0)))
         units += quantity.as_decimal()

@@ -29,6 +29,7 @@ from strategy_runner.heartbeat import EVERY_S, rss_kb
 from strategy_runner.record import Record
 from strategy_runner.result import result
 from strategy_runner.setup import TRADER, Prepared, prepared
+from strategy_runner.taking_up import take_up
 
 DATA, BROKER = "PIPE", "HOST"
 
@@ -116,6 +117,7 @@ class Session:
         run.on_bar_done = self._bar_done
         run.waits_for_open = self._opens
         run.market_ns = 0 if self._paper else None
+        run.takes_up = self._paper and bool(self._adopted["positions"])
         node = self._node()
         self._ready.strategy.adopt(self._adopted["orders"])
         node.add_strategy(self._ready.strategy)
@@ -125,6 +127,8 @@ class Session:
         beats = asyncio.create_task(self._beat())
         while not handle.is_running and not running.done():
             await asyncio.sleep(0.01)
+        if self._paper and self._data is not None and not running.done():
+            await take_up(self._ready, self._data, self._adopted["positions"], self._adopted["orders"])
         loop.add_reader(self._channel.incoming, self._readable)
         stopped = asyncio.create_task(self._over.wait())
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,6 +19,19 @@ ORDER_TYPES = {
     OrderType.STOP_LIMIT: "STOP_LIMIT",
 }
 
+ENDS = {
+    "OrderDenied": "denied",
+    "OrderRejected": "rejected",
+    "OrderCanceled": "canceled",
+    "OrderExpired": "expired",
+    "OrderTriggered": "triggered",
+    "OrderModifyRejected": "modify_rejected",
+    "OrderCancelRejected": "cancel_rejected",
+}
+"""Event of the engine -> its name in messages; a fill has a message of its own."""
+OVER = {"denied", "rejected", "canceled", "expired"}
+"""Of these, after which an order is over."""
+
 
 class StrategyParameters(BaseModel):
     """What a run may choose. A template's own class extends it; its JSON schema is what callers see."""
@@ -34,6 +47,7 @@ class Run:
 
     equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
     waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
+    takes_up: paper that had a position when its process was lost.
     closes: by series, the engine's name of its instrument, and its last bar.
     market_ns: of paper, whose engine has the machine's clock: the market's time, for what is written down.
     """
@@ -45,6 +59,7 @@ class Run:
     equity_every: int
     paused: bool = False
     waits_for_open: bool = False
+    takes_up: bool = False
     market_ns: int | None = None
     unconfirmed: set[tuple[str, int]] = field(default_factory=set)
     on_bar_done: Callable[[int, int], None] | None = None

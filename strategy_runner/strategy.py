@@ -11,23 +11,14 @@ from nautilus_trader.model import ClientOrderId, OrderSide, Quantity
 from nautilus_trader.trading import Strategy as EngineStrategy
 
 from strategy_runner.guard import Denied, guarded
-from strategy_runner.run import ORDER_TYPES, SIDES, Run, StrategyParameters, equity_point, nearer, prices_of
+from strategy_runner.run import ENDS, ORDER_TYPES, OVER, SIDES, Run, StrategyParameters, equity_point, nearer, prices_of
 
 __all__ = ["Strategy", "StrategyParameters"]
 
 MOST_DENIED = 50
 """Orders in a row that the engine denied or the broker rejected: then the strategy is wrong, and stops."""
-_ENDS = {
-    "OrderDenied": "denied",
-    "OrderRejected": "rejected",
-    "OrderCanceled": "canceled",
-    "OrderExpired": "expired",
-    "OrderTriggered": "triggered",
-    "OrderModifyRejected": "modify_rejected",
-    "OrderCancelRejected": "cancel_rejected",
-}
-_OVER = {"denied", "rejected", "canceled", "expired"}
-_KEPT_FOR_US = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote", "attach", "adopt", "submit_order")
+_CALLBACKS = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote")
+_KEPT_FOR_US = (*_CALLBACKS, "attach", "adopt", "take_up", "submit_order")
 
 
 class Strategy(EngineStrategy):  # type: ignore[misc]
@@ -110,7 +101,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._decided_at: dict[Any, int | None] = {}
         self._waiting: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self._done: list[tuple[int, int]] = []
-        self._unsent: set[Any] = set()
+        self._unsent, self._brings_back = set[Any](), set[Any]()
         self._leaving = False
         self._denied_in_row = 0
         self._bars = 0
@@ -123,6 +114,14 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             if one["order_type"] == "MARKET":
                 self._under_way[ClientOrderId(one["client_order_id"])] = one["con_id"]
 
+    def take_up(self, order: Any, *, brings_back: bool) -> None:
+        """Hand over an order of an earlier life, or one that brings its position back and is written down nowhere."""
+        if brings_back:
+            self._brings_back.add(order.client_order_id)
+            self._waiting.append((order, (), {}))
+        else:
+            self._hand_over(order)
+
     def warm_up(self, bars: list[Any]) -> None:
         """Learn from bars before the run."""
         for bar in bars:
@@ -131,7 +130,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def on_start(self) -> None:
         for bar_type in self._followed:
             self.subscribe_bars(bar_type)
-        if self._run.waits_for_open:
+        if self._run.waits_for_open or self._run.takes_up:
             for one in self._run.series:
                 if one.price in ("BID", "ASK"):
                     self.subscribe_quotes(one.traded.engine.id)
@@ -157,6 +156,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     def _hand_over(self, order: Any, *arguments: Any, **named: Any) -> None:
         if self._run.waits_for_open:
+            self._ordered(order, order.side)
             self._waiting.append((order, arguments, named))
         else:
             super().submit_order(order, *arguments, **named)
@@ -208,15 +208,15 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     @guarded
     def _event(self, event: Any) -> None:
-        kind = type(event).__name__
+        kind = "" if event.client_order_id in self._brings_back else type(event).__name__
         self._reached.clear()
         if kind == "OrderFilled":
             self._denied_in_row = 0
             self._filled(event)
-        elif kind == "OrderInitialized":
-            self._ordered(event)
-        elif kind in _ENDS:
-            self._ended(_ENDS[kind], event)
+        elif kind == "OrderInitialized" and not event.reconciliation:
+            self._ordered(event, event.order_side)
+        elif kind in ENDS:
+            self._ended(ENDS[kind], event)
 
     def submit_order(self, order: Any, *arguments: Any, **named: Any) -> None:
         """Hand an order to the engine. While no entry may follow, an order that could enlarge the position is dropped."""
@@ -262,21 +262,21 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     # ---- what becomes of them ----------------------------------------------------------------------------------------
 
-    def _ordered(self, event: Any) -> None:
-        if event.reconciliation:
+    def _ordered(self, order: Any, side: Any) -> None:
+        record, key = self._run.record, order.client_order_id
+        if key in self._decided_at:
             return
-        record, key = self._run.record, event.client_order_id
         record.orders += 1
         self._decided_at[key] = self._run.last_bar_ns
-        body = self._body("submitted", event, event.order_side, self._at(event))
-        record.write("order", **body, quantity=str(event.quantity), **prices_of(event))
+        body = self._body("submitted", order, side, self._at(order))
+        record.write("order", **body, quantity=str(order.quantity), **prices_of(order))
 
     def _ended(self, kind: str, event: Any) -> None:
         record, key = self._run.record, event.client_order_id
         order = self.cache.order(key)
         body = self._body(kind, order, order.side, self._at(event))
         record.write("order", **body, reason=str(getattr(event, "reason", "") or "") or None)
-        if kind in _OVER:
+        if kind in OVER:
             self._under_way.pop(key, None)
         if kind in ("denied", "rejected"):
             record.denied += kind == "denied"

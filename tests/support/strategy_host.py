@@ -227,9 +227,13 @@ class StrategyStack:
 
     def minute(self, run: RunRow, bar: Bar, *, partial: bool = False) -> None:
         """A minute passes: its bar forms, closes, and the run has worked through it."""
+        self.pass_by(bar, partial=partial)
+        self.wait(lambda: self._done(run, bar.ts), f"the bar of {bar.ts} is worked through")
+
+    def pass_by(self, bar: Bar, *, partial: bool = False) -> None:
+        """A minute passes, whoever follows it."""
         self._put(bar, "forming", bar.ts + NS_PER_S)
         self._put(bar, "closed", bar.ts + MINUTE, partial=partial)
-        self.wait(lambda: self._done(run, bar.ts), f"the bar of {bar.ts} is worked through")
 
     def _put(self, bar: Bar, state: str, now: int, *, partial: bool = False) -> None:
         self.bars.set_time(now)

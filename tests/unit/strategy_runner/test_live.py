@@ -96,6 +96,42 @@ def test_ids_of_paper_and_live_are_random():
     assert key.count("-") == 4
 
 
+def carried_on(folder, fill, until, **before):
+    """Bars with a position that turns, in two processes: the second one is given what the first had after `until` bars."""
+    bars = minutes([100.0, 101.0, 103.0, 102.0, 104.0, 103.0, 99.0, 98.0, 97.0, 99.0])
+    wanted = {2: "100", 6: "-50", 9: "0"}
+    start = {"folder": folder, "template": "scripted", "fill": fill}
+    with Node("paper", **start, parameters={"wanted": wanted}) as node:
+        for bar in bars:
+            node.bar(bar)
+        whole = node.end()
+    later = {n - until: target for n, target in wanted.items() if n > until}
+    cash = [one["cash"] for one in whole.of("equity")][until - 1]
+    with Node("paper", **start, parameters={"wanted": later}, capital=cash, **before) as node:
+        for bar in bars[until:]:
+            node.bar(bar)
+        return whole, node.end()
+
+
+@pytest.mark.parametrize("fill", ["next_open", "close"])
+def test_paper_takes_up_the_position_of_an_earlier_life(folder, fill):
+    held = {"con_id": STOCK["con_id"], "quantity": "100", "average_price": "101" if fill == "close" else "101.00"}
+    whole, rest = carried_on(folder, fill, 4, positions=[held])
+    assert len(whole.fills) >= 2
+    assert rest.fills == whole.fills[1:]
+    assert [one["equity"] for one in rest.of("equity")] == [one["equity"] for one in whole.of("equity")[4:]]
+    assert rest.one("result")["positions"] == whole.one("result")["positions"]
+    assert rest.one("result")["orders"] == len(whole.fills) - 1, "bringing the position back is no order"
+
+
+def test_paper_takes_up_an_order_that_waited_for_the_next_open(folder):
+    waited = adopted(order_type="MARKET", quantity="100", price=None, time_in_force="GTC")
+    whole, rest = carried_on(folder, "next_open", 2, orders=[waited])
+    assert [one[:3] for one in rest.fills] == [one[:3] for one in whole.fills]
+    assert rest.of("fill")[0]["client_order_id"] == waited["client_order_id"]
+    assert [one["equity"] for one in rest.of("equity")] == [one["equity"] for one in whole.of("equity")[2:]]
+
+
 # ---- live ------------------------------------------------------------------------------------------------------------
 
 
