@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from nautilus.clock import NS_PER_DAY
 from nautilus.strategies.page_words import STATES
 from nautilus.strategies.states import OVER, Mode, RunState
 from tests.support.strategy_api import ACCOUNT, CLOSE, MINUTE, OPEN, Strategies, strategies
@@ -169,6 +172,46 @@ def test_strategies_side_by_side(desk: Strategies, method: str) -> None:
     )
     assert (one["volatility"], one["max_drawdown"]) == (20, 3.1)
     assert isinstance(one["uptime_percentage"], float)
+
+
+def test_correlations_are_those_of_the_rows_of_live_runs(desk: Strategies) -> None:
+    path = f"/portfolio/{ACCOUNT}/strategy-correlations"
+    first = desk.run(Mode.LIVE, account=ACCOUNT, name="first")
+    in_paper(desk, configured(desk))
+    lonely = desk.page.get(f"/api/v1{path}", headers=desk.trader)
+    assert (lonely.status_code, lonely.json()["code"]) == (404, "no-figures")
+    desk.sql("DELETE FROM strategy_claims RETURNING run_id")
+    second = desk.run(Mode.LIVE, account=ACCOUNT, name="second")
+    (found,) = desk.shown(path)["correlations"]
+    assert (found["x"], found["y"], found["correlation"], found["days"]) == ("second", "first", None, 0)
+    worth = {first.id: Decimal(100), second.id: Decimal(100)}
+    for day in range(22):
+        up = Decimal("1.01") if day % 3 else Decimal("0.99")
+        for run, factor in ((first, up), (second, 2 - up)):
+            worth[run.id] *= factor
+            desk.equity(run.id, (OPEN + day * NS_PER_DAY, str(round(worth[run.id], 12))))
+    (found,) = desk.shown(path)["correlations"]
+    assert (found["correlation"], found["days"]) == (-1, 21)
+    desk.equity(second.id, (OPEN + 22 * NS_PER_DAY, "5"))
+    desk.equity(first.id, (OPEN + 22 * NS_PER_DAY, "5"))
+    (found,) = desk.shown(path)["correlations"]
+    assert (found["correlation"] > 0.9, found["days"]) == (True, 22)
+    assert desk.page.get(f"/api/v1{path}", headers=desk.other).status_code == 403
+
+
+def test_strategies_side_by_side_are_what_their_rows_are(desk: Strategies) -> None:
+    number = configured(desk)
+    run = in_paper(desk, number)
+    (before,) = desk.shown("/performance/compare", strategy_ids=number)["comparisons"]
+    with desk.db.transaction() as cursor:
+        cursor.execute(
+            """UPDATE strategy_runs SET metrics = metrics || '{"win_rate": "0.75"}', state = 'paused' WHERE config_id = %s""",
+            (number,),
+        )
+        assert cursor.rowcount == 1, run
+    (after,) = desk.shown("/performance/compare", strategy_ids=number)["comparisons"]
+    assert (before["win_rate"], before["state"], after["win_rate"], after["state"]) == (0.25, "running", 0.75, "paused")
+    assert desk.shown("/performance/compare", strategy_ids=str(uuid4())) == {"comparisons": []}
 
 
 def test_runs_signals_and_positions_come_from_rows(desk: Strategies) -> None:

@@ -248,6 +248,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/api/v1/execution/trades"): READ_ORDERS,
     ("GET", "/api/v1/performance/benchmarks/{symbol}"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/strategy-allocations"): READ_ORDERS,
+    ("GET", "/api/v1/portfolio/{portfolio_id}/strategy-correlations"): READ_ORDERS,
     ("GET", "/api/v1/portfolio/{portfolio_id}/benchmark-comparison"): READ_ORDERS,
     ("GET", "/api/v1/risk/portfolio/{portfolio_id}"): READ_ORDERS,
     ("GET", "/api/v1/risk/metrics/{portfolio_id}"): READ_ORDERS,

@@ -13,14 +13,17 @@ from nautilus.auth.principal import Principal
 from nautilus.db.bridge.status import market_now
 from nautilus.errors import Conflict, InvalidInput
 from nautilus.http.dependencies import CallerDep, ServicesDep
+from nautilus.http.page_routes import account_of
 from nautilus.http.problems import PROBLEMS
 from nautilus.http.routes import StrictRoute
 from nautilus.http.services import Services
+from nautilus.http.snapshots import fresh
 from nautilus.live.naming import Naming
 from nautilus.live.schemas import NamedInstrument
 from nautilus.market.instrument import Instrument
 from nautilus.strategies import front_end, page_words
 from nautilus.strategies.config_desk import ConfigDesk, NewConfig
+from nautilus.strategies.correlations import correlations
 from nautilus.strategies.desk import ALL_MODES, FLATTEN, PAUSE, RESUME, STOP, StrategyDesk
 from nautilus.strategies.front_end import BACKTEST_NS, Strategy, StrategyPages, is_over
 from nautilus.strategies.front_end_schemas import (
@@ -298,6 +301,22 @@ def compare(
 @router.post("/api/v1/performance/compare", summary="Strategies side by side")
 def compare_posted(body: PageComparison, services: ServicesDep, caller: CallerDep) -> dict[str, Any]:
     return _shared(services).pages.compare(body.strategy_ids, caller)
+
+
+@router.get(
+    "/api/v1/portfolio/{portfolio_id}/strategy-correlations",
+    summary="How alike strategies of an account move, day by day",
+)
+def strategy_correlations(
+    portfolio_id: Annotated[str, Path(min_length=1, max_length=32)],
+    services: ServicesDep,
+    caller: CallerDep,
+    response: Response,
+) -> dict[str, Any]:
+    with fresh(services, response) as cursor:
+        account = account_of(cursor, portfolio_id, caller)
+        found = correlations(cursor, account)
+    return {"status": "success", "account": account, "correlations": found}
 
 
 @router.get("/api/v1/nautilus/engine/status", summary="Whether a strategy host runs")
