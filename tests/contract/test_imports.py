@@ -74,7 +74,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "services on top of these",
         "backfill exports reading live.asking live.freshness live.front_end live.naming live.newest_quotes live.parameters"
         " orders.confirming portfolio.import_applying portfolio.importing strategies.needed_bars strategies.requesting"
-        " strategies.config_desk strategies.front_end",
+        " strategies.config_desk strategies.correlations strategies.front_end",
     ),
     ("HTTP", "http"),
 )
