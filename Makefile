@@ -312,6 +312,7 @@ bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, st
 	$(PY) -m benchmarks.orders
 	$(PY) -m benchmarks.strategies
 	$(PY) -m benchmarks.client
+	$(PY) -m benchmarks.frames
 
 # The Python client, in an environment of its own: every library that its extras name, and what builds it.
 .venv-client/.ready: requirements/python-client.txt | $(VENV)/.uv

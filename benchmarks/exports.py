@@ -31,8 +31,8 @@ from tests.support.markets import market, ns
 from tests.support.stored_bars import StoredBars, stock
 
 _BARS = int(os.environ.get("EXPORT_BARS", "1000000"))
-_FIRST = ns("2004-01-01 00:00")
-_MINUTE = 60_000_000_000
+FIRST = ns("2004-01-01 00:00")
+MINUTE = 60_000_000_000
 
 
 def run() -> None:
@@ -47,16 +47,16 @@ def run() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _filled(dsn: str) -> None:
+def filled(dsn: str, count: int) -> None:
     """Minutes of one series without a pause; PostgreSQL makes them, prices of two digits, without NULL."""
-    end = _FIRST + _BARS * _MINUTE
-    stored_bars = StoredBars(dsn, end + _MINUTE)
+    end = FIRST + count * MINUTE
+    stored_bars = StoredBars(dsn, end + MINUTE)
     one = stock(1, "AAPL", "TEST:AAPL")
-    stored_bars.instrument(one, market("UTC", date(2003, 12, 20), _BARS // 1_440 + 40, [(0, 1_440)], weekdays=range(7)))
+    stored_bars.instrument(one, market("UTC", date(2003, 12, 20), count // 1_440 + 40, [(0, 1_440)], weekdays=range(7)))
     with stored_bars.db.transaction() as cursor:
         row = series.find_or_make(cursor, 1, timeframe("1m"), price="TRADES", session="rth")
         series.apply_changes(
-            cursor, series.by_id(cursor, row.id, lock=True), bars=[], settled=Spans.of(_FIRST, end), noted=[]
+            cursor, series.by_id(cursor, row.id, lock=True), bars=[], settled=Spans.of(FIRST, end), noted=[]
         )
     connection = psycopg2.connect(dsn)
     connection.autocommit = True
@@ -66,7 +66,7 @@ def _filled(dsn: str) -> None:
             " p + abs(hashint8(n + 2)) %% 100 / 10000.0, abs(hashint8(n + 3)) %% 500"
             " FROM (SELECT n, round((180 + abs(hashint8(n)) %% 1000 / 100.0)::numeric, 2)::float8 AS p"
             " FROM generate_series(0::bigint, %s) AS n) AS g",
-            (row.id, _FIRST, _MINUTE, _BARS - 1),
+            (row.id, FIRST, MINUTE, count - 1),
         )
         cursor.execute("VACUUM ANALYZE")
     connection.close()
@@ -74,17 +74,17 @@ def _filled(dsn: str) -> None:
 
 
 def _measure(dsn: str, folder: Path) -> None:
-    _filled(dsn)
-    copied_s, copied = _copy(dsn)
+    filled(dsn, _BARS)
+    copied_s, size_copied = copied(dsn)
     database = Database(dsn, name="bench", size=1)
     request = ExportRequest(all=True)
     target = {"kind": "folder", "root": str(folder / "kept"), "path": "one", "kept": True}
-    end = _FIRST + _BARS * _MINUTE
+    end = FIRST + _BARS * MINUTE
     export_id = uuid4()
     with database.transaction() as cursor:
         body = request.model_dump(mode="json", exclude_none=True)
         exports.create(cursor, export_id, owner="bench", key=None, request=body, target=target)
-        cut = [(1, label, span) for label, span in parts((_FIRST, end), request.cut)]
+        cut = [(1, label, span) for label, span in parts((FIRST, end), request.cut)]
         files.add(cursor, export_id, cut)
     spent_s, peak_mb = _exported(dsn, folder, database, str(export_id))
     with database.transaction() as cursor:
@@ -93,7 +93,7 @@ def _measure(dsn: str, folder: Path) -> None:
     written, size = sum(row.row_count or 0 for row in rows), sum(row.bytes or 0 for row in rows)
     assert written == _BARS
     print(f"== exports: {_BARS:,} bars of one series into {len(rows)} files of Parquet")
-    print(f"   raw binary COPY, thrown away: {copied_s:.2f} s of CPU, {copied / _BARS:.1f} bytes a bar")
+    print(f"   raw binary COPY, thrown away: {copied_s:.2f} s of CPU, {size_copied / _BARS:.1f} bytes a bar")
     print(f"   export: {spent_s:.2f} s of CPU, ratio {spent_s / copied_s:.2f} (at most 2)")
     print(f"   peak memory of the task {peak_mb:.0f} MB (at most 300), {size / _BARS:.1f} bytes a bar (at most 18)")
 
@@ -102,7 +102,7 @@ def _cpu_of(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def _copy(dsn: str) -> tuple[float, int]:
+def copied(dsn: str) -> tuple[float, int]:
     """Seconds of CPU of both sides, and bytes."""
 
     class Counter:
