@@ -1,5 +1,6 @@
 """Candles and volume by mplfinance."""
 
+from pathlib import Path
 from typing import Any
 
 from nautilus_client.bars import Bars
@@ -27,4 +28,6 @@ def candles(bars: Bars, **options: Any) -> Any:
         "returnfig": "savefig" not in options,
         "warn_too_much_data": 100_000,
     }
+    if isinstance(options.get("savefig"), (str, Path)):  # with room for all labels
+        options["savefig"] = {"fname": str(options["savefig"]), "bbox_inches": "tight"}
     return mplfinance.plot(frame.rename(columns=str.capitalize), **{**usual, **options})
