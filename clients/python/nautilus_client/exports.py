@@ -46,13 +46,17 @@ class Export(Record):
         self._raw = self._connection.call("export-job", export_id=self.id)
         return self
 
-    def wait(self, *, timeout: float | None = None, progress: Callable[["Export"], None] | None = None) -> "Export":
-        """Wait until it is over. DeadlineExceeded after `timeout` seconds; it goes on then."""
+    def wait(self, *, timeout: float | None = None, progress: bool | Callable[["Export"], None] = False) -> "Export":
+        """Wait until it is over. DeadlineExceeded after `timeout` seconds; it goes on then.
+
+        progress: True for a line on the terminal, or what is called with each state.
+        """
+        report = _on_terminal() if progress is True else progress or None
         ends = None if timeout is None else time.monotonic() + timeout
         pause = POLL_S
         while True:
-            if progress:
-                progress(self)
+            if report:
+                report(self)
             if self.over:
                 return self
             if ends is not None and time.monotonic() + pause > ends:
@@ -199,6 +203,15 @@ class Exports:
 
     def get(self, export_id: str) -> Export:
         return Export(self._connection, self._connection.call("export-job", export_id=export_id))
+
+
+def _on_terminal() -> Callable[[Export], None]:
+    import sys
+
+    from nautilus_client.cli.progress import Line, export_text
+
+    line = Line(sys.stderr)
+    return lambda export: line.show(export_text(export.as_dict()), ended=export.over)
 
 
 def inside(root: Path, name: str) -> Path:

@@ -50,7 +50,7 @@ def key(world: ExportWorld) -> str:
 
 
 @pytest.fixture
-def made(world: ExportWorld, url: str, key: str) -> Export:
+def made(world: ExportWorld, url: str, key: str, capsys: pytest.CaptureFixture[str]) -> Export:
     """An export of one CSV file, which is done."""
     with Client(url, key) as client, world.task():
         states: list[str] = []
@@ -58,8 +58,10 @@ def made(world: ExportWorld, url: str, key: str) -> Export:
             symbols=["AAPL"], timeframes=["1h"], layout="flat", format="csv", compression="none"
         )
         found.wait(timeout=PATIENCE_S, progress=lambda one: states.append(one.status))
+        found.wait(progress=True)
     assert found.status == "done", world.log()
     assert states[-1] == "done"
+    assert capsys.readouterr().err == f"done  1/1 files  {DAYS * 24:,} bars\n"
     return found
 
 

@@ -7,7 +7,7 @@ from nautilus_client import cli
 from nautilus_client.cli.context import Context
 from nautilus_client.cli.market import where, window
 from nautilus_client.cli.output import fields, table
-from nautilus_client.cli.progress import job_text
+from nautilus_client.cli.progress import export_text, job_text
 
 
 def backfill(context: Context) -> int:
@@ -117,23 +117,17 @@ def _export_start(context: Context) -> int:
     found = context.client.exports.start(**request, dry_run=options.dry_run)
     if options.get and not options.dry_run:
         context.resume = f"`nautilus export get {found.id} {options.get}` goes on"
-        found.wait(progress=lambda one: context.line.show(_export_text(one), ended=one.over))
+        found.wait(progress=lambda one: context.line.show(export_text(one.as_dict()), ended=one.over))
         return _download(context, found, options.get)
     context.emit(found.as_dict(), lambda: fields(found.as_dict()))
     return cli.OK
-
-
-def _export_text(one: Any) -> str:
-    progress = one.as_dict().get("progress") or {}
-    done = f"{progress.get('files_done', 0)}/{progress.get('files_total', 0)} files"
-    return f"{one.as_dict().get('status')}  {done}  {progress.get('bars_done', 0):,} bars"
 
 
 def _export_list(context: Context) -> int:
     found = context.client.exports.list()
     context.emit(
         [one.as_dict() for one in found],
-        lambda: "\n".join(f"{one.id}  {_export_text(one)}" for one in found) or "no export yet",
+        lambda: "\n".join(f"{one.id}  {export_text(one.as_dict())}" for one in found) or "no export yet",
     )
     return cli.OK
 
@@ -146,7 +140,7 @@ def _export_status(context: Context) -> int:
 
 def _export_stop(context: Context) -> int:
     found = context.client.exports.get(context.options.export_id).stop()
-    context.emit(found.as_dict(), lambda: _export_text(found))
+    context.emit(found.as_dict(), lambda: export_text(found.as_dict()))
     return cli.OK
 
 

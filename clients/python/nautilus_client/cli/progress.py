@@ -45,6 +45,13 @@ def job_text(job: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def export_text(export: Mapping[str, Any]) -> str:
+    """An export in a line: how far it is."""
+    progress = export.get("progress") or {}
+    done = f"{progress.get('files_done', 0)}/{progress.get('files_total', 0)} files"
+    return f"{export.get('status')}  {done}  {progress.get('bars_done', 0):,} bars"
+
+
 def span(seconds: float) -> str:
     """A length of time for people: `8 min 14 s`."""
     whole = round(seconds)
