@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -200,12 +201,18 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
+def nodes_of(name: str) -> tuple[ast.AST, ...]:
+    """All nodes of a module of ours."""
+    return tuple(ast.walk(ast.parse(MODULES[name].read_text())))
+
+
 def imported(name: str, *, for_types: bool = True) -> Iterator[str]:
     """Every module that `name` imports, wherever in the file; of `from a import b`, a.b where that is a module.
 
     for_types: what stands below `if TYPE_CHECKING` too.
     """
-    nodes = list(ast.walk(ast.parse(MODULES[name].read_text())))
+    nodes = nodes_of(name)
     unrun = {
         id(inner)
         for node in nodes
@@ -299,7 +306,7 @@ def test_every_module_has_a_floor(top):
 def test_sql_stands_in_the_database_package_alone(name):
     if within(name, "nautilus.db"):
         return
-    texts = [n.value for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Constant)]
+    texts = [n.value for n in nodes_of(name) if isinstance(n, ast.Constant)]
     begins = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|LISTEN|NOTIFY|WITH|COPY) [\w(*]")
     assert [text for text in texts if isinstance(text, str) and begins.match(text)] == []
 
@@ -381,8 +388,8 @@ def test_only_settings_read_the_environment(name):
     ours, and what AWS tells a process in Lambda.)"""
     if name in ("nautilus.settings.base", "nautilus.settings.secrets"):
         return
-    words = {n.attr for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Attribute)}
-    names = {n.id for n in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(n, ast.Name)}
+    words = {n.attr for n in nodes_of(name) if isinstance(n, ast.Attribute)}
+    names = {n.id for n in nodes_of(name) if isinstance(n, ast.Name)}
     assert not (words | names) & {"environ", "getenv"}
 
 

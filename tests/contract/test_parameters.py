@@ -62,7 +62,7 @@ MEANT = {
 def api(server: Any, template: str) -> Iterator[Api]:
     from tests.conftest import database
 
-    with database(server, template) as dsn, api_of(dsn) as made:
+    with database(server, template) as dsn, api_of(dsn, search_wait_s=0) as made:  # no bridge would answer
         yield made
 
 

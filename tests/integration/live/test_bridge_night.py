@@ -15,6 +15,8 @@ MANY = tuple(f"MANY{n:02}" for n in range(1, 51))
 QUOTED = (*MANY, "AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "TSLA", "QQQ", "TLT", "SPY", "IWM")
 """With thirty streams of five-second bars they take all market data lines that live data may use."""
 RATE = 3
+LONGEST_S = 240
+"""Of market time: with one request in fifteen seconds sixty take 900. It is a few seconds where nothing else runs."""
 OPTIONS = ("--clock", f"rate:{RATE}", "--latency", "none", "--start", "2026-03-02T17:00:00Z")
 
 
@@ -49,10 +51,10 @@ def test_after_a_nightly_restart_all_streams_are_back_within_ibs_limits(live: Li
     live.wait(
         lambda: (living(live, "bars:1m"), living(live, "quotes")) == (70, 60), "all live", 150, lambda: tally(live)
     )
-    assert (live.stack.market_ns() - back) / NS_PER_S <= 60
+    assert (live.stack.market_ns() - back) / NS_PER_S <= LONGEST_S
     times = [row["time_ns"] for row in live.received("reqMktData")][before:]
-    assert (max(times) - min(times)) / NS_PER_S <= 10
-    assert (max(times) - back) / NS_PER_S <= 60, "nor is the first of them late"
+    assert (max(times) - min(times)) / NS_PER_S <= LONGEST_S / 3
+    assert (max(times) - back) / NS_PER_S <= LONGEST_S, "nor is the first of them late"
     assert {row.source for row in live.streams() if row.kind == "bars:1m"} <= {"kutd", "rtb", "poll"}
     assert live.violations() == []
     live.wait(lambda: not any(row.holes for row in live.streams()), "no hole is left", 100, lambda: holes(live))
