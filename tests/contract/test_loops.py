@@ -13,7 +13,7 @@ PLACES = ("ib_bridge", "functions", "layers/shared/nautilus", "stream", "strateg
 CALLERS = {
     "ib_bridge.history.booking.Booking.book": "who sends the request",
     "ib_bridge.bridge.Bridge.run": "the process: its loops end by their own end alone",
-    "ib_bridge.tasks.cancel_all": "the process, which ends",
+    "nautilus.process.tasks.cancel_all": "the process, which ends",
     "ib_bridge.bridge.Bridge._plan": "a step of the loop of planning",
     "ib_bridge.inbox.commands.Commands.begin": "a step of the loop of commands",
     "ib_bridge.reference.calendars.Calendars.calendar": "who asks for the calendar",
@@ -52,8 +52,8 @@ CALLERS = {
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
-    "ib_bridge.inbox.notify.Listener._run",
-    "ib_bridge.inbox.notify.Consumer.run",
+    "nautilus.process.notify.Listener._run",
+    "nautilus.process.notify.Consumer.run",
     "nautilus.lookup.command_watch.CommandWatch._poll",
     "nautilus.db.deadlines.Deadlines._watch",
     "stream.bus.BusThread._run",
@@ -117,7 +117,7 @@ LOOPS = {name: found for name, found in LOOPS.items() if found}
 
 
 def test_every_loop_that_waits_is_known() -> None:
-    assert {"ib_bridge.inbox.notify.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
+    assert {"nautilus.process.notify.Consumer.run", HELPER} <= set(LOOPS), "the loops were read"
     unknown = set(LOOPS) - set(CALLERS) - GUARDED - {HELPER}
     assert not unknown, f"use nautilus.infra.loops.repeat, or say who hears of an error: {sorted(unknown)}"
     assert set(CALLERS) | GUARDED <= set(LOOPS), "a loop that is gone has no place in the table"
@@ -149,7 +149,7 @@ BACKGROUND = {
     "ib_bridge.orders.process: self._fatal_event.wait()": "an event",
     "ib_bridge.inbox.commands: self._run(row)": "one command, whose every error is its result",
     "ib_bridge.reference.contracts: self._ask(selector, correlation_id)": "one lookup: all who wait for it get its error",
-    "ib_bridge.inbox.notify: self._run": "catches everything",
+    "nautilus.process.notify: self._run": "catches everything",
     "ib_bridge.history.worker: loop": "made of the helper",
     "ib_bridge.live.confirming: loop": "made of the helper",
     "ib_bridge.live.confirming: self._work(task)": "one request: every error is logged, and its bars are asked for again",
@@ -175,7 +175,7 @@ BACKGROUND = {
     "strategy_host.backtest: self._store_often(recorder)": "the attempt waits for it and raises its error",
     "strategy_host.bar_bus: self._run": "catches everything",
     "strategy_host.live_run: child.watch()": "the attempt waits for it and raises its error",
-    "strategy_host.live_run: self._drive(child, feed, recorder, orders)": "the attempt waits for it and raises its error",
+    "strategy_host.live_run: self._drive(child, feed, before, orders)": "the attempt waits for it and raises its error",
     "strategy_host.live_run: self._listen(child, recorder, orders)": "the attempt waits for it and raises its error",
     "strategy_host.live_run: self._store_often(recorder)": "of the helper",
     "strategy_host.live_run: self._want_often()": "of the helper",
