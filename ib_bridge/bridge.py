@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from ib_bridge import liveness
-from ib_bridge.errors import CannotStart
 from ib_bridge.history import empty_checks
 from ib_bridge.history.booking import Booking
 from ib_bridge.history.open_requests import OpenRequests
@@ -20,17 +18,13 @@ from ib_bridge.ib.connection import IbConnection
 from ib_bridge.ib.health import ConnectionState
 from ib_bridge.ib.requests import IbRequests
 from ib_bridge.inbox.commands import Commands
-from ib_bridge.inbox.notify import Consumer, Listener
 from ib_bridge.incidents import ConnectionIncidents
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.live_data import LiveData
-from ib_bridge.name_lock import NameLock
 from ib_bridge.parts import BridgeParts
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.directory import Directory
 from ib_bridge.source import StoreSource
-from ib_bridge.tasks import cancel_all
-from ib_bridge.transactions import TransactionRunner
 from ib_bridge.upkeep import UPKEEP_S, Upkeep
 from nautilus.backfill.pacing import PacingLimits
 from nautilus.db.bridge import status
@@ -43,6 +37,12 @@ from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.infra.queue import Queue
+from nautilus.process import liveness
+from nautilus.process.errors import CannotStart
+from nautilus.process.name_lock import NameLock
+from nautilus.process.notify import Consumer, Listener
+from nautilus.process.tasks import cancel_all
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.bridge import BridgeSettings
 
 _SWEEP_S = 1.0

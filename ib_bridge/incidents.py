@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ib_bridge.ib.health import ConnectionState, Health
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.monitoring import incidents
 from nautilus.db.monitoring.incidents import Changes
 from nautilus.monitoring.incidents import Condition
+from nautilus.process.transactions import TransactionRunner
 
 LOST_AFTER_S = 60.0
 """A reconnection within a minute is everyday life: the gateway restarts once a day."""

@@ -10,7 +10,7 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection
 from ib_bridge.ib.requests import IbRequests
 from ib_bridge.reference.directory import Directory
-from ib_bridge.transactions import TransactionRunner
+from nautilus.process.transactions import TransactionRunner
 
 
 class BridgeParts(NamedTuple):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from ib_bridge.errors import CannotStart
 from ib_bridge.ib.connection import IbConnection
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import status
 from nautilus.market.account_kind import account_kind
+from nautilus.process.errors import CannotStart
+from nautilus.process.transactions import TransactionRunner
 
 
 def source_of(accounts: Sequence[str], replay: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db import retention
 from nautilus.db.ledger import requests
 from nautilus.infra.executors import Executor
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.bridge import BridgeSettings
 
 UPKEEP_S = 30.0

@@ -1,7 +1,7 @@
 """`python -m strategy_host`: run strategies; SIGTERM or Ctrl-C stops it, giving back what it was working on."""
 
-from ib_bridge import running
 from nautilus.log import logger
+from nautilus.process import running
 from nautilus.settings.base import load
 from nautilus.settings.strategies import StrategySettings
 from strategy_host import fence

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from ib_bridge.tasks import cancel_all
 from nautilus.db.cursor import Cursor
 from nautilus.db.strategies import leases, writing
 from nautilus.db.strategies.leases import Hold, LeaseLost
 from nautilus.db.strategies.runs import RunRow
 from nautilus.errors import NautilusError, Unavailable
+from nautilus.process.tasks import cancel_all
 from nautilus.strategies import history
 from nautilus.strategies.columns import FedBar, chunks, in_order, message_series
 from nautilus.strategies.figures import figures

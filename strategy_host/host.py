@@ -6,12 +6,6 @@ from contextlib import suppress
 from typing import Any, Protocol
 from uuid import UUID
 
-from ib_bridge import liveness
-from ib_bridge.errors import CannotStart
-from ib_bridge.inbox.notify import Listener
-from ib_bridge.name_lock import NameLock
-from ib_bridge.tasks import cancel_all
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.notifications import EVENTS as ORDER_EVENTS
@@ -22,6 +16,12 @@ from nautilus.db.strategies.runs import RunRow
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
+from nautilus.process import liveness
+from nautilus.process.errors import CannotStart
+from nautilus.process.name_lock import NameLock
+from nautilus.process.notify import Listener
+from nautilus.process.tasks import cancel_all
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.strategies import StrategySettings
 from nautilus.strategies.states import Mode
 from strategy_host.backtest import BackTest

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ib_bridge.tasks import cancel_all
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.strategies import leases, runs, writing
@@ -15,6 +14,7 @@ from nautilus.db.strategies.leases import Hold, LeaseLost
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewEvent
 from nautilus.errors import InvalidInput, NautilusError, Unavailable
+from nautilus.process.tasks import cancel_all
 from nautilus.strategies.columns import message_series
 from nautilus.strategies.history import FedSeries
 from nautilus.strategies.options import RunOptions, run_options

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.infra.executors import Executor
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.strategies import StrategySettings
 from nautilus.strategies.runner_command import runner_argv
 

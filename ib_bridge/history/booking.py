@@ -5,12 +5,12 @@ import math
 import time
 
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import MARGIN_NS, PacingLimits, Request, next_allowed
 from nautilus.clock import NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
 from nautilus.errors import Unavailable
+from nautilus.process.transactions import TransactionRunner
 
 PATIENCE_NS = 10 * NS_PER_S
 """Longer than any rule but that of ten minutes makes a request wait."""

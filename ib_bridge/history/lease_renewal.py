@@ -3,8 +3,8 @@
 import asyncio
 
 from ib_bridge.history.in_flight import InFlight
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.ledger import chunks
+from nautilus.process.transactions import TransactionRunner
 
 _RENEW_S = 15.0
 

@@ -7,7 +7,6 @@ from ib_bridge.history.booking import NotYet
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.reference.contracts import LOOKUPS_AT_ONCE
 from ib_bridge.reference.directory import Directory
-from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.planner import Plan, PlanInput, by_rules, plan
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.coverage.states import CoverageState
@@ -23,6 +22,7 @@ from nautilus.market.closing import BarClosing
 from nautilus.market.instrument import Instrument, price_kind, session_kind
 from nautilus.market.symbols import Selector
 from nautilus.market.timeframes import Timeframe, timeframe
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.bridge import BridgeSettings
 from nautilus.spans import Span, Spans
 

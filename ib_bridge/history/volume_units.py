@@ -23,7 +23,6 @@ from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection, NotConnected
 from ib_bridge.ib.requests import IbError, IbRequests, NoAnswer
-from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import Request
 from nautilus.clock import NS_PER_DAY, rfc3339
 from nautilus.db.bars import volume_units
@@ -33,6 +32,7 @@ from nautilus.db.market import instruments
 from nautilus.errors import Unavailable
 from nautilus.log import fields
 from nautilus.market.instrument import Instrument, sent_in_lots
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.bridge import BridgeSettings
 
 SHARES_SINCE = 175

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from ib_bridge.ib.connection import IbConnection
 from ib_bridge.reference.directory import Directory
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import commands
 from nautilus.db.bridge.commands import Command
 from nautilus.errors import NautilusError
 from nautilus.log import correlated
 from nautilus.market.symbols import Selector
+from nautilus.process.transactions import TransactionRunner
 
 _AT_ONCE = 4
 """How many commands a bridge executes at once; `commands.claim` gives each caller's their turn."""

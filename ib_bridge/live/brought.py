@@ -2,9 +2,9 @@
 
 from ib_bridge.live import recording
 from ib_bridge.live.followed import Followed
-from ib_bridge.transactions import TransactionRunner
 from nautilus.live.bars import LiveState
 from nautilus.live.confirmation import Outcome, Report
+from nautilus.process.transactions import TransactionRunner
 from nautilus.spans import Spans
 
 _MOST_PUBLISHED = 2_400

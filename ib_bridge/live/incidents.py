@@ -7,11 +7,11 @@ from typing import Any
 from ib_bridge.incidents import log_changes
 from ib_bridge.live.streams import Stream, StreamState
 from ib_bridge.live.telling import channels_of
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.monitoring import incidents
 from nautilus.errors import Unavailable
 from nautilus.live.subscriptions import StreamKey
 from nautilus.monitoring.incidents import Condition
+from nautilus.process.transactions import TransactionRunner
 
 AFTER_S = {StreamState.REFUSED: 60.0, StreamState.STALE: 300.0}
 """Machine time for which a stream must be so: outages of minutes are everyday life, and IB's farms flap."""

@@ -8,7 +8,6 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.live.ledger import move
 from ib_bridge.live.streams import Stream, StreamState, StreamWant, market_s
 from ib_bridge.reference.directory import Directory
-from ib_bridge.transactions import TransactionRunner
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import requests
@@ -18,6 +17,7 @@ from nautilus.db.market.series import ALL_TIME
 from nautilus.errors import Unavailable
 from nautilus.live.subscriptions import REAL_TIME_BAR_PERIOD_S, Source, StreamKey
 from nautilus.market.timeframes import timeframe
+from nautilus.process.transactions import TransactionRunner
 
 _AGAIN_S = 30.0
 """Seconds, of machine time or of market time, before a calendar is requested again."""

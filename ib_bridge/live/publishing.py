@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ib_bridge.live.outbox import Outbox, Rows
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
@@ -22,6 +21,7 @@ from nautilus.infra.bus.notifications import NotifyPublisher
 from nautilus.infra.bus.publishing import Bus, Message, Publisher
 from nautilus.infra.bus.redis_streams import RedisPublisher
 from nautilus.infra.executors import Executor
+from nautilus.process.transactions import TransactionRunner
 
 __all__ = ["Publishing", "bus_of"]
 _PATIENCE_S = 1.0

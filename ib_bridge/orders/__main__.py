@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
-from ib_bridge import running
 from nautilus.log import logger
+from nautilus.process import running
 from nautilus.settings.base import load
 from nautilus.settings.orders import OrderSettings
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ib_bridge.orders.gate import ProcessStatus
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.cursor import Cursor
 from nautilus.db.monitoring import incidents
 from nautilus.db.orders import outgoing
 from nautilus.db.orders.positions import BreakRow
 from nautilus.monitoring.incidents import Condition
+from nautilus.process.transactions import TransactionRunner
 
 _NOT_READY_AFTER_S = 60.0
 """The gateway restarts once a day, and is back within a minute."""

@@ -7,10 +7,10 @@ from ib_bridge.ib.clock import MarketClock
 from ib_bridge.orders.crash_points import CrashPoints
 from ib_bridge.orders.gateway import OrderGateway
 from ib_bridge.orders.pacer import Pacer
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import sessions
 from nautilus.orders.identity import LAST_ORDER_ID
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.orders import OrderSettings
 
 NO_IDS = "the order ids of this gateway are used up: reset them in its settings (API, Reset API order ID sequence)"

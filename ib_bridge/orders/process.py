@@ -8,11 +8,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from ib_bridge import liveness
-from ib_bridge.errors import CannotStart
 from ib_bridge.ib.clock import MarketClock
-from ib_bridge.inbox.notify import Listener
-from ib_bridge.name_lock import NameLock
 from ib_bridge.orders import gate, sessions
 from ib_bridge.orders.accounts import Accounts
 from ib_bridge.orders.acknowledging import Acknowledging
@@ -34,14 +30,18 @@ from ib_bridge.orders.sender import Sender, TakenOver
 from ib_bridge.orders.unnamed import UnnamedOrders
 from ib_bridge.orders.what_ifs import WhatIfs
 from ib_bridge.orders.word_writer import WordWriter
-from ib_bridge.tasks import cancel_all
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.connection import Database
 from nautilus.db.orders import process
 from nautilus.db.orders.notifications import CANCELS, CHANNEL, MODIFIES, SENDING, WHAT_IFS
 from nautilus.errors import Unavailable
 from nautilus.infra.executors import Executor
 from nautilus.infra.loops import Backoff, repeat
+from nautilus.process import liveness
+from nautilus.process.errors import CannotStart
+from nautilus.process.name_lock import NameLock
+from nautilus.process.notify import Listener
+from nautilus.process.tasks import cancel_all
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.orders import OrderSettings
 
 NAME = "orders"

@@ -1,6 +1,5 @@
 """Beginnings: of a life of the process, which frees what the one before it did not write; and of each connection."""
 
-from ib_bridge.errors import CannotStart
 from ib_bridge.orders.parts import OrderParts
 from ib_bridge.orders.sender import free_reserved
 from ib_bridge.source import source_of
@@ -11,6 +10,7 @@ from nautilus.db.orders.events import Event
 from nautilus.db.portfolio import booking
 from nautilus.market.account_kind import account_kind
 from nautilus.orders.states import Pending, RequestKind, RequestState
+from nautilus.process.errors import CannotStart
 
 
 def take_over(cursor: Cursor, parts: OrderParts, holder: str) -> int:

@@ -8,7 +8,6 @@ from ib_bridge.ib.codes import Reaction, meaning
 from ib_bridge.ib.requests import IbError
 from ib_bridge.reference import schedule_repair
 from ib_bridge.reference.booked_requests import BookedRequests
-from ib_bridge.transactions import TransactionRunner
 from nautilus.clock import NS_PER_DAY, NS_PER_S
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import calendars, instruments
@@ -16,6 +15,7 @@ from nautilus.db.ranges import spans_of
 from nautilus.errors import Unavailable
 from nautilus.market.calendar import Calendar, weekdays
 from nautilus.market.instrument import Instrument
+from nautilus.process.transactions import TransactionRunner
 from nautilus.spans import Span
 
 _PASSING = frozenset({Reaction.WAIT, Reaction.RETRY, Reaction.RECONNECT, Reaction.RESUBSCRIBE, Reaction.INFO})

@@ -10,7 +10,6 @@ from ib_bridge.ib.codes import UNRESOLVED, meaning
 from ib_bridge.ib.requests import IbError
 from ib_bridge.reference.booked_requests import BookedRequests
 from ib_bridge.reference.market_rules import MarketRules
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.cursor import Cursor
 from nautilus.db.market import instruments
 from nautilus.errors import Conflict, NautilusError, Unavailable, Upstream
@@ -19,6 +18,7 @@ from nautilus.lookup.identity import FRONT_OLD_AFTER_S
 from nautilus.lookup.resolve import known_instrument
 from nautilus.market.instrument import Instrument
 from nautilus.market.symbols import Selector
+from nautilus.process.transactions import TransactionRunner
 
 _NEGATIVE_KEEP_S = 3600
 LOOKUPS_AT_ONCE = 8

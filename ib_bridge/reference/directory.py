@@ -8,7 +8,7 @@ from ib_bridge.reference.calendars import Calendars
 from ib_bridge.reference.contracts import Contracts
 from ib_bridge.reference.heads import Heads
 from ib_bridge.reference.symbol_search import SymbolSearch
-from ib_bridge.transactions import TransactionRunner
+from nautilus.process.transactions import TransactionRunner
 
 
 class Directory:

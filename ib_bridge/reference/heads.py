@@ -4,11 +4,11 @@ from ib_bridge.ib import translate
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.requests import IbError
 from ib_bridge.reference.booked_requests import BookedRequests
-from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.plan_rules import HEAD_DAYS, PlanRules
 from nautilus.db.market import series
 from nautilus.db.market.series import Series
 from nautilus.market.instrument import Instrument
+from nautilus.process.transactions import TransactionRunner
 
 
 class Heads:

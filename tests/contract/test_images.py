@@ -130,8 +130,8 @@ def test_the_host_finds_in_its_image_what_it_starts_strategies_with():
     text = (ROOT / "strategy_runner" / "Dockerfile").read_text()
     assert "NAUTILUS_STRATEGY_PYTHON=/opt/strategies/bin/python" in text
     assert "venv --copies /opt/strategies" in text
-    places = dict(re.findall(r"^COPY (?:layers/shared/)?(nautilus|ib_bridge|strategy_\w+) (\S+)$", text, re.MULTILINE))
-    assert places == {name: f"/app/{name}" for name in ("nautilus", "ib_bridge", "strategy_host", "strategy_runner")}
+    places = dict(re.findall(r"^COPY (?:layers/shared/)?(nautilus|strategy_\w+) (\S+)$", text, re.MULTILINE))
+    assert places == {name: f"/app/{name}" for name in ("nautilus", "strategy_host", "strategy_runner")}
     assert "--target /opt/python -r /tmp/bridge.txt" in text
 
 

@@ -64,6 +64,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("settings", "settings"),
     ("database", "db"),
     ("neighbours", "infra"),
+    ("how a process that stays begins, holds its name, runs transactions and ends", "process"),
     (
         "services: what rules and database do together",
         "auth coverage lookup live.tickets live.watching live.stream_report monitoring.connection_status"
@@ -95,11 +96,6 @@ SIMULATOR_FLOORS: tuple[tuple[str, str], ...] = (
     ("the port, and which handler answers which request", "server"),
     ("commands", "control"),
     ("the process", "__main__"),
-)
-# How a process of ours begins, holds its name, runs transactions and ends: the bridge has it, the strategy host uses it.
-HOST_USES = tuple(
-    f"ib_bridge.{name}"
-    for name in ("errors", "inbox.notify", "liveness", "name_lock", "running", "tasks", "transactions")
 )
 TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
 
@@ -267,8 +263,7 @@ def may_import(name: str, other: str) -> bool:
     if "strategy_runner" in (top, other_top):  # a process that knows its pipe alone, and that others start
         return top == "strategy_runner" and (other_top == "strategy_runner" or other in RUNNER_MAY_IMPORT)
     if top == "strategy_host":
-        plumbing = any(within(other, place) for place in HOST_USES) or other in ("ib_bridge", "ib_bridge.inbox")
-        return other_top == top or plumbing or (other_top == "nautilus" and not within(other, "nautilus.http"))
+        return other_top == top or (other_top == "nautilus" and not within(other, "nautilus.http"))
     if top == "export_task":
         return other_top == "export_task" or (other_top == "nautilus" and not within(other, "nautilus.http"))
     if top == "ib_bridge":

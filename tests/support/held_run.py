@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.db.orders import requests
@@ -14,6 +13,7 @@ from nautilus.db.strategies import leases, runs
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.runs import RunRow
 from nautilus.log import logger
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.strategies import StrategySettings
 from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host.parts import Fences, HostParts, Snapshots

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ib_bridge import running
 from ib_bridge.orders import __main__ as started
 from ib_bridge.orders.accounts import Accounts
 from ib_bridge.orders.sender import FREED, Sender
@@ -24,6 +23,7 @@ from nautilus.db.orders.orders import OrderRow
 from nautilus.orders import draft
 from nautilus.orders.draft import Draft
 from nautilus.orders.words import Commission
+from nautilus.process import running
 
 
 class _RolledBack(Exception):

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from ib_bridge.inbox.notify import Listener
 from nautilus.db.connection import Database
 from nautilus.db.ledger.jobs import CHANNEL
 from nautilus.log import logger
+from nautilus.process.notify import Listener
 
 MANY = 1_100
 

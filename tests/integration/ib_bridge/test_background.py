@@ -14,12 +14,12 @@ import pytest
 
 from ib_bridge.ib.clock import MarketClock
 from ib_bridge.ib.connection import IbConnection
-from ib_bridge.transactions import TransactionRunner
 from nautilus.backfill.pacing import Request
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import job_stopping, requests
 from nautilus.log import logger
+from nautilus.process.transactions import TransactionRunner
 from nautilus.reading.read_through import Watch
 from nautilus.settings.bridge import BridgeSettings
 from tests.integration.backfill.test_ledger import Ledger

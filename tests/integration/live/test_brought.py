@@ -5,9 +5,9 @@ from contextlib import closing
 
 from ib_bridge.live.brought import with_brought
 from ib_bridge.live.followed import Followed
-from ib_bridge.transactions import TransactionRunner
 from nautilus.live.confirmation import Report
 from nautilus.live.subscriptions import StreamKey
+from nautilus.process.transactions import TransactionRunner
 from nautilus.spans import Spans
 from tests.support.stored_bars import StoredBars, stock
 from tests.support.stream_server import MINUTE, OPEN, calendar, minute

@@ -10,13 +10,13 @@ import psycopg2
 import pytest
 
 from ib_bridge.live.publishing import Publishing
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.live import provisional
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.infra.bus.redis_streams import RedisReader
 from nautilus.log import logger
+from nautilus.process.transactions import TransactionRunner
 from tests.support.markets import ns
 
 NOON = ns("2026-03-02 17:00")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ib_bridge.transactions import TransactionRunner
 from nautilus.db.live import streams
 from nautilus.db.live.streams import StreamRow
 from nautilus.db.strategies import leases
 from nautilus.db.strategies.runs import RunRow
 from nautilus.log import logger
+from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.strategies import StrategySettings
 from nautilus.spans import Spans
 from nautilus.strategies.pipe import FROM_RUNNER, line

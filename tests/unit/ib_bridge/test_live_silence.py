@@ -9,10 +9,10 @@ from ib_bridge.live.probing import lacks
 from ib_bridge.live.refusals import Effect, verdict
 from ib_bridge.live.streams import FOR_GOOD, Stream, StreamState
 from ib_bridge.live.watchdog import Alarm, expect_again, silent, was_right_to_be_silent
-from ib_bridge.transactions import TransactionRunner
 from nautilus.live.bars import LiveBar, LiveState
 from nautilus.live.subscriptions import Source
 from nautilus.market.bar import Bar
+from nautilus.process.transactions import TransactionRunner
 from tests.support.markets import MINUTE, S, ns
 from tests.unit.ib_bridge.live_streams import minutes, quotes
 

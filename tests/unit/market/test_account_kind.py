@@ -2,9 +2,9 @@
 
 import pytest
 
-from ib_bridge.errors import CannotStart
 from ib_bridge.source import source_of
 from nautilus.market.account_kind import account_kind
+from nautilus.process.errors import CannotStart
 
 
 @pytest.mark.parametrize(

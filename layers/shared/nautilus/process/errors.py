@@ -1,4 +1,4 @@
-"""What keeps a bridge from working at all."""
+"""What keeps a process from working at all."""
 
 
 class CannotStart(RuntimeError):

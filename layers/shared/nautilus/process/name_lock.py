@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ib_bridge.errors import CannotStart
 from nautilus.db.bridge import name
 from nautilus.db.bridge.name import NameHolder
 from nautilus.db.connection import Database
 from nautilus.infra.executors import Executor
+from nautilus.process.errors import CannotStart
 
 _SILENCE_S = 5.0
 """A server that says nothing about the name for so long is cut off from us, or frozen: the name is taken anew."""

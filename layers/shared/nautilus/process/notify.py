@@ -1,4 +1,4 @@
-"""How the bridge learns of work: NOTIFY from PostgreSQL and messages from SQS. Both only say "look"; both may be lost."""
+"""How a process learns of work: NOTIFY from PostgreSQL and messages from SQS. Both only say "look"; both may be lost."""
 
 import asyncio
 import contextlib
