@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2
+from fastapi import FastAPI
 
 from benchmarks import _peer, exports
 from dev.postgres import start_postgres
@@ -74,8 +75,9 @@ def _measure(dsn: str, folder: Path) -> None:
     exports.filled(dsn, _BARS)
     copied_s, _ = exports.copied(dsn)
     stored_bars = StoredBars(dsn, _END + _MINUTE)
-    app = stored_bars.app(folder, router=_peer.router(dsn))
-    with served(stored_bars.app(folder)) as url, served(app) as peer_url:
+    peer = FastAPI()
+    peer.include_router(_peer.router(dsn))
+    with served(stored_bars.app(folder)) as url, served(peer) as peer_url:
         ours = min(_spent(dsn, lambda: _child(CLIENT, url)) for _ in range(2))
         theirs = _spent(dsn, lambda: _child(PEER, peer_url))
     stored_bars.close()
