@@ -52,6 +52,7 @@ requirements: ## pin all dependencies again from pyproject.toml
 	printf 'nautilus_trader==2.0.0rc7\npydantic\n' | $$(echo "$$COMPILE" | sed 's/3\.11/3.13/') - -c requirements/dev.txt -o requirements/strategies.txt && \
 	printf 'aws-sam-cli\ncfn-lint\n' | $$COMPILE - -o requirements/sam.txt && \
 	printf 'urllib3\npandas\npolars\npyarrow\nduckdb\nmplfinance\nsix\nkeyring\nshtab\nbuild\nhatchling\n' | $$COMPILE - -o requirements/python-client.txt && \
+	printf 'pytest\nhypothesis\npandas\nurllib3\n' | $$COMPILE - -c requirements/dev.txt -o requirements/client-tests.txt && \
 	echo 'ministack[full]' | $$COMPILE - -o requirements/emulator.txt && \
 	echo playwright | $$COMPILE - -o requirements/front-end.txt && \
 	echo uv | $$COMPILE - -o requirements/uv.txt
@@ -336,6 +337,23 @@ CLIENT_SOURCES := $(shell find $(CLIENT) -name __pycache__ -prune -o -path $(CLI
 client: .venv-client/.installed ## build wheel and sdist of the Python client (clients/python/dist), and install the wheel in .venv-client
 	@ls $(CLIENT)/dist
 
+# The client's unit tests need no conftest of ours, and of the server only its clock.
+CLIENT_PYTHONS ?= 3.11 3.12 3.13
+client-pythons: .venv-client/.installed ## the client's unit tests with its wheel under each Python of CLIENT_PYTHONS that is here (3.11 3.12 3.13)
+	@set -e; for version in $(CLIENT_PYTHONS); do \
+		python=$$(for p in "$$HOME"/.pyenv/versions/$$version.*/bin/python$$version python$$version; do \
+			"$$p" -c 'import sys; sys.stdout.write(sys.executable)' 2>/dev/null && break; done || true); \
+		test -n "$$python" || { echo "python$$version is not here"; continue; }; \
+		home=.venv-client-$$version; \
+		$(VENV)/bin/uv venv --quiet --clear --python "$$python" $$home; \
+		$(VENV)/bin/uv pip sync --quiet --require-hashes --python $$home/bin/python requirements/client-tests.txt; \
+		$(VENV)/bin/uv pip install --quiet --no-deps --offline --python $$home/bin/python $(CLIENT)/dist/*.whl; \
+		$$home/bin/nautilus --help >/dev/null; \
+		echo "python$$version"; \
+		PYTHONPATH=$(CURDIR)/layers/shared $$home/bin/python -m pytest -q -c /dev/null --rootdir . --noconftest \
+			--import-mode=importlib -p no:cacheprovider -W error tests/unit/client; \
+	done
+
 check: $(VENV)/.ready ## format, lint, types, contract tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -347,4 +365,4 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff check --fix .
 
 .PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
-	conformance check client format build lint-template deploy logs image containers sam-local emulator push bench
+	conformance check client client-pythons format build lint-template deploy logs image containers sam-local emulator push bench

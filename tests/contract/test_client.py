@@ -171,6 +171,14 @@ def test_a_frame_of_the_standard_library_needs_no_third_party_library() -> None:
 # ---- the package -----------------------------------------------------------------------------------------------------
 
 
+def test_the_package_names_the_pythons_that_it_is_tested_on() -> None:
+    project = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]
+    classifiers = [one.rpartition(" :: ")[2] for one in project["classifiers"] if "Python :: 3" in one]
+    [tested] = re.findall(r"^CLIENT_PYTHONS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert classifiers == tested.split()
+    assert project["requires-python"] == f">={classifiers[0]}"
+
+
 def test_the_package_says_what_it_is() -> None:
     project = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]
     assert project["name"] == "nautilus-client"
