@@ -10,15 +10,19 @@ from tests.support.strategy_runner import (
     INTERPRETER,
     MINUTE,
     OPEN,
+    PAIR,
     ROOT,
     STOCK,
     Node,
     backtest,
     chunk,
+    chunks_of,
+    columns,
     market,
     minutes,
     needs_engine,
     scripted,
+    series_of,
 )
 
 pytestmark = needs_engine
@@ -84,6 +88,29 @@ def test_paper_fills_at_the_price_and_time_of_the_back_test(announced):
     assert done.one("result")["fills"] == len(expected)
     at_closes = backtest([chunk(BARS)], parameters={"short": True}, fill="close").fills
     assert [one[2] for one in at_closes] != [one[2] for one in expected]  # the opponent
+
+
+@pytest.mark.parametrize("sides", [("BID", "ASK"), ("ASK", "BID")], ids=["bids", "asks"])
+def test_a_pair_in_paper_buys_at_the_ask_and_sells_at_the_bid_as_the_back_test_does(folder, sides):
+    quotes = {"BID": minutes([1.1, 1.1001, 1.1002, 1.1003]), "ASK": minutes([1.1002, 1.1003, 1.1004, 1.1005])}
+    start = {
+        "folder": folder,
+        "template": "scripted",
+        "parameters": {"wanted": {1: "1000", 2: "0"}},
+        "instruments": [PAIR],
+        "series": series_of(PAIR["con_id"], *sides),
+    }
+    expected = backtest([chunks_of([columns(quotes[side], n) for n, side in enumerate(sides)])], **start).fills
+    assert [one[:3] for one in expected] == [("BUY", "1000", "1.100200"), ("SELL", "1000", "1.100100")]
+    names = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
+    with Node("paper", **start) as node:
+        for two in zip(*(quotes[side] for side in sides), strict=True):
+            for n, bar in enumerate(two):
+                node.send("forming", index=n, opened_ns=bar[0], open=bar[2])
+            for n, bar in enumerate(two):
+                node.send("bar", index=n, state="closed", **dict(zip(names, bar, strict=True)))
+            node.until("bar_done", closed_ns=two[0][1])
+        assert node.end().fills == expected
 
 
 def test_ids_of_paper_and_live_are_random():
