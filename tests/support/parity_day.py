@@ -93,6 +93,7 @@ class ParityDay:
             assert self.desk.bridge is not None
             self._group.kill_child(self.desk.bridge)
             self.desk.start_bridge()
+            self._stream_begins()
         self.wait(partial(self.follows, run), f"the run follows its bars after the {victim} was killed")
 
     # ---- time --------------------------------------------------------------------------------------------------------
@@ -129,8 +130,13 @@ class ParityDay:
                 scopes=["strategies:write", "orders:write"],
                 accounts=[self.desk.account],
             )
+        self._stream_begins()
+
+    def _stream_begins(self) -> None:
+        """Move time until a bar is seen to form: nothing is asked of IB while time stands still."""
+        since = self.market_ns()
         for _ in range(_MOST_SECONDS):
-            if self.desk.rows("SELECT 1 FROM live_bars"):
+            if self.desk.rows("SELECT 1 FROM live_bars WHERE state = 'forming' AND seen_at > %s", since):
                 return
             self.advance(1)
         raise AssertionError(f"no stream of bars within {_MOST_SECONDS} s of market time")
