@@ -223,6 +223,7 @@ PROBLEM_CODES = listed(
     template-unusable
     too-many-runs
     account-not-allowed
+    adjustment-explained
     adjustment-not-found
     ambiguous-instrument
     answer-too-large

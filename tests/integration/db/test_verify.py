@@ -154,6 +154,15 @@ def request_of_an_order_that_is_over(cursor: Cursor) -> None:
     )
 
 
+def missed_fills_that_nothing_explains(cursor: Cursor) -> None:
+    cursor.execute(
+        "INSERT INTO position_adjustments (account, con_id, quantity, explained, kind, reason, by, at)"
+        " VALUES ('SIM1', 1, 2, 1, 'missed_fills', 'a test', 'user:1', 1);"
+        " INSERT INTO risk_book (account, con_id, position) VALUES ('SIM1', 1, 2)"
+    )
+    booking.rebook(cursor, "SIM1", 1)
+
+
 def two_orders_of_one_perm_id(cursor: Cursor) -> None:
     order(cursor)
     order(cursor)
@@ -200,6 +209,7 @@ HARMS: dict[str, Callable[[Cursor], None]] = {
     "order_fills": fill_of_another_quantity,
     "order_twice": two_orders_of_one_perm_id,
     "order_request_open": request_of_an_order_that_is_over,
+    "adjustment_explained": missed_fills_that_nothing_explains,
     "portfolio_lots": lambda cursor: bought_and_sold(cursor, "UPDATE lots SET cost = cost + 0.01"),
     "portfolio_matches": lambda cursor: bought_and_sold(cursor, "UPDATE lot_matches SET proceeds = 8"),
     "strategy_claims": claim_of_a_paper_run,

@@ -211,8 +211,9 @@ def first_wrong(database: Database) -> int | None:
     for seed in range(HISTORIES):
         with database.transaction() as cursor:
             cursor.execute(
-                "TRUNCATE executions, position_openings, position_adjustments, position_breaks, lots, lot_matches, lot_books,"
-                " risk_book, broker_positions, orders, order_events, order_requests; UPDATE accounts SET opened_at = NULL"
+                "TRUNCATE executions, position_openings, position_adjustments, adjustment_executions, position_breaks, lots,"
+                " lot_matches, lot_books, risk_book, broker_positions, orders, order_events, order_requests;"
+                " UPDATE accounts SET opened_at = NULL"
             )
         play(database, seed)
         if findings(database):

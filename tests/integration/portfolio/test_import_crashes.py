@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ import pytest
 from dev.postgres import start_postgres
 from nautilus.db.connection import Database
 from nautilus.db.migrate import upgrade
+from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders.positions import Adjustment
 from nautilus.db.portfolio import imports
 from nautilus.errors import Unavailable
 from nautilus.portfolio import import_items
 from nautilus.portfolio.importing import ImportDesk
 from tests.support.imports import TRADER, bought, counts, pieces, report, request, state
-from tests.support.order_ledger import findings, furnish
+from tests.support.order_ledger import ACCOUNT, NOW, findings, furnish
 
 _numbers = itertools.count(1)
 FILLS = 120
@@ -52,6 +55,19 @@ def server(servers: Any) -> Iterator[Killed]:
     made.close()
 
 
+def missed(database: Database) -> None:
+    """A person booked the fills of the first contract before they come in a file."""
+    with database.transaction() as cursor:
+        risk_book.lock_account(cursor, ACCOUNT)
+        whole = Decimal(FILLS // 6)
+        positions.adjust(cursor, Adjustment(ACCOUNT, 1, whole, "missed_fills", "at night", "user:1", NOW + 10**12))
+
+
+def position(database: Database) -> Decimal:
+    with database.transaction() as cursor:
+        return risk_book.read(cursor, ACCOUNT, 1).position
+
+
 def raw() -> bytes:
     return report([bought(n, 1, seconds=n, conid=n % 6 + 1) for n in range(1, FILLS + 1)])
 
@@ -77,6 +93,7 @@ def test_a_kill_in_the_finish_leaves_whole_pieces_and_the_next_finish_goes_on(
     server: Killed, monkeypatch: pytest.MonkeyPatch, pieces_written: int
 ) -> None:
     monkeypatch.setattr(import_items, "PIECE", 20)
+    missed(server.database)
     desk = ImportDesk(server.database)
     begun = desk.begin(request(raw()), TRADER)
     for n, part in enumerate(pieces(raw()), start=1):
@@ -98,7 +115,9 @@ def test_a_kill_in_the_finish_leaves_whole_pieces_and_the_next_finish_goes_on(
     assert (row.items_done, row.counts.get("new", 0)) == (20 * pieces_written, 20 * pieces_written)
     assert len(state(server.database)["executions"]) == 20 * pieces_written
     assert findings(server.database) == []
+    assert position(server.database) == FILLS // 6
     done = desk.finish(begun.row.id, TRADER)
-    assert (done.row.state, counts(done)) == ("done", {"new": FILLS})
+    assert (done.row.state, counts(done)) == ("done", {"new": FILLS, "explained": FILLS // 6})
+    assert position(server.database) == FILLS // 6, "as the person booked it"
     assert len(state(server.database)["executions"]) == FILLS
     assert findings(server.database) == []

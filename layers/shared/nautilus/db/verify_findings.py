@@ -36,6 +36,7 @@ KINDS = {
     "order_fills": "orders whose filled quantity differs from their executions",
     "order_twice": "one permId, order id or execution that counts more than once",
     "order_request_open": "open requests of orders that are over",
+    "adjustment_explained": "missed fills of which executions explain something else than it says there",
     "portfolio_lots": "open lots that differ from openings, executions and adjustments",
     "portfolio_matches": "closed parts of lots that differ from openings, executions and adjustments",
     "strategy_claims": "contracts that live runs hold and do not trade, or trade and do not hold",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import risk_book
+from nautilus.db.orders import missed_fills, risk_book
 from nautilus.db.orders.requests import OPEN_STATES
 from nautilus.db.rows import every, scalar, scalars
 from nautilus.db.verify_findings import Finding
@@ -83,6 +83,9 @@ def verify_orders(cursor: Cursor) -> Iterator[Finding]:
     yield from _fills(cursor)
     yield from _twice(cursor)
     yield from _requests(cursor)
+    for row in missed_fills.wrong(cursor):
+        text = f"adjustment {row.id}: executions explain {row.explained:f} of it, and should explain {row.due:f}"
+        yield Finding("adjustment_explained", text)
 
 
 def _reservations(cursor: Cursor) -> Iterator[Finding]:

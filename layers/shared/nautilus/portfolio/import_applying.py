@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import executions, finding, new_fills, positions, risk_book
+from nautilus.db.orders import executions, finding, missed_fills, new_fills, positions, risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.finding import Names
 from nautilus.db.orders.new_fills import NewFill
@@ -29,10 +29,22 @@ from nautilus.portfolio.report_rows import Problem
 from nautilus.portfolio.reported import ReportedCash, ReportedFill
 
 COUNTS = (
-    *("new", "replaced", "known", "moved_back", "commissions", "taken_back", "repeated", "skipped", "refused"),
+    *(
+        "new",
+        "replaced",
+        "known",
+        "moved_back",
+        "explained",
+        "commissions",
+        "taken_back",
+        "repeated",
+        "skipped",
+        "refused",
+    ),
     *("cash_new", "cash_known", "cash_recognised"),
 )
-"""What is counted of a file. moved_back: of the new and the replaced ones, those that moved the opening. skipped: totals.
+"""What is counted of a file. moved_back: of the new and the replaced ones, those that moved the opening. explained: of the
+new ones, those that a person had booked as missed fills. skipped: totals.
 cash_recognised: movements that a person had entered before."""
 _CENT = Decimal("0.01")
 
@@ -118,6 +130,7 @@ class _Writer:
         self._dry = dry
         self._recognised: set[int] = set()
         self._opened = positions.opened_at(cursor, account)
+        self._adjustments = missed_fills.covered(cursor, account)
         self._new: list[NewFill] = []
         self._held: set[int] = set()
 
@@ -126,6 +139,9 @@ class _Writer:
         order is written together with others (`flush`)."""
         included = self._opened is not None and fill.ts < self._opened
         done.counts["moved_back"] += included
+        if before is None and not included:
+            told = missed_fills.explains(self._adjustments, fill.con_id, signed=fill.signed, ts=fill.ts)
+            done.counts["explained"] += told
         done.contracts.add(fill.con_id)
         if self._dry:
             return

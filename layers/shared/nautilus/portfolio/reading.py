@@ -10,6 +10,7 @@ from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import account_state, positions
 from nautilus.db.orders.account_state import AccountValues
+from nautilus.db.orders.exact import total
 from nautilus.db.orders.positions import AdjustmentRow, BreakRow
 from nautilus.db.portfolio import cash, holdings
 from nautilus.db.portfolio.cash import MovementRow
@@ -269,7 +270,10 @@ def break_json(row: BreakRow, known: Mapping[int, Contract], made: Mapping[int, 
 def adjustment_json(row: AdjustmentRow) -> dict[str, Any]:
     return {
         "id": row.id,
-        "quantity": number(row.quantity),
+        "quantity": number(total((row.quantity, row.explained))),
+        "explained": number(row.explained),
+        "left": number(row.quantity),
+        "explained_by": list(row.explained_by),
         "price": number(row.price),
         "commission": number(row.commission),
         "commission_currency": row.commission_currency,

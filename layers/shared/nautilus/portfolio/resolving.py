@@ -8,7 +8,7 @@ from nautilus.db.auth import audit
 from nautilus.db.bridge.status import market_now
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders import missed_fills, positions, risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.positions import Adjustment, BreakRow, Terms
 from nautilus.db.portfolio import cash
@@ -47,6 +47,7 @@ class Resolving:
                 body.at if body.at is not None else now,
                 body.price,
                 *_cost(cursor, found.con_id, body),
+                covers_until=missed_fills.broker_as_of(cursor, found.account, found.con_id) or now,
             )
             closed = positions.resolve_break(cursor, found, adjustment)
             if closed is None or closed.adjustment_id is None:
@@ -85,9 +86,11 @@ class Resolving:
             rows = positions.adjustments(cursor, [adjustment_id])
             if not rows or not by.may_use(rows[0].account):
                 raise NotFound(f"there is no adjustment {adjustment_id}", code="adjustment-not-found")
-            row = rows[0]
-            risk_book.lock_account(cursor, row.account)
-            risk_book.lock_exposure(cursor, row.account, row.con_id)
+            risk_book.lock_account(cursor, rows[0].account)
+            risk_book.lock_exposure(cursor, rows[0].account, rows[0].con_id)
+            (row,) = positions.adjustments(cursor, [adjustment_id])
+            if row.explained and not row.quantity:
+                raise Conflict(f"executions explain the whole adjustment {adjustment_id}", code="adjustment-explained")
             terms = Terms(body.price, *_cost(cursor, row.con_id, body, kind=row.kind))
             changed = positions.complete(cursor, adjustment_id, terms)
             if changed is None:

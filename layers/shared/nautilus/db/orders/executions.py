@@ -11,8 +11,8 @@ from uuid import UUID
 
 from nautilus.clock import NS_PER_DAY
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import positions, risk_book
-from nautilus.db.orders.exact import difference
+from nautilus.db.orders import missed_fills, positions, risk_book
+from nautilus.db.orders.exact import difference, total
 from nautilus.db.orders.frames import as_json, clean_text
 from nautilus.db.portfolio import booking
 from nautilus.db.rows import every, one, one_or_none, there
@@ -51,12 +51,14 @@ class ExecutionRow(NamedTuple):
 
 class Put(NamedTuple):
     """What writing an execution did. new: its first revision that we see. replaced: it replaced a lower one. Neither:
-    it, or a higher one, was there. change: by how much the position moved. moved_back: it moved the opening instead."""
+    it, or a higher one, was there. change: by how much the position moved. moved_back: it moved the opening instead.
+    explains: it took the place of missed fills that a person had booked."""
 
     new: bool
     replaced: bool
     change: Decimal = _ZERO
     moved_back: bool = False
+    explains: bool = False
 
 
 class Sum(NamedTuple):
@@ -79,7 +81,7 @@ def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     """Write an execution or its correction, move the position and book its lots. order_id: None when it fits no order; written
     once more with one, it is linked to that."""
     done = put_unbooked(cursor, word, order_id)
-    if done.new and not done.moved_back:
+    if done.new and not done.moved_back and not done.explains:
         signed = word.quantity if word.side == "BUY" else -word.quantity
         fact = booking.execution_fact(execution_key(word.exec_id).base, word.time_ns, signed, word.price)
         booking.add(cursor, word.account, word.con_id, fact)
@@ -112,8 +114,13 @@ def put_unbooked(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     if before is None and positions.opening_includes(cursor, word.account, word.time_ns):
         positions.move_opening_back(cursor, word.account, word.con_id, signed, at=word.time_ns)
         return Put(new=True, replaced=False, moved_back=True)
+    if before is None:
+        explained = missed_fills.take_place(cursor, word.account, word.con_id, {base: word.time_ns})
+    else:
+        explained = missed_fills.supersede(cursor, word.account, word.con_id)
+    change = total((change, explained or _ZERO))
     risk_book.move(cursor, word.account, word.con_id, change)
-    return Put(new=before is None, replaced=before is not None, change=change)
+    return Put(new=before is None, replaced=before is not None, change=change, explains=explained is not None)
 
 
 # IB repeats its rates every three minutes. One of another day tells nothing about this fill.

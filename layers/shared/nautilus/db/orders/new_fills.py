@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import positions, risk_book
+from nautilus.db.orders import missed_fills, positions, risk_book
 from nautilus.db.orders.exact import total
 from nautilus.db.orders.executions import RATE_OF_ROW
 from nautilus.db.orders.frames import as_json, clean_text
@@ -47,7 +47,9 @@ def put_new(cursor: Cursor, account: str, fills: Sequence[NewFill]) -> None:
             earliest = min(word.time_ns for word in included)
             positions.move_opening_back(cursor, account, con_id, change, at=earliest)
         newer = [word for word in own if opened is None or word.time_ns >= opened]
-        risk_book.move(cursor, account, con_id, total(_signed(word) for word in newer))
+        written = {execution_key(word.exec_id).base: word.time_ns for word in newer}
+        explained = missed_fills.take_place(cursor, account, con_id, written) or Decimal(0)
+        risk_book.move(cursor, account, con_id, total((explained, *map(_signed, newer))))
 
 
 def _signed(word: Execution) -> Decimal:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import risk_book
+from nautilus.db.orders import missed_fills, risk_book
 from nautilus.db.orders.exact import difference
 from nautilus.db.orders.frames import clean_text
 from nautilus.db.portfolio import booking
@@ -145,7 +145,8 @@ def move_opening_back(cursor: Cursor, account: str, con_id: int, signed: Decimal
 
 class Adjustment(NamedTuple):
     """A change of a position that no execution explains. kind: as in docs/data.md. at: market time in ns. commission: what the
-    executions that it stands for have cost, in commission_currency; None where nobody knows it."""
+    executions that it stands for have cost, in commission_currency; None where nobody knows it. covers_until: all that happened
+    until then is in it; None: until `at`."""
 
     account: str
     con_id: int
@@ -157,14 +158,16 @@ class Adjustment(NamedTuple):
     price: Decimal | None = None
     commission: Decimal | None = None
     commission_currency: str | None = None
+    covers_until: int | None = None
 
 
 def adjust(cursor: Cursor, new: Adjustment) -> int:
     """Write an adjustment, move the position and book its lots; returns its id."""
     cursor.execute(
         "INSERT INTO position_adjustments (account, con_id, quantity, kind, reason, by, at, price,"
-        " commission, commission_currency) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
-        new._replace(reason=clean_text(new.reason)),
+        " commission, commission_currency, covers_until, whole_commission)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        (*new._replace(reason=clean_text(new.reason)), new.commission),
     )
     made = scalar(cursor, int)
     risk_book.move(cursor, new.account, new.con_id, new.quantity)
@@ -174,7 +177,7 @@ def adjust(cursor: Cursor, new: Adjustment) -> int:
 
 
 class AdjustmentRow(NamedTuple):
-    """A row of `position_adjustments`."""
+    """A row of `position_adjustments`. quantity, commission: of what executions do not explain; explained_by: those that do."""
 
     id: int
     account: str
@@ -187,12 +190,17 @@ class AdjustmentRow(NamedTuple):
     at: int
     commission: Decimal | None
     commission_currency: str | None
+    explained: Decimal
+    explained_by: Sequence[str]
+
+
+_ADJUSTMENT = f"{', '.join(AdjustmentRow._fields[:-1])}, {missed_fills.EXPLAINED_BY} AS explained_by"
 
 
 def adjustments(cursor: Cursor, ids: Sequence[int]) -> list[AdjustmentRow]:
     """The adjustments with these ids, by id."""
     cursor.execute(
-        f"SELECT {', '.join(AdjustmentRow._fields)} FROM position_adjustments WHERE id = ANY(%s) ORDER BY id",
+        f"SELECT {_ADJUSTMENT} FROM position_adjustments WHERE id = ANY(%s) ORDER BY id",
         (list(ids),),
     )
     return every(cursor, AdjustmentRow)
@@ -208,7 +216,7 @@ def transfers(cursor: Cursor, account: str, since: int, until: int) -> int:
 
 
 class Terms(NamedTuple):
-    """What is known of an adjustment later: price of a unit, and what it has cost; None: still not known."""
+    """What is known of an adjustment later: price of a unit, and what is left of it has cost; None: still not known."""
 
     price: Decimal | None = None
     commission: Decimal | None = None
@@ -220,9 +228,10 @@ def complete(cursor: Cursor, number: int, terms: Terms) -> AdjustmentRow | None:
     already. The account is held."""
     cursor.execute(
         "UPDATE position_adjustments SET price = coalesce(price, %(price)s), commission = coalesce(commission, %(commission)s),"
+        " whole_commission = coalesce(whole_commission, %(commission)s * (quantity + explained) / nullif(quantity, 0)),"
         " commission_currency = coalesce(commission_currency, %(commission_currency)s) WHERE id = %(id)s"
         " AND (%(price)s::numeric IS NULL OR price IS NULL) AND (%(commission)s::numeric IS NULL OR commission IS NULL)"
-        f" RETURNING {', '.join(AdjustmentRow._fields)}",
+        f" RETURNING {_ADJUSTMENT}",
         {**terms._asdict(), "id": number},
     )
     row = one_or_none(cursor, AdjustmentRow)

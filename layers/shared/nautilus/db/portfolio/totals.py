@@ -34,7 +34,8 @@ _FACTS = (
     " UNION ALL SELECT account, con_id, 0, coalesce(quantity * price, 0), (price IS NULL AND quantity <> 0)::int"
     "  FROM position_openings WHERE account = ANY(%(accounts)s)"
     " UNION ALL SELECT account, con_id, coalesce(quantity * price, 0), 0,"
-    "  (price IS NULL AND kind <> 'corporate_action')::int FROM position_adjustments WHERE account = ANY(%(accounts)s)"
+    "  (price IS NULL AND quantity <> 0 AND kind <> 'corporate_action')::int FROM position_adjustments"
+    "  WHERE account = ANY(%(accounts)s)"
     ") f GROUP BY account, con_id"
 )
 
@@ -79,8 +80,9 @@ def trade_cash(cursor: Cursor, accounts: Sequence[str]) -> list[TradeCash]:
         f" FROM executions e JOIN {_OPENED} USING (account) WHERE e.latest AND e.ts >= c.at"
         " UNION ALL SELECT a.account, a.con_id, a.quantity,"
         "  CASE WHEN a.kind IN ('corporate_action', 'transfer') THEN 0 ELSE coalesce(a.quantity * a.price, 0) END, a.at,"
-        "  (a.price IS NULL AND a.kind NOT IN ('corporate_action', 'transfer'))::int"
+        "  (a.price IS NULL AND a.quantity <> 0 AND a.kind NOT IN ('corporate_action', 'transfer'))::int"
         f" FROM position_adjustments a JOIN {_OPENED} USING (account) WHERE a.at >= c.at AND a.kind <> 'opening'"
+        " AND a.quantity <> 0"
         ") t GROUP BY account, con_id ORDER BY account, con_id",
         {"accounts": list(accounts)},
     )
