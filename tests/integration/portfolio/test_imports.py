@@ -360,6 +360,33 @@ def test_one_entry_stands_for_one_movement_of_a_statement(database, desk):
     assert sum(row[2] for row in state(database)["cash"]) == 25
 
 
+@pytest.mark.parametrize("entries", [1, 2])
+@pytest.mark.parametrize("piece", [1, 100])
+def test_a_dry_run_counts_each_entry_of_a_person_once(database, desk, monkeypatch, entries, piece):
+    """Whether the two movements of a statement stand in one piece of the file or in two."""
+    statement = report(cash=[moved(1, amount="12.5"), moved(2, amount="12.5")])
+    imported(desk, statement)
+    at = state(database)["cash"][0][4]
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM cash_movements")
+    for _ in range(entries):
+        entered(database, "12.5", at)
+    monkeypatch.setattr(import_items, "PIECE", piece)
+    number = uploaded(desk, statement)
+    dry = counts(desk.finish(number, TRADER, dry=True))
+    assert dry == {1: {"cash_recognised": 1, "cash_new": 1}, 2: {"cash_recognised": 2}}[entries]
+    assert counts(desk.finish(number, TRADER)) == dry
+
+
+def test_a_dry_run_knows_the_revisions_of_the_pieces_before(database, desk, monkeypatch):
+    monkeypatch.setattr(import_items, "PIECE", 1)
+    monkeypatch.setattr(import_items, "LARGEST_PIECE", 1)
+    number = uploaded(desk, report([bought(1, 60, seconds=60), bought(1, 70, seconds=60, revision=2)]))
+    dry = counts(desk.finish(number, TRADER, dry=True))
+    assert dry == {"new": 1, "replaced": 1}
+    assert counts(desk.finish(number, TRADER)) == dry
+
+
 def test_taxes_of_a_trade_are_a_movement_of_their_own(database, desk):
     for _ in range(2):
         imported(desk, report([bought(1, 60, taxes="-0.25")]))

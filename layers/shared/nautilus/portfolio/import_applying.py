@@ -57,6 +57,14 @@ class Source(NamedTuple):
     by: str
 
 
+class Rehearsal:
+    """What a dry run would have written by now, over all its pieces: the next one finds it as if it were there."""
+
+    def __init__(self) -> None:
+        self.fills: dict[str, KnownFill] = {}
+        self.recognised: set[int] = set()
+
+
 class Applied:
     """What a piece did. contracts: those whose lots may have changed."""
 
@@ -72,13 +80,13 @@ class Applied:
 
 
 def apply(
-    cursor: Cursor, account: str, items: Sequence[Item], source: Source, *, now_ns: int, dry: bool = False
+    cursor: Cursor, account: str, items: Sequence[Item], source: Source, *, now_ns: int, dry: Rehearsal | None = None
 ) -> Applied:
-    """Write the items of one piece; the account is held. dry: only count, and write nothing. now_ns: market time."""
+    """Write the items of one piece; the account is held. dry: only count, and write nothing but into it. now_ns: market time."""
     done = Applied()
     fills = [item.fill for item in items if item.fill is not None]
     backs = [item.taken_back for item in items if item.taken_back is not None]
-    known = imports.known_fills(cursor, account, [fill.base for fill in (*fills, *backs)])
+    known = imports.known_fills(cursor, account, [fill.base for fill in (*fills, *backs)]) | (dry.fills if dry else {})
     writer = _Writer(cursor, account, source, now_ns=now_ns, dry=dry)
     for fill in fills:
         before = known.get(fill.base)
@@ -86,6 +94,8 @@ def apply(
         if word in ("new", "replaced"):
             writer.write(fill, before, done)
             known[fill.base] = as_known(fill)
+            if dry:
+                dry.fills[fill.base] = known[fill.base]
         elif word == "known" and before is not None:
             writer.complete(fill, before, done)
         if fill.taxes and word != "refused":
@@ -100,7 +110,7 @@ def apply(
             done.counts["cash_recognised"] += 1
         elif done.add(judged_cash(one, stored.get(one.external_id))) == "cash_new":
             writer.cash(one)
-    for con_id in sorted(done.contracts if not dry else ()):
+    for con_id in sorted(done.contracts if dry is None else ()):
         booking.rebook(cursor, account, con_id)
     return done
 
@@ -122,13 +132,13 @@ def _taxes(fill: ReportedFill) -> ReportedCash:
 class _Writer:
     """Writes what a piece says, unless it is only counted."""
 
-    def __init__(self, cursor: Cursor, account: str, source: Source, *, now_ns: int, dry: bool) -> None:
+    def __init__(self, cursor: Cursor, account: str, source: Source, *, now_ns: int, dry: Rehearsal | None) -> None:
         self._cursor = cursor
         self._account = account
         self._source = source
         self._now_ns = now_ns
-        self._dry = dry
-        self._recognised: set[int] = set()
+        self._dry = dry is not None
+        self._recognised = dry.recognised if dry else set()
         self._opened = positions.opened_at(cursor, account)
         self._adjustments = missed_fills.covered(cursor, account)
         self._new: list[NewFill] = []
@@ -197,9 +207,16 @@ class _Writer:
     def recognise(self, moved: ReportedCash) -> bool:
         """Whether a person entered this movement before it stood in a statement; it gets IB's id, and counts once."""
         found = cash.alike(
-            self._cursor, self._account, moved.currency, moved.amount, kind=moved.kind, at=moved.ts, entered=True
+            self._cursor,
+            self._account,
+            moved.currency,
+            moved.amount,
+            kind=moved.kind,
+            at=moved.ts,
+            entered=True,
+            but=self._recognised,
         )
-        if found is None or found in self._recognised:
+        if found is None:
             return False
         self._recognised.add(found)
         if not self._dry:

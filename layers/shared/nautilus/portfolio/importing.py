@@ -22,7 +22,7 @@ from nautilus.db.orders.positions import Difference
 from nautilus.db.portfolio import imports
 from nautilus.db.portfolio.imports import ImportRow, NewImport, Part, Progress
 from nautilus.errors import Conflict, InvalidInput, NotFound
-from nautilus.portfolio.import_applying import COUNTS, Source, apply
+from nautilus.portfolio.import_applying import COUNTS, Rehearsal, Source, apply
 from nautilus.portfolio.import_items import Contents, contents, piece
 from nautilus.portfolio.import_schemas import MAX_PART_BYTES, ImportRequest
 from nautilus.portfolio.import_verdicts import shifted
@@ -139,14 +139,14 @@ class ImportDesk:
         """What finishing would do now: nothing is written, and nothing is held."""
         counts: Counter[str] = Counter()
         problems: list[Problem] = list(found.problems)
-        at = 0
+        at, rehearsal = 0, Rehearsal()
         with self._db.transaction(snapshot=True) as cursor:
             wrong = _shifted(cursor, row, found)
             if wrong is not None:
                 return Finished(_as_if(row, "refused", Counter(), [wrong]), dry=True)
             while at < len(found.items):
                 items = piece(found.items, at)
-                done = apply(cursor, row.account, items, _source(row), now_ns=0, dry=True)
+                done = apply(cursor, row.account, items, _source(row), now_ns=0, dry=rehearsal)
                 counts += done.counts
                 problems += done.problems
                 at += len(items)

@@ -1,6 +1,6 @@
 """Cash of accounts: the first balance of each currency, and what came or went without a trade."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -81,18 +81,36 @@ _ALIKE_NS = 4 * NS_PER_DAY
 
 
 def alike(
-    cursor: Cursor, account: str, currency: str, amount: Decimal, *, kind: str, at: int, entered: bool
+    cursor: Cursor,
+    account: str,
+    currency: str,
+    amount: Decimal,
+    *,
+    kind: str,
+    at: int,
+    entered: bool,
+    but: Collection[int] = (),
 ) -> int | None:
     """The id of a movement of this amount within four days of market time, the nearest one; None without one.
 
     entered: one that a person entered without IB's id; else one of a statement. Its kind is the same, or one of both is `other`.
+    but: ids of those that stand for something else already.
     """
     which = "source = 'person' AND external_id IS NULL" if entered else "source = 'flex'"
     cursor.execute(
         f"SELECT id FROM cash_movements WHERE account = %(account)s AND {which} AND currency = %(currency)s"
         " AND amount = %(amount)s AND (kind = %(kind)s OR 'other' IN (kind, %(kind)s)) AND abs(ts - %(at)s) <= %(near)s"
+        " AND id <> ALL(%(but)s)"
         " ORDER BY abs(ts - %(at)s), id LIMIT 1",
-        {"account": account, "currency": currency, "amount": amount, "kind": kind, "at": at, "near": _ALIKE_NS},
+        {
+            "account": account,
+            "currency": currency,
+            "amount": amount,
+            "kind": kind,
+            "at": at,
+            "near": _ALIKE_NS,
+            "but": list(but),
+        },
     )
     return scalar_or_none(cursor, int)
 
