@@ -150,8 +150,8 @@ class _Writer:
         included = self._opened is not None and fill.ts < self._opened
         done.counts["moved_back"] += included
         if before is None and not included:
-            told = missed_fills.explains(self._adjustments, fill.con_id, signed=fill.signed, ts=fill.ts)
-            done.counts["explained"] += told
+            explained = missed_fills.explains(self._adjustments, fill.con_id, signed=fill.signed, ts=fill.ts)
+            done.counts["explained"] += explained
         done.contracts.add(fill.con_id)
         if self._dry:
             return

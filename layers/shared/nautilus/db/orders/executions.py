@@ -52,7 +52,7 @@ class ExecutionRow(NamedTuple):
 class Put(NamedTuple):
     """What writing an execution did. new: its first revision that we see. replaced: it replaced a lower one. Neither:
     it, or a higher one, was there. change: by how much the position moved. moved_back: it moved the opening instead.
-    explains: it took the place of missed fills that a person had booked."""
+    explains: it replaced missed fills that a person had booked."""
 
     new: bool
     replaced: bool

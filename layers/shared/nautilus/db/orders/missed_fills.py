@@ -1,7 +1,7 @@
 """Missed fills that a person booked as an adjustment, and the executions that come later and tell of them.
 
-An adjustment closes a break: with it our position is IB's of that moment (`covers_until`). So an execution of before, that nobody
-knew, is in it: in the first adjustment of its contract that was made behind it. It takes the place of that part of the
+An adjustment closes a break: with it our position is IB's as of then (`covers_until`). So an execution of before, that nobody
+knew, is in it: in the first adjustment of its contract that was made behind it. It replaces that part of the
 adjustment, and the position of today stays. What executions explain is the sum of all that belong to the adjustment, by their
 latest revisions, at least nothing and at most the whole; so that neither their order nor their number matters.
 
