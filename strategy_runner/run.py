@@ -48,7 +48,7 @@ class Run:
     equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
     waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
     takes_up: paper that had a position when its process was lost.
-    closes: by series, the engine's name of its instrument, and its last bar.
+    closes: con_id -> its last bar.
     market_ns: of paper, whose engine has the machine's clock: the market's time, for what is written down.
     """
 
@@ -65,7 +65,7 @@ class Run:
     on_bar_done: Callable[[int, int], None] | None = None
     last_bar_ns: int | None = None
     turns: int = 0
-    closes: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    closes: dict[int, Any] = field(default_factory=dict)
 
 
 def prices_of(order: Any) -> dict[str, str | None]:
@@ -88,7 +88,8 @@ def equity_point(portfolio: Any, venue: Any, run: Run) -> dict[str, str] | None:
     engines = portfolio.unrealized_pnls(venue=venue).get(run.currency)
     cash = worth.as_decimal() - (Decimal(0) if engines is None else engines.as_decimal())
     unrealized = Decimal(0)
-    for name, bar in run.closes.values():
-        gain = portfolio.unrealized_pnl(name, price=bar.close)
+    names = {one.con_id: one.name for one in run.series}
+    for con_id, bar in run.closes.items():
+        gain = portfolio.unrealized_pnl(names[con_id], price=bar.close)
         unrealized += Decimal(0) if gain is None else gain.as_decimal()
     return {"equity": str(cash + unrealized), "cash": str(cash), "unrealized": str(unrealized)}

@@ -11,12 +11,14 @@ from nautilus_trader.model import ClientOrderId, OrderSide, Quantity
 from nautilus_trader.trading import Strategy as EngineStrategy
 
 from strategy_runner.guard import Denied, guarded
-from strategy_runner.run import ENDS, ORDER_TYPES, OVER, SIDES, Run, StrategyParameters, equity_point, nearer, prices_of
+from strategy_runner.order_messages import OrderMessages
+from strategy_runner.run import ENDS, OVER, Run, StrategyParameters, equity_point, nearer
 
 __all__ = ["Strategy", "StrategyParameters"]
 
 MOST_DENIED = 50
 """Orders in a row that the engine denied or the broker rejected: then the strategy is wrong, and stops."""
+_KINDS = {"OrderInitialized", "OrderFilled", *ENDS}
 _CALLBACKS = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote")
 _KEPT_FOR_US = (*_CALLBACKS, "attach", "adopt", "take_up", "submit_order")
 
@@ -68,7 +70,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def wanted(self, instrument: Any = None) -> Decimal:
         """The position that was decided last; after a restart what the run holds, until it decides again."""
         instrument = instrument or self.instrument
-        target = self._targets.get(self._con_id(instrument.id))
+        target = self._targets.get(self._messages.con_id(instrument.id))
         return self.position(instrument) if target is None else Decimal(target)
 
     def signal(self, name: str, **body: Any) -> None:
@@ -78,7 +80,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def go(self, target: Decimal | int, instrument: Any = None) -> None:
         """Want a position. `decide` does this for the instrument of its bar."""
         instrument = instrument or self.instrument
-        con_id = self._con_id(instrument.id)
+        con_id = self._messages.con_id(instrument.id)
         self._targets[con_id] = target
         self._approach(instrument, con_id)
 
@@ -98,13 +100,14 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._targets: dict[int, Decimal | int] = {}
         self._reached: dict[int, Decimal] = {}
         self._under_way: dict[Any, int] = {}
-        self._decided_at: dict[Any, int | None] = {}
+        self._left: dict[Any, Decimal] = {}
+        self._messages = OrderMessages(run, lambda key: self.cache.order(key))
         self._waiting: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self._done: list[tuple[int, int]] = []
         self._unsent, self._brings_back = set[Any](), set[Any]()
         self._leaving = False
         self._denied_in_row = 0
-        self._bars = 0
+        self._mark_at = run.equity_every
         self._marked_ns: int | None = None
         guarded(type(self).prepare)(self)
 
@@ -156,7 +159,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     def _hand_over(self, order: Any, *arguments: Any, **named: Any) -> None:
         if self._run.waits_for_open:
-            self._ordered(order, order.side)
+            self._messages.ordered(order, order.side, self._run.last_bar_ns)
             self._waiting.append((order, arguments, named))
         else:
             super().submit_order(order, *arguments, **named)
@@ -164,25 +167,25 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def on_bar(self, bar: Any) -> None:
         run = self._run
         series = self._only or self._followed[bar.bar_type]
-        run.turns += 1
+        run.turns = turns = run.turns + 1
         run.last_bar_ns = at = bar.ts_event
         if run.market_ns is not None:
             run.market_ns = at
         if not self.failed:
             try:
                 self.learn(bar)
-                target = self.decide(bar)
+                target, con_id = self.decide(bar), series.con_id
                 if target is None or self._leaving:
-                    target = self._targets.get(series.con_id)
+                    target = self._targets.get(con_id)
                 else:
-                    self._targets[series.con_id] = target
-                if target is not None and self._reached.get(series.con_id) != target:
-                    self._approach(series.traded.engine, series.con_id)
+                    self._targets[con_id] = target
+                if target is not None and self._reached.get(con_id) != target:
+                    self._approach(series.traded.engine, con_id)
             except BaseException as error:  # as in guarded()
                 self.fail(error)
-        self._bars += 1
-        run.closes[series.index] = (series.name, bar)
-        if self._bars % run.equity_every == 0:
+        run.closes[series.con_id] = bar
+        if turns >= self._mark_at:
+            self._mark_at = turns + run.equity_every
             self.mark()
         if run.on_bar_done is not None:
             self._done.append((series.index, at))
@@ -198,25 +201,48 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     def on_order_event(self, event: Any) -> None:
         """Every event of every order of this run; a strategy's own callback for the event has been called before."""
+        kind = type(event).__name__
         if self._run.on_bar_done is not None:
-            if type(event).__name__ == "OrderInitialized" and not event.reconciliation:
+            if kind == "OrderInitialized" and not event.reconciliation:
                 self._unsent.add(event.client_order_id)
             elif event.client_order_id in self._unsent:
                 self._unsent.discard(event.client_order_id)
                 self._say_done()
-        self._event(event)
+        if kind in _KINDS and not self.failed:
+            try:
+                self._event(kind, event)
+            except BaseException as error:  # as in guarded()
+                self.fail(error)
 
-    @guarded
-    def _event(self, event: Any) -> None:
-        kind = "" if event.client_order_id in self._brings_back else type(event).__name__
+    def _event(self, kind: str, event: Any) -> None:
         self._reached.clear()
+        if self._brings_back and event.client_order_id in self._brings_back:
+            return
+        later, messages = self._run.record.later, self._messages
         if kind == "OrderFilled":
             self._denied_in_row = 0
             self._filled(event)
-        elif kind == "OrderInitialized" and not event.reconciliation:
-            self._ordered(event, event.order_side)
-        elif kind in ENDS:
+            if not event.reconciliation:
+                later(messages.filled, event)
+        elif kind != "OrderInitialized":
+            later(messages.ended, ENDS[kind], event)
             self._ended(ENDS[kind], event)
+        elif not event.reconciliation:
+            later(messages.ordered, event, event.order_side, self._run.last_bar_ns)
+
+    def _filled(self, event: Any) -> None:
+        """Whether an order is still under way is known of those made here; of one of an earlier life the engine knows it."""
+        key = event.client_order_id
+        left = self._left.get(key)
+        if left is None:
+            order = self.cache.order(key)
+            over = order is None or order.is_closed
+        else:
+            self._left[key] = left = left - event.last_qty.as_decimal()
+            over = left <= 0
+        if over:
+            self._under_way.pop(key, None)
+            self._left.pop(key, None)
 
     def submit_order(self, order: Any, *arguments: Any, **named: Any) -> None:
         """Hand an order to the engine. While no entry may follow, an order that could enlarge the position is dropped."""
@@ -245,7 +271,8 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             Quantity.from_decimal_dp(abs(missing), instrument.size_precision),
             tags=["exit" if abs(allowed) < abs(position) and allowed * position >= 0 else "entry"],
         )
-        self._under_way[order.client_order_id] = con_id
+        key = order.client_order_id
+        self._under_way[key], self._left[key] = con_id, abs(missing)
         self._hand_over(order)
 
     def _entries_barred(self) -> bool:
@@ -262,69 +289,17 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
 
     # ---- what becomes of them ----------------------------------------------------------------------------------------
 
-    def _ordered(self, order: Any, side: Any) -> None:
-        record, key = self._run.record, order.client_order_id
-        if key in self._decided_at:
-            return
-        record.orders += 1
-        self._decided_at[key] = self._run.last_bar_ns
-        body = self._body("submitted", order, side, self._at(order))
-        record.write("order", **body, quantity=str(order.quantity), **prices_of(order))
-
     def _ended(self, kind: str, event: Any) -> None:
-        record, key = self._run.record, event.client_order_id
-        order = self.cache.order(key)
-        body = self._body(kind, order, order.side, self._at(event))
-        record.write("order", **body, reason=str(getattr(event, "reason", "") or "") or None)
+        record = self._run.record
         if kind in OVER:
-            self._under_way.pop(key, None)
+            self._under_way.pop(event.client_order_id, None)
+            self._left.pop(event.client_order_id, None)
         if kind in ("denied", "rejected"):
             record.denied += kind == "denied"
             record.rejected += kind == "rejected"
             self._denied_in_row += 1
             if self._denied_in_row >= MOST_DENIED:
                 self.fail(Denied(f"{MOST_DENIED} orders in a row were denied or rejected, the last: {event.reason}"))
-
-    def _filled(self, event: Any) -> None:
-        order = self.cache.order(event.client_order_id)
-        if order is None or order.is_closed:
-            self._under_way.pop(event.client_order_id, None)
-        if event.reconciliation:
-            return
-        commission = event.commission
-        self._run.record.fill(
-            client_order_id=str(event.client_order_id),
-            trade_id=str(event.trade_id),
-            con_id=self._con_id(event.instrument_id),
-            side=SIDES[event.order_side],
-            quantity=str(event.last_qty),
-            price=str(event.last_px),
-            commission="0" if commission is None else str(commission.as_decimal()),
-            currency=str(event.currency),
-            at_ns=self._at(event),
-            bar_ns=self._decided_at.get(event.client_order_id),
-        )
-
-    def _body(self, kind: str, order: Any, side: Any, at_ns: int) -> dict[str, Any]:
-        """What every message about an order has. order: an order, or the event that began it."""
-        key = order.client_order_id
-        return {
-            "client_order_id": str(key),
-            "kind": kind,
-            "at_ns": at_ns,
-            "con_id": self._con_id(order.instrument_id),
-            "side": SIDES[side],
-            "order_type": ORDER_TYPES.get(order.order_type, "MARKET"),
-            "bar_ns": self._decided_at.get(key),
-        }
-
-    def _at(self, event: Any) -> int:
-        """When it happened: by the market, where the engine has another clock."""
-        market = self._run.market_ns
-        return int(event.ts_event) if market is None else market
-
-    def _con_id(self, name: Any) -> int:
-        return next(one.traded.con_id for one in self._run.series if one.traded.engine.id == name)
 
     # ---- equity and failure ------------------------------------------------------------------------------------------
 
@@ -341,8 +316,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
     def give_up_waiting(self) -> None:
         """Write of each order that is still open that the bars ended before it did."""
         for order in (*self.cache.orders_open(), *self.cache.orders_inflight()):
-            body = self._body("expired", order, order.side, self._run.last_bar_ns or 0)
-            self._run.record.write("order", **body, reason="the bars end")
+            self._messages.expired(order, "the bars end")
 
     def fail(self, error: BaseException) -> None:
         """Keep the failure. Nothing of the strategy is called any more."""

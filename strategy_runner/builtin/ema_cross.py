@@ -26,6 +26,7 @@ class EmaCross(Strategy):
     def prepare(self) -> None:
         self.fast = ExponentialMovingAverage(self.parameters.fast)
         self.slow = ExponentialMovingAverage(self.parameters.slow)
+        self.above = self.trade_size
         self.below = -self.trade_size if self.parameters.short else Decimal(0)
 
     def learn(self, bar: Any) -> None:
@@ -35,4 +36,4 @@ class EmaCross(Strategy):
     def decide(self, bar: Any) -> Decimal | None:
         if not self.slow.initialized:
             return None
-        return self.trade_size if self.fast.value > self.slow.value else self.below
+        return self.above if self.fast.value > self.slow.value else self.below
