@@ -53,7 +53,8 @@ class News(NamedTuple):
 
 
 class _Cursor:
-    """How far one series is. last: the open of the last bar that was given, for warm-up too."""
+    """How far one series is. last: the open of the last bar that was given, for warm-up too; without one, of the last that is
+    too old to be decided on. From the oldest of `given` on rows are read, to see revisions."""
 
     def __init__(self, one: FedSeries) -> None:
         self.one = one
@@ -123,8 +124,7 @@ class BarFeed:
         rows = sorted({bar.opened_ns: bar for bar in rows}.values())
         last = live_bars.last_given(cursor, self._hold.run_id, one.axis.series)
         rows = self._give_again(each, rows, last, now=now)
-        if rows:
-            each.last = rows[-1].opened_ns
+        each.last = rows[-1].opened_ns if rows else now - 2 * one.row.timeframe.step_ns - _LATE_NS - 1
         new = [bar for bar in rows if last is None or bar.opened_ns > last.opened_ns]
         self._write(cursor, [GivenBar(bar, "warm_up") for bar in new])
         if last is not None and last.state != "warm_up" and new:
@@ -164,7 +164,9 @@ class BarFeed:
         bars: list[GivenBar] = []
         events: list[NewEvent] = []
         for each in self._series:
-            rows = live_bars.seen(cursor, each.one.row.id, each.one.row.timeframe, self._from(each, now))
+            rows = live_bars.seen(
+                cursor, each.one.row.id, each.one.row.timeframe, min(each.given, default=each.last + 1)
+            )
             events += self._revisions(each, rows, now)
             signs, ready = self._ready(each, rows)
             forming += signs
@@ -175,12 +177,6 @@ class BarFeed:
             self._write(cursor, bars)
             writing.events(cursor, self._hold.run_id, events)
         return News(sorted(forming, key=lambda one: one.opened_ns), [*again, *bars], now)
-
-    def _from(self, each: _Cursor, now: int) -> int:
-        """From which stamp on rows are read: far enough back to see revisions."""
-        if each.last < 0:
-            return now - each.one.row.timeframe.step_ns
-        return min(each.given, default=each.last + 1)
 
     def _ready(self, each: _Cursor, rows: Sequence[SeenBar]) -> tuple[list[Forming], list[GivenBar]]:
         forming: list[Forming] = []

@@ -225,15 +225,15 @@ class StrategyStack:
             provisional.begin_generation(cursor)
             series.find_or_make(cursor, self.instrument.con_id, timeframe("1m"), price="TRADES", session="rth")
 
-    def minute(self, run: RunRow, bar: Bar, *, partial: bool = False) -> None:
-        """A minute passes: its bar forms, closes, and the run has worked through it."""
-        self.pass_by(bar, partial=partial)
+    def minute(self, run: RunRow, bar: Bar, *, partial: bool = False, after_ns: int = 0) -> None:
+        """A minute passes: its bar forms, closes (so long after its end), and the run has worked through it."""
+        self.pass_by(bar, partial=partial, after_ns=after_ns)
         self.wait(lambda: self._done(run, bar.ts), f"the bar of {bar.ts} is worked through")
 
-    def pass_by(self, bar: Bar, *, partial: bool = False) -> None:
+    def pass_by(self, bar: Bar, *, partial: bool = False, after_ns: int = 0) -> None:
         """A minute passes, whoever follows it."""
         self._put(bar, "forming", bar.ts + NS_PER_S)
-        self._put(bar, "closed", bar.ts + MINUTE, partial=partial)
+        self._put(bar, "closed", bar.ts + MINUTE + after_ns, partial=partial)
 
     def _put(self, bar: Bar, state: str, now: int, *, partial: bool = False) -> None:
         self.bars.set_time(now)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from nautilus.clock import NS_PER_S
 from nautilus.db.strategies import results
 from nautilus.strategies.states import Mode, Wanted
 from tests.support.strategy_host import DAYS, StrategyStack, sessions, strategy_stack, waves
@@ -52,6 +53,16 @@ def test_a_day_in_paper_is_the_back_test_of_its_bars_price_for_price(stack):
     assert replayed(stack.db, done, mutation=dropping(range(40, 60))).decisions != seen.decisions, "a bar less is seen"
     assert done.metrics is not None
     assert done.fills == len(seen.fills)
+
+
+def test_a_run_without_a_bar_to_warm_up_with_is_given_the_first_that_closes(stack):
+    """A bar is stored as closed somewhat after its end."""
+    stack.start()
+    run = stack.run("buy_and_hold", mode=Mode.PAPER, start_ns=None, end_ns=None, options=OPTIONS | {"warm_up_bars": 0})
+    until(stack, run, "running")
+    for bar in waves(TODAY)[:2]:
+        stack.minute(run, bar, after_ns=NS_PER_S)
+    assert held(stack, run) != 0
 
 
 def test_a_paused_run_learns_and_enters_nothing(stack):
