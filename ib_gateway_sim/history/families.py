@@ -28,11 +28,15 @@ def kind_problem(contract: Contract, what: str) -> Violation | None:
 
 
 def open_requests(client: Client) -> int:
-    """Open history requests of all clients: head timestamps that were not cancelled, and by setting those that live."""
+    """Open history requests of all clients: head timestamps that were not cancelled, and by setting those that live.
+
+    A request that is answered and kept up to date is one, though for an instant there is work for both.
+    """
     gateway = client.gateway
-    held = FAMILY, LIVE if gateway.settings.live_slots == "held" else FAMILY
+    held = {FAMILY, LIVE if gateway.settings.live_slots == "held" else FAMILY}
     return sum(
-        sum(each.jobs.count(family) for family in set(held)) + len(each.open_heads) for each in gateway.clients.values()
+        len({number for family in held for number in each.jobs.ids(family)}) + len(each.open_heads)
+        for each in gateway.clients.values()
     )
 
 
