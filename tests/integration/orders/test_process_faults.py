@@ -68,7 +68,7 @@ def test_an_order_that_waited_too_long_is_denied_and_not_sent(stack):
     late, order = stack.place(valid_until=stack.market_ns() - NS_PER_S), stack.place(limit_price=Decimal("279.00"))
     row = stack.until(late, "denied")
     assert row.why.startswith("stale: it could not be sent within its valid_for"), row.why
-    assert row.checks[0]["code"] == "broker_not_ready"
+    assert "broker_not_ready" in {check["code"] for check in row.checks}
     assert row.reserved_quantity == 0
     stack.sim.command("restored")
     stack.until(order, "working")
