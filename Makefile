@@ -238,11 +238,14 @@ BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(T
 STRATEGY_TESTS = $(if $(STRATEGY_PYTHON),$(if $(filter tests tests/ tests/unit% tests/integration%,$(TESTS)),.venv-strategies/.ready))
 # The export task writes what these tests read, and the client downloads.
 EXPORT_TESTS = $(if $(filter tests tests/ tests/integration tests/integration/ tests/integration/exports% tests/integration/client%,$(TESTS)),.venv-exports/.ready)
-# Most tests wait for processes more than they compute, so that two cores are busy with four of them; a worker has files in
+# Most tests wait for processes more than they compute, so that two cores are busy with three of them; a worker has files in
 # their order, so that what a module starts is started once.
-PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q
+PYTEST := $(PY) -m pytest -n 3 --dist worksteal -q
 test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) $(EXPORT_TESTS) ## every test that needs no Docker, but for those of `make check`
 	$(PYTEST) $(if $(filter tests tests/,$(TESTS)),--ignore=tests/contract) $(TESTS)
+
+test-again: $(VENV)/.ready ## the tests that failed last, once more: one after the other, with the machine to themselves
+	$(PY) -m pytest -q --last-failed --last-failed-no-failures none $(TESTS)
 
 # The bridge's own tests with ib_async in ib_insync's place.
 .venv-ib-async/.ready: requirements/ib-async.txt | $(VENV)/.uv
@@ -256,7 +259,7 @@ BRIDGE_TESTS := tests/integration/backfill/test_backfill.py tests/integration/ba
 	tests/integration/orders/test_process_faults.py tests/integration/orders/test_process_logins.py tests/integration/orders/test_process_broker.py \
 	tests/integration/orders/test_process_restarts.py tests/integration/orders/test_process_exits.py tests/integration/orders/test_process_twins.py tests/integration/orders/test_process_api.py
 test-ib-async: .venv-ib-async/.ready ## the bridge's tests with ib_async in place of ib_insync
-	.venv-ib-async/bin/python -m pytest -n 4 --dist worksteal -q $(BRIDGE_TESTS)
+	.venv-ib-async/bin/python -m pytest -n 3 --dist worksteal -q $(BRIDGE_TESTS)
 
 conformance: $(VENV)/.ready ## the simulator against five real TWS clients, each in an environment of its own
 	$(MAKE) --no-print-directory -C tests/conformance
@@ -364,5 +367,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
+.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-again test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
 	conformance check client client-pythons format build lint-template deploy logs image containers sam-local emulator push bench

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ def test_a_request_that_is_answered_and_kept_up_to_date_is_open_once(slots: str,
         jobs = Jobs(lambda: None, lambda number: None)
         for family, number in ((FAMILY, 1), (LIVE, 1), (LIVE, 2), (FAMILY, 3)):
             jobs.start(family, number, asyncio.sleep(60))
-        client = SimpleNamespace(jobs=jobs, open_heads=set())
-        gateway = SimpleNamespace(clients={1: client}, settings=SimpleNamespace(live_slots=slots))
-        found = open_requests(SimpleNamespace(gateway=gateway))
+        client: Any = SimpleNamespace(jobs=jobs, open_heads=set())
+        client.gateway = SimpleNamespace(clients={1: client}, settings=SimpleNamespace(live_slots=slots))
+        found = open_requests(client)
         jobs.stop_all()
         return found
 
