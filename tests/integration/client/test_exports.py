@@ -175,7 +175,9 @@ def test_ctrl_c_leaves_a_part_and_the_same_command_goes_on(
         return answer
 
     with wire(url, cut_once(0.5, hold)) as line:
-        command = [sys.executable, "-m", "nautilus_client", "--url", line.url, "export", "get", made.id, str(folder)]
+        # Whoever runs the tests in the background may ignore SIGINT, and children inherit that.
+        python = ["env", "--default-signal=INT", sys.executable]
+        command = [*python, "-m", "nautilus_client", "--url", line.url, "export", "get", made.id, str(folder)]
         environment = {**os.environ, "NAUTILUS_API_KEY": key}
         running = subprocess.Popen(
             command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
