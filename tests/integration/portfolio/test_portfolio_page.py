@@ -1,6 +1,7 @@
 """The examples of docs/portfolio.md, played as they stand there: what a reader finds on the page is what rows and routes say."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
@@ -18,6 +19,7 @@ from nautilus.orders.words import AccountValue, Position
 from nautilus.portfolio import risk_figures
 from nautilus.portfolio.importing import ImportDesk
 from nautilus.portfolio.trade_dates import span_of
+from tests.integration.portfolio.test_superseding import late, missed, parts, position
 from tests.support.imports import bought, imported, report
 from tests.support.order_ledger import ACCOUNT, NOW
 from tests.support.portfolio_api import CASH, Portfolio, portfolio
@@ -203,6 +205,36 @@ def loss(_: Portfolio, page: str) -> None:
     assert (-share * 100, share * D(worth), mean * D(worth)) == (D(at), D(risk), D(shortfall))
 
 
+MISSED = (
+    r"Example: (\d+) that were bought at night are booked at (\d+) with a commission of (\d+)\."
+    r" A file has (\d+) of them at (\d+), for (\d+)\. The position stays; (\d+) are left of the adjustment, with a commission"
+    r" of ([\d.]+); cash has ([\d,]+) and ([\d.]+) less\. A second file has the last (\d+) at (\d+), for ([\d.]+):"
+    r" nothing is left, and cash has ([\d,]+) and ([\d.]+) less\."
+)
+
+
+def explained(books: Portfolio, page: str) -> None:
+    night, price, fee, *files = read(page, MISSED)
+    first, at, cost, left, share, paid, fees, second, last_at, last_cost, all_paid, all_fees = files
+    number, desk = missed(books, int(night), price=price, commission=fee), ImportDesk(books.db)
+    books.quote(last=130.0)
+    imported(desk, report([late(1, int(first), tradePrice=at, ibCommission=f"-{cost}")]))
+    assert parts(books, number)[2] == left
+    assert D(parts(books, number)[3] or 0) == D(share)
+    cash_is(books, CASH - D(paid) - D(fees), int(night))
+    imported(desk, report([late(2, int(second), tradePrice=last_at, ibCommission=f"-{last_cost}")]))
+    assert parts(books, number)[2] == "0"
+    cash_is(books, CASH - D(all_paid) - D(all_fees), int(night))
+
+
+def cash_is(books: Portfolio, amount: Decimal, held: int) -> None:
+    """Our book comes to this cash, if IB's identity holds with it. A person has booked after NOW, when the test runs."""
+    books.values(at=time.time_ns(), CashBalance=str(amount))
+    (found,) = books.get("/performance", account=ACCOUNT)["identities"]
+    assert found["cash"]["identity"] == "identity: holds"
+    assert position(books) == held
+
+
 PLAYED: dict[str, tuple[str, Callable[[Portfolio, str], None]]] = {
     "lots": (LOTS, lots),
     "value": (VALUE, value),
@@ -214,6 +246,7 @@ PLAYED: dict[str, tuple[str, Callable[[Portfolio, str], None]]] = {
     "a file": (FILE, file),
     "exposure": (EXPOSED, exposed),
     "losses": (LOSS, loss),
+    "missed fills": (MISSED, explained),
 }
 
 
@@ -241,6 +274,7 @@ def test_every_example_of_the_page_is_played() -> None:
         ("a file", "the opening is 40", "the opening is 60"),
         ("exposure", "the exposure is 1,300", "the exposure is 650"),
         ("losses", "is 210.", "is 211."),
+        ("missed fills", "cash has 2,210 and 1.50 less", "cash has 2,220 and 1.50 less"),
     ],
 )
 def test_a_wrong_figure_of_the_page_is_found(books: Portfolio, name: str, right: str, wrong: str) -> None:

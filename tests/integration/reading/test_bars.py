@@ -271,7 +271,7 @@ def test_a_form_that_does_not_exist_is_refused_with_those_that_do(api: Api, acce
     answer = api.get(BARS, params={"symbol": "AAPL"}, headers={"Accept": accept})
     assert answer.status_code == 406
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["available"] == ["json", "csv", "ndjson", "columns"]
+    assert answer.json()["available"] == ["json", "csv", "ndjson", "columns", "arrow"]
 
 
 def test_gzip_when_asked(api: Api) -> None:
