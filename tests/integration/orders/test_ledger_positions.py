@@ -9,10 +9,11 @@ import pytest
 from nautilus.db.connection import Database
 from nautilus.db.orders import account_state, positions, risk_book
 from nautilus.db.orders.positions import Adjustment, Compared
-from nautilus.orders.words import Position
+from nautilus.orders.words import Execution, Position
 from tests.support.order_ledger import (
     ACCOUNT,
     NOW,
+    corrected,
     counted,
     execution,
     findings,
@@ -91,6 +92,51 @@ def test_an_older_execution_that_is_told_later_moves_the_opening_back(database: 
     assert counted(database, "SELECT quantity::int FROM position_openings") == 6
     fill_of_others(database, 2, AFTER, perm_id=10)
     assert position(database) == 12
+
+
+def fill_of_ib(database: Database, quantity: int, request: int) -> Execution:
+    """An execution of before the opening. request: the number of the question that it answers; -1: IB sent it by itself."""
+    row = placed(database).orders[0]
+    word = execution(row, quantity, order_ref="", order_id=0, perm_id=9, time_ns=BEFORE, request_id=request)
+    ib_says(database, word)
+    return word
+
+
+def test_an_older_execution_and_its_correction_in_one_answer_move_the_opening_alone(database: Database) -> None:
+    opened(database, (1, 10))
+    word = fill_of_ib(database, 4, request=7)
+    ib_says(database, corrected(word, 3))
+    assert position(database) == 10
+    assert counted(database, "SELECT quantity::int FROM position_openings") == 7
+    ib_says(database, corrected(corrected(word, 3), 0))
+    assert position(database) == 10
+    assert counted(database, "SELECT quantity::int FROM position_openings") == 10
+
+
+@pytest.mark.parametrize("case", ["sent by itself", "in a later answer", "IB's position has moved"])
+def test_an_older_execution_that_is_corrected_after_the_opening_moves_the_position(
+    database: Database, case: str
+) -> None:
+    opened(database, (1, 10))
+    word = fill_of_ib(database, 4, request=7)
+    later = corrected(word, 3)
+    if case == "sent by itself":
+        later = replace(later, request_id=-1)
+    with database.transaction() as cursor:
+        if case == "in a later answer":
+            cursor.execute("UPDATE executions SET seen_at = seen_at - interval '31 s'")
+        if case == "IB's position has moved":
+            positions.put_broker(cursor, [Position(ACCOUNT, 1, Decimal(9), None)], NOW)
+    ib_says(database, later)
+    assert position(database) == 9
+    assert counted(database, "SELECT quantity::int FROM position_openings") == 6
+
+
+def test_an_execution_that_the_opening_left_out_moves_the_position_when_it_is_corrected(database: Database) -> None:
+    word = fill_of_ib(database, 4, request=-1)
+    opened(database, (1, 10))
+    ib_says(database, corrected(word, 3))
+    assert position(database) == 9
 
 
 def test_an_older_execution_of_a_contract_that_is_flat_makes_its_opening(database: Database) -> None:

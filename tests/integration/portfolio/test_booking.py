@@ -15,6 +15,7 @@ from nautilus.db.portfolio import booking
 from nautilus.db.rows import scalar
 from nautilus.orders.words import Execution, Position
 from tests.support.order_ledger import ACCOUNT, NOW, commission, corrected, findings, ib_says, ledger, seen
+from tests.support.statements import Statements
 
 HISTORIES, STEPS = 15, 25
 D = Decimal
@@ -157,6 +158,26 @@ def test_contracts_that_were_traded_before_there_were_lots_are_found(database: D
         assert list(booking.unbooked(cursor)) == [(ACCOUNT, 2)]
         booking.rebook(cursor, ACCOUNT, 2)
     assert findings(database) == []
+
+
+# ---- what it costs ---------------------------------------------------------------------------------------------------
+
+STATEMENTS = {"of the first of a contract": 9, "of a new fill": 9, "of one that is repeated": 1}
+
+
+def test_a_fill_takes_as_few_statements_as_it_did(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executions come in bursts, and the next order waits for them."""
+    found = {}
+    with database.transaction() as cursor:
+        risk_book.lock_account(cursor, ACCOUNT)
+        risk_book.lock_exposure(cursor, ACCOUNT, 1)
+        words = {"of the first of a contract": fill(1, 10), "of a new fill": fill(2, -4, "110", NOW + 1)}
+        for name, word in {**words, "of one that is repeated": words["of a new fill"]}.items():
+            with monkeypatch.context() as patched:
+                asked = Statements(patched)
+                executions.put(cursor, word, None)
+                found[name] = len(asked.texts)
+    assert found == STATEMENTS
 
 
 # ---- rates -----------------------------------------------------------------------------------------------------------

@@ -72,9 +72,21 @@ _COLUMNS = ", ".join(ExecutionRow._fields)
 
 
 class _Before(NamedTuple):
-    revision: int
+    """What was there before an execution is written. revision, order_id, signed, just_now: of its latest revision, None
+    without one; just_now: it came within the last seconds. opened_at: of the account's positions. adjusted: somebody booked
+    missed fills of the contract. ahead: by how much IB's position, as it came last, is more than ours."""
+
+    revision: int | None
     order_id: UUID | None
-    signed: Decimal
+    signed: Decimal | None
+    just_now: bool | None
+    opened_at: int | None
+    adjusted: bool
+    ahead: Decimal
+
+    def opening_includes(self, word: Execution) -> bool:
+        """The opening is what IB held after this execution."""
+        return self.opened_at is not None and word.time_ns < self.opened_at
 
 
 def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
@@ -93,34 +105,60 @@ def put(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
 def put_unbooked(cursor: Cursor, word: Execution, order_id: UUID | None) -> Put:
     """The same without its lots: for who writes many of a contract, and books it anew in the same transaction."""
     base, revision = execution_key(word.exec_id)
-    cursor.execute(
-        "SELECT revision, order_id, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS signed FROM executions"
-        " WHERE account = %s AND exec_base = %s AND latest",
-        (word.account, base),
-    )
-    before = one_or_none(cursor, _Before)
-    if before is not None and revision <= before.revision:
+    before = _before(cursor, word, base)
+    if before.revision is not None and revision <= before.revision:
         _link(cursor, word.account, base, order_id)
         return Put(new=False, replaced=False)
-    if before is not None:
+    is_new = before.revision is None
+    if not is_new:
         cursor.execute(
             "UPDATE executions SET latest = false WHERE account = %s AND exec_base = %s AND latest",
             (word.account, base),
         )
-        order_id = order_id or before.order_id
-    _insert(cursor, word, base, revision, order_id=order_id)
+    _insert(cursor, word, base, revision, order_id=order_id or before.order_id)
     signed = word.quantity if word.side == "BUY" else -word.quantity
-    change = difference(signed, before.signed if before else _ZERO)
-    if before is None and positions.opening_includes(cursor, word.account, word.time_ns):
-        positions.move_opening_back(cursor, word.account, word.con_id, signed, at=word.time_ns)
-        return Put(new=True, replaced=False, moved_back=True)
-    if before is None:
-        explained = missed_fills.take_place(cursor, word.account, word.con_id, {base: word.time_ns})
-    else:
-        explained = missed_fills.supersede(cursor, word.account, word.con_id)
+    change = difference(signed, before.signed or _ZERO)
+    if before.opening_includes(word) and (is_new or _is_old_news(word, before, change)):
+        positions.move_opening_back(cursor, word.account, word.con_id, change, at=word.time_ns)
+        return Put(new=is_new, replaced=not is_new, moved_back=True)
+    explained = _explained(cursor, word, base, before)
     change = total((change, explained or _ZERO))
     risk_book.move(cursor, word.account, word.con_id, change)
-    return Put(new=before is None, replaced=before is not None, change=change, explains=explained is not None)
+    return Put(new=is_new, replaced=not is_new, change=change, explains=explained is not None)
+
+
+_ANSWER_S = 30
+"""An answer with executions is over within this time."""
+_BEFORE = (
+    "SELECT e.revision, e.order_id, CASE e.side WHEN 'BUY' THEN e.quantity ELSE -e.quantity END AS signed,"
+    f" e.seen_at > clock_timestamp() - interval '{_ANSWER_S} s' AS just_now, a.opened_at,"
+    " EXISTS (SELECT FROM position_adjustments p WHERE p.account = %(account)s AND p.con_id = %(con_id)s"
+    f"  AND p.kind = '{missed_fills.KIND}') AS adjusted, coalesce(i.quantity, 0) - coalesce(r.position, 0) AS ahead"
+    " FROM (SELECT) always LEFT JOIN accounts a ON a.account = %(account)s"
+    " LEFT JOIN executions e ON e.account = %(account)s AND e.exec_base = %(base)s AND e.latest"
+    " LEFT JOIN broker_positions i ON i.account = %(account)s AND i.con_id = %(con_id)s"
+    " LEFT JOIN risk_book r ON r.account = %(account)s AND r.con_id = %(con_id)s"
+)
+
+
+def _before(cursor: Cursor, word: Execution, base: str) -> _Before:
+    cursor.execute(_BEFORE, {"account": word.account, "con_id": word.con_id, "base": base})
+    return one(cursor, _Before)
+
+
+def _is_old_news(word: Execution, before: _Before, change: Decimal) -> bool:
+    """Whether IB's opening position had the correction of an older execution in it: one answer has both, and IB's position has
+    not moved by it since. A correction that comes by itself, or later, happened after the opening."""
+    return word.request_id >= 0 and bool(before.just_now) and before.ahead != change
+
+
+def _explained(cursor: Cursor, word: Execution, base: str, before: _Before) -> Decimal | None:
+    """By how much less missed fills that a person booked add to the position from now on; None: none is concerned."""
+    if not before.adjusted:
+        return None
+    if before.revision is None:
+        return missed_fills.take_place(cursor, word.account, word.con_id, {base: word.time_ns})
+    return missed_fills.supersede(cursor, word.account, word.con_id)
 
 
 # IB repeats its rates every three minutes. One of another day tells nothing about this fill.

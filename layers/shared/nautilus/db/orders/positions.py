@@ -121,12 +121,6 @@ def opened_at(cursor: Cursor, account: str) -> int | None:
     return scalar_or_none(cursor, int)
 
 
-def opening_includes(cursor: Cursor, account: str, ts: int) -> bool:
-    """Whether an execution at this market time is part of the account's openings."""
-    opened = opened_at(cursor, account)
-    return opened is not None and ts < opened
-
-
 def move_opening_back(cursor: Cursor, account: str, con_id: int, signed: Decimal, *, at: int) -> None:
     """An execution older than the opening is stored: the opening was so much different before it. The position stays.
 
