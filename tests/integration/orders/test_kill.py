@@ -380,7 +380,7 @@ def test_a_limit_that_an_administrator_sets_counts_from_the_next_order_on(databa
 
 
 def lost(database: Database, amount: int, now: int = NOW) -> list[str]:
-    """A loss of this trade date, in an account that had a million when it began; what the order process makes of it."""
+    """A loss of the day by IB's count, in an account that had a million when it began; what the order process makes of it."""
     with database.transaction() as cursor:
         account_state.put_values(cursor, [AccountValue(ACCOUNT, "NetLiquidation", "USD", str(10**6 - amount))], now)
         account_state.put_values(cursor, [AccountValue(ACCOUNT, "DailyPnL", "BASE", str(-amount))], now)

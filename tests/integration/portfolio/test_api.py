@@ -20,6 +20,7 @@ from nautilus.spans import Spans
 from tests.support.order_ledger import ACCOUNT, NOW, findings, ib_says
 from tests.support.portfolio_api import CASH, DAY_NS, OTHER, Portfolio, portfolio
 
+D = Decimal
 MINUTE = 60 * NS_PER_S
 ns = parse_rfc3339
 
@@ -149,6 +150,44 @@ def test_profit_by_three_countings(books: Portfolio) -> None:
     assert found["fees"] == [{"currency": "USD", "fills": 3, "fees": "3", "without_commission": 0}]
 
 
+def test_the_profit_of_the_trade_date_is_told_apart_from_that_of_the_day_by_ibs_count(books: Portfolio) -> None:
+    """IB's day may have begun earlier: 50,000 were lost on Friday, and 700 won since its end."""
+    since = only(books.get("/pnl")["trade_dates"])
+    assert (since["profit"], since["why"]) == (
+        None,
+        "the account's worth at the end of the trade date before is not known",
+    )
+    with books.db.transaction() as cursor:
+        equity.put_day(cursor, EquityRow(ACCOUNT, date(2024, 1, 5), D(900_000), "USD", "broker", NOW - DAY_NS))
+    books.values(at=NOW, NetLiquidation="902700")
+    books.values(currency="BASE", DailyPnL="-49300")
+    deposit = {"account": ACCOUNT, "currency": "USD", "amount": "2000", "kind": "deposit", "at": rfc3339(NOW - MINUTE)}
+    assert books.post("/cash", **deposit).status_code == 201
+    found = books.get("/pnl")
+    day = only(found["trade_dates"])
+    assert (day["trade_date"], day["since"], day["until"]) == (
+        "2024-01-08",
+        "2024-01-05T22:00:00Z",
+        "2024-01-08T22:00:00Z",
+    )
+    assert [day[name] for name in ("before", "deposits", "net_liquidation", "profit", "why")] == [
+        "900000",
+        "2000",
+        "902700",
+        "700",
+        None,
+    ]
+    assert only(found["broker"])["daily"] == "-49300"
+
+
+def test_a_trade_date_in_which_ib_sent_nothing_has_no_profit(books: Portfolio) -> None:
+    books.values(at=NOW - 4 * DAY_NS, NetLiquidation="900000")
+    with books.db.transaction() as cursor:
+        equity.put_day(cursor, EquityRow(ACCOUNT, date(2024, 1, 5), D(900_000), "USD", "broker", NOW - DAY_NS))
+    day = only(books.get("/pnl")["trade_dates"])
+    assert (day["profit"], day["why"]) == (None, "IB has sent no worth of the account since the trade date began")
+
+
 def test_while_a_commission_is_missing_there_is_no_net_profit(books: Portfolio) -> None:
     books.fill(1, 10, "100", at=NOW - MINUTE)
     books.fill(2, -10, "120", fee=None)
@@ -226,6 +265,25 @@ def test_cash_that_nobody_explains_breaks_the_identity_until_it_is_entered(books
     assert [(row["kind"], row["amount"], row["source"]) for row in books.get("/cash")["movements"]] == [
         ("dividend", "12", "person")
     ]
+
+
+def test_cash_of_each_kind_is_a_line_of_its_own(books: Portfolio) -> None:
+    """What came and went beside trades; each is a line, and together they are what the identity of cash adds."""
+    example(books)
+    kinds = {"interest": "1.25", "dividend": "12", "fee": "-10", "tax": "-1.80", "deposit": "500", "withdrawal": "-200"}
+    for kind, amount in kinds.items():
+        given: dict[str, Any] = {"account": ACCOUNT, "currency": "USD", "amount": amount, "kind": kind}
+        assert books.post("/cash", **given, at=rfc3339(NOW - MINUTE)).status_code == 201
+    total = sum(map(D, kinds.values()))
+    books.values(at=NOW, CashBalance=str(CASH - 303 + total))
+    assert {row["kind"]: row["amount"] for row in books.get("/cash")["movements"]} == {
+        kind: f"{D(amount).normalize():f}" for kind, amount in kinds.items()
+    }
+    found = identity(books)
+    assert (D(found["cash"]["movements"]), found["cash"]["identity"]) == (total, "identity: holds")
+    assert (found["book"]["realized"], found["cash"]["fees"]) == ("250", "3"), (
+        "none of them is a profit or a commission"
+    )
 
 
 def test_a_balance_that_may_lack_the_last_trade_is_not_compared(books: Portfolio) -> None:

@@ -51,6 +51,10 @@ def filled(books: Portfolio, *trades: tuple[str, str], fee: str = "1", con_id: i
 LOTS = r"Example: bought (\d+) at (\d+), bought (\d+) at (\d+), sold (\d+) at (\d+)\."
 VALUE = r"Example: (\d+) with a cost of (\d+), last price (\d+): value (\d+), unrealized (\d+)"
 EVENING = r"Example: values of ([\d,]+) at ([\d:]+) and of ([\d,]+) at ([\d:]+)\. The day is worth ([\d,]+);"
+DAYS = (
+    r"Example: the account was worth ([\d,]+) on Friday at ([\d:]+), got a deposit of ([\d,]+), and is worth ([\d,]+) now\."
+    r" The trade date made ([\d,]+) - ([\d,]+) - ([\d,]+) = (\d+), while IB's day may say (-[\d,]+)\."
+)
 TRIPS = (
     r"Example: (\d+) bought at (\d+) and sold at (\d+) with commissions of (\d+) each: (\d+)\."
     r" (\d+) sold at (\d+) and bought at (\d+): (-\d+)\. Win rate ([\d.]+), expectancy .*? = (\d+), profit factor (\d+) / (\d+)\."
@@ -140,6 +144,22 @@ def evening(books: Portfolio, page: str) -> None:
         assert equity.end_day(cursor, [ACCOUNT], day, span_of(day)) == []
         (row,) = equity.days(cursor, [ACCOUNT])
     assert row.net_liquidation == D(worth)
+
+
+def two_days(books: Portfolio, page: str) -> None:
+    worth, at, deposit, now, *parts, made_, by_ib = read(page, DAYS)
+    assert parts == [now, worth, deposit]
+    end = parse_rfc3339(f"2024-01-05T{at}:00-05:00")
+    assert span_of(date(2024, 1, 5))[1] == end
+    with books.db.transaction() as cursor:
+        equity.put_day(cursor, EquityRow(ACCOUNT, date(2024, 1, 5), D(worth), "USD", "broker", end))
+    books.values(at=NOW, NetLiquidation=now)
+    books.values(currency="BASE", DailyPnL=by_ib)
+    given: dict[str, Any] = {"account": ACCOUNT, "currency": "USD", "amount": deposit, "kind": "deposit"}
+    given["at"] = "2024-01-08T12:00:00Z"
+    assert books.post("/cash", **given).status_code == 201
+    found = books.get("/pnl")
+    assert (found["trade_dates"][0]["profit"], found["broker"][0]["daily"]) == (made_, by_ib)
 
 
 def trips(books: Portfolio, page: str) -> None:
@@ -241,6 +261,7 @@ PLAYED: dict[str, tuple[str, Callable[[Portfolio, str], None]]] = {
     "profit": (r"example above", profit),
     "identities": (r"In the example", identities),
     "evening": (EVENING, evening),
+    "two days": (DAYS, two_days),
     "round trips": (TRIPS, trips),
     "returns": (RETURNS, returned),
     "a file": (FILE, file),
@@ -269,6 +290,7 @@ def test_every_example_of_the_page_is_played() -> None:
         ("profit", "net 247.50", "net 247.49"),
         ("identities", "IB must have 9,697", "IB must have 9,698"),
         ("evening", "The day is worth 1,000,250", "The day is worth 1,000,300"),
+        ("two days", "= 700, while", "= 2,700, while"),
         ("round trips", "expectancy (48 - 14) / 2 = 17", "expectancy (48 - 14) / 2 = 18"),
         ("returns", "the drawdown is 10 %", "the drawdown is 11 %"),
         ("a file", "the opening is 40", "the opening is 60"),

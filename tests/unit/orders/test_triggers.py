@@ -39,7 +39,9 @@ def test_a_loss_tightens_until_the_trade_date_is_over(pnl: str | None, worth: st
 def test_the_reason_names_figure_and_limit() -> None:
     (found,) = tightenings(facts("-2500", "97500"))
     assert found == Tightening(
-        "reducing", "the loss of this trade date is 2.50 % of the account; the limit daily_loss_reducing is 2 %", True
+        "reducing",
+        "the loss of the day by IB's count is 2.50 % of the account; the limit daily_loss_reducing is 2 %",
+        True,
     )
 
 

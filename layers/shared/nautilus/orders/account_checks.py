@@ -174,17 +174,17 @@ def broker(case: Case) -> Problems:
 
 
 def daily_loss(case: Case) -> Problems:
-    """Check 15: the loss of this trade date, in percent of what the account had when it began."""
+    """Check 15: the loss of the day by IB's count, in percent of what the account had when that day began."""
     most, pnl, worth = case.limit("daily_loss_reducing"), case.facts.daily_pnl, case.facts.net_liquidation
     if most is None:
         return
     if pnl is None or worth is None:
-        yield unknown("daily_loss", "the profit of this trade date is not known yet", most)
+        yield unknown("daily_loss", "IB has not sent the profit of the day yet", most)
         return
     if pnl >= 0:
         return
     before = worth - pnl
     percent = -pnl / before * HUNDRED if before > 0 else HUNDRED
     if percent >= most:
-        text = f"the account lost {money(-pnl)} in this trade date; only reducing orders pass"
+        text = f"the account lost {money(-pnl)} in the day by IB's count; only reducing orders pass"
         yield Problem("daily_loss", f"{plain(most)} %", f"{money(percent)} %", text)

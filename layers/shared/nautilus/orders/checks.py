@@ -93,7 +93,9 @@ CHECKS: tuple[Check, ...] = (
     Check(12, ("position_limit",), _B, _exposure.position, "the position", reducing=False, kill=False),
     Check(13, ("exposure_limit",), _B, _exposure.gross_exposure, "gross exposure", reducing=False, kill=False),
     Check(14, ("short_not_allowed",), _B, _exposure.short_sale, "short sales", kill=False),
-    Check(15, ("daily_loss",), _P, _account.daily_loss, "the loss of the trade date", reducing=False, kill=False),
+    Check(
+        15, ("daily_loss",), _P, _account.daily_loss, "the loss of the day by IB's count", reducing=False, kill=False
+    ),
     Check(16, ("rate_limit",), _F, _account.rate, "how often", kill=False),
     Check(17, ("duplicate_order",), _F, _account.duplicate, "the same order twice", kill=False),
     Check(18, ("too_many_orders",), _B, _account.open_orders, "open orders of a side", kill=False, exits=True),

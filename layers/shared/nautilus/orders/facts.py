@@ -78,7 +78,7 @@ class Facts:
     the account. allowed: asset classes and con_ids that may be traded (`limits.allowed`). orders: the open ones of this
     account and instrument. reserved_value, gross_position_value: of the whole account. close: the last close. rate: what one
     unit of the instrument's currency is worth. delayed_allowed: delayed quotes may do (paper alone, by setting). daily_pnl: of
-    this trade date. restart_in: seconds until the gateway restarts. order_ratio: orders, changes and cancels to each
+    the day by IB's count. restart_in: seconds until the gateway restarts. order_ratio: orders, changes and cancels to each
     execution, today. changes: the id of the order that is to change, which is one of `orders`; filled: what of it has filled.
     is_exit: it is an exit of a bracket; protects: one that is placed after the end of its entry. margin, margin_refusal: IB's
     answer to a what-if order; margin_unknown: why there is none that counts. losses: losing trades in this trade date,

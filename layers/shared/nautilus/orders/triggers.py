@@ -17,8 +17,8 @@ MOST_REJECTS = 3
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """What the triggers look at. daily_pnl: of this trade date, net_liquidation: now, in base currency; None: not known.
-    limits: `limits.merged` of the account. rejects: orders that IB rejected within the last `REJECTS_WINDOW_S` of machine
+    """What the triggers look at. daily_pnl: of the day by IB's count, net_liquidation: now, in base currency; None: not
+    known. limits: `limits.merged` of the account. rejects: orders that IB rejected within the last `REJECTS_WINDOW_S` of machine
     time. breaks: contracts whose position at IB is not ours."""
 
     daily_pnl: Decimal | None
@@ -49,7 +49,7 @@ def tightenings(facts: AccountFacts) -> list[Tightening]:
 
 
 def loss_percent(daily_pnl: Decimal, net_liquidation: Decimal) -> Decimal:
-    """The loss of a trade date in percent of what the account had when it began; 0 for a profit."""
+    """The loss of a day in percent of what the account had when it began; 0 for a profit."""
     if daily_pnl >= 0:
         return Decimal(0)
     before = net_liquidation - daily_pnl
@@ -63,6 +63,6 @@ def _daily_loss(facts: AccountFacts) -> list[Tightening]:
     for state, name in (("halted", "daily_loss_halted"), ("reducing", "daily_loss_reducing")):
         most = facts.limits.get(name)
         if most is not None and lost > 0 and lost >= most:
-            text = f"the loss of this trade date is {lost:.2f} % of the account; the limit {name} is {most:f} %"
+            text = f"the loss of the day by IB's count is {lost:.2f} % of the account; the limit {name} is {most:f} %"
             return [Tightening("halted" if state == "halted" else "reducing", text, for_trade_date=True)]
     return []

@@ -14,21 +14,20 @@ from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import account_state, positions
 from nautilus.db.portfolio import cash, equity, holdings
-from nautilus.db.portfolio.cash import MovementRow
 from nautilus.db.portfolio.equity import EquityRow
 from nautilus.db.portfolio.holdings import FillFilter
 from nautilus.orders.report import number
 from nautilus.portfolio import returns
 from nautilus.portfolio.adding_up import AddedUp, added_up
 from nautilus.portfolio.closing import CurrencyProfit, Trip, parts_of, profits, trips_of
-from nautilus.portfolio.currency import Amount, at_own_rates
 from nautilus.portfolio.identity import Identity
 from nautilus.portfolio.lots import ZERO
 from nautilus.portfolio.reading import positions_of, time_text
 from nautilus.portfolio.returns import DayReturn, EquityDay
 from nautilus.portfolio.round_trips import TripStatistics, statistics
 from nautilus.portfolio.rounding import rounded
-from nautilus.portfolio.trade_dates import before, span_of, trade_date
+from nautilus.portfolio.trade_date_profit import DEPOSITS, deposits_of, trade_date_json
+from nautilus.portfolio.trade_dates import before, span_of
 
 _FIRST, _LAST = date(1970, 1, 5), date(2261, 12, 30)
 """Before and after these days there is no market time."""
@@ -56,6 +55,7 @@ def pnl_json(cursor: Cursor, accounts: Sequence[str], since: int, until: int) ->
         "fifo": [profit_json(one) for one in profits(parts.parts)],
         "unrealized": [{"currency": key or None, "amount": number(value)} for key, value in sorted(unrealized.items())],
         "broker": [_broker(cursor, account) for account in accounts],
+        "trade_dates": [trade_date_json(cursor, account, now) for account in accounts],
         "fees": [
             {"currency": row.currency, "fills": row.fills, "fees": number(row.fees), "without_commission": row.missing}
             for row in holdings.fill_sums(cursor, which)
@@ -66,7 +66,7 @@ def pnl_json(cursor: Cursor, accounts: Sequence[str], since: int, until: int) ->
 
 
 def _broker(cursor: Cursor, account: str) -> dict[str, Any]:
-    """What IB says about the profit of its day, in base currency."""
+    """What IB says about the profit of the day by its own count, in base currency."""
     found = {tag: account_state.number(cursor, account, tag) for tag in ("DailyPnL", "RealizedPnL", "UnrealizedPnL")}
     names = {"DailyPnL": "daily", "RealizedPnL": "realized", "UnrealizedPnL": "unrealized"}
     times = [value[1] for value in found.values() if value]
@@ -168,8 +168,8 @@ def history_of(cursor: Cursor, account: str, first: date, last: date) -> EquityH
     if not rows:
         return EquityHistory([], [], [])
     since, until = span_of(rows[0].trade_date)[0], span_of(rows[-1].trade_date)[1]
-    came = [row for row in cash.movements(cursor, [account], since, until) if row.kind in ("deposit", "withdrawal")]
-    flows, missing = _flows(came, [row.trade_date for row in rows], base=rows[-1].currency)
+    came = [row for row in cash.movements(cursor, [account], since, until) if row.kind in DEPOSITS]
+    flows, missing = deposits_of(came, [row.trade_date for row in rows], base=rows[-1].currency)
     unknown = [f"a deposit in {', '.join(missing)} has no exchange rate of its day"] if missing else []
     if positions.transfers(cursor, account, since, until):
         unknown.append("securities were transferred, whose value of that day nobody knows")
@@ -179,22 +179,6 @@ def history_of(cursor: Cursor, account: str, first: date, last: date) -> EquityH
     found = [] if unknown else returns.daily_returns(days)
     gaps = sum(before(row.trade_date) > last.trade_date for last, row in pairwise(rows))
     return EquityHistory(days, rows, found, tuple(unknown), gaps)
-
-
-def _flows(
-    came: Sequence[MovementRow], days: Sequence[date], *, base: str
-) -> tuple[dict[date, Decimal], tuple[str, ...]]:
-    """Deposits less withdrawals of each trade date, in base currency at the rates of their time; a day without equity counts
-    for the next that has one."""
-    found: dict[date, Decimal] = {}
-    missing: set[str] = set()
-    for row in came:
-        day = next((one for one in days if one >= trade_date(row.ts)), None)
-        amount = at_own_rates([Amount(row.currency, row.amount, row.fx_rate)], base)
-        missing |= set(amount.missing)
-        if day is not None and amount.value is not None:
-            found[day] = found.get(day, ZERO) + amount.value
-    return found, tuple(sorted(missing))
 
 
 def performance_json(cursor: Cursor, account: str, first: date, last: date) -> dict[str, Any]:
