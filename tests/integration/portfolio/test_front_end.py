@@ -321,8 +321,3 @@ def test_nobody_reads_a_portfolio_of_others(page: Page) -> None:
     assert page.shown("/trades/symbols") == {"symbols": []}
     nobody = page.stored.user(11, "orders:read")
     assert page.answer("/portfolio/default/asset-allocations", nobody).status_code == 404
-
-
-@pytest.mark.parametrize("path", ["/risk/alerts", "/risk/limits", "/performance/alerts"])
-def test_what_has_no_figure_has_no_route(page: Page, path: str) -> None:
-    assert page.answer(path).status_code == 404
