@@ -94,14 +94,14 @@ def test_each_route_reads_the_tables_that_its_row_names(page: risk.Page, monkeyp
     found: dict[str, set[str]] = {}
     for path in served():
         with monkeypatch.context() as patched:
-            asked = Statements(patched)
+            statements = Statements(patched)
             whole = path
             for name, word in WORDS.items():
                 whole = whole.replace(name, word)
             query = {"chart_type": "correlation_matrix"} if path.startswith("/risk/charts") else {}
             answer = page.answer(whole, **query)
             assert answer.status_code == 200, f"{path}: {answer.text}"
-            found[path] = {name for one in asked.texts for name in _FROM.findall(one)} & known - CLOCK
+            found[path] = {name for one in statements.texts for name in _FROM.findall(one)} & known - CLOCK
     assert found == documented()
     assert found != documented(PAGE.replace("`equity_days`, ", "", 1)), "a row that names one table less is found"
 

@@ -174,9 +174,9 @@ def test_a_fill_takes_as_few_statements_as_it_did(database: Database, monkeypatc
         words = {"of the first of a contract": fill(1, 10), "of a new fill": fill(2, -4, "110", NOW + 1)}
         for name, word in {**words, "of one that is repeated": words["of a new fill"]}.items():
             with monkeypatch.context() as patched:
-                asked = Statements(patched)
+                statements = Statements(patched)
                 executions.put(cursor, word, None)
-                found[name] = len(asked.texts)
+                found[name] = len(statements.texts)
     assert found == STATEMENTS
 
 
