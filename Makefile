@@ -288,8 +288,9 @@ DAY_KILLS ?= 30
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-front-end/bin/python requirements/front-end.txt
 	@touch $@
 
-front-end: $(VENV)/.ready .venv-front-end/.ready ## walk a built copy of the old front end in Chromium (DIST=folder, PORT=8001, CHROMIUM=/usr/bin/chromium)
-	@$(if $(DIST),,echo 'make front-end DIST=<folder of a built copy, with index.html>'; exit 2)
+front-end: $(if $(DIST),$(VENV)/.ready .venv-front-end/.ready) ## walk a built copy of the old front end in Chromium (DIST=folder, PORT=8001, CHROMIUM=/usr/bin/chromium)
+	@test -n '$(DIST)' || { echo 'make front-end: say DIST=folder, a built copy of the old front end with its index.html'; exit 2; }
+	@test -f '$(DIST)/index.html' || { echo "make front-end: there is no index.html in '$(DIST)'; build the front end, and name the folder that it makes"; exit 2; }
 	@$(PY) -m dev.front_end '$(DIST)' $(if $(PORT),--port '$(PORT)') $(if $(CHROMIUM),--chromium '$(CHROMIUM)')
 
 portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fault (200, DAY_KILLS=30; SEED=), then our book beside the simulator's
@@ -304,7 +305,7 @@ parity: $(VENV)/.ready ## a live day of MINUTES minutes (386) beside paper and t
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py
 
-bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders, strategies, the client (ratios of one run)
+bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, storage, backfills, reading, growth, hung neighbours, sockets, live bars, orders, imports of fills, strategies, the client (ratios of one run)
 	$(PY) -m benchmarks.auth
 	$(PY) -m benchmarks.cold_start
 	$(PY) -m benchmarks.storage
@@ -317,6 +318,7 @@ bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, st
 	$(PY) -m benchmarks.live_lines
 	$(PY) -m benchmarks.live_bars
 	$(PY) -m benchmarks.orders
+	$(PY) -m benchmarks.imports
 	$(PY) -m benchmarks.strategies
 	$(PY) -m benchmarks.client
 	$(PY) -m benchmarks.frames

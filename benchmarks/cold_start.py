@@ -61,8 +61,12 @@ EVENTS = {
     "backfill": ("GET", "/api/v1/historical/backfill/status"),
     "bars": ("GET", "/api/v1/market-data/historical/bars"),
     "live": ("GET", "/api/v1/market-data/live"),
+    "exports": ("GET", "/api/v1/market-data/exports"),
+    "frontend": ("GET", "/api/v1/trades"),
     "monitoring": ("GET", "/api/v1/ib/session"),
     "orders": ("GET", "/api/v1/orders"),
+    "portfolio": ("GET", "/api/v1/portfolio/positions"),
+    "strategies": ("GET", "/api/v1/strategy-templates"),
 }
 SETTINGS = {
     "NAUTILUS_ENV": "test",
