@@ -282,6 +282,7 @@ chaos-orders: $(VENV)/.ready ## kill everything around ORDERS orders KILLS times
 
 DAY_ORDERS ?= 200
 DAY_KILLS ?= 30
+DAY_NIGHTS ?= 0
 # Chromium comes from the system; playwright alone would install another one.
 .venv-front-end/.ready: requirements/front-end.txt | $(VENV)/.uv
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PYTHON) .venv-front-end
@@ -293,8 +294,8 @@ front-end: $(if $(DIST),$(VENV)/.ready .venv-front-end/.ready) ## walk a built c
 	@test -f '$(DIST)/index.html' || { echo "make front-end: there is no index.html in '$(DIST)'; build the front end, and name the folder that it makes"; exit 2; }
 	@$(PY) -m dev.front_end '$(DIST)' $(if $(PORT),--port '$(PORT)') $(if $(CHROMIUM),--chromium '$(CHROMIUM)')
 
-portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fault (200, DAY_KILLS=30; SEED=), then our book beside the simulator's
-	PORTFOLIO_DAY_ORDERS=$(DAY_ORDERS) PORTFOLIO_DAY_KILLS=$(DAY_KILLS) PORTFOLIO_DAY_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
+portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fault (200, DAY_KILLS=30, DAY_NIGHTS=4 for a week; SEED=), then our book beside the simulator's
+	PORTFOLIO_DAY_ORDERS=$(DAY_ORDERS) PORTFOLIO_DAY_KILLS=$(DAY_KILLS) PORTFOLIO_DAY_NIGHTS=$(DAY_NIGHTS) PORTFOLIO_DAY_SEED=$(if $(filter file,$(origin SEED)),0,$(SEED)) \
 		$(PY) -m pytest -q -s tests/e2e/test_portfolio_day.py
 
 # Needs the environment of strategies; without it the days are skipped.

@@ -364,6 +364,15 @@ def test_each_case_of_orders_is_held_by_a_test() -> None:
     assert missing_tests(held_by_tests(wrong), ORDER_CASES) == ["case 7", "test_of_no_order"]
 
 
+def test_each_case_of_the_portfolio_is_held_by_a_test() -> None:
+    page = (DOCS / "portfolio.md").read_text().partition("## What holds")[2]
+    assert missing_tests(held_by_tests(page), (9, 22, 25)) == []
+    others = {n: re.findall(r"`(test_\w+)`", cells[-1]) for n, cells in enumerate(rows(page)) if n > 1}
+    assert missing_tests(others, others) == [], "each line names tests that there are"
+    wrong = page.replace("| 22 away", "| away").replace("`test_a_cent_breaks_it`", "`test_of_no_cent`")
+    assert missing_tests(held_by_tests(wrong), (9, 22, 25)) == ["case 22"]
+
+
 def test_every_incident_says_what_to_do() -> None:
     rows = re.findall(
         r"^\| `([\w-]+)` \| (\w+) \| (.+) \| (.+) \|$", (DOCS / "operations.md").read_text(), re.MULTILINE

@@ -5,6 +5,7 @@
 
 import os
 import random
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,9 +26,10 @@ from tests.support.portfolio_day import Day, day_of, table
 
 ORDERS = int(os.environ.get("PORTFOLIO_DAY_ORDERS", "0"))
 KILLS = int(os.environ.get("PORTFOLIO_DAY_KILLS", "30"))
+NIGHTS = int(os.environ.get("PORTFOLIO_DAY_NIGHTS", "0"))
 SEED = int(os.environ.get("PORTFOLIO_DAY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-SHORT = (33, 16, 4)
-"""Seed, orders and kills of the day in the suite."""
+SHORT = (33, 16, 4, 1)
+"""Seed, orders, kills and nights of the two days in the suite."""
 WITHDRAWN = Decimal(-1_250)
 
 
@@ -72,16 +74,31 @@ def without_silent_busts(rounds: Iterable[Round]) -> Iterator[Round]:
         yield replace(each, faults=[fault for fault in each.faults if fault.name != BUST])
 
 
-def played(world: World, seed: int, orders: int, kills: int) -> Day:
+_BY_DAY = "SELECT count(*)::int AS n FROM executions WHERE latest GROUP BY ts / 86400000000000 ORDER BY min(ts)"
+
+
+def played(world: World, seed: int, orders: int, kills: int, nights: int) -> Day:
+    """nights: how many lie between the first round and the last."""
+    began = time.monotonic()
     with closing(Callers(world)) as callers:
         opened(world)
-        run = Run(world, callers)
-        run.play(without_silent_busts(plan(seed, orders, kills)))
+        run, moving = Run(world, callers), []
+        rounds = list(without_silent_busts(plan(seed, orders, kills)))
+        for n in range(nights + 1):
+            run.play(rounds[len(rounds) * n // (nights + 1) : len(rounds) * (n + 1) // (nights + 1)])
+            if n < nights:
+                moving += run.night()
         withdraw(world)
-        moving = run.settle()
+        moving += run.settle()
         day = ended(world)
-        print(f"\nseed {seed}, {orders} orders, {run.kills} kills, {run.lasted_s:.0f} s\n{table(day)}")
+        took_s = time.monotonic() - began
+        fills = [row.n for row in world.rows(_BY_DAY)]
+        print(
+            f"\nseed {seed}, {orders} orders, {run.kills} kills, {nights} nights, {took_s:.0f} s; fills by day: {fills}"
+        )
+        print(table(day))
     assert moving == []
+    assert len(fills) > nights, "something was traded on each day"
     assert findings(world.stack.db) == []
     return day
 
@@ -91,7 +108,7 @@ def played(world: World, seed: int, orders: int, kills: int) -> Day:
 def test_a_long_day_ends_with_the_simulators_book(server: tuple[Group, DurableServer], tmp_path) -> None:
     group, database = server
     with chaos_world(group, tmp_path / "long", database) as world:
-        assert played(world, SEED, ORDERS, KILLS).found == [], f"seed {SEED}"
+        assert played(world, SEED, ORDERS, KILLS, NIGHTS).found == [], f"seed {SEED}"
 
 
 _ONE = "(SELECT exec_id FROM executions WHERE latest AND quantity > 0 ORDER BY exec_id LIMIT 1)"
@@ -119,7 +136,7 @@ MUTANTS = {
 
 
 @pytest.mark.skipif(ORDERS > 0, reason="a long day is played")
-def test_a_short_day_ends_with_the_simulators_book_and_mutants_do_not(
+def test_short_days_end_with_the_simulators_book_and_mutants_do_not(
     server: tuple[Group, DurableServer], tmp_path
 ) -> None:
     group, database = server

@@ -4,10 +4,11 @@ outage is over and IB has answered all questions."""
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from nautilus.clock import NS_PER_S
+from nautilus.clock import NS_PER_S, datetime_of
 from tests.support.chaos_book import orders_of
 from tests.support.chaos_callers import Callers
 from tests.support.chaos_plan import Break, Kill, PlannedOrder, Round, body_of
@@ -29,6 +30,16 @@ _POINT_S = 8.0
 _READY_S = 30.0
 _LOOKED_AFTER_S = 4.0
 _SETTLED_S = 180.0
+
+
+_FRIDAY = 4
+_NIGHT: tuple[tuple[str, Sequence[str]], ...] = (
+    ("04:40:00", ("farm_down all", "lost")),
+    ("05:10:00", ("restored lost", "farm_up all")),
+    ("09:45:00", ("restart 0.7", "ids_rollback 3")),
+    ("17:00:00", ()),
+)
+"""What happens until the next noon in New York, by UTC: 04:40 and 05:10 lie around the midnight of the login."""
 
 
 class Injected(NamedTuple):
@@ -62,6 +73,21 @@ class Run:
         self.callers.set_limits(LIMITS)
         for each in rounds:
             self._play(each)
+
+    def night(self) -> list[str]:
+        """From this noon to the next of a weekday: the gateway restarts with ids rolled back, farms break, IB is away for a
+        moment, and IB forgets executions at midnight. Returns what still moved in the evening."""
+        moving, day = self.settle(), datetime_of(self.world.now_ns()) + timedelta(days=1)
+        while day.weekday() > _FRIDAY:
+            day += timedelta(days=1)
+        for clock, commands in _NIGHT:
+            self.world.sim.command(f"set_clock {day:%Y-%m-%d}T{clock}Z")
+            for command in commands:
+                self.world.sim.command(command)
+        self.world.clock_was_set()
+        self._prices = {symbol: float(self.world.price_of(symbol)) for symbol in self.world.instruments}
+        self.wait_ready()
+        return moving
 
     def _play(self, each: Round) -> None:
         self.world.quote_all()

@@ -191,6 +191,14 @@ class World:
         """Market time."""
         return self._clock.at(time.monotonic_ns())
 
+    def clock_was_set(self) -> None:
+        """The simulator's clock has jumped to another day: market time, the hours of that day and quotes here follow."""
+        self._clock = self._calibrated()
+        self._publish_clock()
+        for symbol in SYMBOLS:
+            self.stack.learn(symbol, anew=True)
+        self.quote_all()
+
     def _publish_clock(self) -> None:
         """Market time by the database's clock, as a bridge would publish it."""
         with self.stack.db.transaction() as cursor:

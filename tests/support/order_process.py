@@ -77,13 +77,14 @@ class OrderStack:
     def account(self) -> str:
         return str(self.sim.ready["account"])
 
-    def learn(self, symbol: str) -> Instrument:
-        """Store a stock, or a pair such as EUR.USD, as the bridge would, and a quote of it."""
-        # All simulators here have one seed and one clock.
-        if symbol not in _known:
+    def learn(self, symbol: str, *, anew: bool = False) -> Instrument:
+        """Store a stock, or a pair such as EUR.USD, as the bridge would, and a quote of it. anew: its hours of another day."""
+        # All simulators here have one seed and begin at one time.
+        known = {} if anew else _known
+        if symbol not in known:
             asyncio.set_event_loop(_loop.get_loop())
-            _known[symbol] = _loop.run(_described(self.sim.port, symbol))
-        instrument, details = _known[symbol]
+            known[symbol] = _loop.run(_described(self.sim.port, symbol))
+        instrument, details = known[symbol]
         with self.db.transaction() as cursor:
             instruments.store(cursor, instrument, details)
         self.quote(instrument, 300.0)

@@ -34,7 +34,7 @@ class SimulatorBook:
 def differences(stack: OrderStack) -> list[str]:
     """Every row that is not the simulator's."""
     book = SimulatorBook(stack)
-    return [*_executions(stack, book), *_positions(stack, book), *_cash(stack, book)]
+    return [*_executions(stack, book), *_positions(stack, book), *_cash(stack, book), *_realized(stack, book)]
 
 
 def settled(stack: OrderStack) -> None:
@@ -109,6 +109,29 @@ def _cash(stack: OrderStack, book: SimulatorBook) -> list[str]:
         for key in ours.keys() | theirs.keys()
         if abs(ours.get(key, Decimal(0)) - theirs.get(key, Decimal(0))) >= CENT
     ]
+
+
+_FLAT = (
+    "SELECT b.account, b.con_id, coalesce(m.gross, 0) - x.fees AS net FROM risk_book b"
+    " JOIN (SELECT account, con_id, sum(commission) AS fees, count(*) FILTER (WHERE commission IS NULL) AS missing"
+    "  FROM executions WHERE latest AND quantity > 0 GROUP BY 1, 2) x USING (account, con_id)"
+    " JOIN instruments i USING (con_id)"
+    " LEFT JOIN (SELECT account, con_id, sum(proceeds - cost) AS gross FROM lot_matches GROUP BY 1, 2) m USING (account, con_id)"
+    " WHERE b.position = 0 AND x.missing = 0 AND coalesce(nullif(i.multiplier, ''), '1') = '1' AND NOT EXISTS"
+    "  (SELECT FROM position_adjustments a WHERE a.account = b.account AND a.con_id = b.con_id) AND NOT EXISTS"
+    "  (SELECT FROM position_openings o WHERE o.account = b.account AND o.con_id = b.con_id AND o.quantity <> 0)"
+)
+
+
+def _realized(stack: OrderStack, book: SimulatorBook) -> list[str]:
+    """Where a position is flat, whatever the method: what our lots come to less commissions is what the simulator realized."""
+    found = []
+    for row in stack.rows(_FLAT):
+        held = book.portfolios[row.account].positions.get(row.con_id)
+        theirs = Decimal(0) if held is None else _number(held.realized)
+        if abs(row.net - theirs) >= CENT:
+            found.append(f"realized of {row.con_id} in {row.account}: {row.net}, not {theirs}")
+    return found
 
 
 def _number(value: Any) -> Decimal:

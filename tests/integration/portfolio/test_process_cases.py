@@ -95,6 +95,22 @@ def test_fills_of_an_opening_batch_that_come_right_behind_1100_are_committed_dur
     assert sorted(stack.placed()) == sorted(map(str, batch))
 
 
+def test_a_round_trip_made_what_the_simulator_and_ib_say(stack):
+    """Where a position is flat all methods agree: first in, first out, IB's reports with each commission, the simulator's."""
+    filled(stack)
+    filled(stack, quantity=Decimal(4))
+    restart(stack)
+    filled(stack, side="SELL", quantity=Decimal(14), reducing=True)
+    settled(stack)
+    (ours,) = stack.rows("SELECT sum(proceeds - cost) AS gross FROM lot_matches")
+    (reported,) = stack.rows(
+        "SELECT sum(commission) AS fees, sum(broker_realized) AS realized FROM executions WHERE latest"
+    )
+    assert abs(ours.gross - reported.fees - reported.realized) < Decimal("0.01")
+    stack.rows("UPDATE lot_matches SET proceeds = proceeds + 0.02 WHERE seq = 0 RETURNING 1")
+    assert [line.partition(" of ")[0] for line in differences(stack)] == ["realized"], "two cents are seen"
+
+
 def test_corrections_and_busts_replace_what_they_correct(stack):
     filled(stack)
     filled(stack, side="SELL", quantity=Decimal(4), reducing=True)
