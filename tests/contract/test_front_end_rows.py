@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
@@ -98,7 +99,7 @@ def test_each_route_reads_the_tables_that_its_row_names(page: risk.Page, monkeyp
             whole = path
             for name, word in WORDS.items():
                 whole = whole.replace(name, word)
-            query = {"chart_type": "correlation_matrix"} if path.startswith("/risk/charts") else {}
+            query: dict[str, Any] = {"chart_type": "correlation_matrix"} if path.startswith("/risk/charts") else {}
             answer = page.answer(whole, **query)
             assert answer.status_code == 200, f"{path}: {answer.text}"
             found[path] = {name for one in statements.texts for name in _FROM.findall(one)} & known - CLOCK

@@ -161,7 +161,13 @@ def test_the_profit_of_the_trade_date_is_told_apart_from_that_of_the_day_by_ibs_
         equity.put_day(cursor, EquityRow(ACCOUNT, date(2024, 1, 5), D(900_000), "USD", "broker", NOW - DAY_NS))
     books.values(at=NOW, NetLiquidation="902700")
     books.values(currency="BASE", DailyPnL="-49300")
-    deposit = {"account": ACCOUNT, "currency": "USD", "amount": "2000", "kind": "deposit", "at": rfc3339(NOW - MINUTE)}
+    deposit: dict[str, Any] = {
+        "account": ACCOUNT,
+        "currency": "USD",
+        "amount": "2000",
+        "kind": "deposit",
+        "at": rfc3339(NOW - MINUTE),
+    }
     assert books.post("/cash", **deposit).status_code == 201
     found = books.get("/pnl")
     day = only(found["trade_dates"])
