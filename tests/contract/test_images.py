@@ -119,7 +119,11 @@ def test_the_image_with_the_engine_has_its_licence_and_says_which_version():
     pinned = re.search(r"^nautilus-trader==(\S+)", (ROOT / "requirements" / "strategies.txt").read_text(), re.MULTILINE)
     assert pinned
     assert "licenses/LICENSE /opt/strategies/LICENSE-nautilus_trader" in text
+    # The LGPL is given together with the GPL, which the wheel lacks and Debian has.
+    assert "cp /usr/share/common-licenses/GPL-3 /opt/strategies/LICENSE-GPL-3" in text
     notice = (ROOT / "strategy_runner" / "NOTICE").read_text()
+    written = re.findall(r" /opt/strategies/(LICENSE-[\w-]+)", text)
+    assert re.findall(r"/opt/strategies/(LICENSE-[\w-]+)", notice) == written
     assert f"NautilusTrader {pinned[1]}," in notice
     assert f"tag v{pinned[1]}." in notice
 
