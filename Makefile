@@ -238,10 +238,12 @@ BUILT_TESTS = $(if $(PYTHON_LAMBDA),$(if $(filter tests tests/ tests/lambda%,$(T
 STRATEGY_TESTS = $(if $(STRATEGY_PYTHON),$(if $(filter tests tests/ tests/unit% tests/integration%,$(TESTS)),.venv-strategies/.ready))
 # The export task writes what these tests read, and the client downloads.
 EXPORT_TESTS = $(if $(filter tests tests/ tests/integration tests/integration/ tests/integration/exports% tests/integration/client%,$(TESTS)),.venv-exports/.ready)
+# The walk of the old front end's tests is in Chromium, where the system has it.
+FRONT_END_TESTS = $(if $(wildcard $(or $(CHROMIUM),/usr/bin/chromium)),$(if $(filter tests tests/ tests/e2e%,$(TESTS)),.venv-front-end/.ready))
 # Most tests wait for processes more than they compute, so that two cores are busy with three of them; a worker has files in
 # their order, so that what a module starts is started once.
 PYTEST := $(PY) -m pytest -n 3 --dist worksteal -q
-test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) $(EXPORT_TESTS) ## every test that needs no Docker, but for those of `make check`
+test: $(VENV)/.ready $(BUILT_TESTS) $(STRATEGY_TESTS) $(EXPORT_TESTS) $(FRONT_END_TESTS) ## every test that needs no Docker, but for those of `make check`
 	$(PYTEST) $(if $(filter tests tests/,$(TESTS)),--ignore=tests/contract) $(TESTS)
 
 test-again: $(VENV)/.ready ## the tests that failed last, once more: one after the other, with the machine to themselves
@@ -289,7 +291,7 @@ DAY_NIGHTS ?= 0
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-front-end/bin/python requirements/front-end.txt
 	@touch $@
 
-front-end: $(if $(DIST),$(VENV)/.ready .venv-front-end/.ready) ## walk a built copy of the old front end in Chromium (DIST=folder, PORT=8001, CHROMIUM=/usr/bin/chromium)
+front-end: $(if $(DIST),$(shell test -f '$(DIST)/index.html' && echo $(VENV)/.ready .venv-front-end/.ready)) ## walk a built copy of the old front end in Chromium (DIST=folder, PORT=8001, CHROMIUM=/usr/bin/chromium)
 	@test -n '$(DIST)' || { echo 'make front-end: say DIST=folder, a built copy of the old front end with its index.html'; exit 2; }
 	@test -f '$(DIST)/index.html' || { echo "make front-end: there is no index.html in '$(DIST)'; build the front end, and name the folder that it makes"; exit 2; }
 	@$(PY) -m dev.front_end '$(DIST)' $(if $(PORT),--port '$(PORT)') $(if $(CHROMIUM),--chromium '$(CHROMIUM)')

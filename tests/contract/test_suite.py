@@ -104,3 +104,15 @@ def test_no_rule_takes_away_the_tools_of_tests_that_another_installed(tmp_path, 
         if line.startswith("uv pip sync") and " .venv/bin/python " in line
     ]
     assert synced[-1:] == ["requirements/dev.txt"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [([], "say DIST=folder"), (["DIST=nowhere"], "there is no index.html in 'nowhere'"), (["DIST=."], "no index.html")],
+)
+def test_a_walk_without_a_page_is_refused_before_anything_is_made(tmp_path, given, text):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    env = {**os.environ, "MAKEFLAGS": ""}
+    done = subprocess.run(["make", "front-end", *given], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode != 0, text in done.stdout) == (True, True), done.stdout + done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]

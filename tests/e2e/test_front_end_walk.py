@@ -46,7 +46,8 @@ def test_every_tab_is_opened_and_nothing_dies_of_real_answers(api: tuple[str, st
     answered = [line.split(" ", 2) for tab in found for line in tab["requests"]]
     statuses = {url.partition("/api/v1")[2].partition("?")[0]: status for status, _, url in answered}
     assert statuses["/ib/positions"] == statuses["/trades/"] == statuses["/market-data/historical/bars"] == "200"
-    assert statuses["/nautilus/engine/status"] == "404"
+    assert statuses["/nautilus/engine/status"] == "200"
+    assert statuses["/risk/portfolio/default"] == "404", "without a past there is no beta"
 
 
 # What the crash table of the page's contract has: the answer, and the tab that dies of it.
