@@ -45,6 +45,10 @@ class TraceLine(NamedTuple):
     request_id: str
 
 
+class _IdleConnectionEnded(TransportError):
+    """The server had ended a connection of the pool before the request came to it."""
+
+
 class Transport:
     """One API. url: without a path. May be shared by threads."""
 
@@ -80,6 +84,9 @@ class Transport:
             self._keep_pace(ends)
             tried += 1
             found = self._tried(request, tried, ends)
+            if isinstance(found, _IdleConnectionEnded) and request.may_repeat:
+                tried -= 1  # no try: nobody has seen the request, and each of these takes a connection from the pool
+                continue
             if isinstance(found, Answer) and found.status == 401 and not renewed and self.credentials.renew(found):
                 renewed = True
                 continue
@@ -148,10 +155,13 @@ class Transport:
             headers["Content-Type"] = "application/json"
             body = json.dumps(request.body, separators=(",", ":")).encode()
         query = f"?{urlencode(list(request.query))}" if request.query else ""
+        address = url or f"{self.url}{request.path}{query}"
+        pools = self._pools()
+        opened = _opened(pools, address)
         try:
-            return self._pools().request(
+            return pools.request(
                 request.method,
-                url or f"{self.url}{request.path}{query}",
+                address,
                 body=body,
                 headers=headers,
                 timeout=Timeout(connect=self.policy.connect_s, read=read_s),
@@ -160,6 +170,9 @@ class Transport:
                 preload_content=preload,
             )
         except HTTPError as wrong:
+            # A server ends a connection that was idle for a while, often just when a wait that it named is over.
+            if _began_no_answer(wrong) and _opened(pools, address) == opened:
+                raise _IdleConnectionEnded(f"{self.url} does not answer: {wrong}") from wrong
             raise _failure(self.url, wrong) from wrong
 
     def stream(self, request: Request, *, read_s: float, url: str = "") -> "BaseHTTPResponse":
@@ -200,6 +213,18 @@ class Transport:
 def _waits(request: Request) -> float:
     """The seconds that a request itself lets the server wait."""
     return sum(float(value) for name, value in request.query if name == "wait")
+
+
+def _opened(pools: "PoolManager", address: str) -> int:
+    """How many connections to the host of an address were opened so far."""
+    return int(pools.connection_from_url(address).num_connections)
+
+
+def _began_no_answer(wrong: Exception) -> bool:
+    """The connection ended before the first byte of an answer."""
+    from urllib3.exceptions import ProtocolError
+
+    return isinstance(wrong, ProtocolError) and len(wrong.args) == 2 and isinstance(wrong.args[1], ConnectionError)
 
 
 def _failure(url: str, wrong: Exception) -> TransportError:

@@ -287,6 +287,24 @@ def test_what_may_have_been_done_is_not_sent_twice_without_a_key(url: str) -> No
         assert line.answers == 4, "which has an idempotency key"
 
 
+def test_a_connection_that_the_server_ends_while_it_is_idle_costs_no_try(day: StoredBars, url: str) -> None:
+    """A server names five seconds to wait, and ends idle connections after five."""
+    with wire(url, lambda n, answer: b"" if n == 2 else answer) as line:
+        client = Client(line.url, policy=RetryPolicy(tries=1))
+        assert len(client.bars("AAPL", "1m", start=START, end=END, page_size=200)) == 390
+        assert line.answers == 4, "a page, coverage twice, the other page"
+    with wire(url, lambda n, answer: b"" if n == 2 else answer) as line:
+        client = Client(line.url, policy=RetryPolicy(tries=1))
+        client.coverage("AAPL", "1m", start=START, end=END)
+        with pytest.raises(TransportError):
+            client._connection.call("want", body={"wants": []})
+        assert line.answers == 2, "what may have been done is not"
+    with wire(url, lambda n, answer: b"") as line:
+        with pytest.raises(TransportError):
+            Client(line.url, policy=RetryPolicy(tries=1)).bars("AAPL", "1m", start=START, end=END)
+        assert line.answers == 1, "a connection of its own was not idle"
+
+
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the client waits; it does not."""
