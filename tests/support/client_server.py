@@ -189,8 +189,10 @@ def wire(url: str, cut: Callable[[int, bytes], bytes]) -> Iterator[Wire]:
 
 def installed() -> Path:
     """The Python of the client's own environment, with the wheel installed as `make client` has built it."""
+    # Beside the environment itself: several working trees may share one, by a link.
+    lock = (ROOT / ".venv-client").resolve().with_suffix(".lock")
     done = subprocess.run(
-        ["flock", str(ROOT / ".venv-client.lock"), "make", "--no-print-directory", "client"],
+        ["flock", str(lock), "make", "--no-print-directory", "client"],
         cwd=ROOT,
         capture_output=True,
         text=True,
