@@ -10,6 +10,8 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import repeat
+from operator import eq, ne
 from typing import Any, NamedTuple
 
 from nautilus.reading.flatbuffer import Scalar, Structs, Table, Tables, written
@@ -70,7 +72,7 @@ class Packed(NamedTuple):
 def batch(columns: Sequence[Packed], size: int, symbol: str | None = None) -> bytes:
     """A record batch of `size` rows. symbol: a column in front that is the same in each row."""
     nodes: list[int] = []
-    buffers: list[bytes] = []
+    buffers: list[bytes | memoryview] = []
     if symbol is not None:
         columns = [Packed("symbol", symbol.encode() * size), *columns]
     for column in columns:
@@ -81,8 +83,8 @@ def batch(columns: Sequence[Packed], size: int, symbol: str | None = None) -> by
         places += [at, len(part)]
         at += len(part) + -len(part) % 8
     header = Table([Scalar("q", size), Structs(2, nodes), Structs(2, places)])
-    body = b"".join(piece for part in buffers for piece in (part, bytes(-len(part) % 8)))
-    return _message(_RECORD_BATCH, header, at) + body
+    pieces = [piece for part in buffers for piece in (part, bytes(-len(part) % 8))]
+    return b"".join([_message(_RECORD_BATCH, header, at), *pieces])
 
 
 def stream(names: Iterable[str], batches: Iterable[bytes], answer: Mapping[str, Any]) -> bytes:
@@ -110,7 +112,7 @@ def _message(number: int, header: Table, body_length: int) -> bytes:
     return struct.pack("<iI", -1, len(metadata)) + metadata
 
 
-def _buffers(column: Packed, size: int) -> list[bytes]:
+def _buffers(column: Packed, size: int) -> list[bytes | memoryview]:
     """Which values there are (nothing: all), and the values, before them the offsets of texts."""
     kind, data = kind_of(column.name), column.data
     if kind is Kind.TEXT:
@@ -125,15 +127,15 @@ def _buffers(column: Packed, size: int) -> list[bytes]:
     if column.nulls == size:
         present = bytes(-(-size // 8))
     elif column.nulls:
-        there = (one == one for one in values) if kind is Kind.FLOAT else (one != NO_NUMBER for one in values)
-        present = _bits(bytes(there))
+        other = values if kind is Kind.FLOAT else repeat(NO_NUMBER)
+        present = _bits(bytes(map(eq if kind is Kind.FLOAT else ne, values, other)))
     return [present, _little(values)]
 
 
-def _little(values: "array[Any]") -> bytes:
+def _little(values: "array[Any]") -> bytes | memoryview:
     if sys.byteorder == "big":
         values.byteswap()
-    return values.tobytes()
+    return memoryview(values).cast("B") if values else b""
 
 
 def _bits(flags: bytes) -> bytes:
