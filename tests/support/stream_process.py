@@ -18,9 +18,10 @@ from tests.support.stream_server import Client
 
 
 class StreamProcess:
-    """One stream process on one port. module: what `python -m` is given, with its arguments."""
+    """One stream process on one port. module: what `python -m` is given, with its arguments. settings: by the names of their
+    environment."""
 
-    def __init__(self, group: Group, folder: Path, dsn: str, *module: str) -> None:
+    def __init__(self, group: Group, folder: Path, dsn: str, *module: str, **settings: str) -> None:
         keys = token_settings(folder)
         self.port = free_port()
         self._signer = Signer(
@@ -34,6 +35,7 @@ class StreamProcess:
             "NAUTILUS_STREAM_PORT": str(self.port),
             "NAUTILUS_STREAM_BYE_S": "0.5",
             **keys,
+            **settings,
         }
         self._group, self._folder, self._module = group, folder, module or ("stream",)
         self._lives = 0

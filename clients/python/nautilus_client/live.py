@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from nautilus_client import routes, timeframes
+from nautilus_client.columns import USUAL
 from nautilus_client.connection import Connection
 from nautilus_client.errors import ApiError, NotSignedIn, TransportError
 from nautilus_client.live_bars import Event, Events, LiveBar, LiveBook
 from nautilus_client.market import named
+from nautilus_client.reading import Query, Reader
 from nautilus_client.retry import RetryPolicy, wait_s
 from nautilus_client.times import to_ns
 from nautilus_client.transport import pieces, plain_answer
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 SILENCE_S = 35.0
 """A heartbeat comes every 15 s: who receives nothing for so long connects anew (docs/live.md)."""
 STATES = ("closed", "confirmed", "revised", "withdrawn")
+REMEMBERED = 300
+"""Bars from before it began that are known, so that what history changes in them while the connection is away is news."""
 _FOREVER = RetryPolicy(tries=10**9)
 
 
@@ -72,6 +77,7 @@ class LiveBars:
         self._history = history
         self._give_up_s = give_up_s
         self._last_id = ""
+        self._begun = False
         self._response: BaseHTTPResponse | None = None
         self._closed = False
 
@@ -79,12 +85,31 @@ class LiveBars:
         for event in self._events():
             if event.kind == "stream":
                 self.stream_state = dict(event.data)
-            first = event.kind == "snapshot" and self.connections == 1 and not self._history
-            if first and event.data.get("confirmed_until"):
-                self._book.skip_before(to_ns(event.data["confirmed_until"]))
-            for bar in self._book.take(event):
-                if bar.state in self._states and not (first and bar.state != "forming"):
+            left_out = event.kind == "gap" and event.data.get("rest")
+            found = self._left_out(str(left_out)) if left_out else self._book.take(event)
+            if event.kind == "snapshot" and not self._begun:
+                found = self._begin(event, found)
+            for bar in found:
+                if bar.state in self._states:
                     yield bar
+
+    def _begin(self, event: Event, found: Sequence[LiveBar]) -> Sequence[LiveBar]:
+        """Which bars of the first snapshot are given; the book knows them all."""
+        self._begun = True
+        if event.data.get("confirmed_until"):
+            self._book.skip_before(to_ns(event.data["confirmed_until"]))
+        if not self._history:
+            return [bar for bar in found if bar.state == "forming"]
+        settled = [bar for bar in found if bar.settled]
+        return [*settled[-self._history :], *(bar for bar in found if not bar.settled)]
+
+    def _left_out(self, address: str) -> Sequence[LiveBar]:
+        """What a snapshot left out, as more changed than it holds: it is read from the address that the server names."""
+        where = dict(parse_qsl(urlsplit(address).query))
+        window = {name: to_ns(where.pop(name)) for name in ("start", "end")}
+        reader = Reader(self._connection.send, Query({**where, **window, "backfill": "never"}, USUAL))
+        info, columns = reader.all(reader.first())
+        return self._book.settle(columns.rows(), info.version)
 
     def _events(self) -> Iterator[Event]:
         failures, since = 0, time.monotonic()
@@ -114,7 +139,7 @@ class LiveBars:
         request = routes.request(
             "events",
             channels=self.channel,
-            bars=self._history if not self._last_id else 300,
+            bars=max(self._history, REMEMBERED),
             forming="forming" in self._states,
             headers={"Last-Event-ID": self._last_id} if self._last_id else {},
         )

@@ -5,7 +5,7 @@ was missed while the connection was away comes with the next snapshot, so that e
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nautilus_client.times import to_ns
@@ -105,6 +105,13 @@ class LiveBook:
                 return self._confirmed(event.data)
             case _:
                 return ()
+
+    def settle(self, rows: Iterable[tuple[Any, ...]], version: int) -> Sequence[LiveBar]:
+        """What bars of history change that were read beside the events. rows: ts and values in the order of `USUAL`."""
+        bars = []
+        for ts, open_, high, low, close, volume, _, trades in rows:
+            bars.append(LiveBar(self._instrument, ts, open_, high, low, close, volume, trades, "confirmed", version))
+        return self._changes(bars)
 
     def _snapshot(self, data: Mapping[str, Any]) -> Sequence[LiveBar]:
         self.confirmed_until = data.get("confirmed_until") or self.confirmed_until
