@@ -5,7 +5,7 @@ No bridge and no simulator: what IB would have answered is put in through `nauti
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +17,12 @@ from dev.credentials import token_settings
 from nautilus.auth.tokens.sign import Signer
 from nautilus.clock import NS_PER_DAY, NS_PER_S, MarketTime
 from nautilus.coverage.states import Note
+from nautilus.db import retention
 from nautilus.db.bars.write import Written
 from nautilus.db.bridge import status
 from nautilus.db.connection import Database
 from nautilus.db.market import calendars, instruments, series
+from nautilus.db.retention import Kept
 from nautilus.http.app import create_app
 from nautilus.http.services import Services
 from nautilus.market.bar import Bar
@@ -195,6 +197,16 @@ class StoredBars:
         settled."""
         bars = [Bar(start + n * 60 * NS_PER_S, 1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 3) for n in range(390)]
         self.record(stock(), "1m", bars, settled=[(start - NS_PER_DAY, now)])
+
+    def forget_changes(self, upto: int) -> Mapping[str, int]:
+        """Let retention forget the changes of all versions up to this one, as the daily command does with what is older than a
+        day; here the age is made. Returns how many rows of each table went."""
+        for table, version, when in (
+            ("series_changes", "version", "committed_at"),
+            ("bar_revisions", "until_version", "changed_at"),
+        ):
+            self.rows(f"UPDATE {table} SET {when} = now() - interval '9 days' WHERE {version} <= %s", upto)
+        return retention.forget(self.db, Kept(requests=0, revisions=8, audit=0, bars={}))
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         with self.db.transaction() as cursor:

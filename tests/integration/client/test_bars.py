@@ -25,6 +25,7 @@ from nautilus_client.errors import (
     TransportError,
     Unavailable,
     VersionChanged,
+    VersionForgotten,
 )
 from nautilus_client.retry import RetryPolicy
 from nautilus_client.routes import NotOnThisServer
@@ -246,6 +247,15 @@ def test_bars_of_an_older_version_can_be_read_again(day: StoredBars, client: Cli
     again = client.bars("AAPL", "1m", start=START, end=END, as_of=1)
     assert list(again) == first
     assert again.complete is None
+
+
+def test_a_version_that_retention_has_forgotten_is_an_error_of_its_own(day: StoredBars, client: Client) -> None:
+    day.record(stock(), "1m", minutes(START, 390, price=200.0))
+    day.forget_changes(2)
+    with pytest.raises(VersionForgotten) as gone:
+        client.bars("AAPL", "1m", start=START, end=END, as_of=1)
+    assert (gone.value.status, gone.value.code) == (410, "version-forgotten")
+    assert client.bars("AAPL", "1m", start=START, end=END, as_of=2).columns["open"].data[0] == 200.0
 
 
 # ---- what goes wrong on the way --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 
 import functions.bars.app
 from nautilus.coverage.states import CoverageState, Note
+from nautilus.market.timeframes import NAMES
 from tests.support.export_world import EXPORTS, FIRST, NOW, ExportWorld, always_open, bar, needs_pyarrow, rows
 from tests.support.markets import DAY, HOUR
 from tests.support.stored_bars import BARS, StoredBars, stock
@@ -162,6 +163,25 @@ def test_all_files_of_a_series_have_one_version_whatever_is_revised_meanwhile(wo
     assert files != candles(world)
 
 
+def test_a_series_whose_version_is_forgotten_meanwhile_is_written_anew(world: ExportWorld) -> None:
+    export_id = world.begin(instrument_ids=["AAPL.NASDAQ"], split="month")["export_id"]
+    with world.task() as process:
+        world.wait(lambda: world.shown(export_id)["progress"]["files_done"] >= 1)
+        os.kill(process.pid, signal.SIGSTOP)
+        assert world.shown(export_id)["progress"]["files_done"] < MONTHS
+        revised = [bar(FIRST + n * HOUR, n, shift=1.0) for n in range(MONTHS * 30 * 24)]
+        world.stored_bars.record(stock(1, "AAPL", "TEST:AAPL"), "1h", revised)
+        world.stored_bars.forget_changes(2)
+        os.kill(process.pid, signal.SIGCONT)
+        shown = finished(world, export_id)
+    assert shown["status"] == "done", world.log()
+    assert "export-series-anew" in world.log()
+    folder = world.folder_of(export_id)
+    assert in_order(rows(folder)) == candles(world)
+    assert {path.name for path in folder.rglob("*.parquet")} == {"part-v2.parquet"}, "none of version 1 has stayed"
+    assert {one["data_version"] for one in json.loads((folder / "manifest.json").read_text())["files"]} == {2}
+
+
 def test_what_is_stopped_has_no_manifest_and_what_is_removed_is_gone(world: ExportWorld) -> None:
     export_id = world.begin(instrument_ids=["AAPL.NASDAQ"])["export_id"]
     stopped = world.api.request("POST", f"{EXPORTS}/{export_id}/stop", headers=world.headers()).json()
@@ -297,7 +317,8 @@ def test_files_are_downloaded_whole_and_in_ranges(world: ExportWorld) -> None:
         ({}, 422, "symbols"),
         ({"symbols": ["AAPL"], "all": True}, 422, "one of"),
         ({"symbols": ["NOPE"]}, 404, "NOPE"),
-        ({"symbols": ["AAPL"], "timeframes": ["5m"]}, 404, "AAPL"),
+        ({"symbols": ["AAPL"], "price": "BID"}, 404, "AAPL"),
+        ({"symbols": ["AAPL"], "timeframes": ["5m"]}, 422, "5m is not stored of AAPL (allowed: 1h)"),
         ({"symbols": ["AAPL"], "timeframes": ["7m"]}, 422, "7m"),
         ({"symbols": ["AAPL"], "start": "2031-01-01T00:00:00Z"}, 422, "start"),
         ({"symbols": ["AAPL"], "start": "2024-02-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}, 422, "start"),
@@ -313,6 +334,26 @@ def test_bad_requests_are_refused_by_name(world: ExportWorld, body: dict[str, An
     refused = world.refused(**body)
     assert refused["status_code"] == status
     assert about in json.dumps(refused)
+
+
+def test_a_timeframe_that_answers_make_of_a_stored_one_is_refused_with_those_that_are_stored(
+    world: ExportWorld,
+) -> None:
+    """Written is what is stored, bar for bar what an answer of that timeframe has; nothing is left out in silence."""
+    end = FIRST + MONTHS * 30 * DAY  # of hours that are all there
+    derived = [one for one in NAMES if one != "1h" and candles(world, timeframe=one, end=end)]
+    assert derived == ["2h", "3h", "4h", "8h"]
+    for frame in NAMES:
+        for named in ({"symbols": ["AAPL"]}, {"instrument_ids": ["AAPL.NASDAQ"]}, {"all": True}):
+            body = {**named, "timeframes": ["1h", frame], "dry_run": True}
+            answer = world.api.request("POST", EXPORTS, json=body, headers=world.headers())
+            if frame == "1h":
+                assert (answer.status_code, answer.json()["bars"]) == (200, len(candles(world)))
+                continue
+            assert answer.status_code == 422, (named, answer.text)
+            (wrong,) = answer.json()["errors"]
+            assert (wrong["field"], wrong["allowed"]) == ("timeframes", ["1h"])
+            assert ("answers make it of 1h" in wrong["detail"]) is (frame in derived), frame
 
 
 def test_an_idempotency_key_makes_one_export(world: ExportWorld) -> None:

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nautilus.coverage.states import CoverageState, Note
-from nautilus.db import retention, retention_bars
+from nautilus.db import retention_bars
 from nautilus.db.bars import bar_source
 from nautilus.db.bars.bar_source import BarSource
-from nautilus.db.retention import Kept
 from nautilus.market.bar import Bar
 from nautilus.spans import Spans
+from tests.integration.reading.test_pages import END as LAST
+from tests.integration.reading.test_pages import Writer
 from tests.support import arrow_stream
 from tests.support.markets import HOUR, MINUTE, ns, nyse
 from tests.support.stored_bars import BARS, Api, StoredBars, stock
@@ -119,13 +120,7 @@ class Commits:
         self._renew()
 
     def _forget_changes(self, upto: int) -> None:
-        """As the daily command does with what is older than a day; here the age is made."""
-        for table, version, when in (
-            ("series_changes", "version", "committed_at"),
-            ("bar_revisions", "until_version", "changed_at"),
-        ):
-            self._stored_bars.rows(f"UPDATE {table} SET {when} = now() - interval '9 days' WHERE {version} <= %s", upto)
-        gone = retention.forget(self._stored_bars.db, Kept(requests=0, revisions=8, audit=0, bars={}))
+        gone = self._stored_bars.forget_changes(upto)
         if gone["series_changes"] or gone["bar_revisions"]:
             ((limit,),) = self._stored_bars.rows("SELECT version FROM forgotten_versions")
             assert limit <= upto
@@ -200,6 +195,24 @@ def test_every_version_is_answered_as_it_was_answered_then(
     stored_bars: StoredBars, api: Api, commits: list[Commit]
 ) -> None:
     check(stored_bars, api, commits)
+
+
+@pytest.mark.parametrize("form", ["json", "arrow"])
+def test_an_older_version_is_the_same_bytes_while_a_backfill_revises_it(
+    stored_bars: StoredBars, api: Api, form: str
+) -> None:
+    writer = Writer(stored_bars, 5)
+    query = {**SERIES, "end": LAST, "format": form}
+    then: dict[int, bytes] = {}
+    while len(then) < 4:
+        writer.write()
+        then[writer.version] = candles(api.get(BARS, params=query))
+    with writer.running():
+        for _ in range(6):
+            for version, expected in then.items():
+                assert candles(api.get(BARS, params={**query, "as_of": version})) == expected, version
+    assert writer.version > max(then) + 5, "the writer hardly wrote"
+    assert candles(api.get(BARS, params=query)) not in then.values()
 
 
 TELLING = [

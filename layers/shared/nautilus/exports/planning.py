@@ -14,7 +14,9 @@ from nautilus.db.market.series import Series
 from nautilus.errors import Conflict, InvalidInput, NotFound
 from nautilus.exports.layouts import Names, bar_type, check, parts
 from nautilus.exports.schemas import ExportRequest
+from nautilus.market.aggregation import sources
 from nautilus.market.instrument import Instrument
+from nautilus.market.timeframes import NAMES, timeframe
 from nautilus.spans import Span
 
 MAX_FILES = 20_000
@@ -38,19 +40,19 @@ class PlannedSeries(NamedTuple):
 
 
 def planned(cursor: Cursor, request: ExportRequest) -> list[PlannedSeries]:
-    """The series of an export, by number. NotFound: a name has none; InvalidInput: no bar lies in the range."""
-    frames, price = request.timeframes, request.price.strip().upper() if request.price else None
+    """The series of an export, by number. NotFound: a name has none; InvalidInput: a timeframe is not stored of a name, or no bar
+    lies in the range."""
+    price = request.price.strip().upper() if request.price else None
     ids = chosen.numbers(
-        cursor, request.instrument_ids, request.symbols, frames=frames, price=price, session=request.session
+        cursor, request.instrument_ids, request.symbols, frames=None, price=price, session=request.session
     )
-    missing = chosen.without(cursor, request.instrument_ids, request.symbols, ids)
-    if missing or not ids:
-        what = f"of {missing[0]}" if missing else "at all"
-        raise NotFound(f"there is no stored series {what} that fits; backfill it first", code="unknown-series")
-    about = instruments.several(cursor, {row.con_id for row in series.by_ids(cursor, ids)})
     ends = series_list.ends(cursor, series_list.of_numbers(cursor, ids))
+    rows = [row for row in series.by_ids(cursor, ids) if ends[row.id].first is not None]
+    _check_stored(cursor, request, rows)
+    rows = [row for row in rows if request.timeframes is None or row.timeframe.name in request.timeframes]
+    about = instruments.several(cursor, {row.con_id for row in rows})
     found = []
-    for row in series.by_ids(cursor, ids):
+    for row in rows:
         first, last = ends[row.id].first, ends[row.id].last
         if first is None or last is None:
             continue
@@ -61,6 +63,23 @@ def planned(cursor: Cursor, request: ExportRequest) -> list[PlannedSeries]:
         raise InvalidInput.field("start", "no stored bar lies in the range from start to end")
     _check(request, found)
     return found
+
+
+def _check_stored(cursor: Cursor, request: ExportRequest, rows: Sequence[Series]) -> None:
+    """NotFound, or InvalidInput, where what is named is not stored: a timeframe that answers make of a finer one is none."""
+    if request.all:
+        known = [chosen.NamedFrames("any instrument", [row.timeframe.name for row in rows])]
+    else:
+        known = chosen.frames_of(cursor, request.instrument_ids, request.symbols, [row.id for row in rows])
+    for name, frames in known:
+        if not frames:
+            raise NotFound(f"no bars of {name} that fit are stored; backfill them first", code="unknown-series")
+        for frame in request.timeframes or ():
+            if frame not in frames:
+                stored = [one for one in NAMES if one in frames]
+                finer = [one.name for one in sources(timeframe(frame), request.price or "") if one.name in stored]
+                made = f"; answers make it of {finer[0]}, exports do not: read it, or backfill it" if finer else ""
+                raise InvalidInput.field("timeframes", f"{frame} is not stored of {name}{made}", stored)
 
 
 def _check(request: ExportRequest, found: Sequence[PlannedSeries]) -> None:

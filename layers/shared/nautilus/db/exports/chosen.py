@@ -1,9 +1,10 @@
 """Which stored series a request for an export means."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from nautilus.db.cursor import Cursor
-from nautilus.db.rows import scalars
+from nautilus.db.rows import every, scalars
 
 _NAMED = (
     "(%(ids)s::text[] IS NULL AND %(symbols)s::text[] IS NULL OR i.instrument_id = ANY(%(ids)s)"
@@ -38,20 +39,27 @@ def numbers(
     return scalars(cursor, int)
 
 
-def without(
+class NamedFrames(NamedTuple):
+    """The timeframes of those series that a name means."""
+
+    name: str
+    frames: list[str]
+
+
+def frames_of(
     cursor: Cursor, instrument_ids: Sequence[str] | None, symbols: Sequence[str] | None, ids: Sequence[int]
-) -> list[str]:
-    """Those of the names that none of these series has."""
+) -> list[NamedFrames]:
+    """Which timeframes these series have for each of the names, in their order; none where no series has the name."""
     names = [*(_upper(instrument_ids) or ()), *(_upper(symbols) or ())]
-    if not names:
-        return []
     cursor.execute(
-        "SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS w(name, n) WHERE NOT EXISTS ("
-        "SELECT FROM series s JOIN instruments i USING (con_id) WHERE s.id = ANY(%s)"
-        " AND name IN (i.instrument_id, i.symbol, i.symbol || '/' || i.currency)) ORDER BY n",
+        "SELECT name, coalesce(array_agg(DISTINCT s.timeframe) FILTER (WHERE s.id IS NOT NULL), '{}') AS frames"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS w(name, n)"
+        " LEFT JOIN (SELECT s.id, s.timeframe, i.instrument_id, i.symbol, i.currency FROM series s"
+        "  JOIN instruments i USING (con_id) WHERE s.id = ANY(%s)) AS s"
+        " ON name IN (s.instrument_id, s.symbol, s.symbol || '/' || s.currency) GROUP BY name, n ORDER BY n",
         (names, list(ids)),
     )
-    return scalars(cursor, str)
+    return every(cursor, NamedFrames)
 
 
 def _upper(names: Sequence[str] | None) -> list[str] | None:
