@@ -9,12 +9,13 @@ import argparse
 import datetime as dt
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-from dev.environment import drop_foreign
+from dev.environment import REPOSITORY, drop_foreign
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
 from dev.sources import Generated, Replay, gateway_of, parser, source_of
@@ -84,7 +85,20 @@ def _profile(stack: Stack) -> str:
         where = write_profile(stack, os.environ)
     except (ClientError, OSError, KeyError) as error:
         return f"  the client's profile was not written: {error}"
-    return f"  the client's profile {NAME}: {where}; python -m nautilus_client demo"
+    found = [f"NAUTILUS_CONFIG_DIR={shlex.quote(where)}"] if "NAUTILUS_CONFIG_DIR" in os.environ else []
+    found += [
+        f"PYTHONPATH={shlex.quote(shown(REPOSITORY / 'clients' / 'python'))}",
+        shlex.quote(shown(Path(sys.executable))),
+    ]
+    selector = dict(stack.source.selector)
+    named = [selector.pop("symbol")]
+    for name, value in selector.items():
+        named += [f"--{name.replace('_', '-')}", value]
+    return f"""  the client's profile {NAME}: {where}
+
+Bars by the client's command, `nautilus` where its wheel is installed (docs/client.md):
+
+  {" ".join(found)} -m nautilus_client bars {shlex.join(named)} -t 1m --last 5d --fill"""
 
 
 def _addresses(stack: Stack) -> str:

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ import pytest
 from dev.redis import redis_binary
 
 REPOSITORY = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'layers' / 'shared'}"}
+OURS = (REPOSITORY, REPOSITORY / "layers" / "shared", REPOSITORY / "clients" / "python")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": ":".join(map(str, OURS))}
 PROCESSES = {
     *("guard.py", "postgres", "moto.server", "ib_gateway_sim"),
     *("ib_bridge", "ib_bridge.orders", "dev.local_api", "stream"),
@@ -27,13 +29,22 @@ if binary := redis_binary():
 
 
 class Running:
-    """A program of ours in its own process; what it prints goes to a file. deaf: whether SIGINT is as it is for the tests."""
+    """A program of ours in its own process; what it prints goes to a file. deaf: whether SIGINT is as it is for the tests.
+    words: more of its command line."""
 
-    def __init__(self, module: str, data: Path, env: Mapping[str, str] | None = None, *, deaf: bool = True) -> None:
+    def __init__(
+        self,
+        module: str,
+        data: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        deaf: bool = True,
+        words: Sequence[str] = (),
+    ) -> None:
         self.output = data.with_name(f"{data.name}-{module}.out")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "--data", str(data)],
+                [sys.executable, "-m", module, "--data", str(data), *words],
                 cwd=REPOSITORY,
                 env={**ENVIRONMENT, **(env or {})},
                 stdout=output,
@@ -64,8 +75,8 @@ class Running:
 
 
 @contextmanager
-def running(module: str, data: Path, env: Mapping[str, str] | None = None, *, deaf: bool = True) -> Iterator[Running]:
-    program = Running(module, data, env, deaf=deaf)
+def running(module: str, data: Path, env: Mapping[str, str] | None = None, **more: Any) -> Iterator[Running]:
+    program = Running(module, data, env, **more)
     try:
         yield program
     finally:
@@ -84,7 +95,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> None:
-    with running("dev.up", data) as up:
+    config = {"NAUTILUS_CONFIG_DIR": str(data.with_name("config"))}
+    with running("dev.up", data, config, words=("--profile",)) as up:
         up.wait_for("limit=5")
         children = up.children()
         assert set(children) == PROCESSES
@@ -104,6 +116,13 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
         assert bars["total"] == 5
         order, _ = decoder.raw_decode(rest[end:].lstrip())
         assert order.get("order", order)["quantity"] == "10", "denied at night and at the weekend, else accepted"
+
+        line = re.findall(r"^ +(\S.* -m nautilus_client .*)$", up.text(), re.MULTILINE)[0]
+        shell = {**os.environ, "PYTHONPATH": "/nowhere"}
+        own = subprocess.run(
+            ["bash", "-euc", line], capture_output=True, text=True, timeout=60, check=True, cwd=REPOSITORY, env=shell
+        )
+        assert "AAPL.NASDAQ 1m TRADES rth: version" in own.stderr
 
         for name in ("ib_bridge", "dev.local_api"):
             os.kill(children[name], signal.SIGKILL)
