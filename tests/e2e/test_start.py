@@ -1,6 +1,7 @@
 """Starting on any machine: what the shell says to others, what lies in the way, and Ctrl-C at any moment."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -83,6 +84,25 @@ def test_make_starts_python_without_what_is_meant_for_another() -> None:
         check=True,
     )
     assert re.findall(r"^PYTHON[A-Z]*", done.stdout, re.MULTILINE) == ["PYTHONPATH"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_waits_for_the_environment_reads_for_how_long_and_sees_how_far_it_is(terminal: bool) -> None:
+    leader, follower = pty.openpty()
+    words = ["make", "-n", "-W", "requirements/dev.txt", "-W", "requirements/run.txt", "setup"]
+    done = subprocess.run(
+        words,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=follower if terminal else subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    os.close(leader)
+    os.close(follower)
+    assert "1 to 5 minutes" in done.stdout
+    assert ("uv pip sync --quiet" in done.stdout) is not terminal
+    assert "one to five minutes" in (REPOSITORY / "README.md").read_text()
 
 
 # ---- what lies in the way --------------------------------------------------------------------------------------------

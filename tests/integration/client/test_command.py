@@ -1,5 +1,6 @@
 """The command `nautilus`: what it prints, its exit codes, and that `--json` is JSON alone."""
 
+import argparse
 import io
 import json
 import os
@@ -7,13 +8,14 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nautilus_client import cli, profiles
+from nautilus_client.cli.tree import parser_of
 from tests.integration.client.conftest import NOW
 from tests.integration.client.test_bars import limited, minutes
 from tests.integration.reading.test_pages import START
@@ -75,6 +77,7 @@ def test_a_file_has_its_name_when_it_is_whole(day: StoredBars, run: Run, tmp_pat
     assert not list(tmp_path.glob("*.part"))
 
 
+NOBODY = "9e107d9d-0000-0000-0000-000000000000"
 COMMANDS = [
     ["bars", "AAPL", *WINDOW],
     ["bars", "AAPL", "AAPL.NASDAQ", *WINDOW],
@@ -99,15 +102,53 @@ COMMANDS = [
     ["whoami"],
     ["strategies", "list"],
     ["backfill", "status"],
+    ["backfill", "dry-run", "AAPL", "-t", "1h", *WINDOW],
+    ["backfill", "start", "AAPL", "-t", "1h", *WINDOW],
+    *(["backfill", action, NOBODY] for action in ("show", "chunks", "stop", "watch")),
+    ["export", "start", "AAPL", "--dry-run"],
+    *(["export", action, NOBODY] for action in ("status", "stop")),
+    ["export", "get", NOBODY, "nowhere"],
+    ["export", "verify", "nowhere"],
+    *(["orders", side, "AAPL", "10", "--preview"] for side in ("buy", "sell")),
+    *(["orders", action, NOBODY] for action in ("show", "events", "cancel", "cancel-all")),
+    ["strategies", "backtests"],
+    *(["strategies", action, NOBODY] for action in ("show", "pause", "resume", "stop", "flatten")),
+    ["live", "AAPL", "--count", "1"],
+    ["kill", "a test"],
+    ["incidents"],
+    ["login", "--name", "ann", "--password-stdin"],
+    ["logout"],
+    ["demo"],
     ["bars", "AAPL", "--start", "yesterday"],
     ["bars", "AAPL", "--price", "NONE"],
 ]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_json_is_json_alone_also_for_an_error(day: StoredBars, run: Run, words: list[str]) -> None:
-    _, out, _ = run(*words, "--json")
-    json.loads(out)
+def test_json_is_json_alone_also_for_an_error(day: StoredBars, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in COMMANDS:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+        _, out, _ = run(*words, "--json")
+        try:
+            json.loads(out)
+        except ValueError:
+            pytest.fail(f"{' '.join(words)}: {out[:200]!r}")
+
+
+def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of each command, with those of its actions."""
+    branches = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not branches:
+        yield words
+    for branch in branches:
+        for name, inner in branch.choices.items():
+            yield from leaves(inner, (*words, name))
+
+
+def test_every_command_is_among_those_whose_json_is_tested() -> None:
+    found = set(leaves(parser_of()))
+    assert len(found) > 40
+    tested = {tuple(words[:length]) for words in COMMANDS for length in (1, 2)}
+    assert found - tested == set()
 
 
 def test_json_is_json_alone_with_a_terminal_on_the_error_output(day: StoredBars, url: str) -> None:

@@ -31,6 +31,11 @@ def environment(python: Path, stored_bars: StoredBars, url: str, tmp_path: Path)
     return {"NAUTILUS_URL": url, "HOME": str(tmp_path / "home"), "MPLBACKEND": "Agg", "NO_PROXY": "*"}
 
 
+def blocks_of_the_page() -> list[str]:
+    page = (ROOT / "docs" / "client.md").read_text()
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
 def test_the_wheel_has_no_dependency_of_the_server(python: Path, environment: Mapping[str, str]) -> None:
     foreign = ("nautilus", "fastapi", "psycopg2", "pydantic", "httpx", "rich")
     code = f"import json, importlib.util as u; print(json.dumps([n for n in {foreign} if u.find_spec(n)]))"
@@ -65,6 +70,22 @@ def test_every_library_has_the_same_bars_and_an_empty_frame_the_whole_schema(env
     sums, empty, kind = in_environment(FRAMES, environment)
     assert sums == pytest.approx([sum(100.0 + n / 100 for n in range(390))] * 5)
     assert (empty, kind) == (0, "timestamp[ns, tz=UTC]")
+
+
+ALONE = """
+import contextlib, io, json, sys
+others = ("pyarrow", "polars", "duckdb", "nanoarrow", "arro3", "matplotlib", "mplfinance", "keyring")
+sys.modules.update(dict.fromkeys(others))  # as if they were not installed
+names = {}
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    exec(sys.argv[1], names)
+print(json.dumps([printed.getvalue(), len(names["frame"]), str(names["frame"].index.dtype)]))
+"""
+
+
+def test_the_first_block_of_the_page_needs_pandas_alone(environment: Mapping[str, str]) -> None:
+    found = in_environment(ALONE, environment, blocks_of_the_page()[0])
+    assert found == ["True [] 1\n", 390, "datetime64[ns, UTC]"]
 
 
 READS = """
@@ -129,8 +150,7 @@ print(json.dumps(float(min(edge.min() for edge in edges))))
 
 
 def test_the_blocks_of_the_page_run_one_after_the_other(environment: Mapping[str, str], tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "client.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    blocks = blocks_of_the_page()
     assert len(blocks) >= 4
     code = f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(blocks)
     done = subprocess.run(
