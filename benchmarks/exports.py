@@ -84,7 +84,7 @@ def _measure(dsn: str, folder: Path) -> None:
     with database.transaction() as cursor:
         body = request.model_dump(mode="json", exclude_none=True)
         exports.create(cursor, export_id, owner="bench", key=None, request=body, target=target)
-        cut = [(1, label, span) for label, span in parts((FIRST, end), request.cut)]
+        cut = [files.NewFile(1, None, label, span) for label, span in parts((FIRST, end), request.cut)]
         files.add(cursor, export_id, cut)
     spent_s, peak_mb = _exported(dsn, folder, database, str(export_id))
     with database.transaction() as cursor:

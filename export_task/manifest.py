@@ -12,7 +12,7 @@ from nautilus.db.exports import files
 from nautilus.db.exports.exports import ExportRow
 from nautilus.exports.desk import series_json
 from nautilus.exports.layouts import Layout
-from nautilus.exports.report import file_json
+from nautilus.exports.report import file_json, made_series
 from nautilus.exports.schemas import ExportRequest
 
 MANIFEST = "manifest.json"
@@ -36,10 +36,12 @@ def extras_of(cursor: Cursor, row: ExportRow, request: ExportRequest) -> list[tu
     written = [file_json(one, pinned.get(one.series_id), about[one.series_id]) for one in rows if one.path]
     for one in written:
         del one["n"]
-    coverage = [
-        {**about[number], "data_version": found.data_version, "complete": not found.missing, "missing": found.missing}
-        for number, found in sorted(pinned.items())
-    ]
+    coverage = []
+    for number, frame in dict.fromkeys((one.series_id, one.timeframe) for one in rows):
+        if number in pinned:
+            version, series = pinned[number], about[number]
+            known = {"data_version": version.data_version, "complete": not version.missing, "missing": version.missing}
+            coverage.append({**(made_series(series, frame) if frame else series), **known})
     head = {"store": str(origin.id), "source": origin.source, "export_id": str(row.id)}
     manifest = {
         **head,

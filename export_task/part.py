@@ -16,7 +16,7 @@ from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
 from nautilus.db.exports.files import FileRow, PinnedSeries, Written
 from nautilus.db.market import series
-from nautilus.exports import layouts
+from nautilus.exports import aggregated, layouts
 from nautilus.exports.layouts import Overlap
 from nautilus.exports.planning import PlannedSeries
 from nautilus.exports.schemas import ExportRequest
@@ -83,7 +83,7 @@ def _bars(database: Database, sink: Sink, job: PartJob) -> tuple[int, Span | Non
         source = _source(cursor, job)
         shape, convert = _shape(cursor, job)
         writer = None
-        for block in tables.blocks(cursor, source, job.file.span, job.planned.row.timeframe, size=job.row_group):
+        for block in tables.blocks(cursor, source, job.file.span, job.planned.frame, size=job.row_group):
             table = convert(block)
             writer = writer or formats.writer(job.request.format, sink, shape, job.request.compression)
             writer.write(table)
@@ -98,8 +98,23 @@ def _bars(database: Database, sink: Sink, job: PartJob) -> tuple[int, Span | Non
     return rows, (first, last) if first is not None and last is not None else None
 
 
-def _source(cursor: Cursor, job: PartJob) -> BarSource:
-    """The bars of the pinned version: those of now, where it is that still."""
+def _source(cursor: Cursor, job: PartJob) -> Callable[[Span], BarSource]:
+    """From where the bars of a part are read: those of the pinned version, or those that are made of them."""
+    planned = job.planned
+    if planned.made is None:
+        stored = _stored(cursor, job, job.file.span)
+        return lambda part: stored
+    frame, calendar = planned.made, Calendars().get(cursor, planned.instrument.calendar, planned.row.session)
+    if calendar is None:
+        raise PlaceError(
+            code="export-incomplete", detail=f"the sessions of {planned.instrument.instrument_id} are gone"
+        )
+    finer = _stored(cursor, job, aggregated.source_window(calendar, frame, job.file.span))
+    return lambda part: finer._replace(slots=slots.on_axis(calendar, frame, part))
+
+
+def _stored(cursor: Cursor, job: PartJob, span: Span) -> BarSource:
+    """The bars of the pinned version: those of now, where it is that still. span: of those that are needed."""
     number, version = job.planned.row.id, job.pinned.data_version
     found = series.by_ids(cursor, [number])
     if not found:
@@ -107,7 +122,7 @@ def _source(cursor: Cursor, job: PartJob) -> BarSource:
     row = found[0]
     if row.data_version == version:
         return BarSource(row.id, row.timeframe)
-    if row.data_version < version or version_history.is_lost(cursor, row.id, version, job.file.span):
+    if row.data_version < version or version_history.is_lost(cursor, row.id, version, span):
         raise VersionLost
     return BarSource(row.id, row.timeframe, version, bar_source.added_after(cursor, row.id, version))
 
@@ -128,5 +143,5 @@ def closing_times(cursor: Cursor, planned: PlannedSeries, span: Span) -> Mapping
     calendar = Calendars().get(cursor, planned.instrument.calendar, planned.row.session)
     if calendar is None:
         return {}
-    known = slots.in_time(calendar, planned.row.timeframe, span)
+    known = slots.in_time(calendar, planned.frame, span)
     return dict(zip(known.starts, known.closes, strict=True))

@@ -1,6 +1,6 @@
 """Bars of a series as tables of Arrow, block by block: PostgreSQL packs the columns, and nobody looks into them on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 from pyarrow import ipc
@@ -22,14 +22,17 @@ def empty() -> pa.Schema:
     return ipc.open_stream(arrow.stream(FIELDS, [], {})).schema.remove_metadata()
 
 
-def blocks(cursor: Cursor, source: BarSource, span: Span, frame: Timeframe, *, size: int) -> Iterator[pa.Table]:
-    """The bars with stamps in [start, end), in order, in tables of about `size` rows; none is empty."""
+def blocks(
+    cursor: Cursor, source_of: Callable[[Span], BarSource], span: Span, frame: Timeframe, *, size: int
+) -> Iterator[pa.Table]:
+    """The bars with stamps in [start, end), in order, in tables of about `size` rows; none is empty. source_of: from where the
+    bars of a part of the range are read."""
     rendering = Rendering(Format.ARROW, FIELDS, frame)
     held: list[pa.Table] = []
     rows = 0
     for low in range(span[0], span[1], size * frame.step_ns):
         part = (low, min(low + size * frame.step_ns, span[1]))
-        batch = candles.joined(rendering, candles.time_slices(cursor, source, part, rendering, limit=size))
+        batch = candles.joined(rendering, candles.time_slices(cursor, source_of(part), part, rendering, limit=size))
         if not batch:
             continue
         table = ipc.open_stream(arrow.stream(FIELDS, [batch], {})).read_all().replace_schema_metadata()

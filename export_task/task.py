@@ -27,6 +27,7 @@ from nautilus.db.market import instruments, series
 from nautilus.errors import NautilusError
 from nautilus.exports.planning import PlannedSeries
 from nautilus.exports.schemas import ExportRequest
+from nautilus.market.timeframes import timeframe
 from nautilus.settings.exports import ExportTaskSettings
 
 _TRIES = 3
@@ -156,17 +157,10 @@ class Task:
             rows = [one for one in files.listed(cursor, row.id) if one.series_id == number]
             planned, pinned = _planned(cursor, rows, number), files.pinned(cursor, row.id).get(number)
         if pinned is None:
-            pinned, planned = pin(self.db, row, request, planned)
-        about = {
-            "instrument_id": planned.instrument.instrument_id,
-            "timeframe": planned.row.timeframe.name,
-            "price": planned.row.price,
-            "session": planned.row.session,
-            "data_version": str(pinned.data_version),
-        }
+            pinned = pin(self.db, row, request, list(planned.values()))
         for one in rows:
             if one.written_at is None or not _there(place, one, pinned):
-                self._write_file(row, request, place, one, planned=planned, pinned=pinned, about=about)
+                self._write_file(row, request, place, one, planned=planned[one.timeframe], pinned=pinned)
 
     def _write_file(
         self,
@@ -177,11 +171,9 @@ class Task:
         *,
         planned: PlannedSeries,
         pinned: PinnedSeries,
-        about: Mapping[str, str],
     ) -> None:
-        job = PartJob(
-            row.id, request, one, planned, pinned, about, self._settings.export_row_group, lambda: self._going_on(row)
-        )
+        about, rows = _about(planned, pinned), self._settings.export_row_group
+        job = PartJob(row.id, request, one, planned, pinned, about, rows, lambda: self._going_on(row))
         written = part.write(self.db, place, job)
         with self.db.transaction() as cursor:
             self._hold(cursor, row)
@@ -250,12 +242,31 @@ class Task:
             self._log.info("export-removed", extra={"export_id": str(row.id), "files": len(paths)})
 
 
-def _planned(cursor: Cursor, rows: list[FileRow], number: int) -> PlannedSeries:
+def _about(planned: PlannedSeries, pinned: PinnedSeries) -> Mapping[str, str]:
+    """What a file says about itself."""
+    made = {"made_of": planned.row.timeframe.name} if planned.made else {}
+    return {
+        "instrument_id": planned.instrument.instrument_id,
+        "timeframe": planned.frame.name,
+        "price": planned.row.price,
+        "session": planned.row.session,
+        "data_version": str(pinned.data_version),
+        **made,
+    }
+
+
+def _planned(cursor: Cursor, rows: list[FileRow], number: int) -> dict[str | None, PlannedSeries]:
+    """A series as its files hold it, by the timeframe of those that are made of it; None: its own."""
     found = series.by_ids(cursor, [number])
     if not found:
         raise PlaceError(code="unknown-series", detail=f"series {number} was removed meanwhile")
     about = instruments.several(cursor, [found[0].con_id])
-    return PlannedSeries(found[0], about[found[0].con_id], (rows[0].start_ts, rows[-1].end_ts))
+    planned = {}
+    for name in dict.fromkeys(one.timeframe for one in rows):
+        parts = [one.span for one in rows if one.timeframe == name]
+        made = timeframe(name) if name is not None else None
+        planned[name] = PlannedSeries(found[0], about[found[0].con_id], (parts[0][0], parts[-1][1]), made)
+    return planned
 
 
 def _there(place: Place, one: FileRow, pinned: PinnedSeries) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +18,14 @@ import functions.bars.app
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.market.timeframes import NAMES
 from tests.support.export_world import EXPORTS, FIRST, NOW, ExportWorld, always_open, bar, needs_pyarrow, rows
-from tests.support.markets import DAY, HOUR
+from tests.support.markets import DAY, HOUR, MINUTE, ns, nyse
 from tests.support.stored_bars import BARS, StoredBars, stock
 
 pytestmark = needs_pyarrow
 MONTHS = 5
+END = FIRST + MONTHS * 30 * DAY
+MADE = ("2h", "3h", "4h", "8h")
+"""Timeframes that are made of the hours that are stored."""
 
 
 @pytest.fixture
@@ -83,6 +87,40 @@ def test_parquet_in_partitions_is_what_the_api_answers_and_the_manifest_proves_i
         assert (one["complete"], one["missing"]) == (True, [])
     assert shown["progress"]["pct"] == 100.0
     assert list(folder.rglob("*.part")) == []
+
+
+def of_frame(files: Any, frame: str) -> list[dict[str, Any]]:
+    return in_order({name: one for name, one in files.items() if f"timeframe={frame}/" in name})
+
+
+def test_bars_that_are_made_of_stored_ones_are_those_of_the_answers(world: ExportWorld) -> None:
+    """In hours that a session cuts, too; a fold by the clock alone is another one."""
+    stored, day = world.stored_bars, ns("2024-01-08 09:30", "America/New_York")
+    new_york = stored.instrument(stock(3, "MSFT"), nyse(date(2023, 12, 1), 90))
+    minutes = [bar(day + n * MINUTE, n) for n in range(390)]
+    stored.record(new_york, "1m", minutes, settled=[(day - HOUR, day + 10 * HOUR)])
+    catalog = world.begin(instrument_ids=["AAPL.NASDAQ"], timeframes=["4h"], layout="nautilus-trader-1.x")["export_id"]
+    cut = world.begin(symbols=["MSFT"], timeframes=["1h"], split="none")["export_id"]
+    shown = done(world, timeframes=["1h", *MADE], split="month")
+    files = rows(world.folder_of(shown["export_id"]))
+    for frame in ("1h", *MADE):
+        expected = candles(world, timeframe=frame, end=END)
+        assert of_frame(files, frame) == expected, frame
+        assert len(expected) == MONTHS * 30 * 24 // int(frame[0])
+    made = next(one for name, one in files.items() if "timeframe=4h" in name)["metadata"]
+    assert (made["nautilus.timeframe"], made["nautilus.made_of"]) == ("4h", "1h")
+    folder = world.folder_of(shown["export_id"])
+    series = [one["series"] for one in json.loads((folder / "manifest.json").read_text())["files"]]
+    assert {(one["timeframe"], one.get("made_of")) for one in series} == {("1h", None), *((one, "1h") for one in MADE)}
+    known = json.loads((folder / "coverage.json").read_text())["series"]
+    assert [(one["timeframe"], one["complete"]) for one in known] == [(one, True) for one in ("1h", *MADE)]
+
+    closes = [row["ts_init"] for one in rows(world.folder_of(catalog)).values() for row in one["rows"]]
+    assert sorted(closes) == [one["ts"] + 4 * HOUR for one in candles(world, timeframe="4h", end=END)]
+    hours = in_order(rows(world.folder_of(cut)))
+    assert hours == candles(world, symbol="MSFT", start=day, end=day + 7 * HOUR)
+    assert [row["ts"] for row in hours] == [day, *(day + HOUR // 2 + n * HOUR for n in range(6))]
+    assert [row["ts"] for row in hours] != [day + n * HOUR for n in range(7)], "which a fold from the open would be"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +185,8 @@ def test_a_task_that_is_killed_is_followed_by_one_that_writes_only_what_is_missi
 
 def test_all_files_of_a_series_have_one_version_whatever_is_revised_meanwhile(world: ExportWorld) -> None:
     one, version = stock(1, "AAPL", "TEST:AAPL"), 1
-    export_id = world.begin(instrument_ids=["AAPL.NASDAQ"], split="month")["export_id"]
+    wanted = {"instrument_ids": ["AAPL.NASDAQ"], "timeframes": ["1h", "4h"]}
+    export_id = world.begin(**wanted, split="month")["export_id"]
     with world.task() as process:
         world.wait(lambda: world.shown(export_id)["progress"]["files_done"] >= 1)
         os.kill(process.pid, signal.SIGSTOP)
@@ -158,9 +197,11 @@ def test_all_files_of_a_series_have_one_version_whatever_is_revised_meanwhile(wo
         shown = finished(world, export_id)
     assert shown["status"] == "done", world.log()
     assert written < MONTHS, "the revision came too late to show anything"
-    files = in_order(rows(world.folder_of(export_id)))
-    assert files == candles(world, as_of=version)
-    assert files != candles(world)
+    files = rows(world.folder_of(export_id))
+    for frame in ("1h", "4h"):
+        found, query = of_frame(files, frame), {"timeframe": frame, "end": END}
+        assert found == candles(world, as_of=version, **query)
+        assert found != candles(world, **query)
 
 
 def test_a_series_whose_version_is_forgotten_meanwhile_is_written_anew(world: ExportWorld) -> None:
@@ -318,7 +359,7 @@ def test_files_are_downloaded_whole_and_in_ranges(world: ExportWorld) -> None:
         ({"symbols": ["AAPL"], "all": True}, 422, "one of"),
         ({"symbols": ["NOPE"]}, 404, "NOPE"),
         ({"symbols": ["AAPL"], "price": "BID"}, 404, "AAPL"),
-        ({"symbols": ["AAPL"], "timeframes": ["5m"]}, 422, "5m is not stored of AAPL (allowed: 1h)"),
+        ({"symbols": ["AAPL"], "timeframes": ["5m"]}, 422, "5m is not stored of AAPL"),
         ({"symbols": ["AAPL"], "timeframes": ["7m"]}, 422, "7m"),
         ({"symbols": ["AAPL"], "start": "2031-01-01T00:00:00Z"}, 422, "start"),
         ({"symbols": ["AAPL"], "start": "2024-02-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}, 422, "start"),
@@ -336,24 +377,28 @@ def test_bad_requests_are_refused_by_name(world: ExportWorld, body: dict[str, An
     assert about in json.dumps(refused)
 
 
-def test_a_timeframe_that_answers_make_of_a_stored_one_is_refused_with_those_that_are_stored(
-    world: ExportWorld,
-) -> None:
-    """Written is what is stored, bar for bar what an answer of that timeframe has; nothing is left out in silence."""
-    end = FIRST + MONTHS * 30 * DAY  # of hours that are all there
-    derived = [one for one in NAMES if one != "1h" and candles(world, timeframe=one, end=end)]
-    assert derived == ["2h", "3h", "4h", "8h"]
+def test_a_timeframe_that_is_not_stored_is_refused_unless_answers_make_it_too(world: ExportWorld) -> None:
+    """Nothing is left out in silence, whatever else is requested with it."""
+    made = [one for one in NAMES if candles(world, timeframe=one, end=END)]
+    assert made == ["1h", *MADE]
     for frame in NAMES:
         for named in ({"symbols": ["AAPL"]}, {"instrument_ids": ["AAPL.NASDAQ"]}, {"all": True}):
             body = {**named, "timeframes": ["1h", frame], "dry_run": True}
             answer = world.api.request("POST", EXPORTS, json=body, headers=world.headers())
-            if frame == "1h":
-                assert (answer.status_code, answer.json()["bars"]) == (200, len(candles(world)))
+            assert answer.status_code == (200 if frame in made else 422), (named, frame, answer.text)
+            if frame in made:
+                assert answer.json()["series"] == len({"1h", frame})
                 continue
-            assert answer.status_code == 422, (named, answer.text)
             (wrong,) = answer.json()["errors"]
             assert (wrong["field"], wrong["allowed"]) == ("timeframes", ["1h"])
-            assert ("answers make it of 1h" in wrong["detail"]) is (frame in derived), frame
+    one, gap = stock(1, "AAPL", "TEST:AAPL"), (END + HOUR, END + 2 * HOUR)
+    world.stored_bars.record(
+        one, "1h", [bar(END + n * HOUR, n) for n in (0, 2)], settled=[(END, END + HOUR), (gap[1], gap[1] + HOUR)]
+    )
+    refused = world.refused(symbols=["AAPL"], timeframes=["2h"])
+    assert refused["status_code"] == 422
+    assert "2h is not stored of AAPL, nor a finer one without a gap" in refused["detail"]
+    assert not candles(world, timeframe="2h", end=END + 3 * HOUR), "nor does an answer make it"
 
 
 def test_an_idempotency_key_makes_one_export(world: ExportWorld) -> None:

@@ -41,6 +41,8 @@ def export_json(row: ExportRow, progress: Progress | None, now: datetime) -> dic
 def file_json(row: FileRow, pinned: PinnedSeries | None, series: Mapping[str, Any], base: str = "") -> dict[str, Any]:
     """A file of an export, as the manifest and the API show it. series: what its series is. base: address of downloads."""
     gaps = _within(pinned.missing, row) if pinned is not None else None
+    if row.timeframe is not None:
+        series = made_series(series, row.timeframe)
     shown = {
         "n": row.n,
         "path": row.path,
@@ -56,6 +58,11 @@ def file_json(row: FileRow, pinned: PinnedSeries | None, series: Mapping[str, An
         "missing": gaps,
     }
     return shown | ({"url": f"{base}{quote(row.path)}"} if base and row.path else {})
+
+
+def made_series(series: Mapping[str, Any], timeframe: str) -> Mapping[str, Any]:
+    """A series whose bars are made of those of another timeframe, as answers show it."""
+    return {**series, "timeframe": timeframe, "made_of": series.get("timeframe")}
 
 
 def _within(gaps: Sequence[Mapping[str, Any]], row: FileRow) -> list[Mapping[str, Any]]:

@@ -39,27 +39,27 @@ def numbers(
     return scalars(cursor, int)
 
 
-class NamedFrames(NamedTuple):
-    """The timeframes of those series that a name means."""
+class NamedContracts(NamedTuple):
+    """The contracts of those series that a name means."""
 
     name: str
-    frames: list[str]
+    con_ids: list[int]
 
 
-def frames_of(
+def contracts_of(
     cursor: Cursor, instrument_ids: Sequence[str] | None, symbols: Sequence[str] | None, ids: Sequence[int]
-) -> list[NamedFrames]:
-    """Which timeframes these series have for each of the names, in their order; none where no series has the name."""
+) -> list[NamedContracts]:
+    """The contracts of these series by the names, in their order; none where no series has the name."""
     names = [*(_upper(instrument_ids) or ()), *(_upper(symbols) or ())]
     cursor.execute(
-        "SELECT name, coalesce(array_agg(DISTINCT s.timeframe) FILTER (WHERE s.id IS NOT NULL), '{}') AS frames"
+        "SELECT name, coalesce(array_agg(DISTINCT s.con_id) FILTER (WHERE s.con_id IS NOT NULL), '{}') AS con_ids"
         " FROM unnest(%s::text[]) WITH ORDINALITY AS w(name, n)"
-        " LEFT JOIN (SELECT s.id, s.timeframe, i.instrument_id, i.symbol, i.currency FROM series s"
+        " LEFT JOIN (SELECT con_id, i.instrument_id, i.symbol, i.currency FROM series s"
         "  JOIN instruments i USING (con_id) WHERE s.id = ANY(%s)) AS s"
         " ON name IN (s.instrument_id, s.symbol, s.symbol || '/' || s.currency) GROUP BY name, n ORDER BY n",
         (names, list(ids)),
     )
-    return every(cursor, NamedFrames)
+    return every(cursor, NamedContracts)
 
 
 def _upper(names: Sequence[str] | None) -> list[str] | None:

@@ -12,7 +12,8 @@ from nautilus.spans import Span
 
 
 class FileRow(NamedTuple):
-    """A row of `export_files`: a part of a series. path: None where the part held no bars, or is not written."""
+    """A row of `export_files`: a part of a series. path: None where the part held no bars, or is not written. timeframe: of bars
+    that are made of those of the series; None: its own."""
 
     n: int
     series_id: int
@@ -25,10 +26,20 @@ class FileRow(NamedTuple):
     sha256: str | None
     data_version: int | None
     written_at: datetime | None
+    timeframe: str | None
 
     @property
     def span(self) -> Span:
         return self.start_ts, self.end_ts
+
+
+class NewFile(NamedTuple):
+    """A file to be written: series, timeframe where its bars are made of those of the series, label of the part, range."""
+
+    series_id: int
+    timeframe: str | None
+    part: str
+    span: Span
 
 
 class PinnedSeries(NamedTuple):
@@ -57,15 +68,16 @@ _TYPES = {
     "export_id": "uuid",
     "n": "integer",
     "series_id": "integer",
+    "timeframe": "text",
     "part": "text",
     "start_ts": "bigint",
     "end_ts": "bigint",
 }
 
 
-def add(cursor: Cursor, export_id: UUID, parts: Sequence[tuple[int, str, Span]]) -> None:
-    """The files to be written: series, label of the part, and range, in the order in which they are written."""
-    rows = [(str(export_id), n, series_id, part, *span) for n, (series_id, part, span) in enumerate(parts)]
+def add(cursor: Cursor, export_id: UUID, new: Sequence[NewFile]) -> None:
+    """The files to be written, in the order in which they are."""
+    rows = [(str(export_id), n, *one[:3], *one.span) for n, one in enumerate(new)]
     insert_rows(cursor, "export_files", _TYPES, rows)
 
 
