@@ -134,7 +134,8 @@ class Stack:
         else:
             report("no strategies: they need Python 3.13 (make strategies; NAUTILUS_STRATEGY_PYTHON names another)")
         self._group.wait_ready()
-        report(f"schema, user, bridge, orders, API, stream: {time.monotonic() - begun:.1f} s")
+        more = [name for name in ("strategies", "exports") if name in self._running]
+        report(f"{', '.join(['schema, user, bridge, orders, API, stream', *more])}: {time.monotonic() - begun:.1f} s")
 
     def tend(self, report: Callable[[str], None]) -> None:
         """Start again, a little later, what has ended by itself; to be called every now and then."""
@@ -151,7 +152,7 @@ class Stack:
                 self._running[name] = self._again[name]()
 
     def running(self, name: str) -> Child:
-        """A process of ours: simulator, bridge, orders, api, stream or strategies."""
+        """A process of ours: simulator, bridge, orders, api, stream, exports or strategies."""
         return self._running[name]
 
     def restart(self, name: str, **settings: str) -> None:

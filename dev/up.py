@@ -19,7 +19,7 @@ from dev.environment import REPOSITORY, drop_foreign
 from dev.launch import INTERRUPTED, unwind_on_interrupt
 from dev.process import StartError, end_on_signals
 from dev.sources import Generated, Replay, gateway_of, parser, source_of
-from dev.stack import USERNAME, Stack, stack_of
+from dev.stack import EXPORT_PYTHON, USERNAME, Stack, stack_of
 from nautilus.errors import NautilusError
 
 POLL_S = 0.5
@@ -119,7 +119,9 @@ Nautilus is up. Ctrl-C ends it; the data stay in {folder}.
   its pages    {stack.url}/docs
   sockets      ws://127.0.0.1:{stack.stream_port}/ws/v1/stream, and on the API's port
   bridge       {stack.bridge_url} (health)
-  orders       {stack.orders_url} (health; NAUTILUS_ORDERS={os.environ.get("NAUTILUS_ORDERS", "paper")}){simulator}
+  orders       {stack.orders_url} (health; NAUTILUS_ORDERS={os.environ.get("NAUTILUS_ORDERS", "paper")})
+  strategies   {_strategies(stack)}
+  exports      {_exports(stack)}{simulator}
   PostgreSQL   127.0.0.1:{stack.postgres.port}, database and user nautilus, password in {folder}/postgres.password
   Redis        {redis}
   SQS          {stack.sqs.endpoint_url}
@@ -137,6 +139,27 @@ Sign in, ask for a month of bars, read the last of them:
   curl -s "{stack.url}/api/v1/market-data/historical/bars?{urlencode(selector, safe="/")}&timeframe=1m&limit=5" \\
     -H "Authorization: Bearer $TOKEN"
 {_live(stack)}"""
+
+
+def _strategies(stack: Stack) -> str:
+    """Where the strategy host is, and where strategies of one's own lie."""
+    port = stack.ports.get("strategies")
+    if port is None:
+        return "none: they need Python 3.13 (make strategies, docs/strategies.md)"
+    folder = os.environ.get("NAUTILUS_STRATEGY_FOLDER")
+    own = (
+        f"your own in {shown(Path(folder).resolve())}"
+        if folder
+        else "NAUTILUS_STRATEGY_FOLDER names a folder of your own"
+    )
+    return f"http://127.0.0.1:{port}/ (health; {own})"
+
+
+def _exports(stack: Stack) -> str:
+    """Whether bars can be exported, and where the files lie."""
+    if not EXPORT_PYTHON.exists():
+        return "none: they need an environment of their own (make exports-environment, docs/exports.md)"
+    return f"a process without a port, files in {shown(stack.folder)}/exports"
 
 
 def _live(stack: Stack) -> str:

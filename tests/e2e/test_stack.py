@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from dev.redis import redis_binary
+from dev.stack import EXPORT_PYTHON, strategy_python
 
 REPOSITORY = Path(__file__).parents[2]
 OURS = (REPOSITORY, REPOSITORY / "layers" / "shared", REPOSITORY / "clients" / "python")
@@ -100,6 +101,11 @@ def test_up_prints_lines_that_work_heals_itself_and_ends_whole(data: Path) -> No
         up.wait_for("limit=5")
         children = up.children()
         assert set(children) == PROCESSES
+        there = {"strategies": bool(strategy_python()), "exports": EXPORT_PYTHON.exists()}
+        named = {name: re.findall(rf"^  {name} +(.+)$", up.text(), re.MULTILINE)[0] for name in there}
+        assert {name: not text.startswith("none") for name, text in named.items()} == there
+        for address in re.findall(r"http://\S+", named["strategies"]):
+            assert "engine" in httpx.get(address, trust_env=False).json()
 
         up.wait_for("session with IB: connected")
         lines = re.findall(r"read the last of them:\n(.*)\nListen to its live bars", up.text(), re.DOTALL)[0]
