@@ -323,6 +323,7 @@ bench: build client .venv-strategies/.ready ## measure: sign-in, cold starts, st
 	$(PY) -m benchmarks.orders
 	$(PY) -m benchmarks.imports
 	$(PY) -m benchmarks.strategies
+	$(PY) -m benchmarks.live_strategies
 	$(PY) -m benchmarks.client
 	$(PY) -m benchmarks.frames
 
