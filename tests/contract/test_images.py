@@ -128,6 +128,22 @@ def test_the_image_with_the_engine_has_its_licence_and_says_which_version():
     assert f"tag v{pinned[1]}." in notice
 
 
+def test_the_licence_that_the_image_copies_is_where_the_engine_brings_it():
+    text = (ROOT / "strategy_runner" / "Dockerfile").read_text()
+    (named,) = re.findall(r"cp /opt/strategies/(\S+/LICENSE) /opt/strategies/LICENSE-nautilus_trader", text)
+    made = ROOT / ".venv-strategies"
+    if not made.exists():
+        pytest.skip("no environment of strategies: make strategies")
+    (licence,) = made.glob(named)
+    assert "GNU LESSER GENERAL PUBLIC LICENSE" in licence.read_text()
+
+
+def test_the_health_page_of_the_host_is_where_the_image_looks():
+    text = (ROOT / "strategy_runner" / "Dockerfile").read_text()
+    (port,) = re.findall(r"NAUTILUS_STRATEGY_HEALTH_PORT=(\d+)", text)
+    assert re.findall(r"C\('127\.0\.0\.1', (\d+)", text) == [port]
+
+
 def test_the_host_finds_in_its_image_what_it_starts_strategies_with():
     """A strategy's process is given the folders that hold `strategy_runner` and `nautilus`; there the host's libraries, which
     are of other versions than the engine's, must not lie."""
