@@ -1,7 +1,8 @@
 """The bars of a run in paper or live: read from rows, each written down before it is given, in the order of time.
 
 A closed bar is given at once. One with missing parts is held until history has it, for a while; then no entry follows from
-it. A bar that changes after it was given is noted, and not given again. What closed while nobody was there to decide is fed
+it. So is one of a pair in paper with the fill model `close` until the other side of the market is there, at which its order
+fills. A bar that changes after it was given is noted, and not given again. What closed while nobody was there to decide is fed
 as warm-up, and noted as a gap.
 """
 
@@ -22,6 +23,7 @@ from nautilus.db.strategies.writing import NewBar, NewEvent
 from nautilus.strategies import history
 from nautilus.strategies.columns import FedBar, StoredBar, in_order
 from nautilus.strategies.history import FedSeries
+from nautilus.strategies.states import Mode
 
 _LATE_NS = 10 * NS_PER_S
 """A bar that was over for more than its own length and this is not decided on any more."""
@@ -92,6 +94,8 @@ class BarFeed:
         self._series, self._number, self._again = self._committed.copy()
         self._held_s = held_s
         self._clock = clock
+        self._others = _others(fed)
+        self._waits_for_others = run.mode == Mode.PAPER and run.options.get("fill") == "close"
 
     def committed(self) -> None:
         """The transaction of the last call is committed. Without this the next call begins where that one did."""
@@ -163,7 +167,7 @@ class BarFeed:
         forming: list[Forming] = []
         bars: list[GivenBar] = []
         events: list[NewEvent] = []
-        for each in self._series:
+        for each in sorted(self._series, key=lambda each: self._rank(each.one.axis.series)):
             rows = live_bars.seen(
                 cursor, each.one.row.id, each.one.row.timeframe, min(each.given, default=each.last + 1)
             )
@@ -171,7 +175,7 @@ class BarFeed:
             signs, ready = self._ready(each, rows)
             forming += signs
             bars += ready
-        bars.sort(key=lambda given: (given.bar.closed_ns, given.bar.series))
+        bars.sort(key=lambda given: (given.bar.closed_ns, self._rank(given.bar.series)))
         if bars or events:
             leases.held(cursor, self._hold)
             self._write(cursor, bars)
@@ -200,12 +204,20 @@ class BarFeed:
 
     def _state(self, each: _Cursor, row: SeenBar) -> str | None:
         """The state in which a bar is given; None while it is held."""
-        if not row.partial:
+        if not row.partial and self._others_are_there(each, row):
             return row.state
         since = each.held_since.setdefault(row.ts, self._clock())
         if self._clock() - since < self._held_s:
             return None
         return "unconfirmed"
+
+    def _others_are_there(self, each: _Cursor, row: SeenBar) -> bool:
+        others = self._others.get(each.one.axis.series, ()) if self._waits_for_others else ()
+        return all(one.last >= row.ts for one in self._series if one.one.axis.series in others)
+
+    def _rank(self, series: int) -> tuple[bool, int]:
+        """Of bars that close at once, what a strategy follows comes last, as in a back-test."""
+        return series in self._others, series
 
     def _note(self, given: GivenBar) -> None:
         """Remember a bar that is given, to see whether history has it otherwise."""
@@ -239,6 +251,14 @@ class BarFeed:
         rows = [NewBar(*given.bar, given.state) for given in bars]
         writing.bars(cursor, self._hold.run_id, self._number + 1, rows)
         self._number += len(rows)
+
+
+def _others(fed: Sequence[FedSeries]) -> dict[int, tuple[int, ...]]:
+    """Of each series that a strategy follows, the first of its instrument: the others of that instrument."""
+    by_contract: dict[int, list[int]] = {}
+    for one in fed:
+        by_contract.setdefault(one.row.con_id, []).append(one.axis.series)
+    return {min(mine): tuple(sorted(mine)[1:]) for mine in by_contract.values()}
 
 
 def stored(row: SeenBar) -> StoredBar:

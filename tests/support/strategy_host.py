@@ -35,6 +35,8 @@ from tests.support.strategy_rows import new_run, series_of
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 90.0
 MINUTE = 60 * NS_PER_S
+LATER_NS = 700_000_000
+"""From the end of a bar until its row is there: never the same nanosecond."""
 _names = itertools.count(1)
 FIRST, LAST = "2026-10-05", "2026-10-09"
 
@@ -68,6 +70,29 @@ def waves(session: Session, *, base: float = 100.0, phase: int = 0) -> list[Bar]
         low, high = min(opened, price) - 0.02, max(opened, price) + 0.02
         found.append(Bar(session.open_ns + n * MINUTE, opened, high, low, price, 1_000.0 + n, price, 10))
     return found
+
+
+RESTING = '''
+from decimal import Decimal
+
+from nautilus_trader.model import OrderSide, Price, Quantity
+from strategy_runner.strategy import Strategy, StrategyParameters
+
+
+class Resting(Strategy):
+    """Buys at a price below the market with its first bar, and signals with each bar what is open."""
+
+    class Parameters(StrategyParameters):
+        until_ns: int
+        price: Decimal
+
+    def decide(self, bar):
+        self.signal("open", orders=len(self.cache.orders_open()))
+        if bar.ts_event <= self.parameters.until_ns:
+            price = Price.from_decimal_dp(self.parameters.price, 2)
+            self.submit_order(self.order_factory.limit(self.instrument.id, OrderSide.BUY, Quantity(10, 0), price))
+'''
+"""A strategy of a user, with one order that rests."""
 
 
 class StrategyStack:
@@ -225,12 +250,12 @@ class StrategyStack:
             provisional.begin_generation(cursor)
             series.find_or_make(cursor, self.instrument.con_id, timeframe("1m"), price="TRADES", session="rth")
 
-    def minute(self, run: RunRow, bar: Bar, *, partial: bool = False, after_ns: int = 0) -> None:
+    def minute(self, run: RunRow, bar: Bar, *, partial: bool = False, after_ns: int = LATER_NS) -> None:
         """A minute passes: its bar forms, closes (so long after its end), and the run has worked through it."""
         self.pass_by(bar, partial=partial, after_ns=after_ns)
         self.wait(lambda: self._done(run, bar.ts), f"the bar of {bar.ts} is worked through")
 
-    def pass_by(self, bar: Bar, *, partial: bool = False, after_ns: int = 0) -> None:
+    def pass_by(self, bar: Bar, *, partial: bool = False, after_ns: int = LATER_NS) -> None:
         """A minute passes, whoever follows it."""
         self._put(bar, "forming", bar.ts + NS_PER_S)
         self._put(bar, "closed", bar.ts + MINUTE + after_ns, partial=partial)
