@@ -17,6 +17,8 @@ _PIECE = 65_536
 _KEPT_ERRORS = 8_192
 _END_S = 5.0
 _MIB = 1_048_576
+BEGIN_S = 120.0
+"""An interpreter begins within a tenth of a second; many at once on a computer that has other work take longer."""
 
 
 class ChildGone(Exception):
@@ -28,11 +30,13 @@ class Stuck(Exception):
 
 
 class Limits(NamedTuple):
-    """nice: as of the command. memory_mb: resident memory above which it is ended. stuck_s: how long it may be silent."""
+    """nice: as of the command. memory_mb: resident memory above which it is ended. stuck_s: how long it may be silent.
+    begin_s: how long its first message may take, before which no code of a strategy runs."""
 
     nice: int
     memory_mb: int
     stuck_s: float
+    begin_s: float = BEGIN_S
 
 
 class Child:
@@ -44,7 +48,8 @@ class Child:
         self._errors: deque[bytes] = deque()
         self._errors_task = asyncio.create_task(self._keep_errors())
         self._sending = asyncio.Lock()
-        self.last_message_at = time.monotonic()
+        self._listening_since: float | None = None
+        self._began = self._ready = False
         self.rss_kb = 0
 
     @classmethod
@@ -69,8 +74,8 @@ class Child:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since its last message."""
-        return time.monotonic() - self.last_message_at
+        """For how long somebody has listened to it in vain. What it writes while nobody reads is no silence of its own."""
+        return 0.0 if self._listening_since is None else time.monotonic() - self._listening_since
 
     async def send(self, kind: str, /, **body: object) -> None:
         """Write one message, waiting while the pipe is full. ChildGone: nobody reads it any more."""
@@ -89,23 +94,47 @@ class Child:
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101  opened with a pipe
         lines = Lines(FROM_RUNNER)
-        while data := await stdout.read(_PIECE):
-            self.last_message_at = time.monotonic()
+        while data := await self._next_piece(stdout):
             for message in lines.feed(data):
                 if message["type"] == "heartbeat":
                     self.rss_kb = int(message["rss_kb"])
+                self._ready = self._ready or message["type"] == "ready"
                 yield message
         raise ChildGone(await self._ending())
 
+    async def _next_piece(self, stdout: asyncio.StreamReader) -> bytes:
+        self._listening_since = time.monotonic()
+        try:
+            data = await stdout.read(_PIECE)
+        finally:
+            self._listening_since = None
+        self._began = self._began or bool(data)
+        return data
+
     async def watch(self) -> None:
-        """For as long as it lives: Stuck when it is silent for too long, or too large."""
+        """For as long as it lives: Stuck when it is silent for too long, or too large. A host that was itself held up, and
+        had no time to listen, counts no more than two of its looks of that as silence."""
+        period = min(1.0, self._limits.stuck_s / 8)
+        silent_s = 0.0
         while True:
-            await asyncio.sleep(min(1.0, self._limits.stuck_s / 2))
-            if self.silent_s > self._limits.stuck_s:
-                raise Stuck(f"the strategy worked on one bar for more than {self._limits.stuck_s:g} s")
+            await asyncio.sleep(period)
+            silent_s = min(self.silent_s, silent_s + 2 * period)
+            limit_s, what = self._patience()
+            if silent_s > limit_s:
+                raise Stuck(f"{what} more than {limit_s:g} s")
             mb = max(self.rss_kb, self._resident_kb()) // 1024
             if mb > self._limits.memory_mb:
                 raise Stuck(f"the strategy's process took {mb} MiB of memory; the limit is {self._limits.memory_mb}")
+
+    def _patience(self) -> tuple[float, str]:
+        """How long it may be silent now, and what it does meanwhile."""
+        if not self._began:
+            return max(
+                self._limits.begin_s, self._limits.stuck_s
+            ), "the strategy's process wrote nothing after its start for"
+        if not self._ready:
+            return self._limits.stuck_s, "importing and preparing the strategy took"
+        return self._limits.stuck_s, "the strategy worked on one bar for"
 
     def _resident_kb(self) -> int:
         try:

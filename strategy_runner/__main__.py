@@ -15,6 +15,7 @@ from typing import Any
 from nautilus.strategies.pipe import PipeError
 from strategy_runner import fence
 from strategy_runner.channel import Channel
+from strategy_runner.heartbeat import Heartbeat
 
 HOST_GONE, NOT_BEGUN = 1, 2
 
@@ -59,12 +60,14 @@ def describe(channel: Channel, options: argparse.Namespace) -> int:
 
 def run(channel: Channel, folder: Path | None, holds: list[str]) -> int:
     """One run, by the mode of its first message."""
+    heartbeat = Heartbeat(channel)
     try:
+        heartbeat.begin()
         start = channel.next()
         if start["type"] != "start":
             raise PipeError(f"the first message is {start['type']}, not start")
         go = mode(start["mode"])
-        go(channel, start, folder, holds)
+        go(channel, start, folder, holds, heartbeat=heartbeat)
     except (BrokenPipeError, EOFError):
         raise
     except BaseException as error:  # the import of a template may raise anything

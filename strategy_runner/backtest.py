@@ -47,30 +47,35 @@ def engine_of(ready: Prepared) -> Any:
     return engine
 
 
-def backtest(channel: Channel, start: dict[str, Any], folder: Path | None, fence: list[str]) -> None:
+def backtest(
+    channel: Channel, start: dict[str, Any], folder: Path | None, fence: list[str], *, heartbeat: Heartbeat
+) -> None:
     """Run it to its end, or to where the host ends it: the result up to there is whole."""
-    ready = prepared(start, folder, Record(channel.send, at_once=False))
+    with heartbeat.working():
+        ready = prepared(start, folder, Record(channel.send, at_once=False))
     engine = engine_of(ready)
     data = EngineData(ready.series, next_open=start["fill"] == "next_open")
     channel.send("ready", engine=ENGINE, code_hash=ready.template.hash, fence=fence)
     run = ready.run
-    with Heartbeat(channel, lambda: run.turns, lambda: run.last_bar_ns) as heartbeat:
-        bars = 0
-        for message in until_the_end(channel, heartbeat):
+    heartbeat.follow(lambda: (run.learned + run.turns, run.last_bar_ns))
+    bars = 0
+    for message in until_the_end(channel):
+        with heartbeat.working():
             if message["type"] == "warm_up":
                 ready.strategy.warm_up(data.warm_up(message["series"]))
             else:
                 bars += feed(engine, data, message)
-            run.record.flush()
-            if message["type"] == "chunk" and message["last"]:
-                channel.send("progress", bars_done=bars, trade_date=message["trade_date"])
-            if ready.strategy.failed:
-                break
-        # The engine's own end would fill what waits for an open that no bar has, at a price of the past.
-        ready.strategy.give_up_waiting()
-        ready.strategy.mark()
         run.record.flush()
-        channel.send("result", **result(ready, engine.cache, data, bars))
+        if message["type"] == "chunk" and message["last"]:
+            channel.send("progress", bars_done=bars, trade_date=message["trade_date"])
+        if ready.strategy.failed:
+            break
+    heartbeat.end()
+    # The engine's own end would fill what waits for an open that no bar has, at a price of the past.
+    ready.strategy.give_up_waiting()
+    ready.strategy.mark()
+    run.record.flush()
+    channel.send("result", **result(ready, engine.cache, data, bars))
 
 
 def feed(engine: Any, data: EngineData, chunk: dict[str, Any]) -> int:
@@ -83,12 +88,10 @@ def feed(engine: Any, data: EngineData, chunk: dict[str, Any]) -> int:
     return bars
 
 
-def until_the_end(channel: Channel, heartbeat: Heartbeat) -> Iterator[dict[str, Any]]:
-    """Warm-up and chunks as they come. While this waits for the host, the strategy is not stuck."""
+def until_the_end(channel: Channel) -> Iterator[dict[str, Any]]:
+    """Warm-up and chunks as they come."""
     while True:
-        heartbeat.waiting = True
         message = channel.next()
-        heartbeat.waiting = False
         if message["type"] in ("end", "stop"):
             return
         if message["type"] not in ("warm_up", "chunk"):

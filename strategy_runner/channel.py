@@ -52,6 +52,11 @@ class Channel:
             while data:
                 data = data[os.write(self._outgoing, data) :]
 
+    @property
+    def has_read(self) -> bool:
+        """Whether messages are here already that nobody has taken."""
+        return bool(self._read)
+
     def received(self) -> list[dict[str, Any]]:
         """What is there now, waiting for at least a piece of it. EOFError when the host has closed the pipe."""
         if self._read:

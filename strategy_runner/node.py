@@ -25,7 +25,7 @@ from strategy_runner.data_client import PipeData
 from strategy_runner.engine_names import ENGINE
 from strategy_runner.execution_client import PipeExecution
 from strategy_runner.fees import Commissions
-from strategy_runner.heartbeat import EVERY_S, rss_kb
+from strategy_runner.heartbeat import EVERY_S, Heartbeat, rss_kb
 from strategy_runner.record import Record
 from strategy_runner.result import result
 from strategy_runner.setup import TRADER, Prepared, prepared
@@ -34,12 +34,18 @@ from strategy_runner.taking_up import take_up
 DATA, BROKER = "PIPE", "HOST"
 
 
-def live(channel: Channel, start: dict[str, Any], folder: Path | None, fence: list[str]) -> None:
+def live(
+    channel: Channel, start: dict[str, Any], folder: Path | None, fence: list[str], *, heartbeat: Heartbeat
+) -> None:
     """Run until the host stops it, or is gone."""
-    ready = prepared(start, folder, Record(channel.send, at_once=True))
+    with heartbeat.working():
+        ready = prepared(start, folder, Record(channel.send, at_once=True))
+    run = ready.run
+    heartbeat.follow(lambda: (run.learned, run.last_bar_ns))
     channel.send("ready", engine=ENGINE, code_hash=ready.template.hash, fence=fence)
     session = Session(channel, ready)
-    session.read_beginning()
+    session.read_beginning(heartbeat)
+    heartbeat.end()  # from here on the node's loop beats
     asyncio.run(session.run())
 
 
@@ -58,7 +64,7 @@ class Session:
         self._over = asyncio.Event()
         self._failure: BaseException | None = None
 
-    def read_beginning(self) -> None:
+    def read_beginning(self, heartbeat: Heartbeat) -> None:
         """Orders and positions of an earlier life, and bars from before the run."""
         warm_up = EngineData(self._ready.series, next_open=False)
         while len(self._adopted) < 2:
@@ -67,7 +73,8 @@ class Session:
                 case "orders" | "positions":
                     self._adopted[message["type"]] = message[message["type"]]
                 case "warm_up":
-                    self._ready.strategy.warm_up(warm_up.warm_up(message["series"]))
+                    with heartbeat.working():
+                        self._ready.strategy.warm_up(warm_up.warm_up(message["series"]))
                 case other:
                     raise PipeError(f"{other} before orders and positions")
 
@@ -130,6 +137,8 @@ class Session:
         if self._paper and self._data is not None and not running.done():
             await take_up(self._ready, self._data, self._adopted["positions"], self._adopted["orders"])
         loop.add_reader(self._channel.incoming, self._readable)
+        if self._channel.has_read:  # with the last message of the beginning: nothing more may come for a while
+            loop.call_soon(self._readable)
         stopped = asyncio.create_task(self._over.wait())
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         loop.remove_reader(self._channel.incoming)

@@ -48,6 +48,7 @@ class Run:
     equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
     waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
     takes_up: paper that had a position when its process was lost.
+    turns, learned: bars that it was given, and bars from before the run.
     closes: con_id -> its last bar.
     market_ns: of paper, whose engine has the machine's clock: the market's time, for what is written down.
     """
@@ -65,6 +66,7 @@ class Run:
     on_bar_done: Callable[[int, int], None] | None = None
     last_bar_ns: int | None = None
     turns: int = 0
+    learned: int = 0
     closes: dict[int, Any] = field(default_factory=dict)
 
 

@@ -129,6 +129,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         """Learn from bars before the run."""
         for bar in bars:
             guarded(type(self).learn)(self, bar)
+            self._run.learned += 1
 
     def on_start(self) -> None:
         for bar_type in self._followed:

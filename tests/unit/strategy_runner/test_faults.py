@@ -10,6 +10,7 @@ from tests.support.strategy_runner import (
     Runner,
     backtest,
     chunk,
+    columns,
     minutes,
     needs_engine,
     scripted,
@@ -29,6 +30,7 @@ BODIES = {
     "is_denied": "    def decide(self, bar):\n        self.submit_order(self.order_factory.market(self.instrument.id,"
     " OrderSide.BUY, Quantity(1.5, 1)))\n",
     "sleeps": "    def decide(self, bar):\n        time.sleep(3600)\n",
+    "learns_slowly": "    def learn(self, bar):\n        time.sleep(0.3)\n",
     "extends_too_much": "    def on_bar(self, bar):\n        pass\n",
 }
 
@@ -94,6 +96,26 @@ def test_a_strategy_that_sleeps_stops_the_heartbeat_and_one_that_waits_for_bars_
         runner.until("heartbeat", last_bar_ns=BARS[0][1])  # it got to the first bar, and no further
         assert runner.process.stdout is not None
         assert select.select([runner.process.stdout], [], [], 2.5)[0] == []
+
+
+@pytest.mark.parametrize("mode", ["backtest", "paper"])
+def test_a_strategy_that_learns_slowly_before_the_run_gets_on_with_each_bar(folder, mode):
+    """Else it would count as stuck where no single bar takes long."""
+    with Runner(folder=folder) as runner:
+        runner.send("start", **START | {"template": "learns_slowly", "mode": mode})
+        runner.until("ready")
+        runner.send("warm_up", series=[columns(BARS[:8])])
+        if mode == "backtest":
+            runner.write(chunk(BARS[8:9]))
+            seen = runner.until("progress")
+        else:
+            runner.send("orders", orders=[])
+            runner.send("positions", positions=[])
+            names = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
+            runner.send("bar", index=0, state="closed", **dict(zip(names, BARS[8], strict=True)))
+            seen = runner.until("bar_done")
+    beats = [one for one in seen if one["type"] == "heartbeat"]
+    assert len(beats) >= (2 if mode == "backtest" else 3), "a node's loop beats at once when it begins"
 
 
 def test_what_the_runner_keeps_for_itself_cannot_be_extended(folder):

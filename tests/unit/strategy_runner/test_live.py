@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from nautilus.strategies.pipe import TO_RUNNER, line
 from tests.support.strategy_runner import (
     INTERPRETER,
     MINUTE,
     OPEN,
     PAIR,
     ROOT,
+    START,
     STOCK,
     Node,
+    Runner,
     backtest,
     chunk,
     chunks_of,
@@ -90,8 +93,10 @@ def test_paper_fills_at_the_price_and_time_of_the_back_test(announced):
     assert [one[2] for one in at_closes] != [one[2] for one in expected]  # the opponent
 
 
+@pytest.mark.parametrize("fill", ["next_open", "close"])
 @pytest.mark.parametrize("sides", [("BID", "ASK"), ("ASK", "BID")], ids=["bids", "asks"])
-def test_a_pair_in_paper_buys_at_the_ask_and_sells_at_the_bid_as_the_back_test_does(folder, sides):
+def test_a_pair_in_paper_buys_at_the_ask_and_sells_at_the_bid_as_the_back_test_does(folder, sides, fill):
+    """The host gives what the strategy follows last: it must not act before the other side of the minute is there."""
     quotes = {"BID": minutes([1.1, 1.1001, 1.1002, 1.1003]), "ASK": minutes([1.1002, 1.1003, 1.1004, 1.1005])}
     start = {
         "folder": folder,
@@ -99,6 +104,7 @@ def test_a_pair_in_paper_buys_at_the_ask_and_sells_at_the_bid_as_the_back_test_d
         "parameters": {"wanted": {1: "1000", 2: "0"}},
         "instruments": [PAIR],
         "series": series_of(PAIR["con_id"], *sides),
+        "fill": fill,
     }
     expected = backtest([chunks_of([columns(quotes[side], n) for n, side in enumerate(sides)])], **start).fills
     assert [one[:3] for one in expected] == [("BUY", "1000", "1.100200"), ("SELL", "1000", "1.100100")]
@@ -107,10 +113,25 @@ def test_a_pair_in_paper_buys_at_the_ask_and_sells_at_the_bid_as_the_back_test_d
         for two in zip(*(quotes[side] for side in sides), strict=True):
             for n, bar in enumerate(two):
                 node.send("forming", index=n, opened_ns=bar[0], open=bar[2])
-            for n, bar in enumerate(two):
+            for n, bar in reversed(list(enumerate(two))):
                 node.send("bar", index=n, state="closed", **dict(zip(names, bar, strict=True)))
             node.until("bar_done", closed_ns=two[0][1])
         assert node.end().fills == expected
+
+
+def test_a_bar_that_comes_with_the_beginning_is_given_at_once():
+    """However much of the pipe one read has brought: nothing more may come for a minute."""
+    names = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
+    first = dict(zip(names, BARS[0], strict=True))
+    beginning = [
+        line(TO_RUNNER, "start", **START | {"mode": "paper", "template": "buy_and_hold"}),
+        line(TO_RUNNER, "orders", orders=[]),
+        line(TO_RUNNER, "positions", positions=[]),
+        line(TO_RUNNER, "bar", index=0, state="closed", **first),
+    ]
+    with Runner() as runner:
+        runner.write(b"".join(beginning))
+        runner.until("bar_done", closed_ns=BARS[0][1])
 
 
 def test_ids_of_paper_and_live_are_random():
