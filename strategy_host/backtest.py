@@ -17,6 +17,7 @@ from nautilus.strategies import history
 from nautilus.strategies.columns import FedBar, chunks, in_order, message_series
 from nautilus.strategies.figures import figures
 from nautilus.strategies.history import History
+from nautilus.strategies.not_simulated import note
 from nautilus.strategies.options import RunOptions, run_options
 from nautilus.strategies.pipe import PipeError
 from nautilus.strategies.states import RunState, Wanted
@@ -234,7 +235,7 @@ class BackTest:
         """Its last rows, its figures and its state, in one transaction."""
         metrics = figures(recorder.book, recorder.points, capital=self._options.capital, trade_date=found.trade_date)
         counts = {name: result[name] for name in ("orders", "fills", "denied", "rejected", "fills_hash")}
-        notes = [*found.notes, *(f"not simulated: {one}" for one in result["not_simulated"])]
+        notes = [*found.notes, *map(note, result["not_simulated"])]
         state, reason = self._outcome(result, recorder)
         changes = {**counts, "bars_done": result["bars"], "metrics": metrics, "notes": notes}
 

@@ -1,4 +1,4 @@
-"""What a run in paper or live needs before its child: its series, wants of live data, and its loops."""
+"""What a run in paper or live needs beside its child: its series, wants of live data, first notes, and its loops."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,18 @@ from typing import Any
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantKey, WantRow
+from nautilus.db.market import instruments
 from nautilus.db.strategies import live_bars
 from nautilus.db.strategies.runs import RunRow
 from nautilus.errors import InvalidInput, Unavailable
 from nautilus.infra.loops import Backoff, repeat
 from nautilus.live.offered import stored_timeframe
 from nautilus.live.subscriptions import Priority
+from nautilus.orders import limit_changes
+from nautilus.orders.exposure_checks import SHORT_CLASSES
 from nautilus.strategies import history
 from nautilus.strategies.history import FedSeries
+from nautilus.strategies.not_simulated import NO_CHECKS, NO_MARGIN, note
 from nautilus.strategies.states import Mode
 
 
@@ -43,6 +47,17 @@ def want(cursor: Cursor, run: RunRow, lease_s: float) -> None:
         if feed is not None:
             raise InvalidInput(f"its market data are {feed}: no live run decides on old prices")
     wants.put(cursor, run.principal, [WantRow(*key, Priority.STRATEGY) for key in keys], lease_s)
+
+
+def first_notes(cursor: Cursor, run: RunRow) -> list[str]:
+    """What whoever reads a run should know before it trades: what paper leaves out, and what its account denies in live."""
+    if run.mode != Mode.LIVE:
+        return [note(NO_MARGIN), note(NO_CHECKS)]
+    classes = {one.asset_class for one in instruments.several(cursor, list(run.con_ids)).values()}
+    (short,) = (one.value for one in limit_changes.limits_of(cursor, run.account) if one.name == "short")
+    if short or not classes & SHORT_CLASSES:
+        return []
+    return [f"the limit short of {run.account} is off: sales beyond what it holds are denied (short_not_allowed)"]
 
 
 async def looped(

@@ -17,6 +17,7 @@ from nautilus.errors import InvalidInput, NautilusError, Unavailable
 from nautilus.process.tasks import cancel_all
 from nautilus.strategies.columns import message_series
 from nautilus.strategies.history import FedSeries
+from nautilus.strategies.not_simulated import note
 from nautilus.strategies.options import RunOptions, run_options
 from nautilus.strategies.pipe import PipeError
 from nautilus.strategies.placing import RightsLost
@@ -34,7 +35,6 @@ from strategy_host.run_orders import RunOrders
 
 _MOST_RESTARTS = 5
 _SWEEP_S, _STORE_S, _WANT_S, _WANT_LEASE_S = 1.0, 1.0, 20.0, 60.0
-_READY_S = 60.0
 _END_S, _CLOSE_S = 10.0, 150.0
 
 
@@ -57,7 +57,8 @@ class LiveRun:
         self._storing = asyncio.Lock()
         self._sent: tuple[FedSeries, ...] = ()
         self._bars_done = run.bars_done
-        self._fills_hash = self._left = ""
+        self._left = ""
+        self._last_changes: dict[str, Any] = {}
 
     @property
     def live(self) -> bool:
@@ -153,7 +154,10 @@ class LiveRun:
 
     def _begin(self, cursor: Cursor) -> None:
         if leases.held(cursor, self.hold).state != RunState.QUEUED:
-            leases.move(cursor, self.hold, RunState.QUEUED, "its host was lost; it starts again")
+            lost = "its host was lost; it starts again"
+            if self._options.on_crash == "cancel":
+                stopping.cancel_all(cursor, self.run, lost)
+            leases.move(cursor, self.hold, RunState.QUEUED, lost)
         if self.live and self._parts.settings.orders == "off":
             raise InvalidInput("orders are switched off by the setting NAUTILUS_ORDERS")
         leases.move(cursor, self.hold, RunState.STARTING)
@@ -180,8 +184,7 @@ class LiveRun:
         else:
             await child.send("orders", orders=before.orders)
             await child.send("positions", positions=before.positions)
-        async with asyncio.timeout(_READY_S):
-            await self._ready.wait()
+        await self._ready.wait()
         await self._move(RunState.RUNNING)
         await self._obey(child)  # before the first bar: a pause of before holds for it, too
         await asyncio.gather(
@@ -270,7 +273,8 @@ class LiveRun:
 
         def store(cursor: Cursor) -> None:
             row = leases.held(cursor, self.hold)
-            changes = {"engine": message["engine"], "code_hash": message["code_hash"]}
+            notes = following.first_notes(cursor, self.run)
+            changes = {"engine": message["engine"], "code_hash": message["code_hash"], "notes": notes}
             leases.move(cursor, self.hold, RunState(row.state), row.reason, changes=changes)
 
         await self._patiently(store)
@@ -307,7 +311,8 @@ class LiveRun:
         self.want(Wanted.PAUSED)
 
     def _take_result(self, message: Mapping[str, Any]) -> None:
-        self._fills_hash = message["fills_hash"]
+        notes = list(map(note, message["not_simulated"]))
+        self._last_changes = {"fills_hash": message["fills_hash"], **({"notes": notes} if notes else {})}
         self._result.set()
 
     async def _patiently(self, work: Callable[..., Any], *args: Any) -> None:
@@ -337,9 +342,7 @@ class LiveRun:
             self.child = None
         ended = await stopping.end(self._parts, self.run, lambda: self._wanted)
         changes = await self._parts.snapshots.read(stopping.outcome, self.run, run_options(self.run.options))
-        if self._fills_hash:
-            changes["fills_hash"] = self._fills_hash
-        await self._move(RunState.STOPPED, ended or self._left, changes)
+        await self._move(RunState.STOPPED, ended or self._left, {**changes, **self._last_changes})
         with contextlib.suppress(Unavailable):
             await self._parts.transactions.run(wants.drop, self.run.principal, None)
 

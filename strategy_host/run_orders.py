@@ -150,23 +150,9 @@ class RunOrders:
             )
             self._known[row.id] = new.known
             found += new.messages
-            writing.order_became(
-                cursor,
-                self._run.id,
-                row.id,
-                state=_STATES.get(row.state, "accepted"),
-                reason=row.why,
-                filled=row.filled,
-            )
+            writing.passed_on(cursor, self._run.id, row.id)
         self._last_event = touched.last_id
         return found
-
-
-_STATES: Mapping[str, str] = {
-    **{name: name for name in ("denied", "rejected", "filled", "cancelled", "expired")},
-    **dict.fromkeys(("accepted", "reserved", "sending", "sent"), "submitted"),
-}
-"""State of an order in the ledger -> as `strategy_orders` has it; all others are with the broker."""
 
 
 def positions(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> list[dict[str, Any]]:

@@ -46,9 +46,10 @@ NOTHING_LEFT = _Step()
 
 
 async def end(parts: HostParts, run: RunRow, wanted: Callable[[], Wanted]) -> str:
-    """Until nothing of a live run is open, and, where that is wanted, it holds nothing; returns what there is to report of it.
-    The database being away delays it. LeaseLost; NotClosed: its orders close nothing."""
+    """Until nothing of a run is open, and, where that is wanted, a live one holds nothing; returns what there is to report of
+    it. The database being away delays it. LeaseLost; NotClosed: its orders close nothing."""
     if run.mode != Mode.LIVE:
+        await parts.transactions.run(cancel_all, run, "the run was stopped")
         return ""
     reported, tries = "", Tries()
     while True:
@@ -111,14 +112,19 @@ def again(cursor: Cursor, run: RunRow, reason: str, *, most: int, cancels: bool)
     if count >= most:
         fail(cursor, run, f"{reason}; it was started again {count} times within ten minutes")
         return False
-    if cancels and run.mode == Mode.LIVE:
-        _cancel_all(cursor, run)
+    if cancels:
+        cancel_all(cursor, run, reason)
     leases.later(cursor, Hold(run.id, run.token), reason, float(min(60, 2**count)), is_restart=True)
     return True
 
 
-def _cancel_all(cursor: Cursor, run: RunRow) -> None:
+def cancel_all(cursor: Cursor, run: RunRow, reason: str) -> None:
+    """Cancel what is open of a run: of a live one at the broker, which may still fill it; in paper at once. reason: why, as
+    an order in paper has it. LeaseLost."""
     leases.held(cursor, Hold(run.id, run.token))
+    if run.mode != Mode.LIVE:
+        writing.cancel_open(cursor, run.id, reason)
+        return
     for row in ledger.open_orders(cursor, run.principal):
         placing.cancel(cursor, run, str(row.idempotency_key))
 
@@ -136,10 +142,10 @@ def rights_lost(cursor: Cursor, run: RunRow, reason: str) -> None:
 
 
 def fail(cursor: Cursor, run: RunRow, reason: str) -> None:
-    """End a run that cannot go on. Open orders of a live one are cancelled in the same step, as nobody looks after them any
-    more, and a person should look at what it holds. LeaseLost."""
+    """End a run that cannot go on. Its open orders are cancelled in the same step, as nobody looks after them any more; a
+    person should look at what a live one holds. LeaseLost."""
+    cancel_all(cursor, run, reason)
     if run.mode == Mode.LIVE:
-        _cancel_all(cursor, run)
         closing.tell(cursor, run, "")
         detail = {"account": run.account, "template": run.template_id, "reason": reason}
         incidents.tell(cursor, closing.KEEPER, [Condition("strategy-run-ended", str(run.id), detail)])

@@ -10,18 +10,13 @@ from typing import Any
 
 from nautilus_trader.model import AggressorSide, Bar, Price, Quantity, QuoteTick, TradeId, TradeTick
 
+from nautilus.strategies.not_simulated import VOLUME
 from strategy_runner.engine_names import Series
 
 LATENCY_NS = 250_000_000
 """From a decision to the market. Longer than nothing, so that no order fills at the close from which it follows."""
 OPENING_DELAY_NS = 300_000_000
 """From a bar's open to the opening at which orders fill: after the latency, within the shortest bar."""
-AMPLE_VOLUME = 10_000_000
-"""Units of an opening, and of a bar whose volume is unknown or zero: the engine fills nothing where there is none."""
-
-NO_VOLUME = f"volume: bars without one count as {AMPLE_VOLUME:,} units"
-NO_OPENING_VOLUME = "volume at the open: market orders fill whole, however large"
-NO_MARGIN = "margin, borrowing and interest"
 
 
 class BarFactory:
@@ -30,7 +25,7 @@ class BarFactory:
     def __init__(self, series: Series) -> None:
         self.series = series
         self.without_volume = 0
-        self._ample = Quantity(AMPLE_VOLUME, 0)
+        self._ample = Quantity(VOLUME, 0)
         self._id = TradeId("opening")
 
     def bar(self, prices: tuple[float, float, float, float], volume: float | None, closed_ns: int) -> Any:

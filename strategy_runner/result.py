@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from strategy_runner.bars import NO_MARGIN, NO_OPENING_VOLUME, NO_VOLUME
+from nautilus.strategies.not_simulated import NO_CHECKS, NO_MARGIN, NO_OPENING_VOLUME, NO_VOLUME
 from strategy_runner.setup import Prepared
 
 
@@ -24,7 +24,7 @@ def result(prepared: Prepared, cache: Any, data: Any, bars: int) -> dict[str, An
 
 def not_simulated(prepared: Prepared, data: Any) -> list[str]:
     """What the simulated exchange leaves out of this run, in words."""
-    found = [NO_MARGIN]
+    found = [NO_MARGIN, NO_CHECKS]
     if prepared.start["fill"] == "next_open":
         found.append(NO_OPENING_VOLUME)
     if data.without_volume:

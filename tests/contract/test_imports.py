@@ -51,7 +51,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " portfolio.report_rows portfolio.report_times portfolio.flex portfolio.confirmations portfolio.reported"
         " portfolio.risk_figures portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing"
         " portfolio.tables portfolio.rounding"
-        " strategies.commission strategies.fields strategies.messages strategies.pipe strategies.runner_command"
+        " strategies.commission strategies.fields strategies.messages strategies.not_simulated strategies.pipe"
+        " strategies.runner_command"
         " exports.layouts",
     ),
     (
@@ -101,7 +102,8 @@ TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
 
 # What the process of a strategy may import of ours: it has neither our database nor our libraries.
 RUNNER_MAY_IMPORT = {
-    f"nautilus.strategies.{name}" for name in ("commission", "fields", "messages", "pipe", "runner_command")
+    f"nautilus.strategies.{name}"
+    for name in ("commission", "fields", "messages", "not_simulated", "pipe", "runner_command")
 }
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.

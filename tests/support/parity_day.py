@@ -14,7 +14,7 @@ from nautilus.db.bridge.status import market_now
 from nautilus.db.live import wants
 from nautilus.db.live.wants import WantRow
 from nautilus.db.market import series
-from nautilus.db.strategies import ledger, results
+from nautilus.db.strategies import ledger
 from nautilus.db.strategies.runs import RunRow
 from nautilus.live.subscriptions import Priority
 from nautilus.market.timeframes import timeframe
@@ -157,11 +157,14 @@ class ParityDay:
         return bool(self.desk.rows(done, run.id, closed_ns))
 
     def _settled(self, run: RunRow) -> bool:
+        """Its engine knows of it, too."""
         with self.strategies.db.transaction() as cursor:
             if ledger.open_orders(cursor, run.principal):
                 return False
-            rows = results.orders(cursor, run.id)
-        return all(row.state in _ORDERS_OVER for row in rows)
+        return all(
+            row.state in _ORDERS_OVER
+            for row in self.desk.rows("SELECT state FROM strategy_orders WHERE run_id = %s", run.id)
+        )
 
 
 @contextmanager

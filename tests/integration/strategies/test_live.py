@@ -3,25 +3,33 @@
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from nautilus.clock import NS_PER_DAY, parse_rfc3339
 from nautilus.db.auth import users
-from nautilus.db.strategies import ledger
+from nautilus.db.strategies import ledger, results
 from nautilus.db.strategies.runs import RunRow
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Session
 from nautilus.strategies.states import Mode, Wanted
 from tests.support.order_process import OrderStack, order_stack
-from tests.support.strategy_host import StrategyStack, strategy_stack, waves
+from tests.support.strategy_host import MINUTE, RESTING, StrategyStack, strategy_stack, waves
 from tests.support.strategy_parity import course_of, dropping, replayed
 
 OPEN = parse_rfc3339("2026-03-02T14:30:00Z")
 SESSION = Session(OPEN, parse_rfc3339("2026-03-02T21:00:00Z"), date(2026, 3, 2))
 KNOWN = (OPEN - 3 * NS_PER_DAY, OPEN + NS_PER_DAY)
 PARAMETERS = {"fast": 3, "slow": 8, "trade_size": "10"}
+ALWAYS_SHORT = """
+from strategy_runner.strategy import Strategy
+
+
+class AlwaysShort(Strategy):
+    def decide(self, bar):
+        return -self.trade_size
+"""
 FIRST = 149
 """The minute whose close is the simulator's noon."""
 
@@ -32,14 +40,10 @@ class Live(NamedTuple):
     strategies: StrategyStack
     desk: OrderStack
 
-    def run(self) -> RunRow:
+    def run(self, template: str = "ema_cross", **changed: Any) -> RunRow:
+        given = {"parameters": PARAMETERS, "options": {"capital": "100000", "warm_up_bars": 50}, **changed}
         run = self.strategies.run(
-            mode=Mode.LIVE,
-            account=self.desk.account,
-            start_ns=None,
-            end_ns=None,
-            parameters=PARAMETERS,
-            options={"capital": "100000", "warm_up_bars": 50},
+            template, mode=Mode.LIVE, account=self.desk.account, start_ns=None, end_ns=None, **given
         )
         self.until_running(run)
         return run
@@ -78,6 +82,11 @@ class Live(NamedTuple):
                 (run.id,),
             )
             return bool(cursor.fetchone()[0])
+
+    def at_broker(self, run: RunRow) -> list[str]:
+        """How its orders stand in the ledger."""
+        rows = self.desk.rows("SELECT state FROM orders WHERE principal = %s ORDER BY accepted_at", run.principal)
+        return [row.state for row in rows]
 
     def held(self, run: RunRow) -> Decimal:
         with self.strategies.db.transaction() as cursor:
@@ -152,6 +161,90 @@ def test_a_live_run_adopts_its_own_orders_and_position_after_a_crash(live, victi
     assert course.decisions == tested.decisions
     assert live.held(run) == 0, "it has sold what it had bought before the crash, and no more"
     assert len(course.decisions) == 2
+
+
+@pytest.mark.parametrize(("victim", "on_crash"), [("child", "keep"), ("child", "cancel"), ("host", "cancel")])
+def test_an_order_that_rests_at_the_broker_when_its_process_is_killed_is_kept_or_cancelled(live, victim, on_crash):
+    bars = waves(SESSION, base=300.0)[FIRST:]
+    live.strategies.strategy("resting", RESTING)
+    run = live.run(
+        "resting",
+        parameters={"trade_size": "10", "until_ns": bars[0].ts + MINUTE, "price": "290.00"},
+        options={"capital": "100000", "warm_up_bars": 0, "on_crash": on_crash},
+    )
+    live.strategies.minute(run, bars[0])
+    live.desk.wait(lambda: live.at_broker(run) == ["working"], "its order rests")
+    token = live.strategies.read(run.id).token
+    if victim == "child":
+        live.strategies.kill_child()
+    else:
+        live.strategies.kill()
+        live.strategies.start()
+    live.strategies.wait(lambda: live.strategies.read(run.id).token > token, "it is leased once more")
+    live.until_running(run)
+    kept = on_crash == "keep"
+    expected = "working" if kept else "cancelled"
+    live.desk.wait(lambda: live.at_broker(run) == [expected], f"its order is {expected}")
+    for bar in bars[1:3]:
+        live.strategies.minute(run, bar)
+    assert [event["orders"] for event in live.strategies.events(run, "signal")][::2] == [0, 1 if kept else 0]
+    with live.strategies.db.transaction() as cursor:
+        assert [row.state for row in results.orders(cursor, run.id)] == ["accepted" if kept else "cancelled"]
+    live.strategies.want(run.id, Wanted.STOPPED)
+    assert live.strategies.over(run).state == "stopped"
+    assert live.at_broker(run) == ["cancelled"]
+    with live.strategies.db.transaction() as cursor:
+        assert [row.state for row in results.orders(cursor, run.id)] == ["cancelled"], "also of a run that is over"
+
+
+def test_a_refused_order_ends_no_run_and_a_lost_connection_makes_no_second_order(live):
+    bars = waves(SESSION, base=300.0)[FIRST:]
+    run = live.run("buy_and_hold", parameters={"trade_size": "10"})
+    notes = live.strategies.read(run.id).notes
+    assert notes == [
+        f"the limit short of {live.desk.account} is off: sales beyond what it holds are denied (short_not_allowed)"
+    ]
+    live.desk.sim.command("reject_next placeOrder 201 no-money")
+    live.play(run, bars[:1])
+    live.desk.sim.command("drop")
+    live.play(run, bars[1:4])
+    with live.strategies.db.transaction() as cursor:
+        found = results.orders(cursor, run.id)
+    assert [row.state for row in found] == ["rejected", "filled"]
+    assert "no-money" in found[0].reason
+    assert live.held(run) == 10
+    live.strategies.want(run.id, Wanted.STOPPED)
+    done = live.strategies.over(run)
+    assert (done.state, done.orders, done.rejected, done.fills) == ("stopped", 2, 1, 1)
+
+
+def test_a_short_that_paper_takes_is_denied_in_live_and_both_say_so(live):
+    """Paper stands for no account."""
+    live.strategies.strategy("always_short", ALWAYS_SHORT)
+    bars = waves(SESSION, base=300.0)[FIRST:]
+    run = live.run("always_short", parameters={"trade_size": "10"})
+    live.play(run, bars[:2])
+    with live.strategies.db.transaction() as cursor:
+        found = results.orders(cursor, run.id)
+    assert {row.state for row in found} == {"denied"}
+    assert "the limit short is off" in found[0].reason
+    assert any("short_not_allowed" in note for note in live.strategies.read(run.id).notes)
+    live.strategies.want(run.id, Wanted.STOPPED)
+    live.strategies.over(run)
+    paper = live.strategies.run(
+        "always_short",
+        mode=Mode.PAPER,
+        start_ns=None,
+        end_ns=None,
+        parameters={"trade_size": "10"},
+        options={"capital": "100000", "warm_up_bars": 0},
+    )
+    live.until_running(paper)
+    for bar in bars[2:5]:
+        live.strategies.minute(paper, bar)
+    with live.strategies.db.transaction() as cursor:
+        assert [(row.side, row.position) for row in results.fills(cursor, paper.id)] == [("SELL", Decimal(-10))]
+    assert any("short_not_allowed" in note for note in live.strategies.read(paper.id).notes)
 
 
 def test_an_owner_who_loses_the_right_to_trade_loses_the_run_too(live):

@@ -8,7 +8,7 @@ import pytest
 from nautilus.clock import NS_PER_S
 from nautilus.db.strategies import results
 from nautilus.strategies.states import Mode, Wanted
-from tests.support.strategy_host import DAYS, StrategyStack, sessions, strategy_stack, waves
+from tests.support.strategy_host import DAYS, MINUTE, RESTING, StrategyStack, sessions, strategy_stack, waves
 from tests.support.strategy_parity import bars_given, course_of, dropping, replayed
 
 TODAY = sessions("2026-10-09")[0]
@@ -55,13 +55,13 @@ def test_a_day_in_paper_is_the_back_test_of_its_bars_price_for_price(stack):
     assert done.fills == len(seen.fills)
 
 
-def test_a_run_without_a_bar_to_warm_up_with_is_given_the_first_that_closes(stack):
-    """A bar is stored as closed somewhat after its end."""
+@pytest.mark.parametrize("after_ns", [0, 3 * NS_PER_S], ids=["at its end", "later"])
+def test_a_run_without_a_bar_to_warm_up_with_is_given_the_first_that_closes(stack, after_ns):
     stack.start()
     run = stack.run("buy_and_hold", mode=Mode.PAPER, start_ns=None, end_ns=None, options=OPTIONS | {"warm_up_bars": 0})
     until(stack, run, "running")
     for bar in waves(TODAY)[:2]:
-        stack.minute(run, bar, after_ns=NS_PER_S)
+        stack.minute(run, bar, after_ns=after_ns)
     assert held(stack, run) != 0
 
 
@@ -135,6 +135,53 @@ def test_a_run_that_is_killed_takes_up_what_it_had_and_decides_as_if_it_had_not_
         points, fills = results.equity(cursor, run.id), results.fills(cursor, run.id)
     gain = sum((row.realized or 0) - (row.commission or 0) for row in fills)
     assert points[-1].cash == 100_000 + gain, "the account goes on with the cash that it had"
+
+
+@pytest.mark.parametrize(("victim", "on_crash"), [("child", "keep"), ("child", "cancel"), ("host", "cancel")])
+def test_an_order_that_rests_when_its_process_is_killed_is_kept_or_cancelled(stack, victim, on_crash):
+    bars = waves(TODAY, phase=45)  # they fall
+    stack.strategy("resting", RESTING)
+    stack.start()
+    run = stack.run(
+        "resting",
+        mode=Mode.PAPER,
+        start_ns=None,
+        end_ns=None,
+        parameters={"trade_size": "10", "until_ns": bars[0].ts + MINUTE, "price": f"{bars[4].low:.2f}"},
+        options=OPTIONS | {"on_crash": on_crash},
+    )
+    until(stack, run, "running")
+    for bar in bars[:2]:
+        stack.minute(run, bar)
+    assert [event["orders"] for event in stack.events(run, "signal")] == [0, 1], "its order rests"
+    kill(stack, run, victim)
+    kept = on_crash == "keep"
+    expected = "submitted" if kept else "cancelled"
+    stack.wait(lambda: state_of(stack, run) == expected, f"its order is {expected}")
+    for bar in bars[2:6]:
+        stack.minute(run, bar)
+    assert held(stack, run) == (10 if kept else 0), "what is kept fills where the market gets to its price"
+    assert stack.events(run, "signal")[3]["orders"] == (1 if kept else 0)
+
+
+def test_what_is_open_of_a_run_that_is_stopped_is_cancelled(stack):
+    bars = waves(TODAY, phase=45)
+    stack.strategy("resting", RESTING)
+    stack.start()
+    parameters = {"trade_size": "10", "until_ns": bars[0].ts + MINUTE, "price": "1.00"}
+    run = stack.run("resting", mode=Mode.PAPER, start_ns=None, end_ns=None, parameters=parameters, options=OPTIONS)
+    until(stack, run, "running")
+    for bar in bars[:2]:
+        stack.minute(run, bar)
+    stack.want(run.id, Wanted.STOPPED)
+    assert stack.over(run).state == "stopped"
+    (order,) = orders_of(stack, run)
+    assert (order.state, order.reason) == ("cancelled", "the run was stopped")
+
+
+def state_of(stack: StrategyStack, run) -> str:
+    (order,) = orders_of(stack, run)
+    return str(order.state)
 
 
 def test_a_run_that_is_flattened_closes_at_the_next_open_and_is_over(stack):

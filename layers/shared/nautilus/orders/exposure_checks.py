@@ -6,7 +6,7 @@ from nautilus.orders.check_case import Case, Problem, Problems, money, plain, un
 from nautilus.orders.exposure import HUNDRED, ZERO
 from nautilus.orders.ticket import Side
 
-_SHORT_CLASSES = frozenset({"STK", "CFD", "OPT", "FOP", "CRYPTO"})
+SHORT_CLASSES = frozenset({"STK", "CFD", "OPT", "FOP", "CRYPTO"})
 """Classes of which a sale without a position is a short sale; a future or a currency pair has none."""
 MARGIN = "margin"
 """The code of check 20."""
@@ -65,7 +65,7 @@ def _gross(case: Case) -> Decimal | None:
 
 def _opens_short(case: Case) -> bool | None:
     """Whether a sale could make the position negative; None while the position is not known."""
-    if case.side is Side.BUY or case.asset_class not in _SHORT_CLASSES or case.leg.is_exit or case.facts.is_exit:
+    if case.side is Side.BUY or case.asset_class not in SHORT_CLASSES or case.leg.is_exit or case.facts.is_exit:
         return False
     return None if case.exposure is None else case.exposure.furthest(Side.SELL, case.added) < ZERO
 

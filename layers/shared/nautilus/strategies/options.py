@@ -9,7 +9,7 @@ from nautilus.errors import InvalidInput
 FILLS: tuple[str, ...] = ("next_open", "close")
 """When a market order fills in a back-test and in paper: at the next bar's open, or at the close it was decided on."""
 ON_CRASH: tuple[str, ...] = ("keep", "cancel")
-"""What becomes of a live run's open orders while its child is away."""
+"""What becomes of the open orders of a run in paper or live whose child, or whose host, is lost."""
 MOST_WARM_UP, MOST_POINTS = 10_000, 1_500
 _LARGEST = Decimal(10) ** 12
 

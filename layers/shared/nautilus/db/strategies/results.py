@@ -96,9 +96,22 @@ def bars(cursor: Cursor, run_id: UUID, *, after: int = 0, limit: int = PAGE) -> 
     return every(cursor, BarRow)
 
 
+STATE = (
+    "CASE WHEN o.state IS NULL THEN s.state"
+    " WHEN o.state IN ('accepted', 'reserved', 'sending', 'sent') THEN 'submitted'"
+    " WHEN o.state IN ('denied', 'rejected', 'filled', 'cancelled', 'expired') THEN o.state ELSE 'accepted' END"
+)
+REASON = "coalesce(nullif(o.why, ''), s.reason)"
+"""How an order of a run stands, and why: of a live run as the ledger has it (o), whatever became of the run (s)."""
+_LEDGER = {"state": STATE, "reason": REASON, "filled": "coalesce(o.filled, s.filled)"}
+_ORDER = ", ".join(f"{_LEDGER.get(name, 's.' + name)} AS {name}" for name in OrderRow._fields)
+
+
 def orders(cursor: Cursor, run_id: UUID, *, after: int = 0, limit: int = PAGE) -> list[OrderRow]:
+    """What a run decided, and what became of it: of a live run by the ledger, also after its end."""
     cursor.execute(
-        f"SELECT {', '.join(OrderRow._fields)} FROM strategy_orders WHERE run_id = %s AND n > %s ORDER BY n LIMIT %s",
+        f"SELECT {_ORDER} FROM strategy_orders s LEFT JOIN orders o ON o.id = s.order_id"
+        " WHERE s.run_id = %s AND s.n > %s ORDER BY s.n LIMIT %s",
         (run_id, after, limit),
     )
     return every(cursor, OrderRow)

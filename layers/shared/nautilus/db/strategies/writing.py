@@ -8,6 +8,7 @@ from uuid import UUID
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders.frames import as_json, clean_text
 from nautilus.db.rows import insert_rows, one, scalar, scalar_or_none
+from nautilus.db.strategies.results import REASON, STATE
 
 
 class NewOrder(NamedTuple):
@@ -209,12 +210,23 @@ def clear(cursor: Cursor, run_id: UUID) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE run_id = %s", (run_id,))
 
 
-def order_became(cursor: Cursor, run_id: UUID, order_id: UUID, *, state: str, reason: str, filled: Decimal) -> None:
-    """What became of a live run's order, by its row in the ledger."""
+def passed_on(cursor: Cursor, run_id: UUID, order_id: UUID) -> None:
+    """The engine of a live run gets to know how its order stands in the ledger: `strategy_orders` has that, too."""
     cursor.execute(
-        "UPDATE strategy_orders SET state = %s, reason = %s, filled = %s WHERE run_id = %s AND order_id = %s",
-        (state, clean_text(reason), filled, run_id, order_id),
+        f"UPDATE strategy_orders s SET state = {STATE}, reason = {REASON}, filled = o.filled FROM orders o"
+        " WHERE s.run_id = %s AND s.order_id = %s AND o.id = s.order_id",
+        (run_id, order_id),
     )
+
+
+def cancel_open(cursor: Cursor, run_id: UUID, reason: str) -> int:
+    """End the orders of a run in paper that are not over, as nothing simulates them any more; how many there were."""
+    cursor.execute(
+        "UPDATE strategy_orders SET state = 'cancelled', reason = %s WHERE run_id = %s"
+        " AND state IN ('submitted', 'accepted')",
+        (clean_text(reason), run_id),
+    )
+    return int(cursor.rowcount)
 
 
 class Counts(NamedTuple):
@@ -231,8 +243,8 @@ def counts(cursor: Cursor, run_id: UUID, principal: str) -> Counts:
         "SELECT count(*) AS orders, (SELECT count(*) FROM strategy_fills WHERE run_id = %(id)s)"
         "  + (SELECT count(*) FROM executions e JOIN orders o ON o.id = e.order_id WHERE o.principal = %(principal)s"
         "     AND e.latest AND e.quantity > 0) AS fills,"
-        " count(*) FILTER (WHERE state = 'denied') AS denied, count(*) FILTER (WHERE state = 'rejected') AS rejected"
-        " FROM strategy_orders WHERE run_id = %(id)s",
+        f" count(*) FILTER (WHERE {STATE} = 'denied') AS denied, count(*) FILTER (WHERE {STATE} = 'rejected') AS rejected"
+        " FROM strategy_orders s LEFT JOIN orders o ON o.id = s.order_id WHERE s.run_id = %(id)s",
         {"id": run_id, "principal": principal},
     )
     return one(cursor, Counts)
