@@ -82,6 +82,14 @@ class Book:
         return found
 
 
+def executions_of(sim: Simulator, folder: Path) -> list[Execution]:
+    """Every revision of every execution that IB has, in the order in which they came."""
+    path = folder / "executions-now"
+    sim.command(f"orders_save {path}")
+    found: list[Execution] = read(path, str(sim.ready["account"]))["orders"].executions
+    return found
+
+
 def orders_of(sim: Simulator, folder: Path) -> list[Order]:
     """All orders that the simulator has now."""
     path = folder / "orders-now"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from nautilus.clock import NS_PER_S, datetime_of
-from tests.support.chaos_book import orders_of
+from tests.support.chaos_book import executions_of, orders_of
 from tests.support.chaos_callers import Callers
 from tests.support.chaos_plan import Break, Kill, PlannedOrder, Round, body_of
 from tests.support.chaos_world import World
@@ -64,6 +64,7 @@ class Run:
         self.kills = 0
         self._twins: set[str] = set()
         self._armed = False
+        self._day_s = 0.0
         self._prices = {symbol: float(self.world.price_of(symbol)) for symbol in self.world.instruments}
 
     # ---- playing -----------------------------------------------------------------------------------------------------
@@ -86,6 +87,7 @@ class Run:
                 self.world.sim.command(command)
         self.world.clock_was_set()
         self._prices = {symbol: float(self.world.price_of(symbol)) for symbol in self.world.instruments}
+        self._day_s = self.world.now_ns() / NS_PER_S
         self.wait_ready()
         return moving
 
@@ -121,6 +123,8 @@ class Run:
     def _command(self, name: str, commands: Sequence[str], *, counts: bool = True) -> None:
         """One that the simulator refuses has nothing to act on: there is no execution yet, no manual order."""
         for number, command in enumerate(commands):
+            if self._is_about_yesterday(command):
+                continue
             at = self.world.now_ns()
             real = self._twin_of_ours() if command == "twin ours" else command
             answer = self.world.sim._say(real)
@@ -128,6 +132,14 @@ class Run:
                 counted = counts and number == 0
                 detail = f"{real} {answer.get('exec_id', '')}".strip()
                 self.journal.append(Injected(name, at, self.world.now_ns(), detail=detail, counts=counted))
+
+    def _is_about_yesterday(self, command: str) -> bool:
+        """IB tells executions of today alone: a correction of an older one that comes while nobody listens is told by no answer.
+        It ends in a break that a person resolves, which has a test of its own."""
+        if not self._day_s or not command.startswith(("correct last", "bust_execution last")):
+            return False
+        made = executions_of(self.world.sim, self.world.folder)
+        return bool(made) and made[-1].at_s < self._day_s
 
     def _twin_of_ours(self) -> str:
         """The command for the newest open order that is alone and is one still; one that is refused where there is none."""
