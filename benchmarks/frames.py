@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -119,7 +120,8 @@ def _tree_s(pid: int) -> float:
     """Seconds of a process and its children, those that have ended, too."""
     own = sum(map(int, _stat(pid)[11:15]))
     for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        own += sum(map(int, _stat(int(one))[11:13]))
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+            own += sum(map(int, _stat(int(one))[11:13]))
     return own / _TICKS
 
 
