@@ -149,8 +149,7 @@ class Bridge:
             self._repeat("name", self._keep_name, _SWEEP_S),
             self._repeat("upkeep", self._upkeep.keep_up, UPKEEP_S),
             self._worker.run(),
-            self._confirming.run(),
-            *self._live.loops(),
+            self._live.run(),
         ]
         tasks = [asyncio.create_task(loop) for loop in loops]
         watch = [asyncio.create_task(stop.wait()), asyncio.create_task(self._fatal_event.wait())]
@@ -199,6 +198,7 @@ class Bridge:
     async def _keep_name(self) -> None:
         try:
             await self._name.keep()
+            await self._live.lock.keep()
         except CannotStart as taken:
             self._stop_for(taken)
 
@@ -212,7 +212,6 @@ class Bridge:
         job_planning.expire_plans(cursor, self._settings.bridge_id)
         requests.lose(cursor, self._settings.bridge_id)
         self._volumes.recall(status.last_activity(cursor, self._settings.bridge_id))
-        self._live.recall(cursor)
         adopt_guesses(cursor, self._settings.bridge_id, self._log)
         self._log.info("bridge-started", extra={"bridge": self._settings.bridge_id, "leases_freed": freed})
 

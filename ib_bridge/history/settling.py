@@ -1,6 +1,7 @@
 """What an answer means for a series: bars, revisions, coverage and notes, whoever made the request. In the caller's
 transaction, under the series' row lock."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from nautilus.clock import NS_PER_DAY, NS_PER_S, label_of
@@ -9,6 +10,7 @@ from nautilus.coverage.splits import compare
 from nautilus.coverage.states import CoverageState, Note
 from nautilus.db.bars import volume_units
 from nautilus.db.bars import write as bar_store
+from nautilus.db.bars.revisions import Revision
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.bars.write import Written
 from nautilus.db.cursor import Cursor
@@ -29,12 +31,23 @@ _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 
 
 class Revised(NamedTuple):
-    """Bars that an answer has changed, as they were and as they are, and how the series stands since."""
+    """Bars that answers have changed, as they were and as they are, and how the series stands since."""
 
     version: int
     covered: Spans
     before: dict[int, Bar]
     now: dict[int, Bar]
+
+
+def revised_by(cursor: Cursor, series_id: int, revisions: Iterable[Revision]) -> Revised:
+    """What these revisions of one series, in order of bar and version, have changed in all."""
+    before: dict[int, Bar] = {}
+    for old in revisions:
+        if old.bar is not None:
+            before.setdefault(old.ts, old.bar)
+    after = series.by_id(cursor, series_id)
+    now = bar_store.read(cursor, after.id, after.timeframe, list(before))
+    return Revised(after.data_version, after.covered, before, now)
 
 
 class Stored(NamedTuple):

@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 
 from ib_bridge.history import settling
-from ib_bridge.history.settling import Revised, Stored
+from ib_bridge.history.settling import Stored
 from ib_bridge.ib.codes import UNRESOLVED
 from nautilus.backfill.planner import Chunk
 from nautilus.coverage.states import CoverageState
 from nautilus.db.bars import revisions
-from nautilus.db.bars import write as bar_store
 from nautilus.db.bars.volume_units import Taken
 from nautilus.db.cursor import Cursor
 from nautilus.db.ledger import chunks, job_stopping, requests
 from nautilus.db.ledger.chunks import Lease
 from nautilus.db.market import series
-from nautilus.db.market.series import Series
 from nautilus.market.bar import Bar
 from nautilus.market.calendar import Calendar
 from nautilus.spans import Spans
@@ -24,7 +22,7 @@ _WHOLE_SERIES = UNRESOLVED | {"no_permission", "kind_not_offered", "no_market_da
 
 STREAMED = frozenset({"5s", "1m"})
 """Timeframes of which there are live streams: what changes of their bars is published."""
-_MOST_REVISED = 2_400
+MOST_REVISED = 2_400
 """A split changes all bars at once: listeners read those anew, by version."""
 
 
@@ -78,20 +76,11 @@ def bars(
         request_id=answer.request_id,
         ib_code=answer.ib_code,
     )
-    if row.timeframe.name in STREAMED and 0 < stored.written.revised <= _MOST_REVISED:
-        return stored._replace(revised=_revised(cursor, row, rows))
+    if row.timeframe.name in STREAMED and 0 < stored.written.revised <= MOST_REVISED:
+        span = (rows[0].ts, rows[-1].ts + 1)
+        found = revisions.within(cursor, row.id, span, since_version=row.data_version, limit=len(rows))
+        return stored._replace(revised=settling.revised_by(cursor, row.id, found))
     return stored
-
-
-def _revised(cursor: Cursor, row: Series, rows: list[Bar]) -> Revised:
-    """What this transaction changed; `row`: the series before it."""
-    span = (rows[0].ts, rows[-1].ts + 1)
-    found = revisions.within(cursor, row.id, span, since_version=row.data_version, limit=len(rows))
-    before = {old.ts: old.bar for old in found if old.bar is not None}
-    after = series.by_id(cursor, row.id)
-    return Revised(
-        after.data_version, after.covered, before, bar_store.read(cursor, row.id, row.timeframe, list(before))
-    )
 
 
 def _outcome(filled: bool, doubtful: bool) -> str:

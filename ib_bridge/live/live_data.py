@@ -1,12 +1,12 @@
 """Live data as a whole: wants become streams, what IB sends becomes bars, quotes and trades, and all of it is published.
 
-Five loops: `consume` takes what IB sent, `beat` publishes it, `sweep` compares wants and streams each second, `pump` asks IB for
-one stream after the other; the last keeps the watch list among the wants. All state is touched in the event loop alone.
+Loops, in one bridge of a database (`live_lock`): `consume` takes what IB sent, `beat` publishes it, `sweep` compares wants and
+streams each second, `pump` asks IB for one stream after the other; others confirm. All state is touched in the event loop alone.
 """
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,11 +18,14 @@ from ib_bridge.live.bar_streams import BarStreams
 from ib_bridge.live.confirming import Confirming
 from ib_bridge.live.incidents import LiveIncidents
 from ib_bridge.live.ledger import Change, Ledger, Step, move
+from ib_bridge.live.live_lock import LiveLock
 from ib_bridge.live.loading import Loading
+from ib_bridge.live.predecessor import Left
 from ib_bridge.live.probing import Probing
 from ib_bridge.live.publishing import Publishing
 from ib_bridge.live.reception import Reception
 from ib_bridge.live.recovery import Recovery
+from ib_bridge.live.revised_bars import OtherBridges, report_of
 from ib_bridge.live.session_events import SessionEvents
 from ib_bridge.live.streams import Stream, StreamState, StreamWant, wanted_streams
 from ib_bridge.live.subscribing import Subscribing
@@ -34,7 +37,6 @@ from nautilus.db.live import wants
 from nautilus.db.market.series import Series
 from nautilus.errors import Unavailable
 from nautilus.infra.loops import Backoff, repeat
-from nautilus.live import confirmation
 from nautilus.live.confirmation import Report
 from nautilus.live.subscriptions import Limits, Source, StreamKey
 from nautilus.settings.bridge import BridgeSettings
@@ -105,25 +107,29 @@ class LiveData:
         self._loading = Loading(self._transactions, parts.directory, self._clock, self._log)
         self._session = SessionEvents(settings.bridge_id, self.publishing.outbox, self._connection, self._clock)
         self._bridge = settings.bridge_id
-        self._left = predecessor.NOTHING
+        self._left: Left | None = None
+        self._others = OtherBridges(
+            self._transactions, settings.bridge_id, streams=self.ledger.streams.values, report=self.reported
+        )
+        self.lock = LiveLock(self._transactions.database, self._log)
         self._watch_list = WatchList(settings.watched, parts)
         self._incidents = LiveIncidents(settings.bridge_id, self._transactions, self._log)
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
-    def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """The loops, to be run until they are cancelled."""
-        return [
+    async def run(self) -> None:
+        """Work until it is cancelled, from when no other bridge has the live data of this database."""
+        await self.lock.wait()
+        self._swept.set()
+        await asyncio.gather(
+            self._confirming.run(),
             repeat("live-consume", self._consume, self._log, backoff=_BACKOFF),
             repeat("live-beat", self._beat, self._log, backoff=_BACKOFF),
             repeat("live-sweep", self._sweep, self._log, backoff=_BACKOFF),
             repeat("live-pump", self._pump, self._log, backoff=_BACKOFF),
+            repeat("live-others", self._others.step, self._log, backoff=_BACKOFF),
             repeat("watch-list", self._watch_list.step, self._log, backoff=watch_list.BACKOFF),
-        ]
-
-    def recall(self, cursor: Cursor) -> None:
-        """Learn what the bridge before this one knew. Call it before the loops run."""
-        self._left = predecessor.read(cursor, self._bridge)
+        )
 
     def wake(self) -> None:
         """Wants have changed, or the connection has: look now."""
@@ -140,7 +146,9 @@ class LiveData:
 
     async def close(self) -> None:
         """Publish what is left. The loops have ended."""
-        await self.publishing.close(time.monotonic())
+        if self.lock.held:
+            await self.publishing.close(time.monotonic())
+        self.lock.close()
 
     def activity(self) -> dict[str, Any]:
         """For the status of the bridge."""
@@ -148,6 +156,7 @@ class LiveData:
         for stream in self.ledger.streams.values():
             states[stream.state.value] = states.get(stream.state.value, 0) + 1
         return {
+            "live_here": self.lock.held,
             "live_streams": states,
             "live_lines": {"limit": self.ledger.lines, "used": self.ledger.lines_in_use()},
             "live_keep_up_to_date": {"limit": self.ledger.limits.keep_up_to_date, "used": self.ledger.open_requests()},
@@ -175,11 +184,12 @@ class LiveData:
         self._publish_soon()
 
     def revised(self, row: Series, changed: Revised) -> None:
-        """Another answer of history has changed bars of a series."""
-        key = StreamKey(row.con_id, f"bars:{row.timeframe.name}", row.price, row.session)
-        outcomes = tuple(confirmation.outcomes(changed.now, changed.before, [], changed.covered))
-        if outcomes:
-            self.reported(Report(key, row.id, changed.version, outcomes, covered=changed.covered))
+        """Another answer of history has changed bars of a series. The bridge that has the live data publishes what this means."""
+        if self.lock.held:
+            key = StreamKey(row.con_id, f"bars:{row.timeframe.name}", row.price, row.session)
+            report = report_of(key, row.id, changed)
+            if report is not None:
+                self.reported(report)
 
     # ---- loops -------------------------------------------------------------------------------------------------------
 
@@ -217,6 +227,8 @@ class LiveData:
             await asyncio.wait_for(self._swept.wait(), _SWEEP_S)
         self._swept.clear()
         self.recovery.check_connection()
+        if self._left is None:
+            self._left = await self._transactions.run(predecessor.read, self._bridge)
         if self._stopped or not self._ready():
             return
         early = tuple(self._early)
@@ -226,7 +238,7 @@ class LiveData:
             self._log.info("wants-not-read", extra={"reason": gone.detail})  # what is known goes on
         else:
             self._forget_early(early)
-        await self._follow()
+        await self._follow(self._left)
         self.recovery.check()
         await self._loading.keep_calendars(self.ledger.streams.values())
         await self._incidents.keep(self.ledger.streams.values(), self.publishing.failing_since)
@@ -238,17 +250,17 @@ class LiveData:
             if key not in self._wants:
                 self._early.pop(key, None)
 
-    async def _follow(self) -> None:
+    async def _follow(self, left: Left) -> None:
         """Make the streams those that are wanted, as far as IB's limits go."""
         for key in self.ledger.missing(self._wants):
             stream = await self._loading.load(key, self._wants[key])
             if stream is not None:
-                predecessor.hand_over(self._left, stream, self._clock.now_ns())
+                predecessor.hand_over(left, stream, self._clock.now_ns())
                 self.ledger.streams[key] = stream
                 self.bars.keep(stream)
                 for report in self._early.pop(key, ()):
                     self.bars.reported(stream, report)
-        for key in predecessor.take_unwanted(self._left, self._wants):
+        for key in predecessor.take_unwanted(left, self._wants):
             self.publishing.outbox.remove_stream(key)
         self.ledger.update_wants(self._wants, time.monotonic())
         self._restore_real_time_bars(await self._loading.real_time_bars(self._connection.login))

@@ -90,7 +90,8 @@ def _load(cursor: Cursor, key: StreamKey, want: StreamWant) -> Stream | None:
     stream = Stream(key, instrument, want)
     if stream.is_bars:
         frame = timeframe(stream.frame)
-        stream.series_id = series.find_or_make(cursor, key.con_id, frame, price=key.price, session=key.session).id
+        row = series.find_or_make(cursor, key.con_id, frame, price=key.price, session=key.session)
+        stream.series_id, stream.seen_version = row.id, row.data_version
         lives = provisional.within(cursor, stream.series_id, *ALL_TIME)
         stream.unanswered = tuple(one for one in lives if one.state == "closed")
     return stream

@@ -1,4 +1,5 @@
-"""What the bridge before this one knew of its streams: what history had confirmed, holes, and when they spoke last.
+"""What the bridge before this one, whatever its name, knew of its streams: what history had confirmed, holes, and when they
+spoke last.
 
 Who wanted a stream then, and wants it still, has missed what came between:
 that is a hole as after any other outage.
@@ -8,7 +9,6 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ib_bridge.live.streams import Stream
-from nautilus.db.bridge import status
 from nautilus.db.cursor import Cursor
 from nautilus.db.live import provisional, streams
 from nautilus.db.live.provisional import ProvisionalBar
@@ -27,13 +27,9 @@ class Left(NamedTuple):
     """Series -> its newest provisional bar."""
 
 
-NOTHING = Left({}, {})
-
-
 def read(cursor: Cursor, bridge: str) -> Left:
-    """What this bridge, or one that is silent, has left. Rows of this one show from now on that it begins anew."""
-    others = status.reporting(cursor, status.SILENT_AFTER_S) - {bridge}
-    rows = {row.key: row for row in streams.listed(cursor) if row.bridge not in others}
+    """What the bridge that had the live data before has left. The rows are this one's now, and show that it begins anew."""
+    rows = {row.key: row for row in streams.listed(cursor)}
     streams.restart(cursor, bridge, RESTARTED)
     return Left(rows, provisional.newest(cursor))
 

@@ -65,6 +65,8 @@ class Stream:
     instrument: Instrument
     want: StreamWant
     series_id: int | None = None
+    seen_version: int = 0
+    """The version of its series up to which changes by other bridges are known."""
     unanswered: tuple[ProvisionalBar, ...] = ()
     """Closed bars of its series from before it, that history had not answered for when it was loaded."""
     calendar: Calendar | None = None

@@ -78,6 +78,8 @@ LOG_ACTIONS = listed(
     leases-not-renewed
     listen-lost
     live-bars-lost
+    live-data-elsewhere
+    live-lock-not-taken
     live-rows-not-stored
     live-value-broke
     lookup-not-renewed
@@ -169,6 +171,7 @@ OF_LOOPS = listed(
     live-beat
     live-consume
     live-pump
+    live-others
     live-sweep
     lookups
     modifies

@@ -50,6 +50,21 @@ def within(cursor: Cursor, series_id: int, span: Span, *, since_version: int, li
     return every(cursor, Revision)
 
 
+def by_others(
+    cursor: Cursor, series_id: int, bridge: str, *, since_version: int, until_version: int, limit: int
+) -> list[Revision]:
+    """Revisions by versions above `since_version`, up to `until_version`, that answers to other bridges than this have caused,
+    in order of bar and version; `limit` at most."""
+    cursor.execute(
+        "SELECT r.ts, r.until_version, r.open, r.high, r.low, r.close, r.volume, r.vwap, r.trades, r.request_id, r.changed_at"
+        " FROM bar_revisions r JOIN ib_requests q ON q.id = r.request_id"
+        " WHERE r.series_id = %s AND r.until_version > %s AND r.until_version <= %s AND q.bridge <> %s"
+        " ORDER BY r.ts, r.until_version LIMIT %s",
+        (series_id, since_version, until_version, bridge, limit),
+    )
+    return every(cursor, Revision)
+
+
 def of_bar(cursor: Cursor, series_id: int, ts: int) -> list[Revision]:
     """All revisions of one bar, oldest first."""
     return within(cursor, series_id, (ts, ts + 1), since_version=0, limit=_ALL)

@@ -78,10 +78,9 @@ def remove(cursor: Cursor, bridge: str, keys: Collection[StreamKey] | None) -> i
 
 
 def restart(cursor: Cursor, bridge: str, reason: str) -> None:
-    """A bridge begins: it has requested nothing yet of what it had. What its rows know of bars stays."""
+    """A bridge begins, and all streams are its own: it has requested none of them yet. What the rows know of bars stays."""
     cursor.execute(
-        "UPDATE live_streams SET state = 'wanted', reason = %s, source = '', feed = '' WHERE bridge = %s",
-        (reason, bridge),
+        "UPDATE live_streams SET bridge = %s, state = 'wanted', reason = %s, source = '', feed = ''", (bridge, reason)
     )
 
 

@@ -116,6 +116,12 @@ def by_ids(cursor: Cursor, ids: Sequence[int]) -> list[Series]:
     return list(map(of_row, every(cursor, SeriesRow)))
 
 
+def versions(cursor: Cursor, ids: Sequence[int]) -> dict[int, int]:
+    """Series -> its version now, of those that there are."""
+    cursor.execute("SELECT id, data_version FROM series WHERE id = ANY(%s)", (list(ids),))
+    return {int(number): int(version) for number, version in cursor.fetchall()}
+
+
 def exists(cursor: Cursor, series_id: int) -> bool:
     """Whether there is a series of this number."""
     cursor.execute("SELECT EXISTS (SELECT FROM series WHERE id = %s)", (series_id,))
