@@ -59,9 +59,7 @@ class LiveData:
         self._clock = parts.clock
         self._log = parts.log
         self._ready = parts.ready
-        self._swept = asyncio.Event()
-        self._urgent = asyncio.Event()
-        self._arrived = asyncio.Event()
+        self._swept, self._urgent, self._arrived = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._stopped = False
         self._wants: Mapping[StreamKey, StreamWant] = {}
         self._early: dict[StreamKey, list[Report]] = {}
@@ -108,9 +106,7 @@ class LiveData:
         self._session = SessionEvents(settings.bridge_id, self.publishing.outbox, self._connection, self._clock)
         self._bridge = settings.bridge_id
         self._left: Left | None = None
-        self._others = OtherBridges(
-            self._transactions, settings.bridge_id, streams=self.ledger.streams.values, report=self.reported
-        )
+        self._others = OtherBridges(parts.transactions, self._bridge, self.ledger.streams.values, self.reported)
         self.lock = LiveLock(self._transactions.database, self._log)
         self._watch_list = WatchList(settings.watched, parts)
         self._incidents = LiveIncidents(settings.bridge_id, self._transactions, self._log)

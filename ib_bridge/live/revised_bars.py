@@ -37,7 +37,6 @@ class OtherBridges:
         self,
         transactions: TransactionRunner,
         bridge: str,
-        *,
         streams: Callable[[], Iterable[Stream]],
         report: Callable[[Report], None],
     ) -> None:
