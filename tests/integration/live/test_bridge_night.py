@@ -57,7 +57,7 @@ def test_after_a_nightly_restart_all_streams_are_back_within_ibs_limits(live: Li
     assert (max(times) - back) / NS_PER_S <= LONGEST_S, "nor is the first of them late"
     assert {row.source for row in live.streams() if row.kind == "bars:1m"} <= {"kutd", "rtb", "poll"}
     assert live.violations() == []
-    live.wait(lambda: not any(row.holes for row in live.streams()), "no hole is left", 100, lambda: holes(live))
+    live.wait(lambda: not any(row.holes for row in live.streams()), "no hole is left", 240, lambda: holes(live))
     start, end = back - back % MINUTE - 3 * MINUTE, back - back % MINUTE
     (row,) = live.rows("SELECT instrument_id FROM instruments WHERE con_id = %s", live.instrument(MANY[0]))
     channel = f"data.bars.{row.instrument_id}-1-MINUTE-LAST-EXTERNAL"
