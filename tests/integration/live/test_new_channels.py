@@ -76,7 +76,7 @@ async def wants_unread(it: LiveBridge) -> AsyncIterator[None]:
     live = it.bridge._live
     follow = live._follow
 
-    async def later() -> None:
+    async def later(left: object) -> None:
         return None
 
     live._follow = later  # type: ignore[method-assign]
