@@ -1,5 +1,6 @@
 """One file of an export: the bars of a part of a series as of one version, read in one snapshot and written as they come."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from uuid import UUID
@@ -83,19 +84,30 @@ def _bars(database: Database, sink: Sink, job: PartJob) -> tuple[int, Span | Non
         source = _source(cursor, job)
         shape, convert = _shape(cursor, job)
         writer = None
-        for block in tables.blocks(cursor, source, job.file.span, job.planned.frame, size=job.row_group):
-            table = convert(block)
-            writer = writer or formats.writer(job.request.format, sink, shape, job.request.compression)
-            writer.write(table)
-            rows += table.num_rows
-            if job.request.layout.catalog:
-                stamps = pc.cast(table["ts_init"], pa.int64())
-                first = first if first is not None else stamps[0].as_py()
-                last = stamps[-1].as_py()
-            job.going_on()
+        try:
+            for block in tables.blocks(cursor, source, job.file.span, job.planned.frame, size=job.row_group):
+                table = convert(block)
+                writer = writer or formats.writer(job.request.format, sink, shape, job.request.compression)
+                writer.write(table)
+                rows += table.num_rows
+                if job.request.layout.catalog:
+                    stamps = pc.cast(table["ts_init"], pa.int64())
+                    first = first if first is not None else stamps[0].as_py()
+                    last = stamps[-1].as_py()
+                job.going_on()
+        except BaseException:
+            _give_up(writer)
+            raise
         if writer is not None:
             writer.close()
     return rows, (first, last) if first is not None and last is not None else None
+
+
+def _give_up(writer: formats.Writer | None) -> None:
+    """Close the writer of a file that is not to be. One that is left open would write the file's end when it is collected."""
+    if writer is not None:
+        with contextlib.suppress(OSError, pa.ArrowException):
+            writer.close()
 
 
 def _source(cursor: Cursor, job: PartJob) -> Callable[[Span], BarSource]:

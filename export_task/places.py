@@ -189,6 +189,9 @@ class FolderSink(Hashed):
         self._file = os.open(name, how, 0o644, dir_fd=folder)
 
     def write(self, data: Any) -> int:
+        """Write all of it. ValueError once the file is kept or dropped: its descriptor may be another file's by then."""
+        if self.closed:
+            raise ValueError("the file was kept or dropped")
         view = memoryview(data).cast("B")
         done = 0
         while done < view.nbytes:

@@ -183,6 +183,21 @@ def test_a_task_that_is_killed_is_followed_by_one_that_writes_only_what_is_missi
     assert list(folder.rglob("*.part")) == []
 
 
+def test_a_task_that_is_ended_within_a_file_says_no_error_and_another_one_goes_on(world: ExportWorld) -> None:
+    export_id = world.begin(instrument_ids=["AAPL.NASDAQ"], split="month")["export_id"]
+    with world.task() as process:
+        world.wait(lambda: world.shown(export_id)["progress"]["files_done"] >= 1)
+        process.terminate()
+        assert process.wait(20) == 0
+    assert world.shown(export_id)["status"] == "running"
+    with world.task(export_lease_s="60"):
+        shown = finished(world, export_id)
+    assert shown["status"] == "done", world.log()
+    # A writer that was left open would write the end of its file when it is collected.
+    assert "Traceback" not in world.log()
+    assert list(world.folder_of(export_id).rglob("*.part")) == []
+
+
 def test_all_files_of_a_series_have_one_version_whatever_is_revised_meanwhile(world: ExportWorld) -> None:
     one, version = stock(1, "AAPL", "TEST:AAPL"), 1
     wanted = {"instrument_ids": ["AAPL.NASDAQ"], "timeframes": ["1h", "4h"]}
