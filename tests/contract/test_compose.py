@@ -120,6 +120,13 @@ def test_a_container_that_is_stopped_has_time_to_end():
         assert SERVICES[name]["stop_grace_period"] == "30s", name
 
 
+def test_no_process_of_ours_is_the_first_of_its_container():
+    """The kernel keeps SIGTERM from a first process that has no handler yet, so that it could not be stopped while it begins."""
+    ours = [service for service in SERVICES.values() if service["image"].startswith("nautilus-")]
+    assert len(ours) == len(PROCESSES) + 1
+    assert all(service["init"] is True for service in ours)
+
+
 def test_health_of_the_order_process_is_where_its_image_looks():
     image = (ROOT / "ib_bridge" / "Dockerfile").read_text()
     port = SERVICES["orders"]["environment"]["NAUTILUS_ORDERS_HEALTH_PORT"]
