@@ -103,6 +103,17 @@ def test_a_bar_that_is_over_when_the_run_begins_is_learned_and_the_next_one_is_g
     assert feeds.given == opens(BARS[3])
 
 
+@pytest.mark.parametrize("late_ns", LATE)
+def test_a_bar_that_is_over_when_the_run_begins_and_stored_later_is_given(feeds, late_ns):
+    feeds.stack.bars.set_time(BARS[0].ts + MINUTE + late_ns)
+    assert feeds.begin(10) == []
+    feeds.pass_by(BARS[0], late_ns=late_ns + NS_PER_S)
+    feeds.news()
+    feeds.pass_by(BARS[1], late_ns=late_ns)
+    feeds.news()
+    assert feeds.given == opens(*BARS[:2])
+
+
 def test_history_before_today_is_learned_too(feeds):
     feeds.stack.store(*DAYS[:-1])
     feeds.pass_by(*BARS[:2], late_ns=NS_PER_S)
