@@ -34,6 +34,7 @@ from strategy_host.recorder import RECORDED, Recorder
 from strategy_host.run_orders import RunOrders
 
 _MOST_RESTARTS = 5
+_BAR = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
 _SWEEP_S, _STORE_S, _WANT_S, _WANT_LEASE_S = 1.0, 1.0, 20.0, 60.0
 _END_S, _CLOSE_S = 10.0, 150.0
 
@@ -252,6 +253,8 @@ class LiveRun:
                 self._take_result(message)
                 return
             elif kind in RECORDED:
+                if kind == "equity" and orders is not None:
+                    message = await orders.with_cash(message, self._options.capital)
                 self._record(recorder, message)
                 if kind == "fault":
                     raise Fault(f"{message['exception']}: {message['message']}")
@@ -345,6 +348,3 @@ class LiveRun:
         await self._move(RunState.STOPPED, ended or self._left, {**changes, **self._last_changes})
         with contextlib.suppress(Unavailable):
             await self._parts.transactions.run(wants.drop, self.run.principal, None)
-
-
-_BAR = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")

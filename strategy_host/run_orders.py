@@ -19,7 +19,7 @@ from nautilus.strategies.placing import Refused
 from strategy_host.child import Child
 from strategy_host.parts import HostParts
 
-_ONE = Decimal(1)
+_ONE, _NONE = Decimal(1), Decimal(0)
 
 
 class RunOrders:
@@ -36,6 +36,7 @@ class RunOrders:
         self._units = units
         self._known: dict[UUID, Known] = {}
         self._last_event = 0
+        self._earned = (-1, _NONE)
 
     # ---- adoption ------------------------------------------------------------------------------------------------
 
@@ -130,6 +131,16 @@ class RunOrders:
             await send(message)
         return bool(found)
 
+    async def with_cash(self, message: Mapping[str, Any], capital: Decimal) -> dict[str, Any]:
+        """A point of the equity curve with the cash that the ledger's executions leave: the engine's account of a live run stays
+        what it was at its start."""
+        last_event = self._last_event
+        if self._earned[0] != last_event:
+            executions = await self._parts.snapshots.read(ledger.executions, self._run.principal)
+            self._earned = (last_event, earned(executions, self._units))
+        cash = capital + self._earned[1]
+        return {**message, "cash": f"{cash:f}", "equity": f"{cash + Decimal(message['unrealized']):f}"}
+
     def _news(self, cursor: Cursor) -> list[dict[str, Any]]:
         """Read what happened. What the engine knows moves on with it: it is sent next, or the engine is gone."""
         principal = self._run.principal
@@ -157,11 +168,21 @@ class RunOrders:
 
 def positions(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> list[dict[str, Any]]:
     """What a run holds by its executions, as the message `positions` has it."""
+    return book_of(executions, units).holdings()
+
+
+def earned(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> Decimal:
+    """What executions have made real, less the commissions that are known."""
+    return book_of(executions, units).realized - sum((one.commission or _NONE for one in executions), _NONE)
+
+
+def book_of(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> Book:
+    """The book of a run's executions. units: con_id -> what a price of 1 is worth for a quantity of 1."""
     book = Book()
     for n, one in enumerate(executions):
         unit = units.get(one.con_id, _ONE)
         book.add(RunFill(f"{n:09d}", one.con_id, one.ts, one.side, one.quantity, one.price, one.commission, unit))
-    return book.holdings()
+    return book
 
 
 def _decimal(text: str | None) -> Decimal | None:

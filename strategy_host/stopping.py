@@ -28,6 +28,7 @@ from nautilus.strategies.options import RunOptions
 from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host import closing
 from strategy_host.parts import HostParts
+from strategy_host.run_orders import book_of, earned
 
 _PAUSE_S = 1.0
 
@@ -182,9 +183,19 @@ def outcome(cursor: Cursor, run: RunRow, options: RunOptions) -> dict[str, Any]:
                 )
             after = rows[-1].n
     points = [EquityPoint(row.market_ns, row.equity) for row in results.equity(cursor, run.id)]
+    if run.mode == Mode.LIVE and (closed := _closed(cursor, run, units, options)) is not None:
+        points.append(closed)
     found = writing.counts(cursor, run.id, run.principal)
     metrics = figures(book, points, capital=options.capital, trade_date=_utc_date)
     return {**found._asdict(), "metrics": metrics}
+
+
+def _closed(cursor: Cursor, run: RunRow, units: Mapping[int, Decimal], options: RunOptions) -> EquityPoint | None:
+    """What a live run is worth that holds nothing: the host may have closed it after the last bar. None: it holds something."""
+    executions = ledger.executions(cursor, run.principal)
+    if not executions or book_of(executions, units).holdings():
+        return None
+    return EquityPoint(executions[-1].ts, options.capital + earned(executions, units))
 
 
 def _unit(cursor: Cursor, con_id: int) -> Decimal:

@@ -135,6 +135,9 @@ def test_a_live_run_trades_through_the_ledger_and_decides_as_the_back_test_of_it
     assert replayed(live.strategies.db, done, mutation=dropping(range(25, 40))).decisions != course.decisions
     assert done.metrics is not None
     assert done.fills == len(rows) + 1
+    figures = {name: Decimal(done.metrics[f"{name}_pnl"]) for name in ("total", "realized", "unrealized")}
+    assert figures["unrealized"] == 0, "it holds nothing"
+    assert figures["total"] == figures["realized"] - Decimal(done.metrics["commissions"]) != 0
 
 
 @pytest.mark.parametrize("victim", ["child", "host"])
@@ -160,6 +163,11 @@ def test_a_live_run_adopts_its_own_orders_and_position_after_a_crash(live, victi
     course, tested = course_of(live.strategies.db, done), replayed(live.strategies.db, done)
     assert course.decisions == tested.decisions
     assert live.held(run) == 0, "it has sold what it had bought before the crash, and no more"
+    assert done.metrics is not None
+    made_real = Decimal(done.metrics["realized_pnl"]) - Decimal(done.metrics["commissions"])
+    with live.strategies.db.transaction() as cursor:
+        points = results.equity(cursor, run.id)
+    assert points[-1].cash == points[-1].equity == 100_000 + made_real, "what was earned before a crash stays"
     assert len(course.decisions) == 2
 
 
