@@ -1,6 +1,7 @@
 """All functions in one ASGI application on the loopback interface: what API Gateway and Lambda are when deployed."""
 
 import argparse
+import signal
 
 from fastapi import FastAPI
 
@@ -57,7 +58,11 @@ def main() -> None:
 def serve(settings: AuthSettings, port: int) -> None:
     """Serve it on `settings.api_host` until a signal comes."""
     app = create(settings, load(StreamLimits))
-    server.server(app, app.state.stream).run(sockets=[server.listening(settings.api_host, port)])
+    running = server.server(app, app.state.stream)
+    # The server raises again what it caught, which would end a process with the signal for its status.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    running.run(sockets=[server.listening(settings.api_host, port)])
 
 
 if __name__ == "__main__":

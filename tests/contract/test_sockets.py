@@ -54,6 +54,8 @@ def port(request: pytest.FixtureRequest, dsn: str, tmp_path: Path) -> Iterator[i
         )
         child.wait_ready(within_s=60)
         yield number
+        # Also where it is not the first process of a container, whom its own signal would not end.
+        assert child.stop() == 0
 
 
 def opens(port: int) -> bool:
