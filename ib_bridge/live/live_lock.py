@@ -1,7 +1,7 @@
 """Of the bridges of one database one has the live data, the others stand by.
 
 A second one would request each stream once more at IB, which counts lines by login, and would publish in an epoch of its own:
-listeners keep to the newest epoch, and would hear nobody else.
+listeners keep to the newest epoch, and drop what comes in another one.
 """
 
 import asyncio

@@ -204,13 +204,13 @@ def test_all_processes_together_fit_the_databases_connections():
     reserved = [properties["ReservedConcurrentExecutions"]["Fn::If"][1] for _, properties in FUNCTIONS.values()]
     each = int(GLOBALS["Environment"]["Variables"]["NAUTILUS_DATABASE_POOL"])
     environment = {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.bridge"]["Environment"]}
-    beside = 2  # of the bridge: one holds its name, one listens
-    bridge = int(environment["NAUTILUS_DATABASE_POOL"]) + beside
+    beside = 2  # one holds its name, one listens
+    bridge = int(environment["NAUTILUS_DATABASE_POOL"]) + beside + 1  # and one of the bridge holds the live data
     orders = int(
         {e["Name"]: e["Value"] for e in CONTAINERS["BridgeTask.orders"]["Environment"]}["NAUTILUS_DATABASE_POOL"]
     )
     orders += beside
-    assert (bridge, FUNCTIONS["live"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]) == (12, 5)
+    assert (bridge, FUNCTIONS["live"][1]["ReservedConcurrentExecutions"]["Fn::If"][1]) == (13, 5)
     signs_in = {e["Name"]: e["Value"] for e in CONTAINERS["StreamTask.stream"]["Environment"]}
     stream = int(signs_in["NAUTILUS_DATABASE_POOL"]) + POOL + 2  # one listens to the bus, one to what happens to orders
     deployed_at_once = 2  # of the stream: the old one says goodbye while the new one serves
@@ -631,6 +631,12 @@ def test_sockets_come_by_tls_alone():
         "HTTPS",
         [{"CertificateArn": {"Ref": "StreamCertificateArn"}}],
     )
+
+
+def test_no_process_of_ours_is_the_first_of_its_container():
+    ours = {name: one for name, one in CONTAINERS.items() if not name.endswith(".gateway")}
+    assert set(ours) >= {"BridgeTask.bridge", "BridgeTask.orders", "StreamTask.stream"}
+    assert [name for name, one in ours.items() if one.get("LinuxParameters") != {"InitProcessEnabled": True}] == []
 
 
 def test_a_socket_lives_longer_than_a_heartbeat_and_a_ping():

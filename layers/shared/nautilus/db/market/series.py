@@ -116,10 +116,15 @@ def by_ids(cursor: Cursor, ids: Sequence[int]) -> list[Series]:
     return list(map(of_row, every(cursor, SeriesRow)))
 
 
+class _Version(NamedTuple):
+    id: int
+    version: int
+
+
 def versions(cursor: Cursor, ids: Sequence[int]) -> dict[int, int]:
     """Series -> its version now, of those that there are."""
-    cursor.execute("SELECT id, data_version FROM series WHERE id = ANY(%s)", (list(ids),))
-    return {int(number): int(version) for number, version in cursor.fetchall()}
+    cursor.execute("SELECT id, data_version AS version FROM series WHERE id = ANY(%s)", (list(ids),))
+    return {row.id: row.version for row in every(cursor, _Version)}
 
 
 def exists(cursor: Cursor, series_id: int) -> bool:
