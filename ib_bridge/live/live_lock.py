@@ -8,7 +8,6 @@ import asyncio
 from typing import Any
 
 from nautilus.db.connection import Database
-from nautilus.errors import Unavailable
 from nautilus.process.errors import CannotStart
 from nautilus.process.name_lock import NameLock
 
@@ -36,8 +35,9 @@ class LiveLock:
                 if not stands_by:
                     self._log.info("live-data-elsewhere")
                 stands_by = True
-            except Unavailable as gone:
-                self._log.info("live-lock-not-taken", extra={"reason": gone.detail})
+            except Exception as gone:
+                # Whatever psycopg2 says of a server that ends or is silent: the next try may meet another one.
+                self._log.info("live-lock-not-taken", extra={"reason": str(gone).strip() or type(gone).__name__})
             else:
                 self.held = True
                 return

@@ -36,6 +36,8 @@ FRAMES = ["1m", "2m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "1d", "1w", "
 OPEN = ns("2024-01-08 09:30", "America/New_York")
 MINUTES = 30
 """From the open to market time."""
+BEGINS = ns("2023-12-18 09:30", "America/New_York")
+"""Longer ago than any window of the page of bars that are made of minutes: such a window has them where no minute is missing."""
 
 
 class Page:
@@ -79,7 +81,7 @@ def charted(page: Page) -> None:
     stored, one = page.books.stored, stock(con_id=9)
     stored.instrument(one, nyse(date(2023, 12, 1), 60))
     bars = [Bar(OPEN + n * MINUTE, 1.5, 2.0, 1.0, 1.75, None if n % 2 else 10.0, None, None) for n in range(MINUTES)]
-    stored.record(one, "1m", bars, settled=[(OPEN, OPEN + MINUTES * MINUTE)])
+    stored.record(one, "1m", bars, settled=[(BEGINS, OPEN + MINUTES * MINUTE)])
 
 
 # ---- on real answers -------------------------------------------------------------------------------------------------

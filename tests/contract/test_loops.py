@@ -52,6 +52,7 @@ CALLERS = {
 }
 # Loops that catch everything in their body themselves: threads, and some that wait in their own way.
 GUARDED = {
+    "ib_bridge.live.live_lock.LiveLock.wait",
     "nautilus.process.notify.Listener._run",
     "nautilus.process.notify.Consumer.run",
     "nautilus.lookup.command_watch.CommandWatch._poll",
