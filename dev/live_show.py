@@ -202,6 +202,9 @@ class Show:
         found: list[str] = []
         for name, frame in FRAMES.items():
             start, end = map(rfc3339, self._span(name))
+            if start >= end:
+                self._desk.line("comparison", f"{frame}: the show was too short for a whole bar")
+                continue
             shown = self._charts[name].between(start, end)
             true = history(self._desk, frame, {"start": start, "end": end}, mode="force")
             wrong = differences(shown, true)
