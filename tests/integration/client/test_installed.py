@@ -152,14 +152,16 @@ print(json.dumps(float(min(edge.min() for edge in edges))))
 def test_the_blocks_of_the_page_run_one_after_the_other(environment: Mapping[str, str], tmp_path: Path) -> None:
     blocks = blocks_of_the_page()
     assert len(blocks) >= 4
-    code = f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(blocks)
+    title = "print(bars.plot()[1][0].get_title())"
+    code = f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join([*blocks, title])
     done = subprocess.run(
         [str(installed()), "-I", "-c", code], env=dict(environment), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "not a word, also of fonts"
     lines = done.stdout.splitlines()
     assert lines[:2] == ["True [] 1", "True 390"]
-    assert lines[-1] == "7 True True 0"
+    assert lines[-2:] == ["7 True True 0", "AAPL.NASDAQ 1m TRADES, 2024-01-08, America/New_York"]
     assert in_environment(MARGIN, environment, str(tmp_path / "aapl.png")) == 1.0, "no label is cut off at an edge"
 
 
