@@ -78,7 +78,8 @@ class Export(Record):
         return self._connection.every("export-files", "files", export_id=self.id)
 
     def download(self, folder: str | Path, *, progress: Progress | None = None) -> Sequence[Path]:
-        """All files, into a folder; waits until the export is over. What is there and right is left alone.
+        """All files, into a folder, with coverage and manifest beside them; waits until the export is over. What is there and
+        right is left alone.
 
         A file ends in `.part` until its SHA-256 is right; ChecksumMismatch when it is not.
         """
@@ -88,17 +89,9 @@ class Export(Record):
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
         report = progress or (lambda path, done, size: None)
-        found = [self._file(root, one, report) for one in self.files if one.get("sha256")]
-        if self._raw.get("manifest"):  # last of all: where it is, the folder is whole
-            found.append(self._manifest(root))
-        return found
-
-    def _manifest(self, root: Path) -> Path:
-        data = self._connection.answer("export-file", export_id=self.id, path=MANIFEST).body
-        part = root / f"{MANIFEST}.part"
-        part.write_bytes(data)
-        part.replace(root / MANIFEST)
-        return root / MANIFEST
+        beside = sorted(self._raw["extras"], key=lambda one: one["path"] == MANIFEST)  # last: where it is, all is there
+        wanted = [*(one for one in self.files if one.get("sha256")), *beside]
+        return [self._file(root, one, report) for one in wanted]
 
     def _file(self, root: Path, one: Mapping[str, Any], report: Progress) -> Path:
         path = inside(root, one["path"])

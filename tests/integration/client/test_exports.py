@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nautilus_client import cli, exports
+from nautilus_client.cli.tree import parse
 from nautilus_client.client import Client
 from nautilus_client.errors import BrokenAnswer, ChecksumMismatch, Invalid
 from nautilus_client.exports import Export
@@ -103,7 +104,7 @@ def test_a_download_that_is_cut_goes_on_where_it_ended(
     assert f"range: bytes={len(expected) // 2}-" in second.lower(), "nothing that has come is fetched again"
     assert "if-range:" in second.lower()
     assert (tmp_path / "here" / path).read_bytes() == expected
-    assert {one.name for one in found} == {Path(path).name, "manifest.json"}
+    assert [one.name for one in found] == [Path(path).name, "coverage.json", "manifest.json"], "the manifest is last"
     assert exports.verify(tmp_path / "here") == []
 
 
@@ -193,9 +194,40 @@ def test_ctrl_c_leaves_a_part_and_the_same_command_goes_on(
             [*command, "--json"], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
         )
         assert f"range: bytes={len(expected) // 2}-" in of_file(line)[-1].lower()
-    assert len(json.loads(again.stdout)["files"]) == 2
+    assert len(json.loads(again.stdout)["files"]) == 3
     assert not part.exists()
     assert exports.verify(folder) == []
+
+
+@pytest.mark.parametrize(("layout", "beside"), [("hive", "views.sql"), ("nautilus-trader-1.x", "README.txt")])
+def test_a_download_brings_coverage_and_how_to_read_it_and_the_command_names_gaps(
+    world: ExportWorld,
+    url: str,
+    key: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    layout: str,
+    beside: str,
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *given: None)  # which is for a process of its own
+    monkeypatch.setenv("NAUTILUS_API_KEY", key)
+    late = FIRST + (DAYS + 2) * DAY
+    last = [bar(late + n * HOUR, n) for n in range(24)]
+    world.stored_bars.record(stock(1, "AAPL", "TEST:AAPL"), "1h", last, settled=[(late, late + DAY)])
+    command = ["--url", url, "export", "start", "AAPL", "-t", "1h", "--layout", layout]
+    assert cli.main([*command, "--dry-run"]) == cli.OK
+    summary, gaps, fill = capsys.readouterr().out.splitlines()
+    assert summary.startswith("1,464 bars, series: 1, files: ")
+    assert gaps == "AAPL.NASDAQ 1h TRADES rth has gaps, the first from 2024-03-01T00:00:00Z"
+    assert fill.split()[:4] == ["nautilus", "backfill", "start", "AAPL.NASDAQ"]
+    assert vars(parse(fill.split()[1:])).items() >= {"symbol": ["AAPL.NASDAQ"], "end": "2024-03-03T00:00:00Z"}.items()
+    with world.task():
+        assert cli.main([*command, "--get", str(tmp_path / "here")]) == cli.OK
+    assert "AAPL.NASDAQ 1h TRADES rth has gaps: coverage.json lists them, and why\n" in capsys.readouterr().err
+    assert {one.name for one in (tmp_path / "here").iterdir()} >= {"manifest.json", "coverage.json", beside}
+    assert not list((tmp_path / "here").rglob("*.part"))
 
 
 def test_requests_are_typed_and_a_dry_run_writes_nothing(

@@ -1,5 +1,8 @@
 """Commands of long work: backfills, exports, and the bars kept on this machine."""
 
+import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,9 @@ from nautilus_client import cli
 from nautilus_client.cli.context import Context
 from nautilus_client.cli.market import where, window
 from nautilus_client.cli.output import fields, table
-from nautilus_client.cli.progress import export_text, job_text
+from nautilus_client.cli.progress import export_text, job_text, span
+
+MOST_NAMED = 5
 
 
 def backfill(context: Context) -> int:
@@ -119,8 +124,25 @@ def _export_start(context: Context) -> int:
         context.resume = f"`nautilus export get {found.id} {options.get}` goes on"
         found.wait(progress=lambda one: context.line.show(export_text(one.as_dict()), ended=one.over))
         return _download(context, found, options.get)
-    context.emit(found.as_dict(), lambda: fields(found.as_dict()))
+    context.emit(found.as_dict(), lambda: _estimate(found.as_dict()) if options.dry_run else fields(found.as_dict()))
     return cli.OK
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    """What a dry run says; for each series with gaps the command that fills them."""
+    lines = [
+        f"{found['bars']:,} bars, series: {found['series']}, files: {found['files']}; about {found['bytes']:,} bytes and"
+        f" {span(found['seconds'])}"
+    ]
+    for one in found["incomplete"]:
+        body = (one.get("backfill") or {}).get("body")
+        lines.append(f"{one['series']} has gaps, the first from {one['missing'][0]['start']}")
+        if body:
+            lines.append(
+                f"  nautilus backfill start {shlex.quote(one['series'].rsplit(None, 3)[0])} -t {body['timeframe']}"
+                f" --price {body['price']} --session {body['session']} --start {body['start']} --end {body['end']}"
+            )
+    return "\n".join(lines)
 
 
 def _export_list(context: Context) -> int:
@@ -156,11 +178,26 @@ def _download(context: Context, found: Any, folder: str) -> int:
 
     paths = found.download(folder, progress=report)
     context.line.end()
+    incomplete = _incomplete(Path(folder))
+    for one in incomplete[:MOST_NAMED]:
+        context.notice(f"{one} has gaps: coverage.json lists them, and why")
+    if len(incomplete) > MOST_NAMED:
+        context.notice(f"and {len(incomplete) - MOST_NAMED} series more have gaps")
     context.emit(
-        {"folder": folder, "files": [str(path) for path in paths]},
+        {"folder": folder, "files": [str(path) for path in paths], "incomplete": incomplete},
         f"{len(paths)} files in {folder}, each with its SHA-256",
     )
     return cli.OK
+
+
+def _incomplete(folder: Path) -> list[str]:
+    """The series of an export that have gaps."""
+    series = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))["series"]
+    return [
+        " ".join(str(one[name]) for name in ("instrument_id", "timeframe", "price", "session"))
+        for one in series
+        if not one["complete"]
+    ]
 
 
 def _export_verify(context: Context) -> int:

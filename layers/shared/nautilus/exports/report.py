@@ -31,6 +31,7 @@ def export_json(row: ExportRow, progress: Progress | None, now: datetime) -> dic
         "eta_seconds": eta_s(done, files, seconds) if row.state == "running" else None,
         "problem": row.problem,
         "manifest": f"{PATH}/{row.id}/files/manifest.json" if "manifest.json" in row.extras else None,
+        "extras": [{"path": path, **about} for path, about in row.extras.items()],
         "created_at": microseconds_text(row.created_at),
         "started_at": _time(row.started_at),
         "finished_at": _time(row.finished_at),
