@@ -15,11 +15,22 @@ class NoSuchForm(NautilusError, ValueError):
     """An ending of no form that can be written."""
 
 
+def check(path: Path) -> None:
+    """Raise what is known before any bar is fetched: no such form, no such folder, a library that is not installed."""
+    if path.suffix not in _FORMS:
+        raise NoSuchForm(f"{path.name}: the ending says the form: {', '.join(_FORMS)}")
+    if not path.parent.is_dir():
+        raise NautilusError(f"{path}: there is no folder {path.parent}")
+    if path.suffix in _LIBRARIES:
+        from nautilus_client import frames
+
+        frames.library(_LIBRARIES[path.suffix], "arrow")
+
+
 def save(bars: Bars, path: Path) -> Path:
     """As `Bars.save`."""
-    write = _FORMS.get(path.suffix)
-    if write is None:
-        raise NoSuchForm(f"{path.name}: the ending says the form: {', '.join(_FORMS)}")
+    check(path)
+    write = _FORMS[path.suffix]
     part = path.with_name(path.name + ".part")
     write(bars, part)
     part.replace(path)
@@ -101,6 +112,7 @@ def _arrow(bars: Bars, path: Path) -> None:
         writer.write_table(table)
 
 
+_LIBRARIES = {".parquet": "pyarrow.parquet", ".arrow": "pyarrow"}
 _FORMS: dict[str, Callable[[Bars, Path], None]] = {
     ".parquet": _parquet,
     ".arrow": _arrow,

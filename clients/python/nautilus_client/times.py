@@ -49,8 +49,14 @@ def _whole(value: int, field: str) -> int:
 
 def _midnight(value: Any, zone: dt.tzinfo | None, field: str) -> int:
     if zone is None:
-        raise BadTime(f"{field}: {value} is a date, and it is not known in which zone it begins")
-    day = dt.date.fromisoformat(value.strip()) if isinstance(value, str) else value
+        raise BadTime(
+            f"{field}: {value} is a date, and it is not known in which zone it begins; write a time, such as"
+            f" {value}T14:30:00Z"
+        )
+    try:
+        day = dt.date.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError as wrong:
+        raise BadTime(f"{field}: {value!r}: {wrong}") from None
     return _from_datetime(dt.datetime.combine(day, dt.time(), tzinfo=zone), field)
 
 

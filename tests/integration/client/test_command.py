@@ -16,6 +16,7 @@ import pytest
 
 from nautilus_client import cli, profiles
 from nautilus_client.cli.tree import parser_of
+from nautilus_client.client import Client
 from tests.integration.client.conftest import NOW
 from tests.integration.client.test_bars import limited, minutes
 from tests.integration.reading.test_pages import START
@@ -52,7 +53,7 @@ def run(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 def test_bars_as_a_table_csv_and_lines(day: StoredBars, run: Run) -> None:
     code, out, err = run("bars", "AAPL", *WINDOW)
     assert code == cli.OK
-    assert out.splitlines()[0].split()[:2] == ["time", "open"]
+    assert out.splitlines()[0].split()[:3] == ["time", "(UTC)", "open"]
     assert out.count("\n") == 42, "20 at the beginning, 20 at the end, what is left out, and the heading"
     assert "AAPL.NASDAQ 1m TRADES rth: version 1" in err
     code, out, _ = run("bars", "AAPL", *WINDOW, "--csv")
@@ -63,6 +64,7 @@ def test_bars_as_a_table_csv_and_lines(day: StoredBars, run: Run) -> None:
     code, out, _ = run("bars", "AAPL.NASDAQ", *WINDOW, "--ndjson")
     assert len([json.loads(line) for line in out.splitlines()]) == 390
     _, out, _ = run("bars", "AAPL", *WINDOW, "--tz", "exchange", "--limit", "1")
+    assert out.startswith("time (exchange)")
     assert "2024-01-08 09:30:00" in out
 
 
@@ -75,6 +77,56 @@ def test_a_file_has_its_name_when_it_is_whole(day: StoredBars, run: Run, tmp_pat
     code, _, err = run("bars", "AAPL", *WINDOW, "-o", str(tmp_path / "aapl.xls"))
     assert (code, "the ending says the form" in err) == (cli.FAILED, True)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_fetched(
+    day: StoredBars, run: Run, url: str, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    refused = {
+        "the ending says the form": ["-o", str(tmp_path / "aapl.xls")],
+        f"there is no folder {nowhere}": ["-o", str(nowhere / "aapl.csv")],
+        "one file holds one series": ["MSFT", "-o", str(tmp_path / "both.csv")],
+        "pip install 'nautilus-client[arrow]'": ["-o", str(tmp_path / "aapl.parquet")],  # not in this environment
+        "this needs pyarrow:": ["--arrow"],
+    }
+    with wire(url, lambda n, answer: answer) as line:
+        for words, given in refused.items():
+            code, out, err = run("bars", "AAPL", *given, *WINDOW, "--fill", at=line.url)
+            assert (code, out) == (cli.FAILED, "")
+            assert words in err
+        assert line.requests == []
+        assert run("bars", "AAPL", *WINDOW, "-o", str(tmp_path / "aapl.csv"), at=line.url)[0] == cli.OK
+        assert line.requests != []
+
+
+def test_who_does_not_want_what_is_missing_has_nothing_fetched(day: StoredBars, tmp_path: Path) -> None:
+    import functions.backfill.app
+
+    app = day.app(tmp_path)
+    app.include_router(functions.backfill.app.router)
+    early = ["--start", "2024-01-03", "--end", "2024-01-09"]
+    leader, follower = pty.openpty()
+    os.write(leader, b"n\n")
+    with served(app) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "nautilus_client", "--url", url, "bars", "AAPL", *early, "--fill", "--csv"],
+            env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
+            stdin=follower,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+            check=True,
+        )
+        seen = os.read(leader, 10_000).decode()
+        assert "1,170 to fetch: " in seen
+        assert "Fetch? [Y/n]" in seen
+        assert done.stdout.count(b"\n") == 391
+        assert day.rows("SELECT count(*) FROM backfill_jobs") == [(0,)]
+        with Client(url) as client:
+            len(client.bars("AAPL", "1m", start=early[1], end=early[3]))
+        assert day.rows("SELECT count(*) FROM backfill_jobs") == [(1,)], "a read without a question has it fetched"
+    os.close(follower)
+    os.close(leader)
 
 
 NOBODY = "9e107d9d-0000-0000-0000-000000000000"
@@ -149,6 +201,22 @@ def test_every_command_is_among_those_whose_json_is_tested() -> None:
     assert len(found) > 40
     tested = {tuple(words[:length]) for words in COMMANDS for length in (1, 2)}
     assert found - tested == set()
+
+
+def arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """What may be given to each command, and to each of its actions."""
+    for one in parser._actions:
+        if isinstance(one, argparse._SubParsersAction):
+            for inner in one.choices.values():
+                yield from arguments(inner)
+        else:
+            yield one
+
+
+def test_help_explains_every_argument_of_every_command() -> None:
+    found = list(arguments(parser_of()))
+    assert len(found) > 400
+    assert [one.dest for one in found if not one.help] == []
 
 
 def test_json_is_json_alone_with_a_terminal_on_the_error_output(day: StoredBars, url: str) -> None:
@@ -249,13 +317,35 @@ def test_settings_of_a_profile_are_set_and_shown(run: Run) -> None:
     assert run("config", "set", "colour", "red")[0] == cli.FAILED
 
 
-def test_a_day_has_one_character_on_the_map(day: StoredBars, run: Run) -> None:
-    code, out, _ = run("coverage", "AAPL", "--start", "2024-01-03", "--end", "2024-01-10", "--map")
+def test_a_day_has_one_character_on_the_map_and_a_legend_explains_it(day: StoredBars, run: Run) -> None:
+    code, out, err = run("coverage", "AAPL", "--start", "2024-01-03", "--end", "2024-01-10", "--map")
     assert code == cli.OK
     name, frame, month, days = out.split()[:4]
     assert (name, frame, month) == ("AAPL.NASDAQ", "1m", "Jan")
     assert "#" in days
     assert "." in days or "q" in days
+    assert err.startswith("a character for each day: # all there, - no session, ")
+    assert all(f"{mark} " in err for mark in days)
+    assert "! failed" not in err, "only what is on the map"
+
+
+def test_months_on_a_map_stand_below_each_other_where_there_are_many(day: StoredBars, run: Run) -> None:
+    _, out, _ = run("coverage", "AAPL", "--start", "2023-11-03", "--end", "2024-02-02", "--map")
+    heading, *months = out.splitlines()
+    assert heading.startswith("AAPL.NASDAQ 1m  390 bars, ")
+    names = [line[2:10] for line in months]
+    assert names == ["2023 Nov", "2023 Dec", "2024 Jan", "2024 Feb"]
+    assert [len(line) - 12 for line in months[:3]] == [30, 31, 31], "the first line begins below its day of the month"
+    assert months[0][12:15] == "  ."
+
+
+def test_a_wrong_field_is_named_once(day: StoredBars, run: Run) -> None:
+    _, _, err = run("bars", "AAPL", "--price", "NONE")
+    assert (err.count("price:"), err.count("MIDPOINT"), err.count("\n")) == (1, 1, 1)
+    _, _, err = run("bars", "AAPL", "--start", "2026-13-01")
+    assert err == "nautilus: start: '2026-13-01': month must be in 1..12\n"
+    _, _, err = run("explain", "AAPL", "2026-10-01")
+    assert "write a time, such as 2026-10-01T14:30:00Z" in err
 
 
 def test_who_has_enough_ends_the_command_without_a_word(day: StoredBars, url: str) -> None:

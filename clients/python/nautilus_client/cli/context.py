@@ -116,8 +116,11 @@ def _failed(context: Context, error: Exception) -> int:
             output.write_json({"error": _described(error)}, context.out)
     context.err.write(f"nautilus: {error}\n")
     for field in getattr(error, "errors", ()):
+        words = f"{field.get('field')}: {field.get('message') or field.get('detail') or ''}"
+        if words in str(error):  # the sentence above has it all
+            continue
         allowed = f"; allowed: {', '.join(map(str, field['allowed']))}" if field.get("allowed") else ""
-        context.err.write(f"  {field.get('field')}: {field.get('message') or field.get('detail') or ''}{allowed}\n")
+        context.err.write(f"  {words}{allowed}\n")
     for one in getattr(error, "suggestions", ()):
         context.err.write(f"  perhaps {one.get('instrument_id') or one.get('symbol')}: {one.get('why', '')}\n")
     for one in getattr(error, "checks", ()):

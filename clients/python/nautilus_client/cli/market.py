@@ -1,9 +1,10 @@
 """Commands that read market data."""
 
+import argparse
 import datetime as dt
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nautilus_client import cli, files
@@ -11,7 +12,8 @@ from nautilus_client.bars import Bar, Bars
 from nautilus_client.cli.context import Context
 from nautilus_client.cli.output import fields, table, write_line
 from nautilus_client.cli.progress import job_text, span
-from nautilus_client.times import at, text, to_ns, zone_of
+from nautilus_client.timeframes import intraday
+from nautilus_client.times import at, text, zone_of
 
 SHOWN = 20
 """Rows of a table on the terminal: so many at its beginning and at its end."""
@@ -39,6 +41,7 @@ def window(context: Context) -> dict[str, Any]:
 
 def bars(context: Context) -> int:
     options = context.options
+    _check_output(options)
     found = [_one(context, symbol) for symbol in options.symbol]
     for each in found:
         context.notice(_summary(each))
@@ -52,12 +55,24 @@ def bars(context: Context) -> int:
     return cli.OK
 
 
+def _check_output(options: argparse.Namespace) -> None:
+    """Before anything is fetched: an hour of fetching is not for a file that cannot be written."""
+    if options.output:
+        if len(options.symbol) > 1:
+            raise ValueError("one file holds one series: give one symbol, or use `nautilus export`")
+        files.check(context_path(options.output))
+    elif options.arrow and not options.json:
+        from nautilus_client import frames
+
+        frames.library("pyarrow", "arrow")
+
+
 def _one(context: Context, symbol: str) -> Bars:
     options = context.options
     named = where(context, symbol)
-    if options.fill:
-        _fill(context, symbol, named)
     expected = {"limit": options.limit, "wait": options.wait, "as_of": _version(options.as_of)}
+    if options.fill and not _fill(context, symbol, named):
+        expected["request_missing"] = False
 
     def report(done: int, all_of_them: int | None) -> None:
         context.line.show(f"{symbol}: {done:,} bars" + (f" of {all_of_them:,}" if all_of_them else ""))
@@ -75,13 +90,13 @@ def _version(given: str | None) -> int | str | None:
     return int(given) if given and given.isdigit() and len(given) < 18 else given
 
 
-def _fill(context: Context, symbol: str, named: Mapping[str, Any]) -> None:
-    """What is missing, what it costs, and whether it is wanted."""
+def _fill(context: Context, symbol: str, named: Mapping[str, Any]) -> bool:
+    """Fetch what is missing. False: whoever was shown what it costs does not want it."""
     options, client = context.options, context.client
     covered = client.coverage(timeframe=options.timeframe, **named, **window(context))
     summary = covered.summary
     if summary["complete"]:
-        return
+        return True
     request = {**named, "timeframe": options.timeframe, "start": covered.window["start"], "end": covered.window["end"]}
     cost = client.backfill(**request, dry_run=True).as_dict()
     missing = summary["missing_bars"]
@@ -91,11 +106,12 @@ def _fill(context: Context, symbol: str, named: Mapping[str, Any]) -> None:
         f" {cost.get('requests', 0)} requests, about {span(cost.get('seconds') or 0)}"
     )
     if not context.confirm("Fetch?"):
-        return
+        return False
     job = client.backfill(**request)
     context.resume = f"the backfill goes on; `nautilus backfill watch {job.as_dict().get('job_id')}` follows it"
     job.wait(progress=lambda one: context.line.show(job_text(one.as_dict()), ended=one.over))
     context.resume = ""
+    return True
 
 
 def _summary(found: Bars) -> str:
@@ -115,8 +131,6 @@ def _summary(found: Bars) -> str:
 
 
 def _save(context: Context, found: list[Bars]) -> None:
-    if len(found) > 1:
-        raise ValueError("one file holds one series: give one symbol, or use `nautilus export`")
     path = files.save(found[0], context_path(context.options.output))
     context.notice(f"{path}: {path.stat().st_size:,} bytes")
 
@@ -179,7 +193,8 @@ def _table(context: Context, found: list[Bars]) -> str:
         cut = len(bars_of_one) > 2 * SHOWN
         shown = [*bars_of_one[:SHOWN], None, *bars_of_one[-SHOWN:]] if cut else bars_of_one
         rows += [[each.name if len(found) > 1 else None, *_cells(bar, zone, each)] for bar in shown]
-    headings = ["symbol", "time", *Bar._fields[1:]]
+    heading = f"time ({context.options.tz or 'UTC'})" if intraday(context.options.timeframe) else "date"
+    headings = ["symbol", heading, *Bar._fields[1:]]
     several = len(found) > 1
     return table([row if several else row[1:] for row in rows], headings if several else headings[1:])
 
@@ -187,90 +202,8 @@ def _table(context: Context, found: list[Bars]) -> str:
 def _cells(bar: Bar | None, zone: dt.tzinfo, found: Bars) -> list[Any]:
     if bar is None:
         return ["..."] + [None] * (len(Bar._fields) - 1)
-    form = "%Y-%m-%d %H:%M:%S" if found.timeframe not in ("1d", "1w", "1M") else "%Y-%m-%d"
+    form = "%Y-%m-%d %H:%M:%S" if intraday(found.timeframe) else "%Y-%m-%d"
     return [at(bar.ts, zone).strftime(form), *bar[1:]]
-
-
-# ---- coverage --------------------------------------------------------------------------------------------------------
-
-MARKS = {
-    "filled": "#",
-    "empty_confirmed": "#",
-    "closed": "-",
-    "not_asked": ".",
-    "queued": "q",
-    "empty_unconfirmed": "e",
-    "unavailable": "x",
-    "failed": "!",
-    "stale": "s",
-    "not_closed_yet": " ",
-}
-_WORST = "!x?.seq# -"
-"""What stands for a day that has several: the first of these."""
-
-
-def coverage(context: Context) -> int:
-    found = [
-        context.client.coverage(timeframe=context.options.timeframe, **where(context, symbol), **window(context))
-        for symbol in context.options.symbol
-    ]
-    if context.options.map:
-        text_of = "\n".join(_map(one, _trade_dates(context, one)) for one in found)
-    else:
-        text_of = "\n\n".join(_coverage_table(one) for one in found)
-    context.emit([one.as_dict() for one in found] if len(found) > 1 else found[0].as_dict(), text_of)
-    return cli.OK
-
-
-def _coverage_table(found: Any) -> str:
-    rows = [
-        [one["start"], one["end"], one["state"], one["bars"], one["expected"], one.get("reason")]
-        for one in found.intervals
-    ]
-    return f"{_coverage_line(found)}\n{table(rows, ['from', 'to', 'state', 'bars', 'slots', 'reason'])}"
-
-
-def _coverage_line(found: Any) -> str:
-    summary = found.summary
-    share = (
-        f"{summary['complete_pct']:g} %"
-        if summary["complete_pct"] is not None
-        else f"{summary['unknown']} ranges: sessions unknown"
-    )
-    return f"{found.instrument_id} {found.as_dict()['timeframe']}: {summary['bars']:,} bars, {share}"
-
-
-def _trade_dates(context: Context, found: Any) -> set[dt.date] | None:
-    """The dates with sessions; None where they are not known for all of the window."""
-    window = found.window
-    names = {"instrument_id": found.instrument_id, "session": found.as_dict()["session"]}
-    calendar = context.client.calendar(**names, start=window["start"], end=window["end"])
-    known = calendar.known
-    if known is None or to_ns(known["start"]) > to_ns(window["start"]) or to_ns(known["end"]) < to_ns(window["end"]):
-        return None
-    return {dt.date.fromisoformat(one.trade_date) for one in calendar.sessions}
-
-
-def _map(found: Any, dates: set[dt.date] | None) -> str:
-    days: dict[dt.date, str] = {}
-    for one in found.intervals:
-        known = one["expected"] is not None or one["state"] != "not_asked"
-        mark = MARKS.get(one["state"], "?") if known else "?"
-        for day in _days(one["start"], one["end"]):
-            if dates is not None and day not in dates:
-                days[day] = "-"
-                continue
-            before = days.get(day)
-            days[day] = mark if before is None else min(before, mark, key=_WORST.index)
-    months = itertools.groupby(sorted(days), key=lambda day: (day.year, day.month))
-    parts = [f"{dt.date(*month, 1):%b} {''.join(days[day] for day in group)}" for month, group in months]
-    return f"{found.instrument_id} {found.as_dict()['timeframe']}  {'  '.join(parts)}  {_coverage_line(found).partition(': ')[2]}"
-
-
-def _days(start: str, end: str) -> Iterator[dt.date]:
-    first, last = at(to_ns(start)).date(), at(to_ns(end) - 1).date()
-    for n in range((last - first).days + 1):
-        yield first + dt.timedelta(days=n)
 
 
 # ---- the rest --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from nautilus_client import __version__
 
 Build = Callable[[argparse.ArgumentParser], None]
+_SYMBOL = "AAPL, EUR/USD, ESZ6; or AAPL.NASDAQ"
 FRAMES = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1M"
 
 
@@ -43,9 +44,7 @@ def _globals(parser: argparse.ArgumentParser, *, default: object = argparse.SUPP
 
 
 def _series(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    parser.add_argument(
-        "symbol", nargs="+" if many else None, metavar="SYMBOL", help="AAPL, EUR/USD, ESZ6; or AAPL.NASDAQ"
-    )
+    parser.add_argument("symbol", nargs="+" if many else None, metavar="SYMBOL", help=_SYMBOL)
     parser.add_argument(
         "-t", "--timeframe", default="1m", choices=FRAMES.split(), metavar="FRAME", help=f"{FRAMES} (default: 1m)"
     )
@@ -94,17 +93,17 @@ def _series_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _calendar(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("symbol", metavar="SYMBOL")
+    parser.add_argument("symbol", metavar="SYMBOL", help=_SYMBOL)
     parser.add_argument("--session", help="rth or all")
-    parser.add_argument("--start")
-    parser.add_argument("--end")
+    parser.add_argument("--start", help="2026-03-02 (midnight of the exchange), or 2026-03-02T14:30:00Z")
+    parser.add_argument("--end", help="excluded")
 
 
 def _instruments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "query", nargs="?", help="the beginning of a symbol, or part of a name; without it all that are known"
     )
-    parser.add_argument("--asset-class")
+    parser.add_argument("--asset-class", help="STK, CASH, FUT, IND, CRYPTO, ...")
 
 
 def _live(parser: argparse.ArgumentParser) -> None:
@@ -131,42 +130,52 @@ def _backfill(parser: argparse.ArgumentParser) -> None:
     )
     for name, words in jobs:
         one = actions.add_parser(name, help=words)
-        one.add_argument("job_id", metavar="JOB")
+        one.add_argument("job_id", metavar="JOB", help="its id, as `nautilus backfill status` shows it")
         _globals(one)
+
+
+_EXPORT = "its id, as `nautilus export list` shows it"
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     one = actions.add_parser("start", help="begin one")
-    one.add_argument("symbol", nargs="*", metavar="SYMBOL")
-    one.add_argument("--all", action="store_true", help="every series that is stored")
-    one.add_argument("-t", "--timeframe", action="append", choices=FRAMES.split(), metavar="FRAME")
-    one.add_argument("--start")
-    one.add_argument("--end")
+    one.add_argument("symbol", nargs="*", metavar="SYMBOL", help=_SYMBOL)
+    one.add_argument("--all", action="store_true", help="every instrument that is stored")
+    one.add_argument(
+        "-t",
+        "--timeframe",
+        action="append",
+        choices=FRAMES.split(),
+        metavar="FRAME",
+        help=f"{FRAMES} (default: 1m); may stand several times",
+    )
+    one.add_argument("--start", help="2026-03-02 (midnight UTC), or 2026-03-02T14:30:00Z; default: the first bar")
+    one.add_argument("--end", help="excluded; default: the last bar")
     one.add_argument(
         "--layout", default="hive", help="hive, flat, nautilus-trader-1.x or nautilus-trader-2.x (default: hive)"
     )
     one.add_argument("--format", default="parquet", help="parquet, arrow or csv (default: parquet)")
-    one.add_argument("--require-complete", action="store_true")
-    one.add_argument("--dry-run", action="store_true")
+    one.add_argument("--require-complete", action="store_true", help="refuse it when something is missing")
+    one.add_argument("--dry-run", action="store_true", help="only what it would come to, and which gaps it would have")
     one.add_argument("--get", metavar="FOLDER", help="wait, and download")
     _globals(one)
     _globals(actions.add_parser("list", help="the newest exports"))
     for name, words in (("status", "one export"), ("stop", "stop it")):
         one = actions.add_parser(name, help=words)
-        one.add_argument("export_id", metavar="EXPORT")
+        one.add_argument("export_id", metavar="EXPORT", help=_EXPORT)
         _globals(one)
     one = actions.add_parser("get", help="download its files; begins where it ended")
-    one.add_argument("export_id", metavar="EXPORT")
-    one.add_argument("folder", metavar="FOLDER")
+    one.add_argument("export_id", metavar="EXPORT", help=_EXPORT)
+    one.add_argument("folder", metavar="FOLDER", help="where to; it is made where it is not there")
     _globals(one)
     one = actions.add_parser("verify", help="compare the files of a folder with their manifest")
-    one.add_argument("folder", metavar="FOLDER")
+    one.add_argument("folder", metavar="FOLDER", help="where an export was downloaded to")
     _globals(one)
 
 
 def _cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("info", "clear"))
+    parser.add_argument("action", choices=("info", "clear"), help="how much is kept, or remove it")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
@@ -194,52 +203,57 @@ def _login(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", default="list", choices=("list", "get", "set"))
-    parser.add_argument("setting", nargs="?")
-    parser.add_argument("value", nargs="?")
+    parser.add_argument(
+        "action", nargs="?", default="list", choices=("list", "get", "set"), help="all profiles, or a setting of one"
+    )
+    parser.add_argument("setting", nargs="?", help="url, cache, timeout, ...; a wrong one lists them")
+    parser.add_argument("value", nargs="?", help="what it is set to")
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which; its output is what the shell reads")
+
+
+_ACCOUNT = "such as DU1234567; needed where several may be used"
 
 
 def _orders(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     one = actions.add_parser("list", help="the newest orders")
     one.add_argument("--open", action="store_true", help="those that are not over")
-    one.add_argument("--account")
-    one.add_argument("--limit", type=int, default=50)
+    one.add_argument("--account", help="only of this one, such as DU1234567")
+    one.add_argument("--limit", type=int, default=50, help="so many (default: 50)")
     _globals(one)
     for name, words in (("buy", "place an order to buy"), ("sell", "place an order to sell")):
         one = actions.add_parser(name, help=words)
-        one.add_argument("symbol", metavar="SYMBOL")
-        one.add_argument("quantity", metavar="QUANTITY")
+        one.add_argument("symbol", metavar="SYMBOL", help=_SYMBOL)
+        one.add_argument("quantity", metavar="QUANTITY", help="shares, contracts, or units of the first currency")
         one.add_argument(
             "--type", default=None, help="MKT, LMT, STP, ... (default: LMT with --limit, STP with --stop, else MKT)"
         )
-        one.add_argument("--limit", metavar="PRICE")
-        one.add_argument("--stop", metavar="PRICE")
-        one.add_argument("--tif", default="DAY")
-        one.add_argument("--account")
+        one.add_argument("--limit", metavar="PRICE", help="limit price")
+        one.add_argument("--stop", metavar="PRICE", help="stop price")
+        one.add_argument("--tif", default="DAY", help="for how long: DAY, GTC, IOC, ... (default: DAY)")
+        one.add_argument("--account", help=_ACCOUNT)
         one.add_argument("--key", help="idempotency key: the same key and order is the same order")
         one.add_argument("--preview", action="store_true", help="all checks, and IB's margin; nothing is placed")
         one.add_argument("--wait", type=float, default=5.0, metavar="S", help="seconds for IB's word (default: 5)")
         _globals(one)
     for name, words in (("show", "one order"), ("events", "what happened to it"), ("cancel", "request its end")):
         one = actions.add_parser(name, help=words)
-        one.add_argument("order_id", metavar="ORDER")
+        one.add_argument("order_id", metavar="ORDER", help="its id, as `nautilus orders list` shows it")
         _globals(one)
     one = actions.add_parser("cancel-all", help="request the end of all open orders of an account")
-    one.add_argument("account", metavar="ACCOUNT")
+    one.add_argument("account", metavar="ACCOUNT", help="such as DU1234567")
     _globals(one)
 
 
 def _account(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--account")
+    parser.add_argument("--account", help="such as DU1234567 (default: all that you may see)")
 
 
 def _kill(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reason", metavar="REASON")
+    parser.add_argument("reason", metavar="REASON", help="a few words; it stands in the log")
     parser.add_argument("--account", action="append", help="only this account; may stand several times")
     parser.add_argument(
         "--cancel", choices=("none", "entries", "ours", "everything"), help="which orders (default: entries)"
@@ -253,12 +267,12 @@ def _strategies(parser: argparse.ArgumentParser) -> None:
         _globals(actions.add_parser(name, help=words))
     for name in ("show", "pause", "resume", "stop", "flatten"):
         one = actions.add_parser(name, help=f"{name} one")
-        one.add_argument("run_id", metavar="RUN")
+        one.add_argument("run_id", metavar="RUN", help="its id, as `nautilus strategies list` shows it")
         _globals(one)
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("symbol", nargs="?", default="AAPL", metavar="SYMBOL")
+    parser.add_argument("symbol", nargs="?", default="AAPL", metavar="SYMBOL", help=f"{_SYMBOL} (default: AAPL)")
 
 
 def _nothing(parser: argparse.ArgumentParser) -> None:
@@ -267,7 +281,7 @@ def _nothing(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[str, str, Build]] = {
     "bars": ("market", "bars, with what is missing", _bars),
-    "coverage": ("market", "what of a window is there, and why not the rest", _coverage),
+    "coverage": ("coverage", "what of a window is there, and why not the rest", _coverage),
     "explain": ("market", "how one bar came to be, or why there is none", _explain),
     "series": ("market", "which series are stored", _series_list),
     "calendar": ("market", "trading sessions", _calendar),

@@ -131,7 +131,7 @@ _shtab_nautilus_backfill_chunks_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":JOB:"
+  ":its id, as \`nautilus backfill status\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -172,7 +172,7 @@ _shtab_nautilus_backfill_show_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":JOB:"
+  ":its id, as \`nautilus backfill status\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -228,7 +228,7 @@ _shtab_nautilus_backfill_stop_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":JOB:"
+  ":its id, as \`nautilus backfill status\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -244,7 +244,7 @@ _shtab_nautilus_backfill_watch_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":JOB:"
+  ":its id, as \`nautilus backfill status\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -309,7 +309,7 @@ _shtab_nautilus_cache_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":action:(info clear)"
+  ":how much is kept, or remove it:(info clear)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -318,8 +318,8 @@ _shtab_nautilus_cache_defaults_added=0
 _shtab_nautilus_calendar_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--session[rth or all]:session:"
-  "--start[start]:start:"
-  "--end[end]:end:"
+  "--start[2026-03-02 (midnight of the exchange), or 2026-03-02T14\:30\:00Z]:start:"
+  "--end[excluded]:end:"
   "--profile[which profile (default\: NAUTILUS_PROFILE, or local)]:profile:"
   "--url[address of the API, in place of the profile\'s]:url:"
   "--json[JSON on the output, and nothing else]"
@@ -328,7 +328,7 @@ _shtab_nautilus_calendar_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":SYMBOL:"
+  ":AAPL, EUR\/USD, ESZ6\; or AAPL.NASDAQ:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -344,7 +344,7 @@ _shtab_nautilus_completion_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":shell:(bash zsh tcsh)"
+  ":which\; its output is what the shell reads:(bash zsh tcsh)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -360,9 +360,9 @@ _shtab_nautilus_config_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":action:(list get set)"
-  ":setting:"
-  ":value:"
+  ":all profiles, or a setting of one:(list get set)"
+  ":url, cache, timeout, ...\; a wrong one lists them:"
+  ":what it is set to:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -402,7 +402,7 @@ _shtab_nautilus_demo_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":SYMBOL:"
+  ":AAPL, EUR\/USD, ESZ6\; or AAPL.NASDAQ (default\: AAPL):"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -469,8 +469,8 @@ _shtab_nautilus_export_get_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":EXPORT:"
-  ":FOLDER:"
+  ":its id, as \`nautilus export list\` shows it:"
+  ":where to\; it is made where it is not there:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -493,14 +493,14 @@ _shtab_nautilus_export_list_defaults_added=0
 
 _shtab_nautilus_export_start_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--all[every series that is stored]"
-  "*"{-t,--timeframe}"[FRAME]:FRAME:(1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1M)"
-  "--start[start]:start:"
-  "--end[end]:end:"
+  "--all[every instrument that is stored]"
+  "*"{-t,--timeframe}"[1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1M (default\: 1m)\; may stand several times]:FRAME:(1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 1h 2h 3h 4h 8h 1d 1w 1M)"
+  "--start[2026-03-02 (midnight UTC), or 2026-03-02T14\:30\:00Z\; default\: the first bar]:start:"
+  "--end[excluded\; default\: the last bar]:end:"
   "--layout[hive, flat, nautilus-trader-1.x or nautilus-trader-2.x (default\: hive)]:layout:"
   "--format[parquet, arrow or csv (default\: parquet)]:format:"
-  "--require-complete[require_complete]"
-  "--dry-run[dry_run]"
+  "--require-complete[refuse it when something is missing]"
+  "--dry-run[only what it would come to, and which gaps it would have]"
   "--get[wait, and download]:FOLDER:"
   "--profile[which profile (default\: NAUTILUS_PROFILE, or local)]:profile:"
   "--url[address of the API, in place of the profile\'s]:url:"
@@ -510,7 +510,7 @@ _shtab_nautilus_export_start_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  "(*)::SYMBOL:"
+  "(*)::AAPL, EUR\/USD, ESZ6\; or AAPL.NASDAQ:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -526,7 +526,7 @@ _shtab_nautilus_export_status_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":EXPORT:"
+  ":its id, as \`nautilus export list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -542,7 +542,7 @@ _shtab_nautilus_export_stop_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":EXPORT:"
+  ":its id, as \`nautilus export list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -558,7 +558,7 @@ _shtab_nautilus_export_verify_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":FOLDER:"
+  ":where an export was downloaded to:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -582,7 +582,7 @@ _shtab_nautilus_incidents_defaults_added=0
 
 _shtab_nautilus_instruments_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--asset-class[asset_class]:asset_class:"
+  "--asset-class[STK, CASH, FUT, IND, CRYPTO, ...]:asset_class:"
   "--profile[which profile (default\: NAUTILUS_PROFILE, or local)]:profile:"
   "--url[address of the API, in place of the profile\'s]:url:"
   "--json[JSON on the output, and nothing else]"
@@ -610,7 +610,7 @@ _shtab_nautilus_kill_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":REASON:"
+  ":a few words\; it stands in the log:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -692,10 +692,10 @@ _shtab_nautilus_orders_defaults_added=0
 _shtab_nautilus_orders_buy_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--type[MKT, LMT, STP, ... (default\: LMT with --limit, STP with --stop, else MKT)]:type:"
-  "--limit[PRICE]:PRICE:"
-  "--stop[PRICE]:PRICE:"
-  "--tif[tif]:tif:"
-  "--account[account]:account:"
+  "--limit[limit price]:PRICE:"
+  "--stop[stop price]:PRICE:"
+  "--tif[for how long\: DAY, GTC, IOC, ... (default\: DAY)]:tif:"
+  "--account[such as DU1234567\; needed where several may be used]:account:"
   "--key[idempotency key\: the same key and order is the same order]:key:"
   "--preview[all checks, and IB\'s margin\; nothing is placed]"
   "--wait[seconds for IB\'s word (default\: 5)]:S:"
@@ -707,8 +707,8 @@ _shtab_nautilus_orders_buy_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":SYMBOL:"
-  ":QUANTITY:"
+  ":AAPL, EUR\/USD, ESZ6\; or AAPL.NASDAQ:"
+  ":shares, contracts, or units of the first currency:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -724,7 +724,7 @@ _shtab_nautilus_orders_cancel_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":ORDER:"
+  ":its id, as \`nautilus orders list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -740,7 +740,7 @@ _shtab_nautilus_orders_cancel_all_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":ACCOUNT:"
+  ":such as DU1234567:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -756,7 +756,7 @@ _shtab_nautilus_orders_events_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":ORDER:"
+  ":its id, as \`nautilus orders list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -765,8 +765,8 @@ _shtab_nautilus_orders_events_defaults_added=0
 _shtab_nautilus_orders_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--open[those that are not over]"
-  "--account[account]:account:"
-  "--limit[limit]:limit:"
+  "--account[only of this one, such as DU1234567]:account:"
+  "--limit[so many (default\: 50)]:limit:"
   "--profile[which profile (default\: NAUTILUS_PROFILE, or local)]:profile:"
   "--url[address of the API, in place of the profile\'s]:url:"
   "--json[JSON on the output, and nothing else]"
@@ -783,10 +783,10 @@ _shtab_nautilus_orders_list_defaults_added=0
 _shtab_nautilus_orders_sell_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--type[MKT, LMT, STP, ... (default\: LMT with --limit, STP with --stop, else MKT)]:type:"
-  "--limit[PRICE]:PRICE:"
-  "--stop[PRICE]:PRICE:"
-  "--tif[tif]:tif:"
-  "--account[account]:account:"
+  "--limit[limit price]:PRICE:"
+  "--stop[stop price]:PRICE:"
+  "--tif[for how long\: DAY, GTC, IOC, ... (default\: DAY)]:tif:"
+  "--account[such as DU1234567\; needed where several may be used]:account:"
   "--key[idempotency key\: the same key and order is the same order]:key:"
   "--preview[all checks, and IB\'s margin\; nothing is placed]"
   "--wait[seconds for IB\'s word (default\: 5)]:S:"
@@ -798,8 +798,8 @@ _shtab_nautilus_orders_sell_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":SYMBOL:"
-  ":QUANTITY:"
+  ":AAPL, EUR\/USD, ESZ6\; or AAPL.NASDAQ:"
+  ":shares, contracts, or units of the first currency:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -815,7 +815,7 @@ _shtab_nautilus_orders_show_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":ORDER:"
+  ":its id, as \`nautilus orders list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -823,7 +823,7 @@ _shtab_nautilus_orders_show_defaults_added=0
 
 _shtab_nautilus_positions_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--account[account]:account:"
+  "--account[such as DU1234567 (default\: all that you may see)]:account:"
   "--profile[which profile (default\: NAUTILUS_PROFILE, or local)]:profile:"
   "--url[address of the API, in place of the profile\'s]:url:"
   "--json[JSON on the output, and nothing else]"
@@ -910,7 +910,7 @@ _shtab_nautilus_strategies_flatten_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":RUN:"
+  ":its id, as \`nautilus strategies list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -941,7 +941,7 @@ _shtab_nautilus_strategies_pause_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":RUN:"
+  ":its id, as \`nautilus strategies list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -957,7 +957,7 @@ _shtab_nautilus_strategies_resume_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":RUN:"
+  ":its id, as \`nautilus strategies list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -973,7 +973,7 @@ _shtab_nautilus_strategies_show_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":RUN:"
+  ":its id, as \`nautilus strategies list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -989,7 +989,7 @@ _shtab_nautilus_strategies_stop_options=(
   "--timeout[seconds for one answer]:S:"
   "--retries[tries of one request]:N:"
   "--trace[each request, on the error output]"
-  ":RUN:"
+  ":its id, as \`nautilus strategies list\` shows it:"
 )
 
 # guard to ensure default positional specs are added only once per session
