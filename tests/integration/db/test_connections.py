@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from nautilus.db.connection import Database
-from nautilus.db.cursor import Prepared
+from nautilus.db.cursor import Prepared, PreparedByName
 from nautilus.db.prepared import Collision
 from nautilus.errors import Unavailable
 
@@ -190,6 +190,19 @@ def test_a_plan_outlives_the_failure_of_its_first_use(one: Database) -> None:
         part(0)
     assert [part(2), part(3)] == [6, 4]
     assert ask(one, "SELECT count(*), max(generic_plans) FROM pg_prepared_statements") == (1, 3)
+
+
+def test_a_statement_whose_values_have_names_uses_one_as_often_as_it_names_it(one: Database) -> None:
+    types = {"word": "text", "number": "bigint", "unused": "uuid"}
+    twice = PreparedByName.of("test_twice", "SELECT %(number)s + %(number)s AS sum, %(word)s AS word", types)
+    assert twice.names == ("number", "word")
+    for planned in (True, False):
+        with one.transaction() as cursor:
+            cursor.execute("SELECT 1")
+            if not planned:
+                cursor.connection.prepared = None  # as behind a pooler that hands out sessions
+            twice.run(cursor, {"word": "it's $1", "number": 2, "unused": None})
+            assert tuple(cursor.fetchone()) == (4, "it's $1")
 
 
 def test_an_error_of_an_extension_is_no_lost_connection(one: Database) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from nautilus.db.connection import Database
 from nautilus.db.cursor import Cursor
-from nautilus.db.orders import orders, requests, risk_book
+from nautilus.db.orders import order_statements, orders, requests, risk_book
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.orders import OrderRow
 from nautilus.db.verify_findings import Finding
@@ -245,6 +245,7 @@ def free_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def forget_the_modify(monkeypatch: pytest.MonkeyPatch) -> None:
     """An open modify reserves nothing more."""
     monkeypatch.setattr(requests, "OPEN_MODIFY_QUANTITY", "NULL::numeric")
+    monkeypatch.setattr(orders, "update_of", order_statements.update_of.__wrapped__)  # made anew, with that in it
 
 
 def forget_the_position(monkeypatch: pytest.MonkeyPatch) -> None:

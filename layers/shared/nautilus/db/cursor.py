@@ -1,5 +1,6 @@
 """The cursor that every function of nautilus.db takes: one transaction of one connection."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,28 @@ class Prepared(NamedTuple):
     name: str
     sql: str
     types: tuple[str, ...]
+
+
+class PreparedByName(NamedTuple):
+    """The same with names: `names[0]` is the name of $1."""
+
+    statement: Prepared
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, sql: str, types: Mapping[str, str]) -> "PreparedByName":
+        """sql: with its values as `%(name)s`. types: name -> PostgreSQL type, others too."""
+        names = tuple(dict.fromkeys(_NAMED.findall(sql)))
+        numbers = {one: f"${n}" for n, one in enumerate(names, 1)}
+        numbered = _NAMED.sub(lambda found: numbers[found[1]], sql)
+        return cls(Prepared(name, numbered, tuple(types[one] for one in names)), names)
+
+    def run(self, cursor: "Cursor", values: Mapping[str, object]) -> None:
+        """Execute it. values: others too."""
+        cursor.run(self.statement, [values[name] for name in self.names])
+
+
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
 class Readable(Protocol):

@@ -81,6 +81,11 @@ WITH_EVENT = (
 """Part of a statement whose part `written` wrote one order: it writes an event of it."""
 
 
+TYPES = {f"event_{name}": "text" for name in ("kind", "source", "before", "text")}
+TYPES |= {"event_at": "bigint", "event_frame": "jsonb"}
+"""The types of its values."""
+
+
 def values_of(event: Event, before: str = "") -> dict[str, object]:
     """The values of `WITH_EVENT`. before: the state that the order had; the one after is the row's."""
     return {

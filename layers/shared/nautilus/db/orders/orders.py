@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.cursor import Cursor, Prepared
-from nautilus.db.orders import events, requests, risk_book
+from nautilus.db.orders import events, risk_book
 from nautilus.db.orders.events import Event
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.orders.notifications import EVENTS
 from nautilus.db.orders.order_rows import NewOrder as NewOrder
 from nautilus.db.orders.order_rows import OrderRow as OrderRow
+from nautilus.db.orders.order_statements import INSERT, update_of
 from nautilus.db.orders.risk_book import AccountRow, ExposureRow, LockedRow
 from nautilus.db.prepared import Collision
 from nautilus.db.rows import every, joined, one_or_none
@@ -52,16 +52,7 @@ def insert(cursor: Cursor, new: NewOrder, event: Event) -> OrderRow | None:
     """Write an order, what it reserves, and its first event. None when its principal used the idempotency key before: then
     nothing is written, and `by_key` finds the order of that key."""
     fields = {column: _value(column, given) for column, given in new._asdict().items()}
-    placeholders = ", ".join(f"%({column})s" for column in fields)
-    cursor.execute(
-        _with_consequences(
-            f"INSERT INTO orders ({', '.join(fields)}, reserved_quantity, reserved_value, over_at) VALUES ({placeholders},"
-            " (SELECT held FROM due), (SELECT worth FROM due),"
-            " CASE WHEN %(_state)s = ANY(%(_over)s) THEN clock_timestamp() END)"
-            " ON CONFLICT (principal, idempotency_key) DO NOTHING"
-        ),
-        fields | _reserving(new) | risk_book.had(_ZERO, _ZERO) | events.values_of(event),
-    )
+    INSERT.run(cursor, fields | _reserving(new) | risk_book.had(_ZERO, _ZERO) | events.values_of(event))
     return _written(cursor)
 
 
@@ -76,12 +67,8 @@ def update(cursor: Cursor, before: OrderRow, changes: Mapping[str, object], even
         raise ValueError(f"these columns of an order are not set by a change: {', '.join(wrong)}")
     after = before._replace(**changes)  # type: ignore[arg-type]  # the columns are checked above, their types by PostgreSQL
     fields = {column: _value(column, given) for column, given in changes.items()}
-    changed = "".join(f"{column} = %({column})s, " for column in fields)
-    cursor.execute(
-        _with_consequences(
-            f"UPDATE orders SET {changed}reserved_quantity = (SELECT held FROM due), reserved_value = (SELECT worth FROM due),"
-            f" version = version + 1, {_TIMES} WHERE id = %(_id)s AND version = %(_version)s"
-        ),
+    update_of(tuple(sorted(fields))).run(
+        cursor,
         fields
         | _reserving(after)
         | risk_book.had(before.reserved_quantity, before.reserved_value)
@@ -101,26 +88,6 @@ def _written(cursor: Cursor) -> OrderRow | None:
             raise LookupError(f"account {row.account} and contract {row.con_id} of order {row.id} are not held")
         return row
     return None
-
-
-_TIMES = (
-    "state_since = CASE WHEN %(_moved)s THEN clock_timestamp() ELSE state_since END,"
-    " sent_at = CASE WHEN %(_moved)s AND %(_state)s = 'sending' THEN clock_timestamp() ELSE sent_at END,"
-    " acknowledged_at = CASE WHEN %(_ib)s THEN coalesce(acknowledged_at, clock_timestamp()) ELSE acknowledged_at END,"
-    " over_at = CASE WHEN %(_state)s = ANY(%(_over)s) THEN coalesce(over_at, clock_timestamp()) END"
-)
-
-
-def _with_consequences(statement: str) -> str:
-    """A statement that writes one order, with all that follows from it in the same round trip: what the order reserves
-    (`due`), the sums of its account and contract, and its event. An open modify counts with the larger quantity."""
-    return (
-        "WITH due AS MATERIALIZED (SELECT held, CASE WHEN %(_reducing)s THEN 0 ELSE held * coalesce(%(_unit_value)s, 0) END"
-        "  AS worth FROM (SELECT CASE WHEN %(_state)s = ANY(%(_alive)s) THEN greatest(greatest(%(_quantity)s::numeric,"
-        f"  {requests.OPEN_MODIFY_QUANTITY}) - %(_filled)s, 0) ELSE 0 END AS held) h),"
-        f" written AS ({statement} RETURNING {_COLUMNS}), {risk_book.SETTLED}, {events.WITH_EVENT}"
-        f" SELECT {_COLUMNS}, {risk_book.IS_SETTLED} AS settled FROM written, pg_notify('{EVENTS}', account)"
-    )
 
 
 def _reserving(order: NewOrder | OrderRow) -> dict[str, object]:

@@ -163,6 +163,10 @@ IS_SETTLED = (
 """Whether both found the row that they were to change."""
 
 
+TYPES = {"had_quantity": "numeric", "had_value": "numeric"}
+"""The types of its values."""
+
+
 def had(quantity: Decimal, value: Decimal) -> dict[str, object]:
     """The values of `SETTLED`: what the order reserved before; zeros for a new one."""
     return {"had_quantity": quantity, "had_value": value}
