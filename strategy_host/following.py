@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,12 +22,21 @@ from nautilus.strategies import history
 from nautilus.strategies.history import FedSeries
 from nautilus.strategies.not_simulated import NO_CHECKS, NO_MARGIN, note
 from nautilus.strategies.states import Mode
+from strategy_host.bar_bus import BarSeries
+from strategy_host.parts import HostParts
+
+_WANT_S, _WANT_LEASE_S = 20.0, 60.0
 
 
-def prepared(cursor: Cursor, run: RunRow, lease_s: float) -> tuple[list[FedSeries], dict[int, Decimal]]:
+def bars_of(fed: Sequence[FedSeries]) -> frozenset[BarSeries]:
+    """What bars a run follows."""
+    return frozenset(BarSeries(one.instrument.instrument_id, one.row.timeframe.name) for one in fed)
+
+
+def prepared(cursor: Cursor, run: RunRow) -> tuple[list[FedSeries], dict[int, Decimal]]:
     """Want the run's live data, and return its series, and con_id -> what a price of 1 is worth for a quantity of 1.
     InvalidInput: it cannot be traded, or not by bars like these."""
-    want(cursor, run, lease_s)
+    want(cursor, run)
     fed = [history.fed_series(cursor, given, n, make=True) for n, given in enumerate(run.series)]
     for n, one in enumerate(fed):
         if stored_timeframe(one.row.timeframe.name) != one.row.timeframe:
@@ -38,7 +47,7 @@ def prepared(cursor: Cursor, run: RunRow, lease_s: float) -> tuple[list[FedSerie
     return fed, history.units_of(cursor, fed)
 
 
-def want(cursor: Cursor, run: RunRow, lease_s: float) -> None:
+def want(cursor: Cursor, run: RunRow) -> None:
     """Want its bars, and quotes for orders, for a while. InvalidInput: a live run gets delayed data."""
     keys = [WantKey(int(one["con_id"]), "bars", one["timeframe"], one["price"], one["session"]) for one in run.series]
     if run.mode == Mode.LIVE:
@@ -46,7 +55,12 @@ def want(cursor: Cursor, run: RunRow, lease_s: float) -> None:
         feed = live_bars.worst_feed(cursor, list(run.con_ids))
         if feed is not None:
             raise InvalidInput(f"its market data are {feed}: no live run decides on old prices")
-    wants.put(cursor, run.principal, [WantRow(*key, Priority.STRATEGY) for key in keys], lease_s)
+    wants.put(cursor, run.principal, [WantRow(*key, Priority.STRATEGY) for key in keys], _WANT_LEASE_S)
+
+
+async def want_often(parts: HostParts, run: RunRow) -> None:
+    """Go on wanting them."""
+    await looped(parts.log, "wants", lambda: parts.transactions.run(want, run), _WANT_S, event=asyncio.Event())
 
 
 def first_notes(cursor: Cursor, run: RunRow) -> list[str]:

@@ -25,7 +25,7 @@ from nautilus.process.transactions import TransactionRunner
 from nautilus.settings.strategies import StrategySettings
 from nautilus.strategies.states import Mode
 from strategy_host.backtest import BackTest
-from strategy_host.bar_bus import BarBus
+from strategy_host.bar_bus import BarBus, BarSeries
 from strategy_host.child import Child
 from strategy_host.describing import Described, describe
 from strategy_host.live_run import LiveRun
@@ -227,9 +227,10 @@ class Host:
             self._log.error("strategy-run-broke", extra={"run_id": str(one.run.id)}, exc_info=error)
         self._wake.set()
 
-    def _wake_bars(self) -> None:
+    def _wake_bars(self, news: frozenset[BarSeries]) -> None:
         for one in self._following():
-            one.bars_waker.set()
+            if not news.isdisjoint(one.series):
+                one.bars_waker.set()
 
     def _wake_orders(self) -> None:
         for one in self._following():

@@ -24,6 +24,7 @@ from nautilus.strategies.placing import RightsLost
 from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host import fence, following, stopping
 from strategy_host.backtest import Fault
+from strategy_host.bar_bus import BarSeries
 from strategy_host.bar_feed import BarFeed, Forming, GivenBar
 from strategy_host.child import Child, ChildGone, Limits, Stuck
 from strategy_host.earlier_life import EarlierLife, earlier_life
@@ -35,7 +36,7 @@ from strategy_host.run_orders import RunOrders
 
 _MOST_RESTARTS = 5
 _BAR = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
-_SWEEP_S, _STORE_S, _WANT_S, _WANT_LEASE_S = 1.0, 1.0, 20.0, 60.0
+_SWEEP_S, _STORE_S = 1.0, 1.0
 _END_S, _CLOSE_S = 10.0, 150.0
 
 
@@ -57,6 +58,7 @@ class LiveRun:
         self._wanted_changed, self._ready, self._result = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._storing = asyncio.Lock()
         self._sent: tuple[FedSeries, ...] = ()
+        self.series: frozenset[BarSeries] = frozenset()
         self._bars_done = run.bars_done
         self._left = ""
         self._last_changes: dict[str, Any] = {}
@@ -125,8 +127,8 @@ class LiveRun:
         """From its start until it ends, by itself or because its owner wants it."""
         transactions = self._parts.transactions
         await transactions.run(self._begin)
-        fed, units = await transactions.run(following.prepared, self.run, _WANT_LEASE_S)
-        self._sent = tuple(fed)
+        fed, units = await transactions.run(following.prepared, self.run)
+        self._sent, self.series = tuple(fed), following.bars_of(fed)
         before = await transactions.run(earlier_life, self.run, fed, units, capital=self._options.capital)
         recorder = before.recorder
         feed = BarFeed(self.run, fed, held_s=self._parts.settings.strategy_unconfirmed_s)
@@ -139,7 +141,7 @@ class LiveRun:
             asyncio.create_task(self._listen(child, recorder, orders)),
             asyncio.create_task(child.watch()),
             asyncio.create_task(self._drive(child, feed, before, orders)),
-            asyncio.create_task(self._want_often()),
+            asyncio.create_task(following.want_often(self._parts, self.run)),
             asyncio.create_task(self._store_often(recorder)),
         ]
         try:
@@ -162,10 +164,6 @@ class LiveRun:
         if self.live and self._parts.settings.orders == "off":
             raise InvalidInput("orders are switched off by the setting NAUTILUS_ORDERS")
         leases.move(cursor, self.hold, RunState.STARTING)
-
-    async def _want_often(self) -> None:
-        want = partial(self._parts.transactions.run, following.want, self.run, _WANT_LEASE_S)
-        await looped(self._parts.log, "wants", want, _WANT_S, event=asyncio.Event())
 
     # ---- to the child --------------------------------------------------------------------------------------------
 
