@@ -252,7 +252,7 @@ class LiveRun:
                 return
             elif kind in RECORDED:
                 if kind == "equity" and orders is not None:
-                    message = await orders.with_cash(message, self._options.capital)
+                    message = orders.with_cash(message, self._options.capital)
                 self._record(recorder, message)
                 if kind == "fault":
                     raise Fault(f"{message['exception']}: {message['message']}")

@@ -13,13 +13,11 @@ from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewOrder
 from nautilus.strategies import live_orders, placing
-from nautilus.strategies.figures import Book, RunFill
 from nautilus.strategies.live_orders import Known, order_event
 from nautilus.strategies.placing import Refused
 from strategy_host.child import Child
+from strategy_host.earnings import Earnings, book_of
 from strategy_host.parts import HostParts
-
-_ONE, _NONE = Decimal(1), Decimal(0)
 
 
 class RunOrders:
@@ -36,7 +34,7 @@ class RunOrders:
         self._units = units
         self._known: dict[UUID, Known] = {}
         self._last_event = 0
-        self._earned = (-1, _NONE)
+        self._earnings = Earnings(units)
 
     # ---- adoption ------------------------------------------------------------------------------------------------
 
@@ -50,12 +48,13 @@ class RunOrders:
         principal = self._run.principal
         self._last_event = ledger.last_event(cursor, self._run.account)
         executions = ledger.executions(cursor, principal)
+        self._earnings.take(executions)
         rows = ledger.open_orders(cursor, principal)
         adopted = []
         for row in rows:
             self._known[row.id] = live_orders.known_at_start(row, [e for e in executions if e.order_id == row.id])
             adopted.append(live_orders.adopted_order(row))
-        return [one for one in adopted if one is not None], positions(executions, self._units)
+        return [one for one in adopted if one is not None], book_of(executions, self._units).holdings()
 
     # ---- from the engine -----------------------------------------------------------------------------------------
 
@@ -76,24 +75,22 @@ class RunOrders:
         row = None if isinstance(placed, Refused) else placed.orders[0]
         state = "denied" if row is None or row.state == "denied" else "submitted"
         reason = placed.reason if isinstance(placed, Refused) else placed.orders[0].why
-        if writing.order_number(cursor, self._run.id, name) is None:
-            n = writing.numbers(cursor, self._run.id).orders + 1
-            order = NewOrder(
-                client_order_id=name,
-                con_id=message["con_id"],
-                decided_ns=message["bar_ns"] or now,
-                decided_price=decided_price,
-                side=message["side"],
-                type=message["order_type"],
-                quantity=Decimal(message["quantity"]),
-                limit_price=_decimal(message["price"]),
-                stop_price=_decimal(message["trigger_price"]),
-                tag=next(iter(message["tags"]), ""),
-                state=state,
-                reason=reason,
-                order_id=row.id if row is not None else None,
-            )
-            writing.orders(cursor, self._run.id, {n: order})
+        order = NewOrder(
+            client_order_id=name,
+            con_id=message["con_id"],
+            decided_ns=message["bar_ns"] or now,
+            decided_price=decided_price,
+            side=message["side"],
+            type=message["order_type"],
+            quantity=Decimal(message["quantity"]),
+            limit_price=_decimal(message["price"]),
+            stop_price=_decimal(message["trigger_price"]),
+            tag=next(iter(message["tags"]), ""),
+            state=state,
+            reason=reason,
+            order_id=row.id if row is not None else None,
+        )
+        writing.new_order(cursor, self._run.id, order)
         if row is not None and state == "submitted":
             self._known.setdefault(row.id, Known())
         return order_event(name, state, now, venue_order_id=str(row.id) if row is not None else None, reason=reason)
@@ -131,14 +128,10 @@ class RunOrders:
             await send(message)
         return bool(found)
 
-    async def with_cash(self, message: Mapping[str, Any], capital: Decimal) -> dict[str, Any]:
+    def with_cash(self, message: Mapping[str, Any], capital: Decimal) -> dict[str, Any]:
         """A point of the equity curve with the cash that the ledger's executions leave: the engine's account of a live run stays
         what it was at its start."""
-        last_event = self._last_event
-        if self._earned[0] != last_event:
-            executions = await self._parts.snapshots.read(ledger.executions, self._run.principal)
-            self._earned = (last_event, earned(executions, self._units))
-        cash = capital + self._earned[1]
+        cash = capital + self._earnings.amount
         return {**message, "cash": f"{cash:f}", "equity": f"{cash + Decimal(message['unrealized']):f}"}
 
     def _news(self, cursor: Cursor) -> list[dict[str, Any]]:
@@ -149,6 +142,7 @@ class RunOrders:
             return []
         now = market_now(cursor)
         executions = ledger.executions(cursor, principal, touched.order_ids)
+        self._earnings.take(executions, of=touched.order_ids)
         refused = ledger.refused_requests(cursor, principal, touched.order_ids)
         found: list[dict[str, Any]] = []
         for row in ledger.orders_of(cursor, principal, touched.order_ids):
@@ -164,25 +158,6 @@ class RunOrders:
             writing.passed_on(cursor, self._run.id, row.id)
         self._last_event = touched.last_id
         return found
-
-
-def positions(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> list[dict[str, Any]]:
-    """What a run holds by its executions, as the message `positions` has it."""
-    return book_of(executions, units).holdings()
-
-
-def earned(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> Decimal:
-    """What executions have made real, less the commissions that are known."""
-    return book_of(executions, units).realized - sum((one.commission or _NONE for one in executions), _NONE)
-
-
-def book_of(executions: list[ledger.RunExecution], units: Mapping[int, Decimal]) -> Book:
-    """The book of a run's executions. units: con_id -> what a price of 1 is worth for a quantity of 1."""
-    book = Book()
-    for n, one in enumerate(executions):
-        unit = units.get(one.con_id, _ONE)
-        book.add(RunFill(f"{n:09d}", one.con_id, one.ts, one.side, one.quantity, one.price, one.commission, unit))
-    return book
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -27,8 +27,8 @@ from nautilus.strategies.figures import Book, EquityPoint, RunFill, figures
 from nautilus.strategies.options import RunOptions
 from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host import closing
+from strategy_host.earnings import book_of, earned
 from strategy_host.parts import HostParts
-from strategy_host.run_orders import book_of, earned
 
 _PAUSE_S = 1.0
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from nautilus.db.cursor import Cursor
+from nautilus.db.cursor import Cursor, PreparedByName
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.rows import insert_rows, one, scalar, scalar_or_none
+from nautilus.db.rows import insert_rows, one, scalar
 from nautilus.db.strategies.results import REASON, STATE
 
 
@@ -196,12 +196,19 @@ def bar_done(cursor: Cursor, run_id: UUID, series: int, closed_ns: int) -> None:
     )
 
 
-def order_number(cursor: Cursor, run_id: UUID, client_order_id: str) -> int | None:
-    """The number of an order that was written."""
-    cursor.execute(
-        "SELECT n FROM strategy_orders WHERE run_id = %s AND client_order_id = %s", (run_id, client_order_id)
-    )
-    return scalar_or_none(cursor, int)
+_NEW_ORDER = PreparedByName.of(
+    "nautilus_new_strategy_order",
+    f"INSERT INTO strategy_orders ({', '.join(_ORDER)})"
+    " SELECT %(run_id)s, (SELECT coalesce(max(n), 0) + 1 FROM strategy_orders WHERE run_id = %(run_id)s),"
+    f" {', '.join(f'%({name})s' for name in NewOrder._fields)}"
+    " WHERE NOT EXISTS (SELECT FROM strategy_orders WHERE run_id = %(run_id)s AND client_order_id = %(client_order_id)s)",
+    _ORDER,
+)
+
+
+def new_order(cursor: Cursor, run_id: UUID, row: NewOrder) -> None:
+    """Write an order behind those there are; one of the same name was written before, and stays as it is."""
+    _NEW_ORDER.run(cursor, {"run_id": run_id, **row._replace(reason=clean_text(row.reason))._asdict()})
 
 
 def clear(cursor: Cursor, run_id: UUID) -> None:
