@@ -24,7 +24,7 @@ from tests.support.strategy_runner import needs_engine
 
 pytestmark = needs_engine
 MINUTES = int(os.environ.get("PARITY_MINUTES", "0"))
-SHORT = 8
+SHORT, PARTS = 8, 5
 QUICK = {"fast": 1, "slow": 3, "trade_size": "10"}
 SLOW = {"fast": 3, "slow": 8, "trade_size": "10"}
 
@@ -48,7 +48,10 @@ def test_a_few_live_minutes_decide_as_the_back_test_of_their_bars_and_mutants_do
 ) -> None:
     with parity_day(servers.group, tmp_path, dsn) as day:
         live, paper = day.begin("ema_cross", QUICK, warm_up_bars=5, modes=[Mode.LIVE, Mode.PAPER])
-        day.play([live, paper], SHORT)
+        for _ in range(PARTS):  # in which minute it begins decides what there is to decide
+            day.play([live, paper], SHORT)
+            if len(course_of(day.strategies.db, live).decisions) >= 2:
+                break
         live, paper = day.stop(live), day.stop(paper)
         parity = parity_of(day, live, paper)
         print(f"\n{parity.table()}")
