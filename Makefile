@@ -106,6 +106,10 @@ orders-show: $(RUN) ## see what becomes of orders when a process dies, a leg is 
 live-show: $(RUN) ## see a chart over ten minutes with the bridge killed in the middle, then beside history (MINUTES=10 SPEED=1)
 	@$(START) -m dev.live_show --minutes '$(or $(MINUTES),10)' --speed '$(or $(SPEED),1)'
 
+# MINUTES=4..300 of market time, SPEED: market seconds in a second, REPORT: where the page of the back-test goes
+strategies-show: $(RUN) ## see a strategy in a back-test, in paper and live, with a report (MINUTES=60 SPEED=20 REPORT=.data/report.html)
+	@$(START) -m dev.strategies_show --minutes '$(or $(MINUTES),60)' --speed '$(or $(SPEED),20)' --report '$(or $(REPORT),$(DATA)/report.html)'
+
 up: $(RUN) ## keep everything up on this machine until Ctrl-C
 	@$(START) -m dev.up $(STACK_OPTIONS) --profile $(if $(IB),--ib '$(IB)')
 
@@ -373,5 +377,5 @@ format: $(VENV)/.ready ## let ruff format and mend what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-.PHONY: help setup requirements lake exports-environment demo orders-show live-show up admin migrate verify backup restore forget clean test test-again test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
+.PHONY: help setup requirements lake exports-environment demo orders-show live-show strategies-show up admin migrate verify backup restore forget clean test test-again test-ib-async chaos chaos-orders front-end portfolio-day parity live-week watch \
 	conformance check client client-pythons format build lint-template deploy logs image containers sam-local emulator push bench

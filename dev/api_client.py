@@ -31,6 +31,13 @@ class Api:
     def get(self, path: str, **query: object) -> dict[str, Any]:
         return self._read(self._client.get(path, params={name: str(value) for name, value in query.items()}))
 
+    def page(self, path: str) -> str:
+        """A page, or a file of text."""
+        answer = self._client.get(path)
+        if answer.is_error:
+            self._read(answer)
+        return answer.text
+
     def post(self, path: str, body: dict[str, Any], *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return self._read(self._client.post(path, json=body, headers=headers))
 
