@@ -121,9 +121,9 @@ class BarFolds:
         start = min((slot[0] for slot in slots if slot is not None), default=market_ns)
         return calendar.open_time(self.own, (start, max(start, market_ns))) - self._known
 
-    def pass_time(self, market_ns: int) -> list[FoldedBar]:
-        """The bars that close because their slots are over for long enough."""
-        found = self._spread(self._base.pass_time(market_ns)) + self._into_longer(())
+    def pass_time(self, market_ns: int, *, broke_off: bool = False) -> list[FoldedBar]:
+        """The bars that close because their slots are over for long enough. broke_off: as in `Folding.pass_time`."""
+        found = self._spread(self._base.pass_time(market_ns, broke_off=broke_off)) + self._into_longer(())
         for name, longer in self._longer.items():
             found += self._named(name, longer.pass_time(market_ns))
         return found

@@ -1,5 +1,6 @@
 """Streams of bars: what IB sends is folded, published and stored as provisional; what was missed is kept as a hole."""
 
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -185,7 +186,7 @@ class BarStreams:
         """Close what is over, though nothing has come that shows it."""
         folds = self._folds.get(stream.key)
         if folds is not None and stream.source is not Source.POLL:
-            self._put(stream, folds.pass_time(market_ns))
+            self._put(stream, folds.pass_time(market_ns, broke_off=stream.broke_off(market_ns, time.monotonic())))
 
     def newest(self, stream: Stream) -> LiveBar | None:
         """The newest bar of its own timeframe, with its volume as IB sent it."""

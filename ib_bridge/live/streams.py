@@ -20,6 +20,10 @@ from nautilus.spans import Spans
 
 FOR_GOOD = 2**62
 _GAPS = 40
+_STEADY_NS = 5 * NS_PER_S
+"""A stream that usually speaks so often does so by a clock, whether anything is traded or not."""
+_LEAST_S = 2.0
+"""Machine time without an event before a silence is believed: a fast market clock runs ahead of what is on its way."""
 
 
 class StreamState(StrEnum):
@@ -150,6 +154,14 @@ class Stream:
     def usual_gap_ns(self) -> int:
         """The median time between two events; 0 while too few came."""
         return int(median(self.gaps)) if len(self.gaps) >= 5 else 0
+
+    def broke_off(self, now: int, machine_s: float) -> bool:
+        """It is lost, or, as nobody has noticed yet that the socket is dead, silent for longer than one that speaks all the time
+        ever is. A bar that closes now, though nothing shows that it is over, may lack its end."""
+        if self.lost_at is not None:
+            return True
+        gap, silent = self.usual_gap_ns(), now - (self.last_event_at or now)
+        return 0 < gap <= _STEADY_NS and silent > 2 * gap and machine_s - self.last_event_s >= _LEAST_S
 
     def row(self) -> StreamRow:
         return StreamRow(

@@ -51,6 +51,19 @@ def test_a_stream_that_seldom_speaks_may_be_silent_for_longer_each_time() -> Non
     assert alarms(slow, NOON + 121 * S)
 
 
+def test_a_bar_that_time_alone_closes_broke_off_where_its_stream_is_lost_or_silent_against_its_habit() -> None:
+    steady, slow = live(minutes()), live(minutes())
+    for n in range(10):
+        steady.spoke(NOON + (n - 9) * 2 * S, 100.0)
+        slow.spoke(NOON + (n - 9) * 20 * S, 100.0)
+    assert not steady.broke_off(NOON + 4 * S, 104.0)
+    assert steady.broke_off(NOON + 5 * S, 105.0)
+    assert not steady.broke_off(NOON + 5 * S, 101.0), "what it says is on its way"
+    assert not slow.broke_off(NOON + 50 * S, 150.0), "it may have nothing to say"
+    slow.lost_at = NOON
+    assert slow.broke_off(NOON + S, 101.0)
+
+
 def test_a_closed_market_and_a_clock_that_runs_ahead_raise_no_alarm() -> None:
     assert alarms(live(minutes(), MIDNIGHT), MIDNIGHT + 3_600 * S) == []
     opened = ns("2024-03-05 14:30")

@@ -196,6 +196,17 @@ def test_a_bar_without_a_further_part_closes_three_seconds_after_its_slot() -> N
     assert (bar.state, bar.partial) == (LiveState.CLOSED, True)
 
 
+@pytest.mark.parametrize("broke_off", [False, True])
+def test_a_bar_whose_stream_broke_off_is_partial_until_another_word_on_it_comes(broke_off: bool) -> None:
+    folding = Folding(slot_of(MINUTE_NS), every_part_comes=False, with_fillers=False)
+    newest = part(0, 10)._replace(span_ns=MINUTE_NS, complete=False)
+    folding.add(newest)
+    (bar,) = folding.pass_time(MINUTE_NS + LATEST_CLOSE_NS, broke_off=broke_off)
+    assert (bar.state, bar.partial) == (LiveState.CLOSED, broke_off)
+    (again,) = folding.add(newest._replace(close=11.0, high=11.0))
+    assert (again.state, again.partial) == (LiveState.CLOSED, False)
+
+
 def test_who_joins_in_the_middle_of_a_slot_is_told_that_it_is_partial_while_it_forms() -> None:
     (late,) = minutes_of().add(part(30, 10))
     assert (late.state, late.partial) == (LiveState.FORMING, True)

@@ -90,6 +90,7 @@ class _Slot:
     def __init__(self, span: Span, *, with_fillers: bool, closed: bool = False) -> None:
         self.span = span
         self.closed = closed
+        self.broke_off = False
         self.newest: LiveBar | None = None
         self._with_fillers = with_fillers
         self.parts: dict[int, Part] = {}
@@ -100,6 +101,7 @@ class _Slot:
 
     def put(self, part: Part) -> None:
         """Take a part, or a newer state of it."""
+        self.broke_off = False
         if not self._stamps or part.ts > self._stamps[-1]:
             if self._stamps and self._before is not None:
                 self._before = self._with(self._before, self.parts[self._stamps[-1]])
@@ -223,11 +225,13 @@ class Folding:
         self._before = dict(sorted(self._before.items())[-self._kept :])
         return slot
 
-    def pass_time(self, market_ns: int) -> list[LiveBar]:
-        """The bar that closes because its slot is over for long enough, if there is one."""
+    def pass_time(self, market_ns: int, *, broke_off: bool = False) -> list[LiveBar]:
+        """The bar that closes because its slot is over for long enough, if there is one. broke_off: its parts ceased to come, so
+        that it is partial, unless one comes later."""
         slot = self._current
         if slot is None or slot.closed or market_ns < slot.span[1] + LATEST_CLOSE_NS:
             return []
+        slot.broke_off = broke_off
         return self._close_current()
 
     def close(self, start: int) -> None:
@@ -257,4 +261,4 @@ class Folding:
         volume = round(made.volume, 8) if made.volume is not None else None
         state = LiveState.CLOSED if slot.closed else LiveState.FORMING
         values = made.first, made.high, made.low, made.last, volume, made.trades
-        return LiveBar(slot.span[0], *values, state, made.partial or lacks)
+        return LiveBar(slot.span[0], *values, state, made.partial or lacks or slot.broke_off)
