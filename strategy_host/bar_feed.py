@@ -1,25 +1,27 @@
 """The bars of a run in paper or live: read from rows, each written down before it is given, in the order of time.
 
-A closed bar is given at once. One with missing parts is held until history has it, for a while; then no entry follows from
-it. So is one of a pair in paper with the fill model `close` until the other side of the market is there, at which its order
-fills. A bar that changes after it was given is noted, and not given again. What closed while nobody was there to decide is fed
-as warm-up, and noted as a gap.
+A closed bar is given at once. One with missing parts, or behind a hole of its stream, is held until history has what is missing,
+for a while; then no entry follows from it. So is one of a pair in paper with the fill model `close` until the other side of the
+market is there, at which its order fills. A bar that changes after it was given is noted, and not given again. What closed while
+nobody was there to decide, and what came too late to be decided on, is fed as warm-up, and noted as a gap.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nautilus.clock import NS_PER_S, rfc3339
 from nautilus.db.bridge.status import market_now
 from nautilus.db.cursor import Cursor
-from nautilus.db.live import provisional
+from nautilus.db.live import provisional, streams
 from nautilus.db.market import series as series_rows
 from nautilus.db.strategies import leases, live_bars, writing
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.live_bars import Given, SeenBar
 from nautilus.db.strategies.runs import RunRow
 from nautilus.db.strategies.writing import NewBar, NewEvent
+from nautilus.live.subscriptions import StreamKey
+from nautilus.spans import Span, Spans
 from nautilus.strategies import history
 from nautilus.strategies.columns import FedBar, StoredBar, in_order
 from nautilus.strategies.history import FedSeries
@@ -32,7 +34,7 @@ _WATCHED = 30
 
 
 class GivenBar(NamedTuple):
-    """A bar that is to be given. state: `closed`, `confirmed` or `unconfirmed`."""
+    """A bar that is to be given. state: `closed`, `confirmed`, `unconfirmed` or `warm_up`."""
 
     bar: FedBar
     state: str
@@ -47,27 +49,30 @@ class Forming(NamedTuple):
 
 
 class News(NamedTuple):
-    """What there is to be given, in order: the first signs of bars, and bars that are over."""
+    """What there is to be given, in order: the first signs of bars, and bars that are over; and what there is to be noted."""
 
     forming: list[Forming]
     bars: list[GivenBar]
+    events: list[NewEvent]
     market_ns: int
 
 
 class _Cursor:
     """How far one series is. last: the open of the last bar that was given, for warm-up too; without one, of the last that is
-    too old to be decided on. From the oldest of `given` on rows are read, to see revisions."""
+    too old to be decided on. closed: when it closed, -1 where it is not known. From the oldest of
+    `given` on rows are read, to see revisions."""
 
     def __init__(self, one: FedSeries) -> None:
         self.one = one
         self.last = -1
         self.formed = -1
+        self.closed = -1
         self.held_since: dict[int, float] = {}
         self.given: dict[int, tuple[FedBar, bool]] = {}
 
     def copy(self) -> "_Cursor":
         twin = _Cursor(self.one)
-        twin.last, twin.formed = self.last, self.formed
+        twin.last, twin.formed, twin.closed = self.last, self.formed, self.closed
         twin.held_since, twin.given = dict(self.held_since), dict(self.given)
         return twin
 
@@ -128,6 +133,7 @@ class BarFeed:
         rows = sorted({bar.opened_ns: bar for bar in rows}.values())
         last = live_bars.last_given(cursor, self._hold.run_id, one.axis.series)
         rows = self._give_again(each, rows, last, now=now)
+        each.closed = rows[-1].closed_ns if rows else -1
         each.last = rows[-1].opened_ns if rows else now - 2 * one.row.timeframe.step_ns - _LATE_NS - 1
         new = [bar for bar in rows if last is None or bar.opened_ns > last.opened_ns]
         self._write(cursor, [GivenBar(bar, "warm_up") for bar in new])
@@ -148,8 +154,9 @@ class BarFeed:
         left = {bar.opened_ns for bar in fresh if bar.opened_ns > last.opened_ns} | {bar.opened_ns for bar in again}
         return [bar for bar in rows if bar.opened_ns not in left]
 
-    def _is_fresh(self, each: _Cursor, bar: FedBar, now: int) -> bool:
-        return now - bar.closed_ns <= each.one.row.timeframe.step_ns + _LATE_NS
+    def _is_fresh(self, each: _Cursor, bar: FedBar, now: int, *, held: bool = False) -> bool:
+        waited_ns = int(self._held_s * NS_PER_S) if held else 0
+        return now - bar.closed_ns <= each.one.row.timeframe.step_ns + _LATE_NS + waited_ns
 
     @staticmethod
     def _version(cursor: Cursor, one: FedSeries) -> int:
@@ -172,44 +179,50 @@ class BarFeed:
                 cursor, each.one.row.id, each.one.row.timeframe, min(each.given, default=each.last + 1)
             )
             events += self._revisions(each, rows, now)
-            signs, ready = self._ready(each, rows)
-            forming += signs
-            bars += ready
+            found = self._ready(cursor, each, rows, now)
+            forming += found.forming
+            bars += found.bars
+            events += found.events
         bars.sort(key=lambda given: (given.bar.closed_ns, self._rank(given.bar.series)))
         if bars or events:
             leases.held(cursor, self._hold)
             self._write(cursor, bars)
             writing.events(cursor, self._hold.run_id, events)
-        return News(sorted(forming, key=lambda one: one.opened_ns), [*again, *bars], now)
+        return News(sorted(forming, key=lambda one: one.opened_ns), [*again, *bars], events, now)
 
-    def _ready(self, each: _Cursor, rows: Sequence[SeenBar]) -> tuple[list[Forming], list[GivenBar]]:
-        forming: list[Forming] = []
-        ready: list[GivenBar] = []
+    def _ready(self, cursor: Cursor, each: _Cursor, rows: Sequence[SeenBar], now: int) -> News:
+        """What there is to be given of one series."""
+        found = News([], [], [], now)
         for row in rows:
             if row.ts <= each.last:
                 continue
             if row.ts > each.formed:
                 each.formed = row.ts
-                forming.append(Forming(each.one.axis.series, row.ts, row.open))
+                found.forming.append(Forming(each.one.axis.series, row.ts, row.open))
             if row.state == "forming":
                 break
-            state = self._state(each, row)
-            if state is None:
+            bar = each.one.axis.bar(stored(row))
+            hole = _hole_before(cursor, each, row)
+            whole = not (row.partial or hole) and self._others_are_there(each, row)
+            if not whole and self._is_held(each, row):
                 break
-            given = GivenBar(each.one.axis.bar(stored(row)), state)
+            state = row.state if whole else "unconfirmed"
+            if not self._is_fresh(each, bar, now, held=row.ts in each.held_since):
+                state = "warm_up"
+            if hole:
+                found.events.append(_gap(bar.series, now, _slots(hole, each.one.row.timeframe.step_ns)))
+            given = GivenBar(bar, state)
             each.last = row.ts
             self._note(given)
-            ready.append(given)
-        return forming, ready
+            found.bars.append(given)
+        late = [one.bar for one in found.bars if one.state == "warm_up"]
+        if late:
+            found.events.append(_gap(late[0].series, now, [(bar.opened_ns, bar.closed_ns) for bar in late]))
+        return found
 
-    def _state(self, each: _Cursor, row: SeenBar) -> str | None:
-        """The state in which a bar is given; None while it is held."""
-        if not row.partial and self._others_are_there(each, row):
-            return row.state
+    def _is_held(self, each: _Cursor, row: SeenBar) -> bool:
         since = each.held_since.setdefault(row.ts, self._clock())
-        if self._clock() - since < self._held_s:
-            return None
-        return "unconfirmed"
+        return self._clock() - since < self._held_s
 
     def _others_are_there(self, each: _Cursor, row: SeenBar) -> bool:
         others = self._others.get(each.one.axis.series, ()) if self._waits_for_others else ()
@@ -223,6 +236,7 @@ class BarFeed:
         """Remember a bar that is given, to see whether history has it otherwise."""
         each = next(one for one in self._series if one.one.axis.series == given.bar.series)
         each.last = max(each.last, given.bar.opened_ns)
+        each.closed = max(each.closed, given.bar.closed_ns)
         each.held_since.pop(given.bar.opened_ns, None)
         each.given[given.bar.opened_ns] = (given.bar, given.state == "confirmed")
         while len(each.given) > _WATCHED:
@@ -259,6 +273,25 @@ def _others(fed: Sequence[FedSeries]) -> dict[int, tuple[int, ...]]:
     for one in fed:
         by_contract.setdefault(one.row.con_id, []).append(one.axis.series)
     return {min(mine): tuple(sorted(mine)[1:]) for mine in by_contract.values()}
+
+
+def _hole_before(cursor: Cursor, each: _Cursor, row: SeenBar) -> Spans:
+    """What its stream has missed between the bar before and this one, and history has not brought yet."""
+    if each.closed < 0 or row.ts <= each.closed:
+        return Spans()
+    one = each.one.row
+    key = StreamKey(one.con_id, f"bars:{one.timeframe.name}", one.price, one.session)
+    return streams.holes(cursor, key) & Spans.of(each.closed, row.ts)
+
+
+def _slots(hole: Spans, step_ns: int) -> list[Span]:
+    return [(at, at + step_ns) for start, end in hole for at in range(start, end, step_ns)]
+
+
+def _gap(series: int, now: int, missed: Iterable[Span]) -> NewEvent:
+    """Bars on which nothing is decided. missed: their times, ascending."""
+    spans = list(missed)
+    return NewEvent(now, "gap", {"series": series, "from": rfc3339(spans[0][0]), "bars": len(spans)})
 
 
 def stored(row: SeenBar) -> StoredBar:

@@ -178,6 +178,8 @@ class Session:
             self._bars += 1
             if message["state"] == "unconfirmed":
                 run.unconfirmed.add((str(self._bar_type(message["index"])), message["closed_ns"]))
+            elif message["state"] == "warm_up":
+                run.late.add((str(self._bar_type(message["index"])), message["closed_ns"]))
             self._data.bar(message)
         elif kind == "forming":
             self._data.forming(message)

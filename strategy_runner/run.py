@@ -46,6 +46,7 @@ class Run:
     """What one run gives to its strategy.
 
     equity_every: bars between two points of the equity curve. unconfirmed: (bar type, close) of bars from which no entry follows.
+    late: the same of bars that are learned alone.
     waits_for_open: paper, where orders are handed over at the next opening; a back-test has a latency for that.
     takes_up: paper that had a position when its process was lost.
     turns, learned: bars that it was given, and bars from before the run.
@@ -63,6 +64,7 @@ class Run:
     takes_up: bool = False
     market_ns: int | None = None
     unconfirmed: set[tuple[str, int]] = field(default_factory=set)
+    late: set[tuple[str, int]] = field(default_factory=set)
     on_bar_done: Callable[[int, int], None] | None = None
     last_bar_ns: int | None = None
     turns: int = 0

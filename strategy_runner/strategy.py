@@ -175,13 +175,14 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         if not self.failed:
             try:
                 self.learn(bar)
-                target, con_id = self.decide(bar), series.con_id
-                if target is None or self._leaving:
-                    target = self._targets.get(con_id)
-                else:
-                    self._targets[con_id] = target
-                if target is not None and self._reached.get(con_id) != target:
-                    self._approach(series.traded.engine, con_id)
+                if not run.late or (str(bar.bar_type), at) not in run.late:
+                    target, con_id = self.decide(bar), series.con_id
+                    if target is None or self._leaving:
+                        target = self._targets.get(con_id)
+                    else:
+                        self._targets[con_id] = target
+                    if target is not None and self._reached.get(con_id) != target:
+                        self._approach(series.traded.engine, con_id)
             except BaseException as error:  # as in guarded()
                 self.fail(error)
         run.closes[series.con_id] = bar

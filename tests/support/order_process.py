@@ -136,13 +136,14 @@ class OrderStack:
         assert child.exit_code() is None, child.tail()
         return child
 
-    def start_bridge(self) -> Child:
+    def start_bridge(self, **settings: str) -> Child:
         """A bridge beside the order process, connected."""
         given = {
             "env": "test",
             "database_url": self.dsn,
             "ib_port": str(self.sim.port),
             "control_port": str(self.sim.ready["control_port"]),
+            **settings,
         }
         name = f"bridge-{next(_names)}"
         child = self._group.start(

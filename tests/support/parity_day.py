@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dev.process import Group
@@ -23,7 +24,8 @@ from tests.support.order_process import OrderStack, order_stack
 from tests.support.strategy_host import StrategyStack, strategy_python
 
 MINUTE = 60 * NS_PER_S
-STEPPED = ("--clock", "stepped", "--latency", "none", "--start", "2026-03-02T14:32:00Z")
+STEPPED = ("--clock", "stepped", "--latency", "none")
+START = "2026-03-02T14:32:00Z"
 """Two minutes after the open: IB refuses a stream of bars before there is one."""
 _SETTLE_S, _MOST_SECONDS = 2, 30
 """Market seconds in which a closed bar becomes a row; and in which the orders that follow from it must be over."""
@@ -51,11 +53,7 @@ class ParityDay:
         """Minutes pass, each once every run has worked through its bar and the orders that follow from it are over. after:
         called with the number of each minute that has passed."""
         for n in range(minutes):
-            self.advance(60 - self.market_ns() // NS_PER_S % 60)
-            closed = self.market_ns() // MINUTE * MINUTE
-            self.advance(_SETTLE_S)
-            for run in runs:
-                self.wait(partial(self._done, run, closed), f"{run.mode} has worked through {rfc3339(closed)}")
+            self.minute(runs)
             for _ in range(_MOST_SECONDS):
                 if all(self._settled(run) for run in runs):
                     break
@@ -64,6 +62,15 @@ class ParityDay:
                 # What is simulated fills at an open: as soon as that is seen, whatever the time is.
                 self.wait(partial(self._settled, run), f"the orders of {run.mode} are over")
             after(n)
+
+    def minute(self, runs: Sequence[RunRow]) -> int:
+        """A minute passes, and every run has worked through its bar; returns its end. Its orders may be open still."""
+        self.advance(60 - self.market_ns() // NS_PER_S % 60)
+        closed = self.market_ns() // MINUTE * MINUTE
+        self.advance(_SETTLE_S)
+        for run in runs:
+            self.wait(partial(self._done, run, closed), f"{run.mode} has worked through {rfc3339(closed)}")
+        return closed
 
     def stop(self, run: RunRow) -> RunRow:
         self.strategies.want(run.id, Wanted.STOPPED)
@@ -93,7 +100,7 @@ class ParityDay:
             assert self.desk.bridge is not None
             self._group.kill_child(self.desk.bridge)
             self.desk.start_bridge()
-            self._stream_begins()
+            self.stream_begins()
         self.wait(partial(self.follows, run), f"the run follows its bars after the {victim} was killed")
 
     # ---- time --------------------------------------------------------------------------------------------------------
@@ -130,16 +137,16 @@ class ParityDay:
                 scopes=["strategies:write", "orders:write"],
                 accounts=[self.desk.account],
             )
-        self._stream_begins()
+        self.stream_begins()
 
-    def _stream_begins(self) -> None:
+    def stream_begins(self, step_s: int = 1) -> None:
         """Move time until a bar is seen to form: nothing is asked of IB while time stands still."""
         since = self.market_ns()
         for _ in range(_MOST_SECONDS):
             if self.desk.rows("SELECT 1 FROM live_bars WHERE state = 'forming' AND seen_at > %s", since):
                 return
-            self.advance(1)
-        raise AssertionError(f"no stream of bars within {_MOST_SECONDS} s of market time")
+            self.advance(step_s)
+        raise AssertionError(f"no stream of bars within {_MOST_SECONDS * step_s} s of market time")
 
     def _run(self, template: str, parameters: Mapping[str, Any], warm_up_bars: int, mode: Mode) -> RunRow:
         return self.strategies.run(
@@ -168,12 +175,14 @@ class ParityDay:
 
 
 @contextmanager
-def parity_day(group: Group, folder: Path, dsn: str) -> Iterator[ParityDay]:
-    """A market that has just opened, with nothing stored."""
+def parity_day(
+    group: Group, folder: Path, dsn: str, *, start: str = START, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ParityDay]:
+    """A market with nothing stored, by default one that has just opened. settings: of the bridge and the order process."""
     strategy_python()
-    with order_stack(group, folder, dsn, *STEPPED) as desk:
-        desk.start_bridge()
-        desk.start()
+    with order_stack(group, folder, dsn, *STEPPED, "--start", start) as desk:
+        desk.start_bridge(**settings)
+        desk.start(**settings)
         strategies = StrategyStack.beside(group, folder, dsn, desk.instrument)
         try:
             strategies.start()

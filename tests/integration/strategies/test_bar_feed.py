@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from nautilus.clock import NS_PER_S
-from nautilus.db.live import provisional
+from nautilus.clock import NS_PER_S, rfc3339
+from nautilus.db.live import provisional, streams
 from nautilus.db.live.provisional import ProvisionalBar
+from nautilus.db.live.streams import StreamRow
 from nautilus.db.market import series
 from nautilus.db.strategies import leases, writing
 from nautilus.market.bar import Bar
 from nautilus.market.timeframes import timeframe
+from nautilus.spans import Spans
 from nautilus.strategies import history
 from nautilus.strategies.states import Mode
 from strategy_host.bar_feed import BarFeed, GivenBar
@@ -146,6 +148,53 @@ def test_a_bar_that_nobody_has_done_with_is_given_once_more_while_it_is_new(feed
     feeds.news()
     assert feeds.given == opens(BARS[0]) * (2 if given else 1)
     assert learned == ([] if given else opens(BARS[0]))
+
+
+def test_what_comes_too_late_is_learned_alone_and_noted(feeds):
+    """History brought two minutes at once that the stream had missed."""
+    feeds.begin(0)
+    feeds.pass_by(BARS[0], late_ns=0)
+    feeds.news()
+    feeds.stack.bars.record(feeds.stack.instrument, "1m", BARS[1:3])
+    feeds.stack.bars.set_time(BARS[1].ts + 2 * MINUTE + FRESH_NS + NS_PER_S)
+    assert [(one.bar.opened_ns, one.state) for one in feeds.news()] == [
+        (BARS[1].ts, "warm_up"),
+        (BARS[2].ts, "confirmed"),
+    ]
+    assert feeds.stack.events(feeds.run, "gap") == [{"series": 0, "from": rfc3339(BARS[1].ts), "bars": 1}]
+
+
+@pytest.mark.parametrize(("held_s", "states"), [(1e9, []), (0, ["unconfirmed"])])
+def test_a_bar_behind_a_hole_waits_for_history_and_then_no_entry_follows_from_it(feeds, held_s, states):
+    feeds.begin(0, held_s=held_s)
+    feeds.pass_by(BARS[0], late_ns=0)
+    feeds.news()
+    hole(feeds, Spans.of(BARS[1].ts, BARS[3].ts))
+    feeds.pass_by(BARS[3], late_ns=0)
+    assert [one.state for one in feeds.news()] == states
+    noted = [{"series": 0, "from": rfc3339(BARS[1].ts), "bars": 2}]
+    assert feeds.stack.events(feeds.run, "gap") == (noted if states else [])
+
+
+def test_a_bar_behind_a_hole_that_history_fills_is_given_after_what_was_missing(feeds):
+    feeds.begin(0, held_s=1e9)
+    feeds.pass_by(BARS[0], late_ns=0)
+    feeds.news()
+    hole(feeds, Spans.of(BARS[1].ts, BARS[2].ts))
+    feeds.pass_by(BARS[2], late_ns=0)
+    assert feeds.news() == []
+    feeds.stack.bars.record(feeds.stack.instrument, "1m", [BARS[1]])
+    hole(feeds, Spans())
+    assert [one.state for one in feeds.news()] == ["confirmed", "closed"]
+    assert feeds.given == opens(*BARS[:3])
+
+
+def hole(feeds: Feeds, missed: Spans) -> None:
+    """What the stream of its bars has missed, and history has not brought."""
+    key = (feeds.stack.instrument.con_id, "bars:1m", "TRADES", "rth")
+    row = StreamRow(*key, "kutd", "live", "", None, "live", 6, 1, None, None, missed, 0)
+    with feeds.stack.db.transaction() as cursor:
+        streams.put(cursor, "bridge", [row])
 
 
 def test_what_was_not_committed_is_given_again(feeds):

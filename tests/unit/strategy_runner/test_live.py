@@ -355,3 +355,14 @@ def test_no_entry_follows_from_a_bar_that_is_not_confirmed(folder):
     with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100}}) as node:
         assert len(kinds(node.bar(bars[0], "closed"))) == 1  # the opponent
     assert bars[1][1] - bars[0][1] == MINUTE
+
+
+def test_a_bar_that_came_too_late_is_learned_and_nothing_follows_from_it_not_even_an_exit(folder):
+    bars = minutes([100.0] * 3)
+    with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100, 2: 0}}) as node:
+        node.fill(kinds(node.bar(bars[0]))[0], 100.0)
+        assert kinds(node.bar(bars[1], "warm_up")) == []
+        assert [one["side"] for one in kinds(node.bar(bars[2]))] == ["SELL"]
+    with Node("live", folder=folder, template="scripted", parameters={"wanted": {1: 100, 2: 0}}) as node:
+        node.fill(kinds(node.bar(bars[0]))[0], 100.0)
+        assert [one["side"] for one in kinds(node.bar(bars[1], "unconfirmed"))] == ["SELL"]  # the opponent

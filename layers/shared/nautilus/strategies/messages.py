@@ -13,8 +13,8 @@ from nautilus.strategies.fields import Amount, Columns, Figure, Flag, Free, Kind
 MODES: Final = ("backtest", "paper", "live")
 FILLS: Final = ("next_open", "close")
 """When a market order fills that follows from a bar: at the open of the next one, or at this bar's close."""
-BAR_STATES: Final = ("closed", "confirmed", "unconfirmed")
-"""From an unconfirmed bar no entry follows."""
+BAR_STATES: Final = ("closed", "confirmed", "unconfirmed", "warm_up")
+"""From an unconfirmed bar no entry follows. One of the warm-up came too late: it is learned, and nothing is decided."""
 ORDER_KINDS: Final = (
     "submitted",
     "accepted",
