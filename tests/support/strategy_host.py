@@ -130,7 +130,8 @@ class StrategyStack:
         """End the host that is left, and the connections."""
         if self.host is not None and self.host.exit_code() is None:
             self._group.stop_child(self.host)
-        self.db.close()
+        bars = getattr(self, "bars", None)
+        (self.db if bars is None else bars).close()
 
     def store(self, *days: str) -> None:
         """A week of minutes, or these days of it."""
