@@ -47,7 +47,7 @@ def pandas(
     found = {name: _series(pd, np, name, column) for name, column in columns.items() if name != "ts"}
     if prices != "float":
         found |= {name: _exact(pd, bars, found[name], prices) for name in PRICES if name in found}
-    frame = pd.DataFrame(found, index=pd.RangeIndex(columns.size))
+    frame = pd.DataFrame(found, index=pd.RangeIndex(columns.size), copy=True)  # the bars stay as they are
     frame.index = index
     if tz is not None:
         frame.index = index.tz_convert(bars.zone if tz == "exchange" else tz)
@@ -67,7 +67,7 @@ def _check_index(bars: Bars, tz: str | None, dates: bool) -> None:
 def _series(pd: Any, np: Any, name: str, column: Column) -> Any:
     size = len(column.data)
     if column.data.typecode == "d":
-        return np.frombuffer(column.data, dtype="f8").copy()
+        return np.frombuffer(column.data, dtype="f8")
     if column.data.typecode == "B":
         return np.frombuffer(column.data, dtype="u1").astype(bool)
     values = np.frombuffer(column.data, dtype="i8").copy()

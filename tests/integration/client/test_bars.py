@@ -108,6 +108,15 @@ def test_a_frame_has_an_index_of_utc_and_what_is_not_known_is_unknown(day: Store
     assert [str(one) for one in bars.pandas(prices="decimal")["high"][:2]] == ["101.25", "101.25"]
 
 
+def test_what_is_changed_in_a_frame_changes_nothing_in_the_bars(day: StoredBars, client: Client) -> None:
+    bars = client.bars("AAPL", "1m", start=START, end=END)
+    before, frame = list(bars), bars.pandas()
+    for name in frame.columns:
+        frame.loc[frame.index[0], name] = 7
+    assert list(bars) == before
+    assert bars.pandas()["close"].iloc[0] == before[0].close != 7
+
+
 def test_an_empty_answer_has_the_whole_schema(day: StoredBars, client: Client) -> None:
     empty = client.bars("AAPL", "1m", start=START - 12 * 3_600 * 10**9, end=START)
     full = client.bars("AAPL", "1m", start=START, end=END)
