@@ -1,12 +1,18 @@
 """What `sam build` made, and whether it can be run here."""
 
+import io
+import zipfile
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 BUILD = REPOSITORY / ".aws-sam" / "build"
 INTERPRETER = REPOSITORY / ".venv-lambda" / "bin" / "python"
 LAYER = "SharedLayer"
 UNZIPPED_LIMIT_BYTES = 262_144_000  # a function and its layers together
+ZIPPED_LIMIT_BYTES = 52_428_800  # of an upload that does not go by S3
+LAYER_BUDGET_BYTES = 60_000_000
+"""Ours, unzipped: a layer that grows makes every cold start longer long before AWS refuses it."""
 
 
 def missing() -> str:
@@ -29,6 +35,30 @@ def missing() -> str:
 def folder_of(name: str) -> Path:
     """Where `sam build` put the function of functions/<name>."""
     return BUILD / f"{name.capitalize()}Function"
+
+
+class _Counter(io.RawIOBase):
+    """Takes bytes, and keeps their number alone."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.size += len(data)
+        return len(data)
+
+
+def zipped_bytes(folder: Path) -> int:
+    """What a folder measures zipped, at most: packed in haste."""
+    counter = _Counter()
+    with zipfile.ZipFile(counter, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return counter.size
 
 
 def size_bytes(folder: Path) -> int:

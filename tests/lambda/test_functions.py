@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from dev.lambda_build import BUILD, LAYER, UNZIPPED_LIMIT_BYTES, folder_of, size_bytes
+from dev.lambda_build import (
+    BUILD,
+    LAYER,
+    LAYER_BUDGET_BYTES,
+    UNZIPPED_LIMIT_BYTES,
+    ZIPPED_LIMIT_BYTES,
+    folder_of,
+    size_bytes,
+    zipped_bytes,
+)
 from dev.lambda_events import http_event
 from dev.lambda_runtime import Function, FunctionError, running
 from dev.process import free_port
@@ -48,6 +57,17 @@ def test_a_function_fits_with_its_layer(name, record_property, capsys):
             f"\n  {name}: {own / 1e3:.1f} kB + layer {layer / 1e6:.1f} MB, allowed {UNZIPPED_LIMIT_BYTES / 1e6:.0f} MB"
         )
     assert layer + own < UNZIPPED_LIMIT_BYTES
+
+
+HEAVY = ("numpy", "pandas", "pyarrow", "polars", "duckdb", "boto3", "botocore", "ib_insync", "sqlalchemy")
+
+
+def test_the_layer_stays_small_and_has_no_library_of_frames():
+    layer = BUILD / LAYER
+    zipped = zipped_bytes(layer)
+    assert 0.1 * size_bytes(layer) < zipped < ZIPPED_LIMIT_BYTES
+    assert size_bytes(layer) < LAYER_BUDGET_BYTES
+    assert [name for name in HEAVY if (layer / "python" / name).exists()] == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
