@@ -33,6 +33,7 @@ from strategy_host.messages import series_messages, start_message
 from strategy_host.parts import HostParts
 from strategy_host.recorder import RECORDED, Recorder
 from strategy_host.run_orders import RunOrders
+from strategy_host.standing import Standing
 
 _MOST_RESTARTS = 5
 _BAR = ("opened_ns", "closed_ns", "open", "high", "low", "close", "volume")
@@ -143,6 +144,7 @@ class LiveRun:
             asyncio.create_task(self._drive(child, feed, before, orders)),
             asyncio.create_task(following.want_often(self._parts, self.run)),
             asyncio.create_task(self._store_often(recorder)),
+            asyncio.create_task(Standing(self._parts, self.run).write_often()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -180,6 +180,7 @@ BACKGROUND = {
     "strategy_host.live_run: self._listen(child, recorder, orders)": "the attempt waits for it and raises its error",
     "strategy_host.live_run: self._store_often(recorder)": "of the helper",
     "strategy_host.live_run: following.want_often(self._parts, self.run)": "of the helper",
+    "strategy_host.live_run: Standing(self._parts, self.run).write_often()": "of the helper",
     "strategy_host.child: self._keep_errors()": "it reads a pipe to its end; nothing but the words of an end depends on it",
     "strategy_host.host: loop": "made of the helper",
     "strategy_host.host: one.work()": "one run: every error is logged when it ends, and its lease runs out",

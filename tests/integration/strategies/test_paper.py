@@ -34,12 +34,28 @@ def worked_through(stack: StrategyStack, run, opened_ns: int) -> bool:
     return any(row.opened_ns == opened_ns and row.done_at is not None for row in given)
 
 
+def stands(stack: StrategyStack, run) -> Decimal | None:
+    """Its profit, as its row has it."""
+    found = (stack.read(run.id).metrics or {}).get("total_pnl")
+    return None if found is None else Decimal(str(found))
+
+
+def equity(stack: StrategyStack, run) -> Decimal:
+    """The same by the newest point of its equity."""
+    with stack.db.transaction() as cursor:
+        return results.equity(cursor, run.id)[-1].equity - Decimal(str(OPTIONS["capital"]))
+
+
 def test_a_day_in_paper_is_the_back_test_of_its_bars_price_for_price(stack):
     stack.start()
     run = paper(stack)
     stack.wait(lambda: stack.read(run.id).state == "running", "the run follows its bars")
     for bar in waves(TODAY, phase=35)[:120]:
         stack.minute(run, bar)
+    known = course_of(stack.db, run)
+    stack.wait(lambda: stack.read(run.id).fills == len(known.fills), "its fills are counted while it goes on")
+    stack.wait(lambda: stands(stack, run) == equity(stack, run), "its profit is that of its equity while it goes on")
+    assert stack.read(run.id).orders == len(known.decisions)
     stack.want(run.id, Wanted.STOPPED)
     done = stack.over(run)
     assert (done.state, done.bars_done) == ("stopped", 120)

@@ -171,6 +171,19 @@ def progress(cursor: Cursor, hold: Hold, *, bars_done: int, trade_date: date | N
     notify_watchers(cursor, str(hold.run_id))
 
 
+def stand(cursor: Cursor, hold: Hold, changes: Mapping[str, Any]) -> None:
+    """Write columns of a run that goes on: what has come of it so far. LeaseLost."""
+    values = _values(changes)
+    cursor.execute(
+        f"UPDATE strategy_runs SET {', '.join(f'{name} = %({name})s' for name in values)}, version = version + 1,"
+        " updated_at = clock_timestamp() WHERE id = %(_id)s AND token = %(_token)s AND lease_host IS NOT NULL RETURNING 1",
+        {**values, "_id": hold.run_id, "_token": hold.token},
+    )
+    if not there(cursor):
+        raise LeaseLost(f"the run {hold.run_id} is another host's now")
+    notify_watchers(cursor, str(hold.run_id))
+
+
 def beat(cursor: Cursor, holds: Sequence[Hold]) -> None:
     """The children of these runs live."""
     cursor.execute(

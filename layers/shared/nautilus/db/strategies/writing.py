@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nautilus.db.cursor import Cursor, PreparedByName
 from nautilus.db.orders.frames import as_json, clean_text
-from nautilus.db.rows import insert_rows, one, scalar
+from nautilus.db.rows import insert_rows, one, one_or_none, scalar
 from nautilus.db.strategies.results import REASON, STATE
 
 
@@ -255,3 +255,24 @@ def counts(cursor: Cursor, run_id: UUID, principal: str) -> Counts:
         {"id": run_id, "principal": principal},
     )
     return one(cursor, Counts)
+
+
+class Traces(NamedTuple):
+    """By what one sees that something has come of a run since: its counts, and the newest point of its equity."""
+
+    counts: Counts
+    last_ns: int | None
+    equity: Decimal | None
+
+
+class _Point(NamedTuple):
+    market_ns: int
+    equity: Decimal
+
+
+def traces(cursor: Cursor, run_id: UUID, principal: str) -> Traces:
+    found = counts(cursor, run_id, principal)
+    cursor.execute(
+        "SELECT market_ns, equity FROM strategy_equity WHERE run_id = %s ORDER BY market_ns DESC LIMIT 1", (run_id,)
+    )
+    return Traces(found, *(one_or_none(cursor, _Point) or (None, None)))
