@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from nautilus_trader.model import OrderSide, OrderType
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nautilus.strategies.relations import RELATIONS, broken, wrong
 from strategy_runner.engine_names import Series
 from strategy_runner.record import Record
 
@@ -33,12 +34,30 @@ OVER = {"denied", "rejected", "canceled", "expired"}
 """Of these, after which an order is over."""
 
 
-class StrategyParameters(BaseModel):
-    """What a run may choose. A template's own class extends it; its JSON schema is what callers see."""
+def _with_relations(schema: dict[str, Any], model: Any) -> None:
+    if problem := wrong(model.relations, model.model_fields):
+        raise ValueError(problem)
+    if model.relations:
+        schema[RELATIONS] = [list(relation) for relation in model.relations]
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class StrategyParameters(BaseModel):
+    """What a run may choose. A template's own class extends it; its JSON schema is what callers see.
+
+    relations: between two parameters, `("fast", "<", "slow")` or with `<=`. They stand in the schema, so that a request that
+    breaks one is refused; what a validator of your own refuses is known only when the run begins, and ends it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_with_relations)
+    relations: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
     trade_size: Decimal = Field(Decimal(100), gt=0, description="Shares, contracts or units of a full position.")
+
+    @model_validator(mode="after")
+    def keeps_its_relations(self) -> Self:
+        for one in broken(self.relations, self.model_dump()):
+            raise ValueError(f"{one.name} {one.words}")
+        return self
 
 
 @dataclass

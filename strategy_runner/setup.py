@@ -45,13 +45,19 @@ def prepared(start: dict[str, Any], folder: Path | None, record: Record) -> Prep
     try:
         parameters = template.cls.Parameters.model_validate(start["parameters"])
     except ValidationError as error:
-        raise SetupError(f"parameters: {error}"[:2_000]) from None
+        raise SetupError(f"parameters: {_words(error)}"[:2_000]) from None
     followed = max(1, sum(one.followed for one in series))
     every = max(1, -(-start["bars_total"] * followed // (len(series) * max(1, start["equity_points"]))))
     run = Run(parameters, series, record, Currency.from_str(start["currency"]), every)
     strategy = template.cls(config(start["mode"], [one.engine.id for one in traded.values()]))
     strategy.attach(run)
     return Prepared(start, template, traded, series, run, strategy)
+
+
+def _words(error: ValidationError) -> str:
+    """What is wrong, without the address of a manual."""
+    found = [(".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+    return "; ".join(f"{where}: {what}" if where else what for where, what in found)
 
 
 def config(mode: str, names: list[InstrumentId]) -> StrategyConfig:

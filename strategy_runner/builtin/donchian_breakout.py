@@ -1,10 +1,10 @@
 """Buys a close above the highest high of the bars before it, and leaves at a close below a shorter channel's lowest low."""
 
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 from nautilus_trader.indicators import DonchianChannel
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from strategy_runner.strategy import Strategy, StrategyParameters
 
@@ -13,15 +13,11 @@ class DonchianBreakout(Strategy):
     description = __doc__ or ""
 
     class Parameters(StrategyParameters):
+        relations = (("leave", "<=", "entry"),)
+
         entry: int = Field(20, ge=2, le=1_000, description="Bars of the channel whose break enters.")
         leave: int = Field(10, ge=1, le=1_000, description="Bars of the channel whose break leaves.")
         short: bool = Field(False, description="Whether to sell short below the channel.")
-
-        @model_validator(mode="after")
-        def leaves_before_it_enters(self) -> Self:
-            if self.leave > self.entry:
-                raise ValueError("leave must not be above entry")
-            return self
 
     def prepare(self) -> None:
         self.wide, self.narrow = DonchianChannel(self.parameters.entry), DonchianChannel(self.parameters.leave)

@@ -1,10 +1,10 @@
 """Long while a fast average of closes is above a slow one; otherwise flat, or short where that is allowed."""
 
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
 from nautilus_trader.indicators import ExponentialMovingAverage
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from strategy_runner.strategy import Strategy, StrategyParameters
 
@@ -13,15 +13,11 @@ class EmaCross(Strategy):
     description = __doc__ or ""
 
     class Parameters(StrategyParameters):
+        relations = (("fast", "<", "slow"),)
+
         fast: int = Field(10, ge=1, le=1_000, description="Bars of the fast average.")
         slow: int = Field(20, ge=2, le=5_000, description="Bars of the slow average.")
         short: bool = Field(False, description="Whether to be short while the fast average is below the slow one.")
-
-        @model_validator(mode="after")
-        def fast_is_faster(self) -> Self:
-            if self.fast >= self.slow:
-                raise ValueError("fast must be below slow")
-            return self
 
     def prepare(self) -> None:
         self.fast = ExponentialMovingAverage(self.parameters.fast)

@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " portfolio.risk_figures portfolio.standing portfolio.import_items portfolio.trade_dates portfolio.valuing"
         " portfolio.tables portfolio.rounding"
         " strategies.commission strategies.fields strategies.messages strategies.not_simulated strategies.pipe"
-        " strategies.runner_command"
+        " strategies.relations strategies.runner_command"
         " exports.layouts",
     ),
     (
@@ -103,7 +103,7 @@ TABLES = {"nautilus": FLOORS, "ib_gateway_sim": SIMULATOR_FLOORS}
 # What the process of a strategy may import of ours: it has neither our database nor our libraries.
 RUNNER_MAY_IMPORT = {
     f"nautilus.strategies.{name}"
-    for name in ("commission", "fields", "messages", "not_simulated", "pipe", "runner_command")
+    for name in ("commission", "fields", "messages", "not_simulated", "pipe", "relations", "runner_command")
 }
 
 # Where a library that is not ours may be imported: a module, or a package with all in it.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from nautilus.errors import InvalidInput
 from nautilus.strategies.grid import combinations
 from nautilus.strategies.parameter_check import checked
+from nautilus.strategies.relations import wrong
 
 
 class Model(BaseModel):
@@ -99,3 +100,45 @@ def test_a_grid_has_every_value_with_every_other() -> None:
     ]
     with pytest.raises(InvalidInput, match="makes 4 combinations"):
         combinations({"a": [1, 2], "b": [1, 2]}, most=3)
+
+
+RELATED = {
+    "properties": {
+        "fast": {"type": "integer", "default": 10},
+        "slow": {"anyOf": [{"type": "number"}, {"type": "string"}]},
+    },
+    "x-relations": [["fast", "<", "slow"]],
+}
+
+
+@pytest.mark.parametrize("given", [{"fast": 50, "slow": 20}, {"fast": 20, "slow": 20}, {"slow": "9.5"}])
+def test_a_relation_that_is_broken_is_named_and_a_combination_of_a_sweep_may_break_it(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        checked(RELATED, given)
+    assert [(one.field, one.detail) for one in refused.value.errors] == [("parameters.fast", "must be below slow")]
+    assert checked(RELATED, given, relations=False)["slow"] == given["slow"]
+
+
+@pytest.mark.parametrize("given", [{"fast": 5, "slow": 20}, {"slow": "10.5"}, {"fast": 5}])
+def test_a_relation_that_holds_or_has_no_value_refuses_nothing(given: dict[str, Any]) -> None:
+    assert checked(RELATED, given) == {"fast": 10} | given
+
+
+def test_a_wrong_value_is_named_before_its_relation() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        checked(RELATED, {"fast": "many", "slow": 20})
+    assert [one.field for one in refused.value.errors] == ["parameters.fast"]
+
+
+@pytest.mark.parametrize(
+    ("relations", "words"),
+    [
+        ([("fast", "<", "slow"), ("fast", "<=", "slow")], ""),
+        ([("fast", ">", "slow")], "is not (parameter, < or <=, parameter)"),
+        (["fast<slow"], "is not (parameter, < or <=, parameter)"),
+        ([("fast", "<", "quick")], "names no parameter; there are fast, slow"),
+    ],
+)
+def test_relations_that_a_template_cannot_have_are_named(relations: Any, words: str) -> None:
+    assert wrong(relations, ["slow", "fast"]).endswith(words)
+    assert bool(wrong(relations, ["slow", "fast"])) == bool(words)

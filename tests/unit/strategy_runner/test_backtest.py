@@ -114,7 +114,8 @@ def test_indicators_learn_from_bars_before_the_run(tmp_path):
     ("start", "words"),
     [
         ({"template": "nothing"}, "no template"),
-        ({"parameters": {"fast": 30}}, "fast must be below slow"),
+        ({"parameters": {"fast": 30}}, "parameters: fast must be below slow"),
+        ({"template": "donchian_breakout", "parameters": {"leave": 30}}, "parameters: leave must not be above entry"),
         ({"parameters": {"quick": 30}}, "quick"),
         ({"series": [START["series"][0] | {"price": "MIDPOINT"}]}, "BID and ASK"),
         ({"series": [START["series"][0], START["series"][0] | {"index": 1, "timeframe": "5m"}]}, "two timeframes"),
@@ -125,4 +126,5 @@ def test_indicators_learn_from_bars_before_the_run(tmp_path):
 def test_a_run_that_cannot_begin_says_why(start, words):
     done = backtest([], **start)
     assert words in done.one("fault")["message"]
+    assert "https:" not in done.one("fault")["message"]
     assert (done.code, done.of("result")) == (2, [])

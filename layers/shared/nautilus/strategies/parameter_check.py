@@ -10,12 +10,14 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from nautilus.errors import FieldError, InvalidInput
+from nautilus.strategies.relations import RELATIONS, broken
 
 FIELD = "parameters"
 
 
-def checked(schema: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, with defaults for those that are left out. InvalidInput names every one that is wrong, and what fits."""
+def checked(schema: Mapping[str, Any], given: Mapping[str, Any], *, relations: bool = True) -> dict[str, Any]:
+    """The parameters, with defaults for those that are left out. InvalidInput names every one that is wrong, and what fits.
+    relations: look at those between two parameters, too."""
     fields: Mapping[str, Any] = schema.get("properties", {})
     known = sorted(fields)
     errors = [
@@ -32,6 +34,9 @@ def checked(schema: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
             found[name] = field["default"]
         elif name in schema.get("required", ()):
             errors.append(FieldError(f"{FIELD}.{name}", "is missing"))
+    if relations and not errors:
+        rules = schema.get(RELATIONS, ())
+        errors = [FieldError(f"{FIELD}.{one.name}", one.words) for one in broken(rules, found)]
     if errors:
         raise InvalidInput("; ".join(f"{one.field}: {one.detail}" for one in errors[:5]), errors=errors[:20])
     return found

@@ -97,7 +97,10 @@ class Requesting:
         start, end = _range(body, market_now(cursor))
         plan = _plan(cursor, body, found, caller)
         varied = combinations(body.grid, most=MAX_COMBINATIONS) if body.grid is not None else [{}]
-        given = [checked(plan.template.parameter_schema, {**plan.parameters, **values}) for values in varied]
+        alone = body.grid is None  # a combination that breaks a relation is a row of the table, with the reason
+        given = [
+            checked(plan.template.parameter_schema, {**plan.parameters, **values}, relations=alone) for values in varied
+        ]
         if not body.allow_missing:
             subjects = [
                 (one.as_dict(), Subject(one.instrument, one.timeframe, one.price, one.session)) for one in plan.series
