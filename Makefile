@@ -305,9 +305,8 @@ portfolio-day: $(VENV)/.ready ## a trading day of DAY_ORDERS orders and every fa
 		$(PY) -m pytest -q -s tests/e2e/test_portfolio_day.py
 
 # Needs the environment of strategies; without it the days are skipped.
-MINUTES ?= 386
 parity: $(VENV)/.ready ## a live day of MINUTES minutes (386) beside paper and the back-test of its bars, then one with everything killed (half an hour)
-	PARITY_MINUTES=$(MINUTES) $(PY) -m pytest -q -s -rs tests/e2e/test_parity.py
+	PARITY_MINUTES=$(or $(MINUTES),386) $(PY) -m pytest -q -s -rs tests/e2e/test_parity.py
 
 watch: $(VENV)/.ready ## watch a backfill through injected faults, as a front end sees it (a minute)
 	WATCH_FROM=2026-02-02 $(PY) -m pytest -q -s tests/e2e/test_watched.py

@@ -47,13 +47,13 @@ _BARS = "/api/v1/market-data/historical/bars"
 
 
 def main() -> int:
-    options = _options()
+    given = options()
     try:
         unwind_on_interrupt()
         end_on_signals()
         drop_foreign()
         with tempfile.TemporaryDirectory() as folder:
-            wrong = show(Path(folder), options.minutes, options.speed)
+            wrong = show(Path(folder), given.minutes, given.speed)
         say("\nNothing runs any more, and nothing was kept.")
         return 1 if wrong else 0
     except (StartError, ApiError, NautilusError, httpx.HTTPError, WebSocketException, OSError) as error:
@@ -64,7 +64,7 @@ def main() -> int:
         return INTERRUPTED
 
 
-def _options() -> argparse.Namespace:
+def options() -> argparse.Namespace:
     made = argparse.ArgumentParser("make live-show", description="Show live bars beside history.")
     made.add_argument("--minutes", type=int, choices=range(4, 121), default=10, metavar="4..120", help="of market time")
     made.add_argument("--speed", type=float, default=1.0, help="market seconds in a second of the machine")

@@ -45,13 +45,13 @@ _OVER = ("completed", "stopped", "failed", "error", "cancelled")
 
 
 def main() -> int:
-    options = _options()
+    given = options()
     try:
         unwind_on_interrupt()
         end_on_signals()
         drop_foreign()
         with tempfile.TemporaryDirectory() as folder:
-            wrong = show(Path(folder), options.minutes, options.speed, options.report)
+            wrong = show(Path(folder), given.minutes, given.speed, given.report)
         say("\nNothing runs any more, and nothing else was kept.")
         return 1 if wrong else 0
     except (StartError, ApiError, NautilusError, httpx.HTTPError, OSError) as error:
@@ -62,17 +62,17 @@ def main() -> int:
         return INTERRUPTED
 
 
-def _options() -> argparse.Namespace:
+def options() -> argparse.Namespace:
     made = argparse.ArgumentParser("make strategies-show", description="Show a strategy in its three modes.")
     made.add_argument("--minutes", type=int, choices=range(4, 301), default=60, metavar="4..300", help="of market time")
     made.add_argument("--speed", type=float, default=20.0, help="market seconds in a second of the machine, at most 30")
     made.add_argument(
         "--report", type=Path, default=Path(".data/report.html"), help="where the page of the back-test goes"
     )
-    options = made.parse_args()
-    if not 0 < options.speed <= 30:
+    given = made.parse_args()
+    if not 0 < given.speed <= 30:
         made.error("--speed: from 0 to 30, 0 excluded: orders take part of a second, and bars a minute of the market")
-    return options
+    return given
 
 
 def show(folder: Path, minutes: int, speed: float, report: Path) -> Sequence[str]:

@@ -3,15 +3,18 @@
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from dev import live_show, strategies_show
 from dev.environment import REPOSITORY
 from dev.postgres import start_postgres
 from dev.process import Group, held_back_signals
@@ -239,3 +242,18 @@ def test_a_demo_of_a_gateway_is_refused_with_the_command_that_takes_one() -> Non
     )
     assert done.returncode == 2
     assert "make up IB=127.0.0.1:4002" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("show", "module", "minutes", "speed"),
+    [("live-show", live_show, 10, 1.0), ("strategies-show", strategies_show, 60, 20.0)],
+)
+def test_a_show_without_more_words_plays_as_long_as_its_line_says(
+    monkeypatch: pytest.MonkeyPatch, show: str, module: ModuleType, minutes: int, speed: float
+) -> None:
+    done = subprocess.run(["make", "-n", show], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    (line,) = [one for one in done.stdout.splitlines() if f"-m {module.__name__}" in one]
+    words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", words[words.index(module.__name__) :])
+    options = module.options()
+    assert (options.minutes, options.speed) == (minutes, speed)
