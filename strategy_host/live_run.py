@@ -344,7 +344,8 @@ class LiveRun:
             await self.child.kill()
             self.child = None
         ended = await stopping.end(self._parts, self.run, lambda: self._wanted)
-        changes = await self._parts.snapshots.read(stopping.outcome, self.run, run_options(self.run.options))
+        await self._parts.transactions.run(stopping.end_curve, self.run, self._options)
+        changes = await self._parts.snapshots.read(stopping.outcome, self.run, self._options)
         await self._move(RunState.STOPPED, ended or self._left, {**changes, **self._last_changes})
         with contextlib.suppress(Unavailable):
             await self._parts.transactions.run(wants.drop, self.run.principal, None)

@@ -16,14 +16,14 @@ from nautilus.db.monitoring import incidents
 from nautilus.db.strategies import leases, ledger, results, runs, writing
 from nautilus.db.strategies.leases import Hold
 from nautilus.db.strategies.runs import RunRow
-from nautilus.db.strategies.writing import NewEvent
+from nautilus.db.strategies.writing import NewEquity, NewEvent
 from nautilus.errors import Unavailable
 from nautilus.monitoring.incidents import Condition
 from nautilus.orders.facts import magnifier_of, multiplier_of
 from nautilus.settings.orders import OrderModeSettings
 from nautilus.strategies import placing
 from nautilus.strategies.closing import Tries
-from nautilus.strategies.figures import Book, EquityPoint, RunFill, figures
+from nautilus.strategies.figures import Book, EquityPoint, RunFill, drawdowns, figures
 from nautilus.strategies.options import RunOptions
 from nautilus.strategies.states import Mode, RunState, Wanted
 from strategy_host import closing
@@ -183,19 +183,24 @@ def outcome(cursor: Cursor, run: RunRow, options: RunOptions) -> dict[str, Any]:
                 )
             after = rows[-1].n
     points = [EquityPoint(row.market_ns, row.equity) for row in results.equity(cursor, run.id)]
-    if run.mode == Mode.LIVE and (closed := _closed(cursor, run, units, options)) is not None:
-        points.append(closed)
     found = writing.counts(cursor, run.id, run.principal)
     metrics = figures(book, points, capital=options.capital, trade_date=_utc_date)
     return {**found._asdict(), "metrics": metrics}
 
 
-def _closed(cursor: Cursor, run: RunRow, units: Mapping[int, Decimal], options: RunOptions) -> EquityPoint | None:
-    """What a live run is worth that holds nothing: the host may have closed it after the last bar. None: it holds something."""
-    executions = ledger.executions(cursor, run.principal)
+def end_curve(cursor: Cursor, run: RunRow, options: RunOptions) -> None:
+    """Write the last point of a live run that holds nothing: it may have been closed after its last bar. LeaseLost."""
+    leases.held(cursor, Hold(run.id, run.token))
+    units = {con_id: _unit(cursor, con_id) for con_id in run.con_ids}
+    executions = ledger.executions(cursor, run.principal) if run.mode == Mode.LIVE else []
     if not executions or book_of(executions, units).holdings():
-        return None
-    return EquityPoint(executions[-1].ts, options.capital + earned(executions, units))
+        return
+    points = results.equity(cursor, run.id)
+    cash = options.capital + earned(executions, units)
+    at_ns = max(executions[-1].ts, points[-1].market_ns if points else 0)
+    earlier = [EquityPoint(row.market_ns, row.equity) for row in points if row.market_ns < at_ns]
+    lost = drawdowns([*earlier, EquityPoint(at_ns, cash)])[-1]
+    writing.equity(cursor, run.id, [NewEquity(at_ns, cash, cash, Decimal(0), round(lost, 10))])
 
 
 def _unit(cursor: Cursor, con_id: int) -> Decimal:

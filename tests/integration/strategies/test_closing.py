@@ -11,8 +11,11 @@ from nautilus.db.auth import users
 from nautilus.db.connection import Database
 from nautilus.db.orders import orders, positions, trading_state
 from nautilus.db.orders.events import Event
+from nautilus.db.strategies import results, writing
+from nautilus.db.strategies.writing import NewEquity
 from nautilus.orders.words import Position
 from nautilus.strategies.closing import MOST_FRUITLESS
+from nautilus.strategies.options import RunOptions
 from nautilus.strategies.states import RunState, Wanted
 from strategy_host import stopping
 from strategy_host.closing import NotClosed
@@ -62,14 +65,21 @@ class Bought(Held):
             assert row is not None
             orders.update(cursor, row, {"state": state, "why": "no price"}, Event(state, "process", NOW))
 
-    def fill_last(self) -> None:
+    def end_curve(self) -> list[tuple[int, Decimal, Decimal | None, Decimal | None]]:
+        """Its curve after its end: (time, equity, unrealized, drawdown)."""
+        asyncio.run(self.parts.transactions.run(stopping.end_curve, self.run, RunOptions(capital=Decimal(100_000))))
+        with self.database.transaction() as cursor:
+            found = results.equity(cursor, self.run.id)
+        return [(row.market_ns, row.equity, row.unrealized, row.drawdown) for row in found]
+
+    def fill_last(self, price: str = "100", at_ns: int = NOW) -> None:
         with self.database.transaction() as cursor:
             cursor.execute(
                 "SELECT id FROM orders WHERE idempotency_key LIKE 'host:%' ORDER BY accepted_at DESC LIMIT 1"
             )
             order_id = cursor.fetchone()[0]
         row = sent(self.database, order_id)
-        ib_says(self.database, execution(row, row.quantity))
+        ib_says(self.database, execution(row, row.quantity, price, time_ns=at_ns))
         show(self.database, HELD - int(row.quantity))
 
     def incidents(self) -> list[tuple[str, str, bool]]:
@@ -143,6 +153,20 @@ def test_a_run_that_is_closed_is_over_with_nothing_to_report(bought):
     bought.step()
     bought.fill_last()
     assert bought.step() == stopping.NOTHING_LEFT
+
+
+def test_the_curve_of_a_run_that_is_closed_ends_with_the_fill_that_closed_it(bought):
+    at_last_bar = (NOW + 1, Decimal(100_050), Decimal(50), Decimal(0))
+    with bought.database.transaction() as cursor:
+        writing.equity(
+            cursor, bought.run.id, [NewEquity(NOW + 1, Decimal(100_050), Decimal(100_000), *at_last_bar[2:])]
+        )
+    assert bought.end_curve() == [at_last_bar], "it holds something"
+    bought.step()
+    bought.fill_last("98", NOW + 5)
+    lost = round(Decimal(70) / 100_050, 10)
+    assert bought.end_curve() == [at_last_bar, (NOW + 5, Decimal(99_980), Decimal(0), lost)]
+    assert len(bought.end_curve()) == 2, "a second host writes the same"
 
 
 def halt(database: Database, state: str) -> None:

@@ -138,6 +138,11 @@ def test_a_live_run_trades_through_the_ledger_and_decides_as_the_back_test_of_it
     figures = {name: Decimal(done.metrics[f"{name}_pnl"]) for name in ("total", "realized", "unrealized")}
     assert figures["unrealized"] == 0, "it holds nothing"
     assert figures["total"] == figures["realized"] - Decimal(done.metrics["commissions"]) != 0
+    with live.strategies.db.transaction() as cursor:
+        last, filled = results.equity(cursor, done.id)[-1], ledger.executions(cursor, done.principal)[-1]
+    assert last.market_ns >= filled.ts, "the curve ends with what the host has closed"
+    assert last.unrealized == 0
+    assert last.equity == last.cash == 100_000 + figures["total"]
 
 
 @pytest.mark.parametrize("victim", ["child", "host"])
