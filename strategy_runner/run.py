@@ -21,6 +21,7 @@ ORDER_TYPES = {
 }
 
 ENDS = {
+    "OrderAccepted": "accepted",
     "OrderDenied": "denied",
     "OrderRejected": "rejected",
     "OrderCanceled": "canceled",

@@ -18,7 +18,9 @@ __all__ = ["Strategy", "StrategyParameters"]
 
 MOST_DENIED = 50
 """Orders in a row that the engine denied or the broker rejected: then the strategy is wrong, and stops."""
-_KINDS = {"OrderInitialized", "OrderFilled", *ENDS}
+_OF_PAPER = {"OrderInitialized", "OrderFilled", *ENDS}
+"""Events that are written down. What a back-test or the ledger accepts nobody reads."""
+_KINDS = _OF_PAPER - {"OrderAccepted"}
 _CALLBACKS = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote")
 _KEPT_FOR_US = (*_CALLBACKS, "attach", "adopt", "take_up", "submit_order")
 
@@ -106,6 +108,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
         self._done: list[tuple[int, int]] = []
         self._unsent, self._brings_back = set[Any](), set[Any]()
         self._leaving = False
+        self._kinds = _KINDS
         self._denied_in_row = 0
         self._mark_at = run.equity_every
         self._marked_ns: int | None = None
@@ -132,6 +135,8 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             self._run.learned += 1
 
     def on_start(self) -> None:
+        if self._run.market_ns is not None:
+            self._kinds = _OF_PAPER
         for bar_type in self._followed:
             self.subscribe_bars(bar_type)
         if self._run.waits_for_open or self._run.takes_up:
@@ -210,7 +215,7 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             elif event.client_order_id in self._unsent:
                 self._unsent.discard(event.client_order_id)
                 self._say_done()
-        if kind in _KINDS and not self.failed:
+        if kind in self._kinds and not self.failed:
             try:
                 self._event(kind, event)
             except BaseException as error:  # as in guarded()

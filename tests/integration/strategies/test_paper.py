@@ -170,9 +170,10 @@ def test_an_order_that_rests_when_its_process_is_killed_is_kept_or_cancelled(sta
     for bar in bars[:2]:
         stack.minute(run, bar)
     assert [event["orders"] for event in stack.events(run, "signal")] == [0, 1], "its order rests"
+    stack.wait(lambda: state_of(stack, run) == "accepted", "its row says so")
     kill(stack, run, victim)
     kept = on_crash == "keep"
-    expected = "submitted" if kept else "cancelled"
+    expected = "accepted" if kept else "cancelled"
     stack.wait(lambda: state_of(stack, run) == expected, f"its order is {expected}")
     for bar in bars[2:6]:
         stack.minute(run, bar)
@@ -187,8 +188,10 @@ def test_what_is_open_of_a_run_that_is_stopped_is_cancelled(stack):
     parameters = {"trade_size": "10", "until_ns": bars[0].ts + MINUTE, "price": "1.00"}
     run = stack.run("resting", mode=Mode.PAPER, start_ns=None, end_ns=None, parameters=parameters, options=OPTIONS)
     until(stack, run, "running")
-    for bar in bars[:2]:
-        stack.minute(run, bar)
+    stack.minute(run, bars[0])
+    assert state_of(stack, run) == "submitted", "it waits for the next open"
+    stack.minute(run, bars[1])
+    stack.wait(lambda: state_of(stack, run) == "accepted", "it rests")
     stack.want(run.id, Wanted.STOPPED)
     assert stack.over(run).state == "stopped"
     (order,) = orders_of(stack, run)
