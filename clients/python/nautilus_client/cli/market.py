@@ -99,11 +99,13 @@ def _fill(context: Context, symbol: str, named: Mapping[str, Any]) -> bool:
         return True
     request = {**named, "timeframe": options.timeframe, "start": covered.window["start"], "end": covered.window["end"]}
     cost = client.backfill(**request, dry_run=True).as_dict()
-    missing = summary["missing_bars"]
-    words = f"{missing:,} to fetch" if missing is not None else "some sessions are not known yet"
+    have, missing, requests = summary["bars"], summary["missing_bars"], cost.get("requests", 0)
+    words = f"{have:,} bars here; how many there are is not known yet"
+    if missing is not None:
+        words = f"{have:,} of {summary['expected']:,} bars here; {missing:,} to fetch"
     context.notice(
-        f"{symbol} {options.timeframe}: {summary['bars']:,} of {summary['expected']:,} bars here; {words}:"
-        f" {cost.get('requests', 0)} requests, about {span(cost.get('seconds') or 0)}"
+        f"{symbol} {options.timeframe}: {words}: {requests} request{'' if requests == 1 else 's'}, about"
+        f" {span(max(1, cost.get('seconds') or 0))}"
     )
     if not context.confirm("Fetch?"):
         return False
