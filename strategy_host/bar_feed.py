@@ -71,10 +71,10 @@ class _Cursor:
         self.given: dict[int, tuple[FedBar, bool]] = {}
 
     def copy(self) -> "_Cursor":
-        twin = _Cursor(self.one)
-        twin.last, twin.formed, twin.closed = self.last, self.formed, self.closed
-        twin.held_since, twin.given = dict(self.held_since), dict(self.given)
-        return twin
+        copied = _Cursor(self.one)
+        copied.last, copied.formed, copied.closed = self.last, self.formed, self.closed
+        copied.held_since, copied.given = dict(self.held_since), dict(self.given)
+        return copied
 
 
 class _Position(NamedTuple):

@@ -29,7 +29,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_with_its_reason(queue: Sim
     while buried < len(bodies):
         for message in ours.receive(wait_s=5):
             assert message.hint is None
-            ours.bury(message, dead)
+            ours.move_to_dead_letters(message, dead)
             buried += 1
     letters = ours._sqs().receive_message(QueueUrl=dead, MaxNumberOfMessages=10, MessageAttributeNames=["All"])[
         "Messages"

@@ -123,7 +123,7 @@ class Queue:
             entries = [{"Id": str(i), "ReceiptHandle": m.receipt} for i, m in enumerate(messages)]
             self._sqs().delete_message_batch(QueueUrl=self.url, Entries=entries)
 
-    def bury(self, message: Received, dead_letter_url: str) -> None:
+    def move_to_dead_letters(self, message: Received, dead_letter_url: str) -> None:
         """Move a message that cannot be read to the dead-letter queue, with the reason beside it."""
         if dead_letter_url:
             self._sqs().send_message(

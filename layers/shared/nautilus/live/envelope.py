@@ -66,9 +66,9 @@ class Sequencer:
 
     def copy(self) -> "Sequencer":
         """One that goes on from here, apart from this one."""
-        twin = Sequencer(self.epoch)
-        twin._numbers = self._numbers.copy()
-        return twin
+        copied = Sequencer(self.epoch)
+        copied._numbers = self._numbers.copy()
+        return copied
 
     def last(self, channel: str) -> int:
         """The number of the channel's newest message; 0 when it has none yet."""

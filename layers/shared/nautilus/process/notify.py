@@ -88,4 +88,4 @@ class Consumer:
             if self._dead_letters is None:
                 self._dead_letters = self._queue.dead_letter_url()
             self._log.error("message-unreadable", extra={"reason": poison.error, "body": poison.body[:500]})
-            self._queue.bury(poison, self._dead_letters)
+            self._queue.move_to_dead_letters(poison, self._dead_letters)

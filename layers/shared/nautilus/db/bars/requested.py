@@ -36,11 +36,11 @@ def requested_ranges(cursor: Cursor, key: SeriesKey) -> list[RequestedRange]:
     """What was requested of a series and is not planned yet, and what reads requested within the last minute."""
     # Jobs first, each kind by an index of its own: of all items that ever were, nearly all are long over.
     cursor.execute(
-        "WITH asked AS ("
+        "WITH named AS ("
         "  SELECT id, created_at, true AS live FROM backfill_jobs WHERE state = ANY(%(live)s)"
         "  UNION ALL SELECT id, created_at, false FROM backfill_jobs WHERE origin = 'read'"
         "   AND created_at > statement_timestamp() - make_interval(secs => %(again)s) AND state <> ALL(%(live)s))"
-        " SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.live FROM asked j JOIN backfill_items i ON i.job_id = j.id"
+        " SELECT j.id, i.wanted_start, i.wanted_end, i.state, j.live FROM named j JOIN backfill_items i ON i.job_id = j.id"
         " WHERE i.selector ->> 'con_id' = %(con_id)s AND i.timeframe = %(frame)s AND i.price = %(price)s"
         " AND i.session = %(session)s AND i.wanted_start < i.wanted_end ORDER BY j.created_at",
         {

@@ -57,8 +57,8 @@ def add(
 ) -> int:
     """Write an event; returns its id. before, after: states of the order. The account is locked by the caller."""
     cursor.execute(
-        f"WITH told AS ({_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id, account)"
-        f" SELECT id FROM told, pg_notify('{EVENTS}', account)",
+        f"WITH added AS ({_INSERT} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id, account)"
+        f" SELECT id FROM added, pg_notify('{EVENTS}', account)",
         (
             order_id,
             account,
@@ -75,7 +75,7 @@ def add(
 
 
 WITH_EVENT = (
-    f"told AS ({_INSERT} SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
+    f"added AS ({_INSERT} SELECT id, account, %(event_at)s::bigint, %(event_kind)s, %(event_source)s, %(event_before)s, state,"
     " %(event_text)s, %(event_frame)s::jsonb FROM written)"
 )
 """Part of a statement whose part `written` wrote one order: it writes an event of it."""
