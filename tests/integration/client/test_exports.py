@@ -223,6 +223,10 @@ def test_a_download_brings_coverage_and_how_to_read_it_and_the_command_names_gap
     assert gaps == "AAPL.NASDAQ 1h TRADES rth has gaps, the first from 2024-03-01T00:00:00Z"
     assert fill.split()[:4] == ["nautilus", "backfill", "start", "AAPL.NASDAQ"]
     assert vars(parse(fill.split()[1:])).items() >= {"symbol": ["AAPL.NASDAQ"], "end": "2024-03-03T00:00:00Z"}.items()
+    assert cli.main(command) == cli.OK
+    begun = capsys.readouterr()
+    assert begun.out.split()[1:3] == ["queued", "0/1" if layout == "hive" else "0/3"]
+    assert f"`nautilus export get {begun.out.split()[0]} FOLDER`" in begun.err
     with world.task():
         assert cli.main([*command, "--get", str(tmp_path / "here")]) == cli.OK
     assert "AAPL.NASDAQ 1h TRADES rth has gaps: coverage.json lists them, and why\n" in capsys.readouterr().err

@@ -124,7 +124,11 @@ def _export_start(context: Context) -> int:
         context.resume = f"`nautilus export get {found.id} {options.get}` goes on"
         found.wait(progress=lambda one: context.line.show(export_text(one.as_dict()), ended=one.over))
         return _download(context, found, options.get)
-    context.emit(found.as_dict(), lambda: _estimate(found.as_dict()) if options.dry_run else fields(found.as_dict()))
+    if options.dry_run:
+        context.emit(found.as_dict(), lambda: _estimate(found.as_dict()))
+        return cli.OK
+    context.emit(found.as_dict(), f"{found.id}  {export_text(found.as_dict())}")
+    context.notice(f"`nautilus export get {found.id} FOLDER` waits for its files, and downloads them")
     return cli.OK
 
 
@@ -174,7 +178,7 @@ def _export_get(context: Context) -> int:
 
 def _download(context: Context, found: Any, folder: str) -> int:
     def report(path: str, done: int, size: int) -> None:
-        context.line.show(f"{path}  {done:,} of {size:,} bytes")
+        context.line.show(f"{done:,} of {size:,} bytes  {path}")
 
     paths = found.download(folder, progress=report)
     context.line.end()

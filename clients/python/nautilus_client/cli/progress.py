@@ -1,5 +1,6 @@
 """A line on the terminal that is written anew; nothing where there is no terminal."""
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -18,11 +19,18 @@ class Line:
         if self._quiet:
             return
         if self._live:
-            self._output.write(f"\r\x1b[K{text[:200]}" + ("\n" if ended else ""))
+            self._output.write(f"\r\x1b[K{text}\n" if ended else f"\r\x1b[K{text[: self._width()]}")
         elif ended:
             self._output.write(text + "\n")
         self._open = self._live and not ended
         self._output.flush()
+
+    def _width(self) -> int:
+        """What fits: a line that is wrapped cannot be written anew, and each state of it would stay."""
+        try:
+            return (os.get_terminal_size(self._output.fileno()).columns or 80) - 1
+        except (AttributeError, ValueError, OSError):
+            return 79
 
     def end(self) -> None:
         """Leave the line as it is."""
