@@ -127,6 +127,9 @@ class Recorder:
         changes: dict[str, Any] = {}
         if kind in _STATES:
             changes["state"] = _STATES[kind]
+        if kind == "updated":
+            terms = {"quantity": "quantity", "limit_price": "price", "stop_price": "trigger_price"}
+            changes |= {ours: Decimal(message[theirs]) for ours, theirs in terms.items() if message[theirs] is not None}
         if kind in ("rejected", "denied"):
             changes["reason"] = message["reason"] or ""
             self.last_denial = message["reason"] or kind

@@ -58,6 +58,11 @@ class OrderMessages:
             "order", **known.body("submitted", self.at(event)), quantity=str(event.quantity), **prices
         )
 
+    def updated(self, event: Any) -> None:
+        """Other terms of an order that is open."""
+        body = self._of(event.client_order_id).body("updated", self.at(event))
+        self._run.record.write("order", **body, quantity=str(event.quantity), **prices_of(event))
+
     def ended(self, kind: str, event: Any) -> None:
         body = self._of(event.client_order_id).body(kind, self.at(event))
         self._run.record.write("order", **body, reason=str(getattr(event, "reason", "") or "") or None)

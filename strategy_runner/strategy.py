@@ -18,7 +18,7 @@ __all__ = ["Strategy", "StrategyParameters"]
 
 MOST_DENIED = 50
 """Orders in a row that the engine denied or the broker rejected: then the strategy is wrong, and stops."""
-_OF_PAPER = {"OrderInitialized", "OrderFilled", *ENDS}
+_OF_PAPER = {"OrderInitialized", "OrderUpdated", "OrderFilled", *ENDS}
 """Events that are written down. What a back-test or the ledger accepts nobody reads."""
 _KINDS = _OF_PAPER - {"OrderAccepted"}
 _CALLBACKS = ("on_bar", "on_start", "on_order_event", "on_trade", "on_quote")
@@ -231,6 +231,8 @@ class Strategy(EngineStrategy):  # type: ignore[misc]
             self._filled(event)
             if not event.reconciliation:
                 later(messages.filled, event)
+        elif kind == "OrderUpdated":
+            later(messages.updated, event)
         elif kind != "OrderInitialized":
             later(messages.ended, ENDS[kind], event)
             self._ended(ENDS[kind], event)

@@ -181,6 +181,50 @@ def test_an_order_that_rests_when_its_process_is_killed_is_kept_or_cancelled(sta
     assert stack.events(run, "signal")[3]["orders"] == (1 if kept else 0)
 
 
+LOWERED = """
+from nautilus_trader.model import OrderSide, Price, Quantity
+from strategy_runner.strategy import Strategy, StrategyParameters
+
+
+class Lowered(Strategy):
+    class Parameters(StrategyParameters):
+        first: str
+        second: str
+        until_ns: int
+
+    def prepare(self):
+        self.seen, self.mine = 0, None
+
+    def decide(self, bar):
+        self.seen += 1
+        if bar.ts_event <= self.parameters.until_ns:
+            price = Price.from_str(self.parameters.first)
+            order = self.order_factory.limit(self.instrument.id, OrderSide.BUY, Quantity(10, 0), price)
+            self.mine = order.client_order_id
+            self.submit_order(order)
+        elif self.seen == 3 and self.mine is not None:
+            self.modify_order(self.mine, price=Price.from_str(self.parameters.second))
+"""
+
+
+def test_an_order_whose_price_was_changed_rests_there_also_after_its_process_was_killed(stack):
+    bars = waves(TODAY, phase=45)  # they fall
+    stack.strategy("lowered", LOWERED)
+    stack.start()
+    parameters = {"first": "1.00", "second": f"{bars[5].low:.2f}", "until_ns": bars[0].ts + MINUTE}
+    run = stack.run("lowered", mode=Mode.PAPER, start_ns=None, end_ns=None, parameters=parameters, options=OPTIONS)
+    until(stack, run, "running")
+    for bar in bars[:4]:
+        stack.minute(run, bar)
+    stack.wait(lambda: f"{orders_of(stack, run)[0].limit_price:.2f}" == parameters["second"], "its row says so")
+    kill(stack, run, "child")
+    for bar in bars[4:8]:
+        stack.minute(run, bar)
+    assert held(stack, run) == 10
+    (order,) = orders_of(stack, run)
+    assert (order.state, f"{order.limit_price:.2f}") == ("filled", parameters["second"])
+
+
 def test_what_is_open_of_a_run_that_is_stopped_is_cancelled(stack):
     bars = waves(TODAY, phase=45)
     stack.strategy("resting", RESTING)

@@ -127,7 +127,7 @@ _BAR = {
     **dict.fromkeys(("open", "high", "low", "close", "volume"), "float8"),
     "state": "text",
 }
-_UPDATED = ("state", "reason", "filled", "order_id")
+_UPDATED = ("state", "reason", "filled", "order_id", "quantity", "limit_price", "stop_price")
 
 
 def numbers(cursor: Cursor, run_id: UUID) -> Numbers:
