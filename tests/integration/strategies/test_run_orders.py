@@ -4,17 +4,21 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from nautilus.db.auth import api_keys, users
 from nautilus.db.cursor import Cursor
+from nautilus.db.orders import orders
+from nautilus.db.orders.events import Event
+from nautilus.db.strategies import results
 from nautilus.db.strategies.leases import LeaseLost
 from nautilus.strategies import placing
 from nautilus.strategies.states import RunState, Wanted
 from strategy_host import stopping
-from tests.support.held_run import KEY, MODIFY, Held, Messages, held_run
+from tests.support.held_run import KEY, MODIFY, SUBMIT, Held, Messages, held_run
 from tests.support.order_ledger import ACCOUNT, counted, row_of
 
 
@@ -152,3 +156,19 @@ def test_a_run_that_was_started_again_too_often_ends_and_its_orders_are_cancelle
 
 def _orders(held: Held) -> int:
     return counted(held.database, "SELECT count(*) FROM orders")
+
+
+def test_an_order_that_was_changed_is_shown_with_the_terms_that_the_ledger_has(held):
+    name = str(SUBMIT["client_order_id"])
+    assert held.submit(order_type="LIMIT", price="90.00")["kind"] == "submitted"
+    with held.database.transaction() as cursor:
+        found = orders.by_key(cursor, held.run.principal, name)
+        assert found is not None
+        row = orders.lock_with_book(cursor, found.id)
+        assert row is not None
+        before = results.orders(cursor, held.run.id)
+        changes = {"quantity": Decimal(3), "limit_price": Decimal("89.50")}
+        orders.update(cursor, row, changes, Event("modified", "process", 1))
+        after = results.orders(cursor, held.run.id)
+    assert [(one.quantity, one.limit_price) for one in before] == [(Decimal(1), Decimal(90))]
+    assert [(one.quantity, one.limit_price) for one in after] == [(Decimal(3), Decimal("89.50"))]

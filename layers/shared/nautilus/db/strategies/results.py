@@ -103,7 +103,8 @@ STATE = (
 )
 REASON = "coalesce(nullif(o.why, ''), s.reason)"
 """How an order of a run stands, and why: of a live run as the ledger has it (o), whatever became of the run (s)."""
-_LEDGER = {"state": STATE, "reason": REASON, "filled": "coalesce(o.filled, s.filled)"}
+_CHANGED = ("quantity", "limit_price", "stop_price", "filled")
+_LEDGER = {"state": STATE, "reason": REASON} | {name: f"coalesce(o.{name}, s.{name})" for name in _CHANGED}
 _ORDER = ", ".join(f"{_LEDGER.get(name, 's.' + name)} AS {name}" for name in OrderRow._fields)
 
 
