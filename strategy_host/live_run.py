@@ -60,8 +60,7 @@ class LiveRun:
         self._storing = asyncio.Lock()
         self._sent: tuple[FedSeries, ...] = ()
         self.series: frozenset[BarSeries] = frozenset()
-        self._bars_done = run.bars_done
-        self._left = ""
+        self._bars_done, self._left = run.bars_done, ""
         self._last_changes: dict[str, Any] = {}
 
     @property
