@@ -23,7 +23,7 @@ def follow(lines: Sequence[str], *patterns: str) -> None:
 def test_a_strategy_decides_alike_in_its_three_modes_and_the_report_is_a_page(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     with redirect_stdout(StringIO()) as printed:
-        wrong = show(tmp_path / "data", 6, 20.0, report)
+        wrong = show(tmp_path / "data", 6, 10.0, report)
     lines = [re.sub(r"^  \d\d:\d\d:\d\d  ", "", line) for line in printed.getvalue().splitlines()]
     assert wrong == [], lines
     follow(
