@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from nautilus.db.bridge.status import market_now
@@ -18,6 +18,14 @@ from nautilus.strategies.placing import Refused
 from strategy_host.child import Child
 from strategy_host.earnings import Earnings, book_of
 from strategy_host.parts import HostParts
+
+
+class _News(NamedTuple):
+    """What is to be sent to the engine, what it knows of each order then, and the last event that was looked at."""
+
+    messages: list[dict[str, Any]]
+    known: dict[UUID, Known]
+    last_event: int
 
 
 class RunOrders:
@@ -124,9 +132,11 @@ class RunOrders:
     async def news(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> bool:
         """Send what happened to the run's orders since the last call; True when there was something."""
         found = await self._parts.transactions.run(self._news)
-        for message in found:
+        self._known |= found.known  # not before its transaction is over: what is read once more would count as known
+        self._last_event = found.last_event
+        for message in found.messages:
             await send(message)
-        return bool(found)
+        return bool(found.messages)
 
     def with_cash(self, message: Mapping[str, Any], capital: Decimal) -> dict[str, Any]:
         """A point of the equity curve with the cash that the ledger's executions leave: the engine's account of a live run stays
@@ -134,17 +144,17 @@ class RunOrders:
         cash = capital + self._earnings.amount
         return {**message, "cash": f"{cash:f}", "equity": f"{cash + Decimal(message['unrealized']):f}"}
 
-    def _news(self, cursor: Cursor) -> list[dict[str, Any]]:
-        """Read what happened. What the engine knows moves on with it: it is sent next, or the engine is gone."""
+    def _news(self, cursor: Cursor) -> _News:
+        """Read what happened, and what the engine knows once it has the messages."""
         principal = self._run.principal
         touched = ledger.touched(cursor, principal, self._run.account, self._last_event)
         if not touched.order_ids:
-            return []
+            return _News([], {}, touched.last_id)
         now = market_now(cursor)
         executions = ledger.executions(cursor, principal, touched.order_ids)
         self._earnings.take(executions, of=touched.order_ids)
         refused = ledger.refused_requests(cursor, principal, touched.order_ids)
-        found: list[dict[str, Any]] = []
+        found = _News([], {}, touched.last_id)
         for row in ledger.orders_of(cursor, principal, touched.order_ids):
             new = live_orders.news(
                 row,
@@ -153,10 +163,9 @@ class RunOrders:
                 self._known.get(row.id, Known()),
                 now=now,
             )
-            self._known[row.id] = new.known
-            found += new.messages
+            found.known[row.id] = new.known
+            found.messages.extend(new.messages)
             writing.passed_on(cursor, self._run.id, row.id)
-        self._last_event = touched.last_id
         return found
 
 

@@ -2,24 +2,28 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg2
 import pytest
 
 from nautilus.db.auth import api_keys, users
 from nautilus.db.cursor import Cursor
 from nautilus.db.orders import orders
 from nautilus.db.orders.events import Event
-from nautilus.db.strategies import results
+from nautilus.db.prepared import Collision
+from nautilus.db.strategies import results, writing
 from nautilus.db.strategies.leases import LeaseLost
+from nautilus.errors import Unavailable
 from nautilus.strategies import placing
 from nautilus.strategies.states import RunState, Wanted
 from strategy_host import stopping
+from strategy_host.run_orders import RunOrders
 from tests.support.held_run import KEY, MODIFY, SUBMIT, Held, Messages, held_run
-from tests.support.order_ledger import ACCOUNT, counted, row_of
+from tests.support.order_ledger import ACCOUNT, counted, execution, ib_says, row_of
 
 
 @pytest.fixture
@@ -172,3 +176,51 @@ def test_an_order_that_was_changed_is_shown_with_the_terms_that_the_ledger_has(h
         after = results.orders(cursor, held.run.id)
     assert [(one.quantity, one.limit_price) for one in before] == [(Decimal(1), Decimal(90))]
     assert [(one.quantity, one.limit_price) for one in after] == [(Decimal(3), Decimal("89.50"))]
+
+
+def received(own: RunOrders) -> tuple[list[str], bool]:
+    """(what the engine is sent, whether the database was away)."""
+    sent: list[str] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message["kind"])
+
+    try:
+        asyncio.run(own.news(send))
+    except Unavailable:
+        return sent, True
+    return sent, False
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The last statement of what reads the news fails, once."""
+    passed_on = writing.passed_on
+    failed: list[Any] = []
+
+    def failing(*given: Any) -> None:
+        if not failed:
+            failed.append(given)
+            raise error
+        passed_on(*given)
+
+    monkeypatch.setattr(writing, "passed_on", failing)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (Collision("another change came in between", code="collision"), False),
+        (psycopg2.OperationalError("the connection is gone"), True),
+    ],
+    ids=["tried again", "away"],
+)
+def test_a_fill_reaches_the_engine_though_the_transaction_that_read_it_failed(held, monkeypatch, error, away):
+    own, child = held.orders, Messages()
+    asyncio.run(own.adopt(child))
+    ib_says(held.database, execution(row_of(held.database, held.order_id), 1))
+    fail_once(monkeypatch, error)
+    first, was_away = received(own)
+    assert was_away is away
+    second, _ = received(own)
+    assert [*first, *second] == ["filled"]
+    assert received(own) == ([], False), "and once"
