@@ -205,6 +205,43 @@ def test_a_statement_whose_values_have_names_uses_one_as_often_as_it_names_it(on
             assert tuple(cursor.fetchone()) == (4, "it's $1")
 
 
+def changing(dsn: str) -> None:
+    outside(dsn, "CREATE TABLE sizes AS SELECT 1::smallint AS size")
+
+
+_SIZES = Prepared("test_sizes", "SELECT size FROM sizes WHERE size > $1", ("int",))
+
+
+def sizes(database: Database) -> list[int]:
+    with database.transaction() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.run(_SIZES, (0,))
+        return [int(row[0]) for row in cursor.fetchall()]
+
+
+def test_a_plan_that_a_migration_has_made_another_one_is_made_anew(dsn: str, one: Database) -> None:
+    changing(dsn)
+    assert sizes(one) == [1]
+    outside(dsn, "ALTER TABLE sizes ADD COLUMN colour text")
+    assert sizes(one) == [1], "a column more changes no plan"
+    outside(dsn, "ALTER TABLE sizes ALTER COLUMN size TYPE bigint")
+    with pytest.raises(Collision):
+        sizes(one)
+    assert sizes(one) == [1]
+    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (1,)
+
+
+def test_a_statement_that_ended_while_it_was_planned_is_planned_again(dsn: str, one: Database) -> None:
+    changing(dsn)
+    with closing(psycopg2.connect(dsn)) as migration, migration.cursor() as locking:
+        locking.execute("LOCK TABLE sizes IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unavailable, match="too long"):
+            sizes(one)
+        migration.rollback()
+    assert [sizes(one), sizes(one)] == [[1], [1]]
+    assert ask(one, "SELECT count(*) FROM pg_prepared_statements") == (1,)
+
+
 def test_an_error_of_an_extension_is_no_lost_connection(one: Database) -> None:
     number = ask(one, "SELECT pg_backend_pid()")
     with pytest.raises(psycopg2.DatabaseError) as raised, one.transaction() as cursor:

@@ -22,6 +22,14 @@ _LOST = (psycopg2.errors.InvalidSqlStatementName, psycopg2.errors.DuplicatePrepa
 """The session does not know a plan that its connection has made, or knows one that it has not."""
 
 
+_CUT_SHORT = (
+    *(psycopg2.errors.QueryCanceled, psycopg2.errors.LockNotAvailable),
+    psycopg2.extensions.TransactionRollbackError,
+)
+"""Errors that ended a statement for what others did, and its transaction with it."""
+_STALE = "RevalidateCachedQuery"
+"""Where PostgreSQL refuses a plan whose columns have another type by now; its words are in the server's language."""
+
 _DEADLINES = Deadlines()
 
 
@@ -92,7 +100,7 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
 
     def run(self, statement: Prepared, values: Sequence[Any]) -> None:
         """Execute a prepared statement. Collision when it turns out, in the middle of a transaction, that plans cannot be kept
-        here."""
+        here, or that a migration has made a plan another one."""
         prepared, anew = self.connection.prepared, not self.begun
         if prepared is None:
             self.execute(self._with_values(statement, values))
@@ -108,6 +116,18 @@ class TransactionCursor(psycopg2.extras.NamedTupleCursor):  # type: ignore[misc]
                 raise Collision("the database session changed; try again", code="collision", retry_after_s=1) from lost
             self.end("ROLLBACK")
             self.execute(self._with_values(statement, values))
+        except psycopg2.errors.FeatureNotSupported as stale:
+            prepared.add(plan)
+            if stale.diag.source_function != _STALE:
+                raise
+            self.connection.close()  # the next one plans anew
+            raise Collision(
+                "the database's schema has changed; try again", code="collision", retry_after_s=1
+            ) from stale
+        except _CUT_SHORT:
+            if plan not in prepared:  # nobody knows whether before it was made, or after
+                self.connection.close()
+            raise
         except psycopg2.Error:
             prepared.add(plan)  # no rollback undoes a plan
             raise
