@@ -137,18 +137,19 @@ class BarFeed:
         each.last = rows[-1].opened_ns if rows else now - 2 * one.row.timeframe.step_ns - _LATE_NS - 1
         new = [bar for bar in rows if last is None or bar.opened_ns > last.opened_ns]
         self._write(cursor, [GivenBar(bar, "warm_up") for bar in new])
-        if last is not None and last.state != "warm_up" and new:
+        if last is not None and last.begun and new:
             gap = {"series": one.axis.series, "from": rfc3339(new[0].opened_ns), "bars": len(new)}
             writing.events(cursor, self._hold.run_id, [NewEvent(now, "gap", gap)])
         return rows[-bars:] if bars else []
 
     def _give_again(self, each: _Cursor, rows: list[FedBar], last: Given | None, *, now: int) -> list[FedBar]:
         """The rows to warm up with. Bars that are fresh are left to be decided on: those that were never given, and the last
-        one that was, unless its child had done with it or an order follows from it already."""
+        one that was, unless it came too late, its child had done with it or an order follows from it already."""
         fresh = [bar for bar in rows if self._is_fresh(each, bar, now)]
-        if last is None or last.state == "warm_up":
+        if last is None or not last.begun:
             return rows
-        undecided = {last.opened_ns} if not last.done and not last.decided else set()
+        is_over = last.state == "warm_up" or last.done or last.decided
+        undecided = set() if is_over else {last.opened_ns}
         again = [bar for bar in fresh if bar.opened_ns in undecided]
         self._again += [GivenBar(bar, "closed") for bar in again]
         left = {bar.opened_ns for bar in fresh if bar.opened_ns > last.opened_ns} | {bar.opened_ns for bar in again}

@@ -164,6 +164,37 @@ def test_what_comes_too_late_is_learned_alone_and_noted(feeds):
     assert feeds.stack.events(feeds.run, "gap") == [{"series": 0, "from": rfc3339(BARS[1].ts), "bars": 1}]
 
 
+def late_bar(feeds: Feeds) -> None:
+    """The first bar is decided on; the second comes too late."""
+    feeds.begin(0)
+    feeds.pass_by(BARS[0], late_ns=0)
+    feeds.news()
+    feeds.done(BARS[0])
+    feeds.stack.bars.record(feeds.stack.instrument, "1m", BARS[1:2])
+    feeds.stack.bars.set_time(BARS[1].ts + 2 * MINUTE + FRESH_NS + NS_PER_S)
+    assert [one.state for one in feeds.news()] == ["warm_up"]
+
+
+def test_a_run_that_begins_again_after_a_late_bar_decides_on_the_next_one(feeds):
+    late_bar(feeds)
+    feeds.pass_by(BARS[2], late_ns=FRESH_NS + 2 * NS_PER_S)
+    assert feeds.begin(10) == opens(BARS[1])
+    assert [one.state for one in feeds.news()] == ["closed"]
+    assert feeds.given == opens(*BARS[:3])
+    assert feeds.begin(10) == opens(BARS[1]), "the last one is given once more"
+
+
+def test_what_closed_after_a_late_bar_while_nobody_was_there_is_noted(feeds):
+    late_bar(feeds)
+    noted = feeds.stack.events(feeds.run, "gap")
+    feeds.pass_by(*BARS[2:6], late_ns=0)
+    feeds.stack.bars.set_time(BARS[20].ts)
+    assert feeds.begin(10) == opens(*BARS[1:6])
+    missed = {"series": 0, "from": rfc3339(BARS[2].ts), "bars": 4}
+    assert feeds.stack.events(feeds.run, "gap") == [*noted, missed]
+    assert feeds.news() == []
+
+
 @pytest.mark.parametrize(("held_s", "states"), [(1e9, []), (0, ["unconfirmed"])])
 def test_a_bar_behind_a_hole_waits_for_history_and_then_no_entry_follows_from_it(feeds, held_s, states):
     feeds.begin(0, held_s=held_s)

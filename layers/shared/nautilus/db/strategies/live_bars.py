@@ -40,7 +40,8 @@ def seen(cursor: Cursor, series_id: int, frame: Timeframe, first: int) -> list[S
 
 
 class Given(NamedTuple):
-    """A bar that a run was given. decided: whether an order follows from it."""
+    """A bar that a run was given. decided: whether an order follows from it. begun: whether the run was given any bar of the
+    series to decide on; a later one may have come too late for that."""
 
     n: int
     opened_ns: int
@@ -48,13 +49,16 @@ class Given(NamedTuple):
     state: str
     done: bool
     decided: bool
+    begun: bool
 
 
 def last_given(cursor: Cursor, run_id: UUID, series: int) -> Given | None:
     """The last bar of a series that a run was given, one to warm up with too."""
     cursor.execute(
         "SELECT n, opened_ns, closed_ns, state, done_at IS NOT NULL AS done, EXISTS (SELECT FROM strategy_orders o"
-        "  WHERE o.run_id = b.run_id AND o.decided_ns = b.closed_ns) AS decided"
+        "  WHERE o.run_id = b.run_id AND o.decided_ns = b.closed_ns) AS decided,"
+        " EXISTS (SELECT FROM strategy_bars g WHERE g.run_id = b.run_id AND g.series = b.series AND g.state <> 'warm_up')"
+        "  AS begun"
         " FROM strategy_bars b WHERE run_id = %s AND series = %s ORDER BY opened_ns DESC LIMIT 1",
         (run_id, series),
     )
