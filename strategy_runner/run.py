@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 from nautilus_trader.model import OrderSide, OrderType
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from nautilus.strategies.relations import RELATIONS, broken, wrong
 from strategy_runner.engine_names import Series
@@ -35,13 +36,6 @@ OVER = {"denied", "rejected", "canceled", "expired"}
 """Of these, after which an order is over."""
 
 
-def _with_relations(schema: dict[str, Any], model: Any) -> None:
-    if problem := wrong(model.relations, model.model_fields):
-        raise ValueError(problem)
-    if model.relations:
-        schema[RELATIONS] = [list(relation) for relation in model.relations]
-
-
 class StrategyParameters(BaseModel):
     """What a run may choose. A template's own class extends it; its JSON schema is what callers see.
 
@@ -49,16 +43,28 @@ class StrategyParameters(BaseModel):
     breaks one is refused; what a validator of your own refuses is known only when the run begins, and ends it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_with_relations)
+    model_config = ConfigDict(extra="forbid", frozen=True)
     relations: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
     trade_size: Decimal = Field(Decimal(100), gt=0, description="Shares, contracts or units of a full position.")
 
     @model_validator(mode="after")
     def keeps_its_relations(self) -> Self:
-        for one in broken(self.relations, self.model_dump()):
+        for one in broken(type(self).relations, self.model_dump()):
             raise ValueError(f"{one.name} {one.words}")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """With the relations, by the names that callers use, whatever else a template adds to its schema."""
+        schema = handler.resolve_ref_schema(handler(core))
+        if problem := wrong(cls.relations, cls.model_fields):
+            raise ValueError(problem)
+        schema.pop(RELATIONS, None)
+        if cls.relations:
+            names = {name: one.alias or name for name, one in cls.model_fields.items()}
+            schema[RELATIONS] = [[names[one], sign, names[other]] for one, sign, other in cls.relations]
+        return schema
 
 
 @dataclass

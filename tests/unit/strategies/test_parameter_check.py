@@ -137,8 +137,18 @@ def test_a_wrong_value_is_named_before_its_relation() -> None:
         ([("fast", ">", "slow")], "is not (parameter, < or <=, parameter)"),
         (["fast<slow"], "is not (parameter, < or <=, parameter)"),
         ([("fast", "<", "quick")], "names no parameter; there are fast, slow"),
+        ([("fast", "<", ["slow"])], "is not (parameter, < or <=, parameter)"),
+        (None, "None is no list"),
+        ("fast < slow", "is no list"),
     ],
 )
 def test_relations_that_a_template_cannot_have_are_named(relations: Any, words: str) -> None:
     assert wrong(relations, ["slow", "fast"]).endswith(words)
     assert bool(wrong(relations, ["slow", "fast"])) == bool(words)
+
+
+@pytest.mark.parametrize(
+    "relations", [None, 5, "fast < slow", [["fast"]], [["fast", "!=", "slow"]], [[["fast"], "<", "slow"]]]
+)
+def test_relations_that_a_schema_has_in_another_form_refuse_nothing(relations: Any) -> None:
+    assert checked(RELATED | {"x-relations": relations}, {"slow": 3}) == {"fast": 10, "slow": 3}

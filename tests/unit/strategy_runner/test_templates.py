@@ -52,6 +52,46 @@ def test_files_of_users_are_described_and_what_cannot_be_imported_says_why(tmp_p
     assert again["scripted"] != before
 
 
+PARAMETERS = """
+from pydantic import ConfigDict, Field
+from strategy_runner.strategy import Strategy, StrategyParameters
+
+class Own(Strategy):
+    class Parameters(StrategyParameters):
+        {body}
+    def decide(self, bar):
+        return None
+"""
+FIELDS = 'short: int = Field(2, alias="fast"); long: int = Field(5, alias="slow")'
+
+
+@pytest.mark.parametrize(
+    ("body", "relations"),
+    [
+        (f'relations = (("short", "<", "long"),); {FIELDS}', [["fast", "<", "slow"]]),
+        ('model_config = ConfigDict(json_schema_extra={"examples": [], "x-relations": 5}); a: int = 1', None),
+        (
+            'model_config = ConfigDict(json_schema_extra={"a": 1}); relations = (("a", "<=", "b"),); a: int = 1; b: int = 2',
+            [["a", "<=", "b"]],
+        ),
+        ('relations: list[str] = Field(default_factory=lambda: ["AAPL"])', None),
+    ],
+)
+def test_relations_stand_in_the_schema_by_the_names_of_callers_whatever_else_is_in_it(tmp_path, body, relations):
+    folder = scripted(tmp_path / "strategies", PARAMETERS.format(body=body), "own")
+    (row,) = [one for one in described(folder, "--within", "120")["templates"] if one["id"] == "own"]
+    assert row["error"] is None
+    assert row["schema"].get("x-relations") == relations
+    done = backtest([], folder=folder, template="own", parameters={})
+    assert done.of("fault") == []
+
+
+def test_relations_of_what_is_no_parameter_are_the_templates_error(tmp_path):
+    folder = scripted(tmp_path / "strategies", PARAMETERS.format(body='relations = (("quick", "<", "slow"),)'), "own")
+    (row,) = [one for one in described(folder, "--within", "120")["templates"] if one["id"] == "own"]
+    assert "names no parameter; there are trade_size" in row["error"]
+
+
 def test_a_package_names_its_strategies_by_entry_points(tmp_path):
     """An installed package, as its metadata describe it; the folder is mounted, too, so that the fence lets it be read."""
     folder = scripted(tmp_path / "packages", SCRIPTED, "my_package")

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from nautilus.errors import FieldError, InvalidInput
-from nautilus.strategies.relations import RELATIONS, broken
+from nautilus.strategies.relations import RELATIONS, broken, wrong
 
 FIELD = "parameters"
 
@@ -36,6 +36,7 @@ def checked(schema: Mapping[str, Any], given: Mapping[str, Any], *, relations: b
             errors.append(FieldError(f"{FIELD}.{name}", "is missing"))
     if relations and not errors:
         rules = schema.get(RELATIONS, ())
+        rules = () if wrong(rules, fields) else rules  # a row of a template that was described otherwise
         errors = [FieldError(f"{FIELD}.{one.name}", one.words) for one in broken(rules, found)]
     if errors:
         raise InvalidInput("; ".join(f"{one.field}: {one.detail}" for one in errors[:5]), errors=errors[:20])

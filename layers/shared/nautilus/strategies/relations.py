@@ -30,15 +30,23 @@ def broken(relations: Iterable[Sequence[str]], values: Mapping[str, Any]) -> Ite
             yield Broken(one, f"{words} {other}")
 
 
-def wrong(relations: Iterable[Any], names: Iterable[str]) -> str:
+def wrong(relations: Any, names: Iterable[str]) -> str:
     """What is wrong with the relations themselves; empty where nothing is. names: the parameters that there are."""
     known = sorted(names)
+    if not isinstance(relations, (tuple, list)):
+        return f"relations: {relations!r} is no list"
     for relation in relations:
-        if not isinstance(relation, (tuple, list)) or len(relation) != 3 or relation[1] not in SIGNS:
+        if not _is_relation(relation):
             return f"relations: {relation!r} is not (parameter, {' or '.join(SIGNS)}, parameter)"
         if not {relation[0], relation[2]} <= set(known):
             return f"relations: {relation!r} names no parameter; there are {', '.join(known)}"
     return ""
+
+
+def _is_relation(given: Any) -> bool:
+    if not isinstance(given, (tuple, list)) or len(given) != 3:
+        return False
+    return all(isinstance(part, str) for part in given) and given[1] in SIGNS
 
 
 def _number(value: Any) -> Decimal | None:
