@@ -59,8 +59,8 @@ class News(NamedTuple):
 
 class _Cursor:
     """How far one series is. last: the open of the last bar that was given, for warm-up too; without one, of the last that is
-    too old to be decided on. closed: when it closed, -1 where it is not known. From the oldest of
-    `given` on rows are read, to see revisions."""
+    too old to be decided on. closed: when it closed, -1 where it is not known. held_since: machine time since which bars wait.
+    From the oldest of `given` on rows are read, to see revisions."""
 
     def __init__(self, one: FedSeries) -> None:
         self.one = one
@@ -194,7 +194,7 @@ class BarFeed:
     def _ready(self, cursor: Cursor, each: _Cursor, rows: Sequence[SeenBar], now: int) -> News:
         """What there is to be given of one series."""
         found = News([], [], [], now)
-        for row in rows:
+        for n, row in enumerate(rows):
             if row.ts <= each.last:
                 continue
             if row.ts > each.formed:
@@ -205,7 +205,7 @@ class BarFeed:
             bar = each.one.axis.bar(stored(row))
             hole = _hole_before(cursor, each, row)
             whole = not (row.partial or hole) and self._others_are_there(each, row)
-            if not whole and self._is_held(each, row):
+            if not whole and self._is_held(each, rows[n:], now):
                 break
             state = row.state if whole else "unconfirmed"
             if not self._is_fresh(each, bar, now, held=row.ts in each.held_since):
@@ -221,9 +221,16 @@ class BarFeed:
             found.events.append(_gap(late[0].series, now, [(bar.opened_ns, bar.closed_ns) for bar in late]))
         return found
 
-    def _is_held(self, each: _Cursor, row: SeenBar) -> bool:
-        since = each.held_since.setdefault(row.ts, self._clock())
-        return self._clock() - since < self._held_s
+    def _is_held(self, each: _Cursor, rows: Sequence[SeenBar], now: int) -> bool:
+        """Whether the first of these bars waits for what it lacks. Those behind it that are fresh are held as well from now on:
+        what this wait makes late did not come too late."""
+        at = self._clock()
+        if at - each.held_since.setdefault(rows[0].ts, at) >= self._held_s:
+            return False
+        for row in rows[1:]:
+            if row.state != "forming" and self._is_fresh(each, each.one.axis.bar(stored(row)), now):
+                each.held_since.setdefault(row.ts, at)
+        return True
 
     def _others_are_there(self, each: _Cursor, row: SeenBar) -> bool:
         others = self._others.get(each.one.axis.series, ()) if self._waits_for_others else ()

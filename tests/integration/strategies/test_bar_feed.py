@@ -1,6 +1,7 @@
 """Each bar is given once, in order, however late after its end it is stored, and whenever a run begins or begins again."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -41,9 +42,9 @@ class Feeds:
             (self.run,) = leases.take(cursor, "host", [Mode.PAPER], limit=1, lease_s=60)
             self.fed = [history.fed_series(cursor, one, n, make=True) for n, one in enumerate(made.series)]
 
-    def begin(self, bars: int, *, held_s: float = 0) -> list[int]:
+    def begin(self, bars: int, *, held_s: float = 0, clock: Callable[[], float] = time.monotonic) -> list[int]:
         """A new feed; the opens of the bars that it warms up with."""
-        self.feed = BarFeed(self.run, self.fed, held_s=held_s)
+        self.feed = BarFeed(self.run, self.fed, held_s=held_s, clock=clock)
         with self.stack.db.transaction() as cursor:
             found = self.feed.warm_up(cursor, bars)
         self.feed.committed()
@@ -234,6 +235,66 @@ def test_what_was_not_committed_is_given_again(feeds):
     assert feeds.lost_news() == opens(BARS[0])
     feeds.news()
     assert feeds.given == opens(BARS[0])
+
+
+# ---- bars of five seconds --------------------------------------------------------------------------------------------
+
+FIVE = 5 * NS_PER_S
+HELD_S = 30.0
+
+
+class FiveSeconds:
+    """The feed of a run on bars of five seconds, by the market's clock. states: of the bars that it gave, by their number."""
+
+    def __init__(self, stack: StrategyStack) -> None:
+        self.feeds = Feeds(stack, series=[series_of(stack.instrument.con_id, "5s")])
+        self.now = BARS[0].ts
+        self.stack = stack
+        stack.bars.set_time(self.now)
+        self.feeds.begin(0, held_s=HELD_S, clock=lambda: self.now / NS_PER_S)
+        self.states: dict[int, str] = {}
+
+    def closes(self, n: int, *, partial: bool = False, late_ns: int = 0) -> None:
+        """A bar is over, and what there is by then is given."""
+        ts = BARS[0].ts + n * FIVE
+        self.now = ts + FIVE + late_ns
+        self.stack.bars.set_time(self.now)
+        with self.stack.db.transaction() as cursor:
+            row = series.find_or_make(
+                cursor, self.stack.instrument.con_id, timeframe("5s"), price="TRADES", session="rth"
+            )
+            values = (1.0, 2.0, 0.5, 1.5)
+            bar = ProvisionalBar(row.id, ts, *values, None, None, "closed", partial, "kutd", self.now)
+            provisional.put(cursor, [bar])
+        self.states |= {(one.bar.opened_ns - BARS[0].ts) // FIVE: one.state for one in self.feeds.news()}
+
+
+@pytest.fixture
+def five(tmp_path, dsn) -> Iterator[FiveSeconds]:
+    with strategy_stack(tmp_path, dsn) as made:
+        made.begin_stream(TODAY)
+        yield FiveSeconds(made)
+
+
+@pytest.mark.parametrize("lacking", [{2}, {2, 4}])
+def test_bars_behind_one_that_waits_are_decided_on_when_its_wait_is_over(five, lacking):
+    for n in range(8):
+        five.closes(n, partial=n in lacking)
+    assert five.states == {0: "closed", 1: "closed"}
+    for n in range(8, 14):
+        five.closes(n)
+    assert five.states == {n: "unconfirmed" if n in lacking else "closed" for n in range(14)}
+    assert list(five.states) == list(range(14))
+    assert five.stack.events(five.feeds.run, "gap") == []
+
+
+def test_a_bar_that_came_too_late_is_learned_alone_though_another_one_waited_before_it(five):
+    five.closes(0)
+    five.closes(1, partial=True)
+    five.closes(2, late_ns=FIVE + FRESH_NS + NS_PER_S)
+    assert five.states == {0: "closed"}
+    five.closes(8)
+    assert five.states == {0: "closed", 1: "unconfirmed", 2: "warm_up", 8: "closed"}
 
 
 # ---- pairs -----------------------------------------------------------------------------------------------------------
