@@ -41,10 +41,12 @@ class Standing:
         traces = await self._parts.snapshots.read(writing.traces, self._run.id, self._run.principal)
         if traces == self._written:
             return
-        found = await self._parts.snapshots.read(stopping.outcome, self._run, self._options)
-        await self._parts.transactions.run(self._write, found)
+        try:
+            found = await self._parts.snapshots.read(stopping.outcome, self._run, self._options)
+            await self._parts.transactions.run(self._write, found)
+        finally:
+            self._not_before = self._clock() + _SHARE * (self._clock() - began)
         self._written = traces
-        self._not_before = began + _SHARE * (self._clock() - began)
 
     def _write(self, cursor: Cursor, found: dict[str, object]) -> None:
         leases.stand(cursor, Hold(self._run.id, self._run.token), found)
