@@ -89,7 +89,9 @@ class Export(Record):
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
         report = progress or (lambda path, done, size: None)
-        beside = sorted(self._raw["extras"], key=lambda one: one["path"] == MANIFEST)  # last: where it is, all is there
+        beside = sorted(
+            self._raw.get("extras", ()), key=lambda one: one["path"] == MANIFEST
+        )  # last: where it is, all is there
         wanted = [*(one for one in self.files if one.get("sha256")), *beside]
         return [self._file(root, one, report) for one in wanted]
 

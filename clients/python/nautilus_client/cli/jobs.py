@@ -196,7 +196,10 @@ def _download(context: Context, found: Any, folder: str) -> int:
 
 def _incomplete(folder: Path) -> list[str]:
     """The series of an export that have gaps."""
-    series = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))["series"]
+    file = folder / "coverage.json"
+    if not file.exists():  # of an API that gives the files of bars alone
+        return []
+    series = json.loads(file.read_text(encoding="utf-8"))["series"]
     return [
         " ".join(str(one[name]) for name in ("instrument_id", "timeframe", "price", "session"))
         for one in series
