@@ -12,6 +12,7 @@ from nautilus.clock import NS_PER_S
 from nautilus.db.live.provisional import ProvisionalBar
 from nautilus.db.live.streams import StreamRow
 from nautilus.db.live.wants import CurrentWant
+from nautilus.live.folding import LATEST_CLOSE_NS
 from nautilus.live.offered import stream_of
 from nautilus.live.subscriptions import SOURCES, Source, StreamKey
 from nautilus.market.calendar import Calendar
@@ -21,7 +22,11 @@ from nautilus.spans import Spans
 FOR_GOOD = 2**62
 _GAPS = 40
 _STEADY_NS = 5 * NS_PER_S
-"""A stream that usually speaks so often does so by a clock, whether anything is traded or not."""
+"""Of a stream that usually speaks more seldom a silence shows nothing."""
+_BELIEVED_NS = LATEST_CLOSE_NS + 5 * NS_PER_S
+_TIMES_LONG = 5
+"""A silence is believed that is longer than the first, and than so many times one of the stream's longer gaps: where what comes
+follows trades and no clock, some gaps are much longer than the usual one."""
 _LEAST_S = 2.0
 """Machine time without an event before a silence is believed: a fast market clock runs ahead of what is on its way."""
 
@@ -157,11 +162,15 @@ class Stream:
 
     def broke_off(self, now: int, machine_s: float) -> bool:
         """It is lost, or, as nobody has noticed yet that the socket is dead, silent for longer than one that speaks all the time
-        ever is. A bar that closes now, though nothing shows that it is over, may lack its end."""
+        ever is before a close. A bar that closes now, though nothing shows that it is over, may lack its end."""
         if self.lost_at is not None:
             return True
-        gap, silent = self.usual_gap_ns(), now - (self.last_event_at or now)
-        return 0 < gap <= _STEADY_NS and silent > 2 * gap and machine_s - self.last_event_s >= _LEAST_S
+        if not 0 < self.usual_gap_ns() <= _STEADY_NS or machine_s - self.last_event_s < _LEAST_S:
+            return False
+        session = self.calendar.latest_session(now) if self.calendar is not None else None
+        until = now if session is None else min(now, session.close_ns)
+        longer = sorted(self.gaps)[-1 - len(self.gaps) // 10]  # nine of ten are not longer: an outage is no habit
+        return until - (self.last_event_at or until) > max(_BELIEVED_NS, _TIMES_LONG * longer)
 
     def row(self) -> StreamRow:
         return StreamRow(

@@ -1,5 +1,7 @@
 """Silent streams, refused streams, and what history says of a silence."""
 
+import random
+from collections import deque
 from typing import cast
 
 import pytest
@@ -10,6 +12,7 @@ from ib_bridge.live.refusals import Effect, verdict
 from ib_bridge.live.streams import FOR_GOOD, Stream, StreamState
 from ib_bridge.live.watchdog import Alarm, expect_again, silent, was_right_to_be_silent
 from nautilus.live.bars import LiveBar, LiveState
+from nautilus.live.folding import LATEST_CLOSE_NS
 from nautilus.live.subscriptions import Source
 from nautilus.market.bar import Bar
 from nautilus.process.transactions import TransactionRunner
@@ -18,6 +21,8 @@ from tests.unit.ib_bridge.live_streams import minutes, quotes
 
 NOON = ns("2024-03-05 17:00")
 MIDNIGHT = ns("2024-03-05 05:00")
+OPEN = ns("2024-03-05 14:30")
+DAY_S = 390 * 60
 
 
 def live(stream: Stream, at: int = NOON) -> Stream:
@@ -56,12 +61,52 @@ def test_a_bar_that_time_alone_closes_broke_off_where_its_stream_is_lost_or_sile
     for n in range(10):
         steady.spoke(NOON + (n - 9) * 2 * S, 100.0)
         slow.spoke(NOON + (n - 9) * 20 * S, 100.0)
-    assert not steady.broke_off(NOON + 4 * S, 104.0)
-    assert steady.broke_off(NOON + 5 * S, 105.0)
-    assert not steady.broke_off(NOON + 5 * S, 101.0), "what it says is on its way"
+    assert not steady.broke_off(NOON + 10 * S, 110.0)
+    assert steady.broke_off(NOON + 11 * S, 111.0)
+    assert not steady.broke_off(NOON + 11 * S, 101.0), "what it says is on its way"
     assert not slow.broke_off(NOON + 50 * S, 150.0), "it may have nothing to say"
     slow.lost_at = NOON
     assert slow.broke_off(NOON + S, 101.0)
+
+
+def arrivals(mean_s: float, until_s: float) -> list[float]:
+    """Seconds from the open at which a stream speaks that follows trades: at random, but not within 0.2 s of the last time."""
+    source, found = random.Random(7), [0.5]
+    while found[-1] < until_s:
+        found.append(found[-1] + 0.2 + source.expovariate(1 / (mean_s - 0.2)))
+    return found[:-1]
+
+
+def closed_by_time(times: list[float], until_s: int) -> dict[int, bool]:
+    """The minutes that time alone closes, by their ends (s from the open), and whether the stream broke off by then."""
+    stream, found, coming = live(minutes(), OPEN), dict[int, bool](), deque(times)
+    for end in range(60, until_s + 1, 60):
+        over = end + LATEST_CLOSE_NS / S
+        while coming and coming[0] <= over:
+            at = coming.popleft()
+            stream.spoke(OPEN + int(at * S), at)
+        if stream.last_event_s < end:
+            found[end] = stream.broke_off(OPEN + end * S + LATEST_CLOSE_NS, over)
+    return found
+
+
+@pytest.mark.parametrize("mean_s", [1, 2, 3])
+def test_ordinary_quiet_seconds_of_a_stream_that_follows_trades_are_no_break(mean_s: float) -> None:
+    found = closed_by_time(arrivals(mean_s, DAY_S), DAY_S)
+    assert len(found) > 5
+    assert [end for end, broke in found.items() if broke] == []
+    assert DAY_S in found, "nothing comes after the close"
+
+
+@pytest.mark.parametrize("times", [arrivals(1, 1810), arrivals(3, 1810), [*range(1810)], [*range(0, 1810, 5)]])
+def test_a_stream_that_stops_for_good_broke_off_in_the_minute_in_which_it_stops(times: list[float]) -> None:
+    found = closed_by_time(times, 1920)
+    assert [end for end, broke in found.items() if broke] == [1860, 1920]
+
+
+@pytest.mark.parametrize(("stops_s", "broke"), [(DAY_S, False), (DAY_S - 6, False), (DAY_S - 30, True)])
+def test_silence_behind_a_close_is_not_counted(stops_s: int, broke: bool) -> None:
+    assert closed_by_time([*range(stops_s)], DAY_S)[DAY_S] is broke
 
 
 def test_a_closed_market_and_a_clock_that_runs_ahead_raise_no_alarm() -> None:
