@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 from nautilus_trader.model import OrderSide, OrderType
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
 
 from nautilus.strategies.relations import RELATIONS, broken, wrong
 from strategy_runner.engine_names import Series
@@ -55,7 +54,7 @@ class StrategyParameters(BaseModel):
         return self
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """With the relations, by the names that callers use, whatever else a template adds to its schema."""
         schema = handler.resolve_ref_schema(handler(core))
         if problem := wrong(cls.relations, cls.model_fields):
