@@ -67,7 +67,8 @@ def answer(one: Candidate, process: "subprocess.Popen[bytes]", deadline: float) 
         process.communicate()
         return None
     try:
-        rows: list[dict[str, Any]] = parsed(FROM_RUNNER, out)["templates"]
+        last = out.splitlines()[-1:]  # before it: what the template has printed, or a warning about it
+        rows: list[dict[str, Any]] = parsed(FROM_RUNNER, b"".join(last))["templates"]
     except (PipeError, KeyError):
         return failed(one, f"its import ended the process (exit code {process.returncode})")
     return rows[0]
